@@ -1,0 +1,97 @@
+"""The array-API seam: the same lines run on NumPy and torch arrays, and only one place converts.
+
+Nothing here imports torch; a torch array brings its own namespace along.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+Array = Any
+"""An array of any library that follows the Python array API standard."""
+
+DOUBLE_ROUNDOFF = 2.0**-53
+"""Unit roundoff u of float64 with rounding to nearest."""
+
+SINGLE_ROUNDOFF = 2.0**-24
+"""Unit roundoff u of float32 with rounding to nearest."""
+
+
+def namespace(*arrays: Array) -> Any:
+    """The array-API namespace that the arrays share."""
+    return array_api_compat.array_namespace(*arrays)
+
+
+def gamma(count: float, roundoff: float = DOUBLE_ROUNDOFF) -> float:
+    """Bound on the relative error of `count` successive roundings.
+
+    gamma_n = n u / (1 - n u), which covers sums and dot products of n terms in any order of summation.
+
+    Valid when: n u < 1; otherwise the result is infinite, so that a bound built on it is useless but never wrong.
+    Reference: Higham, Accuracy and Stability of Numerical Algorithms, Lemma 3.1.
+    """
+    product = count * roundoff
+    return product / (1.0 - product) if product < 1.0 else float("inf")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where arrays live and in which precision: library namespace, floating dtype and device."""
+
+    xp: Any
+    dtype: Any
+    device: Any
+
+    @classmethod
+    def of(cls, array: Array, dtype: Any = None) -> "Placement":
+        """The placement of an existing array, with another dtype if one is given."""
+        return cls(namespace(array), array.dtype if dtype is None else dtype, array_api_compat.device(array))
+
+    @classmethod
+    def numpy(cls, dtype: Any = np.float64) -> "Placement":
+        """NumPy on the host; in float64 this is the reference every other placement is compared with."""
+        return cls.of(np.zeros(0), np.dtype(dtype))
+
+    @property
+    def double(self) -> "Placement":
+        """The same library and device in float64."""
+        return Placement(self.xp, self.xp.float64, self.device)
+
+    @property
+    def single(self) -> "Placement":
+        """The same library and device in float32."""
+        return Placement(self.xp, self.xp.float32, self.device)
+
+    def put(self, array: Array) -> Array:
+        """The array moved here; no copy where it already is here."""
+        if isinstance(array, np.ndarray):
+            if not array.flags.writeable and not array_api_compat.is_numpy_namespace(self.xp):
+                array = array.copy()
+            return self.xp.asarray(array, dtype=self.dtype, device=self.device)
+        if namespace(array) is self.xp:
+            return array_api_compat.to_device(self.xp.astype(array, self.dtype, copy=False), self.device)
+        return self.put(to_numpy(array))
+
+    def put_indices(self, indices: Array) -> Array:
+        """An integer array moved here as int64."""
+        return self.xp.asarray(to_numpy(indices), dtype=self.xp.int64, device=self.device)
+
+
+def to_numpy(array: Array) -> np.ndarray:
+    """A NumPy view or copy of any array, a sequence of numbers or a number."""
+    if array_api_compat.is_torch_array(array):
+        return array.detach().cpu().numpy()
+    return np.asarray(array)
+
+
+def take_rows(array: Array, rows: Array) -> Array:
+    """The given rows of an array whose first axis counts rows; an array of one shared row stays as it is."""
+    return array if array.shape[0] == 1 else namespace(array).take(array, rows, axis=0)
+
+
+def select_rows(condition: Array, chosen: Array, otherwise: Array) -> Array:
+    """Row-wise choice between two arrays [rows, n]: chosen where the condition [rows] holds, otherwise the other."""
+    xp = namespace(condition)
+    return xp.where(xp.reshape(condition, (-1,) + (1,) * (len(chosen.shape) - 1)), chosen, otherwise)

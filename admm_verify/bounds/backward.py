@@ -1,0 +1,57 @@
+"""The backward sweep: coefficients of a linear functional, carried from outputs to the input."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from admm_verify.arrays import Array
+from admm_verify.network.graph import Activation, Affine, Network
+
+Choose = Callable[[int, Array], Array]
+"""choose(k, a) -> g: the multiplier g of activation k's pre-activation, given the coefficient a of its output."""
+
+
+@dataclass(frozen=True, eq=False)
+class Backward:
+    """Result of a sweep over f's graph.
+
+    For multipliers g_k the functional equals constant + input' x + sum over k of (post_k' q_k - pre_k' p_k) on the
+    graph, where p_k, q_k are input and output of activation k.
+
+    Shapes: nodes[i] [..., n_i] the coefficient of node i, None where the functional does not reach it; pre[k] and
+    post[k] [..., n_k] or None; constant [...].
+    """
+
+    nodes: tuple[Array | None, ...]
+    pre: tuple[Array | None, ...]
+    post: tuple[Array | None, ...]
+    constant: Array
+
+
+def backward(network: Network, start: dict[int, Array], constant: Array | float, choose: Choose) -> Backward:
+    """One transposed pass: W' for every affine node, choose for every activation.
+
+    Shapes: start[i] [..., n_i] coefficients at nodes; constant [...].
+    Reference: DESIGN of DeepSplit's dual (arXiv 2106.09117, section 3) with one multiplier per pre-activation.
+    """
+    coefficients: list[Array | None] = [start.get(i) for i in range(len(network.nodes))]
+    pre: list[Array | None] = [None] * len(network.activations)
+    post: list[Array | None] = [None] * len(network.activations)
+    k = len(pre)
+    for i in range(len(network.nodes) - 1, 0, -1):
+        node, coefficient = network.nodes[i], coefficients[i]
+        k -= isinstance(node, Activation)
+        if coefficient is None:
+            continue
+        if isinstance(node, Affine):
+            constant = coefficient @ node.bias + constant
+            for term in node.terms:
+                _accumulate(coefficients, term.source, term.map.transpose(coefficient))
+        elif isinstance(node, Activation):
+            post[k], pre[k] = coefficient, choose(k, coefficient)
+            _accumulate(coefficients, node.source, pre[k])
+    return Backward(tuple(coefficients), tuple(pre), tuple(post), constant)
+
+
+def _accumulate(coefficients: list[Array | None], index: int, part: Array) -> None:
+    present = coefficients[index]
+    coefficients[index] = part if present is None else present + part

@@ -1,0 +1,152 @@
+"""A region: input box and pre-activation bounds of one network, with the rounding terms that make bounds rigorous."""
+
+from dataclasses import dataclass
+
+from admm_verify.arrays import SINGLE_ROUNDOFF, Array, gamma, namespace, take_rows
+from admm_verify.bounds.backward import Backward
+from admm_verify.network.graph import Activation, Affine, Network
+from admm_verify.relaxations import triangle
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """Box and pre-activation bounds in float64, and per affine node the magnitude behind its value.
+
+    Shapes: box_lower, box_upper [..., n_0]; lower[k], upper[k] [..., n_k] of activation k; magnitudes[i] [..., n_i]
+    for affine node i (None for others): sum over terms of M max|x_source| + bias_magnitude.
+    """
+
+    network: Network
+    box_lower: Array
+    box_upper: Array
+    lower: tuple[Array, ...]
+    upper: tuple[Array, ...]
+    magnitudes: tuple[Array | None, ...]
+
+    def concretise(self, sweep: Backward) -> Array:
+        """A certified lower bound of the functional behind a sweep, over the region's relaxation.
+
+        D(g) = constant + min over the box of input'x + sum_k sum_i min over the vertices (p, q) of neuron i's
+        relaxation of (post_i q - pre_i p), minus a bound on all rounding errors of the sweep and of this sum.
+        D(g) <= LP optimum <= true minimum for any multipliers g.
+
+        Shapes: [...], the leading axes of the sweep's coefficients. NaN becomes -inf: no bound.
+        Error: rounded downward. Each coefficient is off by at most gamma_N |w|'M per affine node, and what it multiplies
+        is at most max|x|; so each error is covered by gamma_N times a magnitude that is summed up here.
+        """
+        value, magnitude = sweep.constant, abs(sweep.constant)
+        coefficient = sweep.nodes[0]
+        if coefficient is not None:
+            xp = namespace(coefficient)
+            least = xp.minimum(coefficient * self.box_lower, coefficient * self.box_upper)
+            value, magnitude = value + xp.sum(least, axis=-1), magnitude + xp.sum(xp.abs(least), axis=-1)
+        for low, high, pre, post in zip(self.lower, self.upper, sweep.pre, sweep.post, strict=True):
+            if pre is None or post is None:
+                continue
+            xp = namespace(pre)
+            value = value + xp.sum(triangle.support(low, high, post, pre), axis=-1)
+            magnitude = magnitude + xp.sum(xp.abs(pre) * largest(low, high), axis=-1)
+        for weight, scale in zip(sweep.nodes, self.magnitudes, strict=True):
+            if weight is not None and scale is not None:
+                xp = namespace(weight)
+                magnitude = magnitude + xp.sum(xp.abs(weight) * scale, axis=-1)
+        xp = namespace(value)
+        bound = value - self.relative_error * magnitude
+        return xp.where(xp.isfinite(bound), bound, xp.full_like(bound, -float("inf")))
+
+    def take(self, rows: Array) -> "Region":
+        """The region of the given rows only, where the leading axis counts rows or is shared by them."""
+        return Region(
+            self.network,
+            take_rows(self.box_lower, rows),
+            take_rows(self.box_upper, rows),
+            tuple(take_rows(low, rows) for low in self.lower),
+            tuple(take_rows(high, rows) for high in self.upper),
+            tuple(None if scale is None else take_rows(scale, rows) for scale in self.magnitudes),
+        )
+
+    @property
+    def relative_error(self) -> float:
+        """4 gamma_N with N the roundings of the longest chain of operations in any one contribution.
+
+        The factor covers that one magnitude stands behind its coefficient, its product, its place in the sums, and
+        the rounding of the magnitude itself.
+        """
+        return 4.0 * gamma(rounding_count(self.network))
+
+    def unstable(self) -> list[Array]:
+        """Per activation layer, where the relaxation is not exact: lower < 0 < upper."""
+        return [(low < 0) & (high > 0) for low, high in zip(self.lower, self.upper, strict=True)]
+
+
+def rounding_count(network: Network) -> int:
+    """Upper bound on the successive roundings behind any one coefficient, product and sum over neurons."""
+    widest = max(node.size for node in network.nodes)
+    deepest = max((node.roundings for node in network.nodes if isinstance(node, Affine)), default=1)
+    return 2 * deepest + widest + 4 * len(network.nodes) + 16
+
+
+def largest(lower: Array, upper: Array) -> Array:
+    """max |x| over lower <= x <= upper, elementwise."""
+    xp = namespace(lower, upper)
+    return xp.maximum(xp.abs(lower), xp.abs(upper))
+
+
+def node_magnitude(node: Affine, reach: list[Array]) -> Array:
+    """sum over terms of M reach_source + bias_magnitude, the absolute sums behind an affine node's value."""
+    total: Array = node.bias_magnitude
+    for term in node.terms:
+        total = term.map.magnitude_apply(reach[term.source]) + total
+    return total
+
+
+def build_region(
+    network: Network, box_lower: Array, box_upper: Array, lower: tuple[Array, ...], upper: tuple[Array, ...]
+) -> Region:
+    """The region of given pre-activation bounds; the network and all arrays in float64 on one device."""
+    xp = namespace(box_lower)
+    reach: list[Array] = [largest(box_lower, box_upper)]
+    magnitudes: list[Array | None] = [None]
+    activation = 0
+    for node in network.nodes[1:]:
+        if isinstance(node, Affine):
+            magnitudes.append(node_magnitude(node, reach))
+            reach.append(magnitudes[-1])
+        elif isinstance(node, Activation):
+            high = upper[activation]
+            reach.append(xp.maximum(high, xp.zeros_like(high)))
+            magnitudes.append(None)
+            activation += 1
+    return Region(network, box_lower, box_upper, lower, upper, tuple(magnitudes))
+
+
+def evaluation_error(region: Region) -> Array:
+    """Bound on |float32 evaluation - real value| of each output, for any order of summation.
+
+    e_y = M e_x + gamma_N (M (max|x| + e_x) + bias_magnitude) through affine nodes, with gamma in float32's unit
+    roundoff; ReLU passes e on unchanged.
+
+    Shapes: [..., outputs].
+    Valid when: no intermediate value overflows and products are rounded to float32 or better (no TF32, no bfloat16).
+    Reference: Higham, Accuracy and Stability of Numerical Algorithms, section 3.1.
+    """
+    xp = namespace(region.box_lower)
+    # Magnitudes 1e-37 and below can be flushed to zero in float32: one smallest normal per operation covers that.
+    tiny = 2.0**-126 * rounding_count(region.network)
+    reach: list[Array] = [largest(region.box_lower, region.box_upper)]
+    error: list[Array] = [xp.zeros_like(region.box_lower)]
+    activation = 0
+    for node in region.network.nodes[1:]:
+        if isinstance(node, Affine):
+            inflated = node_magnitude(node, [r + e for r, e in zip(reach, error, strict=True)])
+            carried: Array = xp.zeros_like(node.bias)
+            for term in node.terms:
+                carried = term.map.magnitude_apply(error[term.source]) + carried
+            error.append((carried + gamma(node.roundings, SINGLE_ROUNDOFF) * inflated + tiny) * (1 + 1e-9))
+            reach.append(inflated)
+        elif isinstance(node, Activation):
+            high = region.upper[activation]
+            reach.append(xp.maximum(high, xp.zeros_like(high)))
+            error.append(error[node.source])
+            activation += 1
+    return error[-1]

@@ -1,0 +1,29 @@
+"""The one exception tree: each message names what was given, what is allowed, and what to do."""
+
+
+class AdmmVerifyError(Exception):
+    """Base of every error this library raises on purpose."""
+
+
+class InputError(AdmmVerifyError, ValueError):
+    """A number, shape or option given by the caller cannot be used."""
+
+
+class ModelError(AdmmVerifyError):
+    """A network file or module cannot be read."""
+
+
+class UnsupportedOperatorError(ModelError):
+    """A network contains an operator that no relaxation here covers."""
+
+
+class QueryError(AdmmVerifyError):
+    """A property file cannot be read; the message carries line and column where there is one."""
+
+
+class UnsupportedQueryError(QueryError):
+    """A property is well formed but outside the theories this solver covers."""
+
+
+class DeviceError(AdmmVerifyError):
+    """The device asked for is not there, or its libraries are missing."""

@@ -1,0 +1,94 @@
+"""The in-memory property: input boxes and linear output atoms, in exact rational numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import prod
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A declared tensor; element_type in lower case ("real", "float32", ...), shape () for a scalar."""
+
+    name: str
+    element_type: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class NetworkDeclaration:
+    """The interface a query declares for one network; name is "" in VNN-LIB 1.0, which declares none."""
+
+    name: str
+    inputs: tuple[Variable, ...]
+    outputs: tuple[Variable, ...]
+
+
+@dataclass(frozen=True)
+class Atom:
+    """The constraint sum of coefficient * y[index] + constant <= 0 (< 0 when strict) on the flat output y.
+
+    line is where it stands in the file, for messages.
+    """
+
+    terms: tuple[tuple[int, Fraction], ...]
+    constant: Fraction
+    strict: bool
+    line: int = 0
+
+    def value(self, y: Sequence[Fraction]) -> Fraction:
+        """The left-hand side at y, exactly."""
+        return sum((coefficient * y[index] for index, coefficient in self.terms), self.constant)
+
+    def holds(self, y: Sequence[Fraction]) -> bool:
+        """Whether y satisfies the atom, exactly."""
+        value = self.value(y)
+        return value < 0 if self.strict else value <= 0
+
+
+@dataclass(frozen=True)
+class InputBox:
+    """lower <= x <= upper on the flat input, exactly; strict ends are indices where equality is excluded."""
+
+    lower: tuple[Fraction, ...]
+    upper: tuple[Fraction, ...]
+    strict_lower: frozenset[int] = frozenset()
+    strict_upper: frozenset[int] = frozenset()
+
+    def holds(self, x: Sequence[Fraction]) -> bool:
+        """Whether x lies in the box, exactly."""
+        inside = all(low <= value <= high for low, value, high in zip(self.lower, x, self.upper, strict=True))
+        return (
+            inside
+            and all(x[i] > self.lower[i] for i in self.strict_lower)
+            and all(x[i] < self.upper[i] for i in self.strict_upper)
+        )
+
+
+@dataclass(frozen=True)
+class Disjunct:
+    """One way to satisfy a query: x in the box and all atoms hold for f(x). Disjuncts may share one box object."""
+
+    box: InputBox
+    atoms: tuple[Atom, ...]
+
+    def holds(self, x: Sequence[Fraction], y: Sequence[Fraction]) -> bool:
+        """Whether the pair (x, y) satisfies the disjunct, exactly."""
+        return self.box.holds(x) and all(atom.holds(y) for atom in self.atoms)
+
+
+@dataclass(frozen=True)
+class Property:
+    """A query's meaning: satisfied by x when some disjunct holds for (x, f(x)).
+
+    version is the VNN-LIB version of the file, (1, 0) or (2, n).
+    """
+
+    version: tuple[int, int]
+    networks: tuple[NetworkDeclaration, ...]
+    disjuncts: tuple[Disjunct, ...]

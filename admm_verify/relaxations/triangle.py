@@ -1,0 +1,121 @@
+"""The triangle (Planet) relaxation of ReLU: conv{(l, max(l, 0)), (0, 0) if l < 0 < u, (u, max(u, 0))}.
+
+Reference: Ehlers, Formal Verification of Piece-Wise Linear Feed-Forward Neural Networks (Planet), ATVA 2017.
+"""
+
+from dataclasses import dataclass
+
+from admm_verify.arrays import Array, namespace, take_rows
+
+
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """Linear bounds of ReLU on [l, u]: slope p <= relu(p) <= upper_slope p + upper_intercept for slopes between
+    lower_min and lower_max.
+
+    Shapes: all [..., n].
+    """
+
+    upper_slope: Array
+    upper_intercept: Array
+    lower_min: Array
+    lower_max: Array
+
+    def take(self, rows: Array) -> "Lines":
+        """The lines of the given rows only."""
+        return Lines(*(take_rows(part, rows) for part in self._parts))
+
+    def columns(self, index: Array) -> "Lines":
+        """The lines of the given neurons only."""
+        return Lines(*(namespace(part).take(part, index, axis=-1) for part in self._parts))
+
+    @property
+    def _parts(self) -> tuple[Array, ...]:
+        return self.upper_slope, self.upper_intercept, self.lower_min, self.lower_max
+
+
+def lines(lower: Array, upper: Array) -> Lines:
+    """The lines bounding ReLU on [lower, upper].
+
+    Unstable (l < 0 < u): chord u (p - l) / (u - l) above, any slope in [0, 1] below. Stable: the function itself.
+
+    Shapes: [..., n] each.
+    Error: the chord is rounded; only certified evaluation turns it into a bound.
+    """
+    xp = namespace(lower, upper)
+    zero, one = xp.zeros_like(lower), xp.ones_like(lower)
+    unstable = (lower < 0) & (upper > 0)
+    active = xp.where(lower >= 0, one, zero)
+    slope = xp.where(unstable, upper / xp.where(unstable, upper - lower, one), active)
+    return Lines(
+        upper_slope=slope,
+        upper_intercept=xp.where(unstable, -slope * lower, zero),
+        lower_min=active,
+        lower_max=xp.where(unstable, one, active),
+    )
+
+
+def default_slopes(lower: Array, upper: Array) -> Array:
+    """CROWN's lower slopes: 1 where u > -l, else 0 (1 on active, 0 on inactive neurons).
+
+    Reference: Zhang et al., Efficient Neural Network Robustness Certification with General Activation Functions,
+    NeurIPS 2018, section 3.3 (adaptive slopes).
+    """
+    xp = namespace(lower, upper)
+    return xp.where(upper > -lower, xp.ones_like(lower), xp.zeros_like(lower))
+
+
+def support(lower: Array, upper: Array, post_weight: Array, pre_weight: Array) -> Array:
+    """min over (p, q) in the relaxation of post_weight q - pre_weight p, attained at a vertex.
+
+    Shapes: [..., n] each, broadcasting.
+    Error: a few roundings of |post_weight| max|q| + |pre_weight| max|p|.
+    """
+    xp = namespace(lower, upper, post_weight, pre_weight)
+    zero = xp.zeros_like(lower)
+    left = post_weight * xp.maximum(lower, zero) - pre_weight * lower
+    right = post_weight * xp.maximum(upper, zero) - pre_weight * upper
+    least = xp.minimum(left, right)
+    return xp.where((lower < 0) & (upper > 0), xp.minimum(least, xp.zeros_like(least)), least)
+
+
+def project(lower: Array, upper: Array, pre: Array, post: Array) -> tuple[Array, Array]:
+    """The nearest point of the relaxation: argmin (p - pre)^2 + (q - post)^2.
+
+    The point lies on one of the triangle's three edges, or is the given point itself when that is inside; a stable
+    neuron's relaxation is the single edge between its two vertices.
+
+    Shapes: [..., n] each, broadcasting.
+    """
+    xp = namespace(lower, upper, pre, post)
+    zero = xp.zeros_like(lower)
+    foot, top = xp.maximum(lower, zero), xp.maximum(upper, zero)
+    unstable = (lower < 0) & (upper > 0)
+    corner = xp.where(unstable, zero, lower)
+    corner_post = xp.where(unstable, zero, foot)
+    best = _nearest_on_edge(lower, foot, upper, top, pre, post)
+    for start, start_post, end, end_post in ((lower, foot, corner, corner_post), (corner, corner_post, upper, top)):
+        other = _nearest_on_edge(start, start_post, end, end_post, pre, post)
+        closer = unstable & (other[2] < best[2])
+        best = tuple(xp.where(closer, new, old) for new, old in zip(other, best, strict=True))
+    slope = xp.where(unstable, upper / xp.where(unstable, upper - lower, xp.ones_like(lower)), zero)
+    inside = unstable & (post >= 0) & (post >= pre) & (post <= slope * (pre - lower))
+    return xp.where(inside, pre, best[0]), xp.where(inside, post, best[1])
+
+
+def _nearest_on_edge(
+    start: Array, start_post: Array, end: Array, end_post: Array, pre: Array, post: Array
+) -> tuple[Array, Array, Array]:
+    """The nearest point of a segment and its squared distance; a segment of no length is its start."""
+    xp = namespace(start, end, pre, post)
+    along, along_post = end - start, end_post - start_post
+    # Directions are normalised before they are squared: a segment of length 1e-30 would underflow in float32.
+    length = xp.maximum(xp.abs(along), xp.abs(along_post))
+    safe = xp.where(length > 0, length, xp.ones_like(length))
+    unit, unit_post = along / safe, along_post / safe
+    dot = (pre - start) / safe * unit + (post - start_post) / safe * unit_post
+    share = xp.clip(dot / xp.where(length > 0, unit * unit + unit_post * unit_post, xp.ones_like(length)), 0.0, 1.0)
+    p = xp.minimum(xp.maximum(start + share * (end - start), xp.minimum(start, end)), xp.maximum(start, end))
+    q = start_post + share * (end_post - start_post)
+    miss, miss_post = p - pre, q - post
+    return p, q, miss * miss + miss_post * miss_post

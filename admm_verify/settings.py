@@ -1,0 +1,64 @@
+"""Settings of the solvers, one frozen record per scheme; the defaults are one setting for all networks."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class AscentSettings:
+    """Dual ascent on slopes: Adam with a geometric step schedule over a planned number of iterations.
+
+    step: first step, in units of the slope's range [0, 1]. momentum, memory: Adam's two averages. The last step is
+    step * max(least_end, end_per_iteration ** iterations). passes: default budget.
+    """
+
+    step: float = 0.8
+    momentum: float = 0.5
+    memory: float = 0.9
+    end_per_iteration: float = 0.84
+    least_end: float = 0.002
+    passes: int = 150
+
+
+@dataclass(frozen=True)
+class PrimalDualSettings:
+    """Primal-dual splitting on the eliminated chain.
+
+    primal_step: step of the input, in units of the box width times its coefficient over the mean coefficient.
+    dual_step_start, dual_step_end: step of the slopes, in units of pre over (u - l), falling from the first to the
+    second with half-life dual_step_halving iterations. passes: default budget.
+    """
+
+    primal_step: float = 0.5
+    dual_step_start: float = 3.0
+    dual_step_end: float = 1.0
+    dual_step_halving: float = 50.0
+    passes: int = 1000
+
+
+@dataclass(frozen=True)
+class AdmmSettings:
+    """Layered ADMM (Douglas-Rachford) with Halpern anchoring.
+
+    penalty: factor c of the per-layer penalty c rms(multipliers) / rms(u - l). restart: the anchor moves when the
+    fixed-point residual has fallen to this share of its value at the last move. passes: default budget.
+    """
+
+    penalty: float = 4.0
+    restart: float = 0.2
+    passes: int = 1000
+
+
+@dataclass(frozen=True)
+class SolverSettings:
+    """All tunable numbers of `solve`.
+
+    check_interval: iterations between check points (certified bound, feasible value, deadline of the gap).
+    block_numbers: numbers in one array of a block of rows; larger batches are solved block by block.
+    """
+
+    ascent: AscentSettings = AscentSettings()
+    primal_dual: PrimalDualSettings = PrimalDualSettings()
+    admm: AdmmSettings = AdmmSettings()
+    check_interval: int = 25
+    block_numbers: int = 2**25
+    auto_passes: int = 600

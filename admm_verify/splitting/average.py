@@ -1,0 +1,19 @@
+"""Weighted averages of primal points, which converge where single iterates jump between vertices."""
+
+from admm_verify.arrays import Array, namespace
+from admm_verify.splitting.primal import PrimalPoint
+from admm_verify.splitting.sweeps import DualSweep
+
+
+def averaged(x_mean: Array, share_mean: list[Array], x: Array, dual: DualSweep, iteration: int) -> PrimalPoint:
+    """The running mean after one more point, with weights growing like iteration^2.
+
+    A neuron's share is 1 (chord) where its coefficient is negative, else 0 (ReLU): the best response to the dual.
+    """
+    weight = 3.0 / (iteration + 3.0)
+    xp = namespace(x)
+    shares = []
+    for mean, a in zip(share_mean, dual.sweep.post, strict=True):
+        share = xp.zeros_like(mean) if a is None else xp.astype(a < 0, mean.dtype)
+        shares.append((1.0 - weight) * mean + weight * share)
+    return PrimalPoint((1.0 - weight) * x_mean + weight * x, shares)

@@ -1,0 +1,74 @@
+"""The best results so far of every row; the only place where results are kept, all of them in float64."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from admm_verify.arrays import Array, Placement, namespace, select_rows, to_numpy
+from admm_verify.bounds.region import Region
+from admm_verify.splitting.dual import certified_bound
+from admm_verify.splitting.primal import PrimalPoint, feasible_value
+from admm_verify.splitting.problem import Rows
+
+INFINITY = float("inf")
+
+
+@dataclass(eq=False)
+class Ledger:
+    """Certified bounds and feasible values of a block of rows, improved at check points and never made worse."""
+
+    rows: Rows
+    region: Region = field(init=False)
+    lower: Array = field(init=False)
+    upper: Array = field(init=False)
+    primal: Array = field(init=False)
+    multipliers: list[Array] = field(init=False)
+
+    def __post_init__(self) -> None:
+        rows = self.rows
+        xp, count = namespace(rows.offset), rows.offset.shape[0]
+        self.region = rows.region()
+        self.lower = xp.full_like(rows.offset, -float("inf"))
+        self.upper = xp.full_like(rows.offset, float("inf"))
+        middle = rows.box_lower / 2 + rows.box_upper / 2
+        self.primal = xp.broadcast_to(middle, (count, middle.shape[1]))
+        self.multipliers = [
+            xp.zeros((count, low.shape[1]), dtype=low.dtype, device=low.device) for low in rows.lower
+        ]
+
+    def record(self, active: Array, multipliers: list[Array], point: PrimalPoint) -> None:
+        """Certify multipliers and evaluate a primal point for the active rows; keep what is better."""
+        rows, region = self.rows, self.region
+        everything = active.shape[0] == rows.offset.shape[0]
+        if not everything:
+            rows, region = rows.take(active), region.take(active)
+        put = Placement.of(rows.offset).put
+        multipliers = [put(g) for g in multipliers]
+        point = PrimalPoint(put(point.x), [put(share) for share in point.shares])
+        bound, value = certified_bound(rows, region, multipliers), feasible_value(rows, region, point)
+        if not everything:
+            bound, value = self._spread(active, bound, -INFINITY), self._spread(active, value, INFINITY)
+            multipliers = [self._spread(active, g, 0.0) for g in multipliers]
+            point = PrimalPoint(self._spread(active, point.x, 0.0), [])
+        xp = namespace(bound)
+        raised, sunk = bound > self.lower, value < self.upper
+        self.lower = xp.where(raised, bound, self.lower)
+        self.upper = xp.where(sunk, value, self.upper)
+        self.primal = select_rows(sunk, point.x, self.primal)
+        self.multipliers = [
+            select_rows(raised, g, old) for g, old in zip(multipliers, self.multipliers, strict=True)
+        ]
+
+    def converged(self, tolerance: float) -> Array:
+        """Rows whose gap is at most tolerance * max(1, |lower|)."""
+        xp = namespace(self.lower)
+        scale = xp.maximum(xp.abs(self.lower), xp.ones_like(self.lower))
+        return xp.isfinite(self.lower) & (self.upper - self.lower <= tolerance * scale)
+
+    def _spread(self, active: Array, part: Array, filler: float) -> Array:
+        """An array over the active rows spread over all rows, with a filler in the others."""
+        xp, count = namespace(part), self.rows.offset.shape[0]
+        index = np.full(count, part.shape[0], dtype=np.int64)
+        index[to_numpy(active)] = np.arange(part.shape[0])
+        padded = xp.concat([part, xp.full_like(part[:1, ...], filler)], axis=0)
+        return xp.take(padded, Placement.of(part).put_indices(index), axis=0)

@@ -1,0 +1,27 @@
+"""Where the iterations run: device and precision chosen from what the caller asked for."""
+
+import array_api_compat
+
+from admm_verify.arrays import Placement
+from admm_verify.errors import InputError
+
+PRECISIONS = ("float32", "float64")
+
+
+def iteration_placement(home: Placement, device: str | None, precision: str | None) -> Placement:
+    """The placement of the iterations.
+
+    Raises: InputError for an unknown precision or device; DeviceError where the device is missing.
+    """
+    if precision not in (None, *PRECISIONS):
+        raise InputError(f"The precision {precision!r} is unknown; choose one of {', '.join(PRECISIONS)}.")
+    if device is None or (device == "cpu" and array_api_compat.is_numpy_namespace(home.xp)):
+        place = home
+    else:
+        # Imported here: small queries on NumPy never load torch.
+        from admm_verify.backends.torch_device import torch_placement
+
+        place = torch_placement(device)
+    on_gpu = str(place.device).startswith("cuda")
+    wanted = precision or ("float32" if on_gpu else "float64")
+    return place.single if wanted == "float32" else place.double

@@ -1,0 +1,138 @@
+"""The problem: rows of min c'f(x) + d over a box, relaxed with given pre-activation bounds."""
+
+from copy import copy
+from dataclasses import dataclass, replace
+
+from admm_verify.arrays import Array, Placement, namespace, take_rows, to_numpy
+from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
+from admm_verify.bounds.region import Region, build_region
+from admm_verify.errors import InputError
+from admm_verify.network.graph import Network, flatten_batch
+from admm_verify.relaxations import triangle
+from admm_verify.sets import Box
+
+
+class Problem:
+    """Rows of a specification: minimise objective f(x) + offset over the box, one row each.
+
+    Shapes: objective [rows, outputs] or [outputs]; offset a number or [rows]; box and preactivation shared by all rows
+    or one per row.
+    Raises: InputError for shapes that do not fit, NaN or infinite coefficients.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        box: Box,
+        objective: Array,
+        offset: Array | float = 0.0,
+        preactivation: PreactivationBounds | None = None,
+    ) -> None:
+        placement = Placement.of(box.lower).double
+        xp = placement.xp
+        network.check_finite()
+        self.network = network
+        self.box = box
+        raw = placement.put(objective if hasattr(objective, "shape") else to_numpy(objective))
+        self.objective = _as_rows(raw, network)
+        rows = self.objective.shape[0]
+        given = placement.put(offset if hasattr(offset, "shape") else to_numpy(offset))
+        if given.shape not in ((), (1,), (rows,)):
+            raise InputError(f"The offset has shape {tuple(given.shape)}; give a number or one per row, [{rows}].")
+        self.offset = xp.broadcast_to(given, (rows,))
+        for name, array in (("objective", self.objective), ("offset", self.offset)):
+            if not bool(xp.all(xp.isfinite(array))):
+                raise InputError(f"The {name} holds NaN or infinite numbers; give finite ones.")
+        self.box_lower = flatten_batch(box.lower, network.input_size, "the network's input")
+        self.box_upper = flatten_batch(box.upper, network.input_size, "the network's input")
+        bounds = preactivation_bounds(network, box) if preactivation is None else preactivation
+        self.preactivation = PreactivationBounds(
+            tuple(placement.put(low) for low in bounds.lower), tuple(placement.put(high) for high in bounds.upper)
+        )
+        counts = {"box": self.box_lower.shape[0]}
+        counts |= {f"bounds of activation {k}": low.shape[0] for k, low in enumerate(self.preactivation.lower)}
+        for name, count in counts.items():
+            if count not in (1, rows):
+                raise InputError(f"The {name} has {count} rows and the objective {rows}; give 1 or {rows}.")
+
+    @property
+    def rows(self) -> int:
+        """Number of minimisation problems in the batch."""
+        return self.objective.shape[0]
+
+
+    def block(self, first: int, last: int) -> "Problem":
+        """Rows first..last as a problem of their own; what the rows share stays shared."""
+        if first == 0 and last == self.rows:
+            return self
+        part = copy(self)
+
+        def cut(array: Array) -> Array:
+            return array if array.shape[0] == 1 else array[first:last]
+
+        part.objective, part.offset = self.objective[first:last], self.offset[first:last]
+        part.box_lower, part.box_upper = cut(self.box_lower), cut(self.box_upper)
+        part.preactivation = PreactivationBounds(
+            tuple(cut(low) for low in self.preactivation.lower), tuple(cut(high) for high in self.preactivation.upper)
+        )
+        return part
+
+
+def _as_rows(objective: Array, network: Network) -> Array:
+    size = network.output_size
+    if len(objective.shape) not in (1, 2) or objective.shape[-1] != size or 0 in objective.shape:
+        raise InputError(
+            f"The objective has shape {tuple(objective.shape)}; {network.name} has {size} outputs, so give "
+            f"[rows, {size}] or [{size}]."
+        )
+    return namespace(objective).reshape(objective, (-1, size))
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows still being solved, in the precision and on the device of the iteration.
+
+    Shapes: objective [rows, outputs]; offset [rows]; all others [rows, n] or [1, n] where rows share them.
+    """
+
+    network: Network
+    objective: Array
+    offset: Array
+    box_lower: Array
+    box_upper: Array
+    lower: tuple[Array, ...]
+    upper: tuple[Array, ...]
+    lines: tuple[triangle.Lines, ...]
+
+    @classmethod
+    def of(cls, problem: Problem, placement: Placement) -> "Rows":
+        """All rows of a problem, moved to a placement."""
+        lower = tuple(placement.put(low) for low in problem.preactivation.lower)
+        upper = tuple(placement.put(high) for high in problem.preactivation.upper)
+        return cls(
+            problem.network.put(placement),
+            placement.put(problem.objective),
+            placement.put(problem.offset),
+            placement.put(problem.box_lower),
+            placement.put(problem.box_upper),
+            lower,
+            upper,
+            tuple(triangle.lines(low, high) for low, high in zip(lower, upper, strict=True)),
+        )
+
+    def take(self, rows: Array) -> "Rows":
+        """The given rows only."""
+        return replace(
+            self,
+            objective=namespace(rows).take(self.objective, rows, axis=0),
+            offset=namespace(rows).take(self.offset, rows, axis=0),
+            box_lower=take_rows(self.box_lower, rows),
+            box_upper=take_rows(self.box_upper, rows),
+            lower=tuple(take_rows(low, rows) for low in self.lower),
+            upper=tuple(take_rows(high, rows) for high in self.upper),
+            lines=tuple(line.take(rows) for line in self.lines),
+        )
+
+    def region(self) -> Region:
+        """The region of these rows with its rounding terms; meaningful in float64 only."""
+        return build_region(self.network, self.box_lower, self.box_upper, self.lower, self.upper)

@@ -1,0 +1,173 @@
+"""`solve`: the front door of the solvers."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from admm_verify.arrays import Array, Placement, namespace, to_numpy
+from admm_verify.errors import InputError
+from admm_verify.settings import SolverSettings
+from admm_verify.splitting.admm import Admm
+from admm_verify.splitting.ascent import Ascent
+from admm_verify.splitting.eliminate import Elimination, eliminate, elimination_pays, elimination_work
+from admm_verify.splitting.ledger import Ledger
+from admm_verify.splitting.loop import ROUNDING_GAP, Clock, Progress, Run
+from admm_verify.splitting.placement import iteration_placement
+from admm_verify.splitting.primal import PrimalPoint
+from admm_verify.splitting.primal_dual import PrimalDual
+from admm_verify.splitting.problem import Problem, Rows
+from admm_verify.splitting.scheme import Scheme
+from admm_verify.splitting.solution import Solution, Status
+from admm_verify.splitting.sweeps import best_vertex, slope_sweep, start_slopes
+
+METHODS = ("auto", "admm", "primal_dual", "ascent")
+
+
+def solve(
+    problem: Problem,
+    method: str = "auto",
+    tolerance: float = 1e-4,
+    max_passes: int | None = None,
+    timeout: float | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+    start: Sequence[Array] | None = None,
+    settings: SolverSettings | None = None,
+    progress: Progress | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Solution:
+    """Certified lower bounds, feasible values and gaps for all rows of a problem.
+
+    "ascent" raises the bound fastest and has a schedule planned over its passes, so it always runs them all;
+    "primal_dual" also closes the gap; "admm" is the layered splitting. "auto" is ascent, then primal_dual until every
+    gap is at most tolerance * max(1, |lower|). No method returns less than the CROWN bound of the same pre-activation
+    bounds. Bounds are certified in float64 whatever the precision of the iterations.
+
+    device: None (where the box lives), "cpu" or "cuda". precision: "float32" or "float64", None for float64 on the
+    CPU and float32 on a GPU. start: multipliers of an earlier Solution, a warm start. timeout in seconds. stop: asked
+    after every iteration; True ends the run with the best results so far.
+
+    Raises: InputError for an unknown method or precision, a negative tolerance, timeout or budget; DeviceError where
+    the device is missing.
+    """
+    began = time.monotonic()
+    _check_options(method, tolerance, max_passes, timeout)
+    chosen = SolverSettings() if settings is None else settings
+    placement = iteration_placement(Placement.of(problem.box_lower), device, precision)
+    clock = Clock(None if timeout is None else began + timeout, stop)
+    widest = sum(node.size for node in problem.network.nodes)
+    step = max(1, chosen.block_numbers // widest)
+    schemes = _schemes(method, max_passes, chosen)
+    runs = []
+    for first in range(0, problem.rows, step):
+        block = problem.block(first, min(first + step, problem.rows))
+        given = None if start is None else [g[first : first + step] for g in start]
+        runs.append(_solve_block(block, schemes, placement, tolerance, clock, chosen, given, progress))
+    return _solution(problem, runs, time.monotonic() - began)
+
+
+def _check_options(method: str, tolerance: float, max_passes: int | None, timeout: float | None) -> None:
+    if method not in METHODS:
+        raise InputError(f"The method {method!r} is unknown; choose one of {', '.join(METHODS)}.")
+    if not tolerance >= 0:
+        raise InputError(f"The tolerance {tolerance} is negative or NaN; give a number >= 0.")
+    if max_passes is not None and max_passes < 0:
+        raise InputError(f"max_passes is {max_passes}; give a count >= 0, where 0 means the CROWN bound alone.")
+    if timeout is not None and not timeout >= 0:
+        raise InputError(f"The timeout {timeout} is negative or NaN; give seconds >= 0.")
+
+
+def _schemes(method: str, max_passes: int | None, settings: SolverSettings) -> list[Scheme]:
+    """The schemes a method runs one after the other, each with its budget of passes."""
+
+    def budget(default: int) -> int:
+        return default if max_passes is None else max_passes
+
+    if method == "ascent":
+        return [Ascent(settings.ascent, budget(settings.ascent.passes))]
+    if method == "primal_dual":
+        return [PrimalDual(settings.primal_dual, budget(settings.primal_dual.passes))]
+    if method == "admm":
+        return [Admm(settings.admm, budget(settings.admm.passes))]
+    total = budget(settings.auto_passes)
+    planned = min(settings.ascent.passes, total)
+    return [Ascent(settings.ascent, planned), PrimalDual(settings.primal_dual, total - planned)]
+
+
+def _solve_block(
+    problem: Problem,
+    schemes: list[Scheme],
+    placement: Placement,
+    tolerance: float,
+    clock: Clock,
+    settings: SolverSettings,
+    start: list[Array] | None,
+    progress: Progress | None,
+) -> Run:
+    """One block of rows: the CROWN bound first, then the schemes in turn."""
+    reference = Rows.of(problem, placement.double)
+    ledger = Ledger(reference)
+    everything = placement.put_indices(np.arange(problem.rows))
+    dual = slope_sweep(reference, start_slopes(reference))
+    _record_sweep(ledger, everything, dual)
+    if start is not None:
+        point = PrimalPoint(ledger.primal, [namespace(g).zeros_like(g) for g in ledger.multipliers])
+        ledger.record(everything, [placement.double.put(g) for g in start], point)
+    run = Run(Rows.of(problem, placement), ledger, clock, tolerance, settings.check_interval, progress)
+    run.interruption = clock.interruption()
+    if len(run.unfinished(ROUNDING_GAP)) and run.interruption is None:
+        run.elimination = _elimination(problem, schemes)
+    for scheme in schemes:
+        run.run(scheme)
+    return run
+
+
+def _record_sweep(ledger: Ledger, everything: Array, dual: Any) -> None:
+    xp = namespace(dual.value)
+    multipliers = [
+        old if g is None else g for g, old in zip(dual.sweep.pre, ledger.multipliers, strict=True)
+    ]
+    shares = [
+        old if a is None else xp.astype(a < 0, old.dtype)
+        for a, old in zip(dual.sweep.post, ledger.multipliers, strict=True)
+    ]
+    ledger.record(everything, multipliers, PrimalPoint(best_vertex(ledger.rows, dual.input), shares))
+
+
+def _elimination(problem: Problem, schemes: list[Scheme]) -> Elimination | None:
+    """Fold stable neurons away where that makes the iterations cheaper, and for ADMM always: it converges faster."""
+    admm = any(isinstance(scheme, Admm) for scheme in schemes)
+    passes = sum(scheme.passes for scheme in schemes)
+    work = passes * problem.rows * sum(node.size for node in problem.network.nodes) * problem.network.input_size
+    if not admm and elimination_work(problem) > 0.5 * work:
+        return None
+    reduced = eliminate(problem)
+    return reduced if admm or elimination_pays(problem, reduced, passes) else None
+
+
+def _solution(problem: Problem, runs: list[Run], seconds: float) -> Solution:
+    home = Placement.of(problem.box_lower).double
+    xp = home.xp
+
+    def joined(parts: list[Array]) -> Array:
+        return xp.concat([home.put(part) for part in parts], axis=0)
+
+    lower = joined([run.ledger.lower for run in runs])
+    primal = joined([run.ledger.primal for run in runs])
+    count = len(runs[0].ledger.multipliers)
+    statuses: list[Status] = []
+    for run in runs:
+        ended = run.interruption or Status.PASS_LIMIT
+        for bound, converged in zip(to_numpy(run.ledger.lower), to_numpy(run.ledger.converged(run.tolerance)), strict=True):
+            statuses.append(Status.NO_BOUND if bound == -np.inf else Status.CONVERGED if converged else ended)
+    return Solution(
+        lower=lower,
+        upper=joined([run.ledger.upper for run in runs]),
+        primal=xp.reshape(primal, (problem.rows, *problem.network.input_shape)),
+        multipliers=tuple(joined([run.ledger.multipliers[k] for run in runs]) for k in range(count)),
+        passes=xp.asarray(np.concatenate([run.passes for run in runs]), device=home.device),
+        status=tuple(statuses),
+        seconds=seconds,
+    )
