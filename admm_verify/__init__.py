@@ -17,8 +17,7 @@ from admm_verify.errors import (
 )
 from admm_verify.network.from_onnx import read_onnx
 from admm_verify.network.graph import Network
-from admm_verify.properties.query import Query
-from admm_verify.properties.vnnlib import read_query
+from admm_verify.properties.query import Query, read_query
 from admm_verify.sets import Box
 from admm_verify.settings import SolverSettings
 from admm_verify.splitting.problem import Problem

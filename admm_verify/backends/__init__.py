@@ -1,0 +1,1 @@
+"""Array libraries and, where it pays, kernels behind a seam of a few verbs."""

@@ -1,0 +1,1 @@
+"""Interval and linear bounds of all nodes, rounded outward."""

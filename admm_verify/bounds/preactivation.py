@@ -11,6 +11,7 @@ from admm_verify.errors import InputError
 from admm_verify.network.graph import Activation, Affine, Network, flatten_batch
 from admm_verify.relaxations import triangle
 from admm_verify.sets import Box
+from admm_verify.threads import threads_for
 
 _BLOCK_NUMBERS = 2**22
 """Numbers in one coefficient block of the backward sweep: 32 MiB, so that blocks stay near the cache."""
@@ -74,7 +75,9 @@ def preactivation_bounds(network: Network, box: Box, method: str = "crown") -> P
     box_lower = flatten_batch(box.lower, network.input_size, "the network's input")
     box_upper = flatten_batch(box.upper, network.input_size, "the network's input")
     placed = network.put(Placement.of(box_lower).double)
-    lower, upper = _forward(placed, box_lower, box_upper, crown=method == "crown")
+    widest = max(node.size for node in network.nodes)
+    with threads_for(box_lower.shape[0] * widest * network.weight_count if method == "crown" else 0.0):
+        lower, upper = _forward(placed, box_lower, box_upper, crown=method == "crown")
     picked = network.activations
     sources = [node.source for node in (network.nodes[i] for i in picked) if isinstance(node, Activation)]
     return PreactivationBounds(tuple(lower[i] for i in sources), tuple(upper[i] for i in sources))

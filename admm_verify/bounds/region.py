@@ -31,8 +31,8 @@ class Region:
         D(g) <= LP optimum <= true minimum for any multipliers g.
 
         Shapes: [...], the leading axes of the sweep's coefficients. NaN becomes -inf: no bound.
-        Error: rounded downward. Each coefficient is off by at most gamma_N |w|'M per affine node, and what it multiplies
-        is at most max|x|; so each error is covered by gamma_N times a magnitude that is summed up here.
+        Error: rounded downward. Each coefficient is off by at most gamma_N |w|'M per affine node, and what it
+        multiplies is at most max|x|; so each error is covered by gamma_N times a magnitude that is summed up here.
         """
         value, magnitude = sweep.constant, abs(sweep.constant)
         coefficient = sweep.nodes[0]
@@ -120,14 +120,14 @@ def build_region(
     return Region(network, box_lower, box_upper, lower, upper, tuple(magnitudes))
 
 
-def evaluation_error(region: Region) -> Array:
-    """Bound on |float32 evaluation - real value| of each output, for any order of summation.
+def evaluation_error(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> Array:
+    """Bound on |floating point evaluation - real value| of each output, for any order of summation.
 
-    e_y = M e_x + gamma_N (M (max|x| + e_x) + bias_magnitude) through affine nodes, with gamma in float32's unit
-    roundoff; ReLU passes e on unchanged.
+    e_y = M e_x + gamma_N (M (max|x| + e_x) + bias_magnitude) through affine nodes, with gamma in the given unit
+    roundoff (default float32's); ReLU passes e on unchanged.
 
     Shapes: [..., outputs].
-    Valid when: no intermediate value overflows and products are rounded to float32 or better (no TF32, no bfloat16).
+    Valid when: no intermediate value overflows and products are rounded to the network's own type or better (no TF32).
     Reference: Higham, Accuracy and Stability of Numerical Algorithms, section 3.1.
     """
     xp = namespace(region.box_lower)
@@ -142,7 +142,7 @@ def evaluation_error(region: Region) -> Array:
             carried: Array = xp.zeros_like(node.bias)
             for term in node.terms:
                 carried = term.map.magnitude_apply(error[term.source]) + carried
-            error.append((carried + gamma(node.roundings, SINGLE_ROUNDOFF) * inflated + tiny) * (1 + 1e-9))
+            error.append((carried + gamma(node.roundings, roundoff) * inflated + tiny) * (1 + 1e-9))
             reach.append(inflated)
         elif isinstance(node, Activation):
             high = region.upper[activation]

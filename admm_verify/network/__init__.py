@@ -1,0 +1,1 @@
+"""Networks as graphs: nodes, linear maps, simplification and the readers."""

@@ -101,6 +101,12 @@ class Network:
         """Indices of the activation nodes in graph order."""
         return tuple(i for i, node in enumerate(self.nodes) if isinstance(node, Activation))
 
+    @property
+    def weight_count(self) -> int:
+        """Numbers in all maps as if they were dense: the multiplications of one pass for one row."""
+        affine = [node for node in self.nodes if isinstance(node, Affine)]
+        return sum(term.map.rows * term.map.columns for node in affine for term in node.terms)
+
     def __call__(self, x: Array) -> Array:
         """f(x) for a batch of inputs, in the library and dtype of x.
 

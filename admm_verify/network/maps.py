@@ -5,7 +5,8 @@ Every map knows its rounding: `magnitude_apply` bounds the sum of absolute produ
 magnitude of the chain, |W2||W1| rather than |W2 W1|, so that merging never hides an error.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -55,6 +56,10 @@ class LinearMap(Protocol):
         """The same map with its arrays moved."""
         ...
 
+    def with_roundings(self, count: int) -> "LinearMap":
+        """The same map with another count of roundings."""
+        ...
+
     def dense(self) -> "DenseMap":
         """The same map as a matrix on the host."""
         ...
@@ -95,6 +100,9 @@ class DenseMap:
     def row_block(self, start: int, stop: int) -> Array:
         return self.weight[start:stop, :]
 
+    def with_roundings(self, count: int) -> "DenseMap":
+        return replace(self, roundings=count)
+
     def put(self, placement: Placement) -> "DenseMap":
         magnitude = None if self.magnitude is None else placement.put(self.magnitude)
         return DenseMap(placement.put(self.weight), magnitude, self.roundings)
@@ -134,6 +142,9 @@ class DiagonalMap:
     def row_block(self, start: int, stop: int) -> Array:
         return self.transpose(_unit_rows(start, stop, self.rows, self.scale))
 
+    def with_roundings(self, count: int) -> "DiagonalMap":
+        return replace(self, roundings=count)
+
     def put(self, placement: Placement) -> "DiagonalMap":
         magnitude = None if self.magnitude is None else placement.put(self.magnitude)
         return DiagonalMap(placement.put(self.scale), magnitude, self.roundings)
@@ -156,12 +167,12 @@ class SelectionMap:
     roundings: int = 0
 
     @classmethod
-    def from_gather(cls, gather: np.ndarray, columns: int) -> "SelectionMap":
+    def from_gather(cls, gather: np.ndarray, columns: int, roundings: int = 0) -> "SelectionMap":
         """The selection with the given gather indices; entry `columns` stands for zero."""
         scatter = np.full(columns, len(gather), dtype=np.int64)
         used = gather < columns
         scatter[gather[used]] = np.flatnonzero(used)
-        return cls(np.asarray(gather, dtype=np.int64), scatter)
+        return cls(np.asarray(gather, dtype=np.int64), scatter, roundings)
 
     @classmethod
     def identity(cls, size: int) -> "SelectionMap":
@@ -191,8 +202,12 @@ class SelectionMap:
     def row_block(self, start: int, stop: int) -> Array:
         return Placement.of(self.gather, namespace(self.gather).float64).put(self.dense().weight[start:stop])
 
+    def with_roundings(self, count: int) -> "SelectionMap":
+        return replace(self, roundings=count)
+
     def put(self, placement: Placement) -> "SelectionMap":
-        return SelectionMap(placement.put_indices(self.gather), placement.put_indices(self.scatter))
+        gather, scatter = placement.put_indices(self.gather), placement.put_indices(self.scatter)
+        return SelectionMap(gather, scatter, self.roundings)
 
     def dense(self) -> DenseMap:
         weight = np.zeros((self.rows, self.columns))
@@ -206,21 +221,29 @@ def compose(outer: LinearMap, inner: LinearMap) -> LinearMap:
     """The map outer o inner, whose magnitude covers the rounding of its own computation."""
     if isinstance(outer, SelectionMap) and isinstance(inner, SelectionMap):
         padded = np.append(inner.gather, inner.columns)
-        return SelectionMap.from_gather(padded[outer.gather], inner.columns)
+        return SelectionMap.from_gather(padded[outer.gather], inner.columns, outer.roundings + inner.roundings)
+    if isinstance(outer, SelectionMap):
+        dense = inner.dense()
+        return _rearranged(dense, lambda matrix: _gather(matrix.T, outer.gather).T, outer.roundings + inner.roundings)
+    if isinstance(inner, SelectionMap):
+        dense = outer.dense()
+        return _rearranged(dense, lambda matrix: _gather(matrix, inner.scatter), outer.roundings + inner.roundings)
     roundings = outer.roundings + inner.roundings + 1
     if isinstance(outer, DiagonalMap) and isinstance(inner, DiagonalMap):
         magnitude = _magnitude(outer.scale, outer.magnitude) * _magnitude(inner.scale, inner.magnitude)
         return DiagonalMap(outer.scale * inner.scale, magnitude, roundings)
     left, right = outer.dense(), inner.dense()
     magnitude = _magnitude(left.weight, left.magnitude) @ _magnitude(right.weight, right.magnitude)
-    weight = left.weight @ right.weight
-    if isinstance(outer, SelectionMap) or isinstance(inner, SelectionMap):
-        exact = left.magnitude is None and right.magnitude is None
-        return DenseMap(weight, None if exact else magnitude, max(outer.roundings, inner.roundings))
-    return DenseMap(weight, magnitude, roundings)
+    return DenseMap(left.weight @ right.weight, magnitude, roundings)
 
 
-def add(first: LinearMap, second: LinearMap) -> LinearMap:
+def _rearranged(dense: DenseMap, move: Callable[[np.ndarray], np.ndarray], roundings: int) -> DenseMap:
+    """A matrix with its rows or columns moved, which is exact."""
+    magnitude = None if dense.magnitude is None else move(dense.magnitude)
+    return DenseMap(np.ascontiguousarray(move(dense.weight)), magnitude, roundings)
+
+
+def add(first: LinearMap, second: LinearMap) -> DenseMap:
     """The map first + second, two parallel paths from the same source."""
     left, right = first.dense(), second.dense()
     magnitude = _magnitude(left.weight, left.magnitude) + _magnitude(right.weight, right.magnitude)

@@ -9,7 +9,7 @@ from admm_verify.network.maps import LinearMap, SelectionMap, add, compose
 
 
 def simplify(network: Network) -> Network:
-    """The same function with affine chains merged, parallel terms added up, equal activations shared and dead nodes dropped.
+    """The same function with affine chains merged, equal activations shared and dead nodes dropped.
 
     After it, every affine node reads the input or activations, every activation reads an affine node, and the output
     is an affine node. Merged weights carry the magnitude of their chain, so certified bounds of the result are bounds
@@ -19,17 +19,15 @@ def simplify(network: Network) -> Network:
     place: dict[int, int] = {}
     twins: dict[tuple[str, int], int] = {}
     for i, node in enumerate(network.nodes):
-        if isinstance(node, Affine):
-            node = _merge(node, place, nodes)
-        elif isinstance(node, Activation):
+        if isinstance(node, Activation):
             source = _affine(place[node.source], nodes)
-            if (node.kind, source) in twins:
-                place[i] = twins[node.kind, source]
-                continue
-            twins[node.kind, source] = len(nodes)
-            node = replace(node, source=source)
-        nodes.append(node)
-        place[i] = len(nodes) - 1
+            if (node.kind, source) not in twins:
+                nodes.append(replace(node, source=source))
+                twins[node.kind, source] = len(nodes) - 1
+            place[i] = twins[node.kind, source]
+        else:
+            nodes.append(_merge(node, place, nodes) if isinstance(node, Affine) else node)
+            place[i] = len(nodes) - 1
     output = _affine(place[network.output], nodes)
     return replace(network, nodes=_alive(nodes, output))
 
@@ -54,7 +52,10 @@ def _merge(node: Affine, place: dict[int, int], nodes: list[Node]) -> Affine:
         if isinstance(source, Affine):
             bias = term.map.apply(source.bias) + bias
             magnitude = term.map.magnitude_apply(source.bias_magnitude) + magnitude
-            parts = [(inner.source, compose(term.map, inner.map)) for inner in source.terms]
+            sums = len(source.terms) + 1
+            merged = [(inner.source, compose(term.map, inner.map)) for inner in source.terms]
+            # The merged node's own sum is part of the path too.
+            parts = [(index, part.with_roundings(part.roundings + sums)) for index, part in merged]
         for index, part in parts:
             maps[index] = add(maps[index], part) if index in maps else part
     return Affine(tuple(Term(index, part) for index, part in sorted(maps.items())), bias, magnitude)
@@ -66,7 +67,7 @@ def _alive(nodes: list[Node], output: int) -> tuple[Node, ...]:
     for i in range(output, 0, -1):
         if i in needed:
             needed.update(_sources(nodes[i]))
-    order = sorted(needed - {output}) + [output]
+    order = [*sorted(needed - {output}), output]
     renumbered = {old: new for new, old in enumerate(order)}
     return tuple(_renumber(nodes[old], renumbered) for old in order)
 

@@ -1,0 +1,1 @@
+"""Properties: VNN-LIB readers, the exact in-memory form, and its rows."""

@@ -1,0 +1,1 @@
+"""Convex relaxations of activations."""

@@ -1,0 +1,1 @@
+"""The solvers: splitting schemes, certified dual bounds, feasible values."""

@@ -78,7 +78,9 @@ class Admm:
             pull = rows.objective if edge.layer is None else multipliers[edge.layer]
             edges.append(sources[edge.source] - edge.map.transpose(pull) / (graphs.edge_weight(edge) * scale))
         far, zero = xp.full_like(rows.offset, float("inf")), xp.zeros_like(rows.offset)
-        return AdmmState(graphs, scale, pre, edges, pre, edges, far, zero, multipliers, x, [xp.zeros_like(g) for g in multipliers])
+        return AdmmState(
+            graphs, scale, pre, edges, pre, edges, far, zero, multipliers, x, [xp.zeros_like(g) for g in multipliers]
+        )
 
     def step(self, rows: Rows, state: AdmmState) -> AdmmState:
         xp, graphs = namespace(state.scale), state.graphs
@@ -133,8 +135,7 @@ def _pointwise(rows: Rows, state: AdmmState) -> list[tuple[Array, Array]]:
 
 def _halpern(points: list[Array], moves: list[Array], anchors: list[Array], pull: Array) -> list[Array]:
     return [
-        (1.0 - pull) * anchor + pull * (z + 2.0 * move)
-        for z, move, anchor in zip(points, moves, anchors, strict=True)
+        (1.0 - pull) * anchor + pull * (z + 2.0 * move) for z, move, anchor in zip(points, moves, anchors, strict=True)
     ]
 
 
@@ -152,5 +153,3 @@ def _share(rows: Rows, k: int, pre: Array, post: Array) -> Array:
     height = line.upper_slope * pre + line.upper_intercept - floor
     share = (post - floor) / xp.where(height > 0, height, xp.ones_like(height))
     return xp.where(height > 0, xp.clip(share, 0.0, 1.0), xp.zeros_like(share))
-
-

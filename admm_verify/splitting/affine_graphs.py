@@ -13,7 +13,8 @@ from admm_verify.splitting.problem import Rows
 @dataclass(frozen=True, eq=False)
 class Edge:
     """A copy of a source that one affine node reads. source 0 is the input, k + 1 activation k; layer is the
-    activation the node feeds, None for the output, whose edges carry the objective."""
+    activation the node feeds, None for the output, whose edges carry the objective.
+    """
 
     source: int
     layer: int | None
@@ -123,9 +124,7 @@ def _penalty(multipliers: Array, width: Array, unstable: Array) -> Array:
 
 def _edges(network: Network) -> tuple[tuple[Edge, ...], tuple[int, ...]]:
     number = {0: 0} | {node: k + 1 for k, node in enumerate(network.activations)}
-    feeds = {
-        node.source: number[i] - 1 for i, node in enumerate(network.nodes) if isinstance(node, Activation)
-    }
+    feeds = {node.source: number[i] - 1 for i, node in enumerate(network.nodes) if isinstance(node, Activation)}
     edges = tuple(
         Edge(number[term.source], feeds.get(i), term.map)
         for i, node in enumerate(network.nodes)

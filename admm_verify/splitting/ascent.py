@@ -55,8 +55,7 @@ class Ascent:
         dual = slope_sweep(rows, state.slopes)
         better = dual.value > state.best_value
         best = [
-            old if g is None else select_rows(better, g, old)
-            for g, old in zip(dual.sweep.pre, state.best, strict=True)
+            old if g is None else select_rows(better, g, old) for g, old in zip(dual.sweep.pre, state.best, strict=True)
         ]
         x = best_vertex(rows, dual.input)
         pre = forward_sweep(rows, x, state.slopes, dual)
@@ -99,8 +98,7 @@ class Ascent:
         dual = slope_sweep(rows, state.slopes)
         better = dual.value > state.best_value
         return [
-            old if g is None else select_rows(better, g, old)
-            for g, old in zip(dual.sweep.pre, state.best, strict=True)
+            old if g is None else select_rows(better, g, old) for g, old in zip(dual.sweep.pre, state.best, strict=True)
         ]
 
     def point(self, rows: Rows, state: AscentState) -> PrimalPoint:

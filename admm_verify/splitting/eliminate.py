@@ -6,6 +6,7 @@ but from the original network, so its rounding needs no care.
 """
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -43,9 +44,7 @@ class Elimination:
         """Per-neuron arrays of the reduced network spread over the original one, zero where neurons are stable."""
         xp, count = namespace(rows.objective), rows.objective.shape[0]
         placement = Placement.of(rows.objective)
-        full = [
-            xp.zeros((count, low.shape[1]), dtype=placement.dtype, device=placement.device) for low in rows.lower
-        ]
+        full = [xp.zeros((count, low.shape[1]), dtype=placement.dtype, device=placement.device) for low in rows.lower]
         for (k, index), array in zip(self.kept, arrays, strict=True):
             spread = np.full(full[k].shape[1], len(index), dtype=np.int64)
             spread[index] = np.arange(len(index))
@@ -53,17 +52,13 @@ class Elimination:
             full[k] = _columns(padded, placement.put_indices(spread))
         return full
 
-    @property
-    def weights(self) -> int:
-        """Numbers in the reduced network's matrices, the cost of one pass per row."""
-        return weight_count(self.network)
-
 
 def eliminate(problem: Problem) -> Elimination:
     """Fold away every neuron that is stable in all rows of the problem; dense networks only."""
     network = problem.network.put(Placement.numpy())
-    lower, upper = ([to_numpy(array) for array in side] for side in
-                    (problem.preactivation.lower, problem.preactivation.upper))
+    lower, upper = (
+        [to_numpy(array) for array in side] for side in (problem.preactivation.lower, problem.preactivation.upper)
+    )
     nodes: list[Node] = [Input(network.input_size)]
     kept: list[tuple[int, np.ndarray]] = []
     # Each original node as (matrix per reduced node, bias); activations as (unstable, active, reduced node, source).
@@ -74,8 +69,9 @@ def eliminate(problem: Problem) -> Elimination:
             affine[i] = _fold(node, network.input_size, affine, split)
         elif isinstance(node, Activation):
             k = len(split)
-            active, inactive = (lower[k] >= 0).all(axis=0), (upper[k] <= 0).all(axis=0)
-            unstable = np.flatnonzero(~(active | inactive))
+            active = np.all(lower[k] >= 0, axis=0)
+            inactive = np.all(upper[k] <= 0, axis=0)
+            unstable = np.flatnonzero(np.asarray(~(active | inactive)))
             if len(unstable):
                 parts, bias = affine[node.source]
                 nodes.append(_affine_node({s: m[unstable] for s, m in parts.items()}, bias[unstable]))
@@ -88,19 +84,13 @@ def eliminate(problem: Problem) -> Elimination:
 
 def elimination_pays(problem: Problem, reduced: Elimination, passes: int) -> bool:
     """Whether the iterations on the reduced network are cheaper."""
-    return passes > 0 and reduced.weights < 0.8 * weight_count(problem.network)
+    return passes > 0 and reduced.network.weight_count < 0.8 * problem.network.weight_count
 
 
 def elimination_work(problem: Problem) -> float:
     """Rough number of multiplications that eliminating costs, to be compared with those of the iterations."""
     sizes = [node.size for node in problem.network.nodes if isinstance(node, Affine)]
-    return float(sum(first * second for first, second in zip(sizes, sizes[1:], strict=False)) * problem.network.input_size)
-
-
-def weight_count(network: Network) -> int:
-    """Numbers in all maps of a network, as if they were dense."""
-    affine = [node for node in network.nodes if isinstance(node, Affine)]
-    return sum(term.map.rows * term.map.columns for node in affine for term in node.terms)
+    return float(sum(first * second for first, second in pairwise(sizes)) * problem.network.input_size)
 
 
 def _fold(

@@ -32,9 +32,7 @@ class Ledger:
         self.upper = xp.full_like(rows.offset, float("inf"))
         middle = rows.box_lower / 2 + rows.box_upper / 2
         self.primal = xp.broadcast_to(middle, (count, middle.shape[1]))
-        self.multipliers = [
-            xp.zeros((count, low.shape[1]), dtype=low.dtype, device=low.device) for low in rows.lower
-        ]
+        self.multipliers = [xp.zeros((count, low.shape[1]), dtype=low.dtype, device=low.device) for low in rows.lower]
 
     def record(self, active: Array, multipliers: list[Array], point: PrimalPoint) -> None:
         """Certify multipliers and evaluate a primal point for the active rows; keep what is better."""
@@ -55,9 +53,7 @@ class Ledger:
         self.lower = xp.where(raised, bound, self.lower)
         self.upper = xp.where(sunk, value, self.upper)
         self.primal = select_rows(sunk, point.x, self.primal)
-        self.multipliers = [
-            select_rows(raised, g, old) for g, old in zip(multipliers, self.multipliers, strict=True)
-        ]
+        self.multipliers = [select_rows(raised, g, old) for g, old in zip(multipliers, self.multipliers, strict=True)]
 
     def converged(self, tolerance: float) -> Array:
         """Rows whose gap is at most tolerance * max(1, |lower|)."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from admm_verify.arrays import Array, gamma, namespace
 from admm_verify.bounds.region import Region, largest, node_magnitude, rounding_count
-from admm_verify.network.graph import Affine
+from admm_verify.network.graph import Activation, Affine
 from admm_verify.splitting.problem import Rows
 
 
@@ -42,7 +42,7 @@ def feasible_value(rows: Rows, region: Region, point: PrimalPoint) -> Array:
     feasible = xp.ones_like(rows.offset, dtype=xp.bool)
     k = 0
     for node in rows.network.nodes[1:]:
-        if not isinstance(node, Affine):
+        if isinstance(node, Activation):
             pre, slack = values[node.source], errors[node.source]
             inside = (pre >= rows.lower[k] - slack) & (pre <= rows.upper[k] + slack)
             feasible = feasible & xp.all(inside, axis=-1)
@@ -69,7 +69,7 @@ def _evaluation_errors(rows: Rows, region: Region) -> list[Array]:
                 carried = term.map.magnitude_apply(errors[term.source]) + carried
             errors.append(carried)
             reach.append(node_magnitude(node, reach))
-        else:
+        elif isinstance(node, Activation):
             # Chord and interpolation add a few roundings of numbers no larger than u - l.
             high = xp.maximum(rows.upper[k], xp.zeros_like(rows.upper[k]))
             errors.append(errors[node.source] + 8.0 * gamma(8) * (high - rows.lower[k]))

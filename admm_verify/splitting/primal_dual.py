@@ -51,8 +51,7 @@ class PrimalDual:
         xp = namespace(dual.value)
         better = dual.value > state.best_value
         best = [
-            old if g is None else select_rows(better, g, old)
-            for g, old in zip(dual.sweep.pre, state.best, strict=True)
+            old if g is None else select_rows(better, g, old) for g, old in zip(dual.sweep.pre, state.best, strict=True)
         ]
         typical = xp.mean(xp.abs(dual.input), axis=-1, keepdims=True)
         direction = xp.where(typical > 0, dual.input / xp.where(typical > 0, typical, 1.0), 0.0)

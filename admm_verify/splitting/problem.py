@@ -60,7 +60,6 @@ class Problem:
         """Number of minimisation problems in the batch."""
         return self.objective.shape[0]
 
-
     def block(self, first: int, last: int) -> "Problem":
         """Rows first..last as a problem of their own; what the rows share stays shared."""
         if first == 0 and last == self.rows:

@@ -21,6 +21,7 @@ from admm_verify.splitting.problem import Problem, Rows
 from admm_verify.splitting.scheme import Scheme
 from admm_verify.splitting.solution import Solution, Status
 from admm_verify.splitting.sweeps import best_vertex, slope_sweep, start_slopes
+from admm_verify.threads import threads_for
 
 METHODS = ("auto", "admm", "primal_dual", "ascent")
 
@@ -61,10 +62,11 @@ def solve(
     step = max(1, chosen.block_numbers // widest)
     schemes = _schemes(method, max_passes, chosen)
     runs = []
-    for first in range(0, problem.rows, step):
-        block = problem.block(first, min(first + step, problem.rows))
-        given = None if start is None else [g[first : first + step] for g in start]
-        runs.append(_solve_block(block, schemes, placement, tolerance, clock, chosen, given, progress))
+    with threads_for(min(step, problem.rows) * problem.network.weight_count):
+        for first in range(0, problem.rows, step):
+            block = problem.block(first, min(first + step, problem.rows))
+            given = None if start is None else [g[first : first + step] for g in start]
+            runs.append(_solve_block(block, schemes, placement, tolerance, clock, chosen, given, progress))
     return _solution(problem, runs, time.monotonic() - began)
 
 
@@ -126,9 +128,7 @@ def _solve_block(
 
 def _record_sweep(ledger: Ledger, everything: Array, dual: Any) -> None:
     xp = namespace(dual.value)
-    multipliers = [
-        old if g is None else g for g, old in zip(dual.sweep.pre, ledger.multipliers, strict=True)
-    ]
+    multipliers = [old if g is None else g for g, old in zip(dual.sweep.pre, ledger.multipliers, strict=True)]
     shares = [
         old if a is None else xp.astype(a < 0, old.dtype)
         for a, old in zip(dual.sweep.post, ledger.multipliers, strict=True)
@@ -160,7 +160,9 @@ def _solution(problem: Problem, runs: list[Run], seconds: float) -> Solution:
     statuses: list[Status] = []
     for run in runs:
         ended = run.interruption or Status.PASS_LIMIT
-        for bound, converged in zip(to_numpy(run.ledger.lower), to_numpy(run.ledger.converged(run.tolerance)), strict=True):
+        for bound, converged in zip(
+            to_numpy(run.ledger.lower), to_numpy(run.ledger.converged(run.tolerance)), strict=True
+        ):
             statuses.append(Status.NO_BOUND if bound == -np.inf else Status.CONVERGED if converged else ended)
     return Solution(
         lower=lower,

@@ -109,9 +109,7 @@ def _valued(rows: Rows, sweep: Backward) -> DualSweep:
     coefficient = sweep.nodes[0]
     assert coefficient is not None
     xp = namespace(coefficient)
-    value = sweep.constant + xp.sum(
-        xp.minimum(coefficient * rows.box_lower, coefficient * rows.box_upper), axis=-1
-    )
+    value = sweep.constant + xp.sum(xp.minimum(coefficient * rows.box_lower, coefficient * rows.box_upper), axis=-1)
     for line, a in zip(rows.lines, sweep.post, strict=True):
         if a is not None:
             value = value + xp.sum(xp.minimum(a, xp.zeros_like(a)) * line.upper_intercept, axis=-1)

@@ -1,0 +1,261 @@
+"""The command line: verify, bound, supports, demo. Results on stdout, everything else on stderr."""
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+import admm_verify as av
+from admm_verify.network.from_onnx import OPSETS, SUPPORTED, tensor_bytes
+from admm_verify.properties.rows import atom_rows
+from admm_verify.report.text import assignment, solution_rows, table, write_json
+from admm_verify.splitting.solve import METHODS
+from admm_verify.verify import ARITHMETICS
+
+NAME = "admm_verify"
+
+CAPABILITIES: dict[str, tuple[str, ...]] = {
+    "onnx-opset-versions": tuple(str(version) for version in OPSETS),
+    "onnx-element-types": ("float32", "float64", "real"),
+    "onnx-operators": SUPPORTED,
+    "vnnlib-versions": ("1.0", "2.0"),
+    "hidden-node-theories": ("NH",),
+    "multiple-input-output-theories": ("SIO",),
+    "multiple-network-theories": ("SNET",),
+    "multiple-node-comparison-theories": ("SNC",),
+    "arithmetic-complexity-theories": ("BND", "COUT"),
+    "optimised-disjunctive-reasoning": ("false",),
+    "serialise-assignments": ("true",),
+}
+"""What `supports` answers, one value a line."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0 with an answer, 1 with an error message on stderr."""
+    options = _parser().parse_args(arguments)
+    if options.command is None:
+        _parser().print_help()
+        return 0
+    try:
+        with threadpool_limits(limits=getattr(options, "threads", None)):
+            return options.run(options)
+    except av.AdmmVerifyError as error:
+        print(f"admm-verify: {error}", file=sys.stderr)
+    except MemoryError:
+        print("admm-verify: Out of memory. Try a smaller network or fewer rows.", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("admm-verify: interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of stdout has gone; closing it here keeps Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="admm-verify", description="Certified worst-case bounds of neural networks by operator splitting."
+    )
+    parser.add_argument("--name", action="version", version=NAME, help="print the solver's name and exit")
+    parser.add_argument("--version", action="version", version=av.__version__, help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    verify = commands.add_parser("verify", help="decide a VNN-LIB query: sat, unsat, unknown or timed-out")
+    _add_query(verify)
+    verify.add_argument("--serialise-assignments", metavar="DIR", help="write a counterexample as TensorProto files")
+    verify.add_argument("--arithmetic", choices=ARITHMETICS, help="default: what the query declares")
+    verify.set_defaults(run=_verify)
+    bound = commands.add_parser("bound", help="certified lower bounds, feasible values and gaps, row by row")
+    _add_query(bound)
+    bound.add_argument("--objective", metavar="FILE.npy", help="rows [rows, outputs] instead of the query's atoms")
+    bound.add_argument("--max-passes", type=int, metavar="N", help="budget per row; 0 is the CROWN bound alone")
+    bound.set_defaults(run=_bound)
+    supports = commands.add_parser("supports", help="what this solver supports, one value a line")
+    which = supports.add_mutually_exclusive_group(required=True)
+    for name in CAPABILITIES:
+        which.add_argument(f"--{name}", action="store_const", const=name, dest="capability")
+    supports.set_defaults(run=_supports)
+    demo = commands.add_parser("demo", help="bounds and verdicts on an embedded digit classifier, with a plot")
+    demo.add_argument("--plot", default="admm-verify-demo.png", metavar="FILE.png", help="where the plot goes")
+    demo.add_argument("--json", metavar="FILE", help="write the complete result")
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+def _add_query(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("query", metavar="QUERY.vnnlib", help="VNN-LIB 1.0 or 2.0, also .gz")
+    parser.add_argument(
+        "--network", action="append", default=[], metavar="[NAME=]FILE.onnx", required=True, help="the ONNX model"
+    )
+    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="stop with what is known by then")
+    parser.add_argument("--method", choices=METHODS, default="auto")
+    parser.add_argument("--tolerance", type=float, default=1e-4, help="relative gap at which a row is finished")
+    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="auto: the CPU, for small queries")
+    parser.add_argument("--threads", type=_positive, metavar="N", help="most threads for large products; small ones take one")
+    parser.add_argument("--json", metavar="FILE", help="write the complete result")
+    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value
+
+
+def _query(options: argparse.Namespace) -> av.Query:
+    networks: dict[str, str] = {}
+    for given in options.network:
+        name, separator, path = given.partition("=")
+        named = bool(separator) and name.isidentifier() and not Path(given).exists()
+        key = name if named else ""
+        if key in networks:
+            raise av.InputError(f"--network {key or given} was given twice. Give each network once.")
+        networks[key] = path if named else given
+    return av.read_query(options.query, networks)
+
+
+def _stop_on_interrupt() -> Callable[[], bool]:
+    """A question that turns true at the first Ctrl-C; the second one interrupts at once."""
+    asked = [False]
+
+    def remember(number: int, frame: object) -> None:
+        asked[0] = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, remember)
+    return lambda: asked[0]
+
+
+def _device(options: argparse.Namespace) -> str | None:
+    return None if options.device in ("auto", "cpu") else options.device
+
+
+def _verify(options: argparse.Namespace) -> int:
+    stop = _stop_on_interrupt()
+    began = time.monotonic()
+    query = _query(options)
+    left = None if options.timeout is None else max(0.0, options.timeout - (time.monotonic() - began))
+    show = None if options.quiet or not sys.stderr.isatty() else lambda text: print(text, file=sys.stderr)
+    outcome = av.verify(
+        query, left, options.method, options.tolerance, _device(options), options.arithmetic, show, stop
+    )
+    variables, values = _assignments(query, outcome)
+    if options.serialise_assignments and values:
+        _serialise(options.serialise_assignments, variables, values)
+    lines = [outcome.verdict.value]
+    if not options.serialise_assignments:
+        lines += [assignment(variable, value) for variable, value in zip(variables, values, strict=True)]
+    print("\n".join(lines), flush=True)
+    if options.json:
+        content = {
+            "verdict": outcome.verdict.value,
+            "counterexample": None if outcome.counterexample is None else outcome.counterexample.reshape(-1).tolist(),
+            "output": None if outcome.output is None else outcome.output.reshape(-1).tolist(),
+            "rows": [{"lower": float(low)} for low in outcome.rows_lower],
+            "undecided_disjuncts": outcome.undecided,
+            "seconds": outcome.seconds,
+            "network": query.network.name,
+            "query": query.name,
+        }
+        write_json(options.json, content)
+    return 0
+
+
+def _assignments(query: av.Query, outcome: av.Outcome) -> tuple[list, list[np.ndarray]]:
+    declared = query.property.networks[0]
+    if outcome.counterexample is None or outcome.output is None:
+        return [], []
+    return [declared.inputs[0], declared.outputs[0]], [outcome.counterexample, outcome.output]
+
+
+def _serialise(folder: str, variables: list, values: list[np.ndarray]) -> None:
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for variable, value in zip(variables, values, strict=True):
+            data = tensor_bytes(value.reshape(variable.shape), variable.name)
+            (Path(folder) / f"{variable.name}.pb").write_bytes(data)
+    except OSError as error:
+        raise av.InputError(f"The assignment cannot be written to {folder}: {error.strerror}.") from error
+
+
+def _bound(options: argparse.Namespace) -> int:
+    stop = _stop_on_interrupt()
+    query = _query(options)
+    problem = _problem(query, options.objective)
+    terminal = not options.quiet and sys.stderr.isatty()
+
+    def progress(passes: int, finished: int, rows: int) -> None:
+        print(f"\r{passes} passes, {finished} of {rows} rows finished", end="", file=sys.stderr, flush=True)
+
+    solution = av.solve(
+        problem,
+        options.method,
+        options.tolerance,
+        options.max_passes,
+        options.timeout,
+        _device(options),
+        progress=progress if terminal else None,
+        stop=stop,
+    )
+    if terminal:
+        print(file=sys.stderr)
+    rows = solution_rows(solution)
+    cells = [
+        [str(i), f"{row['lower']:.9g}", f"{row['upper']:.9g}", f"{row['gap']:.3g}", row["status"]]
+        for i, row in enumerate(rows)
+    ]
+    print(table(["row", "lower", "upper", "gap", "status"], cells))
+    if options.json:
+        content = {
+            "rows": rows,
+            "method": options.method,
+            "passes": int(solution.passes.max()),
+            "seconds": solution.seconds,
+            "network": query.network.name,
+            "query": query.name,
+        }
+        write_json(options.json, content)
+    return 0
+
+
+def _problem(query: av.Query, objective: str | None) -> av.Problem:
+    """The query's atoms, or the rows of a file over the query's only box, as a problem."""
+    if not query.property.disjuncts:
+        raise av.QueryError(f"{query.name} has no disjunct left to bound: its constraints exclude each other.")
+    rows = atom_rows(query.property)
+    if objective is None:
+        if not len(rows.box):
+            raise av.QueryError(f"{query.name} has no output constraint to bound. Add one, or give --objective.")
+        box = av.Box(rows.boxes_lower[rows.box], rows.boxes_upper[rows.box])
+        if len(rows.boxes_lower) == 1:
+            box = av.Box(rows.boxes_lower, rows.boxes_upper)
+        return av.Problem(query.network, box, rows.objective, rows.offset)
+    if len(rows.boxes_lower) != 1:
+        raise av.QueryError(f"{query.name} has {len(rows.boxes_lower)} input boxes; --objective needs exactly one.")
+    try:
+        matrix = np.load(objective, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise av.InputError(f"The objective file {objective} cannot be read as a .npy array: {error}") from error
+    if not isinstance(matrix, np.ndarray) or matrix.dtype.kind not in "fiu":
+        raise av.InputError(f"The objective file {objective} does not hold one array of numbers.")
+    return av.Problem(query.network, av.Box(rows.boxes_lower, rows.boxes_upper), matrix.astype(np.float64))
+
+
+def _supports(options: argparse.Namespace) -> int:
+    print("\n".join(CAPABILITIES[options.capability]))
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from admm_verify.report.demo import run_demo
+
+    content = run_demo(options.plot)
+    if options.json:
+        write_json(options.json, content)
+    return 0

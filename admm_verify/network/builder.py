@@ -1,0 +1,171 @@
+"""Building a graph from tensor operations: what the ONNX and torch readers share.
+
+Tensors keep the literal shape of one sample; values are flat, so reshapes cost nothing and every movement of entries
+is a selection.
+"""
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from admm_verify.errors import ModelError
+from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
+from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, SelectionMap
+from admm_verify.network.simplify import simplify
+
+DENSE_LIMIT = 2**28
+"""Entries of the largest matrix that an operator may be expanded to (2 GiB in float64)."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A value that depends on the input: the node that holds it, flat, and its literal shape."""
+
+    node: int
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+
+Value = Tensor | np.ndarray
+"""A tensor, or a constant."""
+
+
+class UnsupportedUse(Exception):
+    """An operator is used in a way the relaxation does not cover; the reader adds where."""
+
+
+class Builder:
+    """Appends nodes to a graph; constants are folded by the callers, at least one argument is a tensor."""
+
+    def __init__(self, input_shape: tuple[int, ...]) -> None:
+        self.input = Tensor(0, input_shape)
+        self._nodes: list[Node] = [Input(prod(input_shape))]
+
+    def finish(self, output: Tensor, name: str, element_type: str) -> Network:
+        """The simplified network with the given output.
+
+        Shapes lose a leading batch axis of one sample.
+        """
+        last = self.affine(output, SelectionMap.identity(output.size), None)
+        shapes = [
+            shape[1:] if len(shape) > 1 and shape[0] == 1 else shape for shape in (self.input.shape, output.shape)
+        ]
+        self._nodes.append(self._nodes[last])
+        return simplify(Network(tuple(self._nodes), shapes[0], shapes[1], name, element_type))
+
+    def affine(self, x: Tensor, map: LinearMap, bias: np.ndarray | None) -> int:
+        """Append map x + bias and return the node."""
+        return self._sum([Term(x.node, map)], map.rows, bias)
+
+    def activation(self, kind: str, x: Tensor) -> Tensor:
+        """Append an elementwise activation."""
+        self._nodes.append(Activation(kind, x.node, x.size))
+        return Tensor(len(self._nodes) - 1, x.shape)
+
+    def reshape(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """The same entries in another literal shape."""
+        if prod(shape) != x.size:
+            raise UnsupportedUse(f"it reshapes {x.shape} to {shape}, which holds another number of entries")
+        return Tensor(x.node, shape)
+
+    def select(self, x: Tensor, index: np.ndarray) -> Tensor:
+        """The entries of flat x at `index`, whose shape is the result's."""
+        flat = index.reshape(-1).astype(np.int64)
+        if len(np.unique(flat)) == len(flat):
+            return Tensor(self.affine(x, SelectionMap.from_gather(flat, x.size), None), index.shape)
+        _check_size(len(flat), x.size)
+        return Tensor(self.affine(x, DenseMap(np.eye(x.size)[flat], roundings=1), None), index.shape)
+
+    def add(self, first: Value, second: Value, sign: float = 1.0) -> Tensor:
+        """first + sign second, with broadcasting."""
+        if isinstance(first, np.ndarray):
+            assert isinstance(second, Tensor)
+            return self._shifted(self.scale(second, np.array(sign)), first)
+        if isinstance(second, np.ndarray):
+            return self._shifted(first, sign * second)
+        shape = _broadcast(first.shape, second.shape)
+        left, right = self._spread(first, shape), self._spread(second, shape)
+        maps = [SelectionMap.identity(left.size), DiagonalMap(np.full(left.size, sign))]
+        terms = [Term(left.node, maps[0]), Term(right.node, maps[1])]
+        return Tensor(self._sum(terms, left.size, None), shape)
+
+    def scale(self, x: Tensor, factor: np.ndarray) -> Tensor:
+        """x times a constant, with broadcasting."""
+        shape = _broadcast(x.shape, factor.shape)
+        wide = self._spread(x, shape)
+        if np.all(factor == 1.0):
+            return wide
+        flat = np.broadcast_to(factor, shape).reshape(-1).astype(np.float64)
+        return Tensor(self.affine(wide, DiagonalMap(flat), None), shape)
+
+    def matmul(self, first: Value, second: Value) -> Tensor:
+        """The matrix product with numpy's rules, one factor constant."""
+        if isinstance(first, Tensor) and isinstance(second, Tensor):
+            raise UnsupportedUse("it multiplies two values that both depend on the input")
+        x, constant = (first, second) if isinstance(first, Tensor) else (second, first)
+        assert isinstance(x, Tensor) and isinstance(constant, np.ndarray)
+        if constant.ndim > 2:
+            raise UnsupportedUse(f"its constant factor has {constant.ndim} dimensions; at most 2 are supported")
+        if constant.ndim == 2 and x is first and prod(x.shape[:-1]) == 1 and x.shape[-1] == constant.shape[0]:
+            shape = (*x.shape[:-1], constant.shape[1])
+            return Tensor(self.affine(x, DenseMap(constant.T.astype(np.float64)), None), shape)
+        # Any other case column by column: the product is linear, so unit vectors give its matrix.
+        probe = np.zeros(x.shape) @ constant if x is first else constant @ np.zeros(x.shape)
+        _check_size(probe.size, x.size)
+        units = np.eye(x.size).reshape(x.size, *x.shape)
+        columns = [unit @ constant if x is first else constant @ unit for unit in units]
+        weight = np.stack([column.reshape(-1) for column in columns], axis=1).astype(np.float64)
+        return Tensor(self.affine(x, DenseMap(weight, roundings=constant.shape[0]), None), probe.shape)
+
+    def concat(self, parts: list[Value], axis: int) -> Tensor:
+        """Tensors and constants side by side along an axis."""
+        sizes = [prod(part.shape) for part in parts]
+        offsets = np.cumsum([0, *sizes])
+        labels = [
+            np.arange(size).reshape(part.shape) + start
+            for part, size, start in zip(parts, sizes, offsets, strict=False)
+        ]
+        order = np.concatenate(labels, axis=axis)
+        flat = order.reshape(-1)
+        terms, bias = [], np.zeros(flat.size)
+        for part, start, stop in zip(parts, offsets[:-1], offsets[1:], strict=True):
+            mine = (flat >= start) & (flat < stop)
+            if isinstance(part, Tensor):
+                gather = np.where(mine, flat - start, part.size)
+                terms.append(Term(part.node, SelectionMap.from_gather(gather, part.size)))
+            else:
+                bias[mine] = part.reshape(-1)[flat[mine] - start]
+        return Tensor(self._sum(terms, flat.size, bias), order.shape)
+
+    def _sum(self, terms: list[Term], size: int, bias: np.ndarray | None) -> int:
+        shift = np.zeros(size) if bias is None else np.asarray(bias, dtype=np.float64).reshape(-1)
+        self._nodes.append(Affine(tuple(terms), shift, np.abs(shift)))
+        return len(self._nodes) - 1
+
+    def _shifted(self, x: Tensor, shift: np.ndarray) -> Tensor:
+        shape = _broadcast(x.shape, shift.shape)
+        wide = self._spread(x, shape)
+        flat = np.broadcast_to(shift, shape).reshape(-1)
+        return Tensor(self.affine(wide, SelectionMap.identity(wide.size), flat), shape)
+
+    def _spread(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """x broadcast to a shape."""
+        if prod(shape) == x.size:
+            return Tensor(x.node, shape)
+        return self.select(x, np.broadcast_to(np.arange(x.size).reshape(x.shape), shape))
+
+
+def _broadcast(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(first, second)
+    except ValueError:
+        raise UnsupportedUse(f"its operands of shapes {first} and {second} do not broadcast") from None
+
+
+def _check_size(rows: int, columns: int) -> None:
+    if rows * columns > DENSE_LIMIT:
+        raise ModelError(f"A dense matrix of {rows} x {columns} entries would not fit in memory.")

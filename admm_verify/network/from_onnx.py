@@ -1,0 +1,222 @@
+"""Reading ONNX models; the only module that imports onnx, and only when a model is read."""
+
+import gzip
+import os
+import zlib
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from admm_verify.errors import ModelError, UnsupportedOperatorError
+from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
+from admm_verify.network.graph import Network
+from admm_verify.network.onnx_operators import OPERATORS
+
+OPSETS = (8, 21)
+"""Lowest and highest opset version of the default domain that is read."""
+
+SUPPORTED = tuple(sorted([*OPERATORS, "Constant"]))
+"""Names of the operators that are read."""
+
+_SIZE_LIMIT = 2**31
+_DOMAINS = ("", "ai.onnx")
+
+
+def read_onnx(path: str | os.PathLike[str]) -> Network:
+    """A network from an ONNX file (.onnx, or gzip-compressed).
+
+    One input, one output; a symbolic batch dimension counts as one sample. The result is simplified: affine chains
+    are merged, with the rounding of the merge accounted for in every bound.
+
+    Raises: ModelError for a file that cannot be read or holds NaN or infinite weights; UnsupportedOperatorError,
+    naming operator, node and opset, for anything outside `supports --onnx-operators`.
+    """
+    return network_from_bytes(read_model_bytes(path), Path(path).name)
+
+
+def read_model_bytes(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a model file, decompressed where it is gzip.
+
+    Raises: ModelError naming the file and what is wrong with it.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_SIZE_LIMIT)
+        if data[:2] == b"\x1f\x8b":
+            with gzip.open(path, "rb") as file:
+                data = file.read(_SIZE_LIMIT)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ModelError(f"The network file {os.fspath(path)} cannot be read: {_reason(error)}.") from error
+    if not data:
+        raise ModelError(f"The network file {os.fspath(path)} is empty. Give an ONNX model.")
+    if len(data) >= _SIZE_LIMIT:
+        raise ModelError(f"The network file {os.fspath(path)} is larger than 2 GiB, the limit of an ONNX file.")
+    return data
+
+
+def network_from_bytes(data: bytes, name: str) -> Network:
+    """A network from the bytes of an ONNX model; `name` is for messages. Raises as `read_onnx`."""
+    try:
+        import onnx
+    except ImportError as error:
+        raise ModelError('Reading ONNX models needs the package onnx: pip install "admm-verify[onnx]".') from error
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load_model_from_string(data)
+    except DecodeError as error:
+        raise ModelError(f"{name} is not an ONNX model: its bytes do not parse. Export the network again.") from error
+    if not model.graph.node or not model.graph.output:
+        raise ModelError(f"{name} is not an ONNX model with a graph: it has no nodes or no output.")
+    return _Walker(model, name).walk()
+
+
+def tensor_bytes(array: np.ndarray, name: str) -> bytes:
+    """An array as the bytes of a serialised ONNX TensorProto."""
+    from onnx import numpy_helper
+
+    return numpy_helper.from_array(array, name).SerializeToString()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, IsADirectoryError):
+        return "it is a folder; give the file itself"
+    if isinstance(error, EOFError | zlib.error | gzip.BadGzipFile):
+        return "its gzip data is truncated or damaged; copy it again"
+    return str(error)
+
+
+class _Walker:
+    """One pass over a model's nodes in order; each value is a tensor of the builder or a constant."""
+
+    def __init__(self, model: Any, name: str) -> None:
+        self.model, self.name = model, name
+        self.opset = next((o.version for o in model.opset_import if o.domain in _DOMAINS), 0)
+        if not OPSETS[0] <= self.opset <= OPSETS[1]:
+            raise UnsupportedOperatorError(
+                f"{name} uses ONNX opset {self.opset}; versions {OPSETS[0]} to {OPSETS[1]} are read. "
+                "Convert it with onnx.version_converter or export it again."
+            )
+        self.values: dict[str, Value] = {}
+        for initializer in model.graph.initializer:
+            self.values[initializer.name] = self._array(initializer)
+        self.builder = Builder(self._input())
+
+    def walk(self) -> Network:
+        """The whole graph as a simplified network."""
+        source, element_type = self._input_info()
+        self.values[source.name] = self.builder.input
+        for position, node in enumerate(self.model.graph.node):
+            label = node.name or f"number {position}"
+            for output, value in zip(node.output, self._outputs(node, label), strict=False):
+                self.values[output] = value
+        outputs = self.model.graph.output
+        if len(outputs) != 1:
+            raise ModelError(f"{self.name} has {len(outputs)} outputs; networks with exactly one are read.")
+        output = self.values.get(outputs[0].name)
+        if not isinstance(output, Tensor):
+            raise ModelError(f"The output {outputs[0].name} of {self.name} does not depend on its input.")
+        return self.builder.finish(output, self.name, element_type)
+
+    def _input_info(self) -> tuple[Any, str]:
+        import onnx
+
+        sources = [value for value in self.model.graph.input if value.name not in self.values]
+        if len(sources) != 1:
+            names = ", ".join(value.name for value in sources) or "none"
+            raise ModelError(f"{self.name} has {len(sources)} inputs ({names}); networks with exactly one are read.")
+        code = sources[0].type.tensor_type.elem_type
+        names = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.DOUBLE: "float64"}
+        if code not in names:
+            found = onnx.TensorProto.DataType.Name(code).lower() if code else "no element type"
+            raise ModelError(f"The input {sources[0].name} of {self.name} is {found}; float32 and float64 are read.")
+        return sources[0], names[code]
+
+    def _input(self) -> tuple[int, ...]:
+        source, _ = self._input_info()
+        if not source.type.tensor_type.HasField("shape"):
+            raise ModelError(f"The input {source.name} of {self.name} has no shape. Export it with one.")
+        shape = []
+        for axis, dim in enumerate(source.type.tensor_type.shape.dim):
+            if dim.dim_value <= 0 and axis > 0:
+                raise ModelError(
+                    f"Axis {axis} of the input {source.name} of {self.name} has no fixed length "
+                    f"({dim.dim_param or 'unnamed'}); only the first, the batch, may be symbolic."
+                )
+            shape.append(dim.dim_value if dim.dim_value > 0 else 1)
+        if prod(shape) > 2**31:
+            raise ModelError(f"The input of {self.name} has {prod(shape)} entries, more than memory holds.")
+        return tuple(shape)
+
+    def _array(self, tensor: Any) -> np.ndarray:
+        from onnx import numpy_helper
+
+        try:
+            array = np.array(numpy_helper.to_array(tensor))
+        except (ValueError, TypeError, OSError) as error:
+            raise ModelError(f"The tensor {tensor.name} of {self.name} cannot be read: {error}") from error
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ModelError(
+                f"The tensor {tensor.name} of {self.name} holds NaN or infinite numbers, for which no bound exists. "
+                "Check the training run or the export that produced it."
+            )
+        return array
+
+    def _outputs(self, node: Any, label: str) -> list[Value]:
+        """The values of one node's outputs."""
+        handler = OPERATORS.get(node.op_type) if node.domain in _DOMAINS else None
+        missing = [name for name in node.input if name and name not in self.values]
+        if missing:
+            raise ModelError(f"Node {label} of {self.name} reads {missing[0]}, which nothing before it defines.")
+        inputs = [self.values[name] if name else None for name in node.input]
+        if all(value is None or isinstance(value, np.ndarray) for value in inputs):
+            return self._fold(node, label)
+        if handler is None:
+            raise UnsupportedOperatorError(
+                f"Operator {node.op_type} (node {label} of {self.name}, opset {self.opset}) is not supported. "
+                f"Supported: {', '.join(SUPPORTED)}."
+            )
+        try:
+            return handler(self.builder, inputs, self._attributes(node), self.opset)
+        except (UnsupportedUse, ValueError, KeyError, IndexError) as error:
+            raise UnsupportedOperatorError(
+                f"Operator {node.op_type} (node {label} of {self.name}, opset {self.opset}) is used in a way that is "
+                f"not supported: {error}."
+            ) from error
+
+    def _attributes(self, node: Any) -> dict[str, Any]:
+        from onnx.helper import get_attribute_value
+
+        return {a.name: get_attribute_value(a) for a in node.attribute} | {"outputs": len(node.output)}
+
+    def _fold(self, node: Any, label: str) -> list[Value]:
+        """A node of constants, computed by onnx's reference implementation."""
+        from onnx import helper
+        from onnx.reference import ReferenceEvaluator
+
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            return [self._array(node.attribute[0].t)]
+        feeds = {name: self.values[name] for name in node.input if name}
+        inputs = [helper.make_tensor_value_info(name, _onnx_type(feeds[name]), None) for name in feeds]
+        outputs = [helper.make_empty_tensor_value_info(name) for name in node.output if name]
+        graph = helper.make_graph([node], "constant", inputs, outputs)
+        model = helper.make_model(graph, opset_imports=self.model.opset_import)
+        try:
+            return [np.asarray(value) for value in ReferenceEvaluator(model).run(None, feeds)]
+        except Exception as error:
+            # The evaluator has no error type of its own; whatever it raises, this node cannot be folded.
+            raise UnsupportedOperatorError(
+                f"Operator {node.op_type} (node {label} of {self.name}, opset {self.opset}) has constant inputs that "
+                f"cannot be evaluated: {error}"
+            ) from error
+
+
+def _onnx_type(value: Value) -> int:
+    from onnx.helper import np_dtype_to_tensor_dtype
+
+    assert isinstance(value, np.ndarray)
+    return np_dtype_to_tensor_dtype(value.dtype)

@@ -1,0 +1,89 @@
+"""A query: a property together with the network it speaks about."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from admm_verify.errors import QueryError
+from admm_verify.network.from_onnx import network_from_bytes, read_model_bytes
+from admm_verify.network.graph import Network
+from admm_verify.properties.property import NetworkDeclaration, Property, Variable
+from admm_verify.properties.vnnlib import read_property
+
+NetworkSource = str | os.PathLike[str] | Network
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """A property and its network; model holds the ONNX bytes where the network came from a file, for replaying
+    counterexamples.
+    """
+
+    name: str
+    property: Property
+    network: Network
+    model: bytes | None = None
+
+
+def read_query(path: str | os.PathLike[str], networks: Mapping[str, NetworkSource] | NetworkSource) -> Query:
+    """A query from a VNN-LIB file (1.0 or 2.0, also gzip-compressed) and its network.
+
+    networks: {declared name: network or ONNX path}; for a VNN-LIB 1.0 file, which declares no name, or for a single
+    network, the network or path itself suffices.
+
+    Raises: QueryError with line and column for a file that cannot be read, for missing or surplus networks, and where
+    sizes or element types do not match; UnsupportedQueryError for what the solver does not cover; ModelError.
+    """
+    found = read_property(path)
+    source = _chosen(found, networks, os.fspath(path))
+    if isinstance(source, Network):
+        network, model = source, None
+    else:
+        model = read_model_bytes(source)
+        network = network_from_bytes(model, Path(source).name)
+    _check_interface(found.networks[0], network)
+    return Query(Path(path).name, found, network, model)
+
+
+def _chosen(found: Property, networks: Mapping[str, NetworkSource] | NetworkSource, path: str) -> NetworkSource:
+    """The one network the property speaks about."""
+    if not isinstance(networks, Mapping):
+        return networks
+    declared = found.networks[0].name
+    if len(networks) != 1:
+        given = ", ".join(networks) or "none"
+        raise QueryError(f"{path} speaks about one network and {len(networks)} were given ({given}). Give exactly one.")
+    name, source = next(iter(networks.items()))
+    if declared and name not in ("", declared):
+        raise QueryError(f"{path} declares the network {declared}, but {name} was given. Give {declared}=FILE.onnx.")
+    return source
+
+
+def _check_interface(declared: NetworkDeclaration, network: Network) -> None:
+    sides = (
+        ("input", declared.inputs[0], network.input_shape),
+        ("output", declared.outputs[0], network.output_shape),
+    )
+    for side, variable, shape in sides:
+        flat = len(variable.shape) == 1
+        fits = variable.size == _size(shape) if flat else _essential(variable.shape) == _essential(shape)
+        if not fits:
+            raise QueryError(
+                f"The query declares the {side} {variable.name} with shape {list(variable.shape)}, but the {side} of "
+                f"{network.name} has shape {list(shape)}. Give the network the query was written for."
+            )
+        if variable.element_type not in ("real", network.element_type):
+            raise QueryError(
+                f"The query declares the {side} {variable.name} as {variable.element_type}, but {network.name} "
+                f"computes in {network.element_type}. Declare {network.element_type} or real."
+            )
+
+
+def _essential(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without its axes of length one, which batch and padding axes are."""
+    return tuple(size for size in shape if size != 1)
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    return Variable("", "real", shape).size

@@ -1,0 +1,94 @@
+"""A property as arrays: boxes rounded outward and one row per output atom, ready to be bounded."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import lcm
+
+import numpy as np
+
+from admm_verify.errors import UnsupportedQueryError
+from admm_verify.properties.property import Atom, Disjunct, InputBox, Property
+
+
+@dataclass(frozen=True, eq=False)
+class AtomRows:
+    """Rows c'y + d, one per distinct pair of input box and output atom, in file order.
+
+    A disjunct is excluded when for one of its rows min c'y + d over the box is > 0 (>= 0 where strict).
+
+    Shapes: boxes_lower, boxes_upper [boxes, inputs], rounded outward; box [rows] the row's box; objective
+    [rows, outputs], exact; offset [rows], rounded downward; strict [rows]. disjuncts[i]: row numbers of disjunct i.
+    """
+
+    boxes_lower: np.ndarray
+    boxes_upper: np.ndarray
+    box: np.ndarray
+    objective: np.ndarray
+    offset: np.ndarray
+    strict: np.ndarray
+    disjuncts: tuple[tuple[int, ...], ...]
+
+
+def atom_rows(found: Property) -> AtomRows:
+    """The rows of a property with at least one disjunct.
+
+    Raises: UnsupportedQueryError for coefficients that no float64 represents even after clearing denominators.
+    """
+    outputs = found.networks[0].outputs[0].size
+    boxes: dict[int, tuple[int, InputBox]] = {}
+    rows: dict[tuple[int, Atom], int] = {}
+    disjuncts = []
+    for disjunct in found.disjuncts:
+        number, _ = boxes.setdefault(id(disjunct.box), (len(boxes), disjunct.box))
+        disjuncts.append(tuple(rows.setdefault((number, atom), len(rows)) for atom in disjunct.atoms))
+    converted = [_row(atom, outputs) for _, atom in rows]
+    return AtomRows(
+        boxes_lower=np.array([directed(box.lower, np.float64, up=False) for _, box in boxes.values()]),
+        boxes_upper=np.array([directed(box.upper, np.float64, up=True) for _, box in boxes.values()]),
+        box=np.array([number for number, _ in rows], dtype=np.int64),
+        objective=np.array([objective for objective, _ in converted]).reshape(len(rows), outputs),
+        offset=np.array([offset for _, offset in converted]),
+        strict=np.array([atom.strict for _, atom in rows], dtype=bool),
+        disjuncts=tuple(disjuncts),
+    )
+
+
+def inner_box(disjunct: Disjunct, dtype: type[np.floating]) -> tuple[np.ndarray, np.ndarray]:
+    """The largest box of `dtype` numbers inside the disjunct's exact box; lower > upper where there is none."""
+    lower, upper = directed(disjunct.box.lower, dtype, up=True), directed(disjunct.box.upper, dtype, up=False)
+    infinity = dtype(np.inf)
+    for i in disjunct.box.strict_lower:
+        if Fraction(float(lower[i])) == disjunct.box.lower[i]:
+            lower[i] = np.nextafter(lower[i], infinity)
+    for i in disjunct.box.strict_upper:
+        if Fraction(float(upper[i])) == disjunct.box.upper[i]:
+            upper[i] = np.nextafter(upper[i], -infinity)
+    return lower, upper
+
+
+def directed(values: tuple[Fraction, ...], dtype: type[np.floating], up: bool) -> np.ndarray:
+    """Rational numbers as floats, rounded up or down and never the other way."""
+    nearest = np.array([float(value) for value in values]).astype(dtype)
+    target = dtype(np.inf if up else -np.inf)
+    for i, value in enumerate(values):
+        found = Fraction(float(nearest[i]))
+        if found < value if up else found > value:
+            nearest[i] = np.nextafter(nearest[i], target)
+    return nearest
+
+
+def _row(atom: Atom, outputs: int) -> tuple[np.ndarray, float]:
+    """Objective, exact, and offset, rounded down, of an atom, scaled by a positive number where needed."""
+    scale = Fraction(1)
+    if any(Fraction(float(coefficient)) != coefficient for _, coefficient in atom.terms):
+        scale = Fraction(lcm(*(coefficient.denominator for _, coefficient in atom.terms)))
+    objective = np.zeros(outputs)
+    for index, coefficient in atom.terms:
+        exact = coefficient * scale
+        objective[index] = float(exact)
+        if Fraction(objective[index]) != exact:
+            raise UnsupportedQueryError(
+                f"Line {atom.line}: the coefficient {coefficient} cannot be represented in float64, even after "
+                "clearing denominators. Use coefficients with fewer digits."
+            )
+    return objective, float(directed((atom.constant * scale,), np.float64, up=False)[0])

@@ -1,0 +1,122 @@
+"""The demo: an embedded digit classifier, its worst-case margins, and how fast each method closes in on them."""
+
+import sys
+import time
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load
+
+from admm_verify.network.graph import Network
+from admm_verify.network.layers import network_from_layers
+from admm_verify.report.text import table
+from admm_verify.sets import Box
+from admm_verify.splitting.problem import Problem
+from admm_verify.splitting.solve import solve
+
+RADIUS = 0.05
+"""Largest change of any pixel, on a scale where pixels lie in [0, 1]."""
+
+_CURVE_PASSES = (2, 4, 10, 20, 40, 100, 200, 400, 1000)
+
+
+@dataclass(frozen=True, eq=False)
+class Digits:
+    """The embedded network with some test images [count, 64] and their labels."""
+
+    network: Network
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def load_digits() -> Digits:
+    """The embedded classifier of 8 x 8 handwritten digits and its images (see problems/train_digits.py)."""
+    data = load((resources.files("admm_verify.report") / "data" / "digits.safetensors").read_bytes())
+    depth = sum(key.endswith(".weight") for key in data)
+    weights = [data[f"layer{k}.weight"] for k in range(depth)]
+    biases = [data[f"layer{k}.bias"] for k in range(depth)]
+    network = network_from_layers(weights, biases, "digits")
+    return Digits(network, data["images"].astype(np.float64), data["labels"].astype(np.int64))
+
+
+def margins(label: int, classes: int = 10) -> np.ndarray:
+    """Rows e_label - e_other for all other classes, [classes - 1, classes]."""
+    return np.delete(np.eye(classes)[label] - np.eye(classes), label, axis=0)
+
+
+def run_demo(plot: str) -> dict[str, Any]:
+    """Print the table, write the plot, and return everything as plain data."""
+    digits = load_digits()
+    print(f"A classifier of 8 x 8 digits; each pixel may change by {RADIUS}. Worst margin of the true class:\n")
+    records = [_image(digits, i) for i in range(len(digits.labels))]
+    cells = [
+        [
+            f"image {i} ({record['label']})",
+            *(f"{record[key]:.4f}" for key in ("crown", "ascent", "admm")),
+            f"{record['gap']:.1e}",
+            record["verdict"],
+            f"{record['seconds']:.2f} s",
+        ]
+        for i, record in enumerate(records)
+    ]
+    print(table(["image (digit)", "CROWN", "ascent", "ADMM", "gap", "verdict", "time"], cells))
+    print("\nEvery CROWN, ascent and ADMM figure is a certified lower bound; gap is what the relaxation leaves open.")
+    curves = _curves(digits, int(np.argmin([abs(record["ascent"]) for record in records])))
+    _plot(plot, curves)
+    return {"radius": RADIUS, "images": records, "convergence": curves}
+
+
+def _image(digits: Digits, index: int) -> dict[str, Any]:
+    began = time.monotonic()
+    label, image = int(digits.labels[index]), digits.images[index]
+    box = Box.around(image, RADIUS, within=(0.0, 1.0))
+    problem = Problem(digits.network, box, margins(label))
+    crown = solve(problem, max_passes=0)
+    ascent, admm = solve(problem, "ascent"), solve(problem, "admm", tolerance=1e-3)
+    tried = np.concatenate([ascent.primal, admm.primal])
+    logits = digits.network(tried)
+    misled = bool((np.argmax(logits, axis=1) != label).any())
+    lower = np.maximum(ascent.lower, admm.lower)
+    verdict = "falsified" if misled else "verified" if bool((lower > 0).all()) else "unknown"
+    worst = int(np.argmin(lower))
+    upper = min(float(ascent.upper[worst]), float(admm.upper[worst]))
+    return {
+        "label": label,
+        "crown": float(crown.lower.min()),
+        "ascent": float(ascent.lower.min()),
+        "admm": float(admm.lower.min()),
+        "gap": upper - float(lower[worst]),
+        "verdict": verdict,
+        "seconds": time.monotonic() - began,
+    }
+
+
+def _curves(digits: Digits, index: int) -> dict[str, Any]:
+    """Mean distance of the certified bounds to the best feasible values, by method and passes."""
+    label = int(digits.labels[index])
+    box = Box.around(digits.images[index], RADIUS, within=(0.0, 1.0))
+    problem = Problem(digits.network, box, margins(label))
+    best = solve(problem, "primal_dual", tolerance=0.0, max_passes=4000).upper
+    distances = {
+        method: [
+            float(np.mean(best - solve(problem, method, tolerance=0.0, max_passes=passes).lower))
+            for passes in _CURVE_PASSES
+        ]
+        for method in ("ascent", "primal_dual", "admm")
+    }
+    return {"image": index, "passes": list(_CURVE_PASSES), "distance": distances}
+
+
+def _plot(path: str, curves: dict[str, Any]) -> None:
+    # Imported here: matplotlib is an extra, and the table is worth printing without it.
+    try:
+        from admm_verify.report.plots import convergence_plot
+
+        title = f"Digits, image {curves['image']}: certified bound against the relaxation's optimum"
+        convergence_plot(path, curves["passes"], curves["distance"], title, "distance of the bound, mean over rows")
+    except ImportError:
+        print('No plot: matplotlib is missing. Install it with pip install "admm-verify[plot]".', file=sys.stderr)
+        return
+    print(f"Convergence plot written to {path}")

@@ -1,0 +1,64 @@
+"""Results as text and JSON."""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from admm_verify.arrays import to_numpy
+from admm_verify.errors import InputError
+from admm_verify.properties.property import Variable
+from admm_verify.splitting.solution import Solution
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A plain table with right-aligned columns, the first left-aligned."""
+    lines = [list(header), *[list(row) for row in rows]]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+
+    def joined(line: list[str]) -> str:
+        cells = [
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        ]
+        return "  ".join(cells).rstrip()
+
+    rule = "  ".join("-" * width for width in widths)
+    return "\n".join([joined(lines[0]), rule, *map(joined, lines[1:])])
+
+
+def solution_rows(solution: Solution) -> list[dict[str, Any]]:
+    """One record per row: lower, upper, gap and status."""
+    columns = (to_numpy(solution.lower), to_numpy(solution.upper), to_numpy(solution.gap), solution.status)
+    return [
+        {"lower": float(low), "upper": float(high), "gap": float(gap), "status": status.value}
+        for low, high, gap, status in zip(*columns, strict=True)
+    ]
+
+
+def assignment(variable: Variable, values: np.ndarray) -> str:
+    """A variable's values in the VNN-LIB solver format: `NAME TYPE [dims]`, then one value a line, row-major."""
+    dims = ",".join(str(size) for size in variable.shape)
+    numbers = [repr(float(value)) for value in values.reshape(-1)]
+    return "\n".join([f"{variable.name} {variable.element_type} [{dims}]", *numbers])
+
+
+def write_json(path: str, content: dict[str, Any]) -> None:
+    """Write a JSON file; numbers that are not finite become null.
+
+    Raises: InputError when the file cannot be written.
+    """
+    try:
+        Path(path).write_text(json.dumps(_finite(content), indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"The JSON file {path} cannot be written: {error.strerror}.") from error
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
