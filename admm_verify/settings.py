@@ -43,8 +43,8 @@ class AdmmSettings:
     fixed-point residual has fallen to this share of its value at the last move. passes: default budget.
     """
 
-    penalty: float = 4.0
-    restart: float = 0.2
+    penalty: float = 3.0
+    restart: float = 0.3
     passes: int = 1000
 
 
@@ -52,13 +52,13 @@ class AdmmSettings:
 class SolverSettings:
     """All tunable numbers of `solve`.
 
-    check_interval: iterations between check points (certified bound, feasible value, deadline of the gap).
+    check_interval: iterations between check points (certified bound, feasible value, test of the gap).
     block_numbers: numbers in one array of a block of rows; larger batches are solved block by block.
     """
 
     ascent: AscentSettings = AscentSettings()
     primal_dual: PrimalDualSettings = PrimalDualSettings()
     admm: AdmmSettings = AdmmSettings()
-    check_interval: int = 25
+    check_interval: int = 20
     block_numbers: int = 2**25
     auto_passes: int = 600

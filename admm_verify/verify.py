@@ -132,7 +132,8 @@ class _Search:
             tuple(low[pick] for low in self.bounds.lower), tuple(high[pick] for high in self.bounds.upper)
         )
         # Floating point evaluation is off by at most error; subtracting it keeps the sign decision sound.
-        offset = rows.offset[numbers] - 1.0000001 * np.sum(np.abs(rows.objective[numbers]) * self.error[boxes], axis=1)
+        error = 1.0000001 * np.sum(np.abs(rows.objective[numbers]) * self.error[boxes], axis=1)
+        offset = np.where(error > 0, np.nextafter(rows.offset[numbers] - error, -np.inf), rows.offset[numbers])
         box = Box(rows.boxes_lower[pick], rows.boxes_upper[pick])
         return Problem(self.query.network, box, rows.objective[numbers], offset, bounds)
 

@@ -237,7 +237,7 @@ class _NetworkDeclarations:
             raise self._error(message + "one of each (theory SIO).", form, UnsupportedQueryError)
 
     def _input(self, part: Form) -> Variable:
-        options = [item for item in part.items[4:] if isinstance(item, Word) and item.text == "initialized"]
+        options = [item for item in part.items[3:] if isinstance(item, Word) and item.text == "initialized"]
         variable = self._variable(part, 3 + len(options))
         if options:
             message = f"the input {variable.name} is marked initialized, which is not supported; fix it by assertions."

@@ -42,13 +42,15 @@ class Ledger:
             rows, region = rows.take(active), region.take(active)
         put = Placement.of(rows.offset).put
         multipliers = [put(g) for g in multipliers]
-        point = PrimalPoint(put(point.x), [put(share) for share in point.shares])
+        # Iterations in float32 can leave the box by a rounding error.
+        xp = namespace(rows.offset)
+        x = xp.minimum(xp.maximum(put(point.x), rows.box_lower), rows.box_upper)
+        point = PrimalPoint(x, [put(share) for share in point.shares])
         bound, value = certified_bound(rows, region, multipliers), feasible_value(rows, region, point)
         if not everything:
             bound, value = self._spread(active, bound, -INFINITY), self._spread(active, value, INFINITY)
             multipliers = [self._spread(active, g, 0.0) for g in multipliers]
             point = PrimalPoint(self._spread(active, point.x, 0.0), [])
-        xp = namespace(bound)
         raised, sunk = bound > self.lower, value < self.upper
         self.lower = xp.where(raised, bound, self.lower)
         self.upper = xp.where(sunk, value, self.upper)

@@ -12,7 +12,7 @@ from admm_verify.splitting.problem import Rows
 class PrimalPoint:
     """A point of the relaxation: input x and per neuron the share of the way from ReLU to the chord.
 
-    Shapes: x [rows, n_0]; shares[k] [rows, n_k] in [0, 1].
+    Shapes: x [rows, n_0] inside the box; shares[k] [rows, n_k] in [0, 1].
     """
 
     x: Array
@@ -29,7 +29,6 @@ def feasible_value(rows: Rows, region: Region, point: PrimalPoint) -> Array:
     Error: rounded upward; pre may leave [l, u] by its own rounding error.
     """
     xp = namespace(rows.objective)
-    x = xp.minimum(xp.maximum(point.x, rows.box_lower), rows.box_upper)
 
     def post(k: int, pre: Array) -> Array:
         line = rows.lines[k]
@@ -37,7 +36,7 @@ def feasible_value(rows: Rows, region: Region, point: PrimalPoint) -> Array:
         chord = xp.maximum(line.upper_slope * pre + line.upper_intercept, floor)
         return floor + xp.clip(point.shares[k], 0.0, 1.0) * (chord - floor)
 
-    values = rows.network.forward(x, post)
+    values = rows.network.forward(point.x, post)
     errors = _evaluation_errors(rows, region)
     feasible = xp.ones_like(rows.offset, dtype=xp.bool)
     k = 0

@@ -1,0 +1,16 @@
+"""Fixtures shared by all tests."""
+
+import numpy as np
+import pytest
+
+import admm_verify as av
+from admm_verify.network.layers import network_from_layers
+
+
+@pytest.fixture
+def small_network() -> av.Network:
+    """A fixed 4-8-8-3 network."""
+    rng = np.random.default_rng(11)
+    sizes = (4, 8, 8, 3)
+    weights = [rng.standard_normal((m, n)) for n, m in zip(sizes, sizes[1:], strict=False)]
+    return network_from_layers(weights, [rng.standard_normal(m) for m in sizes[1:]], "small")

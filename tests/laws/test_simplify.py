@@ -1,0 +1,162 @@
+"""Laws of `simplify`: the same function in normal form, and bounds that hold for the network as it was given."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from admm_verify.bounds.preactivation import preactivation_bounds
+from admm_verify.network.graph import Activation, Affine, Input, Network
+from admm_verify.network.maps import DenseMap, DiagonalMap, SelectionMap
+from admm_verify.network.simplify import simplify
+from admm_verify.sets import Box
+from admm_verify.splitting.problem import Problem
+from admm_verify.splitting.solve import METHODS, solve
+from tests.laws.laws import law
+from tests.random_networks import Builder, random_graph
+from tests.reference.exact import ExactNetwork
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def unit_box(network: Network) -> Box:
+    return Box(-np.ones(network.input_size), np.ones(network.input_size))
+
+
+def sources(network: Network, index: int) -> list[int]:
+    node = network.nodes[index]
+    if isinstance(node, Affine):
+        return [term.source for term in node.terms]
+    return [] if isinstance(node, Input) else [node.source]
+
+
+@law(300)
+@given(SEEDS)
+def test_the_function_stays_the_same(seed: int) -> None:
+    network = random_graph(seed)
+    x = np.random.default_rng(seed).uniform(-2, 2, (20, network.input_size))
+    before, after = network(x), simplify(network)(x)
+    largest = max(float(np.abs(value).max()) for value in network.forward(x, lambda _, pre: np.maximum(pre, 0.0)))
+    assert before.shape == after.shape
+    assert np.allclose(after, before, rtol=1e-10, atol=1e-12 * largest)
+
+
+@law(300)
+@given(SEEDS)
+def test_the_result_is_in_normal_form(seed: int) -> None:
+    network = simplify(random_graph(seed))
+    nodes = network.nodes
+    assert isinstance(nodes[0], Input) and isinstance(nodes[-1], Affine)
+    for i, node in enumerate(nodes[1:], start=1):
+        kinds = [type(nodes[source]) for source in sources(network, i)]
+        assert all(source < i for source in sources(network, i)), "topological order"
+        if isinstance(node, Affine):
+            assert set(kinds) <= {Input, Activation}
+            assert len(set(sources(network, i))) == len(node.terms), "parallel terms are added up"
+            assert all(term.map.rows == node.size for term in node.terms)
+            assert all(term.map.columns == nodes[term.source].size for term in node.terms)
+            assert (node.bias_magnitude >= np.abs(node.bias)).all()
+        else:
+            assert isinstance(node, Activation) and kinds == [Affine] and nodes[node.source].size == node.size
+
+
+@law(150)
+@given(SEEDS)
+def test_no_node_is_dead_and_no_activation_twice(seed: int) -> None:
+    network = simplify(random_graph(seed))
+    used = {source for i in range(len(network.nodes)) for source in sources(network, i)}
+    assert used | {0} == set(range(len(network.nodes) - 1)) | {0}
+    activations = [network.nodes[i] for i in network.activations]
+    assert len({(node.kind, node.source) for node in activations}) == len(activations)
+
+
+@law(100)
+@given(SEEDS)
+def test_simplifying_twice_changes_nothing(seed: int) -> None:
+    once = simplify(random_graph(seed))
+    twice = simplify(once)
+    assert [type(node) for node in once.nodes] == [type(node) for node in twice.nodes]
+    x = np.random.default_rng(seed).uniform(-2, 2, (5, once.input_size))
+    assert np.array_equal(once(x), twice(x))
+
+
+@law(60)
+@given(SEEDS, st.sampled_from(METHODS))
+def test_certified_bounds_hold_for_the_original(seed: int, method: str) -> None:
+    original = random_graph(seed)
+    network, box = simplify(original), unit_box(original)
+    objective = np.random.default_rng(seed).standard_normal((2, original.output_size))
+    found = solve(Problem(network, box, objective), method, tolerance=0.0, max_passes=20)
+    assert np.isfinite(found.lower).all()
+    exact_network, rng = ExactNetwork.of(original), np.random.default_rng([seed, 1])
+    points = [*rng.uniform(-1, 1, (3, original.input_size)), *rng.choice([-1.0, 1.0], (3, original.input_size))]
+    for x in [*points, *found.primal]:
+        for bound, row in zip(found.lower, objective, strict=True):
+            assert Fraction(bound) <= exact_network.objective(np.clip(x, box.lower, box.upper), row, 0.0)
+
+
+@law(60)
+@given(SEEDS, st.sampled_from(["interval", "crown"]))
+def test_certified_bounds_of_affine_graphs_enclose_the_original(seed: int, method: str) -> None:
+    """The point box: then bounds differ from the value by rounding alone, and every missed rounding shows."""
+    original = random_graph(seed)
+    x = np.random.default_rng(seed).uniform(-1, 1, original.input_size)
+    network, box = simplify(original), Box(x, x)
+    value = ExactNetwork.of(original).values(x)[-1]
+    for sign in (1.0, -1.0):
+        bounds = preactivation_bounds(network, box, method)
+        found = solve(Problem(network, box, sign * np.eye(len(value)), 0.0, bounds), max_passes=0)
+        assert all(Fraction(bound) <= Fraction(sign) * exact for bound, exact in zip(found.lower, value, strict=True))
+
+
+def test_twin_activations_are_shared_and_dead_nodes_dropped() -> None:
+    builder = Builder(2)
+    hidden = builder.dense(0, np.eye(2), np.zeros(2))
+    first, second = builder.relu(hidden), builder.relu(hidden)
+    builder.dense(first, np.ones((3, 2)), np.zeros(3))
+    identity = SelectionMap.identity(2)
+    builder.affine([(first, identity), (second, identity)], np.zeros(2))
+    network = simplify(builder.network())
+    assert [type(node) for node in network.nodes] == [Input, Affine, Activation, Affine]
+    assert np.array_equal(network(np.array([1.0, -1.0])), [2.0, 0.0])
+
+
+def test_a_network_that_ends_in_an_activation_gets_an_affine_output() -> None:
+    builder = Builder(2)
+    builder.relu(0)
+    network = simplify(builder.network())
+    assert [type(node) for node in network.nodes] == [Input, Affine, Activation, Affine]
+    assert np.array_equal(network(np.array([3.0, -1.0])), [3.0, 0.0])
+
+
+@pytest.mark.parametrize("levels", [3, 30, 300, 3000])
+def test_bounds_cover_the_roundings_of_merged_biases(levels: int) -> None:
+    """x + 1 + s + s + ... with s half a unit in the last place of 1: float64 loses every one of them."""
+    builder = Builder(1)
+    last = 0
+    for shift in [1.0] + [2.0**-54] * levels:
+        last = builder.affine([(last, SelectionMap.identity(1))], np.array([shift]))
+    builder.relu(last)
+    original = builder.network()
+    network, box = simplify(original), Box(np.zeros(1), np.zeros(1))
+    bounds = preactivation_bounds(network, box, "interval")
+    pre = ExactNetwork.of(original).preactivations(np.zeros(1))[0][0]
+    assert Fraction(bounds.lower[0][0, 0]) <= pre <= Fraction(bounds.upper[0][0, 0])
+    found = solve(Problem(network, box, -np.ones((1, 1))), max_passes=0)
+    assert Fraction(found.lower[0]) <= -pre
+
+
+@pytest.mark.parametrize("levels", [3, 30, 300])
+def test_bounds_cover_the_roundings_of_merged_scalings(levels: int) -> None:
+    builder = Builder(1)
+    last = 0
+    for _ in range(levels):
+        last = builder.affine([(last, DiagonalMap(np.array([1.0 + 2.0**-52])))], np.zeros(1))
+    last = builder.affine([(last, DenseMap(np.ones((1, 1))))], np.zeros(1))
+    builder.relu(last)
+    original, box = builder.network(), Box(np.ones(1), np.ones(1))
+    bounds = preactivation_bounds(simplify(original), box, "interval")
+    pre = ExactNetwork.of(original).preactivations(np.ones(1))[0][0]
+    assert Fraction(bounds.lower[0][0, 0]) <= pre <= Fraction(bounds.upper[0][0, 0])

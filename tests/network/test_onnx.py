@@ -1,0 +1,231 @@
+"""The ONNX reader against onnxruntime, operator by operator and on real models."""
+
+import gzip
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import admm_verify as av
+from admm_verify.network.from_onnx import network_from_bytes, read_model_bytes
+from tests.shared import SHARED, needs_shared
+
+RNG = np.random.default_rng(7)
+
+
+def model(nodes, shape, constants=None, opset=13, input_shape=None, element=TensorProto.FLOAT):
+    """A model from x of the given shape to y, as bytes."""
+    declared = shape if input_shape is None else input_shape
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info("x", element, declared)],
+        [helper.make_empty_tensor_value_info("y")],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in (constants or {}).items()],
+    )
+    # Opset 8 needs IR version 3, 21 needs 10; onnxruntime reads all of them.
+    built = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8 if opset < 19 else 10)
+    return built.SerializeToString()
+
+
+def runtime(data, x):
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: x})[0]
+
+
+def assert_agrees(data, shape, relative=1e-5):
+    network = network_from_bytes(data, "test.onnx")
+    for _ in range(3):
+        x = RNG.standard_normal(shape).astype(np.float32)
+        expected = runtime(data, x).reshape(-1)
+        scale = max(1e-6, float(np.abs(expected).max()))
+        for value in (x.astype(np.float64), x):
+            assert np.abs(network(value).reshape(-1) - expected).max() <= relative * scale
+
+
+def weights(*shape):
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def node(kind, inputs, outputs, **attributes):
+    return helper.make_node(kind, inputs, outputs, **attributes)
+
+
+INT = np.int64
+CASES = {
+    "gemm": ([node("Gemm", ["x", "w", "b"], ["y"])], (1, 4), {"w": weights(4, 3), "b": weights(3)}, 13),
+    "gemm alpha beta trans": (
+        [node("Gemm", ["x", "w", "b"], ["y"], alpha=0.5, beta=2.0, transB=1)],
+        (1, 4),
+        {"w": weights(3, 4), "b": weights(1, 3)},
+        9,
+    ),
+    "gemm transA": ([node("Gemm", ["x", "w"], ["y"], transA=1)], (4, 1), {"w": weights(4, 3)}, 11),
+    "gemm constant left": ([node("Gemm", ["w", "x"], ["y"])], (4, 2), {"w": weights(3, 4)}, 13),
+    "matmul": ([node("MatMul", ["x", "w"], ["y"])], (1, 5), {"w": weights(5, 2)}, 8),
+    "matmul vector": ([node("MatMul", ["x", "w"], ["y"])], (5,), {"w": weights(5, 2)}, 14),
+    "matmul rows": ([node("MatMul", ["x", "w"], ["y"])], (1, 3, 4), {"w": weights(4, 2)}, 13),
+    "matmul left": ([node("MatMul", ["w", "x"], ["y"])], (3, 4), {"w": weights(2, 3)}, 13),
+    "add constant": ([node("Add", ["x", "c"], ["y"])], (1, 3, 4), {"c": weights(4)}, 13),
+    "constant minus x": ([node("Sub", ["c", "x"], ["y"])], (1, 4), {"c": weights(1, 4)}, 13),
+    "mul": ([node("Mul", ["c", "x"], ["y"])], (1, 3, 4), {"c": weights(3, 1)}, 13),
+    "div": ([node("Div", ["x", "c"], ["y"])], (1, 4), {"c": np.float32([0.5, 3.0, -7.0, 0.1])}, 13),
+    "broadcast x": ([node("Add", ["x", "c"], ["y"])], (1, 4), {"c": weights(3, 4)}, 13),
+    "neg relu": ([node("Neg", ["x"], ["n"]), node("Relu", ["n"], ["y"])], (1, 6), {}, 13),
+    "residual": (
+        [node("Relu", ["x"], ["r"]), node("MatMul", ["r", "w"], ["m"]), node("Sub", ["m", "x"], ["y"])],
+        (1, 4),
+        {"w": weights(4, 4)},
+        13,
+    ),
+    "flatten axis 0": ([node("Flatten", ["x"], ["y"], axis=0)], (2, 3), {}, 13),
+    "flatten negative": ([node("Flatten", ["x"], ["y"], axis=-1)], (1, 2, 3), {}, 13),
+    "reshape": ([node("Reshape", ["x", "s"], ["y"])], (1, 2, 6), {"s": INT([0, -1, 3])}, 13),
+    "reshape allowzero": ([node("Reshape", ["x", "s"], ["y"], allowzero=1)], (1, 6), {"s": INT([2, 3])}, 14),
+    "transpose": ([node("Transpose", ["x"], ["y"], perm=[0, 2, 1])], (1, 2, 3), {}, 13),
+    "transpose default": ([node("Transpose", ["x"], ["y"])], (2, 3), {}, 13),
+    "identity dropout": ([node("Identity", ["x"], ["i"]), node("Dropout", ["i"], ["y"])], (1, 3), {}, 12),
+    "dropout old": ([node("Dropout", ["x"], ["y"], ratio=0.3)], (1, 3), {}, 8),
+    "concat": ([node("Concat", ["x", "c", "x"], ["y"], axis=1)], (1, 3), {"c": weights(1, 2)}, 13),
+    "concat middle": ([node("Relu", ["x"], ["r"]), node("Concat", ["x", "r"], ["y"], axis=-1)], (1, 2, 3), {}, 13),
+    "slice attributes": ([node("Slice", ["x"], ["y"], starts=[1], ends=[3], axes=[1])], (1, 5), {}, 9),
+    "slice": (
+        [node("Slice", ["x", "a", "b", "c", "d"], ["y"])],
+        (1, 7),
+        {"a": INT([-1]), "b": INT([-100]), "c": INT([1]), "d": INT([-2])},
+        13,
+    ),
+    "slice plain": ([node("Slice", ["x", "a", "b"], ["y"])], (1, 7), {"a": INT([0, 2]), "b": INT([1, 1000])}, 13),
+    "split attribute": (
+        [node("Split", ["x"], ["p", "q"], axis=1, split=[2, 3]), node("Concat", ["q", "p"], ["y"], axis=1)],
+        (1, 5),
+        {},
+        11,
+    ),
+    "split input": (
+        [node("Split", ["x", "s"], ["p", "q"], axis=1), node("Concat", ["q", "p"], ["y"], axis=1)],
+        (1, 5),
+        {"s": INT([1, 4])},
+        13,
+    ),
+    "split even": ([node("Split", ["x"], ["p", "q"], axis=1), node("Sub", ["p", "q"], ["y"])], (1, 6), {}, 11),
+    "split num_outputs": (
+        [node("Split", ["x"], ["p", "q"], axis=1, num_outputs=2), node("Concat", ["q", "p"], ["y"], axis=1)],
+        (1, 5),
+        {},
+        18,
+    ),
+    "squeeze": ([node("Squeeze", ["x", "a"], ["y"])], (1, 1, 4), {"a": INT([1])}, 13),
+    "squeeze attribute": ([node("Squeeze", ["x"], ["y"], axes=[0])], (1, 4), {}, 11),
+    "unsqueeze": ([node("Unsqueeze", ["x", "a"], ["y"])], (1, 4), {"a": INT([1, -1])}, 13),
+    "constant folding": (
+        [
+            node("Shape", ["x"], ["s"]),
+            node("Constant", [], ["c"], value=numpy_helper.from_array(np.float32([1.5, 2.5]))),
+            node("Mul", ["c", "c"], ["cc"]),
+            node("Reshape", ["x", "s"], ["r"]),
+            node("Add", ["r", "cc"], ["y"]),
+        ],
+        (1, 2),
+        {},
+        13,
+    ),
+    "opset 21": ([node("Gemm", ["x", "w"], ["g"]), node("Relu", ["g"], ["y"])], (1, 4), {"w": weights(4, 3)}, 21),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_operator_agrees_with_onnxruntime(name):
+    nodes, shape, constants, opset = CASES[name]
+    assert_agrees(model(nodes, shape, constants, opset), shape)
+
+
+def test_symbolic_batch_counts_as_one_sample():
+    nodes = [node("Gemm", ["x", "w"], ["y"])]
+    data = model(nodes, (1, 4), {"w": weights(4, 3)}, input_shape=("batch", 4))
+    assert_agrees(data, (1, 4))
+    assert network_from_bytes(data, "f").input_shape == (4,)
+
+
+def test_float64_models_are_read():
+    data = model([node("MatMul", ["x", "w"], ["y"])], (1, 3), {"w": np.eye(3)}, element=TensorProto.DOUBLE)
+    assert network_from_bytes(data, "f").element_type == "float64"
+
+
+REFUSED = {
+    "unknown operator": ([node("Softmax", ["x"], ["y"], name="soft")], {}, 13, ["Softmax", "node soft", "opset 13"]),
+    "product of values": ([node("Mul", ["x", "x"], ["y"])], {}, 13, ["Mul", "both depend"]),
+    "quotient by x": ([node("Div", ["c", "x"], ["y"])], {"c": np.float32([1.0])}, 13, ["Div", "divisor"]),
+    "old opset": ([node("Relu", ["x"], ["y"])], {}, 7, ["opset 7", "8 to 21"]),
+    "other domain": ([node("Relu", ["x"], ["y"], domain="my.ops")], {}, 13, ["Relu"]),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_unsupported_use_is_named(name):
+    nodes, constants, opset, words = REFUSED[name]
+    with pytest.raises(av.UnsupportedOperatorError) as caught:
+        network_from_bytes(model(nodes, (1, 4), constants, opset), "f.onnx")
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_infinite_weight_is_named():
+    data = model([node("Add", ["x", "shift"], ["y"])], (1, 2), {"shift": np.float32([1.0, np.inf])})
+    with pytest.raises(av.ModelError, match="shift"):
+        network_from_bytes(data, "f.onnx")
+
+
+def test_two_inputs_are_refused():
+    sources = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 2)) for name in ("x", "z")]
+    graph = helper.make_graph(
+        [node("Add", ["x", "z"], ["y"])], "two", sources, [helper.make_empty_tensor_value_info("y")]
+    )
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString()
+    with pytest.raises(av.ModelError, match="2 inputs"):
+        network_from_bytes(data, "f.onnx")
+
+
+def test_bytes_that_are_no_model():
+    for data in (b"hello world, this is text", b"\x00" * 40, onnx.ModelProto().SerializeToString() + b"\x08\x07"):
+        with pytest.raises(av.AdmmVerifyError):
+            network_from_bytes(data, "f.onnx")
+
+
+def test_gzip_is_found_by_content(tmp_path):
+    data = model([node("Relu", ["x"], ["y"])], (1, 2))
+    path = tmp_path / "plain-name.onnx"
+    path.write_bytes(gzip.compress(data))
+    assert read_model_bytes(path) == data
+    assert av.read_onnx(path).input_shape == (2,)
+
+
+DENSE_FOLDERS = ("acasxu", "mnist_fc", "rl_benchmarks", "reach_prob_density", "tllverifybench", "nn4sys", "test")
+
+
+@pytest.mark.data
+@needs_shared
+@pytest.mark.parametrize("folder", DENSE_FOLDERS)
+def test_dense_competition_models_agree_with_onnxruntime(folder):
+    for path in sorted((SHARED / "data" / "vnncomp" / folder / "onnx").glob("*.onnx.gz")):
+        data = read_model_bytes(path)
+        network = network_from_bytes(data, path.name)
+        session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+        source = session.get_inputs()[0]
+        shape = [size if isinstance(size, int) else 1 for size in source.shape]
+        inputs = [RNG.random(shape).astype(np.float32) for _ in range(100)]
+        expected = np.array([session.run(None, {source.name: x})[0].reshape(-1) for x in inputs])
+        found = np.array([network(x.astype(np.float64)).reshape(-1) for x in inputs])
+        assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max(), path.name
+
+
+@pytest.mark.data
+@needs_shared
+def test_smooth_and_convolutional_models_are_refused_by_name():
+    for relative, operator in (
+        ("eran/onnx/ffnnSIGMOID__Point_6x200.onnx.gz", "Sigmoid"),
+        ("oval21/onnx/cifar_base_kw.onnx.gz", "Conv"),
+    ):
+        with pytest.raises(av.UnsupportedOperatorError, match=operator):
+            av.read_onnx(SHARED / "data" / "vnncomp" / relative)

@@ -1,0 +1,48 @@
+"""The house rules that no linter checks: file and function lengths, and README commands that exist."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import admm_verify
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted(
+    path
+    for folder in ("admm_verify", "problems", "experiments", "benchmarks", "tests")
+    for path in (ROOT / folder).rglob("*.py")
+)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_are_short(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 400
+    for item in ast.walk(ast.parse(text)):
+        if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert item.end_lineno - item.lineno + 1 <= 60, f"{item.name}, line {item.lineno}"
+
+
+def test_public_names_are_there_and_documented():
+    for name in admm_verify.__all__:
+        assert getattr(admm_verify, name).__doc__, name
+    with pytest.raises(AttributeError):
+        _ = admm_verify.nothing_of_this_name
+
+
+def test_readme_commands_are_known_to_the_cli():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = {match for match in re.findall(r"^admm-verify (\w+)", text, flags=re.MULTILINE)}
+    assert {"verify", "bound", "supports", "demo"} <= commands
+    for command in commands:
+        done = subprocess.run([sys.executable, "-m", "admm_verify", command, "--help"], capture_output=True, check=True)
+        assert done.stdout
+
+
+def test_no_import_of_torch_from_the_package():
+    code = "import sys, admm_verify; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
