@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 from admm_verify.errors import QueryError
 
 MAX_DEPTH = 100
-# A word takes some 150 bytes, so a file of few megabytes cannot claim more than a gigabyte or two.
+# Ten million words in one form take a gigabyte; a query on an image of 150 000 inputs has three million tokens.
 MAX_TOKENS = 10_000_000
 
 _LINE_BLOCK = 4096

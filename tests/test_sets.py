@@ -1,0 +1,63 @@
+"""Boxes: what they hold, and what they refuse."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+import admm_verify as av
+
+NUMBERS = st.floats(-1e6, 1e6, allow_subnormal=False)
+
+
+@given(arrays(np.float64, 5, elements=NUMBERS), st.floats(0, 1e3))
+def test_around_contains_the_exact_ball(center, radius):
+    box = av.Box.around(center, radius)
+    for low, middle, high in zip(box.lower, center, box.upper, strict=True):
+        assert Fraction(float(low)) <= Fraction(float(middle)) - Fraction(radius)
+        assert Fraction(float(high)) >= Fraction(float(middle)) + Fraction(radius)
+        assert radius > 0 or low == middle == high
+
+
+def test_around_within():
+    box = av.Box.around(np.array([0.05, 0.5, 1.0]), 0.1, within=(0, 1))
+    assert box.lower[0] == 0.0 and box.upper[2] == 1.0 and box.lower[1] < 0.4 + 1e-12
+    per_entry = av.Box.around(torch.zeros(2, 3), torch.tensor([0.0, 1.0, 2.0]), within=(-1.5, torch.ones(3)))
+    assert per_entry.lower[1].tolist() == [0.0, per_entry.lower[0][1], -1.5]
+    assert isinstance(per_entry.lower, torch.Tensor) and per_entry.lower.dtype == torch.float64
+
+
+def test_lists_and_integers_are_fine():
+    box = av.Box([0, 0], [1, 2])
+    assert box.upper.dtype == np.float64 and box.upper.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "words"),
+    [
+        ([0.0, 1.0], [1.0, 0.5], ["(1,)", "empty"]),
+        ([0.0, np.nan], [1.0, 1.0], ["(1,)", "NaN"]),
+        ([0.0, -np.inf], [1.0, 1.0], ["(1,)", "infinite"]),
+        ([0.0], [1.0, 2.0], ["(1,)", "(2,)"]),
+        ([[0.0, 0.0], [0.0, 3.0]], [[1.0, 1.0], [1.0, 2.0]], ["(1, 1)"]),
+    ],
+)
+def test_bad_boxes_are_named(lower, upper, words):
+    with pytest.raises(av.InputError) as caught:
+        av.Box(np.array(lower), np.array(upper))
+    assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize("radius", [-0.1, float("nan")])
+def test_bad_radius(radius):
+    with pytest.raises(av.InputError, match="radius"):
+        av.Box.around(np.zeros(2), radius)
+
+
+def test_cut_to_nothing():
+    with pytest.raises(av.InputError, match="empty"):
+        av.Box.around(np.array([5.0]), 0.1, within=(0, 1))
