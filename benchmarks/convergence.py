@@ -15,13 +15,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import admm_verify as av
+from admm_verify.report.plots import COLOURS, MARKERS
 from benchmarks.shares import RESULTS, closed, crown_bound, environment, write_json
 from problems.lp_instances import LpInstance, mnist_fc_instances
 
 SCHEMES = ("ascent", "primal_dual", "admm")
 BUDGETS = (10, 30, 100, 300, 1000)
-LOOKS = {"ascent": ("#0072B2", "o"), "primal_dual": ("#D55E00", "s"), "admm": ("#009E73", "^")}
-"""Colours of Okabe and Ito, distinct for colour-blind readers, and a marker each."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def plot(found: Sequence[Entry], path: Path) -> None:
     for scheme in SCHEMES:
         part = [entry for entry in found if entry.scheme == scheme]
         passes = [entry.passes for entry in part]
-        colour, marker = LOOKS[scheme]
+        colour, marker = COLOURS[scheme], MARKERS[scheme]
         mean = [1.0 - entry.mean_share for entry in part]
         worst = [1.0 - entry.worst_share for entry in part]
         axes.loglog(passes, mean, color=colour, marker=marker, markersize=6, linewidth=2, label=f"{scheme}, mean")

@@ -7,7 +7,7 @@ Source: ShaoruChen/DeepSplit, examples/mnist/mnist_fc.pth; MNIST test images 0..
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import admm_verify as av
-from problems.layers import network_from_layers
+from admm_verify.network.layers import network_from_layers
 
 VARIABLE = "ADMM_VERIFY_SHARED"
 """Environment variable with the folder of the shared data set."""
@@ -78,7 +78,7 @@ def _mnist_fc(root: Path) -> av.Network:
     with np.load(root / "data" / "classifiers" / "mnist_fc_deepsplit" / "weights.npz") as arrays:
         weights = [arrays[f"{k}.weight"] for k in (1, 3, 5, 7, 9)]
         biases = [arrays[f"{k}.bias"] for k in (1, 3, 5, 7, 9)]
-    return network_from_layers(weights, biases, (1, 28, 28), "mnist_fc")
+    return replace(network_from_layers(weights, biases, "mnist_fc"), input_shape=(1, 28, 28))
 
 
 def _instance(folder: Path, entry: Mapping[str, Any], network: av.Network) -> LpInstance:

@@ -140,14 +140,28 @@ def test_interval_bounds_are_those_of_the_stored_values(name: str) -> None:
     assert unstable == known["unstable_relus"]
 
 
-@pytest.mark.parametrize("name", VALUES)
-def test_stored_lp_values_are_reproduced_from_below(name: str) -> None:
+def check_value(name: str, method: str) -> None:
+    """The stored optimum to 1e-4 from below, in one setting for all networks."""
     problem, optimum = stored_problem(name)
-    found = solve(problem, tolerance=5e-5, max_passes=4000)
-    size = max(1.0, abs(optimum))
-    assert found.lower[0] <= optimum + 1e-7 * size
-    assert found.lower[0] >= optimum - 1e-4 * abs(optimum)
-    assert found.upper[0] >= optimum - 1e-7 * size
+    found = solve(problem, method, tolerance=5e-5 * min(1.0, abs(optimum)), max_passes=5000)
+    # HiGHS keeps constraints to 1e-7, and the weights of these networks carry that into the optimum.
+    slack = 1e-7 * max(1.0, abs(optimum))
+    assert found.lower[0] <= optimum + slack
+    assert found.upper[0] >= optimum - slack
+    assert found.lower[0] >= optimum - 1e-4 * abs(optimum), f"{(optimum - found.lower[0]) / abs(optimum):.1e} away"
+
+
+@pytest.mark.parametrize("method", ["auto", "admm"])
+@pytest.mark.parametrize("name", VALUES)
+def test_stored_lp_values_are_reproduced_from_below(name: str, method: str) -> None:
+    check_value(name, method)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["ascent", "primal_dual"])
+@pytest.mark.parametrize("name", VALUES)
+def test_stored_lp_values_are_reproduced_by_the_other_methods(name: str, method: str) -> None:
+    check_value(name, method)
 
 
 @pytest.mark.slow
