@@ -24,6 +24,15 @@ def namespace(*arrays: Array) -> Any:
     return array_api_compat.array_namespace(*arrays)
 
 
+SMALLEST = 2.0**-1074
+"""Smallest positive float64: no product loses more than half of it to underflow."""
+
+
+def quiet_overflow() -> np.errstate:
+    """A context in which NumPy does not warn of overflow and NaN, which every reported number is checked for."""
+    return np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")
+
+
 def gamma(count: float, roundoff: float = DOUBLE_ROUNDOFF) -> float:
     """Bound on the relative error of `count` successive roundings.
 

@@ -96,7 +96,9 @@ def _add_query(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", choices=METHODS, default="auto")
     parser.add_argument("--tolerance", type=float, default=1e-4, help="relative gap at which a row is finished")
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="auto: the CPU, for small queries")
-    parser.add_argument("--threads", type=_positive, metavar="N", help="most threads for large products; small ones take one")
+    parser.add_argument(
+        "--threads", type=_positive, metavar="N", help="most threads for large products; small ones take one"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the complete result")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
 

@@ -16,7 +16,7 @@ class AscentSettings:
     memory: float = 0.9
     end_per_iteration: float = 0.84
     least_end: float = 0.002
-    passes: int = 150
+    passes: int = 200
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,16 @@ class PrimalDualSettings:
 
     primal_step: step of the input, in units of the box width times its coefficient over the mean coefficient.
     dual_step_start, dual_step_end: step of the slopes, in units of pre over (u - l), falling from the first to the
-    second with half-life dual_step_halving iterations. passes: default budget.
+    second with half-life dual_step_halving iterations. constant: iterations after which both steps fall like
+    iteration^-fall, without which rows of badly scaled networks circle the saddle point. passes: default budget.
     """
 
     primal_step: float = 0.5
     dual_step_start: float = 3.0
     dual_step_end: float = 1.0
     dual_step_halving: float = 50.0
+    constant: float = 100.0
+    fall: float = 0.7
     passes: int = 1000
 
 
@@ -40,11 +43,13 @@ class AdmmSettings:
     """Layered ADMM (Douglas-Rachford) with Halpern anchoring.
 
     penalty: factor c of the per-layer penalty c rms(multipliers) / rms(u - l). restart: the anchor moves when the
-    fixed-point residual has fallen to this share of its value at the last move. passes: default budget.
+    fixed-point residual has fallen to this share of its value at the last move, or after `longest` iterations; the
+    row's penalties are then rebalanced. passes: default budget.
     """
 
     penalty: float = 3.0
     restart: float = 0.3
+    longest: float = 100.0
     passes: int = 1000
 
 
@@ -52,13 +57,16 @@ class AdmmSettings:
 class SolverSettings:
     """All tunable numbers of `solve`.
 
-    check_interval: iterations between check points (certified bound, feasible value, test of the gap).
-    block_numbers: numbers in one array of a block of rows; larger batches are solved block by block.
+    polish: the primal-dual phase of "auto", which starts near the optimum and takes smaller steps sooner.
+    auto_passes: budget of "auto", of which ascent takes its own first. check_interval: iterations between check points
+    (certified bound, feasible value, test of the gap). block_numbers: numbers in one array of a block of rows; larger
+    batches are solved block by block.
     """
 
     ascent: AscentSettings = AscentSettings()
     primal_dual: PrimalDualSettings = PrimalDualSettings()
+    polish: PrimalDualSettings = PrimalDualSettings(constant=20.0)
     admm: AdmmSettings = AdmmSettings()
     check_interval: int = 20
     block_numbers: int = 2**25
-    auto_passes: int = 600
+    auto_passes: int = 2000

@@ -140,6 +140,15 @@ def summarise(measurements: Sequence[Measurement], rivals: Sequence[Rival]) -> l
     return lines
 
 
+def record(measurement: Measurement) -> dict[str, Any]:
+    """One measurement with its shares reduced to mean and worst."""
+    fields, shares = asdict(measurement), measurement.shares
+    del fields["shares"]
+    if not len(shares):
+        return fields | {"mean_share": None, "worst_share": None}
+    return fields | {"mean_share": float(np.mean(shares)), "worst_share": float(np.min(shares))}
+
+
 def _median_ratios(part: Sequence[Measurement], ratios: dict[str, float]) -> dict[str, float]:
     """Median of HiGHS seconds over ours, for all instances and per radius; empty without HiGHS."""
     if not ratios:
@@ -184,7 +193,7 @@ def main() -> None:
         "summary": lines,
         "highs_choices": choices,
         "highs": [asdict(rival) for rival in rivals],
-        "instances": [asdict(measurement) for measurement in measurements],
+        "instances": [record(measurement) for measurement in measurements],
     }
     write_json(options.json, report)
     print(table(lines))

@@ -71,6 +71,4 @@ def _short(value: Any) -> Any:
         return {key: _short(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_short(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return " ".join(f"{number:.6g}" for number in value)
     return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -7,6 +7,7 @@ C. Kaynak, 1998, doi 10.24432/C50P49, CC BY 4.0), 8 x 8, divided by 16. Training
 (projected gradient). The images kept show every outcome at the demo's radius.
 """
 
+import json
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -43,8 +44,8 @@ class Digits:
 
 def split(generator: torch.Generator) -> tuple[Digits, Digits]:
     """Training and test images."""
-    found = datasets.load_digits()
-    digits = Digits(torch.tensor(found.data / 16, dtype=torch.float32), torch.tensor(found.target))
+    images, labels = datasets.load_digits(return_X_y=True)
+    digits = Digits(torch.tensor(images / 16, dtype=torch.float32), torch.tensor(labels))
     order = torch.randperm(len(digits.labels), generator=generator)
     return digits.take(order[:-TEST_IMAGES]), digits.take(order[-TEST_IMAGES:])
 
@@ -140,7 +141,8 @@ def write(network: av.Network, tensors: dict[str, np.ndarray], test: Digits) -> 
     }
     kept = {"images": images[index].astype(np.float32), "labels": labels[index].astype(np.float32)}
     TARGET.parent.mkdir(parents=True, exist_ok=True)
-    TARGET.write_bytes(save(tensors | kept, provenance))
+    # One entry: safetensors writes several in a random order, and the file would never come out the same twice.
+    TARGET.write_bytes(save(tensors | kept, {"provenance": json.dumps(provenance)}))
     print(f"{TARGET.name}: {TARGET.stat().st_size} bytes, test accuracy {accuracy:.4f}, {provenance['outcomes']}")
 
 

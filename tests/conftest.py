@@ -1,5 +1,7 @@
 """Fixtures shared by all tests."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -12,5 +14,5 @@ def small_network() -> av.Network:
     """A fixed 4-8-8-3 network."""
     rng = np.random.default_rng(11)
     sizes = (4, 8, 8, 3)
-    weights = [rng.standard_normal((m, n)) for n, m in zip(sizes, sizes[1:], strict=False)]
+    weights = [rng.standard_normal((m, n)) for n, m in pairwise(sizes)]
     return network_from_layers(weights, [rng.standard_normal(m) for m in sizes[1:]], "small")

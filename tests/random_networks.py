@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -162,7 +163,7 @@ def random_case(seed: int, kind: str | None = None, widest: int = 12, deepest: i
     if kind == "residual":
         sizes[1:-1] = [min(sizes[1], 8)] * depth
     gain = rng.uniform(0.7, 2.5)
-    weights = [gain * rng.standard_normal((m, n)) / np.sqrt(n) for n, m in zip(sizes, sizes[1:], strict=False)]
+    weights = [gain * rng.standard_normal((m, n)) / np.sqrt(n) for n, m in pairwise(sizes)]
     biases = [rng.uniform(0, 0.5) * rng.standard_normal(m) for m in sizes[1:]]
     centre, radius = rng.uniform(-1, 1, sizes[0]), rng.uniform(0, 1, sizes[0])
     layers = KINDS[kind](Layers(weights, biases, centre - radius, centre + radius), rng)
@@ -180,7 +181,8 @@ def _residual(weights: list[np.ndarray], biases: list[np.ndarray]) -> Network:
     for weight, bias in zip(weights[1:-1], biases[1:-1], strict=True):
         skip = SelectionMap.identity(builder.size(last))
         last = builder.relu(builder.affine([(last, DenseMap(weight)), (last, skip)], bias))
-    builder.affine([(last, DenseMap(weights[-1])), (0, DenseMap(np.ones((len(biases[-1]), builder.size(0)))))], biases[-1])
+    straight = DenseMap(np.ones((len(biases[-1]), builder.size(0))))
+    builder.affine([(last, DenseMap(weights[-1])), (0, straight)], biases[-1])
     return builder.network()
 
 

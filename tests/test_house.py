@@ -36,7 +36,7 @@ def test_public_names_are_there_and_documented():
 
 def test_readme_commands_are_known_to_the_cli():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    commands = {match for match in re.findall(r"^admm-verify (\w+)", text, flags=re.MULTILINE)}
+    commands = set(re.findall(r"^admm-verify (\w+)", text, flags=re.MULTILINE))
     assert {"verify", "bound", "supports", "demo"} <= commands
     for command in commands:
         done = subprocess.run([sys.executable, "-m", "admm_verify", command, "--help"], capture_output=True, check=True)

@@ -1,6 +1,6 @@
 """Interval bounds of all nodes, forward."""
 
-from admm_verify.arrays import Array, gamma, namespace
+from admm_verify.arrays import SMALLEST, Array, gamma, namespace
 from admm_verify.bounds.region import largest, node_magnitude, rounding_count
 from admm_verify.network.graph import Affine, Network
 
@@ -24,5 +24,9 @@ def affine_interval(network: Network, node: Affine, lower: list[Array], upper: l
         spread = term.map.absolute_apply(radius) + spread
     reach = [largest(low, high) for low, high in zip(lower, upper, strict=True)]
     # Twice the reach covers |centre| + radius, the magnitudes behind the two products.
-    error = 4.0 * gamma(rounding_count(network)) * 2.0 * node_magnitude(node, reach)
-    return middle - spread - error, middle + spread + error
+    count = rounding_count(network)
+    error = 4.0 * gamma(count) * 2.0 * node_magnitude(node, reach) + 8.0 * count * SMALLEST
+    low, high = middle - spread - error, middle + spread + error
+    # Overflow leaves no bound: inf - inf is NaN.
+    infinite = xp.full_like(low, float("inf"))
+    return xp.where(xp.isnan(low), -infinite, low), xp.where(xp.isnan(high), infinite, high)

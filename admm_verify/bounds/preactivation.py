@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from admm_verify.arrays import Array, Placement, namespace, to_numpy
+from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
 from admm_verify.bounds.backward import backward
 from admm_verify.bounds.interval import affine_interval
 from admm_verify.bounds.region import Region, build_region
@@ -76,7 +76,8 @@ def preactivation_bounds(network: Network, box: Box, method: str = "crown") -> P
     box_upper = flatten_batch(box.upper, network.input_size, "the network's input")
     placed = network.put(Placement.of(box_lower).double)
     widest = max(node.size for node in network.nodes)
-    with threads_for(box_lower.shape[0] * widest * network.weight_count if method == "crown" else 0.0):
+    work = box_lower.shape[0] * widest * network.weight_count if method == "crown" else 0.0
+    with threads_for(work), quiet_overflow():
         lower, upper = _forward(placed, box_lower, box_upper, crown=method == "crown")
     picked = network.activations
     sources = [node.source for node in (network.nodes[i] for i in picked) if isinstance(node, Activation)]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from admm_verify.arrays import SINGLE_ROUNDOFF, Array, gamma, namespace, take_rows
+from admm_verify.arrays import SINGLE_ROUNDOFF, SMALLEST, Array, gamma, namespace, take_rows
 from admm_verify.bounds.backward import Backward
 from admm_verify.network.graph import Activation, Affine, Network
 from admm_verify.relaxations import triangle
@@ -13,7 +13,8 @@ class Region:
     """Box and pre-activation bounds in float64, and per affine node the magnitude behind its value.
 
     Shapes: box_lower, box_upper [..., n_0]; lower[k], upper[k] [..., n_k] of activation k; magnitudes[i] [..., n_i]
-    for affine node i (None for others): sum over terms of M max|x_source| + bias_magnitude.
+    for affine node i (None for others): sum over terms of M max|x_source| + bias_magnitude. underflow [...]: what
+    products of a whole sweep can lose to underflow, times what they multiply.
     """
 
     network: Network
@@ -22,6 +23,7 @@ class Region:
     lower: tuple[Array, ...]
     upper: tuple[Array, ...]
     magnitudes: tuple[Array | None, ...]
+    underflow: Array
 
     def concretise(self, sweep: Backward) -> Array:
         """A certified lower bound of the functional behind a sweep, over the region's relaxation.
@@ -51,7 +53,7 @@ class Region:
                 xp = namespace(weight)
                 magnitude = magnitude + xp.sum(xp.abs(weight) * scale, axis=-1)
         xp = namespace(value)
-        bound = value - self.relative_error * magnitude
+        bound = value - self.relative_error * magnitude - self.underflow
         return xp.where(xp.isfinite(bound), bound, xp.full_like(bound, -float("inf")))
 
     def take(self, rows: Array) -> "Region":
@@ -63,6 +65,7 @@ class Region:
             tuple(take_rows(low, rows) for low in self.lower),
             tuple(take_rows(high, rows) for high in self.upper),
             tuple(None if scale is None else take_rows(scale, rows) for scale in self.magnitudes),
+            take_rows(self.underflow, rows),
         )
 
     @property
@@ -107,17 +110,23 @@ def build_region(
     xp = namespace(box_lower)
     reach: list[Array] = [largest(box_lower, box_upper)]
     magnitudes: list[Array | None] = [None]
+    underflow = SMALLEST * rounding_count(network) * xp.ones_like(box_lower[..., 0])
     activation = 0
     for node in network.nodes[1:]:
         if isinstance(node, Affine):
-            magnitudes.append(node_magnitude(node, reach))
+            for term in node.terms:
+                # Each of the map's products, forward or transposed, may lose SMALLEST / 2.
+                size = xp.sum(reach[term.source], axis=-1) + 2.0 * term.map.columns
+                underflow = underflow + SMALLEST * (4.0 * term.map.rows) * size
+            magnitudes.append(node_magnitude(node, reach) + SMALLEST * node.roundings)
             reach.append(magnitudes[-1])
         elif isinstance(node, Activation):
             high = upper[activation]
             reach.append(xp.maximum(high, xp.zeros_like(high)))
             magnitudes.append(None)
+            underflow = underflow + SMALLEST * 8.0 * node.size
             activation += 1
-    return Region(network, box_lower, box_upper, lower, upper, tuple(magnitudes))
+    return Region(network, box_lower, box_upper, lower, upper, tuple(magnitudes), underflow)
 
 
 def evaluation_error(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> Array:

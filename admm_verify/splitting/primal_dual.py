@@ -55,11 +55,12 @@ class PrimalDual:
         ]
         typical = xp.mean(xp.abs(dual.input), axis=-1, keepdims=True)
         direction = xp.where(typical > 0, dual.input / xp.where(typical > 0, typical, 1.0), 0.0)
-        x = state.x - settings.primal_step * (rows.box_upper - rows.box_lower) * direction
+        fall = min(1.0, settings.constant / (state.iteration + 1.0)) ** settings.fall
+        x = state.x - fall * settings.primal_step * (rows.box_upper - rows.box_lower) * direction
         x = xp.minimum(xp.maximum(x, rows.box_lower), rows.box_upper)
         pre = forward_sweep(rows, 2.0 * x - state.x, state.slopes, dual)
         fading = 0.5 ** (state.iteration / settings.dual_step_halving)
-        rate = settings.dual_step_end + (settings.dual_step_start - settings.dual_step_end) * fading
+        rate = fall * (settings.dual_step_end + (settings.dual_step_start - settings.dual_step_end) * fading)
         slopes = [
             old if a is None else _move(rows, k, old, a, rate * p)
             for k, (old, a, p) in enumerate(zip(state.slopes, dual.sweep.post, pre, strict=True))

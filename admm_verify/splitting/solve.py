@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, namespace, to_numpy
+from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
 from admm_verify.errors import InputError
 from admm_verify.settings import SolverSettings
 from admm_verify.splitting.admm import Admm
@@ -62,7 +62,7 @@ def solve(
     step = max(1, chosen.block_numbers // widest)
     schemes = _schemes(method, max_passes, chosen)
     runs = []
-    with threads_for(min(step, problem.rows) * problem.network.weight_count):
+    with threads_for(min(step, problem.rows) * problem.network.weight_count), quiet_overflow():
         for first in range(0, problem.rows, step):
             block = problem.block(first, min(first + step, problem.rows))
             given = None if start is None else [g[first : first + step] for g in start]
@@ -95,7 +95,7 @@ def _schemes(method: str, max_passes: int | None, settings: SolverSettings) -> l
         return [Admm(settings.admm, budget(settings.admm.passes))]
     total = budget(settings.auto_passes)
     planned = min(settings.ascent.passes, total)
-    return [Ascent(settings.ascent, planned), PrimalDual(settings.primal_dual, total - planned)]
+    return [Ascent(settings.ascent, planned), PrimalDual(settings.polish, total - planned)]
 
 
 def _solve_block(

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-import array_api_compat.torch as torch
 import numpy as np
 import pytest
+from array_api_compat import torch
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -69,13 +69,18 @@ def points(some: Neurons, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
     scale = np.maximum(np.abs(some.lower), np.abs(some.upper)).astype(np.float64)
     own = rng.integers(0, 3, NEURONS)
     shares = rng.dirichlet([0.5, 0.5, 0.5], NEURONS)
-    inner = [sum(share * v for share, v in zip(shares.T, part, strict=True)) for part in zip(*some.vertices(), strict=True)]
+    inner = [mixture(shares, part) for part in zip(*some.vertices(), strict=True)]
     near = [2 * scale * rng.uniform(-1, 1, NEURONS) for _ in range(2)]
     pre, post = (
         np.where(own == 0, sized(rng, NEURONS), np.where(own == 1, n, i)).astype(some.lower.dtype)
         for n, i in zip(near, inner, strict=True)
     )
     return pre, post
+
+
+def mixture(shares: np.ndarray, parts: tuple[np.ndarray, ...]) -> np.ndarray:
+    """The convex combination of the vertices' coordinates with shares [neurons, 3]."""
+    return np.sum(shares.T * np.stack(parts), axis=0)
 
 
 def distance(some: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -175,11 +180,8 @@ def test_the_projection_brings_points_no_further_apart(situation, seed: int) -> 
 @law(100)
 @given(neurons(), SEEDS)
 def test_points_of_the_relaxation_stay_where_they_are(some: Neurons, seed: int) -> None:
-    shares = np.random.default_rng(seed).dirichlet([0.5, 0.5, 0.5], NEURONS).T
-    pre, post = (
-        sum(share * part for share, part in zip(shares, parts, strict=True)).astype(some.lower.dtype)
-        for parts in zip(*some.vertices(), strict=True)
-    )
+    shares = np.random.default_rng(seed).dirichlet([0.5, 0.5, 0.5], NEURONS)
+    pre, post = (mixture(shares, part).astype(some.lower.dtype) for part in zip(*some.vertices(), strict=True))
     moved = distance(project(some.lower, some.upper, pre, post), (pre, post))
     everywhere(moved <= some.slack(), some, pre, post)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import highspy
 import numpy as np
-import scipy.sparse as sparse
+from scipy import sparse
 
 from admm_verify.network.graph import Activation, Affine, Network
 
@@ -75,12 +75,12 @@ def _solve(network, box, bounds, objective, offset, integer: bool) -> Optimum:
             matrix[:, post[source]] += term.map.dense().weight * (units[source] / unit)
         return matrix
 
-    for k, (index, (low, high)) in enumerate(zip(network.activations, bounds, strict=True), start=1):
+    for k, (index, pair) in enumerate(zip(network.activations, bounds, strict=True), start=1):
         activation = network.nodes[index]
         assert isinstance(activation, Activation)
         node = network.nodes[activation.source]
         assert isinstance(node, Affine)
-        low, high = low / units[k], high / units[k]
+        low, high = pair[0] / units[k], pair[1] / units[k]
         lower[pre[k]], upper[pre[k]] = low, high
         lower[post[k]], upper[post[k]] = np.maximum(low, 0), np.maximum(high, 0)
         binary[sign[k]] = integer & (low < 0) & (high > 0)

@@ -21,7 +21,7 @@ from tests.random_networks import Case, chain, random_case
 from tests.reference.highs import Optimum, lp_optimum
 
 PASSES = {"auto": 600, "ascent": 150, "admm": 1000, "primal_dual": 1000}
-NETWORKS = 24
+NETWORKS = 16
 
 
 def pairs_of(bounds: PreactivationBounds, row: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:

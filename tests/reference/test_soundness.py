@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from tests.reference.highs import lp_optimum, milp_optimum
 
 NETWORKS = 308
 SAMPLES = 1000
+EASY = 20
+"""Unstable neurons up to which every MILP is solved in milliseconds."""
 BUDGETS = (0, 2, 10, 60)
 COMBINATIONS = [(m, p, b) for b in BUDGETS for m in METHODS for p in ("float32", "float64")]
 
@@ -28,7 +31,7 @@ class Truth:
     """What is known about a case: values attained by the network, exactly, and the relaxation's optima.
 
     attained[r] are exact values of row r at inputs in the box: at the least samples, at the relaxation's minimiser
-    and, for the first row, at the minimiser that HiGHS finds for the network itself.
+    and, for the first row of most cases, at the minimiser that HiGHS finds for the network itself.
     crown are the bounds of a budget of no passes.
     """
 
@@ -41,10 +44,12 @@ class Truth:
 
 
 @lru_cache(maxsize=4)
-def truth(seed: int) -> Truth:
+def truth(seed: int, thorough: bool = False) -> Truth:
+    """The truth about the case of a seed; thorough ones know the MILP's minimiser of hard cases too."""
     case = random_case(seed)
     bounds = preactivation_bounds(case.network, case.box)
     pairs = [(low[0], high[0]) for low, high in zip(bounds.lower, bounds.upper, strict=True)]
+    unstable = sum(int(((low < 0) & (high > 0)).sum()) for low, high in pairs)
     box, network = (case.box.lower, case.box.upper), ExactNetwork.of(case.network)
     points = samples(case.box, SAMPLES, seed)
     values = case.network(points) @ case.objective.T + case.offset
@@ -52,7 +57,7 @@ def truth(seed: int) -> Truth:
     for row, (objective, offset) in enumerate(zip(case.objective, case.offset, strict=True)):
         optima.append(lp_optimum(case.network, box, pairs, objective, offset))
         inputs = [*points[np.argsort(values[:, row])[:5]], optima[-1].x]
-        if row == 0:
+        if row == 0 and (thorough or unstable <= EASY):
             inputs.append(milp_optimum(case.network, box, pairs, objective, offset).x)
         attained.append([network.objective(x, objective, offset) for x in inputs])
     problem = Problem(case.network, case.box, case.objective, case.offset, bounds)
@@ -115,14 +120,14 @@ def test_bounds_of_solve_hold(seed: int) -> None:
 def test_bounds_of_solve_hold_in_the_other_combinations(seed: int) -> None:
     for number, combination in enumerate(COMBINATIONS):
         if not in_default_suite(seed, number):
-            check(truth(seed), *combination)
+            check(truth(seed, thorough=True), *combination)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(NETWORKS, 2 * NETWORKS))
 @pytest.mark.parametrize("method", METHODS)
 def test_bounds_of_solve_hold_after_many_passes(method: str, seed: int) -> None:
-    check(truth(seed), method, "float32" if seed % 2 else "float64", 400)
+    check(truth(seed, thorough=True), method, "float32" if seed % 2 else "float64", 400)
 
 
 def test_combinations_are_shared_out_evenly() -> None:
@@ -166,7 +171,7 @@ def extreme_case(exponent: int, seed: int) -> tuple[Problem, ExactNetwork]:
     """Weights and biases on the scale 2**exponent, with the interval bounds of a three-layer network."""
     rng = np.random.default_rng(seed)
     sizes = [3, 5, 4, 2]
-    weights = [np.ldexp(rng.standard_normal((m, n)), exponent) for n, m in zip(sizes, sizes[1:], strict=False)]
+    weights = [np.ldexp(rng.standard_normal((m, n)), exponent) for n, m in pairwise(sizes)]
     biases = [np.ldexp(rng.standard_normal(m), exponent) * (k == 2) for k, m in enumerate(sizes[1:])]
     network = simplify(chain(weights, biases))
     box = Box(np.full(3, -1.0), np.full(3, 1.0))
@@ -195,8 +200,8 @@ def test_preactivations_stay_inside_where_float64_underflows_or_overflows(expone
     for seed in range(5):
         problem, network = extreme_case(exponent, seed)
         for x in samples(problem.box, 10, seed):
-            layers = zip(network.preactivations(x), problem.preactivation.lower, problem.preactivation.upper, strict=True)
-            for pre, low, high in layers:
+            bounds = problem.preactivation
+            for pre, low, high in zip(network.preactivations(x), bounds.lower, bounds.upper, strict=True):
                 assert not (np.isnan(low) | np.isnan(high)).any()
                 assert all(at_most(bound, [value]) for bound, value in zip(low[0], pre, strict=True)), seed
                 assert all(at_most(-bound, [-value]) for bound, value in zip(high[0], pre, strict=True)), seed

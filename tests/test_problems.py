@@ -1,0 +1,73 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+import admm_verify as av
+from admm_verify.report.demo import RADIUS, load_digits, margins
+from problems.lp_instances import mnist_fc_instances, shared_folder
+from tests.shared import needs_shared
+
+
+def digits_provenance():
+    with safe_open(Path(av.__file__).parent / "report" / "data" / "digits.safetensors", "numpy") as file:
+        return json.loads(file.metadata()["provenance"])
+
+
+@pytest.mark.data
+@needs_shared
+def test_mnist_fc_instances_are_complete():
+    instances = mnist_fc_instances()
+    assert len({instance.name for instance in instances}) == len(instances) == 30
+    assert {(instance.kind, instance.eps) for instance in instances} == {
+        (kind, eps) for kind in ("kw", "ibp") for eps in (0.01, 0.02, 0.05)
+    }
+    assert all(instance.objective.shape == (9, 10) and instance.lp_optimum.shape == (9,) for instance in instances)
+
+
+@pytest.mark.data
+@needs_shared
+@pytest.mark.parametrize("method", ["ascent", "primal_dual", "admm"])
+def test_stored_optimum_lies_between_the_bounds(method):
+    instance = next(i for i in mnist_fc_instances() if (i.kind, i.eps) == ("kw", 0.02))
+    problem = instance.problem()
+    crown = av.solve(problem, max_passes=0).lower
+    solution = av.solve(problem, method, max_passes=100)
+    slack = 1e-9 * np.maximum(1.0, np.abs(instance.lp_optimum))
+    assert (crown <= solution.lower).all()
+    assert (solution.lower <= instance.lp_optimum + slack).all()
+    assert (solution.upper >= instance.lp_optimum - slack).all()
+    assert np.mean((solution.lower - crown) / (instance.lp_optimum - crown)) > 0.9
+
+
+def test_missing_shared_folder_names_the_variable(monkeypatch, tmp_path):
+    monkeypatch.setenv("ADMM_VERIFY_SHARED", str(tmp_path / "nowhere"))
+    with pytest.raises(FileNotFoundError, match="ADMM_VERIFY_SHARED"):
+        shared_folder()
+
+
+def test_stored_digits_are_classified_as_stated():
+    digits = load_digits()
+    provenance = digits_provenance()
+    assert "CC BY 4.0" in provenance["license"]
+    assert float(provenance["radius"]) == RADIUS
+    assert digits.images.shape == (12, 64)
+    assert digits.images.min() >= 0 and digits.images.max() <= 1
+    correct = np.argmax(digits.network(digits.images), axis=1) == digits.labels
+    assert np.mean(correct) == float(provenance["stored_accuracy"])
+
+
+def test_stored_digits_show_every_outcome():
+    digits = load_digits()
+    outcomes = digits_provenance()["outcomes"].split(", ")
+    assert set(outcomes) == {"crown", "ascent", "unknown", "falsified"}
+    for image, label, outcome in zip(digits.images, digits.labels, outcomes, strict=True):
+        box = av.Box.around(image, RADIUS, within=(0.0, 1.0))
+        problem = av.Problem(digits.network, box, margins(int(label)))
+        crown, ascent = av.solve(problem, max_passes=0), av.solve(problem, "ascent")
+        assert (crown.lower.min() > 0) == (outcome == "crown")
+        assert (ascent.lower.min() > 0) == (outcome in ("crown", "ascent"))
+        if outcome == "falsified":
+            assert (np.argmax(digits.network(ascent.primal), axis=1) != label).any()
