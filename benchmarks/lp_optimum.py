@@ -95,23 +95,18 @@ def measure(instance: LpInstance) -> list[Measurement]:
     return found
 
 
-def run_highs(instances: Sequence[LpInstance]) -> tuple[list[Rival], dict[str, dict[str, Any]]]:
-    """HiGHS on all instances, and the way chosen per kind and radius."""
+def run_highs(instance: LpInstance, choices: dict[str, dict[str, Any]]) -> Rival:
+    """HiGHS on one instance; `choices` keeps the way found for each kind and radius."""
     from benchmarks.highs_triangle import Choice, fastest, optima  # --no-highs works without highspy
 
-    choices: dict[str, Choice] = {}
-    rivals = []
-    for instance in instances:
-        group = f"{instance.kind} {instance.eps}"
-        if group not in choices:
-            choices[group] = fastest(instance)
-            _say(f"HiGHS, {group}: {choices[group].algorithm} on the {choices[group].formulation} formulation")
-        choice = choices[group]
-        values, seconds = optima(instance, choice)
-        distance = np.max(np.abs(values - instance.lp_optimum) / np.maximum(1.0, np.abs(instance.lp_optimum)))
-        rivals.append(Rival(instance.name, choice.formulation, choice.algorithm, seconds, float(distance)))
-        _say(f"HiGHS, {instance.name}: {seconds:.2f} s")
-    return rivals, {group: asdict(choice) for group, choice in choices.items()}
+    group = f"{instance.kind} {instance.eps}"
+    if group not in choices:
+        choices[group] = asdict(fastest(instance))
+    choice = Choice(**choices[group])
+    values, seconds = optima(instance, choice)
+    distance = np.max(np.abs(values - instance.lp_optimum) / np.maximum(1.0, np.abs(instance.lp_optimum)))
+    _say(f"{instance.name}: HiGHS {seconds:.2f} s, {choice.algorithm} on the {choice.formulation} formulation")
+    return Rival(instance.name, choice.formulation, choice.algorithm, seconds, float(distance))
 
 
 def summarise(measurements: Sequence[Measurement], rivals: Sequence[Rival]) -> list[dict[str, Any]]:
@@ -182,11 +177,14 @@ def main() -> None:
     options = parser.parse_args()
     instances = select(options.kind, options.instances)
     av.solve(instances[0].problem(), "admm", max_passes=2)  # the first call loads libraries
-    measurements = []
-    for instance in instances:
+    measurements: list[Measurement] = []
+    rivals: list[Rival] = []
+    choices: dict[str, dict[str, Any]] = {}
+    for instance in instances:  # side by side, so that another process on the machine disturbs both alike
         measurements += measure(instance)
-        _say(f"ours, {instance.name}")
-    rivals, choices = ([], {}) if options.no_highs else run_highs(instances)
+        _say(f"{instance.name}: ours")
+        if not options.no_highs:
+            rivals.append(run_highs(instance, choices))
     lines = summarise(measurements, rivals)
     report = {
         "environment": environment(),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from admm_verify.arrays import Array, namespace, select_rows
+from admm_verify.arrays import Array, select_rows
 from admm_verify.settings import AscentSettings
 from admm_verify.splitting.average import averaged
 from admm_verify.splitting.primal import PrimalPoint
@@ -45,7 +45,7 @@ class Ascent:
         return max(1, self.passes // 2)
 
     def start(self, rows: Rows, slopes: list[Array]) -> AscentState:
-        xp = namespace(rows.offset)
+        xp = rows.xp
         zeros = [xp.zeros_like(slope) for slope in slopes]
         x = xp.broadcast_to(rows.box_lower, (rows.offset.shape[0], rows.box_lower.shape[1]))
         lowest = xp.full_like(rows.offset, -float("inf"))
@@ -63,7 +63,7 @@ class Ascent:
         moved = replace(
             state,
             iteration=state.iteration + 1,
-            best_value=namespace(x).where(better, dual.value, state.best_value),
+            best_value=rows.xp.where(better, dual.value, state.best_value),
             best=best,
             x=point.x,
             shares=point.shares,
@@ -75,15 +75,16 @@ class Ascent:
 
     def _climb(self, rows: Rows, state: AscentState, k: int, a: Array, pre: Array) -> AscentState:
         """Adam's step for the slopes of layer k, clipped to their range."""
-        xp, settings, count = namespace(a), self.settings, state.iteration
-        gradient = xp.maximum(a, xp.zeros_like(a)) * pre
+        xp, settings, count = rows.xp, self.settings, state.iteration
+        gradient = xp.maximum(a, rows.zero) * pre
         mean = settings.momentum * state.mean[k] + (1.0 - settings.momentum) * gradient
         square = settings.memory * state.square[k] + (1.0 - settings.memory) * gradient**2
         first = mean / (1.0 - settings.momentum**count)
         second = xp.sqrt(square / (1.0 - settings.memory**count))
         end = max(settings.least_end, settings.end_per_iteration**self.iterations)
         rate = settings.step * end ** ((count - 1) / max(1, self.iterations - 2))
-        move = xp.where(second > 0, first / xp.where(second > 0, second, 1.0), 0.0)
+        # Where nothing has moved yet both are zero; the floor keeps 0 / 0 out.
+        move = first / xp.maximum(second, rows.least)
         line = rows.lines[k]
         slopes = xp.minimum(xp.maximum(state.slopes[k] + rate * move, line.lower_min), line.lower_max)
         return replace(

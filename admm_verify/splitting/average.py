@@ -14,6 +14,6 @@ def averaged(x_mean: Array, share_mean: list[Array], x: Array, dual: DualSweep, 
     xp = namespace(x)
     shares = []
     for mean, a in zip(share_mean, dual.sweep.post, strict=True):
-        share = xp.zeros_like(mean) if a is None else xp.astype(a < 0, mean.dtype)
-        shares.append((1.0 - weight) * mean + weight * share)
+        kept = (1.0 - weight) * mean
+        shares.append(kept if a is None else xp.where(a < 0, kept + weight, kept))
     return PrimalPoint((1.0 - weight) * x_mean + weight * x, shares)

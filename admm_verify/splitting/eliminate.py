@@ -53,33 +53,48 @@ class Elimination:
         return full
 
 
+@dataclass(frozen=True, eq=False)
+class _Split:
+    """The neurons of one activation layer that matter: unstable ones, then active ones; inactive ones are gone."""
+
+    unstable: np.ndarray
+    active: np.ndarray
+    reduced: int
+    source: int
+
+
 def eliminate(problem: Problem) -> Elimination:
     """Fold away every neuron that is stable in all rows of the problem; dense networks only."""
     network = problem.network.put(Placement.numpy())
-    lower, upper = (
-        [to_numpy(array) for array in side] for side in (problem.preactivation.lower, problem.preactivation.upper)
-    )
+    bounds = zip(problem.preactivation.lower, problem.preactivation.upper, strict=True)
+    neurons = [_unstable_and_active(to_numpy(low), to_numpy(high)) for low, high in bounds]
+    feeds = {node.source: k for k, node in enumerate(map(network.nodes.__getitem__, network.activations))}
     nodes: list[Node] = [Input(network.input_size)]
     kept: list[tuple[int, np.ndarray]] = []
-    # Each original node as (matrix per reduced node, bias); activations as (unstable, active, reduced node, source).
+    # An affine node over the input and reduced activations: its rows are the unstable and then the active neurons.
     affine: dict[int, tuple[dict[int, np.ndarray], np.ndarray]] = {}
-    split: dict[int, tuple[np.ndarray, np.ndarray, int, int]] = {}
+    split: dict[int, _Split] = {}
     for i, node in enumerate(network.nodes[1:], start=1):
         if isinstance(node, Affine):
-            affine[i] = _fold(node, network.input_size, affine, split)
+            order = np.concatenate(neurons[feeds[i]]) if i in feeds else np.arange(node.size)
+            affine[i] = _fold(node, order, network.input_size, affine, split)
         elif isinstance(node, Activation):
-            k = len(split)
-            active = np.all(lower[k] >= 0, axis=0)
-            inactive = np.all(upper[k] <= 0, axis=0)
-            unstable = np.flatnonzero(np.asarray(~(active | inactive)))
-            if len(unstable):
+            unstable, active = neurons[len(split)]
+            count = len(unstable)
+            if count:
                 parts, bias = affine[node.source]
-                nodes.append(_affine_node({s: m[unstable] for s, m in parts.items()}, bias[unstable]))
-                nodes.append(Activation(node.kind, len(nodes) - 1, len(unstable)))
-                kept.append((k, unstable))
-            split[i] = (unstable, active, len(nodes) - 1, node.source)
+                nodes.append(_affine_node({s: matrix[:count] for s, matrix in parts.items()}, bias[:count]))
+                nodes.append(Activation(node.kind, len(nodes) - 1, count))
+                kept.append((len(split), unstable))
+            split[i] = _Split(unstable, active, len(nodes) - 1, node.source)
     nodes.append(_affine_node(*affine[network.output]))
     return Elimination(replace(network, nodes=tuple(nodes)), tuple(kept))
+
+
+def _unstable_and_active(lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Neurons unstable in some row, and those active in all rows."""
+    active, inactive = np.all(lower >= 0, axis=0), np.all(upper <= 0, axis=0)
+    return np.flatnonzero(np.asarray(~(active | inactive))), np.flatnonzero(np.asarray(active & ~inactive))
 
 
 def elimination_pays(problem: Problem, reduced: Elimination, passes: int) -> bool:
@@ -95,27 +110,29 @@ def elimination_work(problem: Problem) -> float:
 
 def _fold(
     node: Affine,
+    order: np.ndarray,
     inputs: int,
     affine: dict[int, tuple[dict[int, np.ndarray], np.ndarray]],
-    split: dict[int, tuple[np.ndarray, np.ndarray, int, int]],
+    split: dict[int, _Split],
 ) -> tuple[dict[int, np.ndarray], np.ndarray]:
-    """An affine node over the input and the unstable activations, through the active neurons of its sources."""
+    """The given rows of an affine node over the input and the unstable activations, through active neurons."""
     # The input always takes part, so that a node of constant value still has one value per row.
-    parts: dict[int, np.ndarray] = {0: np.zeros((node.size, inputs))}
-    bias = node.bias
+    parts: dict[int, np.ndarray] = {0: np.zeros((len(order), inputs))}
+    bias = node.bias[order]
     for term in node.terms:
-        weight = term.map.dense().weight
+        weight = term.map.dense().weight[order]
         if term.source == 0:
             parts[0] = parts[0] + weight
             continue
-        unstable, active, reduced, source = split[term.source]
-        if len(unstable):
-            parts[reduced] = parts.get(reduced, 0.0) + weight[:, unstable]
-        through = weight[:, active]
-        inner, inner_bias = affine[source]
-        bias = bias + through @ inner_bias[active]
+        source = split[term.source]
+        count = len(source.unstable)
+        if count:
+            parts[source.reduced] = parts.get(source.reduced, 0.0) + weight[:, source.unstable]
+        through = weight[:, source.active]
+        inner, inner_bias = affine[source.source]
+        bias = bias + through @ inner_bias[count:]
         for index, matrix in inner.items():
-            parts[index] = parts.get(index, 0.0) + through @ matrix[active]
+            parts[index] = parts.get(index, 0.0) + through @ matrix[count:]
     return parts, bias
 
 

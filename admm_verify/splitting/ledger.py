@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, namespace, select_rows, to_numpy
+from admm_verify.arrays import Array, Placement, namespace, select_rows, take_rows, to_numpy
 from admm_verify.bounds.region import Region
 from admm_verify.splitting.dual import certified_bound
-from admm_verify.splitting.primal import PrimalPoint, feasible_value
+from admm_verify.splitting.primal import PrimalPoint, evaluation_errors, feasible_value
 from admm_verify.splitting.problem import Rows
 
 INFINITY = float("inf")
@@ -19,6 +19,7 @@ class Ledger:
 
     rows: Rows
     region: Region = field(init=False)
+    errors: list[Array] = field(init=False)
     lower: Array = field(init=False)
     upper: Array = field(init=False)
     primal: Array = field(init=False)
@@ -28,6 +29,7 @@ class Ledger:
         rows = self.rows
         xp, count = namespace(rows.offset), rows.offset.shape[0]
         self.region = rows.region()
+        self.errors = evaluation_errors(rows, self.region)
         self.lower = xp.full_like(rows.offset, -float("inf"))
         self.upper = xp.full_like(rows.offset, float("inf"))
         middle = rows.box_lower / 2 + rows.box_upper / 2
@@ -36,17 +38,18 @@ class Ledger:
 
     def record(self, active: Array, multipliers: list[Array], point: PrimalPoint) -> None:
         """Certify multipliers and evaluate a primal point for the active rows; keep what is better."""
-        rows, region = self.rows, self.region
+        rows, region, errors = self.rows, self.region, self.errors
         everything = active.shape[0] == rows.offset.shape[0]
         if not everything:
             rows, region = rows.take(active), region.take(active)
+            errors = [take_rows(error, active) for error in errors]
         put = Placement.of(rows.offset).put
         multipliers = [put(g) for g in multipliers]
         # Iterations in float32 can leave the box by a rounding error.
         xp = namespace(rows.offset)
         x = xp.minimum(xp.maximum(put(point.x), rows.box_lower), rows.box_upper)
         point = PrimalPoint(x, [put(share) for share in point.shares])
-        bound, value = certified_bound(rows, region, multipliers), feasible_value(rows, region, point)
+        bound, value = certified_bound(rows, region, multipliers), feasible_value(rows, errors, point)
         if not everything:
             bound, value = self._spread(active, bound, -INFINITY), self._spread(active, value, INFINITY)
             multipliers = [self._spread(active, g, 0.0) for g in multipliers]

@@ -1,9 +1,10 @@
 """Feasible values of the relaxation: what a primal point is good for, an upper bound on the relaxation's optimum."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from admm_verify.arrays import Array, gamma, namespace
-from admm_verify.bounds.region import Region, largest, node_magnitude, rounding_count
+from admm_verify.arrays import Array, gamma
+from admm_verify.bounds.region import Region, rounding_count
 from admm_verify.network.graph import Activation, Affine
 from admm_verify.splitting.problem import Rows
 
@@ -19,25 +20,24 @@ class PrimalPoint:
     shares: list[Array]
 
 
-def feasible_value(rows: Rows, region: Region, point: PrimalPoint) -> Array:
+def feasible_value(rows: Rows, errors: Sequence[Array], point: PrimalPoint) -> Array:
     """The objective of a feasible point of the relaxation, an upper bound on the relaxation's optimum.
 
     x runs forward with post = relu(pre) + share (chord(pre) - relu(pre)). Where some pre leaves its [l, u], which
     can happen with bounds that the layers below do not imply, the point is not feasible and the value is +inf.
 
-    Shapes: rows in float64 -> [rows].
+    Shapes: rows in float64; errors as `evaluation_errors` gives them -> [rows].
     Error: rounded upward; pre may leave [l, u] by its own rounding error.
     """
-    xp = namespace(rows.objective)
+    xp = rows.xp
 
     def post(k: int, pre: Array) -> Array:
         line = rows.lines[k]
-        floor = xp.maximum(pre, xp.zeros_like(pre))
+        floor = xp.maximum(pre, rows.zero)
         chord = xp.maximum(line.upper_slope * pre + line.upper_intercept, floor)
         return floor + xp.clip(point.shares[k], 0.0, 1.0) * (chord - floor)
 
     values = rows.network.forward(point.x, post)
-    errors = _evaluation_errors(rows, region)
     feasible = xp.ones_like(rows.offset, dtype=xp.bool)
     k = 0
     for node in rows.network.nodes[1:]:
@@ -52,26 +52,26 @@ def feasible_value(rows: Rows, region: Region, point: PrimalPoint) -> Array:
     return xp.where(feasible & xp.isfinite(value), value, xp.full_like(value, float("inf")))
 
 
-def _evaluation_errors(rows: Rows, region: Region) -> list[Array]:
-    """Bound on the float64 rounding error of every node's value on the relaxation, node by node."""
-    xp = namespace(rows.objective)
-    relative = gamma(rounding_count(rows.network))
-    reach = [largest(rows.box_lower, rows.box_upper)]
+def evaluation_errors(rows: Rows, region: Region) -> list[Array]:
+    """Bound on the float64 rounding error of every node's value, at any point of the relaxation.
+
+    Shapes: [rows or 1, n_i] for node i.
+    """
+    xp = rows.xp
+    relative = 4.0 * gamma(rounding_count(rows.network))
     errors: list[Array] = [xp.zeros_like(rows.box_lower)]
     k = 0
     for i, node in enumerate(rows.network.nodes[1:], start=1):
         if isinstance(node, Affine):
             magnitude = region.magnitudes[i]
             assert magnitude is not None
-            carried: Array = relative * 4.0 * magnitude
+            carried: Array = relative * magnitude
             for term in node.terms:
                 carried = term.map.magnitude_apply(errors[term.source]) + carried
             errors.append(carried)
-            reach.append(node_magnitude(node, reach))
         elif isinstance(node, Activation):
             # Chord and interpolation add a few roundings of numbers no larger than u - l.
-            high = xp.maximum(rows.upper[k], xp.zeros_like(rows.upper[k]))
+            high = xp.maximum(rows.upper[k], rows.zero)
             errors.append(errors[node.source] + 8.0 * gamma(8) * (high - rows.lower[k]))
-            reach.append(high)
             k += 1
     return errors

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from admm_verify.arrays import Array, namespace, select_rows
+from admm_verify.arrays import Array, select_rows
 from admm_verify.settings import PrimalDualSettings
 from admm_verify.splitting.average import averaged
 from admm_verify.splitting.primal import PrimalPoint
@@ -39,7 +39,7 @@ class PrimalDual:
 
     def start(self, rows: Rows, slopes: list[Array]) -> PrimalDualState:
         dual = slope_sweep(rows, slopes)
-        xp = namespace(dual.value)
+        xp = rows.xp
         x = best_vertex(rows, dual.input)
         zeros = [xp.zeros_like(slope) for slope in slopes]
         best = [zero if g is None else g for zero, g in zip(zeros, dual.sweep.pre, strict=True)]
@@ -48,7 +48,7 @@ class PrimalDual:
     def step(self, rows: Rows, state: PrimalDualState) -> PrimalDualState:
         settings = self.settings
         dual = slope_sweep(rows, state.slopes)
-        xp = namespace(dual.value)
+        xp = rows.xp
         better = dual.value > state.best_value
         best = [
             old if g is None else select_rows(better, g, old) for g, old in zip(dual.sweep.pre, state.best, strict=True)
@@ -78,7 +78,7 @@ class PrimalDual:
 
 def _move(rows: Rows, k: int, slopes: Array, a: Array, scaled_pre: Array) -> Array:
     """The slopes of layer k after a step along pre / (u - l), where their coefficient is positive."""
-    xp, line = namespace(a), rows.lines[k]
+    xp, line = rows.xp, rows.lines[k]
     width = rows.upper[k] - rows.lower[k]
     width = xp.where(width > 0, width, xp.ones_like(width))
     moved = xp.minimum(xp.maximum(slopes + scaled_pre / width, line.lower_min), line.lower_max)

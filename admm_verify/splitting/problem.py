@@ -2,6 +2,8 @@
 
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 from admm_verify.arrays import Array, Placement, namespace, take_rows, to_numpy
 from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
@@ -102,6 +104,21 @@ class Rows:
     lower: tuple[Array, ...]
     upper: tuple[Array, ...]
     lines: tuple[triangle.Lines, ...]
+
+    @cached_property
+    def xp(self) -> Any:
+        """The array namespace, looked up once: the look-up would cost as much as a small product."""
+        return namespace(self.objective)
+
+    @cached_property
+    def zero(self) -> Array:
+        """A zero of the iteration's dtype."""
+        return self.xp.zeros_like(self.offset[:1])
+
+    @cached_property
+    def least(self) -> Array:
+        """The smallest normal number of the iteration's dtype."""
+        return self.zero + self.xp.finfo(self.offset.dtype).smallest_normal
 
     @classmethod
     def of(cls, problem: Problem, placement: Placement) -> "Rows":

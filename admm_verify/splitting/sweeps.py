@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from admm_verify.arrays import Array, namespace
+from admm_verify.arrays import Array
 from admm_verify.bounds.backward import Backward, backward
 from admm_verify.network.graph import Activation
 from admm_verify.relaxations import triangle
@@ -32,8 +32,10 @@ def slope_sweep(rows: Rows, slopes: list[Array]) -> DualSweep:
     Shapes: slopes[k] [rows or 1, n_k].
     """
 
+    xp = rows.xp
+
     def choose(k: int, a: Array) -> Array:
-        return namespace(a).where(a > 0, slopes[k] * a, rows.lines[k].upper_slope * a)
+        return xp.where(a > 0, slopes[k], rows.lines[k].upper_slope) * a
 
     return _valued(rows, _from_objective(rows, choose))
 
@@ -44,8 +46,10 @@ def polish_sweep(rows: Rows, multipliers: list[Array]) -> DualSweep:
     Shapes: multipliers[k] [rows, n_k].
     """
 
+    xp = rows.xp
+
     def choose(k: int, a: Array) -> Array:
-        xp, line = namespace(a), rows.lines[k]
+        line = rows.lines[k]
         low, high = line.lower_min * a, line.lower_max * a
         return xp.where(a > 0, xp.minimum(xp.maximum(multipliers[k], low), high), line.upper_slope * a)
 
@@ -63,10 +67,12 @@ def forward_sweep(rows: Rows, x: Array, slopes: list[Array], dual: DualSweep) ->
     With x = argmin over the box, a_k^+ pre_k is a supergradient of D in the slopes of layer k.
     """
 
+    xp = rows.xp
+
     def post(k: int, pre: Array) -> Array:
         line, a = rows.lines[k], dual.sweep.post[k]
         chord = line.upper_slope * pre + line.upper_intercept
-        return chord if a is None else namespace(pre).where(a > 0, slopes[k] * pre, chord)
+        return chord if a is None else xp.where(a > 0, slopes[k] * pre, chord)
 
     return pre_activations(rows, rows.network.forward(x, post))
 
@@ -78,14 +84,14 @@ def pre_activations(rows: Rows, values: list[Array]) -> list[Array]:
 
 def start_slopes(rows: Rows) -> list[Array]:
     """CROWN's slopes, [rows, n_k] each."""
-    xp, count = namespace(rows.objective), rows.objective.shape[0]
+    xp, count = rows.xp, rows.objective.shape[0]
     slopes = [triangle.default_slopes(low, high) for low, high in zip(rows.lower, rows.upper, strict=True)]
     return [xp.broadcast_to(slope, (count, slope.shape[1])) + xp.zeros_like(rows.offset[:, None]) for slope in slopes]
 
 
 def slopes_of(rows: Rows, multipliers: list[Array]) -> list[Array]:
     """Slopes that give back slope-form multipliers: g / a where a > 0, else CROWN's."""
-    xp = namespace(rows.objective)
+    xp = rows.xp
     dual, slopes = polish_sweep(rows, multipliers), start_slopes(rows)
     for k, (g, a) in enumerate(zip(dual.sweep.pre, dual.sweep.post, strict=True)):
         if g is not None and a is not None:
@@ -95,11 +101,11 @@ def slopes_of(rows: Rows, multipliers: list[Array]) -> list[Array]:
 
 def best_vertex(rows: Rows, coefficient: Array) -> Array:
     """argmin over the box of coefficient'x, [rows, n_0]."""
-    return namespace(coefficient).where(coefficient > 0, rows.box_lower, rows.box_upper)
+    return rows.xp.where(coefficient > 0, rows.box_lower, rows.box_upper)
 
 
 def _from_objective(rows: Rows, choose) -> Backward:
-    xp, count = namespace(rows.objective), rows.objective.shape[0]
+    xp, count = rows.xp, rows.objective.shape[0]
     # The zero start at the input makes its coefficient exist even where no path reaches it.
     zero = xp.zeros((count, rows.box_lower.shape[1]), dtype=rows.objective.dtype, device=rows.objective.device)
     return backward(rows.network, {0: zero, rows.network.output: rows.objective}, rows.offset, choose)
@@ -108,9 +114,9 @@ def _from_objective(rows: Rows, choose) -> Backward:
 def _valued(rows: Rows, sweep: Backward) -> DualSweep:
     coefficient = sweep.nodes[0]
     assert coefficient is not None
-    xp = namespace(coefficient)
+    xp = rows.xp
     value = sweep.constant + xp.sum(xp.minimum(coefficient * rows.box_lower, coefficient * rows.box_upper), axis=-1)
     for line, a in zip(rows.lines, sweep.post, strict=True):
         if a is not None:
-            value = value + xp.sum(xp.minimum(a, xp.zeros_like(a)) * line.upper_intercept, axis=-1)
+            value = value + xp.sum(xp.minimum(a * line.upper_intercept, rows.zero), axis=-1)
     return DualSweep(sweep, value)
