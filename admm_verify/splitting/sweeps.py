@@ -31,7 +31,6 @@ def slope_sweep(rows: Rows, slopes: list[Array]) -> DualSweep:
 
     Shapes: slopes[k] [rows or 1, n_k].
     """
-
     xp = rows.xp
 
     def choose(k: int, a: Array) -> Array:
@@ -45,7 +44,6 @@ def polish_sweep(rows: Rows, multipliers: list[Array]) -> DualSweep:
 
     Shapes: multipliers[k] [rows, n_k].
     """
-
     xp = rows.xp
 
     def choose(k: int, a: Array) -> Array:
@@ -66,7 +64,6 @@ def forward_sweep(rows: Rows, x: Array, slopes: list[Array], dual: DualSweep) ->
 
     With x = argmin over the box, a_k^+ pre_k is a supergradient of D in the slopes of layer k.
     """
-
     xp = rows.xp
 
     def post(k: int, pre: Array) -> Array:
