@@ -249,3 +249,20 @@ def _add_twin_relus(builder: Builder, rng: np.random.Generator) -> None:
     first, second = builder.relu(source), builder.relu(source)
     size = builder.size(source)
     builder.affine([(first, SelectionMap.identity(size)), (second, SelectionMap.identity(size))], np.zeros(size))
+
+
+def stacked_network(seed: int) -> Network:
+    """Layers of several affine nodes each, not yet merged: dense, scaling, selection with a bias, residual."""
+    rng = np.random.default_rng(seed)
+    builder = Builder(int(rng.integers(1, 6)))
+    last = 0
+    for _ in range(int(rng.integers(1, 4))):
+        size = int(rng.integers(1, 7))
+        dense = builder.dense(last, random_weight(rng, size, builder.size(last)), rng.standard_normal(size))
+        scaled = builder.affine([(dense, DiagonalMap(rng.standard_normal(size)))], rng.standard_normal(size))
+        moved = builder.affine([(scaled, random_selection(rng, size, size))], rng.standard_normal(size))
+        skip = SelectionMap.identity(size)
+        residual = builder.affine([(moved, DenseMap(random_weight(rng, size, size))), (dense, skip)], np.zeros(size))
+        last = builder.relu(residual)
+    builder.dense(last, random_weight(rng, 2, builder.size(last)), rng.standard_normal(2))
+    return builder.network()

@@ -68,7 +68,8 @@ def eliminate(problem: Problem) -> Elimination:
     network = problem.network.put(Placement.numpy())
     bounds = zip(problem.preactivation.lower, problem.preactivation.upper, strict=True)
     neurons = [_unstable_and_active(to_numpy(low), to_numpy(high)) for low, high in bounds]
-    feeds = {node.source: k for k, node in enumerate(map(network.nodes.__getitem__, network.activations))}
+    activations = [node for node in network.nodes if isinstance(node, Activation)]
+    feeds = {node.source: k for k, node in enumerate(activations)}
     nodes: list[Node] = [Input(network.input_size)]
     kept: list[tuple[int, np.ndarray]] = []
     # An affine node over the input and reduced activations: its rows are the unstable and then the active neurons.

@@ -13,9 +13,8 @@ from admm_verify.network.maps import DenseMap, DiagonalMap, SelectionMap
 from admm_verify.network.simplify import simplify
 from admm_verify.sets import Box
 from admm_verify.splitting.problem import Problem, Rows
-from tests.random_networks import Builder, chain, random_case
+from tests.random_networks import Builder, chain, random_case, stacked_network
 from tests.reference.exact import ExactNetwork, exact
-from tests.reference.test_rounding import stacked_network
 
 
 def sequential(terms: np.ndarray) -> np.ndarray:

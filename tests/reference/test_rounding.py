@@ -10,13 +10,13 @@ import pytest
 from admm_verify.arrays import Placement
 from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
 from admm_verify.network.graph import Activation, Affine, Network
-from admm_verify.network.maps import DenseMap, DiagonalMap, SelectionMap
+from admm_verify.network.maps import DiagonalMap
 from admm_verify.network.simplify import simplify
 from admm_verify.sets import Box
 from admm_verify.splitting.dual import certified_bound
 from admm_verify.splitting.problem import Problem, Rows
 from admm_verify.splitting.solve import METHODS, solve
-from tests.random_networks import Builder, chain, random_case, random_selection, random_weight
+from tests.random_networks import Builder, chain, random_case, random_weight, stacked_network
 from tests.reference.exact import ExactNetwork, exact
 
 Choose = Callable[[int, np.ndarray], np.ndarray]
@@ -74,23 +74,6 @@ def multipliers_of(bounds: PreactivationBounds, seed: int, spread: float) -> lis
 def certify(network: Network, box: Box, bounds: PreactivationBounds, objective, offset, multipliers) -> float:
     rows = Rows.of(Problem(network, box, objective, offset, bounds), Placement.numpy())
     return float(certified_bound(rows, rows.region(), multipliers)[0])
-
-
-def stacked_network(seed: int) -> Network:
-    """Layers of several affine nodes each, not yet merged: dense, scaling, selection with a bias, residual."""
-    rng = np.random.default_rng(seed)
-    builder = Builder(int(rng.integers(1, 6)))
-    last = 0
-    for _ in range(int(rng.integers(1, 4))):
-        size = int(rng.integers(1, 7))
-        dense = builder.dense(last, random_weight(rng, size, builder.size(last)), rng.standard_normal(size))
-        scaled = builder.affine([(dense, DiagonalMap(rng.standard_normal(size)))], rng.standard_normal(size))
-        moved = builder.affine([(scaled, random_selection(rng, size, size))], rng.standard_normal(size))
-        skip = SelectionMap.identity(size)
-        residual = builder.affine([(moved, DenseMap(random_weight(rng, size, size))), (dense, skip)], np.zeros(size))
-        last = builder.relu(residual)
-    builder.dense(last, random_weight(rng, 2, builder.size(last)), rng.standard_normal(2))
-    return builder.network()
 
 
 @pytest.mark.parametrize("spread", [1.0, 10.0, 60.0])
