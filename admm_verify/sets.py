@@ -47,16 +47,26 @@ class Box:
         """
         placement = Placement.of(center if hasattr(center, "shape") else to_numpy(center)).double
         xp, middle = placement.xp, placement.put(center)
-        width = xp.broadcast_to(placement.put(to_numpy(radius)), middle.shape)
+        width = _spread(placement, radius, middle, "radius")
         if not bool(xp.all(width >= 0)):
             raise InputError(f"The radius {radius} is negative or NaN; give numbers >= 0.")
         infinity = xp.full_like(middle, float("inf"))
         lower = xp.where(width > 0, xp.nextafter(middle - width, -infinity), middle)
         upper = xp.where(width > 0, xp.nextafter(middle + width, infinity), middle)
         if within is not None:
-            floor, ceiling = (xp.broadcast_to(placement.put(to_numpy(end)), middle.shape) for end in within)
+            floor, ceiling = (_spread(placement, end, middle, "range within") for end in within)
             lower, upper = xp.maximum(lower, floor), xp.minimum(upper, ceiling)
         return cls(lower, upper)
+
+
+def _spread(placement: Placement, value: Array | float, middle: Array, what: str) -> Array:
+    array = placement.put(to_numpy(value))
+    try:
+        return placement.xp.broadcast_to(array, middle.shape)
+    except (ValueError, RuntimeError):
+        raise InputError(
+            f"The {what} has shape {tuple(array.shape)}, but the center has {tuple(middle.shape)}."
+        ) from None
 
 
 def _refuse(bad: Array, box: Box, reason: str) -> None:

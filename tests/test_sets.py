@@ -61,3 +61,8 @@ def test_bad_radius(radius):
 def test_cut_to_nothing():
     with pytest.raises(av.InputError, match="empty"):
         av.Box.around(np.array([5.0]), 0.1, within=(0, 1))
+
+
+def test_radius_of_another_shape():
+    with pytest.raises(av.InputError, match=r"\(2,\)"):
+        av.Box.around(np.zeros(3), np.ones(2))

@@ -55,6 +55,7 @@ def solve(
     """
     began = time.monotonic()
     _check_options(method, tolerance, max_passes, timeout)
+    _check_start(problem, start)
     chosen = SolverSettings() if settings is None else settings
     placement = iteration_placement(Placement.of(problem.box_lower), device, precision)
     clock = Clock(None if timeout is None else began + timeout, stop)
@@ -79,6 +80,15 @@ def _check_options(method: str, tolerance: float, max_passes: int | None, timeou
         raise InputError(f"max_passes is {max_passes}; give a count >= 0, where 0 means the CROWN bound alone.")
     if timeout is not None and not timeout >= 0:
         raise InputError(f"The timeout {timeout} is negative or NaN; give seconds >= 0.")
+
+
+def _check_start(problem: Problem, start: Sequence[Array] | None) -> None:
+    wanted = [(problem.rows, low.shape[1]) for low in problem.preactivation.lower]
+    given = wanted if start is None else [tuple(g.shape) for g in start]
+    if given != wanted:
+        raise InputError(
+            f"The start has arrays of shapes {given}; give the multipliers of a Solution of these rows, {wanted}."
+        )
 
 
 def _schemes(method: str, max_passes: int | None, settings: SolverSettings) -> list[Scheme]:

@@ -316,3 +316,9 @@ def test_bad_numbers_in_the_network_are_refused(part: str, bad: float) -> None:
 def test_bad_options_are_refused(options: dict) -> None:
     with pytest.raises(InputError):
         solve(hard_problem(), **options)
+
+
+def test_a_start_of_other_rows_is_refused() -> None:
+    problem, _ = planted(0)
+    with pytest.raises(InputError, match="start"):
+        solve(problem, start=[np.zeros((problem.rows + 1, 1))])

@@ -210,3 +210,21 @@ def test_lower_and_upper_enclose_an_optimum_known_exactly(method: str) -> None:
         found = solve(Problem(network, box, objective, 1.0, bounds), method, tolerance=0.0, max_passes=20)
         assert Fraction(found.lower[0]) <= truth <= Fraction(found.upper[0]), seed
         assert found.gap[0] <= 1e-9 * max(1.0, abs(float(truth)))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_exact_dual_value_of_a_solution_lies_between_its_bounds(method: str) -> None:
+    """lower <= D(multipliers) <= the relaxation's optimum <= upper, in fractions."""
+    tight = 0
+    for seed in range(42):
+        case = random_case(seed, widest=6, deepest=2)
+        problem = Problem(case.network, case.box, case.objective, case.offset)
+        found = solve(problem, method, tolerance=0.0, max_passes=150)
+        for row, (objective, offset) in enumerate(zip(case.objective, case.offset, strict=True)):
+            given = [exact(g[row]) for g in found.multipliers]
+            truth = exact_dual(
+                case.network, case.box, problem.preactivation, objective, offset, lambda k, _, g=given: g[k]
+            )
+            assert Fraction(found.lower[row]) <= truth <= Fraction(found.upper[row]), (seed, row)
+            tight += found.gap[row] <= 1e-11 * max(1.0, abs(found.lower[row]))
+    assert tight >= 20, "many gaps close up to rounding, so that the rounding of the upper value matters"
