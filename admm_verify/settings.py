@@ -15,8 +15,8 @@ class AscentSettings:
     momentum: float = 0.5
     memory: float = 0.9
     end_per_iteration: float = 0.84
-    least_end: float = 0.002
-    passes: int = 120
+    least_end: float = 0.004
+    passes: int = 100
 
 
 @dataclass(frozen=True)
@@ -69,4 +69,4 @@ class SolverSettings:
     admm: AdmmSettings = AdmmSettings()
     check_interval: int = 20
     block_numbers: int = 2**25
-    auto_passes: int = 1200
+    auto_passes: int = 1000

@@ -7,7 +7,7 @@ from admm_verify.settings import AscentSettings
 from admm_verify.splitting.average import averaged
 from admm_verify.splitting.primal import PrimalPoint
 from admm_verify.splitting.problem import Rows
-from admm_verify.splitting.sweeps import best_vertex, forward_sweep, slope_sweep
+from admm_verify.splitting.sweeps import DualSweep, best_vertex, forward_sweep, slope_sweep
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,21 +53,21 @@ class Ascent:
 
     def step(self, rows: Rows, state: AscentState) -> AscentState:
         dual = slope_sweep(rows, state.slopes)
-        better = dual.value > state.best_value
-        best = [
-            old if g is None else select_rows(better, g, old) for g, old in zip(dual.sweep.pre, state.best, strict=True)
-        ]
         x = best_vertex(rows, dual.input)
         pre = forward_sweep(rows, x, state.slopes, dual)
-        point = averaged(state.x, state.shares, x, dual, state.iteration)
-        moved = replace(
-            state,
-            iteration=state.iteration + 1,
-            best_value=rows.xp.where(better, dual.value, state.best_value),
-            best=best,
-            x=point.x,
-            shares=point.shares,
-        )
+        # Steps of the first half are too long to leave anything worth keeping.
+        late = state.iteration - self.iterations // 2
+        moved = replace(state, iteration=state.iteration + 1)
+        if late >= 0:
+            better = dual.value > state.best_value
+            point = averaged(state.x, state.shares, x, dual, late)
+            moved = replace(
+                moved,
+                best_value=rows.xp.where(better, dual.value, state.best_value),
+                best=_best(better, dual, state.best),
+                x=point.x,
+                shares=point.shares,
+            )
         for k, a in enumerate(dual.sweep.post):
             if a is not None:
                 moved = self._climb(rows, moved, k, a, pre[k])
@@ -97,13 +97,15 @@ class Ascent:
     def multipliers(self, rows: Rows, state: AscentState) -> list[Array]:
         # The last step's slopes have not been evaluated yet.
         dual = slope_sweep(rows, state.slopes)
-        better = dual.value > state.best_value
-        return [
-            old if g is None else select_rows(better, g, old) for g, old in zip(dual.sweep.pre, state.best, strict=True)
-        ]
+        return _best(dual.value > state.best_value, dual, state.best)
 
     def point(self, rows: Rows, state: AscentState) -> PrimalPoint:
         return PrimalPoint(state.x, state.shares)
+
+
+def _best(better: Array, dual: DualSweep, best: list[Array]) -> list[Array]:
+    """The sweep's multipliers in the rows where they are better, else the old ones."""
+    return [old if g is None else select_rows(better, g, old) for g, old in zip(dual.sweep.pre, best, strict=True)]
 
 
 def _with(arrays: list[Array], k: int, array: Array) -> list[Array]:

@@ -160,3 +160,29 @@ def test_bounds_cover_the_roundings_of_merged_scalings(levels: int) -> None:
     bounds = preactivation_bounds(simplify(original), box, "interval")
     pre = ExactNetwork.of(original).preactivations(np.ones(1))[0][0]
     assert Fraction(bounds.lower[0][0, 0]) <= pre <= Fraction(bounds.upper[0][0, 0])
+
+
+@pytest.mark.parametrize("exponents", [(-600, -600, 1000), (-540, -540, 80), (-1000, -70, 500, 500)])
+@pytest.mark.parametrize("part", ["weight", "bias"])
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_bounds_cover_what_merging_loses_to_underflow(diagonal: bool, part: str, exponents: tuple[int, ...]) -> None:
+    """2**-600 * 2**-600 * 2**1000 is 2**-200, but float64 merges the first two factors to zero."""
+    builder = Builder(1)
+    x = np.ones(1) if part == "weight" else np.zeros(1)
+    last = 0
+    for k, exponent in enumerate(exponents):
+        scale = np.array([2.0**exponent])
+        shift = scale if part == "bias" and k == 0 else np.zeros(1)
+        last = builder.affine([(last, DiagonalMap(scale) if diagonal else DenseMap(scale[:, None]))], shift)
+    builder.relu(last)
+    original, box = builder.network(), Box(x, x)
+    pre = ExactNetwork.of(original).preactivations(x)[0][0]
+    network = simplify(original)
+    for method in ("interval", "crown"):
+        bounds = preactivation_bounds(network, box, method)
+        low, high = bounds.lower[0][0, 0], bounds.upper[0][0, 0]
+        enclosed = Fraction(low) <= pre <= Fraction(high)
+        assert enclosed, f"{method}: {float(pre)} outside [{low}, {high}]"
+        bound = solve(Problem(network, box, [[-1.0]], 0.0, bounds), max_passes=0).lower[0]
+        valid = bound == -np.inf or Fraction(bound) <= -pre
+        assert valid, f"{method}: lower {bound} over {-float(pre)}"
