@@ -12,6 +12,11 @@ from typing import Protocol
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, to_numpy
+from admm_verify.errors import ModelError
+
+MERGE_UNDERFLOW = 2.0**-1020
+"""Added to a merged product's magnitude per factor: times gamma (at least 2^-52) it covers what underflow takes, which
+is at most 2^-1075, however much later factors of the chain scale it up."""
 
 
 class LinearMap(Protocol):
@@ -184,6 +189,8 @@ class SelectionMap:
         """The selection with the given gather indices; entry `columns` stands for zero."""
         scatter = np.full(columns, len(gather), dtype=np.int64)
         used = gather < columns
+        if gather.min(initial=0) < 0 or len(np.unique(gather[used])) != np.count_nonzero(used):
+            raise ModelError("A selection repeats an entry or has a negative index; its adjoint would lose the others.")
         scatter[gather[used]] = np.flatnonzero(used)
         return cls(np.asarray(gather, dtype=np.int64), scatter, roundings)
 
@@ -248,10 +255,10 @@ def compose(outer: LinearMap, inner: LinearMap) -> LinearMap:
     roundings = outer.roundings + inner.roundings + 1
     if isinstance(outer, DiagonalMap) and isinstance(inner, DiagonalMap):
         magnitude = _magnitude(outer.scale, outer.magnitude) * _magnitude(inner.scale, inner.magnitude)
-        return DiagonalMap(outer.scale * inner.scale, magnitude, roundings)
+        return DiagonalMap(outer.scale * inner.scale, magnitude + 2 * MERGE_UNDERFLOW, roundings)
     left, right = outer.dense(), inner.dense()
     magnitude = _magnitude(left.weight, left.magnitude) @ _magnitude(right.weight, right.magnitude)
-    return DenseMap(left.weight @ right.weight, magnitude, roundings)
+    return DenseMap(left.weight @ right.weight, magnitude + (left.columns + 1) * MERGE_UNDERFLOW, roundings)
 
 
 def _rearranged(dense: DenseMap, move: Callable[[np.ndarray], np.ndarray], roundings: int) -> DenseMap:
@@ -264,7 +271,7 @@ def add(first: LinearMap, second: LinearMap) -> DenseMap:
     """The map first + second, two parallel paths from the same source."""
     left, right = first.dense(), second.dense()
     magnitude = _magnitude(left.weight, left.magnitude) + _magnitude(right.weight, right.magnitude)
-    return DenseMap(left.weight + right.weight, magnitude, first.roundings + second.roundings + 1)
+    return DenseMap(left.weight + right.weight, magnitude, max(first.roundings, second.roundings) + 1)
 
 
 def _magnitude(value: np.ndarray, magnitude: np.ndarray | None) -> np.ndarray:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
-from admm_verify.network.maps import LinearMap, SelectionMap, add, compose
+from admm_verify.network.maps import MERGE_UNDERFLOW, LinearMap, SelectionMap, add, compose
 
 
 def simplify(network: Network) -> Network:
@@ -51,7 +51,9 @@ def _merge(node: Affine, place: dict[int, int], nodes: list[Node]) -> Affine:
         parts = [(place[term.source], term.map)]
         if isinstance(source, Affine):
             bias = term.map.apply(source.bias) + bias
-            magnitude = term.map.magnitude_apply(source.bias_magnitude) + magnitude
+            # A selection moves the bias without arithmetic; any other map may lose some of it to underflow.
+            lost = 0.0 if isinstance(term.map, SelectionMap) else (term.map.columns + 1) * MERGE_UNDERFLOW
+            magnitude = term.map.magnitude_apply(source.bias_magnitude) + magnitude + lost
             sums = len(source.terms) + 1
             merged = [(inner.source, compose(term.map, inner.map)) for inner in source.terms]
             # The merged node's own sum is part of the path too.
