@@ -8,7 +8,8 @@ class AscentSettings:
     """Dual ascent on slopes: Adam with a geometric step schedule over a planned number of iterations.
 
     step: first step, in units of the slope's range [0, 1]. momentum, memory: Adam's two averages. The last step is
-    step * max(least_end, end_per_iteration ** iterations). passes: default budget.
+    step * max(least_end, end_per_iteration ** iterations), where least_end falls like 1 / iterations beyond
+    least_end_until iterations. passes: default budget.
     """
 
     step: float = 0.8
@@ -16,6 +17,7 @@ class AscentSettings:
     memory: float = 0.9
     end_per_iteration: float = 0.84
     least_end: float = 0.004
+    least_end_until: float = 50.0
     passes: int = 100
 
 

@@ -81,7 +81,8 @@ class Ascent:
         square = settings.memory * state.square[k] + (1.0 - settings.memory) * gradient**2
         first = mean / (1.0 - settings.momentum**count)
         second = xp.sqrt(square / (1.0 - settings.memory**count))
-        end = max(settings.least_end, settings.end_per_iteration**self.iterations)
+        least = settings.least_end * min(1.0, settings.least_end_until / self.iterations)
+        end = max(least, settings.end_per_iteration**self.iterations)
         rate = settings.step * end ** ((count - 1) / max(1, self.iterations - 2))
         # Where nothing has moved yet both are zero; the floor keeps 0 / 0 out.
         move = first / xp.maximum(second, rows.least)
