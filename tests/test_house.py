@@ -45,4 +45,4 @@ def test_readme_commands_are_known_to_the_cli():
 
 def test_no_import_of_torch_from_the_package():
     code = "import sys, admm_verify; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

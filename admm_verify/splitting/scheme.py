@@ -1,6 +1,6 @@
 """What a splitting scheme is: start, step, and the multipliers and the primal point of a state."""
 
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from typing import Any, Protocol, TypeVar
 
 from admm_verify.arrays import Array, namespace
@@ -47,7 +47,7 @@ def take_state(state: State, rows: Array) -> State:
     """The state of the given rows only."""
     assert is_dataclass(state)
     taken = {field.name: _take(getattr(state, field.name), rows) for field in fields(state)}
-    return replace(state, **taken)  # type: ignore[type-var]
+    return type(state)(**taken)
 
 
 def _take(value: Any, rows: Array) -> Any:

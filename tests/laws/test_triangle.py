@@ -88,7 +88,7 @@ def distance(some: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.nd
     return np.hypot(*(a.astype(np.float64) - b.astype(np.float64) for a, b in zip(some, other, strict=True)))
 
 
-def everywhere(condition: np.ndarray, some: Neurons, *points: np.ndarray) -> None:
+def assert_everywhere(condition: np.ndarray, some: Neurons, *points: np.ndarray) -> None:
     """Fail with the numbers of the first neuron where a condition does not hold."""
     for i in np.flatnonzero(~condition):
         numbers = [float(array[i]) for array in points]
@@ -125,11 +125,11 @@ def test_the_projection_lies_in_the_relaxation(situation) -> None:
     low, high = some.lower.astype(np.float64), some.upper.astype(np.float64)
     slack, wide_p, wide_q = some.slack(), p.astype(np.float64), q.astype(np.float64)
     assert p.dtype == q.dtype == some.lower.dtype
-    everywhere((p >= some.lower) & (p <= some.upper), some, pre, post)
-    everywhere(wide_q >= np.maximum(wide_p, 0.0) - slack, some, pre, post)
+    assert_everywhere((p >= some.lower) & (p <= some.upper), some, pre, post)
+    assert_everywhere(wide_q >= np.maximum(wide_p, 0.0) - slack, some, pre, post)
     unstable = (low < 0) & (high > 0)
     chord = np.where(unstable, high / np.where(unstable, high - low, 1.0) * (wide_p - low), np.maximum(wide_p, 0.0))
-    everywhere(wide_q <= chord + slack, some, pre, post)
+    assert_everywhere(wide_q <= chord + slack, some, pre, post)
 
 
 @law(150)
@@ -139,7 +139,7 @@ def test_no_point_of_the_boundary_is_nearer(situation) -> None:
     reached = distance(project(some.lower, some.upper, pre, post), (pre, post))
     least = np.min(distance(boundary(some, 100), (pre, post)), axis=0)
     least = np.where(inside(some, pre, post), 0.0, least)
-    everywhere(reached <= least + some.slack(pre, post), some, pre, post)
+    assert_everywhere(reached <= least + some.slack(pre, post), some, pre, post)
 
 
 @law(150)
@@ -155,7 +155,7 @@ def test_the_variational_inequality_holds(situation) -> None:
             for z, a, v in zip((pre, post), (p, q), vertex, strict=True)
         ]
         scale = off + distance(vertex, (p, q)) + here
-        everywhere(sum(products) <= some.slack(pre, post) * scale, some, pre, post)
+        assert_everywhere(sum(products) <= some.slack(pre, post) * scale, some, pre, post)
 
 
 @law(100)
@@ -164,7 +164,7 @@ def test_projecting_twice_changes_nothing(situation) -> None:
     some, pre, post = situation
     once = project(some.lower, some.upper, pre, post)
     again = project(some.lower, some.upper, *once)
-    everywhere(distance(once, again) <= some.slack(), some, pre, post)
+    assert_everywhere(distance(once, again) <= some.slack(), some, pre, post)
 
 
 @law(100)
@@ -174,7 +174,7 @@ def test_the_projection_brings_points_no_further_apart(situation, seed: int) -> 
     other = points(some, np.random.default_rng(seed))
     images = [project(some.lower, some.upper, *z) for z in ((pre, post), other)]
     apart = distance((pre, post), other)
-    everywhere(distance(*images) <= apart + some.slack(pre, post, *other), some, pre, post, *other)
+    assert_everywhere(distance(*images) <= apart + some.slack(pre, post, *other), some, pre, post, *other)
 
 
 @law(100)
@@ -183,7 +183,7 @@ def test_points_of_the_relaxation_stay_where_they_are(some: Neurons, seed: int) 
     shares = np.random.default_rng(seed).dirichlet([0.5, 0.5, 0.5], NEURONS)
     pre, post = (mixture(shares, part).astype(some.lower.dtype) for part in zip(*some.vertices(), strict=True))
     moved = distance(project(some.lower, some.upper, pre, post), (pre, post))
-    everywhere(moved <= some.slack(), some, pre, post)
+    assert_everywhere(moved <= some.slack(), some, pre, post)
 
 
 @law(100)
@@ -195,7 +195,7 @@ def test_the_support_is_the_least_value_at_a_vertex(some: Neurons, seed: int) ->
     values = [wide * q - wide_pre * p for p, q in some.vertices()]
     found = support(some.lower, some.upper, post_weight, pre_weight)
     scale = some.slack() * (np.abs(wide) + np.abs(wide_pre))
-    everywhere(np.abs(found - np.min(values, axis=0)) <= scale, some, post_weight, pre_weight)
+    assert_everywhere(np.abs(found - np.min(values, axis=0)) <= scale, some, post_weight, pre_weight)
 
 
 @law(100)
@@ -206,9 +206,9 @@ def test_the_lines_sandwich_relu(some: Neurons) -> None:
     for share in np.linspace(0.0, 1.0, 21):
         p = low + share * (high - low)
         relu = np.maximum(p, 0.0)
-        everywhere(found.upper_slope * p + found.upper_intercept >= relu - slack, some, p)
+        assert_everywhere(found.upper_slope * p + found.upper_intercept >= relu - slack, some, p)
         for slope in (found.lower_min, found.lower_max, default_slopes(some.lower, some.upper)):
-            everywhere(slope * p <= relu + slack, some, p)
+            assert_everywhere(slope * p <= relu + slack, some, p)
 
 
 @law(100)
@@ -218,7 +218,7 @@ def test_the_lines_are_tight(some: Neurons) -> None:
     found, slack = lines(some.lower, some.upper), some.slack()
     for end in (some.lower.astype(np.float64), some.upper.astype(np.float64)):
         chord = found.upper_slope * end + found.upper_intercept
-        everywhere(np.abs(chord - np.maximum(end, 0.0)) <= slack, some, end)
+        assert_everywhere(np.abs(chord - np.maximum(end, 0.0)) <= slack, some, end)
     unstable = (some.lower < 0) & (some.upper > 0)
     own = np.where(some.lower >= 0, 1.0, 0.0)
     assert np.array_equal(found.lower_min, np.where(unstable, 0.0, own))
