@@ -43,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _parser().print_help()
         return 0
     try:
+        for target in (getattr(options, "json", None), getattr(options, "plot", None)):
+            _check_target(target)
         with threadpool_limits(limits=getattr(options, "threads", None)):
             return options.run(options)
     except av.AdmmVerifyError as error:
@@ -103,6 +105,12 @@ def _add_query(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
 
+def _check_target(path: str | None) -> None:
+    """Refuse an output file that cannot be written before any work is done for it."""
+    if path is not None and (Path(path).is_dir() or not Path(path).absolute().parent.is_dir()):
+        raise av.InputError(f"The file {path} cannot be written: it is a folder, or its folder is missing.")
+
+
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -142,7 +150,9 @@ def _verify(options: argparse.Namespace) -> int:
     stop = _stop_on_interrupt()
     began = time.monotonic()
     query = _query(options)
-    left = None if options.timeout is None else max(0.0, options.timeout - (time.monotonic() - began))
+    left = options.timeout
+    if left is not None and left >= 0:
+        left = max(0.0, left - (time.monotonic() - began))
     show = None if options.quiet or not sys.stderr.isatty() else lambda text: print(text, file=sys.stderr)
     outcome = av.verify(
         query, left, options.method, options.tolerance, _device(options), options.arithmetic, show, stop

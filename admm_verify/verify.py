@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from admm_verify.arrays import DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, Placement, to_numpy
+from admm_verify.arrays import DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, Placement, quiet_overflow, to_numpy
 from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
 from admm_verify.bounds.region import build_region, evaluation_error
 from admm_verify.errors import InputError
@@ -59,7 +59,8 @@ def verify(
     """UNSAT when certified bounds exclude every disjunct, SAT for a confirmed counterexample, else UNKNOWN.
 
     A counterexample is rounded into the box in the network's element type, replayed by onnxruntime where it is
-    installed (else by our own forward pass in that type) and checked against the query in exact arithmetic.
+    installed (else by our own forward pass in that type), and that output is checked against the query in exact
+    arithmetic. SAT is thus about the network as computed, whatever the arithmetic; UNSAT about the arithmetic chosen.
 
     arithmetic: "real" bounds the network in real numbers; "float32" and "float64" add the rounding error of evaluating
     it in that type. None takes what the query declares.
@@ -70,6 +71,8 @@ def verify(
     chosen = arithmetic or query.property.networks[0].inputs[0].element_type
     if chosen not in ARITHMETICS:
         raise InputError(f"The arithmetic {chosen!r} is unknown; choose one of {', '.join(ARITHMETICS)}.")
+    if timeout is not None and not timeout >= 0:
+        raise InputError(f"The timeout {timeout} is negative or NaN; give seconds >= 0.")
     if not query.property.disjuncts:
         return Outcome(Verdict.UNSAT, None, None, np.zeros(0), 0, time.monotonic() - began)
     search = _Search(query, atom_rows(query.property), chosen)
@@ -108,7 +111,11 @@ class _Search:
         self.open = list(range(len(rows.disjuncts)))
         box = Box(rows.boxes_lower, rows.boxes_upper)
         self.bounds = preactivation_bounds(query.network, box)
-        self.error = self._rounding()
+        with np.errstate(invalid="ignore"):
+            error = self._rounding()[rows.box]
+            self.row_error = 1.0000001 * np.sum(np.abs(rows.objective) * error, axis=1)
+        # Where the network's own arithmetic can overflow, no bound in real numbers says anything about it.
+        self.sound = np.isfinite(self.row_error)
 
     def _rounding(self) -> np.ndarray:
         """Per box and output, how far the network's own arithmetic can be from real numbers."""
@@ -132,14 +139,15 @@ class _Search:
             tuple(low[pick] for low in self.bounds.lower), tuple(high[pick] for high in self.bounds.upper)
         )
         # Floating point evaluation is off by at most error; subtracting it keeps the sign decision sound.
-        error = 1.0000001 * np.sum(np.abs(rows.objective[numbers]) * self.error[boxes], axis=1)
+        error = np.where(self.sound[numbers], self.row_error[numbers], 0.0)
         offset = np.where(error > 0, np.nextafter(rows.offset[numbers] - error, -np.inf), rows.offset[numbers])
         box = Box(rows.boxes_lower[pick], rows.boxes_upper[pick])
         return Problem(self.query.network, box, rows.objective[numbers], offset, bounds)
 
     def record(self, numbers: np.ndarray, solution: Solution) -> tuple[np.ndarray, np.ndarray] | None:
         """Keep the bounds, close the disjuncts they exclude, and try the primal inputs on the others."""
-        self.lower[numbers] = np.maximum(self.lower[numbers], to_numpy(solution.lower))
+        found = np.where(self.sound[numbers], to_numpy(solution.lower), -np.inf)
+        self.lower[numbers] = np.maximum(self.lower[numbers], found)
         excluded = np.where(self.rows.strict, self.lower >= 0, self.lower > 0)
         disjuncts = self.rows.disjuncts
         self.open = [i for i in self.open if not any(excluded[row] for row in disjuncts[i])]
@@ -175,7 +183,8 @@ def confirm(query: Query, disjunct: Disjunct, x: np.ndarray) -> tuple[np.ndarray
     exact = [Fraction(float(value)) for value in point]
     if not disjunct.box.holds(exact):
         return None
-    own = to_numpy(network(point.reshape(network.input_shape))).reshape(-1)
+    with quiet_overflow():
+        own = to_numpy(network(point.reshape(network.input_shape))).reshape(-1)
     if not _holds(disjunct, own, exact):
         return None
     replayed = None if query.model is None else runtime_output(query.model, point)

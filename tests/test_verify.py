@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 import admm_verify as av
+from admm_verify.network.graph import Affine, Input, Network, Term
 from admm_verify.network.layers import network_from_layers
+from admm_verify.network.maps import DenseMap
+from admm_verify.network.simplify import simplify
 from admm_verify.properties.query import Query
 from admm_verify.properties.vnnlib import parse_vnnlib
 
@@ -100,3 +103,40 @@ def test_inexact_coefficients_are_scaled_exactly():
     assert outcome.verdict is av.Verdict.UNSAT
     # Cleared of denominators the atom reads 11/5 - y_0 <= 0 times ten thousandths; its sign is the same.
     assert outcome.rows_lower[0] > 0
+
+
+def test_overflow_of_the_networks_own_arithmetic_is_never_unsat():
+    # In float32 relu(1e30 x) overflows for x >= 1e9; in real numbers y = x.
+    network = network_from_layers([np.array([[1e30]]), np.array([[1e-30]])], [np.zeros(1), np.zeros(1)])
+    text = HEAD.format(t="float32") + "(assert (and (>= X[0] 1e9) (<= X[0] 2e9)))(assert (>= Y[0] 1e10))"
+    found = Query("overflow", parse_vnnlib(text), network)
+    assert av.verify(found).verdict is av.Verdict.UNKNOWN
+    assert av.verify(found, arithmetic="real").verdict is av.Verdict.UNSAT
+
+
+def test_overflow_inside_a_merged_chain_is_noticed():
+    def affine(source, value):
+        return Affine((Term(source, DenseMap(np.array([[value]]))),), np.zeros(1), np.zeros(1))
+
+    network = simplify(Network((Input(1), affine(0, 1e30), affine(1, 1e-30)), (1,), (1,)))
+    text = HEAD.format(t="float32") + "(assert (and (>= X[0] 1e9) (<= X[0] 2e9)))(assert (>= Y[0] 1e10))"
+    assert av.verify(Query("overflow", parse_vnnlib(text), network)).verdict is av.Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("timeout", [-1.0, float("nan")])
+def test_bad_timeouts_are_refused(timeout):
+    with pytest.raises(av.InputError, match="timeout"):
+        av.verify(query(BOX), timeout=timeout)
+
+
+@pytest.mark.parametrize("atom", ["(>= (* 1e-30 Y[0]) 1e300)", "(>= (+ (* 1e-300 Y[0]) (* 1e300 Y[0])) 1.0)"])
+def test_numbers_beyond_float64_end_in_an_answer_or_a_clear_error(atom):
+    try:
+        assert av.verify(query(f"{BOX}(assert {atom})")).verdict is not av.Verdict.SAT
+    except av.AdmmVerifyError as error:
+        assert "float64" in str(error)
+
+
+def test_boxes_beyond_float32_are_answered():
+    text = "(assert (and (>= X[0] -1.0) (<= X[0] 1e39)))(assert (<= Y[0] -5.0))"
+    assert av.verify(query(text)).verdict in (av.Verdict.UNSAT, av.Verdict.UNKNOWN)

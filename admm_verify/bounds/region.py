@@ -136,7 +136,8 @@ def evaluation_error(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> Array
     roundoff (default float32's); ReLU passes e on unchanged.
 
     Shapes: [..., outputs].
-    Valid when: no intermediate value overflows and products are rounded to the network's own type or better (no TF32).
+    Valid when: products are rounded to the network's own type or better (no TF32). Infinite where some value on the
+    way can come within a factor 4 of the type's largest number, so that overflow never goes unnoticed.
     Reference: Higham, Accuracy and Stability of Numerical Algorithms, section 3.1.
     """
     xp = namespace(region.box_lower)
@@ -144,18 +145,24 @@ def evaluation_error(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> Array
     tiny = 2.0**-126 * rounding_count(region.network)
     reach: list[Array] = [largest(region.box_lower, region.box_upper)]
     error: list[Array] = [xp.zeros_like(region.box_lower)]
+    limit = (2.0**126) if roundoff == SINGLE_ROUNDOFF else 2.0**1022
+    overflow = xp.max(reach[0], axis=-1) > limit
     activation = 0
     for node in region.network.nodes[1:]:
         if isinstance(node, Affine):
+            inputs = [xp.max(reach[term.source] + error[term.source], axis=-1) for term in node.terms]
+            for size in inputs:
+                overflow = overflow | ~(len(inputs) * node.peak_gain * size + node.peak_shift <= limit)
             inflated = node_magnitude(node, [r + e for r, e in zip(reach, error, strict=True)])
             carried: Array = xp.zeros_like(node.bias)
             for term in node.terms:
                 carried = term.map.magnitude_apply(error[term.source]) + carried
             error.append((carried + gamma(node.roundings, roundoff) * inflated + tiny) * (1 + 1e-9))
             reach.append(inflated)
+            overflow = overflow | ~(xp.max(inflated + error[-1], axis=-1) <= limit)
         elif isinstance(node, Activation):
             high = region.upper[activation]
             reach.append(xp.maximum(high, xp.zeros_like(high)))
             error.append(error[node.source])
             activation += 1
-    return error[-1]
+    return xp.where(xp.expand_dims(overflow, axis=-1), xp.full_like(error[-1], float("inf")), error[-1])

@@ -5,7 +5,7 @@ residual addition is an affine node with two terms. A convolution will be one mo
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -34,12 +34,15 @@ class Term:
 class Affine:
     """y = sum over terms of W x_source + bias.
 
-    bias_magnitude >= |bias| is the sum of absolute products behind a merged bias; it feeds rounding terms.
+    bias_magnitude >= |bias| is the sum of absolute products behind a merged bias; it feeds rounding terms. A merged
+    node hides the values between its parts: they stay within peak_gain max|x_source| + peak_shift.
     """
 
     terms: tuple[Term, ...]
     bias: Array
     bias_magnitude: Array
+    peak_gain: float = 0.0
+    peak_shift: float = 0.0
 
     @property
     def size(self) -> int:
@@ -168,7 +171,8 @@ def _put_node(node: Node, placement: Placement) -> Node:
     if not isinstance(node, Affine):
         return node
     terms = tuple(Term(term.source, term.map.put(placement)) for term in node.terms)
-    return Affine(terms, placement.put(node.bias), placement.put(node.bias_magnitude))
+    bias, magnitude = placement.put(node.bias), placement.put(node.bias_magnitude)
+    return replace(node, terms=terms, bias=bias, bias_magnitude=magnitude)
 
 
 def _known(value: Array | None) -> Array:

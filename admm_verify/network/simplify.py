@@ -45,7 +45,7 @@ def _affine(index: int, nodes: list[Node]) -> int:
 def _merge(node: Affine, place: dict[int, int], nodes: list[Node]) -> Affine:
     """The affine node with every affine source replaced by that source's own terms."""
     maps: dict[int, LinearMap] = {}
-    bias, magnitude = node.bias, node.bias_magnitude
+    bias, magnitude, gain, shift = node.bias, node.bias_magnitude, node.peak_gain, node.peak_shift
     for term in node.terms:
         source = nodes[place[term.source]]
         parts = [(place[term.source], term.map)]
@@ -54,13 +54,17 @@ def _merge(node: Affine, place: dict[int, int], nodes: list[Node]) -> Affine:
             # A selection moves the bias without arithmetic; any other map may lose some of it to underflow.
             lost = 0.0 if isinstance(term.map, SelectionMap) else (term.map.columns + 1) * MERGE_UNDERFLOW
             magnitude = term.map.magnitude_apply(source.bias_magnitude) + magnitude + lost
+            # Each row's sum of magnitudes bounds what the merged value, and every partial sum of it, can reach.
+            rows = sum((part.map.magnitude_apply(np.ones(part.map.columns)) for part in source.terms), np.zeros(1))
+            gain = max(gain, source.peak_gain, float(np.max(rows)))
+            shift = max(shift, source.peak_shift, float(np.max(source.bias_magnitude)))
             sums = len(source.terms) + 1
             merged = [(inner.source, compose(term.map, inner.map)) for inner in source.terms]
             # The merged node's own sum is part of the path too.
             parts = [(index, part.with_roundings(part.roundings + sums)) for index, part in merged]
         for index, part in parts:
             maps[index] = add(maps[index], part) if index in maps else part
-    return Affine(tuple(Term(index, part) for index, part in sorted(maps.items())), bias, magnitude)
+    return Affine(tuple(Term(index, part) for index, part in sorted(maps.items())), bias, magnitude, gain, shift)
 
 
 def _alive(nodes: list[Node], output: int) -> tuple[Node, ...]:

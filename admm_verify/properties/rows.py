@@ -68,27 +68,45 @@ def inner_box(disjunct: Disjunct, dtype: type[np.floating]) -> tuple[np.ndarray,
 
 def directed(values: tuple[Fraction, ...], dtype: type[np.floating], up: bool) -> np.ndarray:
     """Rational numbers as floats, rounded up or down and never the other way."""
-    nearest = np.array([float(value) for value in values]).astype(dtype)
+    with np.errstate(over="ignore"):
+        nearest = np.array([_nearest(value) for value in values]).astype(dtype)
     target = dtype(np.inf if up else -np.inf)
     for i, value in enumerate(values):
+        if np.isinf(nearest[i]):
+            # Beyond the type: outward that is infinity, inward the largest number there is.
+            nearest[i] = nearest[i] if nearest[i] == target else np.nextafter(nearest[i], dtype(0))
+            continue
         found = Fraction(float(nearest[i]))
         if found < value if up else found > value:
             nearest[i] = np.nextafter(nearest[i], target)
     return nearest
 
 
+def _nearest(value: Fraction) -> float:
+    """The nearest float64, infinite beyond its range."""
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+
+
 def _row(atom: Atom, outputs: int) -> tuple[np.ndarray, float]:
     """Objective, exact, and offset, rounded down, of an atom, scaled by a positive number where needed."""
     scale = Fraction(1)
-    if any(Fraction(float(coefficient)) != coefficient for _, coefficient in atom.terms):
+    if any(not _is_exact(coefficient) for _, coefficient in atom.terms):
         scale = Fraction(lcm(*(coefficient.denominator for _, coefficient in atom.terms)))
     objective = np.zeros(outputs)
     for index, coefficient in atom.terms:
         exact = coefficient * scale
-        objective[index] = float(exact)
-        if Fraction(objective[index]) != exact:
+        objective[index] = _nearest(exact)
+        if not _is_exact(exact):
             raise UnsupportedQueryError(
                 f"Line {atom.line}: the coefficient {coefficient} cannot be represented in float64, even after "
                 "clearing denominators. Use coefficients with fewer digits."
             )
     return objective, float(directed((atom.constant * scale,), np.float64, up=False)[0])
+
+
+def _is_exact(value: Fraction) -> bool:
+    nearest = _nearest(value)
+    return np.isfinite(nearest) and Fraction(nearest) == value
