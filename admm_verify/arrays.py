@@ -104,3 +104,17 @@ def select_rows(condition: Array, chosen: Array, otherwise: Array) -> Array:
     """Row-wise choice between two arrays [rows, n]: chosen where the condition [rows] holds, otherwise the other."""
     xp = namespace(condition)
     return xp.where(xp.reshape(condition, (-1,) + (1,) * (len(chosen.shape) - 1)), chosen, otherwise)
+
+
+def inner(coefficient: Array, vector: Array) -> Array:
+    """sum over the last axis of coefficient * vector, as a matrix product where the vector is shared.
+
+    Shapes: coefficient [..., n]; vector [n], or [..., n] with leading axes that are 1 or equal -> [...].
+    """
+    xp = namespace(coefficient, vector)
+    lead = tuple(vector.shape[:-1])
+    if all(size == 1 for size in lead) and len(lead) <= len(coefficient.shape):
+        return coefficient @ xp.reshape(vector, (-1,))
+    if len(lead) == len(coefficient.shape) - 1 == 2 and lead[1] == 1 and lead[0] == coefficient.shape[0]:
+        return (coefficient @ xp.permute_dims(vector, (0, 2, 1)))[..., 0]
+    return xp.sum(coefficient * vector, axis=-1)

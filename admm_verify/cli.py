@@ -101,6 +101,9 @@ def _add_query(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=_positive, metavar="N", help="most threads for large products; small ones take one"
     )
+    parser.add_argument(
+        "--memory", type=float, metavar="GIB", help="limit on the working memory in GiB; default: half of what is free"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the complete result")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
@@ -142,6 +145,10 @@ def _stop_on_interrupt() -> Callable[[], bool]:
     return lambda: asked[0]
 
 
+def _memory(options: argparse.Namespace) -> float | None:
+    return None if options.memory is None else options.memory * 2.0**30
+
+
 def _device(options: argparse.Namespace) -> str | None:
     return None if options.device in ("auto", "cpu") else options.device
 
@@ -155,7 +162,7 @@ def _verify(options: argparse.Namespace) -> int:
         left = max(0.0, left - (time.monotonic() - began))
     show = None if options.quiet or not sys.stderr.isatty() else lambda text: print(text, file=sys.stderr)
     outcome = av.verify(
-        query, left, options.method, options.tolerance, _device(options), options.arithmetic, show, stop
+        query, left, options.method, options.tolerance, _device(options), options.arithmetic, show, stop, _memory(options)
     )
     variables, values = _assignments(query, outcome)
     if options.serialise_assignments and values:
@@ -198,8 +205,15 @@ def _serialise(folder: str, variables: list, values: list[np.ndarray]) -> None:
 
 def _bound(options: argparse.Namespace) -> int:
     stop = _stop_on_interrupt()
+    began = time.monotonic()
     query = _query(options)
-    problem = _problem(query, options.objective)
+    left = options.timeout
+    if left is not None and left >= 0:
+        left = max(0.0, left - (time.monotonic() - began))
+    deadline = None if left is None else time.monotonic() + left
+    problem = _problem(query, options, lambda: stop() or (deadline is not None and time.monotonic() >= deadline))
+    if deadline is not None and left is not None and left >= 0:
+        left = max(0.0, deadline - time.monotonic())
     terminal = not options.quiet and sys.stderr.isatty()
 
     def progress(passes: int, finished: int, rows: int) -> None:
@@ -210,10 +224,11 @@ def _bound(options: argparse.Namespace) -> int:
         options.method,
         options.tolerance,
         options.max_passes,
-        options.timeout,
+        left,
         _device(options),
         progress=progress if terminal else None,
         stop=stop,
+        memory=_memory(options),
     )
     if terminal:
         print(file=sys.stderr)
@@ -236,8 +251,9 @@ def _bound(options: argparse.Namespace) -> int:
     return 0
 
 
-def _problem(query: av.Query, objective: str | None) -> av.Problem:
+def _problem(query: av.Query, options: argparse.Namespace, stop: Callable[[], bool]) -> av.Problem:
     """The query's atoms, or the rows of a file over the query's only box, as a problem."""
+    objective = options.objective
     if not query.property.disjuncts:
         raise av.QueryError(f"{query.name} has no disjunct left to bound: its constraints exclude each other.")
     rows = atom_rows(query.property)
@@ -247,7 +263,7 @@ def _problem(query: av.Query, objective: str | None) -> av.Problem:
         box = av.Box(rows.boxes_lower[rows.box], rows.boxes_upper[rows.box])
         if len(rows.boxes_lower) == 1:
             box = av.Box(rows.boxes_lower, rows.boxes_upper)
-        return av.Problem(query.network, box, rows.objective, rows.offset)
+        return _bounded(query, box, rows.objective, rows.offset, options, stop)
     if len(rows.boxes_lower) != 1:
         raise av.QueryError(f"{query.name} has {len(rows.boxes_lower)} input boxes; --objective needs exactly one.")
     try:
@@ -256,7 +272,20 @@ def _problem(query: av.Query, objective: str | None) -> av.Problem:
         raise av.InputError(f"The objective file {objective} cannot be read as a .npy array: {error}") from error
     if not isinstance(matrix, np.ndarray) or matrix.dtype.kind not in "fiu":
         raise av.InputError(f"The objective file {objective} does not hold one array of numbers.")
-    return av.Problem(query.network, av.Box(rows.boxes_lower, rows.boxes_upper), matrix.astype(np.float64))
+    box = av.Box(rows.boxes_lower, rows.boxes_upper)
+    return _bounded(query, box, matrix.astype(np.float64), 0.0, options, stop)
+
+
+def _bounded(
+    query: av.Query,
+    box: av.Box,
+    objective: np.ndarray,
+    offset: np.ndarray | float,
+    options: argparse.Namespace,
+    stop: Callable[[], bool],
+) -> av.Problem:
+    pre = av.preactivation_bounds(query.network, box, memory=_memory(options), stop=stop)
+    return av.Problem(query.network, box, objective, offset, pre)
 
 
 def _supports(options: argparse.Namespace) -> int:

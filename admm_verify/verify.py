@@ -16,6 +16,7 @@ from admm_verify.properties.property import Disjunct
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows, atom_rows, inner_box
 from admm_verify.sets import Box
+from admm_verify.splitting.loop import Clock
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solution import Solution, Status
 from admm_verify.splitting.solve import solve
@@ -55,6 +56,7 @@ def verify(
     arithmetic: str | None = None,
     progress: Callable[[str], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    memory: float | None = None,
 ) -> Outcome:
     """UNSAT when certified bounds exclude every disjunct, SAT for a confirmed counterexample, else UNKNOWN.
 
@@ -63,7 +65,8 @@ def verify(
     arithmetic. SAT is thus about the network as computed, whatever the arithmetic; UNSAT about the arithmetic chosen.
 
     arithmetic: "real" bounds the network in real numbers; "float32" and "float64" add the rounding error of evaluating
-    it in that type. None takes what the query declares.
+    it in that type. None takes what the query declares. memory: limit on the working memory in bytes, by default half
+    of what is free.
 
     Raises: InputError for an unknown option; UnsupportedQueryError.
     """
@@ -75,18 +78,18 @@ def verify(
         raise InputError(f"The timeout {timeout} is negative or NaN; give seconds >= 0.")
     if not query.property.disjuncts:
         return Outcome(Verdict.UNSAT, None, None, np.zeros(0), 0, time.monotonic() - began)
-    search = _Search(query, atom_rows(query.property), chosen)
-    deadline = None if timeout is None else began + timeout
-    interrupted = None
+    clock = Clock(None if timeout is None else began + timeout, stop)
+    search = _Search(query, atom_rows(query.property), chosen, clock, memory)
+    interrupted = clock.interruption()
     witness = search.try_boxes_alone()
     for budget in _STAGES:
         rows = search.open_rows()
         if witness is not None or interrupted is not None or not len(rows):
             break
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        left = None if clock.deadline is None else max(0.0, clock.deadline - time.monotonic())
         if progress is not None:
             progress(f"{len(search.open)} of {len(query.property.disjuncts)} disjuncts open, {len(rows)} rows")
-        solution = solve(search.problem(rows), method, tolerance, budget, left, device, stop=stop)
+        solution = solve(search.problem(rows), method, tolerance, budget, left, device, stop=stop, memory=memory)
         witness = search.record(rows, solution)
         interrupted = next((s for s in solution.status if s in (Status.TIMED_OUT, Status.STOPPED)), None)
     if witness is not None:
@@ -105,12 +108,14 @@ def _outcome(
 class _Search:
     """What is known so far: a certified bound per row, and the disjuncts not excluded yet."""
 
-    def __init__(self, query: Query, rows: AtomRows, arithmetic: str) -> None:
+    def __init__(self, query: Query, rows: AtomRows, arithmetic: str, clock: Clock, memory: float | None) -> None:
         self.query, self.rows, self.arithmetic = query, rows, arithmetic
         self.lower = np.full(len(rows.box), -np.inf)
         self.open = list(range(len(rows.disjuncts)))
         box = Box(rows.boxes_lower, rows.boxes_upper)
-        self.bounds = preactivation_bounds(query.network, box)
+        self.bounds = preactivation_bounds(
+            query.network, box, memory=memory, stop=lambda: clock.interruption() is not None
+        )
         with np.errstate(invalid="ignore"):
             error = self._rounding()[rows.box]
             self.row_error = 1.0000001 * np.sum(np.abs(rows.objective) * error, axis=1)

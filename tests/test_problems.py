@@ -3,11 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
 
 import admm_verify as av
 from admm_verify.report.demo import RADIUS, load_digits, margins
 from problems.lp_instances import mnist_fc_instances, shared_folder
+from problems.resnet18 import ResNet, build
 from tests.shared import needs_shared
 
 
@@ -71,3 +73,19 @@ def test_stored_digits_show_every_outcome():
         assert (ascent.lower.min() > 0) == (outcome in ("crown", "ascent"))
         if outcome == "falsified":
             assert (np.argmax(digits.network(ascent.primal), axis=1) != label).any()
+
+
+def test_resnet18_is_the_same_for_a_seed_and_has_its_structure():
+    first, second, other = (build(seed, width=4) for seed in (3, 3, 4))
+    x = torch.rand(5, 3, 32, 32)
+    with torch.no_grad():
+        scores = first(x)
+        assert torch.equal(scores, second(x)) and not torch.equal(scores, other(x))
+    assert scores.shape == (5, 10)
+    assert 0.05 < float(scores.std(dim=0).mean()) < 5.0
+    convolutions = [module for module in first.modules() if isinstance(module, torch.nn.Conv2d)]
+    assert len(convolutions) == 20
+    norms = [module for module in first.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert all(float(norm.running_var.std()) > 0 for norm in norms if norm.running_var is not None)
+    with torch.device("meta"):
+        assert sum(p.numel() for p in ResNet(64, (2, 2, 2, 2)).parameters()) == 11_173_962

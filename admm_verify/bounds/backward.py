@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from admm_verify.arrays import Array
+from admm_verify.arrays import Array, inner
 from admm_verify.network.graph import Activation, Affine, Network
 
 Choose = Callable[[int, Array], Array]
@@ -43,7 +43,7 @@ def backward(network: Network, start: dict[int, Array], constant: Array | float,
         if coefficient is None:
             continue
         if isinstance(node, Affine):
-            constant = coefficient @ node.bias + constant
+            constant = inner(coefficient, node.bias) + constant
             for term in node.terms:
                 _accumulate(coefficients, term.source, term.map.transpose(coefficient))
         elif isinstance(node, Activation):

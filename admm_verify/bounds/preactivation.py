@@ -1,20 +1,20 @@
 """Pre-activation bounds [l, u] of every activation: interval or CROWN, batched over boxes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
-from admm_verify.bounds.backward import backward
 from admm_verify.bounds.interval import affine_interval
-from admm_verify.bounds.region import Region, build_region
+from admm_verify.bounds.linear import Reduced, linear_bounds
+from admm_verify.bounds.receptive import receptive_field
 from admm_verify.errors import InputError
+from admm_verify.memory import Budget, Stopped
 from admm_verify.network.graph import Activation, Affine, Network, flatten_batch
-from admm_verify.relaxations import triangle
+from admm_verify.relaxations.registry import relaxation_of
 from admm_verify.sets import Box
 from admm_verify.threads import threads_for
-
-_BLOCK_NUMBERS = 2**22
-"""Numbers in one coefficient block of the backward sweep: 32 MiB, so that blocks stay near the cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +59,20 @@ def _check_pair(k: int, lower: Array, upper: Array) -> None:
         )
 
 
-def preactivation_bounds(network: Network, box: Box, method: str = "crown") -> PreactivationBounds:
+def preactivation_bounds(
+    network: Network,
+    box: Box,
+    method: str = "crown",
+    memory: float | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> PreactivationBounds:
     """Certified bounds l <= pre <= u of every activation's input over the box.
 
-    "interval": forward interval arithmetic. "crown": backward linear bounds of every neuron over the layers below,
-    intersected with the interval ones, so never looser than either.
+    "interval": forward interval arithmetic. "crown": backward linear bounds over the layers below, intersected with
+    the interval ones; a ReLU that the interval alone proves stable is exact already and keeps it.
 
+    memory: limit on the working memory in bytes, by default half of what is free. stop: asked between blocks; once it
+    is true the remaining layers keep their interval bounds.
     Shapes: box [*input_shape] or [rows, *input_shape]; one bound set per box.
     Raises: InputError for an unknown method or a box that does not fit the network.
     Error: rounded outward, in float64.
@@ -78,73 +86,70 @@ def preactivation_bounds(network: Network, box: Box, method: str = "crown") -> P
     widest = max(node.size for node in network.nodes)
     work = box_lower.shape[0] * widest * network.weight_count if method == "crown" else 0.0
     with threads_for(work), quiet_overflow():
-        lower, upper = _forward(placed, box_lower, box_upper, crown=method == "crown")
+        forward = _Forward(placed, box_lower, box_upper, Budget.of(memory, stop) if method == "crown" else None)
+        forward.run()
     picked = network.activations
     sources = [node.source for node in (network.nodes[i] for i in picked) if isinstance(node, Activation)]
-    return PreactivationBounds(tuple(lower[i] for i in sources), tuple(upper[i] for i in sources))
+    return PreactivationBounds(
+        tuple(forward.lower[i] for i in sources), tuple(forward.upper[i] for i in sources)
+    )
 
 
-def _forward(network: Network, box_lower: Array, box_upper: Array, crown: bool) -> tuple[list[Array], list[Array]]:
-    """Bounds of all nodes in order; CROWN refines an affine node that feeds an activation."""
-    xp = namespace(box_lower)
-    feeding = {node.source for node in network.nodes if isinstance(node, Activation)}
-    lower, upper = [box_lower], [box_upper]
-    known: list[tuple[Array, Array]] = []
-    for i, node in enumerate(network.nodes[1:], start=1):
-        if isinstance(node, Affine):
-            low, high = affine_interval(network, node, lower, upper)
-            # A node that reads the input alone is an exact affine image: nothing is left to refine.
-            if crown and i in feeding and any(term.source != 0 for term in node.terms):
-                tight_low, tight_high = _linear_bounds(network, i, box_lower, box_upper, known)
-                low, high = xp.maximum(low, tight_low), xp.minimum(high, tight_high)
-        elif isinstance(node, Activation):
-            known.append((lower[node.source], upper[node.source]))
-            zero = xp.zeros_like(lower[node.source])
-            low, high = xp.maximum(lower[node.source], zero), xp.maximum(upper[node.source], zero)
-        else:
-            continue
-        lower.append(low)
-        upper.append(high)
-    return lower, upper
+class _Forward:
+    """Bounds of all nodes in order; with a budget, CROWN refines the affine nodes that feed activations."""
 
+    def __init__(self, network: Network, box_lower: Array, box_upper: Array, budget: Budget | None) -> None:
+        self.network, self.budget = network, budget
+        self.lower, self.upper = [box_lower], [box_upper]
+        self.reduced = Reduced(network, box_lower, box_upper)
+        self.known: dict[int, tuple[Array, Array]] = {}
+        self.kinds: dict[int, set[str]] = {}
+        for node in network.nodes:
+            if isinstance(node, Activation):
+                self.kinds.setdefault(node.source, set()).add(node.kind)
 
-def _linear_bounds(
-    network: Network, index: int, box_lower: Array, box_upper: Array, known: list[tuple[Array, Array]]
-) -> tuple[Array, Array]:
-    """CROWN bounds of affine node `index` from the bounds of the activations before it."""
-    xp = namespace(box_lower)
-    head = Network(network.nodes[: index + 1], network.input_shape, (network.nodes[index].size,))
-    lower, upper = (tuple(xp.expand_dims(pair[side], axis=1) for pair in known) for side in (0, 1))
-    region = build_region(head, xp.expand_dims(box_lower, axis=1), xp.expand_dims(box_upper, axis=1), lower, upper)
-    widest = max(node.size for node in head.nodes)
-    step = max(1, _BLOCK_NUMBERS // (box_lower.shape[0] * widest))
-    size = network.nodes[index].size
-    blocks = [_block_bounds(region, start, min(start + step, size)) for start in range(0, size, step)]
-    low, high = (xp.concat([block[side] for block in blocks], axis=-1) for side in (0, 1))
-    return low, high
+    def run(self) -> None:
+        """All nodes from the input on."""
+        for i, node in enumerate(self.network.nodes[1:], start=1):
+            if isinstance(node, Affine):
+                low, high = affine_interval(self.network, node, self.lower, self.upper)
+                # A node that reads the input alone is an exact affine image: nothing is left to refine.
+                if self.budget is not None and i in self.kinds and any(term.source != 0 for term in node.terms):
+                    low, high = self._refined(i, node, low, high, self.budget)
+                self.reduced.add_affine(node)
+            else:
+                assert isinstance(node, Activation)
+                pair = self.lower[node.source], self.upper[node.source]
+                self.known[i] = pair
+                self.reduced.add_activation(i, *pair)
+                low, high = relaxation_of(node).image(*pair)
+            self.lower.append(low)
+            self.upper.append(high)
 
-
-def _block_bounds(region: Region, start: int, stop: int) -> tuple[Array, Array]:
-    """Lower and upper CROWN bounds of neurons start..stop of the region's last node."""
-    network = region.network
-    node = network.nodes[-1]
-    assert isinstance(node, Affine)
-    xp = namespace(region.box_lower)
-    relaxed = [triangle.lines(low, high) for low, high in zip(region.lower, region.upper, strict=True)]
-    slopes = [triangle.default_slopes(low, high) for low, high in zip(region.lower, region.upper, strict=True)]
-    first = region.magnitudes[-1]
-    assert first is not None
-    ends = []
-    for sign in (1.0, -1.0):
-        coefficients = {
-            term.source: xp.expand_dims(sign * term.map.row_block(start, stop), axis=0) for term in node.terms
-        }
-
-        def choose(k: int, a: Array) -> Array:
-            return xp.where(a > 0, slopes[k] * a, relaxed[k].upper_slope * a)
-
-        sweep = backward(network, coefficients, sign * node.bias[start:stop], choose)
-        # The sweep starts one node below, so the rounding of that first product is added here.
-        bound = region.concretise(sweep) - region.relative_error * first[..., 0, start:stop]
-        ends.append(sign * bound)
-    return ends[0], ends[1]
+    def _refined(self, index: int, node: Affine, low: Array, high: Array, budget: Budget) -> tuple[Array, Array]:
+        """The intervals of an affine node cut with CROWN bounds where those can matter."""
+        xp = namespace(low)
+        open_ends = (low < 0) & (high > 0) if self.kinds[index] == {"relu"} else low < high
+        wanted = np.flatnonzero(to_numpy(xp.any(open_ends, axis=0)))
+        if not len(wanted):
+            return low, high
+        field = receptive_field(self.network, index)
+        cost = len(wanted) * self.network.weight_count
+        try:
+            # A crop computes all channels of a position; products of whole planes cost some three times their count.
+            if field is not None and field.cost(wanted) < 3 * cost:
+                tight = field.bounds(wanted, (self.lower[0], self.upper[0]), self.known, budget)
+            else:
+                tight = linear_bounds(self.reduced.region(node), wanted, budget)
+        except Stopped:
+            self.budget = None
+            return low, high
+        infinity = xp.full_like(low[:, :1], float("inf"))
+        spread = np.full(node.size, len(wanted), dtype=np.int64)
+        spread[wanted] = np.arange(len(wanted))
+        pick = Placement.of(low).put_indices(spread)
+        tight_low, tight_high = (
+            xp.take(xp.concat([part, filler], axis=-1), pick, axis=-1)
+            for part, filler in zip(tight, (-infinity, infinity), strict=True)
+        )
+        return xp.maximum(low, tight_low), xp.minimum(high, tight_high)

@@ -1,11 +1,14 @@
 """A region: input box and pre-activation bounds of one network, with the rounding terms that make bounds rigorous."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from admm_verify.arrays import SINGLE_ROUNDOFF, SMALLEST, Array, gamma, namespace, take_rows
+from admm_verify.arrays import SINGLE_ROUNDOFF, SMALLEST, Array, gamma, inner, namespace, take_rows
 from admm_verify.bounds.backward import Backward
 from admm_verify.network.graph import Activation, Affine, Network
-from admm_verify.relaxations import triangle
+from admm_verify.relaxations.contract import Relaxation
+from admm_verify.relaxations.lines import KinkLines
+from admm_verify.relaxations.registry import relaxations_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,6 +21,7 @@ class Region:
     """
 
     network: Network
+    relaxations: tuple[Relaxation, ...]
     box_lower: Array
     box_upper: Array
     lower: tuple[Array, ...]
@@ -25,12 +29,13 @@ class Region:
     magnitudes: tuple[Array | None, ...]
     underflow: Array
 
-    def concretise(self, sweep: Backward) -> Array:
+    def concretise(self, sweep: Backward, kinks: Sequence[KinkLines | None] = ()) -> Array:
         """A certified lower bound of the functional behind a sweep, over the region's relaxation.
 
         D(g) = constant + min over the box of input'x + sum_k sum_i min over the vertices (p, q) of neuron i's
         relaxation of (post_i q - pre_i p), minus a bound on all rounding errors of the sweep and of this sum.
-        D(g) <= LP optimum <= true minimum for any multipliers g.
+        D(g) <= LP optimum <= true minimum for any multipliers g. kinks[k]: given where the multipliers of layer k are
+        exactly those of these lines at their start slopes, whose intercepts then replace the vertices.
 
         Shapes: [...], the leading axes of the sweep's coefficients. NaN becomes -inf: no bound.
         Error: rounded downward. Each coefficient is off by at most gamma_N |w|'M per affine node, and what it
@@ -40,18 +45,34 @@ class Region:
         coefficient = sweep.nodes[0]
         if coefficient is not None:
             xp = namespace(coefficient)
-            least = xp.minimum(coefficient * self.box_lower, coefficient * self.box_upper)
-            value, magnitude = value + xp.sum(least, axis=-1), magnitude + xp.sum(xp.abs(least), axis=-1)
-        for low, high, pre, post in zip(self.lower, self.upper, sweep.pre, sweep.post, strict=True):
-            if pre is None or post is None:
+            # min over the box of a x = a c - |a| r; the roundings of c and r are few of max|x|.
+            center = self.box_lower / 2 + self.box_upper / 2
+            radius = xp.maximum(self.box_upper - center, center - self.box_lower)
+            size = xp.abs(coefficient)
+            value = value + inner(coefficient, center) - inner(size, radius)
+            magnitude = magnitude + 2.0 * inner(size, largest(self.box_lower, self.box_upper))
+        scales = list(self.magnitudes)
+        k = 0
+        for node in self.network.nodes:
+            if not isinstance(node, Activation):
                 continue
-            xp = namespace(pre)
-            value = value + xp.sum(triangle.support(low, high, post, pre), axis=-1)
-            magnitude = magnitude + xp.sum(xp.abs(pre) * largest(low, high), axis=-1)
-        for weight, scale in zip(sweep.nodes, self.magnitudes, strict=True):
+            pre, post = sweep.pre[k], sweep.post[k]
+            if pre is not None and post is not None:
+                xp, kink, low, high = namespace(pre), kinks[k] if kinks else None, self.lower[k], self.upper[k]
+                if kink is None:
+                    value = value + xp.sum(self.relaxations[k].support(low, high, post, pre), axis=-1)
+                else:
+                    value = value + kink.value(post, kink.start)
+                scale = scales[node.source]
+                if scale is not None and sweep.nodes[node.source] is pre:
+                    # The activation's source is read by it alone: both magnitudes take one product.
+                    scales[node.source] = scale + largest(low, high)
+                else:
+                    magnitude = magnitude + inner(xp.abs(pre), largest(low, high))
+            k += 1
+        for weight, scale in zip(sweep.nodes, scales, strict=True):
             if weight is not None and scale is not None:
-                xp = namespace(weight)
-                magnitude = magnitude + xp.sum(xp.abs(weight) * scale, axis=-1)
+                magnitude = magnitude + inner(namespace(weight).abs(weight), scale)
         xp = namespace(value)
         bound = value - self.relative_error * magnitude - self.underflow
         return xp.where(xp.isfinite(bound), bound, xp.full_like(bound, -float("inf")))
@@ -60,6 +81,7 @@ class Region:
         """The region of the given rows only, where the leading axis counts rows or is shared by them."""
         return Region(
             self.network,
+            self.relaxations,
             take_rows(self.box_lower, rows),
             take_rows(self.box_upper, rows),
             tuple(take_rows(low, rows) for low in self.lower),
@@ -76,10 +98,6 @@ class Region:
         the rounding of the magnitude itself.
         """
         return 4.0 * gamma(rounding_count(self.network))
-
-    def unstable(self) -> list[Array]:
-        """Per activation layer, where the relaxation is not exact: lower < 0 < upper."""
-        return [(low < 0) & (high > 0) for low, high in zip(self.lower, self.upper, strict=True)]
 
 
 def rounding_count(network: Network) -> int:
@@ -108,9 +126,10 @@ def build_region(
 ) -> Region:
     """The region of given pre-activation bounds; the network and all arrays in float64 on one device."""
     xp = namespace(box_lower)
+    relaxations = relaxations_of(network)
     reach: list[Array] = [largest(box_lower, box_upper)]
     magnitudes: list[Array | None] = [None]
-    underflow = SMALLEST * rounding_count(network) * xp.ones_like(box_lower[..., 0])
+    underflow = 4.0 * SMALLEST * rounding_count(network) * xp.ones_like(box_lower[..., 0])
     activation = 0
     for node in network.nodes[1:]:
         if isinstance(node, Affine):
@@ -121,19 +140,18 @@ def build_region(
             magnitudes.append(node_magnitude(node, reach) + SMALLEST * node.roundings)
             reach.append(magnitudes[-1])
         elif isinstance(node, Activation):
-            high = upper[activation]
-            reach.append(xp.maximum(high, xp.zeros_like(high)))
+            reach.append(largest(*relaxations[activation].image(lower[activation], upper[activation])))
             magnitudes.append(None)
             underflow = underflow + SMALLEST * 8.0 * node.size
             activation += 1
-    return Region(network, box_lower, box_upper, lower, upper, tuple(magnitudes), underflow)
+    return Region(network, relaxations, box_lower, box_upper, lower, upper, tuple(magnitudes), underflow)
 
 
 def evaluation_error(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> Array:
     """Bound on |floating point evaluation - real value| of each output, for any order of summation.
 
     e_y = M e_x + gamma_N (M (max|x| + e_x) + bias_magnitude) through affine nodes, with gamma in the given unit
-    roundoff (default float32's); ReLU passes e on unchanged.
+    roundoff (default float32's); e_y = max|phi'| e_x + the function's own roundings through activations.
 
     Shapes: [..., outputs].
     Valid when: products are rounded to the network's own type or better (no TF32). Infinite where some value on the
@@ -161,8 +179,12 @@ def evaluation_error(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> Array
             reach.append(inflated)
             overflow = overflow | ~(xp.max(inflated + error[-1], axis=-1) <= limit)
         elif isinstance(node, Activation):
-            high = region.upper[activation]
-            reach.append(xp.maximum(high, xp.zeros_like(high)))
-            error.append(error[node.source])
+            inflation = error[node.source]
+            low, high = region.lower[activation] - inflation, region.upper[activation] + inflation
+            relaxation = region.relaxations[activation]
+            reach.append(largest(*relaxation.image(low, high)))
+            own = relaxation.evaluation_roundings * roundoff
+            carried = relaxation.gain(low, high) * inflation * (1 + 1e-9)
+            error.append(carried + own * xp.maximum(reach[-1], xp.ones_like(reach[-1])) + (tiny if own else 0.0))
             activation += 1
     return xp.where(xp.expand_dims(overflow, axis=-1), xp.full_like(error[-1], float("inf")), error[-1])

@@ -1,7 +1,8 @@
 """Building a graph from tensor operations: what the ONNX and torch readers share.
 
-Tensors keep the literal shape of one sample; values are flat, so reshapes cost nothing and every movement of entries
-is a selection.
+The core is here; `spatial.py` has windows over spatial axes, `movement.py` movements of entries and sums over axes,
+`nonlinear.py` what is not affine. Tensors keep the literal shape of one sample; values are flat, so reshapes cost
+nothing and every movement of entries is a selection.
 """
 
 from dataclasses import dataclass
@@ -29,6 +30,11 @@ class Tensor:
     def size(self) -> int:
         return prod(self.shape)
 
+    @property
+    def labels(self) -> np.ndarray:
+        """The position of every entry in the flat value, in the tensor's shape: moving these moves the entries."""
+        return np.arange(self.size).reshape(self.shape)
+
 
 Value = Tensor | np.ndarray
 """A tensor, or a constant."""
@@ -50,20 +56,23 @@ class Builder:
 
         Shapes lose a leading batch axis of one sample.
         """
-        last = self.affine(output, SelectionMap.identity(output.size), None)
+        last = self.affine(output, SelectionMap.identity(output.size))
         shapes = [
             shape[1:] if len(shape) > 1 and shape[0] == 1 else shape for shape in (self.input.shape, output.shape)
         ]
         self._nodes.append(self._nodes[last])
         return simplify(Network(tuple(self._nodes), shapes[0], shapes[1], name, element_type))
 
-    def affine(self, x: Tensor, map: LinearMap, bias: np.ndarray | None) -> int:
-        """Append map x + bias and return the node."""
-        return self._sum([Term(x.node, map)], map.rows, bias)
+    def affine(
+        self, x: Tensor, map: LinearMap, bias: np.ndarray | None = None, magnitude: np.ndarray | None = None
+    ) -> int:
+        """Append map x + bias and return the node; `magnitude` >= |bias| where the bias was itself computed."""
+        return self._sum([Term(x.node, map)], map.rows, bias, magnitude)
 
-    def activation(self, kind: str, x: Tensor) -> Tensor:
-        """Append an elementwise activation."""
-        self._nodes.append(Activation(kind, x.node, x.size))
+    def activation(self, kind: str, x: Tensor, *parameters: np.ndarray | float) -> Tensor:
+        """Append an elementwise activation, its parameters broadcast to the shape of x."""
+        arrays = tuple(np.array(np.broadcast_to(p, x.shape), dtype=np.float64).reshape(-1) for p in parameters)
+        self._nodes.append(Activation(kind, x.node, x.size, arrays))
         return Tensor(len(self._nodes) - 1, x.shape)
 
     def reshape(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -73,12 +82,11 @@ class Builder:
         return Tensor(x.node, shape)
 
     def select(self, x: Tensor, index: np.ndarray) -> Tensor:
-        """The entries of flat x at `index`, whose shape is the result's."""
+        """The entries of flat x at `index`, whose shape is the result's; index x.size stands for zero."""
         flat = index.reshape(-1).astype(np.int64)
-        if len(np.unique(flat)) == len(flat):
-            return Tensor(self.affine(x, SelectionMap.from_gather(flat, x.size), None), index.shape)
-        _check_size(len(flat), x.size)
-        return Tensor(self.affine(x, DenseMap(np.eye(x.size)[flat], roundings=1), None), index.shape)
+        if np.array_equal(flat, np.arange(x.size)):
+            return Tensor(x.node, index.shape)
+        return Tensor(self.affine(x, SelectionMap.from_gather(flat, x.size)), index.shape)
 
     def add(self, first: Value, second: Value, sign: float = 1.0) -> Tensor:
         """first + sign second, with broadcasting."""
@@ -89,18 +97,19 @@ class Builder:
             return self._shifted(first, sign * second)
         shape = _broadcast(first.shape, second.shape)
         left, right = self._spread(first, shape), self._spread(second, shape)
-        maps = [SelectionMap.identity(left.size), DiagonalMap(np.full(left.size, sign))]
-        terms = [Term(left.node, maps[0]), Term(right.node, maps[1])]
-        return Tensor(self._sum(terms, left.size, None), shape)
+        identity = SelectionMap.identity(left.size)
+        signed = identity if sign == 1 else DiagonalMap(np.full(left.size, sign))
+        terms = [Term(left.node, identity), Term(right.node, signed)]
+        return Tensor(self._sum(terms, left.size), shape)
 
-    def scale(self, x: Tensor, factor: np.ndarray) -> Tensor:
-        """x times a constant, with broadcasting."""
+    def scale(self, x: Tensor, factor: np.ndarray, roundings: int = 0) -> Tensor:
+        """x times a constant, with broadcasting; `roundings` counts those behind a factor that was itself computed."""
         shape = _broadcast(x.shape, factor.shape)
         wide = self._spread(x, shape)
         if np.all(factor == 1.0):
             return wide
         flat = np.broadcast_to(factor, shape).reshape(-1).astype(np.float64)
-        return Tensor(self.affine(wide, DiagonalMap(flat), None), shape)
+        return Tensor(self.affine(wide, DiagonalMap(flat, roundings=1 + roundings)), shape)
 
     def matmul(self, first: Value, second: Value) -> Tensor:
         """The matrix product with numpy's rules, one factor constant."""
@@ -112,22 +121,22 @@ class Builder:
             raise UnsupportedUse(f"its constant factor has {constant.ndim} dimensions; at most 2 are supported")
         if constant.ndim == 2 and x is first and prod(x.shape[:-1]) == 1 and x.shape[-1] == constant.shape[0]:
             shape = (*x.shape[:-1], constant.shape[1])
-            return Tensor(self.affine(x, DenseMap(constant.T.astype(np.float64)), None), shape)
+            return Tensor(self.affine(x, DenseMap(constant.T.astype(np.float64))), shape)
         # Any other case column by column: the product is linear, so unit vectors give its matrix.
         probe = np.zeros(x.shape) @ constant if x is first else constant @ np.zeros(x.shape)
         _check_size(probe.size, x.size)
         units = np.eye(x.size).reshape(x.size, *x.shape)
         columns = [unit @ constant if x is first else constant @ unit for unit in units]
         weight = np.stack([column.reshape(-1) for column in columns], axis=1).astype(np.float64)
-        return Tensor(self.affine(x, DenseMap(weight, roundings=constant.shape[0]), None), probe.shape)
+        return Tensor(self.affine(x, DenseMap(weight, roundings=constant.shape[0])), probe.shape)
 
     def concat(self, parts: list[Value], axis: int) -> Tensor:
         """Tensors and constants side by side along an axis."""
         sizes = [prod(part.shape) for part in parts]
         offsets = np.cumsum([0, *sizes])
         labels = [
-            np.arange(size).reshape(part.shape) + start
-            for part, size, start in zip(parts, sizes, offsets, strict=False)
+            np.arange(start, start + size).reshape(part.shape)
+            for part, size, start in zip(parts, sizes, offsets[:-1], strict=True)
         ]
         order = np.concatenate(labels, axis=axis)
         flat = order.reshape(-1)
@@ -141,9 +150,11 @@ class Builder:
                 bias[mine] = part.reshape(-1)[flat[mine] - start]
         return Tensor(self._sum(terms, flat.size, bias), order.shape)
 
-    def _sum(self, terms: list[Term], size: int, bias: np.ndarray | None) -> int:
-        shift = np.zeros(size) if bias is None else np.asarray(bias, dtype=np.float64).reshape(-1)
-        self._nodes.append(Affine(tuple(terms), shift, np.abs(shift)))
+    def _sum(
+        self, terms: list[Term], size: int, bias: np.ndarray | None = None, magnitude: np.ndarray | None = None
+    ) -> int:
+        shift = np.zeros(size) if bias is None else np.array(bias, dtype=np.float64).reshape(-1)
+        self._nodes.append(Affine(tuple(terms), shift, np.abs(shift) if magnitude is None else magnitude))
         return len(self._nodes) - 1
 
     def _shifted(self, x: Tensor, shift: np.ndarray) -> Tensor:
@@ -156,7 +167,7 @@ class Builder:
         """x broadcast to a shape."""
         if prod(shape) == x.size:
             return Tensor(x.node, shape)
-        return self.select(x, np.broadcast_to(np.arange(x.size).reshape(x.shape), shape))
+        return self.select(x, np.broadcast_to(x.labels, shape))
 
 
 def _broadcast(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]:

@@ -22,6 +22,8 @@ SUPPORTED = tuple(sorted([*OPERATORS, "Constant"]))
 
 _SIZE_LIMIT = 2**31
 _DOMAINS = ("", "ai.onnx")
+_UNBOUNDED_INPUTS = ("Clip",)
+"""Operators whose constants may be infinite."""
 
 
 def read_onnx(path: str | os.PathLike[str]) -> Network:
@@ -156,15 +158,19 @@ class _Walker:
         from onnx import numpy_helper
 
         try:
-            array = np.array(numpy_helper.to_array(tensor))
+            return np.array(numpy_helper.to_array(tensor))
         except (ValueError, TypeError, OSError) as error:
             raise ModelError(f"The tensor {tensor.name} of {self.name} cannot be read: {error}") from error
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ModelError(
-                f"The tensor {tensor.name} of {self.name} holds NaN or infinite numbers, for which no bound exists. "
-                "Check the training run or the export that produced it."
-            )
-        return array
+
+    def _check_finite(self, node: Any) -> None:
+        """Raise ModelError naming the first constant input with NaN or infinite numbers."""
+        for name in node.input:
+            value = self.values.get(name)
+            if isinstance(value, np.ndarray) and value.dtype.kind == "f" and not np.isfinite(value).all():
+                raise ModelError(
+                    f"The tensor {name} of {self.name} holds NaN or infinite numbers, for which no bound exists. "
+                    "Check the training run or the export that produced it."
+                )
 
     def _outputs(self, node: Any, label: str) -> list[Value]:
         """The values of one node's outputs."""
@@ -180,6 +186,8 @@ class _Walker:
                 f"Operator {node.op_type} (node {label} of {self.name}, opset {self.opset}) is not supported. "
                 f"Supported: {', '.join(SUPPORTED)}."
             )
+        if node.op_type not in _UNBOUNDED_INPUTS:
+            self._check_finite(node)
         try:
             return handler(self.builder, inputs, self._attributes(node), self.opset)
         except (UnsupportedUse, ValueError, KeyError, IndexError) as error:

@@ -1,7 +1,7 @@
 """Reading torch modules through torch.export; imports torch, so only `trace` loads it."""
 
 import operator
-from collections.abc import Callable
+import warnings
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,9 @@ from torch.fx.node import map_aggregate, map_arg
 
 from admm_verify.arrays import to_numpy
 from admm_verify.errors import ModelError, UnsupportedOperatorError
-from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
+from admm_verify.network.builder import Builder, Tensor, UnsupportedUse
 from admm_verify.network.graph import Network
-
-Handler = Callable[..., Any]
+from admm_verify.network.torch_operations import OPERATIONS
 
 
 def trace(module: torch.nn.Module, example_input: torch.Tensor) -> Network:
@@ -31,8 +30,10 @@ def trace(module: torch.nn.Module, example_input: torch.Tensor) -> Network:
     training = module.training
     try:
         # torch.export warns about its own internals; nothing a caller could act on.
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings(action="ignore"):
             exported = torch.export.export(module.eval(), (sample.detach(),))
+            # Operations in place become ordinary ones here; what they do to views of the same memory is torch's job.
+            exported = exported.run_decompositions({})
     except Exception as error:
         raise ModelError(f"torch.export cannot read {name}: {error}") from error
     finally:
@@ -125,177 +126,3 @@ def _fold(target: Any, args: Any, options: Any) -> Any:
     if isinstance(result, list | tuple):
         return [to_numpy(part) if isinstance(part, torch.Tensor) else part for part in result]
     return to_numpy(result) if isinstance(result, torch.Tensor) else result
-
-
-def _number(value: Any) -> Value:
-    return value if isinstance(value, Tensor) else np.asarray(value, dtype=np.float64)
-
-
-def _tensor(value: Any) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise UnsupportedUse("its data argument is constant")
-    return value
-
-
-def _linear(builder: Builder, x: Any, weight: Any, bias: Any = None) -> Value:
-    if isinstance(weight, Tensor):
-        raise UnsupportedUse("its weight depends on the input")
-    product = builder.matmul(x, np.asarray(weight).T)
-    return product if bias is None else builder.add(product, _number(bias))
-
-
-def _addmm(builder: Builder, bias: Any, first: Any, second: Any) -> Value:
-    return builder.add(builder.matmul(first, second), _number(bias))
-
-
-def _plus(builder: Builder, first: Any, second: Any, alpha: float = 1.0) -> Value:
-    return builder.add(_number(first), _number(second), float(alpha))
-
-
-def _minus(builder: Builder, first: Any, second: Any, alpha: float = 1.0) -> Value:
-    return builder.add(_number(first), _number(second), -float(alpha))
-
-
-def _reverse_minus(builder: Builder, first: Any, second: Any, alpha: float = 1.0) -> Value:
-    return builder.add(_number(second), _number(first), -float(alpha))
-
-
-def _times(builder: Builder, first: Any, second: Any) -> Value:
-    if isinstance(first, Tensor) and isinstance(second, Tensor):
-        raise UnsupportedUse("it multiplies two values that both depend on the input")
-    x, factor = (first, second) if isinstance(first, Tensor) else (second, first)
-    return builder.scale(_tensor(x), np.asarray(factor, dtype=np.float64))
-
-
-def _divided(builder: Builder, first: Any, second: Any) -> Value:
-    divisor = np.asarray(second, dtype=np.float64) if not isinstance(second, Tensor) else None
-    if divisor is None or not np.all(np.abs(divisor) > 0):
-        raise UnsupportedUse("its divisor depends on the input or holds a zero")
-    return builder.scale(_tensor(first), 1.0 / divisor)
-
-
-def _view(builder: Builder, x: Tensor, shape: list[int]) -> Value:
-    rest = -int(np.prod(shape)) if -1 in shape else 1
-    return builder.reshape(x, tuple(x.size // max(rest, 1) if size == -1 else size for size in shape))
-
-
-def _flatten(builder: Builder, x: Tensor, start: int = 0, end: int = -1) -> Value:
-    rank = len(x.shape)
-    first, last = start % rank, end % rank
-    middle = int(np.prod(x.shape[first : last + 1]))
-    return builder.reshape(x, (*x.shape[:first], middle, *x.shape[last + 1 :]))
-
-
-def _unflatten(builder: Builder, x: Tensor, axis: int, sizes: list[int]) -> Value:
-    axis %= len(x.shape)
-    return _view(builder, x, [*x.shape[:axis], *sizes, *x.shape[axis + 1 :]])
-
-
-def _permute(builder: Builder, x: Tensor, order: list[int]) -> Value:
-    return builder.select(x, np.transpose(_labels(x), order))
-
-
-def _swap(builder: Builder, x: Tensor, first: int, second: int) -> Value:
-    return builder.select(x, np.swapaxes(_labels(x), first, second))
-
-
-def _transpose(builder: Builder, x: Any) -> Value:
-    return x.T if isinstance(x, np.ndarray) else builder.select(x, _labels(x).T)
-
-
-def _squeeze(builder: Builder, x: Tensor, axis: Any = None) -> Value:
-    axes = range(len(x.shape)) if axis is None else [axis] if isinstance(axis, int) else axis
-    chosen = {a % len(x.shape) for a in axes if x.shape[a] == 1}
-    return builder.reshape(x, tuple(size for i, size in enumerate(x.shape) if i not in chosen))
-
-
-def _unsqueeze(builder: Builder, x: Tensor, axis: int) -> Value:
-    return builder.reshape(x, np.expand_dims(np.empty(x.shape, dtype=bool), axis).shape)
-
-
-def _slice(builder: Builder, x: Tensor, axis: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Value:
-    picks = [slice(None)] * len(x.shape)
-    picks[axis] = slice(start, end, step)
-    return builder.select(x, _labels(x)[tuple(picks)])
-
-
-def _pick(builder: Builder, x: Tensor, axis: int, index: int) -> Value:
-    return builder.select(x, np.take(_labels(x), index, axis=axis))
-
-
-def _cat(builder: Builder, parts: list[Any], axis: int = 0) -> Value:
-    return builder.concat([_number(part) for part in parts], axis)
-
-
-def _split(builder: Builder, x: Tensor, sizes: Any, axis: int = 0) -> list[Value]:
-    length = x.shape[axis]
-    cuts = list(range(sizes, length, sizes)) if isinstance(sizes, int) else list(np.cumsum(sizes)[:-1])
-    return [builder.select(x, part) for part in np.split(_labels(x), cuts, axis=axis)]
-
-
-def _chunk(builder: Builder, x: Tensor, count: int, axis: int = 0) -> list[Value]:
-    return _split(builder, x, -(-x.shape[axis] // count), axis)
-
-
-def _same(builder: Builder, x: Any, *_: Any) -> Any:
-    return x
-
-
-def _dropout(builder: Builder, x: Any, _share: float = 0.5, training: bool = False) -> Any:
-    if training:
-        raise UnsupportedUse("it is in training mode; call module.eval()")
-    return x
-
-
-def _relu(builder: Builder, x: Any) -> Value:
-    return builder.activation("relu", _tensor(x))
-
-
-def _negative(builder: Builder, x: Any) -> Value:
-    return builder.scale(_tensor(x), np.array(-1.0))
-
-
-def _labels(x: Tensor) -> np.ndarray:
-    return np.arange(x.size).reshape(x.shape)
-
-
-OPERATIONS: dict[str, Handler] = {
-    "add": _plus,
-    "add_": _plus,
-    "addmm": _addmm,
-    "alias": _same,
-    "cat": _cat,
-    "chunk": _chunk,
-    "clone": _same,
-    "concat": _cat,
-    "contiguous": _same,
-    "detach": _same,
-    "detach_": _same,
-    "div": _divided,
-    "dropout": _dropout,
-    "flatten": _flatten,
-    "lift_fresh_copy": _same,
-    "linear": _linear,
-    "matmul": lambda builder, first, second: builder.matmul(first, second),
-    "mm": lambda builder, first, second: builder.matmul(first, second),
-    "mul": _times,
-    "neg": _negative,
-    "permute": _permute,
-    "relu": _relu,
-    "relu_": _relu,
-    "reshape": _view,
-    "rsub": _reverse_minus,
-    "select": _pick,
-    "slice": _slice,
-    "split": _split,
-    "split_with_sizes": _split,
-    "squeeze": _squeeze,
-    "sub": _minus,
-    "sub_": _minus,
-    "t": _transpose,
-    "transpose": _swap,
-    "unflatten": _unflatten,
-    "unsqueeze": _unsqueeze,
-    "view": _view,
-}
-"""Handlers by ATen operator name. Convolutions, pooling and further activations are added here."""

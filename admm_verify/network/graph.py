@@ -12,6 +12,7 @@ import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.errors import InputError, ModelError
+from admm_verify.network.activations import FUNCTIONS
 from admm_verify.network.maps import LinearMap
 
 
@@ -61,13 +62,21 @@ class Affine:
         return total
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Activation:
-    """An elementwise activation y = phi(x_source); `kind` names its record in the relaxation registry."""
+    """An elementwise activation y = phi(x_source); `kind` names its function and its relaxation.
+
+    parameters: what the kind asks for, such as slopes or ends, one number per entry, [n] each.
+    """
 
     kind: str
     source: int
     size: int
+    parameters: tuple[Array, ...] = ()
+
+    def __call__(self, x: Array) -> Array:
+        """phi(x)."""
+        return FUNCTIONS[self.kind](x, self.parameters)
 
 
 Node = Input | Affine | Activation
@@ -106,9 +115,9 @@ class Network:
 
     @property
     def weight_count(self) -> int:
-        """Numbers in all maps as if they were dense: the multiplications of one pass for one row."""
+        """Multiplications of one pass for one row."""
         affine = [node for node in self.nodes if isinstance(node, Affine)]
-        return sum(term.map.rows * term.map.columns for node in affine for term in node.terms)
+        return sum(term.map.multiplications for node in affine for term in node.terms)
 
     def __call__(self, x: Array) -> Array:
         """f(x) for a batch of inputs, in the library and dtype of x.
@@ -120,9 +129,14 @@ class Network:
         xp = namespace(flat)
         if not xp.isdtype(flat.dtype, "real floating"):
             raise InputError(f"The network was given {flat.dtype} numbers; give it floating point ones.")
-        batch = self.put(Placement.of(flat)).forward(flat, lambda _, pre: xp.maximum(pre, xp.zeros_like(pre)))[-1]
+        batch = self.put(Placement.of(flat)).evaluate(flat)[-1]
         single = tuple(x.shape) == self.input_shape
         return xp.reshape(batch, self.output_shape if single else (batch.shape[0], *self.output_shape))
+
+    def evaluate(self, x: Array) -> list[Array]:
+        """Values of all nodes at x [..., n_0]; x and the network in one place."""
+        functions = [node for node in self.nodes if isinstance(node, Activation)]
+        return self.forward(x, lambda k, pre: functions[k](pre))
 
     def forward(self, x: Array, post: Callable[[int, Array], Array]) -> list[Array]:
         """Values of all nodes for inputs x [batch, input_size], where post(k, pre) stands for activation k."""
@@ -168,6 +182,8 @@ def flatten_batch(x: Array, size: int, what: str) -> Array:
 
 
 def _put_node(node: Node, placement: Placement) -> Node:
+    if isinstance(node, Activation):
+        return replace(node, parameters=tuple(placement.put(array) for array in node.parameters))
     if not isinstance(node, Affine):
         return node
     terms = tuple(Term(term.source, term.map.put(placement)) for term in node.terms)

@@ -1,11 +1,10 @@
-"""Linear maps between flat vectors: one contract, one class per structure.
+"""Linear maps between flat vectors: one contract, one class per structure; convolutions have a file of their own.
 
 Every map knows its rounding: `magnitude_apply` bounds the sum of absolute products behind each output, and
 `roundings` counts the floating point operations on the longest path. A map that stands for a merged chain keeps the
 magnitude of the chain, |W2||W1| rather than |W2 W1|, so that merging never hides an error.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -38,6 +37,11 @@ class LinearMap(Protocol):
         ...
 
     @property
+    def multiplications(self) -> int:
+        """Multiplications of one product for one vector."""
+        ...
+
+    @property
     def numbers(self) -> tuple[Array, ...]:
         """The arrays of floating point numbers that define W."""
         ...
@@ -56,6 +60,14 @@ class LinearMap(Protocol):
 
     def magnitude_apply(self, x: Array) -> Array:
         """M x with M >= |W|: the chain's product of absolute values, for rounding terms."""
+        ...
+
+    def absolute_transpose(self, y: Array) -> Array:
+        """|W|' y."""
+        ...
+
+    def magnitude_transpose(self, y: Array) -> Array:
+        """M' y."""
         ...
 
     def row_block(self, start: int, stop: int) -> Array:
@@ -96,6 +108,10 @@ class DenseMap:
         return self.weight.shape[1]
 
     @property
+    def multiplications(self) -> int:
+        return self.rows * self.columns
+
+    @property
     def numbers(self) -> tuple[Array, ...]:
         return (self.weight,)
 
@@ -110,6 +126,12 @@ class DenseMap:
 
     def magnitude_apply(self, x: Array) -> Array:
         return self.absolute_apply(x) if self.magnitude is None else _product(x, self.magnitude.T)
+
+    def absolute_transpose(self, y: Array) -> Array:
+        return _product(y, namespace(y).abs(self.weight))
+
+    def magnitude_transpose(self, y: Array) -> Array:
+        return self.absolute_transpose(y) if self.magnitude is None else _product(y, self.magnitude)
 
     def row_block(self, start: int, stop: int) -> Array:
         return self.weight[start:stop, :]
@@ -142,6 +164,10 @@ class DiagonalMap:
         return self.scale.shape[0]
 
     @property
+    def multiplications(self) -> int:
+        return self.rows
+
+    @property
     def numbers(self) -> tuple[Array, ...]:
         return (self.scale,)
 
@@ -157,8 +183,14 @@ class DiagonalMap:
     def magnitude_apply(self, x: Array) -> Array:
         return self.absolute_apply(x) if self.magnitude is None else x * self.magnitude
 
+    def absolute_transpose(self, y: Array) -> Array:
+        return self.absolute_apply(y)
+
+    def magnitude_transpose(self, y: Array) -> Array:
+        return self.magnitude_apply(y)
+
     def row_block(self, start: int, stop: int) -> Array:
-        return self.transpose(_unit_rows(start, stop, self.rows, self.scale))
+        return self.transpose(unit_rows(start, stop, self.rows, Placement.of(self.scale)))
 
     def with_roundings(self, count: int) -> "DiagonalMap":
         return replace(self, roundings=count)
@@ -176,23 +208,36 @@ class DiagonalMap:
 class SelectionMap:
     """Moves entries without arithmetic: y[i] = x[gather[i]], or 0 where gather[i] = columns.
 
-    `scatter` is the same for the adjoint; both exist because no entry of x is used twice. Permutations, slices and
-    the parts of a concatenation are selections.
+    Permutations, slices, the parts of a concatenation and repetitions (broadcasting, upsampling) are selections.
+
+    The adjoint is x[j] = z[scatter[j]], 0 where scatter[j] = len(z): z = y and `sums` is empty where no entry is used
+    twice, otherwise z joins z_g[j] = sum over i of y[sums[g][i, j]] over g, with 0 for the index `rows`.
+
+    Shapes: gather [rows], scatter [columns], sums[g] [m_g, n_g], together less than 2 rows indices.
     """
 
     gather: Array
     scatter: Array
+    sums: tuple[Array, ...] = ()
     roundings: int = 0
+    is_identity: bool = False
+
+    def __post_init__(self) -> None:
+        # The adjoint of an entry used m times sums m terms.
+        terms = max((index.shape[0] for index in self.sums), default=0)
+        object.__setattr__(self, "roundings", max(self.roundings, terms))
 
     @classmethod
     def from_gather(cls, gather: np.ndarray, columns: int, roundings: int = 0) -> "SelectionMap":
-        """The selection with the given gather indices; entry `columns` stands for zero."""
-        scatter = np.full(columns, len(gather), dtype=np.int64)
-        used = gather < columns
-        if gather.min(initial=0) < 0 or len(np.unique(gather[used])) != np.count_nonzero(used):
-            raise ModelError("A selection repeats an entry or has a negative index; its adjoint would lose the others.")
-        scatter[gather[used]] = np.flatnonzero(used)
-        return cls(np.asarray(gather, dtype=np.int64), scatter, roundings)
+        """The selection with the given gather indices; entry `columns` stands for zero.
+
+        Raises: ModelError for an index below 0 or above `columns`.
+        """
+        gather = np.asarray(gather, dtype=np.int64)
+        if gather.min(initial=0) < 0 or gather.max(initial=0) > columns:
+            raise ModelError(f"A selection from {columns} entries has an index that is none of 0..{columns}.")
+        is_identity = len(gather) == columns and bool(np.array_equal(gather, np.arange(columns)))
+        return cls(gather, *_adjoint_indices(gather, columns), roundings, is_identity)
 
     @classmethod
     def identity(cls, size: int) -> "SelectionMap":
@@ -208,74 +253,127 @@ class SelectionMap:
         return self.scatter.shape[0]
 
     @property
+    def multiplications(self) -> int:
+        return 0
+
+    @property
     def numbers(self) -> tuple[Array, ...]:
         return ()
 
     def apply(self, x: Array) -> Array:
-        return _gather(x, self.gather)
+        return x if self.is_identity else _gather(x, self.gather)
 
     def transpose(self, y: Array) -> Array:
-        return _gather(y, self.scatter)
+        if self.is_identity:
+            return y
+        if not self.sums:
+            return _gather(y, self.scatter)
+        xp = namespace(y)
+        parts = [
+            xp.sum(xp.reshape(_gather(y, xp.reshape(index, (-1,))), (*y.shape[:-1], *index.shape)), axis=-2)
+            for index in self.sums
+        ]
+        return _gather(xp.concat(parts, axis=-1), self.scatter)
 
-    def absolute_apply(self, x: Array) -> Array:
-        return self.apply(x)
-
-    def magnitude_apply(self, x: Array) -> Array:
-        return self.apply(x)
+    absolute_apply = magnitude_apply = apply
+    absolute_transpose = magnitude_transpose = transpose
 
     def row_block(self, start: int, stop: int) -> Array:
-        return Placement.of(self.gather, namespace(self.gather).float64).put(self.dense().weight[start:stop])
+        gather = to_numpy(self.gather[start:stop])
+        weight = np.zeros((len(gather), self.columns))
+        used = np.flatnonzero(gather < self.columns)
+        weight[used, gather[used]] = 1.0
+        return Placement.of(self.gather, namespace(self.gather).float64).put(weight)
 
     def with_roundings(self, count: int) -> "SelectionMap":
         return replace(self, roundings=count)
 
     def put(self, placement: Placement) -> "SelectionMap":
-        gather, scatter = placement.put_indices(self.gather), placement.put_indices(self.scatter)
-        return SelectionMap(gather, scatter, self.roundings)
+        indices = replace(placement, dtype=placement.xp.int64)
+        gather, scatter, *sums = (indices.put(array) for array in (self.gather, self.scatter, *self.sums))
+        return replace(self, gather=gather, scatter=scatter, sums=tuple(sums))
 
     def dense(self) -> DenseMap:
-        weight = np.zeros((self.rows, self.columns))
-        gather = to_numpy(self.gather)
-        used = np.flatnonzero(gather < self.columns)
-        weight[used, gather[used]] = 1.0
-        return DenseMap(weight)
+        return DenseMap(to_numpy(self.row_block(0, self.rows)), None, self.roundings)
 
 
-def compose(outer: LinearMap, inner: LinearMap) -> LinearMap:
-    """The map outer o inner, whose magnitude covers the rounding of its own computation."""
-    if isinstance(outer, SelectionMap) and isinstance(inner, SelectionMap):
-        padded = np.append(inner.gather, inner.columns)
-        return SelectionMap.from_gather(padded[outer.gather], inner.columns, outer.roundings + inner.roundings)
-    if isinstance(outer, SelectionMap):
-        dense = inner.dense()
-        return _rearranged(dense, lambda matrix: _gather(matrix.T, outer.gather).T, outer.roundings + inner.roundings)
-    if isinstance(inner, SelectionMap):
-        dense = outer.dense()
-        return _rearranged(dense, lambda matrix: _gather(matrix, inner.scatter), outer.roundings + inner.roundings)
-    roundings = outer.roundings + inner.roundings + 1
-    if isinstance(outer, DiagonalMap) and isinstance(inner, DiagonalMap):
-        magnitude = _magnitude(outer.scale, outer.magnitude) * _magnitude(inner.scale, inner.magnitude)
-        return DiagonalMap(outer.scale * inner.scale, magnitude + 2 * MERGE_UNDERFLOW, roundings)
-    left, right = outer.dense(), inner.dense()
-    magnitude = _magnitude(left.weight, left.magnitude) @ _magnitude(right.weight, right.magnitude)
-    return DenseMap(left.weight @ right.weight, magnitude + (left.columns + 1) * MERGE_UNDERFLOW, roundings)
+@dataclass(frozen=True, eq=False)
+class TransposedMap:
+    """The adjoint y = W' x of a map W whose roundings cover both directions, as those of all maps but matrices do."""
+
+    inner: LinearMap
+
+    @property
+    def rows(self) -> int:
+        return self.inner.columns
+
+    @property
+    def columns(self) -> int:
+        return self.inner.rows
+
+    @property
+    def roundings(self) -> int:
+        return self.inner.roundings
+
+    @property
+    def multiplications(self) -> int:
+        return self.inner.multiplications
+
+    @property
+    def numbers(self) -> tuple[Array, ...]:
+        return self.inner.numbers
+
+    def apply(self, x: Array) -> Array:
+        return self.inner.transpose(x)
+
+    def transpose(self, y: Array) -> Array:
+        return self.inner.apply(y)
+
+    def absolute_apply(self, x: Array) -> Array:
+        return self.inner.absolute_transpose(x)
+
+    def magnitude_apply(self, x: Array) -> Array:
+        return self.inner.magnitude_transpose(x)
+
+    def absolute_transpose(self, y: Array) -> Array:
+        return self.inner.absolute_apply(y)
+
+    def magnitude_transpose(self, y: Array) -> Array:
+        return self.inner.magnitude_apply(y)
+
+    def row_block(self, start: int, stop: int) -> Array:
+        return self.inner.apply(unit_rows(start, stop, self.rows, Placement.of(self.inner.row_block(0, 0))))
+
+    def with_roundings(self, count: int) -> "TransposedMap":
+        return TransposedMap(self.inner.with_roundings(count))
+
+    def put(self, placement: Placement) -> "TransposedMap":
+        return TransposedMap(self.inner.put(placement))
+
+    def dense(self) -> DenseMap:
+        inner = self.inner.dense()
+        magnitude = None if inner.magnitude is None else inner.magnitude.T
+        return DenseMap(inner.weight.T, magnitude, self.roundings)
 
 
-def _rearranged(dense: DenseMap, move: Callable[[np.ndarray], np.ndarray], roundings: int) -> DenseMap:
-    """A matrix with its rows or columns moved, which is exact."""
-    magnitude = None if dense.magnitude is None else move(dense.magnitude)
-    return DenseMap(np.ascontiguousarray(move(dense.weight)), magnitude, roundings)
-
-
-def add(first: LinearMap, second: LinearMap) -> DenseMap:
-    """The map first + second, two parallel paths from the same source."""
-    left, right = first.dense(), second.dense()
-    magnitude = _magnitude(left.weight, left.magnitude) + _magnitude(right.weight, right.magnitude)
-    return DenseMap(left.weight + right.weight, magnitude, max(first.roundings, second.roundings) + 1)
-
-
-def _magnitude(value: np.ndarray, magnitude: np.ndarray | None) -> np.ndarray:
-    return np.abs(value) if magnitude is None else magnitude
+def _adjoint_indices(gather: np.ndarray, columns: int) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """The scatter and sums of a selection."""
+    uses = np.bincount(gather, minlength=columns + 1)[:columns]
+    order, first = np.argsort(gather, kind="stable"), np.cumsum(uses) - uses
+    if uses.max(initial=0) <= 1:
+        last = np.append(order, len(gather))
+        return np.where(uses == 1, last[first], len(gather)), ()
+    scatter, sums, count = np.full(columns, np.count_nonzero(uses)), [], 0
+    # Entries whose numbers of uses have as many binary digits share an array, so that padding less than doubles it.
+    digits = np.frexp(uses)[1]
+    for length in np.unique(digits[uses > 0]):
+        entries = np.flatnonzero(digits == length)
+        step = np.arange(uses[entries].max())[:, None]
+        at = np.minimum(first[entries] + step, len(gather) - 1)
+        sums.append(np.where(step < uses[entries], order[at], len(gather)))
+        scatter[entries] = count + np.arange(len(entries))
+        count += len(entries)
+    return scatter, tuple(sums)
 
 
 def _product(x: Array, matrix: Array) -> Array:
@@ -293,7 +391,8 @@ def _gather(x: Array, index: Array) -> Array:
     return xp.take(xp.concat([x, zero], axis=-1), index, axis=-1)
 
 
-def _unit_rows(start: int, stop: int, size: int, like: Array) -> Array:
+def unit_rows(start: int, stop: int, size: int, placement: Placement) -> Array:
+    """Rows start..stop of the identity, [stop - start, size]."""
     unit = np.zeros((stop - start, size))
     unit[np.arange(stop - start), np.arange(start, stop)] = 1.0
-    return Placement.of(like).put(unit)
+    return placement.put(unit)

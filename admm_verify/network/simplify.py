@@ -1,34 +1,43 @@
-"""Merging affine chains, so that every affine node reads the input or an activation only."""
+"""Merging affine chains, so that affine nodes read the input, activations, or affine nodes that do not merge."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 
+from admm_verify.network.compose import add, compose
+from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
-from admm_verify.network.maps import MERGE_UNDERFLOW, LinearMap, SelectionMap, add, compose
+from admm_verify.network.maps import MERGE_UNDERFLOW, LinearMap, SelectionMap, TransposedMap
 
 
 def simplify(network: Network) -> Network:
     """The same function with affine chains merged, equal activations shared and dead nodes dropped.
 
-    After it, every affine node reads the input or activations, every activation reads an affine node, and the output
-    is an affine node. Merged weights carry the magnitude of their chain, so certified bounds of the result are bounds
-    of the original.
+    After it, every affine node reads the input, activations, or affine nodes that could not be merged into it: their
+    maps do not compose, or hold a convolution that several nodes read. Parallel terms are added up where their maps
+    allow it. Every activation reads an affine node, and the output is an affine node. Merged weights carry the
+    magnitude of their chain, so certified bounds of the result are bounds of the original.
     """
+    originals = _alive(list(network.nodes), network.output)
+    counts = Counter(source for node in originals for source in set(_sources(node)))
     nodes: list[Node] = []
     place: dict[int, int] = {}
-    twins: dict[tuple[str, int], int] = {}
-    for i, node in enumerate(network.nodes):
+    readers: dict[int, int] = {}
+    twins: dict[tuple[str, int, tuple[bytes, ...]], int] = {}
+    for i, node in enumerate(originals):
         if isinstance(node, Activation):
             source = _affine(place[node.source], nodes)
-            if (node.kind, source) not in twins:
+            key = (node.kind, source, tuple(np.asarray(numbers).tobytes() for numbers in node.parameters))
+            if key not in twins:
                 nodes.append(replace(node, source=source))
-                twins[node.kind, source] = len(nodes) - 1
-            place[i] = twins[node.kind, source]
+                twins[key] = len(nodes) - 1
+            place[i] = twins[key]
         else:
-            nodes.append(_merge(node, place, nodes) if isinstance(node, Affine) else node)
+            nodes.append(_merge(node, place, nodes, readers) if isinstance(node, Affine) else node)
             place[i] = len(nodes) - 1
-    output = _affine(place[network.output], nodes)
+            readers[place[i]] = counts[i]
+    output = _affine(place[len(originals) - 1], nodes)
     return replace(network, nodes=_alive(nodes, output))
 
 
@@ -42,29 +51,91 @@ def _affine(index: int, nodes: list[Node]) -> int:
     return len(nodes) - 1
 
 
-def _merge(node: Affine, place: dict[int, int], nodes: list[Node]) -> Affine:
-    """The affine node with every affine source replaced by that source's own terms."""
-    maps: dict[int, LinearMap] = {}
-    bias, magnitude, gain, shift = node.bias, node.bias_magnitude, node.peak_gain, node.peak_shift
+def _merge(node: Affine, place: dict[int, int], nodes: list[Node], readers: dict[int, int]) -> Affine:
+    """The affine node with every affine source replaced by that source's own terms, where they merge."""
+    given: dict[int, list[LinearMap]] = {}
     for term in node.terms:
-        source = nodes[place[term.source]]
-        parts = [(place[term.source], term.map)]
-        if isinstance(source, Affine):
-            bias = term.map.apply(source.bias) + bias
-            # A selection moves the bias without arithmetic; any other map may lose some of it to underflow.
-            lost = 0.0 if isinstance(term.map, SelectionMap) else (term.map.columns + 1) * MERGE_UNDERFLOW
-            magnitude = term.map.magnitude_apply(source.bias_magnitude) + magnitude + lost
-            # Each row's sum of magnitudes bounds what the merged value, and every partial sum of it, can reach.
-            rows = sum((part.map.magnitude_apply(np.ones(part.map.columns)) for part in source.terms), np.zeros(1))
-            gain = max(gain, source.peak_gain, float(np.max(rows)))
-            shift = max(shift, source.peak_shift, float(np.max(source.bias_magnitude)))
-            sums = len(source.terms) + 1
-            merged = [(inner.source, compose(term.map, inner.map)) for inner in source.terms]
-            # The merged node's own sum is part of the path too.
-            parts = [(index, part.with_roundings(part.roundings + sums)) for index, part in merged]
-        for index, part in parts:
-            maps[index] = add(maps[index], part) if index in maps else part
-    return Affine(tuple(Term(index, part) for index, part in sorted(maps.items())), bias, magnitude, gain, shift)
+        _append(given.setdefault(place[term.source], []), term.map)
+    merged = _Merged(node, nodes, readers)
+    hidden = [merged.add(part, index, len(parts) > 1) for index, parts in given.items() for part in parts]
+    gain, shift = _behind(node.peak_gain, node.peak_shift, hidden)
+    terms = tuple(Term(index, part) for index, parts in sorted(merged.maps.items()) for part in parts)
+    return Affine(terms, merged.bias, merged.magnitude, gain, shift)
+
+
+class _Merged:
+    """The terms and the bias of an affine node while its sources are replaced."""
+
+    def __init__(self, node: Affine, nodes: list[Node], readers: dict[int, int]) -> None:
+        self.maps: dict[int, list[LinearMap]] = {}
+        self.bias, self.magnitude = node.bias, node.bias_magnitude
+        self._nodes, self._readers = nodes, readers
+
+    def add(self, map: LinearMap, index: int, shared: bool) -> tuple[float, float]:
+        """Add map x_index, through node `index` if it merges.
+
+        shared: whether several nodes read what the map belongs to, so that x_index would be computed several times.
+        Returns (gain, shift): values between merged parts stay within gain max|x_source| + shift.
+        """
+        source = self._nodes[index]
+        shared = shared or self._readers.get(index, 1) > 1
+        parts = _through(map, source, shared) if isinstance(source, Affine) else None
+        if parts is None or not isinstance(source, Affine):
+            _append(self.maps.setdefault(index, []), map)
+            return 0.0, 0.0
+        self._shift(map, source)
+        sums = len(source.terms) + 1
+        # The merged node's own sum is part of the path too.
+        hidden = [
+            self.add(part.with_roundings(part.roundings + sums), term.source, shared)
+            for term, part in zip(source.terms, parts, strict=True)
+        ]
+        # Each row's sum of magnitudes bounds what the merged value, and every partial sum of it, can reach.
+        rows = sum((term.map.magnitude_apply(np.ones(term.map.columns)) for term in source.terms), np.zeros(1))
+        gain = max(source.peak_gain, float(np.max(rows)))
+        shift = max(source.peak_shift, float(np.max(source.bias_magnitude)))
+        return _behind(gain, shift, hidden)
+
+    def _shift(self, map: LinearMap, source: Affine) -> None:
+        """Take the source's bias through the map."""
+        self.bias = map.apply(source.bias) + self.bias
+        # A selection moves the bias without arithmetic; any other map may lose some of it to underflow.
+        lost = 0.0 if isinstance(map, SelectionMap) else (map.columns + 1) * MERGE_UNDERFLOW
+        # The roundings of the map count in the merged terms; a constant source leaves none.
+        weight = 1.0 if source.terms else 2.0 * max(1, map.roundings)
+        self.magnitude = weight * map.magnitude_apply(source.bias_magnitude) + self.magnitude + lost
+
+
+def _append(parallel: list[LinearMap], map: LinearMap) -> None:
+    """Add a map to one of those that read the same source, or to their list where it adds to none."""
+    for i, present in enumerate(parallel):
+        total = add(present, map)
+        if total is not None:
+            parallel[i] = total
+            return
+    parallel.append(map)
+
+
+def _through(map: LinearMap, source: Affine, shared: bool) -> list[LinearMap] | None:
+    """The map composed with each of the source's maps; None where one of them does not merge."""
+    if shared and any(_is_convolution(term.map) for term in source.terms):
+        return None
+    parts = [compose(map, term.map) for term in source.terms]
+    known = [part for part in parts if part is not None]
+    return known if len(known) == len(parts) else None
+
+
+def _is_convolution(map: LinearMap) -> bool:
+    """Whether a map is too expensive to be applied several times."""
+    return isinstance(map.inner if isinstance(map, TransposedMap) else map, ConvolutionMap)
+
+
+def _behind(gain: float, shift: float, hidden: list[tuple[float, float]]) -> tuple[float, float]:
+    """Bounds in terms of the sources that stay, from bounds in terms of sources that are bounded by `hidden`."""
+    gains, shifts = [pair[0] for pair in hidden], [pair[1] for pair in hidden]
+    reach = max(1.0, *gains) if gains else 1.0
+    offset = max(0.0, *shifts) if shifts else 0.0
+    return max([gain * reach, *gains]), max([gain * offset + shift, *shifts])
 
 
 def _alive(nodes: list[Node], output: int) -> tuple[Node, ...]:

@@ -5,64 +5,68 @@ Reference: Ehlers, Formal Verification of Piece-Wise Linear Feed-Forward Neural 
 
 from dataclasses import dataclass
 
-from admm_verify.arrays import Array, namespace, take_rows
+from admm_verify.arrays import Array, namespace
+from admm_verify.relaxations.contract import SlopeRange
 
 
-@dataclass(frozen=True, eq=False)
-class Lines:
-    """Linear bounds of ReLU on [l, u]: slope p <= relu(p) <= upper_slope p + upper_intercept for slopes between
-    lower_min and lower_max.
+@dataclass(frozen=True)
+class Triangle:
+    """The relaxation of ReLU; stable neurons are exact."""
 
-    Shapes: all [..., n].
-    """
+    evaluation_roundings: float = 0.0
 
-    upper_slope: Array
-    upper_intercept: Array
-    lower_min: Array
-    lower_max: Array
+    def image(self, lower: Array, upper: Array) -> tuple[Array, Array]:
+        xp = namespace(lower)
+        zero = xp.zeros_like(lower)
+        return xp.maximum(lower, zero), xp.maximum(upper, zero)
 
-    def take(self, rows: Array) -> "Lines":
-        """The lines of the given rows only."""
-        return Lines(*(take_rows(part, rows) for part in self._parts))
+    def slopes(self, lower: Array, upper: Array) -> SlopeRange:
+        """Unstable (l < 0 < u): chord u / (u - l) above, any slope in [0, 1] below. Stable: the function itself.
 
-    def columns(self, index: Array) -> "Lines":
-        """The lines of the given neurons only."""
-        return Lines(*(namespace(part).take(part, index, axis=-1) for part in self._parts))
+        Reference: Zhang et al., Efficient Neural Network Robustness Certification with General Activation Functions,
+        NeurIPS 2018, section 3.3 (the adaptive choice: 1 where u > -l, else 0).
+        """
+        xp = namespace(lower, upper)
+        zero, one = xp.zeros_like(lower), xp.ones_like(lower)
+        unstable = (lower < 0) & (upper > 0)
+        active = xp.where(lower >= 0, one, zero)
+        chord = xp.where(unstable, upper / xp.where(unstable, upper - lower, one), active)
+        return SlopeRange(
+            lower_min=active,
+            lower_max=xp.where(unstable, one, active),
+            upper_min=chord,
+            upper_max=chord,
+            lower=xp.where(unstable, xp.where(upper > -lower, one, zero), active),
+            upper=chord,
+        )
 
-    @property
-    def _parts(self) -> tuple[Array, ...]:
-        return self.upper_slope, self.upper_intercept, self.lower_min, self.lower_max
+    def touch(self, lower: Array, upper: Array, slope: Array, above: bool) -> tuple[Array, Array]:
+        xp = namespace(lower, upper, slope)
+        sign = -1.0 if above else 1.0
+        best, best_value = lower, sign * (xp.maximum(lower, xp.zeros_like(lower)) - slope * lower)
+        for p in (xp.clip(xp.zeros_like(lower), lower, upper), upper):
+            value = sign * (xp.maximum(p, xp.zeros_like(p)) - slope * p)
+            best = xp.where(value < best_value, p, best)
+            best_value = xp.minimum(value, best_value)
+        return best, xp.maximum(best, xp.zeros_like(best))
 
+    def support(self, lower: Array, upper: Array, post_weight: Array, pre_weight: Array) -> Array:
+        return support(lower, upper, post_weight, pre_weight)
 
-def lines(lower: Array, upper: Array) -> Lines:
-    """The lines bounding ReLU on [lower, upper].
+    def hull(self, lower: Array, upper: Array, pre: Array) -> tuple[Array, Array]:
+        xp = namespace(lower, upper, pre)
+        zero = xp.zeros_like(lower)
+        unstable = (lower < 0) & (upper > 0)
+        floor = xp.maximum(pre, xp.zeros_like(pre))
+        chord = xp.where(unstable, upper / xp.where(unstable, upper - lower, xp.ones_like(lower)), zero)
+        return floor, xp.maximum(floor, chord * (pre - lower))
 
-    Unstable (l < 0 < u): chord u (p - l) / (u - l) above, any slope in [0, 1] below. Stable: the function itself.
+    def project(self, lower: Array, upper: Array, pre: Array, post: Array) -> tuple[Array, Array]:
+        return project(lower, upper, pre, post)
 
-    Shapes: [..., n] each.
-    Error: the chord is rounded; only certified evaluation turns it into a bound.
-    """
-    xp = namespace(lower, upper)
-    zero, one = xp.zeros_like(lower), xp.ones_like(lower)
-    unstable = (lower < 0) & (upper > 0)
-    active = xp.where(lower >= 0, one, zero)
-    slope = xp.where(unstable, upper / xp.where(unstable, upper - lower, one), active)
-    return Lines(
-        upper_slope=slope,
-        upper_intercept=xp.where(unstable, -slope * lower, zero),
-        lower_min=active,
-        lower_max=xp.where(unstable, one, active),
-    )
-
-
-def default_slopes(lower: Array, upper: Array) -> Array:
-    """CROWN's lower slopes: 1 where u > -l, else 0 (1 on active, 0 on inactive neurons).
-
-    Reference: Zhang et al., Efficient Neural Network Robustness Certification with General Activation Functions,
-    NeurIPS 2018, section 3.3 (adaptive slopes).
-    """
-    xp = namespace(lower, upper)
-    return xp.where(upper > -lower, xp.ones_like(lower), xp.zeros_like(lower))
+    def gain(self, lower: Array, upper: Array) -> Array:
+        xp = namespace(lower)
+        return xp.where(upper > 0, xp.ones_like(upper), xp.zeros_like(upper))
 
 
 def support(lower: Array, upper: Array, post_weight: Array, pre_weight: Array) -> Array:

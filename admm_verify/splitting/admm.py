@@ -3,27 +3,26 @@
 from dataclasses import dataclass, replace
 
 from admm_verify.arrays import Array, namespace, select_rows
-from admm_verify.relaxations import triangle
 from admm_verify.settings import AdmmSettings
-from admm_verify.splitting.affine_graphs import AffineGraphs, factorise
+from admm_verify.splitting.affine_graphs import AffineGraphs, build_graphs, layer_multipliers, network_layers
 from admm_verify.splitting.primal import PrimalPoint
 from admm_verify.splitting.problem import Rows
-from admm_verify.splitting.sweeps import best_vertex, polish_sweep, pre_activations, slope_sweep
+from admm_verify.splitting.sweeps import DualSweep, best_vertex, polish_sweep, slope_sweep
 
 
 @dataclass(frozen=True, eq=False)
 class AdmmState:
-    """The fixed-point variable z (pre-activations and one copy of its source per edge) with its Halpern anchor.
+    """The fixed-point variable z (every block's output and every edge's source) with its Halpern anchor.
 
-    Shapes: pre[k] [rows, n_k]; edges[e] [rows, n_source]; scale [rows, 1] the row's factor on all penalties; residual
-    and since [rows]; multipliers[k], shares[k] [rows, n_k]; x [rows, n_0].
+    Shapes: sums[b] and edges[e] [rows, n] as their graphs lay them out; scale [rows, 1] the row's factor on all
+    penalties; residual and since [rows]; multipliers[k], shares[k] [rows, n_k] of activation k; x [rows, n_0].
     """
 
     graphs: AffineGraphs
     scale: Array
-    pre: list[Array]
+    sums: list[Array]
     edges: list[Array]
-    anchor_pre: list[Array]
+    anchor_sums: list[Array]
     anchor_edges: list[Array]
     residual: Array
     since: Array
@@ -32,13 +31,23 @@ class AdmmState:
     shares: list[Array]
 
 
+@dataclass(frozen=True, eq=False)
+class Points:
+    """proj_B(z): the input, (pre, post) of every layer, and z's two parts at these values."""
+
+    x: Array
+    layers: list[tuple[Array, Array]]
+    sums: list[Array]
+    edges: list[Array]
+
+
 @dataclass(frozen=True)
 class Admm:
     """min c'u over u in A (affine graphs), v in B (activations and box), u = v, as a fixed-point iteration on z.
 
     v = proj_B(z); u = prox of c + indicator of A at 2 v - z, a projection on each affine graph;
     z+ = anchor / (t + 2) + (t + 1) / (t + 2) (z + 2 (u - v)), Halpern's iteration of the reflected operator.
-    The multiplier of pre_k is g_k = w_k (u - (2 v - z)), dual feasible because u is optimal on A.
+    The multiplier of a layer's value is g = w (u - (2 v - z)), dual feasible because u is optimal on A.
 
     Reference: DeepSplit, arXiv 2106.09117; Halpern with restarts: Lu and Yang, arXiv 2407.16144 (r2HPDHG).
     """
@@ -49,82 +58,129 @@ class Admm:
 
     def start(self, rows: Rows, slopes: list[Array]) -> AdmmState:
         dual = slope_sweep(rows, slopes)
-        xp = namespace(dual.value)
-        multipliers = [
-            xp.zeros_like(slope) if g is None else g for slope, g in zip(slopes, dual.sweep.pre, strict=True)
-        ]
-        graphs, scale = factorise(rows, dual.input, multipliers, self.settings.penalty)
-        x = best_vertex(rows, dual.input)
-        signs = [xp.zeros_like(g) if a is None else a for g, a in zip(multipliers, dual.sweep.post, strict=True)]
-        sources = [x]
-
-        def post(k: int, value: Array) -> Array:
-            value = xp.minimum(xp.maximum(value, rows.lower[k]), rows.upper[k])
-            chord = rows.lines[k].upper_slope * value + rows.lines[k].upper_intercept
-            sources.append(xp.where(signs[k] < 0, chord, xp.maximum(value, xp.zeros_like(value))))
-            return sources[-1]
-
-        values = pre_activations(rows, rows.network.forward(x, post))
-        values = [
-            xp.minimum(xp.maximum(value, low), high)
-            for value, low, high in zip(values, rows.lower, rows.upper, strict=True)
-        ]
-        pre = [
-            value + g / (weight * scale)
-            for value, g, weight in zip(values, multipliers, graphs.weights[1:], strict=True)
-        ]
+        multipliers = layer_multipliers(rows, network_layers(rows.network), dual)
+        graphs, scale = build_graphs(rows, dual, multipliers, self.settings.penalty)
+        x, values, sources = _relaxed_values(rows, graphs, dual)
+        sums = []
+        for b, block in enumerate(graphs.blocks):
+            if block.layer is None:
+                continue
+            # The node's copies share evenly what clipping to [l, u] moves.
+            pull = values[block.layer][1] / len(graphs.blocks_of(block.layer))
+            pull = pull + multipliers[block.layer] / (graphs.block_weight(b) * scale)
+            image = sum((map.apply(sources[s]) for map, s in zip(block.maps, block.sources, strict=True)), pull)
+            sums.append(graphs.place(b, image))
         edges = []
         for edge in graphs.edges:
-            pull = rows.objective if edge.layer is None else multipliers[edge.layer]
-            edges.append(sources[edge.source] - edge.map.transpose(pull) / (graphs.edge_weight(edge) * scale))
-        far, zero = xp.full_like(rows.offset, float("inf")), xp.zeros_like(rows.offset)
-        return AdmmState(
-            graphs, scale, pre, edges, pre, edges, far, zero, multipliers, x, [xp.zeros_like(g) for g in multipliers]
-        )
+            layer = graphs.blocks[edge.block].layer
+            cost = edge.map.transpose(rows.objective if layer is None else multipliers[layer])
+            edges.append(graphs.lay(edge, sources[edge.source] - cost / (graphs.edge_weight(edge) * scale)))
+        far, zero = rows.xp.full_like(rows.offset, float("inf")), rows.xp.zeros_like(rows.offset)
+        nothing = rows.neurons(0.0)
+        return AdmmState(graphs, scale, sums, edges, sums, edges, far, zero, nothing, x, nothing)
 
     def step(self, rows: Rows, state: AdmmState) -> AdmmState:
         xp, graphs = namespace(state.scale), state.graphs
         points = _pointwise(rows, state)
-        u_pre, u_edges, multipliers = graphs.project(
-            rows,
-            state.scale,
-            [2.0 * p - z for (p, _), z in zip(points[1:], state.pre, strict=True)],
-            [2.0 * points[edge.source][1] - z for edge, z in zip(graphs.edges, state.edges, strict=True)],
+        target = [2.0 * v - z for v, z in zip(points.sums, state.sums, strict=True)]
+        u_sums, u_edges = graphs.project(
+            rows, state.scale, target, [2.0 * v - z for v, z in zip(points.edges, state.edges, strict=True)]
         )
-        moves = [u - p for u, (p, _) in zip(u_pre, points[1:], strict=True)]
-        edge_moves = [u - points[edge.source][1] for u, edge in zip(u_edges, graphs.edges, strict=True)]
+        moves, edge_moves = _differences(u_sums, points.sums), _differences(u_edges, points.edges)
         residual = xp.sqrt(_weighted_square(graphs, moves, edge_moves))
         settings = self.settings
         restart = (residual <= settings.restart * state.residual) | (state.since >= settings.longest)
         current = replace(
             state,
-            pre=_halpern(state.pre, moves, state.anchor_pre, state.since),
+            sums=_halpern(state.sums, moves, state.anchor_sums, state.since),
             edges=_halpern(state.edges, edge_moves, state.anchor_edges, state.since),
             since=state.since + 1.0,
-            multipliers=multipliers,
-            x=points[0][1],
-            shares=[_share(rows, k, p, q) for k, (p, q) in enumerate(points[1:])],
+            multipliers=_multipliers(graphs, state.scale, _differences(u_sums, target)),
+            x=points.x,
+            shares=_shares(rows, graphs, points),
         )
         return _restarted(rows, state, current, points, restart, residual) if bool(xp.any(restart)) else current
 
     def multipliers(self, rows: Rows, state: AdmmState) -> list[Array]:
-        polished = polish_sweep(rows, state.multipliers).sweep.pre
+        polished = polish_sweep(rows, state.multipliers).pre
         return [old if g is None else g for g, old in zip(polished, state.multipliers, strict=True)]
 
     def point(self, rows: Rows, state: AdmmState) -> PrimalPoint:
         return PrimalPoint(state.x, state.shares)
 
 
-def _pointwise(rows: Rows, state: AdmmState) -> list[tuple[Array, Array]]:
-    """proj_B(z): (x, x) for the input, then (pre, post) per activation; copies of one source are averaged."""
+def _relaxed_values(
+    rows: Rows, graphs: AffineGraphs, dual: DualSweep
+) -> tuple[Array, list[tuple[Array, Array]], list[Array]]:
+    """The best vertex with every layer's (value, what clipping to [l, u] adds to it) and the sources' values."""
+    xp, x = rows.xp, best_vertex(rows, dual.input)
+    posts: list[Array] = []
+
+    def post(k: int, value: Array) -> Array:
+        inside = xp.minimum(xp.maximum(value, rows.lower[k]), rows.upper[k])
+        floor, ceiling = rows.relaxations[k].hull(rows.lower[k], rows.upper[k], inside)
+        a = dual.sweep.post[k]
+        posts.append(floor if a is None else xp.where(a < 0, ceiling, floor))
+        return posts[-1]
+
+    found = rows.network.forward(x, post)
+    values, sources = [], [x]
+    for layer in graphs.layers:
+        value, k = found[layer.node], layer.activation
+        inside = value if k is None else xp.minimum(xp.maximum(value, rows.lower[k]), rows.upper[k])
+        values.append((value, inside - value))
+        sources.append(value if k is None else posts[k])
+    return x, values, sources
+
+
+def _pointwise(rows: Rows, state: AdmmState) -> Points:
+    """proj_B(z): copies of one source are averaged, copies of one layer's value are moved alike."""
     xp, graphs = namespace(state.scale), state.graphs
     means = []
-    for source in range(len(rows.lower) + 1):
-        copies = [z for edge, z in zip(graphs.edges, state.edges, strict=True) if edge.source == source]
+    for source in range(len(graphs.layers) + 1):
+        copies = [
+            graphs.read(edge, z) for edge, z in zip(graphs.edges, state.edges, strict=True) if edge.source == source
+        ]
         means.append(sum(copies[1:], copies[0]) / len(copies))
     x = xp.minimum(xp.maximum(means[0], rows.box_lower), rows.box_upper)
-    layers = zip(rows.lower, rows.upper, state.pre, means[1:], strict=True)
-    return [(x, x)] + [triangle.project(low, high, pre, post) for low, high, pre, post in layers]
+    layers, sums = [], list(state.sums)
+    for number, (layer, mean) in enumerate(zip(graphs.layers, means[1:], strict=True)):
+        node, mine = rows.network.nodes[layer.node], graphs.blocks_of(number)
+        target = sum((graphs.outputs(b, state.sums[b]) for b in mine), node.bias)  # pyright: ignore
+        k = layer.activation
+        if k is None:
+            pre = post = 0.5 * (target + mean)
+        else:
+            pre, post = rows.relaxations[k].project(rows.lower[k], rows.upper[k], target, mean)
+        for b in mine:
+            sums[b] = state.sums[b] + graphs.place(b, (pre - target) / len(mine))
+        layers.append((pre, post))
+    sources = [x, *(post for _, post in layers)]
+    return Points(x, layers, sums, [graphs.lay(edge, sources[edge.source]) for edge in graphs.edges])
+
+
+def _multipliers(graphs: AffineGraphs, scale: Array, pulls: list[Array]) -> list[Array]:
+    """g = w (u - target) of every activation, the mean over its blocks."""
+    found = []
+    for number, layer in enumerate(graphs.layers):
+        if layer.activation is not None:
+            mine = graphs.blocks_of(number)
+            parts = [graphs.block_weight(b) / len(mine) * graphs.outputs(b, pulls[b]) for b in mine]
+            found.append(scale * sum(parts[1:], parts[0]))
+    return found
+
+
+def _shares(rows: Rows, graphs: AffineGraphs, points: Points) -> list[Array]:
+    """How far each post lies on the way from its hull's floor to its ceiling, in [0, 1]."""
+    xp, shares = rows.xp, []
+    for layer, (pre, post) in zip(graphs.layers, points.layers, strict=True):
+        k = layer.activation
+        if k is not None:
+            floor, ceiling = rows.relaxations[k].hull(rows.lower[k], rows.upper[k], pre)
+            height = ceiling - floor
+            share = (post - floor) / xp.where(height > 0, height, xp.ones_like(height))
+            shares.append(xp.where(height > 0, xp.clip(share, 0.0, 1.0), xp.zeros_like(share)))
+    return shares
 
 
 def _halpern(points: list[Array], moves: list[Array], anchors: list[Array], since: Array) -> list[Array]:
@@ -135,7 +191,7 @@ def _halpern(points: list[Array], moves: list[Array], anchors: list[Array], sinc
 
 
 def _restarted(
-    rows: Rows, old: AdmmState, state: AdmmState, points: list[tuple[Array, Array]], restart: Array, residual: Array
+    rows: Rows, old: AdmmState, state: AdmmState, points: Points, restart: Array, residual: Array
 ) -> AdmmState:
     """The state with the anchor of some rows moved to their last point, and their penalties rebalanced.
 
@@ -145,40 +201,32 @@ def _restarted(
     Reference: the primal weight update of PDLP (Applegate et al., NeurIPS 2021, section 3.3).
     """
     xp, graphs = namespace(state.scale), state.graphs
-    anchor = _pointwise(rows, replace(old, pre=old.anchor_pre, edges=old.anchor_edges))
-    now, before = _split(graphs, points, old.pre, old.edges), _split(graphs, anchor, old.anchor_pre, old.anchor_edges)
-    primal, dual = (
-        xp.sqrt(_weighted_square(graphs, *(_differences(a, b) for a, b in zip(now[i], before[i], strict=True))))
-        for i in (0, 1)
+    anchor = _pointwise(rows, replace(old, sums=old.anchor_sums, edges=old.anchor_edges))
+    pulls = _differences(old.sums, points.sums), _differences(old.edges, points.edges)
+    old_pulls = _differences(old.anchor_sums, anchor.sums), _differences(old.anchor_edges, anchor.edges)
+    primal = _weighted_square(
+        graphs, _differences(points.sums, anchor.sums), _differences(points.edges, anchor.edges)
     )
+    dual = _weighted_square(graphs, *(_differences(a, b) for a, b in zip(pulls, old_pulls, strict=True)))
     moved = restart & (primal > 0) & (dual > 0) & xp.isfinite(old.residual)
-    ratio = xp.where(moved, dual / xp.where(moved, primal, 1.0), 1.0)
+    ratio = xp.sqrt(xp.where(moved, dual / xp.where(moved, primal, 1.0), 1.0))
     factor = xp.sqrt(xp.clip(ratio, 1e-2, 1e2))[:, None]
 
-    def placed(kind: int, stepped: list[Array]) -> list[Array]:
-        rescaled = [v + gap / factor for v, gap in zip(now[0][kind], now[1][kind], strict=True)]
+    def placed(values: list[Array], gaps: list[Array], stepped: list[Array]) -> list[Array]:
+        rescaled = [v + gap / factor for v, gap in zip(values, gaps, strict=True)]
         return [select_rows(restart, new, z) for new, z in zip(rescaled, stepped, strict=True)]
 
-    pre, edges = placed(0, state.pre), placed(1, state.edges)
+    sums, edges = placed(points.sums, pulls[0], state.sums), placed(points.edges, pulls[1], state.edges)
     return replace(
         state,
         scale=state.scale * factor,
-        pre=pre,
+        sums=sums,
         edges=edges,
-        anchor_pre=[select_rows(restart, z, a) for z, a in zip(pre, old.anchor_pre, strict=True)],
+        anchor_sums=[select_rows(restart, z, a) for z, a in zip(sums, old.anchor_sums, strict=True)],
         anchor_edges=[select_rows(restart, z, a) for z, a in zip(edges, old.anchor_edges, strict=True)],
         residual=xp.where(restart, residual, old.residual),
         since=xp.where(restart, xp.zeros_like(state.since), state.since),
     )
-
-
-def _split(
-    graphs: AffineGraphs, points: list[tuple[Array, Array]], pre: list[Array], edges: list[Array]
-) -> tuple[tuple[list[Array], list[Array]], tuple[list[Array], list[Array]]]:
-    """v and z - v, each as (pre-activations, edges)."""
-    v_pre = [p for p, _ in points[1:]]
-    v_edges = [points[edge.source][1] for edge in graphs.edges]
-    return (v_pre, v_edges), (_differences(pre, v_pre), _differences(edges, v_edges))
 
 
 def _differences(first: list[Array], second: list[Array]) -> list[Array]:
@@ -187,15 +235,6 @@ def _differences(first: list[Array], second: list[Array]) -> list[Array]:
 
 def _weighted_square(graphs: AffineGraphs, moves: list[Array], edge_moves: list[Array]) -> Array:
     xp = namespace(edge_moves[0])
-    weights = [*graphs.weights[1:], *(graphs.edge_weight(edge) for edge in graphs.edges)]
+    weights = [graphs.block_weight(b) for b in range(len(moves))] + [graphs.edge_weight(edge) for edge in graphs.edges]
     squares = [w * xp.sum(move * move, axis=-1) for w, move in zip(weights, [*moves, *edge_moves], strict=True)]
     return sum(squares[1:], squares[0])
-
-
-def _share(rows: Rows, k: int, pre: Array, post: Array) -> Array:
-    """How far post lies on the way from relu(pre) to the chord, in [0, 1]."""
-    xp, line = namespace(pre), rows.lines[k]
-    floor = xp.maximum(pre, xp.zeros_like(pre))
-    height = line.upper_slope * pre + line.upper_intercept - floor
-    share = (post - floor) / xp.where(height > 0, height, xp.ones_like(height))
-    return xp.where(height > 0, xp.clip(share, 0.0, 1.0), xp.zeros_like(share))

@@ -1,104 +1,140 @@
-"""Projections on the affine graphs {(sources, pre) : pre = sum W source + b}, one factorisation per node."""
+"""The affine side of the layered splitting: copies of sources and outputs, tied together by one graph per map.
+
+A *layer* is an affine node with what reads it: an activation, or other affine nodes (a layer without activation, whose
+output is its input). A *source* is the network's input (0) or the output of layer k (k + 1). Every map of an affine
+node is a *block* with its own copy of its output, and the node's value is the sum of those copies and the bias; the
+matrices of a node share one block. Every block has its own copy of every source it reads, an *edge*.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, to_numpy
-from admm_verify.network.graph import Activation, Affine, Network
-from admm_verify.network.maps import LinearMap
+from admm_verify.network.graph import Activation, Affine, Input, Network
+from admm_verify.network.maps import DenseMap, LinearMap
+from admm_verify.splitting.graphs import Graph, graph_of
 from admm_verify.splitting.problem import Rows
+from admm_verify.splitting.sweeps import DualSweep
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An affine node and the activation that reads it; activation None where affine nodes do."""
+
+    node: int
+    activation: int | None
 
 
 @dataclass(frozen=True, eq=False)
 class Edge:
-    """A copy of a source that one affine node reads. source 0 is the input, k + 1 activation k; layer is the
-    activation the node feeds, None for the output, whose edges carry the objective.
-    """
+    """A block's copy of a source."""
 
     source: int
-    layer: int | None
+    block: int
     map: LinearMap
 
 
 @dataclass(frozen=True, eq=False)
-class Factor:
-    """Thin singular value decomposition U diag(s) V' of a node's scaled matrix, sources side by side."""
+class Block:
+    """Maps that share one copy of their sum: layer None for the network's output, which carries the objective."""
 
-    left: Array
-    values: Array
-    right: Array
-    bias: Array
+    layer: int | None
+    maps: tuple[LinearMap, ...]
+    sources: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class AffineGraphs:
-    """All edges and factorised nodes of a network.
+    """All layers, blocks and edges with their penalties and projections.
 
-    weights[s]: penalty of source s and of its pre-activation, shared by all rows up to the row's own scale; it is
+    weights[s]: penalty of source s and of its layer's value, shared by all rows up to the row's own scale; it is
     divided evenly among the copies of the source.
     """
 
+    layers: tuple[Layer, ...]
+    blocks: tuple[Block, ...]
     edges: tuple[Edge, ...]
     copies: tuple[int, ...]
     weights: tuple[float, ...]
-    factors: tuple[Factor, ...]
+    graphs: tuple[Graph | None, ...]
 
     def edge_weight(self, edge: Edge) -> float:
         """The penalty on one copy of a source."""
         return self.weights[edge.source] / self.copies[edge.source]
 
+    def blocks_of(self, layer: int) -> list[int]:
+        """The blocks whose copies add up to a layer's value."""
+        return [b for b, block in enumerate(self.blocks) if block.layer == layer]
+
+    def block_weight(self, block: int) -> float:
+        """The penalty on a block's output: with n blocks n times the layer's, so that their sum has the layer's."""
+        layer = self.blocks[block].layer
+        assert layer is not None
+        return self.weights[layer + 1] * len(self.blocks_of(layer))
+
+    def lay(self, edge: Edge, value: Array) -> Array:
+        """A source's value as the edge's copy holds it."""
+        graph = self.graphs[edge.block]
+        return value if graph is None or graph.embed is None else graph.embed.apply(value)
+
+    def read(self, edge: Edge, copy: Array) -> Array:
+        """The source's entries of an edge's copy."""
+        graph = self.graphs[edge.block]
+        return copy if graph is None or graph.embed is None else graph.embed.transpose(copy)
+
+    def outputs(self, block: int, copy: Array) -> Array:
+        """The map's outputs among the entries of a block's copy."""
+        graph = self.graphs[block]
+        return copy if graph is None or graph.valid is None else graph.valid.apply(copy)
+
+    def place(self, block: int, outputs: Array) -> Array:
+        """Outputs as entries of a block's copy, zero where those are free."""
+        graph = self.graphs[block]
+        return outputs if graph is None or graph.valid is None else graph.valid.transpose(outputs)
+
     def project(
-        self, rows: Rows, scale: Array, pre: list[Array], edges: list[Array]
-    ) -> tuple[list[Array], list[Array], list[Array]]:
-        """argmin over the affine graphs of c'output + sum of w |u - point|^2 / 2, and the multipliers of pre.
+        self, rows: Rows, scale: Array, sums: list[Array], edges: list[Array]
+    ) -> tuple[list[Array], list[Array]]:
+        """argmin over the graphs of c'output + sum of w |u - point|^2 / 2: the blocks' outputs, then the edges.
 
-        With M = sqrt(w_pre) W / sqrt(w_source) = U s V': y = (U'p - s V'x) / (1 + s^2), x+ = x + V s y, p+ = M x+.
-
-        Shapes: scale [rows, 1]; pre[k] [rows, n_k]; edges[e] [rows, n_source].
+        Shapes: scale [rows, 1]; sums[b] [rows, outputs of block b] (None is not stored: blocks of the output come
+        last and have none); edges[e] [rows, n_source].
         """
-        xp = namespace(scale)
-        new_edges: list[Array] = []
-        for edge, point in zip(self.edges, edges, strict=True):
-            if edge.layer is None:
-                cost = edge.map.transpose(rows.objective)
-                new_edges.append(point - cost / (self.edge_weight(edge) * scale))
-            else:
-                new_edges.append(point)
-        new_pre, multipliers = [], []
-        for k, (factor, target) in enumerate(zip(self.factors, pre, strict=True)):
-            mine = [e for e, edge in enumerate(self.edges) if edge.layer == k]
-            roots = [self.edge_weight(self.edges[e]) ** 0.5 for e in mine]
-            root = self.weights[k + 1] ** 0.5
-            x = xp.concat([root_e * edges[e] for e, root_e in zip(mine, roots, strict=True)], axis=-1)
-            p = root * (target - factor.bias)
-            along = x @ factor.right.T
-            y = (p @ factor.left - factor.values * along) / (1.0 + factor.values * factor.values)
-            x = x + (factor.values * y) @ factor.right
-            p = (factor.values * (along + factor.values * y)) @ factor.left.T
-            offset = 0
-            for e, root_e in zip(mine, roots, strict=True):
-                size = edges[e].shape[-1]
-                new_edges[e] = x[:, offset : offset + size] / root_e
-                offset += size
-            new_pre.append(p / root + factor.bias)
-            multipliers.append(self.weights[k + 1] * scale * (new_pre[-1] - target))
-        return new_pre, new_edges, multipliers
+        new_sums, new_edges = list(sums), list(edges)
+        for b, (block, graph) in enumerate(zip(self.blocks, self.graphs, strict=True)):
+            mine = [e for e, edge in enumerate(self.edges) if edge.block == b]
+            if graph is None:
+                for e, map in zip(mine, block.maps, strict=True):
+                    cost = map.transpose(rows.objective)
+                    new_edges[e] = edges[e] - cost / (self.edge_weight(self.edges[e]) * scale)
+                continue
+            points, new_sums[b] = graph.project([edges[e] for e in mine], sums[b])
+            for e, point in zip(mine, points, strict=True):
+                new_edges[e] = point
+        return new_sums, new_edges
 
 
-def factorise(
-    rows: Rows, input_coefficient: Array, multipliers: list[Array], penalty: float
-) -> tuple[AffineGraphs, Array]:
-    """Edges, penalties and factorisations for a batch of rows, and each row's scale [rows, 1].
+def build_graphs(rows: Rows, dual: DualSweep, multipliers: list[Array], penalty: float) -> tuple[AffineGraphs, Array]:
+    """Edges, penalties and projections for a batch of rows, and each row's scale [rows, 1].
 
     Penalties: penalty rms(multipliers_k) / rms(u_k - l_k) over the neurons unstable in the row, split into a part per
     layer shared by the rows (so that one factorisation serves all) and a part per row shared by the layers.
+
+    Shapes: multipliers[k] [rows, n] of layer k.
     """
-    xp = namespace(input_coefficient)
+    layers = _layers(rows.network)
+    blocks, edges = _blocks(rows.network, layers)
+    xp = rows.xp
     everywhere = xp.ones_like(rows.box_lower, dtype=xp.bool)
-    wanted = [_penalty(input_coefficient, rows.box_upper - rows.box_lower, everywhere)]
-    for g, low, high in zip(multipliers, rows.lower, rows.upper, strict=True):
-        wanted.append(_penalty(g, high - low, (low < 0) & (high > 0)))
+    wanted = [_penalty(dual.input, rows.box_upper - rows.box_lower, everywhere)]
+    for layer, g in zip(layers, multipliers, strict=True):
+        k = layer.activation
+        if k is None:
+            # Nothing bounds these values, so their penalty follows the other layers'.
+            wanted.append(xp.zeros_like(rows.offset))
+        else:
+            wanted.append(_penalty(g, rows.upper[k] - rows.lower[k], rows.lines[k].bent))
     table = penalty * np.stack([to_numpy(column).astype(np.float64) for column in wanted], axis=1)
     table = np.where((table > 0) & np.isfinite(table), table, np.nan)
     known = np.isfinite(table).any(axis=1, keepdims=True)
@@ -107,10 +143,89 @@ def factorise(
     layer_logs = logs.mean(axis=0)
     scale = np.exp((logs - layer_logs).mean(axis=1, keepdims=True))
     weights = tuple(float(w) for w in np.exp(layer_logs))
-    edges, copies = _edges(rows.network)
-    graphs = AffineGraphs(edges, copies, weights, ())
-    factors = tuple(_factor(rows, graphs, k) for k in range(len(multipliers)))
-    return AffineGraphs(edges, copies, weights, factors), Placement.of(rows.offset).put(scale)
+    copies = tuple(sum(edge.source == source for edge in edges) for source in range(len(layers) + 1))
+    plan = AffineGraphs(layers, blocks, edges, copies, weights, ())
+    placement = Placement.of(rows.offset)
+    graphs = tuple(_graph(plan, b, placement) for b in range(len(blocks)))
+    return AffineGraphs(layers, blocks, edges, copies, weights, graphs), placement.put(scale)
+
+
+def layer_multipliers(rows: Rows, layers: tuple[Layer, ...], dual: DualSweep) -> list[Array]:
+    """The multiplier of every layer's value in a sweep: g of its activation, or what its affine readers pass on."""
+    nodes = [i for i in rows.network.activations]
+    filler = rows.neurons(0.0)
+    own = [zero if g is None else g for zero, g in zip(filler, dual.sweep.pre, strict=True)]
+    found = []
+    for layer in layers:
+        if layer.activation is not None:
+            found.append(own[layer.activation])
+            continue
+        total = dual.sweep.nodes[layer.node]
+        readers = [k for k, i in enumerate(nodes) if _reads(rows.network, i, layer.node)]
+        size = rows.network.nodes[layer.node].size
+        zero = rows.xp.zeros((rows.offset.shape[0], size), dtype=rows.offset.dtype, device=rows.offset.device)
+        found.append((zero if total is None else total) - sum((own[k] for k in readers), zero))
+    return found
+
+
+def network_layers(network: Network) -> tuple[Layer, ...]:
+    """The layers in topological order."""
+    return _layers(network)
+
+
+def _layers(network: Network) -> tuple[Layer, ...]:
+    place = {node: k for k, node in enumerate(network.activations)}
+    passed_on = {term.source for node in network.nodes if isinstance(node, Affine) for term in node.terms}
+    layers = []
+    for i, node in enumerate(network.nodes):
+        if isinstance(node, Activation):
+            layers.append(Layer(node.source, place[i]))
+        elif isinstance(node, Affine) and i in passed_on:
+            layers.append(Layer(i, None))
+    return tuple(layers)
+
+
+def _blocks(network: Network, layers: tuple[Layer, ...]) -> tuple[tuple[Block, ...], tuple[Edge, ...]]:
+    blocks: list[Block] = []
+    for k, node in [*((k, layer.node) for k, layer in enumerate(layers)), (None, network.output)]:
+        affine = network.nodes[node]
+        assert isinstance(affine, Affine)
+        sources = [_source(network, layers, term.source) for term in affine.terms]
+        pairs = [(term.map, source) for term, source in zip(affine.terms, sources, strict=True)]
+        matrices = [pair for pair in pairs if isinstance(pair[0], DenseMap)]
+        others = [pair for pair in pairs if not isinstance(pair[0], DenseMap)]
+        for group in [matrices] * bool(matrices) + [[pair] for pair in others]:
+            blocks.append(Block(k, tuple(map for map, _ in group), tuple(source for _, source in group)))
+    edges = [
+        Edge(source, b, map)
+        for b, block in enumerate(blocks)
+        for map, source in zip(block.maps, block.sources, strict=True)
+    ]
+    return tuple(blocks), tuple(edges)
+
+
+def _source(network: Network, layers: tuple[Layer, ...], node: int) -> int:
+    """The number of the source that a node's value is."""
+    found = network.nodes[node]
+    if isinstance(found, Input):
+        return 0
+    if isinstance(found, Affine):
+        return next(k for k, layer in enumerate(layers) if layer.node == node and layer.activation is None) + 1
+    activation = network.activations.index(node)
+    return next(k for k, layer in enumerate(layers) if layer.activation == activation) + 1
+
+
+def _reads(network: Network, activation: int, node: int) -> bool:
+    reader = network.nodes[activation]
+    return isinstance(reader, Activation) and reader.source == node
+
+
+def _graph(plan: AffineGraphs, b: int, placement: Placement) -> Graph | None:
+    block = plan.blocks[b]
+    if block.layer is None:
+        return None
+    weights = [plan.edge_weight(edge) for edge in plan.edges if edge.block == b]
+    return graph_of(list(block.maps), weights, plan.block_weight(b), placement)
 
 
 def _penalty(multipliers: Array, width: Array, unstable: Array) -> Array:
@@ -120,35 +235,3 @@ def _penalty(multipliers: Array, width: Array, unstable: Array) -> Array:
     root = xp.sqrt(xp.sum(multipliers**2 * chosen, axis=-1) / count)
     spread = xp.sqrt(xp.sum(width**2 * chosen, axis=-1) / count)
     return root / xp.where(spread > 0, spread, xp.ones_like(spread))
-
-
-def _edges(network: Network) -> tuple[tuple[Edge, ...], tuple[int, ...]]:
-    number = {0: 0} | {node: k + 1 for k, node in enumerate(network.activations)}
-    feeds = {node.source: number[i] - 1 for i, node in enumerate(network.nodes) if isinstance(node, Activation)}
-    edges = tuple(
-        Edge(number[term.source], feeds.get(i), term.map)
-        for i, node in enumerate(network.nodes)
-        if isinstance(node, Affine)
-        for term in node.terms
-    )
-    counts = [sum(edge.source == source for edge in edges) for source in range(len(number))]
-    return edges, tuple(counts)
-
-
-def _factor(rows: Rows, graphs: AffineGraphs, k: int) -> Factor:
-    """The decomposition of activation k's affine node, computed on the host in float64."""
-    root = graphs.weights[k + 1] ** 0.5
-    parts = [
-        to_numpy(edge.map.put(Placement.numpy()).dense().weight) * (root / graphs.edge_weight(edge) ** 0.5)
-        for edge in graphs.edges
-        if edge.layer == k
-    ]
-    # The decomposition refuses what is not finite; a graph lost to overflow costs accuracy, never the bound.
-    matrix = np.nan_to_num(np.concatenate(parts, axis=1), nan=0.0, posinf=0.0, neginf=0.0)
-    left, values, right = np.linalg.svd(matrix, full_matrices=False)
-    node = rows.network.nodes[rows.network.activations[k]]
-    assert isinstance(node, Activation)
-    affine = rows.network.nodes[node.source]
-    assert isinstance(affine, Affine)
-    put = Placement.of(rows.offset).put
-    return Factor(put(left), put(values), put(right), affine.bias)

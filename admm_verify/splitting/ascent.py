@@ -26,11 +26,11 @@ class AscentState:
 
 @dataclass(frozen=True)
 class Ascent:
-    """Maximise D over the lower slopes alpha in [0, 1] of unstable neurons.
+    """Maximise D over the slopes alpha of the linear bounds of unstable neurons; for ReLU, the lower line's in [0, 1].
 
-    Multipliers g = alpha a where a > 0, the chord's slope times a where a < 0: every iterate is dual feasible. One
-    backward sweep gives a_k(alpha) and D; the box vertex minimising a_0'x and one forward sweep give pre_k; the
-    supergradient is a_k^+ pre_k.
+    Multipliers g = alpha a, with the lower line's slope where a > 0, the upper line's where a < 0: every iterate is
+    dual feasible. One backward sweep gives a_k(alpha) and D; the box vertex minimising a_0'x and one forward sweep
+    give pre_k; the supergradient is a_k^+ pre_k for ReLU, |a_k| (pre_k - touching point) for curves.
 
     Reference: the slope ascent of alpha-CROWN (Xu et al., ICLR 2021), with explicit sweeps and this schedule.
     """
@@ -47,9 +47,10 @@ class Ascent:
     def start(self, rows: Rows, slopes: list[Array]) -> AscentState:
         xp = rows.xp
         zeros = [xp.zeros_like(slope) for slope in slopes]
+        neurons = rows.neurons(0.0)
         x = xp.broadcast_to(rows.box_lower, (rows.offset.shape[0], rows.box_lower.shape[1]))
         lowest = xp.full_like(rows.offset, -float("inf"))
-        return AscentState(0, slopes, zeros, zeros, lowest, zeros, xp.zeros_like(x), zeros)
+        return AscentState(0, slopes, zeros, zeros, lowest, neurons, xp.zeros_like(x), neurons)
 
     def step(self, rows: Rows, state: AscentState) -> AscentState:
         dual = slope_sweep(rows, state.slopes)
@@ -75,8 +76,8 @@ class Ascent:
 
     def _climb(self, rows: Rows, state: AscentState, k: int, a: Array, pre: Array) -> AscentState:
         """Adam's step for the slopes of layer k, clipped to their range."""
-        xp, settings, count = rows.xp, self.settings, state.iteration
-        gradient = xp.maximum(a, rows.zero) * pre
+        xp, settings, count, line = rows.xp, self.settings, state.iteration, rows.lines[k]
+        gradient = line.gradient(a, state.slopes[k], pre)
         mean = settings.momentum * state.mean[k] + (1.0 - settings.momentum) * gradient
         square = settings.memory * state.square[k] + (1.0 - settings.memory) * gradient**2
         first = mean / (1.0 - settings.momentum**count)
@@ -86,8 +87,7 @@ class Ascent:
         rate = settings.step * end ** ((count - 1) / max(1, self.iterations - 2))
         # Where nothing has moved yet both are zero; the floor keeps 0 / 0 out.
         move = first / xp.maximum(second, rows.least)
-        line = rows.lines[k]
-        slopes = xp.minimum(xp.maximum(state.slopes[k] + rate * move, line.lower_min), line.lower_max)
+        slopes = xp.minimum(xp.maximum(state.slopes[k] + rate * line.span * move, line.minimum), line.maximum)
         return replace(
             state,
             slopes=_with(state.slopes, k, slopes),

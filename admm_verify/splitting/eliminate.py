@@ -13,7 +13,8 @@ import numpy as np
 from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
 from admm_verify.network.maps import DenseMap
-from admm_verify.splitting.problem import Problem, Rows
+from admm_verify.relaxations.registry import relaxations_of
+from admm_verify.splitting.problem import Problem, Rows, network_lines
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +29,15 @@ class Elimination:
         placement = Placement.of(rows.objective)
         network = self.network.put(placement)
         picks = [(k, placement.put_indices(index)) for k, index in self.kept]
+        lower = tuple(_columns(rows.lower[k], index) for k, index in picks)
+        upper = tuple(_columns(rows.upper[k], index) for k, index in picks)
         return replace(
             rows,
             network=network,
-            lower=tuple(_columns(rows.lower[k], index) for k, index in picks),
-            upper=tuple(_columns(rows.upper[k], index) for k, index in picks),
-            lines=tuple(rows.lines[k].columns(index) for k, index in picks),
+            lower=lower,
+            upper=upper,
+            relaxations=relaxations_of(network),
+            lines=network_lines(network, lower, upper),
         )
 
     def restrict(self, arrays: list[Array]) -> list[Array]:

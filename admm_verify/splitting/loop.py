@@ -102,7 +102,7 @@ class Run:
 
     def _through_stable(self, rows: Rows, multipliers: list[Array]) -> list[Array]:
         """Multipliers of the reduced network completed on its stable neurons: a where active, 0 where not."""
-        completed = polish_sweep(rows, multipliers).sweep.pre
+        completed = polish_sweep(rows, multipliers).pre
         return [old if g is None else g for g, old in zip(completed, multipliers, strict=True)]
 
     def _multipliers(self, index: Array) -> list[Array]:

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from admm_verify.arrays import Array, gamma
-from admm_verify.bounds.region import Region, rounding_count
+from admm_verify.bounds.region import Region, largest, rounding_count
 from admm_verify.network.graph import Activation, Affine
 from admm_verify.splitting.problem import Rows
 
 
 @dataclass(frozen=True, eq=False)
 class PrimalPoint:
-    """A point of the relaxation: input x and per neuron the share of the way from ReLU to the chord.
+    """A point of the relaxation: input x and per neuron the share of the way from the hull's floor to its ceiling.
 
     Shapes: x [rows, n_0] inside the box; shares[k] [rows, n_k] in [0, 1].
     """
@@ -23,7 +23,7 @@ class PrimalPoint:
 def feasible_value(rows: Rows, errors: Sequence[Array], point: PrimalPoint) -> Array:
     """The objective of a feasible point of the relaxation, an upper bound on the relaxation's optimum.
 
-    x runs forward with post = relu(pre) + share (chord(pre) - relu(pre)). Where some pre leaves its [l, u], which
+    x runs forward with post = floor(pre) + share (ceiling(pre) - floor(pre)) of the hull. Where some pre leaves its [l, u], which
     can happen with bounds that the layers below do not imply, the point is not feasible and the value is +inf.
 
     Shapes: rows in float64; errors as `evaluation_errors` gives them -> [rows].
@@ -32,10 +32,9 @@ def feasible_value(rows: Rows, errors: Sequence[Array], point: PrimalPoint) -> A
     xp = rows.xp
 
     def post(k: int, pre: Array) -> Array:
-        line = rows.lines[k]
-        floor = xp.maximum(pre, rows.zero)
-        chord = xp.maximum(line.upper_slope * pre + line.upper_intercept, floor)
-        return floor + xp.clip(point.shares[k], 0.0, 1.0) * (chord - floor)
+        inside = xp.minimum(xp.maximum(pre, rows.lower[k]), rows.upper[k])
+        floor, ceiling = rows.relaxations[k].hull(rows.lower[k], rows.upper[k], inside)
+        return floor + xp.clip(point.shares[k], 0.0, 1.0) * (ceiling - floor)
 
     values = rows.network.forward(point.x, post)
     feasible = xp.ones_like(rows.offset, dtype=xp.bool)
@@ -70,8 +69,10 @@ def evaluation_errors(rows: Rows, region: Region) -> list[Array]:
                 carried = term.map.magnitude_apply(errors[term.source]) + carried
             errors.append(carried)
         elif isinstance(node, Activation):
-            # Chord and interpolation add a few roundings of numbers no larger than u - l.
-            high = xp.maximum(rows.upper[k], rows.zero)
-            errors.append(errors[node.source] + 8.0 * gamma(8) * (high - rows.lower[k]))
+            # Chord and interpolation add a few roundings of numbers no larger than these.
+            relaxation, low, high = rows.relaxations[k], rows.lower[k], rows.upper[k]
+            gain = relaxation.gain(low, high)
+            size = largest(*relaxation.image(low, high)) + gain * (high - low)
+            errors.append(1.001 * gain * errors[node.source] + 8.0 * gamma(8 + relaxation.evaluation_roundings) * size)
             k += 1
     return errors

@@ -28,7 +28,7 @@ class PrimalDual:
     """Saddle point of a_0(alpha)'x + constant(alpha) over x in the box (min) and slopes alpha (max).
 
     x+ = proj(x - e_x (u_0 - l_0) a_0 / mean|a_0|); forward sweep from 2 x+ - x;
-    alpha_k+ = clip(alpha_k + e_a pre_k / (u_k - l_k), 0, 1) where a_k > 0.
+    alpha_k+ = clip(alpha_k + e_a pre_k / (u_k - l_k), 0, 1) where a_k > 0, for ReLU; other lines alike.
 
     Reference: Chambolle and Pock, JMIV 2011 (extrapolation), on the eliminated form of the relaxation.
     """
@@ -41,7 +41,7 @@ class PrimalDual:
         dual = slope_sweep(rows, slopes)
         xp = rows.xp
         x = best_vertex(rows, dual.input)
-        zeros = [xp.zeros_like(slope) for slope in slopes]
+        zeros = rows.neurons(0.0)
         best = [zero if g is None else g for zero, g in zip(zeros, dual.sweep.pre, strict=True)]
         return PrimalDualState(0, x, slopes, dual.value, best, xp.zeros_like(x), zeros)
 
@@ -62,7 +62,7 @@ class PrimalDual:
         fading = 0.5 ** (state.iteration / settings.dual_step_halving)
         rate = fall * (settings.dual_step_end + (settings.dual_step_start - settings.dual_step_end) * fading)
         slopes = [
-            old if a is None else _move(rows, k, old, a, rate * p)
+            old if a is None else _move(rows, k, old, a, p, rate)
             for k, (old, a, p) in enumerate(zip(state.slopes, dual.sweep.post, pre, strict=True))
         ]
         point = averaged(state.mean_x, state.mean_shares, x, dual, state.iteration)
@@ -76,10 +76,8 @@ class PrimalDual:
         return PrimalPoint(state.mean_x, state.mean_shares)
 
 
-def _move(rows: Rows, k: int, slopes: Array, a: Array, scaled_pre: Array) -> Array:
-    """The slopes of layer k after a step along pre / (u - l), where their coefficient is positive."""
+def _move(rows: Rows, k: int, slopes: Array, a: Array, pre: Array, rate: float) -> Array:
+    """The slopes of layer k after a step along their direction of ascent, in units of span per u - l."""
     xp, line = rows.xp, rows.lines[k]
-    width = rows.upper[k] - rows.lower[k]
-    width = xp.where(width > 0, width, xp.ones_like(width))
-    moved = xp.minimum(xp.maximum(slopes + scaled_pre / width, line.lower_min), line.lower_max)
-    return xp.where(a > 0, moved, slopes)
+    moved = slopes + rate * (line.pace * line.direction(a, slopes, pre))
+    return xp.minimum(xp.maximum(moved, line.minimum), line.maximum)

@@ -9,8 +9,10 @@ from admm_verify.arrays import Array, Placement, namespace, take_rows, to_numpy
 from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
 from admm_verify.bounds.region import Region, build_region
 from admm_verify.errors import InputError
-from admm_verify.network.graph import Network, flatten_batch
-from admm_verify.relaxations import triangle
+from admm_verify.network.graph import Activation, Network, flatten_batch
+from admm_verify.relaxations.contract import Relaxation
+from admm_verify.relaxations.lines import Lines
+from admm_verify.relaxations.registry import lines_of, relaxations_of
 from admm_verify.sets import Box
 
 
@@ -103,7 +105,8 @@ class Rows:
     box_upper: Array
     lower: tuple[Array, ...]
     upper: tuple[Array, ...]
-    lines: tuple[triangle.Lines, ...]
+    relaxations: tuple[Relaxation, ...]
+    lines: tuple[Lines, ...]
 
     @cached_property
     def xp(self) -> Any:
@@ -120,20 +123,30 @@ class Rows:
         """The smallest normal number of the iteration's dtype."""
         return self.zero + self.xp.finfo(self.offset.dtype).smallest_normal
 
+    def neurons(self, value: float) -> list[Array]:
+        """One array [rows, n_k] per activation, filled with a value."""
+        xp, count = self.xp, self.offset.shape[0]
+        return [
+            xp.full((count, low.shape[1]), value, dtype=self.offset.dtype, device=self.offset.device)
+            for low in self.lower
+        ]
+
     @classmethod
     def of(cls, problem: Problem, placement: Placement) -> "Rows":
         """All rows of a problem, moved to a placement."""
         lower = tuple(placement.put(low) for low in problem.preactivation.lower)
         upper = tuple(placement.put(high) for high in problem.preactivation.upper)
+        network = problem.network.put(placement)
         return cls(
-            problem.network.put(placement),
+            network,
             placement.put(problem.objective),
             placement.put(problem.offset),
             placement.put(problem.box_lower),
             placement.put(problem.box_upper),
             lower,
             upper,
-            tuple(triangle.lines(low, high) for low, high in zip(lower, upper, strict=True)),
+            relaxations_of(network),
+            network_lines(network, lower, upper),
         )
 
     def take(self, rows: Array) -> "Rows":
@@ -152,3 +165,9 @@ class Rows:
     def region(self) -> Region:
         """The region of these rows with its rounding terms; meaningful in float64 only."""
         return build_region(self.network, self.box_lower, self.box_upper, self.lower, self.upper)
+
+
+def network_lines(network: Network, lower: tuple[Array, ...], upper: tuple[Array, ...]) -> tuple[Lines, ...]:
+    """The linear bounds of all activations in graph order."""
+    nodes = [node for node in network.nodes if isinstance(node, Activation)]
+    return tuple(lines_of(*arguments) for arguments in zip(nodes, lower, upper, strict=True))

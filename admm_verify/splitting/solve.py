@@ -8,6 +8,7 @@ import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
 from admm_verify.errors import InputError
+from admm_verify.memory import Budget
 from admm_verify.settings import SolverSettings
 from admm_verify.splitting.admm import Admm
 from admm_verify.splitting.ascent import Ascent
@@ -38,6 +39,7 @@ def solve(
     settings: SolverSettings | None = None,
     progress: Progress | None = None,
     stop: Callable[[], bool] | None = None,
+    memory: float | None = None,
 ) -> Solution:
     """Certified lower bounds, feasible values and gaps for all rows of a problem.
 
@@ -48,10 +50,12 @@ def solve(
 
     device: None (where the box lives), "cpu" or "cuda". precision: "float32" or "float64", None for float64 on the
     CPU and float32 on a GPU. start: multipliers of an earlier Solution, a warm start. timeout in seconds. stop: asked
-    after every iteration; True ends the run with the best results so far.
+    after every iteration; True ends the run with the best results so far. memory: limit on the working memory in
+    bytes, by default half of what is free; rows are solved in blocks that fit.
 
-    Raises: InputError for an unknown method or precision, a negative tolerance, timeout or budget; DeviceError where
-    the device is missing.
+    Raises: InputError for an unknown method or precision, a negative tolerance, timeout or budget, or for "admm" on a
+    map without a closed-form projection; DeviceError where the device is missing; MemoryError when not even one row
+    fits.
     """
     began = time.monotonic()
     _check_options(method, tolerance, max_passes, timeout)
@@ -59,15 +63,17 @@ def solve(
     chosen = SolverSettings() if settings is None else settings
     placement = iteration_placement(Placement.of(problem.box_lower), device, precision)
     clock = Clock(None if timeout is None else began + timeout, stop)
-    widest = sum(node.size for node in problem.network.nodes)
-    step = max(1, chosen.block_numbers // widest)
+    budget = Budget.of(memory)
+    step = max(1, budget.rows(chosen.block_numbers, sum(node.size for node in problem.network.nodes)))
     schemes = _schemes(method, max_passes, chosen)
-    runs = []
+
+    def work(first: int, last: int) -> Run:
+        given = None if start is None else [g[first:last] for g in start]
+        block = problem.block(first, last)
+        return _solve_block(block, schemes, placement, tolerance, clock, chosen, given, progress)
+
     with threads_for(min(step, problem.rows) * problem.network.weight_count), quiet_overflow():
-        for first in range(0, problem.rows, step):
-            block = problem.block(first, min(first + step, problem.rows))
-            given = None if start is None else [g[first : first + step] for g in start]
-            runs.append(_solve_block(block, schemes, placement, tolerance, clock, chosen, given, progress))
+        runs = budget.blocks(problem.rows, step, work)
     return _solution(problem, runs, time.monotonic() - began)
 
 

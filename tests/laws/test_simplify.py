@@ -7,22 +7,65 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from admm_verify.arrays import gamma
 from admm_verify.bounds.preactivation import preactivation_bounds
+from admm_verify.network.compose import add, compose
+from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine, Input, Network
-from admm_verify.network.maps import DenseMap, DiagonalMap, SelectionMap
+from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, SelectionMap, TransposedMap
 from admm_verify.network.simplify import simplify
 from admm_verify.sets import Box
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solve import METHODS, solve
 from tests.laws.laws import law
 from tests.random_networks import Builder, random_graph
-from tests.reference.exact import ExactNetwork
+from tests.reference.exact import ExactNetwork, exact
 
 SEEDS = st.integers(0, 2**32 - 1)
 
 
 def unit_box(network: Network) -> Box:
     return Box(-np.ones(network.input_size), np.ones(network.input_size))
+
+
+IMAGE = (2, 3, 3)
+SIZE = 18
+
+
+def same_convolution(rng: np.random.Generator) -> ConvolutionMap:
+    """A convolution from IMAGE to IMAGE."""
+    return ConvolutionMap.of(rng.standard_normal((2, 2, 3, 3)), IMAGE, padding=(1, 1, 1, 1))
+
+
+def channel_scaling(rng: np.random.Generator) -> DiagonalMap:
+    return DiagonalMap(np.repeat(rng.standard_normal(2), 9))
+
+
+def random_convolutional_graph(seed: int) -> Network:
+    """Convolutions and their adjoints, scalings, selections, identities, sums and ReLUs, all of them on IMAGE."""
+    rng = np.random.default_rng(seed)
+    builder = Builder(SIZE)
+    maps: list[LinearMap] = [
+        SelectionMap.identity(SIZE),
+        SelectionMap.from_gather(rng.integers(0, SIZE + 1, SIZE), SIZE),
+    ]
+    for _ in range(int(rng.integers(2, 12))):
+        node = len(builder.nodes) - 1 if rng.random() < 0.6 else int(rng.integers(len(builder.nodes)))
+        fresh = [same_convolution(rng), TransposedMap(same_convolution(rng)), channel_scaling(rng), *maps]
+        kind = int(rng.integers(8))
+        if kind < 5:
+            builder.affine([(node, fresh[kind])], rng.standard_normal(SIZE))
+        elif kind < 7:
+            other, pair = int(rng.integers(len(builder.nodes))), rng.integers(0, 5, 2)
+            builder.affine([(node, fresh[pair[0]]), (other, fresh[pair[1]])], rng.standard_normal(SIZE))
+        else:
+            builder.relu(node)
+    return builder.network()
+
+
+def convolutions(network: Network) -> list[LinearMap]:
+    maps = [term.map for node in network.nodes if isinstance(node, Affine) for term in node.terms]
+    return [part for part in maps if isinstance(part, ConvolutionMap | TransposedMap)]
 
 
 def sources(network: Network, index: int) -> list[int]:
@@ -35,7 +78,7 @@ def sources(network: Network, index: int) -> list[int]:
 @law(300)
 @given(SEEDS)
 def test_the_function_stays_the_same(seed: int) -> None:
-    network = random_graph(seed)
+    network = random_graph(seed) if seed % 3 else random_convolutional_graph(seed)
     x = np.random.default_rng(seed).uniform(-2, 2, (20, network.input_size))
     before, after = network(x), simplify(network)(x)
     largest = max(float(np.abs(value).max()) for value in network.forward(x, lambda _, pre: np.maximum(pre, 0.0)))
@@ -46,20 +89,44 @@ def test_the_function_stays_the_same(seed: int) -> None:
 @law(300)
 @given(SEEDS)
 def test_the_result_is_in_normal_form(seed: int) -> None:
-    network = simplify(random_graph(seed))
+    network = simplify(random_graph(seed) if seed % 3 else random_convolutional_graph(seed))
     nodes = network.nodes
     assert isinstance(nodes[0], Input) and isinstance(nodes[-1], Affine)
     for i, node in enumerate(nodes[1:], start=1):
         kinds = [type(nodes[source]) for source in sources(network, i)]
         assert all(source < i for source in sources(network, i)), "topological order"
         if isinstance(node, Affine):
-            assert set(kinds) <= {Input, Activation}
-            assert len(set(sources(network, i))) == len(node.terms), "parallel terms are added up"
+            for source in (nodes[j] for j in set(sources(network, i))):
+                assert not isinstance(source, Affine) or not mergeable(network, i, source)
+            assert all(
+                first is second or first.source != second.source or add(first.map, second.map) is None
+                for first in node.terms
+                for second in node.terms
+            ), "parallel terms are added up"
             assert all(term.map.rows == node.size for term in node.terms)
             assert all(term.map.columns == nodes[term.source].size for term in node.terms)
             assert (node.bias_magnitude >= np.abs(node.bias)).all()
         else:
             assert isinstance(node, Activation) and kinds == [Affine] and nodes[node.source].size == node.size
+
+
+def mergeable(network: Network, reader: int, source: Affine) -> bool:
+    """Whether every reading term of the source would merge with its maps, and none of them is a convolution."""
+    node = network.nodes[reader]
+    assert isinstance(node, Affine)
+    reading = [term.map for term in node.terms if network.nodes[term.source] is source]
+    inner = [term.map for term in source.terms]
+    if any(isinstance(part, ConvolutionMap | TransposedMap) for part in inner):
+        return False
+    return all(compose(outer, part) is not None for outer in reading for part in inner)
+
+
+@law(150)
+@given(SEEDS)
+def test_convolutions_are_not_computed_twice(seed: int) -> None:
+    original = random_convolutional_graph(seed)
+    network = simplify(original)
+    assert len(convolutions(network)) <= len(convolutions(original))
 
 
 @law(150)
@@ -75,7 +142,7 @@ def test_no_node_is_dead_and_no_activation_twice(seed: int) -> None:
 @law(100)
 @given(SEEDS)
 def test_simplifying_twice_changes_nothing(seed: int) -> None:
-    once = simplify(random_graph(seed))
+    once = simplify(random_graph(seed) if seed % 2 else random_convolutional_graph(seed))
     twice = simplify(once)
     assert [type(node) for node in once.nodes] == [type(node) for node in twice.nodes]
     x = np.random.default_rng(seed).uniform(-2, 2, (5, once.input_size))
@@ -129,6 +196,101 @@ def test_a_network_that_ends_in_an_activation_gets_an_affine_output() -> None:
     network = simplify(builder.network())
     assert [type(node) for node in network.nodes] == [Input, Affine, Activation, Affine]
     assert np.array_equal(network(np.array([3.0, -1.0])), [3.0, 0.0])
+
+
+def test_activations_of_other_parameters_are_not_shared() -> None:
+    builder = Builder(2)
+    hidden = builder.dense(0, np.eye(2), np.zeros(2))
+    for slope in (0.1, 0.2, 0.1):
+        builder.nodes.append(Activation("prelu", hidden, 2, (np.full(2, slope),)))
+    identity = SelectionMap.identity(2)
+    builder.affine([(hidden + 1, identity), (hidden + 2, identity), (hidden + 3, identity)], np.zeros(2))
+    network = simplify(builder.network())
+    assert len(network.activations) == 2
+    assert np.allclose(network(np.array([-1.0, 1.0])), [-0.4, 3.0])
+
+
+def test_a_network_of_affine_nodes_folds_to_one() -> None:
+    rng = np.random.default_rng(0)
+    builder = Builder(3)
+    scaled = builder.affine([(0, DiagonalMap(rng.standard_normal(3)))], rng.standard_normal(3))
+    moved = builder.affine([(scaled, SelectionMap.from_gather(np.array([2, 0, 0]), 3))], rng.standard_normal(3))
+    builder.dense(moved, rng.standard_normal((2, 3)), rng.standard_normal(2))
+    network, x = simplify(builder.network()), rng.standard_normal((4, 3))
+    assert [type(node) for node in network.nodes] == [Input, Affine]
+    assert np.allclose(network(x), builder.network()(x))
+
+
+def test_hidden_values_stay_within_the_peak() -> None:
+    """The scaling does not merge with the selection, only with the matrix after it: two hidden values, one by one."""
+    builder = Builder(2)
+    scaled = builder.affine([(0, DiagonalMap(np.array([1e6, 1.0])))], np.array([1e3, 0.0]))
+    moved = builder.affine([(scaled, SelectionMap.from_gather(np.array([0, 0, 1]), 2))], np.array([5e3, 0.0, 0.0]))
+    builder.dense(moved, np.array([[1e-9, -1e-9, 1.0]]), np.zeros(1))
+    original = builder.network()
+    node = simplify(original).nodes[-1]
+    assert isinstance(node, Affine)
+    for x in (np.ones(2), np.array([0.0, 1.0]), np.array([-3.0, 2.0])):
+        hidden = max(float(np.abs(value).max()) for value in original.evaluate(x))
+        assert hidden <= node.peak_gain * np.abs(x).max() + node.peak_shift <= 10 * hidden + 1e7
+
+
+@pytest.mark.parametrize("size", [10, 1000])
+def test_the_roundings_of_folded_constants_are_covered(size: int) -> None:
+    builder = Builder(1)
+    rng = np.random.default_rng(0)
+    constant = builder.affine([], rng.standard_normal(size))
+    weight = rng.standard_normal((1, size))
+    last = builder.affine([(constant, DenseMap(weight)), (0, SelectionMap.identity(1))], np.zeros(1))
+    original = builder.network()
+    node = simplify(original).nodes[-1]
+    assert isinstance(node, Affine) and isinstance(original.nodes[constant], Affine)
+    truth = (exact(weight) @ exact(original.nodes[constant].bias))[0]
+    assert abs(Fraction(node.bias[0]) - truth) <= Fraction(gamma(node.roundings) * node.bias_magnitude[0])
+    assert (
+        gamma(node.roundings) * node.bias_magnitude[0]
+        >= gamma(size) * (np.abs(weight) @ np.abs(original.nodes[constant].bias))[0]
+    )
+    assert last == original.output
+
+
+def test_a_batch_normalisation_merges_into_its_convolution() -> None:
+    rng = np.random.default_rng(0)
+    for part in (same_convolution(rng), TransposedMap(same_convolution(rng))):
+        builder = Builder(SIZE)
+        hidden = builder.affine([(0, part)], rng.standard_normal(SIZE))
+        builder.relu(builder.affine([(hidden, channel_scaling(rng))], rng.standard_normal(SIZE)))
+        network, x = simplify(builder.network()), rng.standard_normal((4, SIZE))
+        assert [type(node) for node in network.nodes] == [Input, Affine, Activation, Affine]
+        assert [type(merged) for merged in convolutions(network)] == [type(part)]
+        assert np.allclose(network(x), builder.network()(x))
+
+
+def test_a_residual_block_keeps_its_two_terms() -> None:
+    rng = np.random.default_rng(0)
+    builder, identity = Builder(SIZE), SelectionMap.identity(SIZE)
+    first = builder.relu(builder.affine([(0, same_convolution(rng))], np.zeros(SIZE)))
+    second = builder.affine([(first, same_convolution(rng))], np.zeros(SIZE))
+    builder.relu(builder.affine([(second, identity), (first, identity)], np.zeros(SIZE)))
+    node = simplify(builder.network()).nodes[3]
+    assert isinstance(node, Affine)
+    assert [term.source for term in node.terms] == [2, 2]
+    assert {type(term.map) for term in node.terms} == {ConvolutionMap, SelectionMap}
+
+
+@pytest.mark.parametrize("through", ["identity", "chain of identities", "matrix"])
+def test_a_source_of_two_readers_merges_unless_it_is_a_convolution(through: str) -> None:
+    rng = np.random.default_rng(0)
+    part = DenseMap(rng.standard_normal((SIZE, SIZE))) if through == "matrix" else same_convolution(rng)
+    builder, identity = Builder(SIZE), SelectionMap.identity(SIZE)
+    hidden = builder.affine([(0, part)], np.zeros(SIZE))
+    if through == "chain of identities":
+        hidden = builder.affine([(hidden, identity)], np.zeros(SIZE))
+    active = builder.relu(hidden)
+    builder.affine([(active, identity), (hidden, identity)], np.zeros(SIZE))
+    last = simplify(builder.network()).nodes[-1]
+    assert isinstance(last, Affine)
+    assert {term.source for term in last.terms} == ({0, 2} if through == "matrix" else {1, 2})
 
 
 @pytest.mark.parametrize("levels", [3, 30, 300, 3000])

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admm_verify.relaxations.triangle import default_slopes, lines, project, support
+from admm_verify.relaxations.lines import KinkLines
+from admm_verify.relaxations.triangle import Triangle, project, support
 from tests.laws.laws import law
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -198,16 +199,20 @@ def test_the_support_is_the_least_value_at_a_vertex(some: Neurons, seed: int) ->
     assert_everywhere(np.abs(found - np.min(values, axis=0)) <= scale, some, post_weight, pre_weight)
 
 
+def bounding_lines(some: Neurons) -> KinkLines:
+    return KinkLines.of(Triangle().slopes(some.lower, some.upper), some.lower, some.upper, unit=True)
+
+
 @law(100)
 @given(neurons())
 def test_the_lines_sandwich_relu(some: Neurons) -> None:
-    found, slack = lines(some.lower, some.upper), some.slack()
+    found, slack = bounding_lines(some), some.slack()
     low, high = some.lower.astype(np.float64), some.upper.astype(np.float64)
     for share in np.linspace(0.0, 1.0, 21):
         p = low + share * (high - low)
         relu = np.maximum(p, 0.0)
         assert_everywhere(found.upper_slope * p + found.upper_intercept >= relu - slack, some, p)
-        for slope in (found.lower_min, found.lower_max, default_slopes(some.lower, some.upper)):
+        for slope in (found.minimum, found.maximum, found.start):
             assert_everywhere(slope * p <= relu + slack, some, p)
 
 
@@ -215,16 +220,26 @@ def test_the_lines_sandwich_relu(some: Neurons) -> None:
 @given(neurons())
 def test_the_lines_are_tight(some: Neurons) -> None:
     """The chord meets ReLU at both ends; the lower slopes are [0, 1] on unstable neurons, ReLU's own elsewhere."""
-    found, slack = lines(some.lower, some.upper), some.slack()
+    found, slack = bounding_lines(some), some.slack()
     for end in (some.lower.astype(np.float64), some.upper.astype(np.float64)):
         chord = found.upper_slope * end + found.upper_intercept
         assert_everywhere(np.abs(chord - np.maximum(end, 0.0)) <= slack, some, end)
     unstable = (some.lower < 0) & (some.upper > 0)
     own = np.where(some.lower >= 0, 1.0, 0.0)
-    assert np.array_equal(found.lower_min, np.where(unstable, 0.0, own))
-    assert np.array_equal(found.lower_max, np.where(unstable, 1.0, own))
-    slopes = default_slopes(some.lower, some.upper)
-    assert ((slopes >= found.lower_min) & (slopes <= found.lower_max)).all()
+    assert np.array_equal(found.minimum, np.where(unstable, 0.0, own))
+    assert np.array_equal(found.maximum, np.where(unstable, 1.0, own))
+    assert ((found.start >= found.minimum) & (found.start <= found.maximum)).all()
+
+
+@law(100)
+@given(situations())
+def test_the_hull_holds_its_vertices_and_its_projections(situation) -> None:
+    some, pre, post = situation
+    triangle = Triangle()
+    for p, q in [*some.vertices(), project(some.lower, some.upper, pre, post)]:
+        inside = np.clip(p.astype(some.lower.dtype), some.lower, some.upper)
+        floor, ceiling = triangle.hull(some.lower, some.upper, inside)
+        assert_everywhere((floor - some.slack() <= q) & (q <= ceiling + some.slack()), some, p)
 
 
 @pytest.mark.parametrize(

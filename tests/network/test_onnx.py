@@ -10,48 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 import admm_verify as av
 from admm_verify.network.from_onnx import network_from_bytes, read_model_bytes
+from tests.network.onnx_models import RNG, assert_agrees, model, node, weights
 from tests.shared import SHARED, needs_shared
-
-RNG = np.random.default_rng(7)
-
-
-def model(nodes, shape, constants=None, opset=13, input_shape=None, element=TensorProto.FLOAT):
-    """A model from x of the given shape to y, as bytes."""
-    declared = shape if input_shape is None else input_shape
-    graph = helper.make_graph(
-        nodes,
-        "test",
-        [helper.make_tensor_value_info("x", element, declared)],
-        [helper.make_empty_tensor_value_info("y")],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in (constants or {}).items()],
-    )
-    # Opset 8 needs IR version 3, 21 needs 10; onnxruntime reads all of them.
-    built = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8 if opset < 19 else 10)
-    return built.SerializeToString()
-
-
-def runtime(data, x):
-    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    return session.run(None, {session.get_inputs()[0].name: x})[0]
-
-
-def assert_agrees(data, shape, relative=1e-5):
-    network = network_from_bytes(data, "test.onnx")
-    for _ in range(3):
-        x = RNG.standard_normal(shape).astype(np.float32)
-        expected = runtime(data, x).reshape(-1)
-        scale = max(1e-6, float(np.abs(expected).max()))
-        for value in (x.astype(np.float64), x):
-            assert np.abs(network(value).reshape(-1) - expected).max() <= relative * scale
-
-
-def weights(*shape):
-    return RNG.standard_normal(shape).astype(np.float32)
-
-
-def node(kind, inputs, outputs, **attributes):
-    return helper.make_node(kind, inputs, outputs, **attributes)
-
 
 INT = np.int64
 CASES = {
@@ -73,6 +33,10 @@ CASES = {
     "mul": ([node("Mul", ["c", "x"], ["y"])], (1, 3, 4), {"c": weights(3, 1)}, 13),
     "div": ([node("Div", ["x", "c"], ["y"])], (1, 4), {"c": np.float32([0.5, 3.0, -7.0, 0.1])}, 13),
     "broadcast x": ([node("Add", ["x", "c"], ["y"])], (1, 4), {"c": weights(3, 4)}, 13),
+    "sum": ([node("Sum", ["x", "c", "x", "c"], ["y"])], (1, 4), {"c": weights(1, 4)}, 13),
+    "mean": ([node("Mean", ["x", "c", "x"], ["y"])], (1, 4), {"c": weights(3, 4)}, 13),
+    "power one": ([node("Pow", ["x", "c"], ["y"])], (1, 4), {"c": np.float32([1.0])}, 13),
+    "cast": ([node("Cast", ["x"], ["d"], to=TensorProto.DOUBLE), node("Cast", ["d"], ["y"], to=1)], (1, 4), {}, 13),
     "neg relu": ([node("Neg", ["x"], ["n"]), node("Relu", ["n"], ["y"])], (1, 6), {}, 13),
     "residual": (
         [node("Relu", ["x"], ["r"]), node("MatMul", ["r", "w"], ["m"]), node("Sub", ["m", "x"], ["y"])],
@@ -155,6 +119,8 @@ def test_float64_models_are_read():
 
 
 REFUSED = {
+    "power": ([node("Pow", ["x", "c"], ["y"])], {"c": np.float32([2.0])}, 13, ["Pow", "exponent"]),
+    "cast to whole numbers": ([node("Cast", ["x"], ["y"], to=TensorProto.INT64)], {}, 13, ["Cast", "float32"]),
     "unknown operator": ([node("Softmax", ["x"], ["y"], name="soft")], {}, 13, ["Softmax", "node soft", "opset 13"]),
     "product of values": ([node("Mul", ["x", "x"], ["y"])], {}, 13, ["Mul", "both depend"]),
     "quotient by x": ([node("Div", ["c", "x"], ["y"])], {"c": np.float32([1.0])}, 13, ["Div", "divisor"]),
@@ -201,31 +167,26 @@ def test_gzip_is_found_by_content(tmp_path):
     assert av.read_onnx(path).input_shape == (2,)
 
 
-DENSE_FOLDERS = ("acasxu", "mnist_fc", "rl_benchmarks", "reach_prob_density", "tllverifybench", "nn4sys", "test")
+def shared_models():
+    return sorted((SHARED / "data").rglob("*.onnx*"))
 
 
 @pytest.mark.data
 @needs_shared
-@pytest.mark.parametrize("folder", DENSE_FOLDERS)
-def test_dense_competition_models_agree_with_onnxruntime(folder):
-    for path in sorted((SHARED / "data" / "vnncomp" / folder / "onnx").glob("*.onnx.gz")):
-        data = read_model_bytes(path)
-        network = network_from_bytes(data, path.name)
-        session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-        source = session.get_inputs()[0]
-        shape = [size if isinstance(size, int) else 1 for size in source.shape]
-        inputs = [RNG.random(shape).astype(np.float32) for _ in range(100)]
-        expected = np.array([session.run(None, {source.name: x})[0].reshape(-1) for x in inputs])
-        found = np.array([network(x.astype(np.float64)).reshape(-1) for x in inputs])
-        assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max(), path.name
+def test_all_shared_models_are_there():
+    assert len(shared_models()) == 46
 
 
 @pytest.mark.data
 @needs_shared
-def test_smooth_and_convolutional_models_are_refused_by_name():
-    for relative, operator in (
-        ("eran/onnx/ffnnSIGMOID__Point_6x200.onnx.gz", "Sigmoid"),
-        ("oval21/onnx/cifar_base_kw.onnx.gz", "Conv"),
-    ):
-        with pytest.raises(av.UnsupportedOperatorError, match=operator):
-            av.read_onnx(SHARED / "data" / "vnncomp" / relative)
+@pytest.mark.parametrize("path", shared_models(), ids=lambda path: f"{path.parts[-3]}-{path.name.split('.onnx')[0]}")
+def test_shared_model_agrees_with_onnxruntime(path):
+    data = read_model_bytes(path)
+    network = network_from_bytes(data, path.name)
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    source = session.get_inputs()[0]
+    shape = [size if isinstance(size, int) else 1 for size in source.shape]
+    inputs = [RNG.random(shape).astype(np.float32) for _ in range(100)]
+    expected = np.array([session.run(None, {source.name: x})[0].reshape(-1) for x in inputs])
+    found = network(np.concatenate([x.reshape(1, -1) for x in inputs]).astype(np.float64)).reshape(100, -1)
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()

@@ -1,0 +1,183 @@
+"""CROWN bounds of chosen neurons of one affine node, in blocks that fit a memory budget."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from admm_verify.arrays import Array, Placement, namespace
+from admm_verify.bounds.backward import backward
+from admm_verify.bounds.region import Region, build_region
+from admm_verify.memory import Budget
+from admm_verify.network.graph import Activation, Affine, Network
+from admm_verify.network.maps import DenseMap, LinearMap
+from admm_verify.relaxations.lines import KinkLines
+from admm_verify.relaxations.registry import lines_of
+
+
+def linear_bounds(region: Region, wanted: np.ndarray, budget: Budget) -> tuple[Array, Array]:
+    """CROWN bounds of the wanted neurons of the region's last node, from the bounds of the activations before it.
+
+    Shapes: region with leading axes [boxes, 1]; wanted [m] -> lower, upper [boxes, m].
+    Error: rounded outward. Raises: MemoryError when not even one row fits.
+    """
+    widest = max(node.size for node in region.network.nodes)
+    boxes = region.box_lower.shape[0]
+    step = max(1, budget.block(boxes * widest))
+    sweeper = _Sweeper(region)
+    blocks = budget.blocks(len(wanted), step, lambda first, last: sweeper.bounds(wanted[first:last]))
+    xp = namespace(region.box_lower)
+    return xp.concat([low for low, _ in blocks], axis=-1), xp.concat([high for _, high in blocks], axis=-1)
+
+
+class _Sweeper:
+    """The lines of all activations, computed once for all blocks."""
+
+    def __init__(self, region: Region) -> None:
+        self.region = region
+        nodes = [node for node in region.network.nodes if isinstance(node, Activation)]
+        self.lines = [lines_of(*args) for args in zip(nodes, region.lower, region.upper, strict=True)]
+        self.kinks = [line if isinstance(line, KinkLines) else None for line in self.lines]
+        # The sweep starts one node below the target, so the rounding of that first product is added by hand.
+        target = region.network.nodes[-1]
+        assert isinstance(target, Affine)
+        first = region.magnitudes[-1]
+        assert first is not None
+        self.target, self.first = target, region.relative_error * first
+
+    def bounds(self, wanted: np.ndarray) -> tuple[Array, Array]:
+        """Lower and upper bounds of the given neurons, [boxes, len(wanted)]."""
+        placement = Placement.of(self.region.box_lower)
+        xp, index = placement.xp, placement.put_indices(wanted)
+        first = xp.take(self.first, index, axis=-1)[..., 0, :]
+        bias = xp.take(self.target.bias, index, axis=-1)
+        bias = bias if len(bias.shape) == 1 else bias[..., 0, :]
+        rows = [(term.source, map_rows(term.map, wanted, placement)) for term in self.target.terms]
+        ends = []
+        for sign in (1.0, -1.0):
+            start: dict[int, Array] = {}
+            for source, part in rows:
+                signed = xp.expand_dims(sign * part, axis=0)
+                start[source] = start[source] + signed if source in start else signed
+            sweep = backward(self.region.network, start, sign * bias, self._choose)
+            ends.append(sign * (self.region.concretise(sweep, self.kinks) - first))
+        return ends[0], ends[1]
+
+    def _choose(self, k: int, a: Array) -> Array:
+        lines = self.lines[k]
+        return lines.slope(a, lines.start) * a
+
+
+def map_rows(map: LinearMap, wanted: np.ndarray, placement: Placement) -> Array:
+    """The given rows of a map as a matrix, [len(wanted), columns]."""
+    if isinstance(map, DenseMap):
+        return placement.xp.take(map.weight, placement.put_indices(wanted), axis=0)
+    units = np.zeros((len(wanted), map.rows))
+    units[np.arange(len(wanted)), wanted] = 1.0
+    return map.transpose(placement.put(units))
+
+
+class Reduced:
+    """The network below a target without the neurons that contribute nothing, grown layer by layer.
+
+    A neuron inactive in every box has no output: where only matrices touch it, its row and columns are dropped.
+    """
+
+    def __init__(self, network: Network, box_lower: Array, box_upper: Array) -> None:
+        self.network = network
+        self.box = (box_lower, box_upper)
+        self.nodes: list = [network.nodes[0]]
+        self.kept: list[np.ndarray | None] = [None]
+        self.bounds: list[tuple[Array, Array]] = []
+        self._readers = _readers(network)
+
+    def add_affine(self, node: Affine) -> None:
+        """Append an affine node with all its rows; the activation that reads it may drop some."""
+        self.nodes.append(self._narrowed(node, None))
+        self.kept.append(None)
+
+    def add_activation(self, index: int, lower: Array, upper: Array) -> None:
+        """Append activation `index` with its bounds [boxes, n], dropping what is inactive in every box."""
+        node = self.network.nodes[index]
+        assert isinstance(node, Activation)
+        used = self._useful(index, node, upper)
+        if used is not None:
+            placement = Placement.of(lower)
+            pick = placement.put_indices(used)
+            lower, upper = (placement.xp.take(end, pick, axis=-1) for end in (lower, upper))
+            source = self.network.nodes[node.source]
+            assert isinstance(source, Affine)
+            self.nodes[node.source] = self._narrowed(source, used)
+            self.kept[node.source] = used
+            node = replace(node, size=len(used))
+        self.nodes.append(node)
+        self.kept.append(used)
+        self.bounds.append((lower, upper))
+
+    def region(self, target: Affine) -> Region:
+        """The region of all nodes so far with the target on top, leading axes [boxes, 1]."""
+        network = Network((*self.nodes, self._narrowed(target, None)), self.network.input_shape, (target.size,))
+        xp = namespace(self.box[0])
+        ends = [tuple(xp.expand_dims(pair[side], axis=1) for pair in self.bounds) for side in (0, 1)]
+        box = [xp.expand_dims(end, axis=1) for end in self.box]
+        return build_region(network, box[0], box[1], ends[0], ends[1])
+
+    def _useful(self, index: int, node: Activation, upper: Array) -> np.ndarray | None:
+        """The neurons to keep, or None for all of them."""
+        source = self.network.nodes[node.source]
+        assert isinstance(source, Affine)
+        readers = [self.network.nodes[i] for i in self._readers[index]]
+        around = [term for term in source.terms]
+        around += [t for reader in readers if isinstance(reader, Affine) for t in reader.terms if t.source == index]
+        if node.kind != "relu" or len(self._readers[node.source]) > 1:
+            return None
+        if not all(isinstance(term.map, DenseMap) for term in around):
+            return None
+        xp = namespace(upper)
+        inactive = np.asarray(Placement.numpy(np.bool_).put(xp.all(upper <= 0, axis=0)))
+        # At least one neuron stays, so that no array is empty.
+        useful = np.flatnonzero(~inactive) if not inactive.all() else np.zeros(1, dtype=np.int64)
+        return useful if len(useful) < node.size else None
+
+    def _narrowed(self, node: Affine, rows: np.ndarray | None) -> Affine:
+        """The node's given rows over the sources as they are kept."""
+        pairs = [(term, self.kept[term.source]) for term in node.terms]
+        if rows is None and all(columns is None for _, columns in pairs):
+            return node
+        terms = tuple(replace(term, map=_submatrix(term.map, rows, columns)) for term, columns in pairs)
+        if rows is None:
+            return replace(node, terms=terms)
+        pick = Placement.of(node.bias).put_indices(rows)
+        xp = namespace(node.bias)
+        bias, magnitude = xp.take(node.bias, pick, axis=0), xp.take(node.bias_magnitude, pick, axis=0)
+        return replace(node, terms=terms, bias=bias, bias_magnitude=magnitude)
+
+
+def _submatrix(map: LinearMap, rows: np.ndarray | None, columns: np.ndarray | None) -> LinearMap:
+    if rows is None and columns is None:
+        return map
+    assert isinstance(map, DenseMap), "only matrices are narrowed"
+
+    def cut(matrix: Array) -> Array:
+        placement = Placement.of(matrix)
+        for axis, pick in enumerate((rows, columns)):
+            if pick is not None:
+                matrix = placement.xp.take(matrix, placement.put_indices(pick), axis=axis)
+        return matrix
+
+    return DenseMap(cut(map.weight), None if map.magnitude is None else cut(map.magnitude), map.roundings)
+
+
+def _readers(network: Network) -> list[list[int]]:
+    """The nodes that read each node; the output is read once more by the caller."""
+    readers: list[list[int]] = [[] for _ in network.nodes]
+    for i, node in enumerate(network.nodes):
+        sources: Sequence[int] = ()
+        if isinstance(node, Affine):
+            sources = [term.source for term in node.terms]
+        elif isinstance(node, Activation):
+            sources = [node.source]
+        for source in set(sources):
+            readers[source].append(i)
+    readers[network.output].append(len(network.nodes))
+    return readers

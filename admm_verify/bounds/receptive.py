@@ -1,0 +1,285 @@
+"""Receptive fields: the small network that one output position of a convolution sees.
+
+Every position sees the same network on another part of the image, so all positions become one batch of boxes over a
+network of crops. Its convolutions have no padding and are small matrices; what lies outside the image is held at zero.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from admm_verify.arrays import Array, Placement, namespace, to_numpy
+from admm_verify.bounds.linear import linear_bounds
+from admm_verify.bounds.region import Region, build_region
+from admm_verify.memory import Budget
+from admm_verify.network.convolution import ConvolutionMap
+from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
+from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, SelectionMap
+
+_MATRIX_LIMIT = 2**21
+"""Entries of the largest matrix of a crop; beyond it whole planes are cheaper."""
+
+_ZERO_AT_ZERO = {"elu", "prelu", "relu", "tanh"}
+"""Kinds with phi(0) = 0, so that what is held at zero before them stays zero behind them, like padding."""
+
+Plane = tuple[int, int, int]
+"""Channels, height, width."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """What output position (i, j) sees of a node: `size` entries per axis from stride * (i, j) + offset on."""
+
+    plane: Plane
+    stride: tuple[int, int]
+    offset: tuple[int, int]
+    size: tuple[int, int]
+
+    @property
+    def entries(self) -> int:
+        """Entries of the crop, all channels."""
+        return self.plane[0] * self.size[0] * self.size[1]
+
+    def union(self, other: "Window") -> "Window | None":
+        """The least window around both, or None where they do not move alike."""
+        if self.plane != other.plane or self.stride != other.stride:
+            return None
+        offset = tuple(min(a, b) for a, b in zip(self.offset, other.offset, strict=True))
+        ends = [max(self.offset[i] + self.size[i], other.offset[i] + other.size[i]) for i in (0, 1)]
+        return Window(self.plane, self.stride, (offset[0], offset[1]), (ends[0] - offset[0], ends[1] - offset[1]))
+
+    def below(self, map: LinearMap) -> "Window | None":
+        """What this window sees through a map, or None where the map is not local."""
+        if isinstance(map, SelectionMap):
+            return self if map.is_identity else None
+        if not isinstance(map, ConvolutionMap):
+            return None
+        reach = [(map.weight.shape[2 + i] - 1) * map.dilation[i] for i in (0, 1)]
+        stride = [self.stride[i] * map.stride[i] for i in (0, 1)]
+        offset = [self.offset[i] * map.stride[i] - map.padding[i] for i in (0, 1)]
+        size = [(self.size[i] - 1) * map.stride[i] + reach[i] + 1 for i in (0, 1)]
+        return Window(map.input_shape, (stride[0], stride[1]), (offset[0], offset[1]), (size[0], size[1]))
+
+    def indices(self, positions: np.ndarray) -> np.ndarray:
+        """Flat indices of the crop of every position (i, j), [positions, entries]; outside the image: the size."""
+        channels, height, width = self.plane
+        axes = []
+        for axis, length in enumerate((height, width)):
+            places = positions[:, axis, None] * self.stride[axis] + self.offset[axis] + np.arange(self.size[axis])
+            axes.append((places, (places >= 0) & (places < length)))
+        (rows, row_ok), (columns, column_ok) = axes
+        plane = rows[:, None, :, None] * width + columns[:, None, None, :]
+        flat = plane + np.arange(channels)[None, :, None, None] * (height * width)
+        inside = row_ok[:, None, :, None] & column_ok[:, None, None, :]
+        return np.where(inside, flat, channels * height * width).reshape(len(positions), -1)
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """The crops below one affine node: a window or, for a rearranged input, a selection behind one, per node."""
+
+    network: Network
+    target: int
+    windows: dict[int, Window]
+    rearranged: SelectionMap | None
+
+    @property
+    def multiplications(self) -> int:
+        """Multiplications of one backward pass for one neuron of the target."""
+        return sum(self._matrices)
+
+    @property
+    def largest_matrix(self) -> int:
+        """Entries of the largest matrix between two crops."""
+        return max(self._matrices)
+
+    @property
+    def _matrices(self) -> list[int]:
+        return [
+            window.entries * self.windows[0 if term.source not in self.windows else term.source].entries
+            for i, window in self.windows.items()
+            if isinstance(node := self.network.nodes[i], Affine)
+            for term in node.terms
+            if isinstance(term.map, ConvolutionMap)
+        ]
+
+    def cost(self, wanted: np.ndarray) -> int:
+        """Multiplications of a backward pass for all positions of the wanted neurons."""
+        return len(self._positions(wanted)) * self.windows[self.target].plane[0] * self.multiplications
+
+    def bounds(
+        self,
+        wanted: np.ndarray,
+        box: tuple[Array, Array],
+        known: dict[int, tuple[Array, Array]],
+        budget: Budget,
+    ) -> tuple[Array, Array]:
+        """CROWN bounds of the wanted neurons, as `linear_bounds`.
+
+        Shapes: wanted [m]; box ends [boxes, n_0]; known[i] of activation node i -> lower, upper [boxes, m].
+        """
+        channels, height, width = self.windows[self.target].plane
+        positions = self._positions(wanted)
+        boxes = box[0].shape[0]
+        widest = max(window.entries for window in self.windows.values())
+        step = max(1, budget.block(boxes * channels * widest))
+
+        def work(first: int, last: int) -> list[Array]:
+            places = np.stack(np.divmod(positions[first:last], width), axis=1)
+            ends = linear_bounds(self.region(places, box, known), np.arange(channels), budget)
+            xp = namespace(ends[0])
+            return [xp.reshape(end, (boxes, -1)) for end in ends]
+
+        blocks = budget.blocks(len(positions), step, work)
+        at = np.searchsorted(positions, wanted % (height * width)) * channels + wanted // (height * width)
+        placement = Placement.of(box[0])
+        xp, index = placement.xp, placement.put_indices(at)
+        low, high = (xp.take(xp.concat([block[k] for block in blocks], axis=-1), index, axis=-1) for k in (0, 1))
+        return low, high
+
+    def _positions(self, wanted: np.ndarray) -> np.ndarray:
+        """The positions of the wanted neurons, sorted."""
+        _, height, width = self.windows[self.target].plane
+        return np.unique(wanted % (height * width))
+
+    def region(self, positions: np.ndarray, box: tuple[Array, Array], bounds: dict[int, tuple[Array, Array]]) -> Region:
+        """The crops' region, leading axes [boxes * positions, 1]; its last node holds the target's channels.
+
+        Shapes: box ends [boxes, n_0]; bounds[i] of activation node i, [boxes, n_i].
+        """
+        placement, boxes = Placement.of(box[0]), box[0].shape[0]
+        place: dict[int, int] = {}
+        nodes: list[Node] = []
+        lower, upper = [], []
+        for i in sorted(self.windows):
+            node, window = self.network.nodes[i], self.windows[i]
+            index = window.indices(positions)
+            # What the network holds once is repeated for every box.
+            repeated = np.tile(index, (boxes, 1))
+            if isinstance(node, Affine):
+                nodes.append(self._crop(node, window, repeated, place, placement))
+                inside = repeated < node.size
+                if not inside.all():
+                    mask = DiagonalMap(placement.put(inside.astype(np.float64)[:, None, :]))
+                    zero = placement.xp.zeros_like(mask.scale[0, 0, :])
+                    nodes.append(Affine((Term(len(nodes) - 1, mask),), zero, zero))
+            elif isinstance(node, Activation):
+                parameters = tuple(_crops(p[None, :], repeated, placement) for p in node.parameters)
+                nodes.append(Activation(node.kind, place[node.source], window.entries, parameters))
+                lower.append(_crops(bounds[i][0], index, placement))
+                upper.append(_crops(bounds[i][1], index, placement))
+            else:
+                nodes.append(Input(window.entries))
+                if self.rearranged is not None:
+                    index = np.append(to_numpy(self.rearranged.gather), node.size)[index]
+                box = (_crops(box[0], index, placement), _crops(box[1], index, placement))
+            place[i] = len(nodes) - 1
+        network = Network(tuple(nodes), (nodes[0].size,), (nodes[-1].size,))
+        return build_region(network, box[0], box[1], tuple(lower), tuple(upper))
+
+    def _crop(
+        self, node: Affine, window: Window, index: np.ndarray, place: dict[int, int], placement: Placement
+    ) -> Affine:
+        terms = []
+        for term in node.terms:
+            # A rearranged input has no window of its own: its entries are taken from the input in their new order.
+            origin = term.source if term.source in self.windows else 0
+            source = self.windows[origin]
+            terms.append(Term(place[origin], _cropped_map(term.map, window, source).put(placement)))
+        bias, magnitude = (_crops(array[None, :], index, placement) for array in (node.bias, node.bias_magnitude))
+        return replace(node, terms=tuple(terms), bias=bias, bias_magnitude=magnitude)
+
+
+def receptive_field(network: Network, target: int) -> Field | None:
+    """The crops below an affine node, or None where some node in between is not local.
+
+    Local are convolutions and identities that read activations (zero at zero) or the input; a rearranged input
+    (channels last) is followed through its selection.
+    """
+    node = network.nodes[target]
+    assert isinstance(node, Affine)
+    planes = {term.map.output_shape for term in node.terms if isinstance(term.map, ConvolutionMap)}
+    if len(planes) != 1:
+        return None
+    windows = {target: Window(planes.pop(), (1, 1), (0, 0), (1, 1))}
+    selections: list[SelectionMap | None] = []
+    for i in range(target, 0, -1):
+        node = network.nodes[i]
+        if i not in windows:
+            continue
+        for source, seen in _steps(network, node, windows[i], selections):
+            joined = seen if seen is None or source not in windows else windows[source].union(seen)
+            if joined is None:
+                return None
+            windows[source] = joined
+    if len({id(selection) for selection in selections}) > 1 or 0 not in windows:
+        return None
+    kinds = {node.kind for i in windows if isinstance(node := network.nodes[i], Activation)}
+    if not kinds <= _ZERO_AT_ZERO:
+        return None
+    field = Field(network, target, windows, selections[0] if selections else None)
+    return field if field.largest_matrix <= _MATRIX_LIMIT else None
+
+
+def _steps(
+    network: Network, node: Node, window: Window, selections: list[SelectionMap | None]
+) -> list[tuple[int, Window | None]]:
+    """The sources of a node with the windows they are seen through; how the input is read goes to `selections`."""
+    if isinstance(node, Activation):
+        return [(node.source, window)]
+    assert isinstance(node, Affine)
+    steps: list[tuple[int, Window | None]] = []
+    for term in node.terms:
+        source, seen = network.nodes[term.source], window.below(term.map)
+        if not isinstance(source, Affine):
+            steps.append((term.source, seen))
+            if isinstance(source, Input):
+                selections.append(None)
+            continue
+        moved = _rearranged_input(source)
+        steps.append((0, None if moved is None else seen))
+        selections.append(moved)
+    return steps
+
+
+def _rearranged_input(node: Affine) -> SelectionMap | None:
+    """The selection behind an affine node that only moves the input's entries."""
+    first = node.terms[0] if len(node.terms) == 1 else None
+    if first is None or first.source != 0 or not isinstance(first.map, SelectionMap):
+        return None
+    return first.map if not np.any(to_numpy(node.bias)) else None
+
+
+def _cropped_map(map: LinearMap, window: Window, source: Window) -> LinearMap:
+    """The map between two crops: entries of `window` from entries of `source`, on the host."""
+    steps = (map.stride, map.dilation, map.padding) if isinstance(map, ConvolutionMap) else ((1, 1), (1, 1), (0, 0))
+    stride, dilation, padding = steps
+    first = [window.offset[i] * stride[i] - padding[i] - source.offset[i] for i in (0, 1)]
+    rows, columns = (first[i] + stride[i] * np.arange(window.size[i]) for i in (0, 1))
+    inner = np.arange(source.entries).reshape(source.plane[0], *source.size)
+    if not isinstance(map, ConvolutionMap):
+        return SelectionMap.from_gather(inner[:, rows[:, None], columns].reshape(-1), source.entries)
+
+    def matrix(kernel: Array) -> np.ndarray:
+        weight = to_numpy(kernel)
+        outputs, depth, height, width = weight.shape
+        dense = np.zeros((outputs, *window.size, source.plane[0], *source.size))
+        y, x = np.meshgrid(np.arange(window.size[0]), np.arange(window.size[1]), indexing="ij")
+        for o in range(outputs):
+            group = o // (outputs // map.groups) * depth
+            for u in range(height):
+                for v in range(width):
+                    at_row, at_column = rows[y] + u * dilation[0], columns[x] + v * dilation[1]
+                    dense[o, y, x, group : group + depth, at_row, at_column] = weight[o, :, u, v]
+        return dense.reshape(window.entries, source.entries)
+
+    magnitude = None if map.magnitude is None else matrix(map.magnitude)
+    return DenseMap(matrix(map.weight), magnitude, map.roundings)
+
+
+def _crops(array: Array, index: np.ndarray, placement: Placement) -> Array:
+    """Crops of every row of an array [boxes, n], zero outside, as [boxes * positions, 1, entries]."""
+    xp = placement.xp
+    padded = xp.concat([array, xp.zeros_like(array[:, :1])], axis=-1)
+    taken = xp.take(padded, placement.put_indices(index.reshape(-1)), axis=-1)
+    return xp.reshape(taken, (-1, 1, index.shape[-1]))

@@ -1,0 +1,93 @@
+"""Memory budgets: work on rows is cut into blocks that fit, and a failed allocation halves the block."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from admm_verify.errors import InputError
+
+Result = TypeVar("Result")
+
+_DEFAULT_BYTES = 2 * 2**30
+"""The budget where the system does not say how much memory is free."""
+
+_NUMBER = 8
+"""Bytes of a float64."""
+
+_CACHE_NUMBERS = 2**21
+"""Numbers in one array of a block: 16 MiB."""
+
+_STATE_ARRAYS = 24
+"""Arrays of one number per neuron that a solver's state, its last state and a check point hold at once."""
+
+_ARRAYS = 6
+"""Arrays of the size of a block that one step of a sweep holds at once."""
+
+
+class Stopped(Exception):
+    """Work in blocks was asked to stop; the caller goes on with what it has."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A limit on the working memory of one computation, in bytes, and a question that ends it."""
+
+    bytes: float
+    stop: Callable[[], bool] | None = None
+
+    @classmethod
+    def of(cls, limit: float | None, stop: Callable[[], bool] | None = None) -> "Budget":
+        """The given limit in bytes, or half of what is free; `stop` is asked before every block.
+
+        Raises: InputError for a limit that is not positive.
+        """
+        if limit is not None and not limit > 0:
+            raise InputError(f"The memory limit is {limit} bytes; give a positive number.")
+        return cls(free_bytes() / 2 if limit is None else limit, stop)
+
+    def block(self, numbers: int) -> int:
+        """How many rows of so many float64 numbers make a block: it fits, and it stays near the cache."""
+        return int(min(_CACHE_NUMBERS, self.bytes / (_ARRAYS * _NUMBER)) // numbers)
+
+    def rows(self, limit: int, numbers: int) -> int:
+        """How many rows a solver takes at once whose state is some arrays of so many numbers, at most `limit` in each."""
+        return int(min(limit, self.bytes / (_STATE_ARRAYS * _NUMBER)) // numbers)
+
+    def blocks(self, count: int, step: int, work: Callable[[int, int], Result]) -> list[Result]:
+        """work(first, last) on consecutive blocks of 0..count; a block whose memory cannot be had is halved.
+
+        Raises: Stopped once `stop` says so; MemoryError when a block of one still fails.
+        """
+        results: list[Result] = []
+        first = 0
+        while first < count:
+            if self.stop is not None and self.stop():
+                raise Stopped
+            last = min(first + step, count)
+            try:
+                results.append(work(first, last))
+            except (MemoryError, RuntimeError) as error:
+                if not _is_allocation(error) or last - first == 1:
+                    raise
+                step = (last - first) // 2
+            else:
+                first = last
+        return results
+
+
+def free_bytes() -> float:
+    """Memory that could be allocated now, in bytes, as far as the system tells."""
+    try:
+        with open("/proc/meminfo") as file:
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return float(line.split()[1]) * 1024
+        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (OSError, ValueError, AttributeError):
+        return 2.0 * _DEFAULT_BYTES
+
+
+def _is_allocation(error: Exception) -> bool:
+    """Whether memory ran out; torch has error types of its own, which cannot be named without importing it."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "alloc" in str(error)

@@ -1,0 +1,61 @@
+"""The scalar functions of activation nodes: kind -> phi, elementwise, in any array library."""
+
+from collections.abc import Callable, Sequence
+
+from admm_verify.arrays import Array, namespace
+
+Function = Callable[[Array, Sequence[Array]], Array]
+"""phi(x, parameters): x [..., n], each parameter [n] or broadcasting to x."""
+
+
+def relu(x: Array, parameters: Sequence[Array]) -> Array:
+    """max(x, 0)."""
+    return namespace(x).maximum(x, namespace(x).zeros_like(x))
+
+
+def prelu(x: Array, parameters: Sequence[Array]) -> Array:
+    """x where x >= 0, else slope x; parameters (slope,) with slope <= 1. Slope -1 is |x|."""
+    xp, (slope,) = namespace(x), parameters
+    return xp.where(x >= 0, x, slope * x)
+
+
+def clip(x: Array, parameters: Sequence[Array]) -> Array:
+    """min(max(x, low), high); parameters (low, high), finite, low < high."""
+    xp, (low, high) = namespace(x), parameters
+    return xp.minimum(xp.maximum(x, low), high)
+
+
+def sigmoid(x: Array, parameters: Sequence[Array]) -> Array:
+    """1 / (1 + exp(-x)), relatively accurate on both tails."""
+    xp = namespace(x)
+    small = xp.exp(-xp.abs(x))
+    return xp.where(x >= 0, xp.ones_like(x), small) / (1.0 + small)
+
+
+def tanh(x: Array, parameters: Sequence[Array]) -> Array:
+    """(exp(x) - exp(-x)) / (exp(x) + exp(-x))."""
+    return namespace(x).tanh(x)
+
+
+def softplus(x: Array, parameters: Sequence[Array]) -> Array:
+    """log(1 + exp(x)), relatively accurate on the left tail."""
+    xp = namespace(x)
+    return xp.maximum(x, xp.zeros_like(x)) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+def elu(x: Array, parameters: Sequence[Array]) -> Array:
+    """x where x >= 0, else alpha (exp(x) - 1); parameters (alpha,) with 0 < alpha <= 1, where it is convex."""
+    xp, (alpha,) = namespace(x), parameters
+    return xp.where(x >= 0, x, alpha * xp.expm1(xp.minimum(x, xp.zeros_like(x))))
+
+
+FUNCTIONS: dict[str, Function] = {
+    "clip": clip,
+    "elu": elu,
+    "prelu": prelu,
+    "relu": relu,
+    "sigmoid": sigmoid,
+    "softplus": softplus,
+    "tanh": tanh,
+}
+"""Every kind of activation node; each has a record in `relaxations/registry.py` too."""

@@ -1,0 +1,115 @@
+"""Merging linear maps: chains and parallel paths become one map where that is exact or bounded, and cheap."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from admm_verify.network.convolution import ConvolutionMap
+from admm_verify.network.maps import MERGE_UNDERFLOW, DenseMap, DiagonalMap, LinearMap, SelectionMap, TransposedMap
+
+
+def compose(outer: LinearMap, inner: LinearMap) -> LinearMap | None:
+    """The map outer o inner, whose magnitude covers the rounding of its own computation; None where it is not cheap.
+
+    Matrices absorb matrices, scalings and selections; scalings and selections absorb their own kind; convolutions and
+    their adjoints absorb scalings of whole channels; identities vanish.
+    """
+    roundings = outer.roundings + inner.roundings
+    if isinstance(outer, SelectionMap) and outer.is_identity:
+        return inner.with_roundings(roundings)
+    if isinstance(inner, SelectionMap) and inner.is_identity:
+        return outer.with_roundings(roundings)
+    if isinstance(outer, DenseMap):
+        return _matrix_after(outer, inner, roundings)
+    if isinstance(inner, DenseMap):
+        return _after_matrix(outer, inner, roundings)
+    return _structured(outer, inner, roundings)
+
+
+def add(first: LinearMap, second: LinearMap) -> LinearMap | None:
+    """The map first + second, two parallel paths from the same source; None where it is not cheap.
+
+    Matrices absorb matrices, scalings and selections; scalings and identities add up to a scaling.
+    """
+    roundings = max(first.roundings, second.roundings) + 1
+    if isinstance(first, DenseMap) or isinstance(second, DenseMap):
+        if not all(isinstance(part, DenseMap | DiagonalMap | SelectionMap) for part in (first, second)):
+            return None
+        left, right = first.dense(), second.dense()
+        return DenseMap(left.weight + right.weight, _magnitude(left) + _magnitude(right), roundings)
+    scalings = [_as_scaling(part) for part in (first, second)]
+    if scalings[0] is None or scalings[1] is None:
+        return None
+    magnitude = _magnitude(scalings[0]) + _magnitude(scalings[1])
+    return DiagonalMap(scalings[0].scale + scalings[1].scale, magnitude, roundings)
+
+
+def _structured(outer: LinearMap, inner: LinearMap, roundings: int) -> LinearMap | None:
+    """The composition of two maps that are no matrices."""
+    if isinstance(outer, SelectionMap) and isinstance(inner, SelectionMap):
+        padded = np.append(inner.gather, inner.columns)
+        return SelectionMap.from_gather(padded[outer.gather], inner.columns, roundings)
+    if isinstance(outer, DiagonalMap) and isinstance(inner, DiagonalMap):
+        magnitude = _magnitude(outer) * _magnitude(inner) + 2 * MERGE_UNDERFLOW
+        return DiagonalMap(outer.scale * inner.scale, magnitude, roundings + 1)
+    if isinstance(outer, DiagonalMap):
+        return _scaled_channels(outer, inner, False)
+    return _scaled_channels(inner, outer, True) if isinstance(inner, DiagonalMap) else None
+
+
+def _matrix_after(outer: DenseMap, inner: LinearMap, roundings: int) -> DenseMap | None:
+    if isinstance(inner, SelectionMap):
+        # Entries used several times sum columns of the matrix, so cancellation must not reach the magnitude.
+        exact = not inner.sums and outer.magnitude is None
+        magnitude = None if exact else inner.transpose(_magnitude(outer))
+        return DenseMap(np.ascontiguousarray(inner.transpose(outer.weight)), magnitude, roundings)
+    if isinstance(inner, DiagonalMap):
+        magnitude = _magnitude(outer) * _magnitude(inner) + 2 * MERGE_UNDERFLOW
+        return DenseMap(outer.weight * inner.scale, magnitude, roundings + 1)
+    if isinstance(inner, DenseMap):
+        magnitude = _magnitude(outer) @ _magnitude(inner) + (outer.columns + 1) * MERGE_UNDERFLOW
+        return DenseMap(outer.weight @ inner.weight, magnitude, roundings + 1)
+    return None
+
+
+def _after_matrix(outer: LinearMap, inner: DenseMap, roundings: int) -> DenseMap | None:
+    if isinstance(outer, SelectionMap):
+        magnitude = None if inner.magnitude is None else outer.apply(inner.magnitude.T).T
+        return DenseMap(np.ascontiguousarray(outer.apply(inner.weight.T).T), magnitude, roundings)
+    if isinstance(outer, DiagonalMap):
+        magnitude = _magnitude(outer)[:, None] * _magnitude(inner) + 2 * MERGE_UNDERFLOW
+        return DenseMap(outer.scale[:, None] * inner.weight, magnitude, roundings + 1)
+    return None
+
+
+def _scaled_channels(scaling: DiagonalMap, map: LinearMap, first: bool) -> LinearMap | None:
+    """The map after a scaling if `first`, else the scaling after the map, where it scales whole channels."""
+    if isinstance(map, TransposedMap):
+        merged = _scaled_channels(scaling, map.inner, not first)
+        return None if merged is None else TransposedMap(merged)
+    if not isinstance(map, ConvolutionMap):
+        return None
+    channels = (map.input_shape if first else map.output_shape)[0]
+    factors = scaling.scale.reshape(channels, -1)
+    if not np.all(factors == factors[:, :1]):
+        return None
+    merged = _scaled(map, factors[:, 0], first)
+    bound = replace(map, weight=_magnitude(map), magnitude=None)
+    covered = _scaled(bound, _magnitude(scaling).reshape(channels, -1).max(axis=1), first)
+    return replace(merged, magnitude=covered.magnitude, roundings=map.roundings + scaling.roundings + 1)
+
+
+def _scaled(map: ConvolutionMap, factors: np.ndarray, first: bool) -> ConvolutionMap:
+    return map.scaled(None, factors) if first else map.scaled(factors, None)
+
+
+def _as_scaling(map: LinearMap) -> DiagonalMap | None:
+    if isinstance(map, SelectionMap) and map.is_identity:
+        return DiagonalMap(np.ones(map.rows), None, map.roundings)
+    return map if isinstance(map, DiagonalMap) else None
+
+
+def _magnitude(map: DenseMap | DiagonalMap | ConvolutionMap) -> np.ndarray:
+    if map.magnitude is not None:
+        return map.magnitude
+    return np.abs(map.scale if isinstance(map, DiagonalMap) else map.weight)

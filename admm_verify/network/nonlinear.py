@@ -1,0 +1,148 @@
+"""Functions that are not affine, rewritten exactly into the activation kinds that have a relaxation."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
+from admm_verify.network.movement import axes_of, reduced_shape
+
+UNBOUNDED = float(np.finfo(np.float32).max)
+"""Ends of a clip from here on are none: exporters write float32's largest number for a missing end."""
+
+Number = np.ndarray | float
+
+
+def prelu(builder: Builder, x: Tensor, slope: Number) -> Tensor:
+    """x where x >= 0, else slope x; the slope broadcasts to x and may be any number.
+
+    A slope s > 1 is the kind's own by -s prelu_{1/s}(-x).
+    """
+    slope = np.asarray(slope, dtype=np.float64)
+    _check_shape(x, slope)
+    if np.all(slope == 0):
+        return builder.activation("relu", x)
+    steep = slope > 1
+    if not steep.any():
+        return builder.activation("prelu", x, slope)
+    turned = builder.scale(x, np.where(steep, -1.0, 1.0))
+    bent = builder.activation("prelu", turned, np.where(steep, 1.0 / np.where(steep, slope, 1.0), slope))
+    # The reciprocal is rounded; relative to the product, that is one rounding of this scale.
+    return builder.scale(bent, np.where(steep, -slope, 1.0), roundings=1)
+
+
+def absolute(builder: Builder, x: Tensor) -> Tensor:
+    """|x|, a prelu of slope -1."""
+    return builder.activation("prelu", x, -1.0)
+
+
+def clip(builder: Builder, x: Tensor, low: Number, high: Number) -> Tensor:
+    """min(max(x, low), high); either end may be infinite, and low > high gives high, as in ONNX and torch."""
+    low, high = (np.asarray(end, dtype=np.float64) for end in (low, high))
+    _check_shape(x, low)
+    _check_shape(x, high)
+    below, above = low <= -UNBOUNDED, high >= UNBOUNDED
+    if np.all(below) and np.all(above):
+        return x
+    if np.all(above) and not np.any(below):
+        return maximum(builder, x, low)
+    if np.all(below) and not np.any(above):
+        return minimum(builder, x, high)
+    if np.any(below) or np.any(above):
+        raise UnsupportedUse("some of its ends are infinite and others are not")
+    if np.all(low >= high):
+        return builder.add(builder.scale(x, np.array(0.0)), high)
+    if np.any(low >= high):
+        raise UnsupportedUse("its ends meet for some entries and not for others")
+    return builder.activation("clip", x, low, high)
+
+
+def hard_sigmoid(builder: Builder, x: Tensor, slope: float, shift: float, roundings: int = 0) -> Tensor:
+    """min(max(slope x + shift, 0), 1); `roundings` counts those behind the slope."""
+    line = builder.add(builder.scale(x, np.array(slope), roundings), np.array(shift))
+    return builder.activation("clip", line, 0.0, 1.0)
+
+
+def maximum(builder: Builder, first: Value, second: Value) -> Tensor:
+    """The larger of two values, one of them maybe constant: b + relu(a - b)."""
+    excess = builder.activation("relu", builder.add(first, second, -1.0))
+    return builder.add(excess, second)
+
+
+def minimum(builder: Builder, first: Value, second: Value) -> Tensor:
+    """The smaller of two values, one of them maybe constant: a - relu(a - b)."""
+    excess = builder.activation("relu", builder.add(first, second, -1.0))
+    return builder.add(first, excess, -1.0)
+
+
+def window_maximum(builder: Builder, x: Tensor, axis: int, index: np.ndarray) -> Tensor:
+    """Maxima over windows along one axis, as a tree of pairwise maxima.
+
+    Shapes: index [windows, width], the positions in each window; the axis gets length `windows`.
+    """
+    parts = builder.select(x, np.moveaxis(x.labels, axis, -1)[..., index])
+    while parts.shape[-1] > 1:
+        labels, half = parts.labels, parts.shape[-1] // 2
+        first, second = builder.select(parts, labels[..., :half]), builder.select(parts, labels[..., half : 2 * half])
+        best = maximum(builder, first, second)
+        unpaired = builder.select(parts, labels[..., 2 * half :])
+        parts = builder.concat([best, unpaired], -1) if unpaired.size else best
+    return builder.select(parts, np.moveaxis(parts.labels[..., 0], -1, axis))
+
+
+def reduce_max(builder: Builder, x: Tensor, axes: Sequence[int] | None, keep: bool) -> Tensor:
+    """The maximum over axes, all of them for None."""
+    chosen = axes_of(x, axes)
+    shape = reduced_shape(x, chosen, keep)
+    for axis in chosen:
+        x = window_maximum(builder, x, axis, np.arange(x.shape[axis])[None])
+    return builder.reshape(x, shape)
+
+
+def reduce_min(builder: Builder, x: Tensor, axes: Sequence[int] | None, keep: bool) -> Tensor:
+    """The minimum over axes, all of them for None: -max(-x)."""
+    negative = builder.scale(x, np.array(-1.0))
+    return builder.scale(reduce_max(builder, negative, axes, keep), np.array(-1.0))
+
+
+def elu(builder: Builder, x: Tensor, alpha: float) -> Tensor:
+    """x where x >= 0, else alpha (exp(x) - 1).
+
+    alpha > 1 is not convex and becomes alpha elu_1(x) - (alpha - 1) relu(x), the same function.
+    """
+    if not 0 < alpha < np.inf:
+        raise UnsupportedUse(f"its alpha is {alpha}; positive numbers are supported")
+    if alpha <= 1:
+        return builder.activation("elu", x, alpha)
+    curve = builder.scale(builder.activation("elu", x, 1.0), np.array(alpha))
+    return builder.add(curve, builder.scale(builder.activation("relu", x), np.array(1.0 - alpha), roundings=1))
+
+
+def celu(builder: Builder, x: Tensor, alpha: float) -> Tensor:
+    """x where x >= 0, else alpha (exp(x / alpha) - 1), which is alpha elu_1(x / alpha)."""
+    if not 0 < alpha < np.inf:
+        raise UnsupportedUse(f"its alpha is {alpha}; positive numbers are supported")
+    narrow = builder.scale(x, np.array(1.0 / alpha), roundings=1)
+    return builder.scale(builder.activation("elu", narrow, 1.0), np.array(alpha))
+
+
+def selu(builder: Builder, x: Tensor, alpha: float, gamma: float) -> Tensor:
+    """gamma elu_alpha(x)."""
+    return builder.scale(elu(builder, x, alpha), np.array(gamma))
+
+
+def softplus(builder: Builder, x: Tensor, beta: float = 1.0) -> Tensor:
+    """log(1 + exp(beta x)) / beta."""
+    if not 0 < beta < np.inf:
+        raise UnsupportedUse(f"its beta is {beta}; positive numbers are supported")
+    wide = builder.scale(x, np.array(beta))
+    return builder.scale(builder.activation("softplus", wide), np.array(1.0 / beta), roundings=1)
+
+
+def _check_shape(x: Tensor, parameter: np.ndarray) -> None:
+    try:
+        np.broadcast_to(parameter, x.shape)
+    except ValueError:
+        raise UnsupportedUse(f"its parameter of shape {parameter.shape} does not fit the shape {x.shape}") from None
+    if np.isnan(parameter).any():
+        raise UnsupportedUse("its parameter holds NaN")

@@ -1,0 +1,96 @@
+"""ONNX activations and pairwise maxima as builder calls, one function each."""
+
+from collections.abc import Callable
+from functools import reduce
+
+import numpy as np
+
+from admm_verify.network import nonlinear
+from admm_verify.network.builder import Builder, Tensor, Value
+from admm_verify.network.onnx_inputs import Attributes, Handler, Inputs, given, numbers, present, tensor
+
+Pairwise = Callable[[Builder, Value, Value], Tensor]
+
+
+def _kind(kind: str) -> Handler:
+    def handler(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+        return [builder.activation(kind, tensor(inputs[0]))]
+
+    return handler
+
+
+def _abs(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    return [nonlinear.absolute(builder, tensor(inputs[0]))]
+
+
+def _leaky_relu(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    return [nonlinear.prelu(builder, tensor(inputs[0]), float(attributes.get("alpha", 0.01)))]
+
+
+def _prelu(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    return [nonlinear.prelu(builder, tensor(inputs[0]), numbers(inputs[1], "slope"))]
+
+
+def _clip(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    low, high = given(inputs, 1), given(inputs, 2)
+    ends = (
+        float(attributes.get("min", -np.inf)) if low is None else numbers(low, "lower end"),
+        float(attributes.get("max", np.inf)) if high is None else numbers(high, "upper end"),
+    )
+    return [nonlinear.clip(builder, tensor(inputs[0]), *ends)]
+
+
+def _hard_sigmoid(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    slope, shift = float(attributes.get("alpha", 0.2)), float(attributes.get("beta", 0.5))
+    return [nonlinear.hard_sigmoid(builder, tensor(inputs[0]), slope, shift)]
+
+
+def _elu(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    return [nonlinear.elu(builder, tensor(inputs[0]), float(attributes.get("alpha", 1.0)))]
+
+
+def _celu(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    return [nonlinear.celu(builder, tensor(inputs[0]), float(attributes.get("alpha", 1.0)))]
+
+
+def _selu(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    # The defaults of the standard, which are float32 numbers.
+    alpha = float(attributes.get("alpha", 1.67326319217681884765625))
+    gamma = float(attributes.get("gamma", 1.05070102214813232421875))
+    return [nonlinear.selu(builder, tensor(inputs[0]), alpha, gamma)]
+
+
+def _max(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    return [_pairwise(builder, inputs, nonlinear.maximum, np.maximum)]
+
+
+def _min(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    return [_pairwise(builder, inputs, nonlinear.minimum, np.minimum)]
+
+
+def _pairwise(builder: Builder, inputs: Inputs, of_values: Pairwise, of_constants: np.ufunc) -> Value:
+    """A chain over all inputs, the constants first among themselves."""
+    values = [present(value) for value in inputs]
+    constants = [value for value in values if isinstance(value, np.ndarray)]
+    tensors: list[Value] = [value for value in values if isinstance(value, Tensor)]
+    if constants:
+        tensors.append(reduce(of_constants, constants))
+    return reduce(lambda first, second: of_values(builder, first, second), tensors)
+
+
+ACTIVATIONS: dict[str, Handler] = {
+    "Abs": _abs,
+    "Celu": _celu,
+    "Clip": _clip,
+    "Elu": _elu,
+    "HardSigmoid": _hard_sigmoid,
+    "LeakyRelu": _leaky_relu,
+    "Max": _max,
+    "Min": _min,
+    "PRelu": _prelu,
+    "Relu": _kind("relu"),
+    "Selu": _selu,
+    "Sigmoid": _kind("sigmoid"),
+    "Softplus": _kind("softplus"),
+    "Tanh": _kind("tanh"),
+}

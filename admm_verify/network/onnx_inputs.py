@@ -1,0 +1,62 @@
+"""What ONNX handlers get: inputs that are tensors or constants, attributes, the opset; and how to ask for them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
+
+Attributes = Mapping[str, Any]
+Inputs = Sequence[Value | None]
+Handler = Callable[[Builder, Inputs, Attributes, int], list[Value]]
+
+
+def tensor(value: Value | None) -> Tensor:
+    """The data input of an operator that depends on the network's input."""
+    if not isinstance(value, Tensor):
+        raise UnsupportedUse("its data input is a constant or missing")
+    return value
+
+
+def constant(value: Value | None, what: str) -> np.ndarray:
+    """An input that must be constant; `what` names it in the error."""
+    if not isinstance(value, np.ndarray):
+        raise UnsupportedUse(f"its {what} depends on the input or is missing; it must be constant")
+    return value
+
+
+def numbers(value: Value | None, what: str) -> np.ndarray:
+    """A constant input as float64 numbers."""
+    return constant(value, what).astype(np.float64)
+
+
+def integers(value: Value | None, what: str) -> list[int]:
+    """A constant input as a list of integers."""
+    return [int(v) for v in constant(value, what).reshape(-1)]
+
+
+def given(inputs: Inputs, index: int) -> Value | None:
+    """The input at an index, None where it is left out."""
+    return inputs[index] if index < len(inputs) else None
+
+
+def present(value: Value | None) -> Value:
+    """An input that must not be left out."""
+    if value is None:
+        raise UnsupportedUse("one of its inputs is missing")
+    return value
+
+
+def text(attributes: Attributes, name: str, default: str) -> str:
+    """An attribute of type string."""
+    found = attributes.get(name, default)
+    return found.decode() if isinstance(found, bytes) else str(found)
+
+
+def axes_given(inputs: Inputs, attributes: Attributes) -> list[int] | None:
+    """The axes from input 1, as in newer opsets, or from the attribute of older ones; None where there are neither."""
+    axes = given(inputs, 1)
+    if axes is not None:
+        return integers(axes, "axes")
+    return list(attributes["axes"]) if "axes" in attributes else None

@@ -1,0 +1,215 @@
+"""ONNX operators that move, repeat or sum entries as builder calls, one function each."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from admm_verify.network import movement, nonlinear
+from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
+from admm_verify.network.onnx_inputs import (
+    Attributes,
+    Handler,
+    Inputs,
+    axes_given,
+    constant,
+    given,
+    integers,
+    numbers,
+    present,
+    tensor,
+    text,
+)
+
+Reduction = Callable[[Builder, Tensor, list[int] | None, bool], Tensor]
+
+NEAREST = {("asymmetric", "floor"), ("half_pixel", "round_prefer_floor"), ("half_pixel", "round_prefer_ceil")}
+"""The coordinate and rounding modes in which an integer scale repeats every entry."""
+
+
+def _flatten(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    x = tensor(inputs[0])
+    axis = int(attributes.get("axis", 1))
+    axis += len(x.shape) if axis < 0 else 0
+    rows = int(np.prod(x.shape[:axis]))
+    return [builder.reshape(x, (rows, x.size // max(rows, 1)))]
+
+
+def _reshape(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    x = tensor(inputs[0])
+    target = integers(inputs[1], "shape")
+    if not attributes.get("allowzero", 0):
+        target = [x.shape[i] if size == 0 and i < len(x.shape) else size for i, size in enumerate(target)]
+    if target.count(-1) == 1:
+        rest = -int(np.prod(target))
+        target = [x.size // max(rest, 1) if size == -1 else size for size in target]
+    return [builder.reshape(x, tuple(target))]
+
+
+def _squeeze(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    x = tensor(inputs[0])
+    axes = axes_given(inputs, attributes)
+    chosen = {i for i, size in enumerate(x.shape) if size == 1} if axes is None else {a % len(x.shape) for a in axes}
+    return [builder.reshape(x, tuple(size for i, size in enumerate(x.shape) if i not in chosen))]
+
+
+def _unsqueeze(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    x = tensor(inputs[0])
+    axes = axes_given(inputs, attributes)
+    shape = np.expand_dims(np.empty(x.shape, dtype=bool), tuple(axes or ())).shape
+    return [builder.reshape(x, shape)]
+
+
+def _transpose(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    x = tensor(inputs[0])
+    order = attributes.get("perm") or tuple(reversed(range(len(x.shape))))
+    return [builder.select(x, np.transpose(x.labels, order))]
+
+
+def _concat(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    return [builder.concat([present(value) for value in inputs], int(attributes["axis"]))]
+
+
+def _slice(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    x = tensor(inputs[0])
+    if len(inputs) > 1:
+        starts, ends = integers(inputs[1], "starts"), integers(inputs[2], "ends")
+        axes_input, steps_input = given(inputs, 3), given(inputs, 4)
+        axes = list(range(len(starts))) if axes_input is None else integers(axes_input, "axes")
+        steps = [1] * len(starts) if steps_input is None else integers(steps_input, "steps")
+    else:
+        starts, ends = list(attributes["starts"]), list(attributes["ends"])
+        axes, steps = list(attributes.get("axes", range(len(starts)))), [1] * len(starts)
+    picks = [slice(None)] * len(x.shape)
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        # Going backwards past the beginning is "end before index 0", which a slice writes as None.
+        stop = None if step < 0 and end < -x.shape[axis] else end
+        picks[axis] = slice(start, stop, step)
+    return [builder.select(x, x.labels[tuple(picks)])]
+
+
+def _split(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    x = tensor(inputs[0])
+    axis = int(attributes.get("axis", 0))
+    split = given(inputs, 1)
+    sizes = attributes.get("split") if split is None else integers(split, "split sizes")
+    length = x.shape[axis]
+    if sizes is None:
+        count = int(attributes.get("num_outputs", attributes["outputs"]))
+        chunk = -(-length // count)
+        sizes = [min(chunk, length - chunk * i) for i in range(count)]
+    if sum(sizes) != length or min(sizes) < 0:
+        raise UnsupportedUse(f"its split sizes {list(sizes)} do not add up to the axis length {length}")
+    parts = np.split(x.labels, np.cumsum(sizes)[:-1], axis=axis)
+    return [builder.select(x, part) for part in parts]
+
+
+def _shape(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    shape = np.array(tensor(inputs[0]).shape, dtype=np.int64)
+    return [shape[attributes.get("start", 0) : attributes.get("end", len(shape))]]
+
+
+def _size(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    return [np.array(tensor(inputs[0]).size, dtype=np.int64)]
+
+
+def _gather(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    indices = constant(inputs[1], "indices")
+    return [movement.gather(builder, tensor(inputs[0]), indices, int(attributes.get("axis", 0)))]
+
+
+def _expand(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    return [movement.expand(builder, tensor(inputs[0]), integers(inputs[1], "shape"))]
+
+
+def _tile(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    return [movement.tile(builder, tensor(inputs[0]), integers(inputs[1], "repeats"))]
+
+
+def _pad(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    x = tensor(inputs[0])
+    widths, fill, axes = given(inputs, 1), given(inputs, 2), given(inputs, 3)
+    pads = list(attributes["pads"]) if widths is None else integers(widths, "padding")
+    value = float(attributes.get("value", 0.0)) if fill is None else float(constant(fill, "padding value").item())
+    half, rank = len(pads) // 2, len(x.shape)
+    chosen = list(range(rank)) if axes is None else [axis % rank for axis in integers(axes, "axes")]
+    if len(chosen) != half or len(pads) % 2:
+        raise UnsupportedUse(f"its {len(pads)} padding widths do not fit {len(chosen)} axes")
+    before, after = [0] * rank, [0] * rank
+    for i, axis in enumerate(chosen):
+        before[axis], after[axis] = pads[i], pads[half + i]
+    return [movement.pad(builder, x, before, after, text(attributes, "mode", "constant"), value)]
+
+
+def _reduce(reduction: Reduction) -> Handler:
+    def handler(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+        x, axes = tensor(inputs[0]), axes_given(inputs, attributes)
+        if not axes and attributes.get("noop_with_empty_axes", 0):
+            return [x]
+        return [reduction(builder, x, axes or None, bool(attributes.get("keepdims", 1)))]
+
+    return handler
+
+
+def _upsample(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    x, given_scales = tensor(inputs[0]), given(inputs, 1)
+    scales = np.array(attributes["scales"]) if given_scales is None else numbers(given_scales, "scales")
+    if text(attributes, "mode", "nearest") != "nearest":
+        raise UnsupportedUse("its mode is not nearest, which is the supported one")
+    return [movement.upsample_nearest(builder, x, _factors(scales))]
+
+
+def _resize(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    if opset < 11:
+        return _upsample(builder, inputs, attributes, opset)
+    x, scales, sizes = tensor(inputs[0]), given(inputs, 2), given(inputs, 3)
+    if sizes is not None:
+        targets = numbers(sizes, "sizes")
+    else:
+        targets = numbers(scales, "scales")
+    chosen = list(attributes.get("axes", range(len(x.shape))))
+    if len(targets) != len(chosen):
+        raise UnsupportedUse(f"its {len(targets)} scales or sizes do not fit {len(chosen)} axes")
+    factors = np.ones(len(x.shape))
+    for axis, target in zip(chosen, targets, strict=True):
+        factors[axis] = target if sizes is None else target / x.shape[axis]
+    coordinates = text(attributes, "coordinate_transformation_mode", "half_pixel").removeprefix("pytorch_")
+    rounding = text(attributes, "nearest_mode", "round_prefer_floor")
+    plain = text(attributes, "keep_aspect_ratio_policy", "stretch") == "stretch"
+    if np.all(factors == 1):
+        return [x]
+    if text(attributes, "mode", "nearest") != "nearest" or (coordinates, rounding) not in NEAREST or not plain:
+        raise UnsupportedUse(
+            "supported is mode nearest with coordinates asymmetric and rounding floor, or coordinates half_pixel and "
+            "rounding round_prefer_floor or round_prefer_ceil"
+        )
+    return [movement.upsample_nearest(builder, x, _factors(factors))]
+
+
+def _factors(scales: np.ndarray) -> list[int]:
+    if not np.all((scales == np.rint(scales)) & (scales >= 1)):
+        raise UnsupportedUse(f"its scales are {scales.tolist()}; integers from 1 are supported")
+    return [int(scale) for scale in scales]
+
+
+MOVEMENT: dict[str, Handler] = {
+    "Concat": _concat,
+    "Expand": _expand,
+    "Flatten": _flatten,
+    "Gather": _gather,
+    "Pad": _pad,
+    "ReduceMax": _reduce(nonlinear.reduce_max),
+    "ReduceMean": _reduce(movement.reduce_mean),
+    "ReduceMin": _reduce(nonlinear.reduce_min),
+    "ReduceSum": _reduce(movement.reduce_sum),
+    "Reshape": _reshape,
+    "Resize": _resize,
+    "Shape": _shape,
+    "Size": _size,
+    "Slice": _slice,
+    "Split": _split,
+    "Squeeze": _squeeze,
+    "Tile": _tile,
+    "Transpose": _transpose,
+    "Unsqueeze": _unsqueeze,
+    "Upsample": _upsample,
+}

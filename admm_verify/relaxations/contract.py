@@ -1,0 +1,77 @@
+"""What the solvers ask of an activation's relaxation, the convex hull of its graph over [l, u]."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from admm_verify.arrays import Array, take_rows
+
+
+@dataclass(frozen=True, eq=False)
+class SlopeRange:
+    """The slopes of useful linear bounds of phi on [l, u], and CROWN's choice among them.
+
+    For every slope s between lower_min and lower_max some line s p + c touches phi from below on [l, u]; for every s
+    between upper_min and upper_max some line touches it from above. Steeper or flatter ones touch at an end of [l, u]
+    only and are never better. Where phi is linear on [l, u] all are equal.
+
+    Shapes: all [..., n].
+    """
+
+    lower_min: Array
+    lower_max: Array
+    upper_min: Array
+    upper_max: Array
+    lower: Array
+    upper: Array
+
+    def take(self, rows: Array) -> "SlopeRange":
+        """The ranges of the given rows only."""
+        parts = (self.lower_min, self.lower_max, self.upper_min, self.upper_max, self.lower, self.upper)
+        return SlopeRange(*(take_rows(part, rows) for part in parts))
+
+
+class Relaxation(Protocol):
+    """The convex hull of {(p, phi(p)) : l <= p <= u}, for whole layers at once.
+
+    Shapes: l, u, p, q and the weights [..., n], broadcasting; l <= u.
+    """
+
+    def image(self, lower: Array, upper: Array) -> tuple[Array, Array]:
+        """An interval that holds phi([l, u]), rounded outward."""
+        ...
+
+    def slopes(self, lower: Array, upper: Array) -> SlopeRange:
+        """The slopes of linear bounds; rounded, since only `support` turns a slope into a bound."""
+        ...
+
+    def touch(self, lower: Array, upper: Array, slope: Array, above: bool) -> tuple[Array, Array]:
+        """The point (p, phi(p)) where a line of this slope touches phi from below, or from above: the argmin over
+        [l, u] of phi(p) - slope p, or the argmax. Not certified.
+        """
+        ...
+
+    def support(self, lower: Array, upper: Array, post_weight: Array, pre_weight: Array) -> Array:
+        """A lower bound of min over the hull of post_weight q - pre_weight p, tight up to rounding.
+
+        Error: the result exceeds the true minimum by at most 32 roundings (2^-53 each in float64) of
+        |post_weight| max|phi| + |pre_weight| max|p| over [l, u], plus underflow of a few 2^-1074; the caller subtracts
+        that.
+        """
+        ...
+
+    def hull(self, lower: Array, upper: Array, pre: Array) -> tuple[Array, Array]:
+        """Floor and ceiling of the hull at p = pre, l <= pre <= u: from inside, up to rounding."""
+        ...
+
+    def project(self, lower: Array, upper: Array, pre: Array, post: Array) -> tuple[Array, Array]:
+        """The nearest point of the hull: argmin (p - pre)^2 + (q - post)^2; it lies in the hull up to rounding."""
+        ...
+
+    def gain(self, lower: Array, upper: Array) -> Array:
+        """A Lipschitz constant of phi, >= max |phi'| over [l, u], rounded upward."""
+        ...
+
+    @property
+    def evaluation_roundings(self) -> float:
+        """Roundings of max(1, max|phi|) by which float code may miss phi(p), whoever wrote it; 0 if it is exact."""
+        ...

@@ -1,0 +1,167 @@
+"""Straight and curved pieces of the boundary of a hull: points along them, tangents to them, nearest points on them."""
+
+from typing import Protocol
+
+from admm_verify.arrays import Array, namespace
+
+TANGENT_STEPS = 5
+"""Measured: 4 reach rounding for all u between 1e-4 and 1e30."""
+
+NEAREST_STEPS = 12
+"""Measured: relative errors are below 1e-14 for bounds up to 1e8 and points up to 1e30; 6 would do on usual ones."""
+
+
+class Curve(Protocol):
+    """An increasing phi that is convex left of its inflection point, with phi(-x) = 2 phi(0) - phi(x) if it has one."""
+
+    def value(self, x: Array) -> Array:
+        """phi(x)."""
+        ...
+
+    def derivative(self, x: Array) -> Array:
+        """phi'(x), relatively accurate."""
+        ...
+
+    def bend(self, x: Array) -> Array:
+        """phi''(x) / phi'(x)."""
+        ...
+
+    def inverse_derivative(self, slope: Array) -> Array:
+        """The x on the convex branch where phi'(x) comes nearest to the slope, for any finite slope."""
+        ...
+
+
+def between(x: Array, low: Array, high: Array) -> Array:
+    """min(max(x, low), high)."""
+    xp = namespace(x, low, high)
+    return xp.minimum(xp.maximum(x, low), high)
+
+
+def tiniest(array: Array) -> float:
+    """The smallest normal number of the array's type: below it products lose relative accuracy."""
+    return float(namespace(array).finfo(array.dtype).smallest_normal)
+
+
+def epsilon(array: Array) -> float:
+    """Two roundings of the array's type."""
+    return float(namespace(array).finfo(array.dtype).eps)
+
+
+def chord_slope(start: Array, start_post: Array, end: Array, end_post: Array, otherwise: Array) -> Array:
+    """(q1 - q0) / (p1 - p0) where p1 > p0, else the number given."""
+    xp = namespace(start, end)
+    run = end - start
+    return xp.where(run > 0, (end_post - start_post) / xp.where(run > 0, run, xp.ones_like(run)), otherwise)
+
+
+def along_segment(start: Array, start_post: Array, end: Array, end_post: Array, pre: Array) -> Array:
+    """The height of a segment at pre, at the nearer end outside it, at the start where it has no length."""
+    xp = namespace(start, end, pre)
+    run = end - start
+    share = xp.where(run > 0, (between(pre, start, end) - start) / xp.where(run > 0, run, xp.ones_like(run)), 0.0 * run)
+    return start_post + share * (end_post - start_post)
+
+
+def nearest_on_segment(
+    start: Array, start_post: Array, end: Array, end_post: Array, pre: Array, post: Array
+) -> tuple[Array, Array, Array]:
+    """The nearest point of a segment and its distance; a segment of no length is its start."""
+    xp = namespace(start, end, pre, post)
+    along, along_post = end - start, end_post - start_post
+    # Directions are normalised before they are squared: a segment of length 1e-30 would underflow in float32.
+    length = xp.maximum(xp.abs(along), xp.abs(along_post))
+    safe = xp.where(length > 0, length, xp.ones_like(length))
+    unit, unit_post = along / safe, along_post / safe
+    norm = xp.where(length > 0, unit * unit + unit_post * unit_post, xp.ones_like(length))
+    # Clipped before the division by the length, which may be 1e-30 where the point is 1e8 away.
+    run = (pre - start) * unit + (post - start_post) * unit_post
+    share = between(run, xp.zeros_like(run), length * norm) / (safe * norm)
+    p = between(start + share * along, xp.minimum(start, end), xp.maximum(start, end))
+    q = start_post + share * along_post
+    # Not the squared distance: squares of 1e-25 underflow in float32.
+    return p, q, xp.hypot(p - pre, q - post)
+
+
+def nearer(some: tuple[Array, Array, Array], other: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+    """The nearer of two points, each with its distance."""
+    xp = namespace(some[2], other[2])
+    chosen = other[2] < some[2]
+    return (
+        xp.where(chosen, other[0], some[0]),
+        xp.where(chosen, other[1], some[1]),
+        xp.where(chosen, other[2], some[2]),
+    )
+
+
+def tangent_point(curve: Curve, upper: Array) -> Array:
+    """The t <= 0 where the line through (u, phi(u)) touches a curve with inflection point 0; 0 where u <= 0.
+
+    phi'(t) (u - t) = phi(u) - phi(t), by iterating t <- (phi')^-1 of the slope k(t) of the chord from t to u. As
+    k' = (k - phi') / (u - t) vanishes at the solution, convergence is quadratic; as k is largest there, every iterate
+    is at or left of it.
+    """
+    xp = namespace(upper)
+    zero = xp.zeros_like(upper)
+    end = xp.where(upper > 0, upper, xp.ones_like(upper))
+    height, least = curve.value(end), curve.derivative(end)
+    t = zero
+    for _ in range(TANGENT_STEPS):
+        # The tangent is steeper than the curve at u: where the difference of values is all rounding, this decides.
+        steepness = xp.maximum((height - curve.value(t)) / (end - t), least)
+        t = between(curve.inverse_derivative(steepness), -end, zero)
+    return xp.where(upper > 0, t, zero)
+
+
+def nearest_on_curve(
+    curve: Curve, start: Array, end: Array, pre: Array, post: Array, above: Array
+) -> tuple[Array, Array, Array]:
+    """The nearest point on the graph over [start, end] and its distance.
+
+    Where the point is above, phi is concave on [start, end] and odd about 0 up to a constant; otherwise it is convex.
+    With s = -1 above and 1 otherwise, the p sought solves X(p) = Y(p) for X = s (phi - post) phi' and Y = s (pre - p),
+    of which X - Y changes sign once. Safeguarded Newton on X - Y and on log X - log Y at once: from the far side
+    neither overshoots where both are convex, so the longer step is taken; the second one sees exponentials as lines.
+
+    Valid when: the point is not within the hull's side of the curve: s post < s phi at the p in [start, end] next to
+    pre, or at least to the left (right where above) of the solution.
+    """
+    xp = namespace(start, pre)
+    one = xp.ones_like(pre)
+    sign, aim = xp.where(above, -one, one), xp.where(above, -pre, pre)
+    left, right = xp.where(above, -end, start), xp.where(above, -start, end)
+    high = between(aim, left, right)
+    low = _leftmost(curve, left, high, aim, sign * (curve.value(sign * high) - post))
+    off, run, _ = _residual(curve, sign, aim, post, low)
+    # A solution at the left end is settled here; the steps would creep towards an end by halves.
+    p = high = xp.where(off >= run, low, high)
+    for _ in range(NEAREST_STEPS):
+        off, run, step = _residual(curve, sign, aim, post, p)
+        low, high = xp.where(off >= run, low, p), xp.where(off >= run, p, high)
+        new = p - step
+        p = xp.where((new >= low) & (new <= high), new, 0.5 * low + 0.5 * high)
+    p = sign * p
+    q = curve.value(p)
+    return p, q, xp.hypot(p - pre, q - post)
+
+
+def _leftmost(curve: Curve, left: Array, high: Array, aim: Array, rise: Array) -> Array:
+    """A lower bound of the solution: it is within 1 of the aim, or phi' >= 1 / rise there, with phi's rise at high."""
+    xp = namespace(left, high)
+    steep = curve.inverse_derivative(1.0 / xp.maximum(rise, 2.0**-20 * xp.ones_like(rise)))
+    return between(xp.minimum(aim - 1.0, steep), left, high)
+
+
+def _residual(curve: Curve, sign: Array, aim: Array, post: Array, p: Array) -> tuple[Array, Array, Array]:
+    """X, Y and the longer of the Newton steps of X - Y and of log X - log Y, which has none where either is not > 0."""
+    xp = namespace(p, aim)
+    rise, run = sign * (curve.value(sign * p) - post), aim - p
+    slope, bend = curve.derivative(sign * p), sign * curve.bend(sign * p)
+    off = rise * slope
+    newton = (off - run) / (1.0 + xp.maximum(slope * slope + off * bend, xp.zeros_like(off)))
+    least, one = 4.0 * tiniest(run), xp.ones_like(run)
+    usable = (rise > least) & (off > least) & (run > least)
+    growth = xp.where(usable, slope / xp.where(usable, rise, one) + bend + 1.0 / xp.where(usable, run, one), one)
+    ratio = xp.log(xp.where(usable, off, one)) - xp.log(xp.where(usable, run, one))
+    usable = usable & (growth > 0)
+    logarithmic = ratio / xp.where(usable, growth, one)
+    return off, run, xp.where(usable, xp.maximum(newton, logarithmic), newton)

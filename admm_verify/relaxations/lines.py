@@ -1,0 +1,245 @@
+"""The linear bounds a scheme chooses from: slopes in, multipliers, intercepts and ascent directions out.
+
+A neuron with coefficient a > 0 is bounded from below, one with a < 0 from above. Where only the lower line can be
+chosen (ReLU and other convex functions with one kink at 0) a neuron has one slope, else two: lower, then upper.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from admm_verify.arrays import Array, inner, namespace, take_rows
+from admm_verify.relaxations.contract import Relaxation, SlopeRange
+
+
+class Lines(Protocol):
+    """Linear bounds of a layer as functions of its slopes.
+
+    Shapes: a and pre [rows, n]; slopes, `minimum`, `maximum`, `start` and directions [rows or 1, sides n].
+    """
+
+    @property
+    def minimum(self) -> Array:
+        """Least slopes worth choosing."""
+        ...
+
+    @property
+    def maximum(self) -> Array:
+        """Largest slopes worth choosing."""
+        ...
+
+    @property
+    def start(self) -> Array:
+        """CROWN's slopes."""
+        ...
+
+    @property
+    def span(self) -> Array | float:
+        """maximum - minimum where they differ: the unit of a step."""
+        ...
+
+    @property
+    def pace(self) -> Array:
+        """span / (u - l), or 0 where there is nothing to choose."""
+        ...
+
+    @property
+    def bent(self) -> Array:
+        """Where the relaxation is not a line, [rows or 1, n]."""
+        ...
+
+    def slope(self, a: Array, slopes: Array) -> Array:
+        """The slope in use, g / a."""
+        ...
+
+    def value(self, a: Array, slopes: Array) -> Array:
+        """sum over neurons of a times the intercept in use, [rows]."""
+        ...
+
+    def post(self, a: Array, slopes: Array, pre: Array) -> Array:
+        """The line in use at pre."""
+        ...
+
+    def direction(self, a: Array, slopes: Array, pre: Array) -> Array:
+        """The slopes' direction of ascent: pre minus the touching point, turned where the line is above."""
+        ...
+
+    def gradient(self, a: Array, slopes: Array, pre: Array) -> Array:
+        """The supergradient of D in the slopes, |a| direction."""
+        ...
+
+    def nearest(self, a: Array, multiplier: Array) -> Array:
+        """The nearest multiplier that belongs to a slope in range."""
+        ...
+
+    def recover(self, a: Array, multiplier: Array) -> Array:
+        """Slopes that give the multiplier back where a is not 0, else CROWN's."""
+        ...
+
+    def take(self, rows: Array) -> "Lines":
+        """The lines of the given rows only."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class KinkLines:
+    """One chord above; below, any line through the origin with a slope between minimum and maximum.
+
+    Stable neurons have minimum = maximum = upper_slope and no intercept. For multipliers g = slope(a) a in floating
+    point, `value` differs from the exact support of the relaxation by a few roundings of |g| max|p| at most.
+    Shapes: [rows or 1, n] each; span 1.0 for ReLU.
+    """
+
+    upper_slope: Array
+    upper_intercept: Array
+    minimum: Array
+    maximum: Array
+    start: Array
+    span: Array | float
+    pace: Array
+
+    @classmethod
+    def of(cls, slopes: SlopeRange, lower: Array, upper: Array, unit: bool) -> "KinkLines":
+        """From the slopes' ranges; unit: all spans are 1, as for ReLU."""
+        xp = namespace(lower)
+        span = slopes.lower_max - slopes.lower_min
+        width = upper - lower
+        intercept = xp.where(span > 0, slopes.lower_min * lower - slopes.upper * lower, xp.zeros_like(lower))
+        pace = xp.where(span > 0, span / xp.where(width > 0, width, xp.ones_like(width)), xp.zeros_like(width))
+        return cls(
+            slopes.upper, intercept, slopes.lower_min, slopes.lower_max, slopes.lower, 1.0 if unit else span, pace
+        )
+
+    @property
+    def bent(self) -> Array:
+        return self.maximum > self.minimum
+
+    def slope(self, a: Array, slopes: Array) -> Array:
+        return namespace(a).where(a > 0, slopes, self.upper_slope)
+
+    def value(self, a: Array, slopes: Array) -> Array:
+        # Only the chord has an intercept, and only neurons with a < 0 use it.
+        return inner(namespace(a).minimum(a, namespace(a).zeros_like(a[..., :1])), self.upper_intercept)
+
+    def post(self, a: Array, slopes: Array, pre: Array) -> Array:
+        return namespace(a).where(a > 0, slopes * pre, self.upper_slope * pre + self.upper_intercept)
+
+    def direction(self, a: Array, slopes: Array, pre: Array) -> Array:
+        return namespace(a).where(a > 0, pre, namespace(a).zeros_like(pre))
+
+    def gradient(self, a: Array, slopes: Array, pre: Array) -> Array:
+        xp = namespace(a)
+        return xp.maximum(a, xp.zeros_like(a[..., :1])) * pre
+
+    def nearest(self, a: Array, multiplier: Array) -> Array:
+        xp = namespace(a)
+        inside = xp.minimum(xp.maximum(multiplier, self.minimum * a), self.maximum * a)
+        return xp.where(a > 0, inside, self.upper_slope * a)
+
+    def recover(self, a: Array, multiplier: Array) -> Array:
+        xp = namespace(a)
+        ratio = multiplier / xp.where(a > 0, a, xp.ones_like(a))
+        # Coefficients near the smallest number leave nothing of a quotient; any slope in range will do.
+        return xp.where(a > 0, xp.minimum(xp.maximum(ratio, self.minimum), self.maximum), self.start)
+
+    def take(self, rows: Array) -> "KinkLines":
+        span = self.span if isinstance(self.span, float) else take_rows(self.span, rows)
+        parts = (self.upper_slope, self.upper_intercept, self.minimum, self.maximum, self.start)
+        return KinkLines(*(take_rows(part, rows) for part in parts), span, take_rows(self.pace, rows))
+
+
+@dataclass(frozen=True, eq=False)
+class CurveLines:
+    """A line below and a line above, each with its own slope; intercepts come from where the lines touch."""
+
+    relaxation: Relaxation
+    lower: Array
+    upper: Array
+    slopes: SlopeRange
+
+    @property
+    def minimum(self) -> Array:
+        return _both(self.slopes.lower_min, self.slopes.upper_min)
+
+    @property
+    def maximum(self) -> Array:
+        return _both(self.slopes.lower_max, self.slopes.upper_max)
+
+    @property
+    def start(self) -> Array:
+        return _both(self.slopes.lower, self.slopes.upper)
+
+    @property
+    def span(self) -> Array | float:
+        return self.maximum - self.minimum
+
+    @property
+    def pace(self) -> Array:
+        width = self.upper - self.lower
+        xp = namespace(width)
+        positive = xp.where(width > 0, width, xp.ones_like(width))
+        return (self.maximum - self.minimum) / _both(positive, positive)
+
+    @property
+    def bent(self) -> Array:
+        ranges = self.slopes
+        chosen = (ranges.lower_max > ranges.lower_min) | (ranges.upper_max > ranges.upper_min)
+        return chosen | (ranges.lower_max != ranges.upper_max)
+
+    def slope(self, a: Array, slopes: Array) -> Array:
+        below, above = _sides(slopes)
+        return namespace(a).where(a > 0, below, above)
+
+    def value(self, a: Array, slopes: Array) -> Array:
+        return namespace(a).sum(a * self._intercept(a, self.slope(a, slopes)), axis=-1)
+
+    def post(self, a: Array, slopes: Array, pre: Array) -> Array:
+        slope = self.slope(a, slopes)
+        return slope * pre + self._intercept(a, slope)
+
+    def direction(self, a: Array, slopes: Array, pre: Array) -> Array:
+        xp = namespace(a)
+        slope = self.slope(a, slopes)
+        gap = pre - self._touch(a, slope)[0]
+        zero = xp.zeros_like(gap)
+        return _both(xp.where(a > 0, gap, zero), xp.where(a < 0, -gap, zero))
+
+    def gradient(self, a: Array, slopes: Array, pre: Array) -> Array:
+        size = namespace(a).abs(a)
+        return _both(size, size) * self.direction(a, slopes, pre)
+
+    def nearest(self, a: Array, multiplier: Array) -> Array:
+        xp, ranges = namespace(a), self.slopes
+        below = xp.minimum(xp.maximum(multiplier, ranges.lower_min * a), ranges.lower_max * a)
+        above = xp.minimum(xp.maximum(multiplier, ranges.upper_max * a), ranges.upper_min * a)
+        return xp.where(a > 0, below, above)
+
+    def recover(self, a: Array, multiplier: Array) -> Array:
+        xp, ranges = namespace(a), self.slopes
+        ratio = multiplier / xp.where(a == 0, xp.ones_like(a), a)
+        below = xp.minimum(xp.maximum(ratio, ranges.lower_min), ranges.lower_max)
+        above = xp.minimum(xp.maximum(ratio, ranges.upper_min), ranges.upper_max)
+        return _both(xp.where(a > 0, below, ranges.lower), xp.where(a < 0, above, ranges.upper))
+
+    def take(self, rows: Array) -> "CurveLines":
+        lower, upper = take_rows(self.lower, rows), take_rows(self.upper, rows)
+        return CurveLines(self.relaxation, lower, upper, self.slopes.take(rows))
+
+    def _intercept(self, a: Array, slope: Array) -> Array:
+        p, q = self._touch(a, slope)
+        return q - slope * p
+
+    def _touch(self, a: Array, slope: Array) -> tuple[Array, Array]:
+        below = self.relaxation.touch(self.lower, self.upper, slope, above=False)
+        above = self.relaxation.touch(self.lower, self.upper, slope, above=True)
+        xp = namespace(a)
+        return xp.where(a > 0, below[0], above[0]), xp.where(a > 0, below[1], above[1])
+
+
+def _both(below: Array, above: Array) -> Array:
+    xp = namespace(below, above)
+    return xp.concat(list(xp.broadcast_arrays(below, above)), axis=-1)
+
+
+def _sides(slopes: Array) -> tuple[Array, Array]:
+    size = slopes.shape[-1] // 2
+    return slopes[..., :size], slopes[..., size:]

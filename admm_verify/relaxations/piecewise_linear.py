@@ -1,0 +1,211 @@
+"""Hulls of piecewise linear activations with at most one convex and one concave kink: PReLU, |x| and clipping."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from admm_verify.arrays import Array, namespace
+from admm_verify.network.activations import clip, prelu
+from admm_verify.relaxations.contract import SlopeRange
+from admm_verify.relaxations.curves import along_segment, between, chord_slope, nearer, nearest_on_segment
+
+
+@dataclass(frozen=True, eq=False)
+class Quadrangle:
+    """The hull conv{(l, phi(l)), (a, phi(a)), (b, phi(b)), (u, phi(u))}: a chain l, a, u below and l, b, u above.
+
+    Shapes: all [..., n]; l <= a, b <= u, and a chain without a kink repeats an end.
+    """
+
+    left: tuple[Array, Array]
+    below: tuple[Array, Array]
+    above: tuple[Array, Array]
+    right: tuple[Array, Array]
+
+    @property
+    def corners(self) -> tuple[tuple[Array, Array], ...]:
+        """The vertices (p, phi(p))."""
+        return self.left, self.below, self.above, self.right
+
+    @property
+    def edges(self) -> tuple[tuple[Array, Array, Array, Array], ...]:
+        """The boundary's segments, as start and end."""
+        return (
+            (*self.left, *self.below),
+            (*self.below, *self.right),
+            (*self.left, *self.above),
+            (*self.above, *self.right),
+        )
+
+
+class PiecewiseLinear(ABC):
+    """What piecewise linear relaxations share; a subclass says where phi bends."""
+
+    @abstractmethod
+    def value(self, pre: Array) -> Array:
+        """phi(pre)."""
+
+    @abstractmethod
+    def kinks(self, lower: Array, upper: Array) -> tuple[Array, Array]:
+        """The convex and the concave kink, each moved to the nearest point of [l, u]."""
+
+    @abstractmethod
+    def piece_slope(self, lower: Array, upper: Array) -> Array:
+        """The slope of phi where it has no kink inside [l, u]; any number elsewhere."""
+
+    def slopes(self, lower: Array, upper: Array) -> SlopeRange:
+        """The slopes of the chains' edges; by default the edge over (l + u) / 2.
+
+        Among lines on one side of phi the one of least area is best at the midpoint of [l, u]; for ReLU that is CROWN's
+        adaptive choice.
+        """
+        xp = namespace(lower, upper)
+        shape = self._quadrangle(lower, upper)
+        (low, _), (a, _), (b, _), (high, _) = shape.corners
+        inside = ((a > low) & (a < high)) | ((b > low) & (b < high))
+        chord = chord_slope(*shape.left, *shape.right, otherwise=self.piece_slope(lower, upper))
+        parts = [
+            xp.where(inside, chord_slope(*edge, otherwise=chord), self.piece_slope(lower, upper))
+            for edge in shape.edges
+        ]
+        # An edge without length leaves the chord between the ends as the whole chain.
+        first, second, left, right = parts
+        return SlopeRange(
+            lower_min=xp.minimum(first, second),
+            lower_max=xp.maximum(first, second),
+            upper_min=xp.minimum(left, right),
+            upper_max=xp.maximum(left, right),
+            lower=xp.where(high - a > a - low, second, first),
+            upper=xp.where(high - b > b - low, right, left),
+        )
+
+    def touch(self, lower: Array, upper: Array, slope: Array, above: bool) -> tuple[Array, Array]:
+        """The vertex where phi(p) - slope p is least, or greatest."""
+        xp = namespace(lower, upper, slope)
+        best, *others = self._quadrangle(lower, upper).corners
+        for other in others:
+            gain = (other[1] - slope * other[0]) - (best[1] - slope * best[0])
+            better = gain > 0 if above else gain < 0
+            best = xp.where(better, other[0], best[0]), xp.where(better, other[1], best[1])
+        return best
+
+    def support(self, lower: Array, upper: Array, post_weight: Array, pre_weight: Array) -> Array:
+        """min over the vertices of post_weight q - pre_weight p.
+
+        Error: at most 4 roundings of |post_weight| max|phi| + |pre_weight| max|p|.
+        """
+        xp = namespace(lower, upper, post_weight, pre_weight)
+        first, *others = (post_weight * q - pre_weight * p for p, q in self._quadrangle(lower, upper).corners)
+        for other in others:
+            first = xp.minimum(first, other)
+        return first
+
+    def hull(self, lower: Array, upper: Array, pre: Array) -> tuple[Array, Array]:
+        """The chains' heights at pre."""
+        xp = namespace(lower, upper, pre)
+        heights = [along_segment(*edge, pre) for edge in self._quadrangle(lower, upper).edges]
+        a, b = self.kinks(lower, upper)
+        value = self.value(pre)
+        floor, ceiling = xp.where(pre <= a, heights[0], heights[1]), xp.where(pre <= b, heights[2], heights[3])
+        # The graph itself is in the hull, and rounding must not exclude it.
+        return xp.minimum(floor, value), xp.maximum(ceiling, value)
+
+    def project(self, lower: Array, upper: Array, pre: Array, post: Array) -> tuple[Array, Array]:
+        """The point itself inside, else the nearest point on the boundary's four segments."""
+        xp = namespace(lower, upper, pre, post)
+        first, *others = self._quadrangle(lower, upper).edges
+        best = nearest_on_segment(*first, pre, post)
+        for edge in others:
+            best = nearer(best, nearest_on_segment(*edge, pre, post))
+        floor, ceiling = self.hull(lower, upper, between(pre, lower, upper))
+        inside = (pre >= lower) & (pre <= upper) & (post >= floor) & (post <= ceiling)
+        return xp.where(inside, pre, best[0]), xp.where(inside, post, best[1])
+
+    def _quadrangle(self, lower: Array, upper: Array) -> Quadrangle:
+        low, a, b, high = ((p, self.value(p)) for p in (lower, *self.kinks(lower, upper), upper))
+        return Quadrangle(low, a, b, high)
+
+
+@dataclass(frozen=True, eq=False)
+class PReLU(PiecewiseLinear):
+    """x where x >= 0, else slope x; slope <= 1, so that it is convex; -1 is |x|.
+
+    Shapes: slope [n] or broadcasting to [..., n].
+    """
+
+    slope: Array
+
+    def value(self, pre: Array) -> Array:
+        """phi(pre); one rounding."""
+        return prelu(pre, (self.slope,))
+
+    def kinks(self, lower: Array, upper: Array) -> tuple[Array, Array]:
+        """0 below, none above."""
+        return between(namespace(lower, upper).zeros_like(lower), lower, upper), upper
+
+    def piece_slope(self, lower: Array, upper: Array) -> Array:
+        """1 on the right, the slope on the left."""
+        xp = namespace(lower, upper)
+        return xp.where(lower >= 0, xp.ones_like(lower), self.slope)
+
+    def image(self, lower: Array, upper: Array) -> tuple[Array, Array]:
+        """The least and the greatest value at l, 0 if inside, and u; products one rounding outward unless exact."""
+        xp = namespace(lower, upper)
+        exact = (self.slope == 0) | (xp.abs(self.slope) == 1)
+        low, high = self.value(lower), self.value(upper)
+        down, up = ([], [])
+        for end, value in ((lower, low), (upper, high)):
+            exactly = exact | (end >= 0)
+            down.append(xp.where(exactly, value, xp.nextafter(value, xp.full_like(value, -float("inf")))))
+            up.append(xp.where(exactly, value, xp.nextafter(value, xp.full_like(value, float("inf")))))
+        least, greatest = xp.minimum(*down), xp.maximum(*up)
+        return xp.where((lower < 0) & (upper > 0), xp.minimum(least, xp.zeros_like(least)), least), greatest
+
+    def gain(self, lower: Array, upper: Array) -> Array:
+        """max |slope| over the pieces met; both at 0."""
+        xp = namespace(lower, upper)
+        zero, one = xp.zeros_like(lower), xp.ones_like(lower)
+        left = xp.where((lower < 0) | (upper <= 0), xp.abs(self.slope), zero)
+        return xp.maximum(left, xp.where((upper > 0) | (lower >= 0), one, zero))
+
+    @property
+    def evaluation_roundings(self) -> float:
+        """One product, or max(x, 0) + slope min(x, 0)."""
+        return 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Clip(PiecewiseLinear):
+    """min(max(x, low), high), with finite low < high.
+
+    Shapes: low, high [n] or broadcasting to [..., n].
+    """
+
+    low: Array
+    high: Array
+
+    def value(self, pre: Array) -> Array:
+        """phi(pre), exact."""
+        return clip(pre, (self.low, self.high))
+
+    def kinks(self, lower: Array, upper: Array) -> tuple[Array, Array]:
+        """low below and high above."""
+        return between(self.low, lower, upper), between(self.high, lower, upper)
+
+    def piece_slope(self, lower: Array, upper: Array) -> Array:
+        """1 between low and high, else 0."""
+        return self.gain(lower, upper)
+
+    def image(self, lower: Array, upper: Array) -> tuple[Array, Array]:
+        """[phi(l), phi(u)], exact."""
+        return self.value(lower), self.value(upper)
+
+    def gain(self, lower: Array, upper: Array) -> Array:
+        """1 where [l, u] enters (low, high), else 0."""
+        xp = namespace(lower, upper)
+        one = xp.ones_like(lower)
+        return xp.where((upper > self.low) & (lower < self.high), one, xp.zeros_like(one))
+
+    @property
+    def evaluation_roundings(self) -> float:
+        """Comparisons are exact."""
+        return 0.0
