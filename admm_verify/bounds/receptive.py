@@ -263,14 +263,14 @@ def _cropped_map(map: LinearMap, window: Window, source: Window) -> LinearMap:
     def matrix(kernel: Array) -> np.ndarray:
         weight = to_numpy(kernel)
         outputs, depth, height, width = weight.shape
-        dense = np.zeros((outputs, *window.size, source.plane[0], *source.size))
+        blocks = weight.reshape(map.groups, outputs // map.groups, depth, height, width)
+        dense = np.zeros((*blocks.shape[:2], *window.size, map.groups, depth, *source.size))
         y, x = np.meshgrid(np.arange(window.size[0]), np.arange(window.size[1]), indexing="ij")
-        for o in range(outputs):
-            group = o // (outputs // map.groups) * depth
-            for u in range(height):
-                for v in range(width):
-                    at_row, at_column = rows[y] + u * dilation[0], columns[x] + v * dilation[1]
-                    dense[o, y, x, group : group + depth, at_row, at_column] = weight[o, :, u, v]
+        for group in range(map.groups):
+            for u, v in np.ndindex(height, width):
+                at_row, at_column = rows[y] + u * dilation[0], columns[x] + v * dilation[1]
+                # The indices between the slices put the window's axes first.
+                dense[group, :, y, x, group, :, at_row, at_column] = blocks[group, :, :, u, v]
         return dense.reshape(window.entries, source.entries)
 
     magnitude = None if map.magnitude is None else matrix(map.magnitude)

@@ -35,16 +35,14 @@ def _batch_norm(builder: Builder, inputs: Inputs, attributes: Attributes, opset:
 
 
 def _average_pool(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    x = tensor(inputs[0])
-    window = _padded(_window(attributes, attributes["kernel_shape"]), x, attributes)
-    counted, ceil = bool(attributes.get("count_include_pad", 0)), bool(attributes.get("ceil_mode", 0))
+    x, ceil = tensor(inputs[0]), bool(attributes.get("ceil_mode", 0))
+    window, counted = _pool_window(x, attributes), bool(attributes.get("count_include_pad", 0))
     return [spatial.average_pool(builder, x, window, counted, ceil)]
 
 
 def _max_pool(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
     x = tensor(inputs[0])
-    window = _padded(_window(attributes, attributes["kernel_shape"]), x, attributes)
-    return [spatial.max_pool(builder, x, window, bool(attributes.get("ceil_mode", 0)))]
+    return [spatial.max_pool(builder, x, _pool_window(x, attributes), bool(attributes.get("ceil_mode", 0)))]
 
 
 def _global_average_pool(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
@@ -73,6 +71,18 @@ def _padded(window: spatial.Window, x: Tensor, attributes: Attributes) -> spatia
     """The window with the padding that auto_pad asks for."""
     mode = text(attributes, "auto_pad", "NOTSET")
     return window.same(x.shape[2:], mode == "SAME_UPPER") if mode in ("SAME_UPPER", "SAME_LOWER") else window
+
+
+def _pool_window(x: Tensor, attributes: Attributes) -> spatial.Window:
+    window = _window(attributes, attributes["kernel_shape"])
+    padded = _padded(window, x, attributes)
+    gaps = any(s > k for s, k in zip(window.stride, window.size, strict=True))
+    if padded is not window and (gaps or max(window.dilation) > 1 or attributes.get("ceil_mode", 0)):
+        # Runtimes do not follow the standard there.
+        raise UnsupportedUse(
+            "it combines auto_pad with dilation, ceil_mode or a stride beyond its window; give explicit padding"
+        )
+    return padded
 
 
 def _cut(

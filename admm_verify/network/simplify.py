@@ -15,9 +15,10 @@ def simplify(network: Network) -> Network:
     """The same function with affine chains merged, equal activations shared and dead nodes dropped.
 
     After it, every affine node reads the input, activations, or affine nodes that could not be merged into it: their
-    maps do not compose, or hold a convolution that several nodes read. Parallel terms are added up where their maps
-    allow it. Every activation reads an affine node, and the output is an affine node. Merged weights carry the
-    magnitude of their chain, so certified bounds of the result are bounds of the original.
+    maps do not compose, or a convolution that several nodes read or that reads a sum would be computed several times.
+    Parallel terms are added up where their maps allow it. Every activation reads an affine node, and the output is an
+    affine node. Merged weights carry the magnitude of their chain, so certified bounds of the result are bounds of the
+    original.
     """
     originals = _alive(list(network.nodes), network.output)
     counts = Counter(source for node in originals for source in set(_sources(node)))
@@ -84,11 +85,11 @@ class _Merged:
             _append(self.maps.setdefault(index, []), map)
             return 0.0, 0.0
         self._shift(map, source)
-        sums = len(source.terms) + 1
+        below = [term.source for term in source.terms]
         # The merged node's own sum is part of the path too.
         hidden = [
-            self.add(part.with_roundings(part.roundings + sums), term.source, shared)
-            for term, part in zip(source.terms, parts, strict=True)
+            self.add(part.with_roundings(part.roundings + len(below) + 1), i, shared or below.count(i) > 1)
+            for i, part in zip(below, parts, strict=True)
         ]
         # Each row's sum of magnitudes bounds what the merged value, and every partial sum of it, can reach.
         rows = sum((term.map.magnitude_apply(np.ones(term.map.columns)) for term in source.terms), np.zeros(1))
@@ -117,8 +118,12 @@ def _append(parallel: list[LinearMap], map: LinearMap) -> None:
 
 
 def _through(map: LinearMap, source: Affine, shared: bool) -> list[LinearMap] | None:
-    """The map composed with each of the source's maps; None where one of them does not merge."""
+    """The map composed with each of the source's maps; None where one does not merge or a convolution would be
+    computed more often than before.
+    """
     if shared and any(_is_convolution(term.map) for term in source.terms):
+        return None
+    if _is_convolution(map) and len(source.terms) > 1:
         return None
     parts = [compose(map, term.map) for term in source.terms]
     known = [part for part in parts if part is not None]

@@ -62,10 +62,24 @@ def along_segment(start: Array, start_post: Array, end: Array, end_post: Array, 
     return start_post + share * (end_post - start_post)
 
 
+def leads_along(start: Array, start_post: Array, end: Array, end_post: Array, pre: Array, post: Array) -> Array:
+    """Whether a point projected on the line through a segment falls beyond its start, on the side of its end.
+
+    At a kink of a convex chain this names the piece with the nearest point. Distances cannot: near the kink those to
+    both pieces agree up to rounding, and the points differ by its square root.
+    """
+    xp = namespace(start, end, pre, post)
+    along, along_post = end - start, end_post - start_post
+    length = xp.maximum(xp.abs(along), xp.abs(along_post))
+    # A product of lengths of 1e-25 would underflow in float32.
+    safe = xp.where(length > 0, length, xp.ones_like(length))
+    return (pre - start) * (along / safe) + (post - start_post) * (along_post / safe) > 0
+
+
 def nearest_on_segment(
     start: Array, start_post: Array, end: Array, end_post: Array, pre: Array, post: Array
-) -> tuple[Array, Array, Array]:
-    """The nearest point of a segment and its distance; a segment of no length is its start."""
+) -> tuple[Array, Array]:
+    """The nearest point of a segment; a segment of no length is its start."""
     xp = namespace(start, end, pre, post)
     along, along_post = end - start, end_post - start_post
     # Directions are normalised before they are squared: a segment of length 1e-30 would underflow in float32.
@@ -76,21 +90,7 @@ def nearest_on_segment(
     # Clipped before the division by the length, which may be 1e-30 where the point is 1e8 away.
     run = (pre - start) * unit + (post - start_post) * unit_post
     share = between(run, xp.zeros_like(run), length * norm) / (safe * norm)
-    p = between(start + share * along, xp.minimum(start, end), xp.maximum(start, end))
-    q = start_post + share * along_post
-    # Not the squared distance: squares of 1e-25 underflow in float32.
-    return p, q, xp.hypot(p - pre, q - post)
-
-
-def nearer(some: tuple[Array, Array, Array], other: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-    """The nearer of two points, each with its distance."""
-    xp = namespace(some[2], other[2])
-    chosen = other[2] < some[2]
-    return (
-        xp.where(chosen, other[0], some[0]),
-        xp.where(chosen, other[1], some[1]),
-        xp.where(chosen, other[2], some[2]),
-    )
+    return between(start + share * along, xp.minimum(start, end), xp.maximum(start, end)), start_post + share * along_post
 
 
 def tangent_point(curve: Curve, upper: Array) -> Array:
@@ -114,8 +114,8 @@ def tangent_point(curve: Curve, upper: Array) -> Array:
 
 def nearest_on_curve(
     curve: Curve, start: Array, end: Array, pre: Array, post: Array, above: Array
-) -> tuple[Array, Array, Array]:
-    """The nearest point on the graph over [start, end] and its distance.
+) -> tuple[Array, Array]:
+    """The nearest point on the graph over [start, end].
 
     Where the point is above, phi is concave on [start, end] and odd about 0 up to a constant; otherwise it is convex.
     With s = -1 above and 1 otherwise, the p sought solves X(p) = Y(p) for X = s (phi - post) phi' and Y = s (pre - p),
@@ -140,8 +140,7 @@ def nearest_on_curve(
         new = p - step
         p = xp.where((new >= low) & (new <= high), new, 0.5 * low + 0.5 * high)
     p = sign * p
-    q = curve.value(p)
-    return p, q, xp.hypot(p - pre, q - post)
+    return p, curve.value(p)
 
 
 def _leftmost(curve: Curve, left: Array, high: Array, aim: Array, rise: Array) -> Array:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from admm_verify.arrays import Array, namespace
 from admm_verify.network.activations import clip, prelu
 from admm_verify.relaxations.contract import SlopeRange
-from admm_verify.relaxations.curves import along_segment, between, chord_slope, nearer, nearest_on_segment
+from admm_verify.relaxations.curves import along_segment, between, chord_slope, leads_along, nearest_on_segment
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,15 +110,20 @@ class PiecewiseLinear(ABC):
         return xp.minimum(floor, value), xp.maximum(ceiling, value)
 
     def project(self, lower: Array, upper: Array, pre: Array, post: Array) -> tuple[Array, Array]:
-        """The point itself inside, else the nearest point on the boundary's four segments."""
+        """The point itself inside, else the nearest point of the chain on whose side it is, on either side of the kink."""
         xp = namespace(lower, upper, pre, post)
-        first, *others = self._quadrangle(lower, upper).edges
-        best = nearest_on_segment(*first, pre, post)
-        for edge in others:
-            best = nearer(best, nearest_on_segment(*edge, pre, post))
-        floor, ceiling = self.hull(lower, upper, between(pre, lower, upper))
-        inside = (pre >= lower) & (pre <= upper) & (post >= floor) & (post <= ceiling)
-        return xp.where(inside, pre, best[0]), xp.where(inside, post, best[1])
+        near = between(pre, lower, upper)
+        floor, ceiling = self.hull(lower, upper, near)
+        above = post > ceiling
+        inside = (pre == near) & (post >= floor) & ~above
+        shape = self._quadrangle(lower, upper)
+        kink = tuple(xp.where(above, *pair) for pair in zip(shape.above, shape.below, strict=True))
+        # Left of the kink of |x| a point may see the right piece across the hull, but is never nearest to it.
+        onward = (pre > kink[0]) & leads_along(*kink, *shape.right, pre, post)
+        start = tuple(xp.where(onward, *pair) for pair in zip(kink, shape.left, strict=True))
+        end = tuple(xp.where(onward, *pair) for pair in zip(shape.right, kink, strict=True))
+        p, q = nearest_on_segment(*start, *end, pre, post)
+        return xp.where(inside, pre, p), xp.where(inside, post, q)
 
     def _quadrangle(self, lower: Array, upper: Array) -> Quadrangle:
         low, a, b, high = ((p, self.value(p)) for p in (lower, *self.kinks(lower, upper), upper))

@@ -15,7 +15,7 @@ from admm_verify.relaxations.curves import (
     between,
     chord_slope,
     epsilon,
-    nearer,
+    leads_along,
     nearest_on_curve,
     nearest_on_segment,
     tangent_point,
@@ -149,22 +149,24 @@ class SShaped(ABC):
         return self._heights(lower, upper, self.contacts(lower, upper), pre)
 
     def project(self, lower: Array, upper: Array, pre: Array, post: Array) -> tuple[Array, Array]:
-        """The point itself inside, else the nearer of the nearest points on the chord and on the curve.
+        """The point itself inside, else the nearest point on the chord or on the curve, whichever side of the kink it is.
 
-        As phi increases, a point above the hull at the p in [l, u] next to it is projected onto the ceiling, a point
-        below onto the floor.
+        A point above the hull at the p in [l, u] next to it is projected onto the ceiling, a point below onto the floor.
         """
         xp = namespace(lower, upper, pre, post)
         near = between(pre, lower, upper)
         t, s = self.contacts(lower, upper)
         floor, ceiling = self._heights(lower, upper, (t, s), near)
         above = post > ceiling
-        start, end = xp.where(above, lower, t), xp.where(above, s, upper)
-        straight = nearest_on_segment(start, self.value(start), end, self.value(end), pre, post)
-        start, end = xp.where(above, s, lower), xp.where(above, upper, t)
-        best = nearer(nearest_on_curve(self, start, end, pre, post, above), straight)
         inside = (pre == near) & (post >= floor) & ~above
-        return xp.where(inside, pre, best[0]), xp.where(inside, post, best[1])
+        kink, far = xp.where(above, s, t), xp.where(above, lower, upper)
+        chord = (kink, self.value(kink), far, self.value(far))
+        p, q = nearest_on_segment(*chord, pre, post)
+        start, end = xp.where(above, s, lower), xp.where(above, upper, t)
+        bent, bent_post = nearest_on_curve(self, start, end, pre, post, above)
+        straight = leads_along(*chord, pre, post)
+        p, q = xp.where(straight, p, bent), xp.where(straight, q, bent_post)
+        return xp.where(inside, pre, p), xp.where(inside, post, q)
 
     def gain(self, lower: Array, upper: Array) -> Array:
         """phi' where [l, u] comes nearest to the steepest point, 32 roundings and one smallest normal number upward."""

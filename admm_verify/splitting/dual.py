@@ -1,6 +1,7 @@
 """The one place of the solvers that makes a bound: multipliers in, certified lower bounds out."""
 
 from admm_verify.arrays import Array, namespace
+from admm_verify.bounds.backward import Backward
 from admm_verify.bounds.region import Region
 from admm_verify.splitting.problem import Rows
 from admm_verify.splitting.sweeps import multiplier_sweep
@@ -17,6 +18,11 @@ def certified_bound(rows: Rows, region: Region, multipliers: list[Array]) -> Arr
     Error: rounded downward.
     Reference: DeepSplit, arXiv 2106.09117; Dvijotham et al., arXiv 1803.06567 (the dual).
     """
-    bound = region.concretise(multiplier_sweep(rows, multipliers))
+    return certified_sweep(rows, region, multiplier_sweep(rows, multipliers))
+
+
+def certified_sweep(rows: Rows, region: Region, sweep: Backward) -> Array:
+    """The same from the multipliers' own backward sweep, done in float64 on these rows."""
+    bound = region.concretise(sweep)
     xp = namespace(bound)
     return xp.broadcast_to(bound, rows.offset.shape)

@@ -12,7 +12,7 @@ import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
-from admm_verify.network.maps import DenseMap
+from admm_verify.network.maps import DenseMap, DiagonalMap, SelectionMap
 from admm_verify.relaxations.registry import relaxations_of
 from admm_verify.splitting.problem import Problem, Rows, network_lines
 
@@ -67,8 +67,25 @@ class _Split:
     source: int
 
 
+def can_eliminate(network: Network) -> bool:
+    """Whether stable neurons fold into matrices: ReLU between affine nodes that read activations or the input only.
+
+    Convolutions stay what they are: their matrices would cost more than the neurons they save.
+    """
+    for node in network.nodes:
+        if isinstance(node, Activation) and node.kind != "relu":
+            return False
+        if isinstance(node, Affine):
+            for term in node.terms:
+                if isinstance(network.nodes[term.source], Affine) or not isinstance(
+                    term.map, DenseMap | DiagonalMap | SelectionMap
+                ):
+                    return False
+    return True
+
+
 def eliminate(problem: Problem) -> Elimination:
-    """Fold away every neuron that is stable in all rows of the problem; dense networks only."""
+    """Fold away every neuron that is stable in all rows of the problem, whose network `can_eliminate` allows."""
     network = problem.network.put(Placement.numpy())
     bounds = zip(problem.preactivation.lower, problem.preactivation.upper, strict=True)
     neurons = [_unstable_and_active(to_numpy(low), to_numpy(high)) for low, high in bounds]

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, select_rows, take_rows, to_numpy
+from admm_verify.bounds.backward import Backward
 from admm_verify.bounds.region import Region
-from admm_verify.splitting.dual import certified_bound
+from admm_verify.splitting.dual import certified_bound, certified_sweep
 from admm_verify.splitting.primal import PrimalPoint, evaluation_errors, feasible_value
 from admm_verify.splitting.problem import Rows
 
@@ -36,8 +37,13 @@ class Ledger:
         self.primal = xp.broadcast_to(middle, (count, middle.shape[1]))
         self.multipliers = [xp.zeros((count, low.shape[1]), dtype=low.dtype, device=low.device) for low in rows.lower]
 
-    def record(self, active: Array, multipliers: list[Array], point: PrimalPoint) -> None:
-        """Certify multipliers and evaluate a primal point for the active rows; keep what is better."""
+    def record(
+        self, active: Array, multipliers: list[Array], point: PrimalPoint, sweep: Backward | None = None
+    ) -> None:
+        """Certify multipliers and evaluate a primal point for the active rows; keep what is better.
+
+        sweep: the multipliers' backward sweep in float64, where the caller has it already.
+        """
         rows, region, errors = self.rows, self.region, self.errors
         everything = active.shape[0] == rows.offset.shape[0]
         if not everything:
@@ -49,7 +55,8 @@ class Ledger:
         xp = namespace(rows.offset)
         x = xp.minimum(xp.maximum(put(point.x), rows.box_lower), rows.box_upper)
         point = PrimalPoint(x, [put(share) for share in point.shares])
-        bound, value = certified_bound(rows, region, multipliers), feasible_value(rows, errors, point)
+        bound = certified_bound(rows, region, multipliers) if sweep is None else certified_sweep(rows, region, sweep)
+        value = feasible_value(rows, errors, point)
         if not everything:
             bound, value = self._spread(active, bound, -INFINITY), self._spread(active, value, INFINITY)
             multipliers = [self._spread(active, g, 0.0) for g in multipliers]

@@ -12,7 +12,7 @@ from admm_verify.memory import Budget
 from admm_verify.settings import SolverSettings
 from admm_verify.splitting.admm import Admm
 from admm_verify.splitting.ascent import Ascent
-from admm_verify.splitting.eliminate import Elimination, eliminate, elimination_pays, elimination_work
+from admm_verify.splitting.eliminate import Elimination, can_eliminate, eliminate, elimination_pays, elimination_work
 from admm_verify.splitting.ledger import Ledger
 from admm_verify.splitting.loop import ROUNDING_GAP, Clock, Progress, Run
 from admm_verify.splitting.placement import iteration_placement
@@ -133,7 +133,8 @@ def _solve_block(
     if start is not None:
         point = PrimalPoint(ledger.primal, [namespace(g).zeros_like(g) for g in ledger.multipliers])
         ledger.record(everything, [placement.double.put(g) for g in start], point)
-    run = Run(Rows.of(problem, placement), ledger, clock, tolerance, settings.check_interval, progress)
+    rows = reference if placement == placement.double else Rows.of(problem, placement)
+    run = Run(rows, ledger, clock, tolerance, settings.check_interval, progress)
     run.interruption = clock.interruption()
     if len(run.unfinished(ROUNDING_GAP)) and run.interruption is None:
         run.elimination = _elimination(problem, schemes)
@@ -149,11 +150,14 @@ def _record_sweep(ledger: Ledger, everything: Array, dual: Any) -> None:
         old if a is None else xp.astype(a < 0, old.dtype)
         for a, old in zip(dual.sweep.post, ledger.multipliers, strict=True)
     ]
-    ledger.record(everything, multipliers, PrimalPoint(best_vertex(ledger.rows, dual.input), shares))
+    point = PrimalPoint(best_vertex(ledger.rows, dual.input), shares)
+    ledger.record(everything, multipliers, point, dual.sweep)
 
 
 def _elimination(problem: Problem, schemes: list[Scheme]) -> Elimination | None:
     """Fold stable neurons away where that makes the iterations cheaper, and for ADMM always: it converges faster."""
+    if not can_eliminate(problem.network):
+        return None
     admm = any(isinstance(scheme, Admm) for scheme in schemes)
     passes = sum(scheme.passes for scheme in schemes)
     work = passes * problem.rows * sum(node.size for node in problem.network.nodes) * problem.network.input_size

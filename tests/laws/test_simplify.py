@@ -111,12 +111,12 @@ def test_the_result_is_in_normal_form(seed: int) -> None:
 
 
 def mergeable(network: Network, reader: int, source: Affine) -> bool:
-    """Whether every reading term of the source would merge with its maps, and none of them is a convolution."""
+    """Whether every reading term would merge with the source's maps, and no convolution is among them."""
     node = network.nodes[reader]
     assert isinstance(node, Affine)
     reading = [term.map for term in node.terms if network.nodes[term.source] is source]
     inner = [term.map for term in source.terms]
-    if any(isinstance(part, ConvolutionMap | TransposedMap) for part in inner):
+    if any(isinstance(part, ConvolutionMap | TransposedMap) for part in inner + reading):
         return False
     return all(compose(outer, part) is not None for outer in reading for part in inner)
 
@@ -222,17 +222,18 @@ def test_a_network_of_affine_nodes_folds_to_one() -> None:
 
 
 def test_hidden_values_stay_within_the_peak() -> None:
-    """The scaling does not merge with the selection, only with the matrix after it: two hidden values, one by one."""
+    """Scalings do not merge with the selection between them, only with the matrix after all: three hidden values."""
     builder = Builder(2)
     scaled = builder.affine([(0, DiagonalMap(np.array([1e6, 1.0])))], np.array([1e3, 0.0]))
     moved = builder.affine([(scaled, SelectionMap.from_gather(np.array([0, 0, 1]), 2))], np.array([5e3, 0.0, 0.0]))
-    builder.dense(moved, np.array([[1e-9, -1e-9, 1.0]]), np.zeros(1))
+    again = builder.affine([(moved, DiagonalMap(np.array([1e3, 1.0, 1.0])))], np.zeros(3))
+    builder.dense(again, np.array([[1e-9, -1e-9, 1.0]]), np.zeros(1))
     original = builder.network()
     node = simplify(original).nodes[-1]
     assert isinstance(node, Affine)
     for x in (np.ones(2), np.array([0.0, 1.0]), np.array([-3.0, 2.0])):
         hidden = max(float(np.abs(value).max()) for value in original.evaluate(x))
-        assert hidden <= node.peak_gain * np.abs(x).max() + node.peak_shift <= 10 * hidden + 1e7
+        assert hidden <= node.peak_gain * np.abs(x).max() + node.peak_shift <= 10 * hidden + 1e10
 
 
 @pytest.mark.parametrize("size", [10, 1000])
@@ -276,6 +277,15 @@ def test_a_residual_block_keeps_its_two_terms() -> None:
     assert isinstance(node, Affine)
     assert [term.source for term in node.terms] == [2, 2]
     assert {type(term.map) for term in node.terms} == {ConvolutionMap, SelectionMap}
+
+
+def test_a_convolution_of_a_sum_is_computed_once() -> None:
+    rng = np.random.default_rng(0)
+    builder, identity = Builder(SIZE), SelectionMap.identity(SIZE)
+    first = builder.relu(0)
+    total = builder.affine([(0, identity), (first, identity)], np.ones(SIZE))
+    builder.affine([(total, same_convolution(rng))], np.zeros(SIZE))
+    assert len(convolutions(simplify(builder.network()))) == 1
 
 
 @pytest.mark.parametrize("through", ["identity", "chain of identities", "matrix"])

@@ -174,6 +174,12 @@ REFUSED = {
     "weight": (IMAGE, node("Conv", ["c", "x"], ["y"]), {"c": weights(1, 6, 9, 9)}, ["Conv", "constant"]),
     "channels": (IMAGE, node("Conv", X, ["y"]), {"w": weights(2, 3, 2, 2)}, ["Conv", "(2, 3, 2, 2)"]),
     "window": (IMAGE, node("AveragePool", ["x"], ["y"], kernel_shape=[9, 9]), {}, ["AveragePool", "does not fit"]),
+    "auto_pad": (
+        IMAGE,
+        node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], ceil_mode=1, auto_pad="SAME_UPPER"),
+        {},
+        ["MaxPool", "auto_pad"],
+    ),
     "alpha": (IMAGE, node("Elu", ["x"], ["y"], alpha=-1.0), {}, ["Elu", "alpha"]),
     "training": (
         (1, 4),
