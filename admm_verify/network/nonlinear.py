@@ -81,12 +81,15 @@ def window_maximum(builder: Builder, x: Tensor, axis: int, index: np.ndarray) ->
     Shapes: index [windows, width], the positions in each window; the axis gets length `windows`.
     """
     parts = builder.select(x, np.moveaxis(x.labels, axis, -1)[..., index])
+    unpaired = []
     while parts.shape[-1] > 1:
         labels, half = parts.labels, parts.shape[-1] // 2
+        if parts.shape[-1] % 2:
+            unpaired.append(builder.select(parts, labels[..., -1:]))
         first, second = builder.select(parts, labels[..., :half]), builder.select(parts, labels[..., half : 2 * half])
-        best = maximum(builder, first, second)
-        unpaired = builder.select(parts, labels[..., 2 * half :])
-        parts = builder.concat([best, unpaired], -1) if unpaired.size else best
+        parts = maximum(builder, first, second)
+    for part in unpaired:
+        parts = maximum(builder, parts, part)
     return builder.select(parts, np.moveaxis(parts.labels[..., 0], -1, axis))
 
 

@@ -62,35 +62,18 @@ def along_segment(start: Array, start_post: Array, end: Array, end_post: Array, 
     return start_post + share * (end_post - start_post)
 
 
-def leads_along(start: Array, start_post: Array, end: Array, end_post: Array, pre: Array, post: Array) -> Array:
-    """Whether a point projected on the line through a segment falls beyond its start, on the side of its end.
+def nearest_on_line(
+    start: Array, start_post: Array, end: Array, slope: Array, pre: Array, post: Array
+) -> tuple[Array, Array, Array]:
+    """The nearest point of a segment from start, and how far the foot on its whole line is to the right of start.
 
-    At a kink of a convex chain this names the piece with the nearest point. Distances cannot: near the kink those to
-    both pieces agree up to rounding, and the points differ by its square root.
+    At a kink of a convex chain that distance names the piece with the nearest point. Distances to the pieces cannot:
+    near the kink they agree up to rounding, and the points differ by its square root.
     """
-    xp = namespace(start, end, pre, post)
-    along, along_post = end - start, end_post - start_post
-    length = xp.maximum(xp.abs(along), xp.abs(along_post))
-    # A product of lengths of 1e-25 would underflow in float32.
-    safe = xp.where(length > 0, length, xp.ones_like(length))
-    return (pre - start) * (along / safe) + (post - start_post) * (along_post / safe) > 0
-
-
-def nearest_on_segment(
-    start: Array, start_post: Array, end: Array, end_post: Array, pre: Array, post: Array
-) -> tuple[Array, Array]:
-    """The nearest point of a segment; a segment of no length is its start."""
-    xp = namespace(start, end, pre, post)
-    along, along_post = end - start, end_post - start_post
-    # Directions are normalised before they are squared: a segment of length 1e-30 would underflow in float32.
-    length = xp.maximum(xp.abs(along), xp.abs(along_post))
-    safe = xp.where(length > 0, length, xp.ones_like(length))
-    unit, unit_post = along / safe, along_post / safe
-    norm = xp.where(length > 0, unit * unit + unit_post * unit_post, xp.ones_like(length))
-    # Clipped before the division by the length, which may be 1e-30 where the point is 1e8 away.
-    run = (pre - start) * unit + (post - start_post) * unit_post
-    share = between(run, xp.zeros_like(run), length * norm) / (safe * norm)
-    return between(start + share * along, xp.minimum(start, end), xp.maximum(start, end)), start_post + share * along_post
+    xp = namespace(start, pre)
+    shift = ((pre - start) + (post - start_post) * slope) / (1.0 + slope * slope)
+    p = between(start + shift, xp.minimum(start, end), xp.maximum(start, end))
+    return p, start_post + slope * (p - start), shift
 
 
 def tangent_point(curve: Curve, upper: Array) -> Array:

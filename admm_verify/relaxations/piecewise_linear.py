@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from admm_verify.arrays import Array, namespace
 from admm_verify.network.activations import clip, prelu
 from admm_verify.relaxations.contract import SlopeRange
-from admm_verify.relaxations.curves import along_segment, between, chord_slope, leads_along, nearest_on_segment
+from admm_verify.relaxations.curves import along_segment, between, chord_slope, nearest_on_line
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,19 +110,26 @@ class PiecewiseLinear(ABC):
         return xp.minimum(floor, value), xp.maximum(ceiling, value)
 
     def project(self, lower: Array, upper: Array, pre: Array, post: Array) -> tuple[Array, Array]:
-        """The point itself inside, else the nearest point of the chain on whose side it is, on either side of the kink."""
+        """The point itself inside, else the nearest one of the chain on whose side it is, left or right of the kink."""
         xp = namespace(lower, upper, pre, post)
         near = between(pre, lower, upper)
         floor, ceiling = self.hull(lower, upper, near)
         above = post > ceiling
         inside = (pre == near) & (post >= floor) & ~above
         shape = self._quadrangle(lower, upper)
-        kink = tuple(xp.where(above, *pair) for pair in zip(shape.above, shape.below, strict=True))
+        (left, left_post), (right, right_post) = shape.left, shape.right
+        kink, kink_post = (
+            xp.where(above, shape.above[0], shape.below[0]),
+            xp.where(above, shape.above[1], shape.below[1]),
+        )
+        zero = xp.zeros_like(kink)
+        slope = chord_slope(kink, kink_post, right, right_post, otherwise=zero)
+        p, q, shift = nearest_on_line(kink, kink_post, right, slope, pre, post)
+        slope = chord_slope(left, left_post, kink, kink_post, otherwise=zero)
+        other, other_post, _ = nearest_on_line(kink, kink_post, left, slope, pre, post)
         # Left of the kink of |x| a point may see the right piece across the hull, but is never nearest to it.
-        onward = (pre > kink[0]) & leads_along(*kink, *shape.right, pre, post)
-        start = tuple(xp.where(onward, *pair) for pair in zip(kink, shape.left, strict=True))
-        end = tuple(xp.where(onward, *pair) for pair in zip(shape.right, kink, strict=True))
-        p, q = nearest_on_segment(*start, *end, pre, post)
+        onward = (shift > 0) & (pre > kink) & (right > kink)
+        p, q = xp.where(onward, p, other), xp.where(onward, q, other_post)
         return xp.where(inside, pre, p), xp.where(inside, post, q)
 
     def _quadrangle(self, lower: Array, upper: Array) -> Quadrangle:

@@ -15,9 +15,8 @@ from admm_verify.relaxations.curves import (
     between,
     chord_slope,
     epsilon,
-    leads_along,
     nearest_on_curve,
-    nearest_on_segment,
+    nearest_on_line,
     tangent_point,
     tiniest,
 )
@@ -90,8 +89,8 @@ class SShaped(ABC):
         xp = namespace(lower, upper)
         t, s = self.contacts(lower, upper)
         left, right = self.derivative(lower), self.derivative(upper)
-        floor_chord = self._chord(t, upper, otherwise=right)
-        ceiling_chord = self._chord(lower, s, otherwise=left)
+        floor_chord = self._chord(t, upper)
+        ceiling_chord = self._chord(lower, s)
         lower_min = xp.where(t > lower, xp.minimum(left, floor_chord), floor_chord)
         upper_min = xp.where(s < upper, xp.minimum(right, ceiling_chord), ceiling_chord)
         middle = 0.5 * lower + 0.5 * upper
@@ -149,9 +148,9 @@ class SShaped(ABC):
         return self._heights(lower, upper, self.contacts(lower, upper), pre)
 
     def project(self, lower: Array, upper: Array, pre: Array, post: Array) -> tuple[Array, Array]:
-        """The point itself inside, else the nearest point on the chord or on the curve, whichever side of the kink it is.
+        """The point itself inside, else the nearest one on the chord or on the curve, on whichever side of their kink.
 
-        A point above the hull at the p in [l, u] next to it is projected onto the ceiling, a point below onto the floor.
+        A point above the hull at the p in [l, u] next to it belongs on the ceiling, a point below on the floor.
         """
         xp = namespace(lower, upper, pre, post)
         near = between(pre, lower, upper)
@@ -160,12 +159,12 @@ class SShaped(ABC):
         above = post > ceiling
         inside = (pre == near) & (post >= floor) & ~above
         kink, far = xp.where(above, s, t), xp.where(above, lower, upper)
-        chord = (kink, self.value(kink), far, self.value(far))
-        p, q = nearest_on_segment(*chord, pre, post)
+        slope = self._chord(xp.minimum(kink, far), xp.maximum(kink, far))
+        p, q, shift = nearest_on_line(kink, self.value(kink), far, slope, pre, post)
+        straight = xp.where(above, -shift, shift) > 0
         start, end = xp.where(above, s, lower), xp.where(above, upper, t)
-        bent, bent_post = nearest_on_curve(self, start, end, pre, post, above)
-        straight = leads_along(*chord, pre, post)
-        p, q = xp.where(straight, p, bent), xp.where(straight, q, bent_post)
+        curved = nearest_on_curve(self, start, end, pre, post, above)
+        p, q = xp.where(straight, p, curved[0]), xp.where(straight, q, curved[1])
         return xp.where(inside, pre, p), xp.where(inside, post, q)
 
     def gain(self, lower: Array, upper: Array) -> Array:
@@ -181,9 +180,7 @@ class SShaped(ABC):
         """Covers the rational approximations and clamped arguments of common runtimes in float32."""
         return 32.0
 
-    def _heights(
-        self, lower: Array, upper: Array, contacts: tuple[Array, Array], pre: Array
-    ) -> tuple[Array, Array]:
+    def _heights(self, lower: Array, upper: Array, contacts: tuple[Array, Array], pre: Array) -> tuple[Array, Array]:
         """Floor and ceiling at pre, given the points where they turn straight."""
         xp = namespace(lower, upper, pre)
         t, s = contacts
@@ -193,11 +190,12 @@ class SShaped(ABC):
         # The graph itself is in the hull, and rounding must not exclude it.
         return xp.where(pre > t, xp.minimum(floor, value), value), xp.where(pre < s, xp.maximum(ceiling, value), value)
 
-    def _chord(self, start: Array, end: Array, otherwise: Array) -> Array:
-        """The slope of a chord; the mean value theorem bounds it where cancellation would spoil it."""
+    def _chord(self, start: Array, end: Array) -> Array:
+        """The slope of a chord, phi' if it has no length; the mean value theorem bounds it against cancellation."""
         xp = namespace(start, end)
-        slope = chord_slope(start, self.value(start), end, self.value(end), otherwise)
-        least = xp.minimum(self.derivative(start), self.derivative(end))
+        slopes = self.derivative(start), self.derivative(end)
+        slope = chord_slope(start, self.value(start), end, self.value(end), otherwise=slopes[0])
+        least = xp.minimum(*slopes)
         center = xp.full_like(slope, self.inflection)
         return between(slope, least, self.derivative(between(center, start, end)))
 

@@ -59,7 +59,8 @@ class Case:
     def largest(self) -> tuple[np.ndarray, np.ndarray]:
         """max|p| and max|phi|, the latter from the image, as the contract's error terms have it."""
         image = self.relaxation.image(self.lower, self.upper)
-        return tuple(np.maximum(*map(np.abs, pair)).astype(np.float64) for pair in (self.ends, image))
+        sizes = [np.maximum(*map(np.abs, pair)).astype(np.float64) for pair in (self.ends, image)]
+        return sizes[0], sizes[1]
 
     def slack(self, *points: np.ndarray) -> np.ndarray:
         """Some roundings of the largest number that takes part."""
