@@ -162,7 +162,15 @@ def _verify(options: argparse.Namespace) -> int:
         left = max(0.0, left - (time.monotonic() - began))
     show = None if options.quiet or not sys.stderr.isatty() else lambda text: print(text, file=sys.stderr)
     outcome = av.verify(
-        query, left, options.method, options.tolerance, _device(options), options.arithmetic, show, stop, _memory(options)
+        query,
+        left,
+        options.method,
+        options.tolerance,
+        _device(options),
+        options.arithmetic,
+        show,
+        stop,
+        _memory(options),
     )
     variables, values = _assignments(query, outcome)
     if options.serialise_assignments and values:
@@ -227,8 +235,8 @@ def _bound(options: argparse.Namespace) -> int:
         left,
         _device(options),
         progress=progress if terminal else None,
+        settings=av.SolverSettings(memory=_memory(options)),
         stop=stop,
-        memory=_memory(options),
     )
     if terminal:
         print(file=sys.stderr)

@@ -51,7 +51,7 @@ class Budget:
         return int(min(_CACHE_NUMBERS, self.bytes / (_ARRAYS * _NUMBER)) // numbers)
 
     def rows(self, limit: int, numbers: int) -> int:
-        """How many rows a solver takes at once whose state is some arrays of so many numbers, at most `limit` in each."""
+        """How many rows a solver takes at once: at most `limit` numbers in an array of so many numbers a row."""
         return int(min(limit, self.bytes / (_STATE_ARRAYS * _NUMBER)) // numbers)
 
     def blocks(self, count: int, step: int, work: Callable[[int, int], Result]) -> list[Result]:

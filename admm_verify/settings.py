@@ -62,7 +62,7 @@ class SolverSettings:
     polish: the primal-dual phase of "auto", which starts near the optimum and takes smaller steps sooner.
     auto_passes: budget of "auto", of which ascent takes its own first. check_interval: iterations between check points
     (certified bound, feasible value, test of the gap). block_numbers: numbers in one array of a block of rows; larger
-    batches are solved block by block.
+    batches are solved block by block. memory: limit on the working memory in bytes, None for half of what is free.
     """
 
     ascent: AscentSettings = AscentSettings()
@@ -72,3 +72,4 @@ class SolverSettings:
     check_interval: int = 20
     block_numbers: int = 2**25
     auto_passes: int = 1000
+    memory: float | None = None

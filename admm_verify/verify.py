@@ -16,6 +16,7 @@ from admm_verify.properties.property import Disjunct
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows, atom_rows, inner_box
 from admm_verify.sets import Box
+from admm_verify.settings import SolverSettings
 from admm_verify.splitting.loop import Clock
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solution import Solution, Status
@@ -80,7 +81,7 @@ def verify(
         return Outcome(Verdict.UNSAT, None, None, np.zeros(0), 0, time.monotonic() - began)
     clock = Clock(None if timeout is None else began + timeout, stop)
     search = _Search(query, atom_rows(query.property), chosen, clock, memory)
-    interrupted = clock.interruption()
+    interrupted, settings = clock.interruption(), SolverSettings(memory=memory)
     witness = search.try_boxes_alone()
     for budget in _STAGES:
         rows = search.open_rows()
@@ -89,7 +90,7 @@ def verify(
         left = None if clock.deadline is None else max(0.0, clock.deadline - time.monotonic())
         if progress is not None:
             progress(f"{len(search.open)} of {len(query.property.disjuncts)} disjuncts open, {len(rows)} rows")
-        solution = solve(search.problem(rows), method, tolerance, budget, left, device, stop=stop, memory=memory)
+        solution = solve(search.problem(rows), method, tolerance, budget, left, device, settings=settings, stop=stop)
         witness = search.record(rows, solution)
         interrupted = next((s for s in solution.status if s in (Status.TIMED_OUT, Status.STOPPED)), None)
     if witness is not None:

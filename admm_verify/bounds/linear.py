@@ -127,7 +127,7 @@ class Reduced:
         source = self.network.nodes[node.source]
         assert isinstance(source, Affine)
         readers = [self.network.nodes[i] for i in self._readers[index]]
-        around = [term for term in source.terms]
+        around = list(source.terms)
         around += [t for reader in readers if isinstance(reader, Affine) for t in reader.terms if t.source == index]
         if node.kind != "relu" or len(self._readers[node.source]) > 1:
             return None

@@ -90,9 +90,7 @@ def preactivation_bounds(
         forward.run()
     picked = network.activations
     sources = [node.source for node in (network.nodes[i] for i in picked) if isinstance(node, Activation)]
-    return PreactivationBounds(
-        tuple(forward.lower[i] for i in sources), tuple(forward.upper[i] for i in sources)
-    )
+    return PreactivationBounds(tuple(forward.lower[i] for i in sources), tuple(forward.upper[i] for i in sources))
 
 
 class _Forward:

@@ -105,8 +105,8 @@ def nearest_on_curve(
     of which X - Y changes sign once. Safeguarded Newton on X - Y and on log X - log Y at once: from the far side
     neither overshoots where both are convex, so the longer step is taken; the second one sees exponentials as lines.
 
-    Valid when: the point is not within the hull's side of the curve: s post < s phi at the p in [start, end] next to
-    pre, or at least to the left (right where above) of the solution.
+    Valid when: the point lies below the hull, or above it where above; an end of [start, end] stands for a solution
+    beyond it.
     """
     xp = namespace(start, pre)
     one = xp.ones_like(pre)

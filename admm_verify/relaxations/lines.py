@@ -142,9 +142,15 @@ class KinkLines:
         return xp.where(a > 0, xp.minimum(xp.maximum(ratio, self.minimum), self.maximum), self.start)
 
     def take(self, rows: Array) -> "KinkLines":
-        span = self.span if isinstance(self.span, float) else take_rows(self.span, rows)
-        parts = (self.upper_slope, self.upper_intercept, self.minimum, self.maximum, self.start)
-        return KinkLines(*(take_rows(part, rows) for part in parts), span, take_rows(self.pace, rows))
+        return KinkLines(
+            take_rows(self.upper_slope, rows),
+            take_rows(self.upper_intercept, rows),
+            take_rows(self.minimum, rows),
+            take_rows(self.maximum, rows),
+            take_rows(self.start, rows),
+            self.span if isinstance(self.span, float) else take_rows(self.span, rows),
+            take_rows(self.pace, rows),
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -162,13 +162,11 @@ class PReLU(PiecewiseLinear):
     def image(self, lower: Array, upper: Array) -> tuple[Array, Array]:
         """The least and the greatest value at l, 0 if inside, and u; products one rounding outward unless exact."""
         xp = namespace(lower, upper)
-        exact = (self.slope == 0) | (xp.abs(self.slope) == 1)
-        low, high = self.value(lower), self.value(upper)
-        down, up = ([], [])
-        for end, value in ((lower, low), (upper, high)):
-            exactly = exact | (end >= 0)
-            down.append(xp.where(exactly, value, xp.nextafter(value, xp.full_like(value, -float("inf")))))
-            up.append(xp.where(exactly, value, xp.nextafter(value, xp.full_like(value, float("inf")))))
+        down, up = [], []
+        for end, value in ((lower, self.value(lower)), (upper, self.value(upper))):
+            exact = (end >= 0) | (self.slope == 0) | (xp.abs(self.slope) == 1)
+            down.append(xp.where(exact, value, xp.nextafter(value, xp.full_like(value, -float("inf")))))
+            up.append(xp.where(exact, value, xp.nextafter(value, xp.full_like(value, float("inf")))))
         least, greatest = xp.minimum(*down), xp.maximum(*up)
         return xp.where((lower < 0) & (upper > 0), xp.minimum(least, xp.zeros_like(least)), least), greatest
 

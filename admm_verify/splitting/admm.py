@@ -204,9 +204,7 @@ def _restarted(
     anchor = _pointwise(rows, replace(old, sums=old.anchor_sums, edges=old.anchor_edges))
     pulls = _differences(old.sums, points.sums), _differences(old.edges, points.edges)
     old_pulls = _differences(old.anchor_sums, anchor.sums), _differences(old.anchor_edges, anchor.edges)
-    primal = _weighted_square(
-        graphs, _differences(points.sums, anchor.sums), _differences(points.edges, anchor.edges)
-    )
+    primal = _weighted_square(graphs, _differences(points.sums, anchor.sums), _differences(points.edges, anchor.edges))
     dual = _weighted_square(graphs, *(_differences(a, b) for a, b in zip(pulls, old_pulls, strict=True)))
     moved = restart & (primal > 0) & (dual > 0) & xp.isfinite(old.residual)
     ratio = xp.sqrt(xp.where(moved, dual / xp.where(moved, primal, 1.0), 1.0))

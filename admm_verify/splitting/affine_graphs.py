@@ -152,7 +152,6 @@ def build_graphs(rows: Rows, dual: DualSweep, multipliers: list[Array], penalty:
 
 def layer_multipliers(rows: Rows, layers: tuple[Layer, ...], dual: DualSweep) -> list[Array]:
     """The multiplier of every layer's value in a sweep: g of its activation, or what its affine readers pass on."""
-    nodes = [i for i in rows.network.activations]
     filler = rows.neurons(0.0)
     own = [zero if g is None else g for zero, g in zip(filler, dual.sweep.pre, strict=True)]
     found = []
@@ -161,7 +160,7 @@ def layer_multipliers(rows: Rows, layers: tuple[Layer, ...], dual: DualSweep) ->
             found.append(own[layer.activation])
             continue
         total = dual.sweep.nodes[layer.node]
-        readers = [k for k, i in enumerate(nodes) if _reads(rows.network, i, layer.node)]
+        readers = [k for k, i in enumerate(rows.network.activations) if _reads(rows.network, i, layer.node)]
         size = rows.network.nodes[layer.node].size
         zero = rows.xp.zeros((rows.offset.shape[0], size), dtype=rows.offset.dtype, device=rows.offset.device)
         found.append((zero if total is None else total) - sum((own[k] for k in readers), zero))

@@ -52,9 +52,7 @@ class DenseGraph:
     valid: None = None
 
     @classmethod
-    def of(
-        cls, maps: list[LinearMap], weights: list[float], weight: float, placement: Placement
-    ) -> "DenseGraph":
+    def of(cls, maps: list[LinearMap], weights: list[float], weight: float, placement: Placement) -> "DenseGraph":
         """The decomposition, computed on the host in float64."""
         roots, root = tuple(w**0.5 for w in weights), weight**0.5
         parts = [to_numpy(_dense(map).weight) * (root / part) for map, part in zip(maps, roots, strict=True)]

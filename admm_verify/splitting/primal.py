@@ -23,8 +23,9 @@ class PrimalPoint:
 def feasible_value(rows: Rows, errors: Sequence[Array], point: PrimalPoint) -> Array:
     """The objective of a feasible point of the relaxation, an upper bound on the relaxation's optimum.
 
-    x runs forward with post = floor(pre) + share (ceiling(pre) - floor(pre)) of the hull. Where some pre leaves its [l, u], which
-    can happen with bounds that the layers below do not imply, the point is not feasible and the value is +inf.
+    x runs forward with post = floor(pre) + share (ceiling(pre) - floor(pre)) of the hull. Where some pre leaves its
+    [l, u], which can happen with bounds that the layers below do not imply, the point is not feasible and the value is
+    +inf.
 
     Shapes: rows in float64; errors as `evaluation_errors` gives them -> [rows].
     Error: rounded upward; pre may leave [l, u] by its own rounding error.

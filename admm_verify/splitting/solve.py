@@ -39,7 +39,6 @@ def solve(
     settings: SolverSettings | None = None,
     progress: Progress | None = None,
     stop: Callable[[], bool] | None = None,
-    memory: float | None = None,
 ) -> Solution:
     """Certified lower bounds, feasible values and gaps for all rows of a problem.
 
@@ -50,8 +49,8 @@ def solve(
 
     device: None (where the box lives), "cpu" or "cuda". precision: "float32" or "float64", None for float64 on the
     CPU and float32 on a GPU. start: multipliers of an earlier Solution, a warm start. timeout in seconds. stop: asked
-    after every iteration; True ends the run with the best results so far. memory: limit on the working memory in
-    bytes, by default half of what is free; rows are solved in blocks that fit.
+    after every iteration; True ends the run with the best results so far. Rows are solved in blocks that fit into
+    settings.memory.
 
     Raises: InputError for an unknown method or precision, a negative tolerance, timeout or budget, or for "admm" on a
     map without a closed-form projection; DeviceError where the device is missing; MemoryError when not even one row
@@ -63,7 +62,7 @@ def solve(
     chosen = SolverSettings() if settings is None else settings
     placement = iteration_placement(Placement.of(problem.box_lower), device, precision)
     clock = Clock(None if timeout is None else began + timeout, stop)
-    budget = Budget.of(memory)
+    budget = Budget.of(chosen.memory)
     step = max(1, budget.rows(chosen.block_numbers, sum(node.size for node in problem.network.nodes)))
     schemes = _schemes(method, max_passes, chosen)
 

@@ -57,8 +57,8 @@ def multiplier_sweep(rows: Rows, multipliers: list[Array]) -> Backward:
 def forward_sweep(rows: Rows, x: Array, slopes: list[Array], dual: DualSweep) -> list[Array]:
     """Pre-activations of the network linearised at the multipliers: every activation is the line in use.
 
-    With x = argmin over the box, |a_k| (pre_k - touching point), turned where the line is above, is a supergradient of D
-    in the slopes of layer k.
+    With x = argmin over the box, |a_k| (pre_k - touching point), turned where the line is above, is a supergradient of
+    D in the slopes of layer k.
     """
 
     def post(k: int, pre: Array) -> Array:

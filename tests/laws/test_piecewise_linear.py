@@ -237,7 +237,7 @@ class RelaxationLaws:
             for other in (least, most, default - less, default + less, default * (1 + dtype(1e-3))):
                 case.check(height(other, sign, middle) <= best + case.slack(), default, other, best)
 
-    @law(60)
+    @law(30)
     @given(SEEDS, DTYPES)
     def test_floor_and_ceiling_are_those_of_a_dense_sample(self, seed: int, dtype: type) -> None:
         """Between the sample's chords and supporting lines, which hold the true ones between them."""
