@@ -65,7 +65,7 @@ class _Sweeper:
 
     def _choose(self, k: int, a: Array) -> Array:
         lines = self.lines[k]
-        return lines.slope(a, lines.start) * a
+        return lines.contact(a, lines.start).slope * a
 
 
 def map_rows(map: LinearMap, wanted: np.ndarray, placement: Placement) -> Array:

@@ -62,7 +62,7 @@ class Region:
                 if kink is None:
                     value = value + xp.sum(self.relaxations[k].support(low, high, post, pre), axis=-1)
                 else:
-                    value = value + kink.value(post, kink.start)
+                    value = value + kink.support(post)
                 scale = scales[node.source]
                 if scale is not None and sweep.nodes[node.source] is pre:
                     # The activation's source is read by it alone: both magnitudes take one product.

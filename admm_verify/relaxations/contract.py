@@ -44,9 +44,9 @@ class Relaxation(Protocol):
         """The slopes of linear bounds; rounded, since only `support` turns a slope into a bound."""
         ...
 
-    def touch(self, lower: Array, upper: Array, slope: Array, above: bool) -> tuple[Array, Array]:
-        """The point (p, phi(p)) where a line of this slope touches phi from below, or from above: the argmin over
-        [l, u] of phi(p) - slope p, or the argmax. Not certified.
+    def touch(self, lower: Array, upper: Array, slope: Array, above: Array) -> tuple[Array, Array]:
+        """The point (p, phi(p)) where a line of this slope touches phi from below, or from above where `above`: the
+        argmin over [l, u] of phi(p) - slope p, or the argmax. Not certified.
         """
         ...
 

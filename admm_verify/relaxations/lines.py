@@ -11,11 +11,27 @@ from admm_verify.arrays import Array, inner, namespace, take_rows
 from admm_verify.relaxations.contract import Relaxation, SlopeRange
 
 
+@dataclass(frozen=True, eq=False)
+class Contact:
+    """Lines in use: their slopes g / a and, for curves, where they touch the graph.
+
+    Shapes: slope, p, q [rows, n]; p and q None for kinks, whose lines pass through fixed points.
+    """
+
+    slope: Array
+    p: Array | None = None
+    q: Array | None = None
+
+
 class Lines(Protocol):
     """Linear bounds of a layer as functions of its slopes.
 
     Shapes: a and pre [rows, n]; slopes, `minimum`, `maximum`, `start` and directions [rows or 1, sides n].
     """
+
+    def contact(self, a: Array, slopes: Array) -> "Contact":
+        """The lines in use: the lower ones where a > 0, else the upper ones."""
+        ...
 
     @property
     def minimum(self) -> Array:
@@ -47,23 +63,19 @@ class Lines(Protocol):
         """Where the relaxation is not a line, [rows or 1, n]."""
         ...
 
-    def slope(self, a: Array, slopes: Array) -> Array:
-        """The slope in use, g / a."""
-        ...
-
-    def value(self, a: Array, slopes: Array) -> Array:
+    def value(self, a: Array, contact: "Contact") -> Array:
         """sum over neurons of a times the intercept in use, [rows]."""
         ...
 
-    def post(self, a: Array, slopes: Array, pre: Array) -> Array:
+    def post(self, a: Array, contact: "Contact", pre: Array) -> Array:
         """The line in use at pre."""
         ...
 
-    def direction(self, a: Array, slopes: Array, pre: Array) -> Array:
+    def direction(self, a: Array, contact: "Contact", pre: Array) -> Array:
         """The slopes' direction of ascent: pre minus the touching point, turned where the line is above."""
         ...
 
-    def gradient(self, a: Array, slopes: Array, pre: Array) -> Array:
+    def gradient(self, a: Array, contact: "Contact", pre: Array) -> Array:
         """The supergradient of D in the slopes, |a| direction."""
         ...
 
@@ -85,7 +97,7 @@ class KinkLines:
     """One chord above; below, any line through the origin with a slope between minimum and maximum.
 
     Stable neurons have minimum = maximum = upper_slope and no intercept. For multipliers g = slope(a) a in floating
-    point, `value` differs from the exact support of the relaxation by a few roundings of |g| max|p| at most.
+    point, `support` differs from the exact support of the relaxation by a few roundings of |g| max|p| at most.
     Shapes: [rows or 1, n] each; span 1.0 for ReLU.
     """
 
@@ -113,20 +125,25 @@ class KinkLines:
     def bent(self) -> Array:
         return self.maximum > self.minimum
 
-    def slope(self, a: Array, slopes: Array) -> Array:
-        return namespace(a).where(a > 0, slopes, self.upper_slope)
+    def contact(self, a: Array, slopes: Array) -> Contact:
+        return Contact(namespace(a).where(a > 0, slopes, self.upper_slope))
 
-    def value(self, a: Array, slopes: Array) -> Array:
+    def value(self, a: Array, contact: Contact) -> Array:
+        return self.support(a)
+
+    def support(self, a: Array) -> Array:
+        """`value`, which needs no contact: sum over neurons of min(a, 0) times the chord's intercept."""
         # Only the chord has an intercept, and only neurons with a < 0 use it.
         return inner(namespace(a).minimum(a, namespace(a).zeros_like(a[..., :1])), self.upper_intercept)
 
-    def post(self, a: Array, slopes: Array, pre: Array) -> Array:
-        return namespace(a).where(a > 0, slopes * pre, self.upper_slope * pre + self.upper_intercept)
+    def post(self, a: Array, contact: Contact, pre: Array) -> Array:
+        intercept = namespace(a).where(a > 0, namespace(a).zeros_like(self.upper_intercept), self.upper_intercept)
+        return contact.slope * pre + intercept
 
-    def direction(self, a: Array, slopes: Array, pre: Array) -> Array:
+    def direction(self, a: Array, contact: Contact, pre: Array) -> Array:
         return namespace(a).where(a > 0, pre, namespace(a).zeros_like(pre))
 
-    def gradient(self, a: Array, slopes: Array, pre: Array) -> Array:
+    def gradient(self, a: Array, contact: Contact, pre: Array) -> Array:
         xp = namespace(a)
         return xp.maximum(a, xp.zeros_like(a[..., :1])) * pre
 
@@ -191,27 +208,25 @@ class CurveLines:
         chosen = (ranges.lower_max > ranges.lower_min) | (ranges.upper_max > ranges.upper_min)
         return chosen | (ranges.lower_max != ranges.upper_max)
 
-    def slope(self, a: Array, slopes: Array) -> Array:
+    def contact(self, a: Array, slopes: Array) -> Contact:
         below, above = _sides(slopes)
-        return namespace(a).where(a > 0, below, above)
+        slope = namespace(a).where(a > 0, below, above)
+        return Contact(slope, *self.relaxation.touch(self.lower, self.upper, slope, a <= 0))
 
-    def value(self, a: Array, slopes: Array) -> Array:
-        return namespace(a).sum(a * self._intercept(a, self.slope(a, slopes)), axis=-1)
+    def value(self, a: Array, contact: Contact) -> Array:
+        return namespace(a).sum(a * _intercept(contact), axis=-1)
 
-    def post(self, a: Array, slopes: Array, pre: Array) -> Array:
-        slope = self.slope(a, slopes)
-        return slope * pre + self._intercept(a, slope)
+    def post(self, a: Array, contact: Contact, pre: Array) -> Array:
+        return contact.slope * pre + _intercept(contact)
 
-    def direction(self, a: Array, slopes: Array, pre: Array) -> Array:
-        xp = namespace(a)
-        slope = self.slope(a, slopes)
-        gap = pre - self._touch(a, slope)[0]
+    def direction(self, a: Array, contact: Contact, pre: Array) -> Array:
+        xp, gap = namespace(a), pre - contact.p
         zero = xp.zeros_like(gap)
         return _both(xp.where(a > 0, gap, zero), xp.where(a < 0, -gap, zero))
 
-    def gradient(self, a: Array, slopes: Array, pre: Array) -> Array:
+    def gradient(self, a: Array, contact: Contact, pre: Array) -> Array:
         size = namespace(a).abs(a)
-        return _both(size, size) * self.direction(a, slopes, pre)
+        return _both(size, size) * self.direction(a, contact, pre)
 
     def nearest(self, a: Array, multiplier: Array) -> Array:
         xp, ranges = namespace(a), self.slopes
@@ -230,15 +245,10 @@ class CurveLines:
         lower, upper = take_rows(self.lower, rows), take_rows(self.upper, rows)
         return CurveLines(self.relaxation, lower, upper, self.slopes.take(rows))
 
-    def _intercept(self, a: Array, slope: Array) -> Array:
-        p, q = self._touch(a, slope)
-        return q - slope * p
 
-    def _touch(self, a: Array, slope: Array) -> tuple[Array, Array]:
-        below = self.relaxation.touch(self.lower, self.upper, slope, above=False)
-        above = self.relaxation.touch(self.lower, self.upper, slope, above=True)
-        xp = namespace(a)
-        return xp.where(a > 0, below[0], above[0]), xp.where(a > 0, below[1], above[1])
+def _intercept(contact: Contact) -> Array:
+    assert contact.q is not None
+    return contact.q - contact.slope * contact.p
 
 
 def _both(below: Array, above: Array) -> Array:

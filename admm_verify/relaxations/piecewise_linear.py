@@ -78,13 +78,13 @@ class PiecewiseLinear(ABC):
             upper=xp.where(high - b > b - low, right, left),
         )
 
-    def touch(self, lower: Array, upper: Array, slope: Array, above: bool) -> tuple[Array, Array]:
+    def touch(self, lower: Array, upper: Array, slope: Array, above: Array) -> tuple[Array, Array]:
         """The vertex where phi(p) - slope p is least, or greatest."""
         xp = namespace(lower, upper, slope)
         best, *others = self._quadrangle(lower, upper).corners
         for other in others:
             gain = (other[1] - slope * other[0]) - (best[1] - slope * best[0])
-            better = gain > 0 if above else gain < 0
+            better = xp.where(above, -gain, gain) < 0
             best = xp.where(better, other[0], best[0]), xp.where(better, other[1], best[1])
         return best
 

@@ -104,16 +104,15 @@ class SShaped(ABC):
             upper=xp.where(middle > s, between(tangent, upper_min, ceiling_chord), ceiling_chord),
         )
 
-    def touch(self, lower: Array, upper: Array, slope: Array, above: bool) -> tuple[Array, Array]:
+    def touch(self, lower: Array, upper: Array, slope: Array, above: Array) -> tuple[Array, Array]:
         """The best of l, u and the point of that derivative on the convex, or the concave, branch."""
         xp = namespace(lower, upper, slope)
-        falling = xp.full_like(slope, above, dtype=xp.bool)
-        inner = self._stationary(lower, upper, slope, falling)[2]
+        inner = self._stationary(lower, upper, slope, above)[2]
         best = (lower, self.value(lower))
         for p in (inner, upper):
             q = self.value(p)
             gain = (q - best[1]) - slope * (p - best[0])
-            better = gain > 0 if above else gain < 0
+            better = xp.where(above, -gain, gain) < 0
             best = xp.where(better, p, best[0]), xp.where(better, q, best[1])
         return best
 

@@ -40,9 +40,9 @@ class Triangle:
             upper=chord,
         )
 
-    def touch(self, lower: Array, upper: Array, slope: Array, above: bool) -> tuple[Array, Array]:
+    def touch(self, lower: Array, upper: Array, slope: Array, above: Array) -> tuple[Array, Array]:
         xp = namespace(lower, upper, slope)
-        sign = -1.0 if above else 1.0
+        sign = xp.where(above, -xp.ones_like(lower), xp.ones_like(lower))
         best, best_value = lower, sign * (xp.maximum(lower, xp.zeros_like(lower)) - slope * lower)
         for p in (xp.clip(xp.zeros_like(lower), lower, upper), upper):
             value = sign * (xp.maximum(p, xp.zeros_like(p)) - slope * p)

@@ -55,7 +55,7 @@ class Ascent:
     def step(self, rows: Rows, state: AscentState) -> AscentState:
         dual = slope_sweep(rows, state.slopes)
         x = best_vertex(rows, dual.input)
-        pre = forward_sweep(rows, x, state.slopes, dual)
+        pre = forward_sweep(rows, x, dual)
         # Steps of the first half are too long to leave anything worth keeping.
         late = state.iteration - self.iterations // 2
         moved = replace(state, iteration=state.iteration + 1)
@@ -71,13 +71,12 @@ class Ascent:
             )
         for k, a in enumerate(dual.sweep.post):
             if a is not None:
-                moved = self._climb(rows, moved, k, a, pre[k])
+                moved = self._climb(rows, moved, k, rows.lines[k].gradient(a, dual.contacts[k], pre[k]))
         return moved
 
-    def _climb(self, rows: Rows, state: AscentState, k: int, a: Array, pre: Array) -> AscentState:
+    def _climb(self, rows: Rows, state: AscentState, k: int, gradient: Array) -> AscentState:
         """Adam's step for the slopes of layer k, clipped to their range."""
         xp, settings, count, line = rows.xp, self.settings, state.iteration, rows.lines[k]
-        gradient = line.gradient(a, state.slopes[k], pre)
         mean = settings.momentum * state.mean[k] + (1.0 - settings.momentum) * gradient
         square = settings.memory * state.square[k] + (1.0 - settings.memory) * gradient**2
         first = mean / (1.0 - settings.momentum**count)

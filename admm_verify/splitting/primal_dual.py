@@ -58,11 +58,11 @@ class PrimalDual:
         fall = min(1.0, settings.constant / (state.iteration + 1.0)) ** settings.fall
         x = state.x - fall * settings.primal_step * (rows.box_upper - rows.box_lower) * direction
         x = xp.minimum(xp.maximum(x, rows.box_lower), rows.box_upper)
-        pre = forward_sweep(rows, 2.0 * x - state.x, state.slopes, dual)
+        pre = forward_sweep(rows, 2.0 * x - state.x, dual)
         fading = 0.5 ** (state.iteration / settings.dual_step_halving)
         rate = fall * (settings.dual_step_end + (settings.dual_step_start - settings.dual_step_end) * fading)
         slopes = [
-            old if a is None else _move(rows, k, old, a, p, rate)
+            old if a is None else _move(rows, k, old, rate * rows.lines[k].direction(a, dual.contacts[k], p))
             for k, (old, a, p) in enumerate(zip(state.slopes, dual.sweep.post, pre, strict=True))
         ]
         point = averaged(state.mean_x, state.mean_shares, x, dual, state.iteration)
@@ -76,8 +76,8 @@ class PrimalDual:
         return PrimalPoint(state.mean_x, state.mean_shares)
 
 
-def _move(rows: Rows, k: int, slopes: Array, a: Array, pre: Array, rate: float) -> Array:
+def _move(rows: Rows, k: int, slopes: Array, step: Array) -> Array:
     """The slopes of layer k after a step along their direction of ascent, in units of span per u - l."""
     xp, line = rows.xp, rows.lines[k]
-    moved = slopes + rate * (line.pace * line.direction(a, slopes, pre))
+    moved = slopes + line.pace * step
     return xp.minimum(xp.maximum(moved, line.minimum), line.maximum)

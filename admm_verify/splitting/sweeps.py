@@ -5,15 +5,17 @@ from dataclasses import dataclass
 from admm_verify.arrays import Array
 from admm_verify.bounds.backward import Backward, Choose, backward
 from admm_verify.network.graph import Activation
+from admm_verify.relaxations.lines import Contact
 from admm_verify.splitting.problem import Rows
 
 
 @dataclass(frozen=True, eq=False)
 class DualSweep:
-    """Coefficients of a backward sweep and the (uncertified) dual value [rows] that belongs to them."""
+    """Coefficients of a backward sweep, its (uncertified) dual value [rows], and the lines in use."""
 
     sweep: Backward
     value: Array
+    contacts: dict[int, Contact]
 
     @property
     def input(self) -> Array:
@@ -30,15 +32,21 @@ def slope_sweep(rows: Rows, slopes: list[Array]) -> DualSweep:
 
     Shapes: slopes[k] [rows or 1, sides n_k].
     """
-    sweep = _from_objective(rows, lambda k, a: rows.lines[k].slope(a, slopes[k]) * a)
+    contacts: dict[int, Contact] = {}
+
+    def choose(k: int, a: Array) -> Array:
+        contacts[k] = rows.lines[k].contact(a, slopes[k])
+        return contacts[k].slope * a
+
+    sweep = _from_objective(rows, choose)
     coefficient = sweep.nodes[0]
     assert coefficient is not None
     xp = rows.xp
     value = sweep.constant + xp.sum(xp.minimum(coefficient * rows.box_lower, coefficient * rows.box_upper), axis=-1)
-    for line, slope, a in zip(rows.lines, slopes, sweep.post, strict=True):
+    for k, a in enumerate(sweep.post):
         if a is not None:
-            value = value + line.value(a, slope)
-    return DualSweep(sweep, value)
+            value = value + rows.lines[k].value(a, contacts[k])
+    return DualSweep(sweep, value, contacts)
 
 
 def polish_sweep(rows: Rows, multipliers: list[Array]) -> Backward:
@@ -54,7 +62,7 @@ def multiplier_sweep(rows: Rows, multipliers: list[Array]) -> Backward:
     return _from_objective(rows, lambda k, _: multipliers[k])
 
 
-def forward_sweep(rows: Rows, x: Array, slopes: list[Array], dual: DualSweep) -> list[Array]:
+def forward_sweep(rows: Rows, x: Array, dual: DualSweep) -> list[Array]:
     """Pre-activations of the network linearised at the multipliers: every activation is the line in use.
 
     With x = argmin over the box, |a_k| (pre_k - touching point), turned where the line is above, is a supergradient of
@@ -63,7 +71,8 @@ def forward_sweep(rows: Rows, x: Array, slopes: list[Array], dual: DualSweep) ->
 
     def post(k: int, pre: Array) -> Array:
         a = dual.sweep.post[k]
-        return rows.lines[k].post(rows.zero - 1.0 if a is None else a, slopes[k], pre)
+        # What the objective never reaches may have any value of its relaxation.
+        return pre if a is None else rows.lines[k].post(a, dual.contacts[k], pre)
 
     return pre_activations(rows, rows.network.forward(x, post))
 

@@ -158,7 +158,8 @@ class RelaxationLaws:
         least = 4 * float(np.finfo(dtype).smallest_subnormal)
         moderate = np.abs(g) < 4 * np.abs(a)
         ratio = np.where(moderate, g / np.where(moderate, a, dtype(1)), dtype(0))
-        touching = [case.relaxation.touch(case.lower, case.upper, ratio, above)[0] for above in (False, True)]
+        sides = [np.full(ratio.shape, above) for above in (False, True)]
+        touching = [case.relaxation.touch(case.lower, case.upper, ratio, above)[0] for above in sides]
         p = np.vstack([case.samples(12), *touching])
         with localcontext(DIGITS):
             for row, values in zip(p, self.exact_values(case, p), strict=True):
@@ -174,7 +175,7 @@ class RelaxationLaws:
         case = self.case(seed, dtype)
         slope = case.tilts()
         for above, sign in ((False, 1.0), (True, -1.0)):
-            p, q = case.relaxation.touch(case.lower, case.upper, slope, above)
+            p, q = case.relaxation.touch(case.lower, case.upper, slope, np.full(slope.shape, above))
             case.check((p >= case.lower) & (p <= case.upper), p, slope)
             found = case.relaxation.support(case.lower, case.upper, np.full_like(slope, sign), dtype(sign) * slope)
             gap = sign * (q.astype(np.float64) - slope.astype(np.float64) * p) - found
@@ -303,7 +304,7 @@ class RelaxationLaws:
             some, (l, u, p, q) = self.kind(*map(put, parameters)), map(put, (lower, upper, pre, post))
             heights = some.hull(l, u, l + 0.25 * (u - l))
             slopes = vars(some.slopes(l, u)).values()
-            arrays = [*some.image(l, u), *slopes, *some.touch(l, u, 0.5 * p, True), some.support(l, u, q, p)]
+            arrays = [*some.image(l, u), *slopes, *some.touch(l, u, 0.5 * p, q > 0), some.support(l, u, q, p)]
             results.append([*arrays, *heights, *some.project(l, u, p, q), some.gain(l, u)])
         for array, tensor in zip(*results, strict=True):
             assert array.dtype == dtype and tensor.numpy().dtype == dtype

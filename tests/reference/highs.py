@@ -55,7 +55,7 @@ def milp_optimum(
 
 def _solve(network, box, bounds, objective, offset, integer: bool) -> Optimum:
     # Every layer is measured in units of its own bounds, so that HiGHS' absolute tolerances fit any weight scale.
-    units = [_unit(np.abs(box).max())] + [_unit(max(np.abs(low).max(), np.abs(high).max())) for low, high in bounds]
+    units = [unit(np.abs(box).max())] + [unit(max(np.abs(low).max(), np.abs(high).max())) for low, high in bounds]
     sizes = [network.input_size] + [len(low) for low, _ in bounds]
     starts = np.concatenate([[0], np.cumsum([size * (1 + 2 * (k > 0)) for k, size in enumerate(sizes)])])
     post = [slice(starts[k], starts[k] + size) for k, size in enumerate(sizes)]
@@ -68,11 +68,11 @@ def _solve(network, box, bounds, objective, offset, integer: bool) -> Optimum:
     lower[post[0]], upper[post[0]] = box[0] / units[0], box[1] / units[0]
     rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
-    def image(node: Affine, unit: float) -> np.ndarray:
+    def image(node: Affine, scale: float) -> np.ndarray:
         matrix = np.zeros((node.size, total))
         for term in node.terms:
             source = number[term.source]
-            matrix[:, post[source]] += term.map.dense().weight * (units[source] / unit)
+            matrix[:, post[source]] += term.map.dense().weight * (units[source] / scale)
         return matrix
 
     for k, (index, pair) in enumerate(zip(network.activations, bounds, strict=True), start=1):
@@ -92,12 +92,11 @@ def _solve(network, box, bounds, objective, offset, integer: bool) -> Optimum:
     output = network.nodes[-1]
     assert isinstance(output, Affine)
     cost = objective @ image(output, 1.0)
-    unit = _unit(np.abs(cost).max())
+    cost_unit = unit(np.abs(cost).max())
     stacked = [np.concatenate(part) for part in zip(*rows, strict=True)] if rows else [np.zeros((0, total)), [], []]
-    program = Program(
-        cost / unit, sparse.csr_matrix(stacked[0]), np.asarray(stacked[1]), np.asarray(stacked[2]), lower, upper, binary
-    )
-    solution = _run(program)
+    matrix = sparse.csr_matrix(stacked[0])
+    row_lower, row_upper = (np.asarray(part) for part in stacked[1:])
+    solution = run(Program(cost / cost_unit, matrix, row_lower, row_upper, lower, upper, binary))
     value = float(cost @ solution + objective @ output.bias + offset)
     scale = float(np.abs(cost).sum() + np.abs(objective) @ np.abs(output.bias) + abs(offset))
     return Optimum(value, np.clip(solution[post[0]] * units[0], *box), scale)
@@ -127,7 +126,8 @@ def _relu_rows(total, pre, post, sign, low, high, integer: bool) -> list[tuple[n
     return rows
 
 
-def _run(program: Program) -> np.ndarray:
+def run(program: Program) -> np.ndarray:
+    """HiGHS' solution; of an integer program the best point it had at its limit on nodes."""
     model = highspy.HighsLp()
     model.num_col_, model.num_row_ = len(program.cost), len(program.row_lower)
     model.col_cost_, model.col_lower_, model.col_upper_ = program.cost, program.lower, program.upper
@@ -161,6 +161,6 @@ _OPTIONS = {
 }
 
 
-def _unit(size: float) -> float:
+def unit(size: float) -> float:
     """The power of two next to a size, 1 for zero."""
     return float(2.0 ** np.round(np.log2(size))) if size > 0 else 1.0
