@@ -5,7 +5,8 @@
 With `--lirpa`, a checkout of auto_LiRPA whose dependencies can be imported here, both sides run in this process,
 instance by instance in turn, so that another process on the machine disturbs both alike; otherwise the stored figures
 stand for it, measured elsewhere, and time ratios are for orientation only. Both sides fix all pre-activation bounds to
-CROWN's with the adaptive slopes. Ours include computing those bounds; auto_LiRPA's alpha-CROWN is handed them.
+CROWN's with the adaptive slopes, and both times include computing those bounds once: auto_LiRPA's alpha-CROWN is
+handed them, and computes them again to start its slopes.
 """
 
 import argparse
@@ -276,7 +277,7 @@ def _lirpa_versions() -> dict[str, Any]:
 
 
 def _network(comparison: Comparison) -> str:
-    return comparison.instance.rsplit("/", 1)[0] if "img" not in comparison.instance else comparison.instance.split("/img")[0]
+    return "/".join(part for part in comparison.instance.split("/")[:2] if not part.startswith("img"))
 
 
 if __name__ == "__main__":

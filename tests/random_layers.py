@@ -216,7 +216,7 @@ GROWTH: dict[str, list[Callable[[Recorder, Tensor, Style], Tensor]]] = {
     "transposed": [_conv, _transposed],
     "branches": [_branches, _conv],
     "moved": [_moved, _conv, _conv],
-    "reshaped": [_reshaped, _conv],
+    "reshaped": [lambda b, x, s: _conv(b, _reshaped(b, x, s), s)],
     "mixed": [_conv, _norm, _pool, _block, _preactivation_block, _transposed, _branches, _moved],
 }
 

@@ -86,40 +86,25 @@ def support(lower: Array, upper: Array, post_weight: Array, pre_weight: Array) -
 def project(lower: Array, upper: Array, pre: Array, post: Array) -> tuple[Array, Array]:
     """The nearest point of the relaxation: argmin (p - pre)^2 + (q - post)^2.
 
-    The point lies on one of the triangle's three edges, or is the given point itself when that is inside; a stable
-    neuron's relaxation is the single edge between its two vertices.
+    With s = u / (u - l): above the chord, at t = clip(((pre - l) + s post) / (1 + s^2), 0, u - l) along it, (l + t, s t);
+    below ReLU, on its graph at clip(pre, l, 0) where pre <= 0, else at clip((pre + post) / 2, 0, u); inside, the point
+    itself. A stable neuron's relaxation is the single edge between its two vertices.
 
     Shapes: [..., n] each, broadcasting.
     """
     xp = namespace(lower, upper, pre, post)
     zero = xp.zeros_like(lower)
-    foot, top = xp.maximum(lower, zero), xp.maximum(upper, zero)
     unstable = (lower < 0) & (upper > 0)
-    corner = xp.where(unstable, zero, lower)
-    corner_post = xp.where(unstable, zero, foot)
-    best = _nearest_on_edge(lower, foot, upper, top, pre, post)
-    for start, start_post, end, end_post in ((lower, foot, corner, corner_post), (corner, corner_post, upper, top)):
-        other = _nearest_on_edge(start, start_post, end, end_post, pre, post)
-        closer = unstable & (other[2] < best[2])
-        best = tuple(xp.where(closer, new, old) for new, old in zip(other, best, strict=True))
-    slope = xp.where(unstable, upper / xp.where(unstable, upper - lower, xp.ones_like(lower)), zero)
-    inside = unstable & (post >= 0) & (post >= pre) & (post <= slope * (pre - lower))
-    return xp.where(inside, pre, best[0]), xp.where(inside, post, best[1])
-
-
-def _nearest_on_edge(
-    start: Array, start_post: Array, end: Array, end_post: Array, pre: Array, post: Array
-) -> tuple[Array, Array, Array]:
-    """The nearest point of a segment and its distance; a segment of no length is its start."""
-    xp = namespace(start, end, pre, post)
-    along, along_post = end - start, end_post - start_post
-    # Directions are normalised before they are squared: a segment of length 1e-30 would underflow in float32.
-    length = xp.maximum(xp.abs(along), xp.abs(along_post))
-    safe = xp.where(length > 0, length, xp.ones_like(length))
-    unit, unit_post = along / safe, along_post / safe
-    dot = (pre - start) / safe * unit + (post - start_post) / safe * unit_post
-    share = xp.clip(dot / xp.where(length > 0, unit * unit + unit_post * unit_post, xp.ones_like(length)), 0.0, 1.0)
-    p = xp.minimum(xp.maximum(start + share * (end - start), xp.minimum(start, end)), xp.maximum(start, end))
-    q = start_post + share * (end_post - start_post)
-    # Not the squared distance: squares of 1e-25 underflow in float32.
-    return p, q, xp.hypot(p - pre, q - post)
+    width = xp.where(unstable, upper - lower, xp.ones_like(lower))
+    slope = xp.where(unstable, upper / width, zero)
+    # The graph of ReLU: its right edge from max(l, 0) to max(u, 0), its left edge from l to min(u, 0).
+    right = xp.minimum(xp.maximum(0.5 * pre + 0.5 * post, xp.maximum(lower, zero)), xp.maximum(upper, zero))
+    left = xp.minimum(xp.maximum(pre, xp.minimum(lower, zero)), xp.minimum(upper, zero))
+    on_left = (upper <= 0) | ((lower < 0) & (pre <= 0))
+    p, q = xp.where(on_left, left, right), xp.where(on_left, zero, right)
+    rise = pre - lower
+    above = unstable & (post > slope * rise)
+    t = xp.minimum(xp.maximum((rise + slope * post) * (1.0 / (1.0 + slope * slope)), zero), width)
+    p, q = xp.where(above, xp.minimum(lower + t, upper), p), xp.where(above, slope * t, q)
+    inside = unstable & (post >= xp.maximum(pre, xp.zeros_like(pre))) & ~above
+    return xp.where(inside, pre, p), xp.where(inside, post, q)

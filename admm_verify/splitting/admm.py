@@ -15,7 +15,7 @@ class AdmmState:
     """The fixed-point variable z (every block's output and every edge's source) with its Halpern anchor.
 
     Shapes: sums[b] and edges[e] [rows, n] as their graphs lay them out; scale [rows, 1] the row's factor on all
-    penalties; residual and since [rows]; multipliers[k], shares[k] [rows, n_k] of activation k; x [rows, n_0].
+    penalties; residual and since [rows].
     """
 
     graphs: AffineGraphs
@@ -26,9 +26,6 @@ class AdmmState:
     anchor_edges: list[Array]
     residual: Array
     since: Array
-    multipliers: list[Array]
-    x: Array
-    shares: list[Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +57,7 @@ class Admm:
         dual = slope_sweep(rows, slopes)
         multipliers = layer_multipliers(rows, network_layers(rows.network), dual)
         graphs, scale = build_graphs(rows, dual, multipliers, self.settings.penalty)
-        x, values, sources = _relaxed_values(rows, graphs, dual)
+        values, sources = _relaxed_values(rows, graphs, dual)
         sums = []
         for b, block in enumerate(graphs.blocks):
             if block.layer is None:
@@ -76,43 +73,46 @@ class Admm:
             cost = edge.map.transpose(rows.objective if layer is None else multipliers[layer])
             edges.append(graphs.lay(edge, sources[edge.source] - cost / (graphs.edge_weight(edge) * scale)))
         far, zero = rows.xp.full_like(rows.offset, float("inf")), rows.xp.zeros_like(rows.offset)
-        nothing = rows.neurons(0.0)
-        return AdmmState(graphs, scale, sums, edges, sums, edges, far, zero, nothing, x, nothing)
+        return AdmmState(graphs, scale, sums, edges, sums, edges, far, zero)
 
     def step(self, rows: Rows, state: AdmmState) -> AdmmState:
-        xp, graphs = namespace(state.scale), state.graphs
-        points = _pointwise(rows, state)
-        target = [2.0 * v - z for v, z in zip(points.sums, state.sums, strict=True)]
-        u_sums, u_edges = graphs.project(
-            rows, state.scale, target, [2.0 * v - z for v, z in zip(points.edges, state.edges, strict=True)]
-        )
+        xp, graphs, settings = namespace(state.scale), state.graphs, self.settings
+        points, target, edge_target = _reflected(rows, state)
+        u_sums, u_edges = graphs.project(rows, state.scale, target, edge_target)
         moves, edge_moves = _differences(u_sums, points.sums), _differences(u_edges, points.edges)
         residual = xp.sqrt(_weighted_square(graphs, moves, edge_moves))
-        settings = self.settings
         restart = (residual <= settings.restart * state.residual) | (state.since >= settings.longest)
         current = replace(
             state,
             sums=_halpern(state.sums, moves, state.anchor_sums, state.since),
             edges=_halpern(state.edges, edge_moves, state.anchor_edges, state.since),
             since=state.since + 1.0,
-            multipliers=_multipliers(graphs, state.scale, _differences(u_sums, target)),
-            x=points.x,
-            shares=_shares(rows, graphs, points),
         )
         return _restarted(rows, state, current, points, restart, residual) if bool(xp.any(restart)) else current
 
     def multipliers(self, rows: Rows, state: AdmmState) -> list[Array]:
-        polished = polish_sweep(rows, state.multipliers).pre
-        return [old if g is None else g for g, old in zip(polished, state.multipliers, strict=True)]
+        _, target, edge_target = _reflected(rows, state)
+        u_sums, _ = state.graphs.project(rows, state.scale, target, edge_target)
+        found = _multipliers(state.graphs, state.scale, _differences(u_sums, target))
+        polished = polish_sweep(rows, found).pre
+        return [old if g is None else g for g, old in zip(polished, found, strict=True)]
 
     def point(self, rows: Rows, state: AdmmState) -> PrimalPoint:
-        return PrimalPoint(state.x, state.shares)
+        points = _pointwise(rows, state)
+        return PrimalPoint(points.x, _shares(rows, state.graphs, points))
+
+
+def _reflected(rows: Rows, state: AdmmState) -> tuple[Points, list[Array], list[Array]]:
+    """v = proj_B(z) and the two parts of 2 v - z."""
+    points = _pointwise(rows, state)
+    sums = [2.0 * v - z for v, z in zip(points.sums, state.sums, strict=True)]
+    return points, sums, [2.0 * v - z for v, z in zip(points.edges, state.edges, strict=True)]
 
 
 def _relaxed_values(
     rows: Rows, graphs: AffineGraphs, dual: DualSweep
-) -> tuple[Array, list[tuple[Array, Array]], list[Array]]:
-    """The best vertex with every layer's (value, what clipping to [l, u] adds to it) and the sources' values."""
+) -> tuple[list[tuple[Array, Array]], list[Array]]:
+    """From the best vertex: every layer's (value, what clipping to [l, u] adds to it), and the sources' values."""
     xp, x = rows.xp, best_vertex(rows, dual.input)
     posts: list[Array] = []
 
@@ -130,7 +130,7 @@ def _relaxed_values(
         inside = value if k is None else xp.minimum(xp.maximum(value, rows.lower[k]), rows.upper[k])
         values.append((value, inside - value))
         sources.append(value if k is None else posts[k])
-    return x, values, sources
+    return values, sources
 
 
 def _pointwise(rows: Rows, state: AdmmState) -> Points:
@@ -234,5 +234,5 @@ def _differences(first: list[Array], second: list[Array]) -> list[Array]:
 def _weighted_square(graphs: AffineGraphs, moves: list[Array], edge_moves: list[Array]) -> Array:
     xp = namespace(edge_moves[0])
     weights = [graphs.block_weight(b) for b in range(len(moves))] + [graphs.edge_weight(edge) for edge in graphs.edges]
-    squares = [w * xp.sum(move * move, axis=-1) for w, move in zip(weights, [*moves, *edge_moves], strict=True)]
+    squares = [w * xp.vecdot(move, move) for w, move in zip(weights, [*moves, *edge_moves], strict=True)]
     return sum(squares[1:], squares[0])

@@ -1,5 +1,7 @@
 """Networks of piecewise linear activations as linear and mixed-integer programs over the vertices of their graphs."""
 
+from fractions import Fraction
+
 import numpy as np
 from scipy import sparse
 
@@ -99,3 +101,48 @@ def breakpoints(node: Activation, lower: np.ndarray, upper: np.ndarray) -> np.nd
     """The ends of [l, u] and the kinks moved into it, ascending, [m, n]."""
     kinks = node.parameters if node.kind == "clip" else (np.zeros(node.size),)
     return np.stack([lower, *(np.clip(kink, lower, upper) for kink in kinks), upper])
+
+
+class ExactPieces:
+    """A network of piecewise linear activations in rational arithmetic, as it was built."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.weights = [
+            [_entries(term.map.dense().weight) for term in node.terms] if isinstance(node, Affine) else []
+            for node in network.nodes
+        ]
+
+    def values(self, x: np.ndarray) -> list[list[Fraction]]:
+        """The values of all nodes at one input of floats."""
+        values = [[Fraction(number) for number in x]]
+        for node, weights in zip(self.network.nodes[1:], self.weights[1:], strict=True):
+            if isinstance(node, Activation):
+                values.append(_exact_activation(node, values[node.source]))
+                continue
+            assert isinstance(node, Affine)
+            total = [Fraction(number) for number in node.bias]
+            for term, rows in zip(node.terms, weights, strict=True):
+                source = values[term.source]
+                total = [sum((w * source[j] for j, w in row), y) for row, y in zip(rows, total, strict=True)]
+            values.append(total)
+        return values
+
+    def objective(self, x: np.ndarray, objective: np.ndarray, offset: float) -> Fraction:
+        """objective f(x) + offset."""
+        output = self.values(x)[-1]
+        return sum((Fraction(c) * y for c, y in zip(objective, output, strict=True)), Fraction(offset))
+
+
+def _entries(matrix: np.ndarray) -> list[list[tuple[int, Fraction]]]:
+    return [[(int(j), Fraction(row[j])) for j in np.flatnonzero(row)] for row in matrix]
+
+
+def _exact_activation(node: Activation, x: list[Fraction]) -> list[Fraction]:
+    zero, parameters = Fraction(0), [[Fraction(number) for number in p] for p in node.parameters]
+    if node.kind == "relu":
+        return [max(p, zero) for p in x]
+    if node.kind == "prelu":
+        return [p if p >= 0 else slope * p for p, slope in zip(x, *parameters, strict=True)]
+    assert node.kind == "clip"
+    return [min(max(p, low), high) for p, low, high in zip(x, *parameters, strict=True)]
