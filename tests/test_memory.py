@@ -1,0 +1,86 @@
+"""Memory budgets: blocks cover the work once, shrink when memory runs out, and end when asked to."""
+
+import numpy as np
+import pytest
+
+import admm_verify as av
+from admm_verify.memory import Budget, Stopped, free_bytes
+from tests.random_networks import random_case
+
+
+def test_blocks_cover_the_work_once() -> None:
+    blocks = Budget(1e9).blocks(10, 4, lambda first, last: list(range(first, last)))
+    assert sum(blocks, []) == list(range(10))
+    assert [len(block) for block in blocks] == [4, 4, 2]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_a_failed_allocation_halves_the_block_and_goes_on(error: Exception) -> None:
+    sizes = []
+
+    def work(first: int, last: int) -> list[int]:
+        if last - first > 2:
+            raise error
+        sizes.append(last - first)
+        return list(range(first, last))
+
+    blocks = Budget(1e9).blocks(9, 9, work)
+    assert sum(blocks, []) == list(range(9))
+    assert max(sizes) == 2
+
+
+def test_a_single_row_that_does_not_fit_is_an_error() -> None:
+    def work(first: int, last: int) -> None:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        Budget(1e9).blocks(4, 4, work)
+
+
+def test_other_errors_pass_through_at_once() -> None:
+    calls = []
+
+    def work(first: int, last: int) -> None:
+        calls.append(first)
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        Budget(1e9).blocks(4, 4, work)
+    assert len(calls) == 1
+
+
+def test_blocks_stop_when_asked() -> None:
+    with pytest.raises(Stopped):
+        Budget(1e9, lambda: True).blocks(4, 2, lambda first, last: None)
+
+
+def test_the_default_is_half_of_what_is_free() -> None:
+    assert 0 < Budget.of(None).bytes <= free_bytes()
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0, float("nan")])
+def test_a_limit_must_be_positive(limit: float) -> None:
+    with pytest.raises(av.InputError, match="memory limit"):
+        Budget.of(limit)
+
+
+def test_a_small_budget_changes_no_bound() -> None:
+    case = random_case(3)
+    wide = av.preactivation_bounds(case.network, case.box)
+    narrow = av.preactivation_bounds(case.network, case.box, memory=2.0**14)
+    for ends, others in ((wide.lower, narrow.lower), (wide.upper, narrow.upper)):
+        for end, other in zip(ends, others, strict=True):
+            assert np.allclose(end, other, rtol=1e-12, atol=1e-12)
+    objective = np.vstack([case.objective] * 5)
+    problem = av.Problem(case.network, case.box, objective, 0.0, wide)
+    small = av.SolverSettings(memory=2.0**14)
+    found, blocked = av.solve(problem, max_passes=40), av.solve(problem, max_passes=40, settings=small)
+    assert np.allclose(found.lower, blocked.lower, rtol=1e-9, atol=1e-9)
+
+
+def test_stopped_bounds_are_interval_bounds() -> None:
+    case = random_case(3)
+    stopped = av.preactivation_bounds(case.network, case.box, stop=lambda: True)
+    interval = av.preactivation_bounds(case.network, case.box, method="interval")
+    for end, other in zip(stopped.lower + stopped.upper, interval.lower + interval.upper, strict=True):
+        assert np.array_equal(end, other)
