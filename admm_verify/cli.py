@@ -292,7 +292,15 @@ def _bounded(
     options: argparse.Namespace,
     stop: Callable[[], bool],
 ) -> av.Problem:
-    pre = av.preactivation_bounds(query.network, box, memory=_memory(options), stop=stop)
+    terminal = not options.quiet and sys.stderr.isatty()
+
+    def progress(done: int, activations: int) -> None:
+        end = "\n" if done == activations else ""
+        print(f"\rpre-activation bounds of {done} of {activations} layers", end=end, file=sys.stderr, flush=True)
+
+    pre = av.preactivation_bounds(
+        query.network, box, memory=_memory(options), stop=stop, progress=progress if terminal else None
+    )
     return av.Problem(query.network, box, objective, offset, pre)
 
 

@@ -80,7 +80,12 @@ def verify(
     if not query.property.disjuncts:
         return Outcome(Verdict.UNSAT, None, None, np.zeros(0), 0, time.monotonic() - began)
     clock = Clock(None if timeout is None else began + timeout, stop)
-    search = _Search(query, atom_rows(query.property), chosen, clock, memory)
+
+    def bounded(done: int, activations: int) -> None:
+        if progress is not None:
+            progress(f"pre-activation bounds of {done} of {activations} layers")
+
+    search = _Search(query, atom_rows(query.property), chosen, clock, memory, bounded)
     interrupted, settings = clock.interruption(), SolverSettings(memory=memory)
     witness = search.try_boxes_alone()
     for budget in _STAGES:
@@ -109,13 +114,21 @@ def _outcome(
 class _Search:
     """What is known so far: a certified bound per row, and the disjuncts not excluded yet."""
 
-    def __init__(self, query: Query, rows: AtomRows, arithmetic: str, clock: Clock, memory: float | None) -> None:
+    def __init__(
+        self,
+        query: Query,
+        rows: AtomRows,
+        arithmetic: str,
+        clock: Clock,
+        memory: float | None,
+        progress: Callable[[int, int], None],
+    ) -> None:
         self.query, self.rows, self.arithmetic = query, rows, arithmetic
         self.lower = np.full(len(rows.box), -np.inf)
         self.open = list(range(len(rows.disjuncts)))
         box = Box(rows.boxes_lower, rows.boxes_upper)
         self.bounds = preactivation_bounds(
-            query.network, box, memory=memory, stop=lambda: clock.interruption() is not None
+            query.network, box, memory=memory, stop=lambda: clock.interruption() is not None, progress=progress
         )
         with np.errstate(invalid="ignore"):
             error = self._rounding()[rows.box]

@@ -105,8 +105,8 @@ def compare(name: str, problem: av.Problem, exact: Optima, passes: int) -> tuple
 
 def table(found: Sequence[Row], costs: Sequence[Cost]) -> str:
     """A line per row and method, then the times."""
-    head = f"{'instance':20}{'row':>4}  {'method':8}{'CROWN':>12}{'optimum':>14}{'ours':>14}{'share left':>12}{'above':>10}"
-    out = [head]
+    columns = f"{'CROWN':>12}{'optimum':>14}{'ours':>14}{'share left':>12}{'above':>10}"
+    out = [f"{'instance':20}{'row':>4}  {'method':8}{columns}"]
     for r in found:
         out.append(
             f"{r.instance:20}{r.row:4d}  {r.method:8}{r.crown:12.6f}{r.optimum:14.8f}{r.lower:14.8f}"
@@ -133,7 +133,8 @@ def main() -> None:
         problem = load(name, options.rows)
         exact = optima(problem, options.formulation, options.algorithm, options.time_limit)
         _say(f"{name}: HiGHS {np.sum(exact.seconds):.1f} s")
-        programs.append({"instance": name} | asdict(exact) | {k: getattr(exact, k).tolist() for k in ("values", "seconds")})
+        lists = {"values": exact.values.tolist(), "seconds": exact.seconds.tolist()}
+        programs.append({"instance": name} | asdict(exact) | lists)
         rows, spent = compare(name, problem, exact, options.passes)
         found, costs = found + rows, costs + spent
     report = {

@@ -188,9 +188,7 @@ def _ours(instance: CrownInstance, method: str, passes: int) -> np.ndarray:
     return np.asarray(av.solve(problem, method, max_passes=passes).lower)
 
 
-def in_turn(
-    pieces: dict[str, Callable[[], np.ndarray]], runs: int
-) -> tuple[dict[str, np.ndarray], dict[str, Times]]:
+def in_turn(pieces: dict[str, Callable[[], np.ndarray]], runs: int) -> tuple[dict[str, np.ndarray], dict[str, Times]]:
     """The last result and the times of each piece, all pieces once in every run; an untimed run comes first."""
     results = {name: work() for name, work in pieces.items()}
     seconds: dict[str, list[float]] = {name: [] for name in pieces}
@@ -241,7 +239,7 @@ def table(found: Sequence[Comparison]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Bounds and CPU seconds beside auto_LiRPA's; ratios: ours / theirs.")
     parser.add_argument("--only", default="", help="instances whose name contains this text")
-    parser.add_argument("--passes", type=int, default=100, help="budget of passes of the ascent")
+    parser.add_argument("--passes", type=int, default=2 * ITERATIONS, help="budget of passes of the ascent")
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each side")
     parser.add_argument("--lirpa", type=Path, help="folder that holds the package auto_LiRPA")
     parser.add_argument("--json", type=Path, default=RESULTS / "crown_family.json", help="where to write the results")

@@ -1,51 +1,105 @@
-"""`verify` on every competition instance of the shared data set: verdicts against known truths, decided at the root."""
+"""`verify` on every competition instance of the shared data set: verdicts against known truths, decided at the root.
+
+    python -m benchmarks.root_verdicts [--timeout SECONDS] [--only TEXT] [--json FILE]
+
+An instance that ends in an exception counts as an error and keeps its message.
+"""
 
 import argparse
 import csv
-import json
-import os
 import time
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import admm_verify as av
+from benchmarks.shares import RESULTS, environment, write_json
+from problems.lp_instances import shared_folder
 
-SHARED = Path(os.environ.get("ADMM_VERIFY_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+PREFIX = "vnncomp_"
+DECIDED = ("sat", "unsat")
+OUTCOMES = ("decided", "unknown", "wrong", "error")
+ANSWERS = (*DECIDED, "timed-out")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What came of one instance; answer: a verdict, or "error" with the exception in `reason`."""
+
+    id: str
+    benchmark: str
+    truth: str
+    answer: str
+    seconds: float
+    overrun: float
+    reason: str
+
+    @property
+    def outcome(self) -> str:
+        """Decided, wrong, error, or unknown, which includes running out of time; an unknown truth is never wrong."""
+        if self.answer not in DECIDED:
+            return "error" if self.answer == "error" else "unknown"
+        return "decided" if self.truth in (self.answer, "unknown") else "wrong"
+
+
+def run(row: dict[str, str], folder: Path, timeout: float) -> Record:
+    """One instance within a timeout that reading its files counts into."""
+    began, reason = time.monotonic(), ""
+    try:
+        query = av.read_query(folder / row["spec"], folder / row["model"])
+        answer = av.verify(query, max(0.0, timeout - (time.monotonic() - began))).verdict.value
+    except Exception as error:  # one instance must not end the run
+        answer, reason = "error", f"{type(error).__name__}: {error}"
+    seconds = time.monotonic() - began
+    benchmark = row["category"].removeprefix(PREFIX)
+    record = Record(row["id"], benchmark, row["truth"], answer, seconds, max(0.0, seconds - timeout), reason)
+    print(f"{record.id:95} {record.truth:8}{answer:10}{seconds:8.2f} s  {reason[:80]}", flush=True)
+    return record
+
+
+def summarise(records: Sequence[Record]) -> dict[str, dict[str, int]]:
+    """Counts of instances, outcomes and answers per benchmark and in all."""
+    found = {}
+    for name in [*dict.fromkeys(record.benchmark for record in records), "all"]:
+        mine = [record for record in records if name in (record.benchmark, "all")]
+        outcomes, answers = Counter(record.outcome for record in mine), Counter(record.answer for record in mine)
+        counts = {outcome: outcomes[outcome] for outcome in OUTCOMES} | {answer: answers[answer] for answer in ANSWERS}
+        found[name] = {"instances": len(mine)} | counts
+    return found
+
+
+def table(summary: dict[str, dict[str, int]]) -> str:
+    """A line per benchmark."""
+    lines = [f"{'benchmark':22}" + "".join(f"{name:>11}" for name in summary["all"])]
+    lines += [f"{name:22}" + "".join(f"{count:11d}" for count in counts.values()) for name, counts in summary.items()]
+    return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description="Verdicts of the competition instances against known truths.")
     parser.add_argument("--timeout", type=float, default=20.0, help="seconds per instance")
-    parser.add_argument("--json", default="benchmarks/results/root_verdicts.json")
+    parser.add_argument("--only", default="", help="instances whose id contains this text")
+    parser.add_argument("--json", type=Path, default=RESULTS / "root_verdicts.json", help="where to write the results")
     options = parser.parse_args()
-    with open(SHARED / "data" / "instances.csv", newline="", encoding="utf-8") as file:
-        instances = [row for row in csv.DictReader(file) if row["category"].startswith("vnncomp_")]
-    records = [_run(row, options.timeout) for row in instances]
-    wrong = [r["id"] for r in records if r["answer"] in ("sat", "unsat") and r["truth"] not in (r["answer"], "unknown")]
-    summary = {}
-    for category in sorted({r["category"] for r in records}):
-        mine = Counter(r["answer"] for r in records if r["category"] == category)
-        summary[category] = dict(mine)
-        print(f"{category:30s} {dict(mine)}")
-    decided = sum(r["answer"] in ("sat", "unsat") for r in records)
-    covered = sum(r["answer"] != "unsupported" for r in records)
-    print(f"decided {decided} of {covered} supported instances; wrong: {wrong or 'none'}")
-    content = {"timeout": options.timeout, "summary": summary, "wrong": wrong, "instances": records}
-    Path(options.json).parent.mkdir(parents=True, exist_ok=True)
-    Path(options.json).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def _run(row: dict[str, str], timeout: float) -> dict[str, object]:
-    began = time.monotonic()
-    try:
-        query = av.read_query(SHARED / "data" / row["spec"], str(SHARED / "data" / row["model"]))
-        answer, reason = av.verify(query, timeout).verdict.value, ""
-    except av.UnsupportedOperatorError as error:
-        answer, reason = "unsupported", str(error).split(".")[0]
-    seconds = round(time.monotonic() - began, 3)
-    print(f"{row['id']:95s} {row['truth']:8s} {answer:12s} {seconds:6.2f} s", flush=True)
-    record = {"id": row["id"], "category": row["category"], "truth": row["truth"], "answer": answer}
-    return record | {"seconds": seconds, "reason": reason}
+    folder = shared_folder() / "data"
+    with open(folder / "instances.csv", newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["category"].startswith(PREFIX) and options.only in row["id"]]
+    if not rows:
+        raise SystemExit(f"No instance has {options.only!r} in its id.")
+    records = [run(row, folder, options.timeout) for row in rows]
+    summary = summarise(records)
+    report = {
+        "environment": environment(),
+        "timeout": options.timeout,
+        "summary": summary,
+        "wrong": [record.id for record in records if record.outcome == "wrong"],
+        "seconds": sum(record.seconds for record in records),
+        "instances": [asdict(record) | {"outcome": record.outcome} for record in records],
+    }
+    write_json(options.json, report)
+    print(table(summary))
+    print(f"largest overrun of the timeout: {max(record.overrun for record in records):.2f} s")
 
 
 if __name__ == "__main__":

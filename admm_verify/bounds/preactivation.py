@@ -65,6 +65,7 @@ def preactivation_bounds(
     method: str = "crown",
     memory: float | None = None,
     stop: Callable[[], bool] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> PreactivationBounds:
     """Certified bounds l <= pre <= u of every activation's input over the box.
 
@@ -72,7 +73,7 @@ def preactivation_bounds(
     the interval ones; a ReLU that the interval alone proves stable is exact already and keeps it.
 
     memory: limit on the working memory in bytes, by default half of what is free. stop: asked between blocks; once it
-    is true the remaining layers keep their interval bounds.
+    is true the remaining layers keep their interval bounds. progress(done, activations), called after each.
     Shapes: box [*input_shape] or [rows, *input_shape]; one bound set per box.
     Raises: InputError for an unknown method or a box that does not fit the network.
     Error: rounded outward, in float64.
@@ -87,7 +88,7 @@ def preactivation_bounds(
     work = box_lower.shape[0] * widest * network.weight_count if method == "crown" else 0.0
     with threads_for(work), quiet_overflow():
         forward = _Forward(placed, box_lower, box_upper, Budget.of(memory, stop) if method == "crown" else None)
-        forward.run()
+        forward.run(progress)
     picked = network.activations
     sources = [node.source for node in (network.nodes[i] for i in picked) if isinstance(node, Activation)]
     return PreactivationBounds(tuple(forward.lower[i] for i in sources), tuple(forward.upper[i] for i in sources))
@@ -106,7 +107,7 @@ class _Forward:
             if isinstance(node, Activation):
                 self.kinds.setdefault(node.source, set()).add(node.kind)
 
-    def run(self) -> None:
+    def run(self, progress: Callable[[int, int], None] | None) -> None:
         """All nodes from the input on."""
         for i, node in enumerate(self.network.nodes[1:], start=1):
             if isinstance(node, Affine):
@@ -121,6 +122,8 @@ class _Forward:
                 self.known[i] = pair
                 self.reduced.add_activation(i, *pair)
                 low, high = relaxation_of(node).image(*pair)
+                if progress is not None:
+                    progress(len(self.known), len(self.network.activations))
             self.lower.append(low)
             self.upper.append(high)
 

@@ -86,9 +86,9 @@ def support(lower: Array, upper: Array, post_weight: Array, pre_weight: Array) -
 def project(lower: Array, upper: Array, pre: Array, post: Array) -> tuple[Array, Array]:
     """The nearest point of the relaxation: argmin (p - pre)^2 + (q - post)^2.
 
-    With s = u / (u - l): above the chord, at t = clip(((pre - l) + s post) / (1 + s^2), 0, u - l) along it, (l + t, s t);
-    below ReLU, on its graph at clip(pre, l, 0) where pre <= 0, else at clip((pre + post) / 2, 0, u); inside, the point
-    itself. A stable neuron's relaxation is the single edge between its two vertices.
+    With s = u / (u - l): above the chord, (l + t, s t) at t = clip(((pre - l) + s post) / (1 + s^2), 0, u - l); below
+    ReLU, on its graph at clip(pre, l, 0) where pre <= 0, else at clip((pre + post) / 2, 0, u); inside, the point itself.
+    A stable neuron's relaxation is the single edge between its two vertices.
 
     Shapes: [..., n] each, broadcasting.
     """

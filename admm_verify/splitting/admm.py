@@ -109,9 +109,7 @@ def _reflected(rows: Rows, state: AdmmState) -> tuple[Points, list[Array], list[
     return points, sums, [2.0 * v - z for v, z in zip(points.edges, state.edges, strict=True)]
 
 
-def _relaxed_values(
-    rows: Rows, graphs: AffineGraphs, dual: DualSweep
-) -> tuple[list[tuple[Array, Array]], list[Array]]:
+def _relaxed_values(rows: Rows, graphs: AffineGraphs, dual: DualSweep) -> tuple[list[tuple[Array, Array]], list[Array]]:
     """From the best vertex: every layer's (value, what clipping to [l, u] adds to it), and the sources' values."""
     xp, x = rows.xp, best_vertex(rows, dual.input)
     posts: list[Array] = []

@@ -1,7 +1,7 @@
 """Attacks on every bound of networks with convolutions, pooling, residual blocks and curved activations, zero slack."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 
@@ -15,7 +15,9 @@ from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_
 from admm_verify.bounds.receptive import Field
 from admm_verify.bounds.region import evaluation_error
 from admm_verify.errors import InputError
-from admm_verify.network.graph import Activation, Affine, Network
+from admm_verify.network.graph import Activation, Affine, Network, Node, Term
+from admm_verify.network.maps import SelectionMap
+from admm_verify.network.simplify import simplify
 from admm_verify.sets import Box
 from admm_verify.splitting.problem import Problem, Rows
 from admm_verify.splitting.solution import Solution
@@ -218,3 +220,118 @@ def test_certified_bounds_lie_under_exact_values_at_the_minimisers_of_programs(s
         for x in inputs:
             value = network.objective(x, objective, offset)
             assert found.lower[row] == -np.inf or Fraction(found.lower[row]) <= value, case.kind
+
+
+def close_to(first: PreactivationBounds, second: PreactivationBounds, tolerance: float) -> bool:
+    """Whether two sets of bounds agree relative to the widest interval and the largest end of each layer."""
+    for one, other in zip(pairs(first), pairs(second), strict=True):
+        size = max(float(np.abs(np.stack(one)).max()), 1e-30)
+        if any(np.abs(np.asarray(a) - np.asarray(b)).max() > tolerance * size for a, b in zip(one, other, strict=True)):
+            return False
+    return True
+
+
+@every_case
+def test_crops_and_whole_planes_give_the_same_bounds(seed: int, smooth: bool) -> None:
+    case = layer_case(seed, smooth)
+    assert close_to(bounds_by("crops", case), bounds_by("planes", case), 1e-9), case.kind
+
+
+@every_case
+def test_numpy_and_torch_give_the_same_bounds(seed: int, smooth: bool) -> None:
+    case = layer_case(seed, smooth)
+    box = Box(torch.asarray(case.box.lower), torch.asarray(case.box.upper))
+    assert close_to(preactivation_bounds(case.network, box), preactivation_bounds(case.network, case.box), 1e-9)
+
+
+@every_case
+def test_the_order_of_the_inputs_entries_does_not_matter(seed: int, smooth: bool) -> None:
+    """The network behind a shuffle of its input, as behind channels that come last; bounds on the shuffled box."""
+    case = layer_case(seed, smooth)
+    size = case.original.input_size
+    order = np.random.default_rng(seed).permutation(size)
+    moved = Affine((Term(0, SelectionMap.from_gather(order, size)),), np.zeros(size), np.zeros(size))
+    shifted = [_shifted(node) for node in case.original.nodes[1:]]
+    network = simplify(replace(case.original, nodes=(case.original.nodes[0], moved, *shifted)))
+    ends = np.empty((2, size))
+    ends[:, order] = case.box.lower, case.box.upper
+    other = replace(case, network=network, box=Box(*ends))
+    for path in ("interval", "crops", "planes"):
+        assert close_to(bounds_by(path, other), bounds_by(path, case), 1e-9), f"{case.kind}, {path}"
+
+
+def _shifted(node: Node) -> Node:
+    if isinstance(node, Affine):
+        return replace(node, terms=tuple(Term(term.source + 1, term.map) for term in node.terms))
+    assert isinstance(node, Activation)
+    return replace(node, source=node.source + 1)
+
+
+def test_both_ways_to_crown_bounds_are_taken() -> None:
+    """What compares them would be empty if some network's crops were never cheaper, or always."""
+    taken = {"crops": 0, "planes": 0}
+    fields, planes = Field.bounds, preactivation.linear_bounds
+
+    def counted(name: str, function: Callable) -> Callable:
+        def count(*arguments):
+            taken[name] += 1
+            return function(*arguments)
+
+        return count
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Field, "bounds", counted("crops", fields))
+        patch.setattr(preactivation, "linear_bounds", counted("planes", planes))
+        for seed in range(0, NETWORKS, 5):
+            preactivation_bounds((case := layer_case(seed, False)).network, case.box)
+        forced = dict(taken)
+        for seed in range(0, NETWORKS, 5):
+            bounds_by("crops", layer_case(seed, False))
+    assert min(forced.values()) >= 3, taken
+    assert taken["crops"] - forced["crops"] >= 10, taken
+
+
+def single(network: Network) -> Network:
+    """The graph as built with numbers that float32 holds."""
+    return network.put(Placement.numpy(np.float32)).put(Placement.numpy(np.float64))
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@every_case
+def test_the_float32_evaluation_error_is_covered(seed: int, smooth: bool, library: str) -> None:
+    """The graph as built runs in float32; the bound comes from its normal form in float64."""
+    case = layer_case(seed, smooth)
+    original = single(case.original)
+    ends = [end.astype(np.float32) for end in (case.box.lower, case.box.upper)]
+    box = Box(ends[0].astype(np.float64), ends[1].astype(np.float64))
+    network = simplify(original)
+    problem = Problem(network, box, np.eye(network.output_size))
+    bound = evaluation_error(Rows.of(problem, Placement.numpy()).region(), SINGLE_ROUNDOFF)[0]
+    points = box_points(box, 300, seed).astype(np.float32)
+    points = np.clip(points, *ends)
+    given = torch.asarray(points) if library == "torch" else points
+    with np.errstate(over="ignore"):
+        computed = np.asarray(original.put(Placement.of(given)).evaluate(given)[-1])
+    values, errors = Plain.of(original, EXTENDED).values(points.astype(EXTENDED))
+    gap = np.abs(computed.astype(EXTENDED) - values[-1]) - errors[-1]
+    assert computed.dtype == np.float32
+    assert (gap <= bound).all(), f"{case.kind}: {gap.max(axis=0)} over {bound}"
+
+
+def test_the_bound_comes_close_to_the_relaxations_optimum_on_relu_networks() -> None:
+    """The share of the way from the CROWN bound to the LP optimum, where there is a way to go."""
+    shares = {"ascent": [], "auto": []}
+    for seed in range(NETWORKS):
+        case = layer_case(seed, False)
+        kinds = {node.kind for node in case.network.nodes if isinstance(node, Activation)}
+        if kinds != {"relu"}:
+            continue
+        problem = Problem(case.network, case.box, case.objective[:1], case.offset[:1], bounds_by("planes", case))
+        crown = solve(problem, max_passes=0).lower[0]
+        ends = pairs(problem.preactivation)
+        optimum = Formulation(case.network, case.box, ends, False).minimum(case.objective[0], case.offset[0])
+        if optimum.value - crown > 1e-3 * optimum.scale:
+            for method, known in shares.items():
+                known.append((solve(problem, method).lower[0] - crown) / (optimum.value - crown))
+    for method, known in shares.items():
+        assert len(known) >= 5 and min(known) >= 0.95, (method, known)
