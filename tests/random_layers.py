@@ -165,7 +165,9 @@ def _block(builder: Recorder, x: Tensor, style: Style) -> Tensor:
     identity = style.chance(0.5)
     outputs = x.shape[1] if identity else int(style.rng.integers(1, 3))
     path = _same_conv(builder, path, style, outputs)
-    return builder.add(path, x if identity else _same_conv(builder, x, style, outputs), -1.0 if style.chance(0.2) else 1.0)
+    return builder.add(
+        path, x if identity else _same_conv(builder, x, style, outputs), -1.0 if style.chance(0.2) else 1.0
+    )
 
 
 def _preactivation_block(builder: Recorder, x: Tensor, style: Style) -> Tensor:

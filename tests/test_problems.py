@@ -8,6 +8,7 @@ from safetensors import safe_open
 
 import admm_verify as av
 from admm_verify.report.demo import RADIUS, load_digits, margins
+from problems.crown_family import crown_instances
 from problems.lp_instances import mnist_fc_instances, shared_folder
 from problems.resnet18 import ResNet, build
 from tests.shared import needs_shared
@@ -89,3 +90,25 @@ def test_resnet18_is_the_same_for_a_seed_and_has_its_structure():
     assert all(float(norm.running_var.std()) > 0 for norm in norms if norm.running_var is not None)
     with torch.device("meta"):
         assert sum(p.numel() for p in ResNet(64, (2, 2, 2, 2)).parameters()) == 11_173_962
+
+
+@pytest.mark.data
+@needs_shared
+def test_crown_family_instances_are_complete():
+    instances = crown_instances()
+    assert len({instance.name for instance in instances}) == len(instances) == 31
+    for instance in instances:
+        assert instance.box.lower.shape == instance.network.input_shape
+        assert instance.objective.shape == (9, 10) and (instance.objective.sum(axis=1) == 0).all()
+        assert {"CROWN", "alpha100-fixedinterm"} <= set(instance.peers)
+        assert all(peer.bound.shape == (9,) for peer in instance.peers.values())
+
+
+@pytest.mark.data
+@needs_shared
+@pytest.mark.parametrize("name", ["mnist_deepsplit_fc/img0/eps0.02", "mnist_fc/mnist-net_256x4/prop_0", "img8194"])
+def test_crown_bound_is_that_of_the_peer(name):
+    (instance,) = crown_instances(name)
+    ours = av.solve(av.Problem(instance.network, instance.box, instance.objective), max_passes=0).lower
+    theirs = instance.peers["CROWN"].bound
+    assert (ours >= theirs - 1e-4 * np.abs(theirs)).all()

@@ -82,7 +82,7 @@ class Activation:
 Node = Input | Affine | Activation
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Network:
     """A network f as nodes in topological order; node 0 is the input and the last node the output.
 
@@ -94,6 +94,11 @@ class Network:
     output_shape: tuple[int, ...]
     name: str = "network"
     element_type: str = "float32"
+
+    def __repr__(self) -> str:
+        """One line per node: number, what it is, size, and the nodes it reads."""
+        head = f"{self.name}: input {self.input_shape}, output {self.output_shape}, {self.element_type}"
+        return "\n".join([head, *(f"{i:4d}  {_description(node)}" for i, node in enumerate(self.nodes))])
 
     @property
     def input_size(self) -> int:
@@ -163,6 +168,15 @@ class Network:
                     f"Affine node {i} of {self.name} holds NaN or infinite numbers, for which no bound exists. "
                     "Check the training run or the export that produced the weights."
                 )
+
+
+def _description(node: Node) -> str:
+    if isinstance(node, Input):
+        return f"input {node.size}"
+    if isinstance(node, Activation):
+        return f"{node.kind} {node.size} of {node.source}"
+    parts = [f"{type(term.map).__name__.removesuffix('Map')} of {term.source}" for term in node.terms]
+    return f"affine {node.size}: " + (" + ".join(parts) or "constant")
 
 
 def _is_finite(node: Affine) -> bool:

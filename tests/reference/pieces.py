@@ -23,8 +23,9 @@ class Formulation:
     def __init__(self, network: Network, box: Box, bounds: list[Pair], integer: bool) -> None:
         nodes = [node for node in network.nodes if isinstance(node, Activation)]
         self.box, self.integer = box, integer
-        self.points = {id(node): breakpoints(node, *pair) for node, pair in zip(nodes, bounds, strict=True)}
-        sizes = [points.size + integer * (points.size - node.size) for node, points in zip(nodes, self.points.values())]
+        points = [breakpoints(node, *pair) for node, pair in zip(nodes, bounds, strict=True)]
+        self.points = {id(node): part for node, part in zip(nodes, points, strict=True)}
+        sizes = [part.size + integer * (part.size - part.shape[1]) for part in points]
         self.used, self.total = network.input_size, network.input_size + sum(sizes)
         self.binary = np.zeros(self.total, dtype=bool)
         self.rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -60,7 +61,7 @@ class Formulation:
         return matrix, constant
 
     def _activation(self, node: Activation) -> Pair:
-        """Appends the rows of an activation: pre-activation and one as sums of weights; weights only next to a piece."""
+        """Appends the rows of an activation: its input and one as sums of weights, and weights only next to a piece."""
         points, (source, shift) = self.points[id(node)], self.images[node.source]
         count, size = points.shape
         weights = self._take(count, size)
