@@ -3,7 +3,10 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
+
+import numpy as np
 
 from admm_verify.errors import InputError
 
@@ -74,6 +77,17 @@ class Budget:
             else:
                 first = last
         return results
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Let freed arrays be used again instead of going back to the system; once per process, harmless elsewhere.
+
+    glibc maps arrays anew above a threshold that rises to the size of the largest one freed so far, at most 32 MiB
+    (mallopt(3), M_MMAP_THRESHOLD); until then every array pays for fresh pages, measured at a third of the time of a
+    CROWN pass. An array just below that limit, never touched, costs nothing and sets the threshold.
+    """
+    np.empty(2**25 - 2**16, dtype=np.uint8)
 
 
 def free_bytes() -> float:

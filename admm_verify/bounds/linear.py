@@ -126,6 +126,8 @@ class Reduced:
         """The neurons to keep, or None for all of them."""
         source = self.network.nodes[node.source]
         assert isinstance(source, Affine)
+        if len(self.network.nodes) in self._readers[index]:
+            return None
         readers = [self.network.nodes[i] for i in self._readers[index]]
         around = list(source.terms)
         around += [t for reader in readers if isinstance(reader, Affine) for t in reader.terms if t.source == index]

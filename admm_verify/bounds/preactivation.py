@@ -10,7 +10,7 @@ from admm_verify.bounds.interval import affine_interval
 from admm_verify.bounds.linear import Reduced, linear_bounds
 from admm_verify.bounds.receptive import receptive_field
 from admm_verify.errors import InputError
-from admm_verify.memory import Budget, Stopped
+from admm_verify.memory import Budget, Stopped, keep_freed_memory
 from admm_verify.network.graph import Activation, Affine, Network, flatten_batch
 from admm_verify.relaxations.registry import relaxation_of
 from admm_verify.sets import Box
@@ -86,6 +86,7 @@ def preactivation_bounds(
     placed = network.put(Placement.of(box_lower).double)
     widest = max(node.size for node in network.nodes)
     work = box_lower.shape[0] * widest * network.weight_count if method == "crown" else 0.0
+    keep_freed_memory()
     with threads_for(work), quiet_overflow():
         forward = _Forward(placed, box_lower, box_upper, Budget.of(memory, stop) if method == "crown" else None)
         forward.run(progress)

@@ -52,7 +52,8 @@ class Window:
         """What this window sees through a map, or None where the map is not local."""
         if isinstance(map, SelectionMap):
             return self if map.is_identity else None
-        if not isinstance(map, ConvolutionMap):
+        # A reshape costs nothing, so the same entries can be another plane to the reader.
+        if not isinstance(map, ConvolutionMap) or map.output_shape != self.plane:
             return None
         reach = [(map.weight.shape[2 + i] - 1) * map.dilation[i] for i in (0, 1)]
         stride = [self.stride[i] * map.stride[i] for i in (0, 1)]
@@ -164,7 +165,9 @@ class Field:
                     zero = placement.xp.zeros_like(mask.scale[0, 0, :])
                     nodes.append(Affine((Term(len(nodes) - 1, mask),), zero, zero))
             elif isinstance(node, Activation):
-                parameters = tuple(_crops(p[None, :], repeated, placement) for p in node.parameters)
+                # What lies outside is held at zero; any parameter of the layer will do there.
+                some = np.where(repeated < node.size, repeated, 0)
+                parameters = tuple(_crops(p[None, :], some, placement) for p in node.parameters)
                 nodes.append(Activation(node.kind, place[node.source], window.entries, parameters))
                 lower.append(_crops(bounds[i][0], index, placement))
                 upper.append(_crops(bounds[i][1], index, placement))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from admm_verify.arrays import SINGLE_ROUNDOFF, SMALLEST, Array, gamma, inner, namespace, take_rows
 from admm_verify.bounds.backward import Backward
@@ -46,11 +47,10 @@ class Region:
         if coefficient is not None:
             xp = namespace(coefficient)
             # min over the box of a x = a c - |a| r; the roundings of c and r are few of max|x|.
-            center = self.box_lower / 2 + self.box_upper / 2
-            radius = xp.maximum(self.box_upper - center, center - self.box_lower)
+            center, radius, reach = self._box
             size = xp.abs(coefficient)
             value = value + inner(coefficient, center) - inner(size, radius)
-            magnitude = magnitude + 2.0 * inner(size, largest(self.box_lower, self.box_upper))
+            magnitude = magnitude + 2.0 * inner(size, reach)
         scales = list(self.magnitudes)
         k = 0
         for node in self.network.nodes:
@@ -58,17 +58,18 @@ class Region:
                 continue
             pre, post = sweep.pre[k], sweep.post[k]
             if pre is not None and post is not None:
-                xp, kink, low, high = namespace(pre), kinks[k] if kinks else None, self.lower[k], self.upper[k]
+                xp, kink = namespace(pre), kinks[k] if kinks else None
                 if kink is None:
-                    value = value + xp.sum(self.relaxations[k].support(low, high, post, pre), axis=-1)
+                    least = self.relaxations[k].support(self.lower[k], self.upper[k], post, pre)
+                    value = value + xp.sum(least, axis=-1)
                 else:
                     value = value + kink.support(post)
                 scale = scales[node.source]
                 if scale is not None and sweep.nodes[node.source] is pre:
                     # The activation's source is read by it alone: both magnitudes take one product.
-                    scales[node.source] = scale + largest(low, high)
+                    scales[node.source] = scale + self._reaches[k]
                 else:
-                    magnitude = magnitude + inner(xp.abs(pre), largest(low, high))
+                    magnitude = magnitude + inner(xp.abs(pre), self._reaches[k])
             k += 1
         for weight, scale in zip(sweep.nodes, scales, strict=True):
             if weight is not None and scale is not None:
@@ -76,6 +77,18 @@ class Region:
         xp = namespace(value)
         bound = value - self.relative_error * magnitude - self.underflow
         return xp.where(xp.isfinite(bound), bound, xp.full_like(bound, -float("inf")))
+
+    @cached_property
+    def _box(self) -> tuple[Array, Array, Array]:
+        """Centre and radius of the box, and max|x|."""
+        center = self.box_lower / 2 + self.box_upper / 2
+        radius = namespace(center).maximum(self.box_upper - center, center - self.box_lower)
+        return center, radius, largest(self.box_lower, self.box_upper)
+
+    @cached_property
+    def _reaches(self) -> list[Array]:
+        """max|p| of every activation's input."""
+        return [largest(low, high) for low, high in zip(self.lower, self.upper, strict=True)]
 
     def take(self, rows: Array) -> "Region":
         """The region of the given rows only, where the leading axis counts rows or is shared by them."""

@@ -11,8 +11,8 @@ from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.errors import ModelError
 from admm_verify.network.maps import MERGE_UNDERFLOW, DenseMap, unit_rows
 
-_HOST_NUMBERS = 2**17
-"""Numbers in one block of patches on the host: 1 MiB, in the cache."""
+_HOST_NUMBERS = 2**20
+"""Numbers in one block of patches on the host: 8 MiB."""
 
 _DEVICE_NUMBERS = 2**25
 """Numbers in one block of patches on an accelerator, where small products leave it idle."""

@@ -163,9 +163,9 @@ class Network:
     def check_finite(self) -> None:
         """Raise ModelError naming the first node with NaN or infinite numbers."""
         for i, node in enumerate(self.nodes):
-            if isinstance(node, Affine) and not _is_finite(node):
+            if not isinstance(node, Input) and not _is_finite(node):
                 raise ModelError(
-                    f"Affine node {i} of {self.name} holds NaN or infinite numbers, for which no bound exists. "
+                    f"The {type(node).__name__.lower()} node {i} of {self.name} holds NaN or infinite numbers, for which no bound exists. "
                     "Check the training run or the export that produced the weights."
                 )
 
@@ -179,7 +179,9 @@ def _description(node: Node) -> str:
     return f"affine {node.size}: " + (" + ".join(parts) or "constant")
 
 
-def _is_finite(node: Affine) -> bool:
+def _is_finite(node: Affine | Activation) -> bool:
+    if isinstance(node, Activation):
+        return all(np.isfinite(to_numpy(array)).all() for array in node.parameters)
     arrays = [node.bias, *(number for term in node.terms for number in term.map.numbers)]
     return all(np.isfinite(to_numpy(array)).all() for array in arrays)
 

@@ -116,6 +116,8 @@ class KinkLines:
         span = slopes.lower_max - slopes.lower_min
         width = upper - lower
         intercept = xp.where(span > 0, slopes.lower_min * lower - slopes.upper * lower, xp.zeros_like(lower))
+        # Where u - l overflows the chord is lost, and with it every bound that would use it.
+        intercept = xp.where(xp.isfinite(width), intercept, xp.full_like(lower, -float("inf")))
         pace = xp.where(span > 0, span / xp.where(width > 0, width, xp.ones_like(width)), xp.zeros_like(width))
         return cls(
             slopes.upper, intercept, slopes.lower_min, slopes.lower_max, slopes.lower, 1.0 if unit else span, pace

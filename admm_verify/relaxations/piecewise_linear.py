@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from admm_verify.arrays import Array, namespace
 from admm_verify.network.activations import clip, prelu
 from admm_verify.relaxations.contract import SlopeRange
-from admm_verify.relaxations.curves import along_segment, between, chord_slope, nearest_on_line
+from admm_verify.relaxations.curves import along_segment, between, chord_slope, nearest_on_line, tiniest
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,13 +160,17 @@ class PReLU(PiecewiseLinear):
         return xp.where(lower >= 0, xp.ones_like(lower), self.slope)
 
     def image(self, lower: Array, upper: Array) -> tuple[Array, Array]:
-        """The least and the greatest value at l, 0 if inside, and u; products one rounding outward unless exact."""
+        """The least and the greatest value at l, 0 if inside, and u; products go outward unless they are exact.
+
+        The smallest normal number makes max|phi| of an image a measure of underflow in the product, too.
+        """
         xp = namespace(lower, upper)
         down, up = [], []
         for end, value in ((lower, self.value(lower)), (upper, self.value(upper))):
             exact = (end >= 0) | (self.slope == 0) | (xp.abs(self.slope) == 1)
-            down.append(xp.where(exact, value, xp.nextafter(value, xp.full_like(value, -float("inf")))))
-            up.append(xp.where(exact, value, xp.nextafter(value, xp.full_like(value, float("inf")))))
+            infinity, least = xp.full_like(value, float("inf")), tiniest(value)
+            down.append(xp.where(exact, value, xp.nextafter(value, -infinity) - least))
+            up.append(xp.where(exact, value, xp.nextafter(value, infinity) + least))
         least, greatest = xp.minimum(*down), xp.maximum(*up)
         return xp.where((lower < 0) & (upper > 0), xp.minimum(least, xp.zeros_like(least)), least), greatest
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from admm_verify.arrays import Array, gamma
+from admm_verify.arrays import SMALLEST, Array, gamma
 from admm_verify.bounds.region import Region, largest, rounding_count
 from admm_verify.network.graph import Activation, Affine
 from admm_verify.splitting.problem import Rows
@@ -65,7 +65,8 @@ def evaluation_errors(rows: Rows, region: Region) -> list[Array]:
         if isinstance(node, Affine):
             magnitude = region.magnitudes[i]
             assert magnitude is not None
-            carried: Array = relative * magnitude
+            products = node.roundings + sum(term.map.columns for term in node.terms)
+            carried: Array = relative * magnitude + SMALLEST * products
             for term in node.terms:
                 carried = term.map.magnitude_apply(errors[term.source]) + carried
             errors.append(carried)

@@ -8,7 +8,7 @@ import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
 from admm_verify.errors import InputError
-from admm_verify.memory import Budget
+from admm_verify.memory import Budget, keep_freed_memory
 from admm_verify.settings import SolverSettings
 from admm_verify.splitting.admm import Admm
 from admm_verify.splitting.ascent import Ascent
@@ -71,6 +71,7 @@ def solve(
         block = problem.block(first, last)
         return _solve_block(block, schemes, placement, tolerance, clock, chosen, given, progress)
 
+    keep_freed_memory()
     with threads_for(min(step, problem.rows) * problem.network.weight_count), quiet_overflow():
         runs = budget.blocks(problem.rows, step, work)
     return _solution(problem, runs, time.monotonic() - began)
