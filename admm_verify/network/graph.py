@@ -165,8 +165,8 @@ class Network:
         for i, node in enumerate(self.nodes):
             if not isinstance(node, Input) and not _is_finite(node):
                 raise ModelError(
-                    f"The {type(node).__name__.lower()} node {i} of {self.name} holds NaN or infinite numbers, for which no bound exists. "
-                    "Check the training run or the export that produced the weights."
+                    f"The {type(node).__name__.lower()} node {i} of {self.name} holds NaN or infinite numbers, for "
+                    "which no bound exists. Check the training run or the export that produced the weights."
                 )
 
 

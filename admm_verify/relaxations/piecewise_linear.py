@@ -168,9 +168,9 @@ class PReLU(PiecewiseLinear):
         down, up = [], []
         for end, value in ((lower, self.value(lower)), (upper, self.value(upper))):
             exact = (end >= 0) | (self.slope == 0) | (xp.abs(self.slope) == 1)
-            infinity, least = xp.full_like(value, float("inf")), tiniest(value)
-            down.append(xp.where(exact, value, xp.nextafter(value, -infinity) - least))
-            up.append(xp.where(exact, value, xp.nextafter(value, infinity) + least))
+            infinity, tiny = xp.full_like(value, float("inf")), tiniest(value)
+            down.append(xp.where(exact, value, xp.nextafter(value, -infinity) - tiny))
+            up.append(xp.where(exact, value, xp.nextafter(value, infinity) + tiny))
         least, greatest = xp.minimum(*down), xp.maximum(*up)
         return xp.where((lower < 0) & (upper > 0), xp.minimum(least, xp.zeros_like(least)), least), greatest
 

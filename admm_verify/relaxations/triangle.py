@@ -87,8 +87,8 @@ def project(lower: Array, upper: Array, pre: Array, post: Array) -> tuple[Array,
     """The nearest point of the relaxation: argmin (p - pre)^2 + (q - post)^2.
 
     With s = u / (u - l): above the chord, (l + t, s t) at t = clip(((pre - l) + s post) / (1 + s^2), 0, u - l); below
-    ReLU, on its graph at clip(pre, l, 0) where pre <= 0, else at clip((pre + post) / 2, 0, u); inside, the point itself.
-    A stable neuron's relaxation is the single edge between its two vertices.
+    ReLU, on its graph at clip(pre, l, 0) where pre <= 0, else at clip((pre + post) / 2, 0, u); inside, the point
+    itself. A stable neuron's relaxation is the single edge between its two vertices.
 
     Shapes: [..., n] each, broadcasting.
     """
