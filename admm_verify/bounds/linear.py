@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, namespace
+from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.bounds.backward import backward
 from admm_verify.bounds.region import Region, build_region
 from admm_verify.memory import Budget
-from admm_verify.network.graph import Activation, Affine, Network
+from admm_verify.network.graph import Activation, Affine, Network, Node
 from admm_verify.network.maps import DenseMap, LinearMap
 from admm_verify.relaxations.lines import KinkLines
 from admm_verify.relaxations.registry import lines_of
@@ -86,7 +86,7 @@ class Reduced:
     def __init__(self, network: Network, box_lower: Array, box_upper: Array) -> None:
         self.network = network
         self.box = (box_lower, box_upper)
-        self.nodes: list = [network.nodes[0]]
+        self.nodes: list[Node] = [network.nodes[0]]
         self.kept: list[np.ndarray | None] = [None]
         self.bounds: list[tuple[Array, Array]] = []
         self._readers = _readers(network)
@@ -136,7 +136,7 @@ class Reduced:
         if not all(isinstance(term.map, DenseMap) for term in around):
             return None
         xp = namespace(upper)
-        inactive = np.asarray(Placement.numpy(np.bool_).put(xp.all(upper <= 0, axis=0)))
+        inactive = to_numpy(xp.all(upper <= 0, axis=0))
         # At least one neuron stays, so that no array is empty.
         useful = np.flatnonzero(~inactive) if not inactive.all() else np.zeros(1, dtype=np.int64)
         return useful if len(useful) < node.size else None

@@ -116,12 +116,14 @@ class _Forward:
                 # A node that reads the input alone is an exact affine image: nothing is left to refine.
                 if self.budget is not None and i in self.kinds and any(term.source != 0 for term in node.terms):
                     low, high = self._refined(i, node, low, high, self.budget)
-                self.reduced.add_affine(node)
+                if self.budget is not None:
+                    self.reduced.add_affine(node)
             else:
                 assert isinstance(node, Activation)
                 pair = self.lower[node.source], self.upper[node.source]
                 self.known[i] = pair
-                self.reduced.add_activation(i, *pair)
+                if self.budget is not None:
+                    self.reduced.add_activation(i, *pair)
                 low, high = relaxation_of(node).image(*pair)
                 if progress is not None:
                     progress(len(self.known), len(self.network.activations))

@@ -118,7 +118,7 @@ class KinkLines:
         intercept = xp.where(span > 0, slopes.lower_min * lower - slopes.upper * lower, xp.zeros_like(lower))
         # Where u - l overflows the chord is lost, and with it every bound that would use it.
         intercept = xp.where(xp.isfinite(width), intercept, xp.full_like(lower, -float("inf")))
-        pace = xp.where(span > 0, span / xp.where(width > 0, width, xp.ones_like(width)), xp.zeros_like(width))
+        pace = span / _positive(width)
         return cls(
             slopes.upper, intercept, slopes.lower_min, slopes.lower_max, slopes.lower, 1.0 if unit else span, pace
         )
@@ -199,9 +199,7 @@ class CurveLines:
 
     @property
     def pace(self) -> Array:
-        width = self.upper - self.lower
-        xp = namespace(width)
-        positive = xp.where(width > 0, width, xp.ones_like(width))
+        positive = _positive(self.upper - self.lower)
         return (self.maximum - self.minimum) / _both(positive, positive)
 
     @property
@@ -246,6 +244,12 @@ class CurveLines:
     def take(self, rows: Array) -> "CurveLines":
         lower, upper = take_rows(self.lower, rows), take_rows(self.upper, rows)
         return CurveLines(self.relaxation, lower, upper, self.slopes.take(rows))
+
+
+def _positive(width: Array) -> Array:
+    """Widths to divide by: not below the smallest normal number, whose inverse is still finite."""
+    xp = namespace(width)
+    return xp.maximum(width, xp.full_like(width, xp.finfo(width.dtype).smallest_normal))
 
 
 def _intercept(contact: Contact) -> Array:

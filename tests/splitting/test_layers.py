@@ -1,0 +1,58 @@
+"""Every method on convolutions, residual sums, pooling and curves: close to the reference, whatever the arrays."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+import admm_verify as av
+
+DEVICES = [None, "cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+METHODS = ["ascent", "primal_dual", "admm", "auto"]
+
+
+class Small(torch.nn.Module):
+    """A convolution, a residual block with a pre-activation read twice, max pooling, and a head of curves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.stem = torch.nn.Conv2d(2, 4, 3, padding=1)
+        self.inner = torch.nn.Conv2d(4, 4, 3, padding=1, groups=2)
+        self.norm = torch.nn.BatchNorm2d(4)
+        self.head = torch.nn.Linear(16, 6)
+        self.last = torch.nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        x = x + self.inner(torch.nn.functional.leaky_relu(self.norm(x), 0.1))
+        x = torch.nn.functional.max_pool2d(torch.relu(x), 2)
+        return self.last(torch.tanh(self.head(x.flatten(1))))
+
+
+@cache
+def small_layers() -> tuple[av.Network, av.Box]:
+    generator = np.random.default_rng(3)
+    network = av.trace(Small(), torch.zeros(1, 2, 4, 4))
+    return network, av.Box.around(generator.uniform(0, 1, (2, 4, 4)), radius=0.2)
+
+
+def has_device(device: str | None) -> bool:
+    return device != "cuda" or torch.cuda.is_available()
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_agree_on_layers_of_all_kinds(method: str, device: str | None, precision: str) -> None:
+    if not has_device(device):
+        pytest.skip("torch finds no CUDA device")
+    network, box = small_layers()
+    problem = av.Problem(network, box, np.vstack([np.eye(3), -np.eye(3)]))
+    reference = av.solve(problem, "ascent", tolerance=1e-6, max_passes=2000)
+    crown = av.solve(problem, max_passes=0)
+    found = av.solve(problem, method, device=device, precision=precision, max_passes=600)
+    assert (found.lower <= reference.upper).all() and (found.upper >= reference.lower).all()
+    closed = (found.lower - crown.lower) / np.maximum(reference.lower - crown.lower, 1e-9)
+    assert closed.min() >= 0.9
