@@ -30,6 +30,15 @@ def linear_bounds(region: Region, wanted: np.ndarray, budget: Budget) -> tuple[A
     return xp.concat([low for low, _ in blocks], axis=-1), xp.concat([high for _, high in blocks], axis=-1)
 
 
+def own_bounds(region: Region, wanted: np.ndarray) -> tuple[Array, Array]:
+    """CROWN bounds of one neuron per leading entry of the region, as `linear_bounds`.
+
+    Shapes: region with leading axes [m, 1]; wanted [m] -> lower, upper [m].
+    """
+    low, high = _Sweeper(region).bounds(wanted[:, None])
+    return low[:, 0], high[:, 0]
+
+
 class _Sweeper:
     """The lines of all activations, computed once for all blocks."""
 
@@ -46,18 +55,17 @@ class _Sweeper:
         self.target, self.first = target, region.relative_error * first
 
     def bounds(self, wanted: np.ndarray) -> tuple[Array, Array]:
-        """Lower and upper bounds of the given neurons, [boxes, len(wanted)]."""
+        """Lower and upper bounds of the given neurons, [boxes, m], for wanted [m] or [boxes, m]."""
         placement = Placement.of(self.region.box_lower)
-        xp, index = placement.xp, placement.put_indices(wanted)
-        first = xp.take(self.first, index, axis=-1)[..., 0, :]
-        bias = xp.take(self.target.bias, index, axis=-1)
-        bias = bias if len(bias.shape) == 1 else bias[..., 0, :]
-        rows = [(term.source, map_rows(term.map, wanted, placement)) for term in self.target.terms]
+        xp = placement.xp
+        first, bias = (_picked(array, wanted) for array in (self.first, self.target.bias))
+        rows = [(term.source, map_rows(term.map, wanted.reshape(-1), placement)) for term in self.target.terms]
+        lead = wanted.shape if wanted.ndim == 2 else (1, len(wanted))
         ends = []
         for sign in (1.0, -1.0):
             start: dict[int, Array] = {}
             for source, part in rows:
-                signed = xp.expand_dims(sign * part, axis=0)
+                signed = xp.reshape(sign * part, (*lead, part.shape[-1]))
                 start[source] = start[source] + signed if source in start else signed
             sweep = backward(self.region.network, start, sign * bias, self._choose)
             ends.append(sign * (self.region.concretise(sweep, self.kinks) - first))
@@ -66,6 +74,17 @@ class _Sweeper:
     def _choose(self, k: int, a: Array) -> Array:
         lines = self.lines[k]
         return lines.contact(a, lines.start).slope * a
+
+
+def _picked(array: Array, wanted: np.ndarray) -> Array:
+    """The wanted entries of an array [n] or [boxes, 1, n], for wanted [m] or [boxes, m]."""
+    xp, put = namespace(array), Placement.of(array).put_indices
+    if wanted.ndim == 1:
+        taken = xp.take(array, put(wanted), axis=-1)
+        return taken if len(taken.shape) == 1 else taken[..., 0, :]
+    size = array.shape[-1]
+    own = np.arange(len(wanted))[:, None] * size if len(array.shape) == 3 and array.shape[0] > 1 else 0
+    return xp.reshape(xp.take(xp.reshape(array, (-1,)), put((wanted + own).reshape(-1)), axis=0), wanted.shape)
 
 
 def map_rows(map: LinearMap, wanted: np.ndarray, placement: Placement) -> Array:

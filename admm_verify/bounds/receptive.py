@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, to_numpy
-from admm_verify.bounds.linear import linear_bounds
+from admm_verify.bounds.linear import linear_bounds, own_bounds
 from admm_verify.bounds.region import Region, build_region
 from admm_verify.memory import Budget
 from admm_verify.network.convolution import ConvolutionMap
@@ -21,6 +21,9 @@ _MATRIX_LIMIT = 2**21
 
 _ZERO_AT_ZERO = {"elu", "prelu", "relu", "tanh"}
 """Kinds with phi(0) = 0, so that what is held at zero before them stays zero behind them, like padding."""
+
+_ALONE = 1.5
+"""Cost of a neuron with a crop of its own over one that shares its position's: each builds its own rounding terms."""
 
 Plane = tuple[int, int, int]
 """Channels, height, width."""
@@ -105,8 +108,9 @@ class Field:
         ]
 
     def cost(self, wanted: np.ndarray) -> int:
-        """Multiplications of a backward pass for all positions of the wanted neurons."""
-        return len(self._positions(wanted)) * self.windows[self.target].plane[0] * self.multiplications
+        """Multiplications of a backward pass for the wanted neurons, alone or with all channels of their positions."""
+        together = len(self._positions(wanted)) * self.windows[self.target].plane[0]
+        return min(together, _ALONE * len(wanted)) * self.multiplications
 
     def bounds(
         self,
@@ -123,6 +127,8 @@ class Field:
         positions = self._positions(wanted)
         boxes = box[0].shape[0]
         widest = max(window.entries for window in self.windows.values())
+        if _ALONE * len(wanted) < len(positions) * channels:
+            return self._alone(wanted, box, known, budget)
         step = max(1, budget.block(boxes * channels * widest))
 
         def work(first: int, last: int) -> list[Array]:
@@ -136,6 +142,30 @@ class Field:
         placement = Placement.of(box[0])
         xp, index = placement.xp, placement.put_indices(at)
         low, high = (xp.take(xp.concat([block[k] for block in blocks], axis=-1), index, axis=-1) for k in (0, 1))
+        return low, high
+
+    def _alone(
+        self,
+        wanted: np.ndarray,
+        box: tuple[Array, Array],
+        known: dict[int, tuple[Array, Array]],
+        budget: Budget,
+    ) -> tuple[Array, Array]:
+        """The same with a crop of its own for every neuron, which wastes nothing where few channels are wanted."""
+        _, height, width = self.windows[self.target].plane
+        boxes = box[0].shape[0]
+        widest = max(window.entries for window in self.windows.values())
+
+        def work(first: int, last: int) -> list[Array]:
+            channel, place = np.divmod(wanted[first:last], height * width)
+            region = self.region(np.stack(np.divmod(place, width), axis=1), box, known)
+            ends = own_bounds(region, np.tile(channel, boxes))
+            xp = namespace(ends[0])
+            return [xp.reshape(end, (boxes, -1)) for end in ends]
+
+        blocks = budget.blocks(len(wanted), max(1, budget.block(boxes * widest)), work)
+        xp = namespace(box[0])
+        low, high = (xp.concat([block[k] for block in blocks], axis=-1) for k in (0, 1))
         return low, high
 
     def _positions(self, wanted: np.ndarray) -> np.ndarray:
