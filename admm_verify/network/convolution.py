@@ -151,19 +151,17 @@ class ConvolutionMap:
             from admm_verify.network import torch_convolution
 
             return torch_convolution.correlate(self, x, kernel)
-        xp, images = namespace(x), self._images(x, self.input_shape)
-        result = xp.empty((images.shape[0], *self.output_shape), dtype=x.dtype, device=x.device)
+        xp, images = namespace(x), self._columns(x)
+        result = xp.empty((self.rows, images.shape[1]), dtype=x.dtype, device=x.device)
         matrix = self._matrix(kernel)
         for block in self._blocks(images):
-            part = xp.permute_dims(images[block, ...], (1, 0, 2, 3))
-            padded = self._padded(part)
-            patches = xp.empty(self._patches_shape(part.shape[1]), dtype=x.dtype, device=x.device)
+            padded = self._padded(images[:, block])
+            patches = xp.empty(self._patches_shape(padded.shape[-1]), dtype=x.dtype, device=x.device)
             for u, v, window in self._windows():
                 patches[:, u, v, ...] = padded[window]
             product = matrix @ xp.reshape(patches, (self.groups, matrix.shape[-1], -1))
-            outputs = xp.reshape(product, (self.output_shape[0], -1, *self.output_shape[1:]))
-            result[block, ...] = xp.permute_dims(outputs, (1, 0, 2, 3))
-        return xp.reshape(result, (*x.shape[:-1], self.rows))
+            result[:, block] = xp.reshape(product, (self.rows, -1))
+        return xp.reshape(xp.permute_dims(result, (1, 0)), (*x.shape[:-1], self.rows))
 
     def _spread(self, y: Array, kernel: Array) -> Array:
         """W' y with another kernel of the same shape: one product per group, then patches are summed in place."""
@@ -171,38 +169,41 @@ class ConvolutionMap:
             from admm_verify.network import torch_convolution
 
             return torch_convolution.spread(self, y, kernel)
-        xp, images = namespace(y), self._images(y, self.output_shape)
-        result = xp.empty((images.shape[0], *self.input_shape), dtype=y.dtype, device=y.device)
+        xp, images = namespace(y), self._columns(y)
+        result = xp.empty((self.columns, images.shape[1]), dtype=y.dtype, device=y.device)
         matrix = xp.permute_dims(self._matrix(kernel), (0, 2, 1))
         (top, left, bottom, right), (channels, height, width) = self.padding, self.input_shape
         for block in self._blocks(images):
-            part = xp.permute_dims(images[block, ...], (1, 0, 2, 3))
-            count = part.shape[1]
+            # Flattening copies, so that the product finds contiguous rows.
+            part = xp.reshape(images[:, block], (-1,))
             product = matrix @ xp.reshape(part, (self.groups, matrix.shape[-1], -1))
+            count = part.shape[0] // self.rows
             patches = xp.reshape(product, self._patches_shape(count))
-            shape = (channels, count, top + height + bottom, left + width + right)
+            shape = (channels, top + height + bottom, left + width + right, count)
             padded = xp.zeros(shape, dtype=y.dtype, device=y.device)
             for u, v, window in self._windows():
                 padded[window] += patches[:, u, v, ...]
-            inside = padded[:, :, top : top + height, left : left + width]
-            result[block, ...] = xp.permute_dims(inside, (1, 0, 2, 3))
-        return xp.reshape(result, (*y.shape[:-1], self.columns))
+            inside = padded[:, top : top + height, left : left + width, :]
+            result[:, block] = xp.reshape(inside, (self.columns, count))
+        return xp.reshape(xp.permute_dims(result, (1, 0)), (*y.shape[:-1], self.columns))
 
-    def _images(self, x: Array, shape: tuple[int, int, int]) -> Array:
-        return namespace(x).reshape(x, (prod(x.shape[:-1]), *shape))
+    def _columns(self, x: Array) -> Array:
+        """All leading axes of x as columns [n, batch]: entries of one place lie side by side, for long loops."""
+        xp = namespace(x)
+        return xp.permute_dims(xp.reshape(x, (-1, x.shape[-1])), (1, 0))
 
     def _matrix(self, kernel: Array) -> Array:
         """The kernel as [groups, O/groups, C/groups kh kw]."""
         return namespace(kernel).reshape(kernel, (self.groups, kernel.shape[0] // self.groups, -1))
 
     def _patches_shape(self, count: int) -> tuple[int, ...]:
-        return (self.input_shape[0], *self.weight.shape[2:], count, *self.output_shape[1:])
+        return (self.input_shape[0], *self.weight.shape[2:], *self.output_shape[1:], count)
 
     def _blocks(self, images: Array) -> list[slice]:
         """Slices of the batch whose patches fit a block."""
         numbers = _HOST_NUMBERS if str(array_api_compat.device(images)) == "cpu" else _DEVICE_NUMBERS
         step = max(1, numbers // prod(self._patches_shape(1)))
-        return [slice(start, min(start + step, images.shape[0])) for start in range(0, images.shape[0], step)]
+        return [slice(start, min(start + step, images.shape[1])) for start in range(0, images.shape[1], step)]
 
     def _windows(self) -> Iterator[tuple[int, int, tuple[slice, ...]]]:
         """Per kernel entry (u, v) the entries of padded images that it meets."""
@@ -212,17 +213,14 @@ class ConvolutionMap:
             for v in range(self.weight.shape[3]):
                 column = v * self.dilation[1]
                 places = slice(row, row + height, self.stride[0]), slice(column, column + width, self.stride[1])
-                yield u, v, (slice(None), slice(None), *places)
+                yield u, v, (slice(None), *places)
 
     def _padded(self, images: Array) -> Array:
-        """Images [C, n, H, W] with zeros around them."""
-        top, left, bottom, right = self.padding
-        if not any(self.padding):
-            return images
-        xp, (channels, count, height, width) = namespace(images), images.shape
-        shape = (channels, count, top + height + bottom, left + width + right)
+        """Columns [C H W, n] as images [C, H, W, n] with zeros around them."""
+        xp, (top, left, bottom, right), (channels, height, width) = namespace(images), self.padding, self.input_shape
+        shape = (channels, top + height + bottom, left + width + right, images.shape[1])
         padded = xp.zeros(shape, dtype=images.dtype, device=images.device)
-        padded[:, :, top : top + height, left : left + width] = images
+        padded[:, top : top + height, left : left + width, :] = xp.reshape(images, (*self.input_shape, -1))
         return padded
 
 
