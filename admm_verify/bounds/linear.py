@@ -59,7 +59,7 @@ class _Sweeper:
         placement = Placement.of(self.region.box_lower)
         xp = placement.xp
         first, bias = (_picked(array, wanted) for array in (self.first, self.target.bias))
-        rows = [(term.source, map_rows(term.map, wanted.reshape(-1), placement)) for term in self.target.terms]
+        rows = [(term.source, term.map.rows_at(wanted.reshape(-1), placement)) for term in self.target.terms]
         lead = wanted.shape if wanted.ndim == 2 else (1, len(wanted))
         ends = []
         for sign in (1.0, -1.0):
@@ -85,15 +85,6 @@ def _picked(array: Array, wanted: np.ndarray) -> Array:
     size = array.shape[-1]
     own = np.arange(len(wanted))[:, None] * size if len(array.shape) == 3 and array.shape[0] > 1 else 0
     return xp.reshape(xp.take(xp.reshape(array, (-1,)), put((wanted + own).reshape(-1)), axis=0), wanted.shape)
-
-
-def map_rows(map: LinearMap, wanted: np.ndarray, placement: Placement) -> Array:
-    """The given rows of a map as a matrix, [len(wanted), columns]."""
-    if isinstance(map, DenseMap):
-        return placement.xp.take(map.weight, placement.put_indices(wanted), axis=0)
-    units = np.zeros((len(wanted), map.rows))
-    units[np.arange(len(wanted)), wanted] = 1.0
-    return map.transpose(placement.put(units))
 
 
 class Reduced:

@@ -107,7 +107,7 @@ class Field:
             if isinstance(term.map, ConvolutionMap)
         ]
 
-    def cost(self, wanted: np.ndarray) -> int:
+    def cost(self, wanted: np.ndarray) -> float:
         """Multiplications of a backward pass for the wanted neurons, alone or with all channels of their positions."""
         together = len(self._positions(wanted)) * self.windows[self.target].plane[0]
         return min(together, _ALONE * len(wanted)) * self.multiplications

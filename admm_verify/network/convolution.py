@@ -115,8 +115,8 @@ class ConvolutionMap:
     def magnitude_transpose(self, y: Array) -> Array:
         return self.absolute_transpose(y) if self.magnitude is None else self._spread(y, self.magnitude)
 
-    def row_block(self, start: int, stop: int) -> Array:
-        return self.transpose(unit_rows(start, stop, self.rows, Placement.of(self.weight)))
+    def rows_at(self, wanted: np.ndarray, placement: Placement) -> Array:
+        return self.transpose(unit_rows(wanted, self.rows, placement))
 
     def with_roundings(self, count: int) -> "ConvolutionMap":
         return replace(self, roundings=count)
@@ -126,7 +126,7 @@ class ConvolutionMap:
         return replace(self, weight=placement.put(self.weight), magnitude=magnitude)
 
     def dense(self) -> DenseMap:
-        units = unit_rows(0, self.rows, self.rows, Placement.numpy(to_numpy(self.weight).dtype))
+        units = unit_rows(np.arange(self.rows), self.rows, Placement.numpy(to_numpy(self.weight).dtype))
         magnitude = None if self.magnitude is None else self._spread(units, to_numpy(self.magnitude))
         return DenseMap(self._spread(units, to_numpy(self.weight)), magnitude, self.roundings)
 

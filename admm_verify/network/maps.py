@@ -70,8 +70,8 @@ class LinearMap(Protocol):
         """M' y."""
         ...
 
-    def row_block(self, start: int, stop: int) -> Array:
-        """Rows start..stop of W as a matrix [stop - start, columns]."""
+    def rows_at(self, wanted: np.ndarray, placement: Placement) -> Array:
+        """The wanted rows of W as a matrix [len(wanted), columns]; map and placement are in one place."""
         ...
 
     def put(self, placement: Placement) -> "LinearMap":
@@ -133,8 +133,8 @@ class DenseMap:
     def magnitude_transpose(self, y: Array) -> Array:
         return self.absolute_transpose(y) if self.magnitude is None else _product(y, self.magnitude)
 
-    def row_block(self, start: int, stop: int) -> Array:
-        return self.weight[start:stop, :]
+    def rows_at(self, wanted: np.ndarray, placement: Placement) -> Array:
+        return placement.xp.take(self.weight, placement.put_indices(wanted), axis=0)
 
     def with_roundings(self, count: int) -> "DenseMap":
         return replace(self, roundings=count)
@@ -189,8 +189,8 @@ class DiagonalMap:
     def magnitude_transpose(self, y: Array) -> Array:
         return self.magnitude_apply(y)
 
-    def row_block(self, start: int, stop: int) -> Array:
-        return self.transpose(unit_rows(start, stop, self.rows, Placement.of(self.scale)))
+    def rows_at(self, wanted: np.ndarray, placement: Placement) -> Array:
+        return self.transpose(unit_rows(wanted, self.rows, placement))
 
     def with_roundings(self, count: int) -> "DiagonalMap":
         return replace(self, roundings=count)
@@ -278,12 +278,12 @@ class SelectionMap:
     absolute_apply = magnitude_apply = apply
     absolute_transpose = magnitude_transpose = transpose
 
-    def row_block(self, start: int, stop: int) -> Array:
-        gather = to_numpy(self.gather[start:stop])
+    def rows_at(self, wanted: np.ndarray, placement: Placement) -> Array:
+        gather = to_numpy(self.gather)[wanted]
         weight = np.zeros((len(gather), self.columns))
         used = np.flatnonzero(gather < self.columns)
         weight[used, gather[used]] = 1.0
-        return Placement.of(self.gather, namespace(self.gather).float64).put(weight)
+        return placement.put(weight)
 
     def with_roundings(self, count: int) -> "SelectionMap":
         return replace(self, roundings=count)
@@ -294,7 +294,7 @@ class SelectionMap:
         return replace(self, gather=gather, scatter=scatter, sums=tuple(sums))
 
     def dense(self) -> DenseMap:
-        return DenseMap(to_numpy(self.row_block(0, self.rows)), None, self.roundings)
+        return DenseMap(self.rows_at(np.arange(self.rows), Placement.numpy()), None, self.roundings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -341,8 +341,8 @@ class TransposedMap:
     def magnitude_transpose(self, y: Array) -> Array:
         return self.inner.magnitude_apply(y)
 
-    def row_block(self, start: int, stop: int) -> Array:
-        return self.inner.apply(unit_rows(start, stop, self.rows, Placement.of(self.inner.row_block(0, 0))))
+    def rows_at(self, wanted: np.ndarray, placement: Placement) -> Array:
+        return self.inner.apply(unit_rows(wanted, self.rows, placement))
 
     def with_roundings(self, count: int) -> "TransposedMap":
         return TransposedMap(self.inner.with_roundings(count))
@@ -391,8 +391,8 @@ def _gather(x: Array, index: Array) -> Array:
     return xp.take(xp.concat([x, zero], axis=-1), index, axis=-1)
 
 
-def unit_rows(start: int, stop: int, size: int, placement: Placement) -> Array:
-    """Rows start..stop of the identity, [stop - start, size]."""
-    unit = np.zeros((stop - start, size))
-    unit[np.arange(stop - start), np.arange(start, stop)] = 1.0
+def unit_rows(wanted: np.ndarray, size: int, placement: Placement) -> Array:
+    """The wanted rows of the identity, [len(wanted), size]."""
+    unit = np.zeros((len(wanted), size))
+    unit[np.arange(len(wanted)), wanted] = 1.0
     return placement.put(unit)
