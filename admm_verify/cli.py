@@ -216,11 +216,13 @@ def _bound(options: argparse.Namespace) -> int:
     began = time.monotonic()
     query = _query(options)
     left = options.timeout
-    if left is not None and left >= 0:
+    if left is not None and not left >= 0:
+        raise av.InputError(f"The timeout {left} is negative or NaN; give seconds >= 0.")
+    if left is not None:
         left = max(0.0, left - (time.monotonic() - began))
     deadline = None if left is None else time.monotonic() + left
     problem = _problem(query, options, lambda: stop() or (deadline is not None and time.monotonic() >= deadline))
-    if deadline is not None and left is not None and left >= 0:
+    if deadline is not None:
         left = max(0.0, deadline - time.monotonic())
     terminal = not options.quiet and sys.stderr.isatty()
 

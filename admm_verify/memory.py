@@ -91,7 +91,20 @@ def keep_freed_memory() -> None:
 
 
 def free_bytes() -> float:
-    """Memory that could be allocated now, in bytes, as far as the system tells."""
+    """Memory that could be allocated now, in bytes, as far as the system and the container's limit tell."""
+    return min(_available(), _container_limit())
+
+
+def _container_limit() -> float:
+    try:
+        with open("/sys/fs/cgroup/memory.max") as file:
+            return float(file.read())
+    except (OSError, ValueError):
+        # There is no container, or its limit is the word "max".
+        return float("inf")
+
+
+def _available() -> float:
     try:
         with open("/proc/meminfo") as file:
             for line in file:
@@ -104,4 +117,4 @@ def free_bytes() -> float:
 
 def _is_allocation(error: Exception) -> bool:
     """Whether memory ran out; torch has error types of its own, which cannot be named without importing it."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "alloc" in str(error)
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "alloc" in str(error).lower()

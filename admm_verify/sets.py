@@ -23,6 +23,11 @@ class Box:
             array = value if hasattr(value, "shape") and not isinstance(value, tuple) else to_numpy(value)
             xp = namespace(array)
             object.__setattr__(self, name, xp.astype(array, xp.float64))
+        if type(self.lower) is not type(self.upper):
+            raise InputError(
+                f"The box has a lower end of type {type(self.lower).__name__} and an upper end of type "
+                f"{type(self.upper).__name__}; give both as arrays of one library."
+            )
         if tuple(self.lower.shape) != tuple(self.upper.shape):
             raise InputError(
                 f"The box has lower of shape {tuple(self.lower.shape)} and upper of shape {tuple(self.upper.shape)}; "

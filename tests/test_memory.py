@@ -8,6 +8,7 @@ import pytest
 import admm_verify as av
 from admm_verify.memory import Budget, Stopped, free_bytes
 from tests.random_networks import random_case
+from tests.splitting.test_layers import small_layers
 
 
 def test_blocks_cover_the_work_once() -> None:
@@ -16,7 +17,14 @@ def test_blocks_cover_the_work_once() -> None:
     assert [len(block) for block in blocks] == [4, 4, 2]
 
 
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"),
+    ],
+)
 def test_a_failed_allocation_halves_the_block_and_goes_on(error: Exception) -> None:
     sizes = []
 
@@ -78,6 +86,14 @@ def test_a_small_budget_changes_no_bound() -> None:
     small = av.SolverSettings(memory=2.0**14)
     found, blocked = av.solve(problem, max_passes=40), av.solve(problem, max_passes=40, settings=small)
     assert np.allclose(found.lower, blocked.lower, rtol=1e-9, atol=1e-9)
+
+
+def test_a_small_budget_changes_no_bound_of_a_convolution() -> None:
+    network, box = small_layers()
+    wide = av.preactivation_bounds(network, box)
+    narrow = av.preactivation_bounds(network, box, memory=2.0**14)
+    for end, other in zip(wide.lower + wide.upper, narrow.lower + narrow.upper, strict=True):
+        assert np.allclose(end, other, rtol=1e-12, atol=1e-12)
 
 
 def test_stopped_bounds_are_interval_bounds() -> None:

@@ -72,8 +72,9 @@ def preactivation_bounds(
     "interval": forward interval arithmetic. "crown": backward linear bounds over the layers below, intersected with
     the interval ones; a ReLU that the interval alone proves stable is exact already and keeps it.
 
-    memory: limit on the working memory in bytes, by default half of what is free. stop: asked between blocks; once it
-    is true the remaining layers keep their interval bounds. progress(done, activations), called after each.
+    memory: limit on the working memory of CROWN in bytes, by default half of what is free. stop: asked between blocks
+    of CROWN; once it is true the remaining layers keep their interval bounds. progress(done, activations), called
+    after each.
     Shapes: box [*input_shape] or [rows, *input_shape]; one bound set per box.
     Raises: InputError for an unknown method or a box that does not fit the network.
     Error: rounded outward, in float64.
@@ -86,9 +87,10 @@ def preactivation_bounds(
     placed = network.put(Placement.of(box_lower).double)
     widest = max(node.size for node in network.nodes)
     work = box_lower.shape[0] * widest * network.weight_count if method == "crown" else 0.0
+    budget = Budget.of(memory, stop)
     keep_freed_memory()
     with threads_for(work), quiet_overflow():
-        forward = _Forward(placed, box_lower, box_upper, Budget.of(memory, stop) if method == "crown" else None)
+        forward = _Forward(placed, box_lower, box_upper, budget if method == "crown" else None)
         forward.run(progress)
     picked = network.activations
     sources = [node.source for node in (network.nodes[i] for i in picked) if isinstance(node, Activation)]

@@ -47,11 +47,12 @@ class UnsupportedUse(Exception):
 class Builder:
     """Appends nodes to a graph; constants are folded by the callers, at least one argument is a tensor."""
 
-    def __init__(self, input_shape: tuple[int, ...]) -> None:
+    def __init__(self, input_shape: tuple[int, ...], element_type: str = "float32") -> None:
         self.input = Tensor(0, input_shape)
+        self.element_type = element_type
         self._nodes: list[Node] = [Input(prod(input_shape))]
 
-    def finish(self, output: Tensor, name: str, element_type: str) -> Network:
+    def finish(self, output: Tensor, name: str) -> Network:
         """The simplified network with the given output.
 
         Shapes lose a leading batch axis of one sample.
@@ -61,7 +62,12 @@ class Builder:
             shape[1:] if len(shape) > 1 and shape[0] == 1 else shape for shape in (self.input.shape, output.shape)
         ]
         self._nodes.append(self._nodes[last])
-        return simplify(Network(tuple(self._nodes), shapes[0], shapes[1], name, element_type))
+        return simplify(Network(tuple(self._nodes), shapes[0], shapes[1], name, self.element_type))
+
+    def check_cast(self, element_type: str) -> None:
+        """Refuse a cast that rounds, which no bound covers."""
+        if self.element_type == "float64" and element_type == "float32":
+            raise UnsupportedUse("it casts float64 to float32, whose rounding no bound covers; use one type throughout")
 
     def affine(
         self, x: Tensor, map: LinearMap, bias: np.ndarray | None = None, magnitude: np.ndarray | None = None
@@ -84,6 +90,8 @@ class Builder:
     def select(self, x: Tensor, index: np.ndarray) -> Tensor:
         """The entries of flat x at `index`, whose shape is the result's; index x.size stands for zero."""
         flat = index.reshape(-1).astype(np.int64)
+        if not flat.size:
+            raise UnsupportedUse("nothing is left of its input")
         if np.array_equal(flat, np.arange(x.size)):
             return Tensor(x.node, index.shape)
         return Tensor(self.affine(x, SelectionMap.from_gather(flat, x.size)), index.shape)

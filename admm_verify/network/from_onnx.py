@@ -106,15 +106,18 @@ class _Walker:
         self.values: dict[str, Value] = {}
         for initializer in model.graph.initializer:
             self.values[initializer.name] = self._array(initializer)
-        self.builder = Builder(self._input())
+        self.unfollowed: set[str] = set()
+        self.builder = Builder(self._input(), self._input_info()[1])
 
     def walk(self) -> Network:
         """The whole graph as a simplified network."""
-        source, element_type = self._input_info()
+        source, _ = self._input_info()
         self.values[source.name] = self.builder.input
         for position, node in enumerate(self.model.graph.node):
             label = node.name or f"number {position}"
-            for output, value in zip(node.output, self._outputs(node, label), strict=False):
+            values = self._outputs(node, label)
+            self.unfollowed.update(node.output[len(values) :])
+            for output, value in zip(node.output, values, strict=False):
                 self.values[output] = value
         outputs = self.model.graph.output
         if len(outputs) != 1:
@@ -122,7 +125,7 @@ class _Walker:
         output = self.values.get(outputs[0].name)
         if not isinstance(output, Tensor):
             raise ModelError(f"The output {outputs[0].name} of {self.name} does not depend on its input.")
-        return self.builder.finish(output, self.name, element_type)
+        return self.builder.finish(output, self.name)
 
     def _input_info(self) -> tuple[Any, str]:
         import onnx
@@ -176,6 +179,11 @@ class _Walker:
         """The values of one node's outputs."""
         handler = OPERATORS.get(node.op_type) if node.domain in _DOMAINS else None
         missing = [name for name in node.input if name and name not in self.values]
+        if missing and missing[0] in self.unfollowed:
+            raise UnsupportedOperatorError(
+                f"Node {label} of {self.name} reads {missing[0]}, an output that is not followed, such as the places "
+                "of a maximum. Use the values only."
+            )
         if missing:
             raise ModelError(f"Node {label} of {self.name} reads {missing[0]}, which nothing before it defines.")
         inputs = [self.values[name] if name else None for name in node.input]

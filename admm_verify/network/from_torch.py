@@ -12,6 +12,7 @@ from admm_verify.arrays import to_numpy
 from admm_verify.errors import ModelError, UnsupportedOperatorError
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse
 from admm_verify.network.graph import Network
+from admm_verify.network.torch_layers import Unfollowed
 from admm_verify.network.torch_operations import OPERATIONS
 
 
@@ -22,12 +23,15 @@ def trace(module: torch.nn.Module, example_input: torch.Tensor) -> Network:
     Raises: ModelError when torch cannot export the module or a parameter holds NaN or infinite numbers;
     UnsupportedOperatorError naming the operation.
     """
-    if not isinstance(example_input, torch.Tensor) or not example_input.is_floating_point():
-        raise ModelError("trace needs a floating point torch tensor as its example input, with a leading batch axis.")
+    if not isinstance(example_input, torch.Tensor) or example_input.dtype not in (torch.float32, torch.float64):
+        raise ModelError(
+            "trace needs a torch tensor of type float32 or float64 as its example input, with a leading batch axis; it "
+            f"was given {getattr(example_input, 'dtype', type(example_input).__name__)}."
+        )
     sample = example_input[:1] if example_input.ndim > 1 else example_input
     name = type(module).__name__
     _check_parameters(module, name)
-    training = module.training
+    modes = {part: part.training for part in module.modules()}
     try:
         # torch.export warns about its own internals; nothing a caller could act on.
         with torch.no_grad(), warnings.catch_warnings(action="ignore"):
@@ -37,13 +41,20 @@ def trace(module: torch.nn.Module, example_input: torch.Tensor) -> Network:
     except Exception as error:
         raise ModelError(f"torch.export cannot read {name}: {error}") from error
     finally:
-        module.train(training)
+        # One by one: a part may have been frozen inside a module that trains.
+        for part, training in modes.items():
+            part.training = training
     return _Interpreter(exported, name, tuple(sample.shape), str(sample.dtype).removeprefix("torch.")).run()
 
 
 def _check_parameters(module: torch.nn.Module, name: str) -> None:
     for kind in (module.named_parameters(), module.named_buffers()):
         for label, tensor in kind:
+            if tensor.is_floating_point() and tensor.dtype not in (torch.float32, torch.float64):
+                raise ModelError(
+                    f"The parameter {label} of {name} is {tensor.dtype}; float32 and float64 are read. Convert it with "
+                    "module.float()."
+                )
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                 raise ModelError(
                     f"The parameter {label} of {name} holds NaN or infinite numbers, for which no bound exists. "
@@ -55,8 +66,8 @@ class _Interpreter:
     """Runs an exported graph on builder values."""
 
     def __init__(self, exported: Any, name: str, shape: tuple[int, ...], element_type: str) -> None:
-        self.exported, self.name, self.element_type = exported, name, element_type
-        self.builder = Builder(shape)
+        self.exported, self.name = exported, name
+        self.builder = Builder(shape, element_type)
         self.values: dict[str, Any] = {}
         signature = exported.graph_signature
         constants = exported.state_dict | exported.constants
@@ -84,7 +95,7 @@ class _Interpreter:
                 f"{self.name} returns {len(outputs)} values, or one that does not depend on its input; "
                 "modules that return exactly one tensor are read."
             )
-        return self.builder.finish(outputs[0], self.name, self.element_type)
+        return self.builder.finish(outputs[0], self.name)
 
     def _call(self, node: Any) -> Any:
         name = getattr(node.target, "__name__", str(node.target))
@@ -93,8 +104,13 @@ class _Interpreter:
         options = map_arg(node.kwargs, lambda n: self.values[n.name])
         if node.target is operator.getitem:
             return args[0][args[1]]
-        if not _depends(args) and not _depends(options):
-            return _fold(node.target, args, options)
+        if _holds(Unfollowed, (args, options)):
+            raise UnsupportedOperatorError(
+                f"Operation {packet} (node {node.name} of {self.name}) reads an output that is not followed, such as "
+                "the places of a maximum or the statistics of a batch. Use the values only."
+            )
+        if not _holds(Tensor, (args, options)):
+            return self._folded(node, packet, args, options)
         handler = OPERATIONS.get(packet)
         if handler is None:
             raise UnsupportedOperatorError(
@@ -103,16 +119,26 @@ class _Interpreter:
             )
         try:
             return handler(self.builder, *args, **options)
-        except (UnsupportedUse, ValueError, TypeError, AssertionError) as error:
+        except (UnsupportedUse, ValueError, TypeError) as error:
+            # Options that a handler does not know reach it as arguments it does not have.
+            reason = f"one of its options is unknown here ({error})" if isinstance(error, TypeError) else error
             raise UnsupportedOperatorError(
-                f"Operation {packet} (node {node.name} of {self.name}) is used in a way that is not supported: {error}"
+                f"Operation {packet} (node {node.name} of {self.name}) is used in a way that is not supported: {reason}"
+            ) from error
+
+    def _folded(self, node: Any, packet: str, args: Any, options: Any) -> Any:
+        try:
+            return _fold(node.target, args, options)
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise UnsupportedOperatorError(
+                f"Operation {packet} (node {node.name} of {self.name}) on constants cannot be evaluated: {error}"
             ) from error
 
 
-def _depends(arguments: Any) -> bool:
-    """Whether a tensor of the builder stands anywhere in an operation's arguments."""
+def _holds(kind: type, arguments: Any) -> bool:
+    """Whether a value of this kind stands anywhere in an operation's arguments."""
     found = []
-    map_aggregate(arguments, lambda a: found.append(isinstance(a, Tensor)))
+    map_aggregate(arguments, lambda a: found.append(isinstance(a, kind)))
     return any(found)
 
 

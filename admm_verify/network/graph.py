@@ -1,7 +1,7 @@
 """The network as a frozen directed acyclic graph of three node kinds: input, affine, activation.
 
 All values are flat vectors per sample; reshapes therefore vanish, transposes and slices are selections, and a
-residual addition is an affine node with two terms. A convolution will be one more `LinearMap`.
+residual addition is an affine node with two terms. Every map is a `LinearMap`.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ class Affine:
 
     @property
     def size(self) -> int:
-        return self.bias.shape[0]
+        return self.bias.shape[-1]
 
     @property
     def roundings(self) -> int:

@@ -157,11 +157,11 @@ class DiagonalMap:
 
     @property
     def rows(self) -> int:
-        return self.scale.shape[0]
+        return self.scale.shape[-1]
 
     @property
     def columns(self) -> int:
-        return self.scale.shape[0]
+        return self.scale.shape[-1]
 
     @property
     def multiplications(self) -> int:

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from admm_verify.arrays import DOUBLE_ROUNDOFF
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
+from admm_verify.network.maps import SelectionMap
 from admm_verify.network.movement import axes_of, reduced_shape
 
 UNBOUNDED = float(np.finfo(np.float32).max)
-"""Ends of a clip from here on are none: exporters write float32's largest number for a missing end."""
+"""Ends of a clip from here on are none in float32: exporters write its largest number for a missing end."""
 
 Number = np.ndarray | float
 
@@ -41,7 +43,8 @@ def clip(builder: Builder, x: Tensor, low: Number, high: Number) -> Tensor:
     low, high = (np.asarray(end, dtype=np.float64) for end in (low, high))
     _check_shape(x, low)
     _check_shape(x, high)
-    below, above = low <= -UNBOUNDED, high >= UNBOUNDED
+    unbounded = UNBOUNDED if builder.element_type == "float32" else np.inf
+    below, above = low <= -unbounded, high >= unbounded
     if np.all(below) and np.all(above):
         return x
     if np.all(above) and not np.any(below):
@@ -134,12 +137,18 @@ def selu(builder: Builder, x: Tensor, alpha: float, gamma: float) -> Tensor:
     return builder.scale(elu(builder, x, alpha), np.array(gamma))
 
 
-def softplus(builder: Builder, x: Tensor, beta: float = 1.0) -> Tensor:
-    """log(1 + exp(beta x)) / beta."""
+def softplus(builder: Builder, x: Tensor, beta: float = 1.0, threshold: float = np.inf) -> Tensor:
+    """log(1 + exp(beta x)) / beta, or x itself where beta x > threshold; bounds cover the difference like rounding."""
     if not 0 < beta < np.inf:
         raise UnsupportedUse(f"its beta is {beta}; positive numbers are supported")
     wide = builder.scale(x, np.array(beta))
-    return builder.scale(builder.activation("softplus", wide), np.array(1.0 / beta), roundings=1)
+    curve = builder.scale(builder.activation("softplus", wide), np.array(1.0 / beta), roundings=1)
+    jump = 1.001 * np.log1p(np.exp(-threshold)) / beta
+    if jump == 0:
+        return curve
+    # Every bound charges a magnitude with more than 16 roundings; this one makes that the jump at the threshold.
+    cover = np.full(x.size, jump / (16 * DOUBLE_ROUNDOFF))
+    return Tensor(builder.affine(curve, SelectionMap.identity(x.size), None, cover), x.shape)
 
 
 def _check_shape(x: Tensor, parameter: np.ndarray) -> None:

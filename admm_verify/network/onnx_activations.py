@@ -7,7 +7,7 @@ import numpy as np
 
 from admm_verify.network import nonlinear
 from admm_verify.network.builder import Builder, Tensor, Value
-from admm_verify.network.onnx_inputs import Attributes, Handler, Inputs, given, numbers, present, tensor
+from admm_verify.network.onnx_inputs import Attributes, Handler, Inputs, given, numbers, present, real, tensor
 
 Pairwise = Callable[[Builder, Value, Value], Tensor]
 
@@ -24,7 +24,7 @@ def _abs(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -
 
 
 def _leaky_relu(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    return [nonlinear.prelu(builder, tensor(inputs[0]), float(attributes.get("alpha", 0.01)))]
+    return [nonlinear.prelu(builder, tensor(inputs[0]), real(attributes, "alpha", 0.01))]
 
 
 def _prelu(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
@@ -34,29 +34,29 @@ def _prelu(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int)
 def _clip(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
     low, high = given(inputs, 1), given(inputs, 2)
     ends = (
-        float(attributes.get("min", -np.inf)) if low is None else numbers(low, "lower end"),
-        float(attributes.get("max", np.inf)) if high is None else numbers(high, "upper end"),
+        real(attributes, "min", -np.inf) if low is None else numbers(low, "lower end"),
+        real(attributes, "max", np.inf) if high is None else numbers(high, "upper end"),
     )
     return [nonlinear.clip(builder, tensor(inputs[0]), *ends)]
 
 
 def _hard_sigmoid(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    slope, shift = float(attributes.get("alpha", 0.2)), float(attributes.get("beta", 0.5))
+    slope, shift = real(attributes, "alpha", 0.2), real(attributes, "beta", 0.5)
     return [nonlinear.hard_sigmoid(builder, tensor(inputs[0]), slope, shift)]
 
 
 def _elu(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    return [nonlinear.elu(builder, tensor(inputs[0]), float(attributes.get("alpha", 1.0)))]
+    return [nonlinear.elu(builder, tensor(inputs[0]), real(attributes, "alpha", 1.0))]
 
 
 def _celu(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    return [nonlinear.celu(builder, tensor(inputs[0]), float(attributes.get("alpha", 1.0)))]
+    return [nonlinear.celu(builder, tensor(inputs[0]), real(attributes, "alpha", 1.0))]
 
 
 def _selu(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
     # The defaults of the standard, which are float32 numbers.
-    alpha = float(attributes.get("alpha", 1.67326319217681884765625))
-    gamma = float(attributes.get("gamma", 1.05070102214813232421875))
+    alpha = real(attributes, "alpha", 1.67326319217681884765625)
+    gamma = real(attributes, "gamma", 1.05070102214813232421875)
     return [nonlinear.selu(builder, tensor(inputs[0]), alpha, gamma)]
 
 
@@ -74,7 +74,7 @@ def _pairwise(builder: Builder, inputs: Inputs, of_values: Pairwise, of_constant
     constants = [value for value in values if isinstance(value, np.ndarray)]
     tensors: list[Value] = [value for value in values if isinstance(value, Tensor)]
     if constants:
-        tensors.append(reduce(of_constants, constants))
+        tensors.append(np.asarray(reduce(of_constants, constants)))
     return reduce(lambda first, second: of_values(builder, first, second), tensors)
 
 

@@ -48,6 +48,11 @@ def present(value: Value | None) -> Value:
     return value
 
 
+def real(attributes: Attributes, name: str, default: float) -> float:
+    """An attribute of type float; the standard's defaults are float32 numbers, too."""
+    return float(np.float32(attributes.get(name, default)))
+
+
 def text(attributes: Attributes, name: str, default: str) -> str:
     """An attribute of type string."""
     found = attributes.get(name, default)

@@ -7,7 +7,7 @@ import numpy as np
 from admm_verify.network import nonlinear, spatial
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
 from admm_verify.network.movement import reduce_mean
-from admm_verify.network.onnx_inputs import Attributes, Handler, Inputs, constant, given, numbers, tensor, text
+from admm_verify.network.onnx_inputs import Attributes, Handler, Inputs, constant, given, numbers, real, tensor, text
 
 
 def _conv(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
@@ -30,7 +30,7 @@ def _batch_norm(builder: Builder, inputs: Inputs, attributes: Attributes, opset:
         raise UnsupportedUse("it is in training mode or not per channel; export the network in evaluation mode")
     names = ("scale", "shift", "mean", "variance")
     gamma, beta, mean, variance = (numbers(inputs[i + 1], name) for i, name in enumerate(names))
-    epsilon = float(attributes.get("epsilon", 1e-5))
+    epsilon = real(attributes, "epsilon", 1e-5)
     return [spatial.batch_norm(builder, tensor(inputs[0]), gamma, beta, mean, variance, epsilon)]
 
 

@@ -81,9 +81,11 @@ def _slice(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int)
         axes, steps = list(attributes.get("axes", range(len(starts)))), [1] * len(starts)
     picks = [slice(None)] * len(x.shape)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        # Going backwards past the beginning is "end before index 0", which a slice writes as None.
-        stop = None if step < 0 and end < -x.shape[axis] else end
-        picks[axis] = slice(start, stop, step)
+        length = x.shape[axis]
+        # Going backwards past the beginning is "end before index 0", which a slice writes as None; and the standard
+        # starts at the first entry where Python would take nothing.
+        stop = None if step < 0 and end < -length else end
+        picks[axis] = slice(max(start, -length), stop, step)
     return [builder.select(x, x.labels[tuple(picks)])]
 
 

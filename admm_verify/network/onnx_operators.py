@@ -10,7 +10,7 @@ import numpy as np
 
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
 from admm_verify.network.onnx_activations import ACTIVATIONS
-from admm_verify.network.onnx_inputs import Attributes, Handler, Inputs, constant, given, numbers, present, tensor
+from admm_verify.network.onnx_inputs import Attributes, Handler, Inputs, constant, given, numbers, present, real, tensor
 from admm_verify.network.onnx_layers import LAYERS
 from admm_verify.network.onnx_movement import MOVEMENT
 
@@ -23,11 +23,11 @@ def _gemm(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) 
     a = _transposed(builder, a) if attributes.get("transA", 0) else a
     b = _transposed(builder, b) if attributes.get("transB", 0) else b
     product = builder.matmul(a, b)
-    product = builder.scale(product, np.array(float(attributes.get("alpha", 1.0))))
+    product = builder.scale(product, np.array(real(attributes, "alpha", 1.0)))
     if c is None:
         return [product]
-    beta = float(attributes.get("beta", 1.0))
-    shift = c * beta if isinstance(c, np.ndarray) else builder.scale(c, np.array(beta))
+    beta = np.array(real(attributes, "beta", 1.0))
+    shift = np.asarray(numbers(c, "C") * beta) if isinstance(c, np.ndarray) else builder.scale(c, beta)
     return [builder.add(product, shift)]
 
 
@@ -83,8 +83,8 @@ def _dropout(builder: Builder, inputs: Inputs, attributes: Attributes, opset: in
 def _sum(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
     values = [present(value) for value in inputs]
     tensors: list[Value] = [value for value in values if isinstance(value, Tensor)]
-    constants = [value for value in values if isinstance(value, np.ndarray)]
-    return [reduce(builder.add, tensors + ([reduce(np.add, constants)] if constants else []))]
+    constants = [numbers(value, "summand") for value in values if isinstance(value, np.ndarray)]
+    return [reduce(builder.add, tensors + ([np.asarray(reduce(np.add, constants))] if constants else []))]
 
 
 def _mean(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
@@ -102,6 +102,7 @@ def _pow(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -
 def _cast(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
     if attributes["to"] not in REAL_TYPES:
         raise UnsupportedUse(f"it casts to a type other than {' and '.join(REAL_TYPES.values())}")
+    builder.check_cast(REAL_TYPES[attributes["to"]])
     return [tensor(inputs[0])]
 
 

@@ -10,6 +10,9 @@ from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
 from admm_verify.network.maps import MERGE_UNDERFLOW, LinearMap, SelectionMap, TransposedMap
 
+_MANY_TERMS = 4
+"""Terms from which a node that several read stays as it is: sums of sums would double their terms at every step."""
+
 
 def simplify(network: Network) -> Network:
     """The same function with affine chains merged, equal activations shared and dead nodes dropped.
@@ -118,12 +121,14 @@ def _append(parallel: list[LinearMap], map: LinearMap) -> None:
 
 
 def _through(map: LinearMap, source: Affine, shared: bool) -> list[LinearMap] | None:
-    """The map composed with each of the source's maps; None where one does not merge or a convolution would be
-    computed more often than before.
+    """The map composed with each of the source's maps; None where one does not merge, or where a convolution or many
+    terms would be computed more often than before.
     """
     if shared and any(_is_convolution(term.map) for term in source.terms):
         return None
     if _is_convolution(map) and len(source.terms) > 1:
+        return None
+    if shared and len(source.terms) >= _MANY_TERMS:
         return None
     parts = [compose(map, term.map) for term in source.terms]
     known = [part for part in parts if part is not None]

@@ -11,6 +11,13 @@ from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
 Handler = Callable[..., Any]
 """A handler takes the builder and then what the ATen operator takes, in its order."""
 
+
+class Unfollowed:
+    """An output of an operation that is not followed, such as the places of maxima; nothing may read it."""
+
+
+UNFOLLOWED = Unfollowed()
+
 SELU_ALPHA, SELU_GAMMA = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 
 
@@ -116,13 +123,14 @@ def _batch_statistics(builder: Builder, *_: Any) -> NoReturn:
 
 
 def _native_batch_norm(builder: Builder, *arguments: Any) -> list[Any]:
-    return [_batch_norm(builder, *arguments), None, None]
+    return [_batch_norm(builder, *arguments), UNFOLLOWED, UNFOLLOWED]
 
 
 def _inference_batch_norm(
     builder: Builder, x: Any, weight: Any, bias: Any, mean: Any, variance: Any, momentum: float, epsilon: float
 ) -> list[Any]:
-    return [_batch_norm(builder, x, weight, bias, mean, variance, False, momentum, epsilon), None, None]
+    values = _batch_norm(builder, x, weight, bias, mean, variance, False, momentum, epsilon)
+    return [values, UNFOLLOWED, UNFOLLOWED]
 
 
 def _pool_window(axes: int, size: Any, stride: Any, padding: Any, dilation: Any = 1) -> spatial.Window:
@@ -168,7 +176,7 @@ def _max_pool_with_indices(axes: int) -> Handler:
     pool = _max_pool(axes)
 
     def handler(builder: Builder, *arguments: Any) -> list[Any]:
-        return [pool(builder, *arguments), None]
+        return [pool(builder, *arguments), UNFOLLOWED]
 
     return handler
 
@@ -178,7 +186,7 @@ def _adaptive_average_pool(builder: Builder, x: Any, outputs: Sequence[int | Non
 
 
 def _adaptive_max_pool(builder: Builder, x: Any, outputs: Sequence[int | None]) -> list[Any]:
-    return [spatial.max_pool(builder, data(x), spatial.adaptive_window(data(x), outputs)), None]
+    return [spatial.max_pool(builder, data(x), spatial.adaptive_window(data(x), outputs)), UNFOLLOWED]
 
 
 def _kind(kind: str) -> Handler:
@@ -239,10 +247,9 @@ def _selu(builder: Builder, x: Any) -> Value:
 
 
 def _softplus(builder: Builder, x: Any, beta: float = 1.0, threshold: float = 20.0) -> Value:
-    # Beyond the threshold torch returns x itself, at 20 within exp(-20) of the function bounded here.
-    if threshold < 20:
-        raise UnsupportedUse(f"its threshold is {threshold}; from 20 it is close enough to the function itself")
-    return nonlinear.softplus(builder, data(x), beta)
+    if threshold < 15:
+        raise UnsupportedUse(f"its threshold is {threshold}; from 15 on its jump is small enough to be covered")
+    return nonlinear.softplus(builder, data(x), beta, threshold)
 
 
 def _log_sigmoid(builder: Builder, x: Any) -> Value:

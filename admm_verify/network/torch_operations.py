@@ -7,7 +7,7 @@ import numpy as np
 
 from admm_verify.network import movement, nonlinear
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
-from admm_verify.network.torch_layers import LAYERS, Handler, data, fixed, number
+from admm_verify.network.torch_layers import LAYERS, UNFOLLOWED, Handler, data, fixed, number
 
 PAD_MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 """Torch's words for what surrounds a padded tensor, and the words used here."""
@@ -230,11 +230,11 @@ def _upsample_nearest(builder: Builder, x: Any, sizes: Any = None, *scales: Any)
 
 
 def _sum(builder: Builder, x: Any, axes: Any = None, keep: bool = False, dtype: Any = None) -> Value:
-    return movement.reduce_sum(builder, data(x), _axes(axes), keep)
+    return movement.reduce_sum(builder, _to(builder, x, dtype=dtype), _axes(axes), keep)
 
 
 def _mean(builder: Builder, x: Any, axes: Any = None, keep: bool = False, dtype: Any = None) -> Value:
-    return movement.reduce_mean(builder, data(x), _axes(axes), keep)
+    return movement.reduce_mean(builder, _to(builder, x, dtype=dtype), _axes(axes), keep)
 
 
 def _amax(builder: Builder, x: Any, axes: Any = None, keep: bool = False) -> Value:
@@ -250,7 +250,7 @@ def _max(builder: Builder, x: Any, second: Any = None, keep: bool = False) -> An
     if second is None:
         return _amax(builder, x)
     if isinstance(second, int):
-        return [_amax(builder, x, second, keep), None]
+        return [_amax(builder, x, second, keep), UNFOLLOWED]
     return nonlinear.maximum(builder, number(x), number(second))
 
 
@@ -258,7 +258,7 @@ def _min(builder: Builder, x: Any, second: Any = None, keep: bool = False) -> An
     if second is None:
         return _amin(builder, x)
     if isinstance(second, int):
-        return [_amin(builder, x, second, keep), None]
+        return [_amin(builder, x, second, keep), UNFOLLOWED]
     return nonlinear.minimum(builder, number(x), number(second))
 
 
@@ -276,6 +276,8 @@ def _to(builder: Builder, x: Any, *target: Any, dtype: Any = None, memory_format
     kinds = [str(t) for t in (*target, dtype) if str(t).startswith("torch.")]
     if any(kind not in ("torch.float32", "torch.float64") for kind in kinds):
         raise UnsupportedUse(f"it casts to {', '.join(kinds)}; float32 and float64 are supported")
+    for kind in kinds:
+        builder.check_cast(kind.removeprefix("torch."))
     return data(x)
 
 

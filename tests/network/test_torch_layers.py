@@ -127,7 +127,7 @@ LAYERS = {
     "movement": Function(lambda x: torch.stack([x.repeat(1, 2, 1, 1), x.repeat_interleave(2, dim=1)], 2).movedim(1, 3)),
     "indices": Function(lambda x: x[:, [3, 0, 0]].index_select(2, torch.tensor([1, 1, 7]))),
     "expand": Function(lambda x: x[:, :, :1].expand(-1, 4, 5, 6).pow(1) + x[:, :1, :1].expand_as(x[:, :, :5])),
-    "unbind": Function(lambda x: x.unbind(3)[2] - x.select(3, 1).to(torch.float32).to(torch.float64)),
+    "unbind": Function(lambda x: x.unbind(3)[2] - x.select(3, 1).to(torch.float64)),
     "in place": Function(in_place),
     "written": Function(written),
     "plain names": Function(plain_names),

@@ -34,7 +34,7 @@ def two_convolutions(shape: Shape, between: Shape, kind: str, *parameters: float
     builder = Builder((1, *shape))
     x = builder.activation(kind, padded(builder, builder.input, between[0], 0), *parameters)
     x = builder.activation("relu", padded(builder, builder.reshape(x, (1, *between)), 3, 1))
-    network = builder.finish(x, "two convolutions", "float64")
+    network = builder.finish(x, "two convolutions")
     return network, Box(np.full(network.input_shape, -1.0), np.full(network.input_shape, 1.0))
 
 
