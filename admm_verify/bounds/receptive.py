@@ -124,49 +124,29 @@ class Field:
         Shapes: wanted [m]; box ends [boxes, n_0]; known[i] of activation node i -> lower, upper [boxes, m].
         """
         channels, height, width = self.windows[self.target].plane
-        positions = self._positions(wanted)
-        boxes = box[0].shape[0]
+        boxes, positions = box[0].shape[0], self._positions(wanted)
         widest = max(window.entries for window in self.windows.values())
-        if _ALONE * len(wanted) < len(positions) * channels:
-            return self._alone(wanted, box, known, budget)
-        step = max(1, budget.block(boxes * channels * widest))
+        # A crop of its own for every neuron wastes nothing where few channels of a position are wanted.
+        alone = _ALONE * len(wanted) < len(positions) * channels
+        channel, place = np.divmod(wanted, height * width)
+        places = place if alone else positions
 
         def work(first: int, last: int) -> list[Array]:
-            places = np.stack(np.divmod(positions[first:last], width), axis=1)
-            ends = linear_bounds(self.region(places, box, known), np.arange(channels), budget)
-            xp = namespace(ends[0])
-            return [xp.reshape(end, (boxes, -1)) for end in ends]
+            region = self.region(np.stack(np.divmod(places[first:last], width), axis=1), box, known)
+            if alone:
+                ends = own_bounds(region, np.tile(channel[first:last], boxes))
+            else:
+                ends = linear_bounds(region, np.arange(channels), budget)
+            return [namespace(end).reshape(end, (boxes, -1)) for end in ends]
 
-        blocks = budget.blocks(len(positions), step, work)
-        at = np.searchsorted(positions, wanted % (height * width)) * channels + wanted // (height * width)
+        step = budget.block(boxes * widest * (1 if alone else channels))
+        blocks = budget.blocks(len(places), max(1, step), work)
         placement = Placement.of(box[0])
-        xp, index = placement.xp, placement.put_indices(at)
-        low, high = (xp.take(xp.concat([block[k] for block in blocks], axis=-1), index, axis=-1) for k in (0, 1))
-        return low, high
-
-    def _alone(
-        self,
-        wanted: np.ndarray,
-        box: tuple[Array, Array],
-        known: dict[int, tuple[Array, Array]],
-        budget: Budget,
-    ) -> tuple[Array, Array]:
-        """The same with a crop of its own for every neuron, which wastes nothing where few channels are wanted."""
-        _, height, width = self.windows[self.target].plane
-        boxes = box[0].shape[0]
-        widest = max(window.entries for window in self.windows.values())
-
-        def work(first: int, last: int) -> list[Array]:
-            channel, place = np.divmod(wanted[first:last], height * width)
-            region = self.region(np.stack(np.divmod(place, width), axis=1), box, known)
-            ends = own_bounds(region, np.tile(channel, boxes))
-            xp = namespace(ends[0])
-            return [xp.reshape(end, (boxes, -1)) for end in ends]
-
-        blocks = budget.blocks(len(wanted), max(1, budget.block(boxes * widest)), work)
-        xp = namespace(box[0])
-        low, high = (xp.concat([block[k] for block in blocks], axis=-1) for k in (0, 1))
-        return low, high
+        low, high = (placement.xp.concat([block[k] for block in blocks], axis=-1) for k in (0, 1))
+        if alone:
+            return low, high
+        index = placement.put_indices(np.searchsorted(positions, place) * channels + channel)
+        return placement.xp.take(low, index, axis=-1), placement.xp.take(high, index, axis=-1)
 
     def _positions(self, wanted: np.ndarray) -> np.ndarray:
         """The positions of the wanted neurons, sorted."""

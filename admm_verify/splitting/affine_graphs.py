@@ -123,7 +123,7 @@ def build_graphs(rows: Rows, dual: DualSweep, multipliers: list[Array], penalty:
 
     Shapes: multipliers[k] [rows, n] of layer k.
     """
-    layers = _layers(rows.network)
+    layers = network_layers(rows.network)
     blocks, edges = _blocks(rows.network, layers)
     xp = rows.xp
     everywhere = xp.ones_like(rows.box_lower, dtype=xp.bool)
@@ -169,10 +169,6 @@ def layer_multipliers(rows: Rows, layers: tuple[Layer, ...], dual: DualSweep) ->
 
 def network_layers(network: Network) -> tuple[Layer, ...]:
     """The layers in topological order."""
-    return _layers(network)
-
-
-def _layers(network: Network) -> tuple[Layer, ...]:
     place = {node: k for k, node in enumerate(network.activations)}
     passed_on = {term.source for node in network.nodes if isinstance(node, Affine) for term in node.terms}
     layers = []
