@@ -1,0 +1,157 @@
+// The formulas of the verbs for one element, written once for the native library and for CUDA; T is float or double.
+//
+// Comparisons are written so that NaN wins as it does in the array version: least(x, y) and most(x, y) are NaN where x
+// or y is; raised and lowered, a single instruction each, keep NaN of x but not of the bound. Nothing is included, since
+// NVRTC has no standard library.
+#ifndef ADMM_VERIFY_VERBS_H
+#define ADMM_VERIFY_VERBS_H
+
+#ifdef __CUDACC__
+#define AV_HD __host__ __device__ inline
+#else
+#define AV_HD inline __attribute__((always_inline))
+#endif
+
+namespace av {
+
+template <class T>
+struct Pair {
+    T p, q;
+};
+
+template <class T>
+struct Adam {
+    T momentum, memory, step, unbias;  // step = rate / first, unbias = 1 / second
+};
+
+template <class T>
+AV_HD T least(T x, T y) {
+    const T smaller = x < y ? x : y;
+    return x == x ? smaller : x;
+}
+
+template <class T>
+AV_HD T most(T x, T y) {
+    const T larger = x > y ? x : y;
+    return x == x ? larger : x;
+}
+
+template <class T>
+AV_HD T raised(T x, T floor) {
+    return floor > x ? floor : x;
+}
+
+template <class T>
+AV_HD T lowered(T x, T ceiling) {
+    return ceiling < x ? ceiling : x;
+}
+
+AV_HD float smallest_normal(float) { return 1.17549435e-38f; }
+AV_HD double smallest_normal(double) { return 2.2250738585072014e-308; }
+
+#ifdef __CUDACC__
+AV_HD float root(float x) { return sqrtf(x); }
+AV_HD double root(double x) { return sqrt(x); }
+AV_HD float size(float x) { return fabsf(x); }
+AV_HD double size(double x) { return fabs(x); }
+#else
+AV_HD float root(float x) { return __builtin_sqrtf(x); }
+AV_HD double root(double x) { return __builtin_sqrt(x); }
+AV_HD float size(float x) { return __builtin_fabsf(x); }
+AV_HD double size(double x) { return __builtin_fabs(x); }
+#endif
+
+template <class T>
+AV_HD T descend(T a, T slope, T chord) {
+    return (a > T(0) ? slope : chord) * a;
+}
+
+template <class T>
+AV_HD T chord_value(T a, T intercept) {
+    return lowered(a, T(0)) * intercept;
+}
+
+template <class T>
+AV_HD T line_at(T a, T pre, T slope, T chord, T intercept) {
+    const T steep = a > T(0) ? slope : chord;
+    const T start = a > T(0) ? T(0) : intercept;
+    return steep * pre + start;
+}
+
+// Adam's step on one slope; mean and square are overwritten.
+template <class T>
+AV_HD T climb(T a, T pre, T slope, T minimum, T maximum, T& mean, T& square, const Adam<T>& adam) {
+    const T gradient = raised(a, T(0)) * pre;
+    mean = adam.momentum * mean + (T(1) - adam.momentum) * gradient;
+    square = adam.memory * square + (T(1) - adam.memory) * (gradient * gradient);
+    const T scale = raised(root(square * adam.unbias), smallest_normal(T(0)));
+    const T moved = slope + (maximum - minimum) * (adam.step * mean / scale);
+    // Where the range is NaN, so is the step.
+    return lowered(raised(moved, minimum), maximum);
+}
+
+template <class T>
+AV_HD T vertex(T coefficient, T lower, T upper) {
+    return coefficient > T(0) ? lower : upper;
+}
+
+template <class T>
+AV_HD T support_triangle(T lower, T upper, T post_weight, T pre_weight) {
+    const T left = post_weight * raised(lower, T(0)) - pre_weight * lower;
+    const T right = post_weight * raised(upper, T(0)) - pre_weight * upper;
+    const T ends = least(left, right);
+    const bool unstable = (lower < T(0)) & (upper > T(0));
+    return unstable ? lowered(ends, T(0)) : ends;
+}
+
+template <class T>
+AV_HD T reach(T lower, T upper, T pre_weight) {
+    return size(pre_weight) * most(size(lower), size(upper));
+}
+
+// The closed form of relaxations/triangle.py, in its order. NaN of a bound makes both coordinates NaN.
+template <class T>
+AV_HD Pair<T> project_triangle(T lower, T upper, T pre, T post) {
+    const bool unstable = (lower < T(0)) & (upper > T(0));
+    const T width = upper - lower;
+    const T slope = unstable ? upper / width : T(0);
+    const T middle = T(0.5) * pre + T(0.5) * post;
+    const T right = lowered(raised(middle, raised(lower, T(0))), raised(upper, T(0)));
+    const T left = lowered(raised(pre, lowered(lower, T(0))), lowered(upper, T(0)));
+    const bool on_left = (upper <= T(0)) | ((lower < T(0)) & (pre <= T(0)));
+    const T rise = pre - lower;
+    const bool above = unstable & (post > slope * rise);
+    const T along = (rise + slope * post) / (T(1) + slope * slope);
+    const T t = lowered(raised(along, T(0)), width);
+    const bool inside = unstable & (post >= raised(pre, T(0))) & !above;
+    T p = on_left ? left : right;
+    T q = on_left ? T(0) : right;
+    p = above ? lowered(lower + t, upper) : p;
+    q = above ? slope * t : q;
+    p = inside ? pre : p;
+    q = inside ? post : q;
+    const bool lost = (lower != lower) | (upper != upper);
+    return {lost ? lower + upper : p, lost ? lower + upper : q};
+}
+
+template <class T>
+AV_HD Pair<T> reflect_triangle(T sum, T edge, T bias, T lower, T upper) {
+    const T target = sum + bias;
+    const Pair<T> point = project_triangle(lower, upper, target, edge);
+    return {T(2) * (sum + (point.p - target)) - sum, T(2) * point.q - edge};
+}
+
+template <class T>
+AV_HD T residual(T u, T r, T z) {
+    return u - T(0.5) * (r + z);
+}
+
+// share = 1 / (since + 2), pull = (since + 1) / (since + 2)
+template <class T>
+AV_HD T halpern(T u, T r, T anchor, T share, T pull) {
+    return share * anchor + pull * (T(2) * u - r);
+}
+
+}  // namespace av
+
+#endif

@@ -1,0 +1,79 @@
+"""Calls of verbs by name, with arguments that tests can change one by one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from admm_verify.arrays import Array
+from admm_verify.backends.verbs import Adam, SlopeState, Verbs
+
+ARGUMENTS = {
+    "descend": ("a", "slopes", "chord", "intercept"),
+    "climb": ("a", "pre", "chord", "intercept", "minimum", "maximum", "slopes", "mean", "square"),
+    "vertex": ("coefficient", "lower", "upper"),
+    "support_triangle": ("lower", "upper", "post_weight", "pre_weight"),
+    "project_triangle": ("lower", "upper", "pre", "post"),
+    "reflect_triangle": ("sums", "edge", "bias", "lower", "upper"),
+    "halpern": ("u", "r", "z", "anchor", "since"),
+}
+RESULTS = {
+    "descend": ("g", "value"),
+    "climb": ("post",),
+    "vertex": ("x", "value"),
+    "support_triangle": ("value", "reach"),
+    "project_triangle": ("p", "q"),
+    "reflect_triangle": ("r_sums", "r_edge"),
+    "halpern": ("moved", "square"),
+}
+BOUNDS = ("chord", "intercept", "minimum", "maximum", "lower", "upper")
+STATE = ("slopes", "mean", "square")
+ADAM = Adam(momentum=0.5, memory=0.9, first=1.0 - 0.5**3, second=1.0 - 0.9**3, rate=0.1)
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A verb and its arrays by name."""
+
+    verb: str
+    arrays: dict[str, Array]
+    box: Array
+
+    def mapped(self, change: Callable[[np.ndarray], Any]) -> "Call":
+        return Call(self.verb, {name: change(array) for name, array in self.arrays.items()}, change(self.box))
+
+    def copy(self) -> "Call":
+        return self.mapped(np.copy)
+
+
+def samples(verb: str, dtype: Any, rows: int = 3, n: int = 37, *, shared: bool = False) -> Call:
+    """Ordinary numbers for a verb: two rows of bounds, or one."""
+    rng = np.random.default_rng(5)
+    boxes = 1 if shared else 2
+    arrays = {}
+    for name in ARGUMENTS[verb]:
+        shape = {"bias": (n,), "since": (rows,)}.get(name, (boxes if name in BOUNDS else rows, n))
+        arrays[name] = rng.standard_normal(shape).astype(dtype)
+        if name in ("slopes", "square", "since", "chord"):
+            arrays[name] = np.abs(arrays[name])
+    for low, high in (("lower", "upper"), ("minimum", "maximum")):
+        if low in arrays:
+            ends = np.sort([arrays[low], arrays[high]], axis=0)
+            arrays[low], arrays[high] = ends[0].copy(), ends[1].copy()
+    return Call(verb, arrays, rng.integers(0, boxes, rows))
+
+
+def call(verbs: Verbs, some: Call) -> tuple[Array, ...]:
+    """The verb's results; `climb` changes its state in place."""
+    arrays = [some.arrays[name] for name in ARGUMENTS[some.verb]]
+    verb = getattr(verbs, some.verb)
+    if some.verb == "climb":
+        return (verb(*arrays[:6], some.box, SlopeState(*arrays[6:]), ADAM),)
+    return verb(*arrays) if some.verb == "halpern" else verb(*arrays, some.box)
+
+
+def results(verbs: Verbs, some: Call) -> dict[str, Array]:
+    """The verb's results and what it has overwritten, by name."""
+    found = dict(zip(RESULTS[some.verb], call(verbs, some), strict=True))
+    return found | {name: some.arrays[name] for name in STATE if some.verb == "climb"}
