@@ -10,6 +10,7 @@ import numpy as np
 from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.errors import ModelError
 from admm_verify.network.maps import MERGE_UNDERFLOW, DenseMap, unit_rows
+from admm_verify.network.native_convolution import native_convolution
 
 _HOST_NUMBERS = 2**20
 """Numbers in one block of patches on the host: 8 MiB."""
@@ -151,6 +152,9 @@ class ConvolutionMap:
             from admm_verify.network import torch_convolution
 
             return torch_convolution.correlate(self, x, kernel)
+        native = native_convolution(x.dtype) if isinstance(x, np.ndarray) else None
+        if native is not None:
+            return native(self, x, kernel, True)
         xp, images = namespace(x), self._columns(x)
         result = xp.empty((self.rows, images.shape[1]), dtype=x.dtype, device=x.device)
         matrix = self._matrix(kernel)
@@ -169,6 +173,9 @@ class ConvolutionMap:
             from admm_verify.network import torch_convolution
 
             return torch_convolution.spread(self, y, kernel)
+        native = native_convolution(y.dtype) if isinstance(y, np.ndarray) else None
+        if native is not None:
+            return native(self, y, kernel, False)
         xp, images = namespace(y), self._columns(y)
         result = xp.empty((self.columns, images.shape[1]), dtype=y.dtype, device=y.device)
         matrix = xp.permute_dims(self._matrix(kernel), (0, 2, 1))
