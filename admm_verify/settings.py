@@ -22,6 +22,19 @@ class AscentSettings:
 
 
 @dataclass(frozen=True)
+class TightenSettings:
+    """Tightened pre-activation bounds: slope ascent for both sides of every neuron that CROWN leaves open.
+
+    iterations: steps per layer, planned in advance. block_numbers: numbers of one array of a block of rows, over all
+    layers; blocks that stay in the cache are faster than large ones.
+    """
+
+    iterations: int = 8
+    ascent: AscentSettings = AscentSettings(step=0.4, momentum=0.2, end_per_iteration=0.9)
+    block_numbers: int = 2**19
+
+
+@dataclass(frozen=True)
 class PrimalDualSettings:
     """Primal-dual splitting on the eliminated chain.
 

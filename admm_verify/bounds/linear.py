@@ -1,18 +1,18 @@
 """CROWN bounds of chosen neurons of one affine node, in blocks that fit a memory budget."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, to_numpy
-from admm_verify.bounds.backward import backward
+from admm_verify.bounds.backward import Choose, backward
 from admm_verify.bounds.region import Region, build_region
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Activation, Affine, Network, Node
 from admm_verify.network.maps import DenseMap, LinearMap
 from admm_verify.relaxations.lines import KinkLines
-from admm_verify.relaxations.registry import lines_of
+from admm_verify.relaxations.registry import network_lines
 
 
 def linear_bounds(region: Region, wanted: np.ndarray, budget: Budget) -> tuple[Array, Array]:
@@ -24,7 +24,7 @@ def linear_bounds(region: Region, wanted: np.ndarray, budget: Budget) -> tuple[A
     widest = max(node.size for node in region.network.nodes)
     boxes = region.box_lower.shape[0]
     step = max(1, budget.block(boxes * widest))
-    sweeper = _Sweeper(region)
+    sweeper = Sweeper(region)
     blocks = budget.blocks(len(wanted), step, lambda first, last: sweeper.bounds(wanted[first:last]))
     xp = namespace(region.box_lower)
     return xp.concat([low for low, _ in blocks], axis=-1), xp.concat([high for _, high in blocks], axis=-1)
@@ -35,17 +35,33 @@ def own_bounds(region: Region, wanted: np.ndarray) -> tuple[Array, Array]:
 
     Shapes: region with leading axes [m, 1]; wanted [m] -> lower, upper [m].
     """
-    low, high = _Sweeper(region).bounds(wanted[:, None])
+    low, high = Sweeper(region).bounds(wanted[:, None])
     return low[:, 0], high[:, 0]
 
 
-class _Sweeper:
-    """The lines of all activations, computed once for all blocks."""
+@dataclass(frozen=True, eq=False)
+class Neurons:
+    """Chosen neurons of a region's last node as functionals of the nodes before it: start'values + constant.
+
+    Shapes: start[i] [boxes or 1, m, n_i] at node i; constant [1, m] or [boxes, m]; error, the rounding of the first
+    product, broadcasts against [boxes, m].
+    """
+
+    start: dict[int, Array]
+    constant: Array
+    error: Array
+
+    def signed(self, sign: float) -> "Neurons":
+        """The functionals times 1 or -1."""
+        return Neurons({i: sign * part for i, part in self.start.items()}, sign * self.constant, self.error)
+
+
+class Sweeper:
+    """Certified bounds of functionals over a region; the lines of all activations are computed once for all blocks."""
 
     def __init__(self, region: Region) -> None:
         self.region = region
-        nodes = [node for node in region.network.nodes if isinstance(node, Activation)]
-        self.lines = [lines_of(*args) for args in zip(nodes, region.lower, region.upper, strict=True)]
+        self.lines = network_lines(region.network, region.lower, region.upper)
         self.kinks = [line if isinstance(line, KinkLines) else None for line in self.lines]
         # The sweep starts one node below the target, so the rounding of that first product is added by hand.
         target = region.network.nodes[-1]
@@ -54,22 +70,28 @@ class _Sweeper:
         assert first is not None
         self.target, self.first = target, region.relative_error * first
 
-    def bounds(self, wanted: np.ndarray) -> tuple[Array, Array]:
-        """Lower and upper bounds of the given neurons, [boxes, m], for wanted [m] or [boxes, m]."""
+    def neurons(self, wanted: np.ndarray) -> Neurons:
+        """The given neurons, [m] of every box or [boxes, m]."""
         placement = Placement.of(self.region.box_lower)
         xp = placement.xp
-        first, bias = (_picked(array, wanted) for array in (self.first, self.target.bias))
-        rows = [(term.source, term.map.rows_at(wanted.reshape(-1), placement)) for term in self.target.terms]
+        error, bias = (_picked(array, wanted) for array in (self.first, self.target.bias))
         lead = wanted.shape if wanted.ndim == 2 else (1, len(wanted))
-        ends = []
-        for sign in (1.0, -1.0):
-            start: dict[int, Array] = {}
-            for source, part in rows:
-                signed = xp.reshape(sign * part, (*lead, part.shape[-1]))
-                start[source] = start[source] + signed if source in start else signed
-            sweep = backward(self.region.network, start, sign * bias, self._choose)
-            ends.append(sign * (self.region.concretise(sweep, self.kinks) - first))
-        return ends[0], ends[1]
+        start: dict[int, Array] = {}
+        for term in self.target.terms:
+            rows = term.map.rows_at(wanted.reshape(-1), placement)
+            part = xp.reshape(rows, (*lead, rows.shape[-1]))
+            start[term.source] = start[term.source] + part if term.source in start else part
+        return Neurons(start, bias, error)
+
+    def certify(self, neurons: Neurons, choose: Choose) -> Array:
+        """A certified lower bound of every functional, [boxes, m]; choose gives multipliers of lines in range."""
+        sweep = backward(self.region.network, neurons.start, neurons.constant, choose)
+        return self.region.concretise(sweep, self.kinks) - neurons.error
+
+    def bounds(self, wanted: np.ndarray) -> tuple[Array, Array]:
+        """CROWN's lower and upper bounds of the given neurons, [boxes, m], for wanted [m] or [boxes, m]."""
+        neurons = self.neurons(wanted)
+        return self.certify(neurons, self._choose), -self.certify(neurons.signed(-1.0), self._choose)
 
     def _choose(self, k: int, a: Array) -> Array:
         lines = self.lines[k]

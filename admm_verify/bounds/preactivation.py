@@ -9,12 +9,16 @@ from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_n
 from admm_verify.bounds.interval import affine_interval
 from admm_verify.bounds.linear import Reduced, linear_bounds
 from admm_verify.bounds.receptive import receptive_field
+from admm_verify.bounds.tighten import Crops, Planes, View, tighten
 from admm_verify.errors import InputError
 from admm_verify.memory import Budget, Stopped, keep_freed_memory
 from admm_verify.network.graph import Activation, Affine, Network, flatten_batch
 from admm_verify.relaxations.registry import relaxation_of
 from admm_verify.sets import Box
+from admm_verify.settings import TightenSettings
 from admm_verify.threads import threads_for
+
+METHODS = ("interval", "crown", "tightened")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,31 +70,39 @@ def preactivation_bounds(
     memory: float | None = None,
     stop: Callable[[], bool] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    settings: TightenSettings | None = None,
+    known: PreactivationBounds | None = None,
 ) -> PreactivationBounds:
     """Certified bounds l <= pre <= u of every activation's input over the box.
 
     "interval": forward interval arithmetic. "crown": backward linear bounds over the layers below, intersected with
-    the interval ones; a ReLU that the interval alone proves stable is exact already and keeps it.
+    the interval ones; a ReLU that the interval alone proves stable is exact already and keeps it. "tightened": CROWN
+    over the tightened layers below, then a few steps of slope ascent for both sides of every neuron still open.
+    Each is at least as tight as the one before it over the same layers below.
 
-    memory: limit on the working memory of CROWN in bytes, by default half of what is free. stop: asked between blocks
-    of CROWN; once it is true the remaining layers keep their interval bounds. progress(done, activations), called
-    after each.
+    memory: limit on the working memory in bytes, by default half of what is free. stop: asked between blocks of work;
+    once it is true no bound is tightened any more and the remaining layers keep their interval bounds.
+    progress(done, activations), called after each. known: bounds that hold already, which are never made looser.
     Shapes: box [*input_shape] or [rows, *input_shape]; one bound set per box.
-    Raises: InputError for an unknown method or a box that does not fit the network.
+    Raises: InputError for an unknown method, or a box or known bounds that do not fit the network.
     Error: rounded outward, in float64.
-    Reference: Zhang et al., NeurIPS 2018 (CROWN); Gowal et al., arXiv 1810.12715 (interval).
+    Reference: Gowal et al., arXiv 1810.12715 (interval); Zhang et al., NeurIPS 2018 (CROWN); Xu et al., ICLR 2021
+    (optimised slopes).
     """
-    if method not in ("interval", "crown"):
-        raise InputError(f"The bound method {method!r} is unknown; choose 'interval' or 'crown'.")
+    if method not in METHODS:
+        raise InputError(f"The bound method {method!r} is unknown; choose one of {', '.join(METHODS)}.")
     box_lower = flatten_batch(box.lower, network.input_size, "the network's input")
     box_upper = flatten_batch(box.upper, network.input_size, "the network's input")
     placed = network.put(Placement.of(box_lower).double)
     widest = max(node.size for node in network.nodes)
-    work = box_lower.shape[0] * widest * network.weight_count if method == "crown" else 0.0
+    work = 0.0 if method == "interval" else box_lower.shape[0] * widest * network.weight_count
     budget = Budget.of(memory, stop)
     keep_freed_memory()
     with threads_for(work), quiet_overflow():
-        forward = _Forward(placed, box_lower, box_upper, budget if method == "crown" else None)
+        chosen = TightenSettings() if settings is None else settings
+        refined, tightened = method != "interval", method == "tightened"
+        forward = _Forward(placed, box_lower, box_upper, budget if refined else None, chosen if tightened else None)
+        forward.know(known)
         forward.run(progress)
     picked = network.activations
     sources = [node.source for node in (network.nodes[i] for i in picked) if isinstance(node, Activation)]
@@ -98,26 +110,56 @@ def preactivation_bounds(
 
 
 class _Forward:
-    """Bounds of all nodes in order; with a budget, CROWN refines the affine nodes that feed activations."""
+    """Bounds of all nodes in order; with a budget, CROWN refines the affine nodes that feed activations, and slope
+    ascent what CROWN leaves open.
+    """
 
-    def __init__(self, network: Network, box_lower: Array, box_upper: Array, budget: Budget | None) -> None:
-        self.network, self.budget = network, budget
+    def __init__(
+        self,
+        network: Network,
+        box_lower: Array,
+        box_upper: Array,
+        budget: Budget | None,
+        settings: TightenSettings | None,
+    ) -> None:
+        self.network, self.budget, self.settings = network, budget, settings
         self.lower, self.upper = [box_lower], [box_upper]
         self.reduced = Reduced(network, box_lower, box_upper)
         self.known: dict[int, tuple[Array, Array]] = {}
+        self.given: dict[int, tuple[Array, Array]] = {}
         self.kinds: dict[int, set[str]] = {}
         for node in network.nodes:
             if isinstance(node, Activation):
                 self.kinds.setdefault(node.source, set()).add(node.kind)
+
+    def know(self, bounds: PreactivationBounds | None) -> None:
+        """Take over bounds of every activation's input that hold already."""
+        if bounds is None:
+            return
+        placement, rows = Placement.of(self.lower[0]), self.lower[0].shape[0]
+        for k, index in enumerate(self.network.activations):
+            node = self.network.nodes[index]
+            assert isinstance(node, Activation)
+            pair = placement.put(bounds.lower[k]), placement.put(bounds.upper[k])
+            for end in pair:
+                if end.shape[0] not in (1, rows) or end.shape[1] != node.size:
+                    raise InputError(
+                        f"The known bounds of activation {k} have shape {tuple(end.shape)}; give [1, {node.size}] or "
+                        f"[{rows}, {node.size}], one row per box."
+                    )
+            self.given[node.source] = self._cut(self.given.get(node.source, pair), pair)
 
     def run(self, progress: Callable[[int, int], None] | None) -> None:
         """All nodes from the input on."""
         for i, node in enumerate(self.network.nodes[1:], start=1):
             if isinstance(node, Affine):
                 low, high = affine_interval(self.network, node, self.lower, self.upper)
+                if i in self.given:
+                    low, high = self._cut((low, high), self.given[i])
                 # A node that reads the input alone is an exact affine image: nothing is left to refine.
                 if self.budget is not None and i in self.kinds and any(term.source != 0 for term in node.terms):
                     low, high = self._refined(i, node, low, high, self.budget)
+                    low, high = self._tightened(i, node, low, high)
                 if self.budget is not None:
                     self.reduced.add_affine(node)
             else:
@@ -135,8 +177,7 @@ class _Forward:
     def _refined(self, index: int, node: Affine, low: Array, high: Array, budget: Budget) -> tuple[Array, Array]:
         """The intervals of an affine node cut with CROWN bounds where those can matter."""
         xp = namespace(low)
-        open_ends = (low < 0) & (high > 0) if self.kinds[index] == {"relu"} else low < high
-        wanted = np.flatnonzero(to_numpy(xp.any(open_ends, axis=0)))
+        wanted = np.flatnonzero(self._open(index, low, high).any(axis=0))
         if not len(wanted):
             return low, high
         field = receptive_field(self.network, index)
@@ -158,4 +199,25 @@ class _Forward:
             xp.take(xp.concat([part, filler], axis=-1), pick, axis=-1)
             for part, filler in zip(tight, (-infinity, infinity), strict=True)
         )
-        return xp.maximum(low, tight_low), xp.minimum(high, tight_high)
+        return self._cut((low, high), (tight_low, tight_high))
+
+    def _cut(self, first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
+        """The intersection of two intervals."""
+        xp = namespace(self.lower[0])
+        return xp.maximum(first[0], second[0]), xp.minimum(first[1], second[1])
+
+    def _tightened(self, index: int, node: Affine, low: Array, high: Array) -> tuple[Array, Array]:
+        """The bounds of an affine node cut with slope ascent for every neuron that is still open in its box."""
+        wanted = self._open(index, low, high)
+        if self.settings is None or self.budget is None or not wanted.any():
+            return low, high
+        field = receptive_field(self.network, index)
+        if field is not None and field.multiplications < 3 * self.network.weight_count:
+            view: View = Crops(field, (self.lower[0], self.upper[0]), self.known)
+        else:
+            view = Planes(self.reduced.region(node))
+        return tighten(view, wanted, (low, high), self.settings, self.budget)
+
+    def _open(self, index: int, low: Array, high: Array) -> np.ndarray:
+        """Where better bounds of an affine node can matter, [boxes, n]."""
+        return to_numpy((low < 0) & (high > 0) if self.kinds[index] == {"relu"} else low < high)

@@ -88,6 +88,17 @@ class Field:
     rearranged: SelectionMap | None
 
     @property
+    def channels(self) -> int:
+        """Channels of the target."""
+        return self.windows[self.target].plane[0]
+
+    @property
+    def positions(self) -> int:
+        """Positions of the target."""
+        _, height, width = self.windows[self.target].plane
+        return height * width
+
+    @property
     def multiplications(self) -> int:
         """Multiplications of one backward pass for one neuron of the target."""
         return sum(self._matrices)
@@ -109,7 +120,7 @@ class Field:
 
     def cost(self, wanted: np.ndarray) -> float:
         """Multiplications of a backward pass for the wanted neurons, alone or with all channels of their positions."""
-        together = len(self._positions(wanted)) * self.windows[self.target].plane[0]
+        together = len(self._positions(wanted)) * self.channels
         return min(together, _ALONE * len(wanted)) * self.multiplications
 
     def bounds(
@@ -123,16 +134,16 @@ class Field:
 
         Shapes: wanted [m]; box ends [boxes, n_0]; known[i] of activation node i -> lower, upper [boxes, m].
         """
-        channels, height, width = self.windows[self.target].plane
-        boxes, positions = box[0].shape[0], self._positions(wanted)
+        channels, boxes, positions = self.channels, box[0].shape[0], self._positions(wanted)
         widest = max(window.entries for window in self.windows.values())
         # A crop of its own for every neuron wastes nothing where few channels of a position are wanted.
         alone = _ALONE * len(wanted) < len(positions) * channels
-        channel, place = np.divmod(wanted, height * width)
+        channel, place = np.divmod(wanted, self.positions)
         places = place if alone else positions
 
         def work(first: int, last: int) -> list[Array]:
-            region = self.region(np.stack(np.divmod(places[first:last], width), axis=1), box, known)
+            count = last - first
+            region = self.region(np.repeat(np.arange(boxes), count), np.tile(places[first:last], boxes), box, known)
             if alone:
                 ends = own_bounds(region, np.tile(channel[first:last], boxes))
             else:
@@ -150,42 +161,47 @@ class Field:
 
     def _positions(self, wanted: np.ndarray) -> np.ndarray:
         """The positions of the wanted neurons, sorted."""
-        _, height, width = self.windows[self.target].plane
-        return np.unique(wanted % (height * width))
+        return np.unique(wanted % self.positions)
 
-    def region(self, positions: np.ndarray, box: tuple[Array, Array], bounds: dict[int, tuple[Array, Array]]) -> Region:
-        """The crops' region, leading axes [boxes * positions, 1]; its last node holds the target's channels.
+    def region(
+        self, boxes: np.ndarray, places: np.ndarray, box: tuple[Array, Array], bounds: dict[int, tuple[Array, Array]]
+    ) -> Region:
+        """The region of m crops, leading axes [m, 1]; its last node holds the target's channels.
 
-        Shapes: box ends [boxes, n_0]; bounds[i] of activation node i, [boxes, n_i].
+        Shapes: boxes and places [m], the box and the position (row-major) of every crop; box ends [boxes, n_0];
+        bounds[i] of activation node i, [boxes, n_i].
         """
-        placement, boxes = Placement.of(box[0]), box[0].shape[0]
+        placement = Placement.of(box[0])
+        positions = np.stack(np.divmod(places, self.windows[self.target].plane[2]), axis=1)
+
+        def crop(array: Array, index: np.ndarray) -> Array:
+            return _crops(array, boxes, index, placement)
+
         place: dict[int, int] = {}
         nodes: list[Node] = []
         lower, upper = [], []
         for i in sorted(self.windows):
             node, window = self.network.nodes[i], self.windows[i]
             index = window.indices(positions)
-            # What the network holds once is repeated for every box.
-            repeated = np.tile(index, (boxes, 1))
             if isinstance(node, Affine):
-                nodes.append(self._crop(node, window, repeated, place, placement))
-                inside = repeated < node.size
+                nodes.append(self._crop(node, window, index, place, placement))
+                inside = index < node.size
                 if not inside.all():
                     mask = DiagonalMap(placement.put(inside.astype(np.float64)[:, None, :]))
                     zero = placement.xp.zeros_like(mask.scale[0, 0, :])
                     nodes.append(Affine((Term(len(nodes) - 1, mask),), zero, zero))
             elif isinstance(node, Activation):
                 # What lies outside is held at zero; any parameter of the layer will do there.
-                some = np.where(repeated < node.size, repeated, 0)
-                parameters = tuple(_crops(p[None, :], some, placement) for p in node.parameters)
+                some = np.where(index < node.size, index, 0)
+                parameters = tuple(crop(p[None, :], some) for p in node.parameters)
                 nodes.append(Activation(node.kind, place[node.source], window.entries, parameters))
-                lower.append(_crops(bounds[i][0], index, placement))
-                upper.append(_crops(bounds[i][1], index, placement))
+                lower.append(crop(bounds[i][0], index))
+                upper.append(crop(bounds[i][1], index))
             else:
                 nodes.append(Input(window.entries))
                 if self.rearranged is not None:
                     index = np.append(to_numpy(self.rearranged.gather), node.size)[index]
-                box = (_crops(box[0], index, placement), _crops(box[1], index, placement))
+                box = (crop(box[0], index), crop(box[1], index))
             place[i] = len(nodes) - 1
         network = Network(tuple(nodes), (nodes[0].size,), (nodes[-1].size,))
         return build_region(network, box[0], box[1], tuple(lower), tuple(upper))
@@ -199,7 +215,7 @@ class Field:
             origin = term.source if term.source in self.windows else 0
             source = self.windows[origin]
             terms.append(Term(place[origin], _cropped_map(term.map, window, source).put(placement)))
-        bias, magnitude = (_crops(array[None, :], index, placement) for array in (node.bias, node.bias_magnitude))
+        bias, magnitude = (_shifts(array, window, index, placement) for array in (node.bias, node.bias_magnitude))
         return replace(node, terms=tuple(terms), bias=bias, bias_magnitude=magnitude)
 
 
@@ -290,9 +306,21 @@ def _cropped_map(map: LinearMap, window: Window, source: Window) -> LinearMap:
     return DenseMap(matrix(map.weight), magnitude, map.roundings)
 
 
-def _crops(array: Array, index: np.ndarray, placement: Placement) -> Array:
-    """Crops of every row of an array [boxes, n], zero outside, as [boxes * positions, 1, entries]."""
-    xp = placement.xp
+def _crops(array: Array, rows: np.ndarray, index: np.ndarray, placement: Placement) -> Array:
+    """One crop of each given row of an array [boxes or 1, n], zero outside: [m, 1, entries] for index [m, entries]."""
+    xp, size = placement.xp, array.shape[1] + 1
     padded = xp.concat([array, xp.zeros_like(array[:, :1])], axis=-1)
-    taken = xp.take(padded, placement.put_indices(index.reshape(-1)), axis=-1)
+    flat = index if array.shape[0] == 1 else rows[:, None] * size + index
+    taken = xp.take(xp.reshape(padded, (-1,)), placement.put_indices(flat.reshape(-1)), axis=0)
     return xp.reshape(taken, (-1, 1, index.shape[-1]))
+
+
+def _shifts(array: Array, window: Window, index: np.ndarray, placement: Placement) -> Array:
+    """Crops of an affine node's bias [n]: one [entries] for all positions where every channel has a single value.
+
+    Outside the image, where the value is wrong, a mask follows.
+    """
+    channels = to_numpy(array).reshape(window.plane[0], -1)
+    if (channels == channels[:, :1]).all():
+        return placement.put(np.repeat(channels[:, 0], window.entries // window.plane[0]))
+    return _crops(array[None, :], np.zeros(len(index), dtype=np.int64), index, placement)

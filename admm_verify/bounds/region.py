@@ -36,7 +36,7 @@ class Region:
         D(g) = constant + min over the box of input'x + sum_k sum_i min over the vertices (p, q) of neuron i's
         relaxation of (post_i q - pre_i p), minus a bound on all rounding errors of the sweep and of this sum.
         D(g) <= LP optimum <= true minimum for any multipliers g. kinks[k]: given where the multipliers of layer k are
-        exactly those of these lines at their start slopes, whose intercepts then replace the vertices.
+        those of these lines at slopes in their range, whose intercepts then replace the vertices.
 
         Shapes: [...], the leading axes of the sweep's coefficients. NaN becomes -inf: no bound.
         Error: rounded downward. Each coefficient is off by at most gamma_N |w|'M per affine node, and what it

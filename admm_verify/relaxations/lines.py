@@ -75,10 +75,6 @@ class Lines(Protocol):
         """The slopes' direction of ascent: pre minus the touching point, turned where the line is above."""
         ...
 
-    def gradient(self, a: Array, contact: "Contact", pre: Array) -> Array:
-        """The supergradient of D in the slopes, |a| direction."""
-        ...
-
     def nearest(self, a: Array, multiplier: Array) -> Array:
         """The nearest multiplier that belongs to a slope in range."""
         ...
@@ -144,10 +140,6 @@ class KinkLines:
 
     def direction(self, a: Array, contact: Contact, pre: Array) -> Array:
         return namespace(a).where(a > 0, pre, namespace(a).zeros_like(pre))
-
-    def gradient(self, a: Array, contact: Contact, pre: Array) -> Array:
-        xp = namespace(a)
-        return xp.maximum(a, xp.zeros_like(a[..., :1])) * pre
 
     def nearest(self, a: Array, multiplier: Array) -> Array:
         xp = namespace(a)
@@ -225,6 +217,7 @@ class CurveLines:
         return _both(xp.where(a > 0, gap, zero), xp.where(a < 0, -gap, zero))
 
     def gradient(self, a: Array, contact: Contact, pre: Array) -> Array:
+        """The supergradient of D in the slopes, |a| direction."""
         size = namespace(a).abs(a)
         return _both(size, size) * self.direction(a, contact, pre)
 

@@ -1,6 +1,6 @@
 """Every kind of activation with its relaxation: the one table the solvers look into."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from admm_verify.arrays import Array
 from admm_verify.network.graph import Activation, Network
@@ -42,3 +42,9 @@ def lines_of(node: Activation, lower: Array, upper: Array) -> Lines:
     if node.kind in _KINKED:
         return KinkLines.of(slopes, lower, upper, unit=node.kind == "relu")
     return CurveLines(relaxation, lower, upper, slopes)
+
+
+def network_lines(network: Network, lower: Sequence[Array], upper: Sequence[Array]) -> tuple[Lines, ...]:
+    """The linear bounds of all activations in graph order."""
+    nodes = [node for node in network.nodes if isinstance(node, Activation)]
+    return tuple(lines_of(*arguments) for arguments in zip(nodes, lower, upper, strict=True))

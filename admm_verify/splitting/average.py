@@ -1,11 +1,11 @@
 """Weighted averages of primal points, which converge where single iterates jump between vertices."""
 
 from admm_verify.arrays import Array, namespace
+from admm_verify.bounds.backward import Backward
 from admm_verify.splitting.primal import PrimalPoint
-from admm_verify.splitting.sweeps import DualSweep
 
 
-def averaged(x_mean: Array, share_mean: list[Array], x: Array, dual: DualSweep, iteration: int) -> PrimalPoint:
+def averaged(x_mean: Array, share_mean: list[Array], x: Array, sweep: Backward, iteration: int) -> PrimalPoint:
     """The running mean after one more point, with weights growing like iteration^2.
 
     A neuron's share is 1 (chord) where its coefficient is negative, else 0 (ReLU): the best response to the dual.
@@ -13,7 +13,7 @@ def averaged(x_mean: Array, share_mean: list[Array], x: Array, dual: DualSweep, 
     weight = 3.0 / (iteration + 3.0)
     xp = namespace(x)
     shares = []
-    for mean, a in zip(share_mean, dual.sweep.post, strict=True):
+    for mean, a in zip(share_mean, sweep.post, strict=True):
         kept = (1.0 - weight) * mean
         shares.append(kept if a is None else xp.where(a < 0, kept + weight, kept))
     return PrimalPoint((1.0 - weight) * x_mean + weight * x, shares)

@@ -65,7 +65,7 @@ class PrimalDual:
             old if a is None else _move(rows, k, old, rate * rows.lines[k].direction(a, dual.contacts[k], p))
             for k, (old, a, p) in enumerate(zip(state.slopes, dual.sweep.post, pre, strict=True))
         ]
-        point = averaged(state.mean_x, state.mean_shares, x, dual, state.iteration)
+        point = averaged(state.mean_x, state.mean_shares, x, dual.sweep, state.iteration)
         value = xp.where(better, dual.value, state.best_value)
         return PrimalDualState(state.iteration + 1, x, slopes, value, best, point.x, point.shares)
 

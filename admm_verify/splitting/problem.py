@@ -9,10 +9,10 @@ from admm_verify.arrays import Array, Placement, namespace, take_rows, to_numpy
 from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
 from admm_verify.bounds.region import Region, build_region
 from admm_verify.errors import InputError
-from admm_verify.network.graph import Activation, Network, flatten_batch
+from admm_verify.network.graph import Network, flatten_batch
 from admm_verify.relaxations.contract import Relaxation
 from admm_verify.relaxations.lines import Lines
-from admm_verify.relaxations.registry import lines_of, relaxations_of
+from admm_verify.relaxations.registry import network_lines, relaxations_of
 from admm_verify.sets import Box
 
 
@@ -118,11 +118,6 @@ class Rows:
         """A zero of the iteration's dtype."""
         return self.xp.zeros_like(self.offset[:1])
 
-    @cached_property
-    def least(self) -> Array:
-        """The smallest normal number of the iteration's dtype."""
-        return self.zero + self.xp.finfo(self.offset.dtype).smallest_normal
-
     def neurons(self, value: float) -> list[Array]:
         """One array [rows, n_k] per activation, filled with a value."""
         xp, count = self.xp, self.offset.shape[0]
@@ -165,9 +160,3 @@ class Rows:
     def region(self) -> Region:
         """The region of these rows with its rounding terms; meaningful in float64 only."""
         return build_region(self.network, self.box_lower, self.box_upper, self.lower, self.upper)
-
-
-def network_lines(network: Network, lower: tuple[Array, ...], upper: tuple[Array, ...]) -> tuple[Lines, ...]:
-    """The linear bounds of all activations in graph order."""
-    nodes = [node for node in network.nodes if isinstance(node, Activation)]
-    return tuple(lines_of(*arguments) for arguments in zip(nodes, lower, upper, strict=True))

@@ -103,8 +103,12 @@ def best_vertex(rows: Rows, coefficient: Array) -> Array:
     return rows.xp.where(coefficient > 0, rows.box_lower, rows.box_upper)
 
 
+def objective_start(rows: Rows) -> dict[int, Array]:
+    """The objective as coefficients of nodes, zero at the input so that it exists even where no path reaches it."""
+    count = rows.objective.shape[0]
+    zero = rows.xp.zeros((count, rows.box_lower.shape[1]), dtype=rows.objective.dtype, device=rows.objective.device)
+    return {0: zero, rows.network.output: rows.objective}
+
+
 def _from_objective(rows: Rows, choose: Choose) -> Backward:
-    xp, count = rows.xp, rows.objective.shape[0]
-    # The zero start at the input makes its coefficient exist even where no path reaches it.
-    zero = xp.zeros((count, rows.box_lower.shape[1]), dtype=rows.objective.dtype, device=rows.objective.device)
-    return backward(rows.network, {0: zero, rows.network.output: rows.objective}, rows.offset, choose)
+    return backward(rows.network, objective_start(rows), rows.offset, choose)

@@ -85,17 +85,19 @@ def twins(known: Truth) -> list[int]:
 
 
 def bounds_by(path: str, case: LayerCase, box: Box | None = None) -> PreactivationBounds:
-    """CROWN bounds by crops wherever they exist, or by whole planes only; or interval bounds."""
+    """Bounds by crops wherever they exist, or by whole planes only, of CROWN or tightened; or interval bounds."""
     region = case.box if box is None else box
     with pytest.MonkeyPatch.context() as patch:
-        if path == "crops":
+        if "crops" in path:
             patch.setattr(Field, "cost", lambda field, wanted: 0)
-        elif path == "planes":
+            patch.setattr(Field, "multiplications", 0)
+        elif "planes" in path:
             patch.setattr(preactivation, "receptive_field", lambda network, target: None)
-        return preactivation_bounds(case.network, region, "interval" if path == "interval" else "crown")
+        method = next((name for name in ("interval", "tightened") if name in path), "crown")
+        return preactivation_bounds(case.network, region, method)
 
 
-@pytest.mark.parametrize("path", ["interval", "crops", "planes"])
+@pytest.mark.parametrize("path", ["interval", "crops", "planes", "tightened crops", "tightened planes"])
 @every_case
 def test_preactivations_stay_inside_their_bounds(seed: int, smooth: bool, path: str) -> None:
     known = truth(seed, smooth)
@@ -114,7 +116,8 @@ def test_preactivations_stay_inside_exactly(seed: int, smooth: bool) -> None:
     if smooth:
         return
     known = truth(seed, smooth)
-    bounds, network = bounds_by("crops", known.case), ExactPieces(known.case.original)
+    bounds = bounds_by("tightened crops" if seed % 2 else "crops", known.case)
+    network = ExactPieces(known.case.original)
     for x in known.points[:: max(1, len(known.points) // 4)]:
         values = network.values(x)
         for node, low, high in zip(twins(known), bounds.lower, bounds.upper, strict=True):

@@ -136,7 +136,7 @@ def test_combinations_are_shared_out_evenly() -> None:
         assert np.bincount(chosen).min() >= NETWORKS // len(KINDS) // 2
 
 
-@pytest.mark.parametrize("method", ["interval", "crown"])
+@pytest.mark.parametrize("method", ["interval", "crown", "tightened"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_preactivations_stay_in_their_bounds(kind: str, method: str) -> None:
     for seed in range(20):

@@ -1,0 +1,187 @@
+"""One iteration of slope ascent: a backward sweep, the best vertex, and a forward sweep that moves the slopes."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Protocol
+
+import numpy as np
+
+from admm_verify.arrays import Array, Placement, namespace
+from admm_verify.backends.verbs import Adam, SlopeState, Verbs
+from admm_verify.bounds.backward import Backward, backward
+from admm_verify.network.graph import Network
+from admm_verify.relaxations.lines import Contact, CurveLines, KinkLines, Lines
+from admm_verify.settings import AscentSettings
+
+
+@dataclass(frozen=True, eq=False)
+class Functionals:
+    """Linear functionals of a network's nodes over a box, relaxed by lines: start'values + constant, one per row.
+
+    Shapes: start[i] [..., n_i] at node i; constant [...]; box_lower, box_upper and the lines broadcast against them.
+    """
+
+    network: Network
+    start: dict[int, Array]
+    constant: Array
+    box_lower: Array
+    box_upper: Array
+    lines: tuple[Lines, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What one step saw before it moved the slopes: D per row, the best vertex of the box, and the backward sweep."""
+
+    value: Array
+    x: Array
+    sweep: Backward
+
+
+class Climb:
+    """Maximise D over the slopes of all rows at once, by Adam with a geometric schedule; the slopes move in place.
+
+    D = constant + min over the box of a_0'x + sum over neurons of a times the intercept of the line in use; with x the
+    best vertex and pre_k of the network linearised there, |a_k| (pre_k - touching point) is a supergradient of D in the
+    slopes of layer k, turned where the line is above.
+
+    Reference: the slope ascent of alpha-CROWN (Xu et al., ICLR 2021), with explicit sweeps and this schedule.
+    """
+
+    def __init__(self, rows: Functionals, slopes: list[Array], settings: AscentSettings, iterations: int, verbs: Verbs):
+        self.rows, self.settings, self.iterations, self.verbs = rows, settings, iterations, verbs
+        self.boxes = _boxes(rows)
+        self.layers = [_layer(line, slope, verbs, self.boxes) for line, slope in zip(rows.lines, slopes, strict=True)]
+        self.done = 0
+
+    @property
+    def slopes(self) -> list[Array]:
+        """The slopes after the last step, one array per activation."""
+        return [layer.slopes for layer in self.layers]
+
+    def step(self) -> Step:
+        """Move all slopes once."""
+        seen, adam = self.look(), self._adam()
+
+        def post(k: int, pre: Array) -> Array:
+            a = seen.sweep.post[k]
+            # What no functional reaches may have any value of its relaxation.
+            return pre if a is None else self.layers[k].climb(a, pre, adam)
+
+        self.rows.network.forward(seen.x, post)
+        self.done += 1
+        return seen
+
+    def look(self) -> Step:
+        """D at the present slopes."""
+        value = self.rows.constant
+
+        def choose(k: int, a: Array) -> Array:
+            nonlocal value
+            g, part = self.layers[k].descend(a)
+            value = value + part
+            return g
+
+        sweep = backward(self.rows.network, self.rows.start, 0.0, choose)
+        coefficient = sweep.nodes[0]
+        assert coefficient is not None, "Every functional reaches the input: its start there may be zero."
+        x, part = self._vertex(coefficient)
+        return Step(value + sweep.constant + part, x, sweep)
+
+    def _vertex(self, coefficient: Array) -> tuple[Array, Array]:
+        """The vertex of each row's box that minimises coefficient'x, and that value."""
+        xp, flat = namespace(coefficient), _flat(coefficient)
+        x, value = self.verbs.vertex(flat, _flat(self.rows.box_lower), _flat(self.rows.box_upper), self.boxes)
+        return xp.reshape(x, coefficient.shape), xp.reshape(value, coefficient.shape[:-1])
+
+    def _adam(self) -> Adam:
+        settings, count = self.settings, self.done + 1
+        least = settings.least_end * min(1.0, settings.least_end_until / self.iterations)
+        end = max(least, settings.end_per_iteration**self.iterations)
+        rate = settings.step * end ** ((count - 1) / max(1, self.iterations - 2))
+        first, second = 1.0 - settings.momentum**count, 1.0 - settings.memory**count
+        return Adam(settings.momentum, settings.memory, first, second, rate)
+
+
+class _Layer(Protocol):
+    """The lines of one activation and the slopes chosen among them."""
+
+    slopes: Array
+
+    def descend(self, a: Array) -> tuple[Array, Array]:
+        """The multiplier of the lines in use, and the sum of a times their intercepts."""
+        ...
+
+    def climb(self, a: Array, pre: Array, adam: Adam) -> Array:
+        """The lines in use at pre; then the slopes take Adam's step."""
+        ...
+
+
+def _layer(lines: Lines, slopes: Array, verbs: Verbs, boxes: Array) -> _Layer:
+    if isinstance(lines, CurveLines):
+        return _Curves(lines, slopes)
+    assert isinstance(lines, KinkLines), "There are two kinds of lines"
+    return _Kinks(lines, slopes, verbs, boxes)
+
+
+def _flat(array: Array) -> Array:
+    """[..., n] as [rows, n], without a copy."""
+    return namespace(array).reshape(array, (-1, array.shape[-1]))
+
+
+def _boxes(rows: Functionals) -> Array:
+    """The box of every row, [rows]: rows of one box are neighbours."""
+    count = prod(next(iter(rows.start.values())).shape[:-1])
+    boxes = max(prod(array.shape[:-1]) for array in (rows.box_lower, *(line.start for line in rows.lines)))
+    return Placement.of(rows.constant).put_indices(np.repeat(np.arange(boxes), count // boxes))
+
+
+class _Kinks:
+    """Lines through a kink, for which the backend has fused verbs."""
+
+    def __init__(self, lines: KinkLines, slopes: Array, verbs: Verbs, boxes: Array) -> None:
+        xp, flat = namespace(slopes), _flat(slopes)
+        self.verbs, self.boxes = verbs, boxes
+        self.state = SlopeState(flat, xp.zeros_like(flat), xp.zeros_like(flat))
+        # A view of what the verbs overwrite.
+        self.slopes = xp.reshape(flat, slopes.shape)
+        self.chord = _flat(lines.upper_slope), _flat(lines.upper_intercept)
+        self.range = _flat(lines.minimum), _flat(lines.maximum)
+
+    def descend(self, a: Array) -> tuple[Array, Array]:
+        xp = namespace(a)
+        g, value = self.verbs.descend(_flat(a), self.state.slopes, *self.chord, self.boxes)
+        return xp.reshape(g, a.shape), xp.reshape(value, a.shape[:-1])
+
+    def climb(self, a: Array, pre: Array, adam: Adam) -> Array:
+        # A layer that nothing below distinguishes has one pre-activation for all rows.
+        xp = namespace(a)
+        pre = xp.broadcast_to(pre, a.shape)
+        post = self.verbs.climb(_flat(a), _flat(pre), *self.chord, *self.range, self.boxes, self.state, adam)
+        return xp.reshape(post, a.shape)
+
+
+class _Curves:
+    """Lines that touch a curve, which are computed anew for every slope."""
+
+    def __init__(self, lines: CurveLines, slopes: Array) -> None:
+        xp = namespace(slopes)
+        self.lines, self.slopes = lines, slopes
+        self.mean, self.square = xp.zeros_like(slopes), xp.zeros_like(slopes)
+        self.contact: Contact | None = None
+
+    def descend(self, a: Array) -> tuple[Array, Array]:
+        self.contact = self.lines.contact(a, self.slopes)
+        return self.contact.slope * a, self.lines.value(a, self.contact)
+
+    def climb(self, a: Array, pre: Array, adam: Adam) -> Array:
+        assert self.contact is not None
+        post, gradient = self.lines.post(a, self.contact, pre), self.lines.gradient(a, self.contact, pre)
+        self.mean = adam.momentum * self.mean + (1.0 - adam.momentum) * gradient
+        self.square = adam.memory * self.square + (1.0 - adam.memory) * gradient**2
+        xp, lines = namespace(a), self.lines
+        # Where nothing has moved yet both are zero; the floor keeps 0 / 0 out.
+        least = xp.full_like(a[..., :1], xp.finfo(a.dtype).smallest_normal)
+        move = adam.rate * (self.mean / adam.first) / xp.maximum(xp.sqrt(self.square / adam.second), least)
+        self.slopes = xp.minimum(xp.maximum(self.slopes + lines.span * move, lines.minimum), lines.maximum)
+        return post

@@ -1,0 +1,185 @@
+"""Tightened bounds of chosen neurons: a few steps of slope ascent for both sides, from CROWN's slopes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from admm_verify.arrays import Array, Placement
+from admm_verify.backends.choice import verbs_for
+from admm_verify.bounds.climb import Climb, Functionals
+from admm_verify.bounds.linear import Neurons, Sweeper
+from admm_verify.bounds.receptive import Field
+from admm_verify.bounds.region import Region
+from admm_verify.memory import Budget
+from admm_verify.network.graph import Network
+from admm_verify.relaxations.registry import network_lines
+from admm_verify.settings import TightenSettings
+
+
+class View(Protocol):
+    """How the neurons of an affine node are looked at: a table of frames and the neurons of each, cut out on demand."""
+
+    @property
+    def numbers(self) -> int:
+        """Numbers of one row over all nodes."""
+        ...
+
+    def table(self, wanted: np.ndarray) -> np.ndarray:
+        """What is wanted, [boxes, n], as [frames, neurons]."""
+        ...
+
+    def places(self, frames: np.ndarray, neurons: np.ndarray) -> np.ndarray:
+        """The flat indices in [boxes, n] of neurons [f, m] of frames [f]."""
+        ...
+
+    def region(self, frames: np.ndarray) -> Region:
+        """The region of some frames, leading axes [f, 1]; its last node holds their neurons."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Planes:
+    """Whole nodes: every box is a frame."""
+
+    everything: Region
+
+    @property
+    def numbers(self) -> int:
+        return sum(node.size for node in self.everything.network.nodes)
+
+    def table(self, wanted: np.ndarray) -> np.ndarray:
+        return wanted
+
+    def places(self, frames: np.ndarray, neurons: np.ndarray) -> np.ndarray:
+        return frames[:, None] * self.everything.network.output_size + neurons
+
+    def region(self, frames: np.ndarray) -> Region:
+        return self.everything.take(Placement.of(self.everything.box_lower).put_indices(frames))
+
+
+@dataclass(frozen=True, eq=False)
+class Crops:
+    """Receptive fields: every position of every box is a frame, whose neurons are its channels."""
+
+    field: Field
+    box: tuple[Array, Array]
+    known: dict[int, tuple[Array, Array]]
+
+    @property
+    def numbers(self) -> int:
+        return sum(window.entries for window in self.field.windows.values())
+
+    def table(self, wanted: np.ndarray) -> np.ndarray:
+        channels = wanted.reshape(len(wanted), -1, self.field.positions)
+        return channels.transpose(0, 2, 1).reshape(-1, channels.shape[1])
+
+    def places(self, frames: np.ndarray, neurons: np.ndarray) -> np.ndarray:
+        box, position = np.divmod(frames[:, None], self.field.positions)
+        return (box * self.field.channels + neurons) * self.field.positions + position
+
+    def region(self, frames: np.ndarray) -> Region:
+        box, position = np.divmod(frames, self.field.positions)
+        return self.field.region(box, position, self.box, self.known)
+
+
+def tighten(
+    view: View, wanted: np.ndarray, ends: tuple[Array, Array], settings: TightenSettings, budget: Budget
+) -> tuple[Array, Array]:
+    """Bounds of a node [boxes, n], cut with tightened bounds of the wanted neurons; once stopped, of those done so far.
+
+    Shapes: wanted, a mask, and both ends [boxes, n].
+    """
+    limit = max(1, min(settings.block_numbers // view.numbers, budget.block(view.numbers)) // 2)
+    placement, shape = Placement.of(ends[0]), ends[0].shape
+    places, low, high = [np.zeros(0, dtype=np.int64)], [], []
+    for frames, neurons in _blocks(view.table(wanted), limit):
+        if budget.stop is not None and budget.stop():
+            break
+        places.append(view.places(frames, neurons).reshape(-1))
+        for side, end in zip((low, high), tightened_bounds(view.region(frames), neurons, settings), strict=True):
+            side.append(placement.xp.reshape(end, (-1,)))
+    place = np.concatenate(places)
+    spread = np.full(wanted.size, len(place), dtype=np.int64)
+    spread[place] = np.arange(len(place))
+    pick, xp = placement.put_indices(spread), placement.xp
+    infinity = xp.full((1,), float("inf"), dtype=placement.dtype, device=placement.device)
+    low, high = (
+        xp.reshape(xp.take(xp.concat([*side, filler], axis=0), pick, axis=0), shape)
+        for side, filler in ((low, -infinity), (high, infinity))
+    )
+    return xp.maximum(ends[0], low), xp.minimum(ends[1], high)
+
+
+def _blocks(table: np.ndarray, limit: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Frames [f] with as many neurons [f, m] each, at most `limit` in all, that cover a mask [frames, neurons].
+
+    Frames with alike counts go together; the shorter ones are filled up with neurons that nobody asked for.
+    """
+    counts = table.sum(axis=1)
+    order = np.argsort(-counts, kind="stable")
+    order = order[: np.count_nonzero(counts)]
+    first = 0
+    while first < len(order):
+        most = int(counts[order[first]])
+        frames = order[first : first + max(1, limit // most)]
+        neurons = np.argsort(~table[frames], axis=1, kind="stable")[:, :most]
+        for start in range(0, most, limit if len(frames) == 1 else most):
+            yield frames, neurons[:, start : start + limit] if len(frames) == 1 else neurons
+        first += len(frames)
+
+
+def tightened_bounds(region: Region, wanted: np.ndarray, settings: TightenSettings) -> tuple[Array, Array]:
+    """Certified bounds of chosen neurons of the region's last node after slope ascent on each side.
+
+    The ascent runs in float32; its last slopes are certified in float64.
+
+    Shapes: region with leading axes [boxes, 1]; wanted [boxes, m] -> lower, upper [boxes, m].
+    Error: rounded outward; no bound (infinite) where the ascent overflows.
+    Reference: alpha-CROWN with optimised intermediate bounds (Xu et al., ICLR 2021).
+    """
+    sweeper = Sweeper(region)
+    neurons = _both_sides(sweeper.neurons(wanted))
+    placement = Placement.of(region.box_lower)
+    xp = placement.xp
+    slopes = []
+    for line, found in zip(sweeper.lines, _ascended(region, neurons, settings), strict=True):
+        slopes.append(xp.minimum(xp.maximum(placement.put(found), line.minimum), line.maximum))
+
+    def choose(k: int, a: Array) -> Array:
+        return sweeper.lines[k].contact(a, slopes[k]).slope * a
+
+    ends, count = sweeper.certify(neurons, choose), wanted.shape[1]
+    return ends[:, :count], -ends[:, count:]
+
+
+def _both_sides(neurons: Neurons) -> Neurons:
+    """The functionals and their negatives, side by side."""
+    xp = Placement.of(neurons.constant).xp
+    start = {i: xp.concat([part, -part], axis=-2) for i, part in neurons.start.items()}
+    error = xp.broadcast_to(neurons.error, xp.broadcast_arrays(neurons.error, neurons.constant)[0].shape)
+    return Neurons(start, xp.concat([neurons.constant, -neurons.constant], axis=-1), xp.concat([error, error], axis=-1))
+
+
+def _ascended(region: Region, neurons: Neurons, settings: TightenSettings) -> list[Array]:
+    """The slopes of every activation after the ascent, [boxes, 2 m, sides n]."""
+    single = Placement.of(region.box_lower).single
+    # The functionals start below the target, so that its own product is spared.
+    nodes = region.network.nodes[:-1]
+    network = Network(nodes, region.network.input_shape, (nodes[-1].size,)).put(single)
+    lower, upper = (tuple(single.put(end) for end in ends) for ends in (region.lower, region.upper))
+    start = {i: single.put(part) for i, part in neurons.start.items()}
+    lead = tuple(next(iter(start.values())).shape[:-1])
+    if 0 not in start:
+        start[0] = single.xp.zeros((*lead, nodes[0].size), dtype=single.dtype, device=single.device)
+    lines = network_lines(network, lower, upper)
+    slopes = [single.xp.broadcast_to(line.start, (*lead, line.start.shape[-1])) for line in lines]
+    slopes = [single.xp.asarray(slope, copy=True) for slope in slopes]
+    rows = Functionals(
+        network, start, single.put(neurons.constant), single.put(region.box_lower), single.put(region.box_upper), lines
+    )
+    climb = Climb(rows, slopes, settings.ascent, settings.iterations, verbs_for(single))
+    for _ in range(settings.iterations):
+        climb.step()
+    return climb.slopes

@@ -1,0 +1,118 @@
+"""Tightened bounds: never looser than what is known, tighter where slopes matter, anytime, on any network."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import admm_verify as av
+from admm_verify.bounds.tighten import _blocks
+from tests.random_layers import layer_case
+from tests.random_networks import random_case
+
+
+def pairs(bounds: av.PreactivationBounds) -> list[tuple[np.ndarray, np.ndarray]]:
+    return list(zip(bounds.lower, bounds.upper, strict=True))
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+def test_known_bounds_are_never_made_looser(smooth: bool) -> None:
+    for seed in range(10):
+        case = layer_case(seed, smooth)
+        crown = av.preactivation_bounds(case.network, case.box)
+        tight = av.preactivation_bounds(case.network, case.box, "tightened", known=crown)
+        for (low, high), (tight_low, tight_high) in zip(pairs(crown), pairs(tight), strict=True):
+            assert (tight_low >= low).all() and (tight_high <= high).all(), case.kind
+
+
+def test_slopes_tighten_deep_layers() -> None:
+    gains = []
+    for seed in range(10):
+        case = random_case(seed)
+        crown, tight = (av.preactivation_bounds(case.network, case.box, method) for method in ("crown", "tightened"))
+        widths = [sum(float(np.sum(high - low)) for low, high in pairs(found)[1:]) for found in (crown, tight)]
+        gains.append(widths[1] / max(widths[0], 1e-30))
+    assert sum(gain < 0.95 for gain in gains) >= 3 and max(gains) <= 1.0 + 1e-6
+
+
+def test_boxes_in_a_batch_are_bounded_like_one_at_a_time() -> None:
+    case = random_case(3)
+    rng = np.random.default_rng(0)
+    scale = rng.uniform(0.2, 1.0, (6, 1))
+    low, high = np.asarray(case.box.lower).reshape(1, -1), np.asarray(case.box.upper).reshape(1, -1)
+    middle = low / 2 + high / 2
+    lower, upper = middle + scale * (low - middle), middle + scale * (high - middle)
+    shape = (6, *case.network.input_shape)
+    batch = av.preactivation_bounds(case.network, av.Box(lower.reshape(shape), upper.reshape(shape)), "tightened")
+    for row in range(6):
+        box = av.Box(lower[row].reshape(shape[1:]), upper[row].reshape(shape[1:]))
+        for ours, alone in zip(
+            pairs(batch), pairs(av.preactivation_bounds(case.network, box, "tightened")), strict=True
+        ):
+            for end, other in zip(ours, alone, strict=True):
+                # Float32 iterations round differently in other blocks.
+                np.testing.assert_allclose(end[row], other[0], rtol=1e-2, atol=1e-2 * np.abs(other).max())
+
+
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 9), st.integers(0, 2**32 - 1))
+def test_blocks_cover_what_is_wanted_once(frames: int, neurons: int, limit: int, seed: int) -> None:
+    table = np.random.default_rng(seed).random((frames, neurons)) < 0.4
+    covered = np.zeros_like(table)
+    for numbers, chosen in _blocks(table, limit):
+        assert chosen.size <= limit
+        assert not covered[numbers[:, None], chosen].any()
+        covered[numbers[:, None], chosen] = True
+    assert (covered | ~table).all()
+
+
+def test_a_stop_keeps_what_is_done() -> None:
+    case = random_case(1)
+    interval = av.preactivation_bounds(case.network, case.box, "interval")
+    for patience in range(8):
+        asked = iter(range(100))
+        stopped = av.preactivation_bounds(
+            case.network, case.box, "tightened", stop=lambda asked=asked, patience=patience: next(asked) >= patience
+        )
+        for (low, high), (tight_low, tight_high) in zip(pairs(interval), pairs(stopped), strict=True):
+            slack = 1e-12 * np.maximum(np.abs(low), np.abs(high))
+            assert (tight_low >= low - slack).all() and (tight_high <= high + slack).all()
+
+
+def test_known_bounds_of_another_network_are_refused() -> None:
+    case, other = random_case(0), random_case(1)
+    bounds = av.preactivation_bounds(other.network, other.box)
+    wide = av.PreactivationBounds(
+        tuple(np.repeat(low, 3, axis=0) for low in bounds.lower), tuple(np.repeat(h, 3, axis=0) for h in bounds.upper)
+    )
+    with pytest.raises(av.InputError, match="known bounds of activation 0"):
+        av.preactivation_bounds(other.network, other.box, known=wide)
+    if [low.shape for low in bounds.lower] != [
+        low.shape for low in av.preactivation_bounds(case.network, case.box).lower
+    ]:
+        with pytest.raises(av.InputError, match="known bounds"):
+            av.preactivation_bounds(case.network, case.box, known=bounds)
+
+
+def test_boxes_beyond_float32_leave_bounds_without_nan() -> None:
+    for exponent in (60, 130, 300):
+        case = random_case(2)
+        box = av.Box(np.asarray(case.box.lower) * 2.0**exponent, np.asarray(case.box.upper) * 2.0**exponent)
+        for low, high in pairs(av.preactivation_bounds(case.network, box, "tightened")):
+            assert not (np.isnan(low) | np.isnan(high)).any() and (low <= high).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_boxes_in_torch_give_bounds_in_torch(dtype: str) -> None:
+    torch = pytest.importorskip("torch")
+    case = layer_case(1, False)
+    ends = [torch.as_tensor(np.asarray(end), dtype=torch.float64) for end in (case.box.lower, case.box.upper)]
+    if dtype == "float32":
+        ends = [end.to(torch.float32) for end in ends]
+    found = av.preactivation_bounds(case.network, av.Box(*ends), "tightened")
+    box = av.Box(*(end.double().numpy() for end in ends))
+    for (low, high), (there, above) in zip(
+        pairs(av.preactivation_bounds(case.network, box, "tightened")), pairs(found), strict=True
+    ):
+        scale = 1e-2 * (1.0 + np.abs(low).max())
+        assert there.dtype == torch.float64
+        assert np.abs(low - there.numpy()).max() <= scale and np.abs(high - above.numpy()).max() <= scale
