@@ -21,13 +21,10 @@ from typing import Any
 import numpy as np
 
 import admm_verify as av
-from admm_verify.network.convolution import ConvolutionMap
-from admm_verify.network.graph import Activation, Affine
-from benchmarks import THREADS
 from benchmarks.shares import RESULTS, environment, write_json
 from problems.crown_family import CrownInstance, PeerBound, crown_instances
 
-ITERATIONS = 100
+ITERATIONS, NO_EARLY_STOP = 100, 1000
 ALPHA = f"alpha{ITERATIONS}-fixedinterm"
 
 LEAST_GAIN = 1e-4
@@ -74,82 +71,6 @@ class Comparison:
         return self.crown_difference >= -LARGEST_LOSS and (self.share is None or self.share >= LEAST_SHARE)
 
 
-class Lirpa:
-    """auto_LiRPA on one instance."""
-
-    def __init__(self, instance: CrownInstance) -> None:
-        import torch
-        from auto_LiRPA import BoundedModule, BoundedTensor, PerturbationLpNorm
-
-        module, shape = _module(instance.network)
-        lower, upper = (
-            torch.as_tensor(np.asarray(end).reshape(1, *shape), dtype=torch.float32)
-            for end in (instance.box.lower, instance.box.upper)
-        )
-        middle = (lower + upper) / 2
-        ours = instance.network(middle.double().numpy().reshape(1, *instance.network.input_shape))
-        with torch.no_grad():
-            np.testing.assert_allclose(module(middle).numpy(), ours, rtol=1e-3, atol=1e-3)
-        self.module = BoundedModule(module, middle, device="cpu", verbose=0)
-        arguments = {"iteration": ITERATIONS, "fix_interm_bounds": True, "lr_alpha": 0.5, "early_stop_patience": 1000}
-        self.module.set_bound_opts({"optimize_bound_args": arguments})
-        perturbation = PerturbationLpNorm(norm=np.inf, x_L=lower, x_U=upper)
-        self.inputs = (BoundedTensor(middle, perturbation),)
-        self.objective = torch.as_tensor(instance.objective, dtype=torch.float32)[None]
-
-    def crown(self) -> np.ndarray:
-        """The CROWN bound per row, intermediate bounds included."""
-        import torch
-
-        with torch.no_grad():
-            return self._bound("CROWN", None)
-
-    def alpha(self) -> Callable[[], np.ndarray]:
-        """Alpha-CROWN over the intermediate bounds of a CROWN run, ready to be timed."""
-        self.crown()
-        before = [node.inputs[0] for node in self.module.get_enabled_opt_act()]
-        known = {node.name: (node.lower.detach().clone(), node.upper.detach().clone()) for node in before}
-        return lambda: self._bound("CROWN-Optimized", known)
-
-    def _bound(self, method: str, known: Any) -> np.ndarray:
-        lower, _ = self.module.compute_bounds(
-            x=self.inputs, C=self.objective, method=method, bound_upper=False, interm_bounds=known
-        )
-        return lower.detach().numpy().ravel().astype(np.float64)
-
-
-def _module(network: av.Network) -> tuple[Any, tuple[int, ...]]:
-    """A chain of convolutions, matrices and ReLUs as a torch module, and the shape of its input."""
-    import torch
-
-    def parameter(array: np.ndarray) -> Any:
-        return torch.nn.Parameter(torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float32))
-
-    layers: list[Any] = []
-    shape: tuple[int, ...] = (network.input_size,)
-    for i, node in enumerate(network.nodes[1:]):
-        if isinstance(node, Activation) and node.kind == "relu" and node.source == i:
-            layers.append(torch.nn.ReLU())
-            continue
-        if not isinstance(node, Affine) or [term.source for term in node.terms] != [i]:
-            raise ValueError(f"Node {i + 1} of {network.name} is no link of a chain of affine maps and ReLUs.")
-        map = node.terms[0].map
-        if isinstance(map, ConvolutionMap):
-            top, left, bottom, right = map.padding
-            bias = np.asarray(node.bias).reshape(map.output_shape[0], -1)
-            if (top, left) != (bottom, right) or np.ptp(bias, axis=1).any():
-                raise ValueError(f"Node {i + 1} of {network.name} is no convolution of torch.")
-            shape = map.input_shape if not layers else shape
-            sizes = (map.input_shape[0], *map.weight.shape[:1], map.weight.shape[2:])
-            layers.append(torch.nn.Conv2d(*sizes, map.stride, (top, left), map.dilation, map.groups))
-            layers[-1].weight, layers[-1].bias = parameter(map.weight), parameter(bias[:, 0])
-        else:
-            weight = map.dense().weight
-            layers += [torch.nn.Flatten(), torch.nn.Linear(*weight.shape[::-1])]
-            layers[-1].weight, layers[-1].bias = parameter(weight), parameter(node.bias)
-    return torch.nn.Sequential(*layers), shape
-
-
 def compare(instance: CrownInstance, passes: int, runs: int, with_lirpa: bool) -> Comparison:
     """Both sides on one instance."""
     pieces: dict[str, Callable[[], np.ndarray]] = {
@@ -157,7 +78,9 @@ def compare(instance: CrownInstance, passes: int, runs: int, with_lirpa: bool) -
         "ascent": lambda: _ours(instance, "ascent", passes),
     }
     if with_lirpa:
-        lirpa = Lirpa(instance)
+        from benchmarks.lirpa import Lirpa  # where torch and auto_LiRPA can be had
+
+        lirpa = Lirpa(instance, ITERATIONS, NO_EARLY_STOP)
         pieces |= {"peer_crown": lirpa.crown, "peer_alpha": lirpa.alpha()}
     bounds, times = in_turn(pieces, runs)
     for name, method in (("peer_crown", "CROWN"), ("peer_alpha", ALPHA)):
@@ -188,15 +111,17 @@ def _ours(instance: CrownInstance, method: str, passes: int) -> np.ndarray:
     return np.asarray(av.solve(problem, method, max_passes=passes).lower)
 
 
-def in_turn(pieces: dict[str, Callable[[], np.ndarray]], runs: int) -> tuple[dict[str, np.ndarray], dict[str, Times]]:
+def in_turn(
+    pieces: dict[str, Callable[[], np.ndarray]], runs: int, clock: Callable[[], float] = time.process_time
+) -> tuple[dict[str, np.ndarray], dict[str, Times]]:
     """The last result and the times of each piece, all pieces once in every run; an untimed run comes first."""
     results = {name: work() for name, work in pieces.items()}
     seconds: dict[str, list[float]] = {name: [] for name in pieces}
     for _ in range(runs):
         for name, work in pieces.items():
-            began = time.process_time()
+            began = clock()
             results[name] = work()
-            seconds[name].append(time.process_time() - began)
+            seconds[name].append(clock() - began)
     return results, {name: Times(min(found), statistics.median(found)) for name, found in seconds.items()}
 
 
@@ -246,8 +171,9 @@ def main() -> None:
     options = parser.parse_args()
     versions: dict[str, Any] = {}
     if options.lirpa is not None:
-        sys.path.insert(0, str(options.lirpa))
-        versions = _lirpa_versions()
+        from benchmarks.lirpa import load
+
+        versions = load(options.lirpa)
     found = []
     for instance in crown_instances(options.only):
         found.append(compare(instance, options.passes, options.runs, options.lirpa is not None))
@@ -264,14 +190,6 @@ def main() -> None:
     print(table(found))
     for line in lines:
         print(line)
-
-
-def _lirpa_versions() -> dict[str, Any]:
-    import auto_LiRPA
-    import torch
-
-    torch.set_num_threads(THREADS)
-    return {"auto_LiRPA": auto_LiRPA.__version__, "torch": str(torch.__version__)}
 
 
 def _network(comparison: Comparison) -> str:

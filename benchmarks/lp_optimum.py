@@ -1,10 +1,11 @@
 """Our schemes beside HiGHS on triangle relaxations with known optima, one thread, one run.
 
-    python -m benchmarks.lp_optimum [--kind kw|ibp|all] [--instances N] [--no-highs] [--json FILE]
+    python -m benchmarks.lp_optimum [--kind kw|ibp|all] [--instances N] [--no-highs] [--pdlp [TOLERANCE]] [--json FILE]
 
 Per method: the share of the way from the CROWN bound to the LP optimum closed, the duality gap, whether a bound ever
 passes the optimum, and CPU seconds for the batch of 9 rows. HiGHS runs in the formulation and with the algorithm that
 are fastest for it at each radius and kind of bounds, found on the first such instance; writing its model is not timed.
+With `--pdlp` the first-order solver PDLP of HiGHS, and of OR-tools where installed, runs beside them.
 """
 
 import argparse
@@ -55,14 +56,17 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Rival:
-    """HiGHS on one instance."""
+    """Another solver on one instance.
+
+    from_stored: largest |optimum - stored optimum| / max(1, |stored optimum|) over the rows solved. solved: how many.
+    """
 
     instance: str
     formulation: str
     algorithm: str
     seconds: float
     from_stored: float
-    """Largest |optimum - stored optimum| / max(1, |stored optimum|)."""
+    solved: int
 
 
 def run_method(problem: av.Problem, method: str, passes: int | None) -> av.Solution:
@@ -104,9 +108,27 @@ def run_highs(instance: LpInstance, choices: dict[str, dict[str, Any]]) -> Rival
         choices[group] = asdict(fastest(instance))
     choice = Choice(**choices[group])
     values, seconds = optima(instance, choice)
-    distance = np.max(np.abs(values - instance.lp_optimum) / np.maximum(1.0, np.abs(instance.lp_optimum)))
     _say(f"{instance.name}: HiGHS {seconds:.2f} s, {choice.algorithm} on the {choice.formulation} formulation")
-    return Rival(instance.name, choice.formulation, choice.algorithm, seconds, float(distance))
+    return _rival(instance, choice.formulation, choice.algorithm, values, seconds)
+
+
+def run_pdlp(instance: LpInstance, tolerance: float) -> list[Rival]:
+    """PDLP in every version installed on one instance."""
+    from benchmarks.pdlp import answers  # needs highspy too
+
+    found = []
+    for answer in answers(instance, tolerance):
+        name = f"PDLP of {answer.solver}, {tolerance:g}"
+        found.append(_rival(instance, answer.formulation, name, answer.values, answer.seconds))
+        _say(f"{instance.name}: {name} {answer.seconds:.2f} s on the {answer.formulation} formulation")
+    return found
+
+
+def _rival(instance: LpInstance, formulation: str, algorithm: str, values: np.ndarray, seconds: float) -> Rival:
+    """The record of a solver; values [rows], NaN where it found none."""
+    distance = np.abs(values - instance.lp_optimum) / np.maximum(1.0, np.abs(instance.lp_optimum))
+    solved = distance[~np.isnan(distance)]
+    return Rival(instance.name, formulation, algorithm, seconds, float(np.max(solved, initial=0.0)), len(solved))
 
 
 def summarise(measurements: Sequence[Measurement], rivals: Sequence[Rival]) -> list[dict[str, Any]]:
@@ -168,35 +190,53 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
     return "\n".join(out)
 
 
+def pdlp_table(measurements: Sequence[Measurement], rivals: Sequence[Rival]) -> str:
+    """A line per instance and version of PDLP, with its seconds over those of our methods."""
+    names = ("ascent 100", "primal_dual 1000", "auto")
+    ours = {(m.instance, m.method): m.seconds for m in measurements}
+    out = [f"{'instance':32}{'solver':26}{'solved':>7}{'seconds':>9}{'off by':>9}  seconds over ours"]
+    for r in rivals:
+        ratios = ", ".join(f"{name}: {r.seconds / ours[r.instance, name]:.1f}" for name in names)
+        out.append(f"{r.instance:32}{r.algorithm:26}{r.solved:7d}{r.seconds:9.2f}{r.from_stored:9.1e}  {ratios}")
+    return "\n".join(out)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Bounds beside the exact LP optimum, with times.")
     parser.add_argument("--kind", choices=("kw", "ibp", "all"), default="all", help="pre-activation bounds")
     parser.add_argument("--instances", type=int, default=None, help="at most this many instances of each kind")
     parser.add_argument("--no-highs", action="store_true", help="only the stored optima, no HiGHS run")
+    parser.add_argument("--pdlp", type=float, nargs="?", const=1e-6, help="run PDLP too, to this relative tolerance")
     parser.add_argument("--json", type=Path, default=RESULTS / "lp_optimum.json", help="where to write the results")
     options = parser.parse_args()
     instances = select(options.kind, options.instances)
     av.solve(instances[0].problem(), "admm", max_passes=2)  # the first call loads libraries
     measurements: list[Measurement] = []
     rivals: list[Rival] = []
+    pdlp: list[Rival] = []
     choices: dict[str, dict[str, Any]] = {}
     for instance in instances:  # side by side, so that another process on the machine disturbs both alike
         measurements += measure(instance)
         _say(f"{instance.name}: ours")
         if not options.no_highs:
             rivals.append(run_highs(instance, choices))
+        if options.pdlp is not None:
+            pdlp += run_pdlp(instance, options.pdlp)
     lines = summarise(measurements, rivals)
     report = {
         "environment": environment(),
         "summary": lines,
         "highs_choices": choices,
         "highs": [asdict(rival) for rival in rivals],
+        "pdlp": [asdict(rival) for rival in pdlp],
         "instances": [record(measurement) for measurement in measurements],
     }
     write_json(options.json, report)
     print(table(lines))
     if rivals:
         print(f"HiGHS against the stored optima, largest relative difference: {max(r.from_stored for r in rivals):.1e}")
+    if pdlp:
+        print(pdlp_table(measurements, pdlp))
 
 
 def select(kind: str, count: int | None) -> list[LpInstance]:

@@ -30,7 +30,8 @@ class PeerBound:
 class CrownInstance:
     """Rows min objective f(x) over a box, and auto_LiRPA's bounds by the name of its variant.
 
-    Variants: "CROWN"; "alphaN-fixedinterm", N iterations with the pre-activation bounds of CROWN.
+    Variants: "CROWN"; "alphaN-fixedinterm", N iterations with the pre-activation bounds of CROWN;
+    "alphaN-optinterm", N iterations that optimise those too.
 
     Shapes: objective [rows, outputs].
     """
@@ -57,7 +58,7 @@ def crown_instances(containing: str = "") -> tuple[CrownInstance, ...]:
     boxes = _mnist_boxes()
     found = []
     for name, entries in peers.items():
-        network, box = _queried(*files[name]) if name in files else boxes[name]
+        network, box = queried(*files[name]) if name in files else boxes[name]
         found.append(_instance(name, network, box, entries))
     return tuple(found)
 
@@ -75,7 +76,8 @@ def _instance(name: str, network: av.Network, box: av.Box, entries: Mapping[str,
     return CrownInstance(name, network, box, objective, peers)
 
 
-def _queried(model: Path, spec: Path) -> tuple[av.Network, av.Box]:
+def queried(model: Path, spec: Path) -> tuple[av.Network, av.Box]:
+    """The network and the one box of a query."""
     query = av.read_query(spec, model)
     rows = atom_rows(query.property)
     shape = query.network.input_shape
