@@ -6,6 +6,7 @@ The public names; everything else is an implementation detail.
 from typing import TYPE_CHECKING, Any
 
 from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
+from admm_verify.certify import certify
 from admm_verify.errors import (
     AdmmVerifyError,
     DeviceError,
@@ -18,6 +19,8 @@ from admm_verify.errors import (
 from admm_verify.network.from_onnx import read_onnx
 from admm_verify.network.graph import Network
 from admm_verify.properties.query import Query, read_query
+from admm_verify.robustness.certification import Answer, Certification
+from admm_verify.robustness.search import CertifySettings
 from admm_verify.sets import Box
 from admm_verify.settings import SolverSettings
 from admm_verify.splitting.problem import Problem
@@ -33,7 +36,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AdmmVerifyError",
+    "Answer",
     "Box",
+    "Certification",
+    "CertifySettings",
     "DeviceError",
     "InputError",
     "ModelError",
@@ -49,6 +55,7 @@ __all__ = [
     "UnsupportedOperatorError",
     "UnsupportedQueryError",
     "Verdict",
+    "certify",
     "preactivation_bounds",
     "read_onnx",
     "read_query",

@@ -1,4 +1,4 @@
-"""The command line: verify, bound, supports, demo. Results on stdout, everything else on stderr."""
+"""The command line: verify, bound, certify, supports, demo. Results on stdout, everything else on stderr."""
 
 import argparse
 import os
@@ -12,11 +12,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import admm_verify as av
+from admm_verify.bounds.arithmetic import ARITHMETICS
+from admm_verify.certify_command import add_certify_options, certify_files
 from admm_verify.network.from_onnx import OPSETS, SUPPORTED, tensor_bytes
 from admm_verify.properties.rows import atom_rows
 from admm_verify.report.text import assignment, solution_rows, table, write_json
 from admm_verify.splitting.solve import METHODS
-from admm_verify.verify import ARITHMETICS
 
 NAME = "admm_verify"
 
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _parser().print_help()
         return 0
     try:
-        for target in (getattr(options, "json", None), getattr(options, "plot", None)):
+        for target in (getattr(options, name, None) for name in ("json", "plot", "output")):
             _check_target(target)
         with threadpool_limits(limits=getattr(options, "threads", None)):
             return options.run(options)
@@ -77,6 +78,10 @@ def _parser() -> argparse.ArgumentParser:
     bound.add_argument("--objective", metavar="FILE.npy", help="rows [rows, outputs] instead of the query's atoms")
     bound.add_argument("--max-passes", type=int, metavar="N", help="budget per row; 0 is the CROWN bound alone")
     bound.set_defaults(run=_bound)
+    certify = commands.add_parser("certify", help="robustness of a classifier: many images and radii at once")
+    add_certify_options(certify)
+    _add_running(certify)
+    certify.set_defaults(run=_certify)
     supports = commands.add_parser("supports", help="what this solver supports, one value a line")
     which = supports.add_mutually_exclusive_group(required=True)
     for name in CAPABILITIES:
@@ -94,9 +99,14 @@ def _add_query(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--network", action="append", default=[], metavar="[NAME=]FILE.onnx", required=True, help="the ONNX model"
     )
-    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="stop with what is known by then")
     parser.add_argument("--method", choices=METHODS, default="auto")
     parser.add_argument("--tolerance", type=float, default=1e-4, help="relative gap at which a row is finished")
+    _add_running(parser)
+
+
+def _add_running(parser: argparse.ArgumentParser) -> None:
+    """What all commands that compute share."""
+    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="stop with what is known by then")
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="auto: the CPU, for small queries")
     parser.add_argument(
         "--threads", type=_positive, metavar="N", help="most threads for large products; small ones take one"
@@ -304,6 +314,11 @@ def _bounded(
         query.network, box, memory=_memory(options), stop=stop, progress=progress if terminal else None
     )
     return av.Problem(query.network, box, objective, offset, pre)
+
+
+def _certify(options: argparse.Namespace) -> int:
+    certify_files(options, _device(options), _memory(options), _stop_on_interrupt())
+    return 0
 
 
 def _supports(options: argparse.Namespace) -> int:

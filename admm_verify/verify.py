@@ -7,9 +7,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from admm_verify.arrays import DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, Placement, quiet_overflow, to_numpy
+from admm_verify.arrays import quiet_overflow, to_numpy
+from admm_verify.bounds.arithmetic import check_arithmetic, lowered, output_error
 from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
-from admm_verify.bounds.region import build_region, evaluation_error
 from admm_verify.errors import InputError
 from admm_verify.network.onnx_runtime import runtime_output
 from admm_verify.properties.property import Disjunct
@@ -22,8 +22,6 @@ from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solution import Solution, Status
 from admm_verify.splitting.solve import solve
 from admm_verify.verdict import Verdict
-
-ARITHMETICS = ("real", "float32", "float64")
 
 _STAGES = (0, 50, None)
 """Budgets of passes tried in turn: the CROWN bound, a short ascent, the method's default."""
@@ -73,8 +71,7 @@ def verify(
     """
     began = time.monotonic()
     chosen = arithmetic or query.property.networks[0].inputs[0].element_type
-    if chosen not in ARITHMETICS:
-        raise InputError(f"The arithmetic {chosen!r} is unknown; choose one of {', '.join(ARITHMETICS)}.")
+    check_arithmetic(chosen)
     if timeout is not None and not timeout >= 0:
         raise InputError(f"The timeout {timeout} is negative or NaN; give seconds >= 0.")
     if not query.property.disjuncts:
@@ -123,28 +120,16 @@ class _Search:
         memory: float | None,
         progress: Callable[[int, int], None],
     ) -> None:
-        self.query, self.rows, self.arithmetic = query, rows, arithmetic
+        self.query, self.rows = query, rows
         self.lower = np.full(len(rows.box), -np.inf)
         self.open = list(range(len(rows.disjuncts)))
         box = Box(rows.boxes_lower, rows.boxes_upper)
         self.bounds = preactivation_bounds(
             query.network, box, memory=memory, stop=lambda: clock.interruption() is not None, progress=progress
         )
-        with np.errstate(invalid="ignore"):
-            error = self._rounding()[rows.box]
-            self.row_error = 1.0000001 * np.sum(np.abs(rows.objective) * error, axis=1)
+        error = output_error(query.network, box.lower, box.upper, self.bounds, arithmetic)[rows.box]
         # Where the network's own arithmetic can overflow, no bound in real numbers says anything about it.
-        self.sound = np.isfinite(self.row_error)
-
-    def _rounding(self) -> np.ndarray:
-        """Per box and output, how far the network's own arithmetic can be from real numbers."""
-        if self.arithmetic == "real":
-            return np.zeros((len(self.rows.boxes_lower), self.query.network.output_size))
-        network = self.query.network.put(Placement.numpy())
-        region = build_region(
-            network, self.rows.boxes_lower, self.rows.boxes_upper, self.bounds.lower, self.bounds.upper
-        )
-        return evaluation_error(region, SINGLE_ROUNDOFF if self.arithmetic == "float32" else DOUBLE_ROUNDOFF)
+        self.offset, self.sound = lowered(rows.objective, rows.offset, error)
 
     def open_rows(self) -> np.ndarray:
         """Numbers of the rows that belong to an open disjunct."""
@@ -157,11 +142,8 @@ class _Search:
         bounds = PreactivationBounds(
             tuple(low[pick] for low in self.bounds.lower), tuple(high[pick] for high in self.bounds.upper)
         )
-        # Floating point evaluation is off by at most error; subtracting it keeps the sign decision sound.
-        error = np.where(self.sound[numbers], self.row_error[numbers], 0.0)
-        offset = np.where(error > 0, np.nextafter(rows.offset[numbers] - error, -np.inf), rows.offset[numbers])
         box = Box(rows.boxes_lower[pick], rows.boxes_upper[pick])
-        return Problem(self.query.network, box, rows.objective[numbers], offset, bounds)
+        return Problem(self.query.network, box, rows.objective[numbers], self.offset[numbers], bounds)
 
     def record(self, numbers: np.ndarray, solution: Solution) -> tuple[np.ndarray, np.ndarray] | None:
         """Keep the bounds, close the disjuncts they exclude, and try the primal inputs on the others."""

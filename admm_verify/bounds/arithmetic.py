@@ -1,0 +1,49 @@
+"""What the network's own arithmetic adds to a bound in real numbers."""
+
+from admm_verify.arrays import DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, Array, Placement, namespace, quiet_overflow
+from admm_verify.bounds.preactivation import PreactivationBounds
+from admm_verify.bounds.region import build_region, evaluation_error
+from admm_verify.errors import InputError
+from admm_verify.network.graph import Network
+
+ARITHMETICS = ("real", "float32", "float64")
+
+
+def check_arithmetic(name: str) -> None:
+    """Raise InputError for a name that is not in ARITHMETICS."""
+    if name not in ARITHMETICS:
+        raise InputError(f"The arithmetic {name!r} is unknown; choose one of {', '.join(ARITHMETICS)}.")
+
+
+def output_error(
+    network: Network, box_lower: Array, box_upper: Array, bounds: PreactivationBounds, arithmetic: str
+) -> Array:
+    """Per box and output, how far the network's own arithmetic can be from real numbers; 0 for "real".
+
+    Infinite where it can overflow.
+    Shapes: box_lower, box_upper [boxes, inputs]; bounds of each box -> [boxes, outputs].
+    """
+    placement = Placement.of(box_lower).double
+    if arithmetic == "real":
+        shape = (box_lower.shape[0], network.output_size)
+        return placement.xp.zeros(shape, dtype=placement.dtype, device=placement.device)
+    with quiet_overflow():
+        region = build_region(network.put(placement), box_lower, box_upper, bounds.lower, bounds.upper)
+        return evaluation_error(region, SINGLE_ROUNDOFF if arithmetic == "float32" else DOUBLE_ROUNDOFF)
+
+
+def lowered(objective: Array, offset: Array, error: Array) -> tuple[Array, Array]:
+    """The offset minus what the outputs' errors can take from the rows, and where that is finite.
+
+    A row whose bound stays positive with this offset is positive as computed. Where the error is infinite the offset
+    stays as it is, and no bound in real numbers says anything about the row.
+    Shapes: objective, error [rows, outputs]; offset [rows] -> [rows], [rows].
+    Error: rounded downward.
+    """
+    xp = namespace(objective)
+    with quiet_overflow():
+        row_error = 1.0000001 * xp.sum(xp.abs(objective) * error, axis=1)
+    sound = xp.isfinite(row_error)
+    finite = xp.where(sound, row_error, xp.zeros_like(row_error))
+    lower = xp.nextafter(offset - finite, xp.full_like(finite, -float("inf")))
+    return xp.where(finite > 0, lower, offset), sound

@@ -1,0 +1,135 @@
+"""The command `certify`: its options and files."""
+
+import argparse
+import math
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from admm_verify.bounds.arithmetic import ARITHMETICS
+from admm_verify.certify import BOUNDS, certify
+from admm_verify.errors import InputError
+from admm_verify.network.from_onnx import read_onnx
+from admm_verify.report.text import write_json
+from admm_verify.robustness.certification import Answer, Certification
+from admm_verify.robustness.search import CertifySettings
+from admm_verify.splitting.solve import METHODS
+
+
+def add_certify_options(parser: argparse.ArgumentParser) -> None:
+    """What `certify` takes beyond the options of all commands that compute."""
+    parser.add_argument("--network", required=True, metavar="FILE.onnx", help="a classifier, one output per class")
+    parser.add_argument(
+        "--images", required=True, metavar="FILE", help=".npz with the arrays images and labels, or .npy with images"
+    )
+    parser.add_argument("--labels", metavar="FILE.npy", help="one integer per image")
+    parser.add_argument("--radii", required=True, nargs="+", type=float, metavar="R", help="largest change of a pixel")
+    cut = parser.add_mutually_exclusive_group()
+    cut.add_argument(
+        "--within",
+        nargs=2,
+        type=float,
+        default=(0.0, 1.0),
+        metavar=("LOW", "HIGH"),
+        help="range of pixels; default 0 1",
+    )
+    cut.add_argument("--unbounded", action="store_true", help="pixels have no range")
+    parser.add_argument("--bounds", choices=BOUNDS, default="tightened", help="of pre-activations")
+    parser.add_argument("--arithmetic", choices=ARITHMETICS, default="real")
+    parser.add_argument("--method", choices=METHODS, default="ascent")
+    parser.add_argument("--max-passes", type=int, metavar="N", help="budget per row; 0 is the CROWN bound alone")
+    parser.add_argument("--output", metavar="FILE.jsonl", help="a line per finished instance; run again to go on")
+
+
+def certify_files(
+    options: argparse.Namespace, device: str | None, memory: float | None, stop: Callable[[], bool]
+) -> None:
+    """Certify what the files hold; the table on stdout, progress on stderr."""
+    network = read_onnx(options.network)
+    images, labels = _arrays(options.images, options.labels)
+    terminal = not options.quiet and sys.stderr.isatty()
+
+    def show(done: int, total: int, text: str) -> None:
+        print(f"\r{done} of {total}: {text}\x1b[K", end="", file=sys.stderr, flush=True)
+
+    found = certify(
+        network,
+        images,
+        labels,
+        options.radii,
+        within=None if options.unbounded else tuple(options.within),
+        bounds=options.bounds,
+        output=options.output,
+        timeout=options.timeout,
+        settings=CertifySettings(options.arithmetic, options.method, options.max_passes, device, memory),
+        progress=show if terminal else None,
+        stop=stop,
+    )
+    if terminal:
+        print(file=sys.stderr)
+    print(found, flush=True)
+    if options.json:
+        write_json(options.json, _content(found) | {"network": network.name})
+
+
+def _arrays(images: str, labels: str | None) -> tuple[np.ndarray, np.ndarray]:
+    found = _load(images, "images")
+    if isinstance(found, np.ndarray):
+        if labels is None:
+            raise InputError(f"{images} holds images only. Give --labels FILE.npy, or a .npz with images and labels.")
+        arrays = {"images": found}
+    else:
+        arrays = found
+    if labels is not None:
+        given = _load(labels, "labels")
+        if not isinstance(given, np.ndarray):
+            raise InputError(f"The labels file {labels} holds several arrays; give a .npy with one integer per image.")
+        arrays["labels"] = given
+    missing = [name for name in ("images", "labels") if name not in arrays]
+    if missing:
+        raise InputError(
+            f"{images} holds {sorted(arrays) or 'nothing'}, but no array {' and no array '.join(missing)}."
+        )
+    return arrays["images"], arrays["labels"]
+
+
+def _load(path: str, what: str) -> np.ndarray | dict[str, np.ndarray]:
+    try:
+        # Given a path, numpy leaves the file open where it holds neither format.
+        with open(path, "rb") as file:
+            content = np.load(file, allow_pickle=False)
+            if isinstance(content, np.ndarray):
+                return content
+            return {name: content[name] for name in content.files if name in ("images", "labels")}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InputError(f"The {what} file {path} cannot be read as .npz or .npy: {reason}.") from error
+
+
+def _content(found: Certification) -> dict[str, Any]:
+    """The complete result, radius by radius and image by image."""
+    counts = {answer.value: found.count(answer) for answer in Answer}
+    radii = [
+        {"radius": float(radius), "certified_accuracy": float(found.certified_accuracy[k])}
+        | {name: int(count[k]) for name, count in counts.items()}
+        for k, radius in enumerate(found.radii)
+    ]
+    instances = [
+        {
+            "image": i,
+            "correct": bool(found.correct[i]),
+            "status": [answer.value for answer in found.status[i]],
+            "lower": [float(low) if math.isfinite(low) else None for low in found.lower[i]],
+        }
+        for i in range(len(found.correct))
+    ]
+    return {
+        "radii": radii,
+        "clean_accuracy": found.clean_accuracy,
+        "seconds": found.seconds,
+        "images": instances,
+    }

@@ -1,0 +1,1 @@
+"""Robustness of classifiers: many images and radii, what was found of each, and the file that keeps it."""

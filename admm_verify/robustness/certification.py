@@ -1,0 +1,63 @@
+"""What `certify` returns."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from admm_verify.report.text import table
+
+
+class Answer(Enum):
+    """What is known of one image and one radius."""
+
+    VERIFIED = "verified"
+    """Every input within the radius is classified like the label: a certified bound says so."""
+    FALSIFIED = "falsified"
+    """Some input within the radius is not, by the network as computed."""
+    UNKNOWN = "unknown"
+    """Neither was shown."""
+    TIMED_OUT = "timed-out"
+    """Neither was shown before the time was up or the run was stopped."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Certification:
+    """Results per image and radius.
+
+    lower: certified lower bound of min over j != t of f_t - f_j within the radius, -inf where none was computed.
+    correct: whether the image itself is classified like its label. seconds: of this call, without what a file held.
+
+    Shapes: radii [radii], in the order given; status (of `Answer`), lower [images, radii]; correct [images].
+    Error: lower is rounded downward.
+    """
+
+    radii: np.ndarray
+    status: np.ndarray
+    lower: np.ndarray
+    correct: np.ndarray
+    seconds: float
+
+    @property
+    def certified_accuracy(self) -> np.ndarray:
+        """Share of all images that are verified, [radii]."""
+        return self.count(Answer.VERIFIED) / len(self.correct)
+
+    @property
+    def clean_accuracy(self) -> float:
+        """Share of all images that are classified like their label."""
+        return float(np.mean(self.correct))
+
+    def count(self, answer: Answer) -> np.ndarray:
+        """How many images have this answer, [radii]."""
+        return np.sum(self.status == answer, axis=0)
+
+    def __repr__(self) -> str:
+        """A line per radius."""
+        counts = {answer.value: self.count(answer) for answer in Answer}
+        rows = [
+            [f"{radius:g}", *(str(int(found[k])) for found in counts.values()), f"{self.certified_accuracy[k]:.2%}"]
+            for k, radius in enumerate(self.radii)
+        ]
+        head = f"{len(self.correct)} images, clean accuracy {self.clean_accuracy:.2%}, {self.seconds:.1f} s"
+        return f"{head}\n{table(['radius', *counts, 'certified accuracy'], rows)}"

@@ -1,0 +1,202 @@
+"""Images, labels and radii, checked once: the boxes around them, their margins, and inputs inside them."""
+
+from dataclasses import dataclass
+from math import prod
+
+import array_api_compat
+import numpy as np
+
+from admm_verify.arrays import Array, Placement, quiet_overflow, to_numpy
+from admm_verify.errors import InputError
+from admm_verify.network.graph import Network
+from admm_verify.sets import Box
+
+Within = tuple[Array | float, Array | float]
+
+_SLACK = 1e-6
+"""Share of the range that rounding, as of a normalisation, may carry a pixel beyond its end."""
+
+
+@dataclass(frozen=True, eq=False)
+class Instances:
+    """Every image with every radius.
+
+    Shapes: images [images, inputs] in the network's element type; labels [images]; radii [radii]; floor, ceiling
+    [inputs] in float64, infinite where there is none.
+    """
+
+    network: Network
+    images: np.ndarray
+    labels: np.ndarray
+    radii: np.ndarray
+    floor: np.ndarray
+    ceiling: np.ndarray
+
+    @classmethod
+    def of(cls, network: Network, images: Array, labels: Array, radii: Array, within: Within | None) -> "Instances":
+        """Checked input; images are rounded to the network's element type, which is what it is given.
+
+        Raises: InputError naming what does not fit.
+        """
+        if network.output_size < 2:
+            raise InputError(f"{network.name} has {network.output_size} output; a classifier has one per class.")
+        raw = _images(network, to_numpy(images))
+        floor, ceiling = _range(network, within)
+        _check_range(raw, floor, ceiling)
+        dtype = np.float64 if network.element_type == "float64" else np.float32
+        lowest, highest = _inward(floor, dtype, up=True), _inward(ceiling, dtype, up=False)
+        if (lowest > highest).any():
+            raise InputError(
+                f"The range within holds no {np.dtype(dtype).name} number at pixel {int(np.argmax(lowest > highest))}."
+            )
+        with np.errstate(over="ignore"):
+            rounded = np.clip(raw.astype(dtype), lowest, highest)
+        if not np.isfinite(rounded).all():
+            raise InputError(
+                f"The images hold numbers beyond {np.dtype(dtype).name}, which {network.name} computes in."
+            )
+        found = _labels(to_numpy(labels), len(raw), network.output_size)
+        return cls(network, rounded, found, _radii(radii), floor, ceiling)
+
+    def box(self, numbers: np.ndarray, radii: np.ndarray) -> Box:
+        """The boxes of the given images, one radius each, rounded outward, [len(numbers), inputs]."""
+        return Box.around(self.images[numbers].astype(np.float64), radii[:, None], (self.floor, self.ceiling))
+
+    def inside(self, numbers: np.ndarray, radii: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """Points moved to the nearest numbers of the network's element type that are inside the boxes for certain.
+
+        Shapes: numbers, radii [m]; points [m, inputs] -> [m, inputs].
+        """
+        middle = self.images[numbers].astype(np.float64)
+        width = radii[:, None]
+        # The image itself is always inside, whatever rounding does to the ends.
+        lower = np.minimum(np.maximum(np.nextafter(middle - width, np.inf), self.floor), middle)
+        upper = np.maximum(np.minimum(np.nextafter(middle + width, -np.inf), self.ceiling), middle)
+        dtype = self.images.dtype
+        with np.errstate(over="ignore"):
+            nearest = points.astype(dtype)
+        return np.clip(nearest, _inward(lower, dtype, up=True), _inward(upper, dtype, up=False))
+
+    def margins(self, numbers: np.ndarray) -> np.ndarray:
+        """Rows f_t - f_j for all classes j but the label t, in the order of j, [len(numbers), classes - 1, classes]."""
+        classes = self.network.output_size
+        identity = np.eye(classes)
+        rows = np.stack([np.delete(identity[label] - identity, label, axis=0) for label in range(classes)])
+        return rows[self.labels[numbers]]
+
+    def computed_margin(self, numbers: np.ndarray, points: np.ndarray, place: Placement) -> np.ndarray:
+        """min over j != t of f_t - f_j as the network computes it in its element type; NaN where it is not finite.
+
+        Computed with the library of `place`; where another one than NumPy finds no margin, NumPy computes it again.
+        Shapes: numbers [m]; points [m, inputs] in the element type -> [m].
+        """
+        home = Placement(place.xp, getattr(place.xp, points.dtype.name), place.device)
+        found = self._margin(numbers, home.put(points))
+        again = np.flatnonzero(~(found > 0))
+        if len(again) and not array_api_compat.is_numpy_namespace(place.xp):
+            found[again] = self._margin(numbers[again], points[again])
+        return found
+
+    def _margin(self, numbers: np.ndarray, points: Array) -> np.ndarray:
+        with quiet_overflow():
+            values = to_numpy(self.network(points)).reshape(len(numbers), -1)
+        own = self.labels[numbers][:, None]
+        others = np.where(np.arange(values.shape[1]) == own, -np.inf, values).max(axis=1)
+        label = np.take_along_axis(values, own, axis=1)[:, 0]
+        finite = np.isfinite(values).all(axis=1)
+        # Their difference may overflow, their order does not.
+        gap = np.where(finite, label, 0.0).astype(np.float64) - np.where(finite, others, 0.0)
+        return np.where(finite, gap, np.nan)
+
+
+def _images(network: Network, raw: np.ndarray) -> np.ndarray:
+    """The images in float64, [images, inputs]."""
+    shape, size = network.input_shape, network.input_size
+    if raw.dtype.kind not in "fiu":
+        raise InputError(f"The images are of type {raw.dtype}; give numbers.")
+    if raw.ndim < 2 or (raw.shape[1:] not in (shape, (size,)) and _squeezed(raw.shape[1:]) != _squeezed(shape)):
+        raise InputError(
+            f"The images have shape {raw.shape}; {network.name} takes [images, {', '.join(map(str, shape))}] or "
+            f"[images, {size}]."
+        )
+    if len(raw) == 0:
+        raise InputError("There are no images; give at least one.")
+    flat = raw.reshape(len(raw), prod(raw.shape[1:])).astype(np.float64)
+    bad = np.argwhere(~np.isfinite(flat))
+    if len(bad):
+        raise InputError(f"Image {bad[0, 0]}, pixel {bad[0, 1]} is {flat[tuple(bad[0])]}; give finite numbers.")
+    return flat
+
+
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape without axes of length 1, such as the only channel of a grey image."""
+    return tuple(size for size in shape if size != 1)
+
+
+def _range(network: Network, within: Within | None) -> tuple[np.ndarray, np.ndarray]:
+    size = network.input_size
+    if within is None:
+        return np.full(size, -np.inf), np.full(size, np.inf)
+    if len(within) != 2:
+        raise InputError(f"The range within has {len(within)} entries; give (lowest, highest) or None.")
+    ends = []
+    for end in within:
+        array = np.asarray(to_numpy(end), dtype=np.float64)
+        try:
+            ends.append(np.broadcast_to(array, network.input_shape).reshape(size))
+        except ValueError:
+            raise InputError(
+                f"The range within has an end of shape {array.shape}; {network.name} takes {network.input_shape}."
+            ) from None
+    bad = np.flatnonzero(~(ends[0] <= ends[1]))
+    if len(bad):
+        raise InputError(
+            f"The range within is [{ends[0][bad[0]]}, {ends[1][bad[0]]}] at pixel {bad[0]}; give lowest <= highest."
+        )
+    return ends[0], ends[1]
+
+
+def _check_range(raw: np.ndarray, floor: np.ndarray, ceiling: np.ndarray) -> None:
+    with np.errstate(invalid="ignore"):
+        slack = np.nan_to_num(_SLACK * (ceiling - floor), posinf=0.0)
+    outside = np.argwhere((raw < floor - slack) | (raw > ceiling + slack))
+    if len(outside):
+        image, pixel = outside[0]
+        raise InputError(
+            f"Image {image}, pixel {pixel} is {raw[image, pixel]:g}, outside the range within, [{floor[pixel]:g}, "
+            f"{ceiling[pixel]:g}]. Scale the images as the network takes them, or give their range; None for no range."
+        )
+
+
+def _labels(raw: np.ndarray, count: int, classes: int) -> np.ndarray:
+    if raw.dtype.kind not in "iu" or raw.shape != (count,):
+        raise InputError(
+            f"The labels have shape {raw.shape} and type {raw.dtype}; give one integer per image, [{count}]."
+        )
+    labels = raw.astype(np.int64)
+    bad = np.flatnonzero((labels < 0) | (labels >= classes))
+    if len(bad):
+        raise InputError(
+            f"Label {labels[bad[0]]} of image {bad[0]} is no class of this network; give integers 0 to {classes - 1}."
+        )
+    return labels
+
+
+def _radii(given: Array) -> np.ndarray:
+    raw = to_numpy(given)
+    if raw.dtype.kind not in "fiu" or raw.ndim != 1 or not len(raw):
+        raise InputError(f"The radii {given} are no list of numbers; give at least one, such as [0.01, 0.02].")
+    radii = raw.astype(np.float64)
+    if not (np.isfinite(radii) & (radii >= 0)).all():
+        raise InputError(f"The radii {radii.tolist()} hold a negative, infinite or NaN number; give finite ones >= 0.")
+    if len(np.unique(radii)) < len(radii):
+        raise InputError(f"The radii {radii.tolist()} name one radius twice; give each once.")
+    return radii
+
+
+def _inward(values: np.ndarray, dtype: np.dtype | type, up: bool) -> np.ndarray:
+    """Ends in float64 as the nearest numbers of a type that are not below (up) or not above them."""
+    with np.errstate(over="ignore"):
+        nearest = values.astype(dtype)
+    wrong = nearest.astype(np.float64) < values if up else nearest.astype(np.float64) > values
+    return np.where(wrong, np.nextafter(nearest, np.array(np.inf if up else -np.inf, dtype=dtype)), nearest)

@@ -1,0 +1,150 @@
+"""A file of finished instances, one JSON line each, so that a killed run goes on where it was."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from admm_verify.arrays import to_numpy
+from admm_verify.errors import InputError
+from admm_verify.robustness.certification import Answer
+from admm_verify.robustness.instances import Instances
+
+FORMAT = "admm_verify certify 1"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One instance: image number, radius, what was found, and its certified margin (-inf for none)."""
+
+    image: int
+    radius: float
+    answer: Answer
+    lower: float
+
+
+class Record:
+    """The file of one task: a header line that names the task, then a line per finished instance.
+
+    A last line without its end, as a killed run leaves it, counts for nothing and is overwritten.
+    Raises: InputError where the file cannot be read or written, holds another task, or is damaged.
+    """
+
+    def __init__(self, path: str | Path, task: dict[str, Any], instances: Instances) -> None:
+        self.path = Path(path)
+        self._instances = instances
+        header = json.dumps(task)
+        try:
+            content = self.path.read_bytes() if self.path.exists() else b""
+            complete = content[: content.rfind(b"\n") + 1]
+            if not complete and not f"{header}\n".encode().startswith(content):
+                raise InputError(f"{self.path} is no record of finished instances. Give another file.")
+            lines = complete.decode("utf-8", errors="replace").split("\n")[:-1]
+            if lines:
+                self._check_header(lines[0], task)
+            self.found = [self._finished(number, line) for number, line in enumerate(lines[1:], start=2)]
+            with open(self.path, "r+b" if content else "wb") as file:
+                file.truncate(len(complete))
+                file.seek(0, 2)
+                if not complete:
+                    file.write(f"{header}\n".encode())
+        except OSError as error:
+            raise InputError(f"The file {self.path} cannot be read and written: {error.strerror}.") from error
+
+    def append(self, finished: Iterable[Finished], seconds: float) -> None:
+        """Write the lines of some instances, which took so long each, and leave nothing in a buffer."""
+        lines = [
+            json.dumps(
+                {
+                    "image": one.image,
+                    "radius": one.radius,
+                    "label": int(self._instances.labels[one.image]),
+                    "status": one.answer.value,
+                    "lower": one.lower if math.isfinite(one.lower) else None,
+                    "seconds": float(f"{seconds:.3g}"),
+                }
+            )
+            for one in finished
+        ]
+        try:
+            with open(self.path, "a", encoding="utf-8", newline="\n") as file:
+                file.writelines(f"{line}\n" for line in lines)
+        except OSError as error:
+            raise InputError(f"The file {self.path} cannot be written: {error.strerror}.") from error
+
+    def _check_header(self, line: str, task: dict[str, Any]) -> None:
+        found = _object(line)
+        if found.get("format") != FORMAT:
+            raise InputError(f"{self.path} is no record of finished instances. Give another file.")
+        # Numbers come back from JSON as they went in, tuples as lists.
+        wanted = json.loads(json.dumps(task))
+        different = [
+            f"{key} is {_short(found.get(key))} there and {_short(wanted.get(key))} here"
+            for key in dict.fromkeys([*wanted, *found])
+            if found.get(key) != wanted.get(key)
+        ]
+        if different:
+            raise InputError(
+                f"{self.path} holds results of another task: {'; '.join(different)}. Give another file, or delete it."
+            )
+
+    def _finished(self, number: int, line: str) -> Finished:
+        given, content = self._instances, _object(line)
+        image, radius, lower = (content.get(key) for key in ("image", "radius", "lower"))
+        margin = -math.inf if lower is None else lower
+        answers = {answer.value: answer for answer in Answer if answer is not Answer.TIMED_OUT}
+        answer = answers.get(str(content.get("status")))
+        if (
+            not isinstance(image, int)
+            or not 0 <= image < len(given.images)
+            or not isinstance(radius, float)
+            or radius not in given.radii.tolist()
+            or content.get("label") != given.labels[image]
+            or answer is None
+            or not isinstance(margin, int | float)
+            or (answer is Answer.VERIFIED) != (margin > 0)
+        ):
+            raise InputError(f"Line {number} of {self.path} is damaged: {_short(line)}. Delete the line or the file.")
+        return Finished(image, radius, answer, float(margin))
+
+
+def _object(line: str) -> dict[str, Any]:
+    try:
+        content = json.loads(line)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def digest(value: Any) -> str:
+    """SHA-256 over the structure and the numbers of nested records, sequences and arrays of any library."""
+    total = hashlib.sha256()
+    _feed(total, value)
+    return total.hexdigest()
+
+
+def _feed(total: Any, value: Any) -> None:
+    if is_dataclass(value):
+        total.update(type(value).__name__.encode())
+        for field in fields(value):
+            _feed(total, getattr(value, field.name))
+    elif isinstance(value, list | tuple):
+        total.update(f"({len(value)}".encode())
+        for part in value:
+            _feed(total, part)
+    elif hasattr(value, "shape"):
+        array = np.ascontiguousarray(to_numpy(value))
+        total.update(f"{array.dtype.kind}{array.shape}".encode())
+        total.update(array.astype("<i8" if array.dtype.kind in "iub" else "<f8").tobytes())
+    else:
+        total.update(repr(value).encode())

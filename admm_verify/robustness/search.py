@@ -1,0 +1,273 @@
+"""The work behind `certify`: images in blocks, each block through stages of ever better bounds."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import array_api_compat
+import numpy as np
+
+from admm_verify.arrays import Array, Placement, namespace, take_rows, to_numpy
+from admm_verify.bounds.arithmetic import lowered, output_error
+from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
+from admm_verify.memory import Budget, Stopped
+from admm_verify.robustness.findings import Findings
+from admm_verify.robustness.instances import Instances
+from admm_verify.robustness.record import Finished, Record
+from admm_verify.sets import Box
+from admm_verify.settings import SolverSettings
+from admm_verify.splitting.loop import Clock
+from admm_verify.splitting.placement import iteration_placement
+from admm_verify.splitting.problem import Problem
+from admm_verify.splitting.solution import Solution
+from admm_verify.splitting.solve import solve
+
+GROUP_WORK = 1_500_000
+"""Multiplications of one pass over the boxes whose pre-activation bounds the host computes together.
+
+They all compute the neurons that are unstable in any of them: beyond this, that costs more than the calls it saves
+(measured on dense and convolutional networks of 0.4 to 0.8 million weights).
+"""
+
+HOST_ARRAYS = 4
+"""Arrays of a block that share the cache on the host: best of 1 to 16 on the MNIST network of DeepSplit."""
+
+BLOCK_NUMBERS = SolverSettings().block_numbers
+
+Pair = tuple[int, int]
+"""Numbers of an image and a radius."""
+
+
+@dataclass(frozen=True)
+class CertifySettings:
+    """How `certify` works, beyond what it is asked.
+
+    arithmetic: "real" bounds the network in real numbers; "float32" and "float64" add the rounding error of evaluating
+    it in that type. method: of `solve`. max_passes: budget per row after the bound before any iteration, 0 for none;
+    None tries a short budget, then a longer one. device: None or "cpu" for the host, "cuda". memory: limit on the
+    working memory in bytes, None for half of what is free.
+    """
+
+    arithmetic: str = "real"
+    method: str = "ascent"
+    max_passes: int | None = None
+    device: str | None = None
+    memory: float | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Bounds for all open instances of a block before any of them gets the next stage's; passes 0: no iterations."""
+
+    bounds: str
+    passes: int
+
+
+class Search:
+    """One run over all open instances."""
+
+    def __init__(
+        self,
+        instances: Instances,
+        plan: list[Stage],
+        settings: CertifySettings,
+        clock: Clock,
+        progress: Callable[[int, int, str], None] | None,
+    ) -> None:
+        self.instances, self.plan, self.settings, self.clock, self.progress = instances, plan, settings, clock, progress
+        self.home = iteration_placement(Placement.numpy(), settings.device, None).double
+        self.findings = Findings(len(instances.images), instances.radii)
+        self.written = np.zeros(self.findings.open.shape, dtype=bool)
+
+    def recall(self, record: Record) -> None:
+        """Take over what a file holds."""
+        place = {radius: k for k, radius in enumerate(self.instances.radii.tolist())}
+        for one in record.found:
+            self.findings.recall(one.image, place[one.radius], one.answer, one.lower)
+            self.written[one.image, place[one.radius]] = True
+        self.findings.spread()
+
+    def run(self, record: Record | None) -> None:
+        """Images block by block; what is finished at the end of each goes to the record."""
+        began = time.monotonic()
+        memory = self.settings.memory
+        everything = np.arange(len(self.instances.images))
+        # The images themselves cost little, and whether they are correct is told even when the time is up.
+        Budget.of(memory).blocks(len(everything), self._fitting(1), lambda a, b: self._judge(everything[a:b]))
+        self._save(record, began)
+        todo = np.flatnonzero(self.findings.open.any(axis=1))
+        rows = max(self.instances.network.output_size - 1, len(self.instances.radii))
+
+        def work(first: int, last: int) -> None:
+            began = time.monotonic()
+            self._block(todo[first:last])
+            self._save(record, began)
+
+        try:
+            Budget.of(memory, self._interrupted).blocks(len(todo), self._fitting(rows), work)
+        except Stopped:
+            return
+
+    def _fitting(self, rows: int) -> int:
+        """How many images make a block when each takes so many rows."""
+        numbers = rows * sum(node.size for node in self.instances.network.nodes)
+        budget = Budget.of(self.settings.memory)
+        # On the host blocks stay near the cache and take seconds; another device wants all the rows it can hold.
+        step = budget.block(HOST_ARRAYS * numbers) if self._on_host else budget.rows(BLOCK_NUMBERS, numbers)
+        return max(1, step)
+
+    @property
+    def _on_host(self) -> bool:
+        return array_api_compat.is_numpy_namespace(self.home.xp)
+
+    def _interrupted(self) -> bool:
+        return self.clock.interruption() is not None
+
+    def _judge(self, images: np.ndarray) -> None:
+        margin = self.instances.computed_margin(images, self.instances.images[images], self.home)
+        self.findings.judged(images, margin)
+
+    def _save(self, record: Record | None, began: float) -> None:
+        finished = np.argwhere(~self.findings.open & ~self.written)
+        if record is None or not len(finished):
+            return
+        answer, lower, radii = self.findings.answer, self.findings.lower, self.instances.radii
+        lines = [Finished(int(i), float(radii[k]), answer.item((i, k)), float(lower[i, k])) for i, k in finished]
+        record.append(lines, (time.monotonic() - began) / len(lines))
+        self.written = ~self.findings.open
+
+    def _report(self) -> None:
+        if self.progress is not None:
+            is_open = self.findings.open
+            self.progress(int(np.sum(~is_open)), is_open.size, self.findings.text())
+
+    def _block(self, images: np.ndarray) -> None:
+        """All stages for some images, radius by radius."""
+        block = _Block(images, {})
+        for stage in self.plan:
+            block.begin(stage)
+            while (pairs := block.next_pairs(self.findings)) and not self._interrupted():
+                self._bound(block, pairs)
+                self._report()
+        if not self._interrupted():
+            self.findings.given_up(images)
+            self._report()
+
+    def _bound(self, block: "_Block", pairs: list[Pair]) -> None:
+        """Bound the open rows of some instances and keep what follows."""
+        instances, network = self.instances, self.instances.network
+        numbers, radii = np.array([i for i, _ in pairs]), instances.radii[[k for _, k in pairs]]
+        host = instances.box(numbers, radii)
+        box = Box(self.home.put(host.lower), self.home.put(host.upper))
+        bounds = self._preactivation(block, pairs, box)
+        if bounds is None:
+            return
+        margins = instances.margins(numbers)
+        rows_lower = np.stack([block.rows.get(pair, np.full(margins.shape[1], -np.inf)) for pair in pairs])
+        owner, row = np.nonzero(rows_lower <= 0)
+        pick = self.home.put_indices(owner)
+        error = output_error(network, box.lower, box.upper, bounds, self.settings.arithmetic)
+        objective = self.home.put(margins[owner, row])
+        offset, sound = lowered(objective, 0.0 * objective[:, 0], take_rows(error, pick))
+        problem = Problem(network, Box(*_taken(pick, box.lower, box.upper)), objective, offset, _rows_of(pick, bounds))
+        solution = self._solve(problem, block.stage)
+        found = np.where(to_numpy(sound), to_numpy(solution.lower), -np.inf)
+        rows_lower[owner, row] = np.maximum(rows_lower[owner, row], found)
+        self._keep(block, pairs, rows_lower)
+        # No multipliers lift a row above a feasible value of its relaxation.
+        block.hopeless |= {pairs[p] for p in owner[to_numpy(solution.upper) <= 0]}
+        self._try_inputs(pairs, owner, solution)
+
+    def _solve(self, problem: Problem, stage: Stage) -> Solution:
+        deadline = self.clock.deadline
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        settings = SolverSettings(memory=self.settings.memory)
+        method, stop = self.settings.method, self.clock.stop
+        return solve(problem, method, max_passes=stage.passes, timeout=left, settings=settings, stop=stop)
+
+    def _keep(self, block: "_Block", pairs: list[Pair], rows_lower: np.ndarray) -> None:
+        for (i, k), lower in zip(pairs, rows_lower, strict=True):
+            block.rows[i, k] = lower
+            self.findings.bounded(i, k, float(lower.min()))
+
+    def _try_inputs(self, pairs: list[Pair], owner: np.ndarray, solution: Solution) -> None:
+        """The solver's inputs of the instances still open, as counterexamples."""
+        still = np.array([bool(self.findings.open[pair]) for pair in pairs])
+        tried = np.flatnonzero(still[owner])
+        if not len(tried):
+            return
+        instances, chosen = self.instances, [pairs[p] for p in owner[tried]]
+        numbers, radii = np.array([i for i, _ in chosen]), instances.radii[[k for _, k in chosen]]
+        points = to_numpy(solution.primal).reshape(len(owner), -1)[tried]
+        margin = instances.computed_margin(numbers, instances.inside(numbers, radii, points), self.home)
+        for p in np.flatnonzero(margin <= 0):
+            self.findings.falsified(*chosen[p])
+
+    def _preactivation(self, block: "_Block", pairs: list[Pair], box: Box) -> PreactivationBounds | None:
+        """The stage's bounds of the instances, computed for those that do not have them yet; None when interrupted."""
+        new = np.array([p for p, pair in enumerate(pairs) if pair not in block.bounds], dtype=np.int64)
+        step = max(1, GROUP_WORK // max(1, self.instances.network.weight_count)) if self._on_host else len(pairs)
+        for first in range(0, len(new), max(1, step)):
+            if self._interrupted():
+                return None
+            group = new[first : first + step]
+            part = Box(*_taken(self.home.put_indices(group), box.lower, box.upper))
+            found = preactivation_bounds(
+                self.instances.network, part, block.stage.bounds, self.settings.memory, self._interrupted
+            )
+            for row, p in enumerate(group):
+                block.bounds[pairs[p]] = _rows_of(self.home.put_indices([row]), found)
+        return _joined([block.bounds[pair] for pair in pairs])
+
+
+@dataclass(eq=False)
+class _Block:
+    """Images worked on together; the bounds of pre-activations are kept as long as a stage asks for them.
+
+    rows: certified lower bound of every row of an instance, [classes - 1]. hopeless: instances that no further passes
+    over the present bounds can verify.
+    """
+
+    images: np.ndarray
+    rows: dict[Pair, np.ndarray]
+    stage: Stage = Stage("", 0)
+    bounds: dict[Pair, PreactivationBounds] = field(default_factory=dict)
+    tried: set[Pair] = field(default_factory=set)
+    hopeless: set[Pair] = field(default_factory=set)
+
+    def begin(self, stage: Stage) -> None:
+        """Go on to a stage."""
+        if stage.bounds != self.stage.bounds:
+            self.bounds, self.hopeless = {}, set()
+        self.stage, self.tried = stage, set()
+
+    def next_pairs(self, findings: Findings) -> list[Pair]:
+        """For every image one open instance not tried in this stage, the middle radius first; none when all are."""
+        order = np.argsort(findings.radii)
+        chosen = []
+        for i in self.images.tolist():
+            left = [(i, int(k)) for k in order if findings.open[i, k]]
+            left = [pair for pair in left if pair not in self.tried and pair not in self.hopeless]
+            if left:
+                # Whatever comes out at the middle radius often settles half of the others.
+                chosen.append(left[(len(left) - 1) // 2])
+        self.tried.update(chosen)
+        return chosen
+
+
+def _taken(rows: Array, *arrays: Array) -> list[Array]:
+    return [namespace(array).take(array, rows, axis=0) for array in arrays]
+
+
+def _rows_of(rows: Array, bounds: PreactivationBounds) -> PreactivationBounds:
+    return PreactivationBounds(tuple(_taken(rows, *bounds.lower)), tuple(_taken(rows, *bounds.upper)))
+
+
+def _joined(parts: list[PreactivationBounds]) -> PreactivationBounds:
+    def joined(arrays: tuple[Array, ...]) -> Array:
+        return namespace(*arrays).concat(list(arrays), axis=0)
+
+    lower, upper = ([getattr(part, side) for part in parts] for side in ("lower", "upper"))
+    return PreactivationBounds(
+        tuple(map(joined, zip(*lower, strict=True))), tuple(map(joined, zip(*upper, strict=True)))
+    )

@@ -1,0 +1,107 @@
+"""The command `certify` as a user meets it: files in, a table out, and one clear message for every bad file."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from admm_verify.cli import main
+from tests.test_certify import classifier_task, lines_of
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A network, its images and labels as files."""
+    network, images, labels = classifier_task(3)
+    matrices = [node.terms[0].map.weight for node in network.nodes[1::2]]
+    biases = [node.bias for node in network.nodes[1::2]]
+    nodes, tensors, last = [], [], "x"
+    for k, (matrix, bias) in enumerate(zip(matrices, biases, strict=True)):
+        tensors += [numpy_helper.from_array(a.astype(np.float32), f"{n}{k}") for n, a in (("w", matrix), ("b", bias))]
+        target = "y" if k == len(matrices) - 1 else f"h{k}"
+        nodes.append(helper.make_node("Gemm", [last, f"w{k}", f"b{k}"], [target], transB=1))
+        if target != "y":
+            nodes.append(helper.make_node("Relu", [target], [f"r{k}"]))
+        last = f"r{k}"
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, (1, s)) for n, s in (("x", 3), ("y", 4))]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    np.savez(tmp_path / "set.npz", images=images, labels=labels)
+    np.savez(tmp_path / "odd.npz", pictures=images)
+    np.save(tmp_path / "images.npy", images)
+    np.save(tmp_path / "labels.npy", labels)
+    (tmp_path / "torn.npz").write_bytes((tmp_path / "set.npz").read_bytes()[:100])
+    return tmp_path
+
+
+def command(files, *more, images="set.npz"):
+    paths = ["--network", str(files / "net.onnx"), "--images", str(files / images)]
+    return ["certify", *paths, "--radii", "0.1", "0.02", *more]
+
+
+def test_the_command_end_to_end(files, capsys):
+    out, output = str(files / "out.json"), str(files / "found.jsonl")
+    assert main(command(files, "--json", out, "--output", output)) == 0
+    first = capsys.readouterr()
+    assert first.err == "" and "clean accuracy 91.67%" in first.out
+    content = json.loads((files / "out.json").read_text())
+    assert [entry["radius"] for entry in content["radii"]] == [0.1, 0.02]
+    assert content["network"] == "net.onnx" and len(content["images"]) == 12
+    verified = sum(status["status"][1] == "verified" for status in content["images"])
+    assert verified == content["radii"][1]["verified"] > 0
+    assert len(lines_of(files / "found.jsonl")) == 25
+    labels = ("--labels", str(files / "labels.npy"))
+    assert main(command(files, *labels, "--output", output, images="images.npy")) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == first.out.splitlines()[1:]
+    assert main(command(files, "--unbounded", "--arithmetic", "float32", "--timeout", "0")) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[4] == "11"
+
+
+@pytest.mark.parametrize(
+    ("more", "images", "words"),
+    [
+        ((), "images.npy", ["--labels"]),
+        ((), "odd.npz", ["no array images and no array labels"]),
+        ((), "torn.npz", ["torn.npz", "cannot be read"]),
+        ((), "net.onnx", ["net.onnx", "cannot be read"]),
+        ((), "missing.npz", ["missing.npz", "No such file"]),
+        (("--labels", "set.npz"), "images.npy", ["several arrays"]),
+        (("--radii", "-1"), "set.npz", ["radii"]),
+        (("--output", "."), "set.npz", ["cannot be written"]),
+        (("--within", "2", "3"), "set.npz", ["outside the range"]),
+    ],
+)
+def test_bad_files_of_the_command(more, images, words, files, capsys):
+    more = [str(files / word) if word in ("set.npz", ".") else word for word in more]
+    assert main(command(files, *more, images=images)) == 1
+    shown = capsys.readouterr()
+    assert shown.out == "" and len(shown.err.strip().splitlines()) == 1
+    assert all(word in shown.err for word in words)
+
+
+def test_the_range_is_given_once(files, capsys):
+    with pytest.raises(SystemExit):
+        main(command(files, "--within", "0", "1", "--unbounded"))
+    assert "not allowed" in capsys.readouterr().err
+
+
+def test_interrupt_keeps_the_table_and_the_file(files):
+    output = files / "found.jsonl"
+    _, images, labels = classifier_task(3, count=100_000)
+    np.savez(files / "many.npz", images=images, labels=labels)
+    start = [sys.executable, "-m", "admm_verify", *command(files, "--output", str(output), images="many.npz")]
+    with subprocess.Popen(start, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        began = time.monotonic()
+        while time.monotonic() - began < 30 and not (output.exists() and len(lines_of(output)) > 1):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        out, error = process.communicate(timeout=30)
+    assert process.returncode == 0 and error == "" and "100000 images" in out
+    timed_out = [int(line.split()[4]) for line in out.splitlines()[3:]]
+    assert min(timed_out) > 0 and len(lines_of(output)) == 1 + 200_000 - sum(timed_out)
