@@ -140,7 +140,8 @@ class _Kinks:
     """Lines through a kink, for which the backend has fused verbs."""
 
     def __init__(self, lines: KinkLines, slopes: Array, verbs: Verbs, boxes: Array) -> None:
-        xp, flat = namespace(slopes), _flat(slopes)
+        xp = namespace(slopes)
+        flat = xp.asarray(_flat(slopes), copy=True)
         self.verbs, self.boxes = verbs, boxes
         self.state = SlopeState(flat, xp.zeros_like(flat), xp.zeros_like(flat))
         # A view of what the verbs overwrite.

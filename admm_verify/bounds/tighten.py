@@ -94,12 +94,16 @@ def tighten(
     limit = max(1, min(settings.block_numbers // view.numbers, budget.block(view.numbers)) // 2)
     placement, shape = Placement.of(ends[0]), ends[0].shape
     places, low, high = [np.zeros(0, dtype=np.int64)], [], []
-    for frames, neurons in _blocks(view.table(wanted), limit):
+    for frames, parts in _blocks(view.table(wanted), limit):
         if budget.stop is not None and budget.stop():
             break
-        places.append(view.places(frames, neurons).reshape(-1))
-        for side, end in zip((low, high), tightened_bounds(view.region(frames), neurons, settings), strict=True):
-            side.append(placement.xp.reshape(end, (-1,)))
+        ascender = Ascender(view.region(frames), settings)
+        for neurons in parts:
+            if budget.stop is not None and budget.stop():
+                break
+            places.append(view.places(frames, neurons).reshape(-1))
+            for side, end in zip((low, high), ascender.bounds(neurons), strict=True):
+                side.append(placement.xp.reshape(end, (-1,)))
     place = np.concatenate(places)
     spread = np.full(wanted.size, len(place), dtype=np.int64)
     spread[place] = np.arange(len(place))
@@ -112,10 +116,12 @@ def tighten(
     return xp.maximum(ends[0], low), xp.minimum(ends[1], high)
 
 
-def _blocks(table: np.ndarray, limit: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Frames [f] with as many neurons [f, m] each, at most `limit` in all, that cover a mask [frames, neurons].
+def _blocks(table: np.ndarray, limit: int) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+    """Frames [f] and parts of their neurons, [f, m] each with at most `limit` in all, that cover a mask.
 
     Frames with alike counts go together; the shorter ones are filled up with neurons that nobody asked for.
+
+    Shapes: table [frames, neurons].
     """
     counts = table.sum(axis=1)
     order = np.argsort(-counts, kind="stable")
@@ -125,33 +131,60 @@ def _blocks(table: np.ndarray, limit: int) -> Iterator[tuple[np.ndarray, np.ndar
         most = int(counts[order[first]])
         frames = order[first : first + max(1, limit // most)]
         neurons = np.argsort(~table[frames], axis=1, kind="stable")[:, :most]
-        for start in range(0, most, limit if len(frames) == 1 else most):
-            yield frames, neurons[:, start : start + limit] if len(frames) == 1 else neurons
+        # Several frames fit as they are; one alone may be too large.
+        count = -(-most // limit) if len(frames) == 1 else 1
+        yield frames, np.array_split(neurons, count, axis=1)
         first += len(frames)
 
 
-def tightened_bounds(region: Region, wanted: np.ndarray, settings: TightenSettings) -> tuple[Array, Array]:
-    """Certified bounds of chosen neurons of the region's last node after slope ascent on each side.
+class Ascender:
+    """Slope ascent over one region: iterations in float32, certified in float64."""
 
-    The ascent runs in float32; its last slopes are certified in float64.
+    def __init__(self, region: Region, settings: TightenSettings) -> None:
+        self.settings, self.sweeper, self.region = settings, Sweeper(region), region
+        self.placement = Placement.of(region.box_lower).single
+        # The functionals start below the target, so that its own product is spared.
+        nodes = region.network.nodes[:-1]
+        self.single = Network(nodes, region.network.input_shape, (nodes[-1].size,)).put(self.placement)
+        put = self.placement.put
+        self.box = put(region.box_lower), put(region.box_upper)
+        lower, upper = (tuple(put(end) for end in ends) for ends in (region.lower, region.upper))
+        self.lines = network_lines(self.single, lower, upper)
 
-    Shapes: region with leading axes [boxes, 1]; wanted [boxes, m] -> lower, upper [boxes, m].
-    Error: rounded outward; no bound (infinite) where the ascent overflows.
-    Reference: alpha-CROWN with optimised intermediate bounds (Xu et al., ICLR 2021).
-    """
-    sweeper = Sweeper(region)
-    neurons = _both_sides(sweeper.neurons(wanted))
-    placement = Placement.of(region.box_lower)
-    xp = placement.xp
-    slopes = []
-    for line, found in zip(sweeper.lines, _ascended(region, neurons, settings), strict=True):
-        slopes.append(xp.minimum(xp.maximum(placement.put(found), line.minimum), line.maximum))
+    def bounds(self, wanted: np.ndarray) -> tuple[Array, Array]:
+        """Certified bounds of chosen neurons of the region's last node after ascent on each side.
 
-    def choose(k: int, a: Array) -> Array:
-        return sweeper.lines[k].contact(a, slopes[k]).slope * a
+        Shapes: wanted [boxes, m] -> lower, upper [boxes, m].
+        Error: rounded outward; no bound (infinite) where the ascent overflows.
+        Reference: alpha-CROWN with optimised intermediate bounds (Xu et al., ICLR 2021).
+        """
+        neurons = _both_sides(self.sweeper.neurons(wanted))
+        home = Placement.of(self.region.box_lower)
+        xp, slopes = home.xp, []
+        for line, found in zip(self.sweeper.lines, self._slopes(neurons), strict=True):
+            slopes.append(xp.minimum(xp.maximum(home.put(found), line.minimum), line.maximum))
 
-    ends, count = sweeper.certify(neurons, choose), wanted.shape[1]
-    return ends[:, :count], -ends[:, count:]
+        def choose(k: int, a: Array) -> Array:
+            return self.sweeper.lines[k].contact(a, slopes[k]).slope * a
+
+        ends, count = self.sweeper.certify(neurons, choose), wanted.shape[1]
+        return ends[:, :count], -ends[:, count:]
+
+    def _slopes(self, neurons: Neurons) -> list[Array]:
+        """The slopes of every activation after the ascent, [boxes, 2 m, sides n]."""
+        put, xp = self.placement.put, self.placement.xp
+        start = {i: put(part) for i, part in neurons.start.items()}
+        lead = tuple(next(iter(start.values())).shape[:-1])
+        if 0 not in start:
+            size = self.single.nodes[0].size
+            start[0] = xp.zeros((*lead, size), dtype=self.placement.dtype, device=self.placement.device)
+        slopes = [xp.broadcast_to(line.start, (*lead, line.start.shape[-1])) for line in self.lines]
+        rows = Functionals(self.single, start, put(neurons.constant), *self.box, self.lines)
+        settings, verbs = self.settings, verbs_for(self.placement)
+        climb = Climb(rows, slopes, settings.ascent, settings.iterations, verbs)
+        for _ in range(settings.iterations):
+            climb.step()
+        return climb.slopes
 
 
 def _both_sides(neurons: Neurons) -> Neurons:
@@ -159,27 +192,6 @@ def _both_sides(neurons: Neurons) -> Neurons:
     xp = Placement.of(neurons.constant).xp
     start = {i: xp.concat([part, -part], axis=-2) for i, part in neurons.start.items()}
     error = xp.broadcast_to(neurons.error, xp.broadcast_arrays(neurons.error, neurons.constant)[0].shape)
-    return Neurons(start, xp.concat([neurons.constant, -neurons.constant], axis=-1), xp.concat([error, error], axis=-1))
-
-
-def _ascended(region: Region, neurons: Neurons, settings: TightenSettings) -> list[Array]:
-    """The slopes of every activation after the ascent, [boxes, 2 m, sides n]."""
-    single = Placement.of(region.box_lower).single
-    # The functionals start below the target, so that its own product is spared.
-    nodes = region.network.nodes[:-1]
-    network = Network(nodes, region.network.input_shape, (nodes[-1].size,)).put(single)
-    lower, upper = (tuple(single.put(end) for end in ends) for ends in (region.lower, region.upper))
-    start = {i: single.put(part) for i, part in neurons.start.items()}
-    lead = tuple(next(iter(start.values())).shape[:-1])
-    if 0 not in start:
-        start[0] = single.xp.zeros((*lead, nodes[0].size), dtype=single.dtype, device=single.device)
-    lines = network_lines(network, lower, upper)
-    slopes = [single.xp.broadcast_to(line.start, (*lead, line.start.shape[-1])) for line in lines]
-    slopes = [single.xp.asarray(slope, copy=True) for slope in slopes]
-    rows = Functionals(
-        network, start, single.put(neurons.constant), single.put(region.box_lower), single.put(region.box_upper), lines
+    return Neurons(
+        start, xp.concat([neurons.constant, -neurons.constant], axis=-1), xp.concat([error, error], axis=-1)
     )
-    climb = Climb(rows, slopes, settings.ascent, settings.iterations, verbs_for(single))
-    for _ in range(settings.iterations):
-        climb.step()
-    return climb.slopes

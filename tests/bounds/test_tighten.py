@@ -58,10 +58,11 @@ def test_boxes_in_a_batch_are_bounded_like_one_at_a_time() -> None:
 def test_blocks_cover_what_is_wanted_once(frames: int, neurons: int, limit: int, seed: int) -> None:
     table = np.random.default_rng(seed).random((frames, neurons)) < 0.4
     covered = np.zeros_like(table)
-    for numbers, chosen in _blocks(table, limit):
-        assert chosen.size <= limit
-        assert not covered[numbers[:, None], chosen].any()
-        covered[numbers[:, None], chosen] = True
+    for numbers, parts in _blocks(table, limit):
+        for chosen in parts:
+            assert 0 < chosen.size <= limit
+            assert not covered[numbers[:, None], chosen].any()
+            covered[numbers[:, None], chosen] = True
     assert (covered | ~table).all()
 
 
