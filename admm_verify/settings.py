@@ -25,13 +25,15 @@ class AscentSettings:
 class TightenSettings:
     """Tightened pre-activation bounds: slope ascent for both sides of every neuron that CROWN leaves open.
 
-    iterations: steps per layer, planned in advance. block_numbers: numbers of one array of a block of rows, over all
-    layers; blocks that stay in the cache are faster than large ones.
+    iterations: steps per layer, planned in advance; shallow: steps where a single layer of activations lies below,
+    whose slopes have little to agree on. block_numbers: numbers of one array of a block of rows, over all layers;
+    blocks that stay near the cache are faster than large ones.
     """
 
     iterations: int = 8
+    shallow: int = 5
     ascent: AscentSettings = AscentSettings(step=0.4, momentum=0.2, end_per_iteration=0.9)
-    block_numbers: int = 2**19
+    block_numbers: int = 3 * 2**17
 
 
 @dataclass(frozen=True)

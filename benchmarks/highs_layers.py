@@ -15,7 +15,8 @@ import scipy.sparse
 import admm_verify as av
 from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine
-from admm_verify.network.maps import DiagonalMap, LinearMap, SelectionMap
+from admm_verify.network.maps import DiagonalMap, LinearMap
+from admm_verify.network.selection import SelectionMap
 from benchmarks.highs_triangle import Highs, Model
 from benchmarks.shares import timed
 

@@ -10,7 +10,8 @@ import torch
 
 from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine, Network
-from admm_verify.network.maps import LinearMap, SelectionMap
+from admm_verify.network.maps import LinearMap
+from admm_verify.network.selection import SelectionMap
 from benchmarks import THREADS
 from problems.crown_family import CrownInstance
 

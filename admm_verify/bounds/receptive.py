@@ -14,7 +14,8 @@ from admm_verify.bounds.region import Region, build_region
 from admm_verify.memory import Budget
 from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
-from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, SelectionMap
+from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap
+from admm_verify.network.selection import SelectionMap
 
 _MATRIX_LIMIT = 2**21
 """Entries of the largest matrix of a crop; beyond it whole planes are cheaper."""

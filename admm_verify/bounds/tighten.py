@@ -180,9 +180,9 @@ class Ascender:
             start[0] = xp.zeros((*lead, size), dtype=self.placement.dtype, device=self.placement.device)
         slopes = [xp.broadcast_to(line.start, (*lead, line.start.shape[-1])) for line in self.lines]
         rows = Functionals(self.single, start, put(neurons.constant), *self.box, self.lines)
-        settings, verbs = self.settings, verbs_for(self.placement)
-        climb = Climb(rows, slopes, settings.ascent, settings.iterations, verbs)
-        for _ in range(settings.iterations):
+        iterations = self.settings.shallow if len(self.lines) == 1 else self.settings.iterations
+        climb = Climb(rows, slopes, self.settings.ascent, iterations, verbs_for(self.placement))
+        for _ in range(iterations):
             climb.step()
         return climb.slopes
 
@@ -192,6 +192,4 @@ def _both_sides(neurons: Neurons) -> Neurons:
     xp = Placement.of(neurons.constant).xp
     start = {i: xp.concat([part, -part], axis=-2) for i, part in neurons.start.items()}
     error = xp.broadcast_to(neurons.error, xp.broadcast_arrays(neurons.error, neurons.constant)[0].shape)
-    return Neurons(
-        start, xp.concat([neurons.constant, -neurons.constant], axis=-1), xp.concat([error, error], axis=-1)
-    )
+    return Neurons(start, xp.concat([neurons.constant, -neurons.constant], axis=-1), xp.concat([error, error], axis=-1))

@@ -12,7 +12,8 @@ import numpy as np
 
 from admm_verify.errors import ModelError
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
-from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, SelectionMap
+from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap
+from admm_verify.network.selection import SelectionMap
 from admm_verify.network.simplify import simplify
 
 DENSE_LIMIT = 2**28

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from admm_verify.network.convolution import ConvolutionMap
-from admm_verify.network.maps import MERGE_UNDERFLOW, DenseMap, DiagonalMap, LinearMap, SelectionMap, TransposedMap
+from admm_verify.network.maps import MERGE_UNDERFLOW, DenseMap, DiagonalMap, LinearMap, TransposedMap
+from admm_verify.network.selection import SelectionMap
 
 
 def compose(outer: LinearMap, inner: LinearMap) -> LinearMap | None:

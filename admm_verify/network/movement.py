@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse
-from admm_verify.network.maps import SelectionMap, TransposedMap
+from admm_verify.network.maps import TransposedMap
+from admm_verify.network.selection import SelectionMap
 
 PAD_MODES = ("constant", "edge", "reflect", "wrap")
 """What may surround a padded tensor, in the words that NumPy and ONNX share."""

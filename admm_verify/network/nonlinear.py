@@ -6,8 +6,8 @@ import numpy as np
 
 from admm_verify.arrays import DOUBLE_ROUNDOFF
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
-from admm_verify.network.maps import SelectionMap
 from admm_verify.network.movement import axes_of, reduced_shape
+from admm_verify.network.selection import SelectionMap
 
 UNBOUNDED = float(np.finfo(np.float32).max)
 """Ends of a clip from here on are none in float32: exporters write its largest number for a missing end."""

@@ -8,7 +8,8 @@ import numpy as np
 from admm_verify.network.compose import add, compose
 from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
-from admm_verify.network.maps import MERGE_UNDERFLOW, LinearMap, SelectionMap, TransposedMap
+from admm_verify.network.maps import MERGE_UNDERFLOW, LinearMap, TransposedMap
+from admm_verify.network.selection import SelectionMap
 
 _MANY_TERMS = 4
 """Terms from which a node that several read stays as it is: sums of sums would double their terms at every step."""

@@ -12,7 +12,8 @@ import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
-from admm_verify.network.maps import DenseMap, DiagonalMap, SelectionMap
+from admm_verify.network.maps import DenseMap, DiagonalMap
+from admm_verify.network.selection import SelectionMap
 from admm_verify.relaxations.registry import network_lines, relaxations_of
 from admm_verify.splitting.problem import Problem, Rows
 

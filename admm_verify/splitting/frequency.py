@@ -8,7 +8,7 @@ import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
 from admm_verify.network.convolution import ConvolutionMap
-from admm_verify.network.maps import SelectionMap
+from admm_verify.network.selection import SelectionMap
 
 RIDGE = 1e-12
 """Least regularisation of a block relative to its trace: well above rounding, well below any accuracy asked for."""

@@ -8,7 +8,8 @@ import numpy as np
 from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
 from admm_verify.errors import InputError
 from admm_verify.network.convolution import ConvolutionMap
-from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, SelectionMap, TransposedMap
+from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, TransposedMap
+from admm_verify.network.selection import SelectionMap
 from admm_verify.splitting.frequency import FrequencyGraph
 
 _MATRIX_LIMIT = 2**24

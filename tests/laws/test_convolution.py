@@ -10,7 +10,8 @@ from admm_verify.arrays import Placement
 from admm_verify.errors import ModelError
 from admm_verify.network.compose import add, compose
 from admm_verify.network.convolution import ConvolutionMap
-from admm_verify.network.maps import DenseMap, DiagonalMap, SelectionMap, TransposedMap
+from admm_verify.network.maps import DenseMap, DiagonalMap, TransposedMap
+from admm_verify.network.selection import SelectionMap
 from tests.laws.laws import law
 from tests.laws.test_maps import SEEDS, Known, MapLaws, close, numbers
 from tests.reference.exact import exact

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from admm_verify.arrays import SINGLE_ROUNDOFF, Placement, gamma, to_numpy
 from admm_verify.errors import ModelError
 from admm_verify.network.compose import add, compose
-from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, SelectionMap, TransposedMap
+from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, TransposedMap
+from admm_verify.network.selection import SelectionMap
 from tests.laws.laws import law
 from tests.random_networks import random_selection
 from tests.reference.exact import exact, exact_matrix

@@ -12,7 +12,8 @@ from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.network.compose import add, compose
 from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine, Input, Network
-from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, SelectionMap, TransposedMap
+from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, TransposedMap
+from admm_verify.network.selection import SelectionMap
 from admm_verify.network.simplify import simplify
 from admm_verify.sets import Box
 from admm_verify.splitting.problem import Problem

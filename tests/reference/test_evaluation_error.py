@@ -9,7 +9,8 @@ from admm_verify.arrays import DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, Placement
 from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.bounds.region import evaluation_error
 from admm_verify.network.graph import Activation, Affine, Network, Term
-from admm_verify.network.maps import DenseMap, DiagonalMap, SelectionMap
+from admm_verify.network.maps import DenseMap, DiagonalMap
+from admm_verify.network.selection import SelectionMap
 from admm_verify.network.simplify import simplify
 from admm_verify.sets import Box
 from admm_verify.splitting.problem import Problem, Rows

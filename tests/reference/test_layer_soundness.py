@@ -16,7 +16,7 @@ from admm_verify.bounds.receptive import Field
 from admm_verify.bounds.region import evaluation_error
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Activation, Affine, Network, Node, Term
-from admm_verify.network.maps import SelectionMap
+from admm_verify.network.selection import SelectionMap
 from admm_verify.network.simplify import simplify
 from admm_verify.sets import Box
 from admm_verify.splitting.problem import Problem, Rows

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from admm_verify.arrays import Placement, to_numpy
 from admm_verify.errors import InputError
 from admm_verify.network.convolution import ConvolutionMap
-from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, SelectionMap, TransposedMap
+from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, TransposedMap
+from admm_verify.network.selection import SelectionMap
 from admm_verify.splitting.graphs import graph_of
 from tests.laws.laws import law
 
