@@ -12,10 +12,10 @@ class AscentSettings:
     least_end_until iterations. passes: default budget.
     """
 
-    step: float = 0.8
-    momentum: float = 0.5
+    step: float = 0.5
+    momentum: float = 0.3
     memory: float = 0.9
-    end_per_iteration: float = 0.84
+    end_per_iteration: float = 0.87
     least_end: float = 0.004
     least_end_until: float = 50.0
     passes: int = 100

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from admm_verify.arrays import Array
-from admm_verify.backends.verbs import VERBS, Adam, SlopeState, fit, fit_vector
+from admm_verify.backends.verbs import VERBS, Adam, ArrayVerbs, SlopeState, fit, fit_vector
 from admm_verify.errors import InputError
 from admm_verify.kernels.library import KERNELS
 
@@ -62,6 +62,9 @@ class CudaVerbs:
         self._entries = {
             (verb, suffix): module.get_function(f"av_{verb}_{suffix}") for verb in VERBS for suffix in ("f32", "f64")
         }
+
+    def state(self, slopes: Array) -> SlopeState:
+        return ArrayVerbs().state(slopes)
 
     def descend(self, a: Array, slopes: Array, chord: Array, intercept: Array, box: Array) -> tuple[Array, Array]:
         g, value = self._run("descend", (a, slopes), (chord, intercept), box)

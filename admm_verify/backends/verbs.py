@@ -4,7 +4,7 @@ Arrays are [rows, n] in one floating dtype. Bounds and lines are [B, n]: row r u
 box share it; with B = 1 all rows share it, whatever `box` says. Sums over a row come back as [rows].
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -88,6 +88,14 @@ def fit_vector(vector: Array, size: int, dtype: Any) -> Array:
     return vector
 
 
+def slope_state(slopes: Array, empty: Callable[[tuple[int, ...]], Array]) -> SlopeState:
+    """Slopes as they are before Adam's first step, in arrays that `empty` makes."""
+    arrays = [empty(tuple(slopes.shape)) for _ in range(3)]
+    for array, value in zip(arrays, (slopes, 0.0, 0.0), strict=True):
+        array[...] = value
+    return SlopeState(*arrays)
+
+
 class Verbs(Protocol):
     """Fused elementwise work on [rows, n] arrays.
 
@@ -95,6 +103,10 @@ class Verbs(Protocol):
     version for shapes, dtypes and boxes that do not fit; on a GPU a box out of range is not noticed.
     Error: a few roundings of the terms; sums over a row a few more. NaN stays NaN.
     """
+
+    def state(self, slopes: Array) -> SlopeState:
+        """Slopes [rows, n], copied, as they are before Adam's first step."""
+        ...
 
     def descend(self, a: Array, slopes: Array, chord: Array, intercept: Array, box: Array) -> tuple[Array, Array]:
         """A kink layer's part of the backward sweep.
@@ -181,6 +193,10 @@ class Verbs(Protocol):
 
 class ArrayVerbs:
     """The verbs as chains of array operations, for any library: NumPy in float64 is the reference."""
+
+    def state(self, slopes: Array) -> SlopeState:
+        xp = namespace(slopes)
+        return slope_state(slopes, lambda shape: xp.empty(shape, dtype=slopes.dtype, device=slopes.device))
 
     def descend(self, a: Array, slopes: Array, chord: Array, intercept: Array, box: Array) -> tuple[Array, Array]:
         xp = namespace(a)

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace
-from admm_verify.backends.verbs import Adam, SlopeState, Verbs
+from admm_verify.backends.verbs import Adam, Verbs
 from admm_verify.bounds.backward import Backward, backward
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.lines import Contact, CurveLines, KinkLines, Lines
@@ -140,12 +140,10 @@ class _Kinks:
     """Lines through a kink, for which the backend has fused verbs."""
 
     def __init__(self, lines: KinkLines, slopes: Array, verbs: Verbs, boxes: Array) -> None:
-        xp = namespace(slopes)
-        flat = xp.asarray(_flat(slopes), copy=True)
         self.verbs, self.boxes = verbs, boxes
-        self.state = SlopeState(flat, xp.zeros_like(flat), xp.zeros_like(flat))
+        self.state = verbs.state(_flat(slopes))
         # A view of what the verbs overwrite.
-        self.slopes = xp.reshape(flat, slopes.shape)
+        self.slopes = namespace(slopes).reshape(self.state.slopes, slopes.shape)
         self.chord = _flat(lines.upper_slope), _flat(lines.upper_intercept)
         self.range = _flat(lines.minimum), _flat(lines.maximum)
 
@@ -157,7 +155,7 @@ class _Kinks:
     def climb(self, a: Array, pre: Array, adam: Adam) -> Array:
         # A layer that nothing below distinguishes has one pre-activation for all rows.
         xp = namespace(a)
-        pre = xp.broadcast_to(pre, a.shape)
+        pre = pre if pre.shape == a.shape else xp.broadcast_to(pre, a.shape)
         post = self.verbs.climb(_flat(a), _flat(pre), *self.chord, *self.range, self.boxes, self.state, adam)
         return xp.reshape(post, a.shape)
 

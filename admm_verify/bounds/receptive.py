@@ -26,6 +26,9 @@ _ZERO_AT_ZERO = {"elu", "prelu", "relu", "tanh"}
 _ALONE = 1.5
 """Cost of a neuron with a crop of its own over one that shares its position's: each builds its own rounding terms."""
 
+_OFF = -1.0
+"""Both bounds of a ReLU outside the image: it is off whatever its input is, and no multiplier reaches that input."""
+
 Plane = tuple[int, int, int]
 """Channels, height, width."""
 
@@ -187,7 +190,7 @@ class Field:
             if isinstance(node, Affine):
                 nodes.append(self._crop(node, window, index, place, placement))
                 inside = index < node.size
-                if not inside.all():
+                if not inside.all() and not self._feeds_relus(i):
                     mask = DiagonalMap(placement.put(inside.astype(np.float64)[:, None, :]))
                     zero = placement.xp.zeros_like(mask.scale[0, 0, :])
                     nodes.append(Affine((Term(len(nodes) - 1, mask),), zero, zero))
@@ -196,8 +199,9 @@ class Field:
                 some = np.where(index < node.size, index, 0)
                 parameters = tuple(crop(p[None, :], some) for p in node.parameters)
                 nodes.append(Activation(node.kind, place[node.source], window.entries, parameters))
-                lower.append(crop(bounds[i][0], index))
-                upper.append(crop(bounds[i][1], index))
+                outside = _OFF if node.kind == "relu" else 0.0
+                lower.append(_crops(bounds[i][0], boxes, index, placement, outside))
+                upper.append(_crops(bounds[i][1], boxes, index, placement, outside))
             else:
                 nodes.append(Input(window.entries))
                 if self.rearranged is not None:
@@ -206,6 +210,16 @@ class Field:
             place[i] = len(nodes) - 1
         network = Network(tuple(nodes), (nodes[0].size,), (nodes[-1].size,))
         return build_region(network, box[0], box[1], tuple(lower), tuple(upper))
+
+    def _feeds_relus(self, index: int) -> bool:
+        """Whether all that reads a node here are ReLUs, which are switched off outside the image."""
+        for i in self.windows:
+            node = self.network.nodes[i]
+            if isinstance(node, Affine) and any(term.source == index for term in node.terms):
+                return False
+            if isinstance(node, Activation) and node.source == index and node.kind != "relu":
+                return False
+        return index != self.target
 
     def _crop(
         self, node: Affine, window: Window, index: np.ndarray, place: dict[int, int], placement: Placement
@@ -307,10 +321,10 @@ def _cropped_map(map: LinearMap, window: Window, source: Window) -> LinearMap:
     return DenseMap(matrix(map.weight), magnitude, map.roundings)
 
 
-def _crops(array: Array, rows: np.ndarray, index: np.ndarray, placement: Placement) -> Array:
-    """One crop of each given row of an array [boxes or 1, n], zero outside: [m, 1, entries] for index [m, entries]."""
+def _crops(array: Array, rows: np.ndarray, index: np.ndarray, placement: Placement, outside: float = 0.0) -> Array:
+    """One crop of each given row of an array [boxes or 1, n]: [m, 1, entries] for index [m, entries]."""
     xp, size = placement.xp, array.shape[1] + 1
-    padded = xp.concat([array, xp.zeros_like(array[:, :1])], axis=-1)
+    padded = xp.concat([array, xp.full_like(array[:, :1], outside)], axis=-1)
     flat = index if array.shape[0] == 1 else rows[:, None] * size + index
     taken = xp.take(xp.reshape(padded, (-1,)), placement.put_indices(flat.reshape(-1)), axis=0)
     return xp.reshape(taken, (-1, 1, index.shape[-1]))
