@@ -1,6 +1,7 @@
 """Selections of entries as linear maps: permutations, reshapes, slices, padding and repeats."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -65,14 +66,19 @@ class SelectionMap:
     def numbers(self) -> tuple[Array, ...]:
         return ()
 
+    @cached_property
+    def _leaves_no_zero(self) -> tuple[bool, bool]:
+        """Whether every entry of y, and with an adjoint without sums of x, comes from somewhere."""
+        return bool((self.gather < self.columns).all()), bool((self.scatter < self.rows).all())
+
     def apply(self, x: Array) -> Array:
-        return x if self.is_identity else _gather(x, self.gather)
+        return x if self.is_identity else _gather(x, self.gather, self._leaves_no_zero[0])
 
     def transpose(self, y: Array) -> Array:
         if self.is_identity:
             return y
         if not self.sums:
-            return _gather(y, self.scatter)
+            return _gather(y, self.scatter, self._leaves_no_zero[1])
         xp = namespace(y)
         parts = [
             xp.sum(xp.reshape(_gather(y, xp.reshape(index, (-1,))), (*y.shape[:-1], *index.shape)), axis=-2)
@@ -122,7 +128,10 @@ def _adjoint_indices(gather: np.ndarray, columns: int) -> tuple[np.ndarray, tupl
     return scatter, tuple(sums)
 
 
-def _gather(x: Array, index: Array) -> Array:
+def _gather(x: Array, index: Array, complete: bool = False) -> Array:
+    """x at the indices, 0 at the index behind its end; complete: that one does not occur."""
     xp = namespace(x)
+    if complete:
+        return xp.take(x, index, axis=-1)
     zero = xp.zeros((*x.shape[:-1], 1), dtype=x.dtype, device=x.device)
     return xp.take(xp.concat([x, zero], axis=-1), index, axis=-1)

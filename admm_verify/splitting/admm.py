@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass, replace
 
-from admm_verify.arrays import Array, namespace, select_rows
+import numpy as np
+
+from admm_verify.arrays import Array, Placement, namespace, select_rows
+from admm_verify.backends.choice import verbs_for
+from admm_verify.relaxations.triangle import Triangle
 from admm_verify.settings import AdmmSettings
 from admm_verify.splitting.affine_graphs import AffineGraphs, build_graphs, layer_multipliers, network_layers
 from admm_verify.splitting.primal import PrimalPoint
@@ -79,15 +83,19 @@ class Admm:
         xp, graphs, settings = namespace(state.scale), state.graphs, self.settings
         points, target, edge_target = _reflected(rows, state)
         u_sums, u_edges = graphs.project(rows, state.scale, target, edge_target)
-        moves, edge_moves = _differences(u_sums, points.sums), _differences(u_edges, points.edges)
-        residual = xp.sqrt(_weighted_square(graphs, moves, edge_moves))
+        halpern = verbs_for(Placement.of(state.scale)).halpern
+        stepped, squares = [], []
+        for arrays in (
+            *zip(u_sums, target, state.sums, state.anchor_sums, strict=True),
+            *zip(u_edges, edge_target, state.edges, state.anchor_edges, strict=True),
+        ):
+            moved, square = halpern(*arrays, state.since)
+            stepped.append(moved)
+            squares.append(square)
+        residual = xp.sqrt(_weighted(graphs, squares))
         restart = (residual <= settings.restart * state.residual) | (state.since >= settings.longest)
-        current = replace(
-            state,
-            sums=_halpern(state.sums, moves, state.anchor_sums, state.since),
-            edges=_halpern(state.edges, edge_moves, state.anchor_edges, state.since),
-            since=state.since + 1.0,
-        )
+        count = len(state.sums)
+        current = replace(state, sums=stepped[:count], edges=stepped[count:], since=state.since + 1.0)
         return _restarted(rows, state, current, points, restart, residual) if bool(xp.any(restart)) else current
 
     def multipliers(self, rows: Rows, state: AdmmState) -> list[Array]:
@@ -149,12 +157,22 @@ def _pointwise(rows: Rows, state: AdmmState) -> Points:
         if k is None:
             pre = post = 0.5 * (target + mean)
         else:
-            pre, post = rows.relaxations[k].project(rows.lower[k], rows.upper[k], target, mean)
+            pre, post = _projected(rows, k, target, mean)
         for b in mine:
             sums[b] = state.sums[b] + graphs.place(b, (pre - target) / len(mine))
         layers.append((pre, post))
     sources = [x, *(post for _, post in layers)]
     return Points(x, layers, sums, [graphs.lay(edge, sources[edge.source]) for edge in graphs.edges])
+
+
+def _projected(rows: Rows, k: int, pre: Array, post: Array) -> tuple[Array, Array]:
+    """The nearest points of activation k's relaxation."""
+    relaxation, lower, upper = rows.relaxations[k], rows.lower[k], rows.upper[k]
+    if not isinstance(relaxation, Triangle):
+        return relaxation.project(lower, upper, pre, post)
+    placement = Placement.of(rows.offset)
+    boxes = placement.put_indices(np.arange(pre.shape[0]))
+    return verbs_for(placement).project_triangle(lower, upper, pre, post, boxes)
 
 
 def _multipliers(graphs: AffineGraphs, scale: Array, pulls: list[Array]) -> list[Array]:
@@ -179,13 +197,6 @@ def _shares(rows: Rows, graphs: AffineGraphs, points: Points) -> list[Array]:
             share = (post - floor) / xp.where(height > 0, height, xp.ones_like(height))
             shares.append(xp.where(height > 0, xp.clip(share, 0.0, 1.0), xp.zeros_like(share)))
     return shares
-
-
-def _halpern(points: list[Array], moves: list[Array], anchors: list[Array], since: Array) -> list[Array]:
-    pull = ((since + 1.0) / (since + 2.0))[:, None]
-    return [
-        (1.0 - pull) * anchor + pull * (z + 2.0 * move) for z, move, anchor in zip(points, moves, anchors, strict=True)
-    ]
 
 
 def _restarted(
@@ -231,6 +242,12 @@ def _differences(first: list[Array], second: list[Array]) -> list[Array]:
 
 def _weighted_square(graphs: AffineGraphs, moves: list[Array], edge_moves: list[Array]) -> Array:
     xp = namespace(edge_moves[0])
-    weights = [graphs.block_weight(b) for b in range(len(moves))] + [graphs.edge_weight(edge) for edge in graphs.edges]
-    squares = [w * xp.vecdot(move, move) for w, move in zip(weights, [*moves, *edge_moves], strict=True)]
-    return sum(squares[1:], squares[0])
+    return _weighted(graphs, [xp.vecdot(move, move) for move in (*moves, *edge_moves)])
+
+
+def _weighted(graphs: AffineGraphs, squares: list[Array]) -> Array:
+    """The sum of the blocks' and the edges' squares, each times its penalty."""
+    blocks = len(squares) - len(graphs.edges)
+    weights = [graphs.block_weight(b) for b in range(blocks)] + [graphs.edge_weight(edge) for edge in graphs.edges]
+    parts = [weight * square for weight, square in zip(weights, squares, strict=True)]
+    return sum(parts[1:], parts[0])
