@@ -64,6 +64,11 @@ class Placement:
         return cls.of(np.zeros(0), np.dtype(dtype))
 
     @property
+    def is_numpy(self) -> bool:
+        """Whether arrays here are NumPy's."""
+        return array_api_compat.is_numpy_namespace(self.xp)
+
+    @property
     def double(self) -> "Placement":
         """The same library and device in float64."""
         return Placement(self.xp, self.xp.float64, self.device)

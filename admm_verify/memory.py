@@ -2,8 +2,11 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass, field
 from functools import cache
+from threading import Event
 from typing import TypeVar
 
 import numpy as np
@@ -34,20 +37,26 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Budget:
-    """A limit on the working memory of one computation, in bytes, and a question that ends it."""
+    """A limit on the working memory of one computation, in bytes, and a question that ends it.
+
+    workers: blocks that run side by side, in a thread each; they share the memory. given_up: set once an exception
+    ends the work, so that long blocks in other threads can end too.
+    """
 
     bytes: float
     stop: Callable[[], bool] | None = None
+    workers: int = 1
+    given_up: Event = field(default_factory=Event)
 
     @classmethod
-    def of(cls, limit: float | None, stop: Callable[[], bool] | None = None) -> "Budget":
+    def of(cls, limit: float | None, stop: Callable[[], bool] | None = None, workers: int = 1) -> "Budget":
         """The given limit in bytes, or half of what is free; `stop` is asked before every block.
 
         Raises: InputError for a limit that is not positive.
         """
         if limit is not None and not limit > 0:
             raise InputError(f"The memory limit is {limit} bytes; give a positive number.")
-        return cls(free_bytes() / 2 if limit is None else limit, stop)
+        return cls((free_bytes() / 2 if limit is None else limit) / workers, stop, workers)
 
     def block(self, numbers: int) -> int:
         """How many rows of so many float64 numbers make a block: it fits, and it stays near the cache."""
@@ -63,20 +72,37 @@ class Budget:
         Raises: Stopped once `stop` says so; MemoryError when a block of one still fails.
         """
         results: list[Result] = []
-        first = 0
+        first, workers = 0, max(1, min(self.workers, count))
+        step = min(step, -(-count // workers))
         while first < count:
             if self.stop is not None and self.stop():
                 raise Stopped
-            last = min(first + step, count)
+            spans = [(start, min(start + step, count)) for start in range(first, count, step)[:workers]]
             try:
-                results.append(work(first, last))
+                results += self._side_by_side(spans, work)
             except (MemoryError, RuntimeError) as error:
-                if not _is_allocation(error) or last - first == 1:
+                size = spans[0][1] - spans[0][0]
+                if not _is_allocation(error) or (workers == 1 and size == 1):
                     raise
-                step = (last - first) // 2
+                # One block at a time needs less already; after that smaller ones do.
+                step, workers = (size if workers > 1 else size // 2), 1
+                self.given_up.clear()
             else:
-                first = last
+                first = spans[-1][1]
         return results
+
+    def _side_by_side(self, spans: list[tuple[int, int]], work: Callable[[int, int], Result]) -> list[Result]:
+        """work on every span, in a thread each where there are several."""
+        if len(spans) == 1:
+            return [work(*spans[0])]
+        with ThreadPoolExecutor(len(spans)) as pool:
+            # A new thread has none of the caller's context, where NumPy keeps what it warns of.
+            tasks = [pool.submit(copy_context().run, work, *span) for span in spans]
+            try:
+                return [task.result() for task in tasks]
+            except BaseException:
+                self.given_up.set()
+                raise
 
 
 @cache

@@ -1,5 +1,6 @@
 """Memory budgets: blocks cover the work once, shrink when memory runs out, and end when asked to."""
 
+import threading
 from itertools import chain
 
 import numpy as np
@@ -102,3 +103,47 @@ def test_stopped_bounds_are_interval_bounds() -> None:
     interval = av.preactivation_bounds(case.network, case.box, method="interval")
     for end, other in zip(stopped.lower + stopped.upper, interval.lower + interval.upper, strict=True):
         assert np.array_equal(end, other)
+
+
+@pytest.mark.parametrize("workers", [2, 3, 20])
+def test_blocks_side_by_side_cover_the_work_once(workers: int) -> None:
+    for count, step in ((10, 4), (10, 100), (1, 3), (0, 3)):
+        blocks = Budget(1e9, workers=workers).blocks(count, step, lambda first, last: list(range(first, last)))
+        assert list(chain(*blocks)) == list(range(count))
+        assert count < 2 or len(blocks) > 1
+
+
+def test_a_failed_allocation_ends_working_side_by_side() -> None:
+    def work(first: int, last: int) -> list[int]:
+        if threading.active_count() > threads or last - first > 2:
+            raise MemoryError
+        return list(range(first, last))
+
+    threads = threading.active_count()
+    budget = Budget(1e9, workers=2)
+    assert list(chain(*budget.blocks(9, 9, work))) == list(range(9))
+    assert not budget.given_up.is_set()
+
+
+def test_an_error_in_one_thread_ends_the_others() -> None:
+    def work(first: int, last: int) -> None:
+        if first == 0:
+            raise KeyboardInterrupt
+        assert budget.given_up.wait(60)
+
+    budget = Budget(1e9, workers=2)
+    with pytest.raises(KeyboardInterrupt):
+        budget.blocks(2, 1, work)
+
+
+def test_rows_solved_side_by_side_have_the_bounds_of_rows_solved_in_turn(monkeypatch) -> None:
+    case = random_case(5)
+    rng = np.random.default_rng(0)
+    objective = rng.standard_normal((7, case.network.output_size))
+    problem = av.Problem(case.network, case.box, objective)
+    alone = av.solve(problem, "ascent", max_passes=20)
+    monkeypatch.setattr("admm_verify.splitting.solve.workers_for", lambda multiplications: 3)
+    together = av.solve(problem, "ascent", max_passes=20)
+    np.testing.assert_allclose(together.lower, alone.lower, rtol=1e-9, atol=1e-9)
+    stopped = av.solve(problem, "ascent", max_passes=20, stop=lambda: True)
+    assert {status.name for status in stopped.status} <= {"STOPPED", "CONVERGED"}

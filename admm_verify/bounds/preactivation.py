@@ -16,7 +16,7 @@ from admm_verify.network.graph import Activation, Affine, Network, flatten_batch
 from admm_verify.relaxations.registry import relaxation_of
 from admm_verify.sets import Box
 from admm_verify.settings import TightenSettings
-from admm_verify.threads import threads_for
+from admm_verify.threads import threads_for, workers_for
 
 METHODS = ("interval", "crown", "tightened")
 
@@ -93,12 +93,14 @@ def preactivation_bounds(
         raise InputError(f"The bound method {method!r} is unknown; choose one of {', '.join(METHODS)}.")
     box_lower = flatten_batch(box.lower, network.input_size, "the network's input")
     box_upper = flatten_batch(box.upper, network.input_size, "the network's input")
-    placed = network.put(Placement.of(box_lower).double)
+    placement = Placement.of(box_lower).double
+    placed = network.put(placement)
     widest = max(node.size for node in network.nodes)
     work = 0.0 if method == "interval" else box_lower.shape[0] * widest * network.weight_count
-    budget = Budget.of(memory, stop)
+    workers = workers_for(work) if placement.is_numpy else 1
+    budget = Budget.of(memory, stop, workers)
     keep_freed_memory()
-    with threads_for(work), quiet_overflow():
+    with threads_for(work, workers), quiet_overflow():
         chosen = TightenSettings() if settings is None else settings
         refined, tightened = method != "interval", method == "tightened"
         forward = _Forward(placed, box_lower, box_upper, budget if refined else None, chosen if tightened else None)

@@ -1,7 +1,10 @@
 """Tightened bounds of chosen neurons: a few steps of slope ascent for both sides, from CROWN's slopes."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
+from math import prod
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +15,7 @@ from admm_verify.bounds.climb import Climb, Functionals
 from admm_verify.bounds.linear import Neurons, Sweeper
 from admm_verify.bounds.receptive import Field
 from admm_verify.bounds.region import Region
-from admm_verify.memory import Budget
+from admm_verify.memory import Budget, Stopped
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.registry import network_lines
 from admm_verify.settings import TightenSettings
@@ -24,6 +27,11 @@ class View(Protocol):
     @property
     def numbers(self) -> int:
         """Numbers of one row over all nodes."""
+        ...
+
+    @property
+    def single(self) -> Network | None:
+        """The network of all regions below their last node in float32, where they share it."""
         ...
 
     def table(self, wanted: np.ndarray) -> np.ndarray:
@@ -49,6 +57,14 @@ class Planes:
     def numbers(self) -> int:
         return sum(node.size for node in self.everything.network.nodes)
 
+    @property
+    def single(self) -> Network:
+        return self._single
+
+    @cached_property
+    def _single(self) -> Network:
+        return _single(self.everything)
+
     def table(self, wanted: np.ndarray) -> np.ndarray:
         return wanted
 
@@ -66,6 +82,10 @@ class Crops:
     field: Field
     box: tuple[Array, Array]
     known: dict[int, tuple[Array, Array]]
+
+    @property
+    def single(self) -> None:
+        return None
 
     @property
     def numbers(self) -> int:
@@ -91,33 +111,44 @@ def tighten(
 
     Shapes: wanted, a mask, and both ends [boxes, n].
     """
-    limit = max(1, min(settings.block_numbers // view.numbers, budget.block(view.numbers)) // 2)
+    limit = min(settings.block_numbers // view.numbers, budget.block(view.numbers)) // 2
+    share = -(-int(wanted.sum()) // budget.workers)
+    tasks = list(_blocks(view.table(wanted), max(1, min(limit, share))))
+    done: list[tuple[np.ndarray, Array, Array]] = []
+
+    def work(first: int, last: int) -> None:
+        for frames, neurons in tasks[first:last]:
+            found = Ascender(view.region(frames), settings, view.single).bounds(neurons)
+            # One entry at once: other threads append too.
+            done.append((view.places(frames, neurons), *found))
+
+    # What is done when the work is stopped counts.
+    with suppress(Stopped):
+        budget.blocks(len(tasks), 1, work)
+    return _cut(ends, done)
+
+
+def _cut(ends: tuple[Array, Array], done: list[tuple[np.ndarray, Array, Array]]) -> tuple[Array, Array]:
+    """Both ends [boxes, n] cut with bounds of some entries, given by their flat places."""
     placement, shape = Placement.of(ends[0]), ends[0].shape
-    places, low, high = [np.zeros(0, dtype=np.int64)], [], []
-    for frames, parts in _blocks(view.table(wanted), limit):
-        if budget.stop is not None and budget.stop():
-            break
-        ascender = Ascender(view.region(frames), settings)
-        for neurons in parts:
-            if budget.stop is not None and budget.stop():
-                break
-            places.append(view.places(frames, neurons).reshape(-1))
-            for side, end in zip((low, high), ascender.bounds(neurons), strict=True):
-                side.append(placement.xp.reshape(end, (-1,)))
-    place = np.concatenate(places)
-    spread = np.full(wanted.size, len(place), dtype=np.int64)
+    xp, size = placement.xp, prod(shape)
+    place = np.concatenate([np.zeros(0, dtype=np.int64), *(places.reshape(-1) for places, _, _ in done)])
+    spread = np.full(size, len(place), dtype=np.int64)
     spread[place] = np.arange(len(place))
-    pick, xp = placement.put_indices(spread), placement.xp
+    pick = placement.put_indices(spread)
     infinity = xp.full((1,), float("inf"), dtype=placement.dtype, device=placement.device)
-    low, high = (
-        xp.reshape(xp.take(xp.concat([*side, filler], axis=0), pick, axis=0), shape)
-        for side, filler in ((low, -infinity), (high, infinity))
-    )
+
+    def everywhere(found: list[Array], filler: Array) -> Array:
+        joined = xp.concat([*(xp.reshape(part, (-1,)) for part in found), filler], axis=0)
+        return xp.reshape(xp.take(joined, pick, axis=0), shape)
+
+    low = everywhere([low for _, low, _ in done], -infinity)
+    high = everywhere([high for _, _, high in done], infinity)
     return xp.maximum(ends[0], low), xp.minimum(ends[1], high)
 
 
-def _blocks(table: np.ndarray, limit: int) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-    """Frames [f] and parts of their neurons, [f, m] each with at most `limit` in all, that cover a mask.
+def _blocks(table: np.ndarray, limit: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Frames [f] with as many neurons [f, m] each, at most `limit` in all, that cover a mask.
 
     Frames with alike counts go together; the shorter ones are filled up with neurons that nobody asked for.
 
@@ -133,19 +164,19 @@ def _blocks(table: np.ndarray, limit: int) -> Iterator[tuple[np.ndarray, list[np
         neurons = np.argsort(~table[frames], axis=1, kind="stable")[:, :most]
         # Several frames fit as they are; one alone may be too large.
         count = -(-most // limit) if len(frames) == 1 else 1
-        yield frames, np.array_split(neurons, count, axis=1)
+        for part in np.array_split(neurons, count, axis=1):
+            yield frames, part
         first += len(frames)
 
 
 class Ascender:
     """Slope ascent over one region: iterations in float32, certified in float64."""
 
-    def __init__(self, region: Region, settings: TightenSettings) -> None:
+    def __init__(self, region: Region, settings: TightenSettings, single: Network | None = None) -> None:
+        """single: the region's network as `_single` makes it, to spare its conversion."""
         self.settings, self.sweeper, self.region = settings, Sweeper(region), region
         self.placement = Placement.of(region.box_lower).single
-        # The functionals start below the target, so that its own product is spared.
-        nodes = region.network.nodes[:-1]
-        self.single = Network(nodes, region.network.input_shape, (nodes[-1].size,)).put(self.placement)
+        self.single = _single(region) if single is None else single
         put = self.placement.put
         self.box = put(region.box_lower), put(region.box_upper)
         lower, upper = (tuple(put(end) for end in ends) for ends in (region.lower, region.upper))
@@ -185,6 +216,13 @@ class Ascender:
         for _ in range(iterations):
             climb.step()
         return climb.slopes
+
+
+def _single(region: Region) -> Network:
+    """The network below the region's last node in float32; functionals start there, which spares that product."""
+    nodes = region.network.nodes[:-1]
+    network = Network(nodes, region.network.input_shape, (nodes[-1].size,))
+    return network.put(Placement.of(region.box_lower).single)
 
 
 def _both_sides(neurons: Neurons) -> Neurons:

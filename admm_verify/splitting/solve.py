@@ -22,7 +22,7 @@ from admm_verify.splitting.problem import Problem, Rows
 from admm_verify.splitting.scheme import Scheme
 from admm_verify.splitting.solution import Solution, Status
 from admm_verify.splitting.sweeps import best_vertex, slope_sweep, start_slopes
-from admm_verify.threads import threads_for
+from admm_verify.threads import threads_for, workers_for
 
 METHODS = ("auto", "admm", "primal_dual", "ascent")
 
@@ -61,8 +61,13 @@ def solve(
     _check_start(problem, start)
     chosen = SolverSettings() if settings is None else settings
     placement = iteration_placement(Placement.of(problem.box_lower), device, precision)
-    clock = Clock(None if timeout is None else began + timeout, stop)
-    budget = Budget.of(chosen.memory)
+    workers = workers_for(problem.rows * problem.network.weight_count) if placement.is_numpy else 1
+    budget = Budget.of(chosen.memory, workers=workers)
+
+    def ended() -> bool:
+        return budget.given_up.is_set() or (stop is not None and stop())
+
+    clock = Clock(None if timeout is None else began + timeout, ended)
     step = max(1, budget.rows(chosen.block_numbers, sum(node.size for node in problem.network.nodes)))
     schemes = _schemes(method, max_passes, chosen)
 
@@ -72,7 +77,7 @@ def solve(
         return _solve_block(block, schemes, placement, tolerance, clock, chosen, given, progress)
 
     keep_freed_memory()
-    with threads_for(min(step, problem.rows) * problem.network.weight_count), quiet_overflow():
+    with threads_for(min(step, problem.rows) * problem.network.weight_count, workers), quiet_overflow():
         runs = budget.blocks(problem.rows, step, work)
     return _solution(problem, runs, time.monotonic() - began)
 

@@ -58,11 +58,10 @@ def test_boxes_in_a_batch_are_bounded_like_one_at_a_time() -> None:
 def test_blocks_cover_what_is_wanted_once(frames: int, neurons: int, limit: int, seed: int) -> None:
     table = np.random.default_rng(seed).random((frames, neurons)) < 0.4
     covered = np.zeros_like(table)
-    for numbers, parts in _blocks(table, limit):
-        for chosen in parts:
-            assert 0 < chosen.size <= limit
-            assert not covered[numbers[:, None], chosen].any()
-            covered[numbers[:, None], chosen] = True
+    for numbers, chosen in _blocks(table, limit):
+        assert 0 < chosen.size <= limit
+        assert not covered[numbers[:, None], chosen].any()
+        covered[numbers[:, None], chosen] = True
     assert (covered | ~table).all()
 
 
@@ -117,3 +116,16 @@ def test_boxes_in_torch_give_bounds_in_torch(dtype: str) -> None:
         scale = 1e-2 * (1.0 + np.abs(low).max())
         assert there.dtype == torch.float64
         assert np.abs(low - there.numpy()).max() <= scale and np.abs(high - above.numpy()).max() <= scale
+
+
+def test_threads_change_nothing(monkeypatch) -> None:
+    """Blocks of other sizes round differently; more than that would be results in each other's place."""
+    for seed in range(6):
+        case = layer_case(seed, False)
+        alone = av.preactivation_bounds(case.network, case.box, "tightened")
+        with monkeypatch.context() as patch:
+            patch.setattr("admm_verify.bounds.preactivation.workers_for", lambda multiplications: 4)
+            together = av.preactivation_bounds(case.network, case.box, "tightened")
+        for ours, theirs in zip(pairs(together), pairs(alone), strict=True):
+            for end, other in zip(ours, theirs, strict=True):
+                np.testing.assert_allclose(end, other, rtol=1e-3, atol=1e-3 * np.abs(other).max(initial=1e-30))
