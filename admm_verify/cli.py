@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 import admm_verify as av
 from admm_verify.bounds.arithmetic import ARITHMETICS
+from admm_verify.bounds.preactivation import METHODS as BOUND_METHODS
 from admm_verify.certify_command import add_certify_options, certify_files
 from admm_verify.network.from_onnx import OPSETS, SUPPORTED, tensor_bytes
 from admm_verify.properties.rows import atom_rows
@@ -77,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_query(bound)
     bound.add_argument("--objective", metavar="FILE.npy", help="rows [rows, outputs] instead of the query's atoms")
     bound.add_argument("--max-passes", type=int, metavar="N", help="budget per row; 0 is the CROWN bound alone")
+    bound.add_argument(
+        "--bounds", choices=BOUND_METHODS, default="crown", help="pre-activation bounds; tightened ones take longer"
+    )
     bound.set_defaults(run=_bound)
     certify = commands.add_parser("certify", help="robustness of a classifier: many images and radii at once")
     add_certify_options(certify)
@@ -310,9 +314,8 @@ def _bounded(
         end = "\n" if done == activations else ""
         print(f"\rpre-activation bounds of {done} of {activations} layers", end=end, file=sys.stderr, flush=True)
 
-    pre = av.preactivation_bounds(
-        query.network, box, memory=_memory(options), stop=stop, progress=progress if terminal else None
-    )
+    shown = progress if terminal else None
+    pre = av.preactivation_bounds(query.network, box, options.bounds, _memory(options), stop, shown)
     return av.Problem(query.network, box, objective, offset, pre)
 
 

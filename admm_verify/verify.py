@@ -23,8 +23,9 @@ from admm_verify.splitting.solution import Solution, Status
 from admm_verify.splitting.solve import solve
 from admm_verify.verdict import Verdict
 
-_STAGES = (0, 50, None)
-"""Budgets of passes tried in turn: the CROWN bound, a short ascent, the method's default."""
+_STAGES: tuple[tuple[bool, int | None], ...] = ((False, 0), (False, 50), (True, 50), (True, None))
+"""What is tried in turn, as (tightened bounds, budget of passes): the CROWN bound, a short ascent, a short ascent over
+tightened pre-activation bounds, the method's default over those."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,10 +86,12 @@ def verify(
     search = _Search(query, atom_rows(query.property), chosen, clock, memory, bounded)
     interrupted, settings = clock.interruption(), SolverSettings(memory=memory)
     witness = search.try_boxes_alone()
-    for budget in _STAGES:
+    for tightened, budget in _STAGES:
         rows = search.open_rows()
         if witness is not None or interrupted is not None or not len(rows):
             break
+        if tightened:
+            search.tighten(rows)
         left = None if clock.deadline is None else max(0.0, clock.deadline - time.monotonic())
         if progress is not None:
             progress(f"{len(search.open)} of {len(query.property.disjuncts)} disjuncts open, {len(rows)} rows")
@@ -123,13 +126,44 @@ class _Search:
         self.query, self.rows = query, rows
         self.lower = np.full(len(rows.box), -np.inf)
         self.open = list(range(len(rows.disjuncts)))
+        self.tightened = np.zeros(0, dtype=np.int64)
+
+        self.clock, self.memory, self.progress = clock, memory, progress
         box = Box(rows.boxes_lower, rows.boxes_upper)
-        self.bounds = preactivation_bounds(
-            query.network, box, memory=memory, stop=lambda: clock.interruption() is not None, progress=progress
-        )
+        self.bounds = self._bounded(box, "crown", None)
         error = output_error(query.network, box.lower, box.upper, self.bounds, arithmetic)[rows.box]
         # Where the network's own arithmetic can overflow, no bound in real numbers says anything about it.
         self.offset, self.sound = lowered(rows.objective, rows.offset, error)
+
+    def tighten(self, numbers: np.ndarray) -> None:
+        """Tighten the pre-activation bounds of the boxes of these rows, once."""
+        boxes = np.setdiff1d(self.rows.box[numbers], self.tightened)
+        if not len(boxes):
+            return
+        self.tightened = np.append(self.tightened, boxes)
+        box = Box(self.rows.boxes_lower[boxes], self.rows.boxes_upper[boxes])
+        found = self._bounded(box, "tightened", self._bounds_of(boxes))
+
+        def merged(ends: tuple[np.ndarray, ...], better: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+            copies = tuple(end.copy() for end in ends)
+            for end, part in zip(copies, better, strict=True):
+                end[boxes] = part
+            return copies
+
+        self.bounds = PreactivationBounds(
+            merged(self.bounds.lower, found.lower), merged(self.bounds.upper, found.upper)
+        )
+
+    def _bounded(self, box: Box, method: str, known: PreactivationBounds | None) -> PreactivationBounds:
+        def over() -> bool:
+            return self.clock.interruption() is not None
+
+        return preactivation_bounds(self.query.network, box, method, self.memory, over, self.progress, known=known)
+
+    def _bounds_of(self, boxes: np.ndarray) -> PreactivationBounds:
+        return PreactivationBounds(
+            tuple(low[boxes] for low in self.bounds.lower), tuple(high[boxes] for high in self.bounds.upper)
+        )
 
     def open_rows(self) -> np.ndarray:
         """Numbers of the rows that belong to an open disjunct."""
@@ -139,10 +173,8 @@ class _Search:
         """The chosen rows as a problem; rows that all live on one box share it."""
         rows, boxes = self.rows, self.rows.box[numbers]
         pick = boxes[:1] if len(set(boxes.tolist())) == 1 else boxes
-        bounds = PreactivationBounds(
-            tuple(low[pick] for low in self.bounds.lower), tuple(high[pick] for high in self.bounds.upper)
-        )
         box = Box(rows.boxes_lower[pick], rows.boxes_upper[pick])
+        bounds = self._bounds_of(pick)
         return Problem(self.query.network, box, rows.objective[numbers], self.offset[numbers], bounds)
 
     def record(self, numbers: np.ndarray, solution: Solution) -> tuple[np.ndarray, np.ndarray] | None:
