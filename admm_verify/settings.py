@@ -76,8 +76,9 @@ class SolverSettings:
 
     polish: the primal-dual phase of "auto", which starts near the optimum and takes smaller steps sooner.
     auto_passes: budget of "auto", of which ascent takes its own first. check_interval: iterations between check points
-    (certified bound, feasible value, test of the gap). block_numbers: numbers in one array of a block of rows; larger
-    batches are solved block by block. memory: limit on the working memory in bytes, None for half of what is free.
+    (certified bound, feasible value, test of the gap). block_numbers: numbers in one array of a block of rows, which
+    should stay near the cache; device_block_numbers: the same on a GPU, which wants more; larger batches are solved
+    block by block. memory: limit on the working memory in bytes, None for half of what is free.
     """
 
     ascent: AscentSettings = AscentSettings()
@@ -85,6 +86,7 @@ class SolverSettings:
     polish: PrimalDualSettings = PrimalDualSettings(constant=20.0)
     admm: AdmmSettings = AdmmSettings()
     check_interval: int = 20
-    block_numbers: int = 2**25
+    block_numbers: int = 2**21
+    device_block_numbers: int = 2**25
     auto_passes: int = 1000
     memory: float | None = None

@@ -32,7 +32,7 @@ They all compute the neurons that are unstable in any of them: beyond this, that
 HOST_ARRAYS = 4
 """Arrays of a block that share the cache on the host: best of 1 to 16 on the MNIST network of DeepSplit."""
 
-BLOCK_NUMBERS = SolverSettings().block_numbers
+BLOCK_NUMBERS = SolverSettings().device_block_numbers
 
 Pair = tuple[int, int]
 """Numbers of an image and a radius."""

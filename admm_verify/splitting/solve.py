@@ -68,7 +68,8 @@ def solve(
         return budget.given_up.is_set() or (stop is not None and stop())
 
     clock = Clock(None if timeout is None else began + timeout, ended)
-    step = max(1, budget.rows(chosen.block_numbers, sum(node.size for node in problem.network.nodes)))
+    numbers = chosen.block_numbers if str(placement.device) == "cpu" else chosen.device_block_numbers
+    step = max(1, budget.rows(numbers, sum(node.size for node in problem.network.nodes)))
     schemes = _schemes(method, max_passes, chosen)
 
     def work(first: int, last: int) -> Run:
