@@ -8,6 +8,7 @@ import pytest
 
 import admm_verify as av
 from admm_verify.network.layers import network_from_layers
+from admm_verify.robustness.record import digest
 from problems.crown_family import crown_instances
 from problems.mnist_images import mnist_test
 from tests.shared import needs_shared
@@ -164,6 +165,14 @@ def test_a_file_of_another_task_is_refused(tmp_path):
     assert path.read_bytes() == before
 
 
+def test_networks_that_differ_in_one_number_have_other_digests():
+    found = set()
+    for stride, shape in (((1, 11), (1, 11, 1)), ((11, 1), (1, 11, 1)), ((11, 1), (1, 1, 11)), ((1, 1), (1, 1, 11))):
+        found.add(digest((stride, shape, "a", 1)))
+        found.add(digest((stride, (*shape, "a"), 1)))
+    assert len(found) == 8
+
+
 @pytest.mark.parametrize("content", [b"not a record", b"\x00\x01", b'{"format": "other"}\n', b"a\nb\n"])
 def test_a_file_that_is_no_record_is_never_touched(tmp_path, content):
     path = tmp_path / "mine.txt"
@@ -183,6 +192,12 @@ def test_a_file_that_is_no_record_is_never_touched(tmp_path, content):
         '{"image": 0, "radius": 0.1, "label": LABEL, "status": "verified", "lower": null}',
         '{"image": 0, "radius": 0.1, "label": LABEL, "status": "timed-out", "lower": null}',
         '{"image": 0, "radius": 0.1, "label": LABEL, "status": "unknown", "lower": NaN',
+        '{"image": 0, "radius": 0.1, "label": LABEL, "status": "unknown", "lower": NaN}',
+        '{"image": 0, "radius": 0.1, "label": LABEL, "status": "verified", "lower": Infinity}',
+        '{"image": 0, "radius": 0.1, "label": LABEL, "status": "verified", "lower": true}',
+        '{"image": true, "radius": 0.1, "label": LABEL, "status": "unknown", "lower": null}',
+        '{"image": 0, "radius": 0.1, "label": LABEL, "status": "unknown", "lower": -1' + 400 * "0" + "}",
+        100_000 * "[",
     ],
 )
 def test_a_damaged_line_is_named(tmp_path, line):

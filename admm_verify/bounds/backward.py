@@ -54,4 +54,5 @@ def backward(network: Network, start: dict[int, Array], constant: Array | float,
 
 def _accumulate(coefficients: list[Array | None], index: int, part: Array) -> None:
     present = coefficients[index]
+    assert present is None or present.shape[-1] == part.shape[-1], "A coefficient has one entry per entry of its node"
     coefficients[index] = part if present is None else present + part

@@ -86,7 +86,9 @@ class Sweeper:
     def certify(self, neurons: Neurons, choose: Choose) -> Array:
         """A certified lower bound of every functional, [boxes, m]; choose gives multipliers of lines in range."""
         sweep = backward(self.region.network, neurons.start, neurons.constant, choose)
-        return self.region.concretise(sweep, self.kinks) - neurons.error
+        bound = self.region.concretise(sweep, self.kinks) - neurons.error
+        xp = namespace(bound)
+        return xp.where(xp.isnan(bound), xp.full_like(bound, -float("inf")), bound)
 
     def bounds(self, wanted: np.ndarray) -> tuple[Array, Array]:
         """CROWN's lower and upper bounds of the given neurons, [boxes, m], for wanted [m] or [boxes, m]."""

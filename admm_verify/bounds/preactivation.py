@@ -139,6 +139,11 @@ class _Forward:
         if bounds is None:
             return
         placement, rows = Placement.of(self.lower[0]), self.lower[0].shape[0]
+        if not len(bounds.lower) == len(bounds.upper) == len(self.network.activations):
+            raise InputError(
+                f"The known bounds have {len(bounds.lower)} and {len(bounds.upper)} ends; {self.network.name} has "
+                f"{len(self.network.activations)} activations."
+            )
         for k, index in enumerate(self.network.activations):
             node = self.network.nodes[index]
             assert isinstance(node, Activation)
@@ -149,6 +154,7 @@ class _Forward:
                         f"The known bounds of activation {k} have shape {tuple(end.shape)}; give [1, {node.size}] or "
                         f"[{rows}, {node.size}], one row per box."
                     )
+            _check_pair(k, *pair)
             self.given[node.source] = self._cut(self.given.get(node.source, pair), pair)
 
     def run(self, progress: Callable[[int, int], None] | None) -> None:
@@ -158,6 +164,11 @@ class _Forward:
                 low, high = affine_interval(self.network, node, self.lower, self.upper)
                 if i in self.given:
                     low, high = self._cut((low, high), self.given[i])
+                    if bool(namespace(low).any(low > high)):
+                        raise InputError(
+                            f"The known bounds of node {i} exclude every value that interval arithmetic allows there. "
+                            "Give bounds that hold over this box."
+                        )
                 # A node that reads the input alone is an exact affine image: nothing is left to refine.
                 if self.budget is not None and i in self.kinds and any(term.source != 0 for term in node.terms):
                     low, high = self._refined(i, node, low, high, self.budget)

@@ -198,6 +198,7 @@ class Field:
                 # What lies outside is held at zero; any parameter of the layer will do there.
                 some = np.where(index < node.size, index, 0)
                 parameters = tuple(crop(p[None, :], some) for p in node.parameters)
+                assert window == self.windows[node.source], "An activation sees what its source does"
                 nodes.append(Activation(node.kind, place[node.source], window.entries, parameters))
                 outside = _OFF if node.kind == "relu" else 0.0
                 lower.append(_crops(bounds[i][0], boxes, index, placement, outside))
@@ -258,6 +259,10 @@ def receptive_field(network: Network, target: int) -> Field | None:
             windows[source] = joined
     if len({id(selection) for selection in selections}) > 1 or 0 not in windows:
         return None
+    for i, node in enumerate(network.nodes):
+        # Another activation of the same source may have widened that window; entry k of one is entry k of the other.
+        if i in windows and isinstance(node, Activation):
+            windows[i] = windows[node.source]
     kinds = {node.kind for i in windows if isinstance(node := network.nodes[i], Activation)}
     if not kinds <= _ZERO_AT_ZERO:
         return None

@@ -23,6 +23,8 @@ FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-fopenmp-simd"),
     # Neither changes a value; both are needed before comparisons and roots become vector instructions.
     *("-fno-math-errno", "-fno-trapping-math"),
+    # After the user's own options: flushing subnormal numbers to zero would be switched on for the whole process.
+    "-fno-fast-math",
 )
 COMPILERS = ("c++", "g++", "clang++")
 BUILD_SECONDS = 60.0

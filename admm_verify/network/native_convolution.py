@@ -48,6 +48,11 @@ def _convolutions() -> dict[np.dtype, Convolve]:
 
 def _bound(entry: Callable[..., int], dtype: np.dtype) -> Convolve:
     def convolve(map: "ConvolutionMap", x: np.ndarray, kernel: np.ndarray, forward: bool) -> np.ndarray:
+        # Nothing behind this point knows where an array ends.
+        if x.shape[-1] != (map.columns if forward else map.rows) or kernel.shape != map.weight.shape:
+            raise ValueError(
+                f"A convolution from {map.input_shape} to {map.output_shape} met {x.shape}, {kernel.shape}."
+            )
         held = np.ascontiguousarray(x, dtype=dtype)
         weight, shape = np.ascontiguousarray(kernel, dtype=dtype), _shape(map)
         result = np.empty((*x.shape[:-1], map.rows if forward else map.columns), dtype)

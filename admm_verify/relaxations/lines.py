@@ -111,7 +111,11 @@ class KinkLines:
         xp = namespace(lower)
         span = slopes.lower_max - slopes.lower_min
         width = upper - lower
-        intercept = xp.where(span > 0, slopes.lower_min * lower - slopes.upper * lower, xp.zeros_like(lower))
+        # What underflow takes from slope and product, at most the smallest number times 1 + |p|, is given back: however
+        # large the coefficient is that multiplies the intercept, the chord stays above.
+        spare = xp.finfo(lower.dtype).smallest_normal * (1.0 + width)
+        chord = slopes.lower_min * lower - slopes.upper * lower + spare
+        intercept = xp.where(span > 0, chord, xp.zeros_like(lower))
         # Where u - l overflows the chord is lost, and with it every bound that would use it.
         intercept = xp.where(xp.isfinite(width), intercept, xp.full_like(lower, -float("inf")))
         pace = span / _positive(width)

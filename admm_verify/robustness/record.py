@@ -15,7 +15,7 @@ from admm_verify.errors import InputError
 from admm_verify.robustness.certification import Answer
 from admm_verify.robustness.instances import Instances
 
-FORMAT = "admm_verify certify 1"
+FORMAT = "admm_verify certify 2"
 
 
 @dataclass(frozen=True)
@@ -99,24 +99,26 @@ class Record:
         margin = -math.inf if lower is None else lower
         answers = {answer.value: answer for answer in Answer if answer is not Answer.TIMED_OUT}
         answer = answers.get(str(content.get("status")))
+        # JSON's true is no number, and a bool is an int to Python.
         if (
-            not isinstance(image, int)
+            type(image) is not int
             or not 0 <= image < len(given.images)
-            or not isinstance(radius, float)
+            or type(radius) is not float
             or radius not in given.radii.tolist()
             or content.get("label") != given.labels[image]
             or answer is None
-            or not isinstance(margin, int | float)
+            or type(margin) is not float
+            or not (lower is None or math.isfinite(margin))
             or (answer is Answer.VERIFIED) != (margin > 0)
         ):
             raise InputError(f"Line {number} of {self.path} is damaged: {_short(line)}. Delete the line or the file.")
-        return Finished(image, radius, answer, float(margin))
+        return Finished(image, radius, answer, margin)
 
 
 def _object(line: str) -> dict[str, Any]:
     try:
         content = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -134,17 +136,23 @@ def digest(value: Any) -> str:
 
 
 def _feed(total: Any, value: Any) -> None:
+    """Every chunk comes with its length, so that no two values feed the same bytes."""
+
+    def chunk(content: bytes) -> None:
+        total.update(len(content).to_bytes(8, "little") + content)
+
     if is_dataclass(value):
-        total.update(type(value).__name__.encode())
-        for field in fields(value):
-            _feed(total, getattr(value, field.name))
+        names = [field.name for field in fields(value)]
+        chunk(f"{type(value).__name__} {names}".encode())
+        for name in names:
+            _feed(total, getattr(value, name))
     elif isinstance(value, list | tuple):
-        total.update(f"({len(value)}".encode())
+        chunk(f"sequence of {len(value)}".encode())
         for part in value:
             _feed(total, part)
     elif hasattr(value, "shape"):
         array = np.ascontiguousarray(to_numpy(value))
-        total.update(f"{array.dtype.kind}{array.shape}".encode())
-        total.update(array.astype("<i8" if array.dtype.kind in "iub" else "<f8").tobytes())
+        chunk(f"array {array.dtype.kind} {array.shape}".encode())
+        chunk(array.astype("<i8" if array.dtype.kind in "iub" else "<f8").tobytes())
     else:
-        total.update(repr(value).encode())
+        chunk(repr(value).encode())

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import admm_verify as av
 from admm_verify.bounds.tighten import _blocks
 from tests.random_layers import layer_case
-from tests.random_networks import random_case
+from tests.random_networks import chain, random_case
 
 
 def pairs(bounds: av.PreactivationBounds) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -91,6 +91,31 @@ def test_known_bounds_of_another_network_are_refused() -> None:
     ]:
         with pytest.raises(av.InputError, match="known bounds"):
             av.preactivation_bounds(case.network, case.box, known=bounds)
+
+
+@pytest.mark.parametrize("method", ["crown", "tightened"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_weights_that_are_no_use_leave_bounds_without_nan(method: str, value: float) -> None:
+    rng = np.random.default_rng(0)
+    weights = [rng.standard_normal(shape) for shape in ((4, 3), (4, 4), (4, 4), (2, 4))]
+    weights[1][0, 0] = value
+    weights[2][:, 1] = 0.0
+    network = chain(weights, [np.zeros(len(weight)) for weight in weights])
+    for low, high in pairs(av.preactivation_bounds(network, av.Box(-np.ones(3), np.ones(3)), method)):
+        assert not (np.isnan(low) | np.isnan(high)).any()
+
+
+def test_known_bounds_that_cannot_hold_are_refused() -> None:
+    case = random_case(0)
+    crown = av.preactivation_bounds(case.network, case.box)
+    with pytest.raises(av.InputError, match="ends"):
+        av.preactivation_bounds(case.network, case.box, known=av.PreactivationBounds((), ()))
+    lost = av.PreactivationBounds(tuple(low * np.nan for low in crown.lower), crown.upper)
+    with pytest.raises(av.InputError, match="NaN"):
+        av.preactivation_bounds(case.network, case.box, known=lost)
+    ends = [tuple(end + 1e9 for end in side) for side in (crown.lower, crown.upper)]
+    with pytest.raises(av.InputError, match="exclude"):
+        av.preactivation_bounds(case.network, case.box, known=av.PreactivationBounds(*ends))
 
 
 def test_boxes_beyond_float32_leave_bounds_without_nan() -> None:

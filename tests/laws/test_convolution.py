@@ -69,6 +69,16 @@ def torch_convolution(part: ConvolutionMap, x: np.ndarray, kernel: np.ndarray) -
     return result.reshape(*x.shape[:-1], -1).numpy()
 
 
+def test_arrays_of_another_width_are_refused() -> None:
+    """Native code would read behind their end."""
+    map = ConvolutionMap.of(np.ones((2, 1, 3, 3)), (1, 5, 5))
+    for width in (1, map.columns - 1, map.columns + 1, 2 * map.columns):
+        with pytest.raises(ValueError):
+            map.apply(np.ones((3, width)))
+        with pytest.raises(ValueError):
+            map.transpose(np.ones((3, width)))
+
+
 @law(300)
 @given(convolution(), SEEDS)
 def test_it_is_the_convolution_of_torch(part: ConvolutionMap, seed: int) -> None:

@@ -8,6 +8,7 @@ import pytest
 from admm_verify.bounds import preactivation
 from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
 from admm_verify.network.builder import Builder, Tensor
+from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Network
 from admm_verify.network.maps import DenseMap
 from admm_verify.network.spatial import Window, convolution
@@ -73,6 +74,54 @@ def test_padding_leaves_crops_as_tight_as_whole_planes(kind: str, parameters: tu
     network, box = two_convolutions((1, 6, 6), (2, 6, 6), kind, *parameters)
     crops, planes = preactivation_bounds(network, box), whole_planes(network, box)
     assert np.allclose(crops.lower[1], planes.lower[1], rtol=1e-9) and np.allclose(crops.upper[1], planes.upper[1])
+
+
+@pytest.mark.parametrize("method", ["crown", "tightened"])
+@pytest.mark.parametrize(("kind", "channels"), [("tanh", 1), ("tanh", 2), ("prelu", 1), ("prelu", 2)])
+def test_twin_activations_read_through_other_kernels_have_bounds_that_hold(
+    kind: str, channels: int, method: str
+) -> None:
+    """One value, two activations, kernels of 1 and 3: both crops must be those of the wider one."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        shape = (channels, 6, 6)
+        size, wide = channels * 36, (1, 1, 1, 1)
+
+        def conv(kernel: int, padding: tuple[int, int, int, int], shape=shape, rng=rng) -> ConvolutionMap:
+            return ConvolutionMap.of(rng.standard_normal((shape[0], shape[0], kernel, kernel)), shape, padding=padding)
+
+        builder = GraphBuilder(size)
+        first = builder.affine([(0, conv(3, wide))], np.zeros(size))
+        builder.nodes.append(Activation("relu", first, size))
+        builder.nodes.append(Activation(kind, first, size, (np.full(size, 0.3),) if kind == "prelu" else ()))
+        total = builder.affine([(2, conv(1, (0, 0, 0, 0))), (3, conv(3, wide))], np.full(size, 0.1))
+        builder.affine([(builder.relu(total), conv(1, (0, 0, 0, 0)))], np.zeros(size))
+        network, centre = builder.network(), rng.uniform(-1, 1, size)
+        box = Box(centre - 0.3, centre + 0.3)
+        bounds = preactivation_bounds(network, box, method)
+        values = network.evaluate(box_points(box, 2000, seed))
+        for index, low, high in zip(network.activations, bounds.lower, bounds.upper, strict=True):
+            node = network.nodes[index]
+            assert isinstance(node, Activation)
+            assert (low <= values[node.source]).all() and (values[node.source] <= high).all(), seed
+
+
+@pytest.mark.parametrize("method", ["crown", "tightened"])
+def test_chords_that_underflow_are_rounded_outward(method: str) -> None:
+    """Whatever large weight multiplies a subnormal intercept."""
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        low, high = -(10.0 ** rng.uniform(-322, -316)), 10.0 ** rng.uniform(-316, -312)
+        weight = 10.0 ** rng.uniform(200, 300)
+        builder = GraphBuilder(1)
+        hidden = builder.relu(builder.dense(0, np.ones((1, 1)), np.zeros(1)))
+        shift = 0.3 * weight * high
+        builder.dense(
+            builder.relu(builder.dense(hidden, np.array([[-weight]]), np.array([shift]))), np.ones((1, 1)), np.zeros(1)
+        )
+        with np.errstate(all="ignore"):
+            bounds = preactivation_bounds(builder.network(), Box(np.array([low]), np.array([high])), method)
+        assert at_most(bounds.lower[1][0, 0], Fraction(shift) - Fraction(weight) * Fraction(high))
 
 
 @pytest.mark.parametrize("kind", ["relu", "prelu"])
