@@ -30,7 +30,7 @@ from benchmarks.shares import RESULTS, environment, write_json
 from problems.crown_family import CrownInstance
 from problems.root_instances import root_instances
 
-PASSES = 40
+PASSES = 30
 ITERATIONS, PATIENCE = 20, 10
 STORED = {"peer crown": "CROWN", "peer fixed": "alpha20-fixedinterm", "peer opt": "alpha20-optinterm"}
 

@@ -160,7 +160,9 @@ def _fold(
 
 
 def _affine_node(parts: dict[int, np.ndarray], bias: np.ndarray) -> Affine:
-    terms = tuple(Term(source, DenseMap(matrix)) for source, matrix in sorted(parts.items()))
+    # Without active neurons nothing reaches past an activation; but a constant still has one value per row.
+    useful = {source: matrix for source, matrix in parts.items() if matrix.any()} or {0: parts[0]}
+    terms = tuple(Term(source, DenseMap(matrix)) for source, matrix in sorted(useful.items()))
     return Affine(terms, bias, np.abs(bias))
 
 
