@@ -21,10 +21,11 @@ UNITS = ("native.cpp", "convolution.cpp")
 SOURCES = (*UNITS, "verbs.h")
 FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-fopenmp-simd"),
-    # Neither changes a value; both are needed before comparisons and roots become vector instructions.
-    *("-fno-math-errno", "-fno-trapping-math"),
     # After the user's own options: flushing subnormal numbers to zero would be switched on for the whole process.
     "-fno-fast-math",
+    # Behind that, which would take them back: neither changes a value, and both are needed before comparisons and roots
+    # become vector instructions.
+    *("-fno-math-errno", "-fno-trapping-math"),
 )
 COMPILERS = ("c++", "g++", "clang++")
 BUILD_SECONDS = 60.0
