@@ -3,8 +3,8 @@
 - `lp_instances`: robustness of the MNIST network published with DeepSplit (ShaoruChen/DeepSplit, mnist_fc.pth,
   784-600-400-200-100-10) on test images 0..4 at radius 0.01, 0.02 and 0.05, with Fast-Lin or interval pre-activation
   bounds and the exact optimum of the triangle relaxation per row (HiGHS 1.15.1, checked by a dual certificate).
-- `crown_family` and `root_instances`: that network, mnist_fc and oval21 of VNN-COMP, and resnet_2b, with auto_LiRPA's root
-  bounds where they are stored.
+- `crown_family` and `root_instances`: that network, mnist_fc and oval21 of VNN-COMP, and resnet_2b, with the root
+  bounds of auto_LiRPA where they are stored.
 - `mnist_images`: test images of MNIST (Y. LeCun, C. Cortes, C. Burges) as the shared data set holds them.
 - `double_integrator`: a closed loop (Everett et al., nfl_veripy) unrolled into one network.
 - `resnet18`: a random ResNet-18 for 32 x 32 images.
