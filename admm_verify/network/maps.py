@@ -7,6 +7,7 @@ magnitude of the chain, |W2||W1| rather than |W2 W1|, so that merging never hide
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 from typing import Protocol
 
 import numpy as np
@@ -120,14 +121,14 @@ class DenseMap:
         return (self.weight,)
 
     def apply(self, x: Array) -> Array:
-        return _product(x, self._turned)
+        return _product(x, self._turned if prod(x.shape) > self.columns else self.weight.T)
 
     def transpose(self, y: Array) -> Array:
         return _product(y, self.weight)
 
     @cached_property
     def _turned(self) -> Array:
-        """W' laid out by rows where that is worth the copy: BLAS turns a few rows' product with W over each time."""
+        """W' laid out by rows where that is worth the copy: for more than one row BLAS turns W over each time."""
         if not isinstance(self.weight, np.ndarray) or self.weight.size > _TURN_LIMIT:
             return self.weight.T
         return np.ascontiguousarray(self.weight.T)
