@@ -77,7 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     bound = commands.add_parser("bound", help="certified lower bounds, feasible values and gaps, row by row")
     _add_query(bound)
     bound.add_argument("--objective", metavar="FILE.npy", help="rows [rows, outputs] instead of the query's atoms")
-    bound.add_argument("--max-passes", type=int, metavar="N", help="budget per row; 0 is the CROWN bound alone")
+    bound.add_argument(
+        "--max-passes", type=int, metavar="N", help="budget per row; 0: none, the bound of --bounds alone"
+    )
     bound.add_argument(
         "--bounds", choices=BOUND_METHODS, default="crown", help="pre-activation bounds; tightened ones take longer"
     )

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import cache
@@ -96,9 +96,12 @@ class Budget:
         if len(spans) == 1:
             return [work(*spans[0])]
         with ThreadPoolExecutor(len(spans)) as pool:
-            # A new thread has none of the caller's context, where NumPy keeps what it warns of.
-            tasks = [pool.submit(copy_context().run, work, *span) for span in spans]
             try:
+                # A new thread has none of the caller's context, where NumPy keeps what it warns of.
+                tasks = [pool.submit(copy_context().run, work, *span) for span in spans]
+                done, _ = wait(tasks, return_when=FIRST_EXCEPTION)
+                for task in done:
+                    task.result()
                 return [task.result() for task in tasks]
             except BaseException:
                 self.given_up.set()
@@ -142,5 +145,11 @@ def _available() -> float:
 
 
 def _is_allocation(error: Exception) -> bool:
-    """Whether memory ran out; torch has error types of its own, which cannot be named without importing it."""
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "alloc" in str(error).lower()
+    """Whether memory or threads ran out; torch's own error types cannot be named without importing it."""
+    text = str(error).lower()
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "alloc" in text
+        or "can't start new thread" in text
+    )

@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from threading import Lock
+from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
@@ -27,8 +29,41 @@ def threads_for(multiplications: float, workers: int = 1) -> Iterator[None]:
     if multiplications >= LARGE_PASS and workers == 1:
         yield
         return
-    with _controller().limit(limits=1):
+    _limit.enter()
+    try:
         yield
+    finally:
+        _limit.leave()
+
+
+class _Limit:
+    """One BLAS thread while anybody is inside: the limit is the process's, so threads that overlap share one."""
+
+    def __init__(self) -> None:
+        self.lock, self.inside = Lock(), 0
+        self.limiter: Any = None
+        self.threads = 1
+
+    def enter(self) -> None:
+        with self.lock:
+            if not self.inside:
+                self.threads = _blas_threads()
+                self.limiter = _controller().limit(limits=1)
+            self.inside += 1
+
+    def leave(self) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.limiter.restore_original_limits()
+
+    def outside(self) -> int:
+        """What BLAS may use where nobody is inside."""
+        with self.lock:
+            return self.threads if self.inside else _blas_threads()
+
+
+_limit = _Limit()
 
 
 def workers_for(multiplications: float) -> int:
@@ -40,8 +75,12 @@ def workers_for(multiplications: float) -> int:
     """
     if multiplications < 2 * WORKER_PASS:
         return 1
+    return min(os.cpu_count() or 1, int(multiplications / WORKER_PASS), _limit.outside())
+
+
+def _blas_threads() -> int:
     pools = [pool["num_threads"] for pool in _controller().info() if pool["user_api"] == "blas"]
-    return min([os.cpu_count() or 1, int(multiplications / WORKER_PASS), *pools])
+    return min(pools, default=1)
 
 
 @cache

@@ -212,7 +212,10 @@ def confirm(query: Query, disjunct: Disjunct, x: np.ndarray) -> tuple[np.ndarray
     network = query.network
     dtype = np.float64 if network.element_type == "float64" else np.float32
     lower, upper = inner_box(disjunct, dtype)
-    point = np.minimum(np.maximum(x.astype(dtype), lower), upper)
+    with quiet_overflow():
+        point = np.minimum(np.maximum(x.astype(dtype), lower), upper)
+    if not np.isfinite(point).all():
+        return None
     exact = [Fraction(float(value)) for value in point]
     if not disjunct.box.holds(exact):
         return None

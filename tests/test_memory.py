@@ -5,9 +5,11 @@ from itertools import chain
 
 import numpy as np
 import pytest
+from threadpoolctl import ThreadpoolController
 
 import admm_verify as av
 from admm_verify.memory import Budget, Stopped, free_bytes
+from admm_verify.threads import threads_for
 from tests.random_networks import random_case
 from tests.splitting.test_layers import small_layers
 
@@ -147,3 +149,43 @@ def test_rows_solved_side_by_side_have_the_bounds_of_rows_solved_in_turn(monkeyp
     np.testing.assert_allclose(together.lower, alone.lower, rtol=1e-9, atol=1e-9)
     stopped = av.solve(problem, "ascent", max_passes=20, stop=lambda: True)
     assert {status.name for status in stopped.status} <= {"STOPPED", "CONVERGED"}
+
+
+def test_an_error_in_the_last_thread_ends_the_first() -> None:
+    def work(first: int, last: int) -> None:
+        if first == 0:
+            assert budget.given_up.wait(60)
+        else:
+            raise RuntimeError("a bug")
+
+    budget = Budget(1e9, workers=2)
+    with pytest.raises(RuntimeError, match="a bug"):
+        budget.blocks(2, 1, work)
+
+
+def test_threads_that_overlap_leave_blas_as_it_was() -> None:
+    blas = ThreadpoolController()
+
+    def threads() -> list[int]:
+        return [pool["num_threads"] for pool in blas.info() if pool["user_api"] == "blas"]
+
+    with blas.limit(limits=2):
+        before = threads()
+        first, second = threads_for(1.0), threads_for(1.0)
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert set(threads()) == {1}
+        second.__exit__(None, None, None)
+        assert threads() == before
+
+
+def test_progress_counts_the_rows_of_all_blocks(monkeypatch) -> None:
+    case, told = random_case(5), []
+    problem = av.Problem(
+        case.network, case.box, np.random.default_rng(0).standard_normal((7, case.network.output_size))
+    )
+    monkeypatch.setattr("admm_verify.splitting.solve.workers_for", lambda multiplications: 3)
+    av.solve(problem, max_passes=200, progress=lambda passes, finished, rows: told.append((passes, finished, rows)))
+    assert told and {rows for _, _, rows in told} == {7}
+    assert all(finished <= 7 for _, finished, _ in told)

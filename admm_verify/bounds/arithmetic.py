@@ -43,7 +43,6 @@ def lowered(objective: Array, offset: Array, error: Array) -> tuple[Array, Array
     xp = namespace(objective)
     with quiet_overflow():
         row_error = 1.0000001 * xp.sum(xp.abs(objective) * error, axis=1)
-    sound = xp.isfinite(row_error)
-    finite = xp.where(sound, row_error, xp.zeros_like(row_error))
-    lower = xp.nextafter(offset - finite, xp.full_like(finite, -float("inf")))
-    return xp.where(finite > 0, lower, offset), sound
+        lower = xp.nextafter(offset - row_error, xp.full_like(row_error, -float("inf")))
+    sound = xp.isfinite(row_error) & xp.isfinite(lower)
+    return xp.where(sound & (row_error > 0), lower, offset), sound

@@ -1,4 +1,4 @@
-"""Pre-activation bounds [l, u] of every activation: interval or CROWN, batched over boxes."""
+"""Pre-activation bounds [l, u] of every activation: interval, CROWN or tightened, batched over boxes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -151,7 +151,8 @@ class Field:
             if alone:
                 ends = own_bounds(region, np.tile(channel[first:last], boxes))
             else:
-                ends = linear_bounds(region, np.arange(channels), budget)
+                # These blocks may run side by side already.
+                ends = linear_bounds(region, np.arange(channels), replace(budget, workers=1))
             return [namespace(end).reshape(end, (boxes, -1)) for end in ends]
 
         step = budget.block(boxes * widest * (1 if alone else channels))

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from admm_verify.arrays import Array, Placement, namespace, select_rows
 from admm_verify.backends.choice import verbs_for
 from admm_verify.relaxations.triangle import Triangle
@@ -170,9 +168,7 @@ def _projected(rows: Rows, k: int, pre: Array, post: Array) -> tuple[Array, Arra
     relaxation, lower, upper = rows.relaxations[k], rows.lower[k], rows.upper[k]
     if not isinstance(relaxation, Triangle):
         return relaxation.project(lower, upper, pre, post)
-    placement = Placement.of(rows.offset)
-    boxes = placement.put_indices(np.arange(pre.shape[0]))
-    return verbs_for(placement).project_triangle(lower, upper, pre, post, boxes)
+    return verbs_for(Placement.of(rows.offset)).project_triangle(lower, upper, pre, post, rows.order)
 
 
 def _multipliers(graphs: AffineGraphs, scale: Array, pulls: list[Array]) -> list[Array]:

@@ -110,7 +110,7 @@ def eliminate(problem: Problem) -> Elimination:
                 nodes.append(Activation(node.kind, len(nodes) - 1, count))
                 kept.append((len(split), unstable))
             split[i] = _Split(unstable, active, len(nodes) - 1, node.source)
-    nodes.append(_affine_node(*affine[network.output]))
+    nodes.append(_reading_all(nodes, _affine_node(*affine[network.output])))
     return Elimination(replace(network, nodes=tuple(nodes)), tuple(kept))
 
 
@@ -164,6 +164,14 @@ def _affine_node(parts: dict[int, np.ndarray], bias: np.ndarray) -> Affine:
     useful = {source: matrix for source, matrix in parts.items() if matrix.any()} or {0: parts[0]}
     terms = tuple(Term(source, DenseMap(matrix)) for source, matrix in sorted(useful.items()))
     return Affine(terms, bias, np.abs(bias))
+
+
+def _reading_all(nodes: list[Node], last: Affine) -> Affine:
+    """The output node with zero matrices for activations that nothing reads: every activation has a copy in ADMM."""
+    read = {term.source for node in (*nodes, last) if isinstance(node, Affine) for term in node.terms}
+    unread = [i for i, node in enumerate(nodes) if isinstance(node, Activation) and i not in read]
+    zeros = tuple(Term(i, DenseMap(np.zeros((last.size, nodes[i].size)))) for i in unread)
+    return replace(last, terms=(*last.terms, *zeros))
 
 
 def _columns(array: Array, index: Array) -> Array:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from admm_verify.arrays import Array, Placement, namespace, take_rows, to_numpy
 from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
 from admm_verify.bounds.region import Region, build_region
@@ -114,9 +116,9 @@ class Rows:
         return namespace(self.objective)
 
     @cached_property
-    def zero(self) -> Array:
-        """A zero of the iteration's dtype."""
-        return self.xp.zeros_like(self.offset[:1])
+    def order(self) -> Array:
+        """0, 1, ... for all rows: the bounds of each row are its own, or shared by all."""
+        return Placement.of(self.offset).put_indices(np.arange(self.offset.shape[0]))
 
     def neurons(self, value: float) -> list[Array]:
         """One array [rows, n_k] per activation, filled with a value."""

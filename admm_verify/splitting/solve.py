@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -64,23 +66,39 @@ def solve(
     workers = workers_for(problem.rows * problem.network.weight_count) if placement.is_numpy else 1
     budget = Budget.of(chosen.memory, workers=workers)
 
+    lock = Lock()
+
     def ended() -> bool:
-        return budget.given_up.is_set() or (stop is not None and stop())
+        # Blocks that run side by side ask one after the other.
+        with lock:
+            return budget.given_up.is_set() or (stop is not None and stop())
 
     clock = Clock(None if timeout is None else began + timeout, ended)
     numbers = chosen.block_numbers if str(placement.device) == "cpu" else chosen.device_block_numbers
     step = max(1, budget.rows(numbers, sum(node.size for node in problem.network.nodes)))
     schemes = _schemes(method, max_passes, chosen)
+    reports: dict[int, tuple[int, int]] = {}
 
     def work(first: int, last: int) -> Run:
         given = None if start is None else [g[first:last] for g in start]
         block = problem.block(first, last)
-        return _solve_block(block, schemes, placement, tolerance, clock, chosen, given, progress)
+        told = None if progress is None else partial(_tell, progress, lock, reports, first, problem.rows)
+        return _solve_block(block, schemes, placement, tolerance, clock, chosen, given, told)
 
     keep_freed_memory()
     with threads_for(min(step, problem.rows) * problem.network.weight_count, workers), quiet_overflow():
         runs = budget.blocks(problem.rows, step, work)
     return _solution(problem, runs, time.monotonic() - began)
+
+
+def _tell(
+    progress: Progress, lock: Lock, reports: dict[int, tuple[int, int]], block: int, total: int, *report: int
+) -> None:
+    """Progress of all blocks together: the most passes of any, and the finished rows of all."""
+    passes, finished, _ = report
+    with lock:
+        reports[block] = passes, finished
+        progress(max(p for p, _ in reports.values()), sum(f for _, f in reports.values()), total)
 
 
 def _check_options(method: str, tolerance: float, max_passes: int | None, timeout: float | None) -> None:

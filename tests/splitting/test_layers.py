@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import admm_verify as av
+from tests.random_networks import random_case
 
 DEVICES = [None, "cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 METHODS = ["ascent", "primal_dual", "admm", "auto"]
@@ -56,3 +57,13 @@ def test_methods_agree_on_layers_of_all_kinds(method: str, device: str | None, p
     assert (found.lower <= reference.upper).all() and (found.upper >= reference.lower).all()
     closed = (found.lower - crown.lower) / np.maximum(reference.lower - crown.lower, 1e-9)
     assert closed.min() >= 0.9
+
+
+@pytest.mark.parametrize("seed", [694, 764, 1002, 1072])
+def test_admm_takes_networks_with_neurons_that_nobody_reads(seed: int) -> None:
+    """Elimination drops matrices that are zero; an activation none of which is left must keep its copy."""
+    case = random_case(seed)
+    problem = av.Problem(case.network, case.box, np.eye(case.network.output_size))
+    reference = av.solve(problem, "primal_dual", max_passes=2000)
+    found = av.solve(problem, "admm", max_passes=200)
+    assert (found.lower <= reference.upper).all() and (found.upper >= reference.lower).all()
