@@ -127,7 +127,6 @@ class _Search:
         self.lower = np.full(len(rows.box), -np.inf)
         self.open = list(range(len(rows.disjuncts)))
         self.tightened = np.zeros(0, dtype=np.int64)
-
         self.clock, self.memory, self.progress = clock, memory, progress
         box = Box(rows.boxes_lower, rows.boxes_upper)
         self.bounds = self._bounded(box, "crown", None)

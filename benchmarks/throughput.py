@@ -1,10 +1,11 @@
-"""Rows per second of slope ascent at 20 passes, on one core and on all: the iterations alone, and a whole `solve`.
+"""Rows per second of slope ascent on one core and on all, and ADMM iterations on NumPy with kernels beside torch.
 
     python -m benchmarks.throughput [--rows N] [--runs N] [--json FILE]
 
 Rows: true minus other class on the boxes of several instances, each row with the CROWN bounds of its own box. A whole
 `solve` also certifies the CROWN bound and the last multipliers in float64 and computes feasible values. Best wall
-seconds of several runs; the iterations are in float32.
+seconds of several runs; the iterations are in float32. ADMM: CPU seconds of an iteration on the 9 rows of one instance,
+from the difference of two budgets, one thread each, both libraries in turn.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from threadpoolctl import threadpool_limits
 
 import admm_verify as av
@@ -31,6 +33,9 @@ from problems.crown_family import CrownInstance, crown_instances
 PASSES = 20
 GOALS = {"mnist_deepsplit_fc": 4000, "oval21": 3000}
 """Rows per second asked for on two cores."""
+
+ADMM_CASES = (("mnist_deepsplit_fc", "img2/eps0.02"), ("oval21", "img2578"))
+ADMM_PASSES = 4, 404
 
 
 def batch(instances: tuple[CrownInstance, ...], rows: int) -> av.Problem:
@@ -114,6 +119,37 @@ def measure(name: str, rows: int, runs: int) -> list[dict[str, Any]]:
     return found
 
 
+def on_torch(problem: av.Problem) -> av.Problem:
+    """The same problem with torch arrays on the CPU, which bring torch's iterations along."""
+    put, network, known = torch.as_tensor, problem.network, problem.preactivation
+    shape = (-1, *network.input_shape)
+    box = av.Box(*(put(end).reshape(shape) for end in (problem.box_lower, problem.box_upper)))
+    bounds = av.PreactivationBounds(tuple(map(put, known.lower)), tuple(map(put, known.upper)))
+    return av.Problem(network, box, put(problem.objective), preactivation=bounds)
+
+
+def admm(name: str, instance: str, runs: int) -> list[dict[str, Any]]:
+    """Seconds of an ADMM iteration of both libraries in both precisions."""
+    (found,) = (i for i in crown_instances(name) if instance in i.name)
+    bounds = av.preactivation_bounds(found.network, found.box)
+    ours = av.Problem(found.network, found.box, found.objective, preactivation=bounds)
+    lines = []
+    for precision in ("float64", "float32"):
+        best: dict[tuple[str, int], float] = {}
+        for _ in range(runs + 1):
+            for library, problem in (("numpy", ours), ("torch", on_torch(ours))):
+                for passes in ADMM_PASSES:
+                    began = time.process_time()
+                    av.solve(problem, "admm", tolerance=0.0, max_passes=passes, precision=precision)
+                    seconds = time.process_time() - began
+                    best[library, passes] = min(seconds, best.get((library, passes), seconds))
+        few, many = ADMM_PASSES
+        each = {lib: (best[lib, many] - best[lib, few]) / ((many - few) / 2) for lib in ("numpy", "torch")}
+        lines.append({"instance": found.name, "precision": precision, **each, "ratio": each["torch"] / each["numpy"]})
+        print(f"{found.name[-40:]:41}admm {precision}: {1e3 * each['numpy']:.2f} ms, torch: {lines[-1]['ratio']:.2f} x")
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Rows per second of slope ascent at 20 passes.")
     parser.add_argument("--rows", type=int, default=108)
@@ -121,7 +157,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=RESULTS / "throughput.json")
     options = parser.parse_args()
     found = [line for name in GOALS for line in measure(name, options.rows, options.runs)]
-    write_json(options.json, {"environment": environment(), "passes": PASSES, "results": found})
+    torch.set_num_threads(1)
+    iterated = [line for case in ADMM_CASES for line in admm(*case, runs=3)]
+    report = {"environment": environment(), "passes": PASSES, "results": found, "admm": iterated}
+    write_json(options.json, report)
 
 
 if __name__ == "__main__":
