@@ -115,7 +115,10 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="stop with what is known by then")
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="auto: the CPU, for small queries")
     parser.add_argument(
-        "--threads", type=_positive, metavar="N", help="most threads for large products; small ones take one"
+        "--threads",
+        type=_positive,
+        metavar="N",
+        help="most threads: for large products, and for blocks of rows side by side",
     )
     parser.add_argument(
         "--memory", type=float, metavar="GIB", help="limit on the working memory in GiB; default: half of what is free"

@@ -49,13 +49,8 @@ class Lines(Protocol):
         ...
 
     @property
-    def span(self) -> Array | float:
-        """maximum - minimum where they differ: the unit of a step."""
-        ...
-
-    @property
     def pace(self) -> Array:
-        """span / (u - l), or 0 where there is nothing to choose."""
+        """(maximum - minimum) / (u - l), or 0 where there is nothing to choose."""
         ...
 
     @property
@@ -94,7 +89,7 @@ class KinkLines:
 
     Stable neurons have minimum = maximum = upper_slope and no intercept. For multipliers g = slope(a) a in floating
     point, `support` differs from the exact support of the relaxation by a few roundings of |g| max|p| at most.
-    Shapes: [rows or 1, n] each; span 1.0 for ReLU.
+    Shapes: [rows or 1, n] each.
     """
 
     upper_slope: Array
@@ -102,12 +97,11 @@ class KinkLines:
     minimum: Array
     maximum: Array
     start: Array
-    span: Array | float
     pace: Array
 
     @classmethod
-    def of(cls, slopes: SlopeRange, lower: Array, upper: Array, unit: bool) -> "KinkLines":
-        """From the slopes' ranges; unit: all spans are 1, as for ReLU."""
+    def of(cls, slopes: SlopeRange, lower: Array, upper: Array) -> "KinkLines":
+        """From the slopes' ranges."""
         xp = namespace(lower)
         span = slopes.lower_max - slopes.lower_min
         width = upper - lower
@@ -119,9 +113,7 @@ class KinkLines:
         # Where u - l overflows the chord is lost, and with it every bound that would use it.
         intercept = xp.where(xp.isfinite(width), intercept, xp.full_like(lower, -float("inf")))
         pace = span / _positive(width)
-        return cls(
-            slopes.upper, intercept, slopes.lower_min, slopes.lower_max, slopes.lower, 1.0 if unit else span, pace
-        )
+        return cls(slopes.upper, intercept, slopes.lower_min, slopes.lower_max, slopes.lower, pace)
 
     @property
     def bent(self) -> Array:
@@ -163,7 +155,6 @@ class KinkLines:
             take_rows(self.minimum, rows),
             take_rows(self.maximum, rows),
             take_rows(self.start, rows),
-            self.span if isinstance(self.span, float) else take_rows(self.span, rows),
             take_rows(self.pace, rows),
         )
 
@@ -190,7 +181,8 @@ class CurveLines:
         return _both(self.slopes.lower, self.slopes.upper)
 
     @property
-    def span(self) -> Array | float:
+    def span(self) -> Array:
+        """The unit of a step: maximum - minimum."""
         return self.maximum - self.minimum
 
     @property

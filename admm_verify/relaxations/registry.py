@@ -40,7 +40,7 @@ def lines_of(node: Activation, lower: Array, upper: Array) -> Lines:
     relaxation = relaxation_of(node)
     slopes = relaxation.slopes(lower, upper)
     if node.kind in _KINKED:
-        return KinkLines.of(slopes, lower, upper, unit=node.kind == "relu")
+        return KinkLines.of(slopes, lower, upper)
     return CurveLines(relaxation, lower, upper, slopes)
 
 

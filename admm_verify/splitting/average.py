@@ -8,7 +8,7 @@ from admm_verify.splitting.primal import PrimalPoint
 def averaged(x_mean: Array, share_mean: list[Array], x: Array, sweep: Backward, iteration: int) -> PrimalPoint:
     """The running mean after one more point, with weights growing like iteration^2.
 
-    A neuron's share is 1 (chord) where its coefficient is negative, else 0 (ReLU): the best response to the dual.
+    A neuron's share is 1 (ceiling) where its coefficient is negative, else 0 (floor): the best response to the dual.
     """
     weight = 3.0 / (iteration + 3.0)
     xp = namespace(x)

@@ -86,7 +86,7 @@ def wide(*arrays: np.ndarray) -> list[np.ndarray]:
 
 
 def lines(layer: Layer) -> KinkLines:
-    return KinkLines.of(Triangle().slopes(layer.lower, layer.upper), layer.lower, layer.upper, unit=True)
+    return KinkLines.of(Triangle().slopes(layer.lower, layer.upper), layer.lower, layer.upper)
 
 
 def assert_near(found: np.ndarray, expected: np.ndarray, error: np.ndarray) -> None:

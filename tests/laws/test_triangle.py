@@ -200,7 +200,7 @@ def test_the_support_is_the_least_value_at_a_vertex(some: Neurons, seed: int) ->
 
 
 def bounding_lines(some: Neurons) -> KinkLines:
-    return KinkLines.of(Triangle().slopes(some.lower, some.upper), some.lower, some.upper, unit=True)
+    return KinkLines.of(Triangle().slopes(some.lower, some.upper), some.lower, some.upper)
 
 
 @law(100)
