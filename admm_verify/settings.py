@@ -9,7 +9,8 @@ class AscentSettings:
 
     step: first step, in units of the slope's range [0, 1]. momentum, memory: Adam's two averages. The last step is
     step * max(least_end, end_per_iteration ** iterations), where least_end falls like 1 / iterations beyond
-    least_end_until iterations. passes: default budget.
+    least_end_until iterations. split_step: first step of the multipliers of splits, in units of the mean coefficient
+    of the split neuron's layer; it falls linearly to 0. passes: default budget.
     """
 
     step: float = 0.5
@@ -18,6 +19,7 @@ class AscentSettings:
     end_per_iteration: float = 0.87
     least_end: float = 0.004
     least_end_until: float = 50.0
+    split_step: float = 10.0
     passes: int = 100
 
 
@@ -90,3 +92,29 @@ class SolverSettings:
     device_block_numbers: int = 2**25
     auto_passes: int = 1000
     memory: float | None = None
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """Branch and bound.
+
+    input_sides: boxes with at most so many sides of positive width are split at their sides, others at neurons.
+    ascent, input_ascent: of bounds under splits of neurons, from a warm start, and of halved boxes. root_iterations, iterations: of ascent at
+    the root and below it. input_iterations: the same where boxes are split. contractions: rounds in which the planes of
+    a goal's atoms cut its box. least_batch, most_batch: subproblems split at once; within these the batch grows until a
+    step takes seconds_per_step. block_numbers: numbers of one array of a block of rows over all layers. frontier_bytes:
+    memory of the open subproblems from which on the search goes deep instead of wide.
+    """
+
+    input_sides: int = 20
+    ascent: AscentSettings = AscentSettings(step=0.2, split_step=3.0)
+    input_ascent: AscentSettings = AscentSettings()
+    root_iterations: int = 40
+    iterations: int = 5
+    input_iterations: int = 8
+    contractions: int = 2
+    least_batch: int = 8
+    most_batch: int = 1024
+    seconds_per_step: float = 0.2
+    block_numbers: int = 2**20
+    frontier_bytes: float = 2.0**30

@@ -1,6 +1,7 @@
 """One iteration of slope ascent: a backward sweep, the best vertex, and a forward sweep that moves the slopes."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Protocol
 
@@ -30,12 +31,30 @@ class Functionals:
 
 
 @dataclass(frozen=True, eq=False)
+class Splits:
+    """Neurons of one layer whose sign a branch fixes, sign * pre >= 0, with a multiplier beta >= 0 each.
+
+    The multiplier of the pre-activation becomes g - sign beta; beta moves in place. Over [0, u] or [l, 0] that costs
+    nothing: the least value of sign beta pre there is 0.
+    Shapes: place [splits], flat and distinct places in [rows, n]; row [splits], their rows; sign, beta [splits].
+    """
+
+    place: Array
+    row: Array
+    sign: Array
+    beta: Array
+
+
+@dataclass(frozen=True, eq=False)
 class Step:
-    """What one step saw before it moved the slopes: D per row, the best vertex of the box, and the backward sweep."""
+    """What one step saw before it moved the slopes: D per row, the best vertex of the box, the backward sweep, and the
+    values of all nodes of the network linearised at the vertex.
+    """
 
     value: Array
     x: Array
     sweep: Backward
+    values: tuple[Array, ...] = ()
 
 
 class Climb:
@@ -45,13 +64,27 @@ class Climb:
     best vertex and pre_k of the network linearised there, |a_k| (pre_k - touching point) is a supergradient of D in the
     slopes of layer k, turned where the line is above.
 
-    Reference: the slope ascent of alpha-CROWN (Xu et al., ICLR 2021), with explicit sweeps and this schedule.
+    Multipliers beta of splits climb along: -sign pre is their supergradient.
+
+    Reference: the slope ascent of alpha-CROWN (Xu et al., ICLR 2021) and beta-CROWN (Wang et al., NeurIPS 2021), with
+    explicit sweeps and this schedule.
     """
 
-    def __init__(self, rows: Functionals, slopes: list[Array], settings: AscentSettings, iterations: int, verbs: Verbs):
+    def __init__(
+        self,
+        rows: Functionals,
+        slopes: list[Array],
+        settings: AscentSettings,
+        iterations: int,
+        verbs: Verbs,
+        splits: Sequence[Splits | None] = (),
+    ):
         self.rows, self.settings, self.iterations, self.verbs = rows, settings, iterations, verbs
         self.boxes = _boxes(rows)
         self.layers = [_layer(line, slope, verbs, self.boxes) for line, slope in zip(rows.lines, slopes, strict=True)]
+        for k, split in enumerate(splits):
+            if split is not None:
+                self.layers[k] = _Split(self.layers[k], split, settings, iterations)
         self.done = 0
 
     @property
@@ -68,9 +101,9 @@ class Climb:
             # What no functional reaches may have any value of its relaxation.
             return pre if a is None else self.layers[k].climb(a, pre, adam)
 
-        self.rows.network.forward(seen.x, post)
+        values = self.rows.network.forward(seen.x, post)
         self.done += 1
-        return seen
+        return replace(seen, values=tuple(values))
 
     def look(self) -> Step:
         """D at the present slopes."""
@@ -183,4 +216,40 @@ class _Curves:
         least = xp.full_like(a[..., :1], xp.finfo(a.dtype).smallest_normal)
         move = adam.rate * (self.mean / adam.first) / xp.maximum(xp.sqrt(self.square / adam.second), least)
         self.slopes = xp.minimum(xp.maximum(self.slopes + lines.span * move, lines.minimum), lines.maximum)
+        return post
+
+
+class _Split:
+    """A layer with fixed signs; the multipliers beta take steps in units of the layer's mean coefficient."""
+
+    def __init__(self, layer: _Layer, splits: Splits, settings: AscentSettings, iterations: int) -> None:
+        xp = namespace(splits.beta)
+        self.layer, self.splits = layer, splits
+        self.step, self.iterations, self.done = settings.split_step, iterations, 0
+        self.mean, self.square = xp.zeros_like(splits.beta), xp.zeros_like(splits.beta)
+
+    @property
+    def slopes(self) -> Array:
+        return self.layer.slopes
+
+    def descend(self, a: Array) -> tuple[Array, Array]:
+        g, value = self.layer.descend(a)
+        xp, splits = namespace(a), self.splits
+        flat = xp.reshape(g, (-1,))
+        flat[splits.place] = flat[splits.place] - splits.sign * splits.beta
+        return xp.reshape(flat, g.shape), value
+
+    def climb(self, a: Array, pre: Array, adam: Adam) -> Array:
+        post, xp, splits = self.layer.climb(a, pre, adam), namespace(a), self.splits
+        pre = pre if pre.shape == a.shape else xp.broadcast_to(pre, a.shape)
+        gradient = -splits.sign * xp.take(xp.reshape(pre, (-1,)), splits.place)
+        self.mean[...] = adam.momentum * self.mean + (1.0 - adam.momentum) * gradient
+        self.square[...] = adam.memory * self.square + (1.0 - adam.memory) * gradient**2
+        least = xp.finfo(a.dtype).smallest_normal
+        move = (self.mean / adam.first) / (xp.sqrt(self.square / adam.second) + least)
+        unit = xp.take(xp.mean(xp.abs(_flat(a)), axis=-1), splits.row)
+        rate = self.step * (1.0 - self.done / self.iterations)
+        moved = splits.beta + rate * unit * move
+        splits.beta[...] = xp.maximum(moved, xp.zeros_like(moved))
+        self.done += 1
         return post

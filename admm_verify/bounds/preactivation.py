@@ -9,7 +9,7 @@ from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_n
 from admm_verify.bounds.interval import affine_interval
 from admm_verify.bounds.linear import Reduced, linear_bounds
 from admm_verify.bounds.receptive import receptive_field
-from admm_verify.bounds.tighten import Crops, Planes, View, tighten
+from admm_verify.bounds.tighten import Crops, Planes, View, packed_crown, tighten
 from admm_verify.errors import InputError
 from admm_verify.memory import Budget, Stopped, keep_freed_memory
 from admm_verify.network.graph import Activation, Affine, Network, flatten_batch
@@ -19,6 +19,9 @@ from admm_verify.settings import TightenSettings
 from admm_verify.threads import threads_for, workers_for
 
 METHODS = ("interval", "crown", "tightened")
+
+_PACKED_SHARE = 0.7
+"""Where fewer of a node's rows are open, each box gets rows of its own, which costs a little more a row."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,12 +193,15 @@ class _Forward:
     def _refined(self, index: int, node: Affine, low: Array, high: Array, budget: Budget) -> tuple[Array, Array]:
         """The intervals of an affine node cut with CROWN bounds where those can matter."""
         xp = namespace(low)
-        wanted = np.flatnonzero(self._open(index, low, high).any(axis=0))
+        open = self._open(index, low, high)
+        wanted = np.flatnonzero(open.any(axis=0))
         if not len(wanted):
             return low, high
         field = receptive_field(self.network, index)
         cost = len(wanted) * self.network.weight_count
         try:
+            if field is None and np.count_nonzero(open) < _PACKED_SHARE * len(wanted) * len(open):
+                return packed_crown(Planes(self.reduced.region(node)), open, (low, high), budget)
             # A crop computes all channels of a position; products of whole planes cost some three times their count.
             if field is not None and field.cost(wanted) < 3 * cost:
                 tight = field.bounds(wanted, (self.lower[0], self.upper[0]), self.known, budget)

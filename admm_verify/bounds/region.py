@@ -1,7 +1,7 @@
 """A region: input box and pre-activation bounds of one network, with the rounding terms that make bounds rigorous."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from admm_verify.arrays import SINGLE_ROUNDOFF, SMALLEST, Array, gamma, inner, namespace, take_rows
@@ -18,7 +18,8 @@ class Region:
 
     Shapes: box_lower, box_upper [..., n_0]; lower[k], upper[k] [..., n_k] of activation k; magnitudes[i] [..., n_i]
     for affine node i (None for others): sum over terms of M max|x_source| + bias_magnitude. underflow [...]: what
-    products of a whole sweep can lose to underflow, times what they multiply.
+    products of a whole sweep can lose to underflow, times what they multiply. reaches[k] [..., n_k]: max|p| of
+    activation k's input.
     """
 
     network: Network
@@ -29,6 +30,7 @@ class Region:
     upper: tuple[Array, ...]
     magnitudes: tuple[Array | None, ...]
     underflow: Array
+    reaches: tuple[Array, ...]
 
     def concretise(self, sweep: Backward, kinks: Sequence[KinkLines | None] = ()) -> Array:
         """A certified lower bound of the functional behind a sweep, over the region's relaxation.
@@ -67,9 +69,9 @@ class Region:
                 scale = scales[node.source]
                 if scale is not None and sweep.nodes[node.source] is pre:
                     # The activation's source is read by it alone: both magnitudes take one product.
-                    scales[node.source] = scale + self._reaches[k]
+                    scales[node.source] = scale + self.reaches[k]
                 else:
-                    magnitude = magnitude + inner(xp.abs(pre), self._reaches[k])
+                    magnitude = magnitude + inner(xp.abs(pre), self.reaches[k])
             k += 1
         for weight, scale in zip(sweep.nodes, scales, strict=True):
             if weight is not None and scale is not None:
@@ -85,10 +87,12 @@ class Region:
         radius = namespace(center).maximum(self.box_upper - center, center - self.box_lower)
         return center, radius, largest(self.box_lower, self.box_upper)
 
-    @cached_property
-    def _reaches(self) -> list[Array]:
-        """max|p| of every activation's input."""
-        return [largest(low, high) for low, high in zip(self.lower, self.upper, strict=True)]
+    def within(self, lower: tuple[Array, ...], upper: tuple[Array, ...]) -> "Region":
+        """Parts of this region with bounds of their own, inside the present ones, whose rounding terms they share.
+
+        Shapes: lower[k], upper[k] [parts, ..., n_k] where this region's are [1, ..., n_k].
+        """
+        return replace(self, lower=lower, upper=upper)
 
     def take(self, rows: Array) -> "Region":
         """The region of the given rows only, where the leading axis counts rows or is shared by them."""
@@ -101,6 +105,7 @@ class Region:
             tuple(take_rows(high, rows) for high in self.upper),
             tuple(None if scale is None else take_rows(scale, rows) for scale in self.magnitudes),
             take_rows(self.underflow, rows),
+            tuple(take_rows(reach, rows) for reach in self.reaches),
         )
 
     @property
@@ -157,7 +162,8 @@ def build_region(
             magnitudes.append(None)
             underflow = underflow + SMALLEST * 8.0 * node.size
             activation += 1
-    return Region(network, relaxations, box_lower, box_upper, lower, upper, tuple(magnitudes), underflow)
+    reaches = tuple(largest(low, high) for low, high in zip(lower, upper, strict=True))
+    return Region(network, relaxations, box_lower, box_upper, lower, upper, tuple(magnitudes), underflow, reaches)
 
 
 def evaluation_error(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> Array:

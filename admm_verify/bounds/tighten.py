@@ -1,6 +1,6 @@
-"""Tightened bounds of chosen neurons: a few steps of slope ascent for both sides, from CROWN's slopes."""
+"""Bounds of the neurons that are open in each box, packed: CROWN's, or tightened by a few steps of slope ascent."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -112,23 +112,59 @@ def tighten(
     Shapes: wanted, a mask, and both ends [boxes, n].
     """
     limit = min(settings.block_numbers // view.numbers, budget.block(view.numbers)) // 2
-    share = -(-int(wanted.sum()) // budget.workers)
-    tasks = list(_blocks(view.table(wanted), max(1, min(limit, share))))
-    done: list[tuple[np.ndarray, Array, Array]] = []
+    single = view.single
 
-    def work(first: int, last: int) -> None:
-        for frames, neurons in tasks[first:last]:
-            found = Ascender(view.region(frames), settings, view.single).bounds(neurons)
-            # One entry at once: other threads append too.
-            done.append((view.places(frames, neurons), *found))
+    def bound(region: Region, neurons: np.ndarray) -> tuple[Array, Array]:
+        return Ascender(region, settings, single).bounds(neurons)
 
+    done: list[_Found] = []
     # What is done when the work is stopped counts.
     with suppress(Stopped):
-        budget.blocks(len(tasks), 1, work)
+        _packed(view, wanted, limit, budget, bound, done)
     return _cut(ends, done)
 
 
-def _cut(ends: tuple[Array, Array], done: list[tuple[np.ndarray, Array, Array]]) -> tuple[Array, Array]:
+def packed_crown(view: View, wanted: np.ndarray, ends: tuple[Array, Array], budget: Budget) -> tuple[Array, Array]:
+    """Bounds of a node [boxes, n], cut with CROWN's bounds of the neurons wanted in each box, and of no others.
+
+    Shapes: wanted, a mask, and both ends [boxes, n].
+    Raises: Stopped.
+    """
+    limit = min(_CROWN_NUMBERS // view.numbers, budget.block(view.numbers))
+    done: list[_Found] = []
+    _packed(view, wanted, limit, budget, lambda region, neurons: Sweeper(region).bounds(neurons), done)
+    return _cut(ends, done)
+
+
+_CROWN_NUMBERS = 2**20
+"""Numbers of a block of rows over all layers, of which a sweep touches one layer at a time."""
+
+_Found = tuple[np.ndarray, Array, Array]
+"""Flat places in [boxes, n] and both bounds there."""
+
+
+def _packed(
+    view: View,
+    wanted: np.ndarray,
+    limit: int,
+    budget: Budget,
+    bound: Callable[[Region, np.ndarray], tuple[Array, Array]],
+    done: list[_Found],
+) -> None:
+    """Append the bounds of the wanted neurons, block by block of at most `limit` rows."""
+    share = -(-int(wanted.sum()) // budget.workers)
+    tasks = list(_blocks(view.table(wanted), max(1, min(limit, share))))
+
+    def work(first: int, last: int) -> None:
+        for frames, neurons in tasks[first:last]:
+            found = bound(view.region(frames), neurons)
+            # One entry at once: other threads append too.
+            done.append((view.places(frames, neurons), *found))
+
+    budget.blocks(len(tasks), 1, work)
+
+
+def _cut(ends: tuple[Array, Array], done: list[_Found]) -> tuple[Array, Array]:
     """Both ends [boxes, n] cut with bounds of some entries, given by their flat places."""
     placement, shape = Placement.of(ends[0]), ends[0].shape
     xp, size = placement.xp, prod(shape)

@@ -1,0 +1,88 @@
+"""L-BFGS-B on the loss, one start at a time: second-order steps where steps of signs go round in circles."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from admm_verify.arrays import Array, Placement, to_numpy
+from admm_verify.attacks.hunt import Hunt
+from admm_verify.attacks.landscape import Landscape
+from admm_verify.attacks.settings import LbfgsSettings
+from admm_verify.attacks.starts import check_starts, started
+from admm_verify.attacks.targets import Found, Targets
+from admm_verify.network.graph import Network
+
+_HUGE = 1e30
+"""Stands for values and slopes where the network overflows."""
+
+
+def lbfgs(
+    network: Network,
+    targets: Targets,
+    settings: LbfgsSettings | None = None,
+    starts: Array | None = None,
+    stop: Callable[[], bool] | None = None,
+    seed: int = 0,
+    any_suffices: bool = False,
+) -> Found:
+    """Minimise the loss over every box with L-BFGS-B, from one start after another.
+
+    Variables are the inputs whose interval is not a point, in half-widths of the box.
+
+    Shapes: starts [targets, points, inputs], used beside the restarts and the centre.
+    Raises: InputError for sizes that do not fit.
+    Reference: Szegedy et al., Intriguing properties of neural networks, ICLR 2014, section 4.1; Byrd, Lu, Nocedal and
+    Zhu, SIAM J. Sci. Comput. 16, 1995.
+    """
+    chosen = LbfgsSettings() if settings is None else settings
+    hunt = Hunt(Landscape.of(network, targets), stop, any_suffices)
+    lbfgs_hunt(hunt, chosen, check_starts(targets, starts), np.random.default_rng(seed))
+    return hunt.found
+
+
+def lbfgs_hunt(hunt: Hunt, settings: LbfgsSettings, starts: Array | None, rng: np.random.Generator) -> None:
+    """`lbfgs` on the open targets of a hunt; starts [targets, points, inputs] of all its targets."""
+    for rows, points in started(hunt, settings.starts, starts, rng):
+        order = np.argsort(to_numpy(hunt.found.loss)[rows], kind="stable")[: settings.targets]
+        for k, row in zip(order, rows[order], strict=True):
+            alone = hunt.landscape.take(np.array([row]))
+            for j in range(points.shape[1]):
+                if hunt.over():
+                    return
+                if row in hunt.open:
+                    _descend(hunt, int(row), alone, points[k : k + 1, j : j + 1, :], settings)
+
+
+def _descend(hunt: Hunt, row: int, landscape: Landscape, start: Array, settings: LbfgsSettings) -> None:
+    # SciPy's optimisers take longer to import than most searches, which end before this one.
+    from scipy.optimize import minimize
+
+    place = Placement.of(start)
+    targets = landscape.targets
+    centre, half = (to_numpy(end)[0].astype(np.float64) for end in (targets.centre, targets.half))
+    # Half of the smallest widths is zero in the targets' dtype.
+    free = half > 0
+    losses = landscape.losses(start)
+    hunt.record(np.array([row]), start, losses)
+    if not free.any() or not np.isfinite(float(losses[0, 0])):
+        return
+    aim = settings.aim * max(0.0, float(losses[0, 0]))
+
+    def loss(z: np.ndarray) -> tuple[float, np.ndarray]:
+        x = centre.copy()
+        x[free] += half[free] * z
+        points = targets.clip(place.put(x[None, None, :]))
+        losses, lowered, gradient = landscape.slopes(points, aim)
+        hunt.record(np.array([row]), points, losses)
+        slope = to_numpy(gradient)[0, 0].astype(np.float64)[free] * half[free]
+        # Line searches interpolate between values and slopes, which have to be finite.
+        return min(float(lowered[0, 0]), _HUGE), np.clip(slope, -_HUGE, _HUGE)
+
+    def over(_: np.ndarray) -> None:
+        if row not in hunt.open or hunt.over():
+            raise StopIteration
+
+    begin = np.clip((to_numpy(start)[0, 0].astype(np.float64) - centre)[free] / half[free], -1.0, 1.0)
+    options = {"maxiter": settings.steps, "maxfun": 2 * settings.steps, "maxcor": settings.memory}
+    bounds = [(-1.0, 1.0)] * len(begin)
+    minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=bounds, callback=over, options=options)

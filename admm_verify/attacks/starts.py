@@ -1,0 +1,121 @@
+"""Where attacks start: given points, centres, corners, uniform points, and points that spread the outputs."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
+from admm_verify.attacks.hunt import Hunt
+from admm_verify.attacks.landscape import Landscape
+from admm_verify.attacks.settings import StartSettings
+from admm_verify.attacks.targets import Targets
+from admm_verify.errors import InputError
+
+_PASSES = 20.0
+"""Work of the passes that choose starts, in units of one pass of the method over them."""
+
+
+def check_starts(targets: Targets, starts: Array | None) -> Array | None:
+    """Given starts [targets, points, inputs], moved to the targets' place and into their boxes.
+
+    Raises: InputError for another shape.
+    """
+    if starts is None:
+        return None
+    shape = tuple(starts.shape)
+    if len(shape) != 3 or shape[0] != len(targets) or shape[2] != targets.inputs:
+        raise InputError(
+            f"The starts have shape {shape}; expected is [targets, points, inputs] = [{len(targets)}, any, "
+            f"{targets.inputs}]."
+        )
+    placed = Placement.of(targets.lower).put(starts)
+    xp = namespace(placed)
+    return targets.clip(xp.where(xp.isnan(placed), targets.centre[:, None, :], placed))
+
+
+def started(
+    hunt: Hunt, settings: StartSettings, starts: Array | None, rng: np.random.Generator
+) -> Iterator[tuple[np.ndarray, Array]]:
+    """Open targets of a hunt in blocks, each with its `starting_points`; starts [targets, points, inputs] of all."""
+    given = 0 if starts is None else starts.shape[1]
+    restarts, samples = _counts(hunt.landscape, settings)
+    for rows in hunt.blocks(given + 1 + max(restarts, 2 * samples)):
+        if hunt.over():
+            return
+        own = None if starts is None else starts[Placement.of(starts).put_indices(rows)]
+        with quiet_overflow():
+            points = starting_points(hunt.landscape.take(rows), own, settings, rng)
+        yield rows, points
+
+
+def starting_points(
+    landscape: Landscape, given: Array | None, settings: StartSettings, rng: np.random.Generator
+) -> Array:
+    """The given points, the centre and the restarts of every target: [targets, points, inputs]."""
+    xp, targets = namespace(landscape.targets.lower), landscape.targets
+    fixed = [targets.centre[:, None, :]] if given is None else [given, targets.centre[:, None, :]]
+    restarts, samples = _counts(landscape, settings)
+    if not restarts:
+        return xp.concat(fixed, axis=1)
+    if not samples:
+        uniform = _uniform(targets, restarts, rng)
+        return xp.concat([*fixed, _diversified(landscape, uniform, settings, rng)], axis=1)
+    pool = [_uniform(targets, samples, rng)]
+    corners = 2 ** _free(targets)
+    if corners <= samples:
+        pool.append(_corners(targets, corners))
+    return xp.concat([*fixed, _best(landscape, xp.concat(pool, axis=1), restarts)], axis=1)
+
+
+def _counts(landscape: Landscape, settings: StartSettings) -> tuple[int, int]:
+    """How many restarts every target gets, and of how many samples they are the best; 0 for uniform restarts."""
+    each = max(1, landscape.network.weight_count) * len(landscape.targets)
+    restarts = max(settings.restarts, min(settings.most, int(settings.work / each)))
+    if _free(landscape.targets) > settings.few:
+        return restarts, 0
+    samples = min(settings.samples, int(_PASSES * settings.work / each))
+    return restarts, samples if samples > restarts else 0
+
+
+def _free(targets: Targets) -> int:
+    """The largest number of sides of positive width that a box has."""
+    return int(np.max(np.sum(to_numpy(targets.lower < targets.upper), axis=1)))
+
+
+def _uniform(targets: Targets, count: int, rng: np.random.Generator) -> Array:
+    place = Placement.of(targets.lower)
+    draws = place.put(rng.uniform(-1.0, 1.0, (len(targets), count, targets.inputs)))
+    return targets.clip(targets.centre[:, None, :] + draws * targets.half[:, None, :])
+
+
+def _corners(targets: Targets, count: int) -> Array:
+    """The first `count` corners of every box, counting its sides of positive width only."""
+    lower, upper = to_numpy(targets.lower), to_numpy(targets.upper)
+    side = np.maximum(np.cumsum(lower < upper, axis=1) - 1, 0)
+    high = (np.arange(count)[None, :, None] >> side[:, None, :]) & 1
+    return Placement.of(targets.lower).put(np.where(high == 1, upper[:, None, :], lower[:, None, :]))
+
+
+def _best(landscape: Landscape, points: Array, count: int) -> Array:
+    """The `count` points of least loss of every target."""
+    xp = namespace(points)
+    order = xp.argsort(landscape.losses(points), axis=1)[:, :count]
+    first = Placement.of(points).put_indices(np.arange(points.shape[0])[:, None] * points.shape[1])
+    flat = xp.reshape(points, (-1, points.shape[-1]))
+    taken = xp.take(flat, xp.reshape(first + order, (-1,)), axis=0)
+    return xp.reshape(taken, (points.shape[0], -1, points.shape[-1]))
+
+
+def _diversified(landscape: Landscape, points: Array, settings: StartSettings, rng: np.random.Generator) -> Array:
+    """Points moved along the signs of the gradient of w' f, with random weights w of their own.
+
+    Reference: Tashiro, Song and Ermon, Diversity can be Transferred, NeurIPS 2020, equations 2 and 3.
+    """
+    if not settings.diversify:
+        return points
+    targets = landscape.targets
+    shape = (*points.shape[:2], targets.objective.shape[-1])
+    weights = Placement.of(points).put(rng.uniform(-1.0, 1.0, shape))
+    for _ in range(settings.diversify):
+        points = targets.stepped(points, settings.diversify_step, landscape.directions(points, weights))
+    return points

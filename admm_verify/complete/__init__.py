@@ -1,0 +1,1 @@
+"""Complete verification: attack, branch and bound, exact mode."""

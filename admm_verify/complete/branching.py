@@ -1,0 +1,98 @@
+"""Where to branch: which input or which neuron is behind the gap of a bound, read off its multipliers."""
+
+import numpy as np
+
+from admm_verify.arrays import Array, namespace, to_numpy
+from admm_verify.bounds.preactivation import PreactivationBounds
+from admm_verify.complete.bounding import Bounded
+from admm_verify.network.graph import Activation, Affine, Network
+from admm_verify.relaxations.registry import relaxation_of
+
+_LINEAR_SHARE = 0.125
+"""What halving a side closes of a bound's linear part, against what it closes of the relaxations' heights."""
+
+
+def side_scores(
+    network: Network, width: Array, pre: PreactivationBounds, found: Bounded, atoms: np.ndarray
+) -> np.ndarray:
+    """How much of a bound's gap each side of the box is responsible for.
+
+    score_j = sum over atoms of weight (|a_0j| width_j / 8 + sum_k sum_i |a_ki| height_ki share_kij): a are the
+    coefficients of the bound's sweep, height_ki that of neuron i's relaxation, and share_kij what side j makes up of
+    the neuron's range, through the network linearised by chords and through the heights of the relaxations before it.
+    Atoms weigh by the inverse square of their bounds, so that those near to exclude the box decide.
+
+    Shapes: width [boxes, inputs]; pre and found of [boxes]; atoms, bounds [boxes, atoms] -> [boxes, inputs].
+    """
+    xp = namespace(width)
+    weight = xp.asarray(_weights(atoms), dtype=width.dtype, device=width.device)[..., None]
+
+    def merged(coefficient: Array) -> Array:
+        return xp.sum(weight * xp.abs(coefficient), axis=1)
+
+    score = _LINEAR_SHARE * merged(found.sweep.nodes[0]) * width
+    eye = xp.eye(width.shape[-1], dtype=width.dtype, device=width.device)
+    tangents: list[Array] = [width[:, :, None] * eye]
+    noise: list[Array] = [xp.zeros_like(tangents[0])]
+    k = 0
+    for node in network.nodes[1:]:
+        if isinstance(node, Affine):
+            tangents.append(sum(term.map.apply(tangents[term.source]) for term in node.terms))
+            noise.append(sum(term.map.absolute_apply(noise[term.source]) for term in node.terms))
+            continue
+        assert isinstance(node, Activation)
+        slope, height = (part[:, None, :] for part in _chord(node, pre.lower[k], pre.upper[k]))
+        reach = xp.abs(tangents[node.source]) + noise[node.source]
+        total = xp.sum(reach, axis=1, keepdims=True)
+        share = height * (reach / xp.where(total > 0, total, xp.ones_like(total)))
+        tangents.append(tangents[node.source] * slope)
+        noise.append(noise[node.source] * xp.abs(slope) + share)
+        coefficient = found.sweep.post[k]
+        if coefficient is not None:
+            score = score + xp.sum(merged(coefficient)[:, None, :] * share, axis=-1)
+        k += 1
+    return np.nan_to_num(to_numpy(score), nan=0.0, posinf=1e300)
+
+
+def _weights(atoms: np.ndarray) -> np.ndarray:
+    """Inverse squares of the bounds' distance from zero, the largest of each box one."""
+    distance = np.maximum(-atoms, 1e-3 * np.abs(atoms).max(axis=1, keepdims=True)) + 1e-300
+    closest = distance.min(axis=1, keepdims=True)
+    return np.where(np.isfinite(distance), closest / distance, 0.0) ** 2
+
+
+def _chord(node: Activation, lower: Array, upper: Array) -> tuple[Array, Array]:
+    """The slope of an activation from end to end of its range, and the height of its relaxation in between."""
+    xp, relaxation = namespace(lower), relaxation_of(node)
+    low, high = relaxation.image(lower, upper)
+    width = upper - lower
+    some = width > 0
+    slope = xp.where(some, (high - low) / xp.where(some, width, xp.ones_like(width)), xp.zeros_like(width))
+    zero = xp.zeros_like(lower)
+    kinked = node.kind in ("relu", "prelu")
+    inside = xp.minimum(xp.maximum(zero, lower), upper) if kinked else lower / 2 + upper / 2
+    floor, ceiling = relaxation.hull(lower, upper, inside)
+    return slope, xp.maximum(ceiling - floor, zero)
+
+
+def neuron_scores(lower: Array, upper: Array, coefficient: Array, pre: Array) -> Array:
+    """What splitting each neuron at its kink gains in the worse child, to first order.
+
+    With the chord s p + c above, a < 0 and p the neuron's value in the linearised network, fixing the neuron active
+    moves its multiplier from s a to a and gains |a| (s p + c - p), inactive |a| (s p + c): the score is the geometric
+    mean of both. A neuron with a > 0 is bounded from below by a line that ascent has chosen; splitting it gains nothing
+    to first order, and it only counts by a trace of a c, where no other is left.
+
+    Shapes: all [..., n], broadcasting.
+    Reference: the scores of BaBSR (Bunel et al., JMLR 2020), with the point where the bound is attained.
+    """
+    xp = namespace(coefficient)
+    bent = (lower < 0) & (upper > 0)
+    width = xp.where(bent, upper - lower, xp.ones_like(upper - lower))
+    slope, intercept = upper / width, -lower * upper / width
+    p = xp.minimum(xp.maximum(pre, lower), upper)
+    chord = slope * p + intercept
+    zero = xp.zeros_like(chord)
+    gains = xp.sqrt(xp.maximum(chord - p, zero) * xp.maximum(chord, zero))
+    trace = 1e-6 * xp.abs(coefficient) * intercept
+    return xp.where(bent, xp.maximum(-coefficient, zero * coefficient) * gains + trace, zero)

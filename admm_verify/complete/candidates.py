@@ -1,0 +1,92 @@
+"""Counterexamples: from points that bounds or attacks suggest to one that is confirmed."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from admm_verify.arrays import Array, quiet_overflow, to_numpy
+from admm_verify.attacks.confirm import confirm
+from admm_verify.attacks.search import attack
+from admm_verify.attacks.settings import AttackSettings
+from admm_verify.attacks.signs import pgd
+from admm_verify.attacks.targets import Found, Targets
+from admm_verify.complete.goals import Goals
+from admm_verify.complete.root import Root
+from admm_verify.properties.query import Query
+from admm_verify.properties.rows import AtomRows
+
+Witness = tuple[np.ndarray, np.ndarray]
+"""A confirmed input and the network's output there."""
+
+_TRIES = 16
+"""Points of one set that are replayed, most promising first; each costs a run of the original model."""
+
+
+class Candidates:
+    """Tries points on the open disjuncts of a query."""
+
+    def __init__(self, query: Query, rows: AtomRows, stop: Callable[[], bool], memory: float | None) -> None:
+        self.query, self.rows, self.stop = query, rows, stop
+        self.settings = AttackSettings(memory=memory)
+        self.dtype = np.float64 if query.network.element_type == "float64" else np.float32
+
+    def quick(self, disjuncts: list[int]) -> Witness | None:
+        """What a short descent finds."""
+        targets = Targets.of(self.rows, disjuncts, self.dtype)
+        with quiet_overflow():
+            found = pgd(self.query.network, targets, self.settings.quick, stop=self.stop, any_suffices=True)
+        return self._confirmed(disjuncts, targets, found)
+
+    def thorough(self, disjuncts: list[int], seed: int) -> Witness | None:
+        """What the attacks in sequence find."""
+        targets = Targets.of(self.rows, disjuncts, self.dtype)
+        with quiet_overflow():
+            found = attack(self.query.network, targets, self.settings, stop=self.stop, seed=seed, any_suffices=True)
+        return self._confirmed(disjuncts, targets, found)
+
+    def boxes_alone(self) -> Witness | None:
+        """A witness of a disjunct without output atoms, which holds anywhere in its box."""
+        for disjunct, rows in zip(self.query.property.disjuncts, self.rows.disjuncts, strict=True):
+            if not rows:
+                witness = confirm(self.query, disjunct, np.array([float(value) for value in disjunct.box.lower]))
+                if witness is not None:
+                    return witness
+        return None
+
+    def primal(self, root: Root, numbers: np.ndarray, primal: Array) -> Witness | None:
+        """What a relaxation's primal inputs of some rows give, each for the open disjuncts of its row.
+
+        Shapes: numbers [rows]; primal [rows, *input_shape].
+        """
+        goals, place = root.goals(), {int(row): k for k, row in enumerate(numbers)}
+        flat = to_numpy(primal).reshape(len(numbers), -1)
+        points = flat[[place[int(row)] for row in goals.row.reshape(-1)]]
+        return self.points(goals, points, np.repeat(np.arange(len(goals)), goals.atoms))
+
+    def points(self, goals: Goals, points: np.ndarray, goal: np.ndarray) -> Witness | None:
+        """The first confirmed one of some inputs, each for its own goal.
+
+        Shapes: points [points, inputs]; goal [points].
+        """
+        if not len(points):
+            return None
+        network = self.query.network
+        with quiet_overflow():
+            x = points.astype(self.dtype)
+            y = to_numpy(network(x.reshape(-1, *network.input_shape))).reshape(len(x), -1)
+            values = np.einsum("pao,po->pa", goals.objective[goal], y) + goals.offset[goal]
+            worst = np.where(np.isnan(values), np.inf, values).max(axis=1)
+        likely = np.flatnonzero(worst <= 0)
+        for i in likely[np.argsort(worst[likely])][:_TRIES]:
+            witness = confirm(self.query, self.query.property.disjuncts[goals.disjunct[goal[i]]], points[i])
+            if witness is not None:
+                return witness
+        return None
+
+    def _confirmed(self, disjuncts: list[int], targets: Targets, found: Found) -> Witness | None:
+        hits = np.flatnonzero(targets.hit(found.loss))
+        for i in hits[np.argsort(found.loss[hits])][:_TRIES]:
+            witness = confirm(self.query, self.query.property.disjuncts[disjuncts[i]], found.x[i])
+            if witness is not None:
+                return witness
+        return None

@@ -1,0 +1,42 @@
+"""Boxes cut down to where linear lower bounds of a goal's atoms still allow them to hold."""
+
+import numpy as np
+
+from admm_verify.arrays import DOUBLE_ROUNDOFF
+
+
+def contract(
+    lower: np.ndarray, upper: np.ndarray, coefficient: np.ndarray, bound: np.ndarray, rounds: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The boxes without what a'x + e > 0 excludes, and which of them are excluded altogether.
+
+    bound is certified: f(x) >= a'x + e on the box with e = bound - min over the box of a'x. Where f(x) <= 0, so is
+    a'x + e, hence x_i <= l_i - (min a'x + e) / a_i for a_i > 0, and likewise from above for a_i < 0. Rows without a
+    bound cut nothing.
+
+    Shapes: lower, upper [parts, inputs]; coefficient [parts, atoms, inputs]; bound [parts, atoms] -> lower, upper,
+    excluded [parts].
+    Error: rounded outward.
+    """
+    a, lower, upper = coefficient, lower.copy(), upper.copy()
+    excluded = np.zeros(len(lower), dtype=bool)
+    least = np.where(a > 0, a * lower[:, None], a * upper[:, None]).sum(axis=-1)
+    size = (np.abs(a) * np.maximum(np.abs(lower), np.abs(upper))[:, None]).sum(axis=-1) + np.abs(bound)
+    # All sums below are off by less; boxes only shrink, so the size stays an upper bound.
+    slack = 4.0 * (a.shape[-1] + 8) * DOUBLE_ROUNDOFF * size
+    shift = bound - least - slack
+    for _ in range(rounds):
+        for j in range(a.shape[1]):
+            aj = a[:, j]
+            value: np.ndarray = np.where(aj > 0, aj * lower, aj * upper).sum(axis=-1) + shift[:, j] - slack[:, j]
+            # NaN and infinity compare false: such rows cut nothing.
+            cuts = (value <= 0)[:, None]
+            excluded |= value > 0
+            room = np.nextafter(-value[:, None] / np.abs(aj) * (1.0 + 4.0 * DOUBLE_ROUNDOFF), np.inf)
+            ceiling, floor = np.nextafter(lower + room, np.inf), np.nextafter(upper - room, -np.inf)
+            upper = np.where(cuts & (aj > 0), np.minimum(upper, ceiling), upper)
+            lower = np.where(cuts & (aj < 0), np.maximum(lower, floor), lower)
+            empty = (lower > upper).any(axis=-1)
+            excluded |= empty
+            lower = np.where(empty[:, None], np.minimum(lower, upper), lower)
+    return lower, upper, excluded

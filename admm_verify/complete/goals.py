@@ -1,0 +1,70 @@
+"""What a search is to exclude: disjuncts as boxes and rows of linear functionals."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from admm_verify.properties.rows import AtomRows
+
+
+@dataclass(frozen=True, eq=False)
+class Goals:
+    """Disjuncts: f(x) and x in the box satisfy one where objective f(x) + offset <= 0 for all its atoms.
+
+    One is excluded on a part of its box where some atom is positive all over, or not negative where strict. sound is
+    false for atoms of which no bound says anything. Goals with fewer atoms than others repeat their last.
+
+    Shapes: lower, upper [goals, inputs]; objective [goals, atoms, outputs]; offset, strict, sound, row (the number of
+    the property's row behind an atom) [goals, atoms]; disjunct [goals].
+    """
+
+    lower: np.ndarray
+    upper: np.ndarray
+    objective: np.ndarray
+    offset: np.ndarray
+    strict: np.ndarray
+    sound: np.ndarray
+    row: np.ndarray
+    disjunct: np.ndarray
+
+    @classmethod
+    def of(cls, rows: AtomRows, offset: np.ndarray, sound: np.ndarray, disjuncts: Sequence[int]) -> "Goals":
+        """The chosen disjuncts, with at least one atom each; offset and sound are those of the arithmetic.
+
+        Shapes: offset, sound [rows].
+        """
+        most = max(len(rows.disjuncts[i]) for i in disjuncts)
+        row = np.array(
+            [(*rows.disjuncts[i], *[rows.disjuncts[i][-1]] * (most - len(rows.disjuncts[i]))) for i in disjuncts]
+        )
+        box = rows.box[row[:, 0]]
+        return cls(
+            rows.boxes_lower[box],
+            rows.boxes_upper[box],
+            rows.objective[row],
+            offset[row],
+            rows.strict[row],
+            sound[row],
+            row,
+            np.array(disjuncts, dtype=np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.disjunct)
+
+    @property
+    def atoms(self) -> int:
+        """Atoms of each goal."""
+        return self.offset.shape[1]
+
+    def certified(self, goal: np.ndarray, lower: np.ndarray) -> np.ndarray:
+        """Bounds of atoms as found, or no bound where they say nothing, [parts, atoms]."""
+        return np.where(self.sound[goal], lower, -np.inf)
+
+    def excluded(self, goal: np.ndarray, lower: np.ndarray) -> np.ndarray:
+        """Which atoms exclude their goal from a part, given certified bounds there.
+
+        Shapes: goal [parts]; lower [parts, atoms] -> [parts, atoms].
+        """
+        return np.where(self.strict[goal], lower >= 0, lower > 0)

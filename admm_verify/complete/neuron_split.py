@@ -1,0 +1,222 @@
+"""Splitting neurons at their kink: each part fixes signs, and inherits slopes and multipliers from its parent."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from admm_verify.arrays import Placement, quiet_overflow, to_numpy
+from admm_verify.bounds.climb import Splits
+from admm_verify.bounds.preactivation import PreactivationBounds
+from admm_verify.bounds.region import build_region
+from admm_verify.complete.bounding import Bounded, Bounder, Rows
+from admm_verify.complete.branching import neuron_scores
+from admm_verify.complete.goals import Goals
+from admm_verify.complete.pool import Nodes
+from admm_verify.complete.splitting import Grown
+from admm_verify.memory import Budget
+from admm_verify.network.graph import Network
+from admm_verify.relaxations.lines import KinkLines
+from admm_verify.relaxations.registry import network_lines
+from admm_verify.settings import SearchSettings
+from admm_verify.threads import threads_for, workers_for
+
+
+@dataclass(frozen=True, eq=False)
+class Branches(Nodes):
+    """Parts of the goals' boxes in which some neurons have a fixed sign.
+
+    splits: +-(1 + number of the neuron, counted over all activations), 0 for none. choice: the neuron to split next,
+    numbered alike, 0 where none is left. slopes: of the neurons that are open at the root.
+    Shapes: goal, bound, choice [n]; splits [n, depth]; beta [n, atoms, depth]; slopes [n, atoms, open].
+    """
+
+    choice: np.ndarray
+    splits: np.ndarray
+    beta: np.ndarray
+    slopes: np.ndarray
+
+    @property
+    def splittable(self) -> np.ndarray:
+        return self.choice != 0
+
+
+class NeuronSplitter:
+    """Splits neurons."""
+
+    def __init__(
+        self,
+        network: Network,
+        goals: Goals,
+        boxes: tuple[np.ndarray, np.ndarray, np.ndarray],
+        pre: PreactivationBounds,
+        home: Placement,
+        settings: SearchSettings,
+        stop: Callable[[], bool],
+        memory: float | None,
+    ) -> None:
+        """boxes: the number of each goal's box, and lower and upper ends of all boxes, whose bounds are pre.
+
+        Shapes: boxes [goals], [boxes, inputs], [boxes, inputs]; pre [boxes, n_k].
+        """
+        self.goals, self.settings, self.stop, self.memory = goals, settings, stop, memory
+        self.bounder = Bounder(network, home, settings.ascent, stop)
+        self.network, self.home = self.bounder.network, home
+        self.box, low, high = boxes[0], home.put(boxes[1]), home.put(boxes[2])
+        self.lower, self.upper = [to_numpy(end) for end in pre.lower], [to_numpy(end) for end in pre.upper]
+        spread = [tuple(home.put(end)[:, None, :] for end in ends) for ends in (self.lower, self.upper)]
+        self.region = build_region(self.network, low[:, None, :], high[:, None, :], spread[0], spread[1])
+        lines = network_lines(self.network, spread[0], spread[1])
+        self.kinked = [isinstance(line, KinkLines) for line in lines]
+        self.starts = [to_numpy(line.start)[:, 0] for line in lines]
+        # Only slopes that can be chosen anywhere are kept with the parts.
+        self.kept = [
+            np.flatnonzero((to_numpy(line.maximum) > to_numpy(line.minimum)).any(axis=(0, 1))) for line in lines
+        ]
+        self.first = np.cumsum([0, *(end.shape[1] for end in self.lower)])
+
+    def root(self) -> Grown[Branches]:
+        """The goals without any split."""
+        count, atoms = len(self.goals), self.goals.atoms
+        nodes = Branches(
+            np.arange(count),
+            np.full(count, -np.inf),
+            np.zeros(count, dtype=np.int32),
+            np.zeros((count, 0), dtype=np.int32),
+            np.zeros((count, atoms, 0), dtype=np.float32),
+            np.zeros((count, atoms, 0), dtype=np.float32),
+        )
+        return self._bounded(nodes, self.settings.root_iterations)
+
+    def expand(self, nodes: Branches) -> Grown[Branches]:
+        """Both signs of the chosen neuron of every part."""
+        # A column of zeros that every part has left takes the new split.
+        depth = int((nodes.splits != 0).sum(axis=1).max(initial=0)) + 1
+        column = (nodes.splits != 0).sum(axis=1)
+        place = np.arange(len(column))
+        splits = np.zeros((len(column), depth), dtype=np.int32)
+        beta = np.zeros((*nodes.beta.shape[:2], depth), dtype=np.float32)
+        held = min(depth, nodes.splits.shape[1])
+        splits[:, :held], beta[..., :held] = nodes.splits[:, :held], nodes.beta[..., :held]
+        active, inactive = splits, splits.copy()
+        active[place, column], inactive[place, column] = nodes.choice, -nodes.choice
+        goal, bound, slopes = (np.concatenate([part, part]) for part in (nodes.goal, nodes.bound, nodes.slopes))
+        both = np.concatenate([active, inactive])
+        children = Branches(goal, bound, np.zeros_like(goal), both, np.concatenate([beta, beta]), slopes)
+        return self._bounded(children, self.settings.iterations)
+
+    def _bounded(self, nodes: Branches, iterations: int) -> Grown[Branches]:
+        count = len(nodes.goal)
+        work = float(count * self.goals.atoms * self.network.weight_count)
+        workers = workers_for(work) if self.home.is_numpy else 1
+        budget = Budget.of(self.memory, self.stop, workers)
+        numbers = self.goals.atoms * sum(node.size for node in self.network.nodes)
+        step = max(1, budget.rows(self.settings.block_numbers, numbers))
+
+        def work_on(first: int, last: int) -> Grown[Branches]:
+            arrays = (nodes.goal, nodes.bound, nodes.choice, nodes.splits, nodes.beta, nodes.slopes)
+            return self._block(Branches(*(array[first:last] for array in arrays)), iterations)
+
+        with threads_for(work, workers), quiet_overflow():
+            return Grown.join(budget.blocks(count, step, work_on))
+
+    def _block(self, nodes: Branches, iterations: int) -> Grown[Branches]:
+        put, goals = self.home.put, self.goals
+        lower, upper, splits = self._fixed(nodes)
+        ends = [tuple(put(end)[:, None, :] for end in side) for side in (lower, upper)]
+        boxes = self.box[nodes.goal]
+        region = self.region if len(self.lower[0]) == 1 else self.region.take(self.home.put_indices(boxes))
+        rows = Rows(region.within(*ends), put(goals.objective[nodes.goal]), put(goals.offset[nodes.goal]), splits)
+        slopes = self._slopes(nodes, boxes) if nodes.slopes.shape[-1] else None
+        found = self.bounder.bound(rows, slopes, iterations)
+        atoms = goals.certified(nodes.goal, to_numpy(found.lower))
+        open = np.flatnonzero(~goals.excluded(nodes.goal, atoms).any(axis=1))
+        grown = Branches(
+            nodes.goal,
+            np.maximum(nodes.bound, atoms.max(axis=1)),
+            self._choice(lower, upper, found, atoms),
+            nodes.splits,
+            self._betas(nodes, splits),
+            np.concatenate([to_numpy(s)[..., kept] for s, kept in zip(found.slopes, self.kept, strict=True)], axis=-1),
+        )
+        arrays = (grown.goal, grown.bound, grown.choice, grown.splits, grown.beta, grown.slopes.astype(np.float32))
+        vertices = to_numpy(found.vertices)[open]
+        points = vertices.reshape(-1, vertices.shape[-1])
+        return Grown(Branches(*(array[open] for array in arrays)), points, np.repeat(nodes.goal[open], goals.atoms))
+
+    def _fixed(self, nodes: Branches) -> tuple[list[np.ndarray], list[np.ndarray], tuple[Splits | None, ...]]:
+        """Bounds of every layer with the signs fixed, and the splits of all rows."""
+        boxes = self.box[nodes.goal]
+        lower, upper = [end[boxes] for end in self.lower], [end[boxes] for end in self.upper]
+        part, column = np.nonzero(nodes.splits)
+        code = nodes.splits[part, column]
+        sign, neuron = np.sign(code), np.abs(code) - 1
+        layer = np.searchsorted(self.first, neuron, side="right") - 1
+        splits: list[Splits | None] = []
+        for k, (low, high) in enumerate(zip(lower, upper, strict=True)):
+            here = layer == k
+            rows, entries, signs, columns = part[here], neuron[here] - self.first[k], sign[here], column[here]
+            on, off = signs > 0, signs < 0
+            low[rows[on], entries[on]] = np.maximum(low[rows[on], entries[on]], 0.0)
+            high[rows[off], entries[off]] = np.minimum(high[rows[off], entries[off]], 0.0)
+            splits.append(self._splits(nodes, rows, entries, signs, columns, low.shape[1]) if len(rows) else None)
+        return lower, upper, tuple(splits)
+
+    def _splits(
+        self,
+        nodes: Branches,
+        rows: np.ndarray,
+        entries: np.ndarray,
+        signs: np.ndarray,
+        columns: np.ndarray,
+        size: int,
+    ) -> Splits:
+        """The splits of one layer, once for every atom of their part."""
+        atoms, single = self.goals.atoms, self.home.single
+        row = (rows[:, None] * atoms + np.arange(atoms)).reshape(-1)
+        place = row * size + np.repeat(entries, atoms)
+        beta = nodes.beta[rows, :, columns].reshape(-1)
+        indices = self.home.put_indices
+        return Splits(indices(place), indices(row), single.put(np.repeat(signs, atoms)), single.put(beta.copy()))
+
+    def _betas(self, nodes: Branches, splits: Sequence[Splits | None]) -> np.ndarray:
+        """The multipliers after the ascent, where `_splits` took them from."""
+        beta, atoms = np.zeros_like(nodes.beta), self.goals.atoms
+        part, column = np.nonzero(nodes.splits)
+        neuron = np.abs(nodes.splits[part, column]) - 1
+        layer = np.searchsorted(self.first, neuron, side="right") - 1
+        for k, split in enumerate(splits):
+            if split is not None:
+                here = layer == k
+                beta[part[here], :, column[here]] = to_numpy(split.beta).reshape(-1, atoms)
+        return beta
+
+    def _slopes(self, nodes: Branches, boxes: np.ndarray) -> list[np.ndarray]:
+        """The inherited slopes of every layer, CROWN's at the root elsewhere."""
+        slopes, first = [], 0
+        for start, kept in zip(self.starts, self.kept, strict=True):
+            layer = np.repeat(start[boxes][:, None, :].astype(np.float32), self.goals.atoms, axis=1)
+            layer[..., kept] = nodes.slopes[..., first : first + len(kept)]
+            first += len(kept)
+            slopes.append(layer)
+        return slopes
+
+    def _choice(
+        self, lower: list[np.ndarray], upper: list[np.ndarray], found: Bounded, atoms: np.ndarray
+    ) -> np.ndarray:
+        """The neuron whose split promises most for the best atom of each part, 0 where none is open."""
+        parts = np.arange(len(atoms))
+        best = atoms.argmax(axis=1)
+        top, choice = np.zeros(len(atoms)), np.zeros(len(atoms), dtype=np.int32)
+        for k, kinked in enumerate(self.kinked):
+            coefficient = found.sweep.post[k]
+            if not kinked or coefficient is None:
+                continue
+            pre = to_numpy(found.pre[k])
+            pre = pre[parts, best if pre.shape[1] > 1 else 0]
+            score = neuron_scores(lower[k], upper[k], to_numpy(coefficient)[parts, best], pre)
+            here = score.argmax(axis=1)
+            better = score[parts, here] > top
+            top = np.where(better, score[parts, here], top)
+            choice = np.where(better, 1 + self.first[k] + here, choice).astype(np.int32)
+        return choice

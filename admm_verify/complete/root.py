@@ -1,0 +1,93 @@
+"""The root: certified bounds of a query's rows over their whole boxes, and the disjuncts they exclude."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from admm_verify.arrays import to_numpy
+from admm_verify.bounds.arithmetic import lowered, output_error
+from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
+from admm_verify.complete.goals import Goals
+from admm_verify.properties.query import Query
+from admm_verify.properties.rows import AtomRows
+from admm_verify.sets import Box
+from admm_verify.splitting.loop import Clock
+from admm_verify.splitting.problem import Problem
+from admm_verify.splitting.solution import Solution
+
+
+class Root:
+    """What is known at the root: a certified bound per row, and the disjuncts not excluded yet."""
+
+    def __init__(
+        self,
+        query: Query,
+        rows: AtomRows,
+        arithmetic: str,
+        clock: Clock,
+        memory: float | None,
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self.query, self.rows = query, rows
+        self.lower = np.full(len(rows.box), -np.inf)
+        self.open = list(range(len(rows.disjuncts)))
+        self.tightened = np.zeros(0, dtype=np.int64)
+        self.clock, self.memory, self.progress = clock, memory, progress
+        box = Box(rows.boxes_lower, rows.boxes_upper)
+        self.bounds = self._bounded(box, "crown", None)
+        error = output_error(query.network, box.lower, box.upper, self.bounds, arithmetic)[rows.box]
+        # Where the network's own arithmetic can overflow, no bound in real numbers says anything about it.
+        self.offset, self.sound = lowered(rows.objective, rows.offset, error)
+
+    def tighten(self, numbers: np.ndarray) -> None:
+        """Tighten the pre-activation bounds of the boxes of these rows, once."""
+        boxes = np.setdiff1d(self.rows.box[numbers], self.tightened)
+        if not len(boxes):
+            return
+        self.tightened = np.append(self.tightened, boxes)
+        box = Box(self.rows.boxes_lower[boxes], self.rows.boxes_upper[boxes])
+        found = self._bounded(box, "tightened", self.bounds_of(boxes))
+
+        def merged(ends: tuple[np.ndarray, ...], better: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+            copies = tuple(end.copy() for end in ends)
+            for end, part in zip(copies, better, strict=True):
+                end[boxes] = part
+            return copies
+
+        self.bounds = PreactivationBounds(
+            merged(self.bounds.lower, found.lower), merged(self.bounds.upper, found.upper)
+        )
+
+    def bounds_of(self, boxes: np.ndarray) -> PreactivationBounds:
+        """The pre-activation bounds of some boxes."""
+        return PreactivationBounds(
+            tuple(low[boxes] for low in self.bounds.lower), tuple(high[boxes] for high in self.bounds.upper)
+        )
+
+    def open_rows(self) -> np.ndarray:
+        """Numbers of the rows that belong to an open disjunct."""
+        return np.array(sorted({row for i in self.open for row in self.rows.disjuncts[i]}), dtype=np.int64)
+
+    def problem(self, numbers: np.ndarray) -> Problem:
+        """The chosen rows as a problem; rows that all live on one box share it."""
+        rows, boxes = self.rows, self.rows.box[numbers]
+        pick = boxes[:1] if len(set(boxes.tolist())) == 1 else boxes
+        box = Box(rows.boxes_lower[pick], rows.boxes_upper[pick])
+        return Problem(self.query.network, box, rows.objective[numbers], self.offset[numbers], self.bounds_of(pick))
+
+    def record(self, numbers: np.ndarray, solution: Solution) -> None:
+        """Keep the bounds, and close the disjuncts they exclude."""
+        found = np.where(self.sound[numbers], to_numpy(solution.lower), -np.inf)
+        self.lower[numbers] = np.maximum(self.lower[numbers], found)
+        excluded = np.where(self.rows.strict, self.lower >= 0, self.lower > 0)
+        self.open = [i for i in self.open if not any(excluded[row] for row in self.rows.disjuncts[i])]
+
+    def goals(self) -> Goals:
+        """The open disjuncts that have atoms, for a search."""
+        return Goals.of(self.rows, self.offset, self.sound, [i for i in self.open if self.rows.disjuncts[i]])
+
+    def _bounded(self, box: Box, method: str, known: PreactivationBounds | None) -> PreactivationBounds:
+        def over() -> bool:
+            return self.clock.interruption() is not None
+
+        return preactivation_bounds(self.query.network, box, method, self.memory, over, self.progress, known=known)

@@ -1,0 +1,90 @@
+"""Gradients of linear functionals of networks, against finite differences and torch's autograd."""
+
+import numpy as np
+import pytest
+import torch
+
+from admm_verify.arrays import Placement, quiet_overflow, to_numpy
+from admm_verify.attacks.gradient import SLOPES, output_and_gradient, value_and_gradient
+from admm_verify.network.activations import FUNCTIONS
+from tests.attacks.cases import all_cases, kinds
+
+PARAMETERS = {"clip": (-0.4, 0.7), "elu": (0.6,), "prelu": (-0.3,)}
+
+
+def test_every_activation_has_a_slope():
+    assert set(SLOPES) == set(FUNCTIONS)
+
+
+@pytest.mark.parametrize("kind", sorted(FUNCTIONS))
+def test_slopes_are_right_derivatives(kind):
+    parameters = tuple(np.full(1, value) for value in PARAMETERS.get(kind, ()))
+    x = np.array([-30.0, -3.0, -0.4, -1e-3, 0.0, 0.3, 0.7, 2.0, 30.0])
+    with quiet_overflow():
+        steps = (FUNCTIONS[kind](x + 1e-7, parameters) - FUNCTIONS[kind](x, parameters)) / 1e-7
+        np.testing.assert_allclose(SLOPES[kind](x, parameters), steps, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["sigmoid", "softplus", "tanh", "elu"])
+def test_slopes_keep_their_digits_on_both_tails(kind):
+    parameters = tuple(np.full(1, value) for value in PARAMETERS.get(kind, ()))
+    x = np.array([-40.0, -20.0, 20.0, 40.0])
+    exact = {
+        "sigmoid": np.exp(-np.abs(x)),
+        "tanh": 4.0 * np.exp(-2.0 * np.abs(x)),
+        "softplus": np.where(x > 0, 1.0, np.exp(x)),
+        "elu": np.where(x > 0, 1.0, 0.6 * np.exp(np.minimum(x, 0))),
+    }[kind]
+    np.testing.assert_allclose(SLOPES[kind](x, parameters), exact, rtol=1e-8)
+
+
+def test_gradients_of_random_networks_are_those_of_autograd():
+    cases = all_cases()
+    assert kinds([network for network, _ in cases]) == set(FUNCTIONS)
+    for network, rng in cases:
+        x = torch.tensor(rng.uniform(-1, 1, (3, network.input_size)), requires_grad=True)
+        coefficient = rng.standard_normal((3, network.output_size))
+        placed = network.put(Placement.of(x))
+        output = placed.evaluate(x)[-1]
+        (torch.tensor(coefficient) * output).sum().backward()
+        values, gradient = value_and_gradient(network, to_numpy(x), coefficient)
+        expected = np.sum(coefficient * to_numpy(output), axis=1)
+        np.testing.assert_allclose(values, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+        slopes = np.zeros_like(gradient) if x.grad is None else x.grad.numpy()
+        np.testing.assert_allclose(gradient, slopes, rtol=1e-7, atol=1e-9 * max(1e-300, np.abs(slopes).max()))
+
+
+def test_gradients_of_random_networks_are_finite_differences():
+    for network, rng in all_cases():
+        x = rng.uniform(-1, 1, network.input_size)
+        coefficient = rng.standard_normal((1, network.output_size))
+        direction = rng.standard_normal(network.input_size)
+        step = 1e-6 * np.array([[-1.0], [1.0]])
+        below, above = (network.evaluate(x + step * direction)[-1] @ coefficient[0]).tolist()
+        (value,), (gradient,) = value_and_gradient(network, x[None], coefficient)
+        scale = max(abs(value), np.abs(gradient).max(), 1e-12)
+        # A step may cross a kink, so that the difference lies between the slopes of its two sides.
+        both = [
+            value_and_gradient(network, (x + s * direction)[None], coefficient)[1][0] @ direction for s in step[:, 0]
+        ]
+        found = (above - below) / 2e-6
+        assert min(both) - 1e-3 * scale <= found <= max(both) + 1e-3 * scale
+
+
+def test_libraries_agree():
+    for network, rng in all_cases()[:20]:
+        x, coefficient = rng.uniform(-1, 1, (2, network.input_size)), rng.standard_normal((2, network.output_size))
+        values, gradient = value_and_gradient(network, x, coefficient)
+        placed = network.put(Placement.of(torch.tensor(x)))
+        others = value_and_gradient(placed, torch.tensor(x), torch.tensor(coefficient))
+        for found, other in zip((values, gradient), others, strict=True):
+            np.testing.assert_allclose(other.numpy(), found, rtol=1e-9, atol=1e-9 * np.abs(found).max())
+
+
+def test_single_precision_stays_single():
+    for network, rng in all_cases():
+        x = rng.uniform(-1, 1, (2, network.input_size)).astype(np.float32)
+        weights = rng.standard_normal((2, network.output_size)).astype(np.float32)
+        with quiet_overflow():
+            output, gradient = output_and_gradient(network.put(Placement.of(x)), x, lambda _, weights=weights: weights)
+        assert output.dtype == gradient.dtype == np.float32
