@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,17 @@ from threadpoolctl import threadpool_limits
 import admm_verify as av
 from admm_verify.bounds.arithmetic import ARITHMETICS
 from admm_verify.bounds.preactivation import METHODS as BOUND_METHODS
+from admm_verify.certificates.files import write as write_certificate
 from admm_verify.certify_command import add_certify_options, certify_files
 from admm_verify.network.from_onnx import OPSETS, SUPPORTED, tensor_bytes
 from admm_verify.properties.rows import atom_rows
-from admm_verify.report.text import assignment, solution_rows, table, write_json
+from admm_verify.report.text import assignment, exact_text, solution_rows, table, write_json
 from admm_verify.splitting.solve import METHODS
 
 NAME = "admm_verify"
+
+_WRITTEN = ("json", "plot", "output", "certificate", "checkpoint")
+"""Options that name files to be written."""
 
 CAPABILITIES: dict[str, tuple[str, ...]] = {
     "onnx-opset-versions": tuple(str(version) for version in OPSETS),
@@ -45,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _parser().print_help()
         return 0
     try:
-        for target in (getattr(options, name, None) for name in ("json", "plot", "output")):
+        for target in (getattr(options, name, None) for name in _WRITTEN):
             _check_target(target)
         with threadpool_limits(limits=getattr(options, "threads", None)):
             return options.run(options)
@@ -73,10 +78,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_query(verify)
     verify.add_argument("--serialise-assignments", metavar="DIR", help="write a counterexample as TensorProto files")
     verify.add_argument("--arithmetic", choices=ARITHMETICS, help="default: what the query declares")
+    verify.add_argument(
+        "--max-subproblems", type=int, metavar="N", help="end branch and bound after N; 0: bounds and attacks alone"
+    )
+    verify.add_argument("--certificate", metavar="FILE", help="after unsat, write a proof that `check` can verify")
+    verify.add_argument("--checkpoint", metavar="FILE", help="keep the search in this file, and go on from it")
     verify.set_defaults(run=_verify)
     bound = commands.add_parser("bound", help="certified lower bounds, feasible values and gaps, row by row")
     _add_query(bound)
     bound.add_argument("--objective", metavar="FILE.npy", help="rows [rows, outputs] instead of the query's atoms")
+    bound.add_argument("--tolerance", type=float, default=1e-4, help="relative gap at which a row is finished")
     bound.add_argument(
         "--max-passes", type=int, metavar="N", help="budget per row; 0: none, the bound of --bounds alone"
     )
@@ -106,7 +117,6 @@ def _add_query(parser: argparse.ArgumentParser) -> None:
         "--network", action="append", default=[], metavar="[NAME=]FILE.onnx", required=True, help="the ONNX model"
     )
     parser.add_argument("--method", choices=METHODS, default="auto")
-    parser.add_argument("--tolerance", type=float, default=1e-4, help="relative gap at which a row is finished")
     _add_running(parser)
 
 
@@ -184,27 +194,35 @@ def _verify(options: argparse.Namespace) -> int:
         query,
         left,
         options.method,
-        options.tolerance,
         _device(options),
         options.arithmetic,
         show,
         stop,
         _memory(options),
+        options.max_subproblems,
+        options.certificate is not None,
+        options.checkpoint,
     )
-    variables, values = _assignments(query, outcome)
-    if options.serialise_assignments and values:
-        _serialise(options.serialise_assignments, variables, values)
+    if outcome.certificate is not None:
+        write_certificate(outcome.certificate, options.certificate)
     lines = [outcome.verdict.value]
-    if not options.serialise_assignments:
-        lines += [assignment(variable, value) for variable, value in zip(variables, values, strict=True)]
+    if options.serialise_assignments:
+        _serialise(options.serialise_assignments, query, outcome)
+    else:
+        lines += _assignments(query, outcome)
     print("\n".join(lines), flush=True)
     if options.json:
         content = {
             "verdict": outcome.verdict.value,
             "counterexample": None if outcome.counterexample is None else outcome.counterexample.reshape(-1).tolist(),
+            "exact_input": None
+            if outcome.exact_input is None
+            else [exact_text(value) for value in outcome.exact_input],
             "output": None if outcome.output is None else outcome.output.reshape(-1).tolist(),
             "rows": [{"lower": float(low)} for low in outcome.rows_lower],
             "undecided_disjuncts": outcome.undecided,
+            "subproblems": outcome.subproblems,
+            "lower": outcome.lower,
             "seconds": outcome.seconds,
             "network": query.network.name,
             "query": query.name,
@@ -213,17 +231,24 @@ def _verify(options: argparse.Namespace) -> int:
     return 0
 
 
-def _assignments(query: av.Query, outcome: av.Outcome) -> tuple[list, list[np.ndarray]]:
+def _assignments(query: av.Query, outcome: av.Outcome) -> list[str]:
+    """The counterexample and its output as text, both exactly."""
+    if outcome.exact_input is None or outcome.output is None:
+        return []
     declared = query.property.networks[0]
+    output = [Fraction(float(value)) for value in outcome.output.reshape(-1)]
+    return [assignment(declared.inputs[0], outcome.exact_input), assignment(declared.outputs[0], output)]
+
+
+def _serialise(folder: str, query: av.Query, outcome: av.Outcome) -> None:
+    """Write tensors in the network's element type: where the exact input is none of it, the one that was run."""
     if outcome.counterexample is None or outcome.output is None:
-        return [], []
-    return [declared.inputs[0], declared.outputs[0]], [outcome.counterexample, outcome.output]
-
-
-def _serialise(folder: str, variables: list, values: list[np.ndarray]) -> None:
+        return
+    declared = query.property.networks[0]
+    pairs = ((declared.inputs[0], outcome.counterexample), (declared.outputs[0], outcome.output))
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        for variable, value in zip(variables, values, strict=True):
+        for variable, value in pairs:
             data = tensor_bytes(value.reshape(variable.shape), variable.name)
             (Path(folder) / f"{variable.name}.pb").write_bytes(data)
     except OSError as error:

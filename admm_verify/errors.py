@@ -27,3 +27,7 @@ class UnsupportedQueryError(QueryError):
 
 class DeviceError(AdmmVerifyError):
     """The device asked for is not there, or its libraries are missing."""
+
+
+class CertificateError(AdmmVerifyError):
+    """A certificate cannot be read, or does not prove what it claims."""

@@ -99,11 +99,12 @@ class SearchSettings:
     """Branch and bound.
 
     input_sides: boxes with at most so many sides of positive width are split at their sides, others at neurons.
-    ascent, input_ascent: of bounds under splits of neurons, from a warm start, and of halved boxes. root_iterations, iterations: of ascent at
-    the root and below it. input_iterations: the same where boxes are split. contractions: rounds in which the planes of
-    a goal's atoms cut its box. least_batch, most_batch: subproblems split at once; within these the batch grows until a
-    step takes seconds_per_step. block_numbers: numbers of one array of a block of rows over all layers. frontier_bytes:
-    memory of the open subproblems from which on the search goes deep instead of wide.
+    ascent, input_ascent: of bounds under splits of neurons, from a warm start, and of halved boxes. root_iterations,
+    iterations: of ascent at the root and below it. input_iterations: the same where boxes are split. contractions:
+    rounds in which the planes of a goal's atoms cut its box. least_batch, most_batch: subproblems split at once; within
+    these the batch grows until a step takes seconds_per_step. block_numbers: numbers of one array of a block of rows
+    over all layers. frontier_bytes: memory of the open subproblems from which on the search goes deep instead of wide.
+    caution: how many times its rounding terms a bound must exceed zero by.
     """
 
     input_sides: int = 20
@@ -118,3 +119,4 @@ class SearchSettings:
     seconds_per_step: float = 0.2
     block_numbers: int = 2**20
     frontier_bytes: float = 2.0**30
+    caution: float = 1.0

@@ -1,12 +1,16 @@
 """`verify`: from a query to a verdict, by certified bounds, branch and bound, and confirmed counterexamples."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 
 from admm_verify.bounds.arithmetic import check_arithmetic
+from admm_verify.certificates.certificate import Certificate
 from admm_verify.complete.decide import Decision, Options
 from admm_verify.errors import InputError
 from admm_verify.properties.query import Query
@@ -23,6 +27,8 @@ class Outcome:
     type. rows_lower: certified lower bound of every output atom's value on its whole box, in file order (an atom can
     hold only where its value is <= 0). undecided: number of disjuncts left. subproblems: parts of the disjuncts bounded
     by branch and bound; lower: the proven bound of the best atom on the worst part, at most 0 while one is left.
+    exact_input: the counterexample's exact coordinates, which lie in the query's box; counterexample is these rounded
+    to the network's element type. certificate: what proves UNSAT, where asked for.
 
     Shapes: counterexample [*input_shape]; output [*output_shape]; rows_lower [rows].
     """
@@ -35,19 +41,22 @@ class Outcome:
     seconds: float
     subproblems: int = 0
     lower: float = float("inf")
+    exact_input: tuple[Fraction, ...] | None = None
+    certificate: Certificate | None = None
 
 
 def verify(
     query: Query,
     timeout: float | None = None,
     method: str = "auto",
-    tolerance: float = 1e-4,
     device: str | None = None,
     arithmetic: str | None = None,
     progress: Callable[[str], None] | None = None,
     stop: Callable[[], bool] | None = None,
     memory: float | None = None,
     max_subproblems: int | None = None,
+    certificate: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> Outcome:
     """UNSAT when certified bounds exclude every disjunct, SAT for a confirmed counterexample, else UNKNOWN.
 
@@ -57,13 +66,17 @@ def verify(
     A counterexample is rounded into the box in the network's element type, replayed by onnxruntime where it is
     installed (else by our own forward pass in that type), and that output is checked against the query in exact
     arithmetic. SAT is thus about the network as computed, whatever the arithmetic; UNSAT about the arithmetic chosen.
+    Where the box holds no number of that type, as when it fixes an input at 0.1, the network runs at the nearest one,
+    and the query must hold in real numbers at the exact point too.
 
     arithmetic: "real" bounds the network in real numbers; "float32" and "float64" add the rounding error of evaluating
-    it in that type. None takes what the query declares. method, tolerance: of the bounds at the root. memory: limit on
-    the working memory in bytes, by default half of what is free. max_subproblems: ends branch and bound; 0 leaves it
-    out.
+    it in that type. None takes what the query declares. method: of the bounds at the root. memory: limit on the working
+    memory in bytes, by default half of what is free. max_subproblems: ends branch and bound; 0 leaves it out.
+    certificate: record what proves UNSAT, for `certificates.check`; takes somewhat longer. checkpoint: a file that
+    keeps the state of branch and bound from time to time and at the end, so that the same call goes on where a killed
+    one was; it is deleted once the query is decided.
 
-    Raises: InputError for an unknown option; UnsupportedQueryError.
+    Raises: InputError for an unknown option or a checkpoint of another query; UnsupportedQueryError.
     """
     began = time.monotonic()
     chosen = arithmetic or query.property.networks[0].inputs[0].element_type
@@ -72,22 +85,35 @@ def verify(
         raise InputError(f"The timeout {timeout} is negative or NaN; give seconds >= 0.")
     if max_subproblems is not None and max_subproblems < 0:
         raise InputError(f"max_subproblems is {max_subproblems}; give a count >= 0, where 0 means no branch and bound.")
+    if certificate and checkpoint is not None:
+        raise InputError("A certificate of a search that was interrupted is not supported; leave the checkpoint out.")
     if not query.property.disjuncts:
         return Outcome(Verdict.UNSAT, None, None, np.zeros(0), 0, time.monotonic() - began)
     clock = Clock(None if timeout is None else began + timeout, stop)
-    options = Options(method, tolerance, device, chosen, memory, max_subproblems)
+    path = None if checkpoint is None else Path(checkpoint)
+    options = Options(method, device, chosen, memory, max_subproblems, path, certificate)
     decision = Decision(query, options, clock, progress)
     decision.run()
-    return _outcome(decision, time.monotonic() - began)
+    return _outcome(decision, began)
 
 
-def _outcome(decision: Decision, seconds: float) -> Outcome:
-    open_disjuncts, lower = decision.open, decision.root.lower
-    if decision.witness is not None:
+def _outcome(decision: Decision, began: float) -> Outcome:
+    open_disjuncts, found = decision.open, decision.witness
+    if found is not None:
         verdict = Verdict.SAT
     elif not open_disjuncts:
         verdict = Verdict.UNSAT
     else:
         verdict = Verdict.TIMED_OUT if decision.interruption is Status.TIMED_OUT else Verdict.UNKNOWN
-    x, y = decision.witness or (None, None)
-    return Outcome(verdict, x, y, lower, open_disjuncts, seconds, decision.subproblems, decision.lower)
+    return Outcome(
+        verdict,
+        None if found is None else found.x,
+        None if found is None else found.output,
+        decision.root.lower,
+        open_disjuncts,
+        time.monotonic() - began,
+        decision.subproblems,
+        decision.lower,
+        None if found is None else found.exact,
+        decision.certificate(),
+    )

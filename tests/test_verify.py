@@ -43,8 +43,10 @@ CASES = {
     "no output constraint": (BOX, "sat"),
     "point box": ("(assert (== X[0] 0.5))(assert (>= Y[0] 1.0))", "sat"),
     "point box missed": ("(assert (== X[0] 0.5))(assert (>= Y[0] 1.01))", "unsat"),
-    # No float32 equals 0.1, so nothing can be confirmed, and the bound cannot exclude what is true of the real 0.1.
-    "point no float reaches": ("(assert (== X[0] 0.1))(assert (>= Y[0] 0.1))", "unknown"),
+    # No float32 equals 0.1. The network holds at the nearest one, and in real numbers at 0.1 itself.
+    "point no float reaches": ("(assert (== X[0] 0.1))(assert (>= Y[0] 0.1))", "sat"),
+    # There f(0.1) = 0.2 exactly, which bounds can neither prove nor exclude.
+    "edge no float reaches": ("(assert (== X[0] 0.1))(assert (>= Y[0] 0.2))", "unknown"),
     "false constant": (f"{BOX}(assert (or (and (<= X[0] -2.0) (>= Y[0] 0.0)) (>= Y[0] 9.0)))", "unsat"),
 }
 

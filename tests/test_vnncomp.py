@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,8 @@ elif name.startswith("forged"):
     print("sat\\nX real [2]\\n0.5\\n0.25\\nY real [2]\\n0.0\\n0.9")
 elif name.startswith("silent"):
     print("sat")
+elif name.startswith("infinite"):
+    print("sat\\nX real [2]\\n0.0\\ninf\\nY real [2]\\n1.0\\n1.0")
 else:
     print("unsat")
 """
@@ -163,14 +166,16 @@ def test_official_list_with_compressed_files(folder, tmp_path):
 @pytest.mark.parametrize("mode", [[], ["--persistent"]])
 def test_forged_counterexamples_are_wrong(mode, folder, fake, tmp_path, monkeypatch):
     stand_in(monkeypatch, fake)
-    for name in ("outside", "forged", "silent"):
+    names = ("outside", "forged", "silent", "infinite")
+    for name in names:
         instance(folder, name)
-    rows = "".join(f"{n},vnncomp_x,onnx/net.onnx,{n}.vnnlib,9,sat,\n" for n in ("outside", "forged", "silent"))
+    rows = "".join(f"{n},vnncomp_x,onnx/net.onnx,{n}.vnnlib,9,sat,\n" for n in names)
     assert run(folder, tmp_path, *mode, rows=rows) == 0
     found = rows_of(tmp_path / "out")
     assert {(row["verdict"], row["outcome"], row["replay"]) for row in found.values()} == {("sat", "wrong", "refuted")}
     assert "outside of every input box" in found["outside"]["reason"]
     assert "no disjunct" in found["forged"]["reason"] and "no counterexample" in found["silent"]["reason"]
+    assert "no list of finite numbers" in found["infinite"]["reason"]
 
 
 def stand_in(monkeypatch, fake):
@@ -242,13 +247,13 @@ def test_replay_uses_the_element_type_and_exact_boxes(tmp_path):
     (tmp_path / "q.vnnlib").write_text(QUERY.format(atom="(>= Y_0 0.1)").replace("X_0 1.0", "X_0 0.1"))
 
     def result(*values):
-        return replay(tmp_path / "same.onnx", tmp_path / "q.vnnlib", np.array(values))[0]
+        return replay(tmp_path / "same.onnx", tmp_path / "q.vnnlib", [Fraction(value) for value in values])[0]
 
-    # The double nearest to 0.1 lies above it: it satisfies the atom and lies outside of the box.
-    assert result(0.1, 0.0) == "refuted"
+    # The double nearest to 0.1 lies above it: it satisfies the atom and lies outside of the box, the decimal inside.
+    assert result(0.1, 0.0) == "refuted" and result("0.1", 0.0) == "confirmed"
     (tmp_path / "q.vnnlib").write_text(QUERY.format(atom="(>= Y_0 0.1)"))
     assert result(0.1, 0.0) == "confirmed"
-    assert result(np.nextafter(0.1, 0), 0.0) == result(0.5) == result(np.nan, 0.0) == "refuted"
+    assert result(np.nextafter(0.1, 0), 0.0) == result(0.5) == "refuted"
     (tmp_path / "same.onnx").write_bytes(b"no model")
     assert result(0.1, 0.0) == "failed"
 
@@ -306,8 +311,7 @@ def test_competition_scripts(folder, tmp_path):
     assert word == "sat"
     names, values = zip(*(line.strip("()").split() for line in witness), strict=True)
     assert names == ("X_0", "X_1", "Y_0", "Y_1") and witness[0][:2] == "((" and witness[-1][-2:] == "))"
-    inputs = np.array([float(value) for value in values[:2]])
-    assert replay(net, folder / "broken.vnnlib", inputs) == ("confirmed", "")
+    assert replay(net, folder / "broken.vnnlib", [Fraction(value) for value in values[:2]]) == ("confirmed", "")
     assert script("run_instance.sh", "v1", "c", net, folder / "new.vnnlib", results, 20).returncode == 0
     assert results.read_text().splitlines()[:2] == ["sat", "X real [1,2]"]
     assert script("run_instance.sh", "v1", "c", net, folder / "holds.vnnlib", results, 0.05).returncode == 0

@@ -1,41 +1,121 @@
 """Confirmed counterexamples: a point counts once the network itself, run on it, satisfies the query exactly."""
 
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
-from admm_verify.arrays import quiet_overflow, to_numpy
+from admm_verify.arrays import Placement, quiet_overflow, to_numpy
+from admm_verify.bounds.linear import linear_bounds
+from admm_verify.bounds.preactivation import preactivation_bounds
+from admm_verify.bounds.region import build_region
+from admm_verify.memory import Budget
+from admm_verify.network.graph import Affine, Network, Term
+from admm_verify.network.maps import DenseMap
 from admm_verify.network.onnx_runtime import runtime_output
 from admm_verify.properties.property import Disjunct
 from admm_verify.properties.query import Query
-from admm_verify.properties.rows import inner_box
+from admm_verify.properties.rows import atom_rows, directed, inner_box
+from admm_verify.sets import Box
+
+_LARGEST = Fraction(float(np.finfo(np.float64).max))
 
 
-def confirm(query: Query, disjunct: Disjunct, x: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """A point near x that satisfies the disjunct when the network itself is run on it, with its output; else None.
+@dataclass(frozen=True, eq=False)
+class Witness:
+    """A confirmed counterexample: exact lies in the query's box, x is exact rounded to the network's element type (the
+    same point wherever the box holds one of that type), and output is what the network computes at x.
 
-    Shapes: x [inputs] -> [*input_shape], [*output_shape] in the network's element type.
+    Shapes: x [*input_shape], output [*output_shape], in the network's element type; exact [inputs].
+    """
+
+    x: np.ndarray
+    output: np.ndarray
+    exact: tuple[Fraction, ...]
+
+
+def confirm(query: Query, disjunct: Disjunct, x: np.ndarray) -> Witness | None:
+    """A point near x that satisfies the disjunct when the network itself is run on it, else None.
+
+    Every coordinate becomes a number of the network's element type where its interval in the box holds one, else a
+    rational number in there, such as the 0.1 of a query that fixes it. With one of these the network is run at the
+    point rounded to its type, and the atoms must in addition hold at the point itself in real numbers, by bounds.
+
+    Shapes: x [inputs].
     """
     network = query.network
     dtype = np.float64 if network.element_type == "float64" else np.float32
-    lower, upper = inner_box(disjunct, dtype)
-    with quiet_overflow():
-        point = np.minimum(np.maximum(x.astype(dtype), lower), upper)
-    if not np.isfinite(point).all():
+    exact = _inside(disjunct, x, dtype)
+    if exact is None or not disjunct.box.holds(exact):
         return None
-    exact = [Fraction(float(value)) for value in point]
-    if not disjunct.box.holds(exact):
+    point = _nearest(exact, dtype)
+    if not np.isfinite(point).all():
         return None
     with quiet_overflow():
         own = to_numpy(network(point.reshape(network.input_shape))).reshape(-1)
-    if not _holds(disjunct, own, exact):
+    if not _holds(disjunct, own):
         return None
     replayed = None if query.model is None else runtime_output(query.model, point)
     output = own if replayed is None else replayed
-    if not _holds(disjunct, output, exact):
+    if not _holds(disjunct, output):
         return None
-    return point.reshape(network.input_shape), output.reshape(network.output_shape)
+    if any(Fraction(float(value)) != wanted for value, wanted in zip(point, exact, strict=True)):
+        if not _holds_in_real_numbers(query, disjunct, exact):
+            return None
+    return Witness(point.reshape(network.input_shape), output.reshape(network.output_shape), exact)
 
 
-def _holds(disjunct: Disjunct, output: np.ndarray, exact: list[Fraction]) -> bool:
-    return bool(np.isfinite(output).all()) and disjunct.holds(exact, [Fraction(float(value)) for value in output])
+def _inside(disjunct: Disjunct, x: np.ndarray, dtype: Any) -> tuple[Fraction, ...] | None:
+    """The point of the disjunct's box near x, or None where x is NaN."""
+    lower, upper = inner_box(disjunct, dtype)
+    with quiet_overflow():
+        near = np.minimum(np.maximum(x.astype(dtype), lower), upper)
+    there = lower <= upper
+    if not np.isfinite(near[there]).all():
+        return None
+    box = disjunct.box
+    return tuple(
+        Fraction(float(near[i])) if there[i] else _between(box.lower[i], box.upper[i]) for i in range(len(near))
+    )
+
+
+def _between(lower: Fraction, upper: Fraction) -> Fraction:
+    """The one number of an interval, or one of few decimals that lies inside and is neither end."""
+    digits = 0
+    while lower < upper and Fraction(1, 10**digits) >= upper - lower:
+        digits += 1
+    return round((lower + upper) / 2, digits) if lower < upper else lower
+
+
+def _nearest(exact: tuple[Fraction, ...], dtype: Any) -> np.ndarray:
+    """The point in a floating point type, infinite beyond its range; through float64, as text is read elsewhere too."""
+    with quiet_overflow():
+        return np.array([float(value) if abs(value) <= _LARGEST else np.inf for value in exact]).astype(dtype)
+
+
+def _holds(disjunct: Disjunct, output: np.ndarray) -> bool:
+    """Whether all atoms hold for an output, exactly."""
+    if not np.isfinite(output).all():
+        return False
+    y = [Fraction(float(value)) for value in output]
+    return all(atom.holds(y) for atom in disjunct.atoms)
+
+
+def _holds_in_real_numbers(query: Query, disjunct: Disjunct, exact: tuple[Fraction, ...]) -> bool:
+    """Whether certified upper bounds of all atoms over the smallest float64 box around a point prove them there."""
+    rows = atom_rows(replace(query.property, disjuncts=(disjunct,)))
+    if not len(rows.objective):
+        return True
+    network = query.network.put(Placement.numpy())
+    # The offsets are rounded downward; the next number up is above what they were.
+    offset = np.nextafter(rows.offset, np.inf)
+    atoms = Affine((Term(network.output, DenseMap(rows.objective)),), offset, np.abs(offset))
+    above = Network((*network.nodes, atoms), network.input_shape, (len(offset),))
+    ends = [directed(exact, np.float64, up)[None] for up in (False, True)]
+    with quiet_overflow():
+        found = preactivation_bounds(network, Box(*ends))
+        lower, upper = (tuple(end[:, None] for end in side) for side in (found.lower, found.upper))
+        region = build_region(above, ends[0][:, None], ends[1][:, None], lower, upper)
+        highest = linear_bounds(region, np.arange(len(offset)), Budget.of(None))[1][0]
+    return bool(np.where(rows.strict, highest < 0, highest <= 0).all())

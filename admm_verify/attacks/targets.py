@@ -57,7 +57,7 @@ class Targets:
     def of(cls, rows: AtomRows, disjuncts: Sequence[int], dtype: Any = np.float32) -> "Targets":
         """One target per chosen disjunct of a property, its box rounded inward to numbers of dtype.
 
-        A box without any such number becomes a point beside it, of which nothing can be confirmed.
+        A side of a box without any such number becomes the next one above it, beside the box.
 
         Raises: InputError where no disjunct is chosen.
         """

@@ -9,7 +9,7 @@ from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_n
 from admm_verify.bounds.interval import affine_interval
 from admm_verify.bounds.linear import Reduced, linear_bounds
 from admm_verify.bounds.receptive import receptive_field
-from admm_verify.bounds.tighten import Crops, Planes, View, packed_crown, tighten
+from admm_verify.bounds.tighten import Crops, Planes, Steps, View, packed_crown, tighten
 from admm_verify.errors import InputError
 from admm_verify.memory import Budget, Stopped, keep_freed_memory
 from admm_verify.network.graph import Activation, Affine, Network, flatten_batch
@@ -54,6 +54,18 @@ class PreactivationBounds:
         return cls(tuple(ends[0]), tuple(ends[1]))
 
 
+@dataclass(frozen=True, eq=False)
+class Derivation:
+    """How tightened bounds of some neurons of affine node `node` come about.
+
+    kept[k]: the neurons of activation k that the slopes are of, None for all of them; for the activations below.
+    """
+
+    node: int
+    kept: tuple[np.ndarray | None, ...]
+    steps: Steps
+
+
 def _check_pair(k: int, lower: Array, upper: Array) -> None:
     if lower.shape != upper.shape:
         raise InputError(f"Activation {k} has lower bounds {tuple(lower.shape)} and upper {tuple(upper.shape)}.")
@@ -75,6 +87,7 @@ def preactivation_bounds(
     progress: Callable[[int, int], None] | None = None,
     settings: TightenSettings | None = None,
     known: PreactivationBounds | None = None,
+    keep: Callable[[Derivation], None] | None = None,
 ) -> PreactivationBounds:
     """Certified bounds l <= pre <= u of every activation's input over the box.
 
@@ -85,7 +98,8 @@ def preactivation_bounds(
 
     memory: limit on the working memory in bytes, by default half of what is free. stop: asked between blocks of work;
     once it is true no bound is tightened any more and the remaining layers keep their interval bounds.
-    progress(done, activations), called after each. known: bounds that hold already, which are never made looser.
+    progress(done, activations), called after each. known: bounds that hold already, which are never made looser. keep:
+    told how tightened bounds are derived, block by block; they are then derived on whole layers.
     Shapes: box [*input_shape] or [rows, *input_shape]; one bound set per box.
     Raises: InputError for an unknown method, or a box or known bounds that do not fit the network.
     Error: rounded outward, in float64.
@@ -107,6 +121,7 @@ def preactivation_bounds(
         chosen = TightenSettings() if settings is None else settings
         refined, tightened = method != "interval", method == "tightened"
         forward = _Forward(placed, box_lower, box_upper, budget if refined else None, chosen if tightened else None)
+        forward.keep = keep
         forward.know(known)
         forward.run(progress)
     picked = network.activations
@@ -132,6 +147,7 @@ class _Forward:
         self.reduced = Reduced(network, box_lower, box_upper)
         self.known: dict[int, tuple[Array, Array]] = {}
         self.given: dict[int, tuple[Array, Array]] = {}
+        self.keep: Callable[[Derivation], None] | None = None
         self.kinds: dict[int, set[str]] = {}
         for node in network.nodes:
             if isinstance(node, Activation):
@@ -230,12 +246,19 @@ class _Forward:
         wanted = self._open(index, low, high)
         if self.settings is None or self.budget is None or not wanted.any():
             return low, high
-        field = receptive_field(self.network, index)
-        if field is not None and field.multiplications < 3 * self.network.weight_count:
+        field, keep = receptive_field(self.network, index), self.keep
+        if keep is None and field is not None and field.multiplications < 3 * self.network.weight_count:
             view: View = Crops(field, (self.lower[0], self.upper[0]), self.known)
-        else:
-            view = Planes(self.reduced.region(node))
-        return tighten(view, wanted, (low, high), self.settings, self.budget)
+            return tighten(view, wanted, (low, high), self.settings, self.budget)
+        # Activations appended so far are those below, some without the neurons that are inactive everywhere.
+        below = [i for i in self.network.activations if i < len(self.reduced.kept)]
+        kept = tuple(self.reduced.kept[i] for i in below)
+
+        def told(steps: Steps) -> None:
+            if keep is not None:
+                keep(Derivation(index, kept, steps))
+
+        return tighten(Planes(self.reduced.region(node)), wanted, (low, high), self.settings, self.budget, told)
 
     def _open(self, index: int, low: Array, high: Array) -> np.ndarray:
         """Where better bounds of an affine node can matter, [boxes, n]."""

@@ -19,7 +19,8 @@ class Region:
     Shapes: box_lower, box_upper [..., n_0]; lower[k], upper[k] [..., n_k] of activation k; magnitudes[i] [..., n_i]
     for affine node i (None for others): sum over terms of M max|x_source| + bias_magnitude. underflow [...]: what
     products of a whole sweep can lose to underflow, times what they multiply. reaches[k] [..., n_k]: max|p| of
-    activation k's input.
+    activation k's input. caution: a factor on all rounding terms, above 1 where somebody else is to come to the same
+    conclusion in other operations.
     """
 
     network: Network
@@ -31,6 +32,7 @@ class Region:
     magnitudes: tuple[Array | None, ...]
     underflow: Array
     reaches: tuple[Array, ...]
+    caution: float = 1.0
 
     def concretise(self, sweep: Backward, kinks: Sequence[KinkLines | None] = ()) -> Array:
         """A certified lower bound of the functional behind a sweep, over the region's relaxation.
@@ -77,7 +79,7 @@ class Region:
             if weight is not None and scale is not None:
                 magnitude = magnitude + inner(namespace(weight).abs(weight), scale)
         xp = namespace(value)
-        bound = value - self.relative_error * magnitude - self.underflow
+        bound = value - self.caution * (self.relative_error * magnitude + self.underflow)
         return xp.where(xp.isfinite(bound), bound, xp.full_like(bound, -float("inf")))
 
     @cached_property
@@ -106,6 +108,7 @@ class Region:
             tuple(None if scale is None else take_rows(scale, rows) for scale in self.magnitudes),
             take_rows(self.underflow, rows),
             tuple(take_rows(reach, rows) for reach in self.reaches),
+            self.caution,
         )
 
     @property

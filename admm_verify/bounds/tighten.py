@@ -104,18 +104,43 @@ class Crops:
         return self.field.region(box, position, self.box, self.known)
 
 
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """The slopes behind tightened bounds of some neurons of a node, from which anybody can bound them again.
+
+    chosen[k]: where they were chosen; elsewhere they follow from the bounds.
+    Shapes: frames [f]; neurons [f, m]; slopes[k] [f, 2 m, sides n_k] of every activation below: for the lower bounds,
+    then for the upper ones, as lower bounds of the negatives; chosen[k] [f, 1, sides n_k].
+    """
+
+    frames: np.ndarray
+    neurons: np.ndarray
+    slopes: list[Array]
+    chosen: list[Array]
+
+
 def tighten(
-    view: View, wanted: np.ndarray, ends: tuple[Array, Array], settings: TightenSettings, budget: Budget
+    view: View,
+    wanted: np.ndarray,
+    ends: tuple[Array, Array],
+    settings: TightenSettings,
+    budget: Budget,
+    keep: Callable[[Steps], None] | None = None,
 ) -> tuple[Array, Array]:
     """Bounds of a node [boxes, n], cut with tightened bounds of the wanted neurons; once stopped, of those done so far.
 
+    keep: told the slopes of every block.
     Shapes: wanted, a mask, and both ends [boxes, n].
     """
     limit = min(settings.block_numbers // view.numbers, budget.block(view.numbers)) // 2
     single = view.single
 
-    def bound(region: Region, neurons: np.ndarray) -> tuple[Array, Array]:
-        return Ascender(region, settings, single).bounds(neurons)
+    def bound(frames: np.ndarray, neurons: np.ndarray) -> tuple[Array, Array]:
+        ascender = Ascender(view.region(frames), settings, single)
+        low, high, slopes = ascender.bounds(neurons)
+        if keep is not None:
+            keep(Steps(frames, neurons, slopes, [line.maximum > line.minimum for line in ascender.sweeper.lines]))
+        return low, high
 
     done: list[_Found] = []
     # What is done when the work is stopped counts.
@@ -132,7 +157,11 @@ def packed_crown(view: View, wanted: np.ndarray, ends: tuple[Array, Array], budg
     """
     limit = min(_CROWN_NUMBERS // view.numbers, budget.block(view.numbers))
     done: list[_Found] = []
-    _packed(view, wanted, limit, budget, lambda region, neurons: Sweeper(region).bounds(neurons), done)
+
+    def bound(frames: np.ndarray, neurons: np.ndarray) -> tuple[Array, Array]:
+        return Sweeper(view.region(frames)).bounds(neurons)
+
+    _packed(view, wanted, limit, budget, bound, done)
     return _cut(ends, done)
 
 
@@ -148,7 +177,7 @@ def _packed(
     wanted: np.ndarray,
     limit: int,
     budget: Budget,
-    bound: Callable[[Region, np.ndarray], tuple[Array, Array]],
+    bound: Callable[[np.ndarray, np.ndarray], tuple[Array, Array]],
     done: list[_Found],
 ) -> None:
     """Append the bounds of the wanted neurons, block by block of at most `limit` rows."""
@@ -157,7 +186,7 @@ def _packed(
 
     def work(first: int, last: int) -> None:
         for frames, neurons in tasks[first:last]:
-            found = bound(view.region(frames), neurons)
+            found = bound(frames, neurons)
             # One entry at once: other threads append too.
             done.append((view.places(frames, neurons), *found))
 
@@ -218,10 +247,10 @@ class Ascender:
         lower, upper = (tuple(put(end) for end in ends) for ends in (region.lower, region.upper))
         self.lines = network_lines(self.single, lower, upper)
 
-    def bounds(self, wanted: np.ndarray) -> tuple[Array, Array]:
-        """Certified bounds of chosen neurons of the region's last node after ascent on each side.
+    def bounds(self, wanted: np.ndarray) -> tuple[Array, Array, list[Array]]:
+        """Certified bounds of chosen neurons of the region's last node after ascent on each side, and the slopes.
 
-        Shapes: wanted [boxes, m] -> lower, upper [boxes, m].
+        Shapes: wanted [boxes, m] -> lower, upper [boxes, m]; slopes[k] [boxes, 2 m, sides n_k], lower ones first.
         Error: rounded outward; no bound (infinite) where the ascent overflows.
         Reference: alpha-CROWN with optimised intermediate bounds (Xu et al., ICLR 2021).
         """
@@ -235,7 +264,7 @@ class Ascender:
             return self.sweeper.lines[k].contact(a, slopes[k]).slope * a
 
         ends, count = self.sweeper.certify(neurons, choose), wanted.shape[1]
-        return ends[:, :count], -ends[:, count:]
+        return ends[:, :count], -ends[:, count:], slopes
 
     def _slopes(self, neurons: Neurons) -> list[Array]:
         """The slopes of every activation after the ascent, [boxes, 2 m, sides n]."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from admm_verify.arrays import Array, quiet_overflow, to_numpy
-from admm_verify.attacks.confirm import confirm
+from admm_verify.attacks.confirm import Witness, confirm
 from admm_verify.attacks.search import attack
 from admm_verify.attacks.settings import AttackSettings
 from admm_verify.attacks.signs import pgd
@@ -15,11 +15,11 @@ from admm_verify.complete.root import Root
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows
 
-Witness = tuple[np.ndarray, np.ndarray]
-"""A confirmed input and the network's output there."""
-
 _TRIES = 16
 """Points of one set that are replayed, most promising first; each costs a run of the original model."""
+
+_NEAR = 1e-3
+"""Values up to this, times the offset, are looked at again in float64."""
 
 
 class Candidates:
@@ -61,27 +61,36 @@ class Candidates:
         goals, place = root.goals(), {int(row): k for k, row in enumerate(numbers)}
         flat = to_numpy(primal).reshape(len(numbers), -1)
         points = flat[[place[int(row)] for row in goals.row.reshape(-1)]]
-        return self.points(goals, points, np.repeat(np.arange(len(goals)), goals.atoms))
+        witness, _ = self.points(goals, points, np.repeat(np.arange(len(goals)), goals.atoms))
+        return witness
 
-    def points(self, goals: Goals, points: np.ndarray, goal: np.ndarray) -> Witness | None:
-        """The first confirmed one of some inputs, each for its own goal.
+    def points(self, goals: Goals, points: np.ndarray, goal: np.ndarray) -> tuple[Witness | None, np.ndarray]:
+        """The first confirmed one of some inputs, each for its own goal, and which inputs no bound can exclude.
 
-        Shapes: points [points, inputs]; goal [points].
+        Of those, all atoms hold at least within the rounding error that bounds have to allow for.
+        Shapes: points [points, inputs]; goal [points] -> hopeless [points].
         """
-        if not len(points):
-            return None
-        network = self.query.network
-        with quiet_overflow():
-            x = points.astype(self.dtype)
-            y = to_numpy(network(x.reshape(-1, *network.input_shape))).reshape(len(x), -1)
-            values = np.einsum("pao,po->pa", goals.objective[goal], y) + goals.offset[goal]
-            worst = np.where(np.isnan(values), np.inf, values).max(axis=1)
+        worst = self._worst(goals, points, goal, self.dtype)
         likely = np.flatnonzero(worst <= 0)
         for i in likely[np.argsort(worst[likely])][:_TRIES]:
             witness = confirm(self.query, self.query.property.disjuncts[goals.disjunct[goal[i]]], points[i])
             if witness is not None:
-                return witness
-        return None
+                return witness, np.zeros(len(points), dtype=bool)
+        scale = np.abs(goals.offset[goal]).max(axis=1, initial=0.0) + 1.0
+        near, hopeless = np.flatnonzero(worst <= _NEAR * scale), np.zeros(len(points), dtype=bool)
+        hopeless[near] = self._worst(goals, points[near], goal[near], np.float64) <= 0
+        return None, hopeless
+
+    def _worst(self, goals: Goals, points: np.ndarray, goal: np.ndarray, dtype: type) -> np.ndarray:
+        """The largest atom at every point, as computed in a type; infinite where it is NaN."""
+        if not len(points):
+            return np.zeros(0)
+        network = self.query.network
+        with quiet_overflow():
+            x = points.astype(dtype)
+            y = to_numpy(network(x.reshape(-1, *network.input_shape))).reshape(len(x), -1)
+            values = np.einsum("pao,po->pa", goals.objective[goal], y) + goals.offset[goal]
+        return np.where(np.isnan(values), np.inf, values).max(axis=1)
 
     def _confirmed(self, disjuncts: list[int], targets: Targets, found: Found) -> Witness | None:
         hits = np.flatnonzero(targets.hit(found.loss))

@@ -28,15 +28,16 @@ def contract(
     for _ in range(rounds):
         for j in range(a.shape[1]):
             aj = a[:, j]
-            value: np.ndarray = np.where(aj > 0, aj * lower, aj * upper).sum(axis=-1) + shift[:, j] - slack[:, j]
+            value = np.where(aj > 0, aj * lower, aj * upper).sum(axis=-1, keepdims=True)
+            value += shift[:, j : j + 1] - slack[:, j : j + 1]
             # NaN and infinity compare false: such rows cut nothing.
-            cuts = (value <= 0)[:, None]
-            excluded |= value > 0
-            room = np.nextafter(-value[:, None] / np.abs(aj) * (1.0 + 4.0 * DOUBLE_ROUNDOFF), np.inf)
+            cuts = value <= 0
+            excluded |= value[:, 0] > 0
+            room = np.nextafter(-value / np.abs(aj) * (1.0 + 4.0 * DOUBLE_ROUNDOFF), np.inf)
             ceiling, floor = np.nextafter(lower + room, np.inf), np.nextafter(upper - room, -np.inf)
             upper = np.where(cuts & (aj > 0), np.minimum(upper, ceiling), upper)
             lower = np.where(cuts & (aj < 0), np.maximum(lower, floor), lower)
-            empty = (lower > upper).any(axis=-1)
-            excluded |= empty
-            lower = np.where(empty[:, None], np.minimum(lower, upper), lower)
+            crossed = lower > upper
+            excluded |= crossed.any(axis=-1)
+            lower = np.where(crossed, upper, lower)
     return lower, upper, excluded

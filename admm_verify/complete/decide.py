@@ -2,15 +2,21 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from admm_verify.arrays import Placement
-from admm_verify.complete.candidates import Candidates, Witness
+from admm_verify.attacks.confirm import Witness
+from admm_verify.certificates.certificate import Certificate, Tightening
+from admm_verify.certificates.digests import network_digest, property_digest
+from admm_verify.complete.candidates import Candidates
+from admm_verify.complete.checkpoint import FORMAT, Checkpoint, Saved
 from admm_verify.complete.goals import Goals
 from admm_verify.complete.input_split import Boxes, InputSplitter
 from admm_verify.complete.neuron_split import Branches, NeuronSplitter
+from admm_verify.complete.proof import CAUTION, certificate, tightenings
 from admm_verify.complete.root import Root
 from admm_verify.complete.search import Progress, Search
 from admm_verify.properties.query import Query
@@ -27,14 +33,18 @@ _ATTACKS = (0.3, 3.0, 12.0, 48.0)
 
 @dataclass(frozen=True)
 class Options:
-    """How a query is to be decided: the front door's options."""
+    """How a query is to be decided: the front door's options.
+
+    checkpoint: a file that keeps the state of the search. certificate: record what proves the answer.
+    """
 
     method: str
-    tolerance: float
     device: str | None
     arithmetic: str
     memory: float | None
     max_subproblems: int | None
+    checkpoint: Path | None = None
+    certificate: bool = False
 
 
 class Decision:
@@ -50,12 +60,17 @@ class Decision:
     ) -> None:
         self.query, self.options, self.clock = query, options, clock
         self.settings = SearchSettings() if settings is None else settings
+        if options.certificate:
+            # The checker knows of neither contraction nor bounds of other regions, and has rounding terms of its own.
+            self.settings = replace(self.settings, contractions=0, caution=CAUTION)
+        self.tightenings: list[Tightening] = []
         self.rows = atom_rows(query.property)
         self.tell = progress or (lambda text: None)
         self.root = Root(query, self.rows, options.arithmetic, clock, options.memory, self._layers)
         self.candidates = Candidates(query, self.rows, self.over, options.memory)
         self.witness: Witness | None = None
         self.search: Search[Boxes] | Search[Branches] | None = None
+        self.checkpoint = None if options.checkpoint is None else Checkpoint(options.checkpoint, self._identity())
 
     def over(self) -> bool:
         """Whether time is up or somebody said stop."""
@@ -69,7 +84,7 @@ class Decision:
     @property
     def open(self) -> int:
         """Disjuncts that are not excluded."""
-        if self.search is None or self.search.pool is None:
+        if self.search is None:
             return len(self.root.open)
         atomless = sum(1 for i in self.root.open if not self.rows.disjuncts[i])
         return len(np.unique(self.search.remaining_goals())) + atomless
@@ -89,11 +104,30 @@ class Decision:
 
     def run(self) -> None:
         """Decide the query, as far as possible."""
+        saved = None if self.checkpoint is None else self.checkpoint.read(Boxes if self._narrow else Branches)
+        if saved is not None:
+            self._resume(saved)
+        else:
+            self._decide()
+        if self.checkpoint is not None and (self.witness is not None or not self.open):
+            self.checkpoint.remove()
+
+    def _decide(self) -> None:
         self.witness = self.candidates.boxes_alone()
-        for stage in (self._crown, self._quick_attack, self._ascent, self._tightened, self._search):
+        stages = (self._crown, self._quick_attack, self._ascent, self._tightened, self._search)
+        if self.options.certificate:
+            stages = (self._quick_attack, self._derived, self._search)
+        for stage in stages:
             if self.witness is not None or not self.root.open_rows().size or self.over():
                 return
             stage()
+
+    def _resume(self, saved: Saved) -> None:
+        self.root.open = [int(i) for i in saved.disjuncts]
+        self.root.bounds = saved.bounds
+        self.search = self._made(self.root.goals())
+        self.search.restore(saved.open, saved.stuck, saved.bounded, saved.closed)
+        self._run(self.search)
 
     def _crown(self) -> None:
         self._solve(0)
@@ -111,6 +145,22 @@ class Decision:
             self.root.tighten(self.root.open_rows())
             self._solve(50)
 
+    def _derived(self) -> None:
+        """Tightened bounds whose derivation is recorded; halved boxes are bounded afresh and need none."""
+        if not self._narrow:
+            network = self.query.network
+            self.root.derive(lambda derivation: self.tightenings.extend(tightenings(network, derivation)))
+
+    def certificate(self) -> Certificate | None:
+        """What proves that no disjunct holds anywhere, if it was recorded and that is so."""
+        search = self.search
+        if self.open or search is None or search.proofs is None:
+            return None
+        kind = "input" if self._narrow else "neuron"
+        return certificate(
+            self.query, self.options.arithmetic, kind, self.tightenings, search.splitter.columns, search.proofs
+        )
+
     @property
     def _narrow(self) -> bool:
         """Whether boxes have so few sides that splitting them at once beats better bounds of the whole."""
@@ -124,62 +174,74 @@ class Decision:
         solution = solve(
             self.root.problem(rows),
             options.method,
-            options.tolerance,
-            passes,
-            left,
-            options.device,
+            max_passes=passes,
+            timeout=left,
+            device=options.device,
             settings=SolverSettings(memory=options.memory),
             stop=self.clock.stop,
         )
         self.root.record(rows, solution)
-        if self.root.open:
+        if self.root.open_rows().size:
             self.witness = self.candidates.primal(self.root, rows, solution.primal)
 
     def _search(self) -> None:
-        limit = self.options.max_subproblems
-        if limit == 0:
+        if self.options.max_subproblems == 0:
             return
-        goals = self.root.goals()
-        search = self._made(goals)
-        self.search = search
-        spent, last = 0.0, (*_ATTACKS, np.inf)
+        self.search = self._made(self.root.goals())
+        self._run(self.search)
 
-        for seed, turn in enumerate(last):
+    def _run(self, search: Search) -> None:
+        """Search and attack in turn."""
+        spent = 0.0
+        for seed, turn in enumerate((*_ATTACKS, np.inf)):
             began = time.monotonic()
-
-            def paused(end: float = began + turn - spent) -> bool:
-                return time.monotonic() >= end or (limit is not None and search.bounded >= limit)
-
-            search.run(paused)
+            search.run(lambda end=began + turn - spent: time.monotonic() >= end or self._enough(search))
             spent += time.monotonic() - began
             self.witness = search.witness
-            ended = search.done or self.witness is not None or self.over()
-            if ended or (limit is not None and search.bounded >= limit):
-                return
+            if search.done or self.witness is not None or self.over() or self._enough(search):
+                break
             self.tell("attack")
-            open_disjuncts = goals.disjunct[np.unique(search.remaining_goals())]
-            self.witness = self.candidates.thorough([int(i) for i in open_disjuncts], seed)
+            left = np.unique(search.splitter.goals.disjunct[search.remaining_goals()])
+            self.witness = self.candidates.thorough([int(i) for i in left], seed)
             if self.witness is not None:
-                return
+                break
+        self._save(search)
+
+    def _save(self, search: Search) -> None:
+        if self.checkpoint is not None and search.pool is not None and search.stuck is not None:
+            state = search.pool.all(), search.stuck, search.closed, search.bounded
+            self.checkpoint.write(Saved(search.splitter.goals.disjunct, *state, self.root.bounds))
+
+    def _enough(self, search: Search) -> bool:
+        limit = self.options.max_subproblems
+        return limit is not None and search.bounded >= limit
 
     def _made(self, goals: Goals) -> Search[Boxes] | Search[Branches]:
         network, memory = self.query.network, self.options.memory
         home = iteration_placement(Placement.numpy(), self.options.device, "float64")
 
-        def try_points(points: np.ndarray, goal: np.ndarray) -> Witness | None:
+        def try_points(points: np.ndarray, goal: np.ndarray) -> tuple[Witness | None, np.ndarray]:
             return self.candidates.points(goals, points, goal)
 
         if self._narrow:
             halving = InputSplitter(network, goals, home, self.settings, self.over, memory)
-            return Search(halving, self.settings, try_points, self.over, self._state)
+            return Search(halving, self.settings, try_points, self.over, self._state, self.options.certificate)
         rows = self.rows
         box = rows.box[goals.row[:, 0]]
         used, own = np.unique(box, return_inverse=True)
         ends = own.reshape(-1), rows.boxes_lower[used], rows.boxes_upper[used]
         fixing = NeuronSplitter(network, goals, ends, self.root.bounds_of(used), home, self.settings, self.over, memory)
-        return Search(fixing, self.settings, try_points, self.over, self._state)
+        return Search(fixing, self.settings, try_points, self.over, self._state, self.options.certificate)
+
+    def _identity(self) -> str:
+        """All that a saved state depends on."""
+        query, options = self.query, self.options
+        digests = network_digest(query.network), property_digest(query.property)
+        return repr((FORMAT, *digests, options.arithmetic, options.certificate, self._narrow, self.settings))
 
     def _state(self, state: Progress) -> None:
+        if self.checkpoint is not None and self.checkpoint.due() and self.search is not None:
+            self._save(self.search)
         self.tell(f"{state.bounded} subproblems, {state.open} open, worst bound {state.lower:.6g}")
 
     def _layers(self, done: int, activations: int) -> None:

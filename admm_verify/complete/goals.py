@@ -16,7 +16,7 @@ class Goals:
     false for atoms of which no bound says anything. Goals with fewer atoms than others repeat their last.
 
     Shapes: lower, upper [goals, inputs]; objective [goals, atoms, outputs]; offset, strict, sound, row (the number of
-    the property's row behind an atom) [goals, atoms]; disjunct [goals].
+    the property's row behind an atom) [goals, atoms]; disjunct, count (atoms of its own) [goals].
     """
 
     lower: np.ndarray
@@ -27,6 +27,7 @@ class Goals:
     sound: np.ndarray
     row: np.ndarray
     disjunct: np.ndarray
+    count: np.ndarray
 
     @classmethod
     def of(cls, rows: AtomRows, offset: np.ndarray, sound: np.ndarray, disjuncts: Sequence[int]) -> "Goals":
@@ -48,6 +49,7 @@ class Goals:
             sound[row],
             row,
             np.array(disjuncts, dtype=np.int64),
+            np.array([len(rows.disjuncts[i]) for i in disjuncts]),
         )
 
     def __len__(self) -> int:

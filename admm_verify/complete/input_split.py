@@ -1,7 +1,7 @@
 """Splitting the input box: boxes are halved where that closes the most of the gap, and bounded afresh."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,10 +12,11 @@ from admm_verify.complete.bounding import Bounder, Rows
 from admm_verify.complete.branching import side_scores
 from admm_verify.complete.contraction import contract
 from admm_verify.complete.goals import Goals
-from admm_verify.complete.pool import Nodes
-from admm_verify.complete.splitting import Grown
+from admm_verify.complete.pool import Nodes, take
+from admm_verify.complete.splitting import Grown, closed, extended
 from admm_verify.memory import Budget
-from admm_verify.network.graph import Network
+from admm_verify.network.graph import Activation, Network
+from admm_verify.relaxations.registry import sides
 from admm_verify.sets import Box
 from admm_verify.settings import SearchSettings
 from admm_verify.threads import threads_for, workers_for
@@ -25,12 +26,15 @@ from admm_verify.threads import threads_for, workers_for
 class Boxes(Nodes):
     """Parts of the goals' boxes.
 
-    Shapes: goal, bound, side (the input to halve next, -1 where none is left) [n]; lower, upper [n, inputs].
+    path: +-(1 + side) for every upper and lower half taken so far, then zeros.
+    Shapes: goal, bound, side (the input to halve next, -1 where none is left) [n]; lower, upper [n, inputs]; path [n,
+    depth].
     """
 
     side: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
+    path: np.ndarray
 
     @property
     def splittable(self) -> np.ndarray:
@@ -53,10 +57,18 @@ class InputSplitter:
         self.bounder = Bounder(network, home, settings.input_ascent, stop)
         self.network, self.home = self.bounder.network, home
 
+    @property
+    def columns(self) -> list[np.ndarray]:
+        """All slopes of every activation, in order."""
+        nodes = [self.network.nodes[i] for i in self.network.activations]
+        return [np.arange(node.size * sides(node)) for node in nodes if isinstance(node, Activation)]
+
     def root(self) -> Grown[Boxes]:
         """The goals' own boxes."""
         goal = np.arange(len(self.goals))
-        return self._bounded(goal, self.goals.lower, self.goals.upper, np.full(len(goal), -np.inf))
+        path = np.zeros((len(goal), 0), dtype=np.int16)
+        start = Boxes(goal, np.full(len(goal), -np.inf), goal, self.goals.lower, self.goals.upper, path)
+        return self._bounded(start)
 
     def expand(self, nodes: Boxes) -> Grown[Boxes]:
         """Both halves of every box."""
@@ -65,47 +77,51 @@ class InputSplitter:
         below, above = nodes.upper.copy(), nodes.lower.copy()
         below[place, side], above[place, side] = middle, middle
         lower, upper = np.concatenate([nodes.lower, above]), np.concatenate([below, nodes.upper])
-        return self._bounded(np.tile(nodes.goal, 2), lower, upper, np.tile(nodes.bound, 2))
+        down, up = extended(nodes.path, -1 - side), extended(nodes.path, 1 + side)
+        goal, bound = np.tile(nodes.goal, 2), np.tile(nodes.bound, 2)
+        return self._bounded(Boxes(goal, bound, np.tile(side, 2), lower, upper, np.concatenate([down, up])))
 
-    def _bounded(self, goal: np.ndarray, lower: np.ndarray, upper: np.ndarray, known: np.ndarray) -> Grown[Boxes]:
-        work = float(len(goal) * self.goals.atoms * self.network.weight_count)
+    def _bounded(self, nodes: Boxes) -> Grown[Boxes]:
+        count = len(nodes.goal)
+        work = float(count * self.goals.atoms * self.network.weight_count)
         workers = workers_for(work) if self.home.is_numpy else 1
         budget = Budget.of(self.memory, self.stop, workers)
         step = max(1, budget.rows(self.settings.block_numbers, self._numbers))
-        box = Box(self.home.put(lower), self.home.put(upper))
+        box = Box(self.home.put(nodes.lower), self.home.put(nodes.upper))
         pre = preactivation_bounds(self.network, box, "crown", self.memory, self.stop)
 
         def work_on(first: int, last: int) -> Grown[Boxes]:
             part = slice(first, last)
             bounds = PreactivationBounds(*(tuple(end[part] for end in ends) for ends in (pre.lower, pre.upper)))
-            return self._block(goal[part], Box(box.lower[part], box.upper[part]), bounds, known[part])
+            return self._block(take(nodes, np.arange(first, last)), Box(box.lower[part], box.upper[part]), bounds)
 
         with threads_for(work, workers), quiet_overflow():
-            return Grown.join(budget.blocks(len(goal), step, work_on))
+            return Grown.join(budget.blocks(count, step, work_on))
 
     @property
     def _numbers(self) -> int:
         return self.goals.atoms * sum(node.size for node in self.network.nodes)
 
-    def _block(self, goal: np.ndarray, box: Box, pre: PreactivationBounds, known: np.ndarray) -> Grown[Boxes]:
-        put, goals = self.home.put, self.goals
+    def _block(self, nodes: Boxes, box: Box, pre: PreactivationBounds) -> Grown[Boxes]:
+        put, goals, goal = self.home.put, self.goals, nodes.goal
         ends = [tuple(end[:, None, :] for end in side) for side in (pre.lower, pre.upper)]
         region = build_region(self.network, box.lower[:, None, :], box.upper[:, None, :], ends[0], ends[1])
+        region = replace(region, caution=self.settings.caution)
         rows = Rows(region, put(goals.objective[goal]), put(goals.offset[goal]))
         found = self.bounder.bound(rows, None, self.settings.input_iterations)
         atoms = goals.certified(goal, to_numpy(found.lower))
-        closed = goals.excluded(goal, atoms).any(axis=1)
+        excluded = goals.excluded(goal, atoms)
         coefficient = to_numpy(found.sweep.nodes[0])
-        lower, upper, empty = contract(
-            to_numpy(box.lower), to_numpy(box.upper), coefficient, atoms, self.settings.contractions
-        )
+        lower, upper, empty = contract(nodes.lower, nodes.upper, coefficient, atoms, self.settings.contractions)
         scores = side_scores(self.network, put(upper - lower), pre, found, atoms) * _halvable(lower, upper)
         side = np.where(scores.max(axis=1) > 0, scores.argmax(axis=1), -1)
-        bound = np.maximum(known, atoms.max(axis=1))
-        open = np.flatnonzero(~(closed | empty))
-        nodes = Boxes(goal[open], bound[open], side[open], lower[open], upper[open])
+        bound = np.maximum(nodes.bound, atoms.max(axis=1))
+        gone = excluded.any(axis=1)
+        open = np.flatnonzero(~(gone | empty))
+        left = take(Boxes(goal, bound, side, lower, upper, nodes.path), open)
         vertices = to_numpy(found.vertices)[open]
-        return Grown(nodes, vertices.reshape(-1, lower.shape[1]), np.repeat(goal[open], goals.atoms))
+        proof = closed(goals, goal, excluded, atoms, nodes.path, None, [to_numpy(slope) for slope in found.slopes])
+        return Grown(left, proof, vertices.reshape(-1, lower.shape[1]), np.repeat(goal[open], goals.atoms))
 
 
 def _halvable(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Splitting neurons at their kink: each part fixes signs, and inherits slopes and multipliers from its parent."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,8 +12,8 @@ from admm_verify.bounds.region import build_region
 from admm_verify.complete.bounding import Bounded, Bounder, Rows
 from admm_verify.complete.branching import neuron_scores
 from admm_verify.complete.goals import Goals
-from admm_verify.complete.pool import Nodes
-from admm_verify.complete.splitting import Grown
+from admm_verify.complete.pool import Nodes, take
+from admm_verify.complete.splitting import Grown, closed, extended
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.lines import KinkLines
@@ -65,12 +65,13 @@ class NeuronSplitter:
         self.box, low, high = boxes[0], home.put(boxes[1]), home.put(boxes[2])
         self.lower, self.upper = [to_numpy(end) for end in pre.lower], [to_numpy(end) for end in pre.upper]
         spread = [tuple(home.put(end)[:, None, :] for end in ends) for ends in (self.lower, self.upper)]
-        self.region = build_region(self.network, low[:, None, :], high[:, None, :], spread[0], spread[1])
+        region = build_region(self.network, low[:, None, :], high[:, None, :], spread[0], spread[1])
+        self.region = replace(region, caution=settings.caution)
         lines = network_lines(self.network, spread[0], spread[1])
         self.kinked = [isinstance(line, KinkLines) for line in lines]
         self.starts = [to_numpy(line.start)[:, 0] for line in lines]
         # Only slopes that can be chosen anywhere are kept with the parts.
-        self.kept = [
+        self.columns = [
             np.flatnonzero((to_numpy(line.maximum) > to_numpy(line.minimum)).any(axis=(0, 1))) for line in lines
         ]
         self.first = np.cumsum([0, *(end.shape[1] for end in self.lower)])
@@ -90,18 +91,12 @@ class NeuronSplitter:
 
     def expand(self, nodes: Branches) -> Grown[Branches]:
         """Both signs of the chosen neuron of every part."""
-        # A column of zeros that every part has left takes the new split.
-        depth = int((nodes.splits != 0).sum(axis=1).max(initial=0)) + 1
-        column = (nodes.splits != 0).sum(axis=1)
-        place = np.arange(len(column))
-        splits = np.zeros((len(column), depth), dtype=np.int32)
-        beta = np.zeros((*nodes.beta.shape[:2], depth), dtype=np.float32)
-        held = min(depth, nodes.splits.shape[1])
-        splits[:, :held], beta[..., :held] = nodes.splits[:, :held], nodes.beta[..., :held]
-        active, inactive = splits, splits.copy()
-        active[place, column], inactive[place, column] = nodes.choice, -nodes.choice
-        goal, bound, slopes = (np.concatenate([part, part]) for part in (nodes.goal, nodes.bound, nodes.slopes))
+        active, inactive = extended(nodes.splits, nodes.choice), extended(nodes.splits, -nodes.choice)
         both = np.concatenate([active, inactive])
+        beta = np.zeros((*nodes.beta.shape[:2], both.shape[1]), dtype=np.float32)
+        held = min(both.shape[1], nodes.beta.shape[2])
+        beta[..., :held] = nodes.beta[..., :held]
+        goal, bound, slopes = (np.concatenate([part, part]) for part in (nodes.goal, nodes.bound, nodes.slopes))
         children = Branches(goal, bound, np.zeros_like(goal), both, np.concatenate([beta, beta]), slopes)
         return self._bounded(children, self.settings.iterations)
 
@@ -114,8 +109,7 @@ class NeuronSplitter:
         step = max(1, budget.rows(self.settings.block_numbers, numbers))
 
         def work_on(first: int, last: int) -> Grown[Branches]:
-            arrays = (nodes.goal, nodes.bound, nodes.choice, nodes.splits, nodes.beta, nodes.slopes)
-            return self._block(Branches(*(array[first:last] for array in arrays)), iterations)
+            return self._block(take(nodes, np.arange(first, last)), iterations)
 
         with threads_for(work, workers), quiet_overflow():
             return Grown.join(budget.blocks(count, step, work_on))
@@ -130,19 +124,17 @@ class NeuronSplitter:
         slopes = self._slopes(nodes, boxes) if nodes.slopes.shape[-1] else None
         found = self.bounder.bound(rows, slopes, iterations)
         atoms = goals.certified(nodes.goal, to_numpy(found.lower))
-        open = np.flatnonzero(~goals.excluded(nodes.goal, atoms).any(axis=1))
-        grown = Branches(
-            nodes.goal,
-            np.maximum(nodes.bound, atoms.max(axis=1)),
-            self._choice(lower, upper, found, atoms),
-            nodes.splits,
-            self._betas(nodes, splits),
-            np.concatenate([to_numpy(s)[..., kept] for s, kept in zip(found.slopes, self.kept, strict=True)], axis=-1),
-        )
-        arrays = (grown.goal, grown.bound, grown.choice, grown.splits, grown.beta, grown.slopes.astype(np.float32))
+        excluded = goals.excluded(nodes.goal, atoms)
+        kept = [to_numpy(slope)[..., kept] for slope, kept in zip(found.slopes, self.columns, strict=True)]
+        beta = self._betas(nodes, splits)
+        bounds = np.maximum(nodes.bound, atoms.max(axis=1))
+        choice = self._choice(lower, upper, found, atoms)
+        flat = np.concatenate([np.zeros((*atoms.shape, 0)), *kept], axis=-1).astype(np.float32)
+        open = np.flatnonzero(~excluded.any(axis=1))
+        left = take(Branches(nodes.goal, bounds, choice, nodes.splits, beta, flat), open)
+        proof = closed(goals, nodes.goal, excluded, atoms, nodes.splits, beta, kept)
         vertices = to_numpy(found.vertices)[open]
-        points = vertices.reshape(-1, vertices.shape[-1])
-        return Grown(Branches(*(array[open] for array in arrays)), points, np.repeat(nodes.goal[open], goals.atoms))
+        return Grown(left, proof, vertices.reshape(-1, vertices.shape[-1]), np.repeat(nodes.goal[open], goals.atoms))
 
     def _fixed(self, nodes: Branches) -> tuple[list[np.ndarray], list[np.ndarray], tuple[Splits | None, ...]]:
         """Bounds of every layer with the signs fixed, and the splits of all rows."""
@@ -194,7 +186,7 @@ class NeuronSplitter:
     def _slopes(self, nodes: Branches, boxes: np.ndarray) -> list[np.ndarray]:
         """The inherited slopes of every layer, CROWN's at the root elsewhere."""
         slopes, first = [], 0
-        for start, kept in zip(self.starts, self.kept, strict=True):
+        for start, kept in zip(self.starts, self.columns, strict=True):
             layer = np.repeat(start[boxes][:, None, :].astype(np.float32), self.goals.atoms, axis=1)
             layer[..., kept] = nodes.slopes[..., first : first + len(kept)]
             first += len(kept)

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,14 +28,15 @@ class Nodes:
 
 
 Kind = TypeVar("Kind", bound=Nodes)
+Table = TypeVar("Table", bound="DataclassInstance")
 
 
-def take(nodes: Kind, index: np.ndarray) -> Kind:
-    """The given subproblems, by numbers or by a mask."""
+def take(nodes: Table, index: np.ndarray) -> Table:
+    """The given rows of a table, a dataclass of arrays, by numbers or by a mask."""
     return replace(nodes, **{name: array[index] for name, array in _arrays(nodes)})
 
 
-def join(parts: Sequence[Kind]) -> Kind:
+def join(parts: Sequence[Table]) -> Table:
     """All parts as one, arrays padded with zeros to the widest."""
     joined = {}
     for name, first in _arrays(parts[0]):
@@ -42,20 +46,28 @@ def join(parts: Sequence[Kind]) -> Kind:
     return replace(parts[0], **joined)
 
 
+_FREE, _OPEN, _OUT = 0, 1, 2
+"""States of a slot."""
+
+
 class Pool(Generic[Kind]):
-    """Open subproblems; slots of those taken out are used again."""
+    """Open subproblems, in slots.
+
+    What is taken out stays here until `release` says that its parts are in: whatever fails in between, `put_back`
+    undoes without needing any memory.
+    """
 
     def __init__(self, nodes: Kind) -> None:
         self._held = nodes
-        self._open = np.ones(len(nodes.bound), dtype=bool)
+        self._state = np.full(len(nodes.bound), _OPEN, dtype=np.int8)
 
     def __len__(self) -> int:
-        return int(self._open.sum())
+        return int(np.count_nonzero(self._state))
 
     @property
     def lowest(self) -> float:
         """The least bound of all open subproblems, infinite where there are none."""
-        return float(np.min(self._held.bound, where=self._open, initial=np.inf))
+        return float(np.min(self._held.bound, where=self._state != _FREE, initial=np.inf))
 
     @property
     def bytes(self) -> int:
@@ -64,25 +76,34 @@ class Pool(Generic[Kind]):
 
     def all(self) -> Kind:
         """All open subproblems."""
-        return take(self._held, self._open)
+        return take(self._held, self._state != _FREE)
 
     def pop(self, count: int, best: bool = False) -> Kind:
         """Take out those with the least bounds, or with the largest, which are about to be closed."""
-        index = np.flatnonzero(self._open)
+        index = np.flatnonzero(self._state == _OPEN)
         if count < len(index):
             bound = self._held.bound[index]
             order = np.argpartition(-bound if best else bound, count)
             index = np.sort(index[order[:count]])
-        self._open[index] = False
-        return take(self._held, index)
+        nodes = take(self._held, index)
+        self._state[index] = _OUT
+        return nodes
+
+    def put_back(self) -> None:
+        """Open again what was taken out."""
+        self._state[self._state == _OUT] = _OPEN
+
+    def release(self) -> None:
+        """Give up what was taken out: its parts are in."""
+        self._state[self._state == _OUT] = _FREE
 
     def push(self, nodes: Kind) -> None:
-        """Put in subproblems."""
+        """Put in subproblems, all or none."""
         count = len(nodes.bound)
-        free = np.flatnonzero(~self._open)
+        free = np.flatnonzero(self._state == _FREE)
         if len(free) < count:
             self._grow(count - len(free))
-            free = np.flatnonzero(~self._open)
+            free = np.flatnonzero(self._state == _FREE)
         changed = {}
         for name, array in _arrays(self._held):
             new = getattr(nodes, name)
@@ -91,16 +112,16 @@ class Pool(Generic[Kind]):
             held[free[:count]] = _padded(new, (count, *wide))
             changed[name] = held
         self._held = replace(self._held, **changed)
-        self._open[free[:count]] = True
+        self._state[free[:count]] = _OPEN
 
     def _grow(self, least: int) -> None:
-        more = max(least, len(self._open))
+        more = max(least, len(self._state))
         grown = {name: _padded(array, (len(array) + more, *array.shape[1:])) for name, array in _arrays(self._held)}
-        self._held = replace(self._held, **grown)
-        self._open = np.concatenate([self._open, np.zeros(more, dtype=bool)])
+        state = np.concatenate([self._state, np.full(more, _FREE, dtype=np.int8)])
+        self._held, self._state = replace(self._held, **grown), state
 
 
-def _arrays(nodes: Nodes) -> list[tuple[str, np.ndarray]]:
+def _arrays(nodes: "DataclassInstance") -> list[tuple[str, np.ndarray]]:
     return [(field.name, getattr(nodes, field.name)) for field in fields(nodes)]
 
 

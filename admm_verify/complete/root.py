@@ -6,7 +6,7 @@ import numpy as np
 
 from admm_verify.arrays import to_numpy
 from admm_verify.bounds.arithmetic import lowered, output_error
-from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
+from admm_verify.bounds.preactivation import Derivation, PreactivationBounds, preactivation_bounds
 from admm_verify.complete.goals import Goals
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows
@@ -58,6 +58,11 @@ class Root:
             merged(self.bounds.lower, found.lower), merged(self.bounds.upper, found.upper)
         )
 
+    def derive(self, keep: Callable[[Derivation], None]) -> None:
+        """Tighten the pre-activation bounds of all boxes from nothing, told how they come about."""
+        box = Box(self.rows.boxes_lower, self.rows.boxes_upper)
+        self.bounds = self._bounded(box, "tightened", None, keep)
+
     def bounds_of(self, boxes: np.ndarray) -> PreactivationBounds:
         """The pre-activation bounds of some boxes."""
         return PreactivationBounds(
@@ -86,8 +91,15 @@ class Root:
         """The open disjuncts that have atoms, for a search."""
         return Goals.of(self.rows, self.offset, self.sound, [i for i in self.open if self.rows.disjuncts[i]])
 
-    def _bounded(self, box: Box, method: str, known: PreactivationBounds | None) -> PreactivationBounds:
+    def _bounded(
+        self,
+        box: Box,
+        method: str,
+        known: PreactivationBounds | None,
+        keep: Callable[[Derivation], None] | None = None,
+    ) -> PreactivationBounds:
         def over() -> bool:
             return self.clock.interruption() is not None
 
-        return preactivation_bounds(self.query.network, box, method, self.memory, over, self.progress, known=known)
+        network = self.query.network
+        return preactivation_bounds(network, box, method, self.memory, over, self.progress, known=known, keep=keep)

@@ -7,15 +7,15 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from admm_verify.complete.candidates import Witness
+from admm_verify.attacks.confirm import Witness
 from admm_verify.complete.pool import Nodes, Pool, join, take
-from admm_verify.complete.splitting import Grown, Splitter
+from admm_verify.complete.splitting import Closed, Grown, Splitter
 from admm_verify.memory import Stopped
 from admm_verify.settings import SearchSettings
 
 Kind = TypeVar("Kind", bound=Nodes)
-Candidates = Callable[[np.ndarray, np.ndarray], Witness | None]
-"""candidates(points, goal): a confirmed counterexample among some inputs, or None."""
+Candidates = Callable[[np.ndarray, np.ndarray], tuple[Witness | None, np.ndarray]]
+"""candidates(points, goal): a confirmed counterexample among some inputs, or None, and which no bound can exclude."""
 
 
 @dataclass(frozen=True)
@@ -37,23 +37,25 @@ class Search(Generic[Kind]):
         candidates: Candidates,
         stop: Callable[[], bool],
         progress: Callable[[Progress], None] | None = None,
+        record: bool = False,
     ) -> None:
+        """record: keep what proves that parts are excluded."""
         self.splitter, self.settings, self.candidates = splitter, settings, candidates
         self.stop, self.progress = stop, progress
         self.pool: Pool[Kind] | None = None
         self.witness: Witness | None = None
         self.stuck: Kind | None = None
+        self.proofs: list[Closed] | None = [] if record else None
         self.bounded = 0
         self._batch = settings.least_batch
 
     @property
     def state(self) -> Progress:
         """Where the search stands."""
-        if self.pool is None:
+        if self.pool is None or self.stuck is None:
             return Progress(0, 1, -np.inf)
-        kept = 0 if self.stuck is None else len(self.stuck.bound)
-        least = np.inf if self.stuck is None else float(self.stuck.bound.min(initial=np.inf))
-        return Progress(self.bounded, len(self.pool) + kept, min(self.pool.lowest, least))
+        lowest = min(self.pool.lowest, float(self.stuck.bound.min(initial=np.inf)))
+        return Progress(self.bounded, len(self.pool) + len(self.stuck.bound), lowest)
 
     @property
     def done(self) -> bool:
@@ -61,15 +63,21 @@ class Search(Generic[Kind]):
         return self.pool is not None and not len(self.pool)
 
     @property
-    def excluded(self) -> bool:
-        """Whether nothing is left at all."""
-        return self.done and self.stuck is None
+    def closed(self) -> Closed | None:
+        """What proves that parts are excluded, where that is recorded."""
+        return join(self.proofs) if self.proofs else None
 
     def remaining_goals(self) -> np.ndarray:
         """The goal of everything that is open."""
-        assert self.pool is not None, "The root comes first"
-        stuck = [] if self.stuck is None else [self.stuck.goal]
-        return np.concatenate([self.pool.all().goal, *stuck])
+        if self.pool is None or self.stuck is None:
+            return np.arange(len(self.splitter.goals))
+        return np.concatenate([self.pool.all().goal, self.stuck.goal])
+
+    def restore(self, open: Kind, stuck: Kind, bounded: int, closed: Closed | None) -> None:
+        """Go on from a saved state."""
+        self.pool, self.stuck, self.bounded = Pool(open), stuck, bounded
+        if self.proofs is not None and closed is not None:
+            self.proofs = [closed]
 
     def run(self, until: Callable[[], bool]) -> None:
         """Split until a counterexample is found, nothing is left, or `until` or `stop` says so."""
@@ -78,6 +86,11 @@ class Search(Generic[Kind]):
                 self._step()
             except Stopped:
                 return
+            except MemoryError:
+                if self._batch <= 1:
+                    raise
+                # What was taken out has been put back.
+                self._batch = max(1, self._batch // 4)
             if self.progress is not None:
                 self.progress(self.state)
 
@@ -85,32 +98,44 @@ class Search(Generic[Kind]):
         began = time.monotonic()
         if self.pool is None:
             grown = self.splitter.root()
-            self.pool = Pool(take(grown.open, np.zeros(0, dtype=np.int64)))
-            self.bounded += len(grown.open.bound)
+            self.witness, ends = self._tried(grown)
+            self.stuck, pool = take(grown.open, ends), Pool(take(grown.open, ~ends))
+            self._record(grown)
+            self.bounded, self.pool = len(self.splitter.goals), pool
         else:
-            grown = self._expanded(self.pool)
-        self._keep(self.pool, grown.open)
-        self.witness = self.candidates(grown.points, grown.goal)
+            self._expand(self.pool, self.stuck)
         self._adapt(time.monotonic() - began)
 
-    def _expanded(self, pool: Pool[Kind]) -> Grown[Kind]:
+    def _expand(self, pool: Pool[Kind], stuck: Kind | None) -> None:
+        """Replace some subproblems by their parts; whatever fails on the way, none is lost."""
         deep = len(pool) * pool.bytes > self.settings.frontier_bytes
         nodes = pool.pop(self._batch, best=deep)
         try:
             grown = self.splitter.expand(nodes)
+            witness, ends = self._tried(grown)
+            if stuck is not None and ends.any():
+                stuck = join([stuck, take(grown.open, ends)])
+            pool.push(take(grown.open, ~ends))
         except BaseException:
-            pool.push(nodes)
+            pool.put_back()
             raise
+        self.stuck, self.witness = stuck, witness
         self.bounded += 2 * len(nodes.bound)
-        return grown
+        self._record(grown)
+        pool.release()
 
-    def _keep(self, pool: Pool[Kind], nodes: Kind) -> None:
-        """Put what is open into the pool, and what cannot be split any more aside."""
-        ends = ~nodes.splittable
-        if ends.any():
-            aside = take(nodes, ends)
-            self.stuck = aside if self.stuck is None else join([self.stuck, aside])
-        pool.push(take(nodes, ~ends))
+    def _tried(self, grown: Grown[Kind]) -> tuple[Witness | None, np.ndarray]:
+        """A counterexample, and which open parts are better set aside: they cannot be split, or never be excluded."""
+        witness, hopeless = self.candidates(grown.points, grown.goal)
+        ends = ~grown.open.splittable
+        if len(ends):
+            # Each part has as many points as there are atoms.
+            ends |= hopeless.reshape(len(ends), -1).any(axis=1)
+        return witness, ends
+
+    def _record(self, grown: Grown[Kind]) -> None:
+        if self.proofs is not None:
+            self.proofs.append(grown.closed)
 
     def _adapt(self, seconds: float) -> None:
         """Batches large enough to be fast, and small enough to answer at once when asked to stop."""

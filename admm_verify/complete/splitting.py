@@ -6,19 +6,36 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
+from admm_verify.complete.goals import Goals
 from admm_verify.complete.pool import Nodes, join
 
 Kind = TypeVar("Kind", bound=Nodes)
 
 
 @dataclass(frozen=True, eq=False)
+class Closed:
+    """Subproblems that are excluded, with what proves it: an atom, slopes and multipliers of splits.
+
+    splits: +-(1 + number) of what was split, from the root on, then zeros.
+    Shapes: goal, atom [n]; splits, beta [n, depth]; slopes [n, slopes].
+    """
+
+    goal: np.ndarray
+    atom: np.ndarray
+    splits: np.ndarray
+    beta: np.ndarray
+    slopes: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Grown(Generic[Kind]):
-    """What became of some subproblems: those that stay open, and inputs at which their bounds are attained.
+    """What became of some subproblems: those that stay open, those excluded, and inputs at which bounds are attained.
 
     Shapes: points [points, inputs]; goal [points], the goal each point is to satisfy.
     """
 
     open: Kind
+    closed: Closed
     points: np.ndarray
     goal: np.ndarray
 
@@ -27,13 +44,63 @@ class Grown(Generic[Kind]):
         """All parts as one."""
         return cls(
             join([part.open for part in parts]),
+            join([part.closed for part in parts]),
             np.concatenate([part.points for part in parts]),
             np.concatenate([part.goal for part in parts]),
         )
 
 
+def extended(path: np.ndarray, code: np.ndarray) -> np.ndarray:
+    """Paths with one more split each, in the first column that is still zero.
+
+    Shapes: path [n, depth]; code [n] -> [n, depth + 1 or less].
+    """
+    length = (path != 0).sum(axis=1)
+    depth = int(length.max(initial=0)) + 1
+    longer = np.zeros((len(path), depth), dtype=path.dtype)
+    held = min(depth, path.shape[1])
+    longer[:, :held] = path[:, :held]
+    longer[np.arange(len(path)), length] = code
+    return longer
+
+
+def closed(
+    goals: Goals,
+    goal: np.ndarray,
+    excluded: np.ndarray,
+    atoms: np.ndarray,
+    splits: np.ndarray,
+    beta: np.ndarray | None,
+    slopes: Sequence[np.ndarray],
+) -> Closed:
+    """What is excluded, by the atom with the largest bound among those that exclude it.
+
+    Shapes: goal [parts]; excluded, atoms [parts, atoms]; splits [parts, depth]; beta [parts, atoms, depth], None for
+    none; slopes[k] [parts, atoms, slopes_k].
+    """
+    gone = np.flatnonzero(excluded.any(axis=1))
+    best = np.where(excluded, atoms, -np.inf).argmax(axis=1)[gone]
+    # A network without activations has no slopes at all.
+    none = np.zeros((len(gone), 0), dtype=np.float32)
+    chosen = np.concatenate([none, *(slope[gone, best] for slope in slopes)], axis=-1).astype(np.float32)
+    own = np.zeros((len(gone), splits.shape[1]), dtype=np.float32) if beta is None else beta[gone, best]
+    # Goals with fewer atoms than others repeat their last one.
+    atom = np.minimum(best, goals.count[goal[gone]] - 1)
+    return Closed(goals.disjunct[goal[gone]], atom, splits[gone], own, chosen)
+
+
 class Splitter(Protocol[Kind]):
     """Makes subproblems and bounds them. Raises: Stopped once asked to."""
+
+    @property
+    def goals(self) -> Goals:
+        """What is to be excluded."""
+        ...
+
+    @property
+    def columns(self) -> list[np.ndarray]:
+        """The entries of every activation whose slopes come with what is excluded."""
+        ...
 
     def root(self) -> Grown[Kind]:
         """The goals as they are."""

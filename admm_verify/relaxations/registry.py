@@ -44,6 +44,11 @@ def lines_of(node: Activation, lower: Array, upper: Array) -> Lines:
     return CurveLines(relaxation, lower, upper, slopes)
 
 
+def sides(node: Activation) -> int:
+    """Slopes of each neuron: one where only the lower line can be chosen, else two."""
+    return 1 if node.kind in _KINKED else 2
+
+
 def network_lines(network: Network, lower: Sequence[Array], upper: Sequence[Array]) -> tuple[Lines, ...]:
     """The linear bounds of all activations in graph order."""
     nodes = [node for node in network.nodes if isinstance(node, Activation)]

@@ -3,10 +3,10 @@
 import json
 import math
 from collections.abc import Iterable, Sequence
+from decimal import Decimal, localcontext
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from admm_verify.arrays import to_numpy
 from admm_verify.errors import InputError
@@ -38,11 +38,21 @@ def solution_rows(solution: Solution) -> list[dict[str, Any]]:
     ]
 
 
-def assignment(variable: Variable, values: np.ndarray) -> str:
+def assignment(variable: Variable, values: Iterable[Fraction]) -> str:
     """A variable's values in the VNN-LIB solver format: `NAME TYPE [dims]`, then one value a line, row-major."""
     dims = ",".join(str(size) for size in variable.shape)
-    numbers = [repr(float(value)) for value in values.reshape(-1)]
-    return "\n".join([f"{variable.name} {variable.element_type} [{dims}]", *numbers])
+    return "\n".join([f"{variable.name} {variable.element_type} [{dims}]", *map(exact_text, values)])
+
+
+def exact_text(value: Fraction) -> str:
+    """A number as text that says exactly it: a float's repr where that does, else all its decimals, else `p/q`."""
+    short = repr(float(value))
+    if Fraction(short) == value:
+        return short
+    # A finite expansion has at most as many digits as numerator and denominator have bits.
+    with localcontext(prec=value.numerator.bit_length() + value.denominator.bit_length()):
+        decimals = str(Decimal(value.numerator) / Decimal(value.denominator))
+    return decimals if Fraction(decimals) == value else str(value)
 
 
 def write_json(path: str, content: dict[str, Any]) -> None:

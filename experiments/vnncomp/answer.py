@@ -4,9 +4,8 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-
-import numpy as np
 
 from experiments.vnncomp.instances import Instance
 
@@ -23,14 +22,14 @@ class Attempt:
     """One run; verdict: a word of ANSWERS, "error" with its reason, or "killed".
 
     seconds: wall time of the whole process, or of the request to a persistent one. peak_mb: None where unknown.
-    witness: with sat, the values of the input as printed, [inputs] float64.
+    witness: with sat, the values of the input exactly as printed.
     """
 
     verdict: str
     seconds: float
     peak_mb: float | None
     reason: str = ""
-    witness: np.ndarray | None = None
+    witness: tuple[Fraction, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,16 +82,16 @@ def read_attempt(files: AnswerFiles, status: int, seconds: float, peak_mb: float
     return Attempt(lines[0], seconds, peak_mb, witness=witness)
 
 
-def _first_variable(lines: Sequence[str]) -> np.ndarray | None:
+def _first_variable(lines: Sequence[str]) -> tuple[Fraction, ...] | None:
     """The values after the first header NAME TYPE [dims], which is the input's; None where they are no numbers."""
-    values: list[float] = []
+    values: list[Fraction] = []
     for number, line in enumerate(lines):
         if _HEADER.fullmatch(line):
             if number:
                 break
             continue
         try:
-            values.append(float(line))
-        except ValueError:
+            values.append(Fraction(line))
+        except (ValueError, ZeroDivisionError):
             return None
-    return np.array(values) if values else None
+    return tuple(values) or None

@@ -1,0 +1,1 @@
+"""Certificates of unsatisfiable queries: what they hold, their files, and a checker that trusts no search."""

@@ -1,0 +1,228 @@
+"""The checker: from a certificate, a property and a network to whether the query is proven to have no solution."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from admm_verify.arrays import quiet_overflow
+from admm_verify.certificates.certificate import Certificate, Tightening
+from admm_verify.certificates.digests import network_digest, property_digest
+from admm_verify.certificates.evaluation import evaluation_error
+from admm_verify.certificates.lines import KINKED, inactive
+from admm_verify.certificates.numbers import Numbers
+from admm_verify.certificates.parts import check_cover, halved
+from admm_verify.certificates.ranges import Fixed, Model, Ranges
+from admm_verify.errors import AdmmVerifyError, CertificateError
+from admm_verify.memory import Budget
+from admm_verify.network.graph import Affine, Network
+from admm_verify.properties.property import InputBox, Property
+from admm_verify.properties.rows import AtomRows, atom_rows
+from admm_verify.threads import threads_for
+
+Progress = Callable[[int, int], None]
+"""progress(done, leaves)"""
+
+_BOXES = 256
+"""Parts of a box whose bounds are derived at once: they share bounds of rounding errors."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Whether a certificate proves that a query has no solution in its arithmetic, and if not, why.
+
+    leaves: those that were checked. worst: the smallest margin among them, of an atom's value over what it must exceed;
+    infinite without leaves.
+    """
+
+    proved: bool
+    reason: str
+    arithmetic: str
+    leaves: int
+    worst: float
+    seconds: float
+
+
+def check(
+    certificate: Certificate,
+    property: Property,
+    network: Network,
+    exact: bool = False,
+    memory: float | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Derive all bounds behind a certificate again and compare: nothing that searches takes part.
+
+    exact: compute in rational numbers, on small networks without curves, about the network's matrices as they were
+    read; else in float64 with a bound on every rounding, that of merging layers included. memory: limit on the working
+    memory in bytes, by default half of what is free. progress(done, leaves), called now and then.
+
+    Raises: InputError for a memory limit that is not positive.
+    Error: proved only where it is true; a proof that is only just true may be lost to rounding.
+    """
+    began, budget = time.monotonic(), Budget.of(memory)
+    found = _Check(certificate, property, network, Numbers(exact), budget, progress)
+    proved, reason = False, ""
+    try:
+        with quiet_overflow(), threads_for(network.weight_count * max(node.size for node in network.nodes)):
+            found.run()
+        proved = True
+    except AdmmVerifyError as error:
+        reason = str(error)
+    except MemoryError:
+        reason = "Memory ran out; allow more of it."
+    return Report(proved, reason, str(certificate.arithmetic), found.done, found.worst, time.monotonic() - began)
+
+
+@dataclass(eq=False)
+class _Check:
+    certificate: Certificate
+    property: Property
+    network: Network
+    numbers: Numbers
+    budget: Budget
+    progress: Progress | None
+    done: int = 0
+    worst: float = float("inf")
+    model: Model = field(init=False)
+    rows: AtomRows | None = field(init=False)
+
+    def run(self) -> None:
+        """Raise CertificateError unless everything is proven."""
+        certificate, leaves = self.certificate, self.certificate.leaves
+        certificate.validate()
+        if certificate.network != network_digest(self.network):
+            raise CertificateError("The certificate is of another network.")
+        if certificate.query != property_digest(self.property):
+            raise CertificateError("The certificate is of another query.")
+        sides = self.property.networks[0]
+        if (sides.inputs[0].size, sides.outputs[0].size) != (self.network.input_size, self.network.output_size):
+            raise CertificateError("The query speaks of a network with other inputs or outputs.")
+        self.model = Model(self.network, self.numbers, self.budget)
+        self._check_places()
+        if not self.property.disjuncts:
+            return
+        check_cover(leaves.goal, leaves.splits)
+        boxes: dict[int, tuple[int, InputBox, list[int]]] = {}
+        for number, disjunct in enumerate(self.property.disjuncts):
+            entry = boxes.setdefault(id(disjunct.box), (len(boxes), disjunct.box, []))
+            entry[2].append(number)
+        self.rows = None if self.numbers.exact else atom_rows(self.property)
+        for number, box, goals in boxes.values():
+            ends = self._ends(number, box)
+            better = [found for found in certificate.tightenings if found.box == number]
+            self._check_box(ends, better, np.flatnonzero(np.isin(leaves.goal, goals)))
+
+    def _check_places(self) -> None:
+        """Refuse entries that are not there, and disjuncts without leaves."""
+        leaves, disjuncts, nodes = self.certificate.leaves, self.property.disjuncts, self.model.network.nodes
+        bare = np.setdiff1d(np.arange(len(disjuncts)), leaves.goal)
+        if len(bare):
+            raise CertificateError(f"Disjunct {bare[0]} has no leaf.")
+        if (leaves.goal >= len(disjuncts)).any():
+            raise CertificateError("A leaf is of a disjunct that the query does not have.")
+        atoms = np.array([len(disjunct.atoms) for disjunct in disjuncts], dtype=np.int64)
+        if (leaves.atom >= atoms[leaves.goal]).any():
+            raise CertificateError("A leaf is of an atom that its disjunct does not have.")
+        self._check_columns("leaves", self.certificate.columns)
+        for number, found in enumerate(self.certificate.tightenings):
+            node = nodes[found.node] if found.node < len(nodes) else None
+            if not isinstance(node, Affine) or (found.neurons >= node.size).any():
+                raise CertificateError(f"Tightening {number} is of entries that no affine node has.")
+            self._check_columns(f"tightening {number}", found.columns)
+        codes = abs(leaves.splits.astype(np.int64))
+        if self.certificate.kind == "input":
+            if (codes > self.network.input_size).any():
+                raise CertificateError("A leaf halves an input that the network does not have.")
+            return
+        kinked = [np.full(node.size, node.kind in KINKED) for node in self.model.activations]
+        allowed = np.concatenate([np.ones(1, dtype=bool), *kinked])
+        if (codes >= len(allowed)).any() or not allowed[codes].all():
+            raise CertificateError(f"A leaf fixes the sign of what is no neuron of the kinds {', '.join(KINKED)}.")
+        ordered = np.sort(codes, axis=1)
+        if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] > 0)).any():
+            raise CertificateError("A leaf fixes the sign of one neuron twice.")
+
+    def _check_columns(self, name: str, columns: tuple[np.ndarray, ...]) -> None:
+        sizes = [sides * node.size for sides, node in zip(self.model.sides, self.model.activations, strict=True)]
+        if len(columns) != len(sizes) or any((c >= size).any() for c, size in zip(columns, sizes, strict=True)):
+            raise CertificateError(f"The columns of {name} do not fit the network's activations.")
+
+    def _check_box(self, ends: tuple[np.ndarray, np.ndarray], better: list[Tightening], chosen: np.ndarray) -> None:
+        """Prove the chosen leaves, all on one box."""
+        ranges = self.model.derive(ends[0][None], ends[1][None], None, better)
+        error = evaluation_error(self.model, ranges, self.certificate.arithmetic)
+        neurons, splits = self.certificate.kind == "neuron", self.certificate.leaves.splits
+        if not neurons and splits.shape[1]:
+            # Neighbours in the tree are alike, and so are the magnitudes of their values, which a block shares.
+            chosen = chosen[np.lexsort(splits[chosen].T[::-1])]
+
+        def work(first: int, last: int) -> None:
+            part = chosen[first:last]
+            if neurons:
+                self._prove(part, ranges, error)
+            else:
+                boxes = halved(self.numbers, *ends, splits[part])
+                self._prove(part, self.model.derive(*boxes, within=ranges), error)
+            if self.progress is not None:
+                self.progress(self.done, len(self.certificate.leaves))
+
+        self.model.blocks(len(chosen), work, None if neurons else _BOXES)
+
+    def _prove(self, part: np.ndarray, ranges: Ranges, error: np.ndarray) -> None:
+        """Raise CertificateError unless the atoms of some leaves are positive over their ranges."""
+        leaves = self.certificate.leaves
+        pairs = list(zip(leaves.goal[part].tolist(), leaves.atom[part].tolist(), strict=True))
+        distinct = {pair: i for i, pair in enumerate(dict.fromkeys(pairs))}
+        which = np.array([distinct[pair] for pair in pairs])
+        objective, offset, strict = (np.stack(parts)[which] for parts in zip(*map(self._row, distinct), strict=True))
+        # What the network's own arithmetic can take from the atom; the factor covers that this product is rounded.
+        least = offset - self.numbers.number(1.0000001) * (abs(objective) @ error)
+        lines = ranges.chosen(self.certificate.columns, leaves.slopes[part])
+        fixed = self._fixed(part) if self.certificate.kind == "neuron" else ()
+        margin = ranges.sweep(lines, None, {len(self.model.network.nodes) - 1: objective}, least, abs(least), fixed)
+        self.worst, self.done = min(self.worst, float(min(margin))), self.done + len(part)
+        failed = np.flatnonzero(~np.where(strict, margin >= 0, margin > 0).astype(bool))
+        if len(failed):
+            leaf = part[failed[0]]
+            raise CertificateError(
+                f"Leaf {leaf} shows atom {leaves.atom[leaf]} of disjunct {leaves.goal[leaf]} only above "
+                f"{float(margin[failed[0]]):.6g}, which does not exclude it."
+            )
+
+    def _ends(self, number: int, box: InputBox) -> tuple[np.ndarray, np.ndarray]:
+        """The ends of a box, exact or rounded outward."""
+        if self.rows is not None:
+            return self.rows.boxes_lower[number], self.rows.boxes_upper[number]
+        size = (len(box.lower),)
+        return self.numbers.fractions(list(box.lower), size), self.numbers.fractions(list(box.upper), size)
+
+    def _row(self, pair: tuple[int, int]) -> tuple[np.ndarray, Any, bool]:
+        """Objective [outputs] and offset of an atom, and whether it is strict."""
+        goal, position = pair
+        atom = self.property.disjuncts[goal].atoms[position]
+        if self.rows is not None:
+            row = self.rows.disjuncts[goal][position]
+            return self.rows.objective[row], self.rows.offset[row], atom.strict
+        values = [Fraction(0)] * self.network.output_size
+        for index, coefficient in atom.terms:
+            values[index] += coefficient
+        return self.numbers.fractions(values, (len(values),)), atom.constant, atom.strict
+
+    def _fixed(self, part: np.ndarray) -> list[Fixed | None]:
+        """The neurons with a fixed sign, activation by activation."""
+        codes = self.certificate.leaves.splits[part].astype(np.int64)
+        row, column = np.nonzero(codes)
+        sign, neuron = np.sign(codes[row, column]), abs(codes[row, column]) - 1
+        shift, one = sign * self.numbers.of(self.certificate.leaves.beta[part][row, column]), self.numbers.number(1)
+        fixed, first = [], 0
+        for node in self.model.activations:
+            here = np.flatnonzero((neuron >= first) & (neuron < first + node.size))
+            entry = neuron[here] - first
+            slope = np.where(sign[here] > 0, one, inactive(self.numbers, node)[entry]) if len(here) else None
+            fixed.append(None if slope is None else Fixed(row[here], entry, slope, shift[here]))
+            first += node.size
+        return fixed

@@ -1,0 +1,82 @@
+"""Digests of networks and properties: what a certificate speaks about, independent of file formats and names."""
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from admm_verify.arrays import to_numpy
+from admm_verify.errors import CertificateError
+from admm_verify.network.convolution import ConvolutionMap
+from admm_verify.network.graph import Activation, Affine, Network
+from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, TransposedMap
+from admm_verify.network.selection import SelectionMap
+from admm_verify.properties.property import Disjunct, Property
+
+
+def network_digest(network: Network) -> str:
+    """SHA-256 of the function a network computes, as it was read: nodes, maps and numbers, no names and no shapes.
+
+    Raises: CertificateError for maps of an unknown kind.
+    """
+    return _hashed(piece for node in network.nodes for piece in _node(node))
+
+
+def property_digest(property: Property) -> str:
+    """SHA-256 of a property's meaning: sizes, boxes and atoms in exact numbers, no names and no line numbers."""
+    sizes = [(part.inputs[0].size, part.outputs[0].size) for part in property.networks]
+    pieces = [f"sizes {sizes}", *(text for disjunct in property.disjuncts for text in _disjunct(disjunct))]
+    return _hashed(piece.encode() for piece in pieces)
+
+
+def _hashed(pieces: Iterator[bytes]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        # With its length in front no piece can run into the next.
+        digest.update(len(piece).to_bytes(8, "little"))
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _node(node: object) -> Iterator[bytes]:
+    if isinstance(node, Affine):
+        yield f"affine {node.size} {len(node.terms)}".encode()
+        yield _bytes(node.bias)
+        for term in node.terms:
+            yield f"term {term.source}".encode()
+            yield from _map(term.map)
+    elif isinstance(node, Activation):
+        yield f"activation {node.kind} {node.source} {node.size} {len(node.parameters)}".encode()
+        yield from (_bytes(array) for array in node.parameters)
+    else:
+        yield f"input {getattr(node, 'size', 0)}".encode()
+
+
+def _map(map: LinearMap) -> Iterator[bytes]:
+    yield f"{type(map).__name__} {map.rows} {map.columns}".encode()
+    if isinstance(map, TransposedMap):
+        yield from _map(map.inner)
+        return
+    if isinstance(map, ConvolutionMap):
+        shape = (map.weight.shape, map.input_shape, map.output_shape, map.stride, map.padding, map.dilation)
+        yield f"{[tuple(int(size) for size in part) for part in shape]} {map.groups}".encode()
+    elif isinstance(map, SelectionMap):
+        yield to_numpy(map.gather).astype("<i8").tobytes()
+    elif not isinstance(map, DenseMap | DiagonalMap):
+        raise CertificateError(f"No digest is defined of a {type(map).__name__}.")
+    yield from (_bytes(array) for array in map.numbers)
+
+
+def _bytes(array: object) -> bytes:
+    # Adding zero makes the two zeros one.
+    return (np.asarray(to_numpy(array), dtype="<f8") + 0.0).tobytes()
+
+
+def _disjunct(disjunct: Disjunct) -> Iterator[str]:
+    box = disjunct.box
+    yield f"lower {' '.join(map(str, box.lower))}"
+    yield f"upper {' '.join(map(str, box.upper))}"
+    yield f"strict {sorted(box.strict_lower)} {sorted(box.strict_upper)} atoms {len(disjunct.atoms)}"
+    for atom in disjunct.atoms:
+        terms = " ".join(f"{index}:{coefficient}" for index, coefficient in atom.terms)
+        yield f"atom {terms} constant {atom.constant} strict {atom.strict}"

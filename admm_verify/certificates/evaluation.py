@@ -1,0 +1,56 @@
+"""How far a network computed in floating point can be from the network in real numbers."""
+
+import numpy as np
+
+from admm_verify.arrays import DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, gamma
+from admm_verify.certificates.lines import evaluation_roundings, gain, image
+from admm_verify.certificates.ranges import Model, Ranges
+from admm_verify.errors import CertificateError
+from admm_verify.network.graph import Activation, Affine
+
+
+def evaluation_error(model: Model, ranges: Ranges, arithmetic: str) -> np.ndarray:
+    """Bound on |floating point evaluation - real value| of each output over one box; zeros for "real".
+
+    e_y = M e_x + gamma_N (M (max|x| + e_x) + bias_magnitude) through affine nodes, with gamma in the type's unit
+    roundoff; e_y = max|phi'| e_x + the function's own roundings through activations.
+
+    Shapes: ranges of one box -> [outputs].
+    Valid when: products are rounded to the type or better, sums are of any order.
+    Raises: CertificateError where a value can come near the type's largest number.
+    Reference: Higham, Accuracy and Stability of Numerical Algorithms, section 3.1.
+    """
+    number = model.numbers.number
+    error = [np.full(ranges.reach[0].shape, number(0))]
+    if arithmetic == "real":
+        return np.full(ranges.reach[-1].shape, number(0))
+    single = arithmetic == "float32"
+    roundoff, limit = (SINGLE_ROUNDOFF, 2.0**126) if single else (DOUBLE_ROUNDOFF, 2.0**1022)
+    # What is flushed to zero, even in float32: one smallest normal number per operation.
+    tiny, spare, reach = number(2.0**-126 * model.roundings), number(1.0 + 1e-9), [ranges.reach[0]]
+    largest = [np.max(reach[0])]
+    for i, node in enumerate(model.network.nodes[1:], start=1):
+        if isinstance(node, Affine):
+            inflated, carried = node.bias_magnitude, number(0) * node.bias
+            for term in node.terms:
+                size = reach[term.source] + error[term.source]
+                inflated = term.map.magnitude_apply(size[None])[0] + inflated
+                carried = term.map.magnitude_apply(error[term.source][None])[0] + carried
+                # Merged nodes hide values that may be larger than those before and after.
+                hidden = len(node.terms) * number(node.peak_gain) * np.max(size) + number(node.peak_shift)
+                largest.append(hidden)
+            relative = gamma(node.roundings, roundoff)
+            if relative == float("inf"):
+                raise CertificateError(f"A node sums too many products to be computed in {arithmetic}.")
+            error.append((carried + number(relative) * inflated + tiny) * spare)
+            reach.append(inflated)
+            largest.append(np.max(inflated + error[i]))
+        elif isinstance(node, Activation):
+            before, own = error[node.source], number(evaluation_roundings(node) * roundoff)
+            low, high = ranges.lower[node.source][0] - before, ranges.upper[node.source][0] + before
+            reach.append(np.max(np.abs(image(model.numbers, node, low, high)), axis=0))
+            carried = gain(model.numbers, node, low, high) * before * spare
+            error.append(carried + own * np.maximum(reach[i], number(1)) + (tiny if own else number(0)))
+    if not all(size <= limit for size in largest):
+        raise CertificateError(f"Values of the network may overflow in {arithmetic}, of which no bound says anything.")
+    return error[-1]

@@ -1,0 +1,279 @@
+"""Bounds of a network over boxes, derived again from slopes: intervals, sweeps, and a bound on all rounding."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from admm_verify.arrays import Placement, gamma
+from admm_verify.certificates.certificate import Tightening
+from admm_verify.certificates.lines import KINKED, Chosen, Lines, image, lines_of, sides
+from admm_verify.certificates.numbers import Numbers
+from admm_verify.memory import Budget
+from admm_verify.network.graph import Activation, Affine, Network
+
+_BLOCK_NUMBERS = 2**17
+"""Numbers in one array of a block of rows, which stay in the cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed:
+    """Neurons of one activation with a fixed sign, sign p >= 0: phi(p) = slope p there, and the multiplier of p is
+    slope a - shift with shift = sign beta, since -beta sign p <= 0.
+
+    Shapes: row, entry, slope, shift [fixed], of distinct places.
+    """
+
+    row: np.ndarray
+    entry: np.ndarray
+    slope: np.ndarray
+    shift: np.ndarray
+
+
+class Ranges:
+    """What is known of all nodes over some boxes, grown node by node.
+
+    lower[i], upper[i] [boxes, n_i] hold the value of node i; reach[i] [n_i] is max|value| over all boxes, and
+    scale[i] [n_i] the sum of absolute products behind an affine node's value. In float64 the coefficients w of node i
+    in a sweep are computed within 8 gamma_N |w|, of what they multiply: so that relative error times the sum of
+    |w|'scale_i over affine nodes and |g|'reach_i over multipliers g, plus underflow, bounds the error of a whole sweep.
+    """
+
+    def __init__(self, model: "Model", lower: np.ndarray, upper: np.ndarray) -> None:
+        self.model, self.lower, self.upper = model, [lower], [upper]
+        self.reach = [_reach(lower, upper)]
+        # Activations and the input have none.
+        self.scale = [np.zeros(0)]
+        self.lines: list[Lines] = []
+        numbers = model.numbers
+        half = numbers.number(0.5)
+        self.centre = half * lower + half * upper
+        self.radius = np.maximum(upper - self.centre, self.centre - lower)
+        self.underflow = 4 * model.count * numbers.smallest
+
+    def interval(self, node: Affine) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The interval W c + b -/+ |W| r of an affine node, rounded outward, and its scale."""
+        numbers = self.model.numbers
+        half = numbers.number(0.5)
+        shape = len(self.lower[0]), node.size
+        middle, scale = np.broadcast_to(node.bias, shape), node.bias_magnitude
+        spread = np.broadcast_to(numbers.number(0), shape)
+        for term in node.terms:
+            low, high = self.lower[term.source], self.upper[term.source]
+            centre = half * low + half * high
+            middle = term.map.apply(centre) + middle
+            spread = term.map.absolute_apply(np.maximum(high - centre, centre - low)) + spread
+            scale = term.map.magnitude_apply(self.reach[term.source][None])[0] + scale
+        lost = 8 * self.model.count * numbers.smallest
+        scale = scale + lost
+        error = 2 * self.model.error * scale + lost
+        return numbers.least(middle - spread - error), -numbers.least(-middle - spread - error), scale
+
+    def add_affine(self, node: Affine, low: np.ndarray, high: np.ndarray, scale: np.ndarray) -> None:
+        """Append an affine node with its bounds."""
+        index = len(self.lower)
+        self._append(low, high)
+        # Where one activation alone reads the node, coefficient and multiplier are the same: one product is saved.
+        self.scale.append(scale + self.reach[index] if self.model.lone[index] else scale)
+        for term in node.terms:
+            size = np.sum(self.reach[term.source]) + 2 * term.map.columns
+            self.underflow = self.underflow + 4 * term.map.rows * self.model.numbers.smallest * size
+
+    def add_activation(self, node: Activation) -> None:
+        """Append an activation with the rule's lines."""
+        low, high = self.lower[node.source], self.upper[node.source]
+        self.lines.append(lines_of(self.model.numbers, node, low, high))
+        self._append(*image(self.model.numbers, node, low, high))
+        self.scale.append(np.zeros(0))
+        size = np.sum(self.reach[node.source]) + node.size
+        self.underflow = self.underflow + 8 * self.model.numbers.smallest * size
+
+    def _append(self, low: np.ndarray, high: np.ndarray) -> None:
+        self.lower.append(low)
+        self.upper.append(high)
+        self.reach.append(_reach(low, high))
+
+    def chosen(self, columns: Sequence[np.ndarray], slopes: np.ndarray) -> list[Lines]:
+        """The lines so far with the chosen slopes, one row for each of theirs."""
+        lines, ends = list(self.lines), np.cumsum([0, *(len(column) for column in columns)])
+        for k, column in enumerate(columns[: len(lines)]):
+            if len(column):
+                node = self.model.activations[k]
+                chosen: Chosen = column, self.model.numbers.of(slopes[:, ends[k] : ends[k + 1]])
+                low, high = self.lower[node.source], self.upper[node.source]
+                lines[k] = lines_of(self.model.numbers, node, low, high, chosen)
+        return lines
+
+    def sweep(
+        self,
+        lines: Sequence[Lines],
+        box: np.ndarray | None,
+        start: dict[int, np.ndarray],
+        constant: np.ndarray,
+        size: np.ndarray,
+        fixed: Sequence[Fixed | None] = (),
+    ) -> np.ndarray:
+        """A lower bound of start'values + constant over boxes, one per row; -inf where there is none.
+
+        box: the box of every row whose lines are those of boxes; None where lines have a row for each, or one for all.
+        Shapes: start[i] [rows, n_i]; constant, size (what it is off by, relatively, and |constant|) [rows] -> [rows].
+        """
+        network, coefficients, value = self.model.network, dict(start), constant
+        for i in range(max(start), 0, -1):
+            node, a = network.nodes[i], coefficients.pop(i, None)
+            if a is None:
+                continue
+            if isinstance(node, Affine):
+                value, size = value + a @ node.bias, size + abs(a) @ self.scale[i]
+                for term in node.terms:
+                    _accumulate(coefficients, term.source, term.map.transpose(a))
+            elif isinstance(node, Activation):
+                k = self.model.place[i]
+                g, part = self._through(lines[k], box, a, fixed[k] if fixed else None)
+                value = value + part
+                if not self.model.lone[node.source]:
+                    size = size + abs(g) @ self.reach[node.source]
+                _accumulate(coefficients, node.source, g)
+        a = coefficients.get(0)
+        if a is not None:
+            absolute = abs(a)
+            value = value + _dot(a, self.centre, box) - _dot(absolute, self.radius, box)
+            size = size + 4 * (absolute @ self.reach[0])
+        return self.model.numbers.least(value - self.model.error * size - self.underflow)
+
+    def _through(
+        self, lines: Lines, box: np.ndarray | None, a: np.ndarray, fixed: Fixed | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Multipliers of an activation's input for coefficients of its output, and the sum of their intercepts."""
+        positive = np.maximum(a, self.model.numbers.number(0))
+        negative = a - positive
+        g = positive * _rows(lines.below, box) + negative * _rows(lines.above, box)
+        if fixed is not None:
+            place = fixed.row, fixed.entry
+            g[place] = a[place] * fixed.slope - fixed.shift
+            negative[place] = self.model.numbers.number(0)
+        part = _dot(negative, lines.above_at, box)
+        return g, part if lines.below_at is None else part + _dot(positive, lines.below_at, box)
+
+
+class Model:
+    """A network in numbers that bounds can be derived in.
+
+    Raises: CertificateError for activations that cannot be checked.
+    """
+
+    def __init__(self, network: Network, numbers: Numbers, budget: Budget) -> None:
+        self.numbers, self.budget, self.network = numbers, budget, numbers.network(network)
+        self.activations = [node for node in self.network.nodes if isinstance(node, Activation)]
+        self.sides = [sides(node) for node in self.activations]
+        deepest = max((node.roundings for node in self.network.nodes if isinstance(node, Affine)), default=1)
+        widest = max(node.size for node in network.nodes)
+        # Above the successive roundings behind any one coefficient, product and sum over neurons.
+        self.roundings = 2 * deepest + widest + 4 * len(network.nodes) + 64
+        self.error = numbers.error(8.0 * gamma(self.roundings))
+        self.count = self.roundings + sum(node.size for node in network.nodes)
+        readers = Counter(source for node in network.nodes for source in _sources(node))
+        sources = Counter(node.source for node in self.activations)
+        self.lone = [isinstance(node, Affine) and readers[i] == sources[i] == 1 for i, node in enumerate(network.nodes)]
+        self.place = {i: k for k, i in enumerate(network.activations)}
+        self.feeds: dict[int, bool] = {}
+        for node in self.activations:
+            self.feeds[node.source] = self.feeds.get(node.source, False) or node.kind not in KINKED
+
+    def derive(
+        self,
+        lower: np.ndarray,
+        upper: np.ndarray,
+        within: Ranges | None = None,
+        better: Sequence[Tightening] = (),
+    ) -> Ranges:
+        """Bounds over boxes: intervals, cut with CROWN's where they leave an activation open, then with better ones.
+
+        within: bounds that hold already.
+        Shapes: lower, upper [boxes, inputs]; one box where there are better ones. Raises: CertificateError.
+        """
+        ranges = Ranges(self, lower, upper)
+        for i, node in enumerate(self.network.nodes[1:], start=1):
+            if isinstance(node, Activation):
+                ranges.add_activation(node)
+            elif isinstance(node, Affine):
+                low, high, scale = ranges.interval(node)
+                if within is not None:
+                    low, high = np.maximum(low, within.lower[i]), np.minimum(high, within.upper[i])
+                # Of the input alone the interval is exact.
+                if i in self.feeds and any(term.source for term in node.terms):
+                    open = low < high if self.feeds[i] else (low < 0) & (high > 0)
+                    self._cut(ranges, node, (low, high, scale), np.nonzero(open), None)
+                for found in better:
+                    if found.node == i:
+                        entries = found.neurons.astype(np.int64)
+                        self._cut(ranges, node, (low, high, scale), (np.zeros_like(entries), entries), found)
+                ranges.add_affine(node, low, high, scale)
+        return ranges
+
+    def blocks(self, count: int, work: Callable[[int, int], None], most: int | None = None) -> None:
+        """work(first, last) on blocks of rows, at most so many."""
+        self.budget.blocks(count, self._rows(count if most is None else most), work)
+
+    def _rows(self, most: int) -> int:
+        """Rows of a block: as many as stay in the cache and fit in memory."""
+        widest = max(node.size for node in self.network.nodes)
+        return max(1, min(most, _BLOCK_NUMBERS // widest, self.budget.block(widest)))
+
+    def _cut(
+        self,
+        ranges: Ranges,
+        node: Affine,
+        known: tuple[np.ndarray, np.ndarray, np.ndarray],
+        place: tuple[np.ndarray, ...],
+        better: Tightening | None,
+    ) -> None:
+        """Cut an affine node's bounds in place with those of some neurons of some boxes."""
+        (low, high, scale), (box, neuron) = known, place
+
+        def work(first: int, last: int) -> None:
+            where, wanted = box[first:last], neuron[first:last]
+            start: dict[int, np.ndarray] = {}
+            for term in node.terms:
+                _accumulate(start, term.source, term.map.rows_at(wanted, Placement.numpy()))
+            start = {i: np.concatenate([part, -part]) for i, part in start.items()}
+            constant, size = (np.concatenate([part, part]) for part in (node.bias[wanted], scale[wanted]))
+            constant[len(wanted) :] = -constant[len(wanted) :]
+            lines, boxes = ranges.lines, np.concatenate([where, where]) if len(low) > 1 else None
+            if better is not None:
+                slopes = np.concatenate([side[first:last] for side in (better.lower, better.upper)])
+                lines = ranges.chosen(better.columns, slopes)
+            bound = ranges.sweep(lines, boxes, start, constant, size + abs(constant))
+            least, most = bound[: len(wanted)], -bound[len(wanted) :]
+            low[where, wanted] = np.maximum(low[where, wanted], least)
+            high[where, wanted] = np.minimum(high[where, wanted], most)
+
+        self.blocks(len(neuron), work)
+
+
+def _reach(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """max|x| over all boxes, [n]."""
+    return np.max(np.maximum(abs(lower), abs(upper)), axis=0)
+
+
+def _rows(array: np.ndarray, box: np.ndarray | None) -> np.ndarray:
+    return array if box is None else np.take(array, box, axis=0)
+
+
+def _dot(a: np.ndarray, array: np.ndarray, box: np.ndarray | None) -> np.ndarray:
+    """Row by row a'b with the b of each row's box, or one for all."""
+    if len(array) == 1:
+        return a @ array[0]
+    return np.einsum("ij,ij->i", a, _rows(array, box))
+
+
+def _accumulate(coefficients: dict[int, np.ndarray], index: int, part: np.ndarray) -> None:
+    present = coefficients.get(index)
+    coefficients[index] = part if present is None else present + part
+
+
+def _sources(node: object) -> list[int]:
+    if isinstance(node, Affine):
+        return [term.source for term in node.terms]
+    return [node.source] if isinstance(node, Activation) else []

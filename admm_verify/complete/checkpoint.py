@@ -1,0 +1,135 @@
+"""Searches on disk: everything that is known, so that a killed run goes on where it was."""
+
+import hashlib
+import io
+import os
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from admm_verify.bounds.preactivation import PreactivationBounds
+from admm_verify.complete.pool import Nodes
+from admm_verify.complete.splitting import Closed
+from admm_verify.errors import InputError
+
+Kind = TypeVar("Kind", bound=Nodes)
+
+FORMAT = 1
+"""Of the files; states of another one are refused."""
+
+_SHARE = 0.05
+"""Of the time, spent on writing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Saved(Generic[Kind]):
+    """A search between two steps.
+
+    disjuncts: of its goals. open, stuck: its subproblems; closed: what proves the others excluded, None where that is
+    not recorded. bounded: subproblems so far. bounds: of the activations' inputs on the goals' boxes.
+    """
+
+    disjuncts: np.ndarray
+    open: Kind
+    stuck: Kind
+    closed: Closed | None
+    bounded: int
+    bounds: PreactivationBounds
+
+
+class Checkpoint:
+    """A file that holds the latest state of one search.
+
+    Its last lines prove that it is whole, and its first that it is of the same query, network and settings.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], identity: str) -> None:
+        """identity: tells apart everything that a state depends on."""
+        self.path, self.identity = Path(path), identity
+        self._next = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether it is time to write again; at most a small share of the time goes into that."""
+        return time.monotonic() >= self._next
+
+    def write(self, saved: Saved[Kind]) -> None:
+        """Replace the file, at once or not at all.
+
+        Raises: InputError when it cannot be written.
+        """
+        began = time.monotonic()
+        arrays = {f"open/{name}": array for name, array in _arrays(saved.open)}
+        arrays |= {f"stuck/{name}": array for name, array in _arrays(saved.stuck)}
+        if saved.closed is not None:
+            arrays |= {f"closed/{name}": array for name, array in _arrays(saved.closed)}
+        for k, (low, high) in enumerate(zip(saved.bounds.lower, saved.bounds.upper, strict=True)):
+            arrays |= {f"lower/{k}": low, f"upper/{k}": high}
+        arrays |= {"disjuncts": saved.disjuncts, "bounded": np.array(saved.bounded)}
+        arrays["identity"] = np.frombuffer(self.identity.encode(), dtype=np.uint8)
+        content = io.BytesIO()
+        np.savez(content, allow_pickle=False, **arrays)
+        data = content.getvalue()
+        part = self.path.with_name(self.path.name + ".part")
+        try:
+            part.write_bytes(data + hashlib.sha256(data).digest())
+            os.replace(part, self.path)
+        except OSError as error:
+            raise InputError(f"The checkpoint {self.path} cannot be written: {error.strerror}.") from error
+        self._next = time.monotonic() + max(0.5, (time.monotonic() - began) / _SHARE)
+
+    def read(self, kind: Callable[..., Kind]) -> Saved[Kind] | None:
+        """The state in the file, or None where there is no file.
+
+        Raises: InputError for a file that is damaged or of another search.
+        """
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise InputError(f"The checkpoint {self.path} cannot be read: {error.strerror}.") from error
+        data, seal = data[:-32], data[-32:]
+        if hashlib.sha256(data).digest() != seal:
+            raise InputError(f"The checkpoint {self.path} is damaged or no checkpoint. Delete it to start afresh.")
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        except (ValueError, OSError, zipfile.BadZipFile) as error:
+            raise InputError(f"The checkpoint {self.path} cannot be read: {error}.") from error
+        if arrays["identity"].tobytes().decode() != self.identity:
+            raise InputError(
+                f"The checkpoint {self.path} is of another query, network, setting or version. Delete it, or give "
+                "another file."
+            )
+        return _saved(arrays, kind)
+
+    def remove(self) -> None:
+        """Delete the file: the search is decided."""
+        self.path.unlink(missing_ok=True)
+
+
+def _saved(arrays: dict[str, np.ndarray], kind: Callable[..., Kind]) -> Saved[Kind]:
+    def table(prefix: str) -> dict[str, np.ndarray]:
+        start = len(prefix) + 1
+        return {name[start:]: array for name, array in arrays.items() if name.startswith(f"{prefix}/")}
+
+    closed, count = table("closed"), len(table("lower"))
+    return Saved(
+        arrays["disjuncts"],
+        kind(**table("open")),
+        kind(**table("stuck")),
+        Closed(**closed) if closed else None,
+        int(arrays["bounded"]),
+        PreactivationBounds(
+            tuple(arrays[f"lower/{k}"] for k in range(count)), tuple(arrays[f"upper/{k}"] for k in range(count))
+        ),
+    )
+
+
+def _arrays(table: Nodes | Closed) -> list[tuple[str, np.ndarray]]:
+    return [(field.name, getattr(table, field.name)) for field in fields(table)]

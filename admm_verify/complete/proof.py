@@ -1,0 +1,72 @@
+"""What a search has shown, as a certificate that can be checked without it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from admm_verify.arrays import to_numpy
+from admm_verify.bounds.preactivation import Derivation
+from admm_verify.certificates.certificate import Certificate, Leaves, Tightening
+from admm_verify.certificates.digests import network_digest, property_digest
+from admm_verify.complete.pool import join
+from admm_verify.complete.splitting import Closed
+from admm_verify.network.graph import Network
+from admm_verify.properties.query import Query
+
+CAUTION = 4.0
+"""How many times its rounding terms a bound must exceed zero by for a certificate: the checker has terms of its own."""
+
+
+def tightenings(network: Network, derivation: Derivation) -> list[Tightening]:
+    """The records of one block of tightened bounds, whose frames are the query's boxes."""
+    steps, count = derivation.steps, derivation.steps.neurons.shape[1]
+    records = []
+    for frame, (box, neurons) in enumerate(zip(steps.frames, steps.neurons, strict=True)):
+        columns, slopes = [], []
+        for k, index in enumerate(network.activations):
+            if k >= len(steps.slopes):
+                columns.append(np.zeros(0, dtype=np.int32))
+                continue
+            size, kept = network.nodes[index].size, derivation.kept[k]
+            own = np.arange(size) if kept is None else kept
+            chosen = np.flatnonzero(to_numpy(steps.chosen[k])[frame, 0])
+            side, entry = np.divmod(chosen, len(own))
+            columns.append((own[entry] + side * size).astype(np.int32))
+            slopes.append(to_numpy(steps.slopes[k])[frame][:, chosen].astype(np.float32))
+        rows = np.concatenate(slopes, axis=-1)
+        record = Tightening(
+            int(box), derivation.node, neurons.astype(np.int32), tuple(columns), rows[:count], rows[count:]
+        )
+        records.append(record)
+    return records
+
+
+def certificate(
+    query: Query,
+    arithmetic: str,
+    kind: str,
+    records: Sequence[Tightening],
+    columns: Sequence[np.ndarray],
+    closed: Sequence[Closed],
+) -> Certificate:
+    """The certificate of a search that has excluded every disjunct.
+
+    Shapes: columns[k], the entries of activation k that the slopes of what is closed belong to.
+    """
+    everything = join(list(closed))
+    leaves = Leaves(
+        everything.goal.astype(np.int32),
+        everything.atom.astype(np.int32),
+        everything.splits.astype(np.int32),
+        everything.beta,
+        everything.slopes,
+    )
+    return Certificate(
+        network_digest(query.network),
+        property_digest(query.property),
+        arithmetic,
+        kind,
+        tuple(records),
+        tuple(places.astype(np.int32) for places in columns),
+        leaves,
+    )

@@ -1,0 +1,211 @@
+"""Stops, timeouts and failed allocations: never a wrong verdict, and the same one where there is time for it."""
+
+import gc
+import threading
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import admm_verify as av
+from admm_verify.bounds import climb, linear
+from admm_verify.complete import bounding, input_split, neuron_split, pool
+from admm_verify.network.layers import network_from_layers
+from admm_verify.properties.property import Disjunct
+from admm_verify.properties.query import Query
+from tests.complete.networks import FAMILIES
+from tests.complete.queries import NEURONS, at_most, box_of, confirmed, decided, query_of
+from tests.complete.truth import Asked, Drawn
+
+STOPS = range(1, 21)
+WAYS = {"inputs": {}, "neurons": {"input_sides": 0}}
+
+
+def decide(query: Query, way: str, **options) -> av.Outcome:
+    if way == "neurons":
+        return decided(query, NEURONS, **options)
+    return av.verify(query, **options)
+
+
+@lru_cache(maxsize=1)
+def some() -> tuple[Asked, ...]:
+    """Queries that the root leaves open and that both ways of splitting decide, of either answer."""
+    found = []
+    for seed in range(6):
+        for family in FAMILIES:
+            for one in Drawn.of(family, seed).queries():
+                if len(found) >= 6 or "0.001" not in one.label:
+                    continue
+                if sum(one.answer == other.answer for other in found) >= 3:
+                    continue
+                outcomes = [decide(one.query, way, timeout=5.0) for way in WAYS]
+                if all(o.verdict.value == one.answer and o.subproblems > 8 for o in outcomes):
+                    found.append(one)
+    assert {one.answer for one in found} == {"sat", "unsat"}
+    return tuple(found)
+
+
+class Question:
+    """False until it is asked for the k-th time."""
+
+    def __init__(self, k: int) -> None:
+        self.k, self.asked, self.lock = k, 0, threading.Lock()
+
+    def __call__(self) -> bool:
+        with self.lock:
+            self.asked += 1
+            return self.asked >= self.k
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("k", STOPS)
+def test_a_stop_never_makes_an_answer_wrong(k: int, way: str) -> None:
+    for one in some():
+        outcome = decide(one.query, way, stop=Question(k))
+        assert outcome.verdict.value in ("unknown", one.answer), one.label
+        assert outcome.verdict.value != "sat" or confirmed(one.query, outcome)
+        assert outcome.verdict.value != "unknown" or outcome.undecided > 0
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_stops_at_any_time_leave_the_answer_right(way: str) -> None:
+    """Steps of 7 questions until the end; what was found before the stop stays."""
+    one = some()[0]
+    for k in range(21, 2000, 7):
+        question = Question(k)
+        outcome = decide(one.query, way, stop=question)
+        assert outcome.verdict.value in ("unknown", one.answer)
+        if question.asked < k:
+            assert outcome.verdict.value == one.answer
+            return
+    raise AssertionError("The query never ended")
+
+
+def test_a_stop_leaves_no_threads_and_no_limits_behind() -> None:
+    one, threads, settings = some()[0], threading.active_count(), np.geterr()
+    for k in (1, 5, 20):
+        decide(one.query, "inputs", stop=Question(k))
+    gc.collect()
+    assert threading.active_count() == threads and np.geterr() == settings
+
+
+def failing(original: Callable, k: int) -> Callable:
+    """A function whose k-th call finds no memory."""
+    calls = iter(range(1, 10**9))
+
+    def attempt(*arguments, **options):
+        if next(calls) == k:
+            raise MemoryError
+        return original(*arguments, **options)
+
+    return attempt
+
+
+@contextmanager
+def without_memory(target: object, name: str, k: int):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(target, name, failing(getattr(target, name), k))
+        yield
+
+
+PLACES = {
+    "a step of the ascent": (climb.Climb, "step"),
+    "a bound of rows": (bounding.Bounder, "bound"),
+    "the sweep that certifies": (bounding, "backward"),
+    "the region of a block": (neuron_split, "build_region"),
+    "the region of boxes": (input_split, "build_region"),
+    "the bounds of boxes": (input_split, "preactivation_bounds"),
+    "CROWN of some neurons": (linear.Sweeper, "bounds"),
+    "scores of sides": (input_split, "side_scores"),
+    "scores of neurons": (neuron_split, "neuron_scores"),
+    "cutting boxes": (input_split, "contract"),
+    "putting parts into the pool": (pool.Pool, "push"),
+    "taking parts out of the pool": (pool.Pool, "pop"),
+    "joining parts": (pool, "_padded"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("place", PLACES)
+def test_a_failed_allocation_changes_no_answer(place: str, way: str) -> None:
+    """Where not even one subproblem fits the error itself comes out, which is no verdict."""
+    target, name = PLACES[place]
+    failed = 0
+    for i, k in enumerate(STOPS):
+        one = some()[i % len(some())]
+        with without_memory(target, name, k):
+            try:
+                outcome = decide(one.query, way, timeout=20.0)
+            except MemoryError:
+                failed += 1
+                continue
+        assert outcome.verdict.value == one.answer, (one.label, k)
+        assert one.answer != "sat" or confirmed(one.query, outcome)
+    assert failed <= 3, "A single failed allocation is overcome, but for the very first parts"
+
+
+def hard_network() -> tuple[av.Network, np.ndarray]:
+    """A random network of five layers of fifty, and its value at the centre."""
+    rng = np.random.default_rng(4)
+    sizes = (30, 50, 50, 50, 50, 50, 2)
+    weights = [2.2 * rng.standard_normal((m, n)) / np.sqrt(n) for n, m in pairwise(sizes)]
+    network = network_from_layers(weights, [0.1 * rng.standard_normal(m) for m in sizes[1:]], "hard")
+    return network, network(np.zeros((1, 30)))[0]
+
+
+def hard_query(sides: int) -> Query:
+    network, value = hard_network()
+    radius = np.where(np.arange(30) < sides, 0.4, 0.0)
+    samples = network(np.random.default_rng(0).uniform(-1, 1, (4000, 30)) * radius)[:, 0]
+    limit = float(samples.min() - 1.5 * (value[0] - samples.min()))
+    return query_of(network, [Disjunct(box_of(-radius, radius), (at_most([1, 0], 0, limit),))])
+
+
+@pytest.mark.parametrize("sides", [18, 30])
+@pytest.mark.parametrize("timeout", [0.0, 0.3, 1.2])
+def test_timeouts_are_kept(timeout: float, sides: int) -> None:
+    query = hard_query(sides)
+    began = time.monotonic()
+    outcome = av.verify(query, timeout=timeout)
+    assert time.monotonic() - began <= timeout + 1.0
+    assert outcome.verdict is av.Verdict.TIMED_OUT and outcome.undecided == 1
+
+
+@pytest.mark.parametrize("sides", [18, 30])
+def test_a_stop_is_heard_within_a_second(sides: int) -> None:
+    query, began = hard_query(sides), time.monotonic()
+    outcome = av.verify(query, stop=lambda: time.monotonic() > began + 0.8)
+    assert time.monotonic() - began <= 1.8
+    assert outcome.verdict is av.Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("limit", [1, 2, 9, 100])
+def test_the_count_of_subproblems_is_kept_up_to_one_batch(limit: int) -> None:
+    for sides in (18, 30):
+        outcome = av.verify(hard_query(sides), timeout=20.0, max_subproblems=limit)
+        assert outcome.verdict is av.Verdict.UNKNOWN
+        assert limit <= outcome.subproblems <= limit + 2 * 1024
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("way", WAYS)
+def test_weights_that_are_no_numbers_are_refused(way: str, bad: float) -> None:
+    network, _ = hard_network()
+    node = network.nodes[3]
+    node.terms[0].map.weight[0, 0] = bad
+    query = query_of(network, [Disjunct(box_of(-np.ones(30), np.ones(30)), (at_most([1, 0], 0, 0),))])
+    with pytest.raises(av.AdmmVerifyError, match="NaN or infinite"), np.errstate(all="ignore"):
+        decide(query, way, timeout=2.0)
+
+
+def test_interrupts_come_through() -> None:
+    def interrupted() -> bool:
+        raise KeyboardInterrupt
+
+    for way in WAYS:
+        with pytest.raises(KeyboardInterrupt):
+            decide(some()[0].query, way, stop=interrupted)
