@@ -20,7 +20,7 @@ from admm_verify.complete.proof import CAUTION, certificate, tightenings
 from admm_verify.complete.root import Root
 from admm_verify.complete.search import Progress, Search
 from admm_verify.properties.query import Query
-from admm_verify.properties.rows import atom_rows
+from admm_verify.properties.rows import as_computed, atom_rows
 from admm_verify.settings import SearchSettings, SolverSettings
 from admm_verify.splitting.loop import Clock
 from admm_verify.splitting.placement import iteration_placement
@@ -64,7 +64,7 @@ class Decision:
             # The checker knows of neither contraction nor bounds of other regions, and has rounding terms of its own.
             self.settings = replace(self.settings, contractions=0, caution=CAUTION)
         self.tightenings: list[Tightening] = []
-        self.rows = atom_rows(query.property)
+        self.rows = as_computed(atom_rows(query.property), options.arithmetic)
         self.tell = progress or (lambda text: None)
         self.root = Root(query, self.rows, options.arithmetic, clock, options.memory, self._layers)
         self.candidates = Candidates(query, self.rows, self.over, options.memory)

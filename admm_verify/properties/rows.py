@@ -1,6 +1,6 @@
 """A property as arrays: boxes rounded outward and one row per output atom, ready to be bounded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import lcm
 
@@ -51,6 +51,23 @@ def atom_rows(found: Property) -> AtomRows:
         strict=np.array([atom.strict for _, atom in rows], dtype=bool),
         disjuncts=tuple(disjuncts),
     )
+
+
+def as_computed(rows: AtomRows, arithmetic: str) -> AtomRows:
+    """The same rows on boxes that also hold what their points are rounded to when a network in float32 or float64 is
+    run on them; in "real" arithmetic the rows as they are.
+
+    Rounding is monotone, so the rounded ends are enough.
+    """
+    if arithmetic == "real":
+        return rows
+    dtype = np.dtype(arithmetic)
+    with np.errstate(over="ignore"):
+        lower, upper = (end.astype(dtype).astype(np.float64) for end in (rows.boxes_lower, rows.boxes_upper))
+    # Ends beyond the type overflow as inputs too, which the bound on the evaluation's error notices.
+    lower = np.where(np.isfinite(lower), np.minimum(rows.boxes_lower, lower), rows.boxes_lower)
+    upper = np.where(np.isfinite(upper), np.maximum(rows.boxes_upper, upper), rows.boxes_upper)
+    return replace(rows, boxes_lower=lower, boxes_upper=upper)
 
 
 def inner_box(disjunct: Disjunct, dtype: type[np.floating]) -> tuple[np.ndarray, np.ndarray]:
