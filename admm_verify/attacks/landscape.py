@@ -11,6 +11,7 @@ from admm_verify.attacks.targets import Targets
 from admm_verify.errors import InputError
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Network
+from admm_verify.threads import threads_for
 
 _ROUNDINGS = 16.0
 """Roundings of the terms of an atom by which another evaluation of the same network may differ."""
@@ -94,7 +95,7 @@ class Landscape:
     def clear(self, x: Array) -> Array:
         """Whether the points x [targets, inputs] are hits by more than rounding may take back: [targets]."""
         xp, targets = namespace(x), self.targets
-        with quiet_overflow():
+        with threads_for(x.shape[0] * self.network.weight_count), quiet_overflow():
             output = self.network.evaluate(x)[-1]
             terms = xp.sum(xp.abs(targets.objective * output[:, None, :]), axis=-1) + xp.abs(targets.offset)
             slack = _ROUNDINGS * float(xp.finfo(x.dtype).eps) * xp.max(terms, axis=-1)
@@ -112,7 +113,7 @@ class Landscape:
         flat = [xp.reshape(array, (count * each, array.shape[-1])) for array in arrays]
         target = Placement.of(arrays[0]).put_indices(np.repeat(np.arange(count), each))
         step = max(1, self.budget.block(sum(node.size for node in self.network.nodes)))
-        with quiet_overflow():
+        with threads_for(count * each * self.network.weight_count), quiet_overflow():
             parts = self.budget.blocks(
                 count * each, step, lambda i, j: work(target[i:j], *(array[i:j] for array in flat))
             )

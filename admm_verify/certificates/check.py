@@ -17,7 +17,7 @@ from admm_verify.certificates.numbers import Numbers
 from admm_verify.certificates.parts import check_cover, halved
 from admm_verify.certificates.ranges import Fixed, Model, Ranges
 from admm_verify.errors import AdmmVerifyError, CertificateError
-from admm_verify.memory import Budget
+from admm_verify.memory import Budget, keep_freed_memory
 from admm_verify.network.graph import Affine, Network
 from admm_verify.properties.property import InputBox, Property
 from admm_verify.properties.rows import AtomRows, atom_rows
@@ -66,6 +66,7 @@ def check(
     began, budget = time.monotonic(), Budget.of(memory)
     found = _Check(certificate, property, network, Numbers(exact), budget, progress)
     proved, reason = False, ""
+    keep_freed_memory()
     try:
         with quiet_overflow(), threads_for(network.weight_count * max(node.size for node in network.nodes)):
             found.run()
@@ -106,15 +107,18 @@ class _Check:
         if not self.property.disjuncts:
             return
         check_cover(leaves.goal, leaves.splits)
-        boxes: dict[int, tuple[int, InputBox, list[int]]] = {}
-        for number, disjunct in enumerate(self.property.disjuncts):
-            entry = boxes.setdefault(id(disjunct.box), (len(boxes), disjunct.box, []))
-            entry[2].append(number)
+        boxes: dict[int, tuple[int, InputBox]] = {}
+        own = [boxes.setdefault(id(d.box), (len(boxes), d.box))[0] for d in self.property.disjuncts]
         self.rows = None if self.numbers.exact else atom_rows(self.property)
-        for number, box, goals in boxes.values():
-            ends = self._ends(number, box)
+        ends = self._ends([box for _, box in boxes.values()])
+        box = np.array(own, dtype=np.int64)[leaves.goal]
+        if certificate.kind == "input":
+            self._check_halves(*ends, box)
+            return
+        order = np.argsort(box, kind="stable")
+        for number, part in enumerate(np.split(order, np.searchsorted(box[order], np.arange(1, len(boxes))))):
             better = [found for found in certificate.tightenings if found.box == number]
-            self._check_box(ends, better, np.flatnonzero(np.isin(leaves.goal, goals)))
+            self._check_signs(ends[0][number], ends[1][number], better, part)
 
     def _check_places(self) -> None:
         """Refuse entries that are not there, and disjuncts without leaves."""
@@ -151,26 +155,36 @@ class _Check:
         if len(columns) != len(sizes) or any((c >= size).any() for c, size in zip(columns, sizes, strict=True)):
             raise CertificateError(f"The columns of {name} do not fit the network's activations.")
 
-    def _check_box(self, ends: tuple[np.ndarray, np.ndarray], better: list[Tightening], chosen: np.ndarray) -> None:
-        """Prove the chosen leaves, all on one box."""
-        ranges = self.model.derive(ends[0][None], ends[1][None], None, better)
+    def _check_signs(self, lower: np.ndarray, upper: np.ndarray, better: list[Tightening], chosen: np.ndarray) -> None:
+        """Prove the chosen leaves, parts of one box in which neurons have fixed signs."""
+        ranges = self.model.derive(lower[None], upper[None], better)
         error = evaluation_error(self.model, ranges, self.certificate.arithmetic)
-        neurons, splits = self.certificate.kind == "neuron", self.certificate.leaves.splits
-        if not neurons and splits.shape[1]:
-            # Neighbours in the tree are alike, and so are the magnitudes of their values, which a block shares.
-            chosen = chosen[np.lexsort(splits[chosen].T[::-1])]
+
+        def work(first: int, last: int) -> None:
+            self._prove(chosen[first:last], ranges, error)
+
+        self.model.blocks(len(chosen), work)
+
+    def _check_halves(self, lower: np.ndarray, upper: np.ndarray, box: np.ndarray) -> None:
+        """Prove all leaves, each a part of a box of its own; box: of which."""
+        splits, arithmetic = self.certificate.leaves.splits, self.certificate.arithmetic
+        errors = [np.full((len(lower), self.network.output_size), self.numbers.number(0))]
+
+        def bound(first: int, last: int) -> None:
+            ranges = self.model.derive(lower[first:last], upper[first:last])
+            errors[0][first:last] = evaluation_error(self.model, ranges, arithmetic)
+
+        if arithmetic != "real":
+            self.model.blocks(len(lower), bound, _BOXES)
+        # Neighbours in the tree are alike, and so are the magnitudes of their values, which a block shares.
+        chosen = np.lexsort((*splits.T[::-1], box))
 
         def work(first: int, last: int) -> None:
             part = chosen[first:last]
-            if neurons:
-                self._prove(part, ranges, error)
-            else:
-                boxes = halved(self.numbers, *ends, splits[part])
-                self._prove(part, self.model.derive(*boxes, within=ranges), error)
-            if self.progress is not None:
-                self.progress(self.done, len(self.certificate.leaves))
+            ends = (end[box[part]] for end in (lower, upper))
+            self._prove(part, self.model.derive(*halved(self.numbers, *ends, splits[part])), errors[0][box[part]])
 
-        self.model.blocks(len(chosen), work, None if neurons else _BOXES)
+        self.model.blocks(len(chosen), work, _BOXES)
 
     def _prove(self, part: np.ndarray, ranges: Ranges, error: np.ndarray) -> None:
         """Raise CertificateError unless the atoms of some leaves are positive over their ranges."""
@@ -180,11 +194,13 @@ class _Check:
         which = np.array([distinct[pair] for pair in pairs])
         objective, offset, strict = (np.stack(parts)[which] for parts in zip(*map(self._row, distinct), strict=True))
         # What the network's own arithmetic can take from the atom; the factor covers that this product is rounded.
-        least = offset - self.numbers.number(1.0000001) * (abs(objective) @ error)
+        least = offset - self.numbers.number(1.0000001) * np.sum(abs(objective) * error, axis=-1)
         lines = ranges.chosen(self.certificate.columns, leaves.slopes[part])
         fixed = self._fixed(part) if self.certificate.kind == "neuron" else ()
         margin = ranges.sweep(lines, None, {len(self.model.network.nodes) - 1: objective}, least, abs(least), fixed)
         self.worst, self.done = min(self.worst, float(min(margin))), self.done + len(part)
+        if self.progress is not None:
+            self.progress(self.done, len(leaves))
         failed = np.flatnonzero(~np.where(strict, margin >= 0, margin > 0).astype(bool))
         if len(failed):
             leaf = part[failed[0]]
@@ -193,12 +209,13 @@ class _Check:
                 f"{float(margin[failed[0]]):.6g}, which does not exclude it."
             )
 
-    def _ends(self, number: int, box: InputBox) -> tuple[np.ndarray, np.ndarray]:
-        """The ends of a box, exact or rounded outward."""
+    def _ends(self, boxes: list[InputBox]) -> tuple[np.ndarray, np.ndarray]:
+        """The ends of boxes [boxes, inputs], exact or rounded outward."""
         if self.rows is not None:
-            return self.rows.boxes_lower[number], self.rows.boxes_upper[number]
-        size = (len(box.lower),)
-        return self.numbers.fractions(list(box.lower), size), self.numbers.fractions(list(box.upper), size)
+            return self.rows.boxes_lower, self.rows.boxes_upper
+        shape = len(boxes), self.network.input_size
+        lower, upper = ([end for box in boxes for end in getattr(box, side)] for side in ("lower", "upper"))
+        return self.numbers.fractions(lower, shape), self.numbers.fractions(upper, shape)
 
     def _row(self, pair: tuple[int, int]) -> tuple[np.ndarray, Any, bool]:
         """Objective [outputs] and offset of an atom, and whether it is strict."""

@@ -10,35 +10,35 @@ from admm_verify.network.graph import Activation, Affine
 
 
 def evaluation_error(model: Model, ranges: Ranges, arithmetic: str) -> np.ndarray:
-    """Bound on |floating point evaluation - real value| of each output over one box; zeros for "real".
+    """Bound on |floating point evaluation - real value| of each output over each box; zeros for "real".
 
     e_y = M e_x + gamma_N (M (max|x| + e_x) + bias_magnitude) through affine nodes, with gamma in the type's unit
     roundoff; e_y = max|phi'| e_x + the function's own roundings through activations.
 
-    Shapes: ranges of one box -> [outputs].
+    Shapes: [boxes, outputs].
     Valid when: products are rounded to the type or better, sums are of any order.
     Raises: CertificateError where a value can come near the type's largest number.
     Reference: Higham, Accuracy and Stability of Numerical Algorithms, section 3.1.
     """
     number = model.numbers.number
-    error = [np.full(ranges.reach[0].shape, number(0))]
     if arithmetic == "real":
-        return np.full(ranges.reach[-1].shape, number(0))
+        return np.full(ranges.lower[-1].shape, number(0))
     single = arithmetic == "float32"
     roundoff, limit = (SINGLE_ROUNDOFF, 2.0**126) if single else (DOUBLE_ROUNDOFF, 2.0**1022)
     # What is flushed to zero, even in float32: one smallest normal number per operation.
-    tiny, spare, reach = number(2.0**-126 * model.roundings), number(1.0 + 1e-9), [ranges.reach[0]]
-    largest = [np.max(reach[0])]
+    tiny, spare = number(2.0**-126 * model.roundings), number(1.0 + 1e-9)
+    reach = [np.maximum(abs(ranges.lower[0]), abs(ranges.upper[0]))]
+    error, largest = [np.full(reach[0].shape, number(0))], [np.max(reach[0])]
     for i, node in enumerate(model.network.nodes[1:], start=1):
         if isinstance(node, Affine):
-            inflated, carried = node.bias_magnitude, number(0) * node.bias
+            shape = len(reach[0]), node.size
+            inflated, carried = np.broadcast_to(node.bias_magnitude, shape), np.full(shape, number(0))
             for term in node.terms:
                 size = reach[term.source] + error[term.source]
-                inflated = term.map.magnitude_apply(size[None])[0] + inflated
-                carried = term.map.magnitude_apply(error[term.source][None])[0] + carried
+                inflated = term.map.magnitude_apply(size) + inflated
+                carried = term.map.magnitude_apply(error[term.source]) + carried
                 # Merged nodes hide values that may be larger than those before and after.
-                hidden = len(node.terms) * number(node.peak_gain) * np.max(size) + number(node.peak_shift)
-                largest.append(hidden)
+                largest.append(len(node.terms) * number(node.peak_gain) * np.max(size) + number(node.peak_shift))
             relative = gamma(node.roundings, roundoff)
             if relative == float("inf"):
                 raise CertificateError(f"A node sums too many products to be computed in {arithmetic}.")
@@ -47,8 +47,9 @@ def evaluation_error(model: Model, ranges: Ranges, arithmetic: str) -> np.ndarra
             largest.append(np.max(inflated + error[i]))
         elif isinstance(node, Activation):
             before, own = error[node.source], number(evaluation_roundings(node) * roundoff)
-            low, high = ranges.lower[node.source][0] - before, ranges.upper[node.source][0] + before
-            reach.append(np.max(np.abs(image(model.numbers, node, low, high)), axis=0))
+            low, high = ranges.lower[node.source] - before, ranges.upper[node.source] + before
+            ends = image(model.numbers, node, low, high)
+            reach.append(np.maximum(abs(ends[0]), abs(ends[1])))
             carried = gain(model.numbers, node, low, high) * before * spare
             error.append(carried + own * np.maximum(reach[i], number(1)) + (tiny if own else number(0)))
     if not all(size <= limit for size in largest):

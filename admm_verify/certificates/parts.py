@@ -43,10 +43,10 @@ def halved(numbers: Numbers, lower: np.ndarray, upper: np.ndarray, splits: np.nd
 
     Whatever rounding does to a middle, the two parts together hold [lower, upper].
 
-    Shapes: lower, upper [inputs]; splits [leaves, depth] -> [leaves, inputs] each.
+    Shapes: lower, upper [leaves, inputs]; splits [leaves, depth] -> [leaves, inputs] each.
     """
     half, codes = numbers.number(0.5), splits.astype(np.int64)
-    low, high = (np.repeat(end[None], len(codes), axis=0) for end in (lower, upper))
+    low, high = lower.copy(), upper.copy()
     for column in range(codes.shape[1]):
         row = np.flatnonzero(codes[:, column])
         side = abs(codes[row, column]) - 1

@@ -13,8 +13,8 @@ from admm_verify.certificates.numbers import Numbers
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Activation, Affine, Network
 
-_BLOCK_NUMBERS = 2**17
-"""Numbers in one array of a block of rows, which stay in the cache."""
+_BLOCK_NUMBERS, _BLOCK_ROWS = 2**16, 64
+"""Numbers in one array of a block of rows, which stay in the cache, and the least rows of a block."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,16 +181,9 @@ class Model:
         for node in self.activations:
             self.feeds[node.source] = self.feeds.get(node.source, False) or node.kind not in KINKED
 
-    def derive(
-        self,
-        lower: np.ndarray,
-        upper: np.ndarray,
-        within: Ranges | None = None,
-        better: Sequence[Tightening] = (),
-    ) -> Ranges:
+    def derive(self, lower: np.ndarray, upper: np.ndarray, better: Sequence[Tightening] = ()) -> Ranges:
         """Bounds over boxes: intervals, cut with CROWN's where they leave an activation open, then with better ones.
 
-        within: bounds that hold already.
         Shapes: lower, upper [boxes, inputs]; one box where there are better ones. Raises: CertificateError.
         """
         ranges = Ranges(self, lower, upper)
@@ -199,8 +192,6 @@ class Model:
                 ranges.add_activation(node)
             elif isinstance(node, Affine):
                 low, high, scale = ranges.interval(node)
-                if within is not None:
-                    low, high = np.maximum(low, within.lower[i]), np.minimum(high, within.upper[i])
                 # Of the input alone the interval is exact.
                 if i in self.feeds and any(term.source for term in node.terms):
                     open = low < high if self.feeds[i] else (low < 0) & (high > 0)
@@ -219,7 +210,7 @@ class Model:
     def _rows(self, most: int) -> int:
         """Rows of a block: as many as stay in the cache and fit in memory."""
         widest = max(node.size for node in self.network.nodes)
-        return max(1, min(most, _BLOCK_NUMBERS // widest, self.budget.block(widest)))
+        return max(1, min(most, max(_BLOCK_ROWS, _BLOCK_NUMBERS // widest), self.budget.block(widest)))
 
     def _cut(
         self,

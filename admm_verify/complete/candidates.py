@@ -14,6 +14,7 @@ from admm_verify.complete.goals import Goals
 from admm_verify.complete.root import Root
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows
+from admm_verify.threads import threads_for
 
 _TRIES = 16
 """Points of one set that are replayed, most promising first; each costs a run of the original model."""
@@ -86,7 +87,7 @@ class Candidates:
         if not len(points):
             return np.zeros(0)
         network = self.query.network
-        with quiet_overflow():
+        with threads_for(len(points) * network.weight_count), quiet_overflow():
             x = points.astype(dtype)
             y = to_numpy(network(x.reshape(-1, *network.input_shape))).reshape(len(x), -1)
             values = np.einsum("pao,po->pa", goals.objective[goal], y) + goals.offset[goal]

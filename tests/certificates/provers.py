@@ -73,7 +73,9 @@ def random_leaves(rng: Rng, network: Network, property: Property, kind: str, dee
     else:
         kinked = [np.full(node.size, node.kind in ("relu", "prelu")) for node in activations(network)]
         choices = np.flatnonzero(np.concatenate(kinked)).tolist() if kinked else []
-    paths = [(g, path) for g in range(len(property.disjuncts)) for path in _tree(rng, choices, deepest, kind == "input")]
+    paths = [
+        (g, path) for g in range(len(property.disjuncts)) for path in _tree(rng, choices, deepest, kind == "input")
+    ]
     splits = np.zeros((len(paths), max((len(path) for _, path in paths), default=0)), dtype=np.int32)
     for row, (_, path) in enumerate(paths):
         splits[row, : len(path)] = path
@@ -157,4 +159,4 @@ def sampled_least(network: Network, box: Box, objective: np.ndarray, rng: Rng, c
     share = rng.random((count, len(box.lower)))
     share[: count // 2] = np.rint(share[: count // 2])
     x = box.lower + share * (box.upper - box.lower)
-    return float((network(np.clip(x, box.lower, box.upper)) .reshape(count, -1) @ objective).min())
+    return float((network(np.clip(x, box.lower, box.upper)).reshape(count, -1) @ objective).min())
