@@ -1,4 +1,4 @@
-"""The command line: verify, bound, certify, supports, demo. Results on stdout, everything else on stderr."""
+"""The command line: verify, bound, certify, check, supports, demo. Results on stdout, everything else on stderr."""
 
 import argparse
 import os
@@ -17,6 +17,7 @@ from admm_verify.bounds.arithmetic import ARITHMETICS
 from admm_verify.bounds.preactivation import METHODS as BOUND_METHODS
 from admm_verify.certificates.files import write as write_certificate
 from admm_verify.certify_command import add_certify_options, certify_files
+from admm_verify.check_command import add_check_options, check_file
 from admm_verify.network.from_onnx import OPSETS, SUPPORTED, tensor_bytes
 from admm_verify.properties.rows import atom_rows
 from admm_verify.report.text import assignment, exact_text, solution_rows, table, write_json
@@ -99,6 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     add_certify_options(certify)
     _add_running(certify)
     certify.set_defaults(run=_certify)
+    check = commands.add_parser("check", help="prove again, without any search, what a certificate says")
+    add_check_options(check)
+    check.set_defaults(run=_check)
     supports = commands.add_parser("supports", help="what this solver supports, one value a line")
     which = supports.add_mutually_exclusive_group(required=True)
     for name in CAPABILITIES:
@@ -352,6 +356,10 @@ def _bounded(
 def _certify(options: argparse.Namespace) -> int:
     certify_files(options, _device(options), _memory(options), _stop_on_interrupt())
     return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    return check_file(options, _query(options), _memory(options))
 
 
 def _supports(options: argparse.Namespace) -> int:

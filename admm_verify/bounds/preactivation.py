@@ -190,7 +190,12 @@ class _Forward:
                         )
                 # A node that reads the input alone is an exact affine image: nothing is left to refine.
                 if self.budget is not None and i in self.kinds and any(term.source != 0 for term in node.terms):
-                    low, high = self._refined(i, node, low, high, self.budget)
+                    open = self._open(i, low, high)
+                    better = self._refined(i, node, low, high, self.budget)
+                    # What else was bounded on the way depends on the other boxes of the batch, and must not count.
+                    low, high = (
+                        namespace(low).where(open, new, old) for new, old in zip(better, (low, high), strict=True)
+                    )
                     low, high = self._tightened(i, node, low, high)
                 if self.budget is not None:
                     self.reduced.add_affine(node)
@@ -209,7 +214,7 @@ class _Forward:
     def _refined(self, index: int, node: Affine, low: Array, high: Array, budget: Budget) -> tuple[Array, Array]:
         """The intervals of an affine node cut with CROWN bounds where those can matter."""
         xp = namespace(low)
-        open = self._open(index, low, high)
+        open = to_numpy(self._open(index, low, high))
         wanted = np.flatnonzero(open.any(axis=0))
         if not len(wanted):
             return low, high
@@ -243,7 +248,7 @@ class _Forward:
 
     def _tightened(self, index: int, node: Affine, low: Array, high: Array) -> tuple[Array, Array]:
         """The bounds of an affine node cut with slope ascent for every neuron that is still open in its box."""
-        wanted = self._open(index, low, high)
+        wanted = to_numpy(self._open(index, low, high))
         if self.settings is None or self.budget is None or not wanted.any():
             return low, high
         field, keep = receptive_field(self.network, index), self.keep
@@ -260,6 +265,6 @@ class _Forward:
 
         return tighten(Planes(self.reduced.region(node)), wanted, (low, high), self.settings, self.budget, told)
 
-    def _open(self, index: int, low: Array, high: Array) -> np.ndarray:
+    def _open(self, index: int, low: Array, high: Array) -> Array:
         """Where better bounds of an affine node can matter, [boxes, n]."""
-        return to_numpy((low < 0) & (high > 0) if self.kinds[index] == {"relu"} else low < high)
+        return (low < 0) & (high > 0) if self.kinds[index] == {"relu"} else low < high

@@ -80,9 +80,8 @@ class Certificate:
         for name, value, allowed in (("arithmetic", self.arithmetic, ARITHMETICS), ("kind", self.kind, KINDS)):
             if value not in allowed:
                 raise CertificateError(f"The certificate's {name} is {value!r}; it can be {', '.join(allowed)}.")
-        leaves, count = self.leaves, len(self.leaves.goal) if np.ndim(self.leaves.goal) else 0
-        width = _columns("leaves", self.columns)
-        depth = leaves.splits.shape[1] if np.ndim(leaves.splits) == 2 else 0
+        leaves, count, width = self.leaves, np.size(self.leaves.goal), _columns("leaves", self.columns)
+        depth = np.shape(leaves.splits)[1] if np.ndim(leaves.splits) == 2 else 0
         _integers("goal", leaves.goal, (count,), 0)
         _integers("atom", leaves.atom, (count,), 0)
         _integers("splits", leaves.splits, (count, depth), None)
@@ -97,7 +96,7 @@ class Certificate:
             for part in (found.box, found.node):
                 if type(part) is not int or part < 0:
                     raise CertificateError(f"The certificate's {name} has no valid box or node.")
-            shape = len(found.neurons), _columns(name, found.columns)
+            shape = np.size(found.neurons), _columns(name, found.columns)
             _integers(f"{name}'s neurons", found.neurons, shape[:1], 0)
             _floats(f"{name}'s lower slopes", found.lower, shape)
             _floats(f"{name}'s upper slopes", found.upper, shape)

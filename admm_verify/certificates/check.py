@@ -181,8 +181,9 @@ class _Check:
 
         def work(first: int, last: int) -> None:
             part = chosen[first:last]
-            ends = (end[box[part]] for end in (lower, upper))
-            self._prove(part, self.model.derive(*halved(self.numbers, *ends, splits[part])), errors[0][box[part]])
+            own = box[part]
+            ends = halved(self.numbers, lower[own], upper[own], splits[part])
+            self._prove(part, self.model.derive(*ends), errors[0][own])
 
         self.model.blocks(len(chosen), work, _BOXES)
 

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
+from scipy.optimize import linprog
 
 from admm_verify.certificates.certificate import Certificate, Leaves, Tightening
 from admm_verify.certificates.digests import network_digest, property_digest
@@ -116,8 +118,8 @@ def halving_certificate(network: Network, property: Property, deepest: int) -> C
     """Halve the widest side until the library's CROWN excludes every part; None where that is too deep."""
     leaves: list[tuple[int, int, list[int]]] = []
     for goal, disjunct in enumerate(property.disjuncts):
-        ends = (np.array([float(end) for end in side]) for side in (disjunct.box.lower, disjunct.box.upper))
-        stack: list[tuple[np.ndarray, np.ndarray, list[int]]] = [(*ends, [])]
+        lower, upper = (np.array([float(end) for end in side]) for side in (disjunct.box.lower, disjunct.box.upper))
+        stack: list[tuple[np.ndarray, np.ndarray, list[int]]] = [(lower, upper, [])]
         while stack:
             lower, upper, path = stack.pop()
             atom = _excluding(network, disjunct, Box(lower, upper))
@@ -140,6 +142,51 @@ def halving_certificate(network: Network, property: Property, deepest: int) -> C
     found = Leaves(goal, atom, splits, np.zeros(splits.shape, dtype=np.float32), slopes)
     digests = network_digest(network), property_digest(property)
     return Certificate(*digests, "real", "input", (), columns, found)
+
+
+def complete_certificate(
+    network: Network, property: Property, box: Box, objective: np.ndarray
+) -> tuple[Certificate, float]:
+    """A certificate that fixes the signs of all neurons, with the multipliers of a linear program for every choice, and
+    the least objective'f(x) over the box, which it comes near to: nothing is relaxed.
+    """
+    count = sum(node.size for node in activations(network))
+    signs = np.array(list(product((1, -1), repeat=count)), dtype=np.int32)
+    found = [_program(network, box, objective, row) for row in signs]
+    beta, least = np.array([beta for beta, _ in found], dtype=np.float32), min(value for _, value in found)
+    splits = signs * np.arange(1, count + 1, dtype=np.int32)
+    goals = range(len(property.disjuncts))
+    goal = np.repeat(np.array(goals, dtype=np.int32), len(signs))
+    slopes, columns = np.zeros((len(goal), 0), np.float32), tuple(np.zeros(0, np.int32) for _ in network.activations)
+    # Atom i of disjunct i is the one with this objective.
+    leaves = Leaves(goal, goal, np.tile(splits, (len(goals), 1)), np.tile(beta, (len(goals), 1)), slopes)
+    digests = network_digest(network), property_digest(property)
+    return Certificate(*digests, "real", "neuron", (), columns, leaves), least
+
+
+def _program(network: Network, box: Box, objective: np.ndarray, signs: np.ndarray) -> tuple[np.ndarray, float]:
+    """Multipliers and value of min objective'f(x) with fixed signs, at a price for breaking them all."""
+    forms, before, used = [(np.eye(network.input_size), np.zeros(network.input_size))], [], 0
+    for node in network.nodes[1:]:
+        if isinstance(node, Affine):
+            weights = [(term.map.dense().weight, *forms[term.source]) for term in node.terms]
+            matrix = sum((w @ a for w, a, _ in weights), np.zeros((node.size, network.input_size)))
+            forms.append((matrix, sum((w @ b for w, _, b in weights), np.zeros(node.size)) + node.bias))
+        elif isinstance(node, Activation):
+            matrix, shift = forms[node.source]
+            before.append((matrix, shift))
+            own = (signs[used : used + node.size] > 0) * 1.0
+            used += node.size
+            forms.append((own[:, None] * matrix, own * shift))
+    matrix, shift = (np.concatenate(parts) for parts in zip(*before, strict=True))
+    cost = objective @ forms[-1][0]
+    found = linprog(
+        np.append(cost, 1e3),
+        -np.column_stack([signs[:, None] * matrix, np.ones(len(signs))]),
+        signs * shift,
+        bounds=[*zip(box.lower, box.upper, strict=True), (0, None)],
+    )
+    return np.maximum(-found.ineqlin.marginals, 0.0), float(found.fun + objective @ forms[-1][1])
 
 
 def _excluding(network: Network, disjunct: Disjunct, box: Box) -> int | None:

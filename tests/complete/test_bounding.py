@@ -45,7 +45,7 @@ class Parts:
 
     def rows(self, rng: np.random.Generator) -> Rows:
         """The rows of all parts, with random multipliers of the splits."""
-        count, atoms = self.offset.shape
+        atoms = self.offset.shape[1]
         low, high = (np.reshape(end, (1, 1, -1)) for end in (self.box.lower, self.box.upper))
         whole = preactivation_bounds(self.network, Box(low[0], high[0]))
         ends = [tuple(end[:, None] for end in side) for side in (whole.lower, whole.upper)]

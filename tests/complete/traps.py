@@ -106,7 +106,8 @@ def cancelling(rng: Randomness) -> Trap:
     output = np.concatenate([np.full(pairs, size), np.full(pairs, -size), rng.standard_normal(3)])[None]
     if rng.random() < 0.5:
         # The pair cancels one layer later.
-        weights = [first, np.concatenate([output, rng.standard_normal((2, output.shape[1]))]), rng.standard_normal((1, 3))]
+        second = np.concatenate([output, rng.standard_normal((2, output.shape[1]))])
+        weights = [first, second, rng.standard_normal((1, 3))]
         biases = [shift, rng.standard_normal(3), rng.standard_normal(1)]
     else:
         weights, biases = [first, output], [shift, rng.standard_normal(1)]

@@ -1,0 +1,289 @@
+"""Bounds of branch-and-bound children beside HiGHS's optima of their relaxations, one thread, one run.
+
+    python -m benchmarks.children [--only TEXT] [--depth N] [--walks N] [--json FILE]
+
+Per instance the hardest row over tightened pre-activation bounds. From the search's own root a path of splits follows
+the child with the worse bound, further walks take random sides; the children are the open parts they meet at the end,
+so that neither what is excluded nor what is infeasible is among them. A child's relaxation is the triangle relaxation
+over the root's pre-activation bounds, cut by its splits, which are constraints too.
+
+Share: (ours - parent) / (optimum - parent), with the parent's bound after many iterations; 1 where parent and optimum
+agree. Methods: warm from the parent's slopes and multipliers as the search stores them, with the search's settings;
+cold from CROWN's slopes without multipliers, with the default ones; and the search's own few iterations.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import highspy
+import numpy as np
+
+import admm_verify as av
+from admm_verify.arrays import Placement, quiet_overflow, to_numpy
+from admm_verify.complete.bounding import Bounder, Rows
+from admm_verify.complete.goals import Goals
+from admm_verify.complete.neuron_split import Branches, NeuronSplitter
+from admm_verify.complete.pool import join, take
+from admm_verify.complete.splitting import extended
+from admm_verify.properties.rows import atom_rows
+from admm_verify.settings import AscentSettings, SearchSettings
+from benchmarks.highs_layers import FEASIBILITY, model_of
+from benchmarks.highs_triangle import Highs
+from benchmarks.shares import RESULTS, environment, timed, write_json
+from problems.lp_instances import shared_folder
+
+OVAL, MNIST, RESNET = "oval21", "mnist_fc", "cifar10_resnet"
+INSTANCES = {
+    "cifar_base img8717": (OVAL, "cifar_base_kw", "cifar_base_kw-img8717-eps0.011633986928104577"),
+    "cifar_base img2578": (OVAL, "cifar_base_kw", "cifar_base_kw-img2578-eps0.021176470588235297"),
+    "cifar_base img4631": (OVAL, "cifar_base_kw", "cifar_base_kw-img4631-eps0.016339869281045753"),
+    "256x2 prop_10_0.05": (MNIST, "mnist-net_256x2", "prop_10_0.05"),
+    "256x4 prop_6_0.05": (MNIST, "mnist-net_256x4", "prop_6_0.05"),
+    "resnet_2b prop_47": (RESNET, "resnet_2b", "prop_47_eps_0.008"),
+}
+
+WARM = SearchSettings().ascent
+METHODS = {
+    "warm": (WARM, 50, False),
+    "cold": (AscentSettings(), 50, True),
+    "search": (WARM, SearchSettings().iterations, False),
+}
+"""Settings, iterations (of two passes each), and whether to forget what is inherited."""
+
+SCAN = {
+    f"step {step:g} split_step {split:g}": (replace(WARM, step=step, split_step=split), 50, False)
+    for step in (0.1, 0.2, 0.5)
+    for split in (1.0, 3.0, 10.0)
+}
+"""Other settings for "warm"."""
+
+PARENT_ITERATIONS = 200
+LEAST_SHARE = 0.99
+"""What every child is to reach within 50 iterations."""
+
+SAME = 1e-6
+"""Parent and optimum agree, and a bound is above the optimum, beyond this, relative to max(1, |optimum|)."""
+
+MOST_EXPANSIONS = 300
+"""Parts a walk may split before the deepest open ones have to do."""
+
+
+class Endless(Goals):
+    """Goals that no bound excludes."""
+
+    def excluded(self, goal: np.ndarray, lower: np.ndarray) -> np.ndarray:
+        return np.zeros(lower.shape, dtype=bool)
+
+
+class Brood(NeuronSplitter):
+    """Splits neurons as the search does, and bounds parts whatever their bounds are."""
+
+    @classmethod
+    def of(cls, problem: av.Problem, closing: bool) -> "Brood":
+        """Of a problem with a single row; closing: leave out what is excluded."""
+        low, high = (np.asarray(end).reshape(1, -1) for end in (problem.box_lower, problem.box_upper))
+        one, yes = np.zeros((1, 1), dtype=np.int64), np.ones((1, 1), dtype=bool)
+        objective, offset = np.asarray(problem.objective)[None], np.asarray(problem.offset)[None]
+        kind = Goals if closing else Endless
+        goals = kind(low, high, objective, offset, ~yes, yes, one, one[0], one[0] + 1)
+        boxes, settings = (one[0], low, high), SearchSettings()
+        return cls(problem.network, goals, boxes, problem.preactivation, Placement.numpy(), settings, bool, None)
+
+    def climbed(self, nodes: Branches, ascent: AscentSettings, iterations: int, cold: bool) -> np.ndarray:
+        """Certified bounds after some iterations, [nodes]."""
+        nodes = replace(nodes, beta=0.0 * nodes.beta) if cold else nodes
+        lower, upper, splits = self._fixed(nodes)
+        region = self.region.within(*(tuple(end[:, None, :] for end in side) for side in (lower, upper)))
+        rows = Rows(region, self.goals.objective[nodes.goal], self.goals.offset[nodes.goal], splits)
+        slopes = None if cold else self._slopes(nodes, self.box[nodes.goal])
+        bounder = Bounder(self.network, self.home, ascent, self.stop)
+        with quiet_overflow():
+            return to_numpy(bounder.bound(rows, slopes, iterations).lower)[:, 0]
+
+
+class Judge:
+    """HiGHS on the relaxations of one row's parts: one model, in which splits only move bounds.
+
+    Active: pre >= 0 and post = pre. Inactive: pre <= 0 and post = 0. The triangle's other constraints follow.
+    """
+
+    def __init__(self, problem: av.Problem) -> None:
+        model = model_of(problem, "layered")
+        self.highs = Highs(model, "ipm")
+        for name in ("primal_feasibility_tolerance", "dual_feasibility_tolerance", "ipm_optimality_tolerance"):
+            self.highs.solver.setOptionValue(name, FEASIBILITY)
+        self.pre, self.post, self.kink = _places(problem)
+        bounds = problem.preactivation
+        self.lower = np.concatenate([np.asarray(end[0]) for end in bounds.lower])
+        self.upper = np.concatenate([np.asarray(end[0]) for end in bounds.upper])
+        some = self.pre >= 0
+        assert (model.column_lower[self.pre[some]] == self.lower[some]).all(), "Columns are where they are looked for"
+        assert (model.column_upper[self.post[some]] == self.upper[some]).all(), "Columns are where they are looked for"
+        assert (model.row_upper[self.kink[some]] == 0).all(), "Rows are where they are looked for"
+        self.root = self.highs.minimise(0)
+
+    def optimum(self, splits: np.ndarray) -> float:
+        """The optimum under some splits, infinite where they leave nothing."""
+        solver = self.highs.solver
+        for code in splits[splits != 0]:
+            neuron = abs(code) - 1
+            pre, post, kink = int(self.pre[neuron]), int(self.post[neuron]), int(self.kink[neuron])
+            if code > 0:
+                solver.changeColBounds(pre, 0.0, self.upper[neuron])
+                solver.changeRowBounds(kink, 0.0, 0.0)
+            else:
+                solver.changeColBounds(pre, self.lower[neuron], 0.0)
+                solver.changeColBounds(post, 0.0, 0.0)
+        try:
+            return self._minimum()
+        finally:
+            for neuron in np.abs(splits[splits != 0]) - 1:
+                solver.changeColBounds(int(self.pre[neuron]), self.lower[neuron], self.upper[neuron])
+                solver.changeColBounds(int(self.post[neuron]), 0.0, self.upper[neuron])
+                solver.changeRowBounds(int(self.kink[neuron]), -np.inf, 0.0)
+
+    def _minimum(self) -> float:
+        """Dual simplex, warm from part to part; interior point from nothing where that fails."""
+        solver = self.highs.solver
+        for algorithm in ("simplex", "ipm"):
+            solver.setOptionValue("solver", algorithm)
+            try:
+                return self.highs.minimise(0)
+            except RuntimeError:
+                if solver.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
+                    return np.inf
+                if algorithm == "ipm":
+                    raise
+                solver.clearSolver()
+        raise AssertionError("The last algorithm returns or raises")
+
+
+def _places(problem: av.Problem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Columns of pre and post and the row pre - post <= 0 of every unstable neuron in `model_of`, -1 for others."""
+    places: list[np.ndarray] = []
+    column, row = problem.network.input_size, 0
+    for low, high in zip(problem.preactivation.lower, problem.preactivation.upper, strict=True):
+        low, high = np.asarray(low[0]), np.asarray(high[0])
+        unstable, active = np.flatnonzero((low < 0) & (high > 0)), int(np.count_nonzero(low >= 0))
+        count, found = len(unstable), np.full((3, len(low)), -1)
+        found[:, unstable] = np.array([[column], [column + count], [row + count]]) + np.arange(count)
+        places.append(found)
+        column, row = column + 2 * count + active, row + 3 * count + active
+    pre, post, kink = np.concatenate(places, axis=1)
+    return pre, post, kink
+
+
+@dataclass(frozen=True)
+class Child:
+    """One child; parent: its parent's bound; optimum, parent_optimum: HiGHS's; lower: bounds by method."""
+
+    instance: str
+    splits: tuple[int, ...]
+    parent: float
+    parent_optimum: float
+    optimum: float
+    lower: dict[str, float]
+
+    def share(self, method: str) -> float:
+        """Of the way from the parent's bound to the optimum."""
+        far = self.optimum - self.parent
+        return (self.lower[method] - self.parent) / far if far > self.tolerance else 1.0
+
+    @property
+    def tolerance(self) -> float:
+        return SAME * max(1.0, abs(self.optimum))
+
+    @property
+    def above(self) -> list[str]:
+        """Methods whose bound is above the optimum."""
+        return [name for name, lower in self.lower.items() if lower > self.optimum + self.tolerance]
+
+
+def load(name: str) -> av.Problem:
+    """The row of an instance with the least bound, over tightened pre-activation bounds."""
+    folder = shared_folder() / "data" / "vnncomp"
+    family, network, spec = INSTANCES[name]
+    query = av.read_query(
+        folder / family / "vnnlib" / f"{spec}.vnnlib.gz", folder / family / "onnx" / f"{network}.onnx.gz"
+    )
+    rows = atom_rows(query.property)
+    box = av.Box(rows.boxes_lower, rows.boxes_upper)
+    bounds = av.preactivation_bounds(query.network, box, "tightened")
+    lower = av.solve(av.Problem(query.network, box, rows.objective, rows.offset, bounds), "ascent", max_passes=100).lower
+    hardest = int(np.argmin(to_numpy(lower)))
+    return av.Problem(query.network, box, rows.objective[[hardest]], rows.offset[[hardest]], bounds)
+
+
+def walk(brood: Brood, root: Branches, depth: int, rng: np.random.Generator | None) -> list[tuple[Branches, Branches]]:
+    """Parents and their open children, down to a depth or until nothing is left.
+
+    Every step follows the child with the worse bound; given a generator, either child half of the time.
+    """
+    stack, met = [root], []
+    for _ in range(MOST_EXPANSIONS):
+        if not stack or (met and met[-1][1].splits.shape[1] == depth):
+            break
+        node = stack.pop()
+        found = brood.expand(node).open
+        if len(found.bound):
+            met.append((node, found))
+        order = np.argsort(-found.bound)
+        if rng is not None and rng.random() < 0.5:
+            order = rng.permutation(order)
+        stack += [take(found, order[i : i + 1]) for i in range(len(order)) if found.choice[order[i]] != 0]
+    return met
+
+
+def families(brood: Brood, depth: int, walks: int) -> list[tuple[Branches, Branches]]:
+    """Parents and children as they inherit from them, one child at a time and none twice: two per walk, the deepest."""
+    root, found = brood.root().open, {}
+    for number in range(walks + 1 if len(root.bound) else 0):
+        for parent, met in walk(brood, root, depth, np.random.default_rng([number, 5]) if number else None):
+            for splits in met.splits:
+                child = replace(parent, splits=splits[None], beta=_wider(parent.beta, len(splits)))
+                found.setdefault(frozenset(splits.tolist()), (parent, child))
+    # Sorting is stable: the straight path's come first.
+    return sorted(found.values(), key=lambda pair: -pair[1].splits.shape[1])[: 2 * walks + 2]
+
+
+def _wider(beta: np.ndarray, depth: int) -> np.ndarray:
+    return np.concatenate([beta, np.zeros((*beta.shape[:2], depth - beta.shape[2]), dtype=beta.dtype)], axis=2)
+
+
+def measure(name: str, problem: av.Problem, closing: bool, depth: int, walks: int) -> tuple[list[Child], dict[str, float]]:
+    """All children of an instance, and the CPU seconds of every method for all of them."""
+    brood, seconds = Brood.of(problem, closing), {}
+    judge, seconds["HiGHS root"] = timed(lambda: Judge(problem), runs=1)
+    pairs, seconds["walks"] = timed(lambda: families(brood, depth, walks), runs=1)
+    if not pairs:
+        return [], seconds
+    parents, children = (join(side) for side in zip(*pairs, strict=True))
+
+    def judged(nodes: Branches) -> np.ndarray:
+        return np.array([judge.optimum(splits) for splits in nodes.splits])
+
+    optimum, seconds["HiGHS"] = timed(lambda: judged(children), runs=1)
+    ceiling, _ = timed(lambda: judged(parents), runs=1)
+    base, seconds["parents"] = timed(lambda: brood.climbed(parents, WARM, PARENT_ITERATIONS, False), runs=1)
+    lower: dict[str, np.ndarray] = {}
+    for method, (ascent, iterations, cold) in (METHODS | SCAN).items():
+        lower[method], seconds[method] = timed(
+            lambda ascent=ascent, iterations=iterations, cold=cold: brood.climbed(children, ascent, iterations, cold),
+            runs=1,
+        )
+    return [
+        Child(
+            name,
+            tuple(int(code) for code in children.splits[i] if code),
+            float(base[i]),
+            float(ceiling[i]),
+            float(optimum[i]),
+            {method: float(found[i]) for method, found in lower.items()},
+        )
+        for i in np.flatnonzero(np.isfinite(optimum))
+    ], seconds

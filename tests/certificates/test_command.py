@@ -1,0 +1,56 @@
+"""The command `check`: what it prints and how it ends."""
+
+import argparse
+import json
+
+import numpy as np
+import pytest
+
+from admm_verify.certificates.files import write
+from admm_verify.check_command import add_check_options, check_file
+from admm_verify.properties.query import Query
+from tests.certificates.provers import halving_certificate, one_atom
+from tests.random_networks import random_case
+
+
+@pytest.fixture
+def made(tmp_path):
+    case = random_case(15, widest=4, deepest=2)
+    found = one_atom(case.network, case.box, case.objective[0], 1e4)
+    certificate = halving_certificate(case.network, found, 3)
+    assert certificate is not None
+    path = tmp_path / "proof.npz"
+    write(certificate, path)
+    return Query("query", found, case.network), path
+
+
+def options(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_check_options(parser)
+    return parser.parse_args([*arguments, "--network", "net.onnx"])
+
+
+@pytest.mark.parametrize("exact", [[], ["--exact"]])
+def test_a_proof_is_confirmed(made, tmp_path, capsys, exact):
+    query, path = made
+    report = tmp_path / "report.json"
+    assert check_file(options(str(path), "query.vnnlib", "--json", str(report), *exact), query, None) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[0] == "proved" and not printed.err
+    content = json.loads(report.read_text())
+    assert content["proved"] and content["arithmetic"] == "real" and content["worst"] > 0
+    assert content["exact"] is bool(exact)
+
+
+def test_a_wrong_or_broken_proof_is_not(made, tmp_path, capsys):
+    query, path = made
+    other = one_atom(query.network, random_case(15, widest=4, deepest=2).box, np.ones(query.network.output_size), -1e4)
+    assert check_file(options(str(path), "query.vnnlib"), Query("other", other, query.network), None) == 1
+    printed = capsys.readouterr()
+    assert printed.out == "not-proved\n" and "another query" in printed.err
+    path.write_bytes(path.read_bytes()[:-30])
+    report = tmp_path / "report.json"
+    assert check_file(options(str(path), "query.vnnlib", "--json", str(report)), query, None) == 1
+    printed = capsys.readouterr()
+    assert printed.out == "not-proved\n" and "no certificate" in printed.err
+    assert not json.loads(report.read_text())["proved"]
