@@ -100,11 +100,12 @@ class SearchSettings:
 
     input_sides: boxes with at most so many sides of positive width are split at their sides, others at neurons.
     ascent, input_ascent: of bounds under splits of neurons, from a warm start, and of halved boxes. root_iterations,
-    iterations: of ascent at the root and below it. input_iterations: the same where boxes are split. contractions:
-    rounds in which the planes of a goal's atoms cut its box. least_batch, most_batch: subproblems split at once; within
-    these the batch grows until a step takes seconds_per_step. block_numbers: numbers of one array of a block of rows
-    over all layers. frontier_bytes: memory of the open subproblems from which on the search goes deep instead of wide.
-    caution: how many times its rounding terms a bound must exceed zero by.
+    iterations: of ascent at the root and below it. last_iterations: where no neuron is left to split.
+    input_iterations: where boxes are halved. contractions: rounds in which the planes of a goal's atoms cut its box.
+    least_batch, most_batch: subproblems split at once; within these the batch grows until a step takes
+    seconds_per_step. block_numbers: numbers of one array of a block of rows over all layers. frontier_bytes: memory of
+    the open subproblems from which on the search goes deep instead of wide. caution: how many times its rounding terms
+    a bound must exceed zero by.
     """
 
     input_sides: int = 20
@@ -112,6 +113,7 @@ class SearchSettings:
     input_ascent: AscentSettings = AscentSettings()
     root_iterations: int = 40
     iterations: int = 5
+    last_iterations: int = 200
     input_iterations: int = 8
     contractions: int = 2
     least_batch: int = 8

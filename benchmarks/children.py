@@ -214,7 +214,9 @@ def load(name: str) -> av.Problem:
     rows = atom_rows(query.property)
     box = av.Box(rows.boxes_lower, rows.boxes_upper)
     bounds = av.preactivation_bounds(query.network, box, "tightened")
-    lower = av.solve(av.Problem(query.network, box, rows.objective, rows.offset, bounds), "ascent", max_passes=100).lower
+    lower = av.solve(
+        av.Problem(query.network, box, rows.objective, rows.offset, bounds), "ascent", max_passes=100
+    ).lower
     hardest = int(np.argmin(to_numpy(lower)))
     return av.Problem(query.network, box, rows.objective[[hardest]], rows.offset[[hardest]], bounds)
 
@@ -255,7 +257,9 @@ def _wider(beta: np.ndarray, depth: int) -> np.ndarray:
     return np.concatenate([beta, np.zeros((*beta.shape[:2], depth - beta.shape[2]), dtype=beta.dtype)], axis=2)
 
 
-def measure(name: str, problem: av.Problem, closing: bool, depth: int, walks: int) -> tuple[list[Child], dict[str, float]]:
+def measure(
+    name: str, problem: av.Problem, closing: bool, depth: int, walks: int
+) -> tuple[list[Child], dict[str, float]]:
     """All children of an instance, and the CPU seconds of every method for all of them."""
     brood, seconds = Brood.of(problem, closing), {}
     judge, seconds["HiGHS root"] = timed(lambda: Judge(problem), runs=1)

@@ -168,11 +168,11 @@ class _Check:
     def _check_halves(self, lower: np.ndarray, upper: np.ndarray, box: np.ndarray) -> None:
         """Prove all leaves, each a part of a box of its own; box: of which."""
         splits, arithmetic = self.certificate.leaves.splits, self.certificate.arithmetic
-        errors = [np.full((len(lower), self.network.output_size), self.numbers.number(0))]
+        errors = np.full((len(lower), self.network.output_size), self.numbers.number(0))
 
         def bound(first: int, last: int) -> None:
             ranges = self.model.derive(lower[first:last], upper[first:last])
-            errors[0][first:last] = evaluation_error(self.model, ranges, arithmetic)
+            errors[first:last] = evaluation_error(self.model, ranges, arithmetic)
 
         if arithmetic != "real":
             self.model.blocks(len(lower), bound, _BOXES)
@@ -183,7 +183,7 @@ class _Check:
             part = chosen[first:last]
             own = box[part]
             ends = halved(self.numbers, lower[own], upper[own], splits[part])
-            self._prove(part, self.model.derive(*ends), errors[0][own])
+            self._prove(part, self.model.derive(*ends), errors[own])
 
         self.model.blocks(len(chosen), work, _BOXES)
 
@@ -199,7 +199,7 @@ class _Check:
         lines = ranges.chosen(self.certificate.columns, leaves.slopes[part])
         fixed = self._fixed(part) if self.certificate.kind == "neuron" else ()
         margin = ranges.sweep(lines, None, {len(self.model.network.nodes) - 1: objective}, least, abs(least), fixed)
-        self.worst, self.done = min(self.worst, float(min(margin))), self.done + len(part)
+        self.worst, self.done = min(self.worst, self.numbers.shown(min(margin))), self.done + len(part)
         if self.progress is not None:
             self.progress(self.done, len(leaves))
         failed = np.flatnonzero(~np.where(strict, margin >= 0, margin > 0).astype(bool))
@@ -207,7 +207,7 @@ class _Check:
             leaf = part[failed[0]]
             raise CertificateError(
                 f"Leaf {leaf} shows atom {leaves.atom[leaf]} of disjunct {leaves.goal[leaf]} only above "
-                f"{float(margin[failed[0]]):.6g}, which does not exclude it."
+                f"{self.numbers.shown(margin[failed[0]]):.6g}, which does not exclude it."
             )
 
     def _ends(self, boxes: list[InputBox]) -> tuple[np.ndarray, np.ndarray]:

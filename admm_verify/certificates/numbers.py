@@ -38,6 +38,14 @@ class Numbers:
         array[:] = values
         return array.reshape(shape)
 
+    @staticmethod
+    def shown(number: Any) -> float:
+        """One of these numbers as a float near it."""
+        try:
+            return float(number)
+        except OverflowError:
+            return float("inf") if number > 0 else float("-inf")
+
     @property
     def tiny(self) -> Any:
         """What underflow takes from a number at most, generously."""

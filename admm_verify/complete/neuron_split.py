@@ -21,13 +21,16 @@ from admm_verify.relaxations.registry import network_lines
 from admm_verify.settings import SearchSettings
 from admm_verify.threads import threads_for, workers_for
 
+_LAST = np.int32(np.iinfo(np.int32).max)
+"""The choice where no neuron is left to split: what remains is a linear program, and worth a longer ascent."""
+
 
 @dataclass(frozen=True, eq=False)
 class Branches(Nodes):
     """Parts of the goals' boxes in which some neurons have a fixed sign.
 
     splits: +-(1 + number of the neuron, counted over all activations), 0 for none. choice: the neuron to split next,
-    numbered alike, 0 where none is left. slopes: of the neurons that are open at the root.
+    numbered alike, _LAST where none is left and 0 after a last attempt. slopes: of the neurons open at the root.
     Shapes: goal, bound, choice [n]; splits [n, depth]; beta [n, atoms, depth]; slopes [n, atoms, open].
     """
 
@@ -90,15 +93,23 @@ class NeuronSplitter:
         return self._bounded(nodes, self.settings.root_iterations)
 
     def expand(self, nodes: Branches) -> Grown[Branches]:
-        """Both signs of the chosen neuron of every part."""
+        """Both signs of the chosen neuron of every part, or a part itself once more where no neuron is left."""
+        last = nodes.choice == _LAST
+        grown = []
+        if not last.all():
+            grown.append(self._bounded(self._signs(take(nodes, ~last)), self.settings.iterations))
+        if last.any():
+            grown.append(self._bounded(take(nodes, last), self.settings.last_iterations))
+        return Grown.join(grown)
+
+    def _signs(self, nodes: Branches) -> Branches:
         active, inactive = extended(nodes.splits, nodes.choice), extended(nodes.splits, -nodes.choice)
         both = np.concatenate([active, inactive])
         beta = np.zeros((*nodes.beta.shape[:2], both.shape[1]), dtype=np.float32)
         held = min(both.shape[1], nodes.beta.shape[2])
         beta[..., :held] = nodes.beta[..., :held]
         goal, bound, slopes = (np.concatenate([part, part]) for part in (nodes.goal, nodes.bound, nodes.slopes))
-        children = Branches(goal, bound, np.zeros_like(goal), both, np.concatenate([beta, beta]), slopes)
-        return self._bounded(children, self.settings.iterations)
+        return Branches(goal, bound, np.zeros_like(goal), both, np.concatenate([beta, beta]), slopes)
 
     def _bounded(self, nodes: Branches, iterations: int) -> Grown[Branches]:
         count = len(nodes.goal)
@@ -129,6 +140,8 @@ class NeuronSplitter:
         beta = self._betas(nodes, splits)
         bounds = np.maximum(nodes.bound, atoms.max(axis=1))
         choice = self._choice(lower, upper, found, atoms)
+        if iterations < self.settings.last_iterations:
+            choice = np.where(choice == 0, _LAST, choice)
         flat = np.concatenate([np.zeros((*atoms.shape, 0)), *kept], axis=-1).astype(np.float32)
         open = np.flatnonzero(~excluded.any(axis=1))
         left = take(Branches(nodes.goal, bounds, choice, nodes.splits, beta, flat), open)
