@@ -20,7 +20,7 @@ from admm_verify.errors import AdmmVerifyError, CertificateError
 from admm_verify.memory import Budget, keep_freed_memory
 from admm_verify.network.graph import Affine, Network
 from admm_verify.properties.property import InputBox, Property
-from admm_verify.properties.rows import AtomRows, atom_rows
+from admm_verify.properties.rows import AtomRows, as_computed, atom_rows
 from admm_verify.threads import threads_for
 
 Progress = Callable[[int, int], None]
@@ -89,7 +89,7 @@ class _Check:
     done: int = 0
     worst: float = float("inf")
     model: Model = field(init=False)
-    rows: AtomRows | None = field(init=False)
+    rows: AtomRows = field(init=False)
 
     def run(self) -> None:
         """Raise CertificateError unless everything is proven."""
@@ -109,7 +109,7 @@ class _Check:
         check_cover(leaves.goal, leaves.splits)
         boxes: dict[int, tuple[int, InputBox]] = {}
         own = [boxes.setdefault(id(d.box), (len(boxes), d.box))[0] for d in self.property.disjuncts]
-        self.rows = None if self.numbers.exact else atom_rows(self.property)
+        self.rows = as_computed(atom_rows(self.property), certificate.arithmetic)
         ends = self._ends([box for _, box in boxes.values()])
         box = np.array(own, dtype=np.int64)[leaves.goal]
         if certificate.kind == "input":
@@ -211,9 +211,9 @@ class _Check:
             )
 
     def _ends(self, boxes: list[InputBox]) -> tuple[np.ndarray, np.ndarray]:
-        """The ends of boxes [boxes, inputs], exact or rounded outward."""
-        if self.rows is not None:
-            return self.rows.boxes_lower, self.rows.boxes_upper
+        """The ends of boxes [boxes, inputs], exact, or rounded outward, or to what the network is run on."""
+        if not self.numbers.exact or self.certificate.arithmetic != "real":
+            return self.numbers.of(self.rows.boxes_lower), self.numbers.of(self.rows.boxes_upper)
         shape = len(boxes), self.network.input_size
         lower, upper = ([end for box in boxes for end in getattr(box, side)] for side in ("lower", "upper"))
         return self.numbers.fractions(lower, shape), self.numbers.fractions(upper, shape)
@@ -222,7 +222,7 @@ class _Check:
         """Objective [outputs] and offset of an atom, and whether it is strict."""
         goal, position = pair
         atom = self.property.disjuncts[goal].atoms[position]
-        if self.rows is not None:
+        if not self.numbers.exact:
             row = self.rows.disjuncts[goal][position]
             return self.rows.objective[row], self.rows.offset[row], atom.strict
         values = [Fraction(0)] * self.network.output_size

@@ -18,7 +18,7 @@ def seeds() -> list:
     return [pytest.param(seed, marks=[] if seed < DEFAULT else pytest.mark.slow) for seed in range(NETWORKS)]
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def asked(seed: int, family: str) -> tuple[Asked, ...]:
     """A share of the network's queries, another one for every seed."""
     share = SHARE if seed < DEFAULT else SLOW_SHARE
@@ -30,7 +30,8 @@ def patience(label: str) -> float:
     return 3.0 if label.endswith("-1e-06") else 20.0
 
 
-def answers(seed: int, family: str, way: str) -> list[tuple[str, str, str]]:
+@lru_cache(maxsize=100)
+def answers(seed: int, family: str, way: str) -> tuple[tuple[str, str, str], ...]:
     """What each query was, what came out, and what is right."""
     found = []
     for one in asked(seed, family):
@@ -38,7 +39,7 @@ def answers(seed: int, family: str, way: str) -> list[tuple[str, str, str]]:
         verdict = outcome.verdict.value
         assert verdict != "sat" or confirmed(one.query, outcome), one.label
         found.append((one.label, verdict, one.answer))
-    return found
+    return tuple(found)
 
 
 @pytest.mark.parametrize("way", WAYS)
