@@ -123,11 +123,15 @@ class Decision:
             stage()
 
     def _resume(self, saved: Saved) -> None:
-        self.root.open = [int(i) for i in saved.disjuncts]
+        # Disjuncts without atoms are never part of a search, and never excluded.
+        bare = [i for i in self.root.open if not self.rows.disjuncts[i]]
+        self.root.open = [*bare, *(int(i) for i in saved.disjuncts)]
         self.root.bounds = saved.bounds
+        self.witness = self.candidates.boxes_alone()
         self.search = self._made(self.root.goals())
         self.search.restore(saved.open, saved.stuck, saved.bounded, saved.closed)
-        self._run(self.search)
+        if self.witness is None:
+            self._run(self.search)
 
     def _crown(self) -> None:
         self._solve(0)
