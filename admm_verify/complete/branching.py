@@ -95,4 +95,6 @@ def neuron_scores(lower: Array, upper: Array, coefficient: Array, pre: Array) ->
     zero = xp.zeros_like(chord)
     gains = xp.sqrt(xp.maximum(chord - p, zero) * xp.maximum(chord, zero))
     trace = 1e-6 * xp.abs(coefficient) * intercept
-    return xp.where(bent, xp.maximum(-coefficient, zero * coefficient) * gains + trace, zero)
+    score = xp.maximum(-coefficient, zero * coefficient) * gains + trace
+    # An iteration in float32 may overflow in one neuron; the others stay to be chosen.
+    return xp.where(bent & xp.isfinite(score), score, zero)

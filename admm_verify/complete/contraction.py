@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from admm_verify.arrays import DOUBLE_ROUNDOFF
+from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST
 
 
 def contract(
@@ -23,7 +23,7 @@ def contract(
     least = np.where(a > 0, a * lower[:, None], a * upper[:, None]).sum(axis=-1)
     size = (np.abs(a) * np.maximum(np.abs(lower), np.abs(upper))[:, None]).sum(axis=-1) + np.abs(bound)
     # All sums below are off by less; boxes only shrink, so the size stays an upper bound.
-    slack = 4.0 * (a.shape[-1] + 8) * DOUBLE_ROUNDOFF * size
+    slack = 4.0 * (a.shape[-1] + 8) * (DOUBLE_ROUNDOFF * size + SMALLEST)
     shift = bound - least - slack
     for _ in range(rounds):
         for j in range(a.shape[1]):

@@ -130,7 +130,7 @@ class NeuronSplitter:
         lower, upper, splits = self._fixed(nodes)
         ends = [tuple(put(end)[:, None, :] for end in side) for side in (lower, upper)]
         boxes = self.box[nodes.goal]
-        region = self.region if len(self.lower[0]) == 1 else self.region.take(self.home.put_indices(boxes))
+        region = self.region if self.region.box_lower.shape[0] == 1 else self.region.take(self.home.put_indices(boxes))
         rows = Rows(region.within(*ends), put(goals.objective[nodes.goal]), put(goals.offset[nodes.goal]), splits)
         slopes = self._slopes(nodes, boxes) if nodes.slopes.shape[-1] else None
         found = self.bounder.bound(rows, slopes, iterations)
