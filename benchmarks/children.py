@@ -3,20 +3,23 @@
     python -m benchmarks.children [--only TEXT] [--depth N] [--walks N] [--json FILE]
 
 Per instance the hardest row over tightened pre-activation bounds. From the search's own root a path of splits follows
-the child with the worse bound, further walks take random sides; the children are the open parts they meet at the end,
-so that neither what is excluded nor what is infeasible is among them. A child's relaxation is the triangle relaxation
-over the root's pre-activation bounds, cut by its splits, which are constraints too.
+the child with the worse bound, further walks take random sides too. A child's relaxation is the triangle relaxation
+over the root's pre-activation bounds, cut by its splits, which are constraints too. Two kinds of children: "open" ones,
+the deepest that the search's own bounds leave, which may have fewer splits than asked for; and "any", where nothing is
+left out but what HiGHS finds infeasible.
 
 Share: (ours - parent) / (optimum - parent), with the parent's bound after many iterations; 1 where parent and optimum
-agree. Methods: warm from the parent's slopes and multipliers as the search stores them, with the search's settings;
-cold from CROWN's slopes without multipliers, with the default ones; and the search's own few iterations.
+agree. Methods: "warm" from the parent's slopes and multipliers as the search stores them, "converged" from those
+behind the parent's bound, both with the search's settings; "cold" from CROWN's slopes without multipliers, with the
+default ones; and the search's own few iterations.
 """
 
 import argparse
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,6 @@ from admm_verify.complete.bounding import Bounder, Rows
 from admm_verify.complete.goals import Goals
 from admm_verify.complete.neuron_split import Branches, NeuronSplitter
 from admm_verify.complete.pool import join, take
-from admm_verify.complete.splitting import extended
 from admm_verify.properties.rows import atom_rows
 from admm_verify.settings import AscentSettings, SearchSettings
 from benchmarks.highs_layers import FEASIBILITY, model_of
@@ -49,14 +51,15 @@ INSTANCES = {
 
 WARM = SearchSettings().ascent
 METHODS = {
-    "warm": (WARM, 50, False),
-    "cold": (AscentSettings(), 50, True),
-    "search": (WARM, SearchSettings().iterations, False),
+    "warm": ("stored", WARM, 50),
+    "converged": ("converged", WARM, 50),
+    "cold": ("cold", AscentSettings(), 50),
+    "search": ("stored", WARM, SearchSettings().iterations),
 }
-"""Settings, iterations (of two passes each), and whether to forget what is inherited."""
+"""Where the ascent starts, its settings, and iterations of two passes each."""
 
 SCAN = {
-    f"step {step:g} split_step {split:g}": (replace(WARM, step=step, split_step=split), 50, False)
+    f"step {step:g}, split_step {split:g}": ("stored", replace(WARM, step=step, split_step=split), 50)
     for step in (0.1, 0.2, 0.5)
     for split in (1.0, 3.0, 10.0)
 }
@@ -92,10 +95,12 @@ class Brood(NeuronSplitter):
         kind = Goals if closing else Endless
         goals = kind(low, high, objective, offset, ~yes, yes, one, one[0], one[0] + 1)
         boxes, settings = (one[0], low, high), SearchSettings()
-        return cls(problem.network, goals, boxes, problem.preactivation, Placement.numpy(), settings, bool, None)
+        return cls(
+            problem.network, goals, boxes, problem.preactivation, Placement.numpy(), settings, lambda: False, None
+        )
 
-    def climbed(self, nodes: Branches, ascent: AscentSettings, iterations: int, cold: bool) -> np.ndarray:
-        """Certified bounds after some iterations, [nodes]."""
+    def climbed(self, nodes: Branches, ascent: AscentSettings, iterations: int, cold: bool = False) -> Branches:
+        """The same parts with the certified bounds, slopes and multipliers after some iterations."""
         nodes = replace(nodes, beta=0.0 * nodes.beta) if cold else nodes
         lower, upper, splits = self._fixed(nodes)
         region = self.region.within(*(tuple(end[:, None, :] for end in side) for side in (lower, upper)))
@@ -103,7 +108,10 @@ class Brood(NeuronSplitter):
         slopes = None if cold else self._slopes(nodes, self.box[nodes.goal])
         bounder = Bounder(self.network, self.home, ascent, self.stop)
         with quiet_overflow():
-            return to_numpy(bounder.bound(rows, slopes, iterations).lower)[:, 0]
+            found = bounder.bound(rows, slopes, iterations)
+        kept = [slope[..., columns] for slope, columns in zip(found.slopes, self.columns, strict=True)]
+        inherited = np.concatenate(kept, axis=-1).astype(np.float32)
+        return replace(nodes, bound=found.lower[:, 0], slopes=inherited, beta=self._betas(nodes, splits))
 
 
 class Judge:
@@ -167,8 +175,8 @@ def _places(problem: av.Problem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Columns of pre and post and the row pre - post <= 0 of every unstable neuron in `model_of`, -1 for others."""
     places: list[np.ndarray] = []
     column, row = problem.network.input_size, 0
-    for low, high in zip(problem.preactivation.lower, problem.preactivation.upper, strict=True):
-        low, high = np.asarray(low[0]), np.asarray(high[0])
+    for ends in zip(problem.preactivation.lower, problem.preactivation.upper, strict=True):
+        low, high = (np.asarray(end[0]) for end in ends)
         unstable, active = np.flatnonzero((low < 0) & (high > 0)), int(np.count_nonzero(low >= 0))
         count, found = len(unstable), np.full((3, len(low)), -1)
         found[:, unstable] = np.array([[column], [column + count], [row + count]]) + np.arange(count)
@@ -180,19 +188,14 @@ def _places(problem: av.Problem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Child:
-    """One child; parent: its parent's bound; optimum, parent_optimum: HiGHS's; lower: bounds by method."""
+    """One child; root, parent: bounds of both; optimum, parent_optimum: HiGHS's; lower: bounds by method."""
 
-    instance: str
     splits: tuple[int, ...]
+    root: float
     parent: float
     parent_optimum: float
     optimum: float
     lower: dict[str, float]
-
-    def share(self, method: str) -> float:
-        """Of the way from the parent's bound to the optimum."""
-        far = self.optimum - self.parent
-        return (self.lower[method] - self.parent) / far if far > self.tolerance else 1.0
 
     @property
     def tolerance(self) -> float:
@@ -202,6 +205,26 @@ class Child:
     def above(self) -> list[str]:
         """Methods whose bound is above the optimum."""
         return [name for name, lower in self.lower.items() if lower > self.optimum + self.tolerance]
+
+    def share(self, method: str, whole: bool = False) -> float:
+        """Of the way from the parent's bound, or from that of the whole, to the optimum."""
+        base = self.root if whole else self.parent
+        far = self.optimum - base
+        return (self.lower[method] - base) / far if far > self.tolerance else 1.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An instance's feasible children and CPU seconds for all of them; closing: without those that are excluded."""
+
+    instance: str
+    closing: bool
+    infeasible: int
+    children: list[Child]
+    seconds: dict[str, float]
+
+    def shares(self, method: str, whole: bool = False) -> list[float]:
+        return [child.share(method, whole) for child in self.children]
 
 
 def load(name: str) -> av.Problem:
@@ -257,37 +280,120 @@ def _wider(beta: np.ndarray, depth: int) -> np.ndarray:
     return np.concatenate([beta, np.zeros((*beta.shape[:2], depth - beta.shape[2]), dtype=beta.dtype)], axis=2)
 
 
-def measure(
-    name: str, problem: av.Problem, closing: bool, depth: int, walks: int
-) -> tuple[list[Child], dict[str, float]]:
-    """All children of an instance, and the CPU seconds of every method for all of them."""
+def measure(name: str, problem: av.Problem, depth: int, walks: int, closing: bool) -> Outcome:
+    """All children of one instance and kind."""
     brood, seconds = Brood.of(problem, closing), {}
     judge, seconds["HiGHS root"] = timed(lambda: Judge(problem), runs=1)
     pairs, seconds["walks"] = timed(lambda: families(brood, depth, walks), runs=1)
     if not pairs:
-        return [], seconds
+        return Outcome(name, closing, 0, [], seconds)
     parents, children = (join(side) for side in zip(*pairs, strict=True))
 
     def judged(nodes: Branches) -> np.ndarray:
         return np.array([judge.optimum(splits) for splits in nodes.splits])
 
     optimum, seconds["HiGHS"] = timed(lambda: judged(children), runs=1)
-    ceiling, _ = timed(lambda: judged(parents), runs=1)
-    base, seconds["parents"] = timed(lambda: brood.climbed(parents, WARM, PARENT_ITERATIONS, False), runs=1)
+    ceiling, converged = judged(parents), brood.climbed(parents, WARM, PARENT_ITERATIONS)
+    whole = brood.climbed(brood.root().open, WARM, PARENT_ITERATIONS)
+    heirs = replace(children, slopes=converged.slopes, beta=_wider(converged.beta, children.splits.shape[1]))
     lower: dict[str, np.ndarray] = {}
-    for method, (ascent, iterations, cold) in (METHODS | SCAN).items():
-        lower[method], seconds[method] = timed(
-            lambda ascent=ascent, iterations=iterations, cold=cold: brood.climbed(children, ascent, iterations, cold),
-            runs=1,
-        )
-    return [
+    for method in METHODS | SCAN:
+        start, ascent, iterations = (METHODS | SCAN)[method]
+        nodes = heirs if start == "converged" else children
+        work = partial(brood.climbed, nodes, ascent, iterations, start == "cold")
+        found, seconds[method] = timed(work, runs=1)
+        lower[method] = found.bound
+    family = [
         Child(
-            name,
             tuple(int(code) for code in children.splits[i] if code),
-            float(base[i]),
+            float(whole.bound[0]),
+            float(converged.bound[i]),
             float(ceiling[i]),
             float(optimum[i]),
-            {method: float(found[i]) for method, found in lower.items()},
+            {method: float(bound[i]) for method, bound in lower.items()},
         )
         for i in np.flatnonzero(np.isfinite(optimum))
-    ], seconds
+    ]
+    return Outcome(name, closing, len(optimum) - len(family), family, seconds)
+
+
+def summarise(found: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """One line per instance and kind of children."""
+    lines = []
+    for outcome in (o for o in found if o.children):
+        depths = Counter(len(child.splits) for child in outcome.children)
+        lines.append(
+            {
+                "instance": outcome.instance,
+                "closing": outcome.closing,
+                "children": len(outcome.children),
+                "infeasible": outcome.infeasible,
+                "depths": {str(depth): depths[depth] for depth in sorted(depths, reverse=True)},
+                "mean_share": {m: float(np.mean(outcome.shares(m))) for m in METHODS | SCAN},
+                "worst_share": {m: min(outcome.shares(m)) for m in METHODS | SCAN},
+                "worst_share_from_root": {m: min(outcome.shares(m, True)) for m in METHODS | SCAN},
+                "above_optimum": sum(len(child.above) for child in outcome.children),
+                "seconds": outcome.seconds,
+            }
+        )
+    return lines
+
+
+def table(lines: Sequence[dict[str, Any]]) -> str:
+    """Mean and worst shares in percent and CPU seconds per method; then the worst shares of the scan."""
+    head = "".join(f"{name:>24}" for name in METHODS)
+    out = [f"{'instance':20}{'kind':>5}{'n':>4}{'splits':>8}{head}  above{'HiGHS':>9}  warm from root"]
+    for line in lines:
+        depths = [int(depth) for depth in line["depths"]]
+        shares = [(line["mean_share"][name], line["worst_share"][name], line["seconds"][name]) for name in METHODS]
+        cells = "".join(f"{100 * mean:9.2f}{100 * worst:8.2f}{spent:5.2f} s" for mean, worst, spent in shares)
+        out.append(
+            f"{line['instance']:20}{'open' if line['closing'] else 'any':>5}{line['children']:4d}"
+            f"{f'{min(depths)}-{max(depths)}':>8}{cells}{line['above_optimum']:7d}{line['seconds']['HiGHS']:7.2f} s"
+            f"{100 * line['worst_share_from_root']['warm']:16.3f}"
+        )
+    out += ["", f"{'worst, stored slopes':26}{'open':>8}{'any':>9}  reached"]
+    for name in SCAN:
+        worst = [[line["worst_share"][name] for line in lines if line["closing"] == kind] for kind in (True, False)]
+        reached = sum(share >= LEAST_SHARE for kind in worst for share in kind)
+        cells = "".join(f"{100 * min(kind, default=np.nan):9.2f}" for kind in worst)
+        out.append(f"{name:25}{cells}{reached:6d} of {len(lines)}")
+    return "\n".join(out)
+
+
+def record(outcome: Outcome) -> dict[str, Any]:
+    """An outcome without the scan's bounds."""
+    children = [
+        asdict(child) | {"splits": len(child.splits), "lower": {name: child.lower[name] for name in METHODS}}
+        for child in outcome.children
+    ]
+    return asdict(outcome) | {"children": children}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Bounds of branch-and-bound children beside the exact LP optimum.")
+    parser.add_argument("--only", default="", help="instances whose name contains this text")
+    parser.add_argument("--depth", type=int, default=20, help="splits of each child")
+    parser.add_argument("--walks", type=int, default=8, help="walks that take random sides, beside the straight one")
+    parser.add_argument("--json", type=Path, default=RESULTS / "children.json", help="where to write the results")
+    options = parser.parse_args()
+    found: list[Outcome] = []
+    for name in (name for name in INSTANCES if options.only in name):
+        problem = load(name)
+        for closing in (True, False):
+            found.append(measure(name, problem, options.depth, options.walks, closing))
+            _say(f"{name}: {len(found[-1].children)} children")
+    if not found:
+        raise SystemExit(f"No instance has {options.only!r} in its name.")
+    lines = summarise(found)
+    report = {"environment": environment(), "summary": lines, "instances": [record(outcome) for outcome in found]}
+    write_json(options.json, report)
+    print(table(lines))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -57,8 +57,9 @@ def check(
     """Derive all bounds behind a certificate again and compare: nothing that searches takes part.
 
     exact: compute in rational numbers, on small networks without curves, about the network's matrices as they were
-    read; else in float64 with a bound on every rounding, that of merging layers included. memory: limit on the working
-    memory in bytes, by default half of what is free. progress(done, leaves), called now and then.
+    read, where only bounds of neurons are rounded, outward; else in float64 with a bound on every rounding, that of
+    merging layers included. memory: limit on the working memory in bytes, by default half of what is free.
+    progress(done, leaves), called now and then.
 
     Raises: InputError for a memory limit that is not positive.
     Error: proved only where it is true; a proof that is only just true may be lost to rounding.

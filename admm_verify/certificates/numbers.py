@@ -61,8 +61,16 @@ class Numbers:
         return Fraction(0) if self.exact else size
 
     def least(self, bound: np.ndarray) -> np.ndarray:
-        """Lower bounds with -inf, no bound, in place of what overflowed."""
-        return bound if self.exact else np.where(np.isfinite(bound), bound, -np.inf)
+        """Lower bounds with -inf, no bound, in place of what overflowed; exact ones down to what float64 holds."""
+        if not self.exact:
+            return np.where(np.isfinite(bound), bound, -np.inf)
+        return self.fractions([_short(number, True) for number in bound.reshape(-1)], bound.shape)
+
+    def near(self, array: np.ndarray) -> np.ndarray:
+        """Numbers whose rounding does not matter; exact ones with few digits, which would double at every layer."""
+        if not self.exact:
+            return array
+        return self.fractions([_short(number, False) for number in array.reshape(-1)], array.shape)
 
     def network(self, network: Network) -> Network:
         """A network in these numbers; exact maps are matrices.
@@ -90,3 +98,11 @@ class Numbers:
         dense = map.dense()
         magnitude = None if dense.magnitude is None else self.of(dense.magnitude)
         return DenseMap(self.of(dense.weight), magnitude, dense.roundings)
+
+
+def _short(number: Fraction, down: bool) -> Fraction:
+    """A float64 near a number, or the largest that is not larger; the number itself beyond them all."""
+    near = Numbers.shown(number)
+    if down and not np.isinf(near) and Fraction(near) > number:
+        near = float(np.nextafter(near, -np.inf))
+    return number if np.isinf(near) else Fraction(near)

@@ -34,10 +34,16 @@ class Fixed:
 class Ranges:
     """What is known of all nodes over some boxes, grown node by node.
 
-    lower[i], upper[i] [boxes, n_i] hold the value of node i; reach[i] [n_i] is max|value| over all boxes, and
-    scale[i] [n_i] the sum of absolute products behind an affine node's value. In float64 the coefficients w of node i
-    in a sweep are computed within 8 gamma_N |w|, of what they multiply: so that relative error times the sum of
-    |w|'scale_i over affine nodes and |g|'reach_i over multipliers g, plus underflow, bounds the error of a whole sweep.
+    lower[i], upper[i] hold the value of node i over each box; reach[i] is max|value| over all boxes, and scale[i] the
+    sum of absolute products behind an affine node's value.
+
+    Error: in float64 a sweep takes its computed coefficients w as they are, so that an affine node adds at most
+    gamma_N |w|'scale to what has been lost, the rounding of its transposed products times what they multiply, and an
+    activation at most gamma_N |g|'reach for its multipliers g. Values of activations times their coefficients are
+    within the scale of the node that reads them. Eight times that sum also covers the sums of values and of these
+    magnitudes; `underflow` is what products can lose below the smallest normal number.
+
+    Shapes: lower[i], upper[i] [boxes, n_i]; reach[i], scale[i] [n_i].
     """
 
     def __init__(self, model: "Model", lower: np.ndarray, upper: np.ndarray) -> None:

@@ -252,7 +252,18 @@ def test_huge_boxes_prove_nothing_false(box):
     network = network_from_layers([np.full((2, 1), 1e10), np.ones((1, 2))], [np.zeros(2), np.zeros(1)])
     found = one_atom(network, box, -np.ones(1), 0.0)
     for kind in ("neuron", "input"):
-        assert not check(whole(network, found, kind), found, network).proved
+        for exact in (False, True):
+            assert not check(whole(network, found, kind), found, network, exact).proved
+
+
+def test_exact_numbers_may_be_beyond_floats():
+    network = network_from_layers([np.full((2, 1), 1e300), np.full((1, 2), 1e300)], [np.zeros(2), np.zeros(1)])
+    for sign, proved in ((1.0, True), (-1.0, False)):
+        found = one_atom(network, Box(np.array([-1e300]), np.array([1e300])), np.full(1, sign), 1.0)
+        for kind in ("neuron", "input"):
+            report = check(whole(network, found, kind), found, network, exact=True)
+            assert report.proved is proved and report.worst == (1.0 if proved else -float("inf"))
+            assert not check(whole(network, found, kind), found, network).proved
 
 
 def test_little_memory_and_progress():

@@ -11,7 +11,8 @@ from tests.complete.truth import Asked, Drawn
 NETWORKS = 100
 """Of each family."""
 DEFAULT = 20
-SHARE, SLOW_SHARE = 12, 3
+SHARE, SLOW_SHARE = 24, 3
+"""Of how many queries of a network one is asked."""
 
 
 def seeds() -> list:
@@ -20,9 +21,9 @@ def seeds() -> list:
 
 @lru_cache(maxsize=2)
 def asked(seed: int, family: str) -> tuple[Asked, ...]:
-    """A share of the network's queries, another one for every seed."""
-    share = SHARE if seed < DEFAULT else SLOW_SHARE
-    return tuple(query for i, query in enumerate(Drawn.of(family, seed).queries()) if (i + i // 4 + seed) % share == 0)
+    """A share of the network's queries, others for every seed and family."""
+    share, first = (SHARE if seed < DEFAULT else SLOW_SHARE), seed + 5 * FAMILIES.index(family)
+    return tuple(query for i, query in enumerate(Drawn.of(family, seed).queries()) if (7 * i + first) % share == 0)
 
 
 def patience(label: str) -> float:
@@ -51,19 +52,3 @@ def test_no_answer_is_wrong(seed: int, family: str, way: str) -> None:
         if way == "inputs":
             slow = seed >= DEFAULT or label.endswith("-1e-06")
             assert verdict == right or (slow and verdict == "timed-out"), label
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("seed", range(8))
-def test_every_query_of_one_atom_is_decided_by_splitting_neurons(seed: int, family: str) -> None:
-    """Each goal has one atom that matters, so fixing all signs leaves linear programs."""
-    found = [answer for answer in answers(seed, family, "neurons") if not answer[0].startswith("conjunction")]
-    assert not [answer for answer in found if answer[1] != answer[2]]
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("seed", range(8))
-def test_conjunctions_are_decided_by_splitting_neurons(seed: int, family: str) -> None:
-    """Atoms that only exclude each other together need a bound of their combination."""
-    found = [answer for answer in answers(seed, family, "neurons") if answer[0].startswith("conjunction")]
-    assert not [answer for answer in found if answer[1] != answer[2]]

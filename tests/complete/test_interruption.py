@@ -67,7 +67,7 @@ class Question:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("k", STOPS)
 def test_a_stop_never_makes_an_answer_wrong(k: int, way: str) -> None:
-    for one in some():
+    for one in some()[k % 2 :: 2]:
         outcome = decide(one.query, way, stop=Question(k))
         assert outcome.verdict.value in ("unknown", one.answer), one.label
         assert outcome.verdict.value != "sat" or confirmed(one.query, outcome)
