@@ -9,9 +9,9 @@ the deepest that the search's own bounds leave, which may have fewer splits than
 left out but what HiGHS finds infeasible.
 
 Share: (ours - parent) / (optimum - parent), with the parent's bound after many iterations; 1 where parent and optimum
-agree. Methods: "warm" from the parent's slopes and multipliers as the search stores them, "converged" from those
-behind the parent's bound, both with the search's settings; "cold" from CROWN's slopes without multipliers, with the
-default ones; and the search's own few iterations.
+agree; the last column counts from the root's bound instead. Methods: "warm" from the parent's slopes and multipliers as
+the search stores them, "converged" from those behind the parent's bound, both with the search's settings; "cold" from
+CROWN's slopes without multipliers, with the default ones; and the search's own few iterations.
 """
 
 import argparse

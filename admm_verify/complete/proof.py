@@ -33,7 +33,8 @@ def tightenings(network: Network, derivation: Derivation) -> list[Tightening]:
             side, entry = np.divmod(chosen, len(own))
             columns.append((own[entry] + side * size).astype(np.int32))
             slopes.append(to_numpy(steps.slopes[k])[frame][:, chosen].astype(np.float32))
-        rows = np.concatenate(slopes, axis=-1)
+        # Merged layers may leave no activation below a node.
+        rows = np.concatenate([np.zeros((2 * count, 0), dtype=np.float32), *slopes], axis=-1)
         record = Tightening(
             int(box), derivation.node, neurons.astype(np.int32), tuple(columns), rows[:count], rows[count:]
         )
