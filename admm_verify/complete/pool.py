@@ -70,6 +70,11 @@ class Pool(Generic[Kind]):
         return float(np.min(self._held.bound, where=self._state != _FREE, initial=np.inf))
 
     @property
+    def goals(self) -> np.ndarray:
+        """The goals of all open subproblems."""
+        return self._held.goal[self._state != _FREE]
+
+    @property
     def bytes(self) -> int:
         """Memory of one subproblem."""
         return sum(array[:1].nbytes for _, array in _arrays(self._held))

@@ -71,7 +71,7 @@ class Search(Generic[Kind]):
         """The goal of everything that is open."""
         if self.pool is None or self.stuck is None:
             return np.arange(len(self.splitter.goals))
-        return np.concatenate([self.pool.all().goal, self.stuck.goal])
+        return np.concatenate([self.pool.goals, self.stuck.goal])
 
     def restore(self, open: Kind, stuck: Kind, bounded: int, closed: Closed | None) -> None:
         """Go on from a saved state."""
