@@ -1,5 +1,6 @@
 """Open subproblems in growing arrays, the worst bound first."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Nodes:
+class Nodes(ABC):
     """Subproblems, as NumPy arrays whose leading axes count them.
 
     goal: the disjunct it is part of. bound: the certified lower bound of the best atom; a goal is excluded where it is
@@ -22,9 +23,9 @@ class Nodes:
     bound: np.ndarray
 
     @property
+    @abstractmethod
     def splittable(self) -> np.ndarray:
         """Where something is left to split."""
-        raise NotImplementedError
 
 
 Kind = TypeVar("Kind", bound=Nodes)
