@@ -2,18 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from admm_verify.arrays import Array, Placement
+from admm_verify.arrays import Array, Placement, quiet_overflow
 from admm_verify.backends.choice import verbs_for
 from admm_verify.bounds.backward import Backward, backward
 from admm_verify.bounds.climb import Climb, Functionals, Splits, Step
 from admm_verify.bounds.region import Region
-from admm_verify.memory import Stopped
+from admm_verify.memory import Budget, Stopped
 from admm_verify.network.graph import Activation, Network
 from admm_verify.relaxations.lines import KinkLines, Lines
 from admm_verify.relaxations.registry import network_lines
-from admm_verify.settings import AscentSettings
+from admm_verify.settings import AscentSettings, SearchSettings
+from admm_verify.threads import threads_for, workers_for
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +58,26 @@ class Bounder:
         self.settings, self.stop, self.home = settings, stop, home
         self.network, self.single = network.put(home), network.put(home.single)
         self.verbs = verbs_for(self.home.single)
+
+    def in_blocks(
+        self,
+        count: int,
+        atoms: int,
+        settings: SearchSettings,
+        memory: float | None,
+        work: Callable[[int, int], Result],
+    ) -> list[Result]:
+        """work(first, last) on blocks of `count` parts with so many rows each, side by side where that pays.
+
+        Raises: Stopped; MemoryError when not even one part fits.
+        """
+        multiplications = float(count * atoms * self.network.weight_count)
+        workers = workers_for(multiplications) if self.home.is_numpy else 1
+        budget = Budget.of(memory, self.stop, workers)
+        numbers = atoms * sum(node.size for node in self.network.nodes)
+        step = max(1, budget.rows(settings.block_numbers, numbers))
+        with threads_for(multiplications, workers), quiet_overflow():
+            return budget.blocks(count, step, work)
 
     def bound(self, rows: Rows, slopes: Sequence[Array] | None, iterations: int) -> Bounded:
         """Certified lower bounds of all rows after some iterations of ascent.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from admm_verify.arrays import Placement, quiet_overflow, to_numpy
+from admm_verify.arrays import Placement, to_numpy
 from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
 from admm_verify.bounds.region import build_region
 from admm_verify.complete.bounding import Bounder, Rows
@@ -14,12 +14,10 @@ from admm_verify.complete.contraction import contract
 from admm_verify.complete.goals import Goals
 from admm_verify.complete.pool import Nodes, take
 from admm_verify.complete.splitting import Grown, closed, extended
-from admm_verify.memory import Budget
 from admm_verify.network.graph import Activation, Network
 from admm_verify.relaxations.registry import sides
 from admm_verify.sets import Box
 from admm_verify.settings import SearchSettings
-from admm_verify.threads import threads_for, workers_for
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,25 +80,16 @@ class InputSplitter:
         return self._bounded(Boxes(goal, bound, np.tile(side, 2), lower, upper, np.concatenate([down, up])))
 
     def _bounded(self, nodes: Boxes) -> Grown[Boxes]:
-        count = len(nodes.goal)
-        work = float(count * self.goals.atoms * self.network.weight_count)
-        workers = workers_for(work) if self.home.is_numpy else 1
-        budget = Budget.of(self.memory, self.stop, workers)
-        step = max(1, budget.rows(self.settings.block_numbers, self._numbers))
         box = Box(self.home.put(nodes.lower), self.home.put(nodes.upper))
         pre = preactivation_bounds(self.network, box, "crown", self.memory, self.stop)
 
-        def work_on(first: int, last: int) -> Grown[Boxes]:
+        def work(first: int, last: int) -> Grown[Boxes]:
             part = slice(first, last)
             bounds = PreactivationBounds(*(tuple(end[part] for end in ends) for ends in (pre.lower, pre.upper)))
             return self._block(take(nodes, np.arange(first, last)), Box(box.lower[part], box.upper[part]), bounds)
 
-        with threads_for(work, workers), quiet_overflow():
-            return Grown.join(budget.blocks(count, step, work_on))
-
-    @property
-    def _numbers(self) -> int:
-        return self.goals.atoms * sum(node.size for node in self.network.nodes)
+        count = len(nodes.goal)
+        return Grown.join(self.bounder.in_blocks(count, self.goals.atoms, self.settings, self.memory, work))
 
     def _block(self, nodes: Boxes, box: Box, pre: PreactivationBounds) -> Grown[Boxes]:
         put, goals, goal = self.home.put, self.goals, nodes.goal

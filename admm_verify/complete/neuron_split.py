@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from admm_verify.arrays import Placement, quiet_overflow, to_numpy
+from admm_verify.arrays import Placement, to_numpy
 from admm_verify.bounds.climb import Splits
 from admm_verify.bounds.preactivation import PreactivationBounds
 from admm_verify.bounds.region import build_region
@@ -14,12 +14,10 @@ from admm_verify.complete.branching import neuron_scores
 from admm_verify.complete.goals import Goals
 from admm_verify.complete.pool import Nodes, take
 from admm_verify.complete.splitting import Grown, closed, extended
-from admm_verify.memory import Budget
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.lines import KinkLines
 from admm_verify.relaxations.registry import network_lines
 from admm_verify.settings import SearchSettings
-from admm_verify.threads import threads_for, workers_for
 
 _LAST = np.int32(np.iinfo(np.int32).max)
 """The choice where no neuron is left to split: what remains is a linear program, and worth a longer ascent."""
@@ -62,7 +60,7 @@ class NeuronSplitter:
 
         Shapes: boxes [goals], [boxes, inputs], [boxes, inputs]; pre [boxes, n_k].
         """
-        self.goals, self.settings, self.stop, self.memory = goals, settings, stop, memory
+        self.goals, self.settings, self.memory = goals, settings, memory
         self.bounder = Bounder(network, home, settings.ascent, stop)
         self.network, self.home = self.bounder.network, home
         self.box, low, high = boxes[0], home.put(boxes[1]), home.put(boxes[2])
@@ -112,18 +110,11 @@ class NeuronSplitter:
         return Branches(goal, bound, np.zeros_like(goal), both, np.concatenate([beta, beta]), slopes)
 
     def _bounded(self, nodes: Branches, iterations: int) -> Grown[Branches]:
-        count = len(nodes.goal)
-        work = float(count * self.goals.atoms * self.network.weight_count)
-        workers = workers_for(work) if self.home.is_numpy else 1
-        budget = Budget.of(self.memory, self.stop, workers)
-        numbers = self.goals.atoms * sum(node.size for node in self.network.nodes)
-        step = max(1, budget.rows(self.settings.block_numbers, numbers))
-
-        def work_on(first: int, last: int) -> Grown[Branches]:
+        def work(first: int, last: int) -> Grown[Branches]:
             return self._block(take(nodes, np.arange(first, last)), iterations)
 
-        with threads_for(work, workers), quiet_overflow():
-            return Grown.join(budget.blocks(count, step, work_on))
+        count = len(nodes.goal)
+        return Grown.join(self.bounder.in_blocks(count, self.goals.atoms, self.settings, self.memory, work))
 
     def _block(self, nodes: Branches, iterations: int) -> Grown[Branches]:
         put, goals = self.home.put, self.goals
