@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -63,6 +64,7 @@ class Decision:
         if options.certificate:
             # The checker knows of neither contraction nor bounds of other regions, and has rounding terms of its own.
             self.settings = replace(self.settings, contractions=0, caution=CAUTION)
+        self._lock = Lock()
         self.tightenings: list[Tightening] = []
         self.rows = as_computed(atom_rows(query.property), options.arithmetic)
         self.tell = progress or (lambda text: None)
@@ -74,7 +76,9 @@ class Decision:
 
     def over(self) -> bool:
         """Whether time is up or somebody said stop."""
-        return self.clock.interruption() is not None
+        # Blocks that run side by side ask one after the other.
+        with self._lock:
+            return self.clock.interruption() is not None
 
     @property
     def interruption(self) -> Status | None:
