@@ -23,21 +23,13 @@ from experiments.vnncomp.prepare import warm_up
 from experiments.vnncomp.replay import replay
 from experiments.vnncomp.run import main
 from tests.network.onnx_models import model, node
+from tests.test_cli import OLD_QUERY as QUERY
+from tests.test_cli import WEIGHT
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ROOT / "experiments" / "vnncomp"
 
-WEIGHT = np.array([[1.0, -1.0], [1.0, 1.0]], dtype=np.float32)
-
 # On the box, y_0 = relu(x_0) + relu(x_1) in [0, 2] and y_1 = relu(x_1) - relu(x_0) in [-1, 1].
-QUERY = """(declare-const X_0 Real)
-(declare-const X_1 Real)
-(declare-const Y_0 Real)
-(declare-const Y_1 Real)
-(assert (>= X_0 -1.0)) (assert (<= X_0 1.0))
-(assert (>= X_1 -1.0)) (assert (<= X_1 1.0))
-(assert {atom})
-"""
 NEW_QUERY = """(vnnlib-version <2.0>)
 (declare-network f (declare-input X real [1,2]) (declare-output Y real [1,2]))
 (assert (and (>= X[0,0] -1.0) (<= X[0,0] 1.0) (>= X[0,1] -1.0) (<= X[0,1] 1.0)))
