@@ -23,7 +23,7 @@ from tests.complete.truth import Asked, Drawn
 
 @pytest.fixture
 def two_workers(monkeypatch) -> None:
-    for module in ("complete.input_split", "complete.neuron_split", "bounds.preactivation", "splitting.solve"):
+    for module in ("complete.bounding", "bounds.preactivation", "splitting.solve"):
         monkeypatch.setattr(f"admm_verify.{module}.workers_for", lambda multiplications: 2)
 
 
@@ -58,10 +58,10 @@ def splitters(one: Asked) -> list[InputSplitter | NeuronSplitter]:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_certified_bounds_do_not_depend_on_workers(family: str, monkeypatch) -> None:
     for one in near(5, family):
-        for splitter, module in zip(splitters(one), ("input_split", "neuron_split"), strict=True):
+        for splitter in splitters(one):
             grown = []
             for workers in (1, 2, 3):
-                name = f"admm_verify.complete.{module}.workers_for"
+                name = "admm_verify.complete.bounding.workers_for"
                 monkeypatch.setattr(name, lambda multiplications, workers=workers: workers)
                 with quiet_overflow():
                     first = splitter.root().open
