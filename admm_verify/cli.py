@@ -22,6 +22,7 @@ from admm_verify.network.from_onnx import OPSETS, SUPPORTED, tensor_bytes
 from admm_verify.properties.rows import atom_rows
 from admm_verify.report.text import assignment, exact_text, solution_rows, table, write_json
 from admm_verify.splitting.solve import METHODS
+from admm_verify.verify import METHODS as VERIFY_METHODS
 
 NAME = "admm_verify"
 
@@ -91,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=av.__version__, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     verify = commands.add_parser("verify", help="decide a VNN-LIB query: sat, unsat, unknown or timed-out")
-    _add_query(verify)
+    _add_query(verify, VERIFY_METHODS)
     verify.add_argument("--serialise-assignments", metavar="DIR", help="write a counterexample as TensorProto files")
     verify.add_argument("--arithmetic", choices=ARITHMETICS, help="default: what the query declares")
     verify.add_argument(
@@ -101,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--checkpoint", metavar="FILE", help="keep the search in this file, and go on from it")
     verify.set_defaults(run=_verify)
     bound = commands.add_parser("bound", help="certified lower bounds, feasible values and gaps, row by row")
-    _add_query(bound)
+    _add_query(bound, METHODS)
     bound.add_argument("--objective", metavar="FILE.npy", help="rows [rows, outputs] instead of the query's atoms")
     bound.add_argument("--tolerance", type=float, default=1e-4, help="relative gap at which a row is finished")
     bound.add_argument(
@@ -130,12 +131,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_query(parser: argparse.ArgumentParser) -> None:
+def _add_query(parser: argparse.ArgumentParser, methods: Sequence[str]) -> None:
     parser.add_argument("query", metavar="QUERY.vnnlib", help="VNN-LIB 1.0 or 2.0, also .gz")
     parser.add_argument(
         "--network", action="append", default=[], metavar="[NAME=]FILE.onnx", required=True, help="the ONNX model"
     )
-    parser.add_argument("--method", choices=METHODS, default="auto")
+    parser.add_argument("--method", choices=methods, default="auto")
     _add_running(parser)
 
 

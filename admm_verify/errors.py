@@ -29,5 +29,9 @@ class DeviceError(AdmmVerifyError):
     """The device asked for is not there, or its libraries are missing."""
 
 
+class MissingPackageError(AdmmVerifyError):
+    """An optional package is needed; the message says how to install it."""
+
+
 class CertificateError(AdmmVerifyError):
     """A certificate cannot be read, or does not prove what it claims."""

@@ -101,6 +101,8 @@ class SearchSettings:
     input_sides: boxes with at most so many sides of positive width are split at their sides, others at neurons.
     ascent, input_ascent: of bounds under splits of neurons, from a warm start, and of halved boxes. root_iterations,
     iterations: of ascent at the root and below it. last_iterations: where no neuron is left to split.
+    program_depth: splits from which on parts of networks of at most program_multiplications are also solved as linear
+    programs before they are split; where no neuron is left that is always tried.
     input_iterations: where boxes are halved. contractions: rounds in which the planes of a goal's atoms cut its box.
     least_batch, most_batch: subproblems split at once; within these the batch grows until a step takes
     seconds_per_step. block_numbers: numbers of one array of a block of rows over all layers. frontier_bytes: memory of
@@ -114,6 +116,8 @@ class SearchSettings:
     root_iterations: int = 40
     iterations: int = 5
     last_iterations: int = 200
+    program_depth: int = 3
+    program_multiplications: int = 2**12
     input_iterations: int = 8
     contractions: int = 2
     least_batch: int = 8

@@ -11,12 +11,15 @@ import numpy as np
 
 from admm_verify.bounds.arithmetic import check_arithmetic
 from admm_verify.certificates.certificate import Certificate
-from admm_verify.complete.decide import Decision, Options
+from admm_verify.complete.decide import EXACT, Decision, Options
 from admm_verify.errors import InputError
 from admm_verify.properties.query import Query
 from admm_verify.splitting.loop import Clock
 from admm_verify.splitting.solution import Status
+from admm_verify.splitting.solve import METHODS as BOUND_METHODS
 from admm_verify.verdict import Verdict
+
+METHODS = (*BOUND_METHODS, EXACT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,18 +72,24 @@ def verify(
     Where the box holds no number of that type, as when it fixes an input at 0.1, the network runs at the nearest one,
     and the query must hold in real numbers at the exact point too.
 
+    method: "auto" or another one of `solve` for the bounds at the root; "milp", for small networks of ReLU, leaky ReLU
+    and PReLU, asks HiGHS (package highspy) for the exact minimum of every open disjunct, tries its point, and then
+    splits neurons with linear programs, which ends in finitely many parts. HiGHS's word alone is never an answer.
     arithmetic: "real" bounds the network in real numbers; "float32" and "float64" add the rounding error of evaluating
-    it in that type. None takes what the query declares. method: of the bounds at the root. memory: limit on the working
+    it in that type. None takes what the query declares. memory: limit on the working
     memory in bytes, by default half of what is free. max_subproblems: ends branch and bound; 0 leaves it out.
     certificate: record what proves UNSAT, for `certificates.check`; takes somewhat longer. checkpoint: a file that
     keeps the state of branch and bound from time to time and at the end, so that the same call goes on where a killed
     one was; it is deleted once the query is decided.
 
-    Raises: InputError for an unknown option or a checkpoint of another query; UnsupportedQueryError.
+    Raises: InputError for an unknown option or a checkpoint of another query; MissingPackageError for "milp" without
+    highspy; UnsupportedQueryError.
     """
     began = time.monotonic()
     chosen = arithmetic or query.property.networks[0].inputs[0].element_type
     check_arithmetic(chosen)
+    if method not in METHODS:
+        raise InputError(f"The method {method!r} is unknown; choose one of {', '.join(METHODS)}.")
     if timeout is not None and not timeout >= 0:
         raise InputError(f"The timeout {timeout} is negative or NaN; give seconds >= 0.")
     if max_subproblems is not None and max_subproblems < 0:

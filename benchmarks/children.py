@@ -102,8 +102,8 @@ class Brood(NeuronSplitter):
     def climbed(self, nodes: Branches, ascent: AscentSettings, iterations: int, cold: bool = False) -> Branches:
         """The same parts with the certified bounds, slopes and multipliers after some iterations."""
         nodes = replace(nodes, beta=0.0 * nodes.beta) if cold else nodes
-        lower, upper, splits = self._fixed(nodes)
-        region = self.region.within(*(tuple(end[:, None, :] for end in side) for side in (lower, upper)))
+        region, _, _ = self._region(nodes)
+        splits = self.signs.splits(nodes.splits, nodes.beta)
         rows = Rows(region, self.goals.objective[nodes.goal], self.goals.offset[nodes.goal], splits)
         slopes = None if cold else self._slopes(nodes, self.box[nodes.goal])
         bounder = Bounder(self.network, self.home, ascent, self.stop)
@@ -111,7 +111,7 @@ class Brood(NeuronSplitter):
             found = bounder.bound(rows, slopes, iterations)
         kept = [slope[..., columns] for slope, columns in zip(found.slopes, self.columns, strict=True)]
         inherited = np.concatenate(kept, axis=-1).astype(np.float32)
-        return replace(nodes, bound=found.lower[:, 0], slopes=inherited, beta=self._betas(nodes, splits))
+        return replace(nodes, bound=found.lower[:, 0], slopes=inherited, beta=self.signs.betas(nodes.splits, splits, 1))
 
 
 class Judge:

@@ -114,6 +114,16 @@ class Bounder:
         vertices = xp.where(coefficient > 0, region.box_lower, region.box_upper)
         return Bounded(region.concretise(sweep, kinks), found, sweep, vertices, pre)
 
+    def certify(self, rows: Rows, multipliers: Sequence[Array]) -> Array:
+        """Certified lower bounds D(g) of all rows for any multipliers g of the activations' inputs, [parts, rows].
+
+        Shapes: multipliers[k] [parts, rows, n_k].
+        """
+        lead, home = tuple(rows.offset.shape), self.home
+        zero = home.xp.zeros((*lead, self.network.input_size), dtype=home.dtype, device=home.device)
+        start = {0: zero, self.network.output: rows.objective}
+        return rows.region.concretise(backward(self.network, start, rows.offset, lambda k, a: multipliers[k]))
+
     def _climbed(self, rows: Rows, slopes: list[Array], iterations: int) -> tuple[Climb, Step]:
         single, region = self.home.single, rows.region
         put, xp = single.put, single.xp

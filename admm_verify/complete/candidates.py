@@ -73,13 +73,16 @@ class Candidates:
         """
         worst = self._worst(goals, points, goal, self.dtype)
         likely = np.flatnonzero(worst <= 0)
-        for i in likely[np.argsort(worst[likely])][:_TRIES]:
+        likely = likely[np.argsort(worst[likely])]
+        for i in likely[:_TRIES]:
             witness = confirm(self.query, self.query.property.disjuncts[goals.disjunct[goal[i]]], points[i])
             if witness is not None:
                 return witness, np.zeros(len(points), dtype=bool)
         scale = np.abs(goals.offset[goal]).max(axis=1, initial=0.0) + 1.0
         near, hopeless = np.flatnonzero(worst <= _NEAR * scale), np.zeros(len(points), dtype=bool)
         hopeless[near] = self._worst(goals, points[near], goal[near], np.float64) <= 0
+        # What was not replayed may be a counterexample yet.
+        hopeless[likely[_TRIES:]] = False
         return None, hopeless
 
     def _worst(self, goals: Goals, points: np.ndarray, goal: np.ndarray, dtype: type) -> np.ndarray:

@@ -19,7 +19,7 @@ from admm_verify.errors import InputError
 
 Kind = TypeVar("Kind", bound=Nodes)
 
-FORMAT = 1
+FORMAT = 2
 """Of the files; states of another one are refused."""
 
 _SHARE = 0.05

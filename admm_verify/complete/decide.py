@@ -28,6 +28,9 @@ from admm_verify.splitting.placement import iteration_placement
 from admm_verify.splitting.solution import Status
 from admm_verify.splitting.solve import solve
 
+EXACT = "milp"
+"""The method that asks mixed-integer programs and splits neurons only, which ends in finitely many parts."""
+
 _ATTACKS = (0.3, 3.0, 12.0, 48.0)
 """Seconds of search after which thorough attacks take a turn: most queries are decided before the first."""
 
@@ -118,9 +121,15 @@ class Decision:
 
     def _decide(self) -> None:
         self.witness = self.candidates.boxes_alone()
-        stages = (self._crown, self._quick_attack, self._ascent, self._tightened, self._search)
+        stages = [self._crown, self._quick_attack, self._ascent, self._tightened]
         if self.options.certificate:
-            stages = (self._quick_attack, self._derived, self._search)
+            stages = [self._quick_attack, self._derived]
+        if self.options.method == EXACT:
+            from admm_verify.complete.oracle import check_programs
+
+            check_programs(self.query.network)
+            stages.append(self._programs)
+        stages.append(self._search)
         for stage in stages:
             if self.witness is not None or not self.root.open_rows().size or self.over():
                 return
@@ -159,6 +168,22 @@ class Decision:
             network = self.query.network
             self.root.derive(lambda derivation: self.tightenings.extend(tightenings(network, derivation)))
 
+    def _programs(self) -> None:
+        """Mixed-integer programs of the open disjuncts, whose points are tried; the search has the last word."""
+        from admm_verify.complete.oracle import Oracle
+
+        goals = self.root.goals()
+        oracle = Oracle(self.query.network, goals, self.over)
+        for goal in range(len(goals)):
+            if self.over():
+                return
+            self.tell(f"mixed-integer program {goal + 1} of {len(goals)}")
+            found = oracle.minimum(goal, self.root.bounds_of(self.rows.box[goals.row[goal, :1]]))
+            if found.x is not None:
+                self.witness, _ = self.candidates.points(goals, found.x[None], np.array([goal]))
+            if self.witness is not None:
+                return
+
     def certificate(self) -> Certificate | None:
         """What proves that no disjunct holds anywhere, if it was recorded and that is so."""
         search = self.search
@@ -172,6 +197,8 @@ class Decision:
     @property
     def _narrow(self) -> bool:
         """Whether boxes have so few sides that splitting them at once beats better bounds of the whole."""
+        if self.options.method == EXACT:
+            return False
         widths = self.rows.boxes_upper > self.rows.boxes_lower
         return bool(widths.sum(axis=1).max() <= self.settings.input_sides) and self.options.max_subproblems != 0
 
@@ -181,7 +208,7 @@ class Decision:
         self.tell(f"{len(self.root.open)} of {len(self.rows.disjuncts)} disjuncts open, {len(rows)} rows")
         solution = solve(
             self.root.problem(rows),
-            options.method,
+            "auto" if options.method == EXACT else options.method,
             max_passes=passes,
             timeout=left,
             device=options.device,
@@ -206,12 +233,13 @@ class Decision:
             search.run(lambda end=began + turn - spent: time.monotonic() >= end or self._enough(search))
             spent += time.monotonic() - began
             self.witness = search.witness
-            if search.done or self.witness is not None or self.over() or self._enough(search):
+            left = np.unique(search.splitter.goals.disjunct[search.remaining_goals()])
+            if not len(left) or self.witness is not None or self.over() or self._enough(search):
                 break
             self.tell("attack")
-            left = np.unique(search.splitter.goals.disjunct[search.remaining_goals()])
             self.witness = self.candidates.thorough([int(i) for i in left], seed)
-            if self.witness is not None:
+            # What was set aside may still hold a counterexample, but is not split again.
+            if search.done or self.witness is not None:
                 break
         self._save(search)
 
@@ -238,8 +266,9 @@ class Decision:
         box = rows.box[goals.row[:, 0]]
         used, own = np.unique(box, return_inverse=True)
         ends = own.reshape(-1), rows.boxes_lower[used], rows.boxes_upper[used]
-        fixing = NeuronSplitter(network, goals, ends, self.root.bounds_of(used), home, self.settings, self.over, memory)
-        return Search(fixing, self.settings, try_points, self.over, self._state, self.options.certificate)
+        bounds, record = self.root.bounds_of(used), self.options.certificate
+        fixing = NeuronSplitter(network, goals, ends, bounds, home, self.settings, self.over, memory, record)
+        return Search(fixing, self.settings, try_points, self.over, self._state, record)
 
     def _identity(self) -> str:
         """All that a saved state depends on."""

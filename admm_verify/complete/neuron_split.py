@@ -1,19 +1,21 @@
 """Splitting neurons at their kink: each part fixes signs, and inherits slopes and multipliers from its parent."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from admm_verify.arrays import Placement, to_numpy
-from admm_verify.bounds.climb import Splits
 from admm_verify.bounds.preactivation import PreactivationBounds
-from admm_verify.bounds.region import build_region
+from admm_verify.bounds.region import Region, build_region
 from admm_verify.complete.bounding import Bounded, Bounder, Rows
 from admm_verify.complete.branching import neuron_scores
 from admm_verify.complete.goals import Goals
+from admm_verify.complete.leaf_programs import LeafPrograms
 from admm_verify.complete.pool import Nodes, take
-from admm_verify.complete.splitting import Grown, closed, extended
+from admm_verify.complete.signs import Signs
+from admm_verify.complete.splitting import Closed, Grown, closed, extended
+from admm_verify.memory import Stopped
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.lines import KinkLines
 from admm_verify.relaxations.registry import network_lines
@@ -28,7 +30,8 @@ class Branches(Nodes):
     """Parts of the goals' boxes in which some neurons have a fixed sign.
 
     splits: +-(1 + number of the neuron, counted over all activations), 0 for none. choice: the neuron to split next,
-    numbered alike, _LAST where none is left and 0 after a last attempt. slopes: of the neurons open at the root.
+    numbered alike, below 0 where the part's program is solved; _LAST where none is left, 0 after a last attempt.
+    slopes: of the neurons open at the root.
     Shapes: goal, bound, choice [n]; splits [n, depth]; beta [n, atoms, depth]; slopes [n, atoms, open].
     """
 
@@ -55,8 +58,10 @@ class NeuronSplitter:
         settings: SearchSettings,
         stop: Callable[[], bool],
         memory: float | None,
+        record: bool = False,
     ) -> None:
-        """boxes: the number of each goal's box, and lower and upper ends of all boxes, whose bounds are pre.
+        """boxes: the number of each goal's box, and lower and upper ends of all boxes, whose bounds are pre. record:
+        exclude parts only by what a certificate can hold.
 
         Shapes: boxes [goals], [boxes, inputs], [boxes, inputs]; pre [boxes, n_k].
         """
@@ -71,11 +76,14 @@ class NeuronSplitter:
         lines = network_lines(self.network, spread[0], spread[1])
         self.kinked = [isinstance(line, KinkLines) for line in lines]
         self.starts = [to_numpy(line.start)[:, 0] for line in lines]
+        self.signs = Signs([end.shape[1] for end in self.lower], home)
+        self.programs = LeafPrograms(self.bounder, goals, self.signs, self._output_reach, record)
+        self.has_programs = home.is_numpy and self.programs.suits(lines)
+        self._programs_first = self.has_programs and network.weight_count <= settings.program_multiplications
         # Only slopes that can be chosen anywhere are kept with the parts.
         self.columns = [
             np.flatnonzero((to_numpy(line.maximum) > to_numpy(line.minimum)).any(axis=(0, 1))) for line in lines
         ]
-        self.first = np.cumsum([0, *(end.shape[1] for end in self.lower)])
 
     def root(self) -> Grown[Branches]:
         """The goals without any split."""
@@ -91,14 +99,34 @@ class NeuronSplitter:
         return self._bounded(nodes, self.settings.root_iterations)
 
     def expand(self, nodes: Branches) -> Grown[Branches]:
-        """Both signs of the chosen neuron of every part, or a part itself once more where no neuron is left."""
-        last = nodes.choice == _LAST
+        """Both signs of the chosen neuron of every part, or a part itself once more with what its program says."""
+        solved = (nodes.choice == _LAST) | (self._programs_first & (nodes.choice > 0) & self._deep(nodes))
         grown = []
-        if not last.all():
-            grown.append(self._bounded(self._signs(take(nodes, ~last)), self.settings.iterations))
-        if last.any():
-            grown.append(self._bounded(take(nodes, last), self.settings.last_iterations))
+        if not solved.all():
+            grown.append(self._bounded(self._signs(take(nodes, ~solved)), self.settings.iterations))
+        for i in np.flatnonzero(solved):
+            if self.bounder.stop():
+                raise Stopped
+            grown.append(self._last(take(nodes, np.array([i]))))
         return Grown.join(grown)
+
+    def _deep(self, nodes: Branches) -> np.ndarray:
+        return (nodes.splits != 0).sum(axis=1) >= self.settings.program_depth
+
+    def _last(self, node: Branches) -> Grown[Branches]:
+        """One part by its linear program, or by a long ascent."""
+        goals, path = self.goals, node.splits[0][node.splits[0] != 0]
+        leaf = self.programs.solve(int(node.goal[0]), self._region(node)[0], path) if self.has_programs else None
+        if leaf is None:
+            return self._bounded(node, self.settings.last_iterations)
+        slopes = self.signs.by_layer(leaf.slopes)
+        kept = np.concatenate([np.zeros(0), *(slope[own] for slope, own in zip(slopes, self.columns, strict=True))])
+        proof = Closed(goals.disjunct[node.goal], leaf.weights[None], path[None], leaf.beta[None], kept[None])
+        left = replace(node, choice=np.array([-leaf.choice], dtype=np.int32))
+        none = np.zeros(0, dtype=np.int64)
+        left, proof = (take(left, none), proof) if leaf.excluded else (left, take(proof, none))
+        points = np.repeat(leaf.x[None], len(left.goal) * goals.atoms, axis=0)
+        return Grown(left, proof, points, np.repeat(left.goal, goals.atoms))
 
     def _signs(self, nodes: Branches) -> Branches:
         active, inactive = extended(nodes.splits, nodes.choice), extended(nodes.splits, -nodes.choice)
@@ -118,17 +146,15 @@ class NeuronSplitter:
 
     def _block(self, nodes: Branches, iterations: int) -> Grown[Branches]:
         put, goals = self.home.put, self.goals
-        lower, upper, splits = self._fixed(nodes)
-        ends = [tuple(put(end)[:, None, :] for end in side) for side in (lower, upper)]
-        boxes = self.box[nodes.goal]
-        region = self.region if self.region.box_lower.shape[0] == 1 else self.region.take(self.home.put_indices(boxes))
-        rows = Rows(region.within(*ends), put(goals.objective[nodes.goal]), put(goals.offset[nodes.goal]), splits)
-        slopes = self._slopes(nodes, boxes) if nodes.slopes.shape[-1] else None
+        region, lower, upper = self._region(nodes)
+        splits = self.signs.splits(nodes.splits, nodes.beta)
+        rows = Rows(region, put(goals.objective[nodes.goal]), put(goals.offset[nodes.goal]), splits)
+        slopes = self._slopes(nodes, self.box[nodes.goal]) if nodes.slopes.shape[-1] else None
         found = self.bounder.bound(rows, slopes, iterations)
         atoms = goals.certified(nodes.goal, to_numpy(found.lower))
         excluded = goals.excluded(nodes.goal, atoms)
         kept = [to_numpy(slope)[..., kept] for slope, kept in zip(found.slopes, self.columns, strict=True)]
-        beta = self._betas(nodes, splits)
+        beta = self.signs.betas(nodes.splits, splits, goals.atoms)
         bounds = np.maximum(nodes.bound, atoms.max(axis=1))
         choice = self._choice(lower, upper, found, atoms)
         if iterations < self.settings.last_iterations:
@@ -140,52 +166,14 @@ class NeuronSplitter:
         vertices = to_numpy(found.vertices)[open]
         return Grown(left, proof, vertices.reshape(-1, vertices.shape[-1]), np.repeat(nodes.goal[open], goals.atoms))
 
-    def _fixed(self, nodes: Branches) -> tuple[list[np.ndarray], list[np.ndarray], tuple[Splits | None, ...]]:
-        """Bounds of every layer with the signs fixed, and the splits of all rows."""
-        boxes = self.box[nodes.goal]
+    def _region(self, nodes: Branches) -> tuple[Region, list[np.ndarray], list[np.ndarray]]:
+        """The region of every part, and the bounds of every layer with the signs fixed."""
+        put, boxes = self.home.put, self.box[nodes.goal]
         lower, upper = [end[boxes] for end in self.lower], [end[boxes] for end in self.upper]
-        part, column = np.nonzero(nodes.splits)
-        code = nodes.splits[part, column]
-        sign, neuron = np.sign(code), np.abs(code) - 1
-        layer = np.searchsorted(self.first, neuron, side="right") - 1
-        splits: list[Splits | None] = []
-        for k, (low, high) in enumerate(zip(lower, upper, strict=True)):
-            here = layer == k
-            rows, entries, signs, columns = part[here], neuron[here] - self.first[k], sign[here], column[here]
-            on, off = signs > 0, signs < 0
-            low[rows[on], entries[on]] = np.maximum(low[rows[on], entries[on]], 0.0)
-            high[rows[off], entries[off]] = np.minimum(high[rows[off], entries[off]], 0.0)
-            splits.append(self._splits(nodes, rows, entries, signs, columns, low.shape[1]) if len(rows) else None)
-        return lower, upper, tuple(splits)
-
-    def _splits(
-        self,
-        nodes: Branches,
-        rows: np.ndarray,
-        entries: np.ndarray,
-        signs: np.ndarray,
-        columns: np.ndarray,
-        size: int,
-    ) -> Splits:
-        """The splits of one layer, once for every atom of their part."""
-        atoms, single = self.goals.atoms, self.home.single
-        row = (rows[:, None] * atoms + np.arange(atoms)).reshape(-1)
-        place = row * size + np.repeat(entries, atoms)
-        beta = nodes.beta[rows, :, columns].reshape(-1)
-        indices = self.home.put_indices
-        return Splits(indices(place), indices(row), single.put(np.repeat(signs, atoms)), single.put(beta.copy()))
-
-    def _betas(self, nodes: Branches, splits: Sequence[Splits | None]) -> np.ndarray:
-        """The multipliers after the ascent, where `_splits` took them from."""
-        beta, atoms = np.zeros_like(nodes.beta), self.goals.atoms
-        part, column = np.nonzero(nodes.splits)
-        neuron = np.abs(nodes.splits[part, column]) - 1
-        layer = np.searchsorted(self.first, neuron, side="right") - 1
-        for k, split in enumerate(splits):
-            if split is not None:
-                here = layer == k
-                beta[part[here], :, column[here]] = to_numpy(split.beta).reshape(-1, atoms)
-        return beta
+        self.signs.clip(nodes.splits, lower, upper)
+        ends = [tuple(put(end)[:, None, :] for end in side) for side in (lower, upper)]
+        region = self.region if self.region.box_lower.shape[0] == 1 else self.region.take(self.home.put_indices(boxes))
+        return region.within(*ends), lower, upper
 
     def _slopes(self, nodes: Branches, boxes: np.ndarray) -> list[np.ndarray]:
         """The inherited slopes of every layer, CROWN's at the root elsewhere."""
@@ -196,6 +184,13 @@ class NeuronSplitter:
             first += len(kept)
             slopes.append(layer)
         return slopes
+
+    def _output_reach(self, goal: int) -> np.ndarray:
+        """What the outputs do not exceed in absolute value over a goal's box."""
+        magnitude = self.region.magnitudes[self.network.output]
+        assert magnitude is not None, "The output node is affine"
+        rows = to_numpy(magnitude).reshape(-1, self.network.output_size)
+        return rows[self.box[goal] if len(rows) > 1 else 0]
 
     def _choice(
         self, lower: list[np.ndarray], upper: list[np.ndarray], found: Bounded, atoms: np.ndarray
@@ -214,5 +209,5 @@ class NeuronSplitter:
             here = score.argmax(axis=1)
             better = score[parts, here] > top
             top = np.where(better, score[parts, here], top)
-            choice = np.where(better, 1 + self.first[k] + here, choice).astype(np.int32)
+            choice = np.where(better, 1 + self.signs.first[k] + here, choice).astype(np.int32)
         return choice

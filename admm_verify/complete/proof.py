@@ -57,7 +57,7 @@ def certificate(
     everything = join(list(closed))
     leaves = Leaves(
         everything.goal.astype(np.int32),
-        everything.atom.astype(np.int32),
+        everything.weights.argmax(axis=1).astype(np.int32),
         everything.splits.astype(np.int32),
         everything.beta,
         everything.slopes,

@@ -14,14 +14,15 @@ Kind = TypeVar("Kind", bound=Nodes)
 
 @dataclass(frozen=True, eq=False)
 class Closed:
-    """Subproblems that are excluded, with what proves it: an atom, slopes and multipliers of splits.
+    """Subproblems that are excluded, with what proves it: an atom or a sum of atoms, slopes and multipliers of splits.
 
+    weights: of the atoms; their weighted sum is positive all over, or not negative where it is a single strict one.
     splits: +-(1 + number) of what was split, from the root on, then zeros.
-    Shapes: goal, atom [n]; splits, beta [n, depth]; slopes [n, slopes].
+    Shapes: goal [n]; weights [n, atoms]; splits, beta [n, depth]; slopes [n, slopes].
     """
 
     goal: np.ndarray
-    atom: np.ndarray
+    weights: np.ndarray
     splits: np.ndarray
     beta: np.ndarray
     slopes: np.ndarray
@@ -86,7 +87,8 @@ def closed(
     own = np.zeros((len(gone), splits.shape[1]), dtype=np.float32) if beta is None else beta[gone, best]
     # Goals with fewer atoms than others repeat their last one.
     atom = np.minimum(best, goals.count[goal[gone]] - 1)
-    return Closed(goals.disjunct[goal[gone]], atom, splits[gone], own, chosen)
+    weights = np.eye(goals.atoms, dtype=np.float32)[atom]
+    return Closed(goals.disjunct[goal[gone]], weights, splits[gone], own, chosen)
 
 
 class Splitter(Protocol[Kind]):

@@ -1,11 +1,15 @@
 """Verdicts on both sides of the exact minimum of small networks, near to it and far from it."""
 
+import sys
 from functools import lru_cache
 
+import numpy as np
 import pytest
 
-from tests.complete.networks import FAMILIES
-from tests.complete.queries import WAYS, confirmed
+import admm_verify as av
+from admm_verify.properties.property import Disjunct
+from tests.complete.networks import FAMILIES, network_of
+from tests.complete.queries import WAYS, at_most, box_of, confirmed, query_of
 from tests.complete.truth import Asked, Drawn
 
 NETWORKS = 100
@@ -49,6 +53,28 @@ def answers(seed: int, family: str, way: str) -> tuple[tuple[str, str, str], ...
 def test_no_answer_is_wrong(seed: int, family: str, way: str) -> None:
     for label, verdict, right in answers(seed, family, way):
         assert verdict in (right, "unknown", "timed-out"), label
-        if way == "inputs":
-            slow = seed >= DEFAULT or label.endswith("-1e-06")
-            assert verdict == right or (slow and verdict == "timed-out"), label
+        slow = seed >= DEFAULT or label.endswith("-1e-06")
+        assert verdict == right or (slow and verdict == "timed-out"), label
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("seed", range(5))
+def test_exact_mode_decides_every_query(seed: int, family: str) -> None:
+    for one in list(Drawn.of(family, seed).queries())[seed::5]:
+        outcome = av.verify(one.query, timeout=20.0, method="milp")
+        assert outcome.verdict.value == one.answer, one.label
+        assert outcome.verdict is not av.Verdict.SAT or confirmed(one.query, outcome), one.label
+
+
+def test_exact_mode_says_which_networks_it_takes() -> None:
+    network = network_of("dense", np.random.default_rng(0), kinds=("sigmoid",))
+    box = box_of([0.0] * network.input_size, [1.0] * network.input_size)
+    with pytest.raises(av.InputError, match=r"'milp' takes networks of ReLU.*has sigmoid\. Use the method 'auto'"):
+        av.verify(query_of(network, [Disjunct(box, (at_most([1.0, 0.0], 0, -100),))]), method="milp")
+
+
+def test_exact_mode_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "highspy", None)
+    query = next(Drawn.of("residual", 6).queries()).query
+    with pytest.raises(av.MissingPackageError, match=r'pip install "admm-verify\[milp\]"'):
+        av.verify(query, method="milp")

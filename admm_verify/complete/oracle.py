@@ -1,0 +1,51 @@
+"""Exact mode: HiGHS's mixed-integer programs say where to look. What they claim is never taken for a proof."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from admm_verify.arrays import to_numpy
+from admm_verify.bounds.preactivation import PreactivationBounds
+from admm_verify.complete.goals import Goals
+from admm_verify.errors import InputError
+from admm_verify.network.graph import Activation, Network
+from admm_verify.programs.frame import Frame
+from admm_verify.programs.integer import IntegerOptimum, Ranges, check_highs, network_minimum
+from admm_verify.programs.kinks import Kinks
+from admm_verify.relaxations.lines import KinkLines
+from admm_verify.relaxations.registry import network_lines, sides
+
+
+def check_programs(network: Network) -> None:
+    """Raise InputError for a network that is no mixed-integer program here, MissingPackageError without highspy."""
+    check_highs()
+    kinds = {node.kind for node in network.nodes if isinstance(node, Activation) and sides(node) > 1}
+    if kinds:
+        raise InputError(
+            f"The method 'milp' takes networks of ReLU, leaky ReLU and PReLU; {network.name} has "
+            f"{', '.join(sorted(kinds))}. Use the method 'auto'."
+        )
+
+
+class Oracle:
+    """Minima of goals by mixed-integer programs over given pre-activation bounds, one after the other."""
+
+    def __init__(self, network: Network, goals: Goals, stop: Callable[[], bool]) -> None:
+        self.network, self.goals, self.stop = network, goals, stop
+        self.frame = Frame.of(network)
+
+    def minimum(self, goal: int, bounds: PreactivationBounds) -> IntegerOptimum:
+        """HiGHS's minimum of the largest atom of one goal, given the bounds of its box [1, n_k].
+
+        Raises: MissingPackageError without highspy.
+        """
+        goals = self.goals
+        lines = [
+            line for line in network_lines(self.network, bounds.lower, bounds.upper) if isinstance(line, KinkLines)
+        ]
+        none = np.zeros(0)
+        low, high = (
+            np.concatenate([none, *(to_numpy(end)[0] for end in ends)]) for ends in (bounds.lower, bounds.upper)
+        )
+        ranges = Ranges(goals.lower[goal], goals.upper[goal], Kinks.of(lines), low, high)
+        return network_minimum(self.frame, ranges, goals.objective[goal], goals.offset[goal], self.stop)
