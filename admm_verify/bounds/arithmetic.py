@@ -2,7 +2,7 @@
 
 from admm_verify.arrays import DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, Array, Placement, namespace, quiet_overflow
 from admm_verify.bounds.preactivation import PreactivationBounds
-from admm_verify.bounds.region import build_region, evaluation_error
+from admm_verify.bounds.region import Region, build_region, evaluation_error
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Network
 
@@ -29,7 +29,12 @@ def output_error(
         return placement.xp.zeros(shape, dtype=placement.dtype, device=placement.device)
     with quiet_overflow():
         region = build_region(network.put(placement), box_lower, box_upper, bounds.lower, bounds.upper)
-        return evaluation_error(region, SINGLE_ROUNDOFF if arithmetic == "float32" else DOUBLE_ROUNDOFF)
+        return region_error(region, arithmetic)
+
+
+def region_error(region: Region, arithmetic: str) -> Array:
+    """`output_error` over a region in "float32" or "float64", [..., outputs]."""
+    return evaluation_error(region, SINGLE_ROUNDOFF if arithmetic == "float32" else DOUBLE_ROUNDOFF)
 
 
 def lowered(objective: Array, offset: Array, error: Array) -> tuple[Array, Array]:
@@ -37,12 +42,12 @@ def lowered(objective: Array, offset: Array, error: Array) -> tuple[Array, Array
 
     A row whose bound stays positive with this offset is positive as computed. Where the error is infinite the offset
     stays as it is, and no bound in real numbers says anything about the row.
-    Shapes: objective, error [rows, outputs]; offset [rows] -> [rows], [rows].
+    Shapes: objective, error [..., outputs]; offset [...] -> [...], [...].
     Error: rounded downward.
     """
     xp = namespace(objective)
     with quiet_overflow():
-        row_error = 1.0000001 * xp.sum(xp.abs(objective) * error, axis=1)
+        row_error = 1.0000001 * xp.sum(xp.abs(objective) * error, axis=-1)
         lower = xp.nextafter(offset - row_error, xp.full_like(row_error, -float("inf")))
     sound = xp.isfinite(row_error) & xp.isfinite(lower)
     return xp.where(sound & (row_error > 0), lower, offset), sound

@@ -141,7 +141,7 @@ class Decision:
         self.root.open = [*bare, *(int(i) for i in saved.disjuncts)]
         self.root.bounds = saved.bounds
         self.witness = self.candidates.boxes_alone()
-        self.search = self._made(self.root.goals())
+        self.search = self._made(self.root.goals(part_by_part=self._narrow))
         self.search.restore(saved.open, saved.stuck, saved.bounded, saved.closed)
         if self.witness is None:
             self._run(self.search)
@@ -222,7 +222,7 @@ class Decision:
     def _search(self) -> None:
         if self.options.max_subproblems == 0:
             return
-        self.search = self._made(self.root.goals())
+        self.search = self._made(self.root.goals(part_by_part=self._narrow))
         self._run(self.search)
 
     def _run(self, search: Search) -> None:
@@ -260,7 +260,8 @@ class Decision:
             return self.candidates.points(goals, points, goal)
 
         if self._narrow:
-            halving = InputSplitter(network, goals, home, self.settings, self.over, memory)
+            arithmetic = self.options.arithmetic
+            halving = InputSplitter(network, goals, home, self.settings, self.over, memory, arithmetic)
             return Search(halving, self.settings, try_points, self.over, self._state, self.options.certificate)
         rows = self.rows
         box = rows.box[goals.row[:, 0]]

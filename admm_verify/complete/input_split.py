@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from admm_verify.arrays import Placement, to_numpy
+from admm_verify.bounds.arithmetic import lowered, region_error
 from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
-from admm_verify.bounds.region import build_region
+from admm_verify.bounds.region import Region, build_region
 from admm_verify.complete.bounding import Bounder, Rows
 from admm_verify.complete.branching import side_scores
 from admm_verify.complete.contraction import contract
@@ -50,8 +51,11 @@ class InputSplitter:
         settings: SearchSettings,
         stop: Callable[[], bool],
         memory: float | None,
+        arithmetic: str = "real",
     ) -> None:
+        """goals: with offsets in real numbers; what the arithmetic takes from them depends on the part."""
         self.goals, self.settings, self.stop, self.memory = goals, settings, stop, memory
+        self.arithmetic = arithmetic
         self.bounder = Bounder(network, home, settings.input_ascent, stop)
         self.network, self.home = self.bounder.network, home
 
@@ -96,9 +100,10 @@ class InputSplitter:
         ends = [tuple(end[:, None, :] for end in side) for side in (pre.lower, pre.upper)]
         region = build_region(self.network, box.lower[:, None, :], box.upper[:, None, :], ends[0], ends[1])
         region = replace(region, caution=self.settings.caution)
-        rows = Rows(region, put(goals.objective[goal]), put(goals.offset[goal]))
+        offset, sound = self._offset(goal, region)
+        rows = Rows(region, put(goals.objective[goal]), put(offset))
         found = self.bounder.bound(rows, None, self.settings.input_iterations)
-        atoms = goals.certified(goal, to_numpy(found.lower))
+        atoms = np.where(sound, goals.certified(goal, to_numpy(found.lower)), -np.inf)
         excluded = goals.excluded(goal, atoms)
         coefficient = to_numpy(found.sweep.nodes[0])
         lower, upper, empty = contract(nodes.lower, nodes.upper, coefficient, atoms, self.settings.contractions)
@@ -111,6 +116,13 @@ class InputSplitter:
         vertices = to_numpy(found.vertices)[open]
         proof = closed(goals, goal, excluded, atoms, nodes.path, None, [to_numpy(slope) for slope in found.slopes])
         return Grown(left, proof, vertices.reshape(-1, lower.shape[1]), np.repeat(goal[open], goals.atoms))
+
+    def _offset(self, goal: np.ndarray, region: Region) -> tuple[np.ndarray, np.ndarray]:
+        """The atoms' offsets on every part less what the network's arithmetic can take, and where that is finite."""
+        offset = self.goals.offset[goal]
+        if self.arithmetic == "real":
+            return offset, np.ones(offset.shape, dtype=bool)
+        return lowered(self.goals.objective[goal], offset, to_numpy(region_error(region, self.arithmetic)))
 
 
 def _halvable(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:

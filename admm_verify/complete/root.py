@@ -87,9 +87,15 @@ class Root:
         excluded = np.where(self.rows.strict, self.lower >= 0, self.lower > 0)
         self.open = [i for i in self.open if not any(excluded[row] for row in self.rows.disjuncts[i])]
 
-    def goals(self) -> Goals:
-        """The open disjuncts that have atoms, for a search."""
-        return Goals.of(self.rows, self.offset, self.sound, [i for i in self.open if self.rows.disjuncts[i]])
+    def goals(self, part_by_part: bool = False) -> Goals:
+        """The open disjuncts that have atoms, for a search.
+
+        part_by_part: with offsets in real numbers, where what the network's arithmetic takes is found for every part.
+        """
+        left = [i for i in self.open if self.rows.disjuncts[i]]
+        if part_by_part:
+            return Goals.of(self.rows, self.rows.offset, np.ones_like(self.sound), left)
+        return Goals.of(self.rows, self.offset, self.sound, left)
 
     def _bounded(
         self,
