@@ -11,6 +11,7 @@ import numpy as np
 from admm_verify.arrays import quiet_overflow
 from admm_verify.certificates.certificate import Certificate, Tightening
 from admm_verify.certificates.digests import network_digest, property_digest
+from admm_verify.certificates.dyadics import cleared
 from admm_verify.certificates.evaluation import evaluation_error
 from admm_verify.certificates.lines import KINKED, inactive
 from admm_verify.certificates.numbers import Numbers
@@ -56,13 +57,16 @@ def check(
 ) -> Report:
     """Derive all bounds behind a certificate again and compare: nothing that searches takes part.
 
-    exact: compute in rational numbers, on small networks without curves, about the network's matrices as they were
-    read, where only bounds of neurons are rounded, outward; else in float64 with a bound on every rounding, that of
+    exact: compute in dyadic rational numbers without rounding, on networks without curves whose maps are small as
+    matrices, about these matrices as they were read; else in float64 with a bound on every rounding, that of
     merging layers included. memory: limit on the working memory in bytes, by default half of what is free.
     progress(done, leaves), called now and then.
 
     Raises: InputError for a memory limit that is not positive.
-    Error: proved only where it is true; a proof that is only just true may be lost to rounding.
+    Error: proved only where it is true; a proof that is only just true may be lost to rounding. Exact proofs are about
+    boxes larger, and atoms' constants smaller, by 2^-200 of numbers that are not dyadic. The numbers of a proof that
+    may be any are rounded to 88 digits: bounds of neurons outward, chords' slopes with the line moved above both ends,
+    and multipliers of neurons down, at the exact price (g - r) l. The proven inequality is an exact one.
     """
     began, budget = time.monotonic(), Budget.of(memory)
     found = _Check(certificate, property, network, Numbers(exact), budget, progress)
@@ -169,7 +173,7 @@ class _Check:
     def _check_halves(self, lower: np.ndarray, upper: np.ndarray, box: np.ndarray) -> None:
         """Prove all leaves, each a part of a box of its own; box: of which."""
         splits, arithmetic = self.certificate.leaves.splits, self.certificate.arithmetic
-        errors = np.full((len(lower), self.network.output_size), self.numbers.number(0))
+        errors = self.numbers.of(np.zeros((len(lower), self.network.output_size)))
 
         def bound(first: int, last: int) -> None:
             ranges = self.model.derive(lower[first:last], upper[first:last])
@@ -200,7 +204,7 @@ class _Check:
         lines = ranges.chosen(self.certificate.columns, leaves.slopes[part])
         fixed = self._fixed(part) if self.certificate.kind == "neuron" else ()
         margin = ranges.sweep(lines, None, {len(self.model.network.nodes) - 1: objective}, least, abs(least), fixed)
-        self.worst, self.done = min(self.worst, self.numbers.shown(min(margin))), self.done + len(part)
+        self.worst, self.done = min(self.worst, self.numbers.shown(np.min(margin))), self.done + len(part)
         if self.progress is not None:
             self.progress(self.done, len(leaves))
         failed = np.flatnonzero(~np.where(strict, margin >= 0, margin > 0).astype(bool))
@@ -217,7 +221,7 @@ class _Check:
             return self.numbers.of(self.rows.boxes_lower), self.numbers.of(self.rows.boxes_upper)
         shape = len(boxes), self.network.input_size
         lower, upper = ([end for box in boxes for end in getattr(box, side)] for side in ("lower", "upper"))
-        return self.numbers.fractions(lower, shape), self.numbers.fractions(upper, shape)
+        return self.numbers.fractions(lower, shape, up=False), self.numbers.fractions(upper, shape, up=True)
 
     def _row(self, pair: tuple[int, int]) -> tuple[np.ndarray, Any, bool]:
         """Objective [outputs] and offset of an atom, and whether it is strict."""
@@ -229,7 +233,10 @@ class _Check:
         values = [Fraction(0)] * self.network.output_size
         for index, coefficient in atom.terms:
             values[index] += coefficient
-        return self.numbers.fractions(values, (len(values),)), atom.constant, atom.strict
+        # Cleared of denominators that are no power of two, the objective is exact.
+        scale = cleared(values)
+        objective = self.numbers.fractions([value * scale for value in values], (len(values),), up=False)
+        return objective, self.numbers.fractions([atom.constant * scale], (), up=False), atom.strict
 
     def _fixed(self, part: np.ndarray) -> list[Fixed | None]:
         """The neurons with a fixed sign, activation by activation."""

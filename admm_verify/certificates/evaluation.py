@@ -22,17 +22,17 @@ def evaluation_error(model: Model, ranges: Ranges, arithmetic: str) -> np.ndarra
     """
     number = model.numbers.number
     if arithmetic == "real":
-        return np.full(ranges.lower[-1].shape, number(0))
+        return model.numbers.of(np.zeros(ranges.lower[-1].shape))
     single = arithmetic == "float32"
     roundoff, limit = (SINGLE_ROUNDOFF, 2.0**126) if single else (DOUBLE_ROUNDOFF, 2.0**1022)
     # What is flushed to zero, even in float32: one smallest normal number per operation.
     tiny, spare = number(2.0**-126 * model.roundings), number(1.0 + 1e-9)
     reach = [np.maximum(abs(ranges.lower[0]), abs(ranges.upper[0]))]
-    error, largest = [np.full(reach[0].shape, number(0))], [np.max(reach[0])]
+    error, largest = [model.numbers.of(np.zeros(reach[0].shape))], [np.max(reach[0])]
     for i, node in enumerate(model.network.nodes[1:], start=1):
         if isinstance(node, Affine):
             shape = len(reach[0]), node.size
-            inflated, carried = np.broadcast_to(node.bias_magnitude, shape), np.full(shape, number(0))
+            inflated, carried = np.broadcast_to(node.bias_magnitude, shape), np.broadcast_to(number(0), shape)
             for term in node.terms:
                 size = reach[term.source] + error[term.source]
                 inflated = term.map.magnitude_apply(size) + inflated
@@ -42,7 +42,7 @@ def evaluation_error(model: Model, ranges: Ranges, arithmetic: str) -> np.ndarra
             relative = gamma(node.roundings, roundoff)
             if relative == float("inf"):
                 raise CertificateError(f"A node sums too many products to be computed in {arithmetic}.")
-            error.append((carried + number(relative) * inflated + tiny) * spare)
+            error.append(-model.numbers.short(-(carried + number(relative) * inflated + tiny) * spare))
             reach.append(inflated)
             largest.append(np.max(inflated + error[i]))
         elif isinstance(node, Activation):
@@ -51,7 +51,7 @@ def evaluation_error(model: Model, ranges: Ranges, arithmetic: str) -> np.ndarra
             ends = image(model.numbers, node, low, high)
             reach.append(np.maximum(abs(ends[0]), abs(ends[1])))
             carried = gain(model.numbers, node, low, high) * before * spare
-            error.append(carried + own * np.maximum(reach[i], number(1)) + (tiny if own else number(0)))
-    if not all(size <= limit for size in largest):
+            error.append(carried + own * np.maximum(reach[i], number(1)) + (tiny if own > 0 else number(0)))
+    if not all(size <= number(limit) for size in largest):
         raise CertificateError(f"Values of the network may overflow in {arithmetic}, of which no bound says anything.")
     return error[-1]

@@ -86,7 +86,7 @@ def _kinked(numbers: Numbers, left: np.ndarray, low: np.ndarray, high: np.ndarra
     open = (low < 0) & (high > 0)
     stable = np.where(low >= 0, one, left)
     width = high - low
-    chord = np.where(open, numbers.near((high - left * low) / np.where(open, width, one)), stable)
+    chord = np.where(open, numbers.near(high - left * low, np.where(open, width, one)), stable)
     # However the slope was rounded, the line is above both ends. What underflow takes is given back, and a width that
     # overflows leaves no line.
     ends = np.maximum((left - chord) * low, (one - chord) * high)

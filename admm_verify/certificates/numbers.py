@@ -1,48 +1,59 @@
-"""The numbers a checker computes with: float64 and a bound on every rounding, or fractions and no rounding."""
+"""The numbers a checker computes with: float64 and a bound on every rounding, or dyadic numbers and no rounding."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import prod
+from math import ceil, floor
 from typing import Any
 
 import numpy as np
 
 from admm_verify.arrays import SMALLEST, Placement, to_numpy
+from admm_verify.certificates.dyadics import Dyadics
 from admm_verify.errors import CertificateError
 from admm_verify.network.graph import Activation, Affine, Network, Node, Term
 from admm_verify.network.maps import DenseMap, LinearMap
 
 _DENSE_LIMIT = 2**22
-"""Entries of the largest matrix of fractions."""
+"""Entries of the largest matrix of exact numbers."""
+
+_DIGITS, _ENCLOSED = 88, 200
+"""Binary digits of the largest of some exact numbers that may be rounded, and of what encloses other fractions."""
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """float64, or where exact fractions.Fraction in arrays of objects; the same NumPy code runs on both."""
+    """float64, or where exact `Dyadics`; the same NumPy code runs on both."""
 
     exact: bool
 
     def number(self, value: float) -> Any:
         """A float as one of these numbers."""
-        return Fraction(value) if self.exact else float(value)
+        return Dyadics.of_floats(value) if self.exact else float(value)
 
-    def of(self, array: Any) -> np.ndarray:
-        """An array of floats as one of these numbers."""
+    def of(self, array: Any) -> Any:
+        """An array of floats as these numbers; CertificateError for infinite ones where they are exact."""
         found = np.asarray(to_numpy(array), dtype=np.float64)
-        return self.fractions(list(map(Fraction, found.reshape(-1).tolist())), found.shape) if self.exact else found
+        return Dyadics.of_floats(found) if self.exact else found
 
     @staticmethod
-    def fractions(values: list[Fraction], shape: tuple[int, ...]) -> np.ndarray:
-        """Fractions as an array of objects."""
-        array = np.empty(prod(shape), dtype=object)
-        array[:] = values
-        return array.reshape(shape)
+    def fractions(values: Sequence[Fraction], shape: tuple[int, ...], up: bool) -> Any:
+        """Fractions as exact numbers: dyadic ones as they are, the others rounded up or down by at most 2^-200 of
+        themselves.
+        """
+        below = [value.denominator for value in values]
+        digits = max((b.bit_length() + _ENCLOSED * (b & (b - 1) > 0) for b in below), default=0)
+        array = np.empty(len(values), dtype=object)
+        array[:] = [(ceil if up else floor)(value * 2**digits) for value in values]
+        return Dyadics(array.reshape(shape), -digits)
 
     @staticmethod
     def shown(number: Any) -> float:
         """One of these numbers as a float near it."""
-        try:
+        if not isinstance(number, Dyadics):
             return float(number)
+        try:
+            return float(Fraction(number.integers.item()) * Fraction(2) ** number.exponent)
         except OverflowError:
             return float("inf") if number > 0 else float("-inf")
 
@@ -58,19 +69,23 @@ class Numbers:
 
     def error(self, size: float) -> Any:
         """A bound on rounding errors, which exact numbers do not have."""
-        return Fraction(0) if self.exact else size
+        return Dyadics.of(0) if self.exact else size
 
-    def least(self, bound: np.ndarray) -> np.ndarray:
-        """Lower bounds with -inf, no bound, in place of what overflowed; exact ones down to what float64 holds."""
-        if not self.exact:
-            return np.where(np.isfinite(bound), bound, -np.inf)
-        return self.fractions([_short(number, True) for number in bound.reshape(-1)], bound.shape)
+    def charge(self, coefficients: Any, size: Any) -> Any:
+        """What errors in proportion to |coefficients|'size are charged for, row by row; exact numbers have none."""
+        return Dyadics.of(0) if self.exact else abs(coefficients) @ size
 
-    def near(self, array: np.ndarray) -> np.ndarray:
-        """Numbers whose rounding does not matter; exact ones with few digits, which would double at every layer."""
-        if not self.exact:
-            return array
-        return self.fractions([_short(number, False) for number in array.reshape(-1)], array.shape)
+    def known(self, bound: Any) -> Any:
+        """Lower bounds with -inf, no bound, in place of what overflowed."""
+        return bound if self.exact else np.where(np.isfinite(bound), bound, -np.inf)
+
+    def short(self, numbers: Any) -> Any:
+        """Numbers that are not larger; exact ones with few digits, which would double at every layer."""
+        return numbers.floor(_DIGITS) if self.exact else numbers
+
+    def near(self, numerator: Any, denominator: Any) -> Any:
+        """A quotient whose rounding does not matter, for positive denominators."""
+        return numerator.quotient(denominator, _DIGITS) if self.exact else numerator / denominator
 
     def network(self, network: Network) -> Network:
         """A network in these numbers; exact maps are matrices.
@@ -98,11 +113,3 @@ class Numbers:
         dense = map.dense()
         magnitude = None if dense.magnitude is None else self.of(dense.magnitude)
         return DenseMap(self.of(dense.weight), magnitude, dense.roundings)
-
-
-def _short(number: Fraction, down: bool) -> Fraction:
-    """A float64 near a number, or the largest that is not larger; the number itself beyond them all."""
-    near = Numbers.shown(number)
-    if down and not np.isinf(near) and Fraction(near) > number:
-        near = float(np.nextafter(near, -np.inf))
-    return number if np.isinf(near) else Fraction(near)

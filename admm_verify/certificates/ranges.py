@@ -74,7 +74,8 @@ class Ranges:
         lost = 8 * self.model.count * numbers.smallest
         scale = scale + lost
         error = 2 * self.model.error * scale + lost
-        return numbers.least(middle - spread - error), -numbers.least(-middle - spread - error), scale
+        low, high = (numbers.short(numbers.known(side - spread - error)) for side in (middle, -middle))
+        return low, -high, scale
 
     def add_affine(self, node: Affine, low: np.ndarray, high: np.ndarray, scale: np.ndarray) -> None:
         """Append an affine node with its bounds."""
@@ -125,42 +126,45 @@ class Ranges:
         box: the box of every row whose lines are those of boxes; None where lines have a row for each, or one for all.
         Shapes: start[i] [rows, n_i]; constant, size (what it is off by, relatively, and |constant|) [rows] -> [rows].
         """
-        network, coefficients, value = self.model.network, dict(start), constant
+        network, numbers, coefficients, value = self.model.network, self.model.numbers, dict(start), constant
         for i in range(max(start), 0, -1):
             node, a = network.nodes[i], coefficients.pop(i, None)
             if a is None:
                 continue
             if isinstance(node, Affine):
-                value, size = value + a @ node.bias, size + abs(a) @ self.scale[i]
+                value, size = value + a @ node.bias, size + numbers.charge(a, self.scale[i])
                 for term in node.terms:
                     _accumulate(coefficients, term.source, term.map.transpose(a))
             elif isinstance(node, Activation):
                 k = self.model.place[i]
                 g, part = self._through(lines[k], box, a, fixed[k] if fixed else None)
+                if numbers.exact:
+                    # g p >= r p + (g - r) low for any r below g.
+                    r = numbers.short(g)
+                    g, part = r, part + _dot(g - r, self.lower[node.source], box)
                 value = value + part
                 if not self.model.lone[node.source]:
-                    size = size + abs(g) @ self.reach[node.source]
+                    size = size + numbers.charge(g, self.reach[node.source])
                 _accumulate(coefficients, node.source, g)
         a = coefficients.get(0)
         if a is not None:
-            absolute = abs(a)
-            value = value + _dot(a, self.centre, box) - _dot(absolute, self.radius, box)
-            size = size + 4 * (absolute @ self.reach[0])
-        return self.model.numbers.least(value - self.model.error * size - self.underflow)
+            value = value + _dot(a, self.centre, box) - _dot(abs(a), self.radius, box)
+            size = size + 4 * numbers.charge(a, self.reach[0])
+        return numbers.known(value - self.model.error * size - self.underflow)
 
     def _through(
         self, lines: Lines, box: np.ndarray | None, a: np.ndarray, fixed: Fixed | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Multipliers of an activation's input for coefficients of its output, and the sum of their intercepts."""
-        positive = np.maximum(a, self.model.numbers.number(0))
-        negative = a - positive
-        g = positive * _rows(lines.below, box) + negative * _rows(lines.above, box)
+        zero = self.model.numbers.number(0)
+        g = a * np.where(a > 0, _rows(lines.below, box), _rows(lines.above, box))
+        negative = np.minimum(a, zero)
         if fixed is not None:
             place = fixed.row, fixed.entry
             g[place] = a[place] * fixed.slope - fixed.shift
-            negative[place] = self.model.numbers.number(0)
+            negative[place] = zero
         part = _dot(negative, lines.above_at, box)
-        return g, part if lines.below_at is None else part + _dot(positive, lines.below_at, box)
+        return g, part if lines.below_at is None else part + _dot(np.maximum(a, zero), lines.below_at, box)
 
 
 class Model:
@@ -241,7 +245,7 @@ class Model:
             if better is not None:
                 slopes = np.concatenate([side[first:last] for side in (better.lower, better.upper)])
                 lines = ranges.chosen(better.columns, slopes)
-            bound = ranges.sweep(lines, boxes, start, constant, size + abs(constant))
+            bound = self.numbers.short(ranges.sweep(lines, boxes, start, constant, size + abs(constant)))
             least, most = bound[: len(wanted)], -bound[len(wanted) :]
             low[where, wanted] = np.maximum(low[where, wanted], least)
             high[where, wanted] = np.minimum(high[where, wanted], most)
@@ -262,7 +266,7 @@ def _dot(a: np.ndarray, array: np.ndarray, box: np.ndarray | None) -> np.ndarray
     """Row by row a'b with the b of each row's box, or one for all."""
     if len(array) == 1:
         return a @ array[0]
-    return np.einsum("ij,ij->i", a, _rows(array, box))
+    return np.vecdot(a, _rows(array, box))
 
 
 def _accumulate(coefficients: dict[int, np.ndarray], index: int, part: np.ndarray) -> None:

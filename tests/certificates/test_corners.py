@@ -10,10 +10,7 @@ from admm_verify.bounds.arithmetic import output_error
 from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.certificates.certificate import Certificate, Leaves
 from admm_verify.certificates.check import check
-from admm_verify.certificates.numbers import Numbers
-from admm_verify.certificates.ranges import Model
 from admm_verify.errors import InputError
-from admm_verify.memory import Budget
 from admm_verify.network.graph import Activation, Affine, Input, Network, Term
 from admm_verify.network.layers import network_from_layers
 from admm_verify.network.maps import DenseMap
@@ -82,23 +79,6 @@ def test_exact_boxes_are_not_rounded():
     assert not check(whole(network, inside), inside, network, exact=True).proved
     assert check(whole(network, outside), outside, network, exact=True).proved
     assert not check(whole(network, outside), outside, network).proved
-
-
-def test_no_float_gets_into_exact_numbers():
-    for seed in range(14):
-        case = random_case(seed, widest=4, deepest=2)
-        numbers = Numbers(True)
-        model = Model(case.network, numbers, Budget.of(None))
-        ranges = model.derive(numbers.of(case.box.lower)[None], numbers.of(case.box.upper)[None])
-        for array in (*ranges.lower, *ranges.upper):
-            assert all(type(number) is Fraction for number in array.reshape(-1))
-        float_ranges = Model(case.network, Numbers(False), Budget.of(None)).derive(
-            case.box.lower[None], case.box.upper[None]
-        )
-        for rounded, exact in zip(float_ranges.lower, ranges.lower, strict=True):
-            assert (rounded <= exact).all()
-        for rounded, exact in zip(float_ranges.upper, ranges.upper, strict=True):
-            assert (rounded >= exact).all()
 
 
 @pytest.mark.parametrize("kind", ["relu", "prelu", "sigmoid", "tanh"])

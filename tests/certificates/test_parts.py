@@ -1,9 +1,11 @@
 """Paths that cover a whole, and lines that stay on their side of an activation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from admm_verify.certificates.lines import CURVES, gain, image, lines_of
+from admm_verify.certificates.lines import CURVES, gain, image, inactive, lines_of
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.certificates.parts import check_cover, halved
 from admm_verify.errors import CertificateError
@@ -98,3 +100,22 @@ def test_lines_of_curves_touch(kind):
     middle = curve.floor(low, high, rule) + rule * (low + high) / 2
     best = (curve.floor(low, high, slopes) + slopes * (low + high) / 2).max()
     assert (middle >= best - 1e-2).all()
+
+
+@pytest.mark.parametrize("kind", ["relu", "prelu"])
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e8])
+def test_exact_lines_hold_without_slack(kind, scale):
+    rng, rows, n, numbers = np.random.default_rng(8), 5, 40, Numbers(True)
+    low, high = np.sort(scale * rng.standard_normal((2, rows, n)), axis=0)
+    node = Activation(kind, 0, n, (rng.uniform(-1, 1, n),) if kind == "prelu" else ())
+    share = np.concatenate([rng.random((8, 1, 1)), np.zeros((1, 1, 1)), np.ones((1, 1, 1))])
+    p = np.clip(np.concatenate([low + share * (high - low), np.zeros((1, rows, n))]), low, high)
+    node = replace(node, parameters=tuple(map(numbers.of, node.parameters)))
+    low, high, p = (numbers.of(array) for array in (low, high, p))
+    q = np.where(p >= 0, p, inactive(numbers, node) * p)
+    chosen = np.arange(n), numbers.of(rng.uniform(-0.5, 1.5, (rows, n)))
+    for lines in (lines_of(numbers, node, low, high), lines_of(numbers, node, low, high, chosen)):
+        assert lines.below_at is None and (lines.below * p <= q).all()
+        assert (lines.above * p + lines.above_at >= q).all()
+    least, greatest = image(numbers, node, low, high)
+    assert ((least <= q) & (q <= greatest)).all()
