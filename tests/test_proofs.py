@@ -11,6 +11,7 @@ from admm_verify.certificates.files import read, write
 from admm_verify.network.layers import network_from_layers
 from admm_verify.properties.query import Query
 from admm_verify.properties.vnnlib import parse_vnnlib
+from tests.shared import SHARED, needs_shared
 
 
 def case(inputs, seed, element_type="real", share=0.05):
@@ -60,3 +61,15 @@ def test_only_unsat_has_a_certificate():
 def test_a_checkpoint_records_no_certificate(tmp_path):
     with pytest.raises(av.InputError, match="leave the checkpoint out"):
         av.verify(case(3, 0), certificate=True, checkpoint=tmp_path / "search.npz")
+
+
+@pytest.mark.data
+@needs_shared
+def test_halved_boxes_have_the_rounding_errors_of_their_parts():
+    """Over the whole box the rounding of the network's own float32 exceeds the margin; over parts it does not."""
+    folder = SHARED / "data" / "vnncomp" / "acasxu"
+    (network,) = folder.rglob("*run2a_4_2_*.onnx*")
+    query = av.read_query(next(folder.rglob("prop_3.vnnlib*")), network)
+    found = av.verify(query, timeout=60, arithmetic="float32", certificate=True)
+    assert found.verdict is av.Verdict.UNSAT and found.certificate is not None
+    assert check(found.certificate, query.property, query.network).proved

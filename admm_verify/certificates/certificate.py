@@ -1,7 +1,7 @@
 """What a certificate holds: all that a checker needs to prove again that a query has no solution."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -36,11 +36,12 @@ class Tightening:
 
 @dataclass(frozen=True, eq=False)
 class Leaves:
-    """Parts of the disjuncts' boxes, each with an atom that cannot hold there.
+    """Parts of the disjuncts' boxes, each with an atom, or a sum of atoms, that cannot hold there.
 
-    goal: number of the disjunct. atom: position in it. splits: the path from the root, padded with zeros at its end;
-    +-(1 + i) fixes the sign of neuron i, counted over all activations in graph order, or takes the upper or lower half
-    of input i. beta: multipliers of fixed signs. slopes: as `Certificate.columns` says.
+    goal: number of the disjunct. atom: position in it; from its number of atoms on, that of a combination. splits: the
+    path from the root, padded with zeros at its end; +-(1 + i) fixes the sign of neuron i, counted over all activations
+    in graph order, or takes the upper or lower half of input i. beta: multipliers of fixed signs. slopes: as
+    `Certificate.columns` says.
 
     Shapes: goal, atom [leaves] int32; splits [leaves, depth] int32; beta [leaves, depth] float32; slopes [leaves,
     columns] float32.
@@ -61,7 +62,9 @@ class Certificate:
     """The claim that no input satisfies a query in an arithmetic, with slopes and multipliers that prove it.
 
     network, query: their digests. kind: "neuron" or "input", what the leaves split. columns: as in `Tightening`, of the
-    leaves' slopes.
+    leaves' slopes. combinations: weights >= 0 of a disjunct's rows, in its order, padded with zeros; where all atoms
+    hold, so does their sum.
+    Shapes: combinations [m, atoms] float32.
     """
 
     network: str
@@ -71,6 +74,7 @@ class Certificate:
     tightenings: tuple[Tightening, ...]
     columns: tuple[np.ndarray, ...]
     leaves: Leaves
+    combinations: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
 
     def validate(self) -> None:
         """Raise CertificateError for types, shapes and numbers that no certificate has."""
@@ -87,6 +91,9 @@ class Certificate:
         _integers("splits", leaves.splits, (count, depth), None)
         _floats("beta", leaves.beta, (count, depth))
         _floats("slopes", leaves.slopes, (count, width))
+        _floats("combinations", self.combinations, (len(self.combinations), *np.shape(self.combinations)[1:2]))
+        if (self.combinations < 0).any():
+            raise CertificateError("A weight of the certificate's combinations is negative.")
         if (leaves.beta < 0).any():
             raise CertificateError("A multiplier beta of the certificate is negative.")
         if self.kind == "input" and leaves.beta.any():

@@ -21,7 +21,7 @@ from admm_verify.errors import AdmmVerifyError, CertificateError
 from admm_verify.memory import Budget, keep_freed_memory
 from admm_verify.network.graph import Affine, Network
 from admm_verify.properties.property import InputBox, Property
-from admm_verify.properties.rows import AtomRows, as_computed, atom_rows
+from admm_verify.properties.rows import AtomRows, as_computed, atom_rows, combined
 from admm_verify.threads import threads_for
 
 Progress = Callable[[int, int], None]
@@ -134,8 +134,8 @@ class _Check:
         if (leaves.goal >= len(disjuncts)).any():
             raise CertificateError("A leaf is of a disjunct that the query does not have.")
         atoms = np.array([len(disjunct.atoms) for disjunct in disjuncts], dtype=np.int64)
-        if (leaves.atom >= atoms[leaves.goal]).any():
-            raise CertificateError("A leaf is of an atom that its disjunct does not have.")
+        if (leaves.atom >= atoms[leaves.goal] + len(self.certificate.combinations)).any():
+            raise CertificateError("A leaf is of an atom or a combination that is not there.")
         self._check_columns("leaves", self.certificate.columns)
         for number, found in enumerate(self.certificate.tightenings):
             node = nodes[found.node] if found.node < len(nodes) else None
@@ -173,22 +173,14 @@ class _Check:
     def _check_halves(self, lower: np.ndarray, upper: np.ndarray, box: np.ndarray) -> None:
         """Prove all leaves, each a part of a box of its own; box: of which."""
         splits, arithmetic = self.certificate.leaves.splits, self.certificate.arithmetic
-        errors = self.numbers.of(np.zeros((len(lower), self.network.output_size)))
-
-        def bound(first: int, last: int) -> None:
-            ranges = self.model.derive(lower[first:last], upper[first:last])
-            errors[first:last] = evaluation_error(self.model, ranges, arithmetic)
-
-        if arithmetic != "real":
-            self.model.blocks(len(lower), bound, _BOXES)
         # Neighbours in the tree are alike, and so are the magnitudes of their values, which a block shares.
         chosen = np.lexsort((*splits.T[::-1], box))
 
         def work(first: int, last: int) -> None:
             part = chosen[first:last]
             own = box[part]
-            ends = halved(self.numbers, lower[own], upper[own], splits[part])
-            self._prove(part, self.model.derive(*ends), errors[own])
+            ranges = self.model.derive(*halved(self.numbers, lower[own], upper[own], splits[part]))
+            self._prove(part, ranges, evaluation_error(self.model, ranges, arithmetic))
 
         self.model.blocks(len(chosen), work, _BOXES)
 
@@ -226,6 +218,8 @@ class _Check:
     def _row(self, pair: tuple[int, int]) -> tuple[np.ndarray, Any, bool]:
         """Objective [outputs] and offset of an atom, and whether it is strict."""
         goal, position = pair
+        if position >= len(self.property.disjuncts[goal].atoms):
+            return self._combined(goal, position - len(self.property.disjuncts[goal].atoms))
         atom = self.property.disjuncts[goal].atoms[position]
         if not self.numbers.exact:
             row = self.rows.disjuncts[goal][position]
@@ -237,6 +231,16 @@ class _Check:
         scale = cleared(values)
         objective = self.numbers.fractions([value * scale for value in values], (len(values),), up=False)
         return objective, self.numbers.fractions([atom.constant * scale], (), up=False), atom.strict
+
+    def _combined(self, goal: int, number: int) -> tuple[np.ndarray, Any, bool]:
+        """A sum of a disjunct's rows, which holds where all its atoms do."""
+        weights, rows = self.certificate.combinations[number], list(self.rows.disjuncts[goal])
+        found = None
+        if not weights[len(rows) :].any():
+            found = combined(self.rows.objective[rows], self.rows.offset[rows], weights[: len(rows)])
+        if found is None:
+            raise CertificateError(f"Combination {number} is not one of the atoms of disjunct {goal} in float64.")
+        return self.numbers.of(found[0]), self.numbers.number(found[1]), False
 
     def _fixed(self, part: np.ndarray) -> list[Fixed | None]:
         """The neurons with a fixed sign, activation by activation."""

@@ -12,9 +12,10 @@ import numpy as np
 from admm_verify.certificates.certificate import Certificate, Leaves, Tightening
 from admm_verify.errors import CertificateError, InputError
 
-_FORMAT = 1
+_FORMAT = 2
 
-_ARRAYS = ("goal", "atom", "splits", "beta", "slopes", "columns", "neurons", "tightened", "lower", "upper")
+_LEAVES = ("goal", "atom", "splits", "beta", "slopes")
+_ARRAYS = (*_LEAVES, "columns", "neurons", "tightened", "lower", "upper", "combinations")
 
 
 def write(certificate: Certificate, path: str | os.PathLike[str]) -> None:
@@ -35,12 +36,13 @@ def write(certificate: Certificate, path: str | os.PathLike[str]) -> None:
     }
     arrays = {
         "header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
-        **{name: getattr(leaves, name) for name in ("goal", "atom", "splits", "beta", "slopes")},
+        **{name: getattr(leaves, name) for name in _LEAVES},
         "columns": _joined(certificate.columns, np.int32),
         "neurons": _joined([t.neurons for t in found], np.int32),
         "tightened": _joined([column for t in found for column in t.columns], np.int32),
         "lower": _joined([t.lower for t in found], np.float32),
         "upper": _joined([t.upper for t in found], np.float32),
+        "combinations": certificate.combinations,
     }
     target = Path(path)
     part = target.with_name(f".{target.name}.{os.getpid()}")
@@ -103,7 +105,8 @@ def _assembled(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Certifi
         header["kind"],
         tuple(tightenings),
         tuple(_cut(arrays["columns"], header["columns"])),
-        Leaves(*(arrays[name] for name in ("goal", "atom", "splits", "beta", "slopes"))),
+        Leaves(*(arrays[name] for name in _LEAVES)),
+        arrays["combinations"],
     )
 
 

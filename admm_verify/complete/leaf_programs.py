@@ -1,21 +1,23 @@
 """Parts in which signs leave a linear program: HiGHS's multipliers, certified like any others."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from admm_verify.arrays import SINGLE_ROUNDOFF, quiet_overflow
+from admm_verify.arrays import quiet_overflow
 from admm_verify.bounds.region import Region
 from admm_verify.complete.bounding import Bounder, Rows
 from admm_verify.complete.goals import Goals
 from admm_verify.complete.signs import Signs
+from admm_verify.properties.rows import combined
 from admm_verify.relaxations.lines import KinkLines, Lines
 from admm_verify.relaxations.registry import network_lines
 
 if TYPE_CHECKING:
     from admm_verify.programs.frame import Frame
+    from admm_verify.programs.kinks import Kinks
     from admm_verify.programs.relaxed import Optimum
 
 _MOST_MULTIPLICATIONS = 2**22
@@ -23,6 +25,9 @@ _MOST_MULTIPLICATIONS = 2**22
 
 _SECONDS = 5.0
 """What one program may take."""
+
+_DIGITS = (24, 12, 6)
+"""Binary digits of weights, fewer where the sum of the atoms would not be exact."""
 
 _EXACT = 1e-9
 """How far a neuron may be from its graph, in units of its range, where the relaxation counts as exact."""
@@ -48,14 +53,11 @@ class Leaf:
 class LeafPrograms:
     """Linear programs over the parts of one network's input set."""
 
-    def __init__(
-        self, bounder: Bounder, goals: Goals, signs: Signs, reach: Callable[[int], np.ndarray], record: bool
-    ) -> None:
-        """reach(goal): what the outputs do not exceed in absolute value over the goal's box, [outputs]. record: exclude
-        parts only by lines and multipliers of splits, which a certificate can hold; general multipliers reach the
-        optimum also where the range of a neuron is what binds.
+    def __init__(self, bounder: Bounder, goals: Goals, signs: Signs, record: bool) -> None:
+        """record: exclude parts only by lines and multipliers of splits, which a certificate can hold; general
+        multipliers reach the optimum also where the range of a neuron is what binds.
         """
-        self.bounder, self.goals, self.signs, self.reach, self.record = bounder, goals, signs, reach, record
+        self.bounder, self.goals, self.signs, self.record = bounder, goals, signs, record
         self._frame: Frame | None = None
 
     def suits(self, lines: Sequence[Lines]) -> bool:
@@ -81,43 +83,47 @@ class LeafPrograms:
         lines = network_lines(network, region.lower, region.upper)
         kinks = Kinks.of([line for line in lines if isinstance(line, KinkLines)])
         part = Part(region.box_lower[0, 0], region.box_upper[0, 0], kinks, path)
-        found = relaxed_minimum(self._frame, part, goals.objective[goal], goals.offset[goal], _SECONDS)
+        # Goals with fewer atoms than others repeat their last one.
+        own = slice(0, int(goals.count[goal]))
+        objective, offset = goals.objective[goal, own], goals.offset[goal, own]
+        found = relaxed_minimum(self._frame, part, objective, offset, _SECONDS)
         if found is None:
             return None
-        weights = _rounded(found.weights)
-        lower = self._certified(goal, region, path, found, weights)
-        strict = bool((goals.strict[goal] & (weights == 1)).any())
-        gap = kinks.gap(found.pre, found.post)
-        choice = 1 + int(gap.argmax()) if gap.max(initial=0.0) > _EXACT else 0
+        weights, row = _weighted(objective, offset, found.weights)
+        lower = -np.inf if row is None else self._certified(row, region, path, found)
+        strict = bool(goals.strict[goal, own][weights > 0].all()) and np.count_nonzero(weights) == 1
+        choice = _choice(kinks, found, self.record)
+        padded = np.zeros(goals.atoms, dtype=np.float32)
+        padded[own] = weights
         slopes, beta = found.slopes.astype(np.float32), found.beta.astype(np.float32)
-        return Leaf(lower >= 0 if strict else lower > 0, weights, slopes, beta, found.x, choice)
+        return Leaf(lower >= 0 if strict else lower > 0, padded, slopes, beta, found.x, choice)
 
-    def _certified(self, goal: int, region: Region, path: np.ndarray, found: "Optimum", weights: np.ndarray) -> float:
-        objective, offset = self._sum(goal, weights)
+    def _certified(self, row: tuple[np.ndarray, float], region: Region, path: np.ndarray, found: "Optimum") -> float:
         beta = found.beta.astype(np.float32)[None, None]
-        rows = Rows(region, objective[None, None], np.array([[offset]]), self.signs.splits(path[None], beta))
+        rows = Rows(region, row[0][None, None], np.array([[row[1]]]), self.signs.splits(path[None], beta))
         given = found.slopes.astype(np.float32) if self.record else found.multipliers
         layers = [part[None, None] for part in self.signs.by_layer(given)]
         with quiet_overflow():
             lower = self.bounder.bound(rows, layers, 0).lower if self.record else self.bounder.certify(rows, layers)
         return float(lower[0, 0])
 
-    def _sum(self, goal: int, weights: np.ndarray) -> tuple[np.ndarray, float]:
-        """The atoms' weighted sum, at most its value in exact numbers wherever the outputs are within reach."""
-        own, offsets = self.goals.objective[goal], self.goals.offset[goal]
-        single = np.flatnonzero(weights)
-        if len(single) == 1 and weights[single[0]] == 1:
-            return own[single[0]], float(offsets[single[0]])
-        exact = weights.astype(np.float64)
-        # A sum of products is off by at most so many roundings of the sum of their absolute values.
-        share = 2.0 * (len(weights) + 1) * np.finfo(np.float64).eps
-        error = share * (exact @ np.abs(own) @ self.reach(goal) + exact @ np.abs(offsets))
-        return exact @ own, float(np.nextafter(exact @ offsets - 2.0 * error, -np.inf))
+
+def _choice(kinks: "Kinks", found: "Optimum", record: bool) -> int:
+    """The neuron to split, as 1 + its number: the least exact one, or the one whose range binds and no line can say."""
+    gap = kinks.gap(found.pre, found.post)
+    if gap.max(initial=0.0) > _EXACT:
+        return 1 + int(gap.argmax())
+    return 1 + int(found.strain.argmax()) if record and found.strain.any() else 0
 
 
-def _rounded(weights: np.ndarray) -> np.ndarray:
-    """Weights in float32; a single one where the others are rounding."""
-    best = weights.argmax()
-    if weights[best] >= 1.0 - SINGLE_ROUNDOFF:
-        return np.eye(len(weights), dtype=np.float32)[best]
-    return weights.astype(np.float32)
+def _weighted(
+    objective: np.ndarray, offset: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, tuple[np.ndarray, float] | None]:
+    """Weights near the given ones in float32, and the rows' sum with them; None where no float64 holds it."""
+    rounded = np.zeros(len(weights), dtype=np.float32)
+    for digits in _DIGITS:
+        rounded = (np.round(weights * 2.0**digits) / 2.0**digits).astype(np.float32)
+        row = combined(objective, offset, rounded)
+        if row is not None:
+            return rounded, row
+    return rounded, None

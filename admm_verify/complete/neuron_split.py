@@ -77,7 +77,7 @@ class NeuronSplitter:
         self.kinked = [isinstance(line, KinkLines) for line in lines]
         self.starts = [to_numpy(line.start)[:, 0] for line in lines]
         self.signs = Signs([end.shape[1] for end in self.lower], home)
-        self.programs = LeafPrograms(self.bounder, goals, self.signs, self._output_reach, record)
+        self.programs = LeafPrograms(self.bounder, goals, self.signs, record)
         self.has_programs = home.is_numpy and self.programs.suits(lines)
         self._programs_first = self.has_programs and network.weight_count <= settings.program_multiplications
         # Only slopes that can be chosen anywhere are kept with the parts.
@@ -120,11 +120,12 @@ class NeuronSplitter:
         if leaf is None:
             return self._bounded(node, self.settings.last_iterations)
         slopes = self.signs.by_layer(leaf.slopes)
-        kept = np.concatenate([np.zeros(0), *(slope[own] for slope, own in zip(slopes, self.columns, strict=True))])
+        none = np.zeros(0, dtype=np.float32)
+        kept = np.concatenate([none, *(slope[own] for slope, own in zip(slopes, self.columns, strict=True))])
         proof = Closed(goals.disjunct[node.goal], leaf.weights[None], path[None], leaf.beta[None], kept[None])
         left = replace(node, choice=np.array([-leaf.choice], dtype=np.int32))
-        none = np.zeros(0, dtype=np.int64)
-        left, proof = (take(left, none), proof) if leaf.excluded else (left, take(proof, none))
+        nothing = np.zeros(0, dtype=np.int64)
+        left, proof = (take(left, nothing), proof) if leaf.excluded else (left, take(proof, nothing))
         points = np.repeat(leaf.x[None], len(left.goal) * goals.atoms, axis=0)
         return Grown(left, proof, points, np.repeat(left.goal, goals.atoms))
 
@@ -184,13 +185,6 @@ class NeuronSplitter:
             first += len(kept)
             slopes.append(layer)
         return slopes
-
-    def _output_reach(self, goal: int) -> np.ndarray:
-        """What the outputs do not exceed in absolute value over a goal's box."""
-        magnitude = self.region.magnitudes[self.network.output]
-        assert magnitude is not None, "The output node is affine"
-        rows = to_numpy(magnitude).reshape(-1, self.network.output_size)
-        return rows[self.box[goal] if len(rows) > 1 else 0]
 
     def _choice(
         self, lower: list[np.ndarray], upper: list[np.ndarray], found: Bounded, atoms: np.ndarray

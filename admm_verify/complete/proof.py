@@ -55,9 +55,13 @@ def certificate(
     Shapes: columns[k], the entries of activation k that the slopes of what is closed belong to.
     """
     everything = join(list(closed))
+    atoms = np.array([len(disjunct.atoms) for disjunct in query.property.disjuncts])
+    sums = np.flatnonzero((everything.weights != 0).sum(axis=1) > 1)
+    atom = everything.weights.argmax(axis=1)
+    atom[sums] = atoms[everything.goal[sums]] + np.arange(len(sums))
     leaves = Leaves(
         everything.goal.astype(np.int32),
-        everything.weights.argmax(axis=1).astype(np.int32),
+        atom.astype(np.int32),
         everything.splits.astype(np.int32),
         everything.beta,
         everything.slopes,
@@ -70,4 +74,5 @@ def certificate(
         tuple(records),
         tuple(places.astype(np.int32) for places in columns),
         leaves,
+        everything.weights[sums],
     )

@@ -35,9 +35,9 @@ class Optimum:
 
     weights: of the rows, adding up to one. multipliers: of all neurons' inputs, those of fixed signs among them, for
     the weighted row. slopes, beta: the lines and the multipliers of fixed signs that come nearest. x: where it is
-    attained.
-    pre, post: all activations there; where post is off the graph, the relaxation is not exact.
-    Shapes: weights [rows]; x [inputs]; multipliers, slopes, pre, post [sum n_k]; beta [splits].
+    attained. pre, post: all activations there; where post is off the graph, the relaxation is not exact. strain: how
+    far lines and signs are from the multipliers, where the range of a bent neuron binds.
+    Shapes: weights [rows]; x [inputs]; multipliers, slopes, pre, post, strain [sum n_k]; beta [splits].
     """
 
     value: float
@@ -48,6 +48,7 @@ class Optimum:
     beta: np.ndarray
     pre: np.ndarray
     post: np.ndarray
+    strain: np.ndarray
 
 
 def relaxed_minimum(
@@ -131,6 +132,7 @@ def _optimum(frame: Frame, part: Part, rows: int, found: optimize.OptimizeResult
     first, second, above = duals[:size], duals[size : 2 * size], duals[2 * size : 3 * size]
     a, g = first + second - above, first * kinks.least + second * kinks.most - above * kinks.chord
     slopes = np.clip(np.where(a > 0, g / np.where(a > 0, a, 1.0), kinks.least), kinks.least, kinks.most)
+    strain = np.where(kinks.bent, np.abs(g - np.where(a > 0, slopes, kinks.chord) * a), 0.0)
     beta = np.maximum(duals[3 * size : len(duals) - rows], 0.0)
     g[np.abs(part.splits) - 1] -= np.sign(part.splits) * beta
     weights = np.maximum(duals[len(duals) - rows :], 0.0)
@@ -144,4 +146,5 @@ def _optimum(frame: Frame, part: Part, rows: int, found: optimize.OptimizeResult
         beta,
         found.x[pre],
         found.x[post],
+        strain,
     )

@@ -70,6 +70,19 @@ def as_computed(rows: AtomRows, arithmetic: str) -> AtomRows:
     return replace(rows, boxes_lower=lower, boxes_upper=upper)
 
 
+def combined(objective: np.ndarray, offset: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, float] | None:
+    """The sum of some rows with weights >= 0, at most zero wherever they all are; None where no float64 is exact.
+
+    Shapes: objective [rows, outputs]; offset, weights [rows] -> [outputs], exact, and a number, rounded downward.
+    """
+    exact = [Fraction(float(weight)) for weight in weights]
+    columns = [[Fraction(float(value)) for value in column] for column in (*objective.T, offset)]
+    *values, constant = (sum((w * c for w, c in zip(exact, column, strict=True)), Fraction(0)) for column in columns)
+    if not all(_is_exact(value) for value in values):
+        return None
+    return np.array([float(value) for value in values]), float(directed((constant,), np.float64, up=False)[0])
+
+
 def inner_box(disjunct: Disjunct, dtype: type[np.floating]) -> tuple[np.ndarray, np.ndarray]:
     """The largest box of `dtype` numbers inside the disjunct's exact box; lower > upper where there is none."""
     lower, upper = directed(disjunct.box.lower, dtype, up=True), directed(disjunct.box.upper, dtype, up=False)

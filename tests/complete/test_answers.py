@@ -1,12 +1,14 @@
 """Verdicts on both sides of the exact minimum of small networks, near to it and far from it."""
 
 import sys
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 import pytest
 
 import admm_verify as av
+from admm_verify.certificates.check import check
 from admm_verify.properties.property import Disjunct
 from tests.complete.networks import FAMILIES, network_of
 from tests.complete.queries import WAYS, at_most, box_of, confirmed, query_of
@@ -78,3 +80,20 @@ def test_exact_mode_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> Non
     query = next(Drawn.of("residual", 6).queries()).query
     with pytest.raises(av.MissingPackageError, match=r'pip install "admm-verify\[milp\]"'):
         av.verify(query, method="milp")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("seed", range(4))
+def test_sums_of_atoms_are_proved(seed: int, family: str) -> None:
+    """Atoms that only exclude each other together, on parts that are linear programs."""
+    queries = [one for one in Drawn.of(family, seed).queries() if one.label in ("conjunction, -0.1", "boxes, -0.1")]
+    for one in queries:
+        found = av.verify(one.query, timeout=20.0, method="milp", certificate=True)
+        assert found.verdict is av.Verdict.UNSAT and found.certificate is not None
+        proof = found.certificate
+        report = check(proof, one.query.property, one.query.network)
+        assert report.proved, report.reason
+        assert check(proof, one.query.property, one.query.network, exact=True).proved
+        for wrong in (-proof.combinations, 0 * proof.combinations, proof.combinations[:0]):
+            changed = check(replace(proof, combinations=wrong), one.query.property, one.query.network)
+            assert not changed.proved or not proof.combinations.size
