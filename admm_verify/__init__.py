@@ -3,6 +3,7 @@
 The public names; everything else is an implementation detail.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
@@ -32,6 +33,11 @@ from admm_verify.verify import Outcome, verify
 
 if TYPE_CHECKING:
     from admm_verify.network.from_torch import trace
+    from admm_verify.reach.discrete import ReachSettings
+    from admm_verify.reach.front import ReachReport, reach_sets
+    from admm_verify.reach.sets import ReachSets
+    from admm_verify.reach.spec import read_task
+    from admm_verify.reach.systems import Task
 
 __version__ = "0.1.0"
 
@@ -51,26 +57,41 @@ __all__ = [
     "Problem",
     "Query",
     "QueryError",
+    "ReachReport",
+    "ReachSets",
+    "ReachSettings",
     "Solution",
     "SolverSettings",
     "Status",
+    "Task",
     "UnsupportedOperatorError",
     "UnsupportedQueryError",
     "Verdict",
     "certify",
     "preactivation_bounds",
+    "reach_sets",
     "read_onnx",
     "read_query",
+    "read_task",
     "solve",
     "trace",
     "verify",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # `trace` needs torch, which takes a second to import; small queries never do.
-    if name == "trace":
-        from admm_verify.network.from_torch import trace
+_ROOMS = {
+    "trace": "network.from_torch",
+    "reach_sets": "reach.front",
+    "read_task": "reach.spec",
+    "ReachReport": "reach.front",
+    "ReachSets": "reach.sets",
+    "ReachSettings": "reach.discrete",
+    "Task": "reach.systems",
+}
+"""Where names come from that small queries never need: `trace` takes torch, which takes a second to import."""
 
-        return trace
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return getattr(import_module(f"admm_verify.{_ROOMS[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

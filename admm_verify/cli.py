@@ -9,24 +9,23 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 import admm_verify as av
+from admm_verify.bound_command import add_bound_options, bound_query
 from admm_verify.bounds.arithmetic import ARITHMETICS
-from admm_verify.bounds.preactivation import METHODS as BOUND_METHODS
 from admm_verify.certificates.files import write as write_certificate
 from admm_verify.certify_command import add_certify_options, certify_files
 from admm_verify.check_command import add_check_options, check_file
 from admm_verify.network.from_onnx import OPSETS, SUPPORTED, tensor_bytes
-from admm_verify.properties.rows import atom_rows
-from admm_verify.report.text import assignment, exact_text, solution_rows, table, write_json
+from admm_verify.reach_command import add_reach_options, reach_file
+from admm_verify.report.text import assignment, exact_text, write_json
 from admm_verify.splitting.solve import METHODS
 from admm_verify.verify import METHODS as VERIFY_METHODS
 
 NAME = "admm_verify"
 
-_WRITTEN = ("json", "plot", "output", "certificate", "checkpoint")
+_WRITTEN = ("json", "plot", "time_plot", "animation", "output", "certificate", "checkpoint")
 """Options that name files to be written."""
 
 CAPABILITIES: dict[str, tuple[str, ...]] = {
@@ -103,19 +102,16 @@ def _parser() -> argparse.ArgumentParser:
     verify.set_defaults(run=_verify)
     bound = commands.add_parser("bound", help="certified lower bounds, feasible values and gaps, row by row")
     _add_query(bound, METHODS)
-    bound.add_argument("--objective", metavar="FILE.npy", help="rows [rows, outputs] instead of the query's atoms")
-    bound.add_argument("--tolerance", type=float, default=1e-4, help="relative gap at which a row is finished")
-    bound.add_argument(
-        "--max-passes", type=int, metavar="N", help="budget per row; 0: none, the bound of --bounds alone"
-    )
-    bound.add_argument(
-        "--bounds", choices=BOUND_METHODS, default="crown", help="pre-activation bounds; tightened ones take longer"
-    )
+    add_bound_options(bound)
     bound.set_defaults(run=_bound)
     certify = commands.add_parser("certify", help="robustness of a classifier: many images and radii at once")
     add_certify_options(certify)
     _add_running(certify)
     certify.set_defaults(run=_certify)
+    reach = commands.add_parser("reach", help="reachable sets of a network in feedback, verdicts and plots")
+    add_reach_options(reach)
+    _add_running(reach)
+    reach.set_defaults(run=_reach)
     check = commands.add_parser("check", help="prove again, without any search, what a certificate says")
     add_check_options(check)
     check.set_defaults(run=_check)
@@ -276,95 +272,13 @@ def _serialise(folder: str, query: av.Query, outcome: av.Outcome) -> None:
 
 def _bound(options: argparse.Namespace) -> int:
     stop = _stop_on_interrupt()
-    query = _query(options)
-    left = options.timeout
-    if left is not None and not left >= 0:
-        raise av.InputError(f"The timeout {left} is negative or NaN; give seconds >= 0.")
-    if left is not None:
-        left = max(0.0, left - (time.monotonic() - options.began))
-    deadline = None if left is None else time.monotonic() + left
-    problem = _problem(query, options, lambda: stop() or (deadline is not None and time.monotonic() >= deadline))
-    if deadline is not None:
-        left = max(0.0, deadline - time.monotonic())
-    terminal = not options.quiet and sys.stderr.isatty()
-
-    def progress(passes: int, finished: int, rows: int) -> None:
-        print(f"\r{passes} passes, {finished} of {rows} rows finished", end="", file=sys.stderr, flush=True)
-
-    solution = av.solve(
-        problem,
-        options.method,
-        options.tolerance,
-        options.max_passes,
-        left,
-        _device(options),
-        progress=progress if terminal else None,
-        settings=av.SolverSettings(memory=_memory(options)),
-        stop=stop,
-    )
-    if terminal:
-        print(file=sys.stderr)
-    rows = solution_rows(solution)
-    cells = [
-        [str(i), f"{row['lower']:.9g}", f"{row['upper']:.9g}", f"{row['gap']:.3g}", row["status"]]
-        for i, row in enumerate(rows)
-    ]
-    print(table(["row", "lower", "upper", "gap", "status"], cells))
-    if options.json:
-        content = {
-            "rows": rows,
-            "method": options.method,
-            "passes": int(solution.passes.max()),
-            "seconds": solution.seconds,
-            "network": query.network.name,
-            "query": query.name,
-        }
-        write_json(options.json, content)
+    bound_query(options, _query(options), _device(options), _memory(options), stop)
     return 0
 
 
-def _problem(query: av.Query, options: argparse.Namespace, stop: Callable[[], bool]) -> av.Problem:
-    """The query's atoms, or the rows of a file over the query's only box, as a problem."""
-    objective = options.objective
-    if not query.property.disjuncts:
-        raise av.QueryError(f"{query.name} has no disjunct left to bound: its constraints exclude each other.")
-    rows = atom_rows(query.property)
-    if objective is None:
-        if not len(rows.box):
-            raise av.QueryError(f"{query.name} has no output constraint to bound. Add one, or give --objective.")
-        box = av.Box(rows.boxes_lower[rows.box], rows.boxes_upper[rows.box])
-        if len(rows.boxes_lower) == 1:
-            box = av.Box(rows.boxes_lower, rows.boxes_upper)
-        return _bounded(query, box, rows.objective, rows.offset, options, stop)
-    if len(rows.boxes_lower) != 1:
-        raise av.QueryError(f"{query.name} has {len(rows.boxes_lower)} input boxes; --objective needs exactly one.")
-    try:
-        matrix = np.load(objective, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise av.InputError(f"The objective file {objective} cannot be read as a .npy array: {error}") from error
-    if not isinstance(matrix, np.ndarray) or matrix.dtype.kind not in "fiu":
-        raise av.InputError(f"The objective file {objective} does not hold one array of numbers.")
-    box = av.Box(rows.boxes_lower, rows.boxes_upper)
-    return _bounded(query, box, matrix.astype(np.float64), 0.0, options, stop)
-
-
-def _bounded(
-    query: av.Query,
-    box: av.Box,
-    objective: np.ndarray,
-    offset: np.ndarray | float,
-    options: argparse.Namespace,
-    stop: Callable[[], bool],
-) -> av.Problem:
-    terminal = not options.quiet and sys.stderr.isatty()
-
-    def progress(done: int, activations: int) -> None:
-        end = "\n" if done == activations else ""
-        print(f"\rpre-activation bounds of {done} of {activations} layers", end=end, file=sys.stderr, flush=True)
-
-    shown = progress if terminal else None
-    pre = av.preactivation_bounds(query.network, box, options.bounds, _memory(options), stop, shown)
-    return av.Problem(query.network, box, objective, offset, pre)
+def _reach(options: argparse.Namespace) -> int:
+    reach_file(options, _memory(options), _stop_on_interrupt())
+    return 0
 
 
 def _certify(options: argparse.Namespace) -> int:

@@ -62,30 +62,34 @@ class Candidates:
         goals, place = root.goals(), {int(row): k for k, row in enumerate(numbers)}
         flat = to_numpy(primal).reshape(len(numbers), -1)
         points = flat[[place[int(row)] for row in goals.row.reshape(-1)]]
-        witness, _ = self.points(goals, points, np.repeat(np.arange(len(goals)), goals.atoms))
+        own = np.repeat(np.arange(len(goals)), goals.atoms)
+        witness, _ = self.points(goals, points, own, goals.offset[own])
         return witness
 
-    def points(self, goals: Goals, points: np.ndarray, goal: np.ndarray) -> tuple[Witness | None, np.ndarray]:
+    def points(
+        self, goals: Goals, points: np.ndarray, goal: np.ndarray, offset: np.ndarray
+    ) -> tuple[Witness | None, np.ndarray]:
         """The first confirmed one of some inputs, each for its own goal, and which inputs no bound can exclude.
 
-        Of those, all atoms hold at least within the rounding error that bounds have to allow for.
-        Shapes: points [points, inputs]; goal [points] -> hopeless [points].
+        Of those, all atoms hold at least within the rounding error that bounds have to allow for, with these offsets.
+        Shapes: points [points, inputs]; goal [points]; offset [points, atoms] -> hopeless [points].
         """
-        worst = self._worst(goals, points, goal, self.dtype)
+        objective = goals.objective[goal]
+        worst = self._worst(objective, offset, points, self.dtype)
         likely = np.flatnonzero(worst <= 0)
         likely = likely[np.argsort(worst[likely])]
         for i in likely[:_TRIES]:
             witness = confirm(self.query, self.query.property.disjuncts[goals.disjunct[goal[i]]], points[i])
             if witness is not None:
                 return witness, np.zeros(len(points), dtype=bool)
-        scale = np.abs(goals.offset[goal]).max(axis=1, initial=0.0) + 1.0
+        scale = np.abs(offset).max(axis=1, initial=0.0) + 1.0
         near, hopeless = np.flatnonzero(worst <= _NEAR * scale), np.zeros(len(points), dtype=bool)
-        hopeless[near] = self._worst(goals, points[near], goal[near], np.float64) <= 0
+        hopeless[near] = self._worst(objective[near], offset[near], points[near], np.float64) <= 0
         # What was not replayed may be a counterexample yet.
         hopeless[likely[_TRIES:]] = False
         return None, hopeless
 
-    def _worst(self, goals: Goals, points: np.ndarray, goal: np.ndarray, dtype: type) -> np.ndarray:
+    def _worst(self, objective: np.ndarray, offset: np.ndarray, points: np.ndarray, dtype: type) -> np.ndarray:
         """The largest atom at every point, as computed in a type; infinite where it is NaN."""
         if not len(points):
             return np.zeros(0)
@@ -93,7 +97,7 @@ class Candidates:
         with threads_for(len(points) * network.weight_count), quiet_overflow():
             x = points.astype(dtype)
             y = to_numpy(network(x.reshape(-1, *network.input_shape))).reshape(len(x), -1)
-            values = np.einsum("pao,po->pa", goals.objective[goal], y) + goals.offset[goal]
+            values = np.einsum("pao,po->pa", objective, y) + offset
         return np.where(np.isnan(values), np.inf, values).max(axis=1)
 
     def _confirmed(self, disjuncts: list[int], targets: Targets, found: Found) -> Witness | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from admm_verify.arrays import Placement, to_numpy
-from admm_verify.bounds.arithmetic import lowered, region_error
+from admm_verify.bounds.arithmetic import lowered, output_error, region_error
 from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
 from admm_verify.bounds.region import Region, build_region
 from admm_verify.complete.bounding import Bounder, Rows
@@ -115,7 +115,17 @@ class InputSplitter:
         left = take(Boxes(goal, bound, side, lower, upper, nodes.path), open)
         vertices = to_numpy(found.vertices)[open]
         proof = closed(goals, goal, excluded, atoms, nodes.path, None, [to_numpy(slope) for slope in found.slopes])
-        return Grown(left, proof, vertices.reshape(-1, lower.shape[1]), np.repeat(goal[open], goals.atoms))
+        points, own = vertices.reshape(-1, lower.shape[1]), np.repeat(goal[open], goals.atoms)
+        return Grown(left, proof, points, own, self._at(points, own))
+
+    def _at(self, points: np.ndarray, goal: np.ndarray) -> np.ndarray:
+        """The atoms' offsets at points less what the network's arithmetic can take there, [points, atoms]."""
+        if self.arithmetic == "real" or not len(points):
+            return self.goals.offset[goal]
+        put = self.home.put(points)
+        pre = preactivation_bounds(self.network, Box(put, put), "interval", self.memory)
+        error = output_error(self.network, put, put, pre, self.arithmetic)[:, None, :]
+        return lowered(self.goals.objective[goal], self.goals.offset[goal], to_numpy(error))[0]
 
     def _offset(self, goal: np.ndarray, region: Region) -> tuple[np.ndarray, np.ndarray]:
         """The atoms' offsets on every part less what the network's arithmetic can take, and where that is finite."""

@@ -14,8 +14,10 @@ from admm_verify.memory import Stopped
 from admm_verify.settings import SearchSettings
 
 Kind = TypeVar("Kind", bound=Nodes)
-Candidates = Callable[[np.ndarray, np.ndarray], tuple[Witness | None, np.ndarray]]
-"""candidates(points, goal): a confirmed counterexample among some inputs, or None, and which no bound can exclude."""
+Candidates = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[Witness | None, np.ndarray]]
+"""candidates(points, goal, offset): a confirmed counterexample among some inputs, or None, and which of them no bound
+can exclude.
+"""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class Search(Generic[Kind]):
 
     def _tried(self, grown: Grown[Kind]) -> tuple[Witness | None, np.ndarray]:
         """A counterexample, and which open parts are better set aside: they cannot be split, or never be excluded."""
-        witness, hopeless = self.candidates(grown.points, grown.goal)
+        witness, hopeless = self.candidates(grown.points, grown.goal, grown.offset)
         ends = ~grown.open.splittable
         if len(ends):
             # Each part has as many points as there are atoms.

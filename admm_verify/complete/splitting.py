@@ -32,13 +32,15 @@ class Closed:
 class Grown(Generic[Kind]):
     """What became of some subproblems: those that stay open, those excluded, and inputs at which bounds are attained.
 
-    Shapes: points [points, inputs]; goal [points], the goal each point is to satisfy.
+    offset: of the atoms, less what the network's own arithmetic can take even at the point alone.
+    Shapes: points [points, inputs]; goal [points], the goal each point is to satisfy; offset [points, atoms].
     """
 
     open: Kind
     closed: Closed
     points: np.ndarray
     goal: np.ndarray
+    offset: np.ndarray
 
     @classmethod
     def join(cls, parts: Sequence["Grown[Kind]"]) -> "Grown[Kind]":
@@ -48,6 +50,7 @@ class Grown(Generic[Kind]):
             join([part.closed for part in parts]),
             np.concatenate([part.points for part in parts]),
             np.concatenate([part.goal for part in parts]),
+            np.concatenate([part.offset for part in parts]),
         )
 
 

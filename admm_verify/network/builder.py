@@ -76,6 +76,11 @@ class Builder:
         """Append map x + bias and return the node; `magnitude` >= |bias| where the bias was itself computed."""
         return self._sum([Term(x.node, map)], map.rows, bias, magnitude)
 
+    def append(self, node: Affine | Activation) -> Tensor:
+        """Append a node that reads nodes of this graph."""
+        self._nodes.append(node)
+        return Tensor(len(self._nodes) - 1, (node.size,))
+
     def activation(self, kind: str, x: Tensor, *parameters: np.ndarray | float) -> Tensor:
         """Append an elementwise activation, its parameters broadcast to the shape of x."""
         arrays = tuple(np.array(np.broadcast_to(p, x.shape), dtype=np.float64).reshape(-1) for p in parameters)

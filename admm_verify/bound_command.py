@@ -1,0 +1,123 @@
+"""The command `bound`: its options and its table."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+import admm_verify as av
+from admm_verify.bounds.preactivation import METHODS as BOUND_METHODS
+from admm_verify.properties.rows import atom_rows
+from admm_verify.report.text import solution_rows, table, write_json
+
+
+def add_bound_options(parser: argparse.ArgumentParser) -> None:
+    """What `bound` takes beyond the options of all commands on queries."""
+    parser.add_argument("--objective", metavar="FILE.npy", help="rows [rows, outputs] instead of the query's atoms")
+    parser.add_argument("--tolerance", type=float, default=1e-4, help="relative gap at which a row is finished")
+    parser.add_argument(
+        "--max-passes", type=int, metavar="N", help="budget per row; 0: none, the bound of --bounds alone"
+    )
+    parser.add_argument(
+        "--bounds", choices=BOUND_METHODS, default="crown", help="pre-activation bounds; tightened ones take longer"
+    )
+
+
+def bound_query(
+    options: argparse.Namespace, query: av.Query, device: str | None, memory: float | None, stop: Callable[[], bool]
+) -> None:
+    """Bound a query's rows; the table on stdout, progress on stderr."""
+    left = options.timeout
+    if left is not None and not left >= 0:
+        raise av.InputError(f"The timeout {left} is negative or NaN; give seconds >= 0.")
+    if left is not None:
+        left = max(0.0, left - (time.monotonic() - options.began))
+    deadline = None if left is None else time.monotonic() + left
+    problem = _problem(
+        query, options, memory, lambda: stop() or (deadline is not None and time.monotonic() >= deadline)
+    )
+    if deadline is not None:
+        left = max(0.0, deadline - time.monotonic())
+    terminal = not options.quiet and sys.stderr.isatty()
+
+    def progress(passes: int, finished: int, rows: int) -> None:
+        print(f"\r{passes} passes, {finished} of {rows} rows finished", end="", file=sys.stderr, flush=True)
+
+    solution = av.solve(
+        problem,
+        options.method,
+        options.tolerance,
+        options.max_passes,
+        left,
+        device,
+        progress=progress if terminal else None,
+        settings=av.SolverSettings(memory=memory),
+        stop=stop,
+    )
+    if terminal:
+        print(file=sys.stderr)
+    rows = solution_rows(solution)
+    cells = [
+        [str(i), f"{row['lower']:.9g}", f"{row['upper']:.9g}", f"{row['gap']:.3g}", row["status"]]
+        for i, row in enumerate(rows)
+    ]
+    print(table(["row", "lower", "upper", "gap", "status"], cells))
+    if options.json:
+        content = {
+            "rows": rows,
+            "method": options.method,
+            "passes": int(solution.passes.max()),
+            "seconds": solution.seconds,
+            "network": query.network.name,
+            "query": query.name,
+        }
+        write_json(options.json, content)
+
+
+def _problem(
+    query: av.Query, options: argparse.Namespace, memory: float | None, stop: Callable[[], bool]
+) -> av.Problem:
+    """The query's atoms, or the rows of a file over the query's only box, as a problem."""
+    objective = options.objective
+    if not query.property.disjuncts:
+        raise av.QueryError(f"{query.name} has no disjunct left to bound: its constraints exclude each other.")
+    rows = atom_rows(query.property)
+    if objective is None:
+        if not len(rows.box):
+            raise av.QueryError(f"{query.name} has no output constraint to bound. Add one, or give --objective.")
+        box = av.Box(rows.boxes_lower[rows.box], rows.boxes_upper[rows.box])
+        if len(rows.boxes_lower) == 1:
+            box = av.Box(rows.boxes_lower, rows.boxes_upper)
+        return _bounded(query, box, rows.objective, rows.offset, options, memory, stop)
+    if len(rows.boxes_lower) != 1:
+        raise av.QueryError(f"{query.name} has {len(rows.boxes_lower)} input boxes; --objective needs exactly one.")
+    try:
+        matrix = np.load(objective, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise av.InputError(f"The objective file {objective} cannot be read as a .npy array: {error}") from error
+    if not isinstance(matrix, np.ndarray) or matrix.dtype.kind not in "fiu":
+        raise av.InputError(f"The objective file {objective} does not hold one array of numbers.")
+    box = av.Box(rows.boxes_lower, rows.boxes_upper)
+    return _bounded(query, box, matrix.astype(np.float64), 0.0, options, memory, stop)
+
+
+def _bounded(
+    query: av.Query,
+    box: av.Box,
+    objective: np.ndarray,
+    offset: np.ndarray | float,
+    options: argparse.Namespace,
+    memory: float | None,
+    stop: Callable[[], bool],
+) -> av.Problem:
+    terminal = not options.quiet and sys.stderr.isatty()
+
+    def progress(done: int, activations: int) -> None:
+        end = "\n" if done == activations else ""
+        print(f"\rpre-activation bounds of {done} of {activations} layers", end=end, file=sys.stderr, flush=True)
+
+    shown = progress if terminal else None
+    pre = av.preactivation_bounds(query.network, box, options.bounds, memory, stop, shown)
+    return av.Problem(query.network, box, objective, offset, pre)

@@ -1,0 +1,1 @@
+"""Reachable sets of neural networks in feedback, and whether they do what they must."""

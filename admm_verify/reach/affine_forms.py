@@ -1,0 +1,269 @@
+"""Batched affine forms: centre + generators z + [-radius, radius] with z in [-1, 1]^m shared by all forms of a cell.
+
+Linear parts are carried exactly up to rounding, so that forms of one cell stay correlated; what is not linear, and
+every rounding error, goes into the radius.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST
+from admm_verify.reach.expressions import Arithmetic
+from admm_verify.reach.intervals import PI, Interval, above, below
+
+
+def _rounded_up(total: np.ndarray, terms: int) -> np.ndarray:
+    """An upper bound of a sum of non-negative numbers that was computed with some rounding in each of its terms."""
+    return total * (1.0 + 2.0 * (terms + 16) * DOUBLE_ROUNDOFF) + SMALLEST * (terms + 16)
+
+
+@dataclass(frozen=True, eq=False)
+class AffineForms:
+    """The sets {centre + generators z + e : z in [-1, 1]^m, |e| <= radius}, one form per entry.
+
+    Forms that are combined share z; their radii are independent of each other and of z. Results hold every value that
+    the operation takes for values of the operands at one z.
+    Shapes: centre, radius [..., ]; generators [..., m], with one m for all forms that are combined.
+    Error: rounding errors of centre and generators are in the radius, which is rounded upward. A form that is not
+    finite knows nothing: its range is the whole line.
+    Reference: Stolfi and de Figueiredo, Self-Validated Numerical Methods and Applications (1997), chapter 3.
+    """
+
+    centre: np.ndarray
+    generators: np.ndarray
+    radius: np.ndarray
+
+    __array_ufunc__ = None
+
+    @classmethod
+    def box(cls, lower: np.ndarray, upper: np.ndarray) -> "AffineForms":
+        """The box lower <= x <= upper with one symbol per coordinate, [cells, n] -> m = n."""
+        sides = Interval(lower, upper)
+        generators = sides.radius[..., :, None] * np.eye(lower.shape[-1])
+        return cls(sides.middle, generators, np.zeros_like(lower))
+
+    @property
+    def symbols(self) -> int:
+        """The length m of z."""
+        return self.generators.shape[-1]
+
+    @property
+    def spread(self) -> np.ndarray:
+        """An upper bound of |x - centre|."""
+        return _rounded_up(np.abs(self.generators).sum(axis=-1) + self.radius, self.symbols)
+
+    @property
+    def range(self) -> Interval:
+        """The interval of all values; the whole line where the form is not finite."""
+        spread = self.spread
+        lower, upper = below(self.centre - spread), above(self.centre + spread)
+        bad = ~(np.isfinite(lower) & np.isfinite(upper))
+        return Interval(np.where(bad, -np.inf, lower), np.where(bad, np.inf, upper))
+
+    def at(self, index: int) -> "AffineForms":
+        """The forms of one coordinate, [..., n] -> [...]."""
+        return AffineForms(self.centre[..., index], self.generators[..., index, :], self.radius[..., index])
+
+    def coordinates(self) -> list["AffineForms"]:
+        """The forms of every coordinate."""
+        return [self.at(i) for i in range(self.centre.shape[-1])]
+
+    @classmethod
+    def stack(cls, parts: Sequence["AffineForms"]) -> "AffineForms":
+        """Forms [...] side by side, [..., n]."""
+        return cls(
+            np.stack([part.centre for part in parts], axis=-1),
+            np.stack([part.generators for part in parts], axis=-2),
+            np.stack([part.radius for part in parts], axis=-1),
+        )
+
+    def take(self, cells: np.ndarray) -> "AffineForms":
+        """The forms of some cells."""
+        return AffineForms(self.centre[cells], self.generators[cells], self.radius[cells])
+
+    def __add__(self, other: "AffineForms | Interval | float") -> "AffineForms":
+        right = self._operand(other)
+        if right is None:
+            return NotImplemented
+        return _rounded(
+            self.centre + right.centre, self.generators + right.generators, self.radius + right.radius, roundings=1
+        )
+
+    def __radd__(self, other: "Interval | float") -> "AffineForms":
+        return self + other
+
+    def __neg__(self) -> "AffineForms":
+        return AffineForms(-self.centre, -self.generators, self.radius)
+
+    def __sub__(self, other: "AffineForms | Interval | float") -> "AffineForms":
+        right = self._operand(other)
+        return NotImplemented if right is None else self + -right
+
+    def __rsub__(self, other: "Interval | float") -> "AffineForms":
+        return -self + other
+
+    def __mul__(self, other: "AffineForms | Interval | float") -> "AffineForms":
+        if isinstance(other, AffineForms):
+            return self._product(other)
+        right = _interval(other)
+        if right is None:
+            return NotImplemented
+        middle, spare = right.middle, right.radius
+        radius = self.radius * np.abs(middle)
+        if np.any(spare):
+            radius = radius + spare * (np.abs(self.centre) + self.spread)
+        return _rounded(self.centre * middle, self.generators * middle[..., None], radius, roundings=1)
+
+    def __rmul__(self, other: "Interval | float") -> "AffineForms":
+        return self * other
+
+    def __truediv__(self, other: "AffineForms | Interval | float") -> "AffineForms":
+        if isinstance(other, AffineForms):
+            return self * other.reciprocal()
+        right = _interval(other)
+        return NotImplemented if right is None else self * (Interval.point(1.0) / right)
+
+    def __rtruediv__(self, other: "Interval | float") -> "AffineForms":
+        return self.reciprocal() * other
+
+    def reciprocal(self) -> "AffineForms":
+        """1 / x; not finite where x can be 0."""
+        at = 1.0 / Interval.point(self.centre)
+        over = 1.0 / self.range
+        return self._expanded(at, -at.square(), over.square() * over * 2.0)
+
+    def sin(self) -> "AffineForms":
+        """sin x."""
+        at = Interval.point(self.centre)
+        return self._expanded(at.sin(), at.cos(), -self.range.sin())
+
+    def cos(self) -> "AffineForms":
+        """cos x."""
+        at = Interval.point(self.centre)
+        return self._expanded(at.cos(), -at.sin(), -self.range.cos())
+
+    def exp(self) -> "AffineForms":
+        """e^x."""
+        at = Interval.point(self.centre).exp()
+        return self._expanded(at, at, self.range.exp())
+
+    def tanh(self) -> "AffineForms":
+        """tanh x, whose second derivative is -2 t (1 - t^2) with t = tanh x."""
+        at, over = Interval.point(self.centre).tanh(), self.range.tanh()
+        return self._expanded(at, 1.0 - at.square(), over * (1.0 - over.square()) * -2.0)
+
+    def sqrt(self) -> "AffineForms":
+        """The square root r, whose second derivative is -1 / (4 r^3); not finite where x can be 0 or less."""
+        at, over = Interval.point(self.centre).sqrt(), self.range.sqrt()
+        return self._expanded(at, 0.5 / at, -0.25 / (over.square() * over))
+
+    def _expanded(self, value: Interval, slope: Interval, bend: Interval) -> "AffineForms":
+        """f(c) + f'(c) (x - c) + f''(between) (x - c)^2 / 2, where (x - c)^2 lies between 0 and the spread's square.
+
+        Half of what the last term can be goes to the centre, half to the radius: to leading order that is the best
+        linear approximation over the range.
+        """
+        zero = Interval.point(0.0)
+        rest = zero.hull(bend * (Interval.point(self.spread).square() * 0.5))
+        linear = AffineForms(np.zeros_like(self.centre), self.generators, self.radius) * slope
+        return linear + (value + rest)
+
+    def _product(self, other: "AffineForms") -> "AffineForms":
+        """(c + a)(d + b) = c d + c b + d a + a b."""
+        c, d = self.centre, other.centre
+        linear = c[..., None] * other.generators + d[..., None] * self.generators
+        sizes = np.abs(c[..., None] * other.generators) + np.abs(d[..., None] * self.generators)
+        slack = 2.0 * DOUBLE_ROUNDOFF * sizes.sum(axis=-1)
+        radius = np.abs(c) * other.radius + np.abs(d) * self.radius + slack
+        return _rounded(c * d, linear, radius, roundings=1) + self._quadratic(other)
+
+    def _quadratic(self, other: "AffineForms") -> Interval:
+        """A range of a b for the parts a, b of two forms without their centres.
+
+        a b = ((a + b)^2 - (a - b)^2) / 4 lies between -(max|a - b|)^2 / 4 and (max|a + b|)^2 / 4, which is exact for
+        parallel and for independent parts of equal spread; so a is scaled up and b down until they have that.
+        """
+        first, second = self.spread, other.spread
+        both = (first > 0) & (second > 0)
+        ratio = np.sqrt(np.where(both, second, 1.0) / np.where(both, first, 1.0))
+        # Any positive scale is valid: a b = (a t)(b / t). A power of two makes it exact.
+        scale = np.exp2(np.round(np.log2(np.where(np.isfinite(ratio) & (ratio > 0), ratio, 1.0))))[..., None]
+        a, b = self.generators * scale, other.generators / scale
+        rest = self.radius * scale[..., 0] + other.radius / scale[..., 0]
+        # Sums a +- b are off by one rounding of |a| + |b| each.
+        slack = DOUBLE_ROUNDOFF * (np.abs(a) + np.abs(b)).sum(axis=-1)
+        plus = Interval.point(_rounded_up(np.abs(a + b).sum(axis=-1) + rest + slack, self.symbols)).square()
+        minus = Interval.point(_rounded_up(np.abs(a - b).sum(axis=-1) + rest + slack, self.symbols)).square()
+        return Interval(-0.25 * minus.upper - SMALLEST, 0.25 * plus.upper + SMALLEST)
+
+    def square(self) -> "AffineForms":
+        """x^2: (c + a)^2 = c^2 + 2 c a + a^2 with a^2 between 0 and the spread's square."""
+        at = Interval.point(self.centre)
+        return self._expanded(at.square(), at * 2.0, Interval.point(2.0))
+
+    def _operand(self, other: "AffineForms | Interval | float") -> "AffineForms | None":
+        if isinstance(other, AffineForms):
+            return other
+        right = _interval(other)
+        if right is None:
+            return None
+        return AffineForms(right.middle, np.zeros((*right.lower.shape, self.symbols)), right.radius)
+
+    def widened(self, count: int) -> "AffineForms":
+        """With `count` further symbols that these forms do not depend on."""
+        zero = np.zeros((*self.centre.shape, count))
+        return AffineForms(self.centre, np.concatenate([self.generators, zero], axis=-1), self.radius)
+
+    def refreshed(self) -> "AffineForms":
+        """[..., n] forms whose radii have become symbols of their own, so that what follows is correlated with them."""
+        own = self.radius[..., :, None] * np.eye(self.centre.shape[-1])
+        generators = np.concatenate([self.generators, own], axis=-1)
+        return AffineForms(self.centre, generators, np.zeros_like(self.radius))
+
+    def reduced(self, most: int) -> "AffineForms":
+        """[cells, n] forms of at most max(most, n) symbols: the smallest generators become a box.
+
+        Valid when: nothing else refers to the symbols.
+        Reference: Girard, Reachability of uncertain linear systems using zonotopes, HSCC 2005.
+        """
+        size = self.centre.shape[-1]
+        if self.symbols <= most:
+            return self
+        keep = max(most - size, 0)
+        unit = np.abs(self.generators).sum(axis=-1, keepdims=True)
+        scaled = np.abs(self.generators) / np.where(unit > 0, unit, 1.0)
+        score = scaled.sum(axis=-2) - scaled.max(axis=-2)
+        order = np.argsort(-score, axis=-1, kind="stable")[..., None, :]
+        sorted_generators = np.take_along_axis(self.generators, np.broadcast_to(order, self.generators.shape), axis=-1)
+        rest = np.abs(sorted_generators[..., keep:]).sum(axis=-1)
+        radius = _rounded_up(self.radius + rest, self.symbols)
+        return AffineForms(self.centre, sorted_generators[..., :keep], radius).refreshed()
+
+
+def _rounded(centre: np.ndarray, generators: np.ndarray, radius: np.ndarray, roundings: int) -> AffineForms:
+    """Forms whose centre and generators each carry so many roundings of their own size, which go into the radius."""
+    error = np.abs(centre) + np.abs(generators).sum(axis=-1)
+    count = generators.shape[-1]
+    slack = roundings * (DOUBLE_ROUNDOFF * error + SMALLEST * (count + 1))
+    return AffineForms(centre, generators, _rounded_up(radius + slack, count))
+
+
+def _interval(value: "Interval | float") -> Interval | None:
+    if isinstance(value, Interval):
+        return value
+    return Interval.point(value) if isinstance(value, int | float | np.floating) else None
+
+
+AFFINE_FORMS: Arithmetic = Arithmetic(
+    Interval.number,
+    PI,
+    lambda x: x.square(),
+    lambda x: x.sin(),
+    lambda x: x.cos(),
+    lambda x: x.exp(),
+    lambda x: x.tanh(),
+    lambda x: x.sqrt(),
+)
+"""Evaluation over affine forms; constants are intervals until they meet a form."""

@@ -1,0 +1,121 @@
+"""Many functionals of one network over many parts of its input box: certified bounds, and where to halve."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from admm_verify.arrays import Placement, quiet_overflow, to_numpy
+from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
+from admm_verify.bounds.region import build_region
+from admm_verify.complete.bounding import Bounder, Rows
+from admm_verify.complete.branching import side_scores
+from admm_verify.network.graph import Network
+from admm_verify.sets import Box
+from admm_verify.settings import AscentSettings, SearchSettings, TightenSettings
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Boxes with certified upper bounds of all functionals over each.
+
+    points: where the linear bounds are attained, candidates for large values. side: the input whose halving promises
+    most for the functionals that are wanted. Shapes: lower, upper [cells, inputs]; bound [cells, rows]; points [cells,
+    rows, inputs]; side [cells].
+    """
+
+    lower: np.ndarray
+    upper: np.ndarray
+    bound: np.ndarray
+    points: np.ndarray
+    side: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.bound)
+
+    def at_most(self, known: np.ndarray) -> "Cells":
+        """The same cells with bounds that are never above known ones, [cells, rows]."""
+        return replace(self, bound=np.minimum(self.bound, known))
+
+
+class CellBounder:
+    """Upper bounds of rows C f(x) over boxes."""
+
+    def __init__(
+        self,
+        network: Network,
+        rows: np.ndarray,
+        method: str,
+        iterations: int,
+        tighten: TightenSettings,
+        memory: float | None,
+        stop: Callable[[], bool],
+    ) -> None:
+        """method, tighten: of the pre-activation bounds; iterations: of slope ascent. Shapes: rows [rows, outputs]."""
+        self.settings, self.tighten, self.memory, self.stop = SearchSettings(), tighten, memory, stop
+        self.bounder = Bounder(network, Placement.numpy(), AscentSettings(), stop)
+        self.network, self.rows, self.method, self.iterations = self.bounder.network, rows, method, iterations
+
+    def cells(self, lower: np.ndarray, upper: np.ndarray, inner: np.ndarray, scale: np.ndarray) -> Cells:
+        """The bounds over boxes [cells, inputs], given values that the rows attain and the units of their gaps, [rows].
+
+        Raises: Stopped; MemoryError when not even one box fits.
+        """
+        box = Box(lower, upper)
+        pre = preactivation_bounds(self.network, box, self.method, self.memory, self.stop, settings=self.tighten)
+
+        def work(first: int, last: int) -> Cells:
+            part = slice(first, last)
+            ends = [tuple(to_numpy(end)[part] for end in side) for side in (pre.lower, pre.upper)]
+            return self._block(lower[part], upper[part], PreactivationBounds(*ends), inner, scale)
+
+        blocks = self.bounder.in_blocks(len(lower), len(self.rows), self.settings, self.memory, work)
+        return joined(blocks)
+
+    def _block(
+        self, lower: np.ndarray, upper: np.ndarray, pre: PreactivationBounds, inner: np.ndarray, scale: np.ndarray
+    ) -> Cells:
+        ends = [tuple(end[:, None, :] for end in side) for side in (pre.lower, pre.upper)]
+        region = build_region(self.network, lower[:, None, :], upper[:, None, :], ends[0], ends[1])
+        shape = (len(lower), *self.rows.shape)
+        rows = Rows(region, np.broadcast_to(-self.rows, shape), np.zeros(shape[:2]))
+        with quiet_overflow():
+            found = self.bounder.bound(rows, None, self.iterations)
+            bound = -to_numpy(found.lower)
+            gap = np.maximum(bound - inner, 0.0) / scale
+            # The scores weigh rows by the inverse square of these numbers.
+            score = side_scores(self.network, upper - lower, pre, found, -1.0 / np.maximum(gap, 1e-9))
+        score = np.where(halvable(lower, upper), score, -1.0)
+        side = np.where(score.max(axis=1) >= 0, score.argmax(axis=1), -1)
+        return Cells(lower, upper, bound, to_numpy(found.vertices), side)
+
+
+def halvable(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """Where a number lies strictly between the ends."""
+    middle = 0.5 * lower + 0.5 * upper
+    return (lower < middle) & (middle < upper)
+
+
+def halves(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
+    """Both halves of every cell at its side, the upper ones first: lower and upper ends [2 cells, inputs]."""
+    place = np.arange(len(cells))
+    middle = 0.5 * cells.lower[place, cells.side] + 0.5 * cells.upper[place, cells.side]
+    below, above = cells.upper.copy(), cells.lower.copy()
+    below[place, cells.side], above[place, cells.side] = middle, middle
+    return np.concatenate([above, cells.lower]), np.concatenate([cells.upper, below])
+
+
+def joined(parts: list[Cells]) -> Cells:
+    """All cells as one."""
+    return Cells(
+        np.concatenate([part.lower for part in parts]),
+        np.concatenate([part.upper for part in parts]),
+        np.concatenate([part.bound for part in parts]),
+        np.concatenate([part.points for part in parts]),
+        np.concatenate([part.side for part in parts]),
+    )
+
+
+def taken(cells: Cells, index: np.ndarray) -> Cells:
+    """The given cells."""
+    return Cells(cells.lower[index], cells.upper[index], cells.bound[index], cells.points[index], cells.side[index])

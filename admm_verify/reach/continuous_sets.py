@@ -1,0 +1,189 @@
+"""Sets and verdicts of systems in continuous time: cells are halved until they do what is asked of them."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from admm_verify.reach.cells import halvable
+from admm_verify.reach.continuous import ContinuousSettings, Tube, reach
+from admm_verify.reach.discrete import ReachSettings, grid
+from admm_verify.reach.judgement import Judgement, Outcome
+from admm_verify.reach.rollout import control_network
+from admm_verify.reach.sets import Ended, ReachSets
+from admm_verify.reach.simulate import simulate, spread
+from admm_verify.reach.systems import ContinuousSystem, Task
+from admm_verify.reach.tube_checks import holds, violates
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """Cells with what their tubes say: support at control times and during periods, and which requirements hold.
+
+    Shapes: lower, upper [cells, n]; bound [cells, steps + 1, d]; during [cells, steps, d]; good [cells, requirements].
+    """
+
+    lower: np.ndarray
+    upper: np.ndarray
+    bound: np.ndarray
+    during: np.ndarray
+    good: np.ndarray
+
+    def take(self, index: np.ndarray) -> "_Parts":
+        return _Parts(*(array[index] for array in self._arrays))
+
+    def join(self, other: "_Parts") -> "_Parts":
+        return _Parts(*(np.concatenate(pair) for pair in zip(self._arrays, other._arrays, strict=True)))
+
+    @property
+    def _arrays(self) -> tuple[np.ndarray, ...]:
+        return self.lower, self.upper, self.bound, self.during, self.good
+
+
+class ContinuousReach:
+    """The tube of one task, and its requirements."""
+
+    def __init__(
+        self,
+        task: Task,
+        system: ContinuousSystem,
+        directions: np.ndarray,
+        settings: ReachSettings,
+        stop: Callable[[], Ended | None],
+        progress: Callable[[str], None],
+    ) -> None:
+        """stop: why to end now, None to go on. Shapes: directions [d, n]."""
+        self.task, self.system, self.directions, self.settings = task, system, directions, settings
+        self.stop, self.tell = stop, progress
+        self.network = control_network(system.controller)
+        self.began, self.rng = time.monotonic(), np.random.default_rng(0)
+        self.samples = simulate(system, spread(task.initial, settings.samples, self.rng), task.steps, self.rng)
+        values = np.einsum("pts,ds->ptd", self.samples, directions)
+        self.inner = np.nanmax(values, axis=0)
+        width = self.inner - np.nanmin(values, axis=0)
+        self.scale = np.maximum(width, 1e-9 * (1.0 + np.abs(self.inner)))
+        self.broken: dict[int, np.ndarray] = {}
+
+    def run(self) -> tuple[ReachSets, list[Judgement]]:
+        """Sets and verdicts, as far as possible."""
+        self._falsify(self.samples)
+        parts = self._bounded(*grid(self.task.initial, self.settings.grid))
+        ended = self.stop() or Ended.COMPLETE
+        while ended is Ended.COMPLETE:
+            open = self._open(parts)
+            self.tell(f"{len(parts.lower)} cells, {len(open)} open")
+            if not len(open):
+                break
+            if len(parts.lower) >= self.settings.cells:
+                ended = Ended.CELL_LIMIT
+                break
+            chosen = open[: min(self.settings.batch, self.settings.cells - len(parts.lower))]
+            halved = self._halves(parts.take(chosen))
+            fresh = self._bounded(*halved)
+            ended = self.stop() or Ended.COMPLETE
+            if ended is Ended.COMPLETE:
+                known = parts.take(np.tile(chosen, 2))
+                fresh = replace(
+                    fresh,
+                    bound=np.minimum(fresh.bound, known.bound),
+                    during=np.minimum(fresh.during, known.during),
+                    good=fresh.good | known.good,
+                )
+                parts = parts.take(np.setdiff1d(np.arange(len(parts.lower)), chosen)).join(fresh)
+        return self._sets(parts, ended), self._judgements(parts, ended)
+
+    def _bounded(self, lower: np.ndarray, upper: np.ndarray) -> _Parts:
+        tube, steps = self._tube(lower, upper), self.task.steps
+        bound = np.stack([tube.support(t, self.directions) for t in range(steps + 1)], axis=1)
+        during = np.stack([tube.support_during(t, self.directions) for t in range(steps)], axis=1)
+        good = [holds(requirement, tube, steps) for requirement in self.task.requirements]
+        return _Parts(lower, upper, bound, during, np.array(good, dtype=bool).reshape(-1, len(lower)).T)
+
+    def _tube(self, lower: np.ndarray, upper: np.ndarray) -> Tube:
+        steps, settings = self.task.steps, ContinuousSettings()
+
+        def told(step: int, steps: int) -> None:
+            self.tell(f"{len(lower)} cells, period {step} of {steps}")
+
+        return reach(
+            self.system.plant,
+            self.network,
+            lower,
+            upper,
+            steps,
+            self.system.period,
+            settings,
+            lambda: self.stop() is not None,
+            told,
+        )
+
+    def _open(self, parts: _Parts) -> np.ndarray:
+        """The cells that are worth halving, the worst first."""
+        wanted = [i for i in range(len(self.task.requirements)) if i not in self.broken]
+        undecided = ~parts.good[:, wanted].all(axis=1)
+        gap = ((parts.bound - self.inner) / self.scale)[:, 1:].max(axis=(1, 2))
+        tolerance = self.settings.tolerance
+        if tolerance is not None:
+            undecided |= gap > tolerance
+        undecided &= halvable(parts.lower, parts.upper).any(axis=1)
+        found = np.flatnonzero(undecided)
+        return found[np.argsort(-gap[found])]
+
+    def _halves(self, parts: _Parts) -> tuple[np.ndarray, np.ndarray]:
+        """Every cell halved at the side that moves its simulated trajectories most."""
+        count, states = parts.lower.shape
+        middle, radius = 0.5 * parts.lower + 0.5 * parts.upper, 0.5 * (parts.upper - parts.lower)
+        ends = middle[:, None, None] + np.stack([np.eye(states), -np.eye(states)]) * radius[:, None, None]
+        paths = simulate(self.system, ends.reshape(-1, states), self.task.steps, self.rng)
+        paths = paths.reshape(count, 2, states, -1, states)
+        unit = np.nanmax(self.samples, axis=(0, 1)) - np.nanmin(self.samples, axis=(0, 1)) + 1e-300
+        moved = np.nan_to_num((np.abs(paths[:, 0] - paths[:, 1]) / unit).max(axis=(2, 3)), nan=1e300)
+        self._falsify(paths.reshape(-1, *paths.shape[-2:]))
+        side = np.where(halvable(parts.lower, parts.upper), moved, -1.0).argmax(axis=1)
+        place = np.arange(count)
+        below, above = parts.upper.copy(), parts.lower.copy()
+        below[place, side], above[place, side] = middle[place, side], middle[place, side]
+        return np.concatenate([above, parts.lower]), np.concatenate([parts.upper, below])
+
+    def _falsify(self, paths: np.ndarray) -> None:
+        """Look for violations among simulated trajectories [points, steps + 1, n], and certify the clearest."""
+        for i, requirement in enumerate(self.task.requirements):
+            if i in self.broken:
+                continue
+            room = requirement.room(paths)
+            worst = int(np.argmin(room))
+            if room[worst] >= 0:
+                continue
+            first = paths[worst, 0][None]
+            if violates(requirement, self._tube(first, first), self.task.steps)[0]:
+                self.broken[i] = paths[worst]
+
+    def _sets(self, parts: _Parts, ended: Ended) -> ReachSets:
+        if ended is Ended.COMPLETE and not np.isfinite(parts.bound).all():
+            ended = Ended.TOO_LOOSE
+        return ReachSets(
+            self.directions,
+            parts.bound.max(axis=0),
+            self.inner,
+            parts.lower,
+            parts.upper,
+            parts.bound,
+            self.samples,
+            time.monotonic() - self.began,
+            ended,
+            float(self.system.period),
+            parts.during.max(axis=0),
+        )
+
+    def _judgements(self, parts: _Parts, ended: Ended) -> list[Judgement]:
+        found = []
+        for i, requirement in enumerate(self.task.requirements):
+            outcome = Outcome.TIMED_OUT if ended is Ended.TIMED_OUT else Outcome.UNKNOWN
+            if i in self.broken:
+                outcome = Outcome.FALSIFIED
+            elif parts.good[:, i].all():
+                outcome = Outcome.VERIFIED
+            seconds = time.monotonic() - self.began
+            found.append(Judgement(requirement, outcome, seconds, len(parts.lower), self.broken.get(i)))
+        return found

@@ -1,0 +1,77 @@
+"""A controller over affine forms: the mean of a lower and an upper plane of its network, and their distance."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Placement, gamma, quiet_overflow
+from admm_verify.network.graph import Network
+from admm_verify.reach.affine_forms import AffineForms
+from admm_verify.reach.intervals import above
+from admm_verify.reach.planes import Planes, linearised
+from admm_verify.settings import AscentSettings
+
+
+@dataclass(frozen=True)
+class ControlSettings:
+    """Planes of the controller.
+
+    iterations: steps of slope ascent for the planes of the outputs. tighten: the same for neurons' bounds; 0 leaves
+    them at CROWN's.
+    """
+
+    iterations: int = 20
+    tighten: int = 10
+    ascent: AscentSettings = field(default_factory=AscentSettings)
+
+
+def controlled(network: Network, state: AffineForms, settings: ControlSettings) -> tuple[AffineForms, AffineForms]:
+    """The network's outputs over forms of its inputs, and the inputs over the same symbols.
+
+    Each output is the mean of a lower and an upper plane, plus half their largest distance times a symbol of its own.
+    Several pairs of planes are tried, and the closest one is taken. The network is meant in real numbers.
+    Shapes: state [cells, n] -> control [cells, outputs], state [cells, n], both over m + outputs symbols.
+    Reference: Zhang et al., Efficient neural network robustness certification, NeurIPS 2018 (CROWN); Xu et al., Fast
+    and complete, ICLR 2021 (optimised slopes).
+    """
+    with quiet_overflow():
+        placed = network.put(Placement.of(state.centre))
+        linear = linearised(placed, state, settings.tighten, settings.ascent)
+        unit = np.eye(network.output_size)
+        objective = np.concatenate([unit, -unit])
+        starts = [linear.crown(len(objective)), linear.parallel(len(objective))]
+        found = [between(linear.planes(objective, slopes), state) for slopes in starts]
+        for slopes in starts[1:] if settings.iterations else ():
+            better = linear.climbed(objective, slopes, settings.iterations, settings.ascent, joint=True)
+            found.append(between(linear.planes(objective, better), state))
+        best = found[0]
+        for other in found[1:]:
+            best = _tighter(best, other)
+        return best.refreshed(), state.widened(network.output_size)
+
+
+def between(planes: Planes, state: AffineForms) -> AffineForms:
+    """Forms of f from planes L below f (first half of the rows) and M below -f (second half).
+
+    With L <= f <= -M, f lies within half the largest -L - M of (L - M) / 2.
+    """
+    half, inputs = planes.shift.shape[-1] // 2, planes.slope.shape[-1]
+    low, high = planes.rows(0, half), planes.rows(half, 2 * half)
+    # Adding two planes rounds every slope and the shift, by at most u (|a| + |b|) each.
+    reach = state.range.magnitude[:, None]
+    size = ((np.abs(low.slope) + np.abs(high.slope)) * reach).sum(axis=-1) + np.abs(low.shift) + np.abs(high.shift)
+    slack = 2.0 * DOUBLE_ROUNDOFF * (1.0 + gamma(inputs + 4)) * size + SMALLEST * (inputs + 2) * (1.0 + reach.max(-1))
+    total = Planes(low.slope + high.slope, low.shift + high.shift).over(state).range.lower
+    mean = Planes(0.5 * low.slope - 0.5 * high.slope, 0.5 * low.shift - 0.5 * high.shift).over(state)
+    radius = above(above(mean.radius + above(0.5 * np.maximum(-total, 0.0))) + above(2.0 * slack))
+    return AffineForms(mean.centre, mean.generators, radius)
+
+
+def _tighter(first: AffineForms, second: AffineForms) -> AffineForms:
+    """Per cell and output, the form with the smaller radius."""
+    better = (second.radius < first.radius) | ~np.isfinite(first.radius)
+    return AffineForms(
+        np.where(better, second.centre, first.centre),
+        np.where(better[..., None], second.generators, first.generators),
+        np.where(better, second.radius, first.radius),
+    )

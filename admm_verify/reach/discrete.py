@@ -1,0 +1,208 @@
+"""Reachable sets of systems in discrete time: one graph over the horizon, and cells where that is not tight enough."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from admm_verify.arrays import gamma
+from admm_verify.errors import InputError
+from admm_verify.memory import Stopped
+from admm_verify.reach.cells import CellBounder, Cells, halves, joined, taken
+from admm_verify.reach.rollout import Rollout, rollout
+from admm_verify.reach.sets import Ended, ReachSets
+from admm_verify.reach.systems import DiscreteSystem
+from admm_verify.sets import Box
+from admm_verify.settings import TightenSettings
+
+
+@dataclass(frozen=True)
+class ReachSettings:
+    """Reachable sets.
+
+    method: of the pre-activation bounds of the whole box, "crown" or "tightened". tighten: how those are tightened.
+    iterations: of slope ascent of the final bounds. grid: cells per side to begin with. tolerance: halve cells until no
+    bound exceeds what a trajectory attains by more than this share of the direction's sampled width; None halves
+    nothing. cells: most of them. batch: halved at once. cell_method, cell_iterations: of the halved cells' bounds.
+    window: steps in one graph, None for the whole horizon; then each step starts from the box that many steps before.
+    samples: simulated trajectories. memory: limit on the working memory in bytes, None for half of what is free.
+    """
+
+    method: str = "tightened"
+    tighten: TightenSettings = field(default_factory=TightenSettings)
+    iterations: int = 50
+    grid: int = 1
+    tolerance: float | None = None
+    cells: int = 20_000
+    batch: int = 64
+    cell_method: str = "crown"
+    cell_iterations: int = 5
+    window: int | None = None
+    samples: int = 10_000
+    memory: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("grid", "cells", "batch", "samples"):
+            if getattr(self, name) < 1:
+                raise InputError(f"The reach setting {name} is {getattr(self, name)}; give a count of at least 1.")
+        if self.window is not None and self.window < 1:
+            raise InputError(f"The window is {self.window} steps; give at least 1, or None for the whole horizon.")
+        if self.tolerance is not None and not self.tolerance > 0:
+            raise InputError(f"The tolerance is {self.tolerance}; give a positive share, or None to halve nothing.")
+        if self.window is not None and self.tolerance is not None:
+            raise InputError("Cells are halved over the whole horizon only; leave out the window or the tolerance.")
+
+
+class DiscreteReach:
+    """The sets of one system from one box."""
+
+    def __init__(
+        self,
+        system: DiscreteSystem,
+        initial: Box,
+        steps: int,
+        directions: np.ndarray,
+        settings: ReachSettings,
+        stop: Callable[[], Ended | None],
+        progress: Callable[[str], None],
+    ) -> None:
+        """stop: why to end now, None to go on. Shapes: initial [n]; directions [d, n]."""
+        self.settings, self.stop, self.tell = settings, stop, progress
+        self.initial, self.steps, self.directions = initial, steps, directions
+        self.horizon = rollout(system, steps)
+        self.system, self.began = system, time.monotonic()
+        low, high = (np.asarray(end).reshape(1, -1) for end in (initial.lower, initial.upper))
+        inputs = self.horizon.inputs(low, high)
+        rng = np.random.default_rng(0)
+        points = rng.uniform(inputs.lower[0], inputs.upper[0], (settings.samples, len(inputs.lower[0])))
+        # Vertices are where extremes like to be.
+        vertices = np.where(rng.random(points[: settings.samples // 4].shape) < 0.5, inputs.lower, inputs.upper)
+        points[: len(vertices)] = vertices
+        self.first = np.clip(points[:, : len(low[0])], low, high)
+        self.samples = self.horizon.trajectories(points)
+
+    def run(self) -> ReachSets:
+        """Bound everything, as far as possible."""
+        values = np.einsum("pts,ds->ptd", self.samples, self.directions).reshape(len(self.samples), -1)
+        inner = values.max(axis=0)
+        width = inner - values.min(axis=0)
+        scale = np.maximum(width, 1e-9 * (1.0 + np.abs(inner)))
+        if self.settings.window is not None:
+            return self._windowed(inner)
+        low, high = grid(self.initial, self.settings.grid)
+        inputs = self.horizon.inputs(low, high)
+        ended = Ended.COMPLETE
+        rows = self.horizon.rows(self.directions)
+        try:
+            cells = self._bounder(self.horizon, rows, False).cells(inputs.lower, inputs.upper, inner, scale)
+        except Stopped:
+            nothing = np.full((len(low), len(rows)), np.inf)
+            return self._sets(inputs.lower, inputs.upper, nothing, inner, self.stop() or Ended.STOPPED)
+        if self.settings.tolerance is not None:
+            cells, inner, ended = self._refined(cells, inner, scale, self._bounder(self.horizon, rows, True))
+        return self._sets(cells.lower, cells.upper, cells.bound, inner, ended)
+
+    def _bounder(self, graph: Rollout, rows: np.ndarray, small: bool) -> CellBounder:
+        settings = self.settings
+        method, iterations = (
+            (settings.cell_method, settings.cell_iterations) if small else (settings.method, settings.iterations)
+        )
+        return CellBounder(
+            graph.network, rows, method, iterations, settings.tighten, settings.memory, lambda: self.stop() is not None
+        )
+
+    def _refined(
+        self, cells: Cells, inner: np.ndarray, scale: np.ndarray, bounder: CellBounder
+    ) -> tuple[Cells, np.ndarray, Ended]:
+        """Halve cells where some bound exceeds what is attained, the worst first."""
+        settings, tolerance = self.settings, self.settings.tolerance
+        assert tolerance is not None, "There is something to reach"
+        while True:
+            ended = self.stop()
+            gap = ((cells.bound - inner) / scale).max(axis=1)
+            self.tell(f"{len(cells)} cells, largest gap {gap.max():.3g} of the sampled width")
+            wanted = np.flatnonzero((gap > tolerance) & (cells.side >= 0))
+            if not len(wanted):
+                return cells, inner, Ended.COMPLETE
+            if ended is not None or len(cells) >= settings.cells:
+                return cells, inner, ended or Ended.CELL_LIMIT
+            worst = wanted[np.argsort(-gap[wanted])][: min(settings.batch, settings.cells - len(cells))]
+            try:
+                parts = bounder.cells(*halves(taken(cells, worst)), inner, scale)
+            except Stopped:
+                continue
+            parts = parts.at_most(np.tile(cells.bound[worst], (2, 1)))
+            attained = self.horizon.trajectories(parts.points.reshape(-1, parts.points.shape[-1]))
+            inner = np.maximum(inner, np.einsum("pts,ds->ptd", attained, self.directions).max(axis=0).reshape(-1))
+            cells = joined([taken(cells, np.setdiff1d(np.arange(len(cells)), worst)), parts])
+
+    def _windowed(self, inner: np.ndarray) -> ReachSets:
+        """Each step from the boxes of the cells some steps before."""
+        window, states = min(self.settings.window or 1, self.steps), self.horizon.states
+        count = len(self.directions)
+        unit = np.concatenate([np.eye(states), -np.eye(states)])
+        rows = np.concatenate([self.directions, unit])
+        boxes = [grid(self.initial, self.settings.grid)]
+        found, ended = [], Ended.COMPLETE
+        for step in range(1, self.steps + 1):
+            depth = min(window, step)
+            graph = rollout(self.system, depth)
+            last = np.kron(np.eye(depth)[-1:], rows)
+            inputs = graph.inputs(*boxes[step - depth])
+            none = np.zeros(len(rows))
+            bound = np.full((1, len(rows)), np.inf)
+            try:
+                bound = self._bounder(graph, last, False).cells(inputs.lower, inputs.upper, none, none + 1.0).bound
+            except Stopped:
+                ended = self.stop() or Ended.STOPPED
+            if not np.isfinite(bound).all():
+                ended = Ended.TOO_LOOSE if ended is Ended.COMPLETE else ended
+                break
+            self.tell(f"step {step} of {self.steps}")
+            found.append(bound[:, :count])
+            boxes.append((-bound[:, count + states :], bound[:, count : count + states]))
+        missing = [np.full_like(boxes[0][0][:, :1].repeat(count, 1), np.inf)] * (self.steps - len(found))
+        return self._sets(*boxes[0], np.concatenate([*found, *missing], axis=1), inner, ended)
+
+    def _sets(
+        self, lower: np.ndarray, upper: np.ndarray, bound: np.ndarray, inner: np.ndarray, ended: Ended
+    ) -> ReachSets:
+        states, count = self.horizon.states, len(self.directions)
+        start = box_support(lower[:, :states], upper[:, :states], self.directions)
+        cells = np.concatenate([start[:, None], bound.reshape(len(bound), self.steps, count)], axis=1)
+        first = (self.first @ self.directions.T).max(axis=0)
+        samples = np.concatenate([self.first[:, None], self.samples], axis=1)
+        return ReachSets(
+            self.directions,
+            cells.max(axis=0),
+            np.concatenate([first[None], inner.reshape(self.steps, count)]),
+            lower,
+            upper,
+            cells,
+            samples,
+            time.monotonic() - self.began,
+            ended,
+        )
+
+
+def box_support(lower: np.ndarray, upper: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """max d'x over boxes, rounded upward: lower, upper [cells, n], directions [d, n] -> [cells, d]."""
+    positive, negative = np.maximum(directions, 0.0), np.minimum(directions, 0.0)
+    value = upper @ positive.T + lower @ negative.T
+    size = np.maximum(np.abs(lower), np.abs(upper)) @ np.abs(directions).T
+    exact = np.count_nonzero(directions, axis=1) <= 1
+    loss = 2.0 * gamma(2 * directions.shape[1] + 4) * size
+    one = np.all(np.isin(directions, (-1.0, 0.0, 1.0)), axis=1) & exact
+    return np.where(one, value, np.nextafter(value + loss, np.inf))
+
+
+def grid(box: Box, sides: int) -> tuple[np.ndarray, np.ndarray]:
+    """A box cut into `sides` parts along every side that has a width, which cover it: ends [cells, n]."""
+    low, high = (np.asarray(end, dtype=np.float64).reshape(-1) for end in (box.lower, box.upper))
+    cuts = [np.linspace(a, b, sides + 1 if b > a else 2) for a, b in zip(low, high, strict=True)]
+    for cut, a, b in zip(cuts, low, high, strict=True):
+        cut[0], cut[-1] = a, b
+    below = np.stack([part.reshape(-1) for part in np.meshgrid(*[cut[:-1] for cut in cuts], indexing="ij")], axis=1)
+    above = np.stack([part.reshape(-1) for part in np.meshgrid(*[cut[1:] for cut in cuts], indexing="ij")], axis=1)
+    return below, above

@@ -1,0 +1,158 @@
+"""Requirements on systems in discrete time, decided by branch and bound on the rollout."""
+
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from math import ceil, floor
+
+import numpy as np
+
+from admm_verify.complete.decide import Decision, Options
+from admm_verify.properties.property import Atom, Disjunct, InputBox, NetworkDeclaration, Property, Variable
+from admm_verify.properties.query import Query
+from admm_verify.reach.judgement import Judgement, Outcome
+from admm_verify.reach.rollout import Rollout, rollout
+from admm_verify.reach.systems import DiscreteSystem, Kind, Polytope, Requirement, Task
+from admm_verify.splitting.loop import Clock
+from admm_verify.splitting.solution import Status
+
+Found = tuple[Outcome, np.ndarray | None, int]
+
+
+class DiscreteJudge:
+    """Decides requirements on one system, one after the other."""
+
+    def __init__(
+        self,
+        task: Task,
+        system: DiscreteSystem,
+        memory: float | None,
+        clock: Clock,
+        progress: Callable[[str], None],
+    ) -> None:
+        self.task, self.clock, self.memory, self.tell = task, clock, memory, progress
+        self.graph = rollout(system, task.steps)
+        low, high = (np.asarray(end).reshape(1, -1) for end in (task.initial.lower, task.initial.upper))
+        box = self.graph.inputs(low, high)
+        self.box = InputBox(_fractions(box.lower[0]), _fractions(box.upper[0]))
+
+    def judge(self, requirement: Requirement) -> Judgement:
+        """The verdict on one requirement."""
+        began = time.monotonic()
+        steps = _steps(requirement, self.task.steps)
+        if requirement.kind is Kind.REACH_SOME_TIME:
+            outcome, trajectory, parts = self._some_time(requirement.set, steps)
+        elif requirement.kind is Kind.NEVER_IN:
+            outcome, trajectory, parts = self._decided([(t, _inside(requirement.set, t, self.graph)) for t in steps])
+        else:
+            steps = steps if requirement.kind is Kind.ALWAYS_IN else [self.task.steps]
+            ways = [(t, [atom]) for t in steps for atom in _outside(requirement.set, t, self.graph)]
+            outcome, trajectory, parts = self._decided(ways)
+        return Judgement(requirement, outcome, time.monotonic() - began, parts, trajectory)
+
+    def _some_time(self, goal: Polytope, steps: list[int]) -> Found:
+        """Verified where all trajectories are inside at one time; trajectories of their own times stay unknown."""
+        parts = 0
+        for t in reversed(steps):
+            found = self._decided([(t, [atom]) for atom in _outside(goal, t, self.graph)])
+            parts += found[2]
+            if found[0] is not Outcome.FALSIFIED:
+                return found[0], None, parts
+        return Outcome.UNKNOWN, None, parts
+
+    def _decided(self, ways: list[tuple[int, list[Atom]]]) -> Found:
+        """Whether one of the ways to violate a requirement, conjunctions of atoms after some step, is possible."""
+        first = [atoms for t, atoms in ways if t == 0]
+        point = _first_states(first, self.box) if first else None
+        if point is not None:
+            return Outcome.FALSIFIED, self._trajectory(point), 0
+        disjuncts = tuple(Disjunct(self.box, tuple(atoms)) for t, atoms in ways if t > 0)
+        unsure = bool(first) and not _excluded(first, self.box)
+        if not disjuncts:
+            return (Outcome.UNKNOWN if unsure else Outcome.VERIFIED), None, 0
+        network = self.graph.network
+        inputs, outputs = (
+            Variable(name, "real", (size,)) for name, size in (("X", network.input_size), ("Y", network.output_size))
+        )
+        declared = NetworkDeclaration("f", (inputs,), (outputs,))
+        query = Query("requirement", Property((2, 0), (declared,), disjuncts), network)
+        decision = Decision(query, Options("auto", None, "real", self.memory, None), self.clock, self.tell)
+        decision.run()
+        if decision.witness is not None:
+            exact = np.array([float(value) for value in decision.witness.exact])
+            return Outcome.FALSIFIED, self._trajectory(exact), decision.subproblems
+        if decision.open or unsure:
+            late = decision.interruption is Status.TIMED_OUT
+            return (Outcome.TIMED_OUT if late else Outcome.UNKNOWN), None, decision.subproblems
+        return Outcome.VERIFIED, None, decision.subproblems
+
+    def _trajectory(self, inputs: np.ndarray) -> np.ndarray:
+        first = inputs[: self.graph.states]
+        return np.concatenate([first[None], self.graph.trajectories(inputs[None])[0]])
+
+
+def _steps(requirement: Requirement, steps: int) -> list[int]:
+    return list(range(max(0, ceil(requirement.first)), min(steps, floor(requirement.last)) + 1))
+
+
+def _terms(row: np.ndarray, t: int, states: int) -> Iterator[tuple[int, Fraction]]:
+    """A row on the state after step t: entries of the rollout's output, or of its input at step 0."""
+    for i in np.flatnonzero(row):
+        yield max(t - 1, 0) * states + int(i), Fraction(float(row[i]))
+
+
+def _outside(region: Polytope, t: int, graph: Rollout) -> list[Atom]:
+    """One atom for every row that the state after step t can violate."""
+    return [
+        Atom(tuple((i, -value) for i, value in _terms(row, t, graph.states)), limit, True)
+        for row, limit in zip(region.normals, region.limits, strict=True)
+    ]
+
+
+def _inside(region: Polytope, t: int, graph: Rollout) -> list[Atom]:
+    """The atoms that together say that the state after step t is in a set."""
+    return [
+        Atom(tuple(_terms(row, t, graph.states)), -limit, False)
+        for row, limit in zip(region.normals, region.limits, strict=True)
+    ]
+
+
+def _first_states(ways: list[list[Atom]], box: InputBox) -> np.ndarray | None:
+    """A point of the box at which all atoms of some way hold with the most room, by a linear program."""
+    from scipy.optimize import linprog
+
+    size = len(box.lower)
+    ends = [(float(low), float(high)) for low, high in zip(box.lower, box.upper, strict=True)]
+    for atoms in ways:
+        rows = np.zeros((len(atoms), size + 1))
+        for row, atom in zip(rows, atoms, strict=True):
+            for i, value in atom.terms:
+                row[i] = float(value)
+        # The last column is the room that all atoms have, at most 1.
+        rows[:, size] = 1.0
+        limits = [-float(atom.constant) for atom in atoms]
+        cost = np.append(np.zeros(size), -1.0)
+        found = linprog(cost, rows, limits, bounds=[*ends, (None, 1.0)], method="highs")
+        if found.status != 0:
+            continue
+        point = np.clip(found.x[:size], [low for low, _ in ends], [high for _, high in ends])
+        if all(atom.holds(_fractions(point)) for atom in atoms):
+            return point
+    return None
+
+
+def _fractions(values: np.ndarray) -> tuple[Fraction, ...]:
+    return tuple(Fraction(float(value)) for value in values)
+
+
+def _excluded(ways: list[list[Atom]], box: InputBox) -> bool:
+    """Whether every way has an atom that holds nowhere in the box."""
+
+    def least(atom: Atom) -> Fraction:
+        ends = (value * (box.lower[i] if value > 0 else box.upper[i]) for i, value in atom.terms)
+        return sum(ends, atom.constant)
+
+    def gone(atom: Atom) -> bool:
+        return least(atom) >= 0 if atom.strict else least(atom) > 0
+
+    return all(any(gone(atom) for atom in atoms) for atoms in ways)

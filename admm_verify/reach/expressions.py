@@ -1,0 +1,364 @@
+"""Arithmetic text as a graph of operations, evaluated over any type of number.
+
+Text is read by Python's own parser and never executed. Equal subexpressions become one node, so that each is computed
+once. Numbers are the decimals as written, held exactly; whoever evaluates decides how to enclose them.
+"""
+
+import ast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from fractions import Fraction
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from admm_verify.errors import InputError
+
+T = TypeVar("T")
+
+_LARGEST_POWER = 64
+_DEEPEST = 200
+
+
+class Operation(Enum):
+    """What a node does with its operands."""
+
+    ADD = "+"
+    SUBTRACT = "-"
+    MULTIPLY = "*"
+    DIVIDE = "/"
+    NEGATE = "unary -"
+    SIN = "sin"
+    COS = "cos"
+    EXP = "exp"
+    TANH = "tanh"
+    SQRT = "sqrt"
+
+
+@dataclass(frozen=True, eq=False)
+class Number:
+    """A number, exactly as written."""
+
+    value: Fraction
+
+
+@dataclass(frozen=True, eq=False)
+class Pi:
+    """The circle's number."""
+
+
+@dataclass(frozen=True, eq=False)
+class Name:
+    """A variable."""
+
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Applied:
+    """An operation on one or two operands."""
+
+    operation: Operation
+    operands: tuple["Expression", ...]
+
+
+Expression = Number | Pi | Name | Applied
+
+_BINARY = {
+    ast.Add: Operation.ADD,
+    ast.Sub: Operation.SUBTRACT,
+    ast.Mult: Operation.MULTIPLY,
+    ast.Div: Operation.DIVIDE,
+}
+_FUNCTIONS = {
+    operation.value: operation
+    for operation in (Operation.SIN, Operation.COS, Operation.EXP, Operation.TANH, Operation.SQRT)
+}
+_ALLOWED = (
+    "numbers, pi, names, + - * /, ** with a whole number from 0 to "
+    f"{_LARGEST_POWER}, unary minus and {', '.join(_FUNCTIONS)}"
+)
+
+
+class Reader:
+    """Reads texts over one set of names into one graph with shared nodes.
+
+    names: the variables. params: names that stand for numbers; a fraction is exact, a float stands for its shortest
+    decimal. let: pairs
+    (name, text) of abbreviations, each over what comes before it.
+    Raises: InputError for a name that is taken, and for text as `read` does.
+    """
+
+    def __init__(
+        self,
+        names: Iterable[str],
+        params: Mapping[str, float | Fraction] | None = None,
+        let: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        self._nodes: dict[tuple[Any, ...], Expression] = {}
+        self._known: dict[str, Expression] = {"pi": self._shared((Pi,), Pi())}
+        for name in names:
+            self._define(name, self._shared((Name, name), Name(name)))
+        for name, value in ({} if params is None else params).items():
+            self._define(name, self._number(_exact(name, value)))
+        for name, text in let:
+            self._define(name, self.read(text))
+
+    def read(self, text: str) -> Expression:
+        """The expression that a text stands for.
+
+        Raises: InputError that names what was found, where, and what is allowed.
+        """
+        try:
+            tree = ast.parse(text.strip(), mode="eval").body
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            column = getattr(error, "offset", None)
+            place = f" at column {column}" if column else ""
+            raise InputError(f"The expression {text!r} cannot be read{place}; write {_ALLOWED}.") from None
+        return self._convert(tree, text.strip(), 0)
+
+    def _define(self, name: str, node: Expression) -> None:
+        if name in self._known or name in _FUNCTIONS:
+            raise InputError(f"The name {name!r} is taken already; give every variable and abbreviation its own name.")
+        self._known[name] = node
+
+    def _convert(self, tree: ast.expr, text: str, depth: int) -> Expression:
+        if depth > _DEEPEST:
+            raise InputError(f"The expression {text[:80]!r}... is nested more than {_DEEPEST} deep; use let.")
+
+        def convert(part: ast.expr) -> Expression:
+            return self._convert(part, text, depth + 1)
+
+        found: Expression | None = None
+        match tree:
+            case ast.Constant(value=int() | float()) if not isinstance(tree.value, bool):
+                found = self._number(_literal(tree, text))
+            case ast.Name(id=name):
+                found = self._named(name, tree, text)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                found = self._negated(convert(operand))
+            case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+                found = convert(operand)
+            case ast.BinOp(left=left, op=ast.Pow(), right=right):
+                found = self._power(convert(left), convert(right), tree, text)
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+                found = self._apply(_BINARY[type(op)], convert(left), convert(right))
+            case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in _FUNCTIONS:
+                found = self._apply(_FUNCTIONS[name], convert(argument))
+        if found is None:
+            part = ast.get_source_segment(text, tree) or type(tree).__name__
+            raise InputError(f"The part {part!r} at {_place(tree, text)} is not allowed; write {_ALLOWED}.")
+        return found
+
+    def _named(self, name: str, tree: ast.expr, text: str) -> Expression:
+        if name not in self._known:
+            known = ", ".join(sorted(self._known))
+            raise InputError(f"The name {name!r} at {_place(tree, text)} is unknown; known are {known}.")
+        return self._known[name]
+
+    def _negated(self, inner: Expression) -> Expression:
+        return self._number(-inner.value) if isinstance(inner, Number) else self._apply(Operation.NEGATE, inner)
+
+    def _power(self, base: Expression, exponent: Expression, tree: ast.expr, text: str) -> Expression:
+        whole = exponent.value if isinstance(exponent, Number) else Fraction(-1)
+        if whole.denominator != 1 or not 0 <= whole <= _LARGEST_POWER:
+            raise InputError(
+                f"The power at {_place(tree, text)} has an exponent that is not allowed; write {_ALLOWED}."
+            )
+        result: Expression | None = None
+        square = base
+        count = int(whole)
+        while count:
+            if count & 1:
+                result = square if result is None else self._apply(Operation.MULTIPLY, result, square)
+            count >>= 1
+            if count:
+                square = self._apply(Operation.MULTIPLY, square, square)
+        return self._number(Fraction(1)) if result is None else result
+
+    def _number(self, value: Fraction) -> Expression:
+        return self._shared((Number, value), Number(value))
+
+    def _apply(self, operation: Operation, *operands: Expression) -> Expression:
+        return self._shared((operation, *map(id, operands)), Applied(operation, operands))
+
+    def _shared(self, key: tuple[Any, ...], node: Expression) -> Expression:
+        return self._nodes.setdefault(key, node)
+
+
+def _place(tree: ast.expr, text: str) -> str:
+    return f"column {tree.col_offset + 1} of {text!r}"
+
+
+def _literal(tree: ast.Constant, text: str) -> Fraction:
+    """The decimal as written, not the float nearest to it."""
+    written = (ast.get_source_segment(text, tree) or "").replace("_", "")
+    try:
+        return Fraction(written)
+    except ValueError:
+        raise InputError(f"The number {written!r} at {_place(tree, text)} is not allowed; write a decimal.") from None
+
+
+def _exact(name: str, value: float | Fraction) -> Fraction:
+    if isinstance(value, Fraction):
+        return value
+    if not np.isfinite(value):
+        raise InputError(f"The parameter {name!r} is {value}; give a finite number.")
+    return decimal(value)
+
+
+def decimal(value: float) -> Fraction:
+    """The shortest decimal that reads back as this float, exactly: what a file that holds 0.1 means."""
+    return Fraction(repr(float(value)))
+
+
+@dataclass(frozen=True)
+class Arithmetic(Generic[T]):
+    """What evaluation needs of a type of number besides + - * / and unary minus.
+
+    number: encloses an exact number. pi: encloses pi. square: x x for one value x, which a product of two values that
+    happen to be equal is not. The others are elementary functions.
+    """
+
+    number: Callable[[Fraction], T]
+    pi: T
+    square: Callable[[T], T]
+    sin: Callable[[T], T]
+    cos: Callable[[T], T]
+    exp: Callable[[T], T]
+    tanh: Callable[[T], T]
+    sqrt: Callable[[T], T]
+
+
+FLOATS: Arithmetic[Any] = Arithmetic(float, float(np.pi), np.square, np.sin, np.cos, np.exp, np.tanh, np.sqrt)
+"""NumPy arrays and numbers in float64, rounded to nearest: for simulation."""
+
+
+def in_order(expressions: Sequence[Expression]) -> tuple[Expression, ...]:
+    """All nodes below the expressions, each once and after its operands."""
+    seen: dict[int, Expression] = {}
+
+    def visit(node: Expression) -> None:
+        if id(node) in seen:
+            return
+        if isinstance(node, Applied):
+            for operand in node.operands:
+                visit(operand)
+        seen[id(node)] = node
+
+    for expression in expressions:
+        visit(expression)
+    return tuple(seen.values())
+
+
+def evaluate(expressions: Sequence[Expression], values: Mapping[str, T], arithmetic: Arithmetic[T]) -> list[T]:
+    """The values of expressions of one Reader; shared nodes are computed once.
+
+    Raises: InputError for a name without a value.
+    """
+    found: dict[int, T] = {}
+    for node in in_order(expressions):
+        if isinstance(node, Number):
+            found[id(node)] = arithmetic.number(node.value)
+        elif isinstance(node, Pi):
+            found[id(node)] = arithmetic.pi
+        elif isinstance(node, Name):
+            if node.name not in values:
+                raise InputError(f"The variable {node.name!r} has no value; given are {', '.join(sorted(values))}.")
+            found[id(node)] = values[node.name]
+        else:
+            found[id(node)] = _applied(node, [found[id(operand)] for operand in node.operands], arithmetic)
+    return [found[id(expression)] for expression in expressions]
+
+
+def _applied(node: Applied, operands: Sequence[Any], arithmetic: Arithmetic[Any]) -> Any:
+    first, last = operands[0], operands[-1]
+    match node.operation:
+        case Operation.ADD:
+            value = first + last
+        case Operation.SUBTRACT:
+            value = first - last
+        case Operation.MULTIPLY:
+            value = arithmetic.square(first) if node.operands[0] is node.operands[1] else first * last
+        case Operation.DIVIDE:
+            value = first / last
+        case Operation.NEGATE:
+            value = -first
+        case _:
+            value = function(node.operation, arithmetic)(first)
+    return value
+
+
+def function(operation: Operation, arithmetic: Arithmetic[T]) -> Callable[[T], T]:
+    """The elementary function that an operation with a name stands for."""
+    functions = {
+        Operation.SIN: arithmetic.sin,
+        Operation.COS: arithmetic.cos,
+        Operation.EXP: arithmetic.exp,
+        Operation.TANH: arithmetic.tanh,
+        Operation.SQRT: arithmetic.sqrt,
+    }
+    return functions[operation]
+
+
+def affine(expression: Expression, names: Sequence[str]) -> tuple[tuple[Fraction, ...], Fraction]:
+    """Coefficients and constant of an expression coefficients'names + constant, exactly.
+
+    Raises: InputError where the expression is not affine in the names, or holds another name.
+    """
+    units = {name: _Linear({name: Fraction(1)}, Fraction(0)) for name in names}
+    if any(isinstance(node, Pi) for node in in_order([expression])):
+        raise _not_affine("pi, which is no fraction,")
+    exact = Arithmetic(_Linear.of, _Linear.of(Fraction(0)), _Linear.square, _refuse, _refuse, _refuse, _refuse, _refuse)
+    found = evaluate([expression], units, exact)[0]
+    return tuple(found.slopes.get(name, Fraction(0)) for name in names), found.constant
+
+
+def _not_affine(what: str) -> InputError:
+    return InputError(f"The expression holds {what} where only sums of numbers times variables are allowed.")
+
+
+@dataclass(frozen=True)
+class _Linear:
+    """slopes'names + constant."""
+
+    slopes: Mapping[str, Fraction]
+    constant: Fraction
+
+    @classmethod
+    def of(cls, value: Fraction) -> "_Linear":
+        return cls({}, value)
+
+    def __add__(self, other: "_Linear") -> "_Linear":
+        names = {**self.slopes, **other.slopes}
+        slopes = {name: self.slopes.get(name, Fraction(0)) + other.slopes.get(name, Fraction(0)) for name in names}
+        return _Linear(slopes, self.constant + other.constant)
+
+    def __neg__(self) -> "_Linear":
+        return self._scaled(Fraction(-1))
+
+    def __sub__(self, other: "_Linear") -> "_Linear":
+        return self + -other
+
+    def __mul__(self, other: "_Linear") -> "_Linear":
+        if any(self.slopes.values()) and any(other.slopes.values()):
+            raise _not_affine("a product of two variables")
+        return other._scaled(self.constant) if any(other.slopes.values()) else self._scaled(other.constant)
+
+    def square(self) -> "_Linear":
+        return self * self
+
+    def __truediv__(self, other: "_Linear") -> "_Linear":
+        if any(other.slopes.values()):
+            raise _not_affine("a division by a variable")
+        if not other.constant:
+            raise InputError("The expression divides by zero.")
+        return self._scaled(1 / other.constant)
+
+    def _scaled(self, factor: Fraction) -> "_Linear":
+        return _Linear({name: factor * slope for name, slope in self.slopes.items()}, factor * self.constant)
+
+
+def _refuse(argument: _Linear) -> _Linear:
+    raise _not_affine("a function")

@@ -1,0 +1,210 @@
+"""One control period of x' = f(x, u): validated Taylor steps over affine forms.
+
+Every step first finds a box that no solution leaves before its end (Picard), then adds the Taylor polynomial over the
+affine forms at its start and the remainder over that box.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+
+from admm_verify.arrays import quiet_overflow
+from admm_verify.reach.affine_forms import AFFINE_FORMS, AffineForms
+from admm_verify.reach.expressions import evaluate
+from admm_verify.reach.intervals import INTERVALS, Interval, above, below
+from admm_verify.reach.taylor import Plant, taylor_coefficients
+
+
+@dataclass(frozen=True)
+class FlowSettings:
+    """Integration of the plant.
+
+    order: of the Taylor polynomial. substeps: of every period. halvings: how often substeps are halved where no
+    enclosure is found. trials: Picard iterations. inflation: of a box that is not an enclosure yet, relative to its
+    width. symbols: most symbols that forms have after a substep.
+    """
+
+    order: int = 4
+    substeps: int = 2
+    halvings: int = 2
+    trials: int = 12
+    inflation: float = 0.1
+    symbols: int = 60
+
+
+@dataclass(frozen=True, eq=False)
+class Substep:
+    """The sets at both ends of a substep, and how far solutions between them bend away from the chord.
+
+    Every solution has x(t) = (1 - s) x_start + s x_end - e with s = t / h, where e is t (h - t) / 2 times its second
+    derivative in between, so that e lies between 0 and `bend`, h^2 / 8 times the range of the second derivative.
+    Shapes: start, end: forms [cells, n] over the same symbols; bend [cells, n].
+    """
+
+    start: AffineForms
+    end: AffineForms
+    bend: Interval
+
+    @property
+    def box(self) -> Interval:
+        """Boxes of all states on the substep, [cells, n]."""
+        return self.start.range.hull(self.end.range) - Interval.point(0.0).hull(self.bend)
+
+    def pieces(self, count: int) -> list["Substep"]:
+        """The substep cut into pieces of equal length, whose boxes and supports are smaller.
+
+        Chords are cut where they are, over the symbols that start and end share; every piece keeps the whole bend.
+        """
+        ends = [self.start]
+        for j in range(1, count):
+            share = Interval.number(Fraction(j, count))
+            ends.append(self.start * (1.0 - share) + self.end * share)
+        return [Substep(first, last, self.bend) for first, last in pairwise([*ends, self.end])]
+
+    def take(self, cells: np.ndarray) -> "Substep":
+        """The substep of some cells."""
+        bend = Interval(self.bend.lower[cells], self.bend.upper[cells])
+        return Substep(self.start.take(cells), self.end.take(cells), bend)
+
+    def support(self, directions: np.ndarray) -> np.ndarray:
+        """Upper bounds of d'x over all times of the substep, directions [d, n] -> [cells, d]."""
+        chord = np.maximum(support(self.start, directions), support(self.end, directions))
+        bend = Interval.point(0.0).hull(self.bend)
+        least = _weighted(bend, directions).lower
+        return above(chord - np.minimum(least, 0.0))
+
+
+def support(forms: AffineForms, directions: np.ndarray) -> np.ndarray:
+    """Upper bounds of d'x over forms [cells, n] for directions [d, n] -> [cells, d].
+
+    max d'x = d'centre + sum |d'generators| + |d|'radius.
+    Error: rounded upward; infinite where the forms are not finite.
+    """
+    columns = [Interval.point(directions[:, i]) for i in range(directions.shape[1])]
+    total: AffineForms | float = 0.0
+    for form, column in zip(forms.coordinates(), columns, strict=True):
+        spread = AffineForms(form.centre[:, None], form.generators[:, None], form.radius[:, None])
+        total = spread * column + total
+    assert isinstance(total, AffineForms)
+    return total.range.upper
+
+
+def _weighted(box: Interval, directions: np.ndarray) -> Interval:
+    total = Interval.point(np.zeros((len(box.lower), len(directions))))
+    for i in range(directions.shape[1]):
+        side = Interval(box.lower[:, i, None], box.upper[:, i, None])
+        total = total + side * Interval.point(directions[:, i])
+    return total
+
+
+def flow(
+    plant: Plant, state: AffineForms, control: AffineForms, period: Fraction, settings: FlowSettings
+) -> tuple[list[Substep], np.ndarray]:
+    """One control period from all states at once, with the control of each.
+
+    Where some cell has no enclosure, all cells take substeps of half the length, until that no longer helps.
+    Shapes: state [cells, n], control [cells, inputs], over the same symbols -> substeps, and for each cell whether they
+    are sets of its solutions.
+    """
+    count = settings.substeps
+    with quiet_overflow():
+        steps, valid = _steps(plant, state, control, period / count, count, settings)
+        for _ in range(settings.halvings):
+            if valid.all():
+                break
+            count *= 2
+            steps, valid = _steps(plant, state, control, period / count, count, settings)
+    return steps, valid
+
+
+def _steps(
+    plant: Plant, state: AffineForms, control: AffineForms, length: Fraction, count: int, settings: FlowSettings
+) -> tuple[list[Substep], np.ndarray]:
+    valid = np.ones(len(state.centre), dtype=bool)
+    steps: list[Substep] = []
+    for _ in range(count):
+        step, found = taylor_step(plant, state, control, length, settings)
+        valid &= found
+        steps.append(step)
+        state = step.end.refreshed()
+        control = control.widened(plant.states)
+        if not valid.any():
+            break
+    return steps, valid
+
+
+def taylor_step(
+    plant: Plant, state: AffineForms, control: AffineForms, length: Fraction, settings: FlowSettings
+) -> tuple[Substep, np.ndarray]:
+    """One substep: x(h) = sum over k <= order of x_k h^k + x_{order+1}(enclosure) h^(order+1).
+
+    Shapes: state [cells, n], control [cells, inputs] -> the substep and whether it is valid, [cells].
+    """
+    order, h = settings.order, Interval.number(length)
+    with quiet_overflow():
+        inputs = control.range
+        enclosure, valid = picard(plant, state.range, inputs, length, settings)
+        rest = taylor_coefficients(plant, _split(enclosure), _split(inputs), order + 1, INTERVALS)
+        series = taylor_coefficients(plant, state.coordinates(), control.coordinates(), order, AFFINE_FORMS)
+        ends = []
+        for i, start in enumerate(state.coordinates()):
+            total = rest[order + 1][i]
+            for k in range(order, -1, -1):
+                total = None if total is None else h * total
+                part = series[k][i]
+                total = part if total is None else total if part is None else part + total
+            ends.append(total if isinstance(total, AffineForms) else start * 0.0 + total)
+        end = AffineForms.stack(ends)
+        # x'' is twice the second coefficient; h^2 / 8 times that is a quarter of h^2 times the coefficient.
+        zero = Interval.point(np.zeros_like(state.centre[:, 0]))
+        bends = [zero if part is None else zero + part * h.square() * 0.25 for part in rest[2]]
+        bend = Interval(np.stack([b.lower for b in bends], axis=-1), np.stack([b.upper for b in bends], axis=-1))
+        box = end.range
+        valid &= np.isfinite(box.lower).all(axis=-1) & np.isfinite(box.upper).all(axis=-1)
+        valid &= np.isfinite(bend.lower).all(axis=-1) & np.isfinite(bend.upper).all(axis=-1)
+    return Substep(state, end, bend), valid
+
+
+def picard(
+    plant: Plant, start: Interval, control: Interval, length: Fraction, settings: FlowSettings
+) -> tuple[Interval, np.ndarray]:
+    """A box B with start + [0, h] f(B, control) inside B, so that no solution leaves B before time h.
+
+    Shapes: start [cells, n], control [cells, inputs] -> box [cells, n]; whether it was found, [cells].
+    Reference: Nedialkov, Jackson and Corliss, Validated solutions of initial value problems for ordinary differential
+    equations, Applied Mathematics and Computation 105 (1999), section 5.
+    """
+    time = Interval(np.asarray(0.0), Interval.number(length).upper)
+    found = np.zeros(len(start.lower), dtype=bool)
+
+    def image(box: Interval) -> Interval:
+        rates = evaluate(plant.rates, plant.values(_split(box), _split(control)), INTERVALS)
+        zero = Interval.point(np.zeros_like(start.lower[:, 0]))
+        moved = [zero + time * rate for rate in rates]
+        return start + Interval(
+            np.stack([m.lower for m in moved], axis=-1), np.stack([m.upper for m in moved], axis=-1)
+        )
+
+    box = _inflated(start.hull(image(start)), settings.inflation)
+    for _ in range(settings.trials):
+        reached = image(box)
+        inside = box.contains(reached).all(axis=-1)
+        # An image inside its box is an enclosure too, and a smaller one.
+        box = reached.where((inside | found)[:, None], _inflated(box.hull(reached), settings.inflation))
+        done = found.all()
+        found |= inside
+        if done:
+            break
+    return box, found
+
+
+def _inflated(box: Interval, share: float) -> Interval:
+    extra = share * (box.upper - box.lower) + 1e-12 * box.magnitude + 1e-300
+    return Interval(below(box.lower - extra), above(box.upper + extra))
+
+
+def _split(box: Interval) -> Sequence[Interval]:
+    return [Interval(box.lower[:, i], box.upper[:, i]) for i in range(box.lower.shape[-1])]

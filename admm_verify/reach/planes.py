@@ -1,0 +1,207 @@
+"""Linear lower bounds of a network's neurons where its input is an affine form, cell by cell in one batch.
+
+CROWN's backward sweep gives f(x) >= slope'x + shift wherever the bounds of the neurons below hold. Over the affine
+forms of x the least value of a plane is exact; over the box around them all correlation would be lost.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Placement, gamma
+from admm_verify.backends.choice import verbs_for
+from admm_verify.bounds.backward import backward
+from admm_verify.bounds.climb import Climb, Functionals
+from admm_verify.bounds.interval import affine_interval
+from admm_verify.bounds.linear import Reduced
+from admm_verify.bounds.region import Region
+from admm_verify.network.graph import Activation, Affine, Network
+from admm_verify.reach.affine_forms import AffineForms
+from admm_verify.relaxations.lines import CurveLines, KinkLines, Lines
+from admm_verify.relaxations.registry import network_lines, relaxation_of
+from admm_verify.settings import AscentSettings
+
+
+@dataclass(frozen=True, eq=False)
+class Planes:
+    """Lower bounds f_j(x) >= slope_j'x + shift_j on a region.
+
+    Shapes: slope [cells, rows, n]; shift [cells, rows].
+    Error: the shift is rounded downward.
+    """
+
+    slope: np.ndarray
+    shift: np.ndarray
+
+    def rows(self, first: int, last: int) -> "Planes":
+        """Some of the planes."""
+        return Planes(self.slope[:, first:last], self.shift[:, first:last])
+
+    def over(self, state: AffineForms) -> AffineForms:
+        """The planes' values over forms of x, [cells, n] -> [cells, rows].
+
+        Error: rounding errors are in the radius.
+        """
+        inputs, size = self.slope.shape[-1], np.abs(self.slope)
+        centre = (self.slope @ state.centre[..., None])[..., 0] + self.shift
+        generators = self.slope @ state.generators
+        reach = np.abs(state.centre) + np.abs(state.generators).sum(axis=-1)
+        ends = size @ np.stack([reach, state.radius], axis=-1)
+        slack = gamma(inputs + 2) * (ends[..., 0] + np.abs(self.shift))
+        count = state.symbols + inputs + 8
+        radius = (ends[..., 1] + slack) * (1.0 + 4.0 * gamma(count)) + SMALLEST * (inputs + 2) * count
+        return AffineForms(centre, generators, radius)
+
+
+class Linearised:
+    """A region of one network over forms of its input, from which planes are drawn."""
+
+    def __init__(self, region: Region, state: AffineForms) -> None:
+        self.region, self.state = region, state
+        self.lines = network_lines(region.network, region.lower, region.upper)
+        self.cells = len(state.centre)
+
+    def crown(self, rows: int) -> list[np.ndarray]:
+        """CROWN's slopes for so many rows of each cell."""
+        return [self._spread(line.start, rows) for line in self.lines]
+
+    def parallel(self, rows: int) -> list[np.ndarray]:
+        """Slopes for which the lines above and below an activation are parallel where they can be."""
+        return [self._spread(_parallel(line), rows) for line in self.lines]
+
+    def climbed(
+        self, objective: np.ndarray, slopes: list[np.ndarray], iterations: int, settings: AscentSettings, joint: bool
+    ) -> list[np.ndarray]:
+        """The slopes after some steps of ascent on the planes' least values over the forms.
+
+        joint: on the least value of the sum of the planes j and j + rows / 2, which is minus the largest distance
+        between planes below f and above f.
+        """
+        if not iterations or not self.lines:
+            return slopes
+        start = self._start(objective)
+        region = self.region
+        constant = np.zeros((self.cells, len(objective)))
+        rows = Functionals(region.network, start, constant, region.box_lower, region.box_upper, self.lines)
+        climb = _FormClimb(rows, slopes, settings, iterations, verbs_for(Placement.of(constant)))
+        climb.state, climb.joint = self.state, joint
+        for _ in range(iterations):
+            climb.step()
+        # A step that is not a number must not become a slope.
+        return [np.where(np.isfinite(new), new, old) for new, old in zip(climb.slopes, slopes, strict=True)]
+
+    def planes(self, objective: np.ndarray, slopes: list[np.ndarray]) -> Planes:
+        """Certified planes below objective f(x) for any slopes in range, objective [rows, outputs].
+
+        The certified bound over the box is that of a plane with the sweep's slopes, so the plane's shift is the bound
+        minus the slopes' least value over the box.
+        """
+        region, lines = self.region, self.lines
+        inside = [np.clip(slope, line.minimum, line.maximum) for slope, line in zip(slopes, lines, strict=True)]
+        constant = np.zeros((self.cells, len(objective)))
+        sweep = backward(
+            region.network,
+            self._start(objective),
+            constant,
+            lambda k, a: lines[k].contact(a, inside[k]).slope * a,
+        )
+        bound = region.concretise(sweep, [line if isinstance(line, KinkLines) else None for line in lines])
+        slope = sweep.nodes[0]
+        assert slope is not None, "The start at the input is zero, not missing"
+        least = np.where(slope > 0, slope * region.box_lower, slope * region.box_upper).sum(axis=-1)
+        reach = np.maximum(np.abs(region.box_lower), np.abs(region.box_upper))
+        size = (np.abs(slope) * reach).sum(axis=-1) + np.abs(bound)
+        slack = 4.0 * (slope.shape[-1] + 8) * (DOUBLE_ROUNDOFF * size + SMALLEST)
+        return Planes(slope, bound - least - slack)
+
+    def _start(self, objective: np.ndarray) -> dict[int, np.ndarray]:
+        network = self.region.network
+        zero = np.zeros((self.cells, len(objective), network.input_size))
+        return {0: zero, network.output: np.broadcast_to(objective, (self.cells, *objective.shape))}
+
+    def _spread(self, slopes: np.ndarray, rows: int) -> np.ndarray:
+        return np.array(np.broadcast_to(slopes, (self.cells, rows, slopes.shape[-1])))
+
+
+class _FormClimb(Climb):
+    """Slope ascent where the input is an affine form instead of a box."""
+
+    state: AffineForms
+    joint: bool
+
+    def _vertex(self, coefficient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The point of the forms where coefficient'x, or its sum over pairs of rows, is least, and the value there."""
+        state, judged = self.state, coefficient
+        if self.joint:
+            half = coefficient.shape[1] // 2
+            total = coefficient[:, :half] + coefficient[:, half:]
+            judged = np.concatenate([total, total], axis=1)
+        z = -np.sign(judged @ state.generators)
+        x = state.centre[:, None] + z @ np.swapaxes(state.generators, -1, -2)
+        x = x - np.sign(judged) * state.radius[:, None]
+        return x, (coefficient * x).sum(axis=-1)
+
+
+def _parallel(lines: Lines) -> np.ndarray:
+    if isinstance(lines, KinkLines):
+        return np.clip(lines.upper_slope, lines.minimum, lines.maximum)
+    assert isinstance(lines, CurveLines), "There are two kinds of lines"
+    half = lines.start.shape[-1] // 2
+    # The flattest slope that both sides allow touches at one end each.
+    flat = np.maximum(lines.minimum[..., :half], lines.minimum[..., half:])
+    return np.concatenate([flat, flat], axis=-1)
+
+
+def linearised(network: Network, state: AffineForms, iterations: int, settings: AscentSettings) -> Linearised:
+    """The network over the forms, with pre-activation bounds from planes after some steps of ascent.
+
+    Shapes: state [cells, n]; the network in float64.
+    """
+    box = state.range
+    reduced = Reduced(network, box.lower, box.upper)
+    lower, upper = [box.lower], [box.upper]
+    kinds: dict[int, set[str]] = {}
+    for node in network.nodes:
+        if isinstance(node, Activation):
+            kinds.setdefault(node.source, set()).add(node.kind)
+    for i, node in enumerate(network.nodes[1:-1], start=1):
+        if isinstance(node, Affine):
+            low, high = affine_interval(network, node, lower, upper)
+            if i in kinds:
+                # A ReLU that is stable is exact; of other activations every neuron's bounds matter.
+                neurons = _Neurons(Linearised(reduced.region(node), state), low, high, kinds[i] == {"relu"})
+                neurons.refine(0, settings)
+                if iterations and neurons.linear.lines:
+                    neurons.refine(iterations, settings)
+                low, high = neurons.low, neurons.high
+            reduced.add_affine(node)
+        else:
+            assert isinstance(node, Activation)
+            low, high = lower[node.source], upper[node.source]
+            reduced.add_activation(i, low, high)
+            low, high = relaxation_of(node).image(low, high)
+        lower.append(low)
+        upper.append(high)
+    target = network.nodes[-1]
+    assert isinstance(target, Affine), "The output of a network is an affine node"
+    return Linearised(reduced.region(target), state)
+
+
+class _Neurons:
+    """Intervals [cells, n] of a region's last node, cut step by step."""
+
+    def __init__(self, linear: Linearised, low: np.ndarray, high: np.ndarray, kinked: bool) -> None:
+        self.linear, self.low, self.high, self.kinked = linear, low.copy(), high.copy(), kinked
+
+    def refine(self, iterations: int, settings: AscentSettings) -> None:
+        """Cut the intervals that are open in some cell with the planes' least values over the forms."""
+        open = (self.low < 0) & (self.high > 0) if self.kinked else self.low < self.high
+        wanted = np.flatnonzero(open.any(axis=0))
+        if not len(wanted):
+            return
+        unit = np.eye(self.low.shape[-1])[wanted]
+        objective, linear = np.concatenate([unit, -unit]), self.linear
+        slopes = linear.climbed(objective, linear.crown(len(objective)), iterations, settings, joint=False)
+        least = linear.planes(objective, slopes).over(linear.state).range.lower
+        self.low[:, wanted] = np.fmax(self.low[:, wanted], least[:, : len(wanted)])
+        self.high[:, wanted] = np.fmin(self.high[:, wanted], -least[:, len(wanted) :])

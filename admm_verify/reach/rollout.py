@@ -1,0 +1,117 @@
+"""Several steps of a system in discrete time as one network, so that bounds see all of them at once."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from admm_verify.errors import InputError
+from admm_verify.network.builder import Builder, Tensor
+from admm_verify.network.graph import Network
+from admm_verify.network.maps import DenseMap
+from admm_verify.network.splice import splice
+from admm_verify.reach.systems import Controller, DiscreteSystem, LinearSystem, NetworkSystem
+from admm_verify.sets import Box
+
+
+@dataclass(frozen=True, eq=False)
+class Rollout:
+    """The network (x_0, w_1 .. w_N, v_1 .. v_N) -> (x_1, .., x_N) of a system.
+
+    noise: the box of all w and v, in this order.
+    """
+
+    network: Network
+    states: int
+    steps: int
+    noise: Box
+
+    def inputs(self, lower: np.ndarray, upper: np.ndarray) -> Box:
+        """The network's input boxes for boxes of first states [cells, n]."""
+        low, high = (
+            np.concatenate([end, np.tile(np.asarray(noise), (len(end), 1))], axis=1)
+            for end, noise in ((lower, self.noise.lower), (upper, self.noise.upper))
+        )
+        return Box(low, high)
+
+    def rows(self, directions: np.ndarray) -> np.ndarray:
+        """d'x_t as rows over the outputs, all directions of step 1 first: [d, n] -> [steps d, steps n]."""
+        return np.kron(np.eye(self.steps), directions)
+
+    def trajectories(self, x: np.ndarray) -> np.ndarray:
+        """The states after every step: inputs of the network [points, inputs] -> [points, steps, n]."""
+        values = np.asarray(self.network(x.reshape(-1, self.network.input_size)))
+        return values.reshape(len(values), self.steps, self.states)
+
+
+def rollout(system: DiscreteSystem, steps: int) -> Rollout:
+    """`steps` steps of a system as one graph; noise is new in every step.
+
+    Raises: InputError for less than one step.
+    """
+    if steps < 1:
+        raise InputError(f"The rollout has {steps} steps; give at least one.")
+    process, sensor = _noise(system)
+    sizes = [system.states, *[_size(process)] * steps, *[_size(sensor)] * steps]
+    ends = np.cumsum([0, *sizes])
+    builder = Builder((int(ends[-1]),), "float64")
+
+    def part(k: int) -> Tensor | None:
+        return builder.select(builder.input, np.arange(ends[k], ends[k + 1])) if sizes[k] else None
+
+    x = part(0)
+    assert x is not None, "A system has states"
+    states = []
+    for t in range(steps):
+        if isinstance(system, NetworkSystem):
+            x = splice(builder, system.network, x)
+        else:
+            x = _linear_step(builder, system, x, part(1 + t), part(1 + steps + t))
+        states.append(x)
+    network = builder.finish(builder.concat(states, 0), f"{steps} steps")
+    low, high = (
+        np.concatenate([np.zeros(0), *[_end(box, side) for box in (process, sensor) for _ in range(steps)]])
+        for side in ("lower", "upper")
+    )
+    return Rollout(network, system.states, steps, Box(low, high))
+
+
+def control(builder: Builder, controller: Controller, x: Tensor, noise: Tensor | None = None) -> Tensor:
+    """The controller's output at a state."""
+    seen = Tensor(builder.affine(x, DenseMap(controller.observe), controller.shift), controller.shift.shape)
+    seen = seen if noise is None else builder.add(seen, noise)
+    raw = splice(builder, controller.network, seen)
+    u = Tensor(builder.affine(raw, DenseMap(np.diag(controller.scale)), controller.offset), controller.offset.shape)
+    return u if controller.limits is None else builder.activation("clip", u, *controller.limits)
+
+
+def control_network(controller: Controller) -> Network:
+    """The controller without sensor noise as a network of the state."""
+    builder = Builder((controller.states,), "float64")
+    return builder.finish(control(builder, controller, builder.input), "controller")
+
+
+def _linear_step(
+    builder: Builder, system: LinearSystem, x: Tensor, process: Tensor | None, sensor: Tensor | None
+) -> Tensor:
+    u = control(builder, system.controller, x, sensor)
+    moved = Tensor(builder.affine(x, DenseMap(system.a), system.c), system.c.shape)
+    moved = builder.add(moved, Tensor(builder.affine(u, DenseMap(system.b)), system.c.shape))
+    if process is not None and system.e is not None:
+        moved = builder.add(moved, Tensor(builder.affine(process, DenseMap(system.e)), system.c.shape))
+    if system.residual is not None:
+        moved = builder.add(moved, splice(builder, system.residual, builder.concat([x, u], 0)))
+    return moved
+
+
+def _noise(system: DiscreteSystem) -> tuple[Box | None, Box | None]:
+    return (system.noise, system.controller.noise) if isinstance(system, LinearSystem) else (None, None)
+
+
+def _size(box: Box | None) -> int:
+    return 0 if box is None else int(np.size(box.lower))
+
+
+def _end(box: Box | None, side: str) -> np.ndarray:
+    if box is None:
+        return np.zeros(0)
+    return np.reshape(np.asarray(box.lower if side == "lower" else box.upper), -1)

@@ -1,0 +1,102 @@
+"""Reachable sets: what is known of the states at every step, direction by direction."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from admm_verify.errors import InputError
+
+
+class Ended(Enum):
+    """Why the work ended: everything done as asked, or the time, the cells or somebody's patience ran out."""
+
+    COMPLETE = "complete"
+    TIMED_OUT = "timed-out"
+    CELL_LIMIT = "cell limit"
+    STOPPED = "stopped"
+    TOO_LOOSE = "too loose"
+
+
+@dataclass(frozen=True, eq=False)
+class ReachSets:
+    """For every step t and direction d, inner <= max d'x_t over all trajectories <= upper.
+
+    upper is certified, infinite from the step on from which sets are too loose to go on; inner is attained by a
+    simulated trajectory, up to the rounding of the simulation. during: upper bounds over the whole control period from
+    step t on, for systems in continuous time. cells: the parts of the initial box and, behind it, of the noise of all
+    steps, with bounds over each.
+    Shapes: directions [d, n]; upper, inner [steps + 1, d]; during [steps, d]; cells_lower, cells_upper [cells, n ..];
+    cells_bound [cells, steps + 1, d]; samples [points, steps + 1, n]. Times: t * period.
+    """
+
+    directions: np.ndarray
+    upper: np.ndarray
+    inner: np.ndarray
+    cells_lower: np.ndarray
+    cells_upper: np.ndarray
+    cells_bound: np.ndarray
+    samples: np.ndarray
+    seconds: float
+    ended: Ended
+    period: float = 1.0
+    during: np.ndarray | None = None
+
+    @property
+    def steps(self) -> int:
+        """How many steps there are after the first state."""
+        return len(self.upper) - 1
+
+    @property
+    def valid_steps(self) -> int:
+        """The last step with finite bounds."""
+        loose = np.flatnonzero(~np.isfinite(self.upper).all(axis=1))
+        return int(loose[0]) - 1 if len(loose) else self.steps
+
+    def box(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper ends of the states after a step, [n] each.
+
+        Raises: InputError unless the directions hold those of a box.
+        """
+        return _box(self.directions, self.upper[step])
+
+    def cell_boxes(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """The boxes of all cells after a step, [cells, n] each."""
+        ends = [_box(self.directions, bound) for bound in self.cells_bound[:, step]]
+        return np.array([low for low, _ in ends]), np.array([high for _, high in ends])
+
+    @property
+    def sampled_box(self) -> tuple[np.ndarray, np.ndarray]:
+        """Least and largest simulated states at every step, [steps + 1, n] each."""
+        return np.nanmin(self.samples, axis=0), np.nanmax(self.samples, axis=0)
+
+    def volume(self, step: int) -> float:
+        """Volume of the box after a step."""
+        low, high = self.box(step)
+        return float(np.prod(high - low))
+
+    @property
+    def gap(self) -> float:
+        """The largest share of a direction's sampled width by which a bound may be too large."""
+        width = self.inner + np.array([self._opposite(bound) for bound in self.inner])
+        return float(np.nanmax((self.upper - self.inner)[1:] / np.where(width[1:] > 0, width[1:], np.nan)))
+
+    def _opposite(self, values: np.ndarray) -> np.ndarray:
+        """The values of the opposite directions, NaN where there is none."""
+        found = np.full(len(values), np.nan)
+        for i, direction in enumerate(self.directions):
+            same = np.flatnonzero((self.directions == -direction).all(axis=1))
+            if len(same):
+                found[i] = values[same[0]]
+        return found
+
+
+def _box(directions: np.ndarray, bound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    size = directions.shape[1]
+    ends = []
+    for sign in (-1.0, 1.0):
+        rows = [np.flatnonzero((directions == sign * unit).all(axis=1)) for unit in np.eye(size)]
+        if not all(len(row) for row in rows):
+            raise InputError("The directions do not hold those of a box; add +-e_i to them.")
+        ends.append(sign * bound[[row[0] for row in rows]])
+    return ends[0], ends[1]

@@ -1,0 +1,45 @@
+"""Simulated trajectories of a continuous plant with a sampled controller, not certified, for tests and attacks."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from admm_verify.network.graph import Network
+from admm_verify.reach.expressions import FLOATS, evaluate
+from admm_verify.reach.taylor import Plant
+
+
+def simulate(
+    plant: Plant, controller: Network, points: np.ndarray, steps: int, period: float, substeps: int = 10
+) -> np.ndarray:
+    """States at all control times from initial points, by the classical Runge-Kutta method in float64.
+
+    Shapes: points [p, n] -> [steps + 1, p, n].
+    Error: heuristic; the method's own error is of order (period / substeps)^4.
+    """
+    states = [points]
+    for _ in range(steps):
+        control = controller(states[-1])
+        states.append(integrate(plant, states[-1], control, period, substeps))
+    return np.stack(states)
+
+
+def integrate(plant: Plant, states: np.ndarray, control: np.ndarray, length: float, substeps: int) -> np.ndarray:
+    """States after a time under constant controls, [p, n] and [p, inputs] -> [p, n]."""
+    rates = _rates(plant, control)
+    h = length / substeps
+    for _ in range(substeps):
+        first = rates(states)
+        second = rates(states + 0.5 * h * first)
+        third = rates(states + 0.5 * h * second)
+        last = rates(states + h * third)
+        states = states + h / 6.0 * (first + 2.0 * second + 2.0 * third + last)
+    return states
+
+
+def _rates(plant: Plant, control: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    def rates(states: np.ndarray) -> np.ndarray:
+        found = evaluate(plant.rates, plant.values(list(states.T), list(control.T)), FLOATS)
+        return np.stack([np.broadcast_to(rate, len(states)) for rate in found], axis=-1)
+
+    return rates

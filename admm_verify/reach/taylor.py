@@ -1,0 +1,197 @@
+"""Taylor coefficients in time of the solution of x' = f(x, u) with u held constant, over any type of number."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from admm_verify.errors import InputError
+from admm_verify.reach.expressions import (
+    Applied,
+    Arithmetic,
+    Expression,
+    Name,
+    Number,
+    Operation,
+    Pi,
+    Reader,
+    function,
+    in_order,
+)
+
+Series = list[Any]
+"""Coefficients from order 0 on; None stands for an exact zero."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plant:
+    """The right-hand side f of x' = f(x, u) over the names x1, x2, ... and u1, u2, ...; it does not depend on time."""
+
+    rates: tuple[Expression, ...]
+    inputs: int
+    nodes: tuple[Expression, ...]
+
+    @classmethod
+    def read(
+        cls,
+        equations: Sequence[str],
+        inputs: int,
+        params: Mapping[str, float | Fraction] | None = None,
+        let: Sequence[tuple[str, str]] = (),
+    ) -> "Plant":
+        """The plant of one equation text per state, with `inputs` control inputs.
+
+        Raises: InputError as `Reader.read` does, and where there is no equation.
+        """
+        if not equations:
+            raise InputError("The plant has no equations; give one text per state.")
+        names = [f"x{i + 1}" for i in range(len(equations))] + [f"u{i + 1}" for i in range(inputs)]
+        reader = Reader(names, params, let)
+        rates = tuple(reader.read(text) for text in equations)
+        return cls(rates, inputs, in_order(rates))
+
+    @property
+    def states(self) -> int:
+        """The number of states."""
+        return len(self.rates)
+
+    def values(self, state: Sequence[Any], control: Sequence[Any]) -> dict[str, Any]:
+        """The values of the names x1, ... and u1, ..."""
+        named = {f"x{i + 1}": value for i, value in enumerate(state)}
+        return named | {f"u{i + 1}": value for i, value in enumerate(control)}
+
+
+def taylor_coefficients(
+    plant: Plant, state: Sequence[Any], control: Sequence[Any], order: int, arithmetic: Arithmetic[Any]
+) -> list[list[Any]]:
+    """x_0, ..., x_order with x(t) = sum x_k t^k for the solution from `state` under a constant control.
+
+    x_{k+1} = f_k / (k + 1), where f_k is the k-th coefficient of f along the solution, by the recurrences of automatic
+    differentiation through f's graph.
+    Shapes: -> [order + 1][states] numbers; None stands for an exact zero.
+    Reference: Moore, Methods and Applications of Interval Analysis (1979), section 3.4.
+    """
+    growth = _Growth(plant, arithmetic)
+    solution: list[Series] = [[value] for value in state]
+    names = plant.values(solution, [[value] for value in control])
+    for k in range(order):
+        for node in plant.nodes:
+            growth.append(node, k, names)
+        for series, rate in zip(solution, plant.rates, strict=True):
+            coefficient = growth.series[id(rate)][k]
+            series.append(None if coefficient is None else coefficient / float(k + 1) if k else coefficient)
+    return [[series[k] for series in solution] for k in range(order + 1)]
+
+
+class _Growth:
+    """The series of all nodes of a graph, grown by one order at a time."""
+
+    def __init__(self, plant: Plant, arithmetic: Arithmetic[Any]) -> None:
+        self.series: dict[int, Series] = {id(node): [] for node in plant.nodes}
+        self._waves: dict[int, tuple[Series, Series]] = {}
+        self._shares: dict[int, Series] = {}
+        self._arithmetic = arithmetic
+
+    def append(self, node: Expression, k: int, names: Mapping[str, Series]) -> None:
+        """Coefficient k of a node, from lower orders and from its operands' first k coefficients."""
+        series = self.series[id(node)]
+        if isinstance(node, Applied):
+            series.append(self._coefficient(node, k))
+        elif isinstance(node, Name):
+            values = names[node.name]
+            series.append(values[k] if k < len(values) else None)
+        elif isinstance(node, Number):
+            series.append(self._arithmetic.number(node.value) if k == 0 and node.value else None)
+        elif isinstance(node, Pi):
+            series.append(self._arithmetic.pi if k == 0 else None)
+
+    def _coefficient(self, node: Applied, k: int) -> Any:
+        operands = [self.series[id(operand)] for operand in node.operands]
+        a, b, own = operands[0], operands[-1], self.series[id(node)]
+        value: Any = None
+        match node.operation:
+            case Operation.ADD:
+                value = _plus(a[k], b[k])
+            case Operation.SUBTRACT:
+                value = _minus(a[k], b[k])
+            case Operation.NEGATE:
+                value = None if a[k] is None else -a[k]
+            case Operation.MULTIPLY:
+                value = self._squared(a, k) if node.operands[0] is node.operands[1] else _convolved(a, b, k)
+            case Operation.DIVIDE:
+                rest = _minus(a[k], _sum(_times(b[j], own[k - j]) for j in range(1, k + 1)))
+                value = None if rest is None else rest / b[0]
+            case Operation.SIN | Operation.COS:
+                value = self._wave(node, a, k)[0 if node.operation is Operation.SIN else 1][k]
+            case Operation.SQRT | Operation.EXP | Operation.TANH if k == 0:
+                value = function(node.operation, self._arithmetic)(self._zero(a[0]))
+            case Operation.SQRT:
+                rest = _minus(a[k], _sum(_times(own[j], own[k - j]) for j in range(1, k)))
+                value = None if rest is None else rest / (own[0] * 2.0)
+            case Operation.EXP:
+                value = _integrated(a, own, k)
+            case Operation.TANH:
+                value = self._tanh(node, a, own, k)
+        return value
+
+    def _wave(self, node: Applied, a: Series, k: int) -> tuple[Series, Series]:
+        """sin and cos of one operand, which need each other: s' = a' c, c' = -a' s."""
+        sine, cosine = self._waves.setdefault(id(node.operands[0]), ([], []))
+        if len(sine) <= k:
+            start = self._zero(a[0])
+            if k == 0:
+                sine.append(self._arithmetic.sin(start))
+                cosine.append(self._arithmetic.cos(start))
+            else:
+                fall = _integrated(a, sine, k)
+                sine.append(_integrated(a, cosine, k))
+                cosine.append(None if fall is None else -fall)
+        return sine, cosine
+
+    def _tanh(self, node: Applied, a: Series, own: Series, k: int) -> Any:
+        """T = tanh a: T' = w a' with w = 1 - T^2, whose coefficients follow T's."""
+        share = self._shares.setdefault(id(node), [])
+        square = self._squared(own, k - 1)
+        share.append(-square + 1.0 if k == 1 else None if square is None else -square)
+        return _integrated(a, share, k)
+
+    def _squared(self, a: Series, k: int) -> Any:
+        """Coefficient k of a series' square, where every product of two different coefficients is taken once."""
+        twice = _sum(_times(a[j], a[k - j]) for j in range((k + 1) // 2))
+        doubled = None if twice is None else twice * 2.0
+        middle = None if k % 2 else a[k // 2]
+        return doubled if middle is None else _plus(doubled, self._arithmetic.square(middle))
+
+    def _zero(self, value: Any) -> Any:
+        return self._arithmetic.number(Fraction(0)) if value is None else value
+
+
+def _plus(a: Any, b: Any) -> Any:
+    return b if a is None else a if b is None else a + b
+
+
+def _minus(a: Any, b: Any) -> Any:
+    return a if b is None else -b if a is None else a - b
+
+
+def _times(a: Any, b: Any) -> Any:
+    return None if a is None or b is None else a * b
+
+
+def _sum(parts: Iterable[Any]) -> Any:
+    total = None
+    for part in parts:
+        total = _plus(total, part)
+    return total
+
+
+def _convolved(a: Series, b: Series, k: int) -> Any:
+    """Coefficient k of a product: sum over j of a_j b_{k-j}."""
+    return _sum(_times(a[j], b[k - j]) for j in range(k + 1))
+
+
+def _integrated(a: Series, factor: Series, k: int) -> Any:
+    """Coefficient k of the integral of a' times factor: sum over j of j a_j factor_{k-j} / k."""
+    parts = (_times(a[j] * float(j) if j > 1 and a[j] is not None else a[j], factor[k - j]) for j in range(1, k + 1))
+    total = _sum(parts)
+    return None if total is None else total / float(k) if k > 1 else total

@@ -1,0 +1,167 @@
+"""The command `reach`: its options, its table and its files."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from admm_verify.errors import InputError
+from admm_verify.reach.discrete import ReachSettings
+from admm_verify.reach.front import TEMPLATES, ReachReport, reach_sets
+from admm_verify.reach.spec import read_task
+from admm_verify.reach.systems import Task
+from admm_verify.report.text import table, write_json
+
+EXAMPLE = Path(__file__).parent / "report" / "data" / "double_integrator.json"
+"""The embedded system."""
+
+_ROWS = 24
+"""Steps in the table, spread over longer horizons."""
+
+
+def add_reach_options(parser: argparse.ArgumentParser) -> None:
+    """What `reach` takes beyond the options of all commands that compute."""
+    parser.add_argument(
+        "system", nargs="?", metavar="SYSTEM.json", help="the system; without it, an embedded double integrator"
+    )
+    parser.add_argument("--steps", type=int, metavar="N", help="horizon; default: the file's")
+    parser.add_argument(
+        "--method", choices=("crown", "tightened"), default="tightened", help="of pre-activation bounds"
+    )
+    parser.add_argument(
+        "--directions", default="box", metavar="|".join((*TEMPLATES, "N")), help="in which sets are bounded"
+    )
+    parser.add_argument(
+        "--partition",
+        default="none",
+        metavar="none|uniform:K|greedy:SHARE",
+        help="cut the initial box into K cells per side, or halve cells until no bound exceeds sampled states by more "
+        "than this share of their width, as 0.05",
+    )
+    parser.add_argument("--cells", type=int, default=1024, metavar="N", help="most cells of the initial box")
+    parser.add_argument("--window", type=int, metavar="K", help="steps in one graph; default: all")
+    parser.add_argument("--plot", metavar="FILE.png", help="the sets in the plane of the first two states")
+    parser.add_argument("--time-plot", metavar="FILE.png", help="every state over time")
+    parser.add_argument("--animation", metavar="FILE.gif", help="the sets moving")
+
+
+def reach_file(options: argparse.Namespace, memory: float | None, stop: Callable[[], bool]) -> None:
+    """Bound, judge, and write what was asked for; the table on stdout, progress on stderr."""
+    task = read_task(options.system or EXAMPLE)
+    if options.steps is not None:
+        if options.steps < 1:
+            raise InputError(f"--steps is {options.steps}; give at least 1.")
+        task = replace(task, steps=options.steps, sampled=None)
+    terminal = not options.quiet and sys.stderr.isatty()
+
+    def show(text: str) -> None:
+        print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
+
+    settings = _settings(options, memory)
+    report = reach_sets(
+        task, _directions(options.directions), settings, options.timeout, show if terminal else None, stop
+    )
+    if terminal:
+        print(file=sys.stderr)
+    print(_text(task, report), flush=True)
+    if options.json:
+        write_json(options.json, content(task, report))
+    _draw(options, task, report)
+
+
+def _settings(options: argparse.Namespace, memory: float | None) -> ReachSettings:
+    way, _, number = options.partition.partition(":")
+    grid, tolerance = 1, None
+    try:
+        if way == "uniform":
+            grid = int(number)
+        elif way == "greedy":
+            tolerance = float(number or 0.05)
+        elif options.partition != "none":
+            raise ValueError
+    except ValueError:
+        raise InputError(
+            f"--partition is {options.partition!r}; give none, uniform:K with a count or greedy:SHARE with a number."
+        ) from None
+    return ReachSettings(
+        method=options.method, grid=grid, tolerance=tolerance, cells=options.cells, window=options.window, memory=memory
+    )
+
+
+def _directions(text: str) -> str | int:
+    return int(text) if text.isdigit() else text
+
+
+def _text(task: Task, report: ReachReport) -> str:
+    sets = report.sets
+    lines = [
+        f"{task.name}: {sets.steps} steps, {len(sets.cells_lower)} cells, {sets.ended.value}, {sets.seconds:.2f} s"
+    ]
+    shown = np.unique(np.linspace(0, sets.steps, min(sets.steps + 1, _ROWS)).round().astype(int))
+    low, high = sets.sampled_box
+    rows = []
+    for t in shown:
+        outer = sets.box(int(t))
+        cells = [f"[{a:.5g}, {b:.5g}]" for a, b in zip(*outer, strict=True)]
+        width, inner = outer[1] - outer[0], high[t] - low[t]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.nanmax(np.where(inner > 0, width / inner, np.nan)) if (inner > 0).any() else 1.0
+        rows.append([f"{t * sets.period:.6g}", *cells, f"{ratio:.3g}"])
+    lines.append(table(["time", *task.names, "width / sampled"], rows))
+    if sets.valid_steps < sets.steps:
+        lines.append(f"The sets are too loose after step {sets.valid_steps}.")
+    for judgement in report.judgements:
+        lines.append(f"{judgement.outcome.value}: {judgement.requirement.text or judgement.requirement.kind.value}")
+        if judgement.trajectory is not None:
+            first = ", ".join(f"{value:.9g}" for value in judgement.trajectory[0])
+            lines.append(f"  violated from ({first})")
+    return "\n".join(lines)
+
+
+def content(task: Task, report: ReachReport) -> dict[str, Any]:
+    """The complete result."""
+    sets = report.sets
+    return {
+        "system": task.name,
+        "steps": sets.steps,
+        "period": sets.period,
+        "directions": sets.directions.tolist(),
+        "upper": sets.upper.tolist(),
+        "attained": sets.inner.tolist(),
+        "during": None if sets.during is None else sets.during.tolist(),
+        "cells": {
+            "lower": sets.cells_lower.tolist(),
+            "upper": sets.cells_upper.tolist(),
+            "bound": sets.cells_bound.tolist(),
+        },
+        "ended": sets.ended.value,
+        "seconds": sets.seconds,
+        "requirements": [
+            {
+                "text": judgement.requirement.text,
+                "verdict": judgement.outcome.value,
+                "seconds": judgement.seconds,
+                "parts": judgement.parts,
+                "trajectory": None if judgement.trajectory is None else judgement.trajectory.tolist(),
+            }
+            for judgement in report.judgements
+        ],
+    }
+
+
+def _draw(options: argparse.Namespace, task: Task, report: ReachReport) -> None:
+    if options.plot or options.time_plot:
+        from admm_verify.report.reach_plots import time_plot, tube_plot
+
+        if options.plot:
+            tube_plot(options.plot, task, report.sets, report.judgements)
+        if options.time_plot:
+            time_plot(options.time_plot, task, report.sets, report.judgements)
+    if options.animation:
+        from admm_verify.report.reach_animation import animation
+
+        animation(options.animation, task, report.sets)
