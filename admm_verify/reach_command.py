@@ -107,9 +107,9 @@ def _text(task: Task, report: ReachReport) -> str:
     for t in shown:
         outer = sets.box(int(t))
         cells = [f"[{a:.5g}, {b:.5g}]" for a, b in zip(*outer, strict=True)]
-        width, inner = outer[1] - outer[0], high[t] - low[t]
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.nanmax(np.where(inner > 0, width / inner, np.nan)) if (inner > 0).any() else 1.0
+            width, inner = outer[1] - outer[0], high[t] - low[t]
+            ratio = np.where(inner > 0, width / inner, 1.0).max()
         rows.append([f"{t * sets.period:.6g}", *cells, f"{ratio:.3g}"])
     lines.append(table(["time", *task.names, "width / sampled"], rows))
     if sets.valid_steps < sets.steps:

@@ -95,6 +95,30 @@ class SolverSettings:
 
 
 @dataclass(frozen=True)
+class RefineSettings:
+    """Output-aware refinement: bounds of neurons on condition that a goal holds, round by round, before a search.
+
+    rounds: at most so many, none for no refinement. nodes: what a round may cost for each goal, in subproblems of the
+    search; neurons that matter most to the goal come first. least_gain: share of the distance to zero that the worst
+    goal has to gain in a round for another one. most_goals: queries with more go to the search as they are.
+    iterations: steps of ascent for neurons; pace, slowing: relative step of the multipliers of goals' planes, and its
+    factor from step to step. root_iterations, row_iterations: of ascent for the goals' own bounds, before the first
+    round and after each.
+    """
+
+    rounds: int = 4
+    nodes: float = 50.0
+    least_gain: float = 0.05
+    most_goals: int = 32
+    iterations: int = 2
+    pace: float = 0.5
+    slowing: float = 0.7
+    ascent: AscentSettings = AscentSettings(step=0.4, momentum=0.2, end_per_iteration=0.9)
+    root_iterations: int = 25
+    row_iterations: int = 8
+
+
+@dataclass(frozen=True)
 class SearchSettings:
     """Branch and bound.
 
@@ -107,7 +131,7 @@ class SearchSettings:
     least_batch, most_batch: subproblems split at once; within these the batch grows until a step takes
     seconds_per_step. block_numbers: numbers of one array of a block of rows over all layers. frontier_bytes: memory of
     the open subproblems from which on the search goes deep instead of wide. caution: how many times its rounding terms
-    a bound must exceed zero by.
+    a bound must exceed zero by. refinement: of the root's bounds, before neurons are split.
     """
 
     input_sides: int = 20
@@ -126,3 +150,4 @@ class SearchSettings:
     block_numbers: int = 2**20
     frontier_bytes: float = 2.0**30
     caution: float = 1.0
+    refinement: RefineSettings = RefineSettings()

@@ -6,7 +6,8 @@
 - `crown_family` and `root_instances`: that network, mnist_fc and oval21 of VNN-COMP, and resnet_2b, with the root
   bounds of auto_LiRPA where they are stored.
 - `mnist_images`: test images of MNIST (Y. LeCun, C. Cortes, C. Burges) as the shared data set holds them.
-- `double_integrator`: a closed loop (Everett et al., nfl_veripy) unrolled into one network.
+- `feedback`: systems with networks in feedback (nfl_veripy, DeepSplit, ARCH-COMP, ReachLipBnB) and known areas;
+  `train_double_integrator` trains the controller of the embedded one.
 - `resnet18`: a random ResNet-18 for 32 x 32 images.
 - `train_digits`: the small digit classifier of the demo, trained on scikit-learn's digits (UCI Optical Recognition of
   Handwritten Digits, E. Alpaydin and C. Kaynak, CC BY 4.0), with 12 of its test images.

@@ -12,7 +12,7 @@ from admm_verify.network.graph import Network
 from admm_verify.reach.affine_forms import AffineForms
 from admm_verify.reach.control import ControlSettings, controlled
 from admm_verify.reach.expressions import decimal
-from admm_verify.reach.flow import FlowSettings, Substep, flow, support
+from admm_verify.reach.flow import FlowSettings, Substep, flow, next_substeps, support
 from admm_verify.reach.intervals import Interval
 from admm_verify.reach.taylor import Plant
 from admm_verify.sets import Box
@@ -150,14 +150,15 @@ def trace(
     length = decimal(period) if isinstance(period, float) else Fraction(period)
     if length <= 0:
         raise InputError(f"The control period is {period}; give a positive number.")
-    cells, state = np.arange(len(initial.centre)), initial
+    cells, state, count = np.arange(len(initial.centre)), initial, chosen.flow.substeps
     for _ in range(steps):
         if stop is not None and stop():
             return
         control, shared = controlled(controller, state, chosen.control)
-        substeps, good = flow(plant, shared, control, length, chosen.flow)
+        substeps, loss = flow(plant, shared, control, length, chosen.flow, count)
+        count = next_substeps(len(substeps), loss, chosen.flow)
         with quiet_overflow():
-            good &= (substeps[-1].end.spread <= chosen.widest).all(axis=-1)
+            good = np.isfinite(loss) & (substeps[-1].end.spread <= chosen.widest).all(axis=-1)
         if not good.any():
             return
         cells = cells[good]

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from admm_verify.arrays import quiet_overflow
 from admm_verify.reach.cells import halvable
 from admm_verify.reach.continuous import ContinuousSettings, Tube, reach
 from admm_verify.reach.discrete import ReachSettings, grid
 from admm_verify.reach.judgement import Judgement, Outcome
 from admm_verify.reach.rollout import control_network
-from admm_verify.reach.sets import Ended, ReachSets
+from admm_verify.reach.sets import Ended, ReachSets, most
 from admm_verify.reach.simulate import simulate, spread
 from admm_verify.reach.systems import ContinuousSystem, Task
 from admm_verify.reach.tube_checks import holds, violates
@@ -60,9 +61,10 @@ class ContinuousReach:
         self.began, self.rng = time.monotonic(), np.random.default_rng(0)
         self.samples = simulate(system, spread(task.initial, settings.samples, self.rng), task.steps, self.rng)
         values = np.einsum("pts,ds->ptd", self.samples, directions)
-        self.inner = np.nanmax(values, axis=0)
-        width = self.inner - np.nanmin(values, axis=0)
-        self.scale = np.maximum(width, 1e-9 * (1.0 + np.abs(self.inner)))
+        self.inner = most(values)
+        width = self.inner + most(-values)
+        known = np.isfinite(width)
+        self.scale = np.where(known, np.maximum(width, 1e-9 * (1.0 + np.abs(self.inner))), 1.0)
         self.broken: dict[int, np.ndarray] = {}
 
     def run(self) -> tuple[ReachSets, list[Judgement]]:
@@ -122,7 +124,8 @@ class ContinuousReach:
         """The cells that are worth halving, the worst first."""
         wanted = [i for i in range(len(self.task.requirements)) if i not in self.broken]
         undecided = ~parts.good[:, wanted].all(axis=1)
-        gap = ((parts.bound - self.inner) / self.scale)[:, 1:].max(axis=(1, 2))
+        with quiet_overflow():
+            gap = np.nan_to_num((parts.bound - self.inner) / self.scale, nan=np.inf)[:, 1:].max(axis=(1, 2))
         tolerance = self.settings.tolerance
         if tolerance is not None:
             undecided |= gap > tolerance
@@ -137,8 +140,10 @@ class ContinuousReach:
         ends = middle[:, None, None] + np.stack([np.eye(states), -np.eye(states)]) * radius[:, None, None]
         paths = simulate(self.system, ends.reshape(-1, states), self.task.steps, self.rng)
         paths = paths.reshape(count, 2, states, -1, states)
-        unit = np.nanmax(self.samples, axis=(0, 1)) - np.nanmin(self.samples, axis=(0, 1)) + 1e-300
-        moved = np.nan_to_num((np.abs(paths[:, 0] - paths[:, 1]) / unit).max(axis=(2, 3)), nan=1e300)
+        every = self.samples.reshape(-1, states)
+        unit = np.nan_to_num(most(every) + most(-every), nan=1.0, posinf=1.0) + 1e-300
+        with quiet_overflow():
+            moved = np.nan_to_num(np.abs(paths[:, 0] - paths[:, 1]) / unit, nan=1e300).max(axis=(2, 3))
         self._falsify(paths.reshape(-1, *paths.shape[-2:]))
         side = np.where(halvable(parts.lower, parts.upper), moved, -1.0).argmax(axis=1)
         place = np.arange(count)
@@ -151,7 +156,9 @@ class ContinuousReach:
         for i, requirement in enumerate(self.task.requirements):
             if i in self.broken:
                 continue
-            room = requirement.room(paths)
+            with quiet_overflow():
+                # Where the simulation overflows, nothing is known of the rest.
+                room = np.nan_to_num(requirement.room(paths), nan=np.inf)
             worst = int(np.argmin(room))
             if room[worst] >= 0:
                 continue

@@ -238,17 +238,14 @@ FLOATS: Arithmetic[Any] = Arithmetic(float, float(np.pi), np.square, np.sin, np.
 def in_order(expressions: Sequence[Expression]) -> tuple[Expression, ...]:
     """All nodes below the expressions, each once and after its operands."""
     seen: dict[int, Expression] = {}
-
-    def visit(node: Expression) -> None:
-        if id(node) in seen:
-            return
-        if isinstance(node, Applied):
-            for operand in node.operands:
-                visit(operand)
-        seen[id(node)] = node
-
-    for expression in expressions:
-        visit(expression)
+    stack = list(reversed(expressions))
+    while stack:
+        node = stack[-1]
+        waiting = [] if not isinstance(node, Applied) else [part for part in node.operands if id(part) not in seen]
+        if waiting:
+            stack.extend(reversed(waiting))
+        else:
+            seen.setdefault(id(node), stack.pop())
     return tuple(seen.values())
 
 

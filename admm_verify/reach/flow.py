@@ -22,17 +22,19 @@ from admm_verify.reach.taylor import Plant, taylor_coefficients
 class FlowSettings:
     """Integration of the plant.
 
-    order: of the Taylor polynomial. substeps: of every period. halvings: how often substeps are halved where no
-    enclosure is found. trials: Picard iterations. inflation: of a box that is not an enclosure yet, relative to its
-    width. symbols: most symbols that forms have after a substep.
+    order: of the Taylor polynomial. substeps, most: fewest and most of every period; their number is doubled while
+    some cell has no enclosure, or a remainder above its share `remainder` of the set. trials: Picard iterations.
+    inflation: of a box that is not an enclosure yet, relative to its width. symbols: most symbols that forms have
+    after a period.
     """
 
     order: int = 4
     substeps: int = 2
-    halvings: int = 2
+    most: int = 8
+    remainder: float = 1e-3
     trials: int = 12
     inflation: float = 0.1
-    symbols: int = 60
+    symbols: int = 80
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,39 +103,50 @@ def _weighted(box: Interval, directions: np.ndarray) -> Interval:
 
 
 def flow(
-    plant: Plant, state: AffineForms, control: AffineForms, period: Fraction, settings: FlowSettings
+    plant: Plant,
+    state: AffineForms,
+    control: AffineForms,
+    period: Fraction,
+    settings: FlowSettings,
+    substeps: int | None = None,
 ) -> tuple[list[Substep], np.ndarray]:
     """One control period from all states at once, with the control of each.
 
-    Where some cell has no enclosure, all cells take substeps of half the length, until that no longer helps.
-    Shapes: state [cells, n], control [cells, inputs], over the same symbols -> substeps, and for each cell whether they
-    are sets of its solutions.
+    Where some cell has no enclosure, or a remainder that counts, all cells take substeps of half the length, up to the
+    settings' limit. substeps: how many to begin with.
+    Shapes: state [cells, n], control [cells, inputs], over the same symbols -> substeps, and the largest `loss` among
+    them, [cells], which is infinite for cells that have no sets.
     """
-    count = settings.substeps
+    count = settings.substeps if substeps is None else substeps
     with quiet_overflow():
-        steps, valid = _steps(plant, state, control, period / count, count, settings)
-        for _ in range(settings.halvings):
-            if valid.all():
-                break
-            count *= 2
-            steps, valid = _steps(plant, state, control, period / count, count, settings)
-    return steps, valid
+        steps, loss = _steps(plant, state, control, period / count, count, settings)
+        while count < settings.most and not (loss <= settings.remainder).all():
+            count = min(2 * count, settings.most)
+            steps, loss = _steps(plant, state, control, period / count, count, settings)
+    return steps, loss
+
+
+def next_substeps(used: int, loss: np.ndarray, settings: FlowSettings) -> int:
+    """How many substeps the next period begins with: half of what was used where that would have done."""
+    held = loss[np.isfinite(loss)]
+    enough = (held * 2.0 ** (settings.order + 1) <= settings.remainder).all()
+    return max(settings.substeps, used // 2) if enough else used
 
 
 def _steps(
     plant: Plant, state: AffineForms, control: AffineForms, length: Fraction, count: int, settings: FlowSettings
 ) -> tuple[list[Substep], np.ndarray]:
-    valid = np.ones(len(state.centre), dtype=bool)
+    loss = np.zeros(len(state.centre))
     steps: list[Substep] = []
     for _ in range(count):
-        step, found = taylor_step(plant, state, control, length, settings)
-        valid &= found
+        step, lost = taylor_step(plant, state, control, length, settings)
+        loss = np.maximum(loss, lost)
         steps.append(step)
         state = step.end.refreshed()
         control = control.widened(plant.states)
-        if not valid.any():
+        if not np.isfinite(loss).any():
             break
-    return steps, valid
+    return steps, loss
 
 
 def taylor_step(
@@ -141,7 +154,8 @@ def taylor_step(
 ) -> tuple[Substep, np.ndarray]:
     """One substep: x(h) = sum over k <= order of x_k h^k + x_{order+1}(enclosure) h^(order+1).
 
-    Shapes: state [cells, n], control [cells, inputs] -> the substep and whether it is valid, [cells].
+    The loss is the remainder's largest share of the spread of a state; it is infinite where there is no set.
+    Shapes: state [cells, n], control [cells, inputs] -> the substep and its loss [cells].
     """
     order, h = settings.order, Interval.number(length)
     with quiet_overflow():
@@ -149,23 +163,40 @@ def taylor_step(
         enclosure, valid = picard(plant, state.range, inputs, length, settings)
         rest = taylor_coefficients(plant, _split(enclosure), _split(inputs), order + 1, INTERVALS)
         series = taylor_coefficients(plant, state.coordinates(), control.coordinates(), order, AFFINE_FORMS)
-        ends = []
+        none = Interval.point(np.zeros(len(valid)))
+        ends, remainders = [], []
         for i, start in enumerate(state.coordinates()):
-            total = rest[order + 1][i]
-            for k in range(order, -1, -1):
-                total = None if total is None else h * total
+            last = rest[order + 1][i]
+            remainder = none if last is None else none + last * _power(h, order + 1)
+            total = series[order][i]
+            for k in range(order - 1, -1, -1):
                 part = series[k][i]
-                total = part if total is None else total if part is None else part + total
-            ends.append(total if isinstance(total, AffineForms) else start * 0.0 + total)
+                scaled = None if total is None else h * total
+                total = part if scaled is None else scaled if part is None else part + scaled
+            remainders.append(remainder.radius)
+            ends.append(start * 0.0 + total + remainder)
         end = AffineForms.stack(ends)
         # x'' is twice the second coefficient; h^2 / 8 times that is a quarter of h^2 times the coefficient.
-        zero = Interval.point(np.zeros_like(state.centre[:, 0]))
-        bends = [zero if part is None else zero + part * h.square() * 0.25 for part in rest[2]]
-        bend = Interval(np.stack([b.lower for b in bends], axis=-1), np.stack([b.upper for b in bends], axis=-1))
-        box = end.range
-        valid &= np.isfinite(box.lower).all(axis=-1) & np.isfinite(box.upper).all(axis=-1)
-        valid &= np.isfinite(bend.lower).all(axis=-1) & np.isfinite(bend.upper).all(axis=-1)
-    return Substep(state, end, bend), valid
+        bends = [none if part is None else none + part * h.square() * 0.25 for part in rest[2]]
+        step = Substep(state, end, _joined(bends))
+        box, bend = end.range, step.bend
+        for side in (box.lower, box.upper, bend.lower, bend.upper):
+            valid &= np.isfinite(side).all(axis=-1)
+        # Below a millionth of the state's size a remainder does not count.
+        share = np.stack(remainders, axis=-1) / (end.spread + 1e-6 * np.abs(end.centre) + 1e-12)
+        loss = np.where(valid, share.max(axis=-1), np.inf)
+    return step, loss
+
+
+def _power(h: Interval, exponent: int) -> Interval:
+    total = h
+    for _ in range(exponent - 1):
+        total = total * h
+    return total
+
+
+def _joined(parts: list[Interval]) -> Interval:
+    return Interval(np.stack([p.lower for p in parts], axis=-1), np.stack([p.upper for p in parts], axis=-1))
 
 
 def picard(

@@ -68,7 +68,7 @@ class ReachSets:
     @property
     def sampled_box(self) -> tuple[np.ndarray, np.ndarray]:
         """Least and largest simulated states at every step, [steps + 1, n] each."""
-        return np.nanmin(self.samples, axis=0), np.nanmax(self.samples, axis=0)
+        return -most(-self.samples), most(self.samples)
 
     def volume(self, step: int) -> float:
         """Volume of the box after a step."""
@@ -79,7 +79,9 @@ class ReachSets:
     def gap(self) -> float:
         """The largest share of a direction's sampled width by which a bound may be too large."""
         width = self.inner + np.array([self._opposite(bound) for bound in self.inner])
-        return float(np.nanmax((self.upper - self.inner)[1:] / np.where(width[1:] > 0, width[1:], np.nan)))
+        some = width > 0
+        share = (self.upper - self.inner) / np.where(some, width, 1.0)
+        return float(np.where(some, share, 0.0)[1:].max(initial=0.0))
 
     def _opposite(self, values: np.ndarray) -> np.ndarray:
         """The values of the opposite directions, NaN where there is none."""
@@ -89,6 +91,11 @@ class ReachSets:
             if len(same):
                 found[i] = values[same[0]]
         return found
+
+
+def most(values: np.ndarray) -> np.ndarray:
+    """The largest number along the first axis, -inf where there is none: simulations may overflow."""
+    return np.where(np.isnan(values), -np.inf, values).max(axis=0)
 
 
 def _box(directions: np.ndarray, bound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

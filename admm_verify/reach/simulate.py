@@ -18,12 +18,18 @@ def spread(box: Box, count: int, rng: np.random.Generator) -> np.ndarray:
     return np.clip(points, low, high)
 
 
-def simulate(system: System, x: np.ndarray, steps: int, rng: np.random.Generator) -> np.ndarray:
-    """States at every step from x [points, n], with random noise where the system has any: [points, steps + 1, n]."""
+def simulate(
+    system: System, x: np.ndarray, steps: int, rng: np.random.Generator | None = None, substeps: int = 10
+) -> np.ndarray:
+    """States at every step from x [points, n], with random noise where the system has any: [points, steps + 1, n].
+
+    Continuous time is integrated by the classical Runge-Kutta method in so many substeps a period.
+    """
+    rng = np.random.default_rng(0) if rng is None else rng
     if isinstance(system, ContinuousSystem):
         with quiet_overflow():
             network = control_network(system.controller)
-            states = simulation.simulate(system.plant, network, x, steps, float(system.period))
+            states = simulation.simulate(system.plant, network, x, steps, float(system.period), substeps)
         return np.swapaxes(states, 0, 1)
     graph = rollout(system, steps)
     noise = spread(graph.noise, len(x), rng) if np.size(graph.noise.lower) else np.zeros((len(x), 0))

@@ -50,7 +50,7 @@ def read_task(path: str | os.PathLike[str]) -> Task:
         raise InputError(f"The system {file} is no JSON: {error}.") from error
     try:
         return _task(data, file.parent)
-    except (KeyError, TypeError, IndexError, ValueError) as error:
+    except (KeyError, TypeError, IndexError, ValueError, ArithmeticError) as error:
         if isinstance(error, InputError):
             raise
         what = f"the entry {error}" if isinstance(error, KeyError) else str(error)

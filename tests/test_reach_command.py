@@ -1,0 +1,80 @@
+"""The command `reach`, as a user types it."""
+
+import json
+
+import pytest
+
+from admm_verify.cli import main
+from tests.reach.tasks import INTEGRATOR, PENDULUM, write
+
+
+def test_the_embedded_system(capsys, tmp_path) -> None:
+    """Without a file: the table, three verdicts, and a plot."""
+    plot, result = tmp_path / "tube.png", tmp_path / "sets.json"
+    assert main(["reach", "--plot", str(plot), "--json", str(result)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("double_integrator: 6 steps, 1 cells, complete")
+    assert lines[1].split()[:3] == ["time", "position", "velocity"]
+    assert [line.split(":")[0] for line in lines[-3:]] == ["verified"] * 3
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    content = json.loads(result.read_text())
+    assert len(content["upper"]) == 7 and content["directions"][0] == [1.0, 0.0]
+    assert [one["verdict"] for one in content["requirements"]] == ["verified"] * 3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--partition", "uniform:3"],
+        ["--partition", "greedy:0.02", "--directions", "octagon"],
+        ["--partition", "greedy"],
+        ["--window", "2", "--method", "crown", "--directions", "principal"],
+        ["--steps", "2", "--directions", "8"],
+    ],
+)
+def test_options_of_discrete_systems(capsys, tmp_path, options) -> None:
+    path = write(tmp_path, INTEGRATOR)
+    assert main(["reach", str(path), "--quiet", *options]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"integrator: {2 if '--steps' in options else 4} steps") and "verified" in out
+
+
+def test_pictures_of_a_continuous_system(capsys, tmp_path) -> None:
+    path = write(tmp_path, PENDULUM)
+    plots = [tmp_path / name for name in ("tube.png", "time.png", "moving.gif")]
+    options = ["--plot", str(plots[0]), "--time-plot", str(plots[1]), "--animation", str(plots[2])]
+    assert main(["reach", str(path), *options]) == 0
+    assert "verified" in capsys.readouterr().out
+    assert all(plot.stat().st_size > 1000 for plot in plots)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["missing.json"], "missing.json cannot be read"),
+        (["--partition", "uniform"], "uniform:K with a count"),
+        (["--partition", "some"], "uniform:K with a count"),
+        (["--partition", "uniform:0"], "grid is 0"),
+        (["--directions", "circle"], "directions 'circle' are unknown"),
+        (["--directions", "0"], "at least 1"),
+        (["--steps", "0"], "--steps is 0"),
+        (["--window", "2", "--partition", "greedy"], "leave out the window"),
+        (["--plot", "no/such/folder/a.png"], "cannot be written"),
+        (["--timeout", "-1"], "negative"),
+        (["--cells", "0"], "cells is 0"),
+    ],
+)
+def test_what_is_wrong_is_said(capsys, options, message) -> None:
+    assert main(["reach", *options]) == 1
+    captured = capsys.readouterr()
+    assert message in captured.err and not captured.out
+
+
+def test_sets_that_end_early_are_named(capsys, tmp_path) -> None:
+    data = PENDULUM | {
+        "dynamics": {"kind": "continuous", "equations": ["x2 + u1*0", "x1*x1*x1*50"]},
+        "initial_set": {"lower": [1, 1], "upper": [2, 2]},
+    }
+    assert main(["reach", str(write(tmp_path, data)), "--cells", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "too loose after step" in out and "unknown" in out
