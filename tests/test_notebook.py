@@ -1,4 +1,4 @@
-"""The notebook runs from top to bottom, and is stored without outputs."""
+"""The notebooks run from top to bottom, and are stored without outputs."""
 
 from pathlib import Path
 
@@ -6,12 +6,13 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-PATH = Path(__file__).resolve().parents[1] / "notebooks" / "quickstart.ipynb"
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
-def test_quickstart_runs(tmp_path):
-    notebook = nbformat.read(PATH, as_version=4)
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_runs(path, tmp_path):
+    notebook = nbformat.read(path, as_version=4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert not any(cell.outputs or cell.execution_count for cell in cells)
     client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}})
