@@ -4,12 +4,13 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from admm_verify.errors import InputError
+from admm_verify.errors import InputError, MissingPackageError
 from admm_verify.reach.discrete import ReachSettings
 from admm_verify.reach.front import TEMPLATES, ReachReport, reach_sets
 from admm_verify.reach.spec import read_task
@@ -51,6 +52,8 @@ def add_reach_options(parser: argparse.ArgumentParser) -> None:
 
 def reach_file(options: argparse.Namespace, memory: float | None, stop: Callable[[], bool]) -> None:
     """Bound, judge, and write what was asked for; the table on stdout, progress on stderr."""
+    if (options.plot or options.time_plot or options.animation) and find_spec("matplotlib") is None:
+        raise MissingPackageError('Pictures need matplotlib: pip install "admm-verify[plot]".')
     task = read_task(options.system or EXAMPLE)
     if options.steps is not None:
         if options.steps < 1:

@@ -1,4 +1,4 @@
-"""Plots; the only module that imports matplotlib."""
+"""Plots of convergence; matplotlib is imported where it is used."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
