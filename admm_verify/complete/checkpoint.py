@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from admm_verify.bounds.conditional import ConditionalBounds
 from admm_verify.bounds.preactivation import PreactivationBounds
 from admm_verify.complete.pool import Nodes
 from admm_verify.complete.splitting import Closed
@@ -19,7 +20,7 @@ from admm_verify.errors import InputError
 
 Kind = TypeVar("Kind", bound=Nodes)
 
-FORMAT = 2
+FORMAT = 3
 """Of the files; states of another one are refused."""
 
 _SHARE = 0.05
@@ -31,7 +32,8 @@ class Saved(Generic[Kind]):
     """A search between two steps.
 
     disjuncts: of its goals. open, stuck: its subproblems; closed: what proves the others excluded, None where that is
-    not recorded. bounded: subproblems so far. bounds: of the activations' inputs on the goals' boxes.
+    not recorded. bounded: subproblems so far. bounds: of the activations' inputs on all boxes; conditional: those that
+    the subproblems are parts of, None where these are of whole boxes.
     """
 
     disjuncts: np.ndarray
@@ -40,6 +42,7 @@ class Saved(Generic[Kind]):
     closed: Closed | None
     bounded: int
     bounds: PreactivationBounds
+    conditional: ConditionalBounds | None = None
 
 
 class Checkpoint:
@@ -67,8 +70,10 @@ class Checkpoint:
         arrays |= {f"stuck/{name}": array for name, array in _arrays(saved.stuck)}
         if saved.closed is not None:
             arrays |= {f"closed/{name}": array for name, array in _arrays(saved.closed)}
-        for k, (low, high) in enumerate(zip(saved.bounds.lower, saved.bounds.upper, strict=True)):
-            arrays |= {f"lower/{k}": low, f"upper/{k}": high}
+        for name, bounds in (("box", saved.bounds), ("goal", saved.conditional)):
+            if bounds is not None:
+                for k, (low, high) in enumerate(zip(bounds.lower, bounds.upper, strict=True)):
+                    arrays |= {f"{name} lower/{k}": low, f"{name} upper/{k}": high}
         arrays |= {"disjuncts": saved.disjuncts, "bounded": np.array(saved.bounded)}
         arrays["identity"] = np.frombuffer(self.identity.encode(), dtype=np.uint8)
         content = io.BytesIO()
@@ -118,16 +123,20 @@ def _saved(arrays: dict[str, np.ndarray], kind: Callable[..., Kind]) -> Saved[Ki
         start = len(prefix) + 1
         return {name[start:]: array for name, array in arrays.items() if name.startswith(f"{prefix}/")}
 
-    closed, count = table("closed"), len(table("lower"))
+    def ends(of: str) -> list[tuple[np.ndarray, ...]]:
+        tables = table(f"{of} lower"), table(f"{of} upper")
+        return [tuple(side[str(k)] for k in range(len(side))) for side in tables]
+
+    closed, (lower, upper), given = table("closed"), ends("box"), ends("goal")
+    conditional = ConditionalBounds(given[0], given[1], np.zeros(len(arrays["disjuncts"]), dtype=bool))
     return Saved(
         arrays["disjuncts"],
         kind(**table("open")),
         kind(**table("stuck")),
         Closed(**closed) if closed else None,
         int(arrays["bounded"]),
-        PreactivationBounds(
-            tuple(arrays[f"lower/{k}"] for k in range(count)), tuple(arrays[f"upper/{k}"] for k in range(count))
-        ),
+        PreactivationBounds(lower, upper),
+        conditional if given[0] else None,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from admm_verify.arrays import Placement
 from admm_verify.attacks.confirm import Witness
+from admm_verify.bounds.conditional import ConditionalBounds
 from admm_verify.certificates.certificate import Certificate, Tightening
 from admm_verify.certificates.digests import network_digest, property_digest
 from admm_verify.complete.candidates import Candidates
@@ -18,11 +19,12 @@ from admm_verify.complete.goals import Goals
 from admm_verify.complete.input_split import Boxes, InputSplitter
 from admm_verify.complete.neuron_split import Branches, NeuronSplitter
 from admm_verify.complete.proof import CAUTION, certificate, tightenings
+from admm_verify.complete.refine import refined
 from admm_verify.complete.root import Root
 from admm_verify.complete.search import Progress, Search
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import as_computed, atom_rows
-from admm_verify.settings import SearchSettings, SolverSettings
+from admm_verify.settings import RefineSettings, SearchSettings, SolverSettings
 from admm_verify.splitting.loop import Clock
 from admm_verify.splitting.placement import iteration_placement
 from admm_verify.splitting.solution import Status
@@ -65,8 +67,10 @@ class Decision:
         self.query, self.options, self.clock = query, options, clock
         self.settings = SearchSettings() if settings is None else settings
         if options.certificate:
-            # The checker knows of neither contraction nor bounds of other regions, and has rounding terms of its own.
-            self.settings = replace(self.settings, contractions=0, caution=CAUTION)
+            # The checker knows of neither contraction nor bounds of other regions or on a condition, and has rounding
+            # terms of its own.
+            plain = RefineSettings(rounds=0)
+            self.settings = replace(self.settings, contractions=0, caution=CAUTION, refinement=plain)
         self._lock = Lock()
         self.tightenings: list[Tightening] = []
         self.rows = as_computed(atom_rows(query.property), options.arithmetic)
@@ -75,6 +79,8 @@ class Decision:
         self.candidates = Candidates(query, self.rows, self.over, options.memory)
         self.witness: Witness | None = None
         self.search: Search[Boxes] | Search[Branches] | None = None
+        self.conditional: ConditionalBounds | None = None
+        self._earlier = 0
         self.checkpoint = None if options.checkpoint is None else Checkpoint(options.checkpoint, self._identity())
 
     def over(self) -> bool:
@@ -98,7 +104,10 @@ class Decision:
 
     @property
     def lower(self) -> float:
-        """The proven bound of the best atom on the worst part that is left, infinite where none is."""
+        """The proven bound of the best atom on the worst part that is left, infinite where none is.
+
+        It is at most zero; where it holds on condition that no atom is positive, it therefore holds everywhere.
+        """
         if self.search is not None and self.search.pool is not None:
             return self.search.state.lower
         best = [max((self.root.lower[row] for row in self.rows.disjuncts[i]), default=-np.inf) for i in self.root.open]
@@ -107,7 +116,7 @@ class Decision:
     @property
     def subproblems(self) -> int:
         """Parts of the disjuncts bounded in the search."""
-        return 0 if self.search is None else self.search.bounded
+        return self._earlier + (0 if self.search is None else self.search.bounded)
 
     def run(self) -> None:
         """Decide the query, as far as possible."""
@@ -139,7 +148,7 @@ class Decision:
         # Disjuncts without atoms are never part of a search, and never excluded.
         bare = [i for i in self.root.open if not self.rows.disjuncts[i]]
         self.root.open = [*bare, *(int(i) for i in saved.disjuncts)]
-        self.root.bounds = saved.bounds
+        self.root.bounds, self.conditional = saved.bounds, saved.conditional
         self.witness = self.candidates.boxes_alone()
         self.search = self._made(self.root.goals(part_by_part=self._narrow))
         self.search.restore(saved.open, saved.stuck, saved.bounded, saved.closed)
@@ -180,7 +189,7 @@ class Decision:
             self.tell(f"mixed-integer program {goal + 1} of {len(goals)}")
             found = oracle.minimum(goal, self.root.bounds_of(self.rows.box[goals.row[goal, :1]]))
             if found.x is not None:
-                self.witness, _ = self.candidates.points(goals, found.x[None], np.array([goal]))
+                self.witness, _ = self.candidates.points(goals, found.x[None], np.array([goal]), goals.offset[[goal]])
             if self.witness is not None:
                 return
 
@@ -222,8 +231,27 @@ class Decision:
     def _search(self) -> None:
         if self.options.max_subproblems == 0:
             return
-        self.search = self._made(self.root.goals(part_by_part=self._narrow))
-        self._run(self.search)
+        if not self._narrow:
+            self._refine()
+        if self.root.open_rows().size:
+            self.search = self._made(self.root.goals(part_by_part=self._narrow))
+            self._run(self.search)
+
+    def _refine(self) -> None:
+        """Bounds of neurons on condition that an open disjunct holds, some of which are thereby excluded."""
+        if not self._home.is_numpy:
+            return
+        self.tell("refinement")
+        goals = self.root.goals()
+        known = self.root.bounds_of(self.rows.box[goals.row[:, 0]])
+        left = refined(self.query.network, goals, known, self.settings, self.over, self.options.memory)
+        if left is not None:
+            self._keep(left.goals.disjunct)
+            self.conditional = left.bounds
+
+    def _keep(self, disjuncts: np.ndarray) -> None:
+        """Only these disjuncts with atoms are open any more."""
+        self.root.open = [i for i in self.root.open if not self.rows.disjuncts[i] or i in disjuncts]
 
     def _run(self, search: Search) -> None:
         """Search and attack in turn."""
@@ -241,35 +269,51 @@ class Decision:
             # What was set aside may still hold a counterexample, but is not split again.
             if search.done or self.witness is not None:
                 break
-        self._save(search)
+        left = search.splitter.goals.disjunct[search.remaining_goals()]
+        if self.conditional is None or not search.done or not len(left) or self.witness is not None:
+            self._save(search)
+        else:
+            # Where all signs are fixed, relaxations are exact for bounds of the whole box, not for conditional ones.
+            self._keep(left)
+            self.conditional, self._earlier = None, self.subproblems
+            self.search = self._made(self.root.goals())
+            self._run(self.search)
 
     def _save(self, search: Search) -> None:
         if self.checkpoint is not None and search.pool is not None and search.stuck is not None:
-            state = search.pool.all(), search.stuck, search.closed, search.bounded
-            self.checkpoint.write(Saved(search.splitter.goals.disjunct, *state, self.root.bounds))
+            state = search.pool.all(), search.stuck, search.closed, self.subproblems
+            self.checkpoint.write(Saved(search.splitter.goals.disjunct, *state, self.root.bounds, self.conditional))
 
     def _enough(self, search: Search) -> bool:
         limit = self.options.max_subproblems
-        return limit is not None and search.bounded >= limit
+        return limit is not None and self._earlier + search.bounded >= limit
 
     def _made(self, goals: Goals) -> Search[Boxes] | Search[Branches]:
-        network, memory = self.query.network, self.options.memory
-        home = iteration_placement(Placement.numpy(), self.options.device, "float64")
+        network, memory, home = self.query.network, self.options.memory, self._home
 
-        def try_points(points: np.ndarray, goal: np.ndarray) -> tuple[Witness | None, np.ndarray]:
-            return self.candidates.points(goals, points, goal)
+        def try_points(points: np.ndarray, goal: np.ndarray, offset: np.ndarray) -> tuple[Witness | None, np.ndarray]:
+            return self.candidates.points(goals, points, goal, offset)
 
         if self._narrow:
             arithmetic = self.options.arithmetic
             halving = InputSplitter(network, goals, home, self.settings, self.over, memory, arithmetic)
             return Search(halving, self.settings, try_points, self.over, self._state, self.options.certificate)
         rows = self.rows
-        box = rows.box[goals.row[:, 0]]
-        used, own = np.unique(box, return_inverse=True)
-        ends = own.reshape(-1), rows.boxes_lower[used], rows.boxes_upper[used]
-        bounds, record = self.root.bounds_of(used), self.options.certificate
+        if self.conditional is None:
+            used, own = np.unique(rows.box[goals.row[:, 0]], return_inverse=True)
+            ends = own.reshape(-1), rows.boxes_lower[used], rows.boxes_upper[used]
+            bounds, record = self.root.bounds_of(used), self.options.certificate
+        else:
+            # What holds on condition of one goal says nothing about another one.
+            ends = np.arange(len(goals)), goals.lower, goals.upper
+            bounds, record = self.conditional, False
         fixing = NeuronSplitter(network, goals, ends, bounds, home, self.settings, self.over, memory, record)
         return Search(fixing, self.settings, try_points, self.over, self._state, record)
+
+    @property
+    def _home(self) -> Placement:
+        """Where the search takes place."""
+        return iteration_placement(Placement.numpy(), self.options.device, "float64")
 
     def _identity(self) -> str:
         """All that a saved state depends on."""

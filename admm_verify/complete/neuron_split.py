@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from admm_verify.arrays import Placement, to_numpy
+from admm_verify.bounds.conditional import ConditionalBounds
 from admm_verify.bounds.preactivation import PreactivationBounds
 from admm_verify.bounds.region import Region, build_region
 from admm_verify.complete.bounding import Bounded, Bounder, Rows
@@ -53,15 +54,15 @@ class NeuronSplitter:
         network: Network,
         goals: Goals,
         boxes: tuple[np.ndarray, np.ndarray, np.ndarray],
-        pre: PreactivationBounds,
+        pre: PreactivationBounds | ConditionalBounds,
         home: Placement,
         settings: SearchSettings,
         stop: Callable[[], bool],
         memory: float | None,
         record: bool = False,
     ) -> None:
-        """boxes: the number of each goal's box, and lower and upper ends of all boxes, whose bounds are pre. record:
-        exclude parts only by what a certificate can hold.
+        """boxes: the number of each goal's box, and lower and upper ends of all boxes, whose bounds are pre; each
+        goal has a box of its own where they are conditional. record: exclude parts only by what a certificate can hold.
 
         Shapes: boxes [goals], [boxes, inputs], [boxes, inputs]; pre [boxes, n_k].
         """
@@ -127,7 +128,8 @@ class NeuronSplitter:
         nothing = np.zeros(0, dtype=np.int64)
         left, proof = (take(left, nothing), proof) if leaf.excluded else (left, take(proof, nothing))
         points = np.repeat(leaf.x[None], len(left.goal) * goals.atoms, axis=0)
-        return Grown(left, proof, points, np.repeat(left.goal, goals.atoms))
+        own = np.repeat(left.goal, goals.atoms)
+        return Grown(left, proof, points, own, goals.offset[own])
 
     def _signs(self, nodes: Branches) -> Branches:
         active, inactive = extended(nodes.splits, nodes.choice), extended(nodes.splits, -nodes.choice)
@@ -165,7 +167,8 @@ class NeuronSplitter:
         left = take(Branches(nodes.goal, bounds, choice, nodes.splits, beta, flat), open)
         proof = closed(goals, nodes.goal, excluded, atoms, nodes.splits, beta, kept)
         vertices = to_numpy(found.vertices)[open]
-        return Grown(left, proof, vertices.reshape(-1, vertices.shape[-1]), np.repeat(nodes.goal[open], goals.atoms))
+        own = np.repeat(nodes.goal[open], goals.atoms)
+        return Grown(left, proof, vertices.reshape(-1, vertices.shape[-1]), own, goals.offset[own])
 
     def _region(self, nodes: Branches) -> tuple[Region, list[np.ndarray], list[np.ndarray]]:
         """The region of every part, and the bounds of every layer with the signs fixed."""

@@ -1,0 +1,215 @@
+"""Output-aware refinement: rounds of conditional bounds that exclude goals at the root, or make the search shorter."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from admm_verify.arrays import Placement
+from admm_verify.bounds.conditional import Condition, ConditionalBounds, conditional_bounds
+from admm_verify.bounds.preactivation import PreactivationBounds
+from admm_verify.bounds.region import build_region
+from admm_verify.complete.bounding import Bounder, Rows
+from admm_verify.complete.goals import Goals
+from admm_verify.complete.pool import take
+from admm_verify.memory import Stopped
+from admm_verify.network.graph import Activation, Affine, Network
+from admm_verify.network.maps import DenseMap
+from admm_verify.relaxations.lines import KinkLines, Lines
+from admm_verify.relaxations.registry import network_lines
+from admm_verify.settings import SearchSettings
+
+
+@dataclass(frozen=True, eq=False)
+class Refined:
+    """What is left of goals: those not excluded, and bounds that hold wherever one of them does."""
+
+    goals: Goals
+    bounds: ConditionalBounds
+
+
+def refined(
+    network: Network,
+    goals: Goals,
+    bounds: PreactivationBounds,
+    settings: SearchSettings,
+    stop: Callable[[], bool],
+    memory: float | None,
+) -> Refined | None:
+    """Goals after some rounds of refinement; None where it is not worth its time, or shows nothing.
+
+    A goal is excluded where a certified bound of an atom says so, or where certified conditional bounds contradict each
+    other. Once stopped, or where memory runs out, what is known so far counts.
+
+    Shapes: bounds [goals, n_k].
+    """
+    how = settings.refinement
+    if not how.rounds or len(goals) > how.most_goals or not goals.sound.all() or not network.activations:
+        return None
+    return _Rounds(network, settings, stop, memory).run(goals, bounds)
+
+
+@dataclass(frozen=True, eq=False)
+class _Reached:
+    """Bounds of goals' atoms under conditional bounds, and what they come from.
+
+    losses[k]: what the relaxation of each neuron takes from the bounds.
+    Shapes: lower [goals, atoms]; slopes[k] [goals, atoms, sides n_k]; multipliers[k] [goals, atoms, n_k]; losses[k]
+    [goals, n_k].
+    """
+
+    lower: np.ndarray
+    slopes: list[np.ndarray]
+    multipliers: list[np.ndarray | None]
+    losses: list[np.ndarray]
+
+    def take(self, goals: np.ndarray) -> "_Reached":
+        """Those of the given goals."""
+        slopes, losses = ([layer[goals] for layer in layers] for layers in (self.slopes, self.losses))
+        multipliers = [None if layer is None else layer[goals] for layer in self.multipliers]
+        return _Reached(self.lower[goals], slopes, multipliers, losses)
+
+    @classmethod
+    def join(cls, parts: Sequence["_Reached"]) -> "_Reached":
+        """All parts' goals."""
+        slopes, losses = (
+            [np.concatenate(layers) for layers in zip(*tables, strict=True)]
+            for tables in ([part.slopes for part in parts], [part.losses for part in parts])
+        )
+        columns = zip(*(part.multipliers for part in parts), strict=True)
+        multipliers = [None if layers[0] is None else np.concatenate(layers) for layers in columns]
+        return cls(np.concatenate([part.lower for part in parts]), slopes, multipliers, losses)
+
+
+class _Rounds:
+    """Rounds of one network's goals."""
+
+    def __init__(
+        self, network: Network, settings: SearchSettings, stop: Callable[[], bool], memory: float | None
+    ) -> None:
+        self.settings, self.stop, self.memory = settings, stop, memory
+        self.bounder = Bounder(network, Placement.numpy(), settings.ascent, stop)
+        self.network, self.how = self.bounder.network, settings.refinement
+        nodes = self.network.nodes
+        self.sources = [node.source for node in nodes if isinstance(node, Activation)]
+        # Two activations of one node share its bounds: the first stands for both.
+        self.first = [self.sources.index(source) for source in self.sources]
+        self.costs = [_cost(self.network, source) for source in self.sources]
+
+    def run(self, goals: Goals, bounds: PreactivationBounds) -> Refined | None:
+        """What is left; None where nothing has been gained."""
+        left = Refined(goals, ConditionalBounds(bounds.lower, bounds.upper, np.zeros(len(goals), dtype=bool)))
+        gained = False
+        try:
+            left, reached = _open(left, self._reached(left, None, self.how.root_iterations))
+            for _ in range(self.how.rounds):
+                if not len(left.goals):
+                    break
+                before, worst = len(left.goals), _worst(reached)
+                left = Refined(left.goals, self._round(left, reached))
+                left, reached = _open(left, self._reached(left, reached.slopes, self.how.row_iterations))
+                # NaN, which comes of bounds that are no bounds, is no gain.
+                better = len(left.goals) < before or _worst(reached) - worst >= self.how.least_gain * abs(worst)
+                gained |= better
+                if not better:
+                    break
+        except (Stopped, MemoryError):
+            # What is known holds.
+            pass
+        return left if gained or len(left.goals) < len(goals) else None
+
+    def _reached(self, left: Refined, slopes: list[np.ndarray] | None, iterations: int) -> _Reached:
+        goals, bounds = left.goals, left.bounds
+
+        def work(first: int, last: int) -> _Reached:
+            ends = [tuple(end[first:last, None] for end in side) for side in (bounds.lower, bounds.upper)]
+            box = goals.lower[first:last, None], goals.upper[first:last, None]
+            region = replace(build_region(self.network, *box, *ends), caution=self.settings.caution)
+            rows = Rows(region, goals.objective[first:last], goals.offset[first:last])
+            start = None if slopes is None else [layer[first:last] for layer in slopes]
+            found = self.bounder.bound(rows, start, iterations)
+            lines = network_lines(self.network, region.lower, region.upper)
+            losses = [_loss(*pair) for pair in zip(lines, found.sweep.post, region.lower, region.upper, strict=True)]
+            return _Reached(found.lower, found.slopes, list(found.sweep.pre), losses)
+
+        blocks = self.bounder.in_blocks(len(goals), goals.atoms, self.settings, self.memory, work)
+        return _Reached.join(blocks)
+
+    def _round(self, left: Refined, reached: _Reached) -> ConditionalBounds:
+        """Bounds of the neurons that matter most, on condition that the goals hold."""
+        goals, wanted = left.goals, self._wanted(reached, left.goals.atoms)
+
+        def work(first: int, last: int) -> ConditionalBounds:
+            own = np.arange(first, last)
+            multipliers = [None if layer is None else layer[own] for layer in reached.multipliers]
+            return conditional_bounds(
+                self.network,
+                (goals.lower[own], goals.upper[own]),
+                left.bounds.take(own),
+                Condition(goals.objective[own], goals.offset[own], multipliers),
+                [neurons[own] for neurons in wanted],
+                self.how,
+                self.stop,
+            )
+
+        rows = 2 * max(neurons.shape[1] for neurons in wanted)
+        if not rows:
+            return left.bounds
+        return ConditionalBounds.join(self.bounder.in_blocks(len(goals), rows, self.settings, self.memory, work))
+
+    def _wanted(self, reached: _Reached, atoms: int) -> list[np.ndarray]:
+        """Neurons of every activation for each goal, [goals, m_k], those that cost the goal's bound most per work.
+
+        Passes through the network are counted: of a node of the search one back and forth each iteration and two more.
+        """
+        how, weights = self.how, self.network.weight_count
+        budget = how.nodes * (2 * self.settings.iterations + 2) - 2 * how.row_iterations
+        each = 2.0 * (2 * how.iterations + 3)
+        losses = [np.zeros_like(loss) for loss in reached.losses]
+        for k, first in enumerate(self.first):
+            losses[first] = losses[first] + reached.losses[k]
+        cost = np.repeat(self.costs, [loss.shape[1] for loss in losses])
+        rate = np.where(cost < np.inf, np.concatenate(losses, axis=1) / cost, 0.0)
+        order = np.argsort(-rate, axis=1, kind="stable")
+        spent = np.cumsum(np.where(np.take_along_axis(rate, order, axis=1) > 0, each * cost[order], np.inf), axis=1)
+        taken = np.zeros(rate.shape, dtype=bool)
+        np.put_along_axis(taken, order, spent <= budget * weights * atoms, axis=1)
+        edges = np.cumsum([loss.shape[1] for loss in losses])[:-1]
+        wanted = []
+        for mask in np.split(taken, edges, axis=1):
+            # Goals that take fewer are filled up with others.
+            wanted.append(np.argsort(~mask, axis=1, kind="stable")[:, : int(mask.sum(axis=1).max(initial=0))])
+        return wanted
+
+
+def _cost(network: Network, source: int) -> float:
+    """Multiplications of a pass for a neuron of an affine node, infinite where that is not worth it.
+
+    What a convolution sees of the input is too little for a plane through all of it to cut.
+    """
+    node = network.nodes[source]
+    assert isinstance(node, Affine)
+    if all(term.source == 0 and not isinstance(term.map, DenseMap) for term in node.terms):
+        return np.inf
+    return Network(network.nodes[: source + 1], network.input_shape, (node.size,)).weight_count + 1.0
+
+
+def _loss(lines: Lines, post: np.ndarray | None, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """What the relaxation of each neuron takes from the bounds of a goal's atoms, at most, [goals, n]."""
+    if post is None:
+        return np.zeros_like(lower[:, 0])
+    if isinstance(lines, KinkLines):
+        # A line through the kink takes nothing at the kink; the chord takes its intercept.
+        return (np.maximum(-post, 0.0) * lines.upper_intercept).max(axis=1)
+    return (np.abs(post) * (upper - lower)).max(axis=1)
+
+
+def _worst(reached: _Reached) -> float:
+    return float(reached.lower.max(axis=1).min(initial=np.inf))
+
+
+def _open(left: Refined, reached: _Reached) -> tuple[Refined, _Reached]:
+    """Without the goals that are excluded."""
+    out = left.bounds.empty | left.goals.excluded(np.arange(len(left.goals)), reached.lower).any(axis=1)
+    kept = np.flatnonzero(~out)
+    return Refined(take(left.goals, kept), left.bounds.take(kept)), reached.take(kept)
