@@ -17,11 +17,12 @@ class ControlSettings:
     """Planes of the controller.
 
     iterations: steps of slope ascent for the planes of the outputs. tighten: the same for neurons' bounds; 0 leaves
-    them at CROWN's.
+    them at CROWN's. block_numbers: numbers in one array; cells are taken in blocks of that size.
     """
 
     iterations: int = 20
     tighten: int = 10
+    block_numbers: int = 2**21
     ascent: AscentSettings = field(default_factory=AscentSettings)
 
 
@@ -34,20 +35,35 @@ def controlled(network: Network, state: AffineForms, settings: ControlSettings) 
     Reference: Zhang et al., Efficient neural network robustness certification, NeurIPS 2018 (CROWN); Xu et al., Fast
     and complete, ICLR 2021 (optimised slopes).
     """
+    placed = network.put(Placement.of(state.centre))
+    widest = max(node.size for node in placed.nodes)
+    step, cells = max(1, settings.block_numbers // (2 * widest * widest)), len(state.centre)
     with quiet_overflow():
-        placed = network.put(Placement.of(state.centre))
-        linear = linearised(placed, state, settings.tighten, settings.ascent)
-        unit = np.eye(network.output_size)
-        objective = np.concatenate([unit, -unit])
-        starts = [linear.crown(len(objective)), linear.parallel(len(objective))]
-        found = [between(linear.planes(objective, slopes), state) for slopes in starts]
-        for slopes in starts[1:] if settings.iterations else ():
-            better = linear.climbed(objective, slopes, settings.iterations, settings.ascent, joint=True)
-            found.append(between(linear.planes(objective, better), state))
-        best = found[0]
-        for other in found[1:]:
-            best = _tighter(best, other)
-        return best.refreshed(), state.widened(network.output_size)
+        blocks = [
+            _closest(placed, state.take(np.arange(first, min(first + step, cells))), settings)
+            for first in range(0, cells, step)
+        ]
+    control = AffineForms(
+        np.concatenate([block.centre for block in blocks]),
+        np.concatenate([block.generators for block in blocks]),
+        np.concatenate([block.radius for block in blocks]),
+    )
+    return control.refreshed(), state.widened(network.output_size)
+
+
+def _closest(network: Network, state: AffineForms, settings: ControlSettings) -> AffineForms:
+    """Forms of the outputs between the closest of several pairs of planes."""
+    linear = linearised(network, state, settings.tighten, settings.ascent)
+    unit = np.eye(network.output_size)
+    objective = np.concatenate([unit, -unit])
+    parallel = linear.parallel(len(objective))
+    choices = [linear.crown(len(objective)), parallel]
+    if settings.iterations:
+        choices.append(linear.climbed(objective, parallel, settings.iterations, settings.ascent, joint=True))
+    best, *others = [between(linear.planes(objective, slopes), state) for slopes in choices]
+    for other in others:
+        best = _tighter(best, other)
+    return best
 
 
 def between(planes: Planes, state: AffineForms) -> AffineForms:

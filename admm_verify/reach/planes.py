@@ -83,8 +83,7 @@ class Linearised:
         region = self.region
         constant = np.zeros((self.cells, len(objective)))
         rows = Functionals(region.network, start, constant, region.box_lower, region.box_upper, self.lines)
-        climb = _FormClimb(rows, slopes, settings, iterations, verbs_for(Placement.of(constant)))
-        climb.state, climb.joint = self.state, joint
+        climb = _FormClimb(self.state, joint, rows, slopes, settings, iterations)
         for _ in range(iterations):
             climb.step()
         # A step that is not a number must not become a slope.
@@ -126,8 +125,17 @@ class Linearised:
 class _FormClimb(Climb):
     """Slope ascent where the input is an affine form instead of a box."""
 
-    state: AffineForms
-    joint: bool
+    def __init__(
+        self,
+        state: AffineForms,
+        joint: bool,
+        rows: Functionals,
+        slopes: list[np.ndarray],
+        settings: AscentSettings,
+        iterations: int,
+    ) -> None:
+        super().__init__(rows, slopes, settings, iterations, verbs_for(Placement.of(rows.constant)))
+        self.state, self.joint = state, joint
 
     def _vertex(self, coefficient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The point of the forms where coefficient'x, or its sum over pairs of rows, is least, and the value there."""
