@@ -168,13 +168,13 @@ def outside(task: av.Task, sets: av.ReachSets, points: int) -> dict[str, int]:
         x = rng.uniform(low, high, (count, len(low)))
         corners = np.where(rng.random(x.shape) < 0.5, low, high)
         x[: count // 4] = corners[: count // 4]
-        states = av.simulate(task.system, x, task.steps, rng)
+        states = av.simulate(task.system, x, sets.valid_steps, rng)
         slack = 0.0
         if isinstance(task.system, av.ContinuousSystem):
-            finer = av.simulate(task.system, x, task.steps, rng, 20)
+            finer = av.simulate(task.system, x, sets.valid_steps, rng, 20)
             slack = 2.0 * (np.abs(states - finer) @ np.abs(sets.directions).T) + 1e-12
             states = finer
-        excess = states @ sets.directions.T - sets.upper
+        excess = states @ sets.directions.T - sets.upper[: sets.valid_steps + 1]
         found += int((excess[:, 1:] > np.broadcast_to(slack, excess.shape)[:, 1:]).any(axis=(1, 2)).sum())
     return {"trajectories": points, "outside": found}
 

@@ -7,6 +7,9 @@ import numpy as np
 from admm_verify.reach.continuous import Tube
 from admm_verify.reach.systems import Kind, Polytope, Requirement
 
+_PIECES = 8
+"""Of a substep, where it comes near a set to be avoided."""
+
 
 def holds(requirement: Requirement, tube: Tube, steps: int) -> np.ndarray:
     """Where all trajectories of a cell meet a requirement, at all times and not only at control times, [cells]."""
@@ -50,11 +53,15 @@ def _throughout(requirement: Requirement, tube: Tube, first: int, last: int) -> 
 
 
 def _never_inside(region: Polytope, tube: Tube, first: int, last: int) -> np.ndarray:
-    """Whether every substep has a row of the set that holds nowhere in it."""
+    """Whether every piece of time has a row of the set that holds nowhere in it."""
     good = tube.valid_steps >= last
     for period in tube.periods[first:last]:
         for substep in period.substeps:
             away = region.misses(-substep.support(-region.normals))
+            # Long pieces of a path around a corner touch it; shorter ones do not.
+            if not away[good[period.cells]].all():
+                parts = [region.misses(-piece.support(-region.normals)) for piece in substep.pieces(_PIECES)]
+                away |= np.all(parts, axis=0)
             good[period.cells] &= away
     return good
 
