@@ -13,6 +13,7 @@ import numpy as np
 from admm_verify.errors import InputError, MissingPackageError
 from admm_verify.reach.discrete import ReachSettings
 from admm_verify.reach.front import TEMPLATES, ReachReport, reach_sets
+from admm_verify.reach.sets import Ended
 from admm_verify.reach.spec import read_task
 from admm_verify.reach.systems import Task
 from admm_verify.report.text import table, write_json
@@ -116,7 +117,9 @@ def _text(task: Task, report: ReachReport) -> str:
         rows.append([f"{t * sets.period:.6g}", *cells, f"{ratio:.3g}"])
     lines.append(table(["time", *task.names, "width / sampled"], rows))
     if sets.valid_steps < sets.steps:
-        lines.append(f"The sets are too loose after step {sets.valid_steps}.")
+        stopped = sets.ended in (Ended.TIMED_OUT, Ended.STOPPED)
+        what = f"There are no bounds after step {sets.valid_steps}: {sets.ended.value}."
+        lines.append(what if stopped else f"The sets are too loose after step {sets.valid_steps}.")
     for judgement in report.judgements:
         lines.append(f"{judgement.outcome.value}: {judgement.requirement.text or judgement.requirement.kind.value}")
         if judgement.trajectory is not None:

@@ -97,8 +97,10 @@ class DiscreteReach:
         try:
             cells = self._bounder(self.horizon, rows, False).cells(inputs.lower, inputs.upper, inner, scale)
         except Stopped:
-            nothing = np.full((len(low), len(rows)), np.inf)
-            return self._sets(inputs.lower, inputs.upper, nothing, inner, self.stop() or Ended.STOPPED)
+            # Intervals are loose, but they take no time.
+            quick = CellBounder(self.horizon.network, rows, "interval", 0, self.settings.tighten, None, lambda: False)
+            cells = quick.cells(inputs.lower, inputs.upper, inner, scale)
+            return self._sets(cells.lower, cells.upper, cells.bound, inner, self.stop() or Ended.STOPPED)
         if self.settings.tolerance is not None:
             cells, inner, ended = self._refined(cells, inner, scale, self._bounder(self.horizon, rows, True))
         return self._sets(cells.lower, cells.upper, cells.bound, inner, ended)

@@ -1,5 +1,6 @@
 """Systems from files: what is read, and what is said about files that are wrong."""
 
+import json
 from copy import deepcopy
 from fractions import Fraction
 
@@ -119,3 +120,19 @@ def test_shared_systems_are_read() -> None:
     for file in files:
         task = read_task(file)
         assert task.sampled is not None and task.sampled[0].shape == (task.steps + 1, task.system.states)
+
+
+@pytest.mark.data
+@needs_shared
+@pytest.mark.parametrize("name", ["double_integrator_nfl", "nav_set", "cartpole"])
+def test_controllers_in_onnx(tmp_path, name: str) -> None:
+    """The same controller from its ONNX file as from its arrays, up to float32."""
+    folder = SHARED / "data" / "reach" / name
+    data = json.loads((folder / "spec.json").read_text())
+    del data["controller"]["npz"]
+    (tmp_path / "controller.onnx").write_bytes((folder / "controller.onnx").read_bytes())
+    (tmp_path / "spec.json").write_text(json.dumps(data))
+    given, other = (read_task(path).system.controller for path in (folder / "spec.json", tmp_path / "spec.json"))
+    x = np.random.default_rng(0).uniform(-1, 1, (100, given.states))
+    first, second = (np.asarray(control_network(one)(x)) for one in (given, other))
+    np.testing.assert_allclose(first, second, rtol=1e-5, atol=1e-5)
