@@ -6,17 +6,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from admm_verify.errors import InputError, MissingPackageError
-from admm_verify.reach.discrete import ReachSettings
-from admm_verify.reach.front import TEMPLATES, ReachReport, reach_sets
-from admm_verify.reach.sets import Ended
-from admm_verify.reach.spec import read_task
-from admm_verify.reach.systems import Task
+from admm_verify.reach.directions import TEMPLATES
 from admm_verify.report.text import table, write_json
+
+if TYPE_CHECKING:
+    from admm_verify.reach.discrete import ReachSettings
+    from admm_verify.reach.front import ReachReport
+    from admm_verify.reach.systems import Task
 
 EXAMPLE = Path(__file__).parent / "report" / "data" / "double_integrator.json"
 """The embedded system."""
@@ -53,6 +54,10 @@ def add_reach_options(parser: argparse.ArgumentParser) -> None:
 
 def reach_file(options: argparse.Namespace, memory: float | None, stop: Callable[[], bool]) -> None:
     """Bound, judge, and write what was asked for; the table on stdout, progress on stderr."""
+    # Other commands answer sooner without these rooms.
+    from admm_verify.reach.front import reach_sets
+    from admm_verify.reach.spec import read_task
+
     if (options.plot or options.time_plot or options.animation) and find_spec("matplotlib") is None:
         raise MissingPackageError('Pictures need matplotlib: pip install "admm-verify[plot]".')
     task = read_task(options.system or EXAMPLE)
@@ -77,7 +82,9 @@ def reach_file(options: argparse.Namespace, memory: float | None, stop: Callable
     _draw(options, task, report)
 
 
-def _settings(options: argparse.Namespace, memory: float | None) -> ReachSettings:
+def _settings(options: argparse.Namespace, memory: float | None) -> "ReachSettings":
+    from admm_verify.reach.discrete import ReachSettings
+
     way, _, number = options.partition.partition(":")
     grid, tolerance = 1, None
     try:
@@ -100,7 +107,9 @@ def _directions(text: str) -> str | int:
     return int(text) if text.isdigit() else text
 
 
-def _text(task: Task, report: ReachReport) -> str:
+def _text(task: "Task", report: "ReachReport") -> str:
+    from admm_verify.reach.sets import Ended
+
     sets = report.sets
     lines = [
         f"{task.name}: {sets.steps} steps, {len(sets.cells_lower)} cells, {sets.ended.value}, {sets.seconds:.2f} s"
@@ -128,7 +137,7 @@ def _text(task: Task, report: ReachReport) -> str:
     return "\n".join(lines)
 
 
-def content(task: Task, report: ReachReport) -> dict[str, Any]:
+def content(task: "Task", report: "ReachReport") -> dict[str, Any]:
     """The complete result."""
     sets = report.sets
     return {
@@ -159,7 +168,7 @@ def content(task: Task, report: ReachReport) -> dict[str, Any]:
     }
 
 
-def _draw(options: argparse.Namespace, task: Task, report: ReachReport) -> None:
+def _draw(options: argparse.Namespace, task: "Task", report: "ReachReport") -> None:
     if options.plot or options.time_plot:
         from admm_verify.report.reach_plots import time_plot, tube_plot
 

@@ -4,6 +4,9 @@ import numpy as np
 
 from admm_verify.errors import InputError
 
+TEMPLATES = ("box", "octagon", "principal")
+"""Names of sets of directions at the front door."""
+
 
 def box_directions(states: int) -> np.ndarray:
     """+-e_i: upper bounds of x first, [2 n, n]."""

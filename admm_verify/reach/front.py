@@ -8,7 +8,13 @@ import numpy as np
 
 from admm_verify.errors import InputError
 from admm_verify.reach.continuous_sets import ContinuousReach
-from admm_verify.reach.directions import box_directions, even_directions, octagon_directions, principal_directions
+from admm_verify.reach.directions import (
+    TEMPLATES,
+    box_directions,
+    even_directions,
+    octagon_directions,
+    principal_directions,
+)
 from admm_verify.reach.discrete import DiscreteReach, ReachSettings
 from admm_verify.reach.discrete_verdicts import DiscreteJudge
 from admm_verify.reach.judgement import Judgement
@@ -16,8 +22,6 @@ from admm_verify.reach.sets import Ended, ReachSets
 from admm_verify.reach.simulate import simulate, spread
 from admm_verify.reach.systems import ContinuousSystem, Task
 from admm_verify.splitting.loop import Clock
-
-TEMPLATES = ("box", "octagon", "principal")
 
 
 @dataclass(frozen=True, eq=False)
