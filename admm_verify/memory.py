@@ -1,5 +1,6 @@
 """Memory budgets: work on rows is cut into blocks that fit, and a failed allocation halves the block."""
 
+import gc
 import os
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -106,6 +107,20 @@ class Budget:
             except BaseException:
                 self.given_up.set()
                 raise
+
+
+def once_more(work: Callable[[], Result]) -> Result:
+    """work(), and again where an allocation failed: what others or the first attempt held may be free by then.
+
+    Raises: what the second attempt raises.
+    """
+    try:
+        return work()
+    except (MemoryError, RuntimeError) as error:
+        if not _is_allocation(error):
+            raise
+    gc.collect()
+    return work()
 
 
 @cache

@@ -22,6 +22,7 @@ from admm_verify.complete.proof import CAUTION, certificate, tightenings
 from admm_verify.complete.refine import refined
 from admm_verify.complete.root import Root
 from admm_verify.complete.search import Progress, Search
+from admm_verify.memory import once_more
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import as_computed, atom_rows
 from admm_verify.settings import RefineSettings, SearchSettings, SolverSettings
@@ -75,7 +76,8 @@ class Decision:
         self.tightenings: list[Tightening] = []
         self.rows = as_computed(atom_rows(query.property), options.arithmetic)
         self.tell = progress or (lambda text: None)
-        self.root = Root(query, self.rows, options.arithmetic, clock, options.memory, self._layers)
+        rows, memory = self.rows, options.memory
+        self.root = once_more(lambda: Root(query, rows, options.arithmetic, clock, memory, self._layers))
         self.candidates = Candidates(query, self.rows, self.over, options.memory)
         self.witness: Witness | None = None
         self.search: Search[Boxes] | Search[Branches] | None = None
@@ -142,7 +144,7 @@ class Decision:
         for stage in stages:
             if self.witness is not None or not self.root.open_rows().size or self.over():
                 return
-            stage()
+            once_more(stage)
 
     def _resume(self, saved: Saved) -> None:
         # Disjuncts without atoms are never part of a search, and never excluded.
@@ -150,7 +152,7 @@ class Decision:
         self.root.open = [*bare, *(int(i) for i in saved.disjuncts)]
         self.root.bounds, self.conditional = saved.bounds, saved.conditional
         self.witness = self.candidates.boxes_alone()
-        self.search = self._made(self.root.goals(part_by_part=self._narrow))
+        self.search = once_more(lambda: self._made(self.root.goals(part_by_part=self._narrow)))
         self.search.restore(saved.open, saved.stuck, saved.bounded, saved.closed)
         if self.witness is None:
             self._run(self.search)
@@ -175,6 +177,7 @@ class Decision:
         """Tightened bounds whose derivation is recorded; halved boxes are bounded afresh and need none."""
         if not self._narrow:
             network = self.query.network
+            self.tightenings.clear()
             self.root.derive(lambda derivation: self.tightenings.extend(tightenings(network, derivation)))
 
     def _programs(self) -> None:
@@ -258,14 +261,15 @@ class Decision:
         spent = 0.0
         for seed, turn in enumerate((*_ATTACKS, np.inf)):
             began = time.monotonic()
-            search.run(lambda end=began + turn - spent: time.monotonic() >= end or self._enough(search))
+            end = began + turn - spent
+            once_more(lambda end=end: search.run(lambda: time.monotonic() >= end or self._enough(search)))
             spent += time.monotonic() - began
             self.witness = search.witness
             left = np.unique(search.splitter.goals.disjunct[search.remaining_goals()])
             if not len(left) or self.witness is not None or self.over() or self._enough(search):
                 break
             self.tell("attack")
-            self.witness = self.candidates.thorough([int(i) for i in left], seed)
+            self.witness = self._attacked([int(i) for i in left], seed)
             # What was set aside may still hold a counterexample, but is not split again.
             if search.done or self.witness is not None:
                 break
@@ -278,6 +282,9 @@ class Decision:
             self.conditional, self._earlier = None, self.subproblems
             self.search = self._made(self.root.goals())
             self._run(self.search)
+
+    def _attacked(self, disjuncts: list[int], seed: int) -> Witness | None:
+        return once_more(lambda: self.candidates.thorough(disjuncts, seed))
 
     def _save(self, search: Search) -> None:
         if self.checkpoint is not None and search.pool is not None and search.stuck is not None:

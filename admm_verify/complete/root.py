@@ -44,7 +44,6 @@ class Root:
         boxes = np.setdiff1d(self.rows.box[numbers], self.tightened)
         if not len(boxes):
             return
-        self.tightened = np.append(self.tightened, boxes)
         box = Box(self.rows.boxes_lower[boxes], self.rows.boxes_upper[boxes])
         found = self._bounded(box, "tightened", self.bounds_of(boxes))
 
@@ -57,6 +56,7 @@ class Root:
         self.bounds = PreactivationBounds(
             merged(self.bounds.lower, found.lower), merged(self.bounds.upper, found.upper)
         )
+        self.tightened = np.append(self.tightened, boxes)
 
     def derive(self, keep: Callable[[Derivation], None]) -> None:
         """Tighten the pre-activation bounds of all boxes from nothing, told how they come about."""
