@@ -123,7 +123,8 @@ class ContinuousReach:
     def _open(self, parts: _Parts) -> np.ndarray:
         """The cells that are worth halving, the worst first."""
         wanted = [i for i in range(len(self.task.requirements)) if i not in self.broken]
-        undecided = ~parts.good[:, wanted].all(axis=1)
+        # Smaller cells keep their sets longer.
+        undecided = ~parts.good[:, wanted].all(axis=1) | ~np.isfinite(parts.bound).all(axis=(1, 2))
         with quiet_overflow():
             gap = np.nan_to_num((parts.bound - self.inner) / self.scale, nan=np.inf)[:, 1:].max(axis=(1, 2))
         tolerance = self.settings.tolerance
