@@ -91,7 +91,8 @@ class Certificate:
         _integers("splits", leaves.splits, (count, depth), None)
         _floats("beta", leaves.beta, (count, depth))
         _floats("slopes", leaves.slopes, (count, width))
-        _floats("combinations", self.combinations, (len(self.combinations), *np.shape(self.combinations)[1:2]))
+        shape = np.shape(self.combinations)
+        _floats("combinations", self.combinations, shape if len(shape) == 2 else (0, 0))
         if (self.combinations < 0).any():
             raise CertificateError("A weight of the certificate's combinations is negative.")
         if (leaves.beta < 0).any():

@@ -236,7 +236,7 @@ class _Check:
         """A sum of a disjunct's rows, which holds where all its atoms do."""
         weights, rows = self.certificate.combinations[number], list(self.rows.disjuncts[goal])
         found = None
-        if not weights[len(rows) :].any():
+        if len(weights) >= len(rows) and not weights[len(rows) :].any():
             found = combined(self.rows.objective[rows], self.rows.offset[rows], weights[: len(rows)])
         if found is None:
             raise CertificateError(f"Combination {number} is not one of the atoms of disjunct {goal} in float64.")

@@ -59,7 +59,7 @@ class ContinuousReach:
         self.stop, self.tell = stop, progress
         self.network = control_network(system.controller)
         self.began, self.rng = time.monotonic(), np.random.default_rng(0)
-        self.samples = simulate(system, spread(task.initial, settings.samples, self.rng), task.steps, self.rng)
+        self.samples = simulate(system, spread(task.inner, settings.samples, self.rng), task.steps, self.rng)
         values = np.einsum("pts,ds->ptd", self.samples, directions)
         self.inner = most(values)
         width = self.inner + most(-values)
@@ -139,6 +139,7 @@ class ContinuousReach:
         count, states = parts.lower.shape
         middle, radius = 0.5 * parts.lower + 0.5 * parts.upper, 0.5 * (parts.upper - parts.lower)
         ends = middle[:, None, None] + np.stack([np.eye(states), -np.eye(states)]) * radius[:, None, None]
+        ends = np.clip(ends, parts.lower[:, None, None], parts.upper[:, None, None])
         paths = simulate(self.system, ends.reshape(-1, states), self.task.steps, self.rng)
         paths = paths.reshape(count, 2, states, -1, states)
         every = self.samples.reshape(-1, states)
@@ -163,9 +164,9 @@ class ContinuousReach:
             worst = int(np.argmin(room))
             if room[worst] >= 0:
                 continue
-            first = paths[worst, 0][None]
-            if violates(requirement, self._tube(first, first), self.task.steps)[0]:
-                self.broken[i] = paths[worst]
+            low, high = self.task.around(paths[worst, 0])
+            if violates(requirement, self._tube(low[None], high[None]), self.task.steps)[0]:
+                self.broken[i] = simulate(self.system, low[None], self.task.steps, self.rng)[0]
 
     def _sets(self, parts: _Parts, ended: Ended) -> ReachSets:
         if ended is Ended.COMPLETE and not np.isfinite(parts.bound).all():

@@ -75,7 +75,8 @@ class DiscreteReach:
         low, high = (np.asarray(end).reshape(1, -1) for end in (initial.lower, initial.upper))
         inputs = self.horizon.inputs(low, high)
         rng = np.random.default_rng(0)
-        points = rng.uniform(inputs.lower[0], inputs.upper[0], (settings.samples, len(inputs.lower[0])))
+        share = rng.random((settings.samples, len(inputs.lower[0])))
+        points = inputs.lower[0] * (1.0 - share) + inputs.upper[0] * share
         # Vertices are where extremes like to be.
         vertices = np.where(rng.random(points[: settings.samples // 4].shape) < 0.5, inputs.lower, inputs.upper)
         points[: len(vertices)] = vertices

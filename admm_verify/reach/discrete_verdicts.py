@@ -3,16 +3,19 @@
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from math import ceil, floor
 
 import numpy as np
 
 from admm_verify.complete.decide import Decision, Options
+from admm_verify.errors import InputError
 from admm_verify.properties.property import Atom, Disjunct, InputBox, NetworkDeclaration, Property, Variable
 from admm_verify.properties.query import Query
+from admm_verify.properties.rows import directed
+from admm_verify.reach.cells import CellBounder
 from admm_verify.reach.judgement import Judgement, Outcome
 from admm_verify.reach.rollout import Rollout, rollout
 from admm_verify.reach.systems import DiscreteSystem, Kind, Polytope, Requirement, Task
+from admm_verify.settings import TightenSettings
 from admm_verify.splitting.loop import Clock
 from admm_verify.splitting.solution import Status
 
@@ -33,21 +36,30 @@ class DiscreteJudge:
         self.task, self.clock, self.memory, self.tell = task, clock, memory, progress
         self.graph = rollout(system, task.steps)
         low, high = (np.asarray(end).reshape(1, -1) for end in (task.initial.lower, task.initial.upper))
-        box = self.graph.inputs(low, high)
-        self.box = InputBox(_fractions(box.lower[0]), _fractions(box.upper[0]))
+        box, states = self.graph.inputs(low, high), self.graph.states
+        ends = _fractions(box.lower[0]), _fractions(box.upper[0])
+        self.box = InputBox((*task.ends[0], *ends[0][states:]), (*task.ends[1], *ends[1][states:]))
 
     def judge(self, requirement: Requirement) -> Judgement:
         """The verdict on one requirement."""
         began = time.monotonic()
-        steps = _steps(requirement, self.task.steps)
+        steps = list(requirement.control_times(self.task.steps))
         if requirement.kind is Kind.REACH_SOME_TIME:
             outcome, trajectory, parts = self._some_time(requirement.set, steps)
+        elif not steps and requirement.last <= self.task.steps:
+            raise InputError(
+                f"No step is between {float(requirement.first)} and {float(requirement.last)}, when a requirement is "
+                "to hold; steps are whole numbers."
+            )
         elif requirement.kind is Kind.NEVER_IN:
             outcome, trajectory, parts = self._decided([(t, _inside(requirement.set, t, self.graph)) for t in steps])
         else:
-            steps = steps if requirement.kind is Kind.ALWAYS_IN else [self.task.steps]
             ways = [(t, [atom]) for t in steps for atom in _outside(requirement.set, t, self.graph)]
             outcome, trajectory, parts = self._decided(ways)
+        late = requirement.last > self.task.steps and requirement.kind is not Kind.REACH_SOME_TIME
+        if outcome is Outcome.VERIFIED and late:
+            # What is to happen behind the horizon is not known.
+            outcome = Outcome.UNKNOWN
         return Judgement(requirement, outcome, time.monotonic() - began, parts, trajectory)
 
     def _some_time(self, goal: Polytope, steps: list[int]) -> Found:
@@ -56,7 +68,7 @@ class DiscreteJudge:
         for t in reversed(steps):
             found = self._decided([(t, [atom]) for atom in _outside(goal, t, self.graph)])
             parts += found[2]
-            if found[0] is not Outcome.FALSIFIED:
+            if found[0] in (Outcome.VERIFIED, Outcome.TIMED_OUT):
                 return found[0], None, parts
         return Outcome.UNKNOWN, None, parts
 
@@ -78,21 +90,40 @@ class DiscreteJudge:
         query = Query("requirement", Property((2, 0), (declared,), disjuncts), network)
         decision = Decision(query, Options("auto", None, "real", self.memory, None), self.clock, self.tell)
         decision.run()
-        if decision.witness is not None:
+        if decision.witness is not None and self._certain(decision.witness.exact, disjuncts):
             exact = np.array([float(value) for value in decision.witness.exact])
             return Outcome.FALSIFIED, self._trajectory(exact), decision.subproblems
-        if decision.open or unsure:
+        if decision.witness is not None or decision.open or unsure:
             late = decision.interruption is Status.TIMED_OUT
             return (Outcome.TIMED_OUT if late else Outcome.UNKNOWN), None, decision.subproblems
         return Outcome.VERIFIED, None, decision.subproblems
 
+    def _certain(self, point: tuple[Fraction, ...], disjuncts: tuple[Disjunct, ...]) -> bool:
+        """Whether certified bounds at a point show all atoms of some disjunct: the witness was computed in floats."""
+        low, high = (directed(point, np.float64, up=up)[None] for up in (False, True))
+        size = self.graph.network.output_size
+        for disjunct in disjuncts:
+            rows = np.zeros((len(disjunct.atoms), size))
+            for row, atom in zip(rows, disjunct.atoms, strict=True):
+                for i, value in atom.terms:
+                    row[i] = float(value)
+            ones, settings = np.ones(len(rows)), TightenSettings()
+            bounder = CellBounder(self.graph.network, rows, "crown", 0, settings, self.memory, lambda: False)
+            bound = bounder.cells(low, high, 0.0 * ones, ones).bound[0]
+            held = [
+                atom.constant + Fraction(float(value)) < 0
+                if atom.strict
+                else atom.constant + Fraction(float(value)) <= 0
+                for value, atom in zip(bound, disjunct.atoms, strict=True)
+                if np.isfinite(value)
+            ]
+            if len(held) == len(rows) and all(held):
+                return True
+        return False
+
     def _trajectory(self, inputs: np.ndarray) -> np.ndarray:
         first = inputs[: self.graph.states]
         return np.concatenate([first[None], self.graph.trajectories(inputs[None])[0]])
-
-
-def _steps(requirement: Requirement, steps: int) -> list[int]:
-    return list(range(max(0, ceil(requirement.first)), min(steps, floor(requirement.last)) + 1))
 
 
 def _terms(row: np.ndarray, t: int, states: int) -> Iterator[tuple[int, Fraction]]:
@@ -136,7 +167,8 @@ def _first_states(ways: list[list[Atom]], box: InputBox) -> np.ndarray | None:
         if found.status != 0:
             continue
         point = np.clip(found.x[:size], [low for low, _ in ends], [high for _, high in ends])
-        if all(atom.holds(_fractions(point)) for atom in atoms):
+        exact = _fractions(point)
+        if box.holds(exact) and all(atom.holds(exact) for atom in atoms):
             return point
     return None
 

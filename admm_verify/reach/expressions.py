@@ -231,7 +231,15 @@ class Arithmetic(Generic[T]):
     sqrt: Callable[[T], T]
 
 
-FLOATS: Arithmetic[Any] = Arithmetic(float, float(np.pi), np.square, np.sin, np.cos, np.exp, np.tanh, np.sqrt)
+def _nearest(value: Fraction) -> np.float64:
+    """The nearest float, infinite beyond their range."""
+    try:
+        return np.float64(float(value))
+    except OverflowError:
+        return np.float64(np.inf if value > 0 else -np.inf)
+
+
+FLOATS: Arithmetic[Any] = Arithmetic(_nearest, np.float64(np.pi), np.square, np.sin, np.cos, np.exp, np.tanh, np.sqrt)
 """NumPy arrays and numbers in float64, rounded to nearest: for simulation."""
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from admm_verify.arrays import quiet_overflow
 from admm_verify.errors import InputError
 from admm_verify.reach.continuous_sets import ContinuousReach
 from admm_verify.reach.directions import (
@@ -67,14 +68,16 @@ def reach_sets(
             return Ended.STOPPED
         return Ended.TIMED_OUT if deadline is not None and time.monotonic() >= deadline else None
 
-    if isinstance(task.system, ContinuousSystem):
-        if settings.window is not None:
-            raise InputError("A window of steps is for systems in discrete time; leave it out.")
-        sets, judgements = ContinuousReach(task, task.system, rows, settings, ended, tell).run()
-        return ReachReport(sets, tuple(judgements))
-    sets = DiscreteReach(task.system, task.initial, task.steps, rows, settings, ended, tell).run()
-    judge = DiscreteJudge(task, task.system, settings.memory, Clock(deadline, stop), tell)
-    return ReachReport(sets, tuple(judge.judge(requirement) for requirement in task.requirements))
+    if isinstance(task.system, ContinuousSystem) and settings.window is not None:
+        raise InputError("A window of steps is for systems in discrete time; leave it out.")
+    # Simulations and sets of unstable systems may overflow; what is not finite is no bound.
+    with quiet_overflow():
+        if isinstance(task.system, ContinuousSystem):
+            sets, judgements = ContinuousReach(task, task.system, rows, settings, ended, tell).run()
+            return ReachReport(sets, tuple(judgements))
+        sets = DiscreteReach(task.system, task.initial, task.steps, rows, settings, ended, tell).run()
+        judge = DiscreteJudge(task, task.system, settings.memory, Clock(deadline, stop), tell)
+        return ReachReport(sets, tuple(judge.judge(requirement) for requirement in task.requirements))
 
 
 def _directions(task: Task, directions: str | int | np.ndarray) -> np.ndarray:

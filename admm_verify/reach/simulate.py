@@ -12,7 +12,9 @@ from admm_verify.sets import Box
 def spread(box: Box, count: int, rng: np.random.Generator) -> np.ndarray:
     """Points of a box [count, n]: a quarter of them vertices, where extremes like to be."""
     low, high = (np.asarray(end).reshape(1, -1) for end in (box.lower, box.upper))
-    points = rng.uniform(low, high, (count, low.shape[1]))
+    # Ends may be so far apart that their difference overflows.
+    share = rng.random((count, low.shape[1]))
+    points = low * (1.0 - share) + high * share
     corner = rng.random(points.shape) < 0.5
     points[: count // 4] = np.where(corner, low, high)[: count // 4]
     return np.clip(points, low, high)

@@ -30,6 +30,17 @@ from admm_verify.reach.systems import (
 from admm_verify.reach.taylor import Plant
 from admm_verify.sets import Box
 
+_DYNAMICS = {
+    "discrete_linear": ("A", "B", "c", "E", "process_noise"),
+    "continuous": ("equations", "params", "let"),
+    "network": (),
+}
+"""The entries of every kind of dynamics."""
+
+_NETWORK = ("npz", "onnx", "activations", "layers")
+_CONTROLLER = (*_NETWORK, "inputs", "output_scale", "output_offset", "clip", "sensor_noise", "u_limits")
+"""The entries of a controller; layers and u_limits are for readers."""
+
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "linear")
 
 
@@ -61,21 +72,29 @@ def _task(data: dict[str, Any], folder: Path) -> Task:
     dynamics, initial = data["dynamics"], data["initial_set"]
     system = _system(data, dynamics, folder)
     lower, upper = ([Fraction(value) for value in initial[side]] for side in ("lower", "upper"))
-    box = Box(directed(tuple(lower), np.float64, up=False), directed(tuple(upper), np.float64, up=True))
-    if np.shape(box.lower) != (system.states,):
+    if not len(lower) == len(upper) == system.states:
         raise InputError(f"The initial set has {len(lower)} numbers for {system.states} states.")
+    box = Box(directed(tuple(lower), np.float64, up=False), directed(tuple(upper), np.float64, up=True))
     steps = int(data["horizon_steps"])
+    if steps != data["horizon_steps"]:
+        raise InputError(f"horizon_steps is {float(data['horizon_steps'])}; give a whole number.")
     period = Fraction(data.get("control_period", 1))
     found = [_requirement(entry, system.states, period, steps) for entry in data.get("property", [])]
     sampled = data.get("sampled_inner_bounds")
     ends = None if sampled is None else (_floats(sampled["lower"]), _floats(sampled["upper"]))
     names = tuple(data.get("state_names", [f"x{i + 1}" for i in range(system.states)]))
-    return Task(str(data.get("id", folder.name)), system, box, steps, tuple(found), names, ends)
+    exact = tuple(lower), tuple(upper)
+    return Task(str(data.get("id", folder.name)), system, box, steps, tuple(found), names, ends, exact)
 
 
 def _system(data: dict[str, Any], dynamics: dict[str, Any], folder: Path) -> System:
-    network = _network(data["controller"], folder)
     kind = dynamics["kind"]
+    if kind not in _DYNAMICS:
+        raise InputError(f"The dynamics are {kind!r}; they can be {', '.join(_DYNAMICS)}.")
+    # An entry that nobody reads would make verdicts about another system.
+    _refuse_others("dynamics", dynamics, _DYNAMICS[kind])
+    _refuse_others("controller", data["controller"], _NETWORK if kind == "network" else _CONTROLLER)
+    network = _network(data["controller"], folder)
     if kind == "network":
         return NetworkSystem(network)
     states = len(dynamics["A"]) if kind == "discrete_linear" else len(dynamics["equations"])
@@ -89,12 +108,18 @@ def _system(data: dict[str, Any], dynamics: dict[str, Any], folder: Path) -> Sys
             _floats(dynamics["E"]) if "E" in dynamics else None,
             _box(dynamics.get("process_noise")),
         )
-    if kind != "continuous":
-        raise InputError(f"The dynamics are {kind!r}; they can be discrete_linear, continuous or network.")
     params = {name: float(value) for name, value in dynamics.get("params", {}).items()}
     let = [(name, text) for name, text in dynamics.get("let", [])]
     plant = Plant.read(dynamics["equations"], network.output_size, params, let)
     return ContinuousSystem(controller, plant, Fraction(data["control_period"]))
+
+
+def _refuse_others(name: str, data: dict[str, Any], allowed: tuple[str, ...]) -> None:
+    others = [key for key in data if key not in (*allowed, "kind") and not key.endswith("note")]
+    if others:
+        raise InputError(
+            f"The entry {others[0]!r} of the {name} is not read here; known are {', '.join(allowed) or 'none'}."
+        )
 
 
 def _controller(data: dict[str, Any], network: Network, states: int) -> Controller:
@@ -150,6 +175,8 @@ def _requirement(data: dict[str, Any], states: int, period: Fraction, steps: int
     else:
         ends = ([None if end is None else Fraction(end) for end in data["box"][side]] for side in ("lower", "upper"))
         found = Polytope.box(*ends)
+        if found.normals.shape[1] != states:
+            raise InputError(f"A property's box has {found.normals.shape[1]} ends for {states} states.")
     if kind not in {one.value for one in Kind}:
         allowed = ", ".join(one.value for one in Kind)
         raise InputError(f"The property {kind!r} is unknown; it can be {allowed} or always_le.")
@@ -160,6 +187,8 @@ def _requirement(data: dict[str, Any], states: int, period: Fraction, steps: int
 def _half_space(coefficients: Sequence[Fraction], constant: Fraction) -> Polytope:
     """coefficients'x + constant <= 0, with whole numbers as coefficients."""
     scale = lcm(*(value.denominator for value in coefficients))
+    if not any(coefficients) or any(Fraction(float(value * scale)) != value * scale for value in coefficients):
+        raise InputError("An expression of always_le names no state, or a coefficient has too many digits.")
     return Polytope(np.array([[float(value * scale) for value in coefficients]]), (-constant * scale,))
 
 

@@ -161,7 +161,15 @@ class Polytope:
 
     @classmethod
     def box(cls, lower: Sequence[Fraction | None], upper: Sequence[Fraction | None]) -> "Polytope":
-        """lower <= x <= upper, where None is no limit."""
+        """lower <= x <= upper, where None is no limit.
+
+        Raises: InputError for ends of different lengths, or an empty box.
+        """
+        if len(lower) != len(upper):
+            raise InputError(f"A box has {len(lower)} lower and {len(upper)} upper ends; give one of each per state.")
+        for low, high in zip(lower, upper, strict=True):
+            if low is not None and high is not None and low > high:
+                raise InputError(f"A box from {float(low)} to {float(high)} is empty; give lower <= upper.")
         unit = np.eye(len(lower))
         rows = [(unit[i], end) for i, end in enumerate(upper) if end is not None]
         rows += [(-unit[i], -end) for i, end in enumerate(lower) if end is not None]
@@ -195,7 +203,10 @@ class Kind(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Requirement:
-    """What trajectories must do between two times, counted in steps or control periods."""
+    """What trajectories must do between two times, counted in steps or control periods; the last is the end.
+
+    Raises: InputError for times that are negative or the wrong way round, and for an end between steps.
+    """
 
     kind: Kind
     set: Polytope
@@ -203,22 +214,35 @@ class Requirement:
     last: Fraction
     text: str = ""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.first <= self.last:
+            raise InputError(
+                f"A requirement is for the times {float(self.first)} to {float(self.last)}, in periods; give "
+                "0 <= first <= last."
+            )
+        if self.kind is Kind.REACH_AT_END and self.last.denominator != 1:
+            raise InputError(f"The end of a requirement is at {float(self.last)} periods; give a whole number.")
+
+    def control_times(self, steps: int) -> range:
+        """The steps of its time that are within a horizon."""
+        if self.kind is Kind.REACH_AT_END:
+            return range(int(self.last), min(steps, int(self.last)) + 1)
+        return range(ceil(self.first), min(steps, floor(self.last)) + 1)
+
     def room(self, paths: np.ndarray) -> np.ndarray:
         """How far simulated states at steps 0, 1, .. are from breaking it, at these times; negative where they do.
 
         Shapes: paths [points, steps + 1, n] -> [points].
         """
-        steps = paths.shape[1] - 1
-        first, last = max(0, ceil(self.first)), min(steps, floor(self.last))
-        values = paths @ self.set.normals.T
+        times = self.control_times(paths.shape[1] - 1)
+        if not len(times):
+            return np.full(len(paths), np.inf)
+        values = paths[:, times.start : times.stop] @ self.set.normals.T
         # The distance from leaving the set; negative outside.
         inside = np.min(np.array([float(limit) for limit in self.set.limits]) - values, axis=-1, initial=np.inf)
-        if self.kind is Kind.REACH_AT_END:
-            return inside[:, -1]
-        window = inside[:, first : last + 1]
-        if self.kind is Kind.ALWAYS_IN:
-            return window.min(axis=1)
-        return -window.max(axis=1) if self.kind is Kind.NEVER_IN else window.max(axis=1)
+        if self.kind is Kind.NEVER_IN:
+            return -inside.max(axis=1)
+        return inside.max(axis=1) if self.kind is Kind.REACH_SOME_TIME else inside.min(axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +250,10 @@ class Task:
     """A system with the box it starts in, how long it runs and what it must do.
 
     names: of the states, for plots. sampled: (lower, upper) of simulated states at the control times, where known.
+    exact: the ends of the box in exact numbers, where initial is these rounded outward; left out where it is not, as
+    after `replace` of initial.
     Shapes: initial [n]; sampled [steps + 1, n].
+    Raises: InputError for sizes that do not fit, and a horizon of less than one step.
     """
 
     name: str
@@ -236,6 +263,45 @@ class Task:
     requirements: tuple[Requirement, ...] = ()
     names: tuple[str, ...] = ()
     sampled: tuple[np.ndarray, np.ndarray] | None = None
+    exact: tuple[tuple[Fraction, ...], tuple[Fraction, ...]] | None = None
+
+    def __post_init__(self) -> None:
+        states = self.system.states
+        if np.shape(self.initial.lower) != (states,):
+            raise InputError(f"The initial box has shape {np.shape(self.initial.lower)} for {states} states.")
+        if self.steps < 1:
+            raise InputError(f"The horizon is {self.steps} steps; give at least one.")
+        if self.exact is not None:
+            rounded = [directed(end, np.float64, up=up) for end, up in zip(self.exact, (False, True), strict=True)]
+            same = zip(rounded, (self.initial.lower, self.initial.upper), strict=True)
+            if not all(np.array_equal(*pair) for pair in same):
+                object.__setattr__(self, "exact", None)
+        for requirement in self.requirements:
+            if requirement.set.normals.shape[1:] != (states,):
+                raise InputError(
+                    f"A requirement is about {requirement.set.normals.shape[-1]} states; the system has {states}."
+                )
+
+    @property
+    def ends(self) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
+        """The ends of the initial box in exact numbers."""
+        if self.exact is not None:
+            return self.exact
+        low, high = (np.reshape(np.asarray(end), -1) for end in (self.initial.lower, self.initial.upper))
+        return tuple(Fraction(float(end)) for end in low), tuple(Fraction(float(end)) for end in high)
+
+    @property
+    def inner(self) -> Box:
+        """The numbers of float64 inside the exact box; initial's ends where there are none, as around 0.1."""
+        low, high = (directed(end, np.float64, up=up) for end, up in zip(self.ends, (True, False), strict=True))
+        some = low <= high
+        return Box(np.where(some, low, self.initial.lower), np.where(some, high, self.initial.upper))
+
+    def around(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The smallest box that holds an initial state near x [n] for certain: x itself wherever it is one."""
+        low, high = (directed(end, np.float64, up=up) for end, up in zip(self.ends, (True, False), strict=True))
+        x, some = np.clip(x, low, high), low <= high
+        return np.where(some, x, self.initial.lower), np.where(some, x, self.initial.upper)
 
 
 def _check(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:

@@ -120,6 +120,8 @@ class _Growth:
                 value = self._squared(a, k) if node.operands[0] is node.operands[1] else _convolved(a, b, k)
             case Operation.DIVIDE:
                 rest = _minus(a[k], _sum(_times(b[j], own[k - j]) for j in range(1, k + 1)))
+                if b[0] is None:
+                    raise InputError("The plant divides by zero; correct its equations.")
                 value = None if rest is None else rest / b[0]
             case Operation.SIN | Operation.COS:
                 value = self._wave(node, a, k)[0 if node.operation is Operation.SIN else 1][k]

@@ -13,27 +13,29 @@ _PIECES = 8
 
 def holds(requirement: Requirement, tube: Tube, steps: int) -> np.ndarray:
     """Where all trajectories of a cell meet a requirement, at all times and not only at control times, [cells]."""
-    if requirement.kind is Kind.REACH_AT_END:
-        return _inside(requirement.set, tube, steps)
-    first, last = _times(requirement, steps)
+    times, none = requirement.control_times(steps), np.zeros(len(tube.valid_steps), dtype=bool)
     if requirement.kind is Kind.REACH_SOME_TIME:
-        times = range(ceil(requirement.first), last + 1)
-        return np.any([_inside(requirement.set, tube, t) for t in times], axis=0)
-    return _throughout(requirement, tube, first, last)
+        return np.any([none, *(_inside(requirement.set, tube, t) for t in times)], axis=0)
+    # What is to happen behind the horizon is not known.
+    if requirement.last > steps:
+        return none
+    if requirement.kind is Kind.REACH_AT_END:
+        return _inside(requirement.set, tube, times[0])
+    return _throughout(requirement, tube, *_times(requirement, steps))
 
 
 def violates(requirement: Requirement, tube: Tube, steps: int) -> np.ndarray:
     """Where every trajectory of a cell breaks a requirement for certain, [cells]."""
-    region = requirement.set
-    if requirement.kind is Kind.REACH_AT_END:
-        return _misses(region, tube, steps)
-    first, last = _times(requirement, steps)
-    times = range(ceil(requirement.first), floor(min(requirement.last, steps)) + 1)
-    if requirement.kind is Kind.ALWAYS_IN:
-        return np.any([_misses(region, tube, t) for t in times], axis=0)
+    region, none = requirement.set, np.zeros(len(tube.valid_steps), dtype=bool)
+    times = requirement.control_times(steps)
     if requirement.kind is Kind.NEVER_IN:
-        return np.any([_inside(region, tube, t) for t in times], axis=0)
-    return _never_inside(region, tube, first, last)
+        return np.any([none, *(_inside(region, tube, t) for t in times)], axis=0)
+    if requirement.kind is not Kind.REACH_SOME_TIME:
+        return np.any([none, *(_misses(region, tube, t) for t in times)], axis=0)
+    if requirement.last > steps:
+        return none
+    first, last = _times(requirement, steps)
+    return _misses(region, tube, first) if first == last else _never_inside(region, tube, first, last)
 
 
 def _times(requirement: Requirement, steps: int) -> tuple[int, int]:
@@ -42,7 +44,7 @@ def _times(requirement: Requirement, steps: int) -> tuple[int, int]:
 
 
 def _throughout(requirement: Requirement, tube: Tube, first: int, last: int) -> np.ndarray:
-    region, good = requirement.set, np.ones(len(tube.valid_steps), dtype=bool)
+    region, good = requirement.set, tube.valid_steps >= last
     if first == last:
         return _inside(region, tube, first) if requirement.kind is Kind.ALWAYS_IN else _misses(region, tube, first)
     if requirement.kind is Kind.NEVER_IN:
@@ -67,8 +69,8 @@ def _never_inside(region: Polytope, tube: Tube, first: int, last: int) -> np.nda
 
 
 def _inside(region: Polytope, tube: Tube, t: int) -> np.ndarray:
-    return region.holds(tube.support(t, region.normals))
+    return region.holds(tube.support(t, region.normals)) & (tube.valid_steps >= t)
 
 
 def _misses(region: Polytope, tube: Tube, t: int) -> np.ndarray:
-    return region.misses(-tube.support(t, -region.normals))
+    return region.misses(-tube.support(t, -region.normals)) & (tube.valid_steps >= t)
