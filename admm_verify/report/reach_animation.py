@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from admm_verify.errors import InputError
+from admm_verify.network.layers import network_from_layers
 from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.sets import ReachSets
-from admm_verify.reach.systems import Kind, Polytope, Requirement, Task
+from admm_verify.reach.systems import Kind, NetworkSystem, Polytope, Requirement, Task
 from admm_verify.sets import Box
 
 if TYPE_CHECKING:
@@ -231,8 +232,12 @@ def over_time(
     found = [one if one.trajectory is None else replace(one, trajectory=timed(one.trajectory)) for one in judgements]
     ends = (np.concatenate([[0.0], np.asarray(end)]) for end in (task.initial.lower, task.initial.upper))
     requirements = tuple(freed(requirement) for requirement in task.requirements)
-    names = (time_label(sets), *state_names(task))
-    return replace(task, initial=Box(*ends), requirements=requirements, names=names), moved, tuple(found)
+    names, box = (time_label(sets), *state_names(task)), Box(*ends)
+    # Pictures do not look at the system, but it has to have a state more, too.
+    size = along.shape[1]
+    system = NetworkSystem(network_from_layers([np.eye(size)], [np.zeros(size)]))
+    timely = replace(task, system=system, initial=box, requirements=requirements, names=names)
+    return timely, moved, tuple(found)
 
 
 def view(task: Task, sets: ReachSets) -> tuple[np.ndarray, np.ndarray]:
