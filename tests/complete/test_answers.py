@@ -94,6 +94,7 @@ def test_sums_of_atoms_are_proved(seed: int, family: str) -> None:
         report = check(proof, one.query.property, one.query.network)
         assert report.proved, report.reason
         assert check(proof, one.query.property, one.query.network, exact=True).proved
-        for wrong in (-proof.combinations, 0 * proof.combinations, proof.combinations[:0]):
+        given = proof.combinations
+        for wrong in (-given, 0 * given, given[:0], given[:, :1], given.reshape(-1)):
             changed = check(replace(proof, combinations=wrong), one.query.property, one.query.network)
             assert not changed.proved or not proof.combinations.size
