@@ -76,6 +76,11 @@ def network_minimum(
     check_highs()
     import highspy
 
+    kinks = ranges.kinks
+    numbers = (ranges.pre_lower, ranges.pre_upper, kinks.intercept, objective, offset)
+    if not all(np.isfinite(array).all() for array in numbers):
+        # Ranges that overflow are no big-M; HiGHS takes numbers only.
+        return IntegerOptimum(-np.inf, np.inf, None)
     solver = highspy.Highs()
     for name, value in _OPTIONS.items():
         solver.setOptionValue(name, value)

@@ -62,6 +62,9 @@ def relaxed_minimum(
     """
     unit = 1.0 + float(np.abs(objective).max(initial=0.0))
     program = _program(frame, part, objective, offset)
+    if not (np.isfinite(program.below.data).all() and np.isfinite(program.least).all()):
+        # Ranges that overflow leave no chord; HiGHS takes numbers only.
+        return None
     for price in _PRICES:
         found = _solved(program, len(part.splits), price * unit, seconds)
         if found.status != _OPTIMAL:

@@ -1,6 +1,6 @@
 """Linear and mixed-integer programs beside independent formulations of the same optima."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -164,3 +164,15 @@ def test_a_stopped_program_claims_nothing() -> None:
     ranges = Ranges(*one.ends, one.kinks, one.stacked(one.bounds.lower), one.stacked(one.bounds.upper))
     found = network_minimum(Frame.of(one.network), ranges, one.objective, one.offset, lambda: True)
     assert found.bound <= found.value
+
+
+def test_ranges_that_overflow_leave_no_program() -> None:
+    """HiGHS takes numbers only; without them nothing is claimed."""
+    one = drawn("dense", 0)
+    kinks = replace(one.kinks, intercept=np.full_like(one.kinks.intercept, -np.inf))
+    frame, zero = Frame.of(one.network), one.offset
+    assert relaxed_minimum(frame, Part(*one.ends, kinks, NO_SPLITS), one.objective, zero, 10.0) is None
+    low, high = one.stacked(one.bounds.lower), one.stacked(one.bounds.upper)
+    for ranges in (Ranges(*one.ends, kinks, low, high), Ranges(*one.ends, one.kinks, low, np.inf * np.ones_like(high))):
+        found = network_minimum(frame, ranges, one.objective, zero, lambda: False)
+        assert found.bound == -np.inf and found.x is None
