@@ -13,6 +13,7 @@ from admm_verify.complete.bounding import Bounder, Rows
 from admm_verify.complete.branching import side_scores
 from admm_verify.complete.contraction import contract
 from admm_verify.complete.goals import Goals
+from admm_verify.complete.halves import halvable, halves
 from admm_verify.complete.pool import Nodes, take
 from admm_verify.complete.splitting import Grown, closed, extended
 from admm_verify.network.graph import Activation, Network
@@ -74,11 +75,8 @@ class InputSplitter:
 
     def expand(self, nodes: Boxes) -> Grown[Boxes]:
         """Both halves of every box."""
-        place, side = np.arange(len(nodes.side)), nodes.side
-        middle = 0.5 * nodes.lower[place, side] + 0.5 * nodes.upper[place, side]
-        below, above = nodes.upper.copy(), nodes.lower.copy()
-        below[place, side], above[place, side] = middle, middle
-        lower, upper = np.concatenate([nodes.lower, above]), np.concatenate([below, nodes.upper])
+        side = nodes.side
+        lower, upper = halves(nodes.lower, nodes.upper, side)
         down, up = extended(nodes.path, -1 - side), extended(nodes.path, 1 + side)
         goal, bound = np.tile(nodes.goal, 2), np.tile(nodes.bound, 2)
         return self._bounded(Boxes(goal, bound, np.tile(side, 2), lower, upper, np.concatenate([down, up])))
@@ -107,7 +105,7 @@ class InputSplitter:
         excluded = goals.excluded(goal, atoms)
         coefficient = to_numpy(found.sweep.nodes[0])
         lower, upper, empty = contract(nodes.lower, nodes.upper, coefficient, atoms, self.settings.contractions)
-        scores = side_scores(self.network, put(upper - lower), pre, found, atoms) * _halvable(lower, upper)
+        scores = side_scores(self.network, put(upper - lower), pre, found, atoms) * halvable(lower, upper)
         side = np.where(scores.max(axis=1) > 0, scores.argmax(axis=1), -1)
         bound = np.maximum(nodes.bound, atoms.max(axis=1))
         gone = excluded.any(axis=1)
@@ -133,9 +131,3 @@ class InputSplitter:
         if self.arithmetic == "real":
             return offset, np.ones(offset.shape, dtype=bool)
         return lowered(self.goals.objective[goal], offset, to_numpy(region_error(region, self.arithmetic)))
-
-
-def _halvable(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
-    """Where a number lies strictly between the ends."""
-    middle = 0.5 * lower + 0.5 * upper
-    return (lower < middle) & (middle < upper)

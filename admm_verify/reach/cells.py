@@ -10,6 +10,7 @@ from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_
 from admm_verify.bounds.region import build_region
 from admm_verify.complete.bounding import Bounder, Rows
 from admm_verify.complete.branching import side_scores
+from admm_verify.complete.halves import halvable
 from admm_verify.network.graph import Network
 from admm_verify.sets import Box
 from admm_verify.settings import AscentSettings, SearchSettings, TightenSettings
@@ -88,21 +89,6 @@ class CellBounder:
         score = np.where(halvable(lower, upper), score, -1.0)
         side = np.where(score.max(axis=1) >= 0, score.argmax(axis=1), -1)
         return Cells(lower, upper, bound, to_numpy(found.vertices), side)
-
-
-def halvable(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
-    """Where a number lies strictly between the ends."""
-    middle = 0.5 * lower + 0.5 * upper
-    return (lower < middle) & (middle < upper)
-
-
-def halves(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
-    """Both halves of every cell at its side, the upper ones first: lower and upper ends [2 cells, inputs]."""
-    place = np.arange(len(cells))
-    middle = 0.5 * cells.lower[place, cells.side] + 0.5 * cells.upper[place, cells.side]
-    below, above = cells.upper.copy(), cells.lower.copy()
-    below[place, cells.side], above[place, cells.side] = middle, middle
-    return np.concatenate([above, cells.lower]), np.concatenate([cells.upper, below])
 
 
 def joined(parts: list[Cells]) -> Cells:

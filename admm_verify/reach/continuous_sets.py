@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from admm_verify.arrays import quiet_overflow
-from admm_verify.reach.cells import halvable
+from admm_verify.complete.halves import halvable, halves
 from admm_verify.reach.continuous import ContinuousSettings, Tube, reach
 from admm_verify.reach.discrete import ReachSettings, grid
 from admm_verify.reach.judgement import Judgement, Outcome
@@ -148,10 +148,7 @@ class ContinuousReach:
             moved = np.nan_to_num(np.abs(paths[:, 0] - paths[:, 1]) / unit, nan=1e300).max(axis=(2, 3))
         self._falsify(paths.reshape(-1, *paths.shape[-2:]))
         side = np.where(halvable(parts.lower, parts.upper), moved, -1.0).argmax(axis=1)
-        place = np.arange(count)
-        below, above = parts.upper.copy(), parts.lower.copy()
-        below[place, side], above[place, side] = middle[place, side], middle[place, side]
-        return np.concatenate([above, parts.lower]), np.concatenate([parts.upper, below])
+        return halves(parts.lower, parts.upper, side)
 
     def _falsify(self, paths: np.ndarray) -> None:
         """Look for violations among simulated trajectories [points, steps + 1, n], and certify the clearest."""

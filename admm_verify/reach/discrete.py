@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from admm_verify.arrays import gamma
+from admm_verify.complete.halves import halves
 from admm_verify.errors import InputError
 from admm_verify.memory import Stopped
-from admm_verify.reach.cells import CellBounder, Cells, halves, joined, taken
+from admm_verify.reach.cells import CellBounder, Cells, joined, taken
 from admm_verify.reach.rollout import Rollout, rollout
 from admm_verify.reach.sets import Ended, ReachSets
 from admm_verify.reach.systems import DiscreteSystem
@@ -132,7 +133,8 @@ class DiscreteReach:
                 return cells, inner, ended or Ended.CELL_LIMIT
             worst = wanted[np.argsort(-gap[wanted])][: min(settings.batch, settings.cells - len(cells))]
             try:
-                parts = bounder.cells(*halves(taken(cells, worst)), inner, scale)
+                ends = halves(cells.lower[worst], cells.upper[worst], cells.side[worst])
+                parts = bounder.cells(*ends, inner, scale)
             except Stopped:
                 continue
             parts = parts.at_most(np.tile(cells.bound[worst], (2, 1)))

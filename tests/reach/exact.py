@@ -7,6 +7,14 @@ DIGITS = 60
 ERROR = Fraction(1, 10**40)
 """Bound on the relative error of `elementary` for arguments up to some hundreds."""
 
+BINARY = {
+    "+": lambda x, y: x + y,
+    "-": lambda x, y: x - y,
+    "*": lambda x, y: x * y,
+    "/": lambda x, y: x / y,
+}
+"""Operations of any type of number."""
+
 
 def decimal_of(value: Fraction) -> Decimal:
     return Decimal(value.numerator) / Decimal(value.denominator)

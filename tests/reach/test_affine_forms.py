@@ -11,15 +11,9 @@ from admm_verify.arrays import quiet_overflow
 from admm_verify.reach.affine_forms import AffineForms
 from admm_verify.reach.intervals import Interval
 from tests.laws.laws import law
-from tests.reach.exact import ERROR, apply
+from tests.reach.exact import BINARY, ERROR, apply
 
 SEEDS = st.integers(0, 10**6)
-BINARY = {
-    "+": lambda x, y: x + y,
-    "-": lambda x, y: x - y,
-    "*": lambda x, y: x * y,
-    "/": lambda x, y: x / y,
-}
 UNARY = {
     "square": AffineForms.square,
     "sin": AffineForms.sin,

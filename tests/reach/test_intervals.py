@@ -11,14 +11,8 @@ from admm_verify.arrays import quiet_overflow
 from admm_verify.errors import InputError
 from admm_verify.reach.intervals import PI, Interval
 from tests.laws.laws import law
-from tests.reach.exact import ERROR, apply
+from tests.reach.exact import BINARY, ERROR, apply
 
-BINARY = {
-    "+": lambda x, y: x + y,
-    "-": lambda x, y: x - y,
-    "*": lambda x, y: x * y,
-    "/": lambda x, y: x / y,
-}
 UNARY = {
     "square": Interval.square,
     "sin": Interval.sin,
