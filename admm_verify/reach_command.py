@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
@@ -70,10 +71,10 @@ def reach_file(options: argparse.Namespace, memory: float | None, stop: Callable
     def show(text: str) -> None:
         print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
 
-    settings = _settings(options, memory)
-    report = reach_sets(
-        task, _directions(options.directions), settings, options.timeout, show if terminal else None, stop
-    )
+    settings, left = _settings(options, memory), options.timeout
+    if left is not None and left >= 0:
+        left = max(0.0, left - (time.monotonic() - options.began))
+    report = reach_sets(task, _directions(options.directions), settings, left, show if terminal else None, stop)
     if terminal:
         print(file=sys.stderr)
     print(_text(task, report), flush=True)
