@@ -4,6 +4,7 @@ import argparse
 import math
 import sys
 
+from admm_verify.certificates.certificate import ARITHMETICS
 from admm_verify.certificates.check import check
 from admm_verify.certificates.files import read
 from admm_verify.errors import CertificateError
@@ -18,6 +19,7 @@ def add_check_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--network", action="append", default=[], metavar="[NAME=]FILE.onnx", required=True, help="the ONNX model"
     )
+    parser.add_argument("--arithmetic", choices=ARITHMETICS, help="default: what the query declares")
     parser.add_argument("--exact", action="store_true", help="in rational numbers: small networks without curves only")
     parser.add_argument(
         "--memory", type=float, metavar="GIB", help="limit on the working memory in GiB; default: half of what is free"
@@ -37,26 +39,40 @@ def check_file(options: argparse.Namespace, query: Query, memory: float | None) 
     def show(done: int, total: int) -> None:
         print(f"\r{done} of {total} leaves\x1b[K", end="", file=sys.stderr, flush=True)
 
-    content: dict[str, object] = {"proved": False, "exact": options.exact, "network": query.network.name}
+    content: dict[str, object] = {
+        "proved": False,
+        "exact": options.exact,
+        "query": query.name,
+        "network": query.network.name,
+    }
     try:
         certificate = read(options.certificate)
     except CertificateError as error:
         reason = str(error)
     else:
-        found = check(certificate, query.property, query.network, options.exact, memory, show if terminal else None)
+        told = show if terminal else None
+        found = check(
+            certificate, query.property, query.network, options.exact, memory, told, arithmetic=options.arithmetic
+        )
         if terminal:
             print(file=sys.stderr)
         reason = found.reason
         content |= {
             "proved": found.proved,
             "arithmetic": found.arithmetic,
+            "query_digest": found.query,
+            "network_digest": found.network,
             "leaves": found.leaves,
             "worst": found.worst if math.isfinite(found.worst) else None,
             "seconds": found.seconds,
         }
     print("proved" if content["proved"] else "not-proved")
     if content["proved"]:
-        print(f"in {content['arithmetic']} arithmetic, with {content['leaves']} leaves", flush=True)
+        numbers = ", in exact numbers" if options.exact else ""
+        print(f"in {content['arithmetic']} arithmetic, with {content['leaves']} leaves{numbers}")
+        for name in ("query", "network"):
+            print(f"{name} {content[name]}, SHA-256 of what was read {content[f'{name}_digest']}")
+        sys.stdout.flush()
     else:
         print(f"admm-verify: {reason}", file=sys.stderr, flush=True)
     if options.json:

@@ -86,7 +86,7 @@ def verify(
     highspy; UnsupportedQueryError.
     """
     began = time.monotonic()
-    chosen = arithmetic or query.property.networks[0].inputs[0].element_type
+    chosen = arithmetic or query.property.arithmetic
     check_arithmetic(chosen)
     if method not in METHODS:
         raise InputError(f"The method {method!r} is unknown; choose one of {', '.join(METHODS)}.")

@@ -72,4 +72,5 @@ def test_halved_boxes_have_the_rounding_errors_of_their_parts():
     query = av.read_query(next(folder.rglob("prop_3.vnnlib*")), network)
     found = av.verify(query, timeout=60, arithmetic="float32", certificate=True)
     assert found.verdict is av.Verdict.UNSAT and found.certificate is not None
-    assert check(found.certificate, query.property, query.network).proved
+    assert check(found.certificate, query.property, query.network, arithmetic="float32").proved
+    assert not check(found.certificate, query.property, query.network).proved

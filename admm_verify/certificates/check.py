@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from admm_verify.arrays import quiet_overflow
-from admm_verify.certificates.certificate import Certificate, Tightening
+from admm_verify.certificates.certificate import ARITHMETICS, Certificate, Tightening
 from admm_verify.certificates.digests import network_digest, property_digest
 from admm_verify.certificates.dyadics import cleared
 from admm_verify.certificates.evaluation import evaluation_error
@@ -17,7 +17,7 @@ from admm_verify.certificates.lines import KINKED, inactive
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.certificates.parts import check_cover, halved
 from admm_verify.certificates.ranges import Fixed, Model, Ranges
-from admm_verify.errors import AdmmVerifyError, CertificateError
+from admm_verify.errors import AdmmVerifyError, CertificateError, InputError
 from admm_verify.memory import Budget, keep_freed_memory
 from admm_verify.network.graph import Affine, Network
 from admm_verify.properties.property import InputBox, Property
@@ -33,15 +33,17 @@ _BOXES = 256
 
 @dataclass(frozen=True)
 class Report:
-    """Whether a certificate proves that a query has no solution in its arithmetic, and if not, why.
+    """Whether a certificate proves that a query has no solution in an arithmetic, and if not, why.
 
-    leaves: those that were checked. worst: the smallest margin among them, of an atom's value over what it must exceed;
-    infinite without leaves.
+    network, query: digests of what was given. leaves: those that were checked. worst: the smallest margin among them,
+    of an atom's value over what it must exceed; infinite without leaves.
     """
 
     proved: bool
     reason: str
     arithmetic: str
+    network: str
+    query: str
     leaves: int
     worst: float
     seconds: float
@@ -54,22 +56,27 @@ def check(
     exact: bool = False,
     memory: float | None = None,
     progress: Progress | None = None,
+    arithmetic: str | None = None,
 ) -> Report:
     """Derive all bounds behind a certificate again and compare: nothing that searches takes part.
 
     exact: compute in dyadic rational numbers without rounding, on networks without curves whose maps are small as
     matrices, about these matrices as they were read; else in float64 with a bound on every rounding, that of
     merging layers included. memory: limit on the working memory in bytes, by default half of what is free.
-    progress(done, leaves), called now and then.
+    progress(done, leaves), called now and then. arithmetic: the one to be proved, "real", "float32" or "float64", by
+    default the one that the query declares; a certificate that was recorded for another one proves nothing.
 
-    Raises: InputError for a memory limit that is not positive.
+    Raises: InputError for an unknown arithmetic or a memory limit that is not positive.
     Error: proved only where it is true; a proof that is only just true may be lost to rounding. Exact proofs are about
     boxes larger, and atoms' constants smaller, by 2^-200 of numbers that are not dyadic. The numbers of a proof that
     may be any are rounded to 88 digits: bounds of neurons outward, chords' slopes with the line moved above both ends,
     and multipliers of neurons down, at the exact price (g - r) l. The proven inequality is an exact one.
     """
     began, budget = time.monotonic(), Budget.of(memory)
-    found = _Check(certificate, property, network, Numbers(exact), budget, progress)
+    chosen = property.arithmetic if arithmetic is None else arithmetic
+    if chosen not in ARITHMETICS:
+        raise InputError(f"The arithmetic {chosen!r} is unknown; choose one of {', '.join(ARITHMETICS)}.")
+    found = _Check(certificate, property, network, chosen, Numbers(exact), budget, progress)
     proved, reason = False, ""
     keep_freed_memory()
     try:
@@ -80,7 +87,8 @@ def check(
         reason = str(error)
     except MemoryError:
         reason = "Memory ran out; allow more of it."
-    return Report(proved, reason, str(certificate.arithmetic), found.done, found.worst, time.monotonic() - began)
+    spent = time.monotonic() - began
+    return Report(proved, reason, chosen, found.digests[0], found.digests[1], found.done, found.worst, spent)
 
 
 @dataclass(eq=False)
@@ -88,9 +96,11 @@ class _Check:
     certificate: Certificate
     property: Property
     network: Network
+    arithmetic: str
     numbers: Numbers
     budget: Budget
     progress: Progress | None
+    digests: tuple[str, str] = ("", "")
     done: int = 0
     worst: float = float("inf")
     model: Model = field(init=False)
@@ -99,11 +109,17 @@ class _Check:
     def run(self) -> None:
         """Raise CertificateError unless everything is proven."""
         certificate, leaves = self.certificate, self.certificate.leaves
+        self.digests = network_digest(self.network), property_digest(self.property)
         certificate.validate()
-        if certificate.network != network_digest(self.network):
+        if certificate.network != self.digests[0]:
             raise CertificateError("The certificate is of another network.")
-        if certificate.query != property_digest(self.property):
+        if certificate.query != self.digests[1]:
             raise CertificateError("The certificate is of another query.")
+        if certificate.arithmetic != self.arithmetic:
+            raise CertificateError(
+                f"The certificate was recorded for {certificate.arithmetic} arithmetic and is to prove the query in "
+                f"{self.arithmetic}; record one for {self.arithmetic}, or ask for {certificate.arithmetic} by name."
+            )
         sides = self.property.networks[0]
         if (sides.inputs[0].size, sides.outputs[0].size) != (self.network.input_size, self.network.output_size):
             raise CertificateError("The query speaks of a network with other inputs or outputs.")
@@ -114,7 +130,7 @@ class _Check:
         check_cover(leaves.goal, leaves.splits)
         boxes: dict[int, tuple[int, InputBox]] = {}
         own = [boxes.setdefault(id(d.box), (len(boxes), d.box))[0] for d in self.property.disjuncts]
-        self.rows = as_computed(atom_rows(self.property), certificate.arithmetic)
+        self.rows = as_computed(atom_rows(self.property), self.arithmetic)
         ends = self._ends([box for _, box in boxes.values()])
         box = np.array(own, dtype=np.int64)[leaves.goal]
         if certificate.kind == "input":
@@ -163,7 +179,7 @@ class _Check:
     def _check_signs(self, lower: np.ndarray, upper: np.ndarray, better: list[Tightening], chosen: np.ndarray) -> None:
         """Prove the chosen leaves, parts of one box in which neurons have fixed signs."""
         ranges = self.model.derive(lower[None], upper[None], better)
-        error = evaluation_error(self.model, ranges, self.certificate.arithmetic)
+        error = evaluation_error(self.model, ranges, self.arithmetic)
 
         def work(first: int, last: int) -> None:
             self._prove(chosen[first:last], ranges, error)
@@ -172,7 +188,7 @@ class _Check:
 
     def _check_halves(self, lower: np.ndarray, upper: np.ndarray, box: np.ndarray) -> None:
         """Prove all leaves, each a part of a box of its own; box: of which."""
-        splits, arithmetic = self.certificate.leaves.splits, self.certificate.arithmetic
+        splits, arithmetic = self.certificate.leaves.splits, self.arithmetic
         # Neighbours in the tree are alike, and so are the magnitudes of their values, which a block shares.
         chosen = np.lexsort((*splits.T[::-1], box))
 
@@ -209,7 +225,7 @@ class _Check:
 
     def _ends(self, boxes: list[InputBox]) -> tuple[np.ndarray, np.ndarray]:
         """The ends of boxes [boxes, inputs], exact, or rounded outward, or to what the network is run on."""
-        if not self.numbers.exact or self.certificate.arithmetic != "real":
+        if not self.numbers.exact or self.arithmetic != "real":
             return self.numbers.of(self.rows.boxes_lower), self.numbers.of(self.rows.boxes_upper)
         shape = len(boxes), self.network.input_size
         lower, upper = ([end for box in boxes for end in getattr(box, side)] for side in ("lower", "upper"))

@@ -23,9 +23,14 @@ def network_digest(network: Network) -> str:
 
 
 def property_digest(property: Property) -> str:
-    """SHA-256 of a property's meaning: sizes, boxes and atoms in exact numbers, no names and no line numbers."""
+    """SHA-256 of a property's meaning: sizes, declared arithmetic, boxes and atoms in exact numbers, no names and no
+    line numbers.
+    """
     sizes = [(part.inputs[0].size, part.outputs[0].size) for part in property.networks]
-    pieces = [f"sizes {sizes}", *(text for disjunct in property.disjuncts for text in _disjunct(disjunct))]
+    pieces = [
+        f"sizes {sizes} arithmetic {property.arithmetic}",
+        *(text for disjunct in property.disjuncts for text in _disjunct(disjunct)),
+    ]
     return _hashed(piece.encode() for piece in pieces)
 
 

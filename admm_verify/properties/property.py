@@ -92,3 +92,9 @@ class Property:
     version: tuple[int, int]
     networks: tuple[NetworkDeclaration, ...]
     disjuncts: tuple[Disjunct, ...]
+
+    @property
+    def arithmetic(self) -> str:
+        """The arithmetic the query declares: the first element type that is not "real", else "real"."""
+        sides = [variable for part in self.networks for variable in (*part.inputs, *part.outputs)]
+        return next((side.element_type for side in sides if side.element_type != "real"), "real")

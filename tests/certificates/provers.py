@@ -19,8 +19,8 @@ from admm_verify.splitting.solve import solve
 Rng = np.random.Generator
 
 
-def property_of(network: Network, disjuncts: Sequence[Disjunct]) -> Property:
-    sides = (Variable("X", "real", (network.input_size,)), Variable("Y", "real", (network.output_size,)))
+def property_of(network: Network, disjuncts: Sequence[Disjunct], arithmetic: str = "real") -> Property:
+    sides = (Variable("X", arithmetic, (network.input_size,)), Variable("Y", arithmetic, (network.output_size,)))
     return Property((1, 0), (NetworkDeclaration("", sides[:1], sides[1:]),), tuple(disjuncts))
 
 

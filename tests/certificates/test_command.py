@@ -2,11 +2,13 @@
 
 import argparse
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from admm_verify.certificates.files import write
+from admm_verify.certificates.digests import network_digest, property_digest
+from admm_verify.certificates.files import read, write
 from admm_verify.check_command import add_check_options, check_file
 from admm_verify.properties.query import Query
 from tests.certificates.provers import halving_certificate, one_atom
@@ -40,6 +42,22 @@ def test_a_proof_is_confirmed(made, tmp_path, capsys, exact):
     content = json.loads(report.read_text())
     assert content["proved"] and content["arithmetic"] == "real" and content["worst"] > 0
     assert content["exact"] is bool(exact)
+    assert (content["query"], content["network"]) == ("query", query.network.name)
+    second, *named = printed.out.splitlines()[1:]
+    assert second.startswith("in real arithmetic, with ")
+    digests = {"query": property_digest(query.property), "network": network_digest(query.network)}
+    for line, (name, digest) in zip(named, digests.items(), strict=True):
+        assert line.startswith(f"{name} {content[name]}, ") and line.endswith(digest)
+        assert content[f"{name}_digest"] == digest
+
+
+def test_another_arithmetic_must_be_asked_for_by_name(made, tmp_path, capsys):
+    query, path = made
+    write(replace(read(path), arithmetic="float32"), path)
+    assert check_file(options(str(path), "query.vnnlib"), query, None) == 1
+    assert "recorded for float32" in capsys.readouterr().err
+    assert check_file(options(str(path), "query.vnnlib", "--arithmetic", "float32"), query, None) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("in float32 arithmetic")
 
 
 def test_a_wrong_or_broken_proof_is_not(made, tmp_path, capsys):

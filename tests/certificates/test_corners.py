@@ -8,7 +8,7 @@ import pytest
 
 from admm_verify.bounds.arithmetic import output_error
 from admm_verify.bounds.preactivation import preactivation_bounds
-from admm_verify.certificates.certificate import Certificate, Leaves
+from admm_verify.certificates.certificate import ARITHMETICS, Certificate, Leaves
 from admm_verify.certificates.check import check
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Activation, Affine, Input, Network, Term
@@ -210,10 +210,11 @@ def test_arithmetic_costs_what_the_library_says(seed, kind):
     real, exact = (check(whole(network, found, kind), found, network, exact).worst for exact in (False, True))
     for arithmetic in ("float32", "float64"):
         certificate = whole(network, found, kind, arithmetic)
-        cost = real - check(certificate, found, network).worst
+        cost = real - check(certificate, found, network, arithmetic=arithmetic).worst
         error = output_error(network, box.lower[None], box.upper[None], bounds, arithmetic)[0]
         assert cost == pytest.approx(float(abs(objective) @ error), rel=1e-3, abs=1e-5)
-        assert exact - check(certificate, found, network, exact=True).worst == pytest.approx(cost, rel=1e-2, abs=1e-5)
+        stated = check(certificate, found, network, exact=True, arithmetic=arithmetic)
+        assert exact - stated.worst == pytest.approx(cost, rel=1e-2, abs=1e-5)
 
 
 def test_overflow_of_the_networks_own_arithmetic_proves_nothing():
@@ -221,8 +222,31 @@ def test_overflow_of_the_networks_own_arithmetic_proves_nothing():
     box = Box(np.array([1e9]), np.array([2e9]))
     found = one_atom(network, box, np.ones(1), 0.0)
     assert check(whole(network, found), found, network).proved
+    declared = property_of(network, found.disjuncts, "float32")
     for exact in (False, True):
-        assert "overflow in float32" in reason(whole(network, found, arithmetic="float32"), found, network, exact)
+        assert "overflow in float32" in reason(whole(network, declared, arithmetic="float32"), declared, network, exact)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_certificate_proves_only_the_arithmetic_it_was_recorded_for(exact):
+    # relu(x + 2^27) - 2^27 is x >= 0.3, but 0 as computed in float32.
+    network = network_from_layers([np.ones((1, 1)), np.ones((1, 1))], [np.full(1, 2.0**27), np.full(1, -(2.0**27))])
+    atoms = one_atom(network, Box(np.array([0.3]), np.array([0.45])), np.ones(1), -0.1).disjuncts
+    for declared in ARITHMETICS:
+        query = property_of(network, atoms, declared)
+        assert query.arithmetic == declared
+        for recorded in ARITHMETICS:
+            certificate = whole(network, query, arithmetic=recorded)
+            found = check(certificate, query, network, exact)
+            assert found.arithmetic == declared
+            assert found.proved is (declared == recorded != "float32")
+            if declared != recorded:
+                assert f"recorded for {recorded}" in found.reason and declared in found.reason
+            for wanted in ARITHMETICS:
+                named = check(certificate, query, network, exact, arithmetic=wanted)
+                assert named.arithmetic == wanted and named.proved is (wanted == recorded != "float32")
+    with pytest.raises(InputError, match="'exact' is unknown"):
+        check(whole(network, query), query, network, arithmetic="exact")
 
 
 @pytest.mark.parametrize(
