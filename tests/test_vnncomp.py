@@ -23,6 +23,8 @@ from experiments.vnncomp.prepare import warm_up
 from experiments.vnncomp.replay import replay
 from experiments.vnncomp.run import main
 from tests.network.onnx_models import model, node
+from tests.network.test_external_data import QUERY as EXTERNAL_QUERY
+from tests.network.test_external_data import SUM, saved
 from tests.test_cli import OLD_QUERY as QUERY
 from tests.test_cli import WEIGHT
 
@@ -319,3 +321,11 @@ def test_preparation_says_what_is_supported(folder):
     done = script("prepare_instance.sh", "v1", "c", folder / "onnx" / "erf.onnx", folder / "holds.vnnlib")
     assert done.returncode == 1 and "Erf" in done.stderr
     assert warm_up().value in ("sat", "unsat", "unknown", "timed-out")
+
+
+def test_replay_reads_the_weights_beside_the_model(tmp_path, monkeypatch):
+    saved(tmp_path / "elsewhere", -SUM)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    path = saved(tmp_path / "model")
+    path.with_name("q.vnnlib").write_text(EXTERNAL_QUERY)
+    assert replay(path, path.with_name("q.vnnlib"), [Fraction(1), Fraction(1)]) == ("confirmed", "")

@@ -1,10 +1,7 @@
-"""Reading ONNX models; the only module that imports onnx, and only when a model is read."""
+"""From ONNX models to networks; onnx is imported only when a model is read."""
 
-import gzip
 import os
-import zlib
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +9,7 @@ import numpy as np
 from admm_verify.errors import ModelError, UnsupportedOperatorError
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
 from admm_verify.network.graph import Network
+from admm_verify.network.onnx_files import Model, model_from_bytes, read_model
 from admm_verify.network.onnx_operators import OPERATORS
 
 OPSETS = (8, 21)
@@ -20,14 +18,13 @@ OPSETS = (8, 21)
 SUPPORTED = tuple(sorted([*OPERATORS, "Constant"]))
 """Names of the operators that are read."""
 
-_SIZE_LIMIT = 2**31
 _DOMAINS = ("", "ai.onnx")
 _UNBOUNDED_INPUTS = ("Clip",)
 """Operators whose constants may be infinite."""
 
 
 def read_onnx(path: str | os.PathLike[str]) -> Network:
-    """A network from an ONNX file (.onnx, or gzip-compressed).
+    """A network from an ONNX file (.onnx, or gzip-compressed), with external data in its folder or below it.
 
     One input, one output; a symbolic batch dimension counts as one sample. The result is simplified: affine chains
     are merged, with the rounding of the merge accounted for in every bound.
@@ -35,44 +32,20 @@ def read_onnx(path: str | os.PathLike[str]) -> Network:
     Raises: ModelError for a file that cannot be read or holds NaN or infinite weights; UnsupportedOperatorError,
     naming operator, node and opset, for anything outside `supports --onnx-operators`.
     """
-    return network_from_bytes(read_model_bytes(path), Path(path).name)
-
-
-def read_model_bytes(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a model file, decompressed where it is gzip.
-
-    Raises: ModelError naming the file and what is wrong with it.
-    """
-    try:
-        with open(path, "rb") as file:
-            data = file.read(_SIZE_LIMIT)
-        if data[:2] == b"\x1f\x8b":
-            with gzip.open(path, "rb") as file:
-                data = file.read(_SIZE_LIMIT)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ModelError(f"The network file {os.fspath(path)} cannot be read: {_reason(error)}.") from error
-    if not data:
-        raise ModelError(f"The network file {os.fspath(path)} is empty. Give an ONNX model.")
-    if len(data) >= _SIZE_LIMIT:
-        raise ModelError(f"The network file {os.fspath(path)} is larger than 2 GiB, the limit of an ONNX file.")
-    return data
+    return network_from_model(read_model(path))
 
 
 def network_from_bytes(data: bytes, name: str) -> Network:
     """A network from the bytes of an ONNX model; `name` is for messages. Raises as `read_onnx`."""
-    try:
-        import onnx
-    except ImportError as error:
-        raise ModelError('Reading ONNX models needs the package onnx: pip install "admm-verify[onnx]".') from error
-    from google.protobuf.message import DecodeError
+    return network_from_model(model_from_bytes(data, name))
 
-    try:
-        model = onnx.load_model_from_string(data)
-    except DecodeError as error:
-        raise ModelError(f"{name} is not an ONNX model: its bytes do not parse. Export the network again.") from error
-    if not model.graph.node or not model.graph.output:
+
+def network_from_model(model: Model) -> Network:
+    """A network from a parsed ONNX model. Raises as `read_onnx`."""
+    proto, name = model.proto, model.name
+    if not proto.graph.node or not proto.graph.output:
         raise ModelError(f"{name} is not an ONNX model with a graph: it has no nodes or no output.")
-    return _Walker(model, name).walk()
+    return _Walker(proto, name).walk()
 
 
 def tensor_bytes(array: np.ndarray, name: str) -> bytes:
@@ -80,16 +53,6 @@ def tensor_bytes(array: np.ndarray, name: str) -> bytes:
     from onnx import numpy_helper
 
     return numpy_helper.from_array(array, name).SerializeToString()
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
-    if isinstance(error, IsADirectoryError):
-        return "it is a folder; give the file itself"
-    if isinstance(error, EOFError | zlib.error | gzip.BadGzipFile):
-        return "its gzip data is truncated or damaged; copy it again"
-    return str(error)
 
 
 class _Walker:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from admm_verify.errors import QueryError
-from admm_verify.network.from_onnx import network_from_bytes, read_model_bytes
+from admm_verify.network.from_onnx import network_from_model
 from admm_verify.network.graph import Network
+from admm_verify.network.onnx_files import read_model
 from admm_verify.properties.property import NetworkDeclaration, Property, Variable
 from admm_verify.properties.vnnlib import read_property
 
@@ -16,8 +17,8 @@ NetworkSource = str | os.PathLike[str] | Network
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """A property and its network; model holds the ONNX bytes where the network came from a file, for replaying
-    counterexamples.
+    """A property and its network; model holds the ONNX bytes where the network came from a file, external data
+    included, for replaying counterexamples.
     """
 
     name: str
@@ -40,8 +41,8 @@ def read_query(path: str | os.PathLike[str], networks: Mapping[str, NetworkSourc
     if isinstance(source, Network):
         network, model = source, None
     else:
-        model = read_model_bytes(source)
-        network = network_from_bytes(model, Path(source).name)
+        read = read_model(source)
+        network, model = network_from_model(read), read.data
     _check_interface(found.networks[0], network)
     return Query(Path(path).name, found, network, model)
 

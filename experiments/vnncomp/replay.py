@@ -69,6 +69,8 @@ def _run(model: Path, witness: Sequence[Fraction]) -> np.ndarray:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # A model given as bytes does not tell where its external data lies.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(model.parent))
     data = model.read_bytes()
     if data[:2] == b"\x1f\x8b":
         data = gzip.decompress(data)

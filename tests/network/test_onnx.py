@@ -9,7 +9,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import admm_verify as av
-from admm_verify.network.from_onnx import network_from_bytes, read_model_bytes
+from admm_verify.network.from_onnx import network_from_bytes
+from admm_verify.network.onnx_files import read_model
 from tests.network.onnx_models import RNG, assert_agrees, model, node, weights
 from tests.shared import SHARED, needs_shared
 
@@ -163,7 +164,7 @@ def test_gzip_is_found_by_content(tmp_path):
     data = model([node("Relu", ["x"], ["y"])], (1, 2))
     path = tmp_path / "plain-name.onnx"
     path.write_bytes(gzip.compress(data))
-    assert read_model_bytes(path) == data
+    assert read_model(path).data == data
     assert av.read_onnx(path).input_shape == (2,)
 
 
@@ -181,7 +182,7 @@ def test_all_shared_models_are_there():
 @needs_shared
 @pytest.mark.parametrize("path", shared_models(), ids=lambda path: f"{path.parts[-3]}-{path.name.split('.onnx')[0]}")
 def test_shared_model_agrees_with_onnxruntime(path):
-    data = read_model_bytes(path)
+    data = read_model(path).data
     network = network_from_bytes(data, path.name)
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     source = session.get_inputs()[0]

@@ -1,0 +1,98 @@
+"""ONNX files: one self-contained model in memory, whatever files its weights are spread over."""
+
+import gzip
+import io
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from admm_verify.errors import ModelError
+from admm_verify.network.external_data import ExternalData, is_external, tensors_of
+
+SIZE_LIMIT = 2**31
+"""Bytes of the largest model that protobuf holds."""
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A parsed ONNX model and the very bytes it was parsed from, or equals; it refers to no other file.
+
+    name is for messages; proto is an onnx.ModelProto.
+    """
+
+    name: str
+    data: bytes
+    proto: Any
+
+
+def read_model(path: str | os.PathLike[str]) -> Model:
+    """The model in an ONNX file (.onnx, or gzip-compressed), external data of its tensors included.
+
+    External data is read once, from regular files in the model's folder or below it.
+
+    Raises: ModelError naming the file and what is wrong with it.
+    """
+    data, path = _content(path), Path(path)
+    proto = _parsed(data, path.name)
+    outside = [tensor for tensor in tensors_of(proto) if is_external(tensor)]
+    if not outside:
+        return Model(path.name, data, proto)
+    ExternalData(path.parent, path.name, SIZE_LIMIT - len(data)).embed(outside)
+    return Model(path.name, proto.SerializeToString(), proto)
+
+
+def model_from_bytes(data: bytes, name: str) -> Model:
+    """The model in some bytes; `name` is for messages.
+
+    Raises: ModelError where they are no model, or where a tensor's data lies in another file.
+    """
+    proto = _parsed(data, name)
+    for tensor in tensors_of(proto):
+        if is_external(tensor):
+            raise ModelError(
+                f"The tensor {tensor.name} of {name} keeps its data in another file, and bytes have no folder to look "
+                "for it. Give the path of the model's file, or save the model with all of its weights inside."
+            )
+    return Model(name, data, proto)
+
+
+def _content(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a file, decompressed where it is gzip."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(SIZE_LIMIT)
+        if data[:2] == b"\x1f\x8b":
+            with gzip.open(io.BytesIO(data), "rb") as file:
+                data = file.read(SIZE_LIMIT)
+    except (OSError, ValueError, EOFError, zlib.error) as error:
+        raise ModelError(f"The network file {os.fspath(path)} cannot be read: {_reason(error)}.") from error
+    if not data:
+        raise ModelError(f"The network file {os.fspath(path)} is empty. Give an ONNX model.")
+    if len(data) >= SIZE_LIMIT:
+        raise ModelError(f"The network file {os.fspath(path)} is larger than 2 GiB, the limit of an ONNX file.")
+    return data
+
+
+def _parsed(data: bytes, name: str) -> Any:
+    try:
+        import onnx
+    except ImportError as error:
+        raise ModelError('Reading ONNX models needs the package onnx: pip install "admm-verify[onnx]".') from error
+    from google.protobuf.message import DecodeError
+
+    try:
+        return onnx.load_model_from_string(data)
+    except DecodeError as error:
+        raise ModelError(f"{name} is not an ONNX model: its bytes do not parse. Export the network again.") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, IsADirectoryError):
+        return "it is a folder; give the file itself"
+    if isinstance(error, EOFError | zlib.error | gzip.BadGzipFile):
+        return "its gzip data is truncated or damaged; copy it again"
+    return str(error)
