@@ -5,7 +5,8 @@ The core is here; `spatial.py` has windows over spatial axes, `movement.py` move
 nothing and every movement of entries is a selection.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from admm_verify.errors import ModelError
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
 from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap
+from admm_verify.network.originals import Original
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.simplify import simplify
 
@@ -58,11 +60,10 @@ class Builder:
 
         Shapes lose a leading batch axis of one sample.
         """
-        last = self.affine(output, SelectionMap.identity(output.size))
+        self.affine(output, SelectionMap.identity(output.size))
         shapes = [
             shape[1:] if len(shape) > 1 and shape[0] == 1 else shape for shape in (self.input.shape, output.shape)
         ]
-        self._nodes.append(self._nodes[last])
         return simplify(Network(tuple(self._nodes), shapes[0], shapes[1], name, self.element_type))
 
     def check_cast(self, element_type: str) -> None:
@@ -109,21 +110,51 @@ class Builder:
             return self._shifted(self.scale(second, np.array(sign)), first)
         if isinstance(second, np.ndarray):
             return self._shifted(first, sign * second)
-        shape = _broadcast(first.shape, second.shape)
-        left, right = self._spread(first, shape), self._spread(second, shape)
+        left, right = self._spread(first, second.shape), self._spread(second, first.shape)
         identity = SelectionMap.identity(left.size)
         signed = identity if sign == 1 else DiagonalMap(np.full(left.size, sign))
         terms = [Term(left.node, identity), Term(right.node, signed)]
-        return Tensor(self._sum(terms, left.size), shape)
+        return Tensor(self._sum(terms, left.size), left.shape)
+
+    def aligned(self, first: Value, second: Value) -> tuple[Value, Value]:
+        """Two values broadcast to one shape."""
+        left, right = (
+            self._spread(x, y.shape) if isinstance(x, Tensor) else np.broadcast_to(x, _broadcast(x.shape, y.shape))
+            for x, y in ((first, second), (second, first))
+        )
+        return left, right
 
     def scale(self, x: Tensor, factor: np.ndarray, roundings: int = 0) -> Tensor:
         """x times a constant, with broadcasting; `roundings` counts those behind a factor that was itself computed."""
-        shape = _broadcast(x.shape, factor.shape)
-        wide = self._spread(x, shape)
+        wide = self._spread(x, factor.shape)
         if np.all(factor == 1.0):
             return wide
-        flat = np.broadcast_to(factor, shape).reshape(-1).astype(np.float64)
-        return Tensor(self.affine(wide, DiagonalMap(flat, roundings=1 + roundings)), shape)
+        flat = np.broadcast_to(factor, wide.shape).reshape(-1).astype(np.float64)
+        return Tensor(self.affine(wide, DiagonalMap(flat, roundings=1 + roundings)), wide.shape)
+
+    def divide(self, x: Tensor, divisor: np.ndarray) -> Tensor:
+        """x divided by a constant without zeros, with broadcasting; relaxed as a product."""
+        wide = self._spread(x, divisor.shape)
+        if np.all(divisor == 1.0):
+            return wide
+        flat = np.broadcast_to(divisor, wide.shape).reshape(-1).astype(np.float64)
+        # The quotient 1/d is rounded, unlike x/d.
+        product = Tensor(self.affine(wide, DiagonalMap(1.0 / flat, roundings=2)), wide.shape)
+        return self.stands_for(product, "quotient", [wide], flat)
+
+    def stands_for(self, rewritten: Tensor, kind: str, sources: Sequence[Tensor], *parameters: np.ndarray) -> Tensor:
+        """The rewritten value, which the network computes as the original function `kind` of the sources.
+
+        Shapes: rewritten, sources and parameters [n] each, or broadcasting to that.
+        """
+        own = isinstance(self._nodes[-1], Affine) and self._nodes[-1].original is None
+        if not own or rewritten.node != len(self._nodes) - 1 or any(x.node == rewritten.node for x in sources):
+            rewritten = Tensor(self.affine(rewritten, SelectionMap.identity(rewritten.size)), rewritten.shape)
+        node = self._nodes[-1]
+        assert isinstance(node, Affine), "the rewritten value is the last one"
+        flat = tuple(np.asarray(p, dtype=np.float64).reshape(-1) for p in parameters)
+        self._nodes[-1] = replace(node, original=Original(kind, tuple(x.node for x in sources), flat))
+        return rewritten
 
     def matmul(self, first: Value, second: Value) -> Tensor:
         """The matrix product with numpy's rules, one factor constant."""
@@ -172,13 +203,13 @@ class Builder:
         return len(self._nodes) - 1
 
     def _shifted(self, x: Tensor, shift: np.ndarray) -> Tensor:
-        shape = _broadcast(x.shape, shift.shape)
-        wide = self._spread(x, shape)
-        flat = np.broadcast_to(shift, shape).reshape(-1)
-        return Tensor(self.affine(wide, SelectionMap.identity(wide.size), flat), shape)
+        wide = self._spread(x, shift.shape)
+        flat = np.broadcast_to(shift, wide.shape).reshape(-1)
+        return Tensor(self.affine(wide, SelectionMap.identity(wide.size), flat), wide.shape)
 
-    def _spread(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """x broadcast to a shape."""
+    def _spread(self, x: Tensor, other: tuple[int, ...]) -> Tensor:
+        """x broadcast together with another shape."""
+        shape = _broadcast(x.shape, other)
         if prod(shape) == x.size:
             return Tensor(x.node, shape)
         return self.select(x, np.broadcast_to(x.labels, shape))

@@ -2,10 +2,13 @@
 
 All values are flat vectors per sample; reshapes therefore vanish, transposes and slices are selections, and a
 residual addition is an affine node with two terms. Every map is a `LinearMap`.
+
+A network holds two graphs: the simplified one, which is relaxed, and the one as read, which is evaluated.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -14,6 +17,7 @@ from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.errors import InputError, ModelError
 from admm_verify.network.activations import FUNCTIONS
 from admm_verify.network.maps import LinearMap
+from admm_verify.network.originals import Original
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,8 @@ class Affine:
     """y = sum over terms of W x_source + bias.
 
     bias_magnitude >= |bias| is the sum of absolute products behind a merged bias; it feeds rounding terms. A merged
-    node hides the values between its parts: they stay within peak_gain max|x_source| + peak_shift.
+    node hides the values between its parts: they stay within peak_gain max|x_source| + peak_shift. In a graph as read,
+    a node that is the end of a rewriting knows its `original`, the same function in real numbers.
     """
 
     terms: tuple[Term, ...]
@@ -44,6 +49,7 @@ class Affine:
     bias_magnitude: Array
     peak_gain: float = 0.0
     peak_shift: float = 0.0
+    original: Original | None = None
 
     @property
     def size(self) -> int:
@@ -60,6 +66,11 @@ class Affine:
         for term in self.terms:
             total = term.map.apply(_known(values[term.source])) + total
         return total
+
+    def reading(self, places: Mapping[int, int]) -> "Affine":
+        """The same node where what it reads has other numbers."""
+        terms = tuple(Term(places[term.source], term.map) for term in self.terms)
+        return replace(self, terms=terms, original=None if self.original is None else self.original.reading(places))
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +89,14 @@ class Activation:
         """phi(x)."""
         return FUNCTIONS[self.kind](x, self.parameters)
 
+    def apply(self, values: Sequence[Array | None]) -> Array:
+        """The node's value from the values of the nodes before it."""
+        return self(_known(values[self.source]))
+
+    def reading(self, places: Mapping[int, int]) -> "Activation":
+        """The same node where what it reads has another number."""
+        return replace(self, source=places[self.source])
+
 
 Node = Input | Affine | Activation
 
@@ -86,6 +105,8 @@ Node = Input | Affine | Activation
 class Network:
     """A network f as nodes in topological order; node 0 is the input and the last node the output.
 
+    as_read: the graph before affine chains were merged, which shares its numbers wherever nothing was merged and in
+    which rewritten functions know their originals; what f computes. None where that is `nodes` itself.
     Shapes: input_shape and output_shape are per sample, without a batch axis.
     """
 
@@ -94,6 +115,7 @@ class Network:
     output_shape: tuple[int, ...]
     name: str = "network"
     element_type: str = "float32"
+    as_read: "Network | None" = None
 
     def __repr__(self) -> str:
         """One line per node: number, what it is, size, and the nodes it reads."""
@@ -125,7 +147,7 @@ class Network:
         return sum(term.map.multiplications for node in affine for term in node.terms)
 
     def __call__(self, x: Array) -> Array:
-        """f(x) for a batch of inputs, in the library and dtype of x.
+        """f(x) for a batch of inputs, every operator as it was read, in the library and dtype of x.
 
         Shapes: x [batch, *input_shape] -> [batch, *output_shape]; a single x of input_shape gives output_shape.
         Raises: InputError where the size of x is not a multiple of the input's.
@@ -134,12 +156,33 @@ class Network:
         xp = namespace(flat)
         if not xp.isdtype(flat.dtype, "real floating"):
             raise InputError(f"The network was given {flat.dtype} numbers; give it floating point ones.")
-        batch = self.put(Placement.of(flat)).evaluate(flat)[-1]
+        batch = (self.as_read or self)._computed(flat)
         single = tuple(x.shape) == self.input_shape
         return xp.reshape(batch, self.output_shape if single else (batch.shape[0], *self.output_shape))
 
+    def _computed(self, x: Array) -> Array:
+        """The output at x [batch, input_size], where nodes that stand for an original function are computed by it."""
+        placement = Placement.of(x)
+        values: list[Array | None] = [x, *(None for _ in self.nodes[1:])]
+        for i, spent in self._steps:
+            values[i] = _computation(self.nodes[i], placement)(values)
+            for source in spent:
+                values[source] = None
+        return _known(values[-1])
+
+    @cached_property
+    def _steps(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
+        """The nodes to compute in order, each with the nodes whose values nothing reads after it."""
+        steps, seen = [], {self.output}
+        for i in range(self.output, 0, -1):
+            if i in seen:
+                spent = set(sources_of(self.nodes[i], computed=True)) - seen
+                steps.append((i, tuple(sorted(spent))))
+                seen |= spent
+        return tuple(reversed(steps))
+
     def evaluate(self, x: Array) -> list[Array]:
-        """Values of all nodes at x [..., n_0]; x and the network in one place."""
+        """Values of all nodes at x [..., n_0] as they are relaxed; x and the network in one place."""
         functions = [node for node in self.nodes if isinstance(node, Activation)]
         return self.forward(x, lambda k, pre: functions[k](pre))
 
@@ -156,12 +199,16 @@ class Network:
         return values
 
     def put(self, placement: Placement) -> "Network":
-        """The same network with its arrays in another library, precision or device."""
-        nodes = tuple(_put_node(node, placement) for node in self.nodes)
-        return Network(nodes, self.input_shape, self.output_shape, self.name, self.element_type)
+        """The same network with the arrays that are relaxed in another library, precision or device.
+
+        The graph as read stays where it is: evaluating it takes its numbers to wherever the inputs are.
+        """
+        return replace(self, nodes=tuple(_put_node(node, placement) for node in self.nodes))
 
     def check_finite(self) -> None:
         """Raise ModelError naming the first node with NaN or infinite numbers."""
+        if self.as_read is not None:
+            self.as_read.check_finite()
         for i, node in enumerate(self.nodes):
             if not isinstance(node, Input) and not _is_finite(node):
                 raise ModelError(
@@ -176,7 +223,8 @@ def _description(node: Node) -> str:
     if isinstance(node, Activation):
         return f"{node.kind} {node.size} of {node.source}"
     parts = [f"{type(term.map).__name__.removesuffix('Map')} of {term.source}" for term in node.terms]
-    return f"affine {node.size}: " + (" + ".join(parts) or "constant")
+    rewritten = "" if node.original is None else f", which is {node.original.kind} of {node.original.sources}"
+    return f"affine {node.size}: " + (" + ".join(parts) or "constant") + rewritten
 
 
 def _is_finite(node: Affine | Activation) -> bool:
@@ -195,6 +243,24 @@ def flatten_batch(x: Array, size: int, what: str) -> Array:
             "Give an array whose last axes hold one sample."
         )
     return namespace(x).reshape(x, (total // size, size))
+
+
+def sources_of(node: Node, computed: bool = False) -> list[int]:
+    """The nodes that a node reads; computed: for its value, so that an original function reads its own sources."""
+    if isinstance(node, Affine):
+        if computed and node.original is not None:
+            return list(node.original.sources)
+        return [term.source for term in node.terms]
+    return [] if isinstance(node, Input) else [node.source]
+
+
+def _computation(node: Node, placement: Placement) -> Callable[[Sequence[Array | None]], Array]:
+    """How a node computes its value from those before it, with its numbers in the given place."""
+    if isinstance(node, Affine) and node.original is not None:
+        return node.original.put(placement).apply
+    placed = _put_node(node, placement)
+    assert not isinstance(placed, Input), "the input is given"
+    return placed.apply
 
 
 def _put_node(node: Node, placement: Placement) -> Node:

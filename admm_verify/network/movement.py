@@ -42,8 +42,7 @@ def reduce_sum(builder: Builder, x: Tensor, axes: Sequence[int] | None, keep: bo
 def reduce_mean(builder: Builder, x: Tensor, axes: Sequence[int] | None, keep: bool) -> Tensor:
     """The mean over axes, all of them for None."""
     total = reduce_sum(builder, x, axes, keep)
-    # The reciprocal of the count is rounded.
-    return builder.scale(total, np.array(total.size / x.size), roundings=1)
+    return builder.divide(total, np.array(x.size / total.size))
 
 
 def pad(

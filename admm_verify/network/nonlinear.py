@@ -1,4 +1,7 @@
-"""Functions that are not affine, rewritten exactly into the activation kinds that have a relaxation."""
+"""Functions that are not affine, rewritten exactly into the activation kinds that have a relaxation.
+
+The rewriting holds in real numbers and is what is relaxed; the network computes the function itself.
+"""
 
 from collections.abc import Sequence
 
@@ -30,7 +33,8 @@ def prelu(builder: Builder, x: Tensor, slope: Number) -> Tensor:
     turned = builder.scale(x, np.where(steep, -1.0, 1.0))
     bent = builder.activation("prelu", turned, np.where(steep, 1.0 / np.where(steep, slope, 1.0), slope))
     # The reciprocal is rounded; relative to the product, that is one rounding of this scale.
-    return builder.scale(bent, np.where(steep, -slope, 1.0), roundings=1)
+    straight = builder.scale(bent, np.where(steep, -slope, 1.0), roundings=1)
+    return builder.stands_for(straight, "prelu", [x], _spread(x, slope))
 
 
 def absolute(builder: Builder, x: Tensor) -> Tensor:
@@ -54,28 +58,37 @@ def clip(builder: Builder, x: Tensor, low: Number, high: Number) -> Tensor:
     if np.any(below) or np.any(above):
         raise UnsupportedUse("some of its ends are infinite and others are not")
     if np.all(low >= high):
-        return builder.add(builder.scale(x, np.array(0.0)), high)
+        constant = builder.add(builder.scale(x, np.array(0.0)), high)
+        return builder.stands_for(constant, "clip", [x], _spread(x, low), _spread(x, high))
     if np.any(low >= high):
         raise UnsupportedUse("its ends meet for some entries and not for others")
     return builder.activation("clip", x, low, high)
 
 
-def hard_sigmoid(builder: Builder, x: Tensor, slope: float, shift: float, roundings: int = 0) -> Tensor:
-    """min(max(slope x + shift, 0), 1); `roundings` counts those behind the slope."""
-    line = builder.add(builder.scale(x, np.array(slope), roundings), np.array(shift))
+def hard_sigmoid(builder: Builder, x: Tensor, slope: float, shift: float) -> Tensor:
+    """min(max(slope x + shift, 0), 1)."""
+    line = builder.add(builder.scale(x, np.array(slope)), np.array(shift))
     return builder.activation("clip", line, 0.0, 1.0)
 
 
 def maximum(builder: Builder, first: Value, second: Value) -> Tensor:
     """The larger of two values, one of them maybe constant: b + relu(a - b)."""
+    first, second = builder.aligned(first, second)
     excess = builder.activation("relu", builder.add(first, second, -1.0))
-    return builder.add(excess, second)
+    return _chosen(builder, builder.add(excess, second), "maximum", first, second)
 
 
 def minimum(builder: Builder, first: Value, second: Value) -> Tensor:
     """The smaller of two values, one of them maybe constant: a - relu(a - b)."""
+    first, second = builder.aligned(first, second)
     excess = builder.activation("relu", builder.add(first, second, -1.0))
-    return builder.add(first, excess, -1.0)
+    return _chosen(builder, builder.add(first, excess, -1.0), "minimum", first, second)
+
+
+def _chosen(builder: Builder, rewritten: Tensor, kind: str, *values: Value) -> Tensor:
+    """The rewriting of a pairwise maximum or minimum, with what it stands for."""
+    tensors = [value for value in values if isinstance(value, Tensor)]
+    return builder.stands_for(rewritten, kind, tensors, *(value for value in values if isinstance(value, np.ndarray)))
 
 
 def window_maximum(builder: Builder, x: Tensor, axis: int, index: np.ndarray) -> Tensor:
@@ -121,7 +134,8 @@ def elu(builder: Builder, x: Tensor, alpha: float) -> Tensor:
     if alpha <= 1:
         return builder.activation("elu", x, alpha)
     curve = builder.scale(builder.activation("elu", x, 1.0), np.array(alpha))
-    return builder.add(curve, builder.scale(builder.activation("relu", x), np.array(1.0 - alpha), roundings=1))
+    both = builder.add(curve, builder.scale(builder.activation("relu", x), np.array(1.0 - alpha), roundings=1))
+    return builder.stands_for(both, "elu", [x], np.array(alpha))
 
 
 def celu(builder: Builder, x: Tensor, alpha: float) -> Tensor:
@@ -129,26 +143,35 @@ def celu(builder: Builder, x: Tensor, alpha: float) -> Tensor:
     if not 0 < alpha < np.inf:
         raise UnsupportedUse(f"its alpha is {alpha}; positive numbers are supported")
     narrow = builder.scale(x, np.array(1.0 / alpha), roundings=1)
-    return builder.scale(builder.activation("elu", narrow, 1.0), np.array(alpha))
+    wide = builder.scale(builder.activation("elu", narrow, 1.0), np.array(alpha))
+    return builder.stands_for(wide, "celu", [x], np.array(alpha))
 
 
 def selu(builder: Builder, x: Tensor, alpha: float, gamma: float) -> Tensor:
     """gamma elu_alpha(x)."""
-    return builder.scale(elu(builder, x, alpha), np.array(gamma))
+    scaled = builder.scale(elu(builder, x, alpha), np.array(gamma))
+    return builder.stands_for(scaled, "selu", [x], np.array(alpha), np.array(gamma))
 
 
 def softplus(builder: Builder, x: Tensor, beta: float = 1.0, threshold: float = np.inf) -> Tensor:
     """log(1 + exp(beta x)) / beta, or x itself where beta x > threshold; bounds cover the difference like rounding."""
     if not 0 < beta < np.inf:
         raise UnsupportedUse(f"its beta is {beta}; positive numbers are supported")
+    if beta == 1 and threshold == np.inf:
+        return builder.activation("softplus", x)
     wide = builder.scale(x, np.array(beta))
     curve = builder.scale(builder.activation("softplus", wide), np.array(1.0 / beta), roundings=1)
     jump = 1.001 * np.log1p(np.exp(-threshold)) / beta
-    if jump == 0:
-        return curve
-    # Every bound charges a magnitude with more than 16 roundings; this one makes that the jump at the threshold.
-    cover = np.full(x.size, jump / (16 * DOUBLE_ROUNDOFF))
-    return Tensor(builder.affine(curve, SelectionMap.identity(x.size), None, cover), x.shape)
+    if jump > 0:
+        # Every bound charges a magnitude with more than 16 roundings; this one makes that the jump at the threshold.
+        cover = np.full(x.size, jump / (16 * DOUBLE_ROUNDOFF))
+        curve = Tensor(builder.affine(curve, SelectionMap.identity(x.size), None, cover), x.shape)
+    return builder.stands_for(curve, "softplus", [x], np.array(beta), np.array(threshold))
+
+
+def _spread(x: Tensor, parameter: np.ndarray) -> np.ndarray:
+    """A parameter with one number per entry of x."""
+    return np.broadcast_to(parameter, x.shape)
 
 
 def _check_shape(x: Tensor, parameter: np.ndarray) -> None:

@@ -61,8 +61,7 @@ def _div(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -
     divisor = constant(inputs[1], "divisor")
     if not np.all(np.abs(divisor) > 0):
         raise UnsupportedUse("its divisor holds a zero")
-    # The quotient 1/d is rounded, unlike x/d.
-    return [builder.scale(tensor(inputs[0]), 1.0 / divisor.astype(np.float64), roundings=1)]
+    return [builder.divide(tensor(inputs[0]), divisor)]
 
 
 def _neg(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
@@ -89,8 +88,7 @@ def _sum(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -
 
 def _mean(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
     (total,) = _sum(builder, inputs, attributes, opset)
-    # The reciprocal of the count is rounded.
-    return [builder.scale(tensor(total), np.array(1.0 / len(inputs)), roundings=1)]
+    return [builder.divide(tensor(total), np.array(len(inputs)))]
 
 
 def _pow(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:

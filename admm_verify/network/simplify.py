@@ -7,7 +7,7 @@ import numpy as np
 
 from admm_verify.network.compose import add, compose
 from admm_verify.network.convolution import ConvolutionMap
-from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
+from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term, sources_of
 from admm_verify.network.maps import MERGE_UNDERFLOW, LinearMap, TransposedMap
 from admm_verify.network.selection import SelectionMap
 
@@ -22,10 +22,11 @@ def simplify(network: Network) -> Network:
     maps do not compose, or a convolution that several nodes read or that reads a sum would be computed several times.
     Parallel terms are added up where their maps allow it. Every activation reads an affine node, and the output is an
     affine node. Merged weights carry the magnitude of their chain, so certified bounds of the result are bounds of the
-    original.
+    original. The graph it was made from stays beside it, without dead nodes, as what the network computes.
     """
     originals = _alive(list(network.nodes), network.output)
-    counts = Counter(source for node in originals for source in set(_sources(node)))
+    as_read = network.as_read or replace(network, nodes=originals)
+    counts = Counter(source for node in originals for source in set(sources_of(node)))
     nodes: list[Node] = []
     place: dict[int, int] = {}
     readers: dict[int, int] = {}
@@ -43,7 +44,7 @@ def simplify(network: Network) -> Network:
             place[i] = len(nodes) - 1
             readers[place[i]] = counts[i]
     output = _affine(place[len(originals) - 1], nodes)
-    return replace(network, nodes=_alive(nodes, output))
+    return replace(network, nodes=_alive(nodes, output), as_read=as_read)
 
 
 def _affine(index: int, nodes: list[Node]) -> int:
@@ -154,19 +155,11 @@ def _alive(nodes: list[Node], output: int) -> tuple[Node, ...]:
     needed = {0, output}
     for i in range(output, 0, -1):
         if i in needed:
-            needed.update(_sources(nodes[i]))
+            needed.update(sources_of(nodes[i]))
     order = [*sorted(needed - {output}), output]
     renumbered = {old: new for new, old in enumerate(order)}
     return tuple(_renumber(nodes[old], renumbered) for old in order)
 
 
-def _sources(node: Node) -> list[int]:
-    if isinstance(node, Affine):
-        return [term.source for term in node.terms]
-    return [] if isinstance(node, Input) else [node.source]
-
-
 def _renumber(node: Node, renumbered: dict[int, int]) -> Node:
-    if isinstance(node, Affine):
-        return replace(node, terms=tuple(Term(renumbered[term.source], term.map) for term in node.terms))
-    return node if isinstance(node, Input) else replace(node, source=renumbered[node.source])
+    return node if isinstance(node, Input) else node.reading(renumbered)

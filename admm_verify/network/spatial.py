@@ -160,8 +160,7 @@ def average_pool(
         counts = np.full(counts.shape, divisor)
     if not np.all(counts):
         raise UnsupportedUse("one of its windows sees nothing but padding")
-    # The reciprocal of the count is rounded.
-    return builder.scale(sums, 1.0 / counts, roundings=1)
+    return builder.divide(sums, counts)
 
 
 def max_pool(builder: Builder, x: Tensor, window: Window, ceil: bool = False) -> Tensor:
@@ -214,7 +213,9 @@ def batch_norm(
     column = (-1, *(1 for _ in x.shape[2:]))
     wide = [np.array(np.broadcast_to(part.reshape(column), x.shape)).reshape(-1) for part in parts]
     # The sum, the root and the quotient behind the scale are rounded, then the product; the shift adds two more.
-    return Tensor(builder.affine(x, DiagonalMap(wide[0], roundings=6), wide[1], wide[2]), x.shape)
+    scaled = Tensor(builder.affine(x, DiagonalMap(wide[0], roundings=6), wide[1], wide[2]), x.shape)
+    given = [np.broadcast_to(part.reshape(column), x.shape) for part in (gamma, beta, mean, variance)]
+    return builder.stands_for(scaled, "batch_norm", [x], *given, np.array(epsilon))
 
 
 def _image(x: Tensor, window: Window) -> tuple[int, int, Sizes]:

@@ -228,8 +228,8 @@ def _relu6(builder: Builder, x: Any) -> Value:
 
 
 def _hard_sigmoid(builder: Builder, x: Any) -> Value:
-    # The slope 1/6 is rounded.
-    return nonlinear.hard_sigmoid(builder, data(x), 1.0 / 6.0, 0.5, roundings=1)
+    shifted = builder.add(data(x), np.array(3.0))
+    return builder.divide(builder.activation("clip", shifted, 0.0, 6.0), np.array(6.0))
 
 
 def _elu(builder: Builder, x: Any, alpha: float = 1.0, scale: float = 1.0, inner: float = 1.0) -> Value:

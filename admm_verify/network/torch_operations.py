@@ -49,8 +49,7 @@ def _divided(builder: Builder, first: Any, second: Any) -> Value:
     divisor = np.asarray(second, dtype=np.float64) if not isinstance(second, Tensor) else None
     if divisor is None or not np.all(np.abs(divisor) > 0):
         raise UnsupportedUse("its divisor depends on the input or holds a zero")
-    # The quotient 1/d is rounded, unlike x/d.
-    return builder.scale(data(first), 1.0 / divisor, roundings=1)
+    return builder.divide(data(first), divisor)
 
 
 def _negative(builder: Builder, x: Any) -> Value:

@@ -1,0 +1,111 @@
+"""Functions that networks compute as themselves while relaxations see them rewritten: kind -> function of all sources.
+
+max(x, c) and c + relu(x - c) are one function of real numbers, but in floating point the second one loses x where |c|
+is large. What a network computes is therefore never a rewriting.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+
+from admm_verify.arrays import Array, Placement, namespace
+from admm_verify.network import activations
+
+Function = Callable[[Sequence[Array], Sequence[Array]], Array]
+"""f(sources, parameters): sources [..., n] each, parameters [n] each or broadcasting to a source."""
+
+
+@dataclass(frozen=True, eq=False)
+class Original:
+    """What an affine node stands for in a graph as read: y = f(x_sources; parameters), with f named by `kind`."""
+
+    kind: str
+    sources: tuple[int, ...]
+    parameters: tuple[Array, ...] = ()
+
+    def apply(self, values: Sequence[Array | None]) -> Array:
+        """The value from those of the nodes before it, computed operation by operation as runtimes do."""
+        return ORIGINALS[self.kind]([values[source] for source in self.sources], self.parameters)
+
+    def reading(self, places: Mapping[int, int]) -> "Original":
+        """The same function where what it reads has other numbers."""
+        return replace(self, sources=tuple(places[source] for source in self.sources))
+
+    def put(self, placement: Placement) -> "Original":
+        """The same function with its parameters moved."""
+        return replace(self, parameters=tuple(placement.put(array) for array in self.parameters))
+
+
+def maximum(sources: Sequence[Array], parameters: Sequence[Array]) -> Array:
+    """The largest of all sources and parameters."""
+    return reduce(namespace(sources[0]).maximum, [*sources, *parameters])
+
+
+def minimum(sources: Sequence[Array], parameters: Sequence[Array]) -> Array:
+    """The smallest of all sources and parameters."""
+    return reduce(namespace(sources[0]).minimum, [*sources, *parameters])
+
+
+def clip(sources: Sequence[Array], parameters: Sequence[Array]) -> Array:
+    """min(max(x, low), high); parameters (low, high), in any order and maybe infinite."""
+    return activations.clip(sources[0], parameters)
+
+
+def quotient(sources: Sequence[Array], parameters: Sequence[Array]) -> Array:
+    """x / d; parameters (d,)."""
+    return sources[0] / parameters[0]
+
+
+def batch_norm(sources: Sequence[Array], parameters: Sequence[Array]) -> Array:
+    """scale x + (beta - scale mean) with scale = gamma / sqrt(variance + epsilon).
+
+    Parameters (gamma, beta, mean, variance, epsilon).
+    """
+    gamma, beta, mean, variance, epsilon = parameters
+    scale = gamma / namespace(gamma).sqrt(variance + epsilon)
+    return sources[0] * scale + (beta - mean * scale)
+
+
+def prelu(sources: Sequence[Array], parameters: Sequence[Array]) -> Array:
+    """x where x >= 0, else slope x; parameters (slope,), any numbers."""
+    return activations.prelu(sources[0], parameters)
+
+
+def elu(sources: Sequence[Array], parameters: Sequence[Array]) -> Array:
+    """x where x >= 0, else alpha (exp(x) - 1); parameters (alpha,)."""
+    return activations.elu(sources[0], parameters)
+
+
+def celu(sources: Sequence[Array], parameters: Sequence[Array]) -> Array:
+    """x where x >= 0, else alpha (exp(x / alpha) - 1); parameters (alpha,)."""
+    (x,), (alpha,) = sources, parameters
+    xp = namespace(x)
+    return xp.where(x >= 0, x, alpha * xp.expm1(xp.minimum(x, xp.zeros_like(x)) / alpha))
+
+
+def selu(sources: Sequence[Array], parameters: Sequence[Array]) -> Array:
+    """gamma x where x >= 0, else gamma alpha (exp(x) - 1); parameters (alpha, gamma)."""
+    alpha, gamma = parameters
+    return gamma * elu(sources, (alpha,))
+
+
+def softplus(sources: Sequence[Array], parameters: Sequence[Array]) -> Array:
+    """log(1 + exp(beta x)) / beta, x itself where beta x > threshold; parameters (beta, threshold)."""
+    (x,), (beta, threshold) = sources, parameters
+    wide = beta * x
+    return namespace(x).where(wide > threshold, x, activations.softplus(wide, ()) / beta)
+
+
+ORIGINALS: dict[str, Function] = {
+    "batch_norm": batch_norm,
+    "celu": celu,
+    "clip": clip,
+    "elu": elu,
+    "maximum": maximum,
+    "minimum": minimum,
+    "prelu": prelu,
+    "quotient": quotient,
+    "selu": selu,
+    "softplus": softplus,
+}
+"""Every kind of function that an affine node can stand for."""
