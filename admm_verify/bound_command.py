@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 import admm_verify as av
+from admm_verify.bounds.arithmetic import output_reach
 from admm_verify.bounds.preactivation import METHODS as BOUND_METHODS
-from admm_verify.properties.rows import atom_rows
+from admm_verify.properties.rows import AtomRows, atom_rows
 from admm_verify.report.text import solution_rows, table, write_json
 
 
@@ -87,10 +88,7 @@ def _problem(
     if objective is None:
         if not len(rows.box):
             raise av.QueryError(f"{query.name} has no output constraint to bound. Add one, or give --objective.")
-        box = av.Box(rows.boxes_lower[rows.box], rows.boxes_upper[rows.box])
-        if len(rows.boxes_lower) == 1:
-            box = av.Box(rows.boxes_lower, rows.boxes_upper)
-        return _bounded(query, box, rows.objective, rows.offset, options, memory, stop)
+        return _atoms(query, rows, options, memory, stop)
     if len(rows.boxes_lower) != 1:
         raise av.QueryError(f"{query.name} has {len(rows.boxes_lower)} input boxes; --objective needs exactly one.")
     try:
@@ -100,18 +98,33 @@ def _problem(
     if not isinstance(matrix, np.ndarray) or matrix.dtype.kind not in "fiu":
         raise av.InputError(f"The objective file {objective} does not hold one array of numbers.")
     box = av.Box(rows.boxes_lower, rows.boxes_upper)
-    return _bounded(query, box, matrix.astype(np.float64), 0.0, options, memory, stop)
+    pre = _bounded(query, box, options, memory, stop)
+    return av.Problem(query.network, box, matrix.astype(np.float64), 0.0, pre)
+
+
+def _atoms(
+    query: av.Query, rows: AtomRows, options: argparse.Namespace, memory: float | None, stop: Callable[[], bool]
+) -> av.Problem:
+    """The query's atoms as a problem; rows that all live on one box share it."""
+    box = av.Box(rows.boxes_lower, rows.boxes_upper)
+    pre = _bounded(query, box, options, memory, stop)
+    if rows.rounding.any():
+        reach = output_reach(query.network, box.lower, box.upper, pre)
+        if not np.isfinite(rows.charge(reach)).all():
+            raise av.QueryError(
+                f"{query.name} has coefficients that are no float64 numbers, over outputs without finite bounds. Use "
+                "coefficients with fewer digits."
+            )
+        rows = rows.charged(reach)
+    if len(rows.boxes_lower) > 1:
+        box = av.Box(rows.boxes_lower[rows.box], rows.boxes_upper[rows.box])
+        pre = av.PreactivationBounds(*(tuple(end[rows.box] for end in ends) for ends in (pre.lower, pre.upper)))
+    return av.Problem(query.network, box, rows.objective, rows.offset, pre)
 
 
 def _bounded(
-    query: av.Query,
-    box: av.Box,
-    objective: np.ndarray,
-    offset: np.ndarray | float,
-    options: argparse.Namespace,
-    memory: float | None,
-    stop: Callable[[], bool],
-) -> av.Problem:
+    query: av.Query, box: av.Box, options: argparse.Namespace, memory: float | None, stop: Callable[[], bool]
+) -> av.PreactivationBounds:
     terminal = not options.quiet and sys.stderr.isatty()
 
     def progress(done: int, activations: int) -> None:
@@ -119,5 +132,4 @@ def _bounded(
         print(f"\rpre-activation bounds of {done} of {activations} layers", end=end, file=sys.stderr, flush=True)
 
     shown = progress if terminal else None
-    pre = av.preactivation_bounds(query.network, box, options.bounds, memory, stop, shown)
-    return av.Problem(query.network, box, objective, offset, pre)
+    return av.preactivation_bounds(query.network, box, options.bounds, memory, stop, shown)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from admm_verify.arrays import Placement, quiet_overflow, to_numpy
+from admm_verify.bounds.arithmetic import output_reach
 from admm_verify.bounds.linear import linear_bounds
 from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.bounds.region import build_region
@@ -118,4 +119,6 @@ def _holds_in_real_numbers(query: Query, disjunct: Disjunct, exact: tuple[Fracti
         lower, upper = (tuple(end[:, None] for end in side) for side in (found.lower, found.upper))
         region = build_region(above, ends[0][:, None], ends[1][:, None], lower, upper)
         highest = linear_bounds(region, np.arange(len(offset)), Budget.of(None))[1][0]
+        charge = rows.charge(output_reach(network, *ends, found))
+        highest = np.where(charge > 0, np.nextafter(highest + charge, np.inf), highest)
     return bool(np.where(rows.strict, highest < 0, highest <= 0).all())

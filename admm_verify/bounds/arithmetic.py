@@ -32,6 +32,18 @@ def output_error(
         return region_error(region, arithmetic)
 
 
+def output_reach(network: Network, box_lower: Array, box_upper: Array, bounds: PreactivationBounds) -> Array:
+    """Per box, a bound on the size of every output in real numbers; NaN or infinite where there is none.
+
+    Shapes: box_lower, box_upper [boxes, inputs]; bounds of each box -> [boxes].
+    Error: rounded upward.
+    """
+    placement = Placement.of(box_lower).double
+    with quiet_overflow():
+        region = build_region(network.put(placement), box_lower, box_upper, bounds.lower, bounds.upper)
+        return 1.0000001 * placement.xp.max(region.output_reach, axis=-1)
+
+
 def region_error(region: Region, arithmetic: str) -> Array:
     """`output_error` over a region in "float32" or "float64", [..., outputs]."""
     return evaluation_error(region, SINGLE_ROUNDOFF if arithmetic == "float32" else DOUBLE_ROUNDOFF)

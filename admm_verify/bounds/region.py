@@ -112,6 +112,16 @@ class Region:
         )
 
     @property
+    def output_reach(self) -> Array:
+        """max|y| of each output, up to the rounding of one product with a matrix, [..., outputs]."""
+        magnitude = self.magnitudes[self.network.output]
+        if magnitude is not None:
+            return magnitude
+        if not self.relaxations:
+            return largest(self.box_lower, self.box_upper)
+        return largest(*self.relaxations[-1].image(self.lower[-1], self.upper[-1]))
+
+    @property
     def relative_error(self) -> float:
         """4 gamma_N with N the roundings of the longest chain of operations in any one contribution.
 

@@ -12,7 +12,7 @@ from admm_verify.arrays import quiet_overflow
 from admm_verify.certificates.certificate import ARITHMETICS, Certificate, Tightening
 from admm_verify.certificates.digests import network_digest, property_digest
 from admm_verify.certificates.dyadics import cleared
-from admm_verify.certificates.evaluation import evaluation_error
+from admm_verify.certificates.evaluation import evaluation_error, output_reach
 from admm_verify.certificates.lines import KINKED, inactive
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.certificates.parts import check_cover, halved
@@ -132,6 +132,8 @@ class _Check:
         own = [boxes.setdefault(id(d.box), (len(boxes), d.box))[0] for d in self.property.disjuncts]
         self.rows = as_computed(atom_rows(self.property), self.arithmetic)
         ends = self._ends([box for _, box in boxes.values()])
+        if self.rows.rounding.any():
+            self.rows = self.rows.charged(self._reach(*ends))
         box = np.array(own, dtype=np.int64)[leaves.goal]
         if certificate.kind == "input":
             self._check_halves(*ends, box)
@@ -230,6 +232,17 @@ class _Check:
         shape = len(boxes), self.network.input_size
         lower, upper = ([end for box in boxes for end in getattr(box, side)] for side in ("lower", "upper"))
         return self.numbers.fractions(lower, shape, up=False), self.numbers.fractions(upper, shape, up=True)
+
+    def _reach(self, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+        """Bounds on the size of the outputs over whole boxes, [boxes]."""
+        largest = np.zeros(len(lower))
+
+        def work(first: int, last: int) -> None:
+            ranges = self.model.derive(lower[first:last], upper[first:last])
+            largest[first:last] = output_reach(self.model, ranges, self.certificate.arithmetic)
+
+        self.model.blocks(len(lower), work, _BOXES)
+        return largest
 
     def _row(self, pair: tuple[int, int]) -> tuple[np.ndarray, Any, bool]:
         """Objective [outputs] and offset of an atom, and whether it is strict."""

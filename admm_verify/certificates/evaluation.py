@@ -55,3 +55,14 @@ def evaluation_error(model: Model, ranges: Ranges, arithmetic: str) -> np.ndarra
     if not all(size <= number(limit) for size in largest):
         raise CertificateError(f"Values of the network may overflow in {arithmetic}, of which no bound says anything.")
     return error[-1]
+
+
+def output_reach(model: Model, ranges: Ranges, arithmetic: str) -> np.ndarray:
+    """A bound on the size of every output over each box, as computed in the arithmetic, [boxes].
+
+    Error: rounded upward.
+    Raises: CertificateError as `evaluation_error`.
+    """
+    size = np.maximum(abs(ranges.lower[-1]), abs(ranges.upper[-1])) + evaluation_error(model, ranges, arithmetic)
+    largest = np.max(size, axis=-1)
+    return 1.0000001 * np.array([model.numbers.shown(largest[i]) for i in range(len(largest))])

@@ -74,10 +74,10 @@ class Decision:
             self.settings = replace(self.settings, contractions=0, caution=CAUTION, refinement=plain)
         self._lock = Lock()
         self.tightenings: list[Tightening] = []
-        self.rows = as_computed(atom_rows(query.property), options.arithmetic)
+        rows, memory = as_computed(atom_rows(query.property), options.arithmetic), options.memory
         self.tell = progress or (lambda text: None)
-        rows, memory = self.rows, options.memory
         self.root = once_more(lambda: Root(query, rows, options.arithmetic, clock, memory, self._layers))
+        self.rows = self.root.rows
         self.candidates = Candidates(query, self.rows, self.over, options.memory)
         self.witness: Witness | None = None
         self.search: Search[Boxes] | Search[Branches] | None = None

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from admm_verify.arrays import to_numpy
-from admm_verify.bounds.arithmetic import lowered, output_error
+from admm_verify.bounds.arithmetic import lowered, output_error, output_reach
 from admm_verify.bounds.preactivation import Derivation, PreactivationBounds, preactivation_bounds
 from admm_verify.complete.goals import Goals
 from admm_verify.properties.query import Query
@@ -17,7 +17,10 @@ from admm_verify.splitting.solution import Solution
 
 
 class Root:
-    """What is known at the root: a certified bound per row, and the disjuncts not excluded yet."""
+    """What is known at the root: a certified bound per row, and the disjuncts not excluded yet.
+
+    rows: those given, charged for what rounding their objectives takes over the whole boxes.
+    """
 
     def __init__(
         self,
@@ -35,9 +38,12 @@ class Root:
         self.clock, self.memory, self.progress = clock, memory, progress
         box = Box(rows.boxes_lower, rows.boxes_upper)
         self.bounds = self._bounded(box, "crown", None)
-        error = output_error(query.network, box.lower, box.upper, self.bounds, arithmetic)[rows.box]
+        error = output_error(query.network, box.lower, box.upper, self.bounds, arithmetic)
+        if rows.rounding.any():
+            reach = output_reach(query.network, box.lower, box.upper, self.bounds)
+            self.rows = rows = rows.charged(np.nextafter(reach + error.max(axis=-1), np.inf))
         # Where the network's own arithmetic can overflow, no bound in real numbers says anything about it.
-        self.offset, self.sound = lowered(rows.objective, rows.offset, error)
+        self.offset, self.sound = lowered(rows.objective, rows.offset, error[rows.box])
 
     def tighten(self, numbers: np.ndarray) -> None:
         """Tighten the pre-activation bounds of the boxes of these rows, once."""

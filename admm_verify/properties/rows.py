@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import lcm
+from math import gcd, isfinite, lcm
 
 import numpy as np
 
-from admm_verify.errors import UnsupportedQueryError
 from admm_verify.properties.property import Atom, Disjunct, InputBox, Property
 
 
@@ -17,7 +16,8 @@ class AtomRows:
     A disjunct is excluded when for one of its rows min c'y + d over the box is > 0 (>= 0 where strict).
 
     Shapes: boxes_lower, boxes_upper [boxes, inputs], rounded outward; box [rows] the row's box; objective
-    [rows, outputs], exact; offset [rows], rounded downward; strict [rows]. disjuncts[i]: row numbers of disjunct i.
+    [rows, outputs]; offset [rows], rounded downward; rounding [rows], the sum of what the objective's entries are off
+    by, rounded upward, 0 where they are exact; strict [rows]. disjuncts[i]: row numbers of disjunct i.
     """
 
     boxes_lower: np.ndarray
@@ -25,15 +25,36 @@ class AtomRows:
     box: np.ndarray
     objective: np.ndarray
     offset: np.ndarray
+    rounding: np.ndarray
     strict: np.ndarray
     disjuncts: tuple[tuple[int, ...], ...]
 
+    def charge(self, largest: np.ndarray) -> np.ndarray:
+        """What rounding the objective takes from each row at most, where no output in a box exceeds `largest` in size.
+
+        Shapes: largest [boxes] -> [rows].
+        Error: rounded upward.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            taken = np.nextafter(self.rounding * largest[self.box], np.inf)
+        return np.where(self.rounding > 0, np.where(np.isnan(taken), np.inf, taken), 0.0)
+
+    def charged(self, largest: np.ndarray) -> "AtomRows":
+        """Rows that are at most zero wherever their atoms hold, the rounding of their objectives included.
+
+        A row of which nothing can be said becomes one that holds everywhere.
+        Shapes: largest [boxes], as for `charge`.
+        """
+        taken = self.charge(largest)
+        offset = np.where(taken > 0, np.nextafter(self.offset - taken, -np.inf), self.offset)
+        known = np.isfinite(offset)
+        objective = np.where(known[:, None], self.objective, 0.0)
+        # Charged once, a row is as good as an exact one.
+        return replace(self, objective=objective, offset=np.where(known, offset, -1.0), rounding=np.zeros_like(offset))
+
 
 def atom_rows(found: Property) -> AtomRows:
-    """The rows of a property with at least one disjunct.
-
-    Raises: UnsupportedQueryError for coefficients that no float64 represents even after clearing denominators.
-    """
+    """The rows of a property with at least one disjunct."""
     outputs = found.networks[0].outputs[0].size
     boxes: dict[int, tuple[int, InputBox]] = {}
     rows: dict[tuple[int, Atom], int] = {}
@@ -46,8 +67,9 @@ def atom_rows(found: Property) -> AtomRows:
         boxes_lower=np.array([directed(box.lower, np.float64, up=False) for _, box in boxes.values()]),
         boxes_upper=np.array([directed(box.upper, np.float64, up=True) for _, box in boxes.values()]),
         box=np.array([number for number, _ in rows], dtype=np.int64),
-        objective=np.array([objective for objective, _ in converted]).reshape(len(rows), outputs),
-        offset=np.array([offset for _, offset in converted]),
+        objective=np.array([objective for objective, _, _ in converted]).reshape(len(rows), outputs),
+        offset=np.array([offset for _, offset, _ in converted]),
+        rounding=np.array([lost for _, _, lost in converted]),
         strict=np.array([atom.strict for _, atom in rows], dtype=bool),
         disjuncts=tuple(disjuncts),
     )
@@ -120,23 +142,28 @@ def _nearest(value: Fraction) -> float:
         return float("inf") if value > 0 else float("-inf")
 
 
-def _row(atom: Atom, outputs: int) -> tuple[np.ndarray, float]:
-    """Objective, exact, and offset, rounded down, of an atom, scaled by a positive number where needed."""
-    scale = Fraction(1)
-    if any(not _is_exact(coefficient) for _, coefficient in atom.terms):
-        scale = Fraction(lcm(*(coefficient.denominator for _, coefficient in atom.terms)))
-    objective = np.zeros(outputs)
-    for index, coefficient in atom.terms:
+def _row(atom: Atom, outputs: int) -> tuple[np.ndarray, float, float]:
+    """Objective, offset, rounded down, and what the objective is off by, of an atom times a positive number."""
+    terms, scale = atom.terms, Fraction(1)
+    if not all(_is_exact(coefficient) for _, coefficient in terms):
+        # Whole numbers without a common divisor are exact wherever any multiple of the coefficients is.
+        whole = Fraction(lcm(*(c.denominator for _, c in terms)), gcd(*(c.numerator for _, c in terms)))
+        if all(_is_exact(coefficient * whole) for _, coefficient in terms):
+            scale = whole
+    objective, lost = np.zeros(outputs), Fraction(0)
+    for index, coefficient in terms:
         exact = coefficient * scale
         objective[index] = _nearest(exact)
-        if not _is_exact(exact):
-            raise UnsupportedQueryError(
-                f"Line {atom.line}: the coefficient {coefficient} cannot be represented in float64, even after "
-                "clearing denominators. Use coefficients with fewer digits."
-            )
-    return objective, float(directed((atom.constant * scale,), np.float64, up=False)[0])
+        lost += abs(exact - Fraction(objective[index]))
+    down, up = (
+        directed((value,), np.float64, up)[0] for value, up in ((atom.constant * scale, False), (lost, True))
+    )
+    return objective, float(down), float(up)
 
 
 def _is_exact(value: Fraction) -> bool:
+    numerator, denominator = value.numerator, value.denominator
+    if denominator == 1 and numerator.bit_length() <= 53:
+        return True
     nearest = _nearest(value)
-    return np.isfinite(nearest) and Fraction(nearest) == value
+    return isfinite(nearest) and nearest.as_integer_ratio() == (numerator, denominator)

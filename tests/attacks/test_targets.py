@@ -22,6 +22,7 @@ def rows() -> AtomRows:
         box=np.array([0, 0, 1, 1]),
         objective=np.arange(8.0).reshape(4, 2),
         offset=np.array([1.0, 2.0, 3.0, 4.0]),
+        rounding=np.zeros(4),
         strict=np.array([False, False, False, True]),
         disjuncts=((0, 1), (2,), (3,), ()),
     )
