@@ -131,12 +131,15 @@ def test_bad_timeouts_are_refused(timeout):
         av.verify(query(BOX), timeout=timeout)
 
 
-@pytest.mark.parametrize("atom", ["(>= (* 1e-30 Y[0]) 1e300)", "(>= (+ (* 1e-300 Y[0]) (* 1e300 Y[0])) 1.0)"])
-def test_numbers_beyond_float64_end_in_an_answer_or_a_clear_error(atom):
-    try:
-        assert av.verify(query(f"{BOX}(assert {atom})")).verdict is not av.Verdict.SAT
-    except av.AdmmVerifyError as error:
-        assert "float64" in str(error)
+@pytest.mark.parametrize(
+    ("atom", "verdicts"),
+    [
+        ("(>= (* 1e-30 Y[0]) 1e300)", {"unsat", "unknown"}),
+        ("(>= (+ (* 1e-300 Y[0]) (* 1e300 Y[0])) 1.0)", {"sat"}),
+    ],
+)
+def test_numbers_near_the_ends_of_float64_end_in_a_right_answer(atom, verdicts):
+    assert av.verify(query(f"{BOX}(assert {atom})")).verdict.value in verdicts
 
 
 def test_boxes_beyond_float32_are_answered():

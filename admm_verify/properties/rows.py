@@ -155,9 +155,7 @@ def _row(atom: Atom, outputs: int) -> tuple[np.ndarray, float, float]:
         exact = coefficient * scale
         objective[index] = _nearest(exact)
         lost += abs(exact - Fraction(objective[index]))
-    down, up = (
-        directed((value,), np.float64, up)[0] for value, up in ((atom.constant * scale, False), (lost, True))
-    )
+    down, up = (directed((value,), np.float64, up)[0] for value, up in ((atom.constant * scale, False), (lost, True)))
     return objective, float(down), float(up)
 
 
