@@ -113,12 +113,12 @@ def _holds_in_real_numbers(query: Query, disjunct: Disjunct, exact: tuple[Fracti
     offset = np.nextafter(rows.offset, np.inf)
     atoms = Affine((Term(network.output, DenseMap(rows.objective)),), offset, np.abs(offset))
     above = Network((*network.nodes, atoms), network.input_shape, (len(offset),))
-    ends = [directed(exact, np.float64, up)[None] for up in (False, True)]
+    before, beyond = (directed(exact, np.float64, up)[None] for up in (False, True))
     with quiet_overflow():
-        found = preactivation_bounds(network, Box(*ends))
+        found = preactivation_bounds(network, Box(before, beyond))
         lower, upper = (tuple(end[:, None] for end in side) for side in (found.lower, found.upper))
-        region = build_region(above, ends[0][:, None], ends[1][:, None], lower, upper)
+        region = build_region(above, before[:, None], beyond[:, None], lower, upper)
         highest = linear_bounds(region, np.arange(len(offset)), Budget.of(None))[1][0]
-        charge = rows.charge(output_reach(network, *ends, found))
+        charge = rows.charge(output_reach(network, before, beyond, found))
         highest = np.where(charge > 0, np.nextafter(highest + charge, np.inf), highest)
     return bool(np.where(rows.strict, highest < 0, highest <= 0).all())
