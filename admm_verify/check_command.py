@@ -6,7 +6,7 @@ import sys
 
 from admm_verify.certificates.certificate import ARITHMETICS
 from admm_verify.certificates.check import check
-from admm_verify.certificates.files import read
+from admm_verify.certificates.files import Extent, read
 from admm_verify.errors import CertificateError
 from admm_verify.properties.query import Query
 from admm_verify.report.text import write_json
@@ -46,7 +46,7 @@ def check_file(options: argparse.Namespace, query: Query, memory: float | None) 
         "network": query.network.name,
     }
     try:
-        certificate = read(options.certificate)
+        certificate = read(options.certificate, memory, Extent.of(query.property, query.network))
     except CertificateError as error:
         reason = str(error)
     else:

@@ -3,19 +3,48 @@
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from admm_verify.certificates.archive import Archive, Kind
 from admm_verify.certificates.certificate import Certificate, Leaves, Tightening
+from admm_verify.certificates.lines import sides
 from admm_verify.errors import CertificateError, InputError
+from admm_verify.memory import Budget
+from admm_verify.network.graph import Activation, Network
+from admm_verify.properties.property import Property
 
-_FORMAT = 2
+_FORMAT = 3
 
 _LEAVES = ("goal", "atom", "splits", "beta", "slopes")
 _ARRAYS = (*_LEAVES, "columns", "neurons", "tightened", "lower", "upper", "combinations")
+_ENTRIES = {"format", "network", "query", "arithmetic", "kind", "columns", "tightenings"}
+
+_INTEGERS, _FLOATS = np.dtype("<i4"), np.dtype("<f4")
+_KINDS = {
+    "header": Kind(np.dtype("|u1"), 1),
+    "goal": Kind(_INTEGERS, 1),
+    "atom": Kind(_INTEGERS, 1),
+    "splits": Kind(_INTEGERS, 2),
+    "beta": Kind(_FLOATS, 2),
+    "slopes": Kind(_FLOATS, 2),
+    "columns": Kind(_INTEGERS, 1),
+    "neurons": Kind(_INTEGERS, 1),
+    "tightened": Kind(_INTEGERS, 1),
+    "lower": Kind(_FLOATS, 1),
+    "upper": Kind(_FLOATS, 1),
+    "combinations": Kind(_FLOATS, 2),
+}
+
+_UNPACKED = 2.0**30
+"""Bytes that a certificate may unpack to unless more is allowed."""
+
+_PARSED = 32
+"""Bytes of Python objects that one byte of JSON can become."""
 
 
 def write(certificate: Certificate, path: str | os.PathLike[str]) -> None:
@@ -36,13 +65,13 @@ def write(certificate: Certificate, path: str | os.PathLike[str]) -> None:
     }
     arrays = {
         "header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
-        **{name: getattr(leaves, name) for name in _LEAVES},
+        **{name: np.ascontiguousarray(getattr(leaves, name)) for name in _LEAVES},
         "columns": _joined(certificate.columns, np.int32),
         "neurons": _joined([t.neurons for t in found], np.int32),
         "tightened": _joined([column for t in found for column in t.columns], np.int32),
         "lower": _joined([t.lower for t in found], np.float32),
         "upper": _joined([t.upper for t in found], np.float32),
-        "combinations": certificate.combinations,
+        "combinations": np.ascontiguousarray(certificate.combinations),
     }
     target = Path(path)
     part = target.with_name(f".{target.name}.{os.getpid()}")
@@ -56,30 +85,103 @@ def write(certificate: Certificate, path: str | os.PathLike[str]) -> None:
         part.unlink(missing_ok=True)
 
 
-def read(path: str | os.PathLike[str]) -> Certificate:
-    """Read a certificate.
+@dataclass(frozen=True)
+class Extent:
+    """What a certificate of one query can need at most: disjuncts, atoms of one, neurons, slopes of one bound."""
 
-    Raises: CertificateError for a file that is none, or none of this version, with what is wrong.
+    disjuncts: int
+    atoms: int
+    neurons: int
+    slopes: int
+
+    @classmethod
+    def of(cls, property: Property, network: Network) -> "Extent":
+        """Of a query about a network."""
+        nodes = [node for node in network.nodes if isinstance(node, Activation)]
+        atoms = max((len(disjunct.atoms) for disjunct in property.disjuncts), default=0)
+        slopes = sum(sides(node) * node.size for node in nodes)
+        return cls(len(property.disjuncts), atoms, sum(node.size for node in nodes), slopes)
+
+
+def read(path: str | os.PathLike[str], memory: float | None = None, extent: Extent | None = None) -> Certificate:
+    """Read a certificate; nothing is unpacked before its size is known and allowed.
+
+    memory: limit on the bytes it may unpack to, by default 1 GiB, and no more than half of what is free. extent: what
+    the query can need, where that is known.
+
+    Raises: CertificateError for a file that is none, none of this version, or too large, with what is wrong; InputError
+    for a memory limit that is not positive.
     """
+    name, limit = os.fspath(path), Budget.of(memory).bytes
+    limit = min(limit, _UNPACKED) if memory is None else limit
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
-            header = json.loads(content["header"].tobytes())
-            arrays = {name: content[name] for name in _ARRAYS}
+        if os.path.exists(path) and not os.path.isfile(path):
+            # A pipe would have us wait for whoever writes into it.
+            raise CertificateError("it is no regular file")
+        with open(path, "rb") as file:
+            return _unpacked(Archive(file, _KINDS), limit, extent)
     except OSError as error:
-        raise CertificateError(
-            f"The certificate {os.fspath(path)} cannot be read: {error.strerror or error}."
-        ) from error
-    # Broken files make NumPy, zipfile and json raise what they do not document; none of it may get through.
+        raise CertificateError(f"The certificate {name} cannot be read: {error.strerror or error}.") from error
+    except MemoryError as error:
+        raise CertificateError(f"Memory ran out for the certificate {name}; allow more of it.") from error
+    # Broken files make zipfile and json raise what they do not document; none of it may get through.
     except Exception as error:
-        raise CertificateError(f"The file {os.fspath(path)} is no certificate: {error}.") from error
+        reason = str(error).rstrip(".") if isinstance(error, CertificateError) else f"it is damaged ({error!r:.200})"
+        raise CertificateError(f"The file {name} is no certificate of format {_FORMAT}: {reason}.") from error
+
+
+def _unpacked(archive: Archive, limit: float, extent: Extent | None) -> Certificate:
+    sizes = {name: member.shape for name, member in archive.members.items()}
+    if archive.bytes + _PARSED * sizes["header"][0] > limit:
+        raise CertificateError(
+            f"it unpacks to {archive.bytes / 2**30:.3g} GiB, more than the limit of {limit / 2**30:.3g} GiB; allow "
+            "more memory if it is to be trusted"
+        )
+    header = json.loads(archive.array("header").tobytes())
     if not isinstance(header, dict) or header.get("format") != _FORMAT:
-        raise CertificateError(f"The file {os.fspath(path)} is no certificate of format {_FORMAT}.")
-    try:
-        certificate = _assembled(header, arrays)
-    except (KeyError, TypeError, ValueError, OverflowError, IndexError) as error:
-        raise CertificateError(f"The parts of the certificate {os.fspath(path)} do not fit together.") from error
+        other = header.get("format") if isinstance(header, dict) else None
+        raise CertificateError(f"its header names the format {other!r:.40}; record the certificate again")
+    if set(header) != _ENTRIES:
+        raise CertificateError(f"its header must have the entries {', '.join(sorted(_ENTRIES))}")
+    _check_sizes(header, sizes, extent)
+    certificate = _assembled(header, {name: archive.array(name) for name in _ARRAYS})
     certificate.validate()
     return certificate
+
+
+def _check_sizes(header: dict[str, Any], sizes: dict[str, tuple[int, ...]], extent: Extent | None) -> None:
+    """Refuse shapes that do not fit together, or that no certificate of the query has."""
+    (leaves,), width, rows = sizes["goal"], sum(header["columns"]), header["tightenings"]
+    depth = sizes["splits"][1]
+    spans = [(row[2], sum(row[3])) for row in rows]
+    expected = {
+        "atom": (leaves,),
+        "splits": (leaves, depth),
+        "beta": (leaves, depth),
+        "slopes": (leaves, width),
+        "columns": (width,),
+        "neurons": (sum(count for count, _ in spans),),
+        "tightened": (sum(columns for _, columns in spans),),
+        "lower": (sum(count * columns for count, columns in spans),),
+        "upper": (sum(count * columns for count, columns in spans),),
+    }
+    for name, shape in expected.items():
+        if sizes[name] != shape:
+            raise CertificateError(f"its member {name} has shape {sizes[name]} where {shape} fits the others")
+    combinations, atoms = sizes["combinations"]
+    # A binary tree has more leaves than its depth, and every combination is one leaf's.
+    if (depth and depth >= leaves) or combinations > leaves:
+        raise CertificateError(f"it has paths of depth {depth} and {combinations} combinations with {leaves} leaves")
+    if extent is None:
+        return
+    deepest = extent.neurons if header["kind"] == "neuron" else depth
+    if leaves > extent.disjuncts * 2**depth or depth > deepest or atoms > extent.atoms or width > extent.slopes:
+        raise CertificateError(
+            f"{leaves} leaves of depth {depth} with {width} slopes and combinations of {atoms} atoms are more than a "
+            f"query of {extent.disjuncts} disjuncts with a network of {extent.neurons} neurons can need"
+        )
+    if any(columns > extent.slopes for _, columns in spans):
+        raise CertificateError("one of its tightened bounds has more slopes than the network")
 
 
 def _joined(arrays: Sequence[np.ndarray], dtype: type[np.generic]) -> np.ndarray:

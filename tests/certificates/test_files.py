@@ -73,7 +73,7 @@ def test_other_files_are_refused(tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        {"format": 3},
+        {"format": 2},
         {"columns": [10**9]},
         {"columns": "abc"},
         {"columns": [-1, 1]},
