@@ -5,7 +5,7 @@ The core is here; `spatial.py` has windows over spatial axes, `movement.py` move
 nothing and every movement of entries is a selection.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -102,6 +102,17 @@ class Builder:
         if np.array_equal(flat, np.arange(x.size)):
             return Tensor(x.node, index.shape)
         return Tensor(self.affine(x, SelectionMap.from_gather(flat, x.size)), index.shape)
+
+    def move(self, value: Value, rearrange: Callable[[np.ndarray], np.ndarray]) -> Value:
+        """A value whose entries are moved, repeated or left out as `rearrange` does it to any array."""
+        if isinstance(value, np.ndarray):
+            return np.asarray(rearrange(value))
+        return self.select(value, rearrange(value.labels))
+
+    def lift(self, constant: np.ndarray) -> Tensor:
+        """A constant as a tensor, 0 x + constant, so that what is computed from it carries its rounding."""
+        zeros = self.select(self.input, np.full(constant.shape, self.input.size))
+        return self.add(zeros, constant)
 
     def add(self, first: Value, second: Value, sign: float = 1.0) -> Tensor:
         """first + sign second, with broadcasting."""

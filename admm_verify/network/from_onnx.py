@@ -10,6 +10,7 @@ from admm_verify.errors import ModelError, UnsupportedOperatorError
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
 from admm_verify.network.graph import Network
 from admm_verify.network.onnx_files import Model, model_from_bytes, read_model
+from admm_verify.network.onnx_folding import RANDOM, on_constants
 from admm_verify.network.onnx_operators import OPERATORS
 
 OPSETS = (8, 21)
@@ -70,6 +71,7 @@ class _Walker:
         for initializer in model.graph.initializer:
             self.values[initializer.name] = self._array(initializer)
         self.unfollowed: set[str] = set()
+        self.computed: set[str] = set()
         self.builder = Builder(self._input(), self._input_info()[1])
 
     def walk(self) -> Network:
@@ -149,53 +151,51 @@ class _Walker:
             )
         if missing:
             raise ModelError(f"Node {label} of {self.name} reads {missing[0]}, which nothing before it defines.")
+        if node.op_type in RANDOM:
+            raise UnsupportedOperatorError(
+                f"Operator {node.op_type} (node {label} of {self.name}) draws random numbers at every run, so that the "
+                "model is no function of its input. Export the network in evaluation mode, without noise."
+            )
         inputs = [self.values[name] if name else None for name in node.input]
-        if all(value is None or isinstance(value, np.ndarray) for value in inputs):
-            return self._fold(node, label)
+        folded = node.domain in _DOMAINS and all(value is None or isinstance(value, np.ndarray) for value in inputs)
+        if folded:
+            handler = on_constants(node.op_type, inputs)
         if handler is None:
             raise UnsupportedOperatorError(
-                f"Operator {node.op_type} (node {label} of {self.name}, opset {self.opset}) is not supported. "
+                f"Operator {node.op_type} (node {label} of {self.name}, opset {self.opset}) is not supported"
+                f"{' on constants; store its result as a constant' if folded else ''}. "
                 f"Supported: {', '.join(SUPPORTED)}."
             )
-        if node.op_type not in _UNBOUNDED_INPUTS:
+        if node.op_type not in _UNBOUNDED_INPUTS and not folded:
             self._check_finite(node)
         try:
-            return handler(self.builder, inputs, self._attributes(node), self.opset)
-        except (UnsupportedUse, ValueError, KeyError, IndexError) as error:
+            values = handler(self.builder, inputs, self._attributes(node), self.opset)
+        except (UnsupportedUse, ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
             raise UnsupportedOperatorError(
                 f"Operator {node.op_type} (node {label} of {self.name}, opset {self.opset}) is used in a way that is "
-                f"not supported: {error}."
+                f"not supported: {error}.{self._hint(node)}"
             ) from error
+        if folded or any(name in self.computed for name in node.input):
+            sources = [name for name in node.input if name and isinstance(self.values[name], Tensor)]
+            if all(name in self.computed for name in sources):
+                self.computed.update(node.output)
+        return values
+
+    def _hint(self, node: Any) -> str:
+        """What to do about inputs that are constant but not taken as constants."""
+        names = [name for name in node.input if name in self.computed and isinstance(self.values[name], Tensor)]
+        if not names:
+            return ""
+        return (
+            f" {names[0]} is computed from constants by operators whose last digits depend on the runtime, so that it "
+            "is taken as a value, not as a constant; store it as a constant, as onnxruntime's optimizer does."
+        )
 
     def _attributes(self, node: Any) -> dict[str, Any]:
         from onnx.helper import get_attribute_value
 
-        return {a.name: get_attribute_value(a) for a in node.attribute} | {"outputs": len(node.output)}
-
-    def _fold(self, node: Any, label: str) -> list[Value]:
-        """A node of constants, computed by onnx's reference implementation."""
-        from onnx import helper
-        from onnx.reference import ReferenceEvaluator
-
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            return [self._array(node.attribute[0].t)]
-        feeds = {name: self.values[name] for name in node.input if name}
-        inputs = [helper.make_tensor_value_info(name, _onnx_type(feeds[name]), None) for name in feeds]
-        outputs = [helper.make_empty_tensor_value_info(name) for name in node.output if name]
-        graph = helper.make_graph([node], "constant", inputs, outputs)
-        model = helper.make_model(graph, opset_imports=self.model.opset_import)
-        try:
-            return [np.asarray(value) for value in ReferenceEvaluator(model).run(None, feeds)]
-        except Exception as error:
-            # The evaluator has no error type of its own; whatever it raises, this node cannot be folded.
-            raise UnsupportedOperatorError(
-                f"Operator {node.op_type} (node {label} of {self.name}, opset {self.opset}) has constant inputs that "
-                f"cannot be evaluated: {error}"
-            ) from error
-
-
-def _onnx_type(value: Value) -> int:
-    from onnx.helper import np_dtype_to_tensor_dtype
-
-    assert isinstance(value, np.ndarray)
-    return np_dtype_to_tensor_dtype(value.dtype)
+        found: dict[str, Any] = {"outputs": len(node.output)}
+        for attribute in node.attribute:
+            tensor = attribute.HasField("t")
+            found[attribute.name] = self._array(attribute.t) if tensor else get_attribute_value(attribute)
+        return found

@@ -1,10 +1,11 @@
 """Tensor operations that move, repeat or sum entries: selections and their adjoints."""
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
-from admm_verify.network.builder import Builder, Tensor, UnsupportedUse
+from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
 from admm_verify.network.maps import TransposedMap
 from admm_verify.network.selection import SelectionMap
 
@@ -12,17 +13,23 @@ PAD_MODES = ("constant", "edge", "reflect", "wrap")
 """What may surround a padded tensor, in the words that NumPy and ONNX share."""
 
 
-def axes_of(x: Tensor, axes: Sequence[int] | None) -> tuple[int, ...]:
-    """The given axes of x counted from the front; all of them for None."""
+def axes_of(x: Value, axes: Sequence[int] | None) -> tuple[int, ...]:
+    """The given axes of x counted from the front and in order; all of them for None."""
     rank = len(x.shape)
-    if axes is None:
-        return tuple(range(rank))
+    return tuple(range(rank)) if axes is None else tuple(sorted(axes_in(rank, axes)))
+
+
+def axes_in(rank: int, axes: Sequence[int]) -> list[int]:
+    """Axes of a tensor of some rank counted from the front; each must be there, and only once."""
     if any(not -rank <= axis < rank for axis in axes):
-        raise UnsupportedUse(f"its axes {list(axes)} are not axes of the shape {x.shape}")
-    return tuple(sorted({axis % rank for axis in axes}))
+        raise UnsupportedUse(f"its axes {list(axes)} are not axes of a tensor of rank {rank}")
+    found = [axis % rank for axis in axes]
+    if len(set(found)) < len(found):
+        raise UnsupportedUse(f"its axes {list(axes)} name one of them twice")
+    return found
 
 
-def reduced_shape(x: Tensor, axes: tuple[int, ...], keep: bool) -> tuple[int, ...]:
+def reduced_shape(x: Value, axes: tuple[int, ...], keep: bool) -> tuple[int, ...]:
     """The shape of x after a reduction over axes, which stay with length 1 or go."""
     if keep:
         return tuple(1 if i in axes else size for i, size in enumerate(x.shape))
@@ -45,9 +52,7 @@ def reduce_mean(builder: Builder, x: Tensor, axes: Sequence[int] | None, keep: b
     return builder.divide(total, np.array(x.size / total.size))
 
 
-def pad(
-    builder: Builder, x: Tensor, before: Sequence[int], after: Sequence[int], mode: str, fill: float = 0.0
-) -> Tensor:
+def pad(builder: Builder, x: Value, before: Sequence[int], after: Sequence[int], mode: str, fill: float = 0.0) -> Value:
     """x with entries before and after each axis, or without them where the numbers are negative.
 
     Shapes: before, after one number per axis of x.
@@ -59,30 +64,37 @@ def pad(
     crops = tuple(slice(max(0, -b), size - max(0, -a)) for b, a, size in zip(before, after, x.shape, strict=True))
     widths = [(max(0, b), max(0, a)) for b, a in zip(before, after, strict=True)]
     if mode != "constant":
-        return builder.select(x, np.pad(x.labels[crops], widths, mode=mode))
-    index = np.pad(x.labels[crops], widths, constant_values=x.size)
+        return builder.move(x, lambda entries: np.pad(entries[crops], widths, mode=mode))
+    size = prod(x.shape)
+    index = np.pad(np.arange(size).reshape(x.shape)[crops], widths, constant_values=size)
+    if isinstance(x, np.ndarray):
+        return np.append(x, np.asarray(fill).astype(x.dtype))[index]
     padded = builder.select(x, index)
-    return padded if fill == 0 else builder.add(padded, np.where(index == x.size, fill, 0.0))
+    return padded if fill == 0 else builder.add(padded, np.where(index == size, fill, 0.0))
 
 
-def upsample_nearest(builder: Builder, x: Tensor, factors: Sequence[int]) -> Tensor:
+def upsample_nearest(builder: Builder, x: Value, factors: Sequence[int]) -> Value:
     """Every entry repeated, as often as the factor of each axis says."""
-    index = x.labels
-    for axis, factor in enumerate(factors):
-        index = np.repeat(index, factor, axis=axis)
-    return builder.select(x, index)
+
+    def repeat(entries: np.ndarray) -> np.ndarray:
+        for axis, factor in enumerate(factors):
+            entries = np.repeat(entries, factor, axis=axis)
+        return entries
+
+    return builder.move(x, repeat)
 
 
-def gather(builder: Builder, x: Tensor, indices: np.ndarray, axis: int) -> Tensor:
+def gather(builder: Builder, x: Value, indices: np.ndarray, axis: int) -> Value:
     """The slices of x at constant indices along an axis; the shape of the indices replaces the axis."""
-    return builder.select(x, np.take(x.labels, indices.astype(np.int64), axis=axis))
+    return builder.move(x, lambda entries: np.take(entries, indices.astype(np.int64), axis=axis))
 
 
-def expand(builder: Builder, x: Tensor, shape: Sequence[int]) -> Tensor:
+def expand(builder: Builder, x: Value, shape: Sequence[int]) -> Value:
     """x broadcast together with a shape."""
-    return builder.select(x, np.broadcast_to(x.labels, np.broadcast_shapes(x.shape, tuple(shape))))
+    wide = np.broadcast_shapes(x.shape, tuple(shape))
+    return builder.move(x, lambda entries: np.broadcast_to(entries, wide))
 
 
-def tile(builder: Builder, x: Tensor, repeats: Sequence[int]) -> Tensor:
+def tile(builder: Builder, x: Value, repeats: Sequence[int]) -> Value:
     """x laid side by side, `repeats` times along each axis."""
-    return builder.select(x, np.tile(x.labels, tuple(repeats)))
+    return builder.move(x, lambda entries: np.tile(entries, tuple(repeats)))

@@ -65,3 +65,11 @@ def axes_given(inputs: Inputs, attributes: Attributes) -> list[int] | None:
     if axes is not None:
         return integers(axes, "axes")
     return list(attributes["axes"]) if "axes" in attributes else None
+
+
+def axis_given(attributes: Attributes, rank: int, default: int) -> int:
+    """The attribute axis of a tensor of some rank, counted from the front."""
+    axis = int(attributes.get("axis", default))
+    if not -rank <= axis < rank:
+        raise UnsupportedUse(f"its axis {axis} is not one of a tensor of rank {rank}")
+    return axis % rank

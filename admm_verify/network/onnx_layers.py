@@ -26,7 +26,9 @@ def _conv_transpose(builder: Builder, inputs: Inputs, attributes: Attributes, op
 
 
 def _batch_norm(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    if attributes.get("training_mode", 0) or not attributes.get("spatial", 1):
+    # Before opset 14 the further outputs, statistics of the batch, are what asks for training mode.
+    training = attributes.get("training_mode", 0) if opset >= 14 else attributes["outputs"] > 1
+    if training or not attributes.get("spatial", 1):
         raise UnsupportedUse("it is in training mode or not per channel; export the network in evaluation mode")
     names = ("scale", "shift", "mean", "variance")
     gamma, beta, mean, variance = (numbers(inputs[i + 1], name) for i, name in enumerate(names))

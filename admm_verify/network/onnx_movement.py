@@ -1,16 +1,22 @@
-"""ONNX operators that move, repeat or sum entries as builder calls, one function each."""
+"""ONNX operators that move, repeat or sum entries as builder calls, one function each.
 
-from collections.abc import Callable
+Those that only move entries take tensors and constants alike; `MOVES` names them.
+"""
+
+from collections.abc import Callable, Sequence
+from math import prod
 
 import numpy as np
 
 from admm_verify.network import movement, nonlinear
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
+from admm_verify.network.movement import axes_in
 from admm_verify.network.onnx_inputs import (
     Attributes,
     Handler,
     Inputs,
     axes_given,
+    axis_given,
     constant,
     given,
     integers,
@@ -27,50 +33,67 @@ NEAREST = {("asymmetric", "floor"), ("half_pixel", "round_prefer_floor"), ("half
 
 
 def _flatten(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    x = tensor(inputs[0])
-    axis = int(attributes.get("axis", 1))
-    axis += len(x.shape) if axis < 0 else 0
-    rows = int(np.prod(x.shape[:axis]))
-    return [builder.reshape(x, (rows, x.size // max(rows, 1)))]
+    x = present(inputs[0])
+    axis, rank = int(attributes.get("axis", 1)), len(x.shape)
+    if not -rank <= axis <= rank:
+        raise UnsupportedUse(f"its axis {axis} is not one of a tensor of rank {rank}")
+    rows = prod(x.shape[: axis + rank if axis < 0 else axis])
+    return [_reshaped(builder, x, (rows, prod(x.shape) // max(rows, 1)))]
 
 
 def _reshape(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    x = tensor(inputs[0])
+    x = present(inputs[0])
     target = integers(inputs[1], "shape")
+    if attributes.get("allowzero", 0) and 0 in target and -1 in target:
+        raise UnsupportedUse(f"its shape {target} holds both 0, taken literally, and -1")
     if not attributes.get("allowzero", 0):
-        target = [x.shape[i] if size == 0 and i < len(x.shape) else size for i, size in enumerate(target)]
+        if any(size == 0 and i >= len(x.shape) for i, size in enumerate(target)):
+            raise UnsupportedUse(f"its shape {target} copies the length of an axis that {x.shape} does not have")
+        target = [x.shape[i] if size == 0 else size for i, size in enumerate(target)]
     if target.count(-1) == 1:
-        rest = -int(np.prod(target))
-        target = [x.size // max(rest, 1) if size == -1 else size for size in target]
-    return [builder.reshape(x, tuple(target))]
+        rest = -prod(target)
+        target = [prod(x.shape) // max(rest, 1) if size == -1 else size for size in target]
+    return [_reshaped(builder, x, target)]
 
 
 def _squeeze(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    x = tensor(inputs[0])
+    x = present(inputs[0])
     axes = axes_given(inputs, attributes)
-    chosen = {i for i, size in enumerate(x.shape) if size == 1} if axes is None else {a % len(x.shape) for a in axes}
-    return [builder.reshape(x, tuple(size for i, size in enumerate(x.shape) if i not in chosen))]
+    if axes is None:
+        chosen = [i for i, size in enumerate(x.shape) if size == 1]
+    else:
+        chosen = axes_in(len(x.shape), axes)
+    return [_reshaped(builder, x, [size for i, size in enumerate(x.shape) if i not in chosen])]
 
 
 def _unsqueeze(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    x = tensor(inputs[0])
-    axes = axes_given(inputs, attributes)
-    shape = np.expand_dims(np.empty(x.shape, dtype=bool), tuple(axes or ())).shape
-    return [builder.reshape(x, shape)]
+    x = present(inputs[0])
+    axes = axes_given(inputs, attributes) or []
+    chosen, lengths = axes_in(len(x.shape) + len(axes), axes), iter(x.shape)
+    return [_reshaped(builder, x, [1 if i in chosen else next(lengths) for i in range(len(x.shape) + len(axes))])]
+
+
+def _reshaped(builder: Builder, x: Value, shape: Sequence[int]) -> Value:
+    """The entries of x in another shape, which must hold as many."""
+    if prod(shape) != prod(x.shape) or min(shape, default=0) < 0:
+        raise UnsupportedUse(f"it reshapes {x.shape} to {tuple(shape)}, which holds another number of entries")
+    return builder.move(x, lambda entries: entries.reshape(shape))
 
 
 def _transpose(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    x = tensor(inputs[0])
+    x = present(inputs[0])
     order = attributes.get("perm") or tuple(reversed(range(len(x.shape))))
-    return [builder.select(x, np.transpose(x.labels, order))]
+    return [builder.move(x, lambda entries: np.transpose(entries, order))]
 
 
 def _concat(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    return [builder.concat([present(value) for value in inputs], int(attributes["axis"]))]
+    parts, axis = [present(value) for value in inputs], int(attributes["axis"])
+    constants = [part for part in parts if isinstance(part, np.ndarray)]
+    return [np.concatenate(constants, axis) if len(constants) == len(parts) else builder.concat(parts, axis)]
 
 
 def _slice(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    x = tensor(inputs[0])
+    x = present(inputs[0])
     if len(inputs) > 1:
         starts, ends = integers(inputs[1], "starts"), integers(inputs[2], "ends")
         axes_input, steps_input = given(inputs, 3), given(inputs, 4)
@@ -80,18 +103,18 @@ def _slice(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int)
         starts, ends = list(attributes["starts"]), list(attributes["ends"])
         axes, steps = list(attributes.get("axes", range(len(starts)))), [1] * len(starts)
     picks = [slice(None)] * len(x.shape)
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+    for start, end, axis, step in zip(starts, ends, axes_in(len(x.shape), axes), steps, strict=True):
         length = x.shape[axis]
         # Going backwards past the beginning is "end before index 0", which a slice writes as None; and the standard
         # starts at the first entry where Python would take nothing.
         stop = None if step < 0 and end < -length else end
         picks[axis] = slice(max(start, -length), stop, step)
-    return [builder.select(x, x.labels[tuple(picks)])]
+    return [builder.move(x, lambda entries: entries[tuple(picks)])]
 
 
 def _split(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    x = tensor(inputs[0])
-    axis = int(attributes.get("axis", 0))
+    x = present(inputs[0])
+    axis = axis_given(attributes, len(x.shape), 0)
     split = given(inputs, 1)
     sizes = attributes.get("split") if split is None else integers(split, "split sizes")
     length = x.shape[axis]
@@ -101,39 +124,44 @@ def _split(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int)
         sizes = [min(chunk, length - chunk * i) for i in range(count)]
     if sum(sizes) != length or min(sizes) < 0:
         raise UnsupportedUse(f"its split sizes {list(sizes)} do not add up to the axis length {length}")
-    parts = np.split(x.labels, np.cumsum(sizes)[:-1], axis=axis)
-    return [builder.select(x, part) for part in parts]
+    ends = [int(end) for end in np.cumsum(sizes)]
+    parts = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+    before = (slice(None),) * axis
+    return [builder.move(x, lambda entries, part=part: entries[(*before, part)]) for part in parts]
 
 
 def _shape(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    shape = np.array(tensor(inputs[0]).shape, dtype=np.int64)
+    shape = np.array(present(inputs[0]).shape, dtype=np.int64)
     return [shape[attributes.get("start", 0) : attributes.get("end", len(shape))]]
 
 
 def _size(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    return [np.array(tensor(inputs[0]).size, dtype=np.int64)]
+    return [np.array(prod(present(inputs[0]).shape), dtype=np.int64)]
 
 
 def _gather(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
     indices = constant(inputs[1], "indices")
-    return [movement.gather(builder, tensor(inputs[0]), indices, int(attributes.get("axis", 0)))]
+    return [movement.gather(builder, present(inputs[0]), indices, int(attributes.get("axis", 0)))]
 
 
 def _expand(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    return [movement.expand(builder, tensor(inputs[0]), integers(inputs[1], "shape"))]
+    return [movement.expand(builder, present(inputs[0]), integers(inputs[1], "shape"))]
 
 
 def _tile(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    return [movement.tile(builder, tensor(inputs[0]), integers(inputs[1], "repeats"))]
+    x, repeats = present(inputs[0]), integers(inputs[1], "repeats")
+    if len(repeats) != len(x.shape):
+        raise UnsupportedUse(f"its {len(repeats)} repeats do not fit a tensor of rank {len(x.shape)}")
+    return [movement.tile(builder, x, repeats)]
 
 
 def _pad(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    x = tensor(inputs[0])
+    x = present(inputs[0])
     widths, fill, axes = given(inputs, 1), given(inputs, 2), given(inputs, 3)
     pads = list(attributes["pads"]) if widths is None else integers(widths, "padding")
     value = float(attributes.get("value", 0.0)) if fill is None else float(constant(fill, "padding value").item())
     half, rank = len(pads) // 2, len(x.shape)
-    chosen = list(range(rank)) if axes is None else [axis % rank for axis in integers(axes, "axes")]
+    chosen = list(range(rank)) if axes is None else axes_in(rank, integers(axes, "axes"))
     if len(chosen) != half or len(pads) % 2:
         raise UnsupportedUse(f"its {len(pads)} padding widths do not fit {len(chosen)} axes")
     before, after = [0] * rank, [0] * rank
@@ -153,7 +181,7 @@ def _reduce(reduction: Reduction) -> Handler:
 
 
 def _upsample(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    x, given_scales = tensor(inputs[0]), given(inputs, 1)
+    x, given_scales = present(inputs[0]), given(inputs, 1)
     scales = np.array(attributes["scales"]) if given_scales is None else numbers(given_scales, "scales")
     if text(attributes, "mode", "nearest") != "nearest":
         raise UnsupportedUse("its mode is not nearest, which is the supported one")
@@ -163,7 +191,7 @@ def _upsample(builder: Builder, inputs: Inputs, attributes: Attributes, opset: i
 def _resize(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
     if opset < 11:
         return _upsample(builder, inputs, attributes, opset)
-    x, scales, sizes = tensor(inputs[0]), given(inputs, 2), given(inputs, 3)
+    x, scales, sizes = present(inputs[0]), given(inputs, 2), given(inputs, 3)
     if sizes is not None:
         targets = numbers(sizes, "sizes")
     else:
@@ -215,3 +243,6 @@ MOVEMENT: dict[str, Handler] = {
     "Unsqueeze": _unsqueeze,
     "Upsample": _upsample,
 }
+
+MOVES = tuple(kind for kind in MOVEMENT if not kind.startswith("Reduce"))
+"""The operators here that move entries without arithmetic."""

@@ -92,9 +92,11 @@ def _mean(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) 
 
 
 def _pow(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    if not np.all(numbers(inputs[1], "exponent") == 1):
+    exponent = numbers(inputs[1], "exponent")
+    if not np.all(exponent == 1):
         raise UnsupportedUse("its exponent is not 1, which is the supported one")
-    return [tensor(inputs[0])]
+    # The exponents broadcast, as factors of one do.
+    return [builder.scale(tensor(inputs[0]), exponent)]
 
 
 def _cast(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:

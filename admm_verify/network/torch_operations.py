@@ -57,9 +57,11 @@ def _negative(builder: Builder, x: Any) -> Value:
 
 
 def _power(builder: Builder, x: Any, exponent: Any) -> Value:
-    if not np.all(fixed(exponent, "exponent") == 1):
+    exponents = fixed(exponent, "exponent")
+    if not np.all(exponents == 1):
         raise UnsupportedUse("its exponent is not 1, which is the supported one")
-    return data(x)
+    # The exponents broadcast, as factors of one do.
+    return builder.scale(data(x), exponents)
 
 
 def _view(builder: Builder, x: Tensor, shape: list[int]) -> Value:

@@ -1,0 +1,352 @@
+"""ONNX operators on constants alone, where every runtime computes the same number.
+
+Folded are movements of entries, comparisons, whole numbers, and single operations on floats, whose results IEEE 754
+prescribes to the last bit. Sums, products of matrices, curves and the like end in bits that depend on the runtime:
+the reader turns their constants into values of the graph, where rounding is accounted for, or refuses them.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from admm_verify.network.builder import Builder, UnsupportedUse, Value
+from admm_verify.network.movement import axes_of, reduced_shape
+from admm_verify.network.onnx_inputs import (
+    Attributes,
+    Handler,
+    Inputs,
+    axes_given,
+    axis_given,
+    constant,
+    given,
+    integers,
+    text,
+)
+from admm_verify.network.onnx_movement import MOVEMENT, MOVES
+from admm_verify.network.onnx_operators import OPERATORS
+
+RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
+"""Operators whose result is drawn anew at every run."""
+
+TYPES = {
+    1: "float32",
+    2: "uint8",
+    3: "int8",
+    4: "uint16",
+    5: "int16",
+    6: "int32",
+    7: "int64",
+    9: "bool",
+    10: "float16",
+    11: "float64",
+    12: "uint32",
+    13: "uint64",
+}
+"""NumPy's names of ONNX element types."""
+
+_Folder = Callable[[Inputs, Attributes, int], np.ndarray]
+
+
+def _arrays(inputs: Inputs) -> list[np.ndarray]:
+    return [constant(value, "input") for value in inputs]
+
+
+def _elementwise(function: Callable[..., np.ndarray], kinds: str = "fiu") -> _Folder:
+    """One operation per entry, with broadcasting, of inputs of one type: floats (f), integers (i, u) or bools (b)."""
+
+    def folder(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
+        arrays = _arrays(inputs)
+        types = {array.dtype for array in arrays}
+        if len(types) != 1 or arrays[0].dtype.kind not in kinds or arrays[0].dtype == np.float16:
+            raise UnsupportedUse(f"its constants are of type {' and '.join(sorted(map(str, types)))}")
+        if any(np.isnan(array).any() for array in arrays if array.dtype.kind == "f"):
+            raise UnsupportedUse("its constants hold NaN")
+        return np.asarray(function(*arrays))
+
+    return folder
+
+
+def _chain(function: Callable[..., np.ndarray]) -> _Folder:
+    def of_all(first: np.ndarray, *others: np.ndarray) -> np.ndarray:
+        for other in others:
+            first = function(first, other)
+        return first
+
+    return _elementwise(of_all)
+
+
+def _quotient(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    if first.dtype.kind == "f":
+        return first / second
+    if not np.all(second):
+        raise UnsupportedUse("it divides a whole number by zero")
+    down = first // second
+    # Whole numbers lose their fraction towards zero.
+    return np.where((first % second != 0) & ((first < 0) != (second < 0)), down + 1, down).astype(first.dtype)
+
+
+def _modulo(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
+    if not np.all(constant(inputs[1], "divisor")):
+        raise UnsupportedUse("its divisor holds a zero")
+    # Of floats only the C way, fmod, is defined.
+    remainder = np.fmod if attributes.get("fmod", 0) else np.mod
+    return _elementwise(remainder, "fiu" if attributes.get("fmod", 0) else "iu")(inputs, attributes, opset)
+
+
+def _clip(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
+    x = constant(inputs[0], "input")
+    ends = [given(inputs, 1), given(inputs, 2)]
+    if opset < 11:
+        ends = [np.asarray(attributes[key], x.dtype) if key in attributes else None for key in ("min", "max")]
+    low, high = ends
+    if low is not None:
+        x = _elementwise(np.maximum)([x, low], attributes, opset)
+    return x if high is None else _elementwise(np.minimum)([x, high], attributes, opset)
+
+
+def _where(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
+    condition, first, second = _arrays(inputs)
+    if condition.dtype != bool or first.dtype != second.dtype:
+        raise UnsupportedUse(f"its constants are of types {condition.dtype}, {first.dtype} and {second.dtype}")
+    return np.where(condition, first, second)
+
+
+def _cast_to(x: np.ndarray, target: np.dtype) -> np.ndarray:
+    if x.dtype == target:
+        return x
+    if x.dtype == np.float64 and target == np.float16:
+        raise UnsupportedUse("it rounds float64 to float16")
+    if x.dtype.kind not in "fiub":
+        raise UnsupportedUse(f"it casts constants of type {x.dtype}")
+    if x.dtype.kind == "f" and target.kind in "iu":
+        limits = np.iinfo(target)
+        whole = np.trunc(x.astype(np.float64))
+        # The largest integers of 64 bits round up to a power of two as floats.
+        if not np.all((whole >= limits.min) & (whole < float(limits.max) + (limits.bits < 64))):
+            raise UnsupportedUse(f"some of its numbers do not fit {target}")
+        return whole.astype(target)
+    return x.astype(target)
+
+
+def _cast(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
+    if attributes["to"] not in TYPES:
+        raise UnsupportedUse(f"it casts to the type of code {attributes['to']}; folded are {', '.join(TYPES.values())}")
+    return _cast_to(constant(inputs[0], "input"), np.dtype(TYPES[attributes["to"]]))
+
+
+def _cast_like(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
+    x, like = _arrays(inputs)
+    return _cast_to(x, like.dtype)
+
+
+def _constant(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
+    kinds = {"value": None, "value_float": np.float32, "value_floats": np.float32}
+    kinds |= {"value_int": np.int64, "value_ints": np.int64}
+    (name,) = [key for key in attributes if key != "outputs"]
+    if name not in kinds:
+        raise UnsupportedUse(f"it is given by {name}; read are {', '.join(kinds)}")
+    return np.asarray(attributes[name], kinds[name])
+
+
+def _constant_of_shape(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
+    value = np.asarray(attributes.get("value", np.zeros(1, np.float32)))
+    return np.full(integers(inputs[0], "shape"), value.item(), value.dtype)
+
+
+def _range(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
+    start, limit, delta = (array.item() for array in _arrays(inputs))
+    dtype = constant(inputs[0], "start").dtype
+    if delta == 0:
+        raise UnsupportedUse("its step is zero")
+    if any(part != int(part) or abs(part) > 2**24 for part in (start, limit, delta)):
+        raise UnsupportedUse("its ends or its step are not whole numbers of moderate size")
+    return np.arange(int(start), int(limit), int(delta)).astype(dtype)
+
+
+def _reduction(function: Callable[..., np.ndarray], kinds: str) -> _Folder:
+    def folder(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
+        x, axes = constant(inputs[0], "input"), axes_given(inputs, attributes)
+        if not axes and attributes.get("noop_with_empty_axes", 0):
+            return x
+        chosen = axes_of(x, axes or None)
+
+        def reduce(entries: np.ndarray) -> np.ndarray:
+            reduced = function(entries, axis=chosen).astype(entries.dtype)
+            return reduced.reshape(reduced_shape(x, chosen, bool(attributes.get("keepdims", 1))))
+
+        return _elementwise(reduce, kinds)([x], attributes, opset)
+
+    return folder
+
+
+def _place(function: Callable[..., np.ndarray]) -> _Folder:
+    """The places of the largest or smallest entries along an axis; of equal ones the first, or the last."""
+
+    def folder(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
+        x, last = constant(inputs[0], "input"), attributes.get("select_last_index", 0)
+        axis = axis_given(attributes, len(x.shape), 0)
+        keep = bool(attributes.get("keepdims", 1))
+
+        def place(entries: np.ndarray) -> np.ndarray:
+            found = function(np.flip(entries, axis) if last else entries, axis=axis, keepdims=keep)
+            return (x.shape[axis] - 1 - found if last else found).astype(np.int64)
+
+        return _elementwise(place)([x], attributes, opset)
+
+    return folder
+
+
+def _cumulative_sum(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
+    x = constant(inputs[0], "input")
+    axis = axis_given({"axis": constant(inputs[1], "axis").item()}, len(x.shape), 0)
+    if x.dtype.kind == "f":
+        raise UnsupportedUse("it sums floats, whose last digits depend on the runtime")
+    turned = np.flip(x, axis) if attributes.get("reverse", 0) else x
+    sums = np.cumsum(turned, axis=axis, dtype=x.dtype)
+    if attributes.get("exclusive", 0):
+        sums = sums - turned
+    return np.flip(sums, axis) if attributes.get("reverse", 0) else sums
+
+
+def _trilu(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
+    diagonal = given(inputs, 1)
+    offset = 0 if diagonal is None else int(constant(diagonal, "diagonal").item())
+    triangle = np.triu if attributes.get("upper", 1) else np.tril
+    return triangle(constant(inputs[0], "input"), offset)
+
+
+def _gather_elements(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
+    x, indices = _arrays(inputs)
+    return np.take_along_axis(x, indices, axis=axis_given(attributes, len(x.shape), 0))
+
+
+def _scatter_elements(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
+    x, indices, updates = _arrays(inputs)
+    axis = axis_given(attributes, len(x.shape), 0)
+    places = [np.asarray(place) for place in np.indices(indices.shape)]
+    places[axis] = np.where(indices < 0, indices + x.shape[axis], indices)
+    return _scattered(x, tuple(places), updates, attributes)
+
+
+def _scatter_nd(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
+    x, indices, updates = _arrays(inputs)
+    lengths = np.array(x.shape[: indices.shape[-1]])
+    whole = np.where(indices < 0, indices + lengths, indices)
+    places = tuple(np.asarray(whole[..., i]) for i in range(len(lengths)))
+    return _scattered(x, places, updates, attributes)
+
+
+def _scattered(
+    x: np.ndarray, places: tuple[np.ndarray, ...], updates: np.ndarray, attributes: Attributes
+) -> np.ndarray:
+    """x with the entries at some places replaced, each of them once."""
+    if text(attributes, "reduction", "none") != "none":
+        raise UnsupportedUse("it reduces what it scatters; a plain replacement is folded")
+    flat = np.ravel_multi_index(places, x.shape[: len(places)])
+    if len(np.unique(flat)) < flat.size:
+        raise UnsupportedUse("it writes to one place twice, which no order is defined for")
+    result = x.copy()
+    result[places] = updates
+    return result
+
+
+def _dequantize(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
+    x, scale = constant(inputs[0], "input"), constant(inputs[1], "scale")
+    zero = given(inputs, 2)
+    shift = np.zeros_like(scale, x.dtype) if zero is None else constant(zero, "zero point")
+    if attributes.get("block_size", 0) or x.dtype.kind not in "iu" or scale.dtype != np.float32:
+        raise UnsupportedUse("it is blocked, or of types other than integers and a float32 scale")
+    if scale.ndim:
+        column = [1] * x.ndim
+        column[axis_given(attributes, x.ndim, 1)] = -1
+        scale, shift = scale.reshape(column), shift.reshape(column)
+    whole = x.astype(np.int64) - shift.astype(np.int64)
+    if np.any(np.abs(whole) > 2**24):
+        raise UnsupportedUse("some of its whole numbers are not float32 numbers")
+    return whole.astype(np.float32) * scale
+
+
+EXACT: dict[str, _Folder] = {
+    "Abs": _elementwise(np.abs),
+    "Add": _elementwise(np.add),
+    "And": _elementwise(np.logical_and, "b"),
+    "ArgMax": _place(np.argmax),
+    "ArgMin": _place(np.argmin),
+    "Cast": _cast,
+    "CastLike": _cast_like,
+    "Ceil": _elementwise(np.ceil, "f"),
+    "Clip": _clip,
+    "Constant": _constant,
+    "ConstantOfShape": _constant_of_shape,
+    "CumSum": _cumulative_sum,
+    "DequantizeLinear": _dequantize,
+    "Div": _elementwise(_quotient),
+    "Equal": _elementwise(np.equal, "fiub"),
+    "Floor": _elementwise(np.floor, "f"),
+    "GatherElements": _gather_elements,
+    "Greater": _elementwise(np.greater),
+    "GreaterOrEqual": _elementwise(np.greater_equal),
+    "Identity": lambda inputs, attributes, opset: constant(inputs[0], "input"),
+    "Less": _elementwise(np.less),
+    "LessOrEqual": _elementwise(np.less_equal),
+    "Max": _chain(np.maximum),
+    "Min": _chain(np.minimum),
+    "Mod": _modulo,
+    "Mul": _elementwise(np.multiply),
+    "Neg": _elementwise(np.negative, "fi"),
+    "NonZero": lambda inputs, attributes, opset: np.stack(np.nonzero(constant(inputs[0], "input"))).astype(np.int64),
+    "Not": _elementwise(np.logical_not, "b"),
+    "Or": _elementwise(np.logical_or, "b"),
+    "Range": _range,
+    "ReduceMax": _reduction(np.max, "fiu"),
+    "ReduceMin": _reduction(np.min, "fiu"),
+    "ReduceProd": _reduction(np.prod, "iu"),
+    "ReduceSum": _reduction(np.sum, "iu"),
+    "Relu": _elementwise(lambda x: np.maximum(x, x.dtype.type(0)), "fi"),
+    "Round": _elementwise(np.rint, "f"),
+    "Scatter": _scatter_elements,
+    "ScatterElements": _scatter_elements,
+    "ScatterND": _scatter_nd,
+    "Sign": _elementwise(np.sign),
+    "Sqrt": _elementwise(np.sqrt, "f"),
+    "Sub": _elementwise(np.subtract),
+    "Trilu": _trilu,
+    "Where": _where,
+    "Xor": _elementwise(np.logical_xor, "b"),
+}
+"""How operators on constants are computed, beside those that move entries."""
+
+
+def on_constants(kind: str, inputs: Inputs) -> Handler | None:
+    """What computes an operator whose inputs are all constants; None where nothing does.
+
+    Its results are constants where they are the same in every runtime, otherwise values of the graph.
+    """
+    floats = inputs and constant(inputs[0], "input").dtype.kind == "f"
+    if kind in EXACT and not (floats and kind in ("ReduceProd", "ReduceSum")):
+        return _exactly(EXACT[kind])
+    if kind in MOVES:
+        return MOVEMENT[kind]
+    return _lifted(OPERATORS[kind]) if kind in OPERATORS and inputs else None
+
+
+def _exactly(folder: _Folder) -> Handler:
+    def handler(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+        with np.errstate(all="ignore"):
+            return [np.asarray(folder(inputs, attributes, opset))]
+
+    return handler
+
+
+def _lifted(operator: Handler) -> Handler:
+    """The operator on its first input as a value of the graph."""
+
+    def handler(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+        first = constant(inputs[0], "first input")
+        if first.dtype != builder.element_type:
+            raise UnsupportedUse(f"its first constant is of type {first.dtype}, the network's {builder.element_type}")
+        if not np.isfinite(first).all():
+            raise UnsupportedUse("its first constant holds NaN or infinite numbers")
+        return operator(builder, [builder.lift(first), *inputs[1:]], attributes, opset)
+
+    return handler
