@@ -3,36 +3,31 @@
 The public names; everything else is an implementation detail.
 """
 
+import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
-from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
-from admm_verify.certify import certify
-from admm_verify.errors import (
-    AdmmVerifyError,
-    DeviceError,
-    InputError,
-    MissingPackageError,
-    ModelError,
-    QueryError,
-    UnsupportedOperatorError,
-    UnsupportedQueryError,
-)
-from admm_verify.network.from_onnx import read_onnx
-from admm_verify.network.graph import Network
-from admm_verify.properties.query import Query, read_query
-from admm_verify.robustness.certification import Answer, Certification
-from admm_verify.robustness.search import CertifySettings
-from admm_verify.sets import Box
-from admm_verify.settings import AscentSettings, SolverSettings, TightenSettings
-from admm_verify.splitting.problem import Problem
-from admm_verify.splitting.solution import Solution, Status
-from admm_verify.splitting.solve import solve
-from admm_verify.verdict import Verdict
-from admm_verify.verify import Outcome, verify
-
+# Type checkers take it for true; typing is not imported, so that the command line hears Ctrl-C milliseconds earlier.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
+    from admm_verify.certify import certify
+    from admm_verify.errors import (
+        AdmmVerifyError,
+        DeviceError,
+        InputError,
+        MissingPackageError,
+        ModelError,
+        OutputError,
+        QueryError,
+        UnsupportedOperatorError,
+        UnsupportedQueryError,
+    )
+    from admm_verify.network.from_onnx import read_onnx
     from admm_verify.network.from_torch import trace
+    from admm_verify.network.graph import Network
+    from admm_verify.properties.query import Query, read_query
     from admm_verify.reach.discrete import ReachSettings
     from admm_verify.reach.front import ReachReport, reach_sets
     from admm_verify.reach.sets import ReachSets
@@ -49,6 +44,15 @@ if TYPE_CHECKING:
     )
     from admm_verify.reach.taylor import Plant
     from admm_verify.report.reach_plots import time_plot, tube_plot
+    from admm_verify.robustness.certification import Answer, Certification
+    from admm_verify.robustness.search import CertifySettings
+    from admm_verify.sets import Box
+    from admm_verify.settings import AscentSettings, SolverSettings, TightenSettings
+    from admm_verify.splitting.problem import Problem
+    from admm_verify.splitting.solution import Solution, Status
+    from admm_verify.splitting.solve import solve
+    from admm_verify.verdict import Verdict
+    from admm_verify.verify import Outcome, verify
 
 __version__ = "0.1.0"
 
@@ -69,6 +73,7 @@ __all__ = [
     "Network",
     "NetworkSystem",
     "Outcome",
+    "OutputError",
     "Plant",
     "Polytope",
     "PreactivationBounds",
@@ -101,30 +106,76 @@ __all__ = [
     "verify",
 ]
 
-
 _ROOMS = {
-    "trace": "network.from_torch",
+    "AdmmVerifyError": "errors",
+    "Answer": "robustness.certification",
+    "AscentSettings": "settings",
+    "Box": "sets",
+    "Certification": "robustness.certification",
+    "CertifySettings": "robustness.search",
     "ContinuousSystem": "reach.systems",
     "Controller": "reach.systems",
+    "DeviceError": "errors",
+    "InputError": "errors",
     "LinearSystem": "reach.systems",
+    "MissingPackageError": "errors",
+    "ModelError": "errors",
+    "Network": "network.graph",
     "NetworkSystem": "reach.systems",
+    "Outcome": "verify",
+    "OutputError": "errors",
     "Plant": "reach.taylor",
     "Polytope": "reach.systems",
+    "PreactivationBounds": "bounds.preactivation",
+    "Problem": "splitting.problem",
+    "Query": "properties.query",
+    "QueryError": "errors",
     "ReachReport": "reach.front",
     "ReachSets": "reach.sets",
     "ReachSettings": "reach.discrete",
     "Requirement": "reach.systems",
+    "Solution": "splitting.solution",
+    "SolverSettings": "settings",
+    "Status": "splitting.solution",
     "Task": "reach.systems",
+    "TightenSettings": "settings",
+    "UnsupportedOperatorError": "errors",
+    "UnsupportedQueryError": "errors",
+    "Verdict": "verdict",
+    "certify": "certify",
+    "preactivation_bounds": "bounds.preactivation",
     "reach_sets": "reach.front",
+    "read_onnx": "network.from_onnx",
+    "read_query": "properties.query",
     "read_task": "reach.spec",
     "simulate": "reach.simulate",
+    "solve": "splitting.solve",
     "time_plot": "report.reach_plots",
+    "trace": "network.from_torch",
     "tube_plot": "report.reach_plots",
+    "verify": "verify",
 }
-"""Where names come from that small queries never need: `trace` takes torch, which takes a second to import."""
+"""Where the public names come from, each at its first use: the package itself costs no time, and the command line can
+set its streams and signals right before anything is loaded."""
 
 
-def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return getattr(import_module(f"admm_verify.{_ROOMS[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __getattr__(name: str) -> "Any":
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f"admm_verify.{_ROOMS[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(type(sys)):
+    """The package, whose functions verify and certify are called like modules, which importing puts in their place."""
+
+    def __setattr__(self, name: str, value: "Any") -> None:
+        if not (name in _ROOMS and isinstance(value, type(sys))):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

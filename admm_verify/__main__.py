@@ -2,7 +2,7 @@
 
 import sys
 
-from admm_verify.cli import main
+from admm_verify.start import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,6 +12,7 @@ from admm_verify.bounds.arithmetic import output_reach
 from admm_verify.bounds.preactivation import METHODS as BOUND_METHODS
 from admm_verify.properties.rows import AtomRows, atom_rows
 from admm_verify.report.text import solution_rows, table, write_json
+from admm_verify.streams import tell
 
 
 def add_bound_options(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +45,7 @@ def bound_query(
     terminal = not options.quiet and sys.stderr.isatty()
 
     def progress(passes: int, finished: int, rows: int) -> None:
-        print(f"\r{passes} passes, {finished} of {rows} rows finished", end="", file=sys.stderr, flush=True)
+        tell(f"\r{passes} passes, {finished} of {rows} rows finished")
 
     solution = av.solve(
         problem,
@@ -58,13 +59,13 @@ def bound_query(
         stop=stop,
     )
     if terminal:
-        print(file=sys.stderr)
+        tell("\n")
     rows = solution_rows(solution)
     cells = [
         [str(i), f"{row['lower']:.9g}", f"{row['upper']:.9g}", f"{row['gap']:.3g}", row["status"]]
         for i, row in enumerate(rows)
     ]
-    print(table(["row", "lower", "upper", "gap", "status"], cells))
+    options.say(table(["row", "lower", "upper", "gap", "status"], cells))
     if options.json:
         content = {
             "rows": rows,
@@ -129,7 +130,7 @@ def _bounded(
 
     def progress(done: int, activations: int) -> None:
         end = "\n" if done == activations else ""
-        print(f"\rpre-activation bounds of {done} of {activations} layers", end=end, file=sys.stderr, flush=True)
+        tell(f"\rpre-activation bounds of {done} of {activations} layers{end}")
 
     shown = progress if terminal else None
     return av.preactivation_bounds(query.network, box, options.bounds, memory, stop, shown)

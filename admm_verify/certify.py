@@ -44,7 +44,8 @@ def certify(
 
     bounds: "crown"; "tightened" tightens the pre-activation bounds of what CROWN leaves open; "interval" for networks
     too large for either. output: a file that takes a JSON line per finished instance, block by block; with the same
-    task it is read first, and only the rest is computed. progress(done, total, text): instances finished so far.
+    task it is read first, and only the rest is computed; several processes may share it. Where it
+    cannot be written the result says so. progress(done, total, text): instances finished so far.
     timeout in seconds; stop: asked between blocks and inside the solver. What is open then is "timed-out".
 
     Shapes: images [images, *input_shape] or [images, inputs], rounded to the network's element type; labels [images],
@@ -65,7 +66,8 @@ def certify(
         search.recall(record)
     search.run(record)
     found = search.findings
-    return Certification(instances.radii, found.answer, found.lower, found.correct, time.monotonic() - began)
+    seconds = time.monotonic() - began
+    return Certification(instances.radii, found.answer, found.lower, found.correct, seconds, search.unwritten)
 
 
 def _check_options(bounds: str, settings: CertifySettings, timeout: float | None) -> None:

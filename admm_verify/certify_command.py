@@ -13,11 +13,13 @@ import numpy as np
 from admm_verify.bounds.arithmetic import ARITHMETICS
 from admm_verify.certify import BOUNDS, certify
 from admm_verify.errors import InputError
+from admm_verify.files import every, require_written
 from admm_verify.network.from_onnx import read_onnx
 from admm_verify.report.text import write_json
 from admm_verify.robustness.certification import Answer, Certification
 from admm_verify.robustness.search import CertifySettings
 from admm_verify.splitting.solve import METHODS
+from admm_verify.streams import tell
 
 
 def add_certify_options(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +56,7 @@ def certify_files(
     terminal = not options.quiet and sys.stderr.isatty()
 
     def show(done: int, total: int, text: str) -> None:
-        print(f"\r{done} of {total}: {text}\x1b[K", end="", file=sys.stderr, flush=True)
+        tell(f"\r{done} of {total}: {text}\x1b[K")
 
     found = certify(
         network,
@@ -70,10 +72,12 @@ def certify_files(
         stop=stop,
     )
     if terminal:
-        print(file=sys.stderr)
-    print(found, flush=True)
+        tell("\n")
+    options.say(repr(found))
+    writers: list[Callable[[], object]] = []
     if options.json:
-        write_json(options.json, _content(found) | {"network": network.name})
+        writers.append(lambda: write_json(options.json, _content(found) | {"network": network.name}))
+    every([*writers, lambda: require_written(found.unwritten)])
 
 
 def _arrays(images: str, labels: str | None) -> tuple[np.ndarray, np.ndarray]:

@@ -10,11 +10,14 @@ from admm_verify.certificates.files import Extent, read
 from admm_verify.errors import CertificateError
 from admm_verify.properties.query import Query
 from admm_verify.report.text import write_json
+from admm_verify.streams import complain, tell
+
+_NAMED = ("query", "network")
 
 
 def add_check_options(parser: argparse.ArgumentParser) -> None:
     """All options of `check`."""
-    parser.add_argument("certificate", metavar="CERTIFICATE.npz", help="what verify --certificate wrote")
+    parser.add_argument("proof", metavar="CERTIFICATE.npz", help="what verify --certificate wrote")
     parser.add_argument("query", metavar="QUERY.vnnlib", help="VNN-LIB 1.0 or 2.0, also .gz")
     parser.add_argument(
         "--network", action="append", default=[], metavar="[NAME=]FILE.onnx", required=True, help="the ONNX model"
@@ -37,7 +40,7 @@ def check_file(options: argparse.Namespace, query: Query, memory: float | None) 
     terminal = not options.quiet and sys.stderr.isatty()
 
     def show(done: int, total: int) -> None:
-        print(f"\r{done} of {total} leaves\x1b[K", end="", file=sys.stderr, flush=True)
+        tell(f"\r{done} of {total} leaves\x1b[K")
 
     content: dict[str, object] = {
         "proved": False,
@@ -46,7 +49,7 @@ def check_file(options: argparse.Namespace, query: Query, memory: float | None) 
         "network": query.network.name,
     }
     try:
-        certificate = read(options.certificate, memory, Extent.of(query.property, query.network))
+        certificate = read(options.proof, memory, Extent.of(query.property, query.network))
     except CertificateError as error:
         reason = str(error)
     else:
@@ -55,7 +58,7 @@ def check_file(options: argparse.Namespace, query: Query, memory: float | None) 
             certificate, query.property, query.network, options.exact, memory, told, arithmetic=options.arithmetic
         )
         if terminal:
-            print(file=sys.stderr)
+            tell("\n")
         reason = found.reason
         content |= {
             "proved": found.proved,
@@ -66,15 +69,20 @@ def check_file(options: argparse.Namespace, query: Query, memory: float | None) 
             "worst": found.worst if math.isfinite(found.worst) else None,
             "seconds": found.seconds,
         }
-    print("proved" if content["proved"] else "not-proved")
     if content["proved"]:
         numbers = ", in exact numbers" if options.exact else ""
-        print(f"in {content['arithmetic']} arithmetic, with {content['leaves']} leaves{numbers}")
-        for name in ("query", "network"):
-            print(f"{name} {content[name]}, SHA-256 of what was read {content[f'{name}_digest']}")
-        sys.stdout.flush()
+        lines = [
+            "proved",
+            f"in {content['arithmetic']} arithmetic, with {content['leaves']} leaves{numbers}",
+            *(
+                f"{name} {content[name]}, SHA-256 of what was read {content[f'{name}_digest']}"
+                for name in ("query", "network")
+            ),
+        ]
+        options.say("\n".join(lines))
     else:
-        print(f"admm-verify: {reason}", file=sys.stderr, flush=True)
+        options.say("not-proved")
+        complain(reason)
     if options.json:
         write_json(options.json, content | {"reason": reason})
     return 0 if content["proved"] else 1

@@ -2,31 +2,35 @@
 
 import argparse
 import os
-import signal
-import sys
 import time
-from collections.abc import Callable, Sequence
-from fractions import Fraction
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
 import admm_verify as av
 from admm_verify.bound_command import add_bound_options, bound_query
-from admm_verify.bounds.arithmetic import ARITHMETICS
-from admm_verify.certificates.files import write as write_certificate
 from admm_verify.certify_command import add_certify_options, certify_files
 from admm_verify.check_command import add_check_options, check_file
-from admm_verify.network.from_onnx import OPSETS, SUPPORTED, tensor_bytes
+from admm_verify.files import check_targets, every, reason
+from admm_verify.interrupts import Interrupts
+from admm_verify.network.from_onnx import OPSETS, SUPPORTED
 from admm_verify.reach_command import add_reach_options, reach_file
-from admm_verify.report.text import assignment, exact_text, write_json
+from admm_verify.report.text import write_json
 from admm_verify.splitting.solve import METHODS
+from admm_verify.streams import Results, complain, results_alone
 from admm_verify.verify import METHODS as VERIFY_METHODS
+from admm_verify.verify_command import add_verify_options, verify_query
 
 NAME = "admm_verify"
 
 _WRITTEN = ("json", "plot", "time_plot", "animation", "output", "certificate", "checkpoint")
 """Options that name files to be written."""
+
+_READ = ("query", "images", "labels", "objective", "system", "proof")
+"""Options that name files to be read, beside networks."""
 
 CAPABILITIES: dict[str, tuple[str, ...]] = {
     "onnx-opset-versions": tuple(str(version) for version in OPSETS),
@@ -45,29 +49,59 @@ CAPABILITIES: dict[str, tuple[str, ...]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0 with an answer, 1 with an error message on stderr."""
+    """Run one command; returns the exit status: 0 with an answer, 1 with an error message on stderr.
+
+    Status 1 after an answer: a file, or stdout, could not be written; 128 and the number of a signal that ended it.
+    """
     began = time.monotonic()
-    options = _parser().parse_args(arguments)
-    # A command line's time counts from the start of its process, imports included.
-    options.began = began - (_age() if arguments is None else 0.0)
+    with results_alone() as results, Interrupts() as interrupts:
+        options = _parsed(arguments, results)
+        # A command line's time counts from the start of its process, imports included.
+        options.began = began - (_age() if arguments is None else 0.0)
+        options.say, options.question = results.say, interrupts.question
+        try:
+            status = _run(options)
+        except av.AdmmVerifyError as error:
+            complain(str(error))
+            status = 1
+        except MemoryError:
+            complain("Out of memory. Try a smaller network or fewer rows.")
+            status = 1
+        except KeyboardInterrupt:
+            complain("interrupted.")
+            return interrupts.status
+        return status or _said(results)
+
+
+def _parsed(arguments: Sequence[str] | None, results: Results) -> argparse.Namespace:
+    """The options; help and versions, which argparse prints, are results too."""
+    with redirect_stdout(StringIO()) as shown:
+        try:
+            return _parser().parse_args(arguments)
+        except SystemExit as ended:
+            if text := shown.getvalue():
+                results.say(text.rstrip("\n"))
+            raise SystemExit(ended.code or _said(results)) from None
+
+
+def _run(options: argparse.Namespace) -> int:
     if options.command is None:
-        _parser().print_help()
+        options.say(_parser().format_help().rstrip())
         return 0
-    try:
-        for target in (getattr(options, name, None) for name in _WRITTEN):
-            _check_target(target)
-        with threadpool_limits(limits=getattr(options, "threads", None)):
-            return options.run(options)
-    except av.AdmmVerifyError as error:
-        print(f"admm-verify: {error}", file=sys.stderr)
-    except MemoryError:
-        print("admm-verify: Out of memory. Try a smaller network or fewer rows.", file=sys.stderr)
-    except KeyboardInterrupt:
-        print("admm-verify: interrupted.", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # The reader of stdout has gone; closing it here keeps Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    written = [getattr(options, name) for name in _WRITTEN if getattr(options, name, None) is not None]
+    read = [getattr(options, name) for name in _READ if getattr(options, name, None) is not None]
+    check_targets(written, [*read, *(path for _, path in _networks(options))])
+    with threadpool_limits(limits=getattr(options, "threads", None)):
+        return options.run(options)
+
+
+def _said(results: Results) -> int:
+    """The exit status: whether everything could be printed. A reader of stdout who has gone wants no message."""
+    if results.failure is None:
+        return 0
+    if not isinstance(results.failure, BrokenPipeError):
+        why = reason(results.failure) if isinstance(results.failure, OSError) else str(results.failure)
+        complain(f"The results cannot be printed on stdout: {why}.")
     return 1
 
 
@@ -92,13 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     verify = commands.add_parser("verify", help="decide a VNN-LIB query: sat, unsat, unknown or timed-out")
     _add_query(verify, VERIFY_METHODS)
-    verify.add_argument("--serialise-assignments", metavar="DIR", help="write a counterexample as TensorProto files")
-    verify.add_argument("--arithmetic", choices=ARITHMETICS, help="default: what the query declares")
-    verify.add_argument(
-        "--max-subproblems", type=int, metavar="N", help="end branch and bound after N; 0: bounds and attacks alone"
-    )
-    verify.add_argument("--certificate", metavar="FILE", help="after unsat, write a proof that `check` can verify")
-    verify.add_argument("--checkpoint", metavar="FILE", help="keep the search in this file, and go on from it")
+    add_verify_options(verify)
     verify.set_defaults(run=_verify)
     bound = commands.add_parser("bound", help="certified lower bounds, feasible values and gaps, row by row")
     _add_query(bound, METHODS)
@@ -153,12 +181,6 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
 
-def _check_target(path: str | None) -> None:
-    """Refuse an output file that cannot be written before any work is done for it."""
-    if path is not None and (Path(path).is_dir() or not Path(path).absolute().parent.is_dir()):
-        raise av.InputError(f"The file {path} cannot be written: it is a folder, or its folder is missing.")
-
-
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -166,28 +188,24 @@ def _positive(text: str) -> int:
     return value
 
 
+def _networks(options: argparse.Namespace) -> list[tuple[str, str]]:
+    """The networks' names, empty where none is given, and their files."""
+    given = getattr(options, "network", [])
+    found = []
+    for text in [given] if isinstance(given, str) else given:
+        name, separator, path = text.partition("=")
+        named = bool(separator) and name.isidentifier() and not Path(text).exists()
+        found.append((name, path) if named else ("", text))
+    return found
+
+
 def _query(options: argparse.Namespace) -> av.Query:
     networks: dict[str, str] = {}
-    for given in options.network:
-        name, separator, path = given.partition("=")
-        named = bool(separator) and name.isidentifier() and not Path(given).exists()
-        key = name if named else ""
-        if key in networks:
-            raise av.InputError(f"--network {key or given} was given twice. Give each network once.")
-        networks[key] = path if named else given
+    for name, path in _networks(options):
+        if name in networks:
+            raise av.InputError(f"--network {name or path} was given twice. Give each network once.")
+        networks[name] = path
     return av.read_query(options.query, networks)
-
-
-def _stop_on_interrupt() -> Callable[[], bool]:
-    """A question that turns true at the first Ctrl-C; the second one interrupts at once."""
-    asked = [False]
-
-    def remember(number: int, frame: object) -> None:
-        asked[0] = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    signal.signal(signal.SIGINT, remember)
-    return lambda: asked[0]
 
 
 def _memory(options: argparse.Namespace) -> float | None:
@@ -199,90 +217,24 @@ def _device(options: argparse.Namespace) -> str | None:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    stop = _stop_on_interrupt()
-    query = _query(options)
-    left = options.timeout
-    if left is not None and left >= 0:
-        left = max(0.0, left - (time.monotonic() - options.began))
-    show = None if options.quiet or not sys.stderr.isatty() else lambda text: print(text, file=sys.stderr)
-    outcome = av.verify(
-        query,
-        left,
-        options.method,
-        _device(options),
-        options.arithmetic,
-        show,
-        stop,
-        _memory(options),
-        options.max_subproblems,
-        options.certificate is not None,
-        options.checkpoint,
-    )
-    if outcome.certificate is not None:
-        write_certificate(outcome.certificate, options.certificate)
-    lines = [outcome.verdict.value]
-    if options.serialise_assignments:
-        _serialise(options.serialise_assignments, query, outcome)
-    else:
-        lines += _assignments(query, outcome)
-    print("\n".join(lines), flush=True)
-    if options.json:
-        content = {
-            "verdict": outcome.verdict.value,
-            "counterexample": None if outcome.counterexample is None else outcome.counterexample.reshape(-1).tolist(),
-            "exact_input": None
-            if outcome.exact_input is None
-            else [exact_text(value) for value in outcome.exact_input],
-            "output": None if outcome.output is None else outcome.output.reshape(-1).tolist(),
-            "rows": [{"lower": float(low)} for low in outcome.rows_lower],
-            "undecided_disjuncts": outcome.undecided,
-            "subproblems": outcome.subproblems,
-            "lower": outcome.lower,
-            "seconds": outcome.seconds,
-            "network": query.network.name,
-            "query": query.name,
-        }
-        write_json(options.json, content)
+    stop = options.question()
+    verify_query(options, _query(options), _device(options), _memory(options), stop)
     return 0
 
 
-def _assignments(query: av.Query, outcome: av.Outcome) -> list[str]:
-    """The counterexample and its output as text, both exactly."""
-    if outcome.exact_input is None or outcome.output is None:
-        return []
-    declared = query.property.networks[0]
-    output = [Fraction(float(value)) for value in outcome.output.reshape(-1)]
-    return [assignment(declared.inputs[0], outcome.exact_input), assignment(declared.outputs[0], output)]
-
-
-def _serialise(folder: str, query: av.Query, outcome: av.Outcome) -> None:
-    """Write tensors in the network's element type: where the exact input is none of it, the one that was run."""
-    if outcome.counterexample is None or outcome.output is None:
-        return
-    declared = query.property.networks[0]
-    pairs = ((declared.inputs[0], outcome.counterexample), (declared.outputs[0], outcome.output))
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        for variable, value in pairs:
-            data = tensor_bytes(value.reshape(variable.shape), variable.name)
-            (Path(folder) / f"{variable.name}.pb").write_bytes(data)
-    except OSError as error:
-        raise av.InputError(f"The assignment cannot be written to {folder}: {error.strerror}.") from error
-
-
 def _bound(options: argparse.Namespace) -> int:
-    stop = _stop_on_interrupt()
+    stop = options.question()
     bound_query(options, _query(options), _device(options), _memory(options), stop)
     return 0
 
 
 def _reach(options: argparse.Namespace) -> int:
-    reach_file(options, _memory(options), _stop_on_interrupt())
+    reach_file(options, _memory(options), options.question())
     return 0
 
 
 def _certify(options: argparse.Namespace) -> int:
-    certify_files(options, _device(options), _memory(options), _stop_on_interrupt())
+    certify_files(options, _device(options), _memory(options), options.question())
     return 0
 
 
@@ -291,14 +243,14 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _supports(options: argparse.Namespace) -> int:
-    print("\n".join(CAPABILITIES[options.capability]))
+    options.say("\n".join(CAPABILITIES[options.capability]))
     return 0
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from admm_verify.report.demo import run_demo
+    from admm_verify.report.demo import draw_demo, run_demo
 
-    content = run_demo(options.plot)
-    if options.json:
-        write_json(options.json, content)
+    content = run_demo(options.say)
+    draw = [lambda: draw_demo(options.plot, content, options.say)]
+    every([*draw, lambda: write_json(options.json, content)] if options.json else draw)
     return 0

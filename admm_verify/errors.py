@@ -9,6 +9,10 @@ class InputError(AdmmVerifyError, ValueError):
     """A number, shape or option given by the caller cannot be used."""
 
 
+class OutputError(InputError):
+    """A file that was to be written could not be; what was found is not lost by that."""
+
+
 class ModelError(AdmmVerifyError):
     """A network file or module cannot be read."""
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from admm_verify.errors import InputError, MissingPackageError
+from admm_verify.files import every
 from admm_verify.reach.directions import TEMPLATES
 from admm_verify.report.text import table, write_json
+from admm_verify.streams import tell
 
 if TYPE_CHECKING:
     from admm_verify.reach.discrete import ReachSettings
@@ -69,18 +71,16 @@ def reach_file(options: argparse.Namespace, memory: float | None, stop: Callable
     terminal = not options.quiet and sys.stderr.isatty()
 
     def show(text: str) -> None:
-        print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
+        tell(f"\r{text}\x1b[K")
 
     settings, left = _settings(options, memory), options.timeout
     if left is not None and left >= 0:
         left = max(0.0, left - (time.monotonic() - options.began))
     report = reach_sets(task, _directions(options.directions), settings, left, show if terminal else None, stop)
     if terminal:
-        print(file=sys.stderr)
-    print(_text(task, report), flush=True)
-    if options.json:
-        write_json(options.json, content(task, report))
-    _draw(options, task, report)
+        tell("\n")
+    options.say(_text(task, report))
+    every(_writers(options, task, report))
 
 
 def _settings(options: argparse.Namespace, memory: float | None) -> "ReachSettings":
@@ -169,15 +169,21 @@ def content(task: "Task", report: "ReachReport") -> dict[str, Any]:
     }
 
 
-def _draw(options: argparse.Namespace, task: "Task", report: "ReachReport") -> None:
+def _writers(options: argparse.Namespace, task: "Task", report: "ReachReport") -> list[Callable[[], None]]:
+    """All files that were asked for."""
+    sets, judgements = report.sets, report.judgements
+    writers: list[Callable[[], None]] = []
+    if options.json:
+        writers.append(lambda: write_json(options.json, content(task, report)))
     if options.plot or options.time_plot:
         from admm_verify.report.reach_plots import time_plot, tube_plot
 
         if options.plot:
-            tube_plot(options.plot, task, report.sets, report.judgements)
+            writers.append(lambda: tube_plot(options.plot, task, sets, judgements))
         if options.time_plot:
-            time_plot(options.time_plot, task, report.sets, report.judgements)
+            writers.append(lambda: time_plot(options.time_plot, task, sets, judgements))
     if options.animation:
         from admm_verify.report.reach_animation import animation
 
-        animation(options.animation, task, report.sets)
+        writers.append(lambda: animation(options.animation, task, sets))
+    return writers

@@ -13,6 +13,7 @@ from admm_verify.bounds.arithmetic import check_arithmetic
 from admm_verify.certificates.certificate import Certificate
 from admm_verify.complete.decide import EXACT, Decision, Options
 from admm_verify.errors import InputError
+from admm_verify.files import check_targets
 from admm_verify.properties.query import Query
 from admm_verify.splitting.loop import Clock
 from admm_verify.splitting.solution import Status
@@ -31,7 +32,8 @@ class Outcome:
     hold only where its value is <= 0). undecided: number of disjuncts left. subproblems: parts of the disjuncts bounded
     by branch and bound; lower: the proven bound of the best atom on the worst part, at most 0 while one is left.
     exact_input: the counterexample's exact coordinates, which lie in the query's box; counterexample is these rounded
-    to the network's element type. certificate: what proves UNSAT, where asked for.
+    to the network's element type. certificate: what proves UNSAT, where asked for. unwritten: why the checkpoint is not
+    the latest state, None where it is.
 
     Shapes: counterexample [*input_shape]; output [*output_shape]; rows_lower [rows].
     """
@@ -46,6 +48,7 @@ class Outcome:
     lower: float = float("inf")
     exact_input: tuple[Fraction, ...] | None = None
     certificate: Certificate | None = None
+    unwritten: str | None = None
 
 
 def verify(
@@ -82,8 +85,8 @@ def verify(
     keeps the state of branch and bound from time to time and at the end, so that the same call goes on where a killed
     one was; it is deleted once the query is decided.
 
-    Raises: InputError for an unknown option or a checkpoint of another query; MissingPackageError for "milp" without
-    highspy; UnsupportedQueryError.
+    Raises: InputError for an unknown option, or a checkpoint of another query or where no file can be;
+    MissingPackageError for "milp" without highspy; UnsupportedQueryError.
     """
     began = time.monotonic()
     chosen = arithmetic or query.property.arithmetic
@@ -96,6 +99,8 @@ def verify(
         raise InputError(f"max_subproblems is {max_subproblems}; give a count >= 0, where 0 means no branch and bound.")
     if certificate and checkpoint is not None:
         raise InputError("A certificate of a search that was interrupted is not supported; leave the checkpoint out.")
+    if checkpoint is not None:
+        check_targets([os.fspath(checkpoint)], [])
     if not query.property.disjuncts:
         return Outcome(Verdict.UNSAT, None, None, np.zeros(0), 0, time.monotonic() - began)
     clock = Clock(None if timeout is None else began + timeout, stop)
@@ -125,4 +130,5 @@ def _outcome(decision: Decision, began: float) -> Outcome:
         decision.lower,
         None if found is None else found.exact,
         decision.certificate(),
+        decision.unwritten,
     )

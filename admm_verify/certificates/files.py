@@ -5,7 +5,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ import numpy as np
 from admm_verify.certificates.archive import Archive, Kind
 from admm_verify.certificates.certificate import Certificate, Leaves, Tightening
 from admm_verify.certificates.lines import sides
-from admm_verify.errors import CertificateError, InputError
+from admm_verify.errors import CertificateError
+from admm_verify.files import replaced
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Activation, Network
 from admm_verify.properties.property import Property
@@ -50,7 +50,7 @@ _PARSED = 32
 def write(certificate: Certificate, path: str | os.PathLike[str]) -> None:
     """Write a certificate; the file appears complete or not at all.
 
-    Raises: CertificateError for a certificate that is none; InputError where the file cannot be written.
+    Raises: CertificateError for a certificate that is none; OutputError where the file cannot be written.
     """
     certificate.validate()
     found, leaves = certificate.tightenings, certificate.leaves
@@ -73,16 +73,8 @@ def write(certificate: Certificate, path: str | os.PathLike[str]) -> None:
         "upper": _joined([t.upper for t in found], np.float32),
         "combinations": np.ascontiguousarray(certificate.combinations),
     }
-    target = Path(path)
-    part = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with open(part, "wb") as file:
-            np.savez_compressed(file, **arrays)
-        os.replace(part, target)
-    except OSError as error:
-        raise InputError(f"The certificate {target} cannot be written: {error.strerror or error}.") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with replaced(path, "certificate") as file:
+        np.savez_compressed(file, **arrays)
 
 
 @dataclass(frozen=True)

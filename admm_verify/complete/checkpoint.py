@@ -16,7 +16,8 @@ from admm_verify.bounds.conditional import ConditionalBounds
 from admm_verify.bounds.preactivation import PreactivationBounds
 from admm_verify.complete.pool import Nodes
 from admm_verify.complete.splitting import Closed
-from admm_verify.errors import InputError
+from admm_verify.errors import InputError, OutputError
+from admm_verify.files import reason, replaced
 
 Kind = TypeVar("Kind", bound=Nodes)
 
@@ -48,7 +49,8 @@ class Saved(Generic[Kind]):
 class Checkpoint:
     """A file that holds the latest state of one search.
 
-    Its last lines prove that it is whole, and its first that it is of the same query, network and settings.
+    Its last lines prove that it is whole, and its first that it is of the same query, network and settings. Where
+    several processes have the same one, each state is whole and right, and the last one stays.
     """
 
     def __init__(self, path: str | os.PathLike[str], identity: str) -> None:
@@ -63,7 +65,7 @@ class Checkpoint:
     def write(self, saved: Saved[Kind]) -> None:
         """Replace the file, at once or not at all.
 
-        Raises: InputError when it cannot be written.
+        Raises: OutputError when it cannot be written.
         """
         began = time.monotonic()
         arrays = {f"open/{name}": array for name, array in _arrays(saved.open)}
@@ -79,13 +81,11 @@ class Checkpoint:
         content = io.BytesIO()
         np.savez(content, allow_pickle=False, **arrays)
         data = content.getvalue()
-        part = self.path.with_name(self.path.name + ".part")
         try:
-            part.write_bytes(data + hashlib.sha256(data).digest())
-            os.replace(part, self.path)
-        except OSError as error:
-            raise InputError(f"The checkpoint {self.path} cannot be written: {error.strerror}.") from error
-        self._next = time.monotonic() + max(0.5, (time.monotonic() - began) / _SHARE)
+            with replaced(self.path, "checkpoint") as file:
+                file.write(data + hashlib.sha256(data).digest())
+        finally:
+            self._next = time.monotonic() + max(0.5, (time.monotonic() - began) / _SHARE)
 
     def read(self, kind: Callable[..., Kind]) -> Saved[Kind] | None:
         """The state in the file, or None where there is no file.
@@ -93,11 +93,13 @@ class Checkpoint:
         Raises: InputError for a file that is damaged or of another search.
         """
         try:
+            if self.path.exists() and not self.path.is_file():
+                raise InputError(f"The checkpoint {self.path} is no regular file. Give another one.")
             data = self.path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise InputError(f"The checkpoint {self.path} cannot be read: {error.strerror}.") from error
+            raise InputError(f"The checkpoint {self.path} cannot be read: {reason(error)}.") from error
         data, seal = data[:-32], data[-32:]
         if hashlib.sha256(data).digest() != seal:
             raise InputError(f"The checkpoint {self.path} is damaged or no checkpoint. Delete it to start afresh.")
@@ -114,8 +116,14 @@ class Checkpoint:
         return _saved(arrays, kind)
 
     def remove(self) -> None:
-        """Delete the file: the search is decided."""
-        self.path.unlink(missing_ok=True)
+        """Delete the file: the search is decided.
+
+        Raises: OutputError when it cannot be deleted.
+        """
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"The checkpoint {self.path} cannot be deleted: {reason(error)}.") from error
 
 
 def _saved(arrays: dict[str, np.ndarray], kind: Callable[..., Kind]) -> Saved[Kind]:

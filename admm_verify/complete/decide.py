@@ -22,6 +22,7 @@ from admm_verify.complete.proof import CAUTION, certificate, tightenings
 from admm_verify.complete.refine import refined
 from admm_verify.complete.root import Root
 from admm_verify.complete.search import Progress, Search
+from admm_verify.errors import OutputError
 from admm_verify.memory import once_more
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import as_computed, atom_rows
@@ -83,6 +84,7 @@ class Decision:
         self.search: Search[Boxes] | Search[Branches] | None = None
         self.conditional: ConditionalBounds | None = None
         self._earlier = 0
+        self.unwritten: str | None = None
         self.checkpoint = None if options.checkpoint is None else Checkpoint(options.checkpoint, self._identity())
 
     def over(self) -> bool:
@@ -128,7 +130,7 @@ class Decision:
         else:
             self._decide()
         if self.checkpoint is not None and (self.witness is not None or not self.open):
-            self.checkpoint.remove()
+            self._try_to_keep(self.checkpoint.remove)
 
     def _decide(self) -> None:
         self.witness = self.candidates.boxes_alone()
@@ -274,7 +276,9 @@ class Decision:
             if search.done or self.witness is not None:
                 break
         left = search.splitter.goals.disjunct[search.remaining_goals()]
-        if self.conditional is None or not search.done or not len(left) or self.witness is not None:
+        if self.witness is not None or not self.open:
+            return
+        if self.conditional is None or not search.done or not len(left):
             self._save(search)
         else:
             # Where all signs are fixed, relaxations are exact for bounds of the whole box, not for conditional ones.
@@ -289,7 +293,18 @@ class Decision:
     def _save(self, search: Search) -> None:
         if self.checkpoint is not None and search.pool is not None and search.stuck is not None:
             state = search.pool.all(), search.stuck, search.closed, self.subproblems
-            self.checkpoint.write(Saved(search.splitter.goals.disjunct, *state, self.root.bounds, self.conditional))
+            saved = Saved(search.splitter.goals.disjunct, *state, self.root.bounds, self.conditional)
+            checkpoint = self.checkpoint
+            self._try_to_keep(lambda: checkpoint.write(saved))
+
+    def _try_to_keep(self, change: Callable[[], None]) -> None:
+        """Change the checkpoint; the search goes on where that fails, and the next change is tried again."""
+        try:
+            change()
+        except OutputError as error:
+            self.unwritten = str(error)
+        else:
+            self.unwritten = None
 
     def _enough(self, search: Search) -> bool:
         limit = self.options.max_subproblems

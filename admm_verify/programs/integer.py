@@ -10,6 +10,7 @@ from scipy import sparse
 from admm_verify.errors import MissingPackageError
 from admm_verify.programs.frame import Frame, matrix
 from admm_verify.programs.kinks import Kinks
+from admm_verify.streams import diverted
 
 if TYPE_CHECKING:
     import highspy
@@ -81,7 +82,9 @@ def network_minimum(
     if not all(np.isfinite(array).all() for array in numbers):
         # Ranges that overflow are no big-M; HiGHS takes numbers only.
         return IntegerOptimum(-np.inf, np.inf, None)
-    solver = highspy.Highs()
+    with diverted():
+        # No option keeps HiGHS from printing its banner as it is made.
+        solver = highspy.Highs()
     for name, value in _OPTIONS.items():
         solver.setOptionValue(name, value)
     solver.passModel(_model(frame, ranges, objective, offset))

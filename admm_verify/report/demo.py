@@ -1,7 +1,7 @@
 """The demo: an embedded digit classifier, its worst-case margins, and how fast each method closes in on them."""
 
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -15,6 +15,7 @@ from admm_verify.report.text import table
 from admm_verify.sets import Box
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solve import solve
+from admm_verify.streams import tell
 
 RADIUS = 0.05
 """Largest change of any pixel, on a scale where pixels lie in [0, 1]."""
@@ -46,10 +47,10 @@ def margins(label: int, classes: int = 10) -> np.ndarray:
     return np.delete(np.eye(classes)[label] - np.eye(classes), label, axis=0)
 
 
-def run_demo(plot: str) -> dict[str, Any]:
-    """Print the table, write the plot, and return everything as plain data."""
+def run_demo(say: Callable[[str], None]) -> dict[str, Any]:
+    """Say the table, and return everything as plain data."""
     digits = load_digits()
-    print(f"A classifier of 8 x 8 digits; each pixel may change by {RADIUS}. Worst margin of the true class:\n")
+    say(f"A classifier of 8 x 8 digits; each pixel may change by {RADIUS}. Worst margin of the true class:\n")
     records = [_image(digits, i) for i in range(len(digits.labels))]
     cells = [
         [
@@ -61,10 +62,9 @@ def run_demo(plot: str) -> dict[str, Any]:
         ]
         for i, record in enumerate(records)
     ]
-    print(table(["image (digit)", "CROWN", "ascent", "ADMM", "gap", "verdict", "time"], cells))
-    print("\nEvery CROWN, ascent and ADMM figure is a certified lower bound; gap is what the relaxation leaves open.")
+    say(table(["image (digit)", "CROWN", "ascent", "ADMM", "gap", "verdict", "time"], cells))
+    say("\nEvery CROWN, ascent and ADMM figure is a certified lower bound; gap is what the relaxation leaves open.")
     curves = _curves(digits, int(np.argmin([abs(record["ascent"]) for record in records])))
-    _plot(plot, curves)
     return {"radius": RADIUS, "images": records, "convergence": curves}
 
 
@@ -109,7 +109,12 @@ def _curves(digits: Digits, index: int) -> dict[str, Any]:
     return {"image": index, "passes": list(_CURVE_PASSES), "distance": distances}
 
 
-def _plot(path: str, curves: dict[str, Any]) -> None:
+def draw_demo(path: str, content: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Write the plot of what `run_demo` found, where there is matplotlib.
+
+    Raises: OutputError when the file cannot be written, InputError when its suffix is no picture format.
+    """
+    curves = content["convergence"]
     # Imported here: matplotlib is an extra, and the table is worth printing without it.
     try:
         from admm_verify.report.plots import convergence_plot
@@ -117,6 +122,6 @@ def _plot(path: str, curves: dict[str, Any]) -> None:
         title = f"Digits, image {curves['image']}: certified bound against the relaxation's optimum"
         convergence_plot(path, curves["passes"], curves["distance"], title, "distance of the bound, mean over rows")
     except ImportError:
-        print('No plot: matplotlib is missing. Install it with pip install "admm-verify[plot]".', file=sys.stderr)
+        tell('No plot: matplotlib is missing. Install it with pip install "admm-verify[plot]".\n')
         return
-    print(f"Convergence plot written to {path}")
+    say(f"Convergence plot written to {path}")

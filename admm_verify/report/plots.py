@@ -1,9 +1,8 @@
 """Plots of convergence; matplotlib is imported where it is used."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from admm_verify.errors import InputError
+from admm_verify.report.pictures import save
 
 COLOURS = {"ascent": "#0072B2", "primal_dual": "#009E73", "admm": "#D55E00"}
 """One colour per method, from the colour-blind safe palette of Okabe and Ito."""
@@ -31,8 +30,6 @@ def convergence_plot(
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     try:
-        figure.savefig(Path(path), dpi=130)
-    except (OSError, ValueError) as error:
-        raise InputError(f"The plot {path} cannot be written: {error}") from error
+        save(figure, path, dpi=130)
     finally:
         pyplot.close(figure)

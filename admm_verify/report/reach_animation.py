@@ -4,11 +4,13 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from admm_verify.errors import InputError
+from admm_verify.files import replaced
 from admm_verify.network.layers import network_from_layers
 from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.sets import ReachSets
@@ -47,13 +49,14 @@ def animation(path: str, task: Task, sets: ReachSets, axes: tuple[int, int] = (0
     steps = thinned(sets.steps + 1, _MOST_FRAMES)
     rate = int(np.clip(len(steps) / _SECONDS, 2, 12))
     writer = PillowWriter(fps=rate)
-    try:
-        with writer.saving(film.figure, path, dpi=100):
+    # Matplotlib's writer takes a name only, and writes in the end.
+    with replaced(path, "animation") as file, TemporaryDirectory() as folder:
+        drawn = Path(folder) / "animation.gif"
+        with writer.saving(film.figure, drawn, dpi=100):
             for step in [*steps, *[steps[-1]] * rate]:
                 film.show(int(step))
                 writer.grab_frame()
-    except (OSError, ValueError) as error:
-        raise InputError(f"The animation {path} cannot be written: {error}") from error
+        file.write(drawn.read_bytes())
 
 
 class Film:

@@ -3,15 +3,14 @@
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from admm_verify.errors import InputError
 from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.sets import Ended, ReachSets
 from admm_verify.reach.systems import Kind, Task
+from admm_verify.report.pictures import save
 from admm_verify.report.reach_animation import (
     KINDS,
     Plane,
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 VIOLATION = "#D55E00"
-FORMATS = (".png", ".pdf", ".svg", ".jpg")
 
 _CERTIFIED, _AT_TIMES, _SAMPLED, _LOOSE = "#56B4E9", "#0072B2", "0.35", "0.85"
 # Sets, trajectories, points, cells and panels beyond these are left out: they would only cover each other.
@@ -54,7 +52,7 @@ def tube_plot(
     Raises: InputError when the file cannot be written or its suffix is no picture format, for directions without those
     of a box, and for axes that are not two states.
     """
-    _save(tube_figure(task, sets, judgements, axes), path)
+    save(tube_figure(task, sets, judgements, axes), path, dpi=150)
 
 
 def time_plot(path: str, task: Task, sets: ReachSets, judgements: Sequence[Judgement]) -> None:
@@ -63,7 +61,7 @@ def time_plot(path: str, task: Task, sets: ReachSets, judgements: Sequence[Judge
     Raises: InputError when the file cannot be written or its suffix is no picture format, and for directions without
     those of a box.
     """
-    _save(time_figure(task, sets, judgements), path)
+    save(time_figure(task, sets, judgements), path, dpi=150)
 
 
 def partition_plot(path: str, task: Task, sets: ReachSets) -> None:
@@ -71,7 +69,7 @@ def partition_plot(path: str, task: Task, sets: ReachSets) -> None:
 
     Raises: InputError when the file cannot be written or its suffix is no picture format.
     """
-    _save(partition_figure(task, sets), path)
+    save(partition_figure(task, sets), path, dpi=150)
 
 
 def tube_figure(
@@ -352,12 +350,3 @@ def _draw_limits(
 
 def _wrapped(text: str) -> str:
     return plain(textwrap.fill(text, 60))
-
-
-def _save(figure: "Figure", path: str) -> None:
-    if Path(path).suffix.lower() not in FORMATS:
-        raise InputError(f"The plot {path} has no suffix of a picture; end its name in one of {', '.join(FORMATS)}.")
-    try:
-        figure.savefig(Path(path), dpi=150)
-    except (OSError, ValueError) as error:
-        raise InputError(f"The plot {path} cannot be written: {error}") from error

@@ -5,11 +5,10 @@ import math
 from collections.abc import Iterable, Sequence
 from decimal import Decimal, localcontext
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 from admm_verify.arrays import to_numpy
-from admm_verify.errors import InputError
+from admm_verify.files import replaced
 from admm_verify.properties.property import Variable
 from admm_verify.splitting.solution import Solution
 
@@ -56,14 +55,12 @@ def exact_text(value: Fraction) -> str:
 
 
 def write_json(path: str, content: dict[str, Any]) -> None:
-    """Write a JSON file; numbers that are not finite become null.
+    """Write a JSON file, whole or not at all; numbers that are not finite become null.
 
-    Raises: InputError when the file cannot be written.
+    Raises: OutputError when the file cannot be written.
     """
-    try:
-        Path(path).write_text(json.dumps(_finite(content), indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"The JSON file {path} cannot be written: {error.strerror}.") from error
+    with replaced(path, "JSON file") as file:
+        file.write((json.dumps(_finite(content), indent=1) + "\n").encode())
 
 
 def _finite(value: Any) -> Any:

@@ -27,6 +27,7 @@ class Certification:
 
     lower: certified lower bound of min over j != t of f_t - f_j within the radius, -inf where none was computed.
     correct: whether the image itself is classified like its label. seconds: of this call, without what a file held.
+    unwritten: why the file of finished instances lacks some of them, None where it does not.
 
     Shapes: radii [radii], in the order given; status (of `Answer`), lower [images, radii]; correct [images].
     Error: lower is rounded downward.
@@ -37,6 +38,7 @@ class Certification:
     lower: np.ndarray
     correct: np.ndarray
     seconds: float
+    unwritten: str | None = None
 
     @property
     def certified_accuracy(self) -> np.ndarray:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from admm_verify.arrays import to_numpy
-from admm_verify.errors import InputError
+from admm_verify.errors import InputError, OutputError
+from admm_verify.files import locked, reason, write_all
 from admm_verify.robustness.certification import Answer
 from admm_verify.robustness.instances import Instances
 
@@ -31,33 +33,38 @@ class Finished:
 class Record:
     """The file of one task: a header line that names the task, then a line per finished instance.
 
-    A last line without its end, as a killed run leaves it, counts for nothing and is overwritten.
+    Several processes may write to one: each holds its lock while it reads or adds lines, so none are lost. A last line
+    without its end, as a killed run leaves it, counts for nothing and is removed.
     Raises: InputError where the file cannot be read or written, holds another task, or is damaged.
     """
 
     def __init__(self, path: str | Path, task: dict[str, Any], instances: Instances) -> None:
         self.path = Path(path)
+        # What a link points to; another process may have another idea of the folder.
+        self._file = Path(os.path.realpath(path))
         self._instances = instances
-        header = json.dumps(task)
+        self._header = f"{json.dumps(task)}\n".encode()
         try:
-            content = self.path.read_bytes() if self.path.exists() else b""
-            complete = content[: content.rfind(b"\n") + 1]
-            if not complete and not f"{header}\n".encode().startswith(content):
-                raise InputError(f"{self.path} is no record of finished instances. Give another file.")
-            lines = complete.decode("utf-8", errors="replace").split("\n")[:-1]
-            if lines:
-                self._check_header(lines[0], task)
-            self.found = [self._finished(number, line) for number, line in enumerate(lines[1:], start=2)]
-            with open(self.path, "r+b" if content else "wb") as file:
-                file.truncate(len(complete))
-                file.seek(0, 2)
-                if not complete:
-                    file.write(f"{header}\n".encode())
+            with locked(self._file) as handle:
+                with os.fdopen(handle, "rb", closefd=False) as file:
+                    content = file.read()
+                complete = content[: content.rfind(b"\n") + 1]
+                if not complete and not self._header.startswith(content):
+                    raise InputError(f"{self.path} is no record of finished instances. Give another file.")
+                lines = complete.decode("utf-8", errors="replace").split("\n")[:-1]
+                if lines:
+                    self._check_header(lines[0], task)
+                self.found = [self._finished(number, line) for number, line in enumerate(lines[1:], start=2)]
+                if complete != content or not content:
+                    self._add(handle, len(complete), b"")
         except OSError as error:
-            raise InputError(f"The file {self.path} cannot be read and written: {error.strerror}.") from error
+            raise InputError(f"The file {self.path} cannot be read and written: {reason(error)}.") from error
 
     def append(self, finished: Iterable[Finished], seconds: float) -> None:
-        """Write the lines of some instances, which took so long each, and leave nothing in a buffer."""
+        """Write the lines of some instances, which took so long each: all of them, or none.
+
+        Raises: OutputError where they cannot be written.
+        """
         lines = [
             json.dumps(
                 {
@@ -72,10 +79,20 @@ class Record:
             for one in finished
         ]
         try:
-            with open(self.path, "a", encoding="utf-8", newline="\n") as file:
-                file.writelines(f"{line}\n" for line in lines)
+            with locked(self._file) as handle:
+                self._add(handle, os.lseek(handle, 0, os.SEEK_END), "".join(f"{line}\n" for line in lines).encode())
         except OSError as error:
-            raise InputError(f"The file {self.path} cannot be written: {error.strerror}.") from error
+            raise OutputError(f"The file {self.path} cannot be written: {reason(error)}.") from error
+
+    def _add(self, handle: int, end: int, lines: bytes) -> None:
+        """Write at the end of a locked file, which stays as it is where that fails; new files get their header."""
+        try:
+            os.ftruncate(handle, end)
+            os.lseek(handle, end, os.SEEK_SET)
+            write_all(handle, lines if end else self._header + lines)
+        except OSError:
+            os.ftruncate(handle, end)
+            raise
 
     def _check_header(self, line: str, task: dict[str, Any]) -> None:
         found = _object(line)

@@ -10,6 +10,7 @@ import numpy as np
 from admm_verify.arrays import Array, Placement, namespace, take_rows, to_numpy
 from admm_verify.bounds.arithmetic import lowered, output_error
 from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
+from admm_verify.errors import OutputError
 from admm_verify.memory import Budget, Stopped
 from admm_verify.robustness.findings import Findings
 from admm_verify.robustness.instances import Instances
@@ -78,6 +79,7 @@ class Search:
         self.home = iteration_placement(Placement.numpy(), settings.device, None).double
         self.findings = Findings(len(instances.images), instances.radii)
         self.written = np.zeros(self.findings.open.shape, dtype=bool)
+        self.unwritten: str | None = None
 
     def recall(self, record: Record) -> None:
         """Take over what a file holds."""
@@ -133,8 +135,13 @@ class Search:
             return
         answer, lower, radii = self.findings.answer, self.findings.lower, self.instances.radii
         lines = [Finished(int(i), float(radii[k]), answer.item((i, k)), float(lower[i, k])) for i, k in finished]
-        record.append(lines, (time.monotonic() - began) / len(lines))
-        self.written = ~self.findings.open
+        try:
+            record.append(lines, (time.monotonic() - began) / len(lines))
+        except OutputError as error:
+            # What was found is worth more than its file; the next block tries again.
+            self.unwritten = str(error)
+            return
+        self.unwritten, self.written = None, ~self.findings.open
 
     def _report(self) -> None:
         if self.progress is not None:

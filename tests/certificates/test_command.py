@@ -29,6 +29,7 @@ def made(tmp_path):
 def options(*arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     add_check_options(parser)
+    parser.set_defaults(say=print)
     return parser.parse_args([*arguments, "--network", "net.onnx"])
 
 

@@ -1,0 +1,27 @@
+"""Pictures as files."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from admm_verify.errors import InputError
+from admm_verify.files import replaced
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMATS = (".png", ".pdf", ".svg", ".jpg")
+
+
+def save(figure: "Figure", path: str, dpi: int) -> None:
+    """Write a figure, whole or not at all, in the format that the file's suffix names.
+
+    Raises: InputError for another suffix or a figure that cannot be drawn, OutputError when the file cannot be written.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in FORMATS:
+        raise InputError(f"The plot {path} has no suffix of a picture; end its name in one of {', '.join(FORMATS)}.")
+    with replaced(path, "plot") as file:
+        try:
+            figure.savefig(file, dpi=dpi, format=suffix[1:])
+        except ValueError as error:
+            raise InputError(f"The plot {path} cannot be drawn: {error}.") from error

@@ -1,0 +1,118 @@
+"""The command `verify`: the verdict first, then the files that were asked for."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import admm_verify as av
+from admm_verify.bounds.arithmetic import ARITHMETICS
+from admm_verify.certificates.files import write as write_certificate
+from admm_verify.files import every, reason, replaced, require_written
+from admm_verify.network.from_onnx import tensor_bytes
+from admm_verify.report.text import assignment, exact_text, write_json
+from admm_verify.streams import tell
+
+
+def add_verify_options(parser: argparse.ArgumentParser) -> None:
+    """What `verify` takes beyond the options of all commands on queries."""
+    parser.add_argument("--serialise-assignments", metavar="DIR", help="write a counterexample as TensorProto files")
+    parser.add_argument("--arithmetic", choices=ARITHMETICS, help="default: what the query declares")
+    parser.add_argument(
+        "--max-subproblems", type=int, metavar="N", help="end branch and bound after N; 0: bounds and attacks alone"
+    )
+    parser.add_argument("--certificate", metavar="FILE", help="after unsat, write a proof that `check` can verify")
+    parser.add_argument("--checkpoint", metavar="FILE", help="keep the search in this file, and go on from it")
+
+
+def verify_query(
+    options: argparse.Namespace, query: av.Query, device: str | None, memory: float | None, stop: Callable[[], bool]
+) -> None:
+    """Decide a query: the verdict and a counterexample on stdout, progress on stderr.
+
+    Raises: OutputError, after the verdict, when files cannot be written.
+    """
+    left = options.timeout
+    if left is not None and left >= 0:
+        left = max(0.0, left - (time.monotonic() - options.began))
+    show = None if options.quiet or not sys.stderr.isatty() else lambda text: tell(f"{text}\n")
+    outcome = av.verify(
+        query,
+        left,
+        options.method,
+        device,
+        options.arithmetic,
+        show,
+        stop,
+        memory,
+        options.max_subproblems,
+        options.certificate is not None,
+        options.checkpoint,
+    )
+    options.say(outcome.verdict.value)
+    every(_writers(options, query, outcome))
+
+
+def _writers(options: argparse.Namespace, query: av.Query, outcome: av.Outcome) -> list[Callable[[], object]]:
+    """What is left to do once the verdict is said."""
+    writers: list[Callable[[], object]] = [lambda: _assign(options, query, outcome)]
+    certificate = outcome.certificate
+    if certificate is not None:
+        writers.append(lambda: write_certificate(certificate, options.certificate))
+    if options.json:
+        writers.append(lambda: write_json(options.json, _content(query, outcome)))
+    return [*writers, lambda: require_written(outcome.unwritten)]
+
+
+def _assign(options: argparse.Namespace, query: av.Query, outcome: av.Outcome) -> None:
+    """The counterexample and its output: exactly as text, or as tensors; as text too where these cannot be written."""
+    if outcome.exact_input is None or outcome.output is None:
+        return
+    failure = _serialise(options.serialise_assignments, query, outcome) if options.serialise_assignments else None
+    if failure is not None or not options.serialise_assignments:
+        declared = query.property.networks[0]
+        output = [Fraction(float(value)) for value in outcome.output.reshape(-1)]
+        options.say(assignment(declared.inputs[0], outcome.exact_input))
+        options.say(assignment(declared.outputs[0], output))
+    require_written(failure)
+
+
+def _serialise(folder: str, query: av.Query, outcome: av.Outcome) -> str | None:
+    """Write tensors in the network's element type: where the exact input is none of it, the one that was run.
+
+    Returns why they could not be written, if so.
+    """
+    declared = query.property.networks[0]
+    pairs = ((declared.inputs[0], outcome.counterexample), (declared.outputs[0], outcome.output))
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for variable, value in pairs:
+            if value is not None:
+                with replaced(Path(folder) / f"{variable.name}.pb", "assignment") as file:
+                    file.write(tensor_bytes(value.reshape(variable.shape), variable.name))
+    except av.OutputError as error:
+        return str(error)
+    except OSError as error:
+        return f"The assignment cannot be written to {folder}: {reason(error)}."
+    return None
+
+
+def _content(query: av.Query, outcome: av.Outcome) -> dict[str, Any]:
+    """The complete result."""
+    found, output, exact = outcome.counterexample, outcome.output, outcome.exact_input
+    return {
+        "verdict": outcome.verdict.value,
+        "counterexample": None if found is None else found.reshape(-1).tolist(),
+        "exact_input": None if exact is None else [exact_text(value) for value in exact],
+        "output": None if output is None else output.reshape(-1).tolist(),
+        "rows": [{"lower": float(low)} for low in outcome.rows_lower],
+        "undecided_disjuncts": outcome.undecided,
+        "subproblems": outcome.subproblems,
+        "lower": outcome.lower,
+        "seconds": outcome.seconds,
+        "network": query.network.name,
+        "query": query.name,
+    }
