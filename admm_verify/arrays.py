@@ -103,6 +103,8 @@ def to_numpy(array: Array) -> np.ndarray:
     """A NumPy view or copy of any array, a sequence of numbers or a number."""
     if array_api_compat.is_torch_array(array):
         return array.detach().cpu().numpy()
+    if array_api_compat.is_cupy_array(array):
+        return array.get()
     return np.asarray(array)
 
 

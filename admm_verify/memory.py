@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from admm_verify.errors import InputError
+from admm_verify.options import memory_bytes
 
 Result = TypeVar("Result")
 
@@ -55,9 +55,8 @@ class Budget:
 
         Raises: InputError for a limit that is not positive.
         """
-        if limit is not None and not limit > 0:
-            raise InputError(f"The memory limit is {limit} bytes; give a positive number.")
-        return cls((free_bytes() / 2 if limit is None else limit) / workers, stop, workers)
+        given = memory_bytes(limit)
+        return cls((free_bytes() / 2 if given is None else given) / workers, stop, workers)
 
     def block(self, numbers: int) -> int:
         """How many rows of so many float64 numbers make a block: it fits, and it stays near the cache."""

@@ -4,14 +4,17 @@ from dataclasses import dataclass
 
 from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.errors import InputError
+from admm_verify.given import float64_array, plain_array
 
 
 @dataclass(frozen=True, eq=False)
 class Box:
-    """The set {x : lower <= x <= upper}, or a batch of them.
+    """The set {x : lower <= x <= upper}, or a batch of them; its ends are copies in float64, without gradients.
 
-    Shapes: lower, upper [*input_shape] for one box, [rows, *input_shape] for one per row.
-    Raises: InputError for unequal shapes, NaN or infinite ends, or lower > upper (an empty set), naming the index.
+    Shapes: lower, upper [*input_shape] for one box, [rows, *input_shape] for one per row; what takes a box checks that
+    its shape is that of the network.
+    Raises: InputError for ends that are no arrays of real numbers, unequal shapes, NaN or infinite ends, or lower >
+    upper (an empty set), naming the index.
     """
 
     lower: Array
@@ -19,14 +22,13 @@ class Box:
 
     def __post_init__(self) -> None:
         for name in ("lower", "upper"):
-            value = getattr(self, name)
-            array = value if hasattr(value, "shape") and not isinstance(value, tuple) else to_numpy(value)
-            xp = namespace(array)
-            object.__setattr__(self, name, xp.astype(array, xp.float64))
-        if type(self.lower) is not type(self.upper):
+            object.__setattr__(self, name, float64_array(getattr(self, name), f"box's {name} end"))
+        places = [Placement.of(end) for end in (self.lower, self.upper)]
+        if places[0] != places[1]:
+            kinds = [f"{type(end).__name__} on {place.device}" for end, place in zip(self.ends, places, strict=True)]
             raise InputError(
-                f"The box has a lower end of type {type(self.lower).__name__} and an upper end of type "
-                f"{type(self.upper).__name__}; give both as arrays of one library."
+                f"The box has a lower end of type {kinds[0]} and an upper end of type {kinds[1]}; give both as arrays "
+                "of one library on one device."
             )
         if tuple(self.lower.shape) != tuple(self.upper.shape):
             raise InputError(
@@ -37,6 +39,11 @@ class Box:
         _refuse(~(xp.isfinite(self.lower) & xp.isfinite(self.upper)), self, "is NaN or infinite; give finite ends")
         _refuse(self.lower > self.upper, self, "makes the box empty; give lower <= upper")
 
+    @property
+    def ends(self) -> tuple[Array, Array]:
+        """Lower and upper."""
+        return self.lower, self.upper
+
     @classmethod
     def around(
         cls, center: Array, radius: Array | float, within: tuple[Array | float, Array | float] | None = None
@@ -46,12 +53,13 @@ class Box:
         Ends are computed in float64 and moved outward by one unit in the last place, so that rounding never loses a
         point of the set.
 
-        Shapes: center [*input_shape] or [rows, *input_shape]; radius a number or an array that broadcasts.
-        Raises: InputError for a negative or NaN radius, or when the cut is empty.
+        Shapes: center [*input_shape] or [rows, *input_shape]; radius and both of within numbers or arrays that
+        broadcast.
+        Raises: InputError for what is no array of real numbers, a negative or NaN radius, or when the cut is empty.
         Error: rounded outward.
         """
-        placement = Placement.of(center if hasattr(center, "shape") else to_numpy(center)).double
-        xp, middle = placement.xp, placement.put(center)
+        middle = float64_array(center, "center")
+        placement, xp = Placement.of(middle), namespace(middle)
         width = _spread(placement, radius, middle, "radius")
         if not bool(xp.all(width >= 0)):
             raise InputError(f"The radius {radius} is negative or NaN; give numbers >= 0.")
@@ -59,13 +67,27 @@ class Box:
         lower = xp.where(width > 0, xp.nextafter(middle - width, -infinity), middle)
         upper = xp.where(width > 0, xp.nextafter(middle + width, infinity), middle)
         if within is not None:
-            floor, ceiling = (_spread(placement, end, middle, "range within") for end in within)
+            floor, ceiling = (_spread(placement, end, middle, "range within") for end in range_ends(within))
             lower, upper = xp.maximum(lower, floor), xp.minimum(upper, ceiling)
         return cls(lower, upper)
 
 
+def range_ends(within: object) -> tuple[Array, Array]:
+    """The two ends of a range that entries lie within.
+
+    Raises: InputError for anything but a pair.
+    """
+    if isinstance(within, tuple | list) and len(within) == 2:
+        return within[0], within[1]
+    if hasattr(within, "shape"):
+        pair = to_numpy(plain_array(within, "range within"))
+        if pair.ndim and len(pair) == 2:
+            return pair[0], pair[1]
+    raise InputError(f"The range within is {within!r}; give a pair (lowest, highest), such as (0, 1), or None.")
+
+
 def _spread(placement: Placement, value: Array | float, middle: Array, what: str) -> Array:
-    array = placement.put(to_numpy(value))
+    array = float64_array(value, what, placement)
     try:
         return placement.xp.broadcast_to(array, middle.shape)
     except (ValueError, RuntimeError):

@@ -10,12 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
+from os import PathLike
 
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.errors import InputError, ModelError
+from admm_verify.given import live_array
 from admm_verify.network.activations import FUNCTIONS
+from admm_verify.network.layout import flatten_batch, is_single
 from admm_verify.network.maps import LinearMap
 from admm_verify.network.originals import Original
 
@@ -149,15 +152,19 @@ class Network:
     def __call__(self, x: Array) -> Array:
         """f(x) for a batch of inputs, every operator as it was read, in the library and dtype of x.
 
-        Shapes: x [batch, *input_shape] -> [batch, *output_shape]; a single x of input_shape gives output_shape.
-        Raises: InputError where the size of x is not a multiple of the input's.
+        Gradients of a torch tensor flow through.
+
+        Shapes: x [batch, *input_shape] -> [batch, *output_shape]; a single x of input_shape gives output_shape. Flat
+        vectors do as well, as `flatten_batch` says.
+        Raises: InputError where the shape of x does not fit, or its numbers are not floating point ones.
         """
-        flat = flatten_batch(x, self.input_size, "the network's input")
+        given = live_array(x, "network's input")
+        flat = flatten_batch(given, self.input_shape, f"the input of {self.name}")
         xp = namespace(flat)
         if not xp.isdtype(flat.dtype, "real floating"):
             raise InputError(f"The network was given {flat.dtype} numbers; give it floating point ones.")
         batch = (self.as_read or self)._computed(flat)
-        single = tuple(x.shape) == self.input_shape
+        single = is_single(tuple(given.shape), self.input_shape)
         return xp.reshape(batch, self.output_shape if single else (batch.shape[0], *self.output_shape))
 
     def _computed(self, x: Array) -> Array:
@@ -234,15 +241,23 @@ def _is_finite(node: Affine | Activation) -> bool:
     return all(np.isfinite(to_numpy(array)).all() for array in arrays)
 
 
-def flatten_batch(x: Array, size: int, what: str) -> Array:
-    """x as [batch, size]; raises InputError when its number of entries is not a positive multiple of size."""
-    total = prod(x.shape)
-    if total == 0 or total % size:
-        raise InputError(
-            f"The shape {tuple(x.shape)} does not fit {what}, which takes {size} numbers per sample. "
-            "Give an array whose last axes hold one sample."
-        )
-    return namespace(x).reshape(x, (total // size, size))
+def check_network(given: object) -> Network:
+    """What was handed in as a network.
+
+    Raises: InputError for anything else, saying how to make one of it.
+    """
+    if isinstance(given, Network):
+        return given
+    bases = {f"{base.__module__}.{base.__name__}" for base in type(given).__mro__}
+    if "torch.nn.modules.module.Module" in bases:
+        advice = "trace it first: av.trace(module, example_input), with an example that has a leading batch axis"
+    elif isinstance(given, str | bytes | PathLike):
+        advice = 'read the file first: av.read_onnx("net.onnx")'
+    elif any(base.startswith("onnx.") and base.endswith("ModelProto") for base in bases):
+        advice = 'save the model and read the file: onnx.save(model, "net.onnx"), then av.read_onnx("net.onnx")'
+    else:
+        advice = "make one with av.read_onnx(path) or av.trace(module, example_input)"
+    raise InputError(f"A Network is wanted here, and a {type(given).__name__} was given; {advice}.")
 
 
 def sources_of(node: Node, computed: bool = False) -> list[int]:

@@ -1,0 +1,73 @@
+"""Samples as flat vectors: which shapes of arrays hold a network's inputs in its own order."""
+
+from math import prod
+
+import array_api_compat
+
+from admm_verify.arrays import Array, namespace
+from admm_verify.errors import InputError
+
+
+def flatten_batch(x: Array, sample: tuple[int, ...], what: str) -> Array:
+    """x as [batch, numbers of a sample].
+
+    Shapes: x [*sample] or [batch, *sample], where axes of length one may be missing or added, which moves no number;
+    or flat vectors [n] or [batch, n], whose numbers are taken in the sample's order.
+    Raises: InputError for any other shape, such as a sample with its axes in another order, and for no sample at all.
+    """
+    shape, size = tuple(x.shape), prod(sample)
+    if not _is_sample(shape, sample) and not (len(shape) > 1 and shape[0] > 0 and _is_sample(shape[1:], sample)):
+        flat = "" if len(sample) == 1 else f", or flat vectors [{size}] or [batch, {size}]"
+        raise InputError(
+            f"The shape {shape} does not fit {what}, which takes {sample}. "
+            f"{_order_advice(x, shape, sample)}Give one sample {sample} or a batch [batch, {_listed(sample)}]{flat}."
+        )
+    return namespace(x).reshape(x, (-1, size))
+
+
+def is_single(shape: tuple[int, ...], sample: tuple[int, ...]) -> bool:
+    """Whether an array of this shape, which `flatten_batch` takes, is one sample without a batch axis."""
+    if not _is_sample(shape, sample):
+        return False
+    return len(shape) <= len(sample) or not (shape[0] == 1 and _is_sample(shape[1:], sample))
+
+
+def _is_sample(shape: tuple[int, ...], sample: tuple[int, ...]) -> bool:
+    """Whether an array of this shape holds the numbers of one sample in their order, and its layout says so."""
+    if not shape or prod(shape) != prod(sample):
+        return False
+    return len(shape) == 1 or _shortens(shape, sample) or _shortens(sample, shape)
+
+
+def _shortens(short: tuple[int, ...], long: tuple[int, ...]) -> bool:
+    """Whether leaving out axes of length one turns the long shape into the short one; none may be moved."""
+    rest = list(long)
+    for size in short:
+        while rest and rest[0] != size and rest[0] == 1:
+            rest.pop(0)
+        if not rest or rest.pop(0) != size:
+            return False
+    return all(size == 1 for size in rest)
+
+
+def _order_advice(x: Array, shape: tuple[int, ...], sample: tuple[int, ...]) -> str:
+    """What to do about a sample whose axes stand in another order, as far as their lengths tell."""
+    axes = len(sample)
+    batch = len(shape) - axes
+    own = shape[max(batch, 0) :]
+    if batch not in (0, 1) or axes < 2 or sorted(own) != sorted(sample):
+        return ""
+    last_to_front, front_to_last = (axes - 1, *range(axes - 1)), (*range(1, axes), 0)
+    for order, theirs, ours in ((last_to_front, "first", "last"), (front_to_last, "last", "first")):
+        if tuple(own[axis] for axis in order) == sample:
+            moved = (0,) * batch + tuple(axis + batch for axis in order)
+            verb = "permute" if array_api_compat.is_torch_array(x) else "transpose"
+            return (
+                f"The network takes channels {theirs}, and these seem to come {ours}: turn them with "
+                f"x.{verb}({_listed(moved)}), or flatten them if their numbers stand in the network's order. "
+            )
+    return "The axes stand in another order: transpose them, or flatten them if the numbers stand in the right one. "
+
+
+def _listed(numbers: tuple[int, ...]) -> str:
+    return ", ".join(map(str, numbers))

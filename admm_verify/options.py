@@ -1,0 +1,182 @@
+"""Options that callers hand in: numbers, counts, choices, records and functions, each checked in one line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from numbers import Integral, Real
+from typing import Annotated, TypeVar, get_args, get_origin, get_type_hints
+
+from admm_verify.errors import InputError
+
+Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers that an option may be: from least on, without least itself where open, and up to most."""
+
+    least: float = 0.0
+    open: bool = False
+    most: float = float("inf")
+
+    def __str__(self) -> str:
+        text = f"{'>' if self.open else '>='} {self.least:g}"
+        return text if self.most == float("inf") else f"{text} and <= {self.most:g}"
+
+    def holds(self, value: float) -> bool:
+        """Whether a number lies inside; NaN never does."""
+        return (value > self.least if self.open else value >= self.least) and value <= self.most
+
+
+ANY = Range()
+POSITIVE = Range(0.0, open=True)
+
+Count = Annotated[int, ANY]
+AtLeastOne = Annotated[int, Range(1)]
+Nonnegative = Annotated[float, ANY]
+Positive = Annotated[float, POSITIVE]
+Share = Annotated[float, Range(0.0, most=1.0)]
+Decay = Annotated[float, Range(0.0, most=1.0 - 2.0**-53)]
+"""Below 1: what is left of something after a step."""
+Memory = Annotated[float | None, POSITIVE]
+"""A limit in bytes, None for half of what is free."""
+
+
+def number(value: object, what: str, allowed: Range = ANY, otherwise: str = "") -> float:
+    """A real number of a range; `otherwise` tells of what else may be given.
+
+    Raises: InputError for anything else, such as text, a bool or NaN.
+    """
+    if isinstance(value, Real) and not isinstance(value, bool):
+        try:
+            found = float(value)
+        except OverflowError:
+            found = float("nan")
+        if allowed.holds(found):
+            return found
+    raise InputError(f"{what} is {_shown(value)}; give a number {allowed}{otherwise}.")
+
+
+def count(value: object, what: str, allowed: Range = ANY, otherwise: str = "") -> int:
+    """A whole number of a range; `otherwise` tells of what else may be given.
+
+    Raises: InputError for anything else, such as 2.0 or True.
+    """
+    if isinstance(value, Integral) and not isinstance(value, bool) and allowed.holds(int(value)):
+        return int(value)
+    raise InputError(f"{what} is {_shown(value)}; give a whole number {allowed}{otherwise}.")
+
+
+def timeout_seconds(value: object) -> float | None:
+    """A time limit in seconds, None for none.
+
+    Raises: InputError for anything else.
+    """
+    return None if value is None else number(value, "The timeout", otherwise=" of seconds, or None for no limit")
+
+
+def memory_bytes(value: object) -> float | None:
+    """A limit on the working memory in bytes, None for half of what is free.
+
+    Raises: InputError for anything else.
+    """
+    otherwise = " of bytes, or None for half of what is free"
+    return None if value is None else number(value, "The memory limit", POSITIVE, otherwise)
+
+
+def pass_limit(value: object, what: str = "max_passes") -> int | None:
+    """A budget that may be left to the method, as None.
+
+    Raises: InputError for anything else.
+    """
+    return None if value is None else count(value, what, otherwise=", or None for the default")
+
+
+def choice(value: object, what: str, known: Sequence[str]) -> str:
+    """One of some names.
+
+    Raises: InputError for any other, naming them.
+    """
+    # Text first: arrays compare entry by entry.
+    if isinstance(value, str) and value in known:
+        return value
+    raise InputError(f"{what} {value!r} is unknown; choose one of {', '.join(known)}.")
+
+
+def flag(value: object, what: str) -> bool:
+    """True or False.
+
+    Raises: InputError for anything else.
+    """
+    if isinstance(value, bool):
+        return value
+    raise InputError(f"{what} is {_shown(value)}; give True or False.")
+
+
+def instance(value: object, kind: type[Kind], what: str) -> Kind:
+    """An instance of a class.
+
+    Raises: InputError for anything else, such as a dictionary or the class itself.
+    """
+    if isinstance(value, kind):
+        return value
+    raise InputError(f"{what} is {_shown(value)}; give an instance of {kind.__name__}.")
+
+
+def callbacks(*given: tuple[str, object]) -> None:
+    """Check that everything given, each with the name of its parameter, is a function or None.
+
+    Raises: InputError for anything else.
+    """
+    for name, value in given:
+        if value is not None and not callable(value):
+            raise InputError(f"{name} is {_shown(value)}; give a function, or None.")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A record whose fields are checked as it is made: numbers by the Range that their annotation names.
+
+    Raises: InputError naming the field.
+    """
+
+    def __post_init__(self) -> None:
+        for rule in _rules(type(self)):
+            value = getattr(self, rule.name)
+            if value is None and rule.optional:
+                continue
+            what, otherwise = f"{type(self).__name__}.{rule.name}", ", or None" if rule.optional else ""
+            if rule.allowed is None:
+                instance(value, rule.kind, what)
+            else:
+                check = count if rule.kind is int else number
+                object.__setattr__(self, rule.name, check(value, what, rule.allowed, otherwise))
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """What a field may be."""
+
+    name: str
+    kind: type
+    allowed: Range | None
+    optional: bool
+
+
+@cache
+def _rules(kind: type[Settings]) -> list[_Rule]:
+    hints, rules = get_type_hints(kind, include_extras=True), []
+    for field in fields(kind):
+        hint, notes = hints[field.name], ()
+        if get_origin(hint) is Annotated:
+            hint, *notes = get_args(hint)
+        allowed = next((note for note in notes if isinstance(note, Range)), None)
+        some = [part for part in get_args(hint) if part is not type(None)] or [hint]
+        rules.append(_Rule(field.name, some[0], allowed, type(None) in get_args(hint)))
+    return rules
+
+
+def _shown(value: object) -> str:
+    """A value for a message: what it is, and no more than a line of it."""
+    text = " ".join(repr(value).split())
+    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
