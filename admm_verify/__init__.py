@@ -11,7 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
+    from admm_verify.bounds.preactivation import preactivation_bounds
+    from admm_verify.bounds.ranges import PreactivationBounds
     from admm_verify.certify import certify
     from admm_verify.errors import (
         AdmmVerifyError,
@@ -126,7 +127,7 @@ _ROOMS = {
     "OutputError": "errors",
     "Plant": "reach.taylor",
     "Polytope": "reach.systems",
-    "PreactivationBounds": "bounds.preactivation",
+    "PreactivationBounds": "bounds.ranges",
     "Problem": "splitting.problem",
     "Query": "properties.query",
     "QueryError": "errors",

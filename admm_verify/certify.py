@@ -2,19 +2,21 @@
 
 import time
 from collections.abc import Callable, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from admm_verify.arrays import Array, Placement, to_numpy
-from admm_verify.bounds.arithmetic import check_arithmetic
 from admm_verify.errors import InputError
-from admm_verify.network.graph import Network
+from admm_verify.given import plain_array
+from admm_verify.network.graph import Network, check_network
+from admm_verify.options import callbacks, choice, instance, timeout_seconds
 from admm_verify.robustness.certification import Certification
 from admm_verify.robustness.instances import Instances, Within
 from admm_verify.robustness.record import FORMAT, Record, digest
 from admm_verify.robustness.search import CertifySettings, Search, Stage
+from admm_verify.sets import range_ends
 from admm_verify.splitting.loop import Clock
-from admm_verify.splitting.solve import METHODS
 
 BOUNDS = ("interval", "crown", "tightened")
 
@@ -55,9 +57,13 @@ def certify(
     one image fits.
     """
     began = time.monotonic()
-    chosen = CertifySettings() if settings is None else settings
-    _check_options(bounds, chosen, timeout)
-    network.check_finite()
+    chosen = CertifySettings() if settings is None else instance(settings, CertifySettings, "settings")
+    choice(bounds, "The choice of bounds", BOUNDS)
+    timeout = timeout_seconds(timeout)
+    callbacks(("progress", progress), ("stop", stop))
+    if not isinstance(output, str | PathLike | None):
+        raise InputError(f"The output is {output!r}; give the path of a file, or None.")
+    check_network(network).check_finite()
     instances = Instances.of(network.put(Placement.numpy()), images, labels, radii, within)
     clock = Clock(None if timeout is None else began + timeout, stop)
     search = Search(instances, _plan(bounds, chosen), chosen, clock, progress)
@@ -68,17 +74,6 @@ def certify(
     found = search.findings
     seconds = time.monotonic() - began
     return Certification(instances.radii, found.answer, found.lower, found.correct, seconds, search.unwritten)
-
-
-def _check_options(bounds: str, settings: CertifySettings, timeout: float | None) -> None:
-    check_arithmetic(settings.arithmetic)
-    for what, given, known in (("bounds", bounds, BOUNDS), ("method", settings.method, METHODS)):
-        if given not in known:
-            raise InputError(f"The choice of {what} {given!r} is unknown; choose one of {', '.join(known)}.")
-    if settings.max_passes is not None and settings.max_passes < 0:
-        raise InputError(f"max_passes is {settings.max_passes}; give a count >= 0, or None.")
-    if timeout is not None and not timeout >= 0:
-        raise InputError(f"The timeout {timeout} is negative or NaN; give seconds >= 0.")
 
 
 def _plan(bounds: str, settings: CertifySettings) -> list[Stage]:
@@ -95,7 +90,7 @@ def _plan(bounds: str, settings: CertifySettings) -> list[Stage]:
 def _task(instances: Instances, within: Within | None, bounds: str, settings: CertifySettings) -> dict[str, Any]:
     """What makes two runs the same task."""
     network = instances.network
-    ends = None if within is None else [to_numpy(end) for end in within]
+    ends = None if within is None else [to_numpy(plain_array(end, "range within")) for end in range_ends(within)]
     scalar = ends is not None and all(end.ndim == 0 for end in ends)
     return {
         "format": FORMAT,

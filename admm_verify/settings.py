@@ -1,10 +1,16 @@
-"""Settings of the solvers, one frozen record per scheme; the defaults are one setting for all networks."""
+"""Settings of the solvers, one frozen record per scheme; the defaults are one setting for all networks.
+
+Every record refuses numbers of another type or range as it is made, with an InputError that names the field.
+"""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from admm_verify.options import AtLeastOne, Count, Decay, Memory, Nonnegative, Positive, Range, Settings, Share
 
 
 @dataclass(frozen=True)
-class AscentSettings:
+class AscentSettings(Settings):
     """Dual ascent on slopes: Adam with a geometric step schedule over a planned number of iterations.
 
     step: first step, in units of the slope's range [0, 1]. momentum, memory: Adam's two averages. The last step is
@@ -13,18 +19,18 @@ class AscentSettings:
     of the split neuron's layer; it falls linearly to 0. passes: default budget.
     """
 
-    step: float = 0.5
-    momentum: float = 0.3
-    memory: float = 0.9
-    end_per_iteration: float = 0.87
-    least_end: float = 0.004
-    least_end_until: float = 50.0
-    split_step: float = 10.0
-    passes: int = 100
+    step: Nonnegative = 0.5
+    momentum: Decay = 0.3
+    memory: Decay = 0.9
+    end_per_iteration: Share = 0.87
+    least_end: Share = 0.004
+    least_end_until: Positive = 50.0
+    split_step: Nonnegative = 10.0
+    passes: Count = 100
 
 
 @dataclass(frozen=True)
-class TightenSettings:
+class TightenSettings(Settings):
     """Tightened pre-activation bounds: slope ascent for both sides of every neuron that CROWN leaves open.
 
     iterations: steps per layer, planned in advance; shallow: steps where a single layer of activations lies below,
@@ -32,14 +38,14 @@ class TightenSettings:
     blocks that stay near the cache are faster than large ones.
     """
 
-    iterations: int = 8
-    shallow: int = 5
+    iterations: Count = 8
+    shallow: Count = 5
     ascent: AscentSettings = AscentSettings(step=0.4, momentum=0.2, end_per_iteration=0.9)
-    block_numbers: int = 3 * 2**17
+    block_numbers: AtLeastOne = 3 * 2**17
 
 
 @dataclass(frozen=True)
-class PrimalDualSettings:
+class PrimalDualSettings(Settings):
     """Primal-dual splitting on the eliminated chain.
 
     primal_step: step of the input, in units of the box width times its coefficient over the mean coefficient.
@@ -48,17 +54,17 @@ class PrimalDualSettings:
     iteration^-fall, without which rows of badly scaled networks circle the saddle point. passes: default budget.
     """
 
-    primal_step: float = 0.5
-    dual_step_start: float = 3.0
-    dual_step_end: float = 1.0
-    dual_step_halving: float = 50.0
-    constant: float = 100.0
-    fall: float = 0.7
-    passes: int = 1000
+    primal_step: Positive = 0.5
+    dual_step_start: Positive = 3.0
+    dual_step_end: Positive = 1.0
+    dual_step_halving: Positive = 50.0
+    constant: Positive = 100.0
+    fall: Nonnegative = 0.7
+    passes: Count = 1000
 
 
 @dataclass(frozen=True)
-class AdmmSettings:
+class AdmmSettings(Settings):
     """Layered ADMM (Douglas-Rachford) with Halpern anchoring.
 
     penalty: factor c of the per-layer penalty c rms(multipliers) / rms(u - l). restart: the anchor moves when the
@@ -66,14 +72,14 @@ class AdmmSettings:
     row's penalties are then rebalanced. passes: default budget.
     """
 
-    penalty: float = 3.0
-    restart: float = 0.3
-    longest: float = 100.0
-    passes: int = 1000
+    penalty: Positive = 3.0
+    restart: Share = 0.3
+    longest: Positive = 100.0
+    passes: Count = 1000
 
 
 @dataclass(frozen=True)
-class SolverSettings:
+class SolverSettings(Settings):
     """All tunable numbers of `solve`.
 
     polish: the primal-dual phase of "auto", which starts near the optimum and takes smaller steps sooner.
@@ -87,15 +93,15 @@ class SolverSettings:
     primal_dual: PrimalDualSettings = PrimalDualSettings()
     polish: PrimalDualSettings = PrimalDualSettings(constant=20.0)
     admm: AdmmSettings = AdmmSettings()
-    check_interval: int = 20
-    block_numbers: int = 2**21
-    device_block_numbers: int = 2**25
-    auto_passes: int = 1000
-    memory: float | None = None
+    check_interval: AtLeastOne = 20
+    block_numbers: AtLeastOne = 2**21
+    device_block_numbers: AtLeastOne = 2**25
+    auto_passes: Count = 1000
+    memory: Memory = None
 
 
 @dataclass(frozen=True)
-class RefineSettings:
+class RefineSettings(Settings):
     """Output-aware refinement: bounds of neurons on condition that a goal holds, round by round, before a search.
 
     rounds: at most so many, none for no refinement. nodes: what a round may cost for each goal, in subproblems of the
@@ -106,20 +112,20 @@ class RefineSettings:
     round and after each.
     """
 
-    rounds: int = 4
-    nodes: float = 50.0
-    least_gain: float = 0.05
-    most_goals: int = 32
-    iterations: int = 2
-    pace: float = 0.5
-    slowing: float = 0.7
+    rounds: Count = 4
+    nodes: Nonnegative = 50.0
+    least_gain: Annotated[float, Range(-1.0)] = 0.05
+    most_goals: Count = 32
+    iterations: Count = 2
+    pace: Nonnegative = 0.5
+    slowing: Share = 0.7
     ascent: AscentSettings = AscentSettings(step=0.4, momentum=0.2, end_per_iteration=0.9)
-    root_iterations: int = 25
-    row_iterations: int = 8
+    root_iterations: Count = 25
+    row_iterations: Count = 8
 
 
 @dataclass(frozen=True)
-class SearchSettings:
+class SearchSettings(Settings):
     """Branch and bound.
 
     input_sides: boxes with at most so many sides of positive width are split at their sides, others at neurons.
@@ -134,20 +140,20 @@ class SearchSettings:
     a bound must exceed zero by. refinement: of the root's bounds, before neurons are split.
     """
 
-    input_sides: int = 20
+    input_sides: Count = 20
     ascent: AscentSettings = AscentSettings(step=0.2, split_step=3.0)
     input_ascent: AscentSettings = AscentSettings()
-    root_iterations: int = 40
-    iterations: int = 5
-    last_iterations: int = 200
-    program_depth: int = 3
-    program_multiplications: int = 2**12
-    input_iterations: int = 8
-    contractions: int = 2
-    least_batch: int = 8
-    most_batch: int = 1024
-    seconds_per_step: float = 0.2
-    block_numbers: int = 2**20
-    frontier_bytes: float = 2.0**30
-    caution: float = 1.0
+    root_iterations: Count = 40
+    iterations: Count = 5
+    last_iterations: Count = 200
+    program_depth: Count = 3
+    program_multiplications: Count = 2**12
+    input_iterations: Count = 8
+    contractions: Count = 2
+    least_batch: AtLeastOne = 8
+    most_batch: AtLeastOne = 1024
+    seconds_per_step: Positive = 0.2
+    block_numbers: AtLeastOne = 2**20
+    frontier_bytes: Positive = 2.0**30
+    caution: Annotated[float, Range(1.0)] = 1.0
     refinement: RefineSettings = RefineSettings()

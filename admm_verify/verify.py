@@ -9,13 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
+from admm_verify.arrays import Placement
 from admm_verify.bounds.arithmetic import check_arithmetic
 from admm_verify.certificates.certificate import Certificate
 from admm_verify.complete.decide import EXACT, Decision, Options
 from admm_verify.errors import InputError
 from admm_verify.files import check_targets
+from admm_verify.options import callbacks, choice, flag, instance, memory_bytes, pass_limit, timeout_seconds
 from admm_verify.properties.query import Query
 from admm_verify.splitting.loop import Clock
+from admm_verify.splitting.placement import iteration_placement
 from admm_verify.splitting.solution import Status
 from admm_verify.splitting.solve import METHODS as BOUND_METHODS
 from admm_verify.verdict import Verdict
@@ -89,15 +92,17 @@ def verify(
     MissingPackageError for "milp" without highspy; UnsupportedQueryError.
     """
     began = time.monotonic()
-    chosen = arithmetic or query.property.arithmetic
+    instance(query, Query, "The query")
+    chosen = query.property.arithmetic if arithmetic is None else arithmetic
     check_arithmetic(chosen)
-    if method not in METHODS:
-        raise InputError(f"The method {method!r} is unknown; choose one of {', '.join(METHODS)}.")
-    if timeout is not None and not timeout >= 0:
-        raise InputError(f"The timeout {timeout} is negative or NaN; give seconds >= 0.")
-    if max_subproblems is not None and max_subproblems < 0:
-        raise InputError(f"max_subproblems is {max_subproblems}; give a count >= 0, where 0 means no branch and bound.")
-    if certificate and checkpoint is not None:
+    choice(method, "The method", METHODS)
+    timeout, memory = timeout_seconds(timeout), memory_bytes(memory)
+    max_subproblems = pass_limit(max_subproblems, "max_subproblems")
+    callbacks(("progress", progress), ("stop", stop))
+    iteration_placement(Placement.numpy(), device, None)
+    if not isinstance(checkpoint, str | os.PathLike | None):
+        raise InputError(f"The checkpoint is {checkpoint!r}; give the path of a file, or None.")
+    if flag(certificate, "certificate") and checkpoint is not None:
         raise InputError("A certificate of a search that was interrupted is not supported; leave the checkpoint out.")
     if checkpoint is not None:
         check_targets([os.fspath(checkpoint)], [])

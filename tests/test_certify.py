@@ -273,7 +273,7 @@ IMAGES, LABELS = np.full((2, 3), 0.5), np.array([0, 1])
 
 WRONG = {
     "no images": (IMAGES[:0], LABELS[:0], [0.1], {}, "no images"),
-    "shape": (np.ones((2, 4)), LABELS, [0.1], {}, r"\(2, 4\).*\[images, 3\]"),
+    "shape": (np.ones((2, 4)), LABELS, [0.1], {}, r"\(2, 4\).*\[batch, 3\]"),
     "one image without its axis": (np.ones(3), LABELS, [0.1], {}, "shape"),
     "text": (np.array([["a"] * 3] * 2), LABELS, [0.1], {}, "numbers"),
     "nan": (IMAGES * [1, np.nan, 1], LABELS, [0.1], {}, "Image 0, pixel 1 is nan"),
@@ -292,13 +292,10 @@ WRONG = {
     "radius twice": (IMAGES, LABELS, [0.1, 0.2, 0.1], {}, "twice"),
     "range reversed": (IMAGES, LABELS, [0.1], {"within": (1.0, 0.0)}, "lowest <= highest"),
     "range of another shape": (IMAGES, LABELS, [0.1], {"within": (np.zeros(2), 1.0)}, "shape"),
-    "range of three": (IMAGES, LABELS, [0.1], {"within": (0.0, 0.5, 1.0)}, "3 entries"),
+    "range of three": (IMAGES, LABELS, [0.1], {"within": (0.0, 0.5, 1.0)}, "give a pair"),
     "range without a float": (IMAGES, LABELS, [0.1], {"within": (0.1, 0.1)}, "outside|no float32"),
     "bounds": (IMAGES, LABELS, [0.1], {"bounds": "magic"}, "bounds 'magic'.*crown"),
-    "arithmetic": (IMAGES, LABELS, [0.1], {"settings": av.CertifySettings(arithmetic="float16")}, "float16"),
-    "method": (IMAGES, LABELS, [0.1], {"settings": av.CertifySettings(method="magic")}, "method 'magic'"),
-    "passes": (IMAGES, LABELS, [0.1], {"settings": av.CertifySettings(max_passes=-1)}, "max_passes"),
-    "memory": (IMAGES, LABELS, [0.1], {"settings": av.CertifySettings(memory=-1.0)}, "memory"),
+    "settings": (IMAGES, LABELS, [0.1], {"settings": {"method": "ascent"}}, "settings.*CertifySettings"),
     "timeout": (IMAGES, LABELS, [0.1], {"timeout": float("nan")}, "timeout"),
     "folder": (IMAGES, LABELS, [0.1], {"output": "."}, "cannot be read and written"),
 }
@@ -309,6 +306,23 @@ def test_wrong_input_is_named(name):
     images, labels, radii, options, words = WRONG[name]
     with pytest.raises(av.InputError, match=words):
         av.certify(classifier(1), images, labels, radii, **options)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("arithmetic", "float16", "float16"),
+        ("method", "magic", "method 'magic'"),
+        ("max_passes", -1, "max_passes"),
+        ("max_passes", 2.0, "max_passes"),
+        ("memory", -1.0, "memory"),
+        ("memory", "1GB", "memory"),
+        ("device", 0, "device"),
+    ],
+)
+def test_wrong_settings_are_refused_as_they_are_made(field, value, words):
+    with pytest.raises(av.InputError, match=words):
+        av.CertifySettings(**{field: value})
 
 
 def test_one_output_is_no_classifier():

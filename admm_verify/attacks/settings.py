@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from admm_verify.options import AtLeastOne, Count, Memory, Nonnegative, Settings, Share
+
 
 @dataclass(frozen=True)
-class StartSettings:
+class StartSettings(Settings):
     """Where a method starts in every box, besides the centre and the points it is given.
 
     restarts: further starts; small networks take up to `most`, as many as keep the multiplications of one pass over
@@ -13,17 +15,17 @@ class StartSettings:
     `diversify` steps of output-diversified initialisation of size diversify_step, in half-widths of the box.
     """
 
-    restarts: int = 4
-    most: int = 4
-    work: float = 3e6
-    samples: int = 0
-    few: int = 20
-    diversify: int = 3
-    diversify_step: float = 2.0
+    restarts: Count = 4
+    most: Count = 4
+    work: Nonnegative = 3e6
+    samples: Count = 0
+    few: Count = 20
+    diversify: Count = 3
+    diversify_step: Nonnegative = 2.0
 
 
 @dataclass(frozen=True)
-class PgdSettings:
+class PgdSettings(Settings):
     """Projected gradient descent by signs.
 
     steps: iterations. first, last: step in half-widths of the box, falling geometrically. momentum: share of the
@@ -31,14 +33,14 @@ class PgdSettings:
     """
 
     starts: StartSettings = StartSettings()
-    steps: int = 20
-    first: float = 1.0
-    last: float = 0.02
-    momentum: float = 0.7
+    steps: Count = 20
+    first: Nonnegative = 1.0
+    last: Nonnegative = 0.02
+    momentum: Share = 0.7
 
 
 @dataclass(frozen=True)
-class ApgdSettings:
+class ApgdSettings(Settings):
     """Auto-PGD; the defaults but for the number of steps are those of the paper.
 
     steps: iterations. step: the first step, in half-widths of the box. share: of the iterations between two check
@@ -46,14 +48,14 @@ class ApgdSettings:
     """
 
     starts: StartSettings = StartSettings()
-    steps: int = 50
-    step: float = 2.0
-    share: float = 0.75
-    momentum: float = 0.75
+    steps: Count = 50
+    step: Nonnegative = 2.0
+    share: Share = 0.75
+    momentum: Share = 0.75
 
 
 @dataclass(frozen=True)
-class LbfgsSettings:
+class LbfgsSettings(Settings):
     """L-BFGS-B.
 
     targets: how many of the open targets of a block are tried, those of least loss first. steps: iterations from one
@@ -62,14 +64,14 @@ class LbfgsSettings:
     """
 
     starts: StartSettings = StartSettings(restarts=0)
-    targets: int = 2
-    steps: int = 30
-    memory: int = 10
-    aim: float = 0.1
+    targets: Count = 2
+    steps: Count = 30
+    memory: AtLeastOne = 10
+    aim: Nonnegative = 0.1
 
 
 @dataclass(frozen=True)
-class AttackSettings:
+class AttackSettings(Settings):
     """The sequence of `attack`: a short PGD, PGD from diversified restarts, Auto-PGD, L-BFGS.
 
     memory: limit on the working memory in bytes, None for half of what is free.
@@ -79,4 +81,4 @@ class AttackSettings:
     restarted: PgdSettings = PgdSettings(StartSettings(restarts=4, most=64, samples=1000))
     automatic: ApgdSettings = ApgdSettings(StartSettings(restarts=2, most=64, samples=1000), step=0.5)
     newton: LbfgsSettings = LbfgsSettings(StartSettings(restarts=0, most=24, work=3e5, samples=1000))
-    memory: float | None = None
+    memory: Memory = None

@@ -1,18 +1,17 @@
 """What the network's own arithmetic adds to a bound in real numbers."""
 
 from admm_verify.arrays import DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, Array, Placement, namespace, quiet_overflow
-from admm_verify.bounds.preactivation import PreactivationBounds
+from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.region import Region, build_region, evaluation_error
-from admm_verify.errors import InputError
 from admm_verify.network.graph import Network
+from admm_verify.options import choice
 
 ARITHMETICS = ("real", "float32", "float64")
 
 
 def check_arithmetic(name: str) -> None:
     """Raise InputError for a name that is not in ARITHMETICS."""
-    if name not in ARITHMETICS:
-        raise InputError(f"The arithmetic {name!r} is unknown; choose one of {', '.join(ARITHMETICS)}.")
+    choice(name, "The arithmetic", ARITHMETICS)
 
 
 def output_error(

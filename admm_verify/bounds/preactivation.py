@@ -1,6 +1,6 @@
 """Pre-activation bounds [l, u] of every activation: interval, CROWN or tightened, batched over boxes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,11 +8,14 @@ import numpy as np
 from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
 from admm_verify.bounds.interval import affine_interval
 from admm_verify.bounds.linear import Reduced, linear_bounds
+from admm_verify.bounds.ranges import Origin, PreactivationBounds
 from admm_verify.bounds.receptive import receptive_field
 from admm_verify.bounds.tighten import Crops, Planes, Steps, View, packed_crown, tighten
 from admm_verify.errors import InputError
 from admm_verify.memory import Budget, Stopped, keep_freed_memory
-from admm_verify.network.graph import Activation, Affine, Network, flatten_batch
+from admm_verify.network.graph import Activation, Affine, Network, check_network
+from admm_verify.network.layout import flatten_batch
+from admm_verify.options import callbacks, choice, instance, memory_bytes
 from admm_verify.relaxations.registry import relaxation_of
 from admm_verify.sets import Box
 from admm_verify.settings import TightenSettings
@@ -25,36 +28,6 @@ _PACKED_SHARE = 0.7
 
 
 @dataclass(frozen=True, eq=False)
-class PreactivationBounds:
-    """One pair (lower, upper) per activation node in graph order.
-
-    Shapes: lower[k], upper[k] [1, n_k] for bounds shared by all rows, [rows, n_k] for bounds of their own.
-    """
-
-    lower: tuple[Array, ...]
-    upper: tuple[Array, ...]
-
-    @classmethod
-    def from_arrays(cls, network: Network, pairs: Sequence[tuple[Array, Array]]) -> "PreactivationBounds":
-        """Bounds from your own arrays, one pair per activation node in graph order, [n_k] or [rows, n_k].
-
-        Valid when: they hold for the region they are used with; nothing can check that here.
-        Raises: InputError for a wrong count or shape, NaN, or lower > upper, naming layer and index.
-        """
-        sizes = [network.nodes[i].size for i in network.activations]
-        if len(pairs) != len(sizes):
-            raise InputError(f"{len(pairs)} pairs of bounds were given; {network.name} has {len(sizes)} activations.")
-        ends: list[list[Array]] = [[], []]
-        for k, (size, pair) in enumerate(zip(sizes, pairs, strict=True)):
-            for side, end in zip(ends, pair, strict=True):
-                array = end if hasattr(end, "dtype") else to_numpy(end)
-                flat = flatten_batch(array, size, f"activation {k} of {network.name}")
-                side.append(namespace(flat).astype(flat, namespace(flat).float64))
-            _check_pair(k, ends[0][-1], ends[1][-1])
-        return cls(tuple(ends[0]), tuple(ends[1]))
-
-
-@dataclass(frozen=True, eq=False)
 class Derivation:
     """How tightened bounds of some neurons of affine node `node` come about.
 
@@ -64,18 +37,6 @@ class Derivation:
     node: int
     kept: tuple[np.ndarray | None, ...]
     steps: Steps
-
-
-def _check_pair(k: int, lower: Array, upper: Array) -> None:
-    if lower.shape != upper.shape:
-        raise InputError(f"Activation {k} has lower bounds {tuple(lower.shape)} and upper {tuple(upper.shape)}.")
-    bad = to_numpy(~(lower <= upper))
-    if bad.any():
-        row, neuron = (int(i[0]) for i in bad.nonzero())
-        raise InputError(
-            f"Activation {k}, row {row}, neuron {neuron}: the bounds [{float(lower[row, neuron])}, "
-            f"{float(upper[row, neuron])}] are empty or NaN. Give lower <= upper."
-        )
 
 
 def preactivation_bounds(
@@ -98,18 +59,21 @@ def preactivation_bounds(
 
     memory: limit on the working memory in bytes, by default half of what is free. stop: asked between blocks of work;
     once it is true no bound is tightened any more and the remaining layers keep their interval bounds.
-    progress(done, activations), called after each. known: bounds that hold already, which are never made looser. keep:
-    told how tightened bounds are derived, block by block; they are then derived on whole layers.
+    progress(done, activations), called after each. known: bounds that hold already, which are never made looser; they
+    are believed, as `PreactivationBounds` says. keep: told how tightened bounds are derived, block by block; they are
+    then derived on whole layers.
     Shapes: box [*input_shape] or [rows, *input_shape]; one bound set per box.
-    Raises: InputError for an unknown method, or a box or known bounds that do not fit the network.
+    Raises: InputError for an unknown method, a box or known bounds that do not fit the network, known bounds that were
+    made for a box that does not hold this one, or that contradict interval arithmetic.
     Error: rounded outward, in float64.
     Reference: Gowal et al., arXiv 1810.12715 (interval); Zhang et al., NeurIPS 2018 (CROWN); Xu et al., ICLR 2021
     (optimised slopes).
     """
-    if method not in METHODS:
-        raise InputError(f"The bound method {method!r} is unknown; choose one of {', '.join(METHODS)}.")
-    box_lower = flatten_batch(box.lower, network.input_size, "the network's input")
-    box_upper = flatten_batch(box.upper, network.input_size, "the network's input")
+    choice(method, "The bound method", METHODS)
+    callbacks(("stop", stop), ("progress", progress), ("keep", keep))
+    memory_bytes(memory)
+    chosen = TightenSettings() if settings is None else instance(settings, TightenSettings, "settings")
+    box_lower, box_upper = box_rows(network, box)
     placement = Placement.of(box_lower).double
     placed = network.put(placement)
     widest = max(node.size for node in network.nodes)
@@ -118,15 +82,63 @@ def preactivation_bounds(
     budget = Budget.of(memory, stop, workers)
     keep_freed_memory()
     with threads_for(work, workers), quiet_overflow():
-        chosen = TightenSettings() if settings is None else settings
         refined, tightened = method != "interval", method == "tightened"
         forward = _Forward(placed, box_lower, box_upper, budget if refined else None, chosen if tightened else None)
         forward.keep = keep
-        forward.know(known)
+        if known is not None:
+            given = fitting(known, network, box_lower, box_upper)
+            _check_rows(given, box_lower.shape[0])
+            forward.know(given)
         forward.run(progress)
     picked = network.activations
     sources = [node.source for node in (network.nodes[i] for i in picked) if isinstance(node, Activation)]
-    return PreactivationBounds(tuple(forward.lower[i] for i in sources), tuple(forward.upper[i] for i in sources))
+    found = PreactivationBounds(tuple(forward.lower[i] for i in sources), tuple(forward.upper[i] for i in sources))
+    return found.made_for(Origin(network, box_lower, box_upper))
+
+
+def box_rows(network: Network, box: Box) -> tuple[Array, Array]:
+    """The ends of boxes of a network's inputs, [rows, inputs] each, as copies.
+
+    Raises: InputError for what is no network or no box, and for a box that does not fit the network.
+    """
+    check_network(network)
+    if not isinstance(box, Box):
+        raise InputError(f"A Box is wanted here, and a {type(box).__name__} was given; make one: av.Box(lower, upper).")
+    what = f"the input of {network.name}"
+    lower, upper = (flatten_batch(end, network.input_shape, what) for end in box.ends)
+    return namespace(lower).asarray(lower, copy=True), namespace(upper).asarray(upper, copy=True)
+
+
+def fitting(bounds: PreactivationBounds, network: Network, lower: Array, upper: Array) -> PreactivationBounds:
+    """Bounds that were handed in for boxes [rows, inputs], checked as far as they can be.
+
+    Raises: InputError as `PreactivationBounds.checked`, for bounds made for boxes that do not hold these, and for
+    bounds that exclude every value that interval arithmetic allows.
+    """
+    placement = Placement.of(lower)
+    found = instance(bounds, PreactivationBounds, "preactivation").checked(network, placement)
+    if lower.shape[0] > 1:
+        _check_rows(found, lower.shape[0])
+    if found.origin is None:
+        with quiet_overflow():
+            forward = _Forward(network.put(placement), lower, upper, None, None)
+            forward.know(found)
+            forward.run(None)
+    elif not found.origin.covers(lower, upper):
+        raise InputError(
+            "The pre-activation bounds were made for a box that does not hold this one, where they may be wrong. Make "
+            "them for this box, or for one that holds it."
+        )
+    return found
+
+
+def _check_rows(bounds: PreactivationBounds, boxes: int) -> None:
+    for k, end in enumerate(bounds.lower):
+        if end.shape[0] not in (1, boxes):
+            raise InputError(
+                f"The pre-activation bounds of activation {k} have {end.shape[0]} rows for a box of {boxes}; give one "
+                "row, or one per box."
+            )
 
 
 class _Forward:
@@ -153,41 +165,32 @@ class _Forward:
             if isinstance(node, Activation):
                 self.kinds.setdefault(node.source, set()).add(node.kind)
 
-    def know(self, bounds: PreactivationBounds | None) -> None:
+    def know(self, bounds: PreactivationBounds) -> None:
         """Take over bounds of every activation's input that hold already."""
-        if bounds is None:
-            return
-        placement, rows = Placement.of(self.lower[0]), self.lower[0].shape[0]
-        if not len(bounds.lower) == len(bounds.upper) == len(self.network.activations):
-            raise InputError(
-                f"The known bounds have {len(bounds.lower)} and {len(bounds.upper)} ends; {self.network.name} has "
-                f"{len(self.network.activations)} activations."
-            )
-        for k, index in enumerate(self.network.activations):
+        for index, low, high in zip(self.network.activations, bounds.lower, bounds.upper, strict=True):
             node = self.network.nodes[index]
             assert isinstance(node, Activation)
-            pair = placement.put(bounds.lower[k]), placement.put(bounds.upper[k])
-            for end in pair:
-                if end.shape[0] not in (1, rows) or end.shape[1] != node.size:
-                    raise InputError(
-                        f"The known bounds of activation {k} have shape {tuple(end.shape)}; give [1, {node.size}] or "
-                        f"[{rows}, {node.size}], one row per box."
-                    )
-            _check_pair(k, *pair)
-            self.given[node.source] = self._cut(self.given.get(node.source, pair), pair)
+            self.given[node.source] = self._cut(self.given.get(node.source, (low, high)), (low, high))
+
+    def _with_given(self, index: int, low: Array, high: Array) -> tuple[Array, Array]:
+        """The interval of a node cut with what was given for it."""
+        if index not in self.given:
+            return low, high
+        low, high = self._cut((low, high), self.given[index])
+        if bool(namespace(low).any(low > high)):
+            raise InputError(
+                f"The pre-activation bounds given for node {index} exclude every value that interval arithmetic allows "
+                "there. Give bounds that hold over this box."
+            )
+        return low, high
 
     def run(self, progress: Callable[[int, int], None] | None) -> None:
         """All nodes from the input on."""
+        self._with_given(0, self.lower[0], self.upper[0])
         for i, node in enumerate(self.network.nodes[1:], start=1):
             if isinstance(node, Affine):
                 low, high = affine_interval(self.network, node, self.lower, self.upper)
-                if i in self.given:
-                    low, high = self._cut((low, high), self.given[i])
-                    if bool(namespace(low).any(low > high)):
-                        raise InputError(
-                            f"The known bounds of node {i} exclude every value that interval arithmetic allows there. "
-                            "Give bounds that hold over this box."
-                        )
+                low, high = self._with_given(i, low, high)
                 # A node that reads the input alone is an exact affine image: nothing is left to refine.
                 if self.budget is not None and i in self.kinds and any(term.source != 0 for term in node.terms):
                     open = self._open(i, low, high)
@@ -205,7 +208,7 @@ class _Forward:
                 self.known[i] = pair
                 if self.budget is not None:
                     self.reduced.add_activation(i, *pair)
-                low, high = relaxation_of(node).image(*pair)
+                low, high = self._with_given(i, *relaxation_of(node).image(*pair))
                 if progress is not None:
                     progress(len(self.known), len(self.network.activations))
             self.lower.append(low)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from admm_verify.arrays import Array, namespace, to_numpy
-from admm_verify.bounds.preactivation import PreactivationBounds
+from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.complete.bounding import Bounded
 from admm_verify.network.graph import Activation, Affine, Network
 from admm_verify.relaxations.registry import relaxation_of

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from admm_verify.bounds.conditional import ConditionalBounds
-from admm_verify.bounds.preactivation import PreactivationBounds
+from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.complete.pool import Nodes
 from admm_verify.complete.splitting import Closed
 from admm_verify.errors import InputError, OutputError

@@ -7,7 +7,8 @@ import numpy as np
 
 from admm_verify.arrays import Placement, to_numpy
 from admm_verify.bounds.arithmetic import lowered, output_error, region_error
-from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
+from admm_verify.bounds.preactivation import preactivation_bounds
+from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.region import Region, build_region
 from admm_verify.complete.bounding import Bounder, Rows
 from admm_verify.complete.branching import side_scores

@@ -7,7 +7,7 @@ import numpy as np
 
 from admm_verify.arrays import Placement, to_numpy
 from admm_verify.bounds.conditional import ConditionalBounds
-from admm_verify.bounds.preactivation import PreactivationBounds
+from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.region import Region, build_region
 from admm_verify.complete.bounding import Bounded, Bounder, Rows
 from admm_verify.complete.branching import neuron_scores

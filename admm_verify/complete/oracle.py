@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from admm_verify.arrays import to_numpy
-from admm_verify.bounds.preactivation import PreactivationBounds
+from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.complete.goals import Goals
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Activation, Network

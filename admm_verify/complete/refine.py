@@ -7,7 +7,7 @@ import numpy as np
 
 from admm_verify.arrays import Placement
 from admm_verify.bounds.conditional import Condition, ConditionalBounds, conditional_bounds
-from admm_verify.bounds.preactivation import PreactivationBounds
+from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.region import build_region
 from admm_verify.complete.bounding import Bounder, Rows
 from admm_verify.complete.goals import Goals

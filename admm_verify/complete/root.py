@@ -6,7 +6,8 @@ import numpy as np
 
 from admm_verify.arrays import to_numpy
 from admm_verify.bounds.arithmetic import lowered, output_error, output_reach
-from admm_verify.bounds.preactivation import Derivation, PreactivationBounds, preactivation_bounds
+from admm_verify.bounds.preactivation import Derivation, preactivation_bounds
+from admm_verify.bounds.ranges import Origin, PreactivationBounds
 from admm_verify.complete.goals import Goals
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows
@@ -59,9 +60,9 @@ class Root:
                 end[boxes] = part
             return copies
 
-        self.bounds = PreactivationBounds(
-            merged(self.bounds.lower, found.lower), merged(self.bounds.upper, found.upper)
-        )
+        ends = merged(self.bounds.lower, found.lower), merged(self.bounds.upper, found.upper)
+        whole = Origin(self.query.network, self.rows.boxes_lower, self.rows.boxes_upper)
+        self.bounds = PreactivationBounds(*ends).made_for(whole)
         self.tightened = np.append(self.tightened, boxes)
 
     def derive(self, keep: Callable[[Derivation], None]) -> None:
@@ -71,9 +72,7 @@ class Root:
 
     def bounds_of(self, boxes: np.ndarray) -> PreactivationBounds:
         """The pre-activation bounds of some boxes."""
-        return PreactivationBounds(
-            tuple(low[boxes] for low in self.bounds.lower), tuple(high[boxes] for high in self.bounds.upper)
-        )
+        return self.bounds.take(boxes)
 
     def open_rows(self) -> np.ndarray:
         """Numbers of the rows that belong to an open disjunct."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from admm_verify.arrays import Placement, quiet_overflow, to_numpy
-from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
+from admm_verify.bounds.preactivation import preactivation_bounds
+from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.region import build_region
 from admm_verify.complete.bounding import Bounder, Rows
 from admm_verify.complete.branching import side_scores

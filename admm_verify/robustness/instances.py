@@ -1,15 +1,16 @@
 """Images, labels and radii, checked once: the boxes around them, their margins, and inputs inside them."""
 
 from dataclasses import dataclass
-from math import prod
 
 import array_api_compat
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, quiet_overflow, to_numpy
 from admm_verify.errors import InputError
+from admm_verify.given import float64_array, plain_array
 from admm_verify.network.graph import Network
-from admm_verify.sets import Box
+from admm_verify.network.layout import flatten_batch
+from admm_verify.sets import Box, range_ends
 
 Within = tuple[Array | float, Array | float]
 
@@ -40,7 +41,7 @@ class Instances:
         """
         if network.output_size < 2:
             raise InputError(f"{network.name} has {network.output_size} output; a classifier has one per class.")
-        raw = _images(network, to_numpy(images))
+        raw = _images(network, to_numpy(plain_array(images, "images")))
         floor, ceiling = _range(network, within)
         _check_range(raw, floor, ceiling)
         dtype = np.float64 if network.element_type == "float64" else np.float32
@@ -55,7 +56,7 @@ class Instances:
             raise InputError(
                 f"The images hold numbers beyond {np.dtype(dtype).name}, which {network.name} computes in."
             )
-        found = _labels(to_numpy(labels), len(raw), network.output_size)
+        found = _labels(to_numpy(plain_array(labels, "labels")), len(raw), network.output_size)
         return cls(network, rounded, found, _radii(radii), floor, ceiling)
 
     def box(self, numbers: np.ndarray, radii: np.ndarray) -> Box:
@@ -111,37 +112,22 @@ class Instances:
 
 def _images(network: Network, raw: np.ndarray) -> np.ndarray:
     """The images in float64, [images, inputs]."""
-    shape, size = network.input_shape, network.input_size
-    if raw.dtype.kind not in "fiu":
-        raise InputError(f"The images are of type {raw.dtype}; give numbers.")
-    if raw.ndim < 2 or (raw.shape[1:] not in (shape, (size,)) and _squeezed(raw.shape[1:]) != _squeezed(shape)):
-        raise InputError(
-            f"The images have shape {raw.shape}; {network.name} takes [images, {', '.join(map(str, shape))}] or "
-            f"[images, {size}]."
-        )
-    if len(raw) == 0:
+    if raw.shape[:1] == (0,):
         raise InputError("There are no images; give at least one.")
-    flat = raw.reshape(len(raw), prod(raw.shape[1:])).astype(np.float64)
+    flat = flatten_batch(raw, network.input_shape, f"the input of {network.name}").astype(np.float64)
     bad = np.argwhere(~np.isfinite(flat))
     if len(bad):
         raise InputError(f"Image {bad[0, 0]}, pixel {bad[0, 1]} is {flat[tuple(bad[0])]}; give finite numbers.")
     return flat
 
 
-def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape without axes of length 1, such as the only channel of a grey image."""
-    return tuple(size for size in shape if size != 1)
-
-
 def _range(network: Network, within: Within | None) -> tuple[np.ndarray, np.ndarray]:
     size = network.input_size
     if within is None:
         return np.full(size, -np.inf), np.full(size, np.inf)
-    if len(within) != 2:
-        raise InputError(f"The range within has {len(within)} entries; give (lowest, highest) or None.")
     ends = []
-    for end in within:
-        array = np.asarray(to_numpy(end), dtype=np.float64)
+    for end in range_ends(within):
+        array = to_numpy(float64_array(end, "range within"))
         try:
             ends.append(np.broadcast_to(array, network.input_shape).reshape(size))
         except ValueError:
@@ -183,10 +169,9 @@ def _labels(raw: np.ndarray, count: int, classes: int) -> np.ndarray:
 
 
 def _radii(given: Array) -> np.ndarray:
-    raw = to_numpy(given)
-    if raw.dtype.kind not in "fiu" or raw.ndim != 1 or not len(raw):
+    radii = to_numpy(float64_array(given, "list of radii"))
+    if radii.ndim != 1 or not len(radii):
         raise InputError(f"The radii {given} are no list of numbers; give at least one, such as [0.01, 0.02].")
-    radii = raw.astype(np.float64)
     if not (np.isfinite(radii) & (radii >= 0)).all():
         raise InputError(f"The radii {radii.tolist()} hold a negative, infinite or NaN number; give finite ones >= 0.")
     if len(np.unique(radii)) < len(radii):

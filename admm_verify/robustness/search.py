@@ -3,15 +3,18 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import array_api_compat
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, take_rows, to_numpy
-from admm_verify.bounds.arithmetic import lowered, output_error
-from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
+from admm_verify.bounds.arithmetic import check_arithmetic, lowered, output_error
+from admm_verify.bounds.preactivation import preactivation_bounds
+from admm_verify.bounds.ranges import Origin, PreactivationBounds
 from admm_verify.errors import OutputError
 from admm_verify.memory import Budget, Stopped
+from admm_verify.options import ANY, Memory, Settings, choice
 from admm_verify.robustness.findings import Findings
 from admm_verify.robustness.instances import Instances
 from admm_verify.robustness.record import Finished, Record
@@ -21,7 +24,7 @@ from admm_verify.splitting.loop import Clock
 from admm_verify.splitting.placement import iteration_placement
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solution import Solution
-from admm_verify.splitting.solve import solve
+from admm_verify.splitting.solve import METHODS, solve
 
 GROUP_WORK = 1_500_000
 """Multiplications of one pass over the boxes whose pre-activation bounds the host computes together.
@@ -40,20 +43,27 @@ Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class CertifySettings:
+class CertifySettings(Settings):
     """How `certify` works, beyond what it is asked.
 
     arithmetic: "real" bounds the network in real numbers; "float32" and "float64" add the rounding error of evaluating
     it in that type. method: of `solve`. max_passes: budget per row after the bound before any iteration, 0 for none;
     None tries a short budget, then a longer one. device: None or "cpu" for the host, "cuda". memory: limit on the
     working memory in bytes, None for half of what is free.
+
+    Raises: InputError for a choice that does not exist, or a number of another type or range.
     """
 
     arithmetic: str = "real"
     method: str = "ascent"
-    max_passes: int | None = None
+    max_passes: Annotated[int | None, ANY] = None
     device: str | None = None
-    memory: float | None = None
+    memory: Memory = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_arithmetic(self.arithmetic)
+        choice(self.method, "The method", METHODS)
 
 
 @dataclass(frozen=True)
@@ -176,7 +186,7 @@ class Search:
         error = output_error(network, box.lower, box.upper, bounds, self.settings.arithmetic)
         objective = self.home.put(margins[owner, row])
         offset, sound = lowered(objective, 0.0 * objective[:, 0], take_rows(error, pick))
-        problem = Problem(network, Box(*_taken(pick, box.lower, box.upper)), objective, offset, _rows_of(pick, bounds))
+        problem = Problem(network, Box(*_taken(pick, box.lower, box.upper)), objective, offset, bounds.take(pick))
         solution = self._solve(problem, block.stage)
         found = np.where(to_numpy(sound), to_numpy(solution.lower), -np.inf)
         rows_lower[owner, row] = np.maximum(rows_lower[owner, row], found)
@@ -223,8 +233,9 @@ class Search:
                 self.instances.network, part, block.stage.bounds, self.settings.memory, self._interrupted
             )
             for row, p in enumerate(group):
-                block.bounds[pairs[p]] = _rows_of(self.home.put_indices([row]), found)
-        return _joined([block.bounds[pair] for pair in pairs])
+                block.bounds[pairs[p]] = found.take(self.home.put_indices([row]))
+        made = Origin(self.instances.network, box.lower, box.upper)
+        return _joined([block.bounds[pair] for pair in pairs]).made_for(made)
 
 
 @dataclass(eq=False)
@@ -264,10 +275,6 @@ class _Block:
 
 def _taken(rows: Array, *arrays: Array) -> list[Array]:
     return [namespace(array).take(array, rows, axis=0) for array in arrays]
-
-
-def _rows_of(rows: Array, bounds: PreactivationBounds) -> PreactivationBounds:
-    return PreactivationBounds(tuple(_taken(rows, *bounds.lower)), tuple(_taken(rows, *bounds.upper)))
 
 
 def _joined(parts: list[PreactivationBounds]) -> PreactivationBounds:

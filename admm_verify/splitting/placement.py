@@ -4,6 +4,7 @@ import array_api_compat
 
 from admm_verify.arrays import Placement
 from admm_verify.errors import InputError
+from admm_verify.options import choice
 
 PRECISIONS = ("float32", "float64")
 
@@ -13,8 +14,10 @@ def iteration_placement(home: Placement, device: str | None, precision: str | No
 
     Raises: InputError for an unknown precision or device; DeviceError where the device is missing.
     """
-    if precision not in (None, *PRECISIONS):
-        raise InputError(f"The precision {precision!r} is unknown; choose one of {', '.join(PRECISIONS)}.")
+    if precision is not None:
+        choice(precision, "The precision", PRECISIONS)
+    if device is not None and not isinstance(device, str):
+        raise InputError(f"The device is {device!r} ({type(device).__name__}); give text: 'cpu', 'cuda' or 'cuda:N'.")
     if device is None or (device == "cpu" and array_api_compat.is_numpy_namespace(home.xp)):
         place = home
     else:

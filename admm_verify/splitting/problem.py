@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, namespace, take_rows, to_numpy
-from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
+from admm_verify.arrays import Array, Placement, namespace, take_rows
+from admm_verify.bounds.preactivation import box_rows, fitting, preactivation_bounds
+from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.region import Region, build_region
 from admm_verify.errors import InputError
-from admm_verify.network.graph import Network, flatten_batch
+from admm_verify.given import float64_array
+from admm_verify.network.graph import Network
 from admm_verify.relaxations.contract import Relaxation
 from admm_verify.relaxations.lines import Lines
 from admm_verify.relaxations.registry import network_lines, relaxations_of
@@ -21,9 +23,14 @@ from admm_verify.sets import Box
 class Problem:
     """Rows of a specification: minimise objective f(x) + offset over the box, one row each.
 
+    preactivation: bounds that hold over the box, by default CROWN's. Own ones are believed, as `PreactivationBounds`
+    says: a bound of the problem is no better than they are. All arrays are copied, without gradients.
+
     Shapes: objective [rows, outputs] or [outputs]; offset a number or [rows]; box and preactivation shared by all rows
     or one per row.
-    Raises: InputError for shapes that do not fit, NaN or infinite coefficients.
+    Raises: InputError for what is no network, box or array of real numbers, shapes that do not fit, NaN or infinite
+    coefficients, and pre-activation bounds that are empty, NaN, made for a box that does not hold this one, or
+    contradict interval arithmetic.
     """
 
     def __init__(
@@ -34,26 +41,25 @@ class Problem:
         offset: Array | float = 0.0,
         preactivation: PreactivationBounds | None = None,
     ) -> None:
-        placement = Placement.of(box.lower).double
+        self.box_lower, self.box_upper = box_rows(network, box)
+        placement = Placement.of(self.box_lower)
         xp = placement.xp
         network.check_finite()
         self.network = network
         self.box = box
-        raw = placement.put(objective if hasattr(objective, "shape") else to_numpy(objective))
-        self.objective = _as_rows(raw, network)
+        self.objective = _as_rows(float64_array(objective, "objective", placement), network)
         rows = self.objective.shape[0]
-        given = placement.put(offset if hasattr(offset, "shape") else to_numpy(offset))
+        given = float64_array(offset, "offset", placement)
         if given.shape not in ((), (1,), (rows,)):
             raise InputError(f"The offset has shape {tuple(given.shape)}; give a number or one per row, [{rows}].")
         self.offset = xp.broadcast_to(given, (rows,))
         for name, array in (("objective", self.objective), ("offset", self.offset)):
             if not bool(xp.all(xp.isfinite(array))):
                 raise InputError(f"The {name} holds NaN or infinite numbers; give finite ones.")
-        self.box_lower = flatten_batch(box.lower, network.input_size, "the network's input")
-        self.box_upper = flatten_batch(box.upper, network.input_size, "the network's input")
-        bounds = preactivation_bounds(network, box) if preactivation is None else preactivation
-        self.preactivation = PreactivationBounds(
-            tuple(placement.put(low) for low in bounds.lower), tuple(placement.put(high) for high in bounds.upper)
+        self.preactivation = (
+            preactivation_bounds(network, box)
+            if preactivation is None
+            else fitting(preactivation, network, self.box_lower, self.box_upper)
         )
         counts = {"box": self.box_lower.shape[0]}
         counts |= {f"bounds of activation {k}": low.shape[0] for k, low in enumerate(self.preactivation.lower)}

@@ -10,7 +10,9 @@ import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
 from admm_verify.errors import InputError
+from admm_verify.given import float64_array
 from admm_verify.memory import Budget, keep_freed_memory
+from admm_verify.options import callbacks, choice, instance, number, pass_limit, timeout_seconds
 from admm_verify.settings import SolverSettings
 from admm_verify.splitting.admm import Admm
 from admm_verify.splitting.ascent import Ascent
@@ -50,23 +52,23 @@ def solve(
     bounds. Bounds are certified in float64 whatever the precision of the iterations.
 
     device: None (where the box lives), "cpu" or "cuda". precision: "float32" or "float64", None for float64 on the
-    CPU and float32 on a GPU. start: multipliers of an earlier Solution, a warm start. timeout in seconds. stop: asked
-    after every iteration; True ends the run with the best results so far. Rows are solved in blocks that fit into
-    settings.memory.
+    CPU and float32 on a GPU. start: multipliers of an earlier Solution, a warm start; any give bounds. timeout in
+    seconds. stop: asked after every iteration; True ends the run with the best results so far. Rows are solved in
+    blocks that fit into settings.memory.
 
-    Raises: InputError for an unknown method or precision, a negative tolerance, timeout or budget, or for "admm" on a
-    map without a closed-form projection; DeviceError where the device is missing; MemoryError when not even one row
-    fits.
+    Raises: InputError for an option of the wrong type or range, or for "admm" on a map without a closed-form
+    projection; DeviceError where the device is missing; MemoryError when not even one row fits.
     """
     began = time.monotonic()
-    _check_options(method, tolerance, max_passes, timeout)
-    _check_start(problem, start)
-    chosen = SolverSettings() if settings is None else settings
+    _check_kinds(problem, method, progress, stop)
+    tolerance, timeout = number(tolerance, "The tolerance"), timeout_seconds(timeout)
+    start = None if start is None else _checked_start(problem, start)
+    chosen = SolverSettings() if settings is None else instance(settings, SolverSettings, "settings")
     placement = iteration_placement(Placement.of(problem.box_lower), device, precision)
     workers = workers_for(problem.rows * problem.network.weight_count) if placement.is_numpy else 1
     budget = Budget.of(chosen.memory, workers=workers)
 
-    lock = Lock()
+    lock, reports = Lock(), dict[int, tuple[int, int]]()
 
     def ended() -> bool:
         # Blocks that run side by side ask one after the other.
@@ -74,10 +76,8 @@ def solve(
             return budget.given_up.is_set() or (stop is not None and stop())
 
     clock = Clock(None if timeout is None else began + timeout, ended)
-    numbers = chosen.block_numbers if str(placement.device) == "cpu" else chosen.device_block_numbers
-    step = max(1, budget.rows(numbers, sum(node.size for node in problem.network.nodes)))
-    schemes = _schemes(method, max_passes, chosen)
-    reports: dict[int, tuple[int, int]] = {}
+    step = _rows_at_once(problem, placement, budget, chosen)
+    schemes = _schemes(method, pass_limit(max_passes), chosen)
 
     def work(first: int, last: int) -> Run:
         given = None if start is None else [g[first:last] for g in start]
@@ -101,24 +101,32 @@ def _tell(
         progress(max(p for p, _ in reports.values()), sum(f for _, f in reports.values()), total)
 
 
-def _check_options(method: str, tolerance: float, max_passes: int | None, timeout: float | None) -> None:
-    if method not in METHODS:
-        raise InputError(f"The method {method!r} is unknown; choose one of {', '.join(METHODS)}.")
-    if not tolerance >= 0:
-        raise InputError(f"The tolerance {tolerance} is negative or NaN; give a number >= 0.")
-    if max_passes is not None and max_passes < 0:
-        raise InputError(f"max_passes is {max_passes}; give a count >= 0, where 0 means the CROWN bound alone.")
-    if timeout is not None and not timeout >= 0:
-        raise InputError(f"The timeout {timeout} is negative or NaN; give seconds >= 0.")
+def _check_kinds(problem: Problem, method: str, progress: Progress | None, stop: Callable[[], bool] | None) -> None:
+    instance(problem, Problem, "The problem")
+    choice(method, "The method", METHODS)
+    callbacks(("progress", progress), ("stop", stop))
 
 
-def _check_start(problem: Problem, start: Sequence[Array] | None) -> None:
+def _rows_at_once(problem: Problem, placement: Placement, budget: Budget, settings: SolverSettings) -> int:
+    numbers = settings.block_numbers if str(placement.device) == "cpu" else settings.device_block_numbers
+    return max(1, budget.rows(numbers, sum(node.size for node in problem.network.nodes)))
+
+
+def _checked_start(problem: Problem, start: Sequence[Array]) -> list[Array]:
+    """Multipliers that were handed in, copied to where the box lives; any finite ones give a valid bound."""
+    home = Placement.of(problem.box_lower)
     wanted = [(problem.rows, low.shape[1]) for low in problem.preactivation.lower]
-    given = wanted if start is None else [tuple(g.shape) for g in start]
+    if not isinstance(start, list | tuple):
+        raise InputError(
+            f"The start is a {type(start).__name__}; give the multipliers of a Solution, a tuple of arrays."
+        )
+    found = [float64_array(g, f"start of activation {k}", home) for k, g in enumerate(start)]
+    given = [tuple(g.shape) for g in found]
     if given != wanted:
         raise InputError(
             f"The start has arrays of shapes {given}; give the multipliers of a Solution of these rows, {wanted}."
         )
+    return found
 
 
 def _schemes(method: str, max_passes: int | None, settings: SolverSettings) -> list[Scheme]:

@@ -84,13 +84,10 @@ def test_known_bounds_of_another_network_are_refused() -> None:
     wide = av.PreactivationBounds(
         tuple(np.repeat(low, 3, axis=0) for low in bounds.lower), tuple(np.repeat(h, 3, axis=0) for h in bounds.upper)
     )
-    with pytest.raises(av.InputError, match="known bounds of activation 0"):
+    with pytest.raises(av.InputError, match="bounds of activation 0"):
         av.preactivation_bounds(other.network, other.box, known=wide)
-    if [low.shape for low in bounds.lower] != [
-        low.shape for low in av.preactivation_bounds(case.network, case.box).lower
-    ]:
-        with pytest.raises(av.InputError, match="known bounds"):
-            av.preactivation_bounds(case.network, case.box, known=bounds)
+    with pytest.raises(av.InputError, match=r"activations|another network"):
+        av.preactivation_bounds(case.network, case.box, known=bounds)
 
 
 @pytest.mark.parametrize("method", ["crown", "tightened"])

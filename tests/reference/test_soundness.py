@@ -224,14 +224,14 @@ def test_given_bounds_that_exclude_a_part_of_the_box_leave_valid_answers(method:
     for seed in range(20):
         case = random_case(seed, "plain")
         bounds = preactivation_bounds(case.network, case.box)
-        cut = [np.maximum(low, 0.0) if k == 0 else low for k, low in enumerate(bounds.lower)]
-        high = [np.maximum(up, low) for up, low in zip(bounds.upper, cut, strict=True)]
-        split = PreactivationBounds(tuple(cut), tuple(high))
+        # A neuron that is inactive in the whole box has no part left.
+        first = np.where(bounds.upper[0] >= 0, np.maximum(bounds.lower[0], 0.0), bounds.lower[0])
+        split = PreactivationBounds((first, *bounds.lower[1:]), bounds.upper)
         problem = Problem(case.network, case.box, case.objective, case.offset, split)
         found = run(problem, method, "float64", 60)
         points = samples(case.box, SAMPLES, seed)
         first = case.network.forward(points, lambda _, pre: np.maximum(pre, 0.0))[1]
-        kept = points[(first >= 0).all(axis=1)][:5]
+        kept = points[((first >= 0) | (bounds.upper[0] < 0)).all(axis=1)][:5]
         network = ExactNetwork.of(case.network)
         for x in kept:
             for bound, objective, offset in zip(found.lower, case.objective, case.offset, strict=True):

@@ -1,0 +1,142 @@
+"""What is known of the inputs of activations, checked where callers hand it in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+
+from admm_verify.arrays import Array, Placement, take_rows, to_numpy
+from admm_verify.errors import InputError
+from admm_verify.given import float64_array
+from admm_verify.network.graph import Network, check_network
+from admm_verify.network.layout import flatten_batch
+
+
+@dataclass(frozen=True, eq=False)
+class PreactivationBounds:
+    """One pair (lower, upper) per activation node in graph order.
+
+    What takes such bounds believes that they hold over its box: nothing can check that but for bounds that contradict
+    interval arithmetic, and bounds of `preactivation_bounds`, which know the network and the boxes they were made for.
+
+    Shapes: lower[k], upper[k] [1, n_k] for bounds shared by all rows, [rows, n_k] for bounds of their own.
+    """
+
+    lower: tuple[Array, ...]
+    upper: tuple[Array, ...]
+    origin: "Origin | None" = field(default=None, init=False, repr=False)
+
+    @classmethod
+    def from_arrays(cls, network: Network, pairs: Sequence[tuple[Array, Array]]) -> "PreactivationBounds":
+        """Bounds from your own arrays, one pair per activation node in graph order, [n_k] or [rows, n_k].
+
+        Valid when: they hold for the region they are used with; nothing can check that here.
+        Raises: InputError for a wrong count or shape, NaN, or lower > upper, naming layer and index.
+        """
+        check_network(network)
+        given = [_pair(pair) for pair in _sequence(pairs)]
+        return cls(tuple(low for low, _ in given), tuple(high for _, high in given)).checked(network)
+
+    def checked(self, network: Network, place: Placement | None = None) -> "PreactivationBounds":
+        """Copies in float64, moved to a place where one is given, once they are bounds of this network's activations.
+
+        Raises: InputError for a wrong count or shape, what is no array of real numbers, NaN, or lower > upper, naming
+        activation and index; and for bounds that were made for another network.
+        """
+        lower, upper = _sequence(self.lower), _sequence(self.upper)
+        count = len(network.activations)
+        if not len(lower) == len(upper) == count:
+            raise InputError(
+                f"The pre-activation bounds have {len(lower)} lower and {len(upper)} upper ends; {network.name} has "
+                f"{count} activations."
+            )
+        if self.origin is not None and not _same(self.origin.network.nodes, network.nodes):
+            raise InputError(
+                f"The pre-activation bounds were made for another network ({self.origin.network.name}). Make them "
+                "for this one."
+            )
+        ends: tuple[list[Array], list[Array]] = [], []
+        for k, index in enumerate(network.activations):
+            what, size = f"activation {k} of {network.name}", network.nodes[index].size
+            for side, given in zip(ends, (lower[k], upper[k]), strict=True):
+                side.append(flatten_batch(float64_array(given, f"bounds of {what}", place), (size,), what))
+            _check_pair(k, ends[0][-1], ends[1][-1])
+        found = PreactivationBounds(tuple(ends[0]), tuple(ends[1]))
+        return found if self.origin is None else found.made_for(self.origin)
+
+    def take(self, rows: Array) -> "PreactivationBounds":
+        """The bounds of the given rows only, where each row has its own."""
+        found = PreactivationBounds(
+            tuple(take_rows(low, rows) for low in self.lower), tuple(take_rows(high, rows) for high in self.upper)
+        )
+        return found if self.origin is None else found.made_for(self.origin.take(rows))
+
+    def made_for(self, origin: "Origin") -> "PreactivationBounds":
+        """The same, told where they come from."""
+        found = PreactivationBounds(self.lower, self.upper)
+        object.__setattr__(found, "origin", origin)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """What pre-activation bounds were made for: a network and boxes [rows, inputs], one per row of the bounds."""
+
+    network: Network
+    lower: Array
+    upper: Array
+
+    def take(self, rows: Array) -> "Origin":
+        """The boxes of the given rows only."""
+        return Origin(self.network, take_rows(self.lower, rows), take_rows(self.upper, rows))
+
+    def covers(self, lower: Array, upper: Array) -> bool:
+        """Whether boxes [rows or 1, inputs] lie inside these, row by row."""
+        rows = {self.lower.shape[0], lower.shape[0]} - {1}
+        if len(rows) > 1:
+            return False
+        place = Placement.of(lower)
+        xp = place.xp
+        return bool(xp.all((place.put(self.lower) <= lower) & (upper <= place.put(self.upper))))
+
+
+def _sequence(given: Any) -> Sequence[Any]:
+    if not isinstance(given, list | tuple):
+        raise InputError(
+            f"Pre-activation bounds came as {type(given).__name__}; give a sequence with one entry per activation."
+        )
+    return given
+
+
+def _pair(given: Any) -> tuple[Any, Any]:
+    if len(_sequence(given)) != 2:
+        raise InputError(f"An activation has {len(given)} bounds; give a pair (lower, upper).")
+    return given[0], given[1]
+
+
+def _check_pair(k: int, lower: Array, upper: Array) -> None:
+    if lower.shape != upper.shape:
+        raise InputError(f"Activation {k} has lower bounds {tuple(lower.shape)} and upper {tuple(upper.shape)}.")
+    bad = to_numpy(~(lower <= upper))
+    if bad.any():
+        row, neuron = (int(i[0]) for i in bad.nonzero())
+        raise InputError(
+            f"Activation {k}, row {row}, neuron {neuron}: the bounds [{float(lower[row, neuron])}, "
+            f"{float(upper[row, neuron])}] are empty or NaN. Give lower <= upper."
+        )
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether the nodes of two networks, or parts of them, have the same structure and numbers."""
+    if one is other:
+        return True
+    if is_dataclass(one) and not isinstance(one, type):
+        return type(one) is type(other) and all(
+            _same(getattr(one, field.name), getattr(other, field.name)) for field in fields(one)
+        )
+    if isinstance(one, tuple | list) and isinstance(other, tuple | list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if hasattr(one, "shape") and hasattr(other, "shape"):
+        return np.array_equal(to_numpy(one), to_numpy(other))
+    return type(one) is type(other) and one == other
