@@ -69,11 +69,11 @@ def _run(model: Path, witness: Sequence[Fraction]) -> np.ndarray:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # A model given as bytes does not tell where its external data lies.
+    # External data lies beside the model, which bytes do not tell.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(model.parent))
-    data = model.read_bytes()
-    if data[:2] == b"\x1f\x8b":
-        data = gzip.decompress(data)
+    with open(model, "rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    data = gzip.decompress(model.read_bytes()) if compressed else str(model)
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     source = session.get_inputs()[0]
     shape = [size if isinstance(size, int) and size > 0 else 1 for size in source.shape]
