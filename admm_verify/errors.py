@@ -21,6 +21,10 @@ class UnsupportedOperatorError(ModelError):
     """A network contains an operator that no relaxation here covers."""
 
 
+class ReplayError(AdmmVerifyError):
+    """onnxruntime cannot run a network, so that a counterexample stays unconfirmed."""
+
+
 class QueryError(AdmmVerifyError):
     """A property file cannot be read; the message carries line and column where there is one."""
 

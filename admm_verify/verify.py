@@ -15,6 +15,7 @@ from admm_verify.certificates.certificate import Certificate
 from admm_verify.complete.decide import EXACT, Decision, Options
 from admm_verify.errors import InputError
 from admm_verify.files import check_targets
+from admm_verify.network.onnx_runtime import forget_models
 from admm_verify.options import callbacks, choice, flag, instance, memory_bytes, pass_limit, timeout_seconds
 from admm_verify.properties.query import Query
 from admm_verify.splitting.loop import Clock
@@ -36,7 +37,8 @@ class Outcome:
     by branch and bound; lower: the proven bound of the best atom on the worst part, at most 0 while one is left.
     exact_input: the counterexample's exact coordinates, which lie in the query's box; counterexample is these rounded
     to the network's element type. certificate: what proves UNSAT, where asked for. unwritten: why the checkpoint is not
-    the latest state, None where it is.
+    the latest state, None where it is. unconfirmed: why a
+    counterexample that was found could not be confirmed, which ended the search; None otherwise.
 
     Shapes: counterexample [*input_shape]; output [*output_shape]; rows_lower [rows].
     """
@@ -52,6 +54,7 @@ class Outcome:
     exact_input: tuple[Fraction, ...] | None = None
     certificate: Certificate | None = None
     unwritten: str | None = None
+    unconfirmed: str | None = None
 
 
 def verify(
@@ -72,9 +75,10 @@ def verify(
     Bounds of the whole boxes come first, then attacks, then branch and bound: boxes with few sides are halved, else
     neurons are split at their kink, until nothing is left or the time is up. Everything found by then counts.
 
-    A counterexample is rounded into the box in the network's element type, replayed by onnxruntime where it is
-    installed (else by our own forward pass in that type), and that output is checked against the query in exact
-    arithmetic. SAT is thus about the network as computed, whatever the arithmetic; UNSAT about the arithmetic chosen.
+    A counterexample is rounded into the box in the network's element type, replayed by onnxruntime in a process of its
+    own (by our own forward pass in that type where it is not installed, or lacks one of the operators in that type),
+    and that output is checked against the query in exact arithmetic. Where onnxruntime fails or crashes, the answer is
+    UNKNOWN. SAT is thus about the network as computed, whatever the arithmetic; UNSAT about the arithmetic chosen.
     Where the box holds no number of that type, as when it fixes an input at 0.1, the network runs at the nearest one,
     and the query must hold in real numbers at the exact point too.
 
@@ -112,7 +116,10 @@ def verify(
     path = None if checkpoint is None else Path(checkpoint)
     options = Options(method, device, chosen, memory, max_subproblems, path, certificate)
     decision = Decision(query, options, clock, progress)
-    decision.run()
+    try:
+        decision.run()
+    finally:
+        forget_models()
     return _outcome(decision, began)
 
 
@@ -136,4 +143,5 @@ def _outcome(decision: Decision, began: float) -> Outcome:
         None if found is None else found.exact,
         decision.certificate(),
         decision.unwritten,
+        decision.candidates.failure if verdict in (Verdict.UNKNOWN, Verdict.TIMED_OUT) else None,
     )

@@ -14,7 +14,7 @@ from admm_verify.certificates.files import write as write_certificate
 from admm_verify.files import every, reason, replaced, require_written
 from admm_verify.network.from_onnx import tensor_bytes
 from admm_verify.report.text import assignment, exact_text, write_json
-from admm_verify.streams import tell
+from admm_verify.streams import complain, tell
 
 
 def add_verify_options(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +53,8 @@ def verify_query(
         options.checkpoint,
     )
     options.say(outcome.verdict.value)
+    if outcome.unconfirmed is not None:
+        complain(outcome.unconfirmed)
     every(_writers(options, query, outcome))
 
 
@@ -105,6 +107,7 @@ def _content(query: av.Query, outcome: av.Outcome) -> dict[str, Any]:
     found, output, exact = outcome.counterexample, outcome.output, outcome.exact_input
     return {
         "verdict": outcome.verdict.value,
+        "unconfirmed": outcome.unconfirmed,
         "counterexample": None if found is None else found.reshape(-1).tolist(),
         "exact_input": None if exact is None else [exact_text(value) for value in exact],
         "output": None if output is None else output.reshape(-1).tolist(),

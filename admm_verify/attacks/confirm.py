@@ -1,5 +1,6 @@
 """Confirmed counterexamples: a point counts once the network itself, run on it, satisfies the query exactly."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -36,14 +37,18 @@ class Witness:
     exact: tuple[Fraction, ...]
 
 
-def confirm(query: Query, disjunct: Disjunct, x: np.ndarray) -> Witness | None:
+def confirm(query: Query, disjunct: Disjunct, x: np.ndarray, stop: Callable[[], bool] | None = None) -> Witness | None:
     """A point near x that satisfies the disjunct when the network itself is run on it, else None.
+
+    It runs in our own forward pass and, where the query has a model, in onnxruntime, which must agree; the former alone
+    counts where onnxruntime is not installed, or lacks one of the model's operators in its type.
 
     Every coordinate becomes a number of the network's element type where its interval in the box holds one, else a
     rational number in there, such as the 0.1 of a query that fixes it. With one of these the network is run at the
     point rounded to its type, and the atoms must in addition hold at the point itself in real numbers, by bounds.
 
     Shapes: x [inputs].
+    Raises: ReplayError when onnxruntime cannot run the model, crashes, or has no answer when `stop` says so.
     """
     network = query.network
     dtype = np.float64 if network.element_type == "float64" else np.float32
@@ -57,7 +62,7 @@ def confirm(query: Query, disjunct: Disjunct, x: np.ndarray) -> Witness | None:
         own = to_numpy(network(point.reshape(network.input_shape))).reshape(-1)
     if not _holds(disjunct, own):
         return None
-    replayed = None if query.model is None else runtime_output(query.model, point)
+    replayed = None if query.model is None else runtime_output(query.model, point, stop)
     output = own if replayed is None else replayed
     if not _holds(disjunct, output):
         return None

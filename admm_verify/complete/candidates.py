@@ -12,6 +12,9 @@ from admm_verify.attacks.signs import pgd
 from admm_verify.attacks.targets import Found, Targets
 from admm_verify.complete.goals import Goals
 from admm_verify.complete.root import Root
+from admm_verify.errors import ReplayError
+from admm_verify.network.onnx_runtime import start_runtime
+from admm_verify.properties.property import Disjunct
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows
 from admm_verify.threads import threads_for
@@ -24,15 +27,21 @@ _NEAR = 1e-3
 
 
 class Candidates:
-    """Tries points on the open disjuncts of a query."""
+    """Tries points on the open disjuncts of a query.
+
+    failure: why points cannot be confirmed, where that is so; None until then, and no other is tried thereafter.
+    """
 
     def __init__(self, query: Query, rows: AtomRows, stop: Callable[[], bool], memory: float | None) -> None:
         self.query, self.rows, self.stop = query, rows, stop
         self.settings = AttackSettings(memory=memory)
+        self.failure: str | None = None
         self.dtype = np.float64 if query.network.element_type == "float64" else np.float32
 
     def quick(self, disjuncts: list[int]) -> Witness | None:
         """What a short descent finds."""
+        if self.query.model is not None:
+            start_runtime()
         targets = Targets.of(self.rows, disjuncts, self.dtype)
         with quiet_overflow():
             found = pgd(self.query.network, targets, self.settings.quick, stop=self.stop, any_suffices=True)
@@ -49,7 +58,7 @@ class Candidates:
         """A witness of a disjunct without output atoms, which holds anywhere in its box."""
         for disjunct, rows in zip(self.query.property.disjuncts, self.rows.disjuncts, strict=True):
             if not rows:
-                witness = confirm(self.query, disjunct, np.array([float(value) for value in disjunct.box.lower]))
+                witness = self._confirm(disjunct, np.array([float(value) for value in disjunct.box.lower]))
                 if witness is not None:
                     return witness
         return None
@@ -79,7 +88,7 @@ class Candidates:
         likely = np.flatnonzero(worst <= 0)
         likely = likely[np.argsort(worst[likely])]
         for i in likely[:_TRIES]:
-            witness = confirm(self.query, self.query.property.disjuncts[goals.disjunct[goal[i]]], points[i])
+            witness = self._confirm(self.query.property.disjuncts[goals.disjunct[goal[i]]], points[i])
             if witness is not None:
                 return witness, np.zeros(len(points), dtype=bool)
         scale = np.abs(offset).max(axis=1, initial=0.0) + 1.0
@@ -88,6 +97,15 @@ class Candidates:
         # What was not replayed may be a counterexample yet.
         hopeless[likely[_TRIES:]] = False
         return None, hopeless
+
+    def _confirm(self, disjunct: Disjunct, x: np.ndarray) -> Witness | None:
+        if self.failure is not None:
+            return None
+        try:
+            return confirm(self.query, disjunct, x, self.stop)
+        except ReplayError as error:
+            self.failure = str(error)
+            return None
 
     def _worst(self, objective: np.ndarray, offset: np.ndarray, points: np.ndarray, dtype: type) -> np.ndarray:
         """The largest atom at every point, as computed in a type; infinite where it is NaN."""
@@ -103,7 +121,7 @@ class Candidates:
     def _confirmed(self, disjuncts: list[int], targets: Targets, found: Found) -> Witness | None:
         hits = np.flatnonzero(targets.hit(found.loss))
         for i in hits[np.argsort(found.loss[hits])][:_TRIES]:
-            witness = confirm(self.query, self.query.property.disjuncts[disjuncts[i]], found.x[i])
+            witness = self._confirm(self.query.property.disjuncts[disjuncts[i]], found.x[i])
             if witness is not None:
                 return witness
         return None

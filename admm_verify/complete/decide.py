@@ -88,10 +88,10 @@ class Decision:
         self.checkpoint = None if options.checkpoint is None else Checkpoint(options.checkpoint, self._identity())
 
     def over(self) -> bool:
-        """Whether time is up or somebody said stop."""
+        """Whether time is up, somebody said stop, or no counterexample can be confirmed any more."""
         # Blocks that run side by side ask one after the other.
         with self._lock:
-            return self.clock.interruption() is not None
+            return self.clock.interruption() is not None or self.candidates.failure is not None
 
     @property
     def interruption(self) -> Status | None:
