@@ -11,7 +11,7 @@ import struct
 import sys
 import time
 from threading import Thread
-from typing import Any, BinaryIO
+from typing import Any
 
 HEADER = struct.Struct("<cQ")
 MODEL, FORGET = b"M", b"F"
@@ -22,7 +22,7 @@ def main() -> None:
     """Answer until the other end is closed."""
     number, parent = int(sys.argv[1]), int(sys.argv[2])
     Thread(target=_end_with, args=(parent,), daemon=True).start()
-    with socket.socket(fileno=number) as connection, connection.makefile("rwb") as file:
+    with socket.socket(fileno=number) as connection, connection.makefile("rb") as file:
         try:
             import onnxruntime
         except ImportError:
@@ -34,7 +34,8 @@ def main() -> None:
             if kind in (MODEL, FORGET):
                 model = _Model(data, onnxruntime)
             else:
-                _send(file, *model.answer(data, kind.decode()))
+                answer, data = model.answer(data, kind.decode())
+                connection.sendall(HEADER.pack(answer, len(data)) + data)
 
 
 def _end_with(parent: int) -> None:
@@ -42,11 +43,6 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
-
-
-def _send(file: BinaryIO, kind: bytes, data: bytes) -> None:
-    file.write(HEADER.pack(kind, len(data)) + data)
-    file.flush()
 
 
 class _Model:
