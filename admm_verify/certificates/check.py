@@ -1,7 +1,7 @@
 """The checker: from a certificate, a property and a network to whether the query is proven to have no solution."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -20,12 +20,16 @@ from admm_verify.certificates.ranges import Fixed, Model, Ranges
 from admm_verify.errors import AdmmVerifyError, CertificateError, InputError
 from admm_verify.memory import Budget, keep_freed_memory
 from admm_verify.network.graph import Affine, Network
+from admm_verify.network.simplify import simplify
 from admm_verify.properties.property import InputBox, Property
 from admm_verify.properties.rows import AtomRows, as_computed, atom_rows, combined
 from admm_verify.threads import threads_for
 
 Progress = Callable[[int, int], None]
 """progress(done, leaves)"""
+
+Ends = tuple[np.ndarray, np.ndarray]
+"""Lower and upper ends of boxes, [boxes, inputs] each."""
 
 _BOXES = 256
 """Parts of a box whose bounds are derived at once: they share bounds of rounding errors."""
@@ -60,11 +64,13 @@ def check(
 ) -> Report:
     """Derive all bounds behind a certificate again and compare: nothing that searches takes part.
 
-    exact: compute in dyadic rational numbers without rounding, on networks without curves whose maps are small as
-    matrices, about these matrices as they were read; else in float64 with a bound on every rounding, that of
-    merging layers included. memory: limit on the working memory in bytes, by default half of what is free.
-    progress(done, leaves), called now and then. arithmetic: the one to be proved, "real", "float32" or "float64", by
-    default the one that the query declares; a certificate that was recorded for another one proves nothing.
+    The network is the graph as read, whose layers are merged here once more. exact: compute in dyadic rational numbers
+    without rounding, on networks without curves whose maps are small as matrices; layers are then merged without
+    rounding, too, and weights that the reader computed (of a batch normalisation, or 1 / d) are charged for theirs.
+    Else in float64 with a bound on every rounding, that of merging layers included. memory: limit on the working memory
+    in bytes, by default half of what is free. progress(done, leaves), called now and then. arithmetic: the one to be
+    proved, "real", "float32" or "float64", by default the one that the query declares; a certificate that was recorded
+    for another one proves nothing.
 
     Raises: InputError for an unknown arithmetic or a memory limit that is not positive.
     Error: proved only where it is true; a proof that is only just true may be lost to rounding. Exact proofs are about
@@ -104,12 +110,15 @@ class _Check:
     done: int = 0
     worst: float = float("inf")
     model: Model = field(init=False)
+    floats: Model = field(init=False)
     rows: AtomRows = field(init=False)
 
     def run(self) -> None:
         """Raise CertificateError unless everything is proven."""
         certificate, leaves = self.certificate, self.certificate.leaves
         self.digests = network_digest(self.network), property_digest(self.property)
+        if self.network.as_read is not None:
+            self.network = simplify(self.network.as_read)
         certificate.validate()
         if certificate.network != self.digests[0]:
             raise CertificateError("The certificate is of another network.")
@@ -123,7 +132,10 @@ class _Check:
         sides = self.property.networks[0]
         if (sides.inputs[0].size, sides.outputs[0].size) != (self.network.input_size, self.network.output_size):
             raise CertificateError("The query speaks of a network with other inputs or outputs.")
-        self.model = Model(self.network, self.numbers, self.budget)
+        self.model = self.floats = Model(self.network, self.numbers, self.budget)
+        if self.numbers.exact:
+            # What the network's own arithmetic does is bounded in float64.
+            self.floats = Model(self.network, Numbers(False), self.budget)
         self._check_places()
         if not self.property.disjuncts:
             return
@@ -133,7 +145,7 @@ class _Check:
         self.rows = as_computed(atom_rows(self.property), self.arithmetic)
         ends = self._ends([box for _, box in boxes.values()])
         if self.rows.rounding.any():
-            self.rows = self.rows.charged(self._reach(*ends))
+            self.rows = self.rows.charged(self._reach())
         box = np.array(own, dtype=np.int64)[leaves.goal]
         if certificate.kind == "input":
             self._check_halves(*ends, box)
@@ -141,11 +153,11 @@ class _Check:
         order = np.argsort(box, kind="stable")
         for number, part in enumerate(np.split(order, np.searchsorted(box[order], np.arange(1, len(boxes))))):
             better = [found for found in certificate.tightenings if found.box == number]
-            self._check_signs(ends[0][number], ends[1][number], better, part)
+            self._check_signs(number, ends, better, part)
 
     def _check_places(self) -> None:
         """Refuse entries that are not there, and disjuncts without leaves."""
-        leaves, disjuncts, nodes = self.certificate.leaves, self.property.disjuncts, self.model.network.nodes
+        leaves, disjuncts, nodes = self.certificate.leaves, self.property.disjuncts, self.network.nodes
         bare = np.setdiff1d(np.arange(len(disjuncts)), leaves.goal)
         if len(bare):
             raise CertificateError(f"Disjunct {bare[0]} has no leaf.")
@@ -178,10 +190,11 @@ class _Check:
         if len(columns) != len(sizes) or any((c >= size).any() for c, size in zip(columns, sizes, strict=True)):
             raise CertificateError(f"The columns of {name} do not fit the network's activations.")
 
-    def _check_signs(self, lower: np.ndarray, upper: np.ndarray, better: list[Tightening], chosen: np.ndarray) -> None:
+    def _check_signs(self, number: int, ends: Ends, better: list[Tightening], chosen: np.ndarray) -> None:
         """Prove the chosen leaves, parts of one box in which neurons have fixed signs."""
-        ranges = self.model.derive(lower[None], upper[None], better)
-        error = evaluation_error(self.model, ranges, self.arithmetic)
+        own = slice(number, number + 1)
+        ranges = self.model.derive(ends[0][own], ends[1][own], better)
+        error = self._error(ranges, (self.rows.boxes_lower[own], self.rows.boxes_upper[own]), better)
 
         def work(first: int, last: int) -> None:
             self._prove(chosen[first:last], ranges, error)
@@ -190,17 +203,29 @@ class _Check:
 
     def _check_halves(self, lower: np.ndarray, upper: np.ndarray, box: np.ndarray) -> None:
         """Prove all leaves, each a part of a box of its own; box: of which."""
-        splits, arithmetic = self.certificate.leaves.splits, self.arithmetic
+        splits, rounded = self.certificate.leaves.splits, (self.rows.boxes_lower, self.rows.boxes_upper)
         # Neighbours in the tree are alike, and so are the magnitudes of their values, which a block shares.
         chosen = np.lexsort((*splits.T[::-1], box))
 
         def work(first: int, last: int) -> None:
             part = chosen[first:last]
             own = box[part]
-            ranges = self.model.derive(*halved(self.numbers, lower[own], upper[own], splits[part]))
-            self._prove(part, ranges, evaluation_error(self.model, ranges, arithmetic))
+            floats = halved(Numbers(False), rounded[0][own], rounded[1][own], splits[part])
+            if self.arithmetic == "real":
+                ends = halved(self.numbers, lower[own], upper[own], splits[part])
+            else:
+                # Exact middles might be others, and the arithmetic's errors are bounded on these parts.
+                ends = self.numbers.of(floats[0]), self.numbers.of(floats[1])
+            ranges = self.model.derive(ends[0], ends[1])
+            self._prove(part, ranges, self._error(ranges, floats))
 
         self.model.blocks(len(chosen), work, _BOXES)
+
+    def _error(self, ranges: Ranges, floats: Ends, better: Sequence[Tightening] = ()) -> np.ndarray:
+        """What the network's own arithmetic can change in each output over boxes, whose ends in float64 are floats."""
+        if self.numbers.exact and self.arithmetic != "real":
+            ranges = self.floats.derive(floats[0], floats[1], better)
+        return self.numbers.of(evaluation_error(self.floats, ranges, self.arithmetic))
 
     def _prove(self, part: np.ndarray, ranges: Ranges, error: np.ndarray) -> None:
         """Raise CertificateError unless the atoms of some leaves are positive over their ranges."""
@@ -213,7 +238,8 @@ class _Check:
         least = offset - self.numbers.number(1.0000001) * np.sum(abs(objective) * error, axis=-1)
         lines = ranges.chosen(self.certificate.columns, leaves.slopes[part])
         fixed = self._fixed(part) if self.certificate.kind == "neuron" else ()
-        margin = ranges.sweep(lines, None, {len(self.model.network.nodes) - 1: objective}, least, abs(least), fixed)
+        start, size = {len(self.model.network.nodes) - 1: objective}, self.numbers.size(least)
+        margin = ranges.sweep(lines, None, start, least, size, fixed)
         self.worst, self.done = min(self.worst, self.numbers.shown(np.min(margin))), self.done + len(part)
         if self.progress is not None:
             self.progress(self.done, len(leaves))
@@ -233,13 +259,14 @@ class _Check:
         lower, upper = ([end for box in boxes for end in getattr(box, side)] for side in ("lower", "upper"))
         return self.numbers.fractions(lower, shape, up=False), self.numbers.fractions(upper, shape, up=True)
 
-    def _reach(self, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    def _reach(self) -> np.ndarray:
         """Bounds on the size of the outputs over whole boxes, [boxes]."""
+        lower, upper = self.rows.boxes_lower, self.rows.boxes_upper
         largest = np.zeros(len(lower))
 
         def work(first: int, last: int) -> None:
-            ranges = self.model.derive(lower[first:last], upper[first:last])
-            largest[first:last] = output_reach(self.model, ranges, self.certificate.arithmetic)
+            ranges = self.floats.derive(lower[first:last], upper[first:last])
+            largest[first:last] = output_reach(self.floats, ranges, self.arithmetic)
 
         self.model.blocks(len(lower), work, _BOXES)
         return largest

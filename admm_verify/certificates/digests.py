@@ -1,7 +1,8 @@
 """Digests of networks and properties: what a certificate speaks about, independent of file formats and names."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 import numpy as np
 
@@ -15,11 +16,14 @@ from admm_verify.properties.property import Disjunct, Property
 
 
 def network_digest(network: Network) -> str:
-    """SHA-256 of the function a network computes, as it was read: nodes, maps and numbers, no names and no shapes.
+    """SHA-256 of the graph as read: element type, nodes, maps and numbers, with all that bounds on rounding are made
+    of, and the functions that nodes stand for; no names and no shapes.
 
     Raises: CertificateError for maps of an unknown kind.
     """
-    return _hashed(piece for node in network.nodes for piece in _node(node))
+    read = network.as_read or network
+    head = f"network {network.element_type}".encode()
+    return _hashed(chain([head], (piece for node in read.nodes for piece in _node(node))))
 
 
 def property_digest(property: Property) -> str:
@@ -34,7 +38,7 @@ def property_digest(property: Property) -> str:
     return _hashed(piece.encode() for piece in pieces)
 
 
-def _hashed(pieces: Iterator[bytes]) -> str:
+def _hashed(pieces: Iterable[bytes]) -> str:
     digest = hashlib.sha256()
     for piece in pieces:
         # With its length in front no piece can run into the next.
@@ -45,11 +49,15 @@ def _hashed(pieces: Iterator[bytes]) -> str:
 
 def _node(node: object) -> Iterator[bytes]:
     if isinstance(node, Affine):
-        yield f"affine {node.size} {len(node.terms)}".encode()
+        yield f"affine {node.size} {len(node.terms)} {node.peak_gain!r} {node.peak_shift!r}".encode()
         yield _bytes(node.bias)
+        yield _bytes(node.bias_magnitude)
         for term in node.terms:
             yield f"term {term.source}".encode()
             yield from _map(term.map)
+        if node.original is not None:
+            yield f"original {node.original.kind} {node.original.sources} {len(node.original.parameters)}".encode()
+            yield from (_bytes(array) for array in node.original.parameters)
     elif isinstance(node, Activation):
         yield f"activation {node.kind} {node.source} {node.size} {len(node.parameters)}".encode()
         yield from (_bytes(array) for array in node.parameters)
@@ -58,18 +66,20 @@ def _node(node: object) -> Iterator[bytes]:
 
 
 def _map(map: LinearMap) -> Iterator[bytes]:
-    yield f"{type(map).__name__} {map.rows} {map.columns}".encode()
+    yield f"{type(map).__name__} {map.rows} {map.columns} {map.roundings}".encode()
     if isinstance(map, TransposedMap):
         yield from _map(map.inner)
+        return
+    if isinstance(map, SelectionMap):
+        yield to_numpy(map.gather).astype("<i8").tobytes()
         return
     if isinstance(map, ConvolutionMap):
         shape = (map.weight.shape, map.input_shape, map.output_shape, map.stride, map.padding, map.dilation)
         yield f"{[tuple(int(size) for size in part) for part in shape]} {map.groups}".encode()
-    elif isinstance(map, SelectionMap):
-        yield to_numpy(map.gather).astype("<i8").tobytes()
     elif not isinstance(map, DenseMap | DiagonalMap):
         raise CertificateError(f"No digest is defined of a {type(map).__name__}.")
     yield from (_bytes(array) for array in map.numbers)
+    yield b"" if map.magnitude is None else _bytes(map.magnitude)
 
 
 def _bytes(array: object) -> bytes:

@@ -10,7 +10,8 @@ from admm_verify.network.graph import Activation, Affine
 
 
 def evaluation_error(model: Model, ranges: Ranges, arithmetic: str) -> np.ndarray:
-    """Bound on |floating point evaluation - real value| of each output over each box; zeros for "real".
+    """Bound on |floating point evaluation - real value| of each output over each box, of a model in float64; zeros for
+    "real".
 
     e_y = M e_x + gamma_N (M (max|x| + e_x) + bias_magnitude) through affine nodes, with gamma in the type's unit
     roundoff; e_y = max|phi'| e_x + the function's own roundings through activations.
@@ -20,39 +21,38 @@ def evaluation_error(model: Model, ranges: Ranges, arithmetic: str) -> np.ndarra
     Raises: CertificateError where a value can come near the type's largest number.
     Reference: Higham, Accuracy and Stability of Numerical Algorithms, section 3.1.
     """
-    number = model.numbers.number
     if arithmetic == "real":
-        return model.numbers.of(np.zeros(ranges.lower[-1].shape))
+        return np.zeros(ranges.lower[-1].shape)
     single = arithmetic == "float32"
     roundoff, limit = (SINGLE_ROUNDOFF, 2.0**126) if single else (DOUBLE_ROUNDOFF, 2.0**1022)
     # What is flushed to zero, even in float32: one smallest normal number per operation.
-    tiny, spare = number(2.0**-126 * model.roundings), number(1.0 + 1e-9)
+    tiny, spare = 2.0**-126 * model.roundings, 1.0 + 1e-9
     reach = [np.maximum(abs(ranges.lower[0]), abs(ranges.upper[0]))]
-    error, largest = [model.numbers.of(np.zeros(reach[0].shape))], [np.max(reach[0])]
+    error, largest = [np.zeros(reach[0].shape)], [np.max(reach[0])]
     for i, node in enumerate(model.network.nodes[1:], start=1):
         if isinstance(node, Affine):
             shape = len(reach[0]), node.size
-            inflated, carried = np.broadcast_to(node.bias_magnitude, shape), np.broadcast_to(number(0), shape)
+            inflated, carried = np.broadcast_to(node.bias_magnitude, shape), np.zeros(shape)
             for term in node.terms:
                 size = reach[term.source] + error[term.source]
                 inflated = term.map.magnitude_apply(size) + inflated
                 carried = term.map.magnitude_apply(error[term.source]) + carried
                 # Merged nodes hide values that may be larger than those before and after.
-                largest.append(len(node.terms) * number(node.peak_gain) * np.max(size) + number(node.peak_shift))
+                largest.append(len(node.terms) * node.peak_gain * np.max(size) + node.peak_shift)
             relative = gamma(node.roundings, roundoff)
             if relative == float("inf"):
                 raise CertificateError(f"A node sums too many products to be computed in {arithmetic}.")
-            error.append(-model.numbers.short(-(carried + number(relative) * inflated + tiny) * spare))
+            error.append((carried + relative * inflated + tiny) * spare)
             reach.append(inflated)
             largest.append(np.max(inflated + error[i]))
         elif isinstance(node, Activation):
-            before, own = error[node.source], number(evaluation_roundings(node) * roundoff)
+            before, own = error[node.source], evaluation_roundings(node) * roundoff
             low, high = ranges.lower[node.source] - before, ranges.upper[node.source] + before
             ends = image(model.numbers, node, low, high)
             reach.append(np.maximum(abs(ends[0]), abs(ends[1])))
-            carried = gain(model.numbers, node, low, high) * before * spare
-            error.append(carried + own * np.maximum(reach[i], number(1)) + (tiny if own > 0 else number(0)))
-    if not all(size <= number(limit) for size in largest):
+            carried = gain(node, low, high) * before * spare
+            error.append(carried + own * np.maximum(reach[i], 1.0) + (tiny if own > 0 else 0.0))
+    if not all(size <= limit for size in largest):
         raise CertificateError(f"Values of the network may overflow in {arithmetic}, of which no bound says anything.")
     return error[-1]
 
@@ -64,5 +64,4 @@ def output_reach(model: Model, ranges: Ranges, arithmetic: str) -> np.ndarray:
     Raises: CertificateError as `evaluation_error`.
     """
     size = np.maximum(abs(ranges.lower[-1]), abs(ranges.upper[-1])) + evaluation_error(model, ranges, arithmetic)
-    largest = np.max(size, axis=-1)
-    return 1.0000001 * np.array([model.numbers.shown(largest[i]) for i in range(len(largest))])
+    return 1.0000001 * np.max(size, axis=-1)

@@ -123,14 +123,13 @@ def image(numbers: Numbers, node: Activation, low: np.ndarray, high: np.ndarray)
     return np.where((low < 0) & (high > 0), np.minimum(down, zero), down), up
 
 
-def gain(numbers: Numbers, node: Activation, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """A Lipschitz constant of phi on [low, high], rounded upward."""
-    zero, one = numbers.number(0), numbers.number(1)
+def gain(node: Activation, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """A Lipschitz constant of phi on [low, high], rounded upward; float64."""
     if node.kind not in KINKED:
         curve = CURVES[node.kind]
-        return np.minimum(curve.derivative(np.clip(0.0, low, high)) * (1.0 + _SLACK) + numbers.tiny, curve.steepest)
-    steep = abs(inactive(numbers, node))
-    return np.maximum(np.where((low < 0) | (high <= 0), steep, zero), np.where((high > 0) | (low >= 0), one, zero))
+        return np.minimum(curve.derivative(np.clip(0.0, low, high)) * (1.0 + _SLACK) + 2.0**-1022, curve.steepest)
+    steep = np.abs(node.parameters[0]) if node.parameters else np.zeros(node.size)
+    return np.maximum(np.where((low < 0) | (high <= 0), steep, 0.0), np.where((high > 0) | (low >= 0), 1.0, 0.0))
 
 
 def evaluation_roundings(node: Activation) -> float:

@@ -1,21 +1,20 @@
 """The numbers a checker computes with: float64 and a bound on every rounding, or dyadic numbers and no rounding."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import reduce
 from math import ceil, floor
+from operator import add
 from typing import Any
 
 import numpy as np
 
 from admm_verify.arrays import SMALLEST, Placement, to_numpy
 from admm_verify.certificates.dyadics import Dyadics
-from admm_verify.errors import CertificateError
-from admm_verify.network.graph import Activation, Affine, Network, Node, Term
-from admm_verify.network.maps import DenseMap, LinearMap
-
-_DENSE_LIMIT = 2**22
-"""Entries of the largest matrix of exact numbers."""
+from admm_verify.certificates.unmerged import Exact
+from admm_verify.network.graph import Affine, Network
+from admm_verify.network.maps import DenseMap
 
 _DIGITS, _ENCLOSED = 88, 200
 """Binary digits of the largest of some exact numbers that may be rounded, and of what encloses other fractions."""
@@ -75,6 +74,24 @@ class Numbers:
         """What errors in proportion to |coefficients|'size are charged for, row by row; exact numbers have none."""
         return Dyadics.of(0) if self.exact else abs(coefficients) @ size
 
+    def size(self, number: Any) -> Any:
+        """|number|, which what is computed of it may be off by in proportion; nothing in exact numbers."""
+        return Dyadics.of(0) if self.exact else abs(number)
+
+    @staticmethod
+    def unknown(node: Affine, reach: Sequence[Any]) -> Any:
+        """How far an affine node of exact numbers can be from what it stands for where |x_source| <= reach, rounded up;
+        None where its numbers are known exactly.
+        """
+        parts = [
+            term.map.magnitude @ reach[term.source]
+            for term in node.terms
+            if isinstance(term.map, DenseMap) and term.map.magnitude is not None
+        ]
+        if node.bias_magnitude.integers.any():
+            parts.append(node.bias_magnitude)
+        return -(-reduce(add, parts)).floor(_DIGITS) if parts else None
+
     def known(self, bound: Any) -> Any:
         """Lower bounds with -inf, no bound, in place of what overflowed."""
         return bound if self.exact else np.where(np.isfinite(bound), bound, -np.inf)
@@ -88,28 +105,8 @@ class Numbers:
         return numerator.quotient(denominator, _DIGITS) if self.exact else numerator / denominator
 
     def network(self, network: Network) -> Network:
-        """A network in these numbers; exact maps are matrices.
+        """A network in these numbers; exact maps are matrices, merged from the graph as read.
 
         Raises: CertificateError where those are too large.
         """
-        if not self.exact:
-            return network.put(Placement.numpy())
-        return replace(network, nodes=tuple(self._node(node) for node in network.nodes))
-
-    def _node(self, node: Node) -> Node:
-        if isinstance(node, Activation):
-            return replace(node, parameters=tuple(map(self.of, node.parameters)))
-        if not isinstance(node, Affine):
-            return node
-        terms = tuple(Term(term.source, self._matrix(term.map)) for term in node.terms)
-        return replace(node, terms=terms, bias=self.of(node.bias), bias_magnitude=self.of(node.bias_magnitude))
-
-    def _matrix(self, map: LinearMap) -> DenseMap:
-        if map.rows * map.columns > _DENSE_LIMIT:
-            raise CertificateError(
-                f"A map of {map.rows} x {map.columns} entries is too large to be checked in exact numbers; "
-                "check the certificate in float64."
-            )
-        dense = map.dense()
-        magnitude = None if dense.magnitude is None else self.of(dense.magnitude)
-        return DenseMap(self.of(dense.weight), magnitude, dense.roundings)
+        return Exact(network).network if self.exact else network.put(Placement.numpy())

@@ -11,7 +11,7 @@ from admm_verify.certificates.certificate import Tightening
 from admm_verify.certificates.lines import KINKED, Chosen, Lines, image, lines_of, sides
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.memory import Budget
-from admm_verify.network.graph import Activation, Affine, Network
+from admm_verify.network.graph import Activation, Affine, Network, sources_of
 
 _BLOCK_NUMBERS, _BLOCK_ROWS = 2**16, 64
 """Numbers in one array of a block of rows, which stay in the cache, and the least rows of a block."""
@@ -35,7 +35,8 @@ class Ranges:
     """What is known of all nodes over some boxes, grown node by node.
 
     lower[i], upper[i] hold the value of node i over each box; reach[i] is max|value| over all boxes, and scale[i] the
-    sum of absolute products behind an affine node's value.
+    sum of absolute products behind an affine node's value, in exact numbers how far it can be from what it stands for,
+    None where its weights are known exactly.
 
     Error: in float64 a sweep takes its computed coefficients w as they are, so that an affine node adds at most
     gamma_N |w|'scale to what has been lost, the rounding of its transposed products times what they multiply, and an
@@ -50,7 +51,7 @@ class Ranges:
         self.model, self.lower, self.upper = model, [lower], [upper]
         self.reach = [_reach(lower, upper)]
         # Activations and the input have none.
-        self.scale = [np.zeros(0)]
+        self.scale: list[np.ndarray | None] = [None]
         self.lines: list[Lines] = []
         numbers = model.numbers
         half = numbers.number(0.5)
@@ -58,31 +59,40 @@ class Ranges:
         self.radius = np.maximum(upper - self.centre, self.centre - lower)
         self.underflow = 4 * model.count * numbers.smallest
 
-    def interval(self, node: Affine) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def interval(self, node: Affine) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """The interval W c + b -/+ |W| r of an affine node, rounded outward, and its scale."""
         numbers = self.model.numbers
         half = numbers.number(0.5)
         shape = len(self.lower[0]), node.size
-        middle, scale = np.broadcast_to(node.bias, shape), node.bias_magnitude
+        middle = np.broadcast_to(node.bias, shape)
         spread = np.broadcast_to(numbers.number(0), shape)
         for term in node.terms:
             low, high = self.lower[term.source], self.upper[term.source]
             centre = half * low + half * high
             middle = term.map.apply(centre) + middle
             spread = term.map.absolute_apply(np.maximum(high - centre, centre - low)) + spread
-            scale = term.map.magnitude_apply(self.reach[term.source][None])[0] + scale
+        scale = self._scale(node)
+        if scale is not None:
+            spread = spread + 2 * self.model.error * scale
         lost = 8 * self.model.count * numbers.smallest
-        scale = scale + lost
-        error = 2 * self.model.error * scale + lost
-        low, high = (numbers.short(numbers.known(side - spread - error)) for side in (middle, -middle))
+        low, high = (numbers.short(numbers.known(side - spread - lost)) for side in (middle, -middle))
         return low, -high, scale
 
-    def add_affine(self, node: Affine, low: np.ndarray, high: np.ndarray, scale: np.ndarray) -> None:
+    def _scale(self, node: Affine) -> np.ndarray | None:
+        if self.model.numbers.exact:
+            return self.model.numbers.unknown(node, self.reach)
+        scale = node.bias_magnitude + 8 * self.model.count * self.model.numbers.smallest
+        for term in node.terms:
+            scale = term.map.magnitude_apply(self.reach[term.source][None])[0] + scale
+        return scale
+
+    def add_affine(self, node: Affine, low: np.ndarray, high: np.ndarray, scale: np.ndarray | None) -> None:
         """Append an affine node with its bounds."""
         index = len(self.lower)
         self._append(low, high)
         # Where one activation alone reads the node, coefficient and multiplier are the same: one product is saved.
-        self.scale.append(scale + self.reach[index] if self.model.lone[index] else scale)
+        whole = scale is not None and not self.model.numbers.exact and self.model.lone[index]
+        self.scale.append(scale + self.reach[index] if whole else scale)
         for term in node.terms:
             size = np.sum(self.reach[term.source]) + 2 * term.map.columns
             self.underflow = self.underflow + 4 * term.map.rows * self.model.numbers.smallest * size
@@ -92,7 +102,7 @@ class Ranges:
         low, high = self.lower[node.source], self.upper[node.source]
         self.lines.append(lines_of(self.model.numbers, node, low, high))
         self._append(*image(self.model.numbers, node, low, high))
-        self.scale.append(np.zeros(0))
+        self.scale.append(None)
         size = np.sum(self.reach[node.source]) + node.size
         self.underflow = self.underflow + 8 * self.model.numbers.smallest * size
 
@@ -132,7 +142,8 @@ class Ranges:
             if a is None:
                 continue
             if isinstance(node, Affine):
-                value, size = value + a @ node.bias, size + numbers.charge(a, self.scale[i])
+                value, scale = value + a @ node.bias, self.scale[i]
+                size = size if scale is None else size + abs(a) @ scale
                 for term in node.terms:
                     _accumulate(coefficients, term.source, term.map.transpose(a))
             elif isinstance(node, Activation):
@@ -177,16 +188,21 @@ class Model:
         self.numbers, self.budget, self.network = numbers, budget, numbers.network(network)
         self.activations = [node for node in self.network.nodes if isinstance(node, Activation)]
         self.sides = [sides(node) for node in self.activations]
-        deepest = max((node.roundings for node in self.network.nodes if isinstance(node, Affine)), default=1)
-        widest = max(node.size for node in network.nodes)
+        nodes = self.network.nodes
+        deepest = max((node.roundings for node in nodes if isinstance(node, Affine)), default=1)
+        widest = max(node.size for node in nodes)
         # Above the successive roundings behind any one coefficient, product and sum over neurons.
-        self.roundings = 2 * deepest + widest + 4 * len(network.nodes) + 64
-        self.error = numbers.error(8.0 * gamma(self.roundings))
-        self.count = self.roundings + sum(node.size for node in network.nodes)
-        readers = Counter(source for node in network.nodes for source in _sources(node))
+        self.roundings = 2 * deepest + widest + 4 * len(nodes) + 64
+        # What weights that are not known exactly can be off by is charged as it is.
+        self.error = 1 if numbers.exact else 8.0 * gamma(self.roundings)
+        self.count = self.roundings + sum(node.size for node in nodes)
+        readers = Counter(source for node in nodes for source in sources_of(node))
         sources = Counter(node.source for node in self.activations)
-        self.lone = [isinstance(node, Affine) and readers[i] == sources[i] == 1 for i, node in enumerate(network.nodes)]
-        self.place = {i: k for k, i in enumerate(network.activations)}
+        self.lone = [isinstance(node, Affine) and readers[i] == sources[i] == 1 for i, node in enumerate(nodes)]
+        self.place = {i: k for k, i in enumerate(self.network.activations)}
+        before = [node.source for node in network.nodes if isinstance(node, Activation)]
+        # Where the network's nodes are in this one.
+        self.own = dict(zip(before, (node.source for node in self.activations), strict=True)) if numbers.exact else None
         self.feeds: dict[int, bool] = {}
         for node in self.activations:
             self.feeds[node.source] = self.feeds.get(node.source, False) or node.kind not in KINKED
@@ -207,7 +223,7 @@ class Model:
                     open = low < high if self.feeds[i] else (low < 0) & (high > 0)
                     self._cut(ranges, node, (low, high, scale), np.nonzero(open), None)
                 for found in better:
-                    if found.node == i:
+                    if i == (found.node if self.own is None else self.own.get(found.node)):
                         entries = found.neurons.astype(np.int64)
                         self._cut(ranges, node, (low, high, scale), (np.zeros_like(entries), entries), found)
                 ranges.add_affine(node, low, high, scale)
@@ -226,7 +242,7 @@ class Model:
         self,
         ranges: Ranges,
         node: Affine,
-        known: tuple[np.ndarray, np.ndarray, np.ndarray],
+        known: tuple[np.ndarray, np.ndarray, np.ndarray | None],
         place: tuple[np.ndarray, ...],
         better: Tightening | None,
     ) -> None:
@@ -239,13 +255,15 @@ class Model:
             for term in node.terms:
                 _accumulate(start, term.source, term.map.rows_at(wanted, Placement.numpy()))
             start = {i: np.concatenate([part, -part]) for i, part in start.items()}
-            constant, size = (np.concatenate([part, part]) for part in (node.bias[wanted], scale[wanted]))
-            constant[len(wanted) :] = -constant[len(wanted) :]
+            constant = np.concatenate([node.bias[wanted], -node.bias[wanted]])
+            size = self.numbers.size(constant)
+            if scale is not None:
+                size = size + np.concatenate([scale[wanted], scale[wanted]])
             lines, boxes = ranges.lines, np.concatenate([where, where]) if len(low) > 1 else None
             if better is not None:
                 slopes = np.concatenate([side[first:last] for side in (better.lower, better.upper)])
                 lines = ranges.chosen(better.columns, slopes)
-            bound = self.numbers.short(ranges.sweep(lines, boxes, start, constant, size + abs(constant)))
+            bound = self.numbers.short(ranges.sweep(lines, boxes, start, constant, size))
             least, most = bound[: len(wanted)], -bound[len(wanted) :]
             low[where, wanted] = np.maximum(low[where, wanted], least)
             high[where, wanted] = np.minimum(high[where, wanted], most)
@@ -272,9 +290,3 @@ def _dot(a: np.ndarray, array: np.ndarray, box: np.ndarray | None) -> np.ndarray
 def _accumulate(coefficients: dict[int, np.ndarray], index: int, part: np.ndarray) -> None:
     present = coefficients.get(index)
     coefficients[index] = part if present is None else present + part
-
-
-def _sources(node: object) -> list[int]:
-    if isinstance(node, Affine):
-        return [term.source for term in node.terms]
-    return [node.source] if isinstance(node, Activation) else []

@@ -1,0 +1,137 @@
+"""Merging layers never proves what is false: neither in float64 nor in exact numbers, to the last unit."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from admm_verify.arrays import quiet_overflow
+from admm_verify.certificates.check import check
+from admm_verify.certificates.digests import network_digest
+from admm_verify.network.builder import Builder
+from admm_verify.network.graph import Activation, Network
+from admm_verify.properties.property import Atom, Disjunct, InputBox
+from tests.certificates.provers import property_of
+from tests.certificates.rounded_chains import rounded_case
+from tests.certificates.test_corners import whole
+
+
+def query(
+    network: Network, lower: np.ndarray, upper: np.ndarray, row: list[Fraction], level: Fraction, arithmetic="real"
+):
+    """row'y <= level."""
+    box = InputBox(*(tuple(Fraction(float(end)) for end in ends) for ends in (lower, upper)))
+    return property_of(network, [Disjunct(box, (Atom(tuple(enumerate(row)), -level, False),))], arithmetic)
+
+
+def proves(network: Network, found, exact: bool, kind: str = "neuron", arithmetic: str = "real") -> bool:
+    return check(whole(network, found, kind, arithmetic), found, network, exact).proved
+
+
+def check_one(seed: int) -> bool:
+    """No false statement at a point is proved; whether a true one is, in exact numbers."""
+    network, x, y = rounded_case(seed)
+    rng = np.random.default_rng([seed, 22])
+    row = [Fraction(int(c)) for c in rng.integers(-2, 3, len(y))]
+    level = sum((c * v for c, v in zip(row, y, strict=True)), Fraction(0))
+    kind = ("neuron", "input")[seed % 2]
+    reach = abs(x) * float(rng.choice([0.0, 0.0, 1e-6])) + float(rng.choice([0.0, 0.0, 1e-3]))
+    for exact in (False, True):
+        # The point itself satisfies this one, and, where it is a point, the next larger levels.
+        assert not proves(network, query(network, x - reach, x + reach, row, level), exact, kind), seed
+        assert not proves(network, query(network, x, x, row, level + abs(level) * Fraction(1, 2**53)), exact, kind), (
+            seed
+        )
+    with quiet_overflow():
+        computed = network(x.astype(np.float32)[None]).astype(np.float64)[0]
+    if np.isfinite(computed).all():
+        level32 = sum((c * Fraction(float(v)) for c, v in zip(row, computed.reshape(-1), strict=True)), Fraction(0))
+        found = query(network, x, x, row, level32, "float32")
+        for exact in (False, True):
+            assert not proves(network, found, exact, kind, "float32"), seed
+    size = sum((abs(v) for v in y), abs(level)) + 1
+    return any(
+        proves(network, query(network, x, x, row, level - size * Fraction(1, 2**k)), True, kind) for k in (40, 8)
+    )
+
+
+@pytest.mark.parametrize("first", range(0, 120, 20))
+def test_no_false_statement_is_proved(first):
+    assert sum(check_one(seed) for seed in range(first, first + 20)) > 2
+
+
+@pytest.mark.slow
+def test_no_false_statement_is_proved_of_many_networks():
+    assert sum(check_one(seed) for seed in range(1000, 7000)) > 600
+
+
+def cancelling() -> Network:
+    """y = 1e20 x + x - 1e20 x in two layers, which is x."""
+    builder = Builder((1, 1))
+    wide = builder.matmul(builder.input, np.array([[1e20, 1.0, -1e20]]))
+    return builder.finish(builder.matmul(wide, np.ones((3, 1))), "cancelling")
+
+
+def test_what_merging_has_lost_is_not_proved():
+    network = cancelling()
+    for kind in ("neuron", "input"):
+        for exact in (False, True):
+            # y = x = 1/2 is at least 1/2.
+            assert not proves(
+                network, query(network, np.zeros(1), np.ones(1), [Fraction(-1)], Fraction(-1, 2)), exact, kind
+            )
+        # In exact numbers nothing has been lost.
+        true = query(network, np.zeros(1), np.ones(1), [Fraction(-1)], Fraction(-1) - Fraction(1, 10**30))
+        assert proves(network, true, True, kind) and not proves(network, true, False, kind)
+
+
+def test_what_the_reader_computed_is_charged():
+    third = Fraction(1, 3)
+    for divisor, true in ((3.0, third), (4.0, Fraction(1, 4))):
+        builder = Builder((1, 1))
+        network = builder.finish(builder.divide(builder.input, np.array(divisor)), "divided")
+        for spare, expected in (
+            (Fraction(0), False),
+            (Fraction(1, 10**30), divisor == 4.0),
+            (Fraction(1, 10**14), True),
+        ):
+            found = query(network, np.ones(1), np.ones(1), [Fraction(1)], true - spare)
+            assert proves(network, found, True) is expected
+
+
+def test_twins_share_their_choices():
+    builder = Builder((1, 2))
+    hidden = builder.add(builder.matmul(builder.input, np.array([[1.0, -1.0], [1.0, 1.0]])), np.array([[0.5, 0.0]]))
+    parts = [builder.activation("relu", hidden) for _ in range(2)]
+    # Activations of activations have sources of their own.
+    again = [builder.activation("relu", part) for part in parts]
+    total = builder.add(builder.add(parts[0], parts[1]), builder.add(again[0], again[1]))
+    network = builder.finish(total, "twins")
+    kinds = [node.kind for node in network.nodes if isinstance(node, Activation)]
+    found = query(network, -np.ones(2), np.ones(2), [Fraction(1), Fraction(1)], Fraction(-1, 100))
+    assert kinds == ["relu"] * 3 and proves(network, found, True) and proves(network, found, False)
+
+
+def test_digests_tell_apart_what_was_read():
+    found = [network_digest(cancelling())]
+    for weight in ([1e20, 1.0, -1e20 * (1 + 2**-52)], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]):
+        builder = Builder((1, 1))
+        wide = builder.matmul(builder.input, np.array([weight]))
+        found.append(network_digest(builder.finish(builder.matmul(wide, np.ones((3, 1))), "cancelling")))
+    assert len(set(found)) == len(found)
+    network = cancelling()
+    assert network_digest(replace(network, name="another")) == found[0]
+    assert network_digest(replace(network, element_type="float64")) != found[0]
+    # Without the graph as read, magnitudes and counts of roundings are what it is known by.
+    bare = replace(network, as_read=None)
+    last = bare.nodes[-1]
+    digests = {network_digest(bare)}
+    for change in ("bias_magnitude", "peak_gain", "peak_shift"):
+        changed = replace(last, **{change: getattr(last, change) + 1.0})
+        digests.add(network_digest(replace(bare, nodes=(*bare.nodes[:-1], changed))))
+    for change in ("magnitude", "roundings"):
+        map = last.terms[0].map
+        term = replace(last.terms[0], map=replace(map, **{change: getattr(map, change) + 1}))
+        digests.add(network_digest(replace(bare, nodes=(*bare.nodes[:-1], replace(last, terms=(term,))))))
+    assert len(digests) == 6
