@@ -15,6 +15,7 @@ from admm_verify.certificates.dyadics import Dyadics
 from admm_verify.errors import CertificateError
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
 from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, TransposedMap
+from admm_verify.network.originals import Original
 from admm_verify.network.selection import SelectionMap
 
 _DENSE_LIMIT, _TOTAL_LIMIT = 2**22, 2**25
@@ -99,12 +100,12 @@ class Exact:
         bias, magnitude = to_numpy(node.bias), to_numpy(node.bias_magnitude)
         found = Sum({}, Matrix(Dyadics.of_floats(bias)[:, None]))
         if not np.array_equal(magnitude, np.abs(bias)):
-            # The bias was computed: from numbers of this magnitude.
+            # The bias was computed from numbers of this magnitude.
             size = _ROUNDING * max(node.roundings, _LEAST_ROUNDINGS) * np.abs(magnitude) + SMALLEST
             found.bias = Matrix(found.bias.weight, Dyadics.of_floats(size)[:, None])
         for term in node.terms:
             source = self._sums[term.source]
-            through = self._through(term.map)
+            through = self._through(term.map, node.original)
             parts = {source.whole: None} if source.whole is not None else dict(source.parts)
             for index, part in parts.items():
                 product = through(part)
@@ -114,7 +115,7 @@ class Exact:
                 found.bias = found.bias + through(source.bias)
         return found
 
-    def _through(self, map: LinearMap) -> Callable[[Matrix | None], Matrix]:
+    def _through(self, map: LinearMap, original: Original | None = None) -> Callable[[Matrix | None], Matrix]:
         """map W for matrices W, None for the identity."""
         if isinstance(map, SelectionMap):
             gather = to_numpy(map.gather)
@@ -132,7 +133,7 @@ class Exact:
 
             return select
         self._count(map.rows, map.columns)
-        matrix = _matrix(map)
+        matrix = _matrix(map, original)
 
         def multiply(part: Matrix | None) -> Matrix:
             if part is None:
@@ -179,7 +180,7 @@ class Exact:
             )
 
 
-def _matrix(map: LinearMap) -> Matrix:
+def _matrix(map: LinearMap, original: Original | None) -> Matrix:
     """A map as a matrix, with what the numbers of one that was computed can be off by."""
     dense = map.dense()
     weight = to_numpy(dense.weight)
@@ -190,6 +191,10 @@ def _matrix(map: LinearMap) -> Matrix:
         return Matrix(Dyadics.of_floats(weight))
     size = np.abs(weight) if dense.magnitude is None else np.abs(to_numpy(dense.magnitude))
     off = np.where((size > 0) | (weight != 0), _ROUNDING * count * size + SMALLEST, 0.0)
+    if original is not None and original.kind == "quotient":
+        # Powers of two have reciprocals that floats hold.
+        exact = np.abs(np.frexp(to_numpy(original.parameters[0]))[0]) == 0.5
+        off = np.where(exact, 0.0, off)
     return Matrix(Dyadics.of_floats(weight), Dyadics.of_floats(off))
 
 

@@ -74,7 +74,7 @@ class Builder:
     def affine(
         self, x: Tensor, map: LinearMap, bias: np.ndarray | None = None, magnitude: np.ndarray | None = None
     ) -> int:
-        """Append map x + bias and return the node; `magnitude` >= |bias| where the bias was itself computed."""
+        """Append map x + bias and return the node; `magnitude` > |bias| where the bias was itself computed."""
         return self._sum([Term(x.node, map)], map.rows, bias, magnitude)
 
     def append(self, node: Affine | Activation) -> Tensor:
@@ -120,7 +120,8 @@ class Builder:
             assert isinstance(second, Tensor)
             return self._shifted(self.scale(second, np.array(sign)), first)
         if isinstance(second, np.ndarray):
-            return self._shifted(first, sign * second)
+            # Whatever type the constant has, its product is rounded to float64, if at all.
+            return self._shifted(first, np.float64(sign) * second, abs(sign) != 1)
         left, right = self._spread(first, second.shape), self._spread(second, first.shape)
         identity = SelectionMap.identity(left.size)
         signed = identity if sign == 1 else DiagonalMap(np.full(left.size, sign))
@@ -213,10 +214,12 @@ class Builder:
         self._nodes.append(Affine(tuple(terms), shift, np.abs(shift) if magnitude is None else magnitude))
         return len(self._nodes) - 1
 
-    def _shifted(self, x: Tensor, shift: np.ndarray) -> Tensor:
+    def _shifted(self, x: Tensor, shift: np.ndarray, computed: bool = False) -> Tensor:
+        """x + shift; computed: the shift was rounded, which a magnitude above its size tells."""
         wide = self._spread(x, shift.shape)
         flat = np.broadcast_to(shift, wide.shape).reshape(-1)
-        return Tensor(self.affine(wide, SelectionMap.identity(wide.size), flat), wide.shape)
+        magnitude = np.nextafter(np.abs(flat), np.inf) if computed else None
+        return Tensor(self.affine(wide, SelectionMap.identity(wide.size), flat, magnitude), wide.shape)
 
     def _spread(self, x: Tensor, other: tuple[int, ...]) -> Tensor:
         """x broadcast together with another shape."""

@@ -26,9 +26,8 @@ def _gemm(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) 
     product = builder.scale(product, np.array(real(attributes, "alpha", 1.0)))
     if c is None:
         return [product]
-    beta = np.array(real(attributes, "beta", 1.0))
-    shift = np.asarray(numbers(c, "C") * beta) if isinstance(c, np.ndarray) else builder.scale(c, beta)
-    return [builder.add(product, shift)]
+    shift = numbers(c, "C") if isinstance(c, np.ndarray) else c
+    return [builder.add(product, shift, real(attributes, "beta", 1.0))]
 
 
 def _transposed(builder: Builder, value: Value) -> Value:
@@ -82,8 +81,9 @@ def _dropout(builder: Builder, inputs: Inputs, attributes: Attributes, opset: in
 def _sum(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
     values = [present(value) for value in inputs]
     tensors: list[Value] = [value for value in values if isinstance(value, Tensor)]
-    constants = [numbers(value, "summand") for value in values if isinstance(value, np.ndarray)]
-    return [reduce(builder.add, tensors + ([np.asarray(reduce(np.add, constants))] if constants else []))]
+    # One by one: a sum of constants alone would hide what it loses to rounding.
+    constants: list[Value] = [numbers(value, "summand") for value in values if isinstance(value, np.ndarray)]
+    return [reduce(builder.add, [*tensors, *constants])]
 
 
 def _mean(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:

@@ -209,7 +209,7 @@ def batch_norm(
     if np.any(variance + epsilon <= 0):
         raise UnsupportedUse("its variance plus epsilon is not positive")
     scale = gamma / np.sqrt(variance + epsilon)
-    parts = (scale, beta - mean * scale, np.abs(beta) + np.abs(mean * scale))
+    parts = (scale, beta - mean * scale, np.nextafter(np.abs(beta) + np.abs(mean * scale), np.inf))
     column = (-1, *(1 for _ in x.shape[2:]))
     wide = [np.array(np.broadcast_to(part.reshape(column), x.shape)).reshape(-1) for part in parts]
     # The sum, the root and the quotient behind the scale are rounded, then the product; the shift adds two more.
