@@ -1,5 +1,7 @@
 """The command `admm-verify` from its first moment: streams and signals are in order before anything heavy is loaded."""
 
+import signal
+
 from admm_verify.interrupts import handle_all, leave
 
 
@@ -12,4 +14,7 @@ def main() -> int:
     divert()
     from admm_verify.cli import main as run
 
-    return run()
+    status = run()
+    # All is said; while the interpreter ends, Ctrl-C would only spoil the status.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return status
