@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, take_rows, to_numpy
+from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.errors import InputError
 from admm_verify.given import float64_array
 from admm_verify.network.graph import Network, check_network
@@ -66,10 +66,8 @@ class PreactivationBounds:
         return found if self.origin is None else found.made_for(self.origin)
 
     def take(self, rows: Array) -> "PreactivationBounds":
-        """The bounds of the given rows only, where each row has its own."""
-        found = PreactivationBounds(
-            tuple(take_rows(low, rows) for low in self.lower), tuple(take_rows(high, rows) for high in self.upper)
-        )
+        """The bounds of the given rows only, any of them several times."""
+        found = PreactivationBounds(_taken(self.lower, rows), _taken(self.upper, rows))
         return found if self.origin is None else found.made_for(self.origin.take(rows))
 
     def made_for(self, origin: "Origin") -> "PreactivationBounds":
@@ -89,7 +87,7 @@ class Origin:
 
     def take(self, rows: Array) -> "Origin":
         """The boxes of the given rows only."""
-        return Origin(self.network, take_rows(self.lower, rows), take_rows(self.upper, rows))
+        return Origin(self.network, *_taken((self.lower, self.upper), rows))
 
     def covers(self, lower: Array, upper: Array) -> bool:
         """Whether boxes [rows or 1, inputs] lie inside these, row by row."""
@@ -99,6 +97,10 @@ class Origin:
         place = Placement.of(lower)
         xp = place.xp
         return bool(xp.all((place.put(self.lower) <= lower) & (upper <= place.put(self.upper))))
+
+
+def _taken(arrays: tuple[Array, ...], rows: Array) -> tuple[Array, ...]:
+    return tuple(namespace(array).take(array, rows, axis=0) for array in arrays)
 
 
 def _sequence(given: Any) -> Sequence[Any]:
