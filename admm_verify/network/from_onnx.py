@@ -11,6 +11,7 @@ from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
 from admm_verify.network.graph import Network
 from admm_verify.network.onnx_files import Model, model_from_bytes, read_model
 from admm_verify.network.onnx_folding import RANDOM, on_constants
+from admm_verify.network.onnx_form import misuse
 from admm_verify.network.onnx_operators import OPERATORS
 
 OPSETS = (8, 21)
@@ -157,6 +158,8 @@ class _Walker:
                 "model is no function of its input. Export the network in evaluation mode, without noise."
             )
         inputs = [self.values[name] if name else None for name in node.input]
+        if node.domain in _DOMAINS:
+            self._check_form(node, inputs, label)
         folded = node.domain in _DOMAINS and all(value is None or isinstance(value, np.ndarray) for value in inputs)
         if folded:
             handler = on_constants(node.op_type, inputs)
@@ -180,6 +183,18 @@ class _Walker:
             if all(name in self.computed for name in sources):
                 self.computed.update(node.output)
         return values
+
+    def _check_form(self, node: Any, inputs: list[Value | None], label: str) -> None:
+        types = [
+            self.builder.element_type if isinstance(value, Tensor) else None if value is None else value.dtype.name
+            for value in inputs
+        ]
+        wrong = misuse(node, self.opset, types)
+        if wrong is not None:
+            raise UnsupportedOperatorError(
+                f"Operator {node.op_type} (node {label} of {self.name}, opset {self.opset}) {wrong}; runtimes refuse "
+                "such a model or disagree on it. Export the network again."
+            )
 
     def _hint(self, node: Any) -> str:
         """What to do about inputs that are constant but not taken as constants."""

@@ -6,7 +6,7 @@ from functools import reduce
 import numpy as np
 
 from admm_verify.network import nonlinear
-from admm_verify.network.builder import Builder, Tensor, Value
+from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
 from admm_verify.network.onnx_inputs import Attributes, Handler, Inputs, given, numbers, present, real, tensor
 
 Pairwise = Callable[[Builder, Value, Value], Tensor]
@@ -33,6 +33,10 @@ def _prelu(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int)
 
 def _clip(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
     low, high = given(inputs, 1), given(inputs, 2)
+    if opset < 11 and attributes.get("min", -np.inf) > attributes.get("max", np.inf):
+        raise UnsupportedUse("its min is above its max")
+    if any(end is not None and end.shape not in ((), (1,)) for end in (low, high)):
+        raise UnsupportedUse("its ends are not single numbers")
     ends = (
         real(attributes, "min", -np.inf) if low is None else numbers(low, "lower end"),
         real(attributes, "max", np.inf) if high is None else numbers(high, "upper end"),

@@ -9,16 +9,18 @@ from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
 from admm_verify.network.movement import reduce_mean
 from admm_verify.network.onnx_inputs import Attributes, Handler, Inputs, constant, given, numbers, real, tensor, text
 
+AUTO_PAD = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
+
 
 def _conv(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    x, weight, bias = tensor(inputs[0]), constant(inputs[1], "weight"), _bias(inputs)
-    window = _padded(_window(attributes, weight.shape[2:]), x, attributes)
+    x, weight, bias = tensor(inputs[0]), _weight(inputs, attributes), _bias(inputs)
+    window = _padded(_window(x, attributes, weight.shape[2:]), x, attributes)
     return [spatial.convolution(builder, x, weight, bias, window, int(attributes.get("group", 1)))]
 
 
 def _conv_transpose(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    x, weight, bias = tensor(inputs[0]), constant(inputs[1], "weight"), _bias(inputs)
-    window = _window(attributes, weight.shape[2:])
+    x, weight, bias = tensor(inputs[0]), _weight(inputs, attributes), _bias(inputs)
+    window = _window(x, attributes, weight.shape[2:])
     extra = tuple(attributes.get("output_padding", (0,) * len(window.size)))
     window = _cut(window, x.shape[2:], extra, attributes)
     groups = int(attributes.get("group", 1))
@@ -26,9 +28,8 @@ def _conv_transpose(builder: Builder, inputs: Inputs, attributes: Attributes, op
 
 
 def _batch_norm(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    # Before opset 14 the further outputs, statistics of the batch, are what asks for training mode.
-    training = attributes.get("training_mode", 0) if opset >= 14 else attributes["outputs"] > 1
-    if training or not attributes.get("spatial", 1):
+    # Further outputs, statistics of the batch, are what asks for training mode before opset 14.
+    if attributes.get("training_mode", 0) or attributes["outputs"] > 1 or not attributes.get("spatial", 1):
         raise UnsupportedUse("it is in training mode or not per channel; export the network in evaluation mode")
     names = ("scale", "shift", "mean", "variance")
     gamma, beta, mean, variance = (numbers(inputs[i + 1], name) for i, name in enumerate(names))
@@ -48,13 +49,27 @@ def _max_pool(builder: Builder, inputs: Inputs, attributes: Attributes, opset: i
 
 
 def _global_average_pool(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    x = tensor(inputs[0])
+    x = _image(tensor(inputs[0]))
     return [reduce_mean(builder, x, range(2, len(x.shape)), True)]
 
 
 def _global_max_pool(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    x = tensor(inputs[0])
+    x = _image(tensor(inputs[0]))
     return [nonlinear.reduce_max(builder, x, range(2, len(x.shape)), True)]
+
+
+def _image(x: Tensor) -> Tensor:
+    if len(x.shape) < 3:
+        raise UnsupportedUse(f"its input of shape {x.shape} has no spatial axes behind samples and channels")
+    return x
+
+
+def _weight(inputs: Inputs, attributes: Attributes) -> np.ndarray:
+    weight = constant(inputs[1], "weight")
+    kernel = tuple(attributes.get("kernel_shape", weight.shape[2:]))
+    if kernel != weight.shape[2:]:
+        raise UnsupportedUse(f"its kernel_shape {kernel} is not that of its weight of shape {weight.shape}")
+    return weight
 
 
 def _bias(inputs: Inputs) -> np.ndarray | None:
@@ -62,8 +77,16 @@ def _bias(inputs: Inputs) -> np.ndarray | None:
     return None if bias is None else numbers(bias, "bias")
 
 
-def _window(attributes: Attributes, kernel: Sequence[int]) -> spatial.Window:
+def _window(x: Tensor, attributes: Attributes, kernel: Sequence[int]) -> spatial.Window:
     axes = len(kernel)
+    if len(x.shape) != axes + 2:
+        raise UnsupportedUse(f"its window {tuple(kernel)} does not fit its input of shape {x.shape}")
+    mode = text(attributes, "auto_pad", "NOTSET")
+    if mode not in AUTO_PAD:
+        raise UnsupportedUse(f"its auto_pad is {mode}; one of {', '.join(AUTO_PAD)} is needed")
+    if mode != "NOTSET" and "pads" in attributes:
+        # Runtimes disagree on which of the two counts.
+        raise UnsupportedUse(f"it has both pads and auto_pad {mode}, which contradict each other; give one of them")
     pads = tuple(attributes.get("pads", (0,) * 2 * axes))
     stride, dilation = (tuple(attributes.get(name, (1,) * axes)) for name in ("strides", "dilations"))
     return spatial.Window(tuple(kernel), stride, pads[:axes], pads[axes:], dilation)
@@ -72,19 +95,22 @@ def _window(attributes: Attributes, kernel: Sequence[int]) -> spatial.Window:
 def _padded(window: spatial.Window, x: Tensor, attributes: Attributes) -> spatial.Window:
     """The window with the padding that auto_pad asks for."""
     mode = text(attributes, "auto_pad", "NOTSET")
-    return window.same(x.shape[2:], mode == "SAME_UPPER") if mode in ("SAME_UPPER", "SAME_LOWER") else window
+    if mode not in ("SAME_UPPER", "SAME_LOWER"):
+        return window
+    gaps = any(s > size for s, size in zip(window.stride, window.size, strict=True))
+    if gaps or max(window.dilation) > 1 or attributes.get("ceil_mode", 0):
+        # Runtimes do not follow the standard there.
+        raise UnsupportedUse(
+            f"it combines auto_pad {mode} with dilation, ceil_mode or a stride beyond its window; give explicit padding"
+        )
+    return window.same(x.shape[2:], mode == "SAME_UPPER")
 
 
 def _pool_window(x: Tensor, attributes: Attributes) -> spatial.Window:
-    window = _window(attributes, attributes["kernel_shape"])
-    padded = _padded(window, x, attributes)
-    gaps = any(s > k for s, k in zip(window.stride, window.size, strict=True))
-    if padded is not window and (gaps or max(window.dilation) > 1 or attributes.get("ceil_mode", 0)):
-        # Runtimes do not follow the standard there.
-        raise UnsupportedUse(
-            "it combines auto_pad with dilation, ceil_mode or a stride beyond its window; give explicit padding"
-        )
-    return padded
+    window = _window(x, attributes, attributes["kernel_shape"])
+    if any(pad >= size for side in (window.before, window.after) for pad, size in zip(side, window.size, strict=True)):
+        raise UnsupportedUse("its padding is not smaller than its window, so that a window may see nothing else")
+    return _padded(window, x, attributes)
 
 
 def _cut(

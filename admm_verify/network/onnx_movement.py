@@ -31,11 +31,14 @@ Reduction = Callable[[Builder, Tensor, list[int] | None, bool], Tensor]
 NEAREST = {("asymmetric", "floor"), ("half_pixel", "round_prefer_floor"), ("half_pixel", "round_prefer_ceil")}
 """The coordinate and rounding modes in which an integer scale repeats every entry."""
 
+PLAIN = ("align_corners", "asymmetric", "half_pixel")
+"""The coordinate modes in which a scale of one leaves all entries where they are."""
+
 
 def _flatten(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
     x = present(inputs[0])
     axis, rank = int(attributes.get("axis", 1)), len(x.shape)
-    if not -rank <= axis <= rank:
+    if not (-rank if opset >= 11 else 0) <= axis <= rank:
         raise UnsupportedUse(f"its axis {axis} is not one of a tensor of rank {rank}")
     rows = prod(x.shape[: axis + rank if axis < 0 else axis])
     return [_reshaped(builder, x, (rows, prod(x.shape) // max(rows, 1)))]
@@ -59,6 +62,9 @@ def _reshape(builder: Builder, inputs: Inputs, attributes: Attributes, opset: in
 def _squeeze(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
     x = present(inputs[0])
     axes = axes_given(inputs, attributes)
+    if axes == []:
+        # The standard leaves all axes, runtimes take out all of length 1.
+        raise UnsupportedUse("its list of axes is empty; leave it out, or name the axes")
     if axes is None:
         chosen = [i for i, size in enumerate(x.shape) if size == 1]
     else:
@@ -118,8 +124,14 @@ def _split(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int)
     split = given(inputs, 1)
     sizes = attributes.get("split") if split is None else integers(split, "split sizes")
     length = x.shape[axis]
+    if sizes is not None and ("num_outputs" in attributes or len(sizes) != attributes["outputs"]):
+        raise UnsupportedUse(f"its split sizes {list(sizes)} are not one per output, or it has num_outputs, too")
     if sizes is None:
-        count = int(attributes.get("num_outputs", attributes["outputs"]))
+        count = attributes["outputs"]
+        if opset >= 18 and attributes.get("num_outputs") != count:
+            raise UnsupportedUse(f"its num_outputs is not {count}, the number of its outputs, and it has no split")
+        if opset < 18 and length % count:
+            raise UnsupportedUse(f"it splits the axis length {length} into {count} parts, which are not equal")
         chunk = -(-length // count)
         sizes = [min(chunk, length - chunk * i) for i in range(count)]
     if sum(sizes) != length or min(sizes) < 0:
@@ -205,9 +217,10 @@ def _resize(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int
     coordinates = text(attributes, "coordinate_transformation_mode", "half_pixel").removeprefix("pytorch_")
     rounding = text(attributes, "nearest_mode", "round_prefer_floor")
     plain = text(attributes, "keep_aspect_ratio_policy", "stretch") == "stretch"
-    if np.all(factors == 1):
+    nearest = text(attributes, "mode", "nearest") == "nearest" and not attributes.get("antialias", 0)
+    if nearest and np.all(factors == 1) and coordinates in PLAIN:
         return [x]
-    if text(attributes, "mode", "nearest") != "nearest" or (coordinates, rounding) not in NEAREST or not plain:
+    if not nearest or (coordinates, rounding) not in NEAREST or not plain:
         raise UnsupportedUse(
             "supported is mode nearest with coordinates asymmetric and rounding floor, or coordinates half_pixel and "
             "rounding round_prefer_floor or round_prefer_ceil"

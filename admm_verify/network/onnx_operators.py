@@ -22,10 +22,16 @@ def _gemm(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) 
     a, b, c = present(inputs[0]), present(inputs[1]), given(inputs, 2)
     a = _transposed(builder, a) if attributes.get("transA", 0) else a
     b = _transposed(builder, b) if attributes.get("transB", 0) else b
+    if len(a.shape) != 2 or len(b.shape) != 2:
+        raise UnsupportedUse(f"its factors of shapes {a.shape} and {b.shape} are not matrices")
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        a = builder.lift(a)
     product = builder.matmul(a, b)
     product = builder.scale(product, np.array(real(attributes, "alpha", 1.0)))
     if c is None:
         return [product]
+    if np.broadcast_shapes(c.shape, product.shape) != product.shape:
+        raise UnsupportedUse(f"its C of shape {c.shape} does not broadcast to the product's shape {product.shape}")
     shift = numbers(c, "C") if isinstance(c, np.ndarray) else c
     return [builder.add(product, shift, real(attributes, "beta", 1.0))]
 
