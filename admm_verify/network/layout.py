@@ -34,7 +34,7 @@ def is_single(shape: tuple[int, ...], sample: tuple[int, ...]) -> bool:
 
 def _is_sample(shape: tuple[int, ...], sample: tuple[int, ...]) -> bool:
     """Whether an array of this shape holds the numbers of one sample in their order, and its layout says so."""
-    if not shape or prod(shape) != prod(sample):
+    if (sample and not shape) or prod(shape) != prod(sample):
         return False
     return len(shape) == 1 or _shortens(shape, sample) or _shortens(sample, shape)
 
