@@ -1,7 +1,7 @@
 """Networks for the tests: a builder, random small networks with degenerate kinds among them, and random graphs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +11,11 @@ from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.simplify import simplify
 from admm_verify.sets import Box
+
+
+def relaxed(network: Network) -> Network:
+    """The graph that a network is relaxed by, as a network that is evaluated by it too."""
+    return replace(network, as_read=None)
 
 
 class Builder:

@@ -12,6 +12,7 @@ import admm_verify as av
 from admm_verify.network.from_onnx import network_from_bytes
 from admm_verify.network.onnx_files import read_model
 from tests.network.onnx_models import RNG, assert_agrees, model, node, weights
+from tests.random_networks import relaxed
 from tests.shared import SHARED, needs_shared
 
 INT = np.int64
@@ -223,5 +224,7 @@ def test_shared_model_agrees_with_onnxruntime(path):
     shape = [size if isinstance(size, int) else 1 for size in source.shape]
     inputs = [RNG.random(shape).astype(np.float32) for _ in range(100)]
     expected = np.array([session.run(None, {source.name: x})[0].reshape(-1) for x in inputs])
-    found = network(np.concatenate([x.reshape(1, -1) for x in inputs]).astype(np.float64)).reshape(100, -1)
-    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+    together = np.concatenate([x.reshape(1, -1) for x in inputs]).astype(np.float64)
+    for graph in (network, relaxed(network)):
+        found = graph(together).reshape(100, -1)
+        assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()

@@ -7,6 +7,7 @@ from torch import nn
 
 import admm_verify as av
 from problems.resnet18 import build
+from tests.random_networks import relaxed
 
 # Even kernels with padding "same" are slow in torch, which says so; here they are to be slow.
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
@@ -48,7 +49,9 @@ def assert_close(found, expected):
 def assert_agrees(module, shape):
     module = module.double().eval()
     x = 2 * torch.randn(3, *shape, dtype=torch.float64)
-    assert_close(av.trace(module, x)(x), rows(module, x))
+    network = av.trace(module, x)
+    for graph in (network, relaxed(network)):
+        assert_close(graph(x), rows(module, x))
 
 
 def normalised(layer, channels):
