@@ -84,7 +84,9 @@ def conditional_bounds(
     sources = [
         node.source for node in map(network.nodes.__getitem__, network.activations) if isinstance(node, Activation)
     ]
-    targets = {t: [k for k, source in enumerate(sources) if source == t] for t in sources}
+    targets: dict[int, list[int]] = {}
+    for k, source in enumerate(sources):
+        targets.setdefault(source, []).append(k)
     targets = {t: layers for t, layers in targets.items() if wanted[layers[0]].shape[1]}
     everything = _region(network, box, lower, upper)
     planes = planes_at(everything, condition.objective, condition.offset, condition.multipliers, targets)

@@ -1,7 +1,7 @@
 """Interval bounds of all nodes, forward."""
 
 from admm_verify.arrays import SMALLEST, Array, gamma, namespace
-from admm_verify.bounds.region import largest, node_magnitude, rounding_count
+from admm_verify.bounds.region import largest, node_magnitude
 from admm_verify.network.graph import Affine, Network
 
 
@@ -22,9 +22,9 @@ def affine_interval(network: Network, node: Affine, lower: list[Array], upper: l
         radius = xp.maximum(high - centre, centre - low)
         middle = term.map.apply(centre) + middle
         spread = term.map.absolute_apply(radius) + spread
-    reach = [largest(low, high) for low, high in zip(lower, upper, strict=True)]
+    reach = {term.source: largest(lower[term.source], upper[term.source]) for term in node.terms}
     # Twice the reach covers |centre| + radius, the magnitudes behind the two products.
-    count = rounding_count(network)
+    count = network.roundings
     error = 4.0 * gamma(count) * 2.0 * node_magnitude(node, reach) + 8.0 * count * SMALLEST
     low, high = middle - spread - error, middle + spread + error
     # Overflow leaves no bound: inf - inf is NaN.

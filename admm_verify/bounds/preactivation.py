@@ -49,6 +49,7 @@ def preactivation_bounds(
     settings: TightenSettings | None = None,
     known: PreactivationBounds | None = None,
     keep: Callable[[Derivation], None] | None = None,
+    abandon: bool = False,
 ) -> PreactivationBounds:
     """Certified bounds l <= pre <= u of every activation's input over the box.
 
@@ -58,13 +59,14 @@ def preactivation_bounds(
     Each is at least as tight as the one before it over the same layers below.
 
     memory: limit on the working memory in bytes, by default half of what is free. stop: asked between blocks of work;
-    once it is true no bound is tightened any more and the remaining layers keep their interval bounds.
+    once it is true no bound is tightened any more and the remaining layers keep their interval bounds; with `abandon`
+    it is asked before every layer, and Stopped is raised instead.
     progress(done, activations), called after each. known: bounds that hold already, which are never made looser; they
     are believed, as `PreactivationBounds` says. keep: told how tightened bounds are derived, block by block; they are
     then derived on whole layers.
     Shapes: box [*input_shape] or [rows, *input_shape]; one bound set per box.
     Raises: InputError for an unknown method, a box or known bounds that do not fit the network, known bounds that were
-    made for a box that does not hold this one, or that contradict interval arithmetic.
+    made for a box that does not hold this one, or that contradict interval arithmetic; Stopped.
     Error: rounded outward, in float64.
     Reference: Gowal et al., arXiv 1810.12715 (interval); Zhang et al., NeurIPS 2018 (CROWN); Xu et al., ICLR 2021
     (optimised slopes).
@@ -89,7 +91,7 @@ def preactivation_bounds(
             given = fitting(known, network, box_lower, box_upper)
             _check_rows(given, box_lower.shape[0])
             forward.know(given)
-        forward.run(progress)
+        forward.run(progress, stop if abandon else None)
     picked = network.activations
     sources = [node.source for node in (network.nodes[i] for i in picked) if isinstance(node, Activation)]
     found = PreactivationBounds(tuple(forward.lower[i] for i in sources), tuple(forward.upper[i] for i in sources))
@@ -123,7 +125,7 @@ def fitting(bounds: PreactivationBounds, network: Network, lower: Array, upper: 
         with quiet_overflow():
             forward = _Forward(network.put(placement), lower, upper, None, None)
             forward.know(found)
-            forward.run(None)
+            forward.run(None, None)
     elif not found.origin.covers(lower, upper):
         raise InputError(
             "The pre-activation bounds were made for a box that does not hold this one, where they may be wrong. Make "
@@ -184,10 +186,12 @@ class _Forward:
             )
         return low, high
 
-    def run(self, progress: Callable[[int, int], None] | None) -> None:
-        """All nodes from the input on."""
+    def run(self, progress: Callable[[int, int], None] | None, stop: Callable[[], bool] | None) -> None:
+        """All nodes from the input on. Raises: Stopped once `stop` says so, which is asked before every node."""
         self._with_given(0, self.lower[0], self.upper[0])
         for i, node in enumerate(self.network.nodes[1:], start=1):
+            if stop is not None and stop():
+                raise Stopped
             if isinstance(node, Affine):
                 low, high = affine_interval(self.network, node, self.lower, self.upper)
                 low, high = self._with_given(i, low, high)

@@ -1,6 +1,6 @@
 """A region: input box and pre-activation bounds of one network, with the rounding terms that make bounds rigorous."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -128,14 +128,7 @@ class Region:
         The factor covers that one magnitude stands behind its coefficient, its product, its place in the sums, and
         the rounding of the magnitude itself.
         """
-        return 4.0 * gamma(rounding_count(self.network))
-
-
-def rounding_count(network: Network) -> int:
-    """Upper bound on the successive roundings behind any one coefficient, product and sum over neurons."""
-    widest = max(node.size for node in network.nodes)
-    deepest = max((node.roundings for node in network.nodes if isinstance(node, Affine)), default=1)
-    return 2 * deepest + widest + 4 * len(network.nodes) + 16
+        return 4.0 * gamma(self.network.roundings)
 
 
 def largest(lower: Array, upper: Array) -> Array:
@@ -144,7 +137,7 @@ def largest(lower: Array, upper: Array) -> Array:
     return xp.maximum(xp.abs(lower), xp.abs(upper))
 
 
-def node_magnitude(node: Affine, reach: list[Array]) -> Array:
+def node_magnitude(node: Affine, reach: Sequence[Array] | Mapping[int, Array]) -> Array:
     """sum over terms of M reach_source + bias_magnitude, the absolute sums behind an affine node's value."""
     total: Array = node.bias_magnitude
     for term in node.terms:
@@ -160,7 +153,7 @@ def build_region(
     relaxations = relaxations_of(network)
     reach: list[Array] = [largest(box_lower, box_upper)]
     magnitudes: list[Array | None] = [None]
-    underflow = 4.0 * SMALLEST * rounding_count(network) * xp.ones_like(box_lower[..., 0])
+    underflow = 4.0 * SMALLEST * network.roundings * xp.ones_like(box_lower[..., 0])
     activation = 0
     for node in network.nodes[1:]:
         if isinstance(node, Affine):
@@ -192,7 +185,7 @@ def evaluation_error(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> Array
     """
     xp = namespace(region.box_lower)
     # Magnitudes 1e-37 and below can be flushed to zero in float32: one smallest normal per operation covers that.
-    tiny = 2.0**-126 * rounding_count(region.network)
+    tiny = 2.0**-126 * region.network.roundings
     reach: list[Array] = [largest(region.box_lower, region.box_upper)]
     error: list[Array] = [xp.zeros_like(region.box_lower)]
     limit = (2.0**126) if roundoff == SINGLE_ROUNDOFF else 2.0**1022

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -23,9 +24,9 @@ from admm_verify.complete.refine import refined
 from admm_verify.complete.root import Root
 from admm_verify.complete.search import Progress, Search
 from admm_verify.errors import OutputError
-from admm_verify.memory import once_more
+from admm_verify.memory import Stopped, once_more
 from admm_verify.properties.query import Query
-from admm_verify.properties.rows import as_computed, atom_rows
+from admm_verify.properties.rows import AtomRows, as_computed, atom_rows
 from admm_verify.settings import RefineSettings, SearchSettings, SolverSettings
 from admm_verify.splitting.loop import Clock
 from admm_verify.splitting.placement import iteration_placement
@@ -77,9 +78,8 @@ class Decision:
         self.tightenings: list[Tightening] = []
         rows, memory = as_computed(atom_rows(query.property), options.arithmetic), options.memory
         self.tell = progress or (lambda text: None)
-        self.root = once_more(lambda: Root(query, rows, options.arithmetic, clock, memory, self._layers))
-        self.rows = self.root.rows
-        self.candidates = Candidates(query, self.rows, self.over, options.memory)
+        self.root = Root(query, rows, options.arithmetic, clock, memory, self._layers)
+        self.candidates = Candidates(query, rows, self.over, memory)
         self.witness: Witness | None = None
         self.search: Search[Boxes] | Search[Branches] | None = None
         self.conditional: ConditionalBounds | None = None
@@ -92,6 +92,11 @@ class Decision:
         # Blocks that run side by side ask one after the other.
         with self._lock:
             return self.clock.interruption() is not None or self.candidates.failure is not None
+
+    @property
+    def rows(self) -> AtomRows:
+        """The query's atoms as rows, charged for their rounding once the root has bounds."""
+        return self.root.rows
 
     @property
     def interruption(self) -> Status | None:
@@ -125,15 +130,19 @@ class Decision:
     def run(self) -> None:
         """Decide the query, as far as possible."""
         saved = None if self.checkpoint is None else self.checkpoint.read(Boxes if self._narrow else Branches)
-        if saved is not None:
-            self._resume(saved)
-        else:
-            self._decide()
+        self.witness = self.candidates.boxes_alone()
+        # What was found by the time that somebody said stop counts.
+        with suppress(Stopped):
+            if self.witness is None:
+                once_more(self.root.start)
+                if saved is None:
+                    self._decide()
+                else:
+                    self._resume(saved)
         if self.checkpoint is not None and (self.witness is not None or not self.open):
             self._try_to_keep(self.checkpoint.remove)
 
     def _decide(self) -> None:
-        self.witness = self.candidates.boxes_alone()
         stages = [self._crown, self._quick_attack, self._ascent, self._tightened]
         if self.options.certificate:
             stages = [self._quick_attack, self._derived]
@@ -153,11 +162,9 @@ class Decision:
         bare = [i for i in self.root.open if not self.rows.disjuncts[i]]
         self.root.open = [*bare, *(int(i) for i in saved.disjuncts)]
         self.root.bounds, self.conditional = saved.bounds, saved.conditional
-        self.witness = self.candidates.boxes_alone()
         self.search = once_more(lambda: self._made(self.root.goals(part_by_part=self._narrow)))
         self.search.restore(saved.open, saved.stuck, saved.bounded, saved.closed)
-        if self.witness is None:
-            self._run(self.search)
+        self._run(self.search)
 
     def _crown(self) -> None:
         self._solve(0)

@@ -84,7 +84,7 @@ class InputSplitter:
 
     def _bounded(self, nodes: Boxes) -> Grown[Boxes]:
         box = Box(self.home.put(nodes.lower), self.home.put(nodes.upper))
-        pre = preactivation_bounds(self.network, box, "crown", self.memory, self.stop)
+        pre = preactivation_bounds(self.network, box, "crown", self.memory, self.stop, abandon=True)
 
         def work(first: int, last: int) -> Grown[Boxes]:
             part = slice(first, last)

@@ -93,8 +93,9 @@ class _Rounds:
         nodes = self.network.nodes
         self.sources = [node.source for node in nodes if isinstance(node, Activation)]
         # Two activations of one node share its bounds: the first stands for both.
-        self.first = [self.sources.index(source) for source in self.sources]
-        self.costs = [_cost(self.network, source) for source in self.sources]
+        first = {source: k for k, source in reversed(list(enumerate(self.sources)))}
+        self.first = [first[source] for source in self.sources]
+        self.costs = _costs(self.network, self.sources)
 
     def run(self, goals: Goals, bounds: PreactivationBounds) -> Refined | None:
         """What is left; None where nothing has been gained."""
@@ -182,16 +183,15 @@ class _Rounds:
         return wanted
 
 
-def _cost(network: Network, source: int) -> float:
-    """Multiplications of a pass for a neuron of an affine node, infinite where that is not worth it.
+def _costs(network: Network, sources: Sequence[int]) -> list[float]:
+    """Multiplications of a pass for a neuron of each affine node, infinite where that is not worth it.
 
     What a convolution sees of the input is too little for a plane through all of it to cut.
     """
-    node = network.nodes[source]
-    assert isinstance(node, Affine)
-    if all(term.source == 0 and not isinstance(term.map, DenseMap) for term in node.terms):
-        return np.inf
-    return Network(network.nodes[: source + 1], network.input_shape, (node.size,)).weight_count + 1.0
+    affine = [node.terms if isinstance(node, Affine) else () for node in network.nodes]
+    passes = np.cumsum([sum(term.map.multiplications for term in terms) for terms in affine])
+    narrow = [all(term.source == 0 and not isinstance(term.map, DenseMap) for term in terms) for terms in affine]
+    return [np.inf if narrow[source] else float(passes[source]) + 1.0 for source in sources]
 
 
 def _loss(lines: Lines, post: np.ndarray | None, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from admm_verify.splitting.solution import Solution
 class Root:
     """What is known at the root: a certified bound per row, and the disjuncts not excluded yet.
 
-    rows: those given, charged for what rounding their objectives takes over the whole boxes.
+    rows: those given, charged from `start` on for what rounding their objectives takes over the whole boxes.
     """
 
     def __init__(
@@ -36,18 +36,28 @@ class Root:
         self.lower = np.full(len(rows.box), -np.inf)
         self.open = list(range(len(rows.disjuncts)))
         self.tightened = np.zeros(0, dtype=np.int64)
-        self.clock, self.memory, self.progress = clock, memory, progress
-        box = Box(rows.boxes_lower, rows.boxes_upper)
-        self.bounds = self._bounded(box, "crown", None)
-        error = output_error(query.network, box.lower, box.upper, self.bounds, arithmetic)
+        self.clock, self.memory, self.progress, self.arithmetic = clock, memory, progress, arithmetic
+        # Until `start` nothing is known of any layer, and nothing said about a row is sound.
+        self.bounds = PreactivationBounds((), ())
+        self.offset, self.sound = rows.offset, np.zeros(len(rows.box), dtype=bool)
+
+    def start(self) -> None:
+        """Bounds of all layers over the whole boxes, and what the network's arithmetic takes from the rows.
+
+        Raises: Stopped once the clock says so.
+        """
+        network, rows, box = self.query.network, self.rows, Box(self.rows.boxes_lower, self.rows.boxes_upper)
+        bounds = self._bounded(box, "crown", None)
+        error = output_error(network, box.lower, box.upper, bounds, self.arithmetic)
         if rows.rounding.any():
-            reach = output_reach(query.network, box.lower, box.upper, self.bounds)
-            self.rows = rows = rows.charged(np.nextafter(reach + error.max(axis=-1), np.inf))
+            reach = output_reach(network, box.lower, box.upper, bounds)
+            rows = rows.charged(np.nextafter(reach + error.max(axis=-1), np.inf))
         # Where the network's own arithmetic can overflow, no bound in real numbers says anything about it.
         self.offset, self.sound = lowered(rows.objective, rows.offset, error[rows.box])
+        self.rows, self.bounds = rows, bounds
 
     def tighten(self, numbers: np.ndarray) -> None:
-        """Tighten the pre-activation bounds of the boxes of these rows, once."""
+        """Tighten the pre-activation bounds of the boxes of these rows, once. Raises: Stopped."""
         boxes = np.setdiff1d(self.rows.box[numbers], self.tightened)
         if not len(boxes):
             return
@@ -66,7 +76,7 @@ class Root:
         self.tightened = np.append(self.tightened, boxes)
 
     def derive(self, keep: Callable[[Derivation], None]) -> None:
-        """Tighten the pre-activation bounds of all boxes from nothing, told how they come about."""
+        """Tighten the pre-activation bounds of all boxes from nothing, told how they come about. Raises: Stopped."""
         box = Box(self.rows.boxes_lower, self.rows.boxes_upper)
         self.bounds = self._bounded(box, "tightened", None, keep)
 
@@ -113,4 +123,6 @@ class Root:
             return self.clock.interruption() is not None
 
         network = self.query.network
-        return preactivation_bounds(network, box, method, self.memory, over, self.progress, known=known, keep=keep)
+        return preactivation_bounds(
+            network, box, method, self.memory, over, self.progress, known=known, keep=keep, abandon=True
+        )

@@ -138,16 +138,23 @@ class Network:
         """Index of the output node."""
         return len(self.nodes) - 1
 
-    @property
+    @cached_property
     def activations(self) -> tuple[int, ...]:
         """Indices of the activation nodes in graph order."""
         return tuple(i for i, node in enumerate(self.nodes) if isinstance(node, Activation))
 
-    @property
+    @cached_property
     def weight_count(self) -> int:
         """Multiplications of one pass for one row."""
         affine = [node for node in self.nodes if isinstance(node, Affine)]
         return sum(term.map.multiplications for node in affine for term in node.terms)
+
+    @cached_property
+    def roundings(self) -> int:
+        """Upper bound on the successive roundings behind any one coefficient, product and sum over neurons."""
+        widest = max(node.size for node in self.nodes)
+        deepest = max((node.roundings for node in self.nodes if isinstance(node, Affine)), default=1)
+        return 2 * deepest + widest + 4 * len(self.nodes) + 16
 
     def __call__(self, x: Array) -> Array:
         """f(x) for a batch of inputs, every operator as it was read, in the library and dtype of x.

@@ -64,7 +64,9 @@ class CellBounder:
         Raises: Stopped; MemoryError when not even one box fits.
         """
         box = Box(lower, upper)
-        pre = preactivation_bounds(self.network, box, self.method, self.memory, self.stop, settings=self.tighten)
+        pre = preactivation_bounds(
+            self.network, box, self.method, self.memory, self.stop, settings=self.tighten, abandon=True
+        )
 
         def work(first: int, last: int) -> Cells:
             part = slice(first, last)

@@ -229,9 +229,8 @@ class Search:
                 return None
             group = new[first : first + step]
             part = Box(*_taken(self.home.put_indices(group), box.lower, box.upper))
-            found = preactivation_bounds(
-                self.instances.network, part, block.stage.bounds, self.settings.memory, self._interrupted
-            )
+            memory, stop = self.settings.memory, self._interrupted
+            found = preactivation_bounds(self.instances.network, part, block.stage.bounds, memory, stop, abandon=True)
             for row, p in enumerate(group):
                 block.bounds[pairs[p]] = found.take(self.home.put_indices([row]))
         made = Origin(self.instances.network, box.lower, box.upper)

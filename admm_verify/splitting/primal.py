@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from admm_verify.arrays import SMALLEST, Array, gamma
-from admm_verify.bounds.region import Region, largest, rounding_count
+from admm_verify.bounds.region import Region, largest
 from admm_verify.network.graph import Activation, Affine
 from admm_verify.splitting.problem import Rows
 
@@ -58,7 +58,7 @@ def evaluation_errors(rows: Rows, region: Region) -> list[Array]:
     Shapes: [rows or 1, n_i] for node i.
     """
     xp = rows.xp
-    relative = 4.0 * gamma(rounding_count(rows.network))
+    relative = 4.0 * gamma(rows.network.roundings)
     errors: list[Array] = [xp.zeros_like(rows.box_lower)]
     k = 0
     for i, node in enumerate(rows.network.nodes[1:], start=1):

@@ -1,0 +1,89 @@
+"""Deep networks: work per layer does not grow with the layers, and the clock is asked before every one of them."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import admm_verify as av
+from admm_verify.bounds import interval, preactivation
+from admm_verify.memory import Stopped
+from admm_verify.network.graph import Affine, Network
+from admm_verify.properties.property import Disjunct
+from admm_verify.properties.query import Query
+from tests.complete.queries import at_most, box_of, query_of
+from tests.random_networks import chain
+
+
+def deep(layers: int) -> Network:
+    rng = np.random.default_rng(layers)
+    weights = [rng.standard_normal((3, 3)) / 3 for _ in range(layers)]
+    return chain(weights, [np.zeros(3) for _ in weights])
+
+
+def question(network: Network) -> Query:
+    box = box_of([-1.0] * 3, [1.0] * 3)
+    return query_of(network, [Disjunct(box, (at_most([1.0, 0.0, 0.0], 0.0, 0.0),))])
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How often intervals, magnitudes and roundings of single nodes are looked at."""
+    counts = {"largest": 0, "roundings": 0, "affine_interval": 0}
+
+    def counting(name: str, function: Callable) -> Callable:
+        def called(*arguments: object) -> object:
+            counts[name] += 1
+            return function(*arguments)
+
+        return called
+
+    monkeypatch.setattr(interval, "largest", counting("largest", interval.largest))
+    monkeypatch.setattr(preactivation, "affine_interval", counting("affine_interval", preactivation.affine_interval))
+    known = Affine.roundings.fget
+    assert known is not None
+    monkeypatch.setattr(Affine, "roundings", property(counting("roundings", known)))
+    return counts
+
+
+@pytest.mark.parametrize("layers", [10, 100])
+def test_interval_bounds_look_at_every_node_a_few_times(counted: dict[str, int], layers: int) -> None:
+    network = deep(layers)
+    av.preactivation_bounds(network, av.Box(-np.ones(3), np.ones(3)), "interval")
+    assert counted["affine_interval"] == layers
+    assert counted["largest"] <= layers
+    assert counted["roundings"] <= 2 * layers
+
+
+@pytest.mark.parametrize("questions", [0, 1, 7])
+def test_a_stop_ends_interval_bounds_at_the_next_layer(counted: dict[str, int], questions: int) -> None:
+    asked = 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > questions
+
+    with pytest.raises(Stopped):
+        av.preactivation_bounds(deep(100), av.Box(-np.ones(3), np.ones(3)), "interval", stop=stop, abandon=True)
+    assert counted["affine_interval"] <= questions
+
+
+def test_a_query_without_time_is_timed_out_before_the_layers_are_bounded(counted: dict[str, int]) -> None:
+    outcome = av.verify(question(deep(200)), timeout=0.0)
+    assert outcome.verdict is av.Verdict.TIMED_OUT and outcome.undecided == 1
+    assert counted["affine_interval"] == 0
+
+
+def test_a_query_that_is_stopped_within_its_layers_is_unknown(counted: dict[str, int]) -> None:
+    asked = 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 20
+
+    outcome = av.verify(question(deep(200)), stop=stop)
+    assert outcome.verdict is av.Verdict.UNKNOWN and outcome.undecided == 1
+    assert counted["affine_interval"] <= 20
+    assert np.all(outcome.rows_lower == -np.inf)
