@@ -12,6 +12,7 @@ import numpy as np
 from admm_verify.arrays import Placement
 from admm_verify.bounds.arithmetic import check_arithmetic
 from admm_verify.certificates.certificate import Certificate
+from admm_verify.certificates.lines import check_kinds
 from admm_verify.complete.decide import EXACT, Decision, Options
 from admm_verify.errors import InputError
 from admm_verify.files import check_targets
@@ -108,6 +109,8 @@ def verify(
         raise InputError(f"The checkpoint is {checkpoint!r}; give the path of a file, or None.")
     if flag(certificate, "certificate") and checkpoint is not None:
         raise InputError("A certificate of a search that was interrupted is not supported; leave the checkpoint out.")
+    if certificate:
+        check_kinds(query.network)
     if checkpoint is not None:
         check_targets([os.fspath(checkpoint)], [])
     if not query.property.disjuncts:

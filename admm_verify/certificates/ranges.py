@@ -8,7 +8,7 @@ import numpy as np
 
 from admm_verify.arrays import Placement, gamma
 from admm_verify.certificates.certificate import Tightening
-from admm_verify.certificates.lines import KINKED, Chosen, Lines, image, lines_of, sides
+from admm_verify.certificates.lines import KINKED, Chosen, Lines, check_kinds, image, lines_of, sides
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Activation, Affine, Network, sources_of
@@ -181,10 +181,11 @@ class Ranges:
 class Model:
     """A network in numbers that bounds can be derived in.
 
-    Raises: CertificateError for activations that cannot be checked.
+    Raises: InputError for activations that cannot be checked.
     """
 
     def __init__(self, network: Network, numbers: Numbers, budget: Budget) -> None:
+        check_kinds(network, numbers.exact)
         self.numbers, self.budget, self.network = numbers, budget, numbers.network(network)
         self.activations = [node for node in self.network.nodes if isinstance(node, Activation)]
         self.sides = [sides(node) for node in self.activations]

@@ -6,16 +6,20 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+import admm_verify as av
 from admm_verify.bounds.arithmetic import output_error
 from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.certificates.certificate import ARITHMETICS, Certificate, Leaves
 from admm_verify.certificates.check import check
 from admm_verify.errors import InputError
+from admm_verify.network.activations import FUNCTIONS
 from admm_verify.network.graph import Activation, Affine, Input, Network, Term
 from admm_verify.network.layers import network_from_layers
 from admm_verify.network.maps import DenseMap
 from admm_verify.properties.property import Disjunct, Property
 from admm_verify.sets import Box
+from admm_verify.splitting.problem import Problem
+from admm_verify.splitting.solve import solve
 from tests.certificates.provers import (
     activations,
     atom_of,
@@ -29,6 +33,9 @@ from tests.certificates.provers import (
 from tests.random_networks import random_case
 
 UNIT = Box(np.zeros(1), np.ones(1))
+
+
+PARAMETERS = {"prelu": [0.25], "elu": [0.5], "clip": [0.2, 0.7]}
 
 
 def single(kind: str, *parameters: float) -> Network:
@@ -81,22 +88,27 @@ def test_exact_boxes_are_not_rounded():
     assert not check(whole(network, outside), outside, network).proved
 
 
-@pytest.mark.parametrize("kind", ["relu", "prelu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("kind", FUNCTIONS)
 def test_every_kind_is_checked(kind):
-    network = single(kind, *([0.25] if kind == "prelu" else []))
-    least = float(network(np.zeros((1, 1)))[0, 0])
+    network = single(kind, *PARAMETERS.get(kind, []))
+    # Lines of least area do not reach the least value of every kind.
+    least = float(solve(Problem(network, UNIT, np.ones((1, 1))), max_passes=0).lower[0])
+    assert least <= float(network(np.zeros((1, 1)))[0, 0])
     for offset, expected in ((1e-6 - least, True), (-1e-6 - least, False)):
         found = one_atom(network, UNIT, np.ones(1), offset)
         assert check(whole(network, found), found, network).proved is expected
 
 
 @pytest.mark.parametrize(
-    "kind, parameters, words", [("elu", [1.0], "'elu'"), ("clip", [0.0, 1.0], "'clip'"), ("prelu", [2.0], "above 1")]
+    "kind, parameters, words", [("cube", [], "'cube'"), ("elu", [1.5], "beyond 0 to 1"), ("prelu", [2.0], "above 1")]
 )
 def test_other_kinds_are_refused_by_name(kind, parameters, words):
     network = single(kind, *parameters)
     found = one_atom(network, UNIT, np.ones(1), 5.0)
     assert words in reason(whole(network, found), found, network)
+    # Nobody works for a certificate that nobody can check.
+    with pytest.raises(InputError, match="can have no certificate"):
+        av.verify(av.Query("query", found, network), certificate=True)
 
 
 def test_curves_have_no_exact_numbers():

@@ -128,10 +128,10 @@ def test_digests_tell_apart_what_was_read():
     last = bare.nodes[-1]
     digests = {network_digest(bare)}
     for change in ("bias_magnitude", "peak_gain", "peak_shift"):
-        changed = replace(last, **{change: getattr(last, change) + 1.0})
+        changed = replace(last, **{change: 2 * getattr(last, change) + 1})
         digests.add(network_digest(replace(bare, nodes=(*bare.nodes[:-1], changed))))
     for change in ("magnitude", "roundings"):
         map = last.terms[0].map
-        term = replace(last.terms[0], map=replace(map, **{change: getattr(map, change) + 1}))
+        term = replace(last.terms[0], map=replace(map, **{change: 2 * getattr(map, change) + 1}))
         digests.add(network_digest(replace(bare, nodes=(*bare.nodes[:-1], replace(last, terms=(term,))))))
     assert len(digests) == 6

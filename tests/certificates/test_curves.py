@@ -1,0 +1,156 @@
+"""Lines of every kind of activation hold, for any slopes: against values that are exact, or far more accurate."""
+
+from dataclasses import replace
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from functools import cache
+
+import numpy as np
+import pytest
+
+import admm_verify as av
+from admm_verify.arrays import DOUBLE_ROUNDOFF, quiet_overflow
+from admm_verify.certificates.check import check
+from admm_verify.certificates.curves import CURVES
+from admm_verify.certificates.lines import image, lines_of
+from admm_verify.certificates.numbers import Numbers
+from admm_verify.network.builder import Builder
+from admm_verify.network.graph import Activation, Network
+from tests.certificates.provers import one_atom
+from tests.certificates.test_corners import PARAMETERS, single, whole
+
+KINDS = ("relu", "prelu", "clip", *CURVES)
+
+
+@pytest.fixture(autouse=True)
+def digits():
+    """Numbers with so many that exp(-750) beside 1 has dozens."""
+    with localcontext() as context:
+        context.prec, context.Emin, context.Emax = 420, -(10**6), 10**6
+        yield
+
+
+@cache
+def exactly(kind: str, x: float) -> Decimal:
+    """phi(x)."""
+    p, zero = Decimal(x), Decimal(0)
+    parameters = [Decimal(number) for number in PARAMETERS.get(kind, [])]
+    small = (-abs(p)).exp()
+    functions = {
+        "relu": lambda: max(p, zero),
+        "prelu": lambda: p if p >= 0 else p * parameters[0],
+        "clip": lambda: min(max(p, parameters[0]), parameters[1]),
+        "elu": lambda: p if p >= 0 else parameters[0] * (small - 1),
+        "softplus": lambda: max(p, zero) + (1 + small).ln(),
+        "sigmoid": lambda: (small if p < 0 else 1) / (1 + small),
+        "tanh": lambda: (1 if p >= 0 else -1) * (1 - small * small) / (1 + small * small),
+    }
+    return functions[kind]()
+
+
+def drawn(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Points on every scale, of either sign, with special ones among them."""
+    found = rng.choice([-1.0, 1.0], count) * 10.0 ** rng.uniform(-12, 2.8, count)
+    special = rng.choice([0.0, -0.0, 1e-300, -1e-300, 5e-324, 0.2, 0.7, -1.0, 1.0, 40.0, -745.0, -750.0, 710.0], count)
+    return np.where(rng.random(count) < 0.2, special, found)
+
+
+@pytest.mark.parametrize("kind", CURVES)
+def test_values_and_derivatives_are_as_accurate_as_they_are_taken_to_be(kind):
+    curve = CURVES[kind](*(np.array([number]) for number in PARAMETERS.get(kind, [])))
+    for x in drawn(np.random.default_rng(0), 100):
+        with quiet_overflow():
+            found = float(np.reshape(curve.value(np.array([x])), -1)[0])
+            slope = float(np.reshape(curve.derivative(np.array([x])), -1)[0])
+        true = exactly(kind, float(x))
+        assert abs(Decimal(found) - true) <= 8 * Decimal(DOUBLE_ROUNDOFF) * abs(true) + Decimal(2) ** -1060
+        near = max(abs(float(x)), 1e-3) * 1e-9
+        rise = exactly(kind, float(x) + near) - exactly(kind, float(x) - near)
+        if kind != "elu" or abs(x) > 2 * near:
+            step = Decimal(float(x) + near) - Decimal(float(x) - near)
+            assert float(rise / step) == pytest.approx(slope, rel=1e-5, abs=1e-300)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lines_are_on_their_sides(kind):
+    rng, count = np.random.default_rng(1), 30
+    parameters = tuple(np.full(count, number) for number in PARAMETERS.get(kind, []))
+    node = Activation(kind, 0, count, parameters)
+    ends = np.stack([drawn(rng, count), drawn(rng, count)])
+    low, high = np.sort(ends, axis=0)
+    high = np.where(rng.random(count) < 0.2, low, high)
+    both = 1 if kind in ("relu", "prelu") else 2
+    columns = np.arange(both * count)
+    for slopes in (None, 0.0, 1.0, 2.0, -1.0, 1e30, 0.5, 1e-12, "random"):
+        values = rng.uniform(-0.2, 1.2, (1, len(columns))) if slopes == "random" else np.full((1, len(columns)), slopes)
+        chosen = None if slopes is None else (columns, values.astype(np.float64))
+        with quiet_overflow():
+            lines = lines_of(Numbers(False), node, low[None], high[None], chosen)
+            least, most = image(Numbers(False), node, low[None], high[None])
+        for i in range(count):
+            parts = lines.below, lines.below_at, lines.above, lines.above_at
+            below, below_at, above, above_at = (Decimal(0 if p is None else float(p[0, i])) for p in parts)
+            inside = [low[i] + share * (high[i] - low[i]) for share in (0.3, 0.5, 0.9)]
+            for p in (low[i], *np.clip([*inside, 0.0, 0.2, 0.7], low[i], high[i]), high[i]):
+                value, at = exactly(kind, float(p)), Decimal(float(p))
+                # What kinks are charged for by the caller.
+                spare = 8 * Decimal(DOUBLE_ROUNDOFF) * (abs(value) + abs(at)) if both == 1 else Decimal(0)
+                assert below * at + below_at - spare <= value <= above * at + above_at + spare
+                assert Decimal(float(least[0, i])) <= value <= Decimal(float(most[0, i]))
+
+
+@pytest.mark.parametrize(
+    "low, high", [(-2.0, 3.0), (-2.0, 0.5), (0.3, 0.6), (0.5, 3.0), (-2.0, 0.1), (1.0, 2.0), (0.4, 0.4)]
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_rules_lines_are_those_of_crown(kind, low, high):
+    """Where a certificate chooses nothing, the bound is what the library's own relaxation gives."""
+    network = single(kind, *PARAMETERS.get(kind, []))
+    box = av.Box(np.array([low]), np.array([high]))
+    for sign in (1.0, -1.0):
+        crown = float(av.solve(av.Problem(network, box, np.array([[sign]])), max_passes=0).lower[0])
+        for spare, expected in ((1e-6, True), (-1e-6, False)):
+            found = one_atom(network, box, np.array([sign]), spare - crown)
+            proved = check(whole(network, found), found, network).proved
+            # Where the checker's rule is another one, its bound is no better.
+            assert proved is expected
+
+
+def test_exact_clips_are_proved_to_the_last_unit():
+    network, box = single("clip", 0.2, 0.7), av.Box(np.array([-1.0]), np.array([2.0]))
+    level = np.arange(2, dtype=np.int32), np.zeros((1, 2), dtype=np.float32)
+    for sign, least in ((1.0, Fraction(0.2)), (-1.0, -Fraction(0.7))):
+        for spare, expected in ((Fraction(0), False), (Fraction(1, 10**20), True)):
+            found = one_atom(network, box, np.array([sign]), spare - least)
+            certificate = whole(network, found)
+            certificate = replace(certificate, columns=level[:1], leaves=replace(certificate.leaves, slopes=level[1]))
+            assert check(certificate, found, network, exact=True).proved is expected
+            assert not check(certificate, found, network).proved
+
+
+def smooth(kind: str, seed: int) -> Network:
+    """Two hidden layers of one kind."""
+    rng, builder = np.random.default_rng([seed, 31]), Builder((1, 3))
+    x = builder.input
+    for wide in (6, 6, 2):
+        weight, bias = rng.standard_normal((x.size, wide)), 0.3 * rng.standard_normal((1, wide))
+        x = builder.add(builder.matmul(x, weight), bias)
+        if wide == 6:
+            x = builder.activation(kind, x, *PARAMETERS.get(kind, []))
+    return builder.finish(x, kind)
+
+
+@pytest.mark.parametrize("kind", ["clip", *CURVES])
+def test_what_the_search_records_is_proved(kind):
+    network = smooth(kind, 0)
+    box, row = av.Box(-np.ones(3), np.ones(3)), np.array([1.0, -0.5])
+    sampled = network(np.random.default_rng(0).uniform(-1, 1, (4000, 3))) @ row
+    level = float(sampled.min() - 0.1 * np.ptp(sampled))
+    found = one_atom(network, box, row, -level)
+    outcome = av.verify(av.Query(kind, found, network), timeout=60, certificate=True)
+    assert outcome.verdict is av.Verdict.UNSAT and outcome.certificate is not None
+    report = check(outcome.certificate, found, network)
+    assert report.proved, report.reason
+    # The same search on what is true somewhere proves nothing.
+    false = one_atom(network, box, row, -float(sampled.min()))
+    assert not check(whole(network, false), false, network).proved
