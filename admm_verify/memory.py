@@ -2,8 +2,9 @@
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import cache
@@ -120,6 +121,18 @@ def once_more(work: Callable[[], Result]) -> Result:
             raise
     gc.collect()
     return work()
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Without the collector of cycles, which looks at millions of new objects again and again and finds none."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 @cache

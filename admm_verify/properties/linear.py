@@ -17,6 +17,12 @@ MAX_EXPONENT = 300
 _MAX_BITS = 16_384
 _LARGEST_FLOAT = int(sys.float_info.max)
 
+_REMEMBERED = 100_000
+"""Words whose meaning is kept; a spelling that is read once is not worth its memory."""
+
+# What most numbers look like, within all limits; no declared name begins like one.
+_DECIMAL = re.compile(r"-?+(?=[\d.]{1,%d}+\Z)\d++(?:\.\d++)?+" % MAX_DIGITS, re.ASCII)
+_POWERS = [10**digits for digits in range(MAX_DIGITS + 1)]
 _NUMBER = re.compile(r"([+-]?)(\d*+)(?:\.(\d*+))?+(?:[eE]([+-]?)(\d++))?+", re.ASCII)
 _LIKE_A_NUMBER = re.compile(r"[+-]?\.?\d", re.ASCII)
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.ASCII | re.IGNORECASE)
@@ -33,16 +39,18 @@ class Entry(NamedTuple):
 
 @dataclass
 class Scope:
-    """What each word of an expression stands for: an entry of a declared variable, or a number."""
+    """What each word of an expression stands for: an entry of a declared variable, or a number.
+
+    meanings: those of words known so far, as they are written; of numbers only so many.
+    """
 
     source: Source
+    meanings: dict[str, Entry | Fraction] = field(default_factory=dict, init=False)
     _tensors: dict[str, tuple[Variable, bool]] = field(default_factory=dict, init=False)
-    # Keyed by the word as written, so that each spelling is read once.
-    _meanings: dict[str, Entry | Fraction] = field(default_factory=dict, init=False)
 
     def declare_entry(self, name: str, entry: Entry) -> None:
         """Make a plain name stand for one entry (VNN-LIB 1.0)."""
-        self._meanings[name] = entry
+        self.meanings[name] = entry
 
     def declare_tensor(self, variable: Variable, is_output: bool) -> None:
         """Make name[i,j,...] stand for the entries of a variable (VNN-LIB 2.0)."""
@@ -53,9 +61,21 @@ class Scope:
 
         Raises: QueryError when it is neither.
         """
-        value = self._meanings.get(word.text)
+        value = self.known(word.text)
         if value is None:
-            value = self._meanings[word.text] = self._resolve(word)
+            value = self._resolve(word)
+            if isinstance(value, Entry) or len(self.meanings) < _REMEMBERED:
+                self.meanings[word.text] = value
+        return value
+
+    def known(self, text: str) -> Entry | Fraction | None:
+        """What a word stands for where that is plain; None where it takes a closer look, as of `meaning`."""
+        value = self.meanings.get(text)
+        if value is None and _DECIMAL.fullmatch(text):
+            whole, _, decimals = text.partition(".")
+            value = Fraction(int(whole + decimals), _POWERS[len(decimals)])
+            if len(self.meanings) < _REMEMBERED:
+                self.meanings[text] = value
         return value
 
     def entry_name(self, entry: Entry) -> str:
@@ -121,7 +141,10 @@ def check_range(value: Fraction, source: Source, offset: int) -> None:
 
     Raises: QueryError for sizes beyond the largest float64.
     """
-    if abs(value.numerator) > _LARGEST_FLOAT * value.denominator:
+    numerator, denominator = value.numerator, value.denominator
+    if numerator.bit_length() - denominator.bit_length() < sys.float_info.max_exp - 1:
+        return
+    if abs(numerator) > _LARGEST_FLOAT * denominator:
         message = "this comparison holds a number beyond the largest float64 (about 1.8e308); rescale it."
         raise source.error(message, offset)
 

@@ -29,7 +29,7 @@ class NetworkDeclaration:
     outputs: tuple[Variable, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Atom:
     """The constraint sum of coefficient * y[index] + constant <= 0 (< 0 when strict) on the flat output y.
 
@@ -41,6 +41,11 @@ class Atom:
     strict: bool
     line: int = 0
 
+    def __hash__(self) -> int:
+        # Hashing a Fraction takes a modular inverse; its two integers serve as well.
+        numbers = [(index, value.numerator, value.denominator) for index, value in self.terms]
+        return hash((*numbers, self.constant.numerator, self.constant.denominator, self.strict, self.line))
+
     def value(self, y: Sequence[Fraction]) -> Fraction:
         """The left-hand side at y, exactly."""
         return sum((coefficient * y[index] for index, coefficient in self.terms), self.constant)
@@ -51,7 +56,7 @@ class Atom:
         return value < 0 if self.strict else value <= 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class InputBox:
     """lower <= x <= upper on the flat input, exactly; strict ends are indices where equality is excluded."""
 
@@ -70,7 +75,7 @@ class InputBox:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Disjunct:
     """One way to satisfy a query: x in the box and all atoms hold for f(x). Disjuncts may share one box object."""
 
@@ -86,7 +91,7 @@ class Disjunct:
 class Property:
     """A query's meaning: satisfied by x when some disjunct holds for (x, f(x)).
 
-    version is the VNN-LIB version of the file, (1, 0) or (2, n).
+    version is the VNN-LIB version of the file, (1, 0) or (2, n). impossible: where there is no disjunct, why, in words.
     """
 
     version: tuple[int, int]
@@ -98,3 +103,4 @@ class Property:
         """The arithmetic the query declares: the first element type that is not "real", else "real"."""
         sides = [variable for part in self.networks for variable in (*part.inputs, *part.outputs)]
         return next((side.element_type for side in sides if side.element_type != "real"), "real")
+    impossible: str = ""

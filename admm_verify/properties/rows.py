@@ -1,12 +1,23 @@
 """A property as arrays: boxes rounded outward and one row per output atom, ready to be bounded."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import gcd, isfinite, lcm
+from math import gcd, inf, isfinite, isinf, lcm, nextafter
+from typing import TypeVar
 
 import numpy as np
 
+from admm_verify.errors import QueryError
+from admm_verify.memory import Budget, Stopped, collector_paused
 from admm_verify.properties.property import Atom, Disjunct, InputBox, Property
+
+Thing = TypeVar("Thing")
+
+_ASKED_EVERY = 1024
+"""Things between two looks at the clock, some milliseconds."""
+
+_ONE = Fraction(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,26 +64,48 @@ class AtomRows:
         return replace(self, objective=objective, offset=np.where(known, offset, -1.0), rounding=np.zeros_like(offset))
 
 
-def atom_rows(found: Property) -> AtomRows:
-    """The rows of a property with at least one disjunct."""
+def atom_rows(found: Property, budget: Budget | None = None) -> AtomRows:
+    """The rows of a property with at least one disjunct.
+
+    budget: the memory that rows and boxes may take and a question that ends it, no limits where not given.
+    Raises: QueryError where they do not fit; Stopped.
+    """
     outputs = found.networks[0].outputs[0].size
     boxes: dict[int, tuple[int, InputBox]] = {}
     rows: dict[tuple[int, Atom], int] = {}
-    disjuncts = []
-    for disjunct in found.disjuncts:
-        number, _ = boxes.setdefault(id(disjunct.box), (len(boxes), disjunct.box))
-        disjuncts.append(tuple(rows.setdefault((number, atom), len(rows)) for atom in disjunct.atoms))
-    converted = [_row(atom, outputs) for _, atom in rows]
-    return AtomRows(
-        boxes_lower=np.array([directed(box.lower, np.float64, up=False) for _, box in boxes.values()]),
-        boxes_upper=np.array([directed(box.upper, np.float64, up=True) for _, box in boxes.values()]),
-        box=np.array([number for number, _ in rows], dtype=np.int64),
-        objective=np.array([objective for objective, _, _ in converted]).reshape(len(rows), outputs),
-        offset=np.array([offset for _, offset, _ in converted]),
-        rounding=np.array([lost for _, _, lost in converted]),
-        strict=np.array([atom.strict for _, atom in rows], dtype=bool),
-        disjuncts=tuple(disjuncts),
-    )
+    disjuncts: list[tuple[int, ...]] = []
+    with collector_paused():
+        for disjunct in _paced(found.disjuncts, budget):
+            number, _ = boxes.setdefault(id(disjunct.box), (len(boxes), disjunct.box))
+            disjuncts.append(tuple([rows.setdefault((number, atom), len(rows)) for atom in disjunct.atoms]))
+        inputs = found.networks[0].inputs[0].size
+        _check_size(len(rows) * (outputs + 3) + 2 * len(boxes) * inputs, f"{len(rows)} rows", budget)
+        objective, scalars = np.zeros((len(rows), outputs)), np.zeros((3, len(rows)))
+        for row, (number, atom) in enumerate(_paced(rows, budget)):
+            offset, rounding = _fill(objective[row], atom)
+            scalars[:, row] = number, offset, rounding
+        ends = np.zeros((2, len(boxes), inputs))
+        for box, (_, exact) in enumerate(_paced(boxes.values(), budget)):
+            ends[0, box] = directed(exact.lower, np.float64, up=False)
+            ends[1, box] = directed(exact.upper, np.float64, up=True)
+        strict = np.array([atom.strict for _, atom in rows], dtype=bool)
+    return AtomRows(*ends, scalars[0].astype(np.int64), objective, *scalars[1:], strict, tuple(disjuncts))
+
+
+def _paced(things: Iterable[Thing], budget: Budget | None) -> Iterator[Thing]:
+    """The same things, with a question whether to stop now and then."""
+    for number, thing in enumerate(things, start=1):
+        if budget is not None and budget.stop is not None and not number % _ASKED_EVERY and budget.stop():
+            raise Stopped
+        yield thing
+
+
+def _check_size(numbers: int, what: str, budget: Budget | None) -> None:
+    if budget is not None and 8.0 * numbers > budget.bytes:
+        raise QueryError(
+            f"The query has {what} and boxes of {8.0 * numbers / 2**30:.3g} GiB, more than the memory allowed, "
+            f"{budget.bytes / 2**30:.3g} GiB. Allow more, or split the query."
+        )
 
 
 def as_computed(rows: AtomRows, arithmetic: str) -> AtomRows:
@@ -118,45 +151,52 @@ def inner_box(disjunct: Disjunct, dtype: type[np.floating]) -> tuple[np.ndarray,
     return lower, upper
 
 
-def directed(values: tuple[Fraction, ...], dtype: type[np.floating], up: bool) -> np.ndarray:
+def directed(values: Iterable[Fraction], dtype: type[np.floating], up: bool) -> np.ndarray:
     """Rational numbers as floats, rounded up or down and never the other way."""
     with np.errstate(over="ignore"):
-        nearest = np.array([_nearest(value) for value in values]).astype(dtype)
-    target = dtype(np.inf if up else -np.inf)
-    for i, value in enumerate(values):
-        if np.isinf(nearest[i]):
-            # Beyond the type: outward that is infinity, inward the largest number there is.
-            nearest[i] = nearest[i] if nearest[i] == target else np.nextafter(nearest[i], dtype(0))
-            continue
-        found = Fraction(float(nearest[i]))
-        if found < value if up else found > value:
-            nearest[i] = np.nextafter(nearest[i], target)
+        return np.array([_directed(value, dtype, up) for value in values], dtype=dtype)
+
+
+def _directed(value: Fraction, dtype: type[np.floating], up: bool) -> float:
+    nearest = _nearest(value)
+    if dtype is not np.float64:
+        nearest = float(dtype(nearest))
+    target = inf if up else -inf
+    if isinf(nearest):
+        # Beyond the type: outward that is infinity, inward the largest number there is.
+        return nearest if nearest == target else float(np.nextafter(dtype(nearest), dtype(0)))
+    numerator, denominator = value.as_integer_ratio()
+    above, below = nearest.as_integer_ratio()
+    # The float less the number, times both denominators.
+    difference = above * denominator - numerator * below
+    if difference < 0 if up else difference > 0:
+        return nextafter(nearest, target) if dtype is np.float64 else float(np.nextafter(dtype(nearest), dtype(target)))
     return nearest
 
 
 def _nearest(value: Fraction) -> float:
     """The nearest float64, infinite beyond its range."""
     try:
-        return float(value)
+        return value.numerator / value.denominator
     except OverflowError:
-        return float("inf") if value > 0 else float("-inf")
+        return inf if value > 0 else -inf
 
 
-def _row(atom: Atom, outputs: int) -> tuple[np.ndarray, float, float]:
-    """Objective, offset, rounded down, and what the objective is off by, of an atom times a positive number."""
-    terms, scale = atom.terms, Fraction(1)
+def _fill(objective: np.ndarray, atom: Atom) -> tuple[float, float]:
+    """Write the objective of an atom times a positive number over zeros; its offset, rounded down, and what the
+    objective is off by, rounded up.
+    """
+    terms, scale, lost = atom.terms, _ONE, 0.0
     if not all(_is_exact(coefficient) for _, coefficient in terms):
         # Whole numbers without a common divisor are exact wherever any multiple of the coefficients is.
-        whole = Fraction(lcm(*(c.denominator for _, c in terms)), gcd(*(c.numerator for _, c in terms)))
-        if all(_is_exact(coefficient * whole) for _, coefficient in terms):
-            scale = whole
-    objective, lost = np.zeros(outputs), Fraction(0)
+        scale = Fraction(lcm(*(c.denominator for _, c in terms)), gcd(*(c.numerator for _, c in terms)))
+        if not all(_is_exact(coefficient * scale) for _, coefficient in terms):
+            scale = _ONE
+            off = sum((abs(value - Fraction(_nearest(value))) for _, value in terms), Fraction(0))
+            lost = _directed(off, np.float64, up=True)
     for index, coefficient in terms:
-        exact = coefficient * scale
-        objective[index] = _nearest(exact)
-        lost += abs(exact - Fraction(objective[index]))
-    down, up = (directed((value,), np.float64, up)[0] for value, up in ((atom.constant * scale, False), (lost, True)))
-    return objective, float(down), float(up)
+        objective[index] = _nearest(coefficient if scale is _ONE else coefficient * scale)
+    return _directed(atom.constant if scale is _ONE else atom.constant * scale, np.float64, up=False), lost
 
 
 def _is_exact(value: Fraction) -> bool:

@@ -1,26 +1,41 @@
-"""The parenthesised notation of VNN-LIB files: text to nested forms, one top-level form at a time, no recursion."""
+"""The parenthesised notation of VNN-LIB files: text to nested forms, one top-level form at a time, no recursion.
+
+Conditions of an assertion are handed on as soon as their parenthesis closes, so that a file of one huge (or ...) is never
+held as nested forms.
+"""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate, islice
-from typing import NamedTuple, TypeAlias
+from itertools import accumulate
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from admm_verify.errors import QueryError
+from admm_verify.memory import Budget, Stopped
 
 MAX_DEPTH = 100
-# Ten million words in one form take a gigabyte; a query on an image of 150 000 inputs has three million tokens.
-MAX_TOKENS = 10_000_000
 
 _LINE_BLOCK = 4096
 _SHOWN_CHARACTERS = 40
 
+Thing = TypeVar("Thing")
+
+_ASKED_EVERY = 1024
+"""Tokens between two looks at the clock and at the memory, a few milliseconds."""
+
+_TOKEN_BYTES = 160
+"""What a word of an open form takes, with its share of the form."""
+
 _COMMENT = r";[^\n]*+"
-# Possessive quantifiers throughout: no text makes the matcher go back and try again.
+_PLAIN = r"[^\s()\[\]\",;<>=!]++(?:\[[\d,]*+\])?+"
+# Possessive quantifiers throughout: no text makes the matcher go back and try again. White space is taken with the token
+# before it, so that long stretches of it are passed over at once.
 _TOKEN = re.compile(
     rf"""
-    (\()
+    (?:
+    \(\s*+([<>=]=?|!=)\s++({_PLAIN})\s++({_PLAIN})\s*+\)   # a comparison of two words, the bulk of most files
+    |(\()
     |(\))
     |(
         <\d++\.\d++>                                # the version, <2.0>
@@ -33,10 +48,13 @@ _TOKEN = re.compile(
     )
     |{_COMMENT}
     |(\S)
+    )\s*+
+    |\s++
     """,
     re.ASCII | re.VERBOSE,
 )
-_OPEN, _CLOSE, _WORD, _STRAY = 1, 2, 3, 4
+_SIGN, _LEFT, _RIGHT, _OPEN, _CLOSE, _WORD, _STRAY = range(1, 8)
+_COMPARISON = _RIGHT  # its last group
 
 
 class Word(NamedTuple):
@@ -62,12 +80,46 @@ class Form(NamedTuple):
 Node: TypeAlias = Word | Form
 
 
+class Conditions(Protocol):
+    """Makes of conditions, as their parenthesis closes, what stands for them in the forms around.
+
+    bytes: the memory that all of them take so far.
+    """
+
+    bytes: float
+
+    def compared(self, match: re.Match[str]) -> Any:
+        """What a comparison of two words becomes, whose sign and words are the groups 1 to 3 of a match."""
+        ...
+
+    def reduced(self, form: Form) -> Any:
+        """What any other condition becomes, its own conditions having been replaced already."""
+        ...
+
+
 @dataclass(frozen=True)
 class Source:
-    """A text and the name it goes by in messages."""
+    """A text, the name it goes by in messages, and what reading it may take."""
 
     name: str
     text: str
+    budget: Budget = field(default_factory=lambda: Budget.of(None))
+
+    def check(self, bytes: float, offset: int | None = None) -> None:
+        """Raise Stopped once the budget's `stop` says so, QueryError where so many bytes do not fit the memory."""
+        if self.budget.stop is not None and self.budget.stop():
+            raise Stopped
+        if bytes > self.budget.bytes:
+            allowed = f"{self.budget.bytes / 2**30:.3g} GiB"
+            message = f"the query takes more than {allowed}, the memory allowed; allow more, or split the query."
+            raise self.error(message, offset)
+
+    def paced(self, things: Iterable[Thing]) -> Iterator[Thing]:
+        """The same things, with a look at the clock now and then."""
+        for number, thing in enumerate(things, start=1):
+            if not number % _ASKED_EVERY:
+                self.check(0)
+            yield thing
 
     @cached_property
     def _newlines_before_block(self) -> list[int]:
@@ -100,41 +152,48 @@ def described(node: Node) -> str:
     return f"the form ({node.head} ...)" if node.head else "a form without a leading word"
 
 
-def read_forms(source: Source) -> Iterator[Form]:
-    """The top-level forms in order.
+def read_forms(source: Source, conditions: Conditions) -> Iterator[Form]:
+    """The top-level forms in order, with conditions of assertions replaced by what they become.
 
     Raises: QueryError for unbalanced parentheses, text outside of them, forms nested deeper than MAX_DEPTH,
-        characters VNN-LIB has no use for, more than MAX_TOKENS tokens.
+        characters VNN-LIB has no use for, and what does not fit the memory; Stopped; what `conditions` raises.
     """
-    tokens = _TOKEN.finditer(source.text)
-    enclosing: list[Form] = []
-    items: list[Node] | None = None  # those of the innermost open form; the loop is the hot spot of reading a file
-    for match in islice(tokens, MAX_TOKENS):
+    enclosing: list[tuple[Form, bool]] = []  # every open form, and whether it is a condition
+    # Those of the innermost open form, and whether the forms among them are conditions: the hot spot of reading a file.
+    items: list[Any] | None = None
+    inside = False
+    first = 0
+    for number, match in enumerate(_TOKEN.finditer(source.text)):
+        if not number % _ASKED_EVERY:
+            source.check(len(source.text) + conditions.bytes + _TOKEN_BYTES * (number - first), match.start())
         kind = match.lastindex
-        if kind == _WORD and items is not None:
-            items.append(Word(match[0], match.start()))
-        elif kind == _OPEN:
+        if kind == _COMPARISON and len(enclosing) < MAX_DEPTH:
+            if items is None:
+                yield _compared(match)
+            else:
+                items.append(conditions.compared(match) if inside else _compared(match))
+        elif kind == _WORD and items is not None:
+            if not items:
+                head = match[_WORD]
+                inside = head == "assert" if len(enclosing) == 1 else enclosing[-1][1] and head in ("and", "or")
+            items.append(Word(match[_WORD], match.start()))
+        elif kind == _OPEN and len(enclosing) < MAX_DEPTH:
             form = Form([], match.start())
-            if items is not None:
-                items.append(form)
-            items = form.items
-            enclosing.append(form)
-            if len(enclosing) > MAX_DEPTH:
-                message = f"parentheses are nested deeper than {MAX_DEPTH}, the most read; flatten the expression."
-                raise source.error(message, match.start())
+            enclosing.append((form, inside))
+            items, inside = form.items, False
         elif kind == _CLOSE and enclosing:
-            form = enclosing.pop()
-            items = enclosing[-1].items if enclosing else None
-            if not enclosing:
+            form, inside = enclosing.pop()
+            if enclosing:
+                items = enclosing[-1][0].items
+                items.append(conditions.reduced(form) if inside else form)
+            else:
+                items, first = None, number
                 yield form
         elif kind is not None:  # None: a comment
-            raise source.error(_refusal(kind, match[0]), match.start())
-    for match in tokens:
-        message = f"the file holds more than {MAX_TOKENS} words and parentheses, the most read; split the query."
-        raise source.error(message, match.start())
+            raise _refused(match, source, len(enclosing))
     if enclosing:
         message = f"this '(' is never closed ({len(enclosing)} still open at the end); add the missing ')'."
-        raise source.error(message, enclosing[0].offset)
+        raise source.error(message, enclosing[0][0].offset)
 
 
 def bracketed(word: Word, source: Source) -> tuple[str, tuple[int, ...] | None]:
@@ -154,16 +213,33 @@ def bracketed(word: Word, source: Source) -> tuple[str, tuple[int, ...] | None]:
     return name.strip(), tuple(map(int, numbers))
 
 
-def _refusal(kind: int, text: str) -> str:
+def words(match: re.Match[str]) -> tuple[Word, Word, Word]:
+    """Sign and both words of a comparison that was read at once."""
+    sign, left, right = (Word(match[group], match.start(group)) for group in (_SIGN, _LEFT, _RIGHT))
+    return sign, left, right
+
+
+def _compared(match: re.Match[str]) -> Form:
+    return Form(list(words(match)), match.start())
+
+
+def _refused(match: re.Match[str], source: Source, depth: int) -> QueryError:
     """Why a token cannot stand where it does."""
-    if kind == _STRAY:
+    kind, offset = match.lastindex, match.start()
+    if kind in (_OPEN, _COMPARISON) and depth >= MAX_DEPTH:
+        message = f"parentheses are nested deeper than {MAX_DEPTH}, the most read; flatten the expression."
+    elif kind == _STRAY:
         hints = {
             "[": "a '[' follows a name or element type, holds whole numbers and is closed by ']', as in X[0,3]",
             "]": "it has no '[' after a name before it, as in X[0,3]",
             ",": "commas only separate the numbers in brackets, as in X[0,3]",
             '"': "the string it opens is never closed",
         }
-        return f"found {shown(text)}; {hints.get(text, 'it has no meaning in VNN-LIB')}."
-    if kind == _CLOSE:
-        return "found ')' without a '(' before it; remove it or open the form."
-    return f"found {shown(text)} outside of parentheses; a file is a sequence of forms such as (assert (<= X_0 1.0))."
+        text = match[_STRAY]
+        message = f"found {shown(text)}; {hints.get(text, 'it has no meaning in VNN-LIB')}."
+    elif kind == _CLOSE:
+        message = "found ')' without a '(' before it; remove it or open the form."
+    else:
+        message = f"found {shown(match[0].strip())} outside of parentheses; a file is a sequence of forms such as "
+        message += "(assert (<= X_0 1.0))."
+    return source.error(message, offset)

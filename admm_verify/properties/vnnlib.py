@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from admm_verify.errors import QueryError, UnsupportedQueryError
-from admm_verify.properties.dnf import Assertions, disjuncts
+from admm_verify.memory import Budget, collector_paused
+from admm_verify.properties.conditions import Assertions
+from admm_verify.properties.dnf import disjuncts
 from admm_verify.properties.linear import Entry, Scope
 from admm_verify.properties.property import NetworkDeclaration, Property, Variable
 from admm_verify.properties.sexpr import Form, Node, Source, Word, bracketed, described, read_forms, shown
@@ -30,17 +32,19 @@ _FLAT_NAME = re.compile(r"([XY])_(0|[1-9]\d{0,17})", re.ASCII)
 _PARTS = ("equal-to", "isomorphic-to", "declare-input", "declare-hidden", "declare-output")
 
 
-def read_property(path: str | os.PathLike[str]) -> Property:
+def read_property(path: str | os.PathLike[str], budget: Budget | None = None) -> Property:
     """The property in a VNN-LIB file, plain or gzip-compressed whatever its name.
 
-    Raises: QueryError for a file that cannot be read, is no text, or beyond MAX_BYTES uncompressed; otherwise as
-        `parse_vnnlib`.
+    budget: the memory that reading may take, by default half of what is free, and a question that ends it.
+    Raises: QueryError for a file that cannot be read, is no text, or beyond MAX_BYTES uncompressed or the memory;
+        otherwise as `parse_vnnlib`.
     """
+    allowed = Budget.of(None) if budget is None else budget
     name = os.fspath(path)
     try:
         with Path(path).open("rb") as file:
             compressed = file.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
-            data = _bounded(gzip.GzipFile(fileobj=file) if compressed else file, name)
+            data = _bounded(gzip.GzipFile(fileobj=file) if compressed else file, name, allowed)
     except FileNotFoundError as error:
         raise QueryError(f"{name}: there is no such file; give the path of a .vnnlib or .vnnlib.gz file.") from error
     except IsADirectoryError as error:
@@ -54,24 +58,32 @@ def read_property(path: str | os.PathLike[str]) -> Property:
     except UnicodeDecodeError as error:
         message = f"{name}: not a VNN-LIB text file (byte {error.start} is not UTF-8); give a .vnnlib file or its gzip."
         raise QueryError(message) from error
-    return parse_vnnlib(text, name)
+    del data
+    return parse_vnnlib(text, name, allowed)
 
 
-def parse_vnnlib(text: str, source: str = "query") -> Property:
+def parse_vnnlib(text: str, source: str = "query", budget: Budget | None = None) -> Property:
     """The property in a VNN-LIB text: 2.x when it opens by (vnnlib-version <2.x>), else 1.0.
 
-    Raises: QueryError, its message led by the source's name, line and column, for what is malformed or leaves an input
-        without bounds or values; UnsupportedQueryError for what is well formed but not covered.
+    budget: as for `read_property`.
+    Raises: QueryError, its message led by the source's name, line and column, for what is malformed, leaves an input
+        without bounds or values, or does not fit the memory; UnsupportedQueryError for what is well formed but not
+        covered; Stopped once the budget's `stop` says so.
     """
-    origin = Source(source, text)
+    origin = Source(source, text, Budget.of(None) if budget is None else budget)
     if "\0" in text:
         raise origin.error("not a VNN-LIB text file: it holds NUL characters.", text.index("\0"))
-    forms = read_forms(origin)
+    with collector_paused():
+        return _parsed(origin)
+
+
+def _parsed(origin: Source) -> Property:
+    scope = Scope(origin)
+    assertions = Assertions(scope)
+    forms = read_forms(origin, assertions)
     first = next(forms, None)
     if first is None:
         raise _no_assertion(origin)
-    scope = Scope(origin)
-    assertions = Assertions(scope)
     declarations: _FlatDeclarations | _NetworkDeclarations
     if first.head == "vnnlib-version":
         version, declarations = _version(first, origin), _NetworkDeclarations(scope)
@@ -93,14 +105,17 @@ def parse_vnnlib(text: str, source: str = "query") -> Property:
     if not asserted:
         raise _no_assertion(origin)
     network = declarations.network()
-    return Property(version, (network,), disjuncts(assertions, network.inputs[0].size))
+    found, impossible = disjuncts(assertions, network.inputs[0].size)
+    return Property(version, (network,), found, impossible)
 
 
-def _bounded(file: gzip.GzipFile | BinaryIO, name: str) -> bytearray:
+def _bounded(file: gzip.GzipFile | BinaryIO, name: str, budget: Budget) -> bytearray:
     """All bytes of a file, read in chunks so that a small file that unpacks to terabytes fails early."""
-    data = bytearray()
+    data, origin = bytearray(), Source(name, "", budget)
     while chunk := file.read(_CHUNK_BYTES):
         data += chunk
+        # As bytes and as text at once.
+        origin.check(2.0 * len(data))
         if len(data) > MAX_BYTES:
             limit = f"{MAX_BYTES // 2**20} MiB uncompressed"
             raise QueryError(f"{name}: the file is larger than {limit}, the most read; split the query.")

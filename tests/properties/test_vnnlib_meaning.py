@@ -1,6 +1,5 @@
 """VNN-LIB meaning: numbers, atoms, input sets and disjuncts."""
 
-import time
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import product
@@ -209,12 +208,10 @@ def test_number_of_disjuncts(conditions: list[str], disjuncts: int) -> None:
 
 def test_caps(monkeypatch: pytest.MonkeyPatch) -> None:
     choice = "(or (<= Y_0 0) (<= Y_1 0))"
-    start = time.perf_counter()
     check_refused(flat(*[choice] * 17), "131072 disjuncts|100000|Split", UnsupportedQueryError)
     check_refused(flat(*[choice] * 5000), f"more than {10**15} disjuncts", UnsupportedQueryError)
     check_refused(flat(*["(<= Y_0 0)"] * 400, *[choice] * 16), "65536 disjuncts|constraints", UnsupportedQueryError)
-    assert time.perf_counter() - start < 2
-    monkeypatch.setattr("admm_verify.properties.dnf.MAX_BOX_ENTRIES", 2)
+    monkeypatch.setattr("admm_verify.properties.boxes.MAX_BOX_ENTRIES", 2)
     assert len(parse_vnnlib(flat("(or (<= X_0 0.5) (>= X_0 0.5))")).disjuncts) == 2
     check_refused(flat("(or (<= X_0 0.5) (<= X_0 0.7) (<= X_0 0.6))"), "different boxes", UnsupportedQueryError)
 

@@ -3,6 +3,7 @@
 import pytest
 
 from admm_verify.errors import QueryError
+from admm_verify.memory import Budget
 from admm_verify.properties.property import Disjunct, InputBox
 from admm_verify.properties.vnnlib import parse_vnnlib
 
@@ -31,10 +32,12 @@ def box(*conditions: str, inputs: int = 1) -> InputBox:
     return only(flat(*conditions, inputs=inputs, unit_box=False)).box
 
 
-def check_refused(text: str, words: str, kind: type[QueryError] = QueryError) -> None:
+def check_refused(
+    text: str, words: str, kind: type[QueryError] = QueryError, budget: Budget | None = None
+) -> None:
     """The message has every one of the words, which "|" separates."""
     with pytest.raises(QueryError) as caught:
-        parse_vnnlib(text, "my.vnnlib")
+        parse_vnnlib(text, "my.vnnlib", budget)
     message = str(caught.value)
     assert type(caught.value) is kind
     assert message.startswith("my.vnnlib: ") and message.endswith(".") and "\n" not in message and len(message) < 400

@@ -1,0 +1,137 @@
+"""The input boxes of disjuncts: base bounds, cut by the bounds of a branch."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from fractions import Fraction
+from typing import NamedTuple
+
+from admm_verify.errors import UnsupportedQueryError
+from admm_verify.properties.conditions import InputBound
+from admm_verify.properties.linear import Entry, Scope
+from admm_verify.properties.property import InputBox
+
+MAX_BOX_ENTRIES = 20_000_000
+
+_NUMBER_BYTES = 32
+"""An entry of a box: its two ends in the box and in the rows."""
+
+_ZERO = Fraction(0)
+
+
+class Contradiction(NamedTuple):
+    """A lower and an upper bound of one input between which there is nothing."""
+
+    lower: InputBound
+    upper: InputBound
+
+
+@dataclass
+class _Ends:
+    """The tightest lower and upper bound of each entry that has one."""
+
+    lower: dict[int, InputBound] = field(default_factory=dict)
+    upper: dict[int, InputBound] = field(default_factory=dict)
+
+    def cut(self, bounds: Iterable[InputBound]) -> "_Ends":
+        """The ends that some bounds make tighter, and no others."""
+        found = _Ends()
+        for bound in bounds:
+            ends, base = (found.upper, self.upper) if bound.upper else (found.lower, self.lower)
+            present = ends.get(bound.entry) or base.get(bound.entry)
+            if present is None or bound.tighter_than(present):
+                ends[bound.entry] = bound
+        return found
+
+    @cached_property
+    def strict(self) -> tuple[frozenset[int], frozenset[int]]:
+        """The entries whose lower, and upper, end excludes equality; asked for once all bounds are in."""
+        lower, upper = (
+            frozenset(index for index, bound in ends.items() if bound.strict) for ends in (self.lower, self.upper)
+        )
+        return lower, upper
+
+
+class Boxes:
+    """Input boxes: those of the base bounds, cut by the bounds of a branch."""
+
+    def __init__(self, scope: Scope, inputs: int, base: list[InputBound], held: float) -> None:
+        """held: bytes that other things take."""
+        self._scope, self._inputs, self._held = scope, inputs, held
+        self._base = _Ends().cut(scope.source.paced(base))
+        self._built: dict[frozenset[tuple[int, ...]], InputBox | Contradiction] = {}
+        # By identity: the branches of a product share the very tuple of bounds when only one factor has any.
+        self._by_tuple: dict[int, InputBox | Contradiction] = {}
+
+    def box(self, bounds: tuple[InputBound, ...]) -> InputBox | Contradiction:
+        """The base box cut by the bounds; the same object for the same bounds. The tuple must outlive this object."""
+        box = self._by_tuple.get(id(bounds))
+        if box is None:
+            cut = self._base.cut(bounds)
+            changes = (*cut.lower.values(), *cut.upper.values())
+            # Hashing a Fraction takes a modular inverse; its two integers serve as well.
+            key = frozenset(
+                (change.entry, change.upper, change.value.numerator, change.value.denominator, change.strict)
+                for change in changes
+            )
+            box = self._built.get(key)
+            if box is None:
+                box = self._built[key] = self._build(cut)
+            self._by_tuple[id(bounds)] = box
+        return box
+
+    def _build(self, cut: _Ends) -> InputBox | Contradiction:
+        self._require_complete(cut)
+        contradiction = self._base_contradiction or self._contradiction(cut)
+        if contradiction:
+            return contradiction
+        if (len(self._built) + 1) * self._inputs > MAX_BOX_ENTRIES:
+            message = f"the assertions make more than {len(self._built)} different boxes of {self._inputs} inputs, too "
+            message += "many to hold. Split the query, one file for each alternative of an or."
+            raise self._scope.source.error(message, kind=UnsupportedQueryError)
+        self._scope.source.check(self._held + len(self._built) * self._inputs * _NUMBER_BYTES)
+        lower, upper = list(self._base_lower), list(self._base_upper)
+        for index, bound in cut.lower.items():
+            lower[index] = bound.value
+        for index, bound in cut.upper.items():
+            upper[index] = bound.value
+        strict_lower, strict_upper = (
+            base.difference(ends) | own if base or own else base
+            for base, ends, own in zip(self._base.strict, (cut.lower, cut.upper), cut.strict, strict=True)
+        )
+        return InputBox(tuple(lower), tuple(upper), strict_lower, strict_upper)
+
+    def _require_complete(self, cut: _Ends) -> None:
+        for end, base, own in (("lower", self._base.lower, cut.lower), ("upper", self._base.upper, cut.upper)):
+            if len(base) + sum(index not in base for index in own) < self._inputs:
+                # The first gap comes early: no file holds as many bounds as a shape can claim entries.
+                missing = next(index for index in range(self._inputs) if index not in base and index not in own)
+                name = self._scope.entry_name(Entry(False, missing))
+                message = f"the input {name} has no {end} bound; give every input a finite lower and upper bound, in "
+                raise self._scope.source.error(message + "every alternative of an or.")
+
+    @cached_property
+    def _base_lower(self) -> list[Fraction]:
+        return self._filled(self._base.lower)
+
+    @cached_property
+    def _base_upper(self) -> list[Fraction]:
+        return self._filled(self._base.upper)
+
+    def _filled(self, ends: dict[int, InputBound]) -> list[Fraction]:
+        # Where the base has no bound, the branch does: `_require_complete` comes first.
+        return [ends[index].value if index in ends else _ZERO for index in range(self._inputs)]
+
+    @cached_property
+    def _base_contradiction(self) -> Contradiction | None:
+        return self._contradiction(self._base)
+
+    def _contradiction(self, cut: _Ends) -> Contradiction | None:
+        """The first entry of the cut without a value between its ends."""
+        for index in sorted(cut.lower.keys() | cut.upper.keys()):
+            lower = cut.lower.get(index) or self._base.lower.get(index)
+            upper = cut.upper.get(index) or self._base.upper.get(index)
+            if lower and upper and lower.value >= upper.value:
+                if lower.value > upper.value or lower.strict or upper.strict:
+                    return Contradiction(lower, upper)
+        return None

@@ -1,0 +1,235 @@
+"""Assertions to conditions: bounds on inputs, atoms on outputs, and choices between them, with constants folded."""
+
+import operator
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import NamedTuple, TypeAlias
+
+from admm_verify.errors import QueryError, UnsupportedQueryError
+from admm_verify.properties.linear import Entry, Scope, check_range, difference
+from admm_verify.properties.property import Atom
+from admm_verify.properties.sexpr import Form, Node, Word, described, words
+
+_BYTES = 400
+"""What a bound or an atom takes, with its number and its place in the property and its rows."""
+
+_ZERO, _ONE = Fraction(0), Fraction(1)
+_COMPARISONS: dict[str, Callable[[Fraction, Fraction], bool]] = {
+    "<=": operator.le,
+    "<": operator.lt,
+    ">=": operator.ge,
+    ">": operator.gt,
+    "==": operator.eq,
+    "=": operator.eq,
+    "!=": operator.ne,
+}
+_MIRRORED = {"<=": ">=", "<": ">", ">=": "<=", ">": "<"}
+
+
+class InputBound(NamedTuple):
+    """x[entry] <= value when upper, else x[entry] >= value; without equality when strict."""
+
+    entry: int
+    upper: bool
+    value: Fraction
+    strict: bool
+    offset: int
+
+    def tighter_than(self, other: "InputBound") -> bool:
+        """Whether this excludes points that the other bound of the same end admits."""
+        if self.value == other.value:
+            return self.strict and not other.strict
+        return (self.value < other.value) == self.upper
+
+
+class Never(NamedTuple):
+    """A condition that a constant comparison makes false, which stands at the offset."""
+
+    offset: int
+
+
+@dataclass(slots=True)
+class Conjunction:
+    """All bounds and atoms hold, and of each choice at least one alternative.
+
+    A choice has at least two alternatives, none of them false.
+    """
+
+    bounds: list[InputBound] = field(default_factory=list)
+    atoms: list[Atom] = field(default_factory=list)
+    choices: "list[list[Condition]]" = field(default_factory=list)
+
+    def add(self, other: "InputBound | Atom | Conjunction") -> None:
+        """Let another condition hold, too."""
+        if isinstance(other, InputBound):
+            self.bounds.append(other)
+        elif isinstance(other, Atom):
+            self.atoms.append(other)
+        else:
+            self.bounds += other.bounds
+            self.atoms += other.atoms
+            self.choices += other.choices
+
+
+Condition: TypeAlias = InputBound | Atom | Conjunction | Never
+
+
+@dataclass
+class Assertions:
+    """The conjunction of the assertions read so far.
+
+    never: the first false one, if there is one. dropped: a false alternative of an `or` with others. bytes: what all
+    conditions take in memory.
+    """
+
+    scope: Scope
+    conjunction: Conjunction = field(default_factory=Conjunction)
+    never: Never | None = None
+    dropped: Never | None = None
+    bytes: float = 0.0
+    # The last line asked for: offsets come in ascending order.
+    _place: tuple[int, int] = (0, 1)
+
+    def read(self, form: Form) -> None:
+        """Add (assert condition), the condition reduced already.
+
+        Raises: QueryError for what is malformed.
+        """
+        if len(form.items) != 2:
+            message = f"found an assert of {len(form.items) - 1} conditions; write one, joining several by (and ...)."
+            raise self._error(message, form)
+        never = self._add(form.items[1:], self.conjunction)
+        self.never = self.never or never
+
+    def reduced(self, form: Form) -> Condition:
+        """What a condition becomes, its own conditions reduced already.
+
+        Raises: QueryError for what is malformed, UnsupportedQueryError for what is not linear, couples inputs with each
+            other or with outputs, or excludes a single input value.
+        """
+        operands = form.items[1:]
+        if form.head in _COMPARISONS:
+            if len(operands) != 2:
+                message = f"found {form.head!r} with {len(operands)} operands; comparisons take exactly two."
+                raise self._error(message, form)
+            return self._compared(form.head, *operands, form.offset)
+        if form.head not in ("and", "or"):
+            raise self._no_condition(form)
+        if not operands:
+            raise self._error(f"found an empty ({form.head}); give it at least one condition.", form)
+        if form.head == "or":
+            return self._choice(operands)
+        found = Conjunction()
+        never = self._add(operands, found)
+        return found if never is None else never
+
+    def compared(self, match: re.Match[str]) -> Condition:
+        """What a comparison of two words becomes, whose sign and words are the groups 1 to 3 of a match."""
+        sign, left, right = match.group(1, 2, 3)
+        known = self.scope.known
+        first, second = known(left), known(right)
+        if first is None or second is None:
+            first, second = map(self.scope.meaning, words(match)[1:])
+        # A variable against a number or another output, the bulk of most files, needs no arithmetic.
+        if isinstance(first, Fraction) and isinstance(second, Entry):
+            first, second, sign = second, first, _MIRRORED.get(sign, sign)
+        if isinstance(first, Entry):
+            if isinstance(second, Fraction):
+                if first.is_output:
+                    return self._atoms(sign, ((first.flat, _ONE),), -second, match.start())
+                return self._bound(sign, first.flat, second, match.start())
+            if first.is_output and second.is_output and first.flat != second.flat:
+                terms = ((first.flat, _ONE), (second.flat, -_ONE))
+                return self._atoms(sign, terms if first < second else terms[::-1], _ZERO, match.start())
+        _, *both = words(match)
+        return self._compared(sign, *both, match.start())
+
+    def _add(self, operands: Iterable[object], into: Conjunction) -> Never | None:
+        never = None
+        for operand in operands:
+            if isinstance(operand, Word):
+                raise self._no_condition(operand)
+            if isinstance(operand, Never):
+                never = never or operand
+            elif isinstance(operand, InputBound | Atom | Conjunction):
+                into.add(operand)
+        return never
+
+    def _choice(self, operands: list[Node]) -> Condition:
+        alternatives: list[Condition] = []
+        never = None
+        for operand in operands:
+            if isinstance(operand, Word):
+                raise self._no_condition(operand)
+            if isinstance(operand, Never):
+                never = never or operand
+            elif not isinstance(operand, Form):
+                alternatives.append(operand)
+        if not alternatives:
+            return never or Never(0)
+        self.dropped = self.dropped or never
+        return alternatives[0] if len(alternatives) == 1 else Conjunction(choices=[alternatives])
+
+    def _compared(self, sign: str, left: Node, right: Node, offset: int) -> Condition:
+        total = difference(left, right, self.scope)
+        terms = total.nonzero()
+        inputs = [entry for entry in terms if not entry.is_output]
+        if not terms:
+            return Conjunction() if _COMPARISONS[sign](total.constant, _ZERO) else Never(offset)
+        if not inputs:
+            for number in terms.values():
+                check_range(number, self.scope.source, offset)
+            ordered = sorted((entry.flat, coefficient) for entry, coefficient in terms.items())
+            return self._atoms(sign, tuple(ordered), total.constant, offset)
+        if len(terms) > 1:
+            raise self._coupling(inputs, len(terms) > len(inputs), offset)
+        coefficient = terms[inputs[0]]
+        sign = sign if coefficient > 0 else _MIRRORED.get(sign, sign)
+        return self._bound(sign, inputs[0].flat, -total.constant / coefficient, offset)
+
+    def _bound(self, sign: str, flat: int, value: Fraction, offset: int) -> Condition:
+        check_range(value, self.scope.source, offset)
+        self.bytes += _BYTES
+        if sign in ("<=", "<"):
+            return InputBound(flat, True, value, sign == "<", offset)
+        if sign in (">=", ">"):
+            return InputBound(flat, False, value, sign == ">", offset)
+        if sign == "!=":
+            name = self.scope.entry_name(Entry(False, flat))
+            message = f"!= on the input {name} is not supported; write an or of < and >."
+            raise self.scope.source.error(message, offset, UnsupportedQueryError)
+        return Conjunction([InputBound(flat, upper, value, False, offset) for upper in (True, False)])
+
+    def _atoms(self, sign: str, terms: tuple[tuple[int, Fraction], ...], constant: Fraction, offset: int) -> Condition:
+        check_range(constant, self.scope.source, offset)
+        self.bytes += _BYTES + 16 * len(terms)
+        strict, line = sign in ("<", ">", "!="), self._line(offset)
+        if sign in ("<", "<="):
+            return Atom(terms, constant, strict, line)
+        at_least = Atom(tuple((index, -coefficient) for index, coefficient in terms), -constant, strict, line)
+        if sign in (">", ">="):
+            return at_least
+        both = [Atom(terms, constant, strict, line), at_least]
+        return Conjunction(choices=[[*both]]) if sign == "!=" else Conjunction(atoms=both)
+
+    def _line(self, offset: int) -> int:
+        known, line = self._place
+        if offset < known:
+            return self.scope.source.line(offset)
+        self._place = offset, line + self.scope.source.text.count("\n", known, offset)
+        return self._place[1]
+
+    def _coupling(self, inputs: list[Entry], has_outputs: bool, offset: int) -> QueryError:
+        names = ", ".join(self.scope.entry_name(entry) for entry in inputs[:3])
+        coupled = f"inputs ({names}) with outputs" if has_outputs else f"several inputs ({names})"
+        message = f"this comparison couples {coupled}; supported are bounds on single inputs and linear constraints on "
+        return self.scope.source.error(message + "outputs.", offset, UnsupportedQueryError)
+
+    def _no_condition(self, node: Node) -> QueryError:
+        message = f"found {described(node)} where a condition belongs; conditions are (and ...), (or ...) and "
+        return self._error(message + "comparisons by <=, <, >=, >, == or !=.", node)
+
+    def _error(self, message: str, node: Node) -> QueryError:
+        return self.scope.source.error(message, node.offset)
