@@ -114,7 +114,8 @@ class Assertions:
             if len(operands) != 2:
                 message = f"found {form.head!r} with {len(operands)} operands; comparisons take exactly two."
                 raise self._error(message, form)
-            return self._compared(form.head, *operands, form.offset)
+            left, right = operands
+            return self._compared(form.head, left, right, form.offset)
         if form.head not in ("and", "or"):
             raise self._no_condition(form)
         if not operands:
@@ -143,8 +144,8 @@ class Assertions:
             if first.is_output and second.is_output and first.flat != second.flat:
                 terms = ((first.flat, _ONE), (second.flat, -_ONE))
                 return self._atoms(sign, terms if first < second else terms[::-1], _ZERO, match.start())
-        _, *both = words(match)
-        return self._compared(sign, *both, match.start())
+        word, left_word, right_word = words(match)
+        return self._compared(word.text, left_word, right_word, match.start())
 
     def _add(self, operands: Iterable[object], into: Conjunction) -> Never | None:
         never = None

@@ -21,7 +21,7 @@ _REMEMBERED = 100_000
 """Words whose meaning is kept; a spelling that is read once is not worth its memory."""
 
 # What most numbers look like, within all limits; no declared name begins like one.
-_DECIMAL = re.compile(r"-?+(?=[\d.]{1,%d}+\Z)\d++(?:\.\d++)?+" % MAX_DIGITS, re.ASCII)
+_DECIMAL = re.compile(rf"-?+(?=[\d.]{{1,{MAX_DIGITS}}}+\Z)\d++(?:\.\d++)?+", re.ASCII)
 _POWERS = [10**digits for digits in range(MAX_DIGITS + 1)]
 _NUMBER = re.compile(r"([+-]?)(\d*+)(?:\.(\d*+))?+(?:[eE]([+-]?)(\d++))?+", re.ASCII)
 _LIKE_A_NUMBER = re.compile(r"[+-]?\.?\d", re.ASCII)

@@ -103,4 +103,5 @@ class Property:
         """The arithmetic the query declares: the first element type that is not "real", else "real"."""
         sides = [variable for part in self.networks for variable in (*part.inputs, *part.outputs)]
         return next((side.element_type for side in sides if side.element_type != "real"), "real")
+
     impossible: str = ""

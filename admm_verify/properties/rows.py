@@ -82,14 +82,14 @@ def atom_rows(found: Property, budget: Budget | None = None) -> AtomRows:
         _check_size(len(rows) * (outputs + 3) + 2 * len(boxes) * inputs, f"{len(rows)} rows", budget)
         objective, scalars = np.zeros((len(rows), outputs)), np.zeros((3, len(rows)))
         for row, (number, atom) in enumerate(_paced(rows, budget)):
-            offset, rounding = _fill(objective[row], atom)
-            scalars[:, row] = number, offset, rounding
+            scalars[:, row] = number, *_fill(objective[row], atom)
         ends = np.zeros((2, len(boxes), inputs))
         for box, (_, exact) in enumerate(_paced(boxes.values(), budget)):
             ends[0, box] = directed(exact.lower, np.float64, up=False)
             ends[1, box] = directed(exact.upper, np.float64, up=True)
         strict = np.array([atom.strict for _, atom in rows], dtype=bool)
-    return AtomRows(*ends, scalars[0].astype(np.int64), objective, *scalars[1:], strict, tuple(disjuncts))
+    own, (_, offset, rounding) = scalars[0].astype(np.int64), scalars
+    return AtomRows(ends[0], ends[1], own, objective, offset, rounding, strict, tuple(disjuncts))
 
 
 def _paced(things: Iterable[Thing], budget: Budget | None) -> Iterator[Thing]:

@@ -1,7 +1,7 @@
 """The parenthesised notation of VNN-LIB files: text to nested forms, one top-level form at a time, no recursion.
 
-Conditions of an assertion are handed on as soon as their parenthesis closes, so that a file of one huge (or ...) is never
-held as nested forms.
+Conditions of an assertion are handed on as soon as their parenthesis closes, so that a file of one huge (or ...) is
+never held as nested forms.
 """
 
 import re
@@ -29,8 +29,8 @@ _TOKEN_BYTES = 160
 
 _COMMENT = r";[^\n]*+"
 _PLAIN = r"[^\s()\[\]\",;<>=!]++(?:\[[\d,]*+\])?+"
-# Possessive quantifiers throughout: no text makes the matcher go back and try again. White space is taken with the token
-# before it, so that long stretches of it are passed over at once.
+# Possessive quantifiers throughout: no text makes the matcher go back and try again. White space is taken with the
+# token before it, so that long stretches of it are passed over at once.
 _TOKEN = re.compile(
     rf"""
     (?:
@@ -159,20 +159,17 @@ def read_forms(source: Source, conditions: Conditions) -> Iterator[Form]:
         characters VNN-LIB has no use for, and what does not fit the memory; Stopped; what `conditions` raises.
     """
     enclosing: list[tuple[Form, bool]] = []  # every open form, and whether it is a condition
+    top: list[Any] = []
     # Those of the innermost open form, and whether the forms among them are conditions: the hot spot of reading a file.
-    items: list[Any] | None = None
-    inside = False
+    items, inside = top, False
     first = 0
     for number, match in enumerate(_TOKEN.finditer(source.text)):
         if not number % _ASKED_EVERY:
             source.check(len(source.text) + conditions.bytes + _TOKEN_BYTES * (number - first), match.start())
         kind = match.lastindex
         if kind == _COMPARISON and len(enclosing) < MAX_DEPTH:
-            if items is None:
-                yield _compared(match)
-            else:
-                items.append(conditions.compared(match) if inside else _compared(match))
-        elif kind == _WORD and items is not None:
+            items.append(conditions.compared(match) if inside else _compared(match))
+        elif kind == _WORD and enclosing:
             if not items:
                 head = match[_WORD]
                 inside = head == "assert" if len(enclosing) == 1 else enclosing[-1][1] and head in ("and", "or")
@@ -183,14 +180,13 @@ def read_forms(source: Source, conditions: Conditions) -> Iterator[Form]:
             items, inside = form.items, False
         elif kind == _CLOSE and enclosing:
             form, inside = enclosing.pop()
-            if enclosing:
-                items = enclosing[-1][0].items
-                items.append(conditions.reduced(form) if inside else form)
-            else:
-                items, first = None, number
-                yield form
+            items = enclosing[-1][0].items if enclosing else top
+            items.append(conditions.reduced(form) if inside else form)
         elif kind is not None:  # None: a comment
             raise _refused(match, source, len(enclosing))
+        if top:
+            yield top.pop()
+            first = number
     if enclosing:
         message = f"this '(' is never closed ({len(enclosing)} still open at the end); add the missing ')'."
         raise source.error(message, enclosing[0][0].offset)

@@ -32,9 +32,7 @@ def box(*conditions: str, inputs: int = 1) -> InputBox:
     return only(flat(*conditions, inputs=inputs, unit_box=False)).box
 
 
-def check_refused(
-    text: str, words: str, kind: type[QueryError] = QueryError, budget: Budget | None = None
-) -> None:
+def check_refused(text: str, words: str, kind: type[QueryError] = QueryError, budget: Budget | None = None) -> None:
     """The message has every one of the words, which "|" separates."""
     with pytest.raises(QueryError) as caught:
         parse_vnnlib(text, "my.vnnlib", budget)
