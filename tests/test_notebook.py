@@ -15,7 +15,9 @@ def test_a_notebook_runs(path, tmp_path):
     notebook = nbformat.read(path, as_version=4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert not any(cell.outputs or cell.execution_count for cell in cells)
-    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}})
+    client = NotebookClient(
+        notebook, timeout=None, startup_timeout=600, resources={"metadata": {"path": str(tmp_path)}}
+    )
     client.execute()
     shown = [output for cell in cells for output in cell.outputs]
     assert any("image/png" in output.get("data", {}) for output in shown)

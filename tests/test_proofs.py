@@ -37,7 +37,7 @@ def case(inputs, seed, element_type="real", share=0.05):
 @pytest.mark.parametrize("seed", range(3))
 def test_what_the_search_records_is_proved(inputs, seed, element_type, tmp_path):
     query = case(inputs, seed, element_type, 0.05 if inputs == 3 else 1.2)
-    found = av.verify(query, timeout=60, certificate=True)
+    found = av.verify(query, certificate=True)
     assert found.verdict is av.Verdict.UNSAT and found.certificate is not None
     assert found.certificate.kind == ("input" if inputs < 20 else "neuron")
     assert found.certificate.arithmetic == element_type
@@ -70,7 +70,7 @@ def test_halved_boxes_have_the_rounding_errors_of_their_parts():
     folder = SHARED / "data" / "vnncomp" / "acasxu"
     (network,) = folder.rglob("*run2a_4_2_*.onnx*")
     query = av.read_query(next(folder.rglob("prop_3.vnnlib*")), network)
-    found = av.verify(query, timeout=60, arithmetic="float32", certificate=True)
+    found = av.verify(query, arithmetic="float32", certificate=True)
     assert found.verdict is av.Verdict.UNSAT and found.certificate is not None
     assert check(found.certificate, query.property, query.network, arithmetic="float32").proved
     assert not check(found.certificate, query.property, query.network).proved

@@ -147,7 +147,7 @@ def test_what_the_search_records_is_proved(kind):
     sampled = network(np.random.default_rng(0).uniform(-1, 1, (4000, 3))) @ row
     level = float(sampled.min() - 0.1 * np.ptp(sampled))
     found = one_atom(network, box, row, -level)
-    outcome = av.verify(av.Query(kind, found, network), timeout=60, certificate=True)
+    outcome = av.verify(av.Query(kind, found, network), certificate=True)
     assert outcome.verdict is av.Verdict.UNSAT and outcome.certificate is not None
     report = check(outcome.certificate, found, network)
     assert report.proved, report.reason

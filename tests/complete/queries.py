@@ -41,14 +41,14 @@ def query_of(network: Network, disjuncts: Sequence[Disjunct], element_type: str 
     return Query("made", Property((2, 0), (declared,), tuple(disjuncts)), network)
 
 
-def by_inputs(query: Query, timeout: float = 20.0, most: int | None = None, arithmetic: str | None = None) -> Outcome:
+def by_inputs(query: Query, most: int | None = None, arithmetic: str | None = None) -> Outcome:
     """The front door's answer; boxes of few sides are halved."""
-    return av.verify(query, timeout=timeout, max_subproblems=most, arithmetic=arithmetic)
+    return av.verify(query, max_subproblems=most, arithmetic=arithmetic)
 
 
-def by_neurons(query: Query, timeout: float = 20.0, most: int | None = None, arithmetic: str | None = None) -> Outcome:
+def by_neurons(query: Query, most: int | None = None, arithmetic: str | None = None) -> Outcome:
     """The answer with neurons split, however few sides the boxes have."""
-    return decided(query, NEURONS, timeout, most, arithmetic)
+    return decided(query, NEURONS, most, arithmetic)
 
 
 WAYS = {"inputs": by_inputs, "neurons": by_neurons}
@@ -57,14 +57,13 @@ WAYS = {"inputs": by_inputs, "neurons": by_neurons}
 def decided(
     query: Query,
     settings: SearchSettings,
-    timeout: float | None = 20.0,
     most: int | None = None,
     arithmetic: str | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Outcome:
     """The front door's answer with other settings of the search."""
     with patch.object(decide, "SearchSettings", lambda: settings):
-        return av.verify(query, timeout=timeout, max_subproblems=most, arithmetic=arithmetic, stop=stop)
+        return av.verify(query, max_subproblems=most, arithmetic=arithmetic, stop=stop)
 
 
 def satisfied(query: Query, x: Sequence[Number], y: Sequence[Number]) -> bool:

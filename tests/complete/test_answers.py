@@ -32,9 +32,9 @@ def asked(seed: int, family: str) -> tuple[Asked, ...]:
     return tuple(query for i, query in enumerate(Drawn.of(family, seed).queries()) if (7 * i + first) % share == 0)
 
 
-def patience(label: str) -> float:
-    """Just below a minimum that a whole face attains, halving covers the face with tiny boxes."""
-    return 3.0 if label.endswith("-1e-06") else 20.0
+def patience(label: str) -> int:
+    """Subproblems; just below a minimum that a whole face attains, halving covers the face with tiny boxes."""
+    return 3_000 if label.endswith("-1e-06") else 100_000
 
 
 @lru_cache(maxsize=100)
@@ -42,7 +42,7 @@ def answers(seed: int, family: str, way: str) -> tuple[tuple[str, str, str], ...
     """What each query was, what came out, and what is right."""
     found = []
     for one in asked(seed, family):
-        outcome = WAYS[way](one.query, timeout=patience(one.label))
+        outcome = WAYS[way](one.query, most=patience(one.label))
         verdict = outcome.verdict.value
         assert verdict != "sat" or confirmed(one.query, outcome), one.label
         found.append((one.label, verdict, one.answer))
@@ -54,16 +54,16 @@ def answers(seed: int, family: str, way: str) -> tuple[tuple[str, str, str], ...
 @pytest.mark.parametrize("seed", seeds())
 def test_no_answer_is_wrong(seed: int, family: str, way: str) -> None:
     for label, verdict, right in answers(seed, family, way):
-        assert verdict in (right, "unknown", "timed-out"), label
+        assert verdict in (right, "unknown"), label
         slow = seed >= DEFAULT or label.endswith("-1e-06")
-        assert verdict == right or (slow and verdict == "timed-out"), label
+        assert verdict == right or (slow and verdict == "unknown"), label
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("seed", range(5))
 def test_exact_mode_decides_every_query(seed: int, family: str) -> None:
     for one in list(Drawn.of(family, seed).queries())[seed::5]:
-        outcome = av.verify(one.query, timeout=20.0, method="milp")
+        outcome = av.verify(one.query, method="milp")
         assert outcome.verdict.value == one.answer, one.label
         assert outcome.verdict is not av.Verdict.SAT or confirmed(one.query, outcome), one.label
 
@@ -88,7 +88,7 @@ def test_sums_of_atoms_are_proved(seed: int, family: str) -> None:
     """Atoms that only exclude each other together, on parts that are linear programs."""
     queries = [one for one in Drawn.of(family, seed).queries() if one.label in ("conjunction, -0.1", "boxes, -0.1")]
     for one in queries:
-        found = av.verify(one.query, timeout=20.0, method="milp", certificate=True)
+        found = av.verify(one.query, method="milp", certificate=True)
         assert found.verdict is av.Verdict.UNSAT and found.certificate is not None
         proof = found.certificate
         report = check(proof, one.query.property, one.query.network)

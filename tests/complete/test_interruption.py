@@ -2,7 +2,6 @@
 
 import gc
 import threading
-import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from functools import lru_cache
@@ -17,6 +16,7 @@ from admm_verify.complete import bounding, input_split, neuron_split, pool
 from admm_verify.network.layers import network_from_layers
 from admm_verify.properties.property import Disjunct
 from admm_verify.properties.query import Query
+from tests.clocks import ticking
 from tests.complete.queries import NEURONS, at_most, box_of, confirmed, decided, query_of
 from tests.complete.truth import Asked, Drawn
 
@@ -140,7 +140,7 @@ def test_a_failed_allocation_changes_no_answer(first: int, place: str, way: str)
     for k in STOPS[first :: len(OPEN)]:
         one = some()[(first + k // len(OPEN)) % len(OPEN)]
         with without_memory(target, name, k):
-            outcome = decide(one.query, way, timeout=20.0)
+            outcome = decide(one.query, way)
         assert outcome.verdict.value == one.answer, (one.label, k)
         assert one.answer != "sat" or confirmed(one.query, outcome)
 
@@ -163,27 +163,29 @@ def hard_query(sides: int) -> Query:
 
 
 @pytest.mark.parametrize("sides", [18, 30])
-@pytest.mark.parametrize("timeout", [0.0, 0.3, 1.2])
+@pytest.mark.parametrize("timeout", [0.0, 30.0, 300.0, 1000.0])
 def test_timeouts_are_kept(timeout: float, sides: int) -> None:
+    """Once the time is up, the clock is looked at a few times more: no new work begins."""
     query = hard_query(sides)
-    began = time.monotonic()
-    outcome = av.verify(query, timeout=timeout)
-    assert time.monotonic() - began <= timeout + 1.0
+    with ticking() as clock:
+        outcome = av.verify(query, timeout=timeout)
+    assert timeout < clock.looks <= timeout + 20
     assert outcome.verdict is av.Verdict.TIMED_OUT and outcome.undecided == 1
 
 
 @pytest.mark.parametrize("sides", [18, 30])
-def test_a_stop_is_heard_within_a_second(sides: int) -> None:
-    query, began = hard_query(sides), time.monotonic()
-    outcome = av.verify(query, stop=lambda: time.monotonic() > began + 0.8)
-    assert time.monotonic() - began <= 1.8
+@pytest.mark.parametrize("k", [1, 30, 1000])
+def test_a_stop_is_heard_soon(k: int, sides: int) -> None:
+    question = Question(k)
+    outcome = av.verify(hard_query(sides), stop=question)
+    assert k <= question.asked <= k + 10
     assert outcome.verdict is av.Verdict.UNKNOWN
 
 
 @pytest.mark.parametrize("limit", [1, 2, 9, 100])
 def test_the_count_of_subproblems_is_kept_up_to_one_batch(limit: int) -> None:
     for sides in (18, 30):
-        outcome = av.verify(hard_query(sides), timeout=20.0, max_subproblems=limit)
+        outcome = av.verify(hard_query(sides), max_subproblems=limit)
         assert outcome.verdict is av.Verdict.UNKNOWN
         assert limit <= outcome.subproblems <= limit + 2 * 1024
 
@@ -196,7 +198,7 @@ def test_weights_that_are_no_numbers_are_refused(way: str, bad: float) -> None:
     node.terms[0].map.weight[0, 0] = bad
     query = query_of(network, [Disjunct(box_of(-np.ones(30), np.ones(30)), (at_most([1, 0], 0, 0),))])
     with pytest.raises(av.AdmmVerifyError, match="NaN or infinite"), np.errstate(all="ignore"):
-        decide(query, way, timeout=2.0)
+        decide(query, way)
 
 
 def test_interrupts_come_through() -> None:

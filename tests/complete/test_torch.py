@@ -1,7 +1,5 @@
 """The search on torch arrays, as a GPU runs it: the same answers as on NumPy's."""
 
-import time
-
 import pytest
 import torch
 
@@ -16,8 +14,7 @@ HOME = Placement.of(torch.zeros(1, dtype=torch.float64))
 
 
 def decided(query, settings):
-    clock = Clock(time.monotonic() + 60.0)
-    decision = Decision(query, Options("auto", None, "real", None, None), clock, None, settings)
+    decision = Decision(query, Options("auto", None, "real", None, None), Clock(), None, settings)
     decision.run()
     return decision.witness is not None, decision.open, decision.subproblems
 

@@ -40,7 +40,7 @@ def asked(trap: Trap, ends: tuple, sign: int, limit: float | Fraction, element_t
 def check(query: Query, way: str, label: str, arithmetic: str | None = None) -> None:
     """For queries that some point satisfies."""
     with np.errstate(all="ignore"):
-        outcome = WAYS[way](query, timeout=2.0, most=300, arithmetic=arithmetic)
+        outcome = WAYS[way](query, most=300, arithmetic=arithmetic)
         assert outcome.verdict.value != "unsat", label
         assert outcome.verdict.value != "sat" or confirmed(query, outcome), label
 
@@ -99,7 +99,7 @@ def test_what_no_point_attains_is_never_confirmed(seed: int, kind: str, way: str
     size = max(abs(value) for x in trap.points for value in exact_ends(trap.network, x))
     with np.errstate(all="ignore"):
         query = asked(trap, (trap.lower, trap.upper), 1, -(size + 1) * 10**12, "real")
-        assert WAYS[way](query, timeout=2.0, most=300).verdict.value != "sat"
+        assert WAYS[way](query, most=300).verdict.value != "sat"
 
 
 @pytest.mark.parametrize("kind", ["needle", "dead", "plateau"])
@@ -109,6 +109,6 @@ def test_halving_finds_needles_that_attacks_miss(seed: int, kind: str) -> None:
     trap = trap_of(kind, seed)
     least = min(exact_ends(trap.network, x)[1] for x in trap.points)
     box = trap.lower, trap.upper
-    found = WAYS["inputs"](asked(trap, box, 1, least / 2, "real"), timeout=10.0)
-    assert found.verdict.value in ("sat", "unknown", "timed-out")
-    assert WAYS["inputs"](asked(trap, box, 1, 4 * least - 1, "real"), timeout=10.0).verdict.value != "sat"
+    found = WAYS["inputs"](asked(trap, box, 1, least / 2, "real"), most=20_000)
+    assert found.verdict.value in ("sat", "unknown")
+    assert WAYS["inputs"](asked(trap, box, 1, 4 * least - 1, "real"), most=20_000).verdict.value != "sat"

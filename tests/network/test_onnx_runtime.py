@@ -202,7 +202,7 @@ print(*(process._process.pid for process in onnx_runtime._idle), flush=True)
 
 
 def ends(number):
-    for _ in range(400):
+    for _ in range(6000):
         if not Path(f"/proc/{number}").exists():
             return True
         time.sleep(0.02)
@@ -226,7 +226,7 @@ def test_busy_process_ends_with_its_owner(tmp_path):
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     with subprocess.Popen([sys.executable, "-c", SCRIPT, RELU.hex()], env=environment) as owner:
-        for _ in range(500):
+        for _ in range(6000):
             if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
                 break
             time.sleep(0.02)

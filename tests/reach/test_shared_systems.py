@@ -29,7 +29,7 @@ VERDICTS = {
 @pytest.mark.parametrize("name", VERDICTS)
 def test_what_is_known_of_a_system(name: str) -> None:
     task = feedback.shared_task(name)
-    report = av.reach_sets(task, settings=av.ReachSettings(samples=1000, cells=64), timeout=120)
+    report = av.reach_sets(task, settings=av.ReachSettings(samples=1000, cells=64))
     assert [judgement.outcome.value for judgement in report.judgements] == VERDICTS[name]
     assert task.sampled is not None
     for t in range(1, report.sets.valid_steps + 1):

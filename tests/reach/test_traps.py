@@ -20,7 +20,7 @@ def verdicts(folder: Path, data: dict[str, Any], weight: float = 0.0) -> list[Ou
     data = {"controller": {"npz": "net.npz", "activations": ["linear"]}, "horizon_steps": 4, "control_period": 1} | data
     (folder / "system.json").write_text(json.dumps(data))
     task = av.read_task(folder / "system.json")
-    report = av.reach_sets(task, settings=av.ReachSettings(samples=200, cells=32), timeout=20)
+    report = av.reach_sets(task, settings=av.ReachSettings(samples=200, cells=32))
     return [judgement.outcome for judgement in report.judgements]
 
 
