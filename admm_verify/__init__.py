@@ -31,12 +31,14 @@ if TYPE_CHECKING:
     from admm_verify.properties.query import Query, read_query
     from admm_verify.reach.discrete import ReachSettings
     from admm_verify.reach.front import ReachReport, reach_sets
-    from admm_verify.reach.sets import ReachSets
+    from admm_verify.reach.judgement import Judgement, ReachOutcome
+    from admm_verify.reach.sets import Ended, ReachSets
     from admm_verify.reach.simulate import simulate
     from admm_verify.reach.spec import read_task
     from admm_verify.reach.systems import (
         ContinuousSystem,
         Controller,
+        Kind,
         LinearSystem,
         NetworkSystem,
         Polytope,
@@ -67,7 +69,10 @@ __all__ = [
     "ContinuousSystem",
     "Controller",
     "DeviceError",
+    "Ended",
     "InputError",
+    "Judgement",
+    "Kind",
     "LinearSystem",
     "MissingPackageError",
     "ModelError",
@@ -81,6 +86,7 @@ __all__ = [
     "Problem",
     "Query",
     "QueryError",
+    "ReachOutcome",
     "ReachReport",
     "ReachSets",
     "ReachSettings",
@@ -117,7 +123,10 @@ _ROOMS = {
     "ContinuousSystem": "reach.systems",
     "Controller": "reach.systems",
     "DeviceError": "errors",
+    "Ended": "reach.sets",
     "InputError": "errors",
+    "Judgement": "reach.judgement",
+    "Kind": "reach.systems",
     "LinearSystem": "reach.systems",
     "MissingPackageError": "errors",
     "ModelError": "errors",
@@ -131,6 +140,7 @@ _ROOMS = {
     "Problem": "splitting.problem",
     "Query": "properties.query",
     "QueryError": "errors",
+    "ReachOutcome": "reach.judgement",
     "ReachReport": "reach.front",
     "ReachSets": "reach.sets",
     "ReachSettings": "reach.discrete",

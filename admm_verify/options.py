@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from enum import Enum
 from functools import cache
 from numbers import Integral, Real
 from typing import Annotated, TypeVar, get_args, get_origin, get_type_hints
@@ -9,6 +10,7 @@ from typing import Annotated, TypeVar, get_args, get_origin, get_type_hints
 from admm_verify.errors import InputError
 
 Kind = TypeVar("Kind")
+Member = TypeVar("Member", bound=Enum)
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,21 @@ def choice(value: object, what: str, known: Sequence[str]) -> str:
     # Text first: arrays compare entry by entry.
     if isinstance(value, str) and value in known:
         return value
-    raise InputError(f"{what} {value!r} is unknown; choose one of {', '.join(known)}.")
+    raise InputError(f"{what} {brief(value)} is unknown; choose one of {', '.join(known)}.")
+
+
+def member(value: object, what: str, kind: type[Member]) -> Member:
+    """The member of an enumeration that is given as itself, or as its value or name in text.
+
+    Members are told apart by identity, so that anything else would be taken for none of them.
+    Raises: InputError for anything else, naming the values.
+    """
+    if isinstance(value, kind):
+        return value
+    for one in kind:
+        if isinstance(value, str) and value in (one.value, one.name):
+            return one
+    raise InputError(f"{what} {brief(value)} is unknown; choose one of {', '.join(str(one.value) for one in kind)}.")
 
 
 def flag(value: object, what: str) -> bool:
@@ -113,14 +129,15 @@ def flag(value: object, what: str) -> bool:
     raise InputError(f"{what} is {_shown(value)}; give True or False.")
 
 
-def instance(value: object, kind: type[Kind], what: str) -> Kind:
-    """An instance of a class.
+def instance(value: object, kind: type[Kind] | tuple[type[Kind], ...], what: str) -> Kind:
+    """An instance of a class, or of one of several.
 
     Raises: InputError for anything else, such as a dictionary or the class itself.
     """
     if isinstance(value, kind):
         return value
-    raise InputError(f"{what} is {_shown(value)}; give an instance of {kind.__name__}.")
+    names = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
+    raise InputError(f"{what} is {_shown(value)}; give an instance of {names}.")
 
 
 def callbacks(*given: tuple[str, object]) -> None:
@@ -176,7 +193,16 @@ def _rules(kind: type[Settings]) -> list[_Rule]:
     return rules
 
 
+def brief(value: object, most: int = 60) -> str:
+    """A value for a message, no more than a line of it."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:
+        # Python does not write integers of thousands of digits.
+        return "a number with thousands of digits"
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def _shown(value: object) -> str:
-    """A value for a message: what it is, and no more than a line of it."""
-    text = " ".join(repr(value).split())
-    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
+    """A value for a message, and what it is."""
+    return f"{brief(value)} ({type(value).__name__})"

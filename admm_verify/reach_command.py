@@ -13,6 +13,7 @@ import numpy as np
 
 from admm_verify.errors import InputError, MissingPackageError
 from admm_verify.files import every
+from admm_verify.options import Range, count
 from admm_verify.reach.directions import TEMPLATES
 from admm_verify.report.text import table, write_json
 from admm_verify.streams import tell
@@ -60,14 +61,13 @@ def reach_file(options: argparse.Namespace, memory: float | None, stop: Callable
     # Other commands answer sooner without these rooms.
     from admm_verify.reach.front import reach_sets
     from admm_verify.reach.spec import read_task
+    from admm_verify.reach.systems import MOST_STEPS
 
     if (options.plot or options.time_plot or options.animation) and find_spec("matplotlib") is None:
         raise MissingPackageError('Pictures need matplotlib: pip install "admm-verify[plot]".')
     task = read_task(options.system or EXAMPLE)
     if options.steps is not None:
-        if options.steps < 1:
-            raise InputError(f"--steps is {options.steps}; give at least 1.")
-        task = replace(task, steps=options.steps, sampled=None)
+        task = replace(task, steps=count(options.steps, "The option --steps", Range(1, most=MOST_STEPS)), sampled=None)
     terminal = not options.quiet and sys.stderr.isatty()
 
     def show(text: str) -> None:
@@ -131,10 +131,12 @@ def _text(task: "Task", report: "ReachReport") -> str:
         what = f"There are no bounds after step {sets.valid_steps}: {sets.ended.value}."
         lines.append(what if stopped else f"The sets are too loose after step {sets.valid_steps}.")
     for judgement in report.judgements:
-        lines.append(f"{judgement.outcome.value}: {judgement.requirement.text or judgement.requirement.kind.value}")
+        lines.append(judgement.text)
         if judgement.trajectory is not None:
             first = ", ".join(f"{value:.9g}" for value in judgement.trajectory[0])
             lines.append(f"  violated from ({first})")
+    # Where there are verdicts, these say it.
+    lines += [] if report.judgements else task.remarks
     return "\n".join(lines)
 
 
@@ -156,12 +158,14 @@ def content(task: "Task", report: "ReachReport") -> dict[str, Any]:
         },
         "ended": sets.ended.value,
         "seconds": sets.seconds,
+        "remarks": list(task.remarks),
         "requirements": [
             {
                 "text": judgement.requirement.text,
                 "verdict": judgement.outcome.value,
                 "seconds": judgement.seconds,
                 "parts": judgement.parts,
+                "remarks": list(judgement.remarks),
                 "trajectory": None if judgement.trajectory is None else judgement.trajectory.tolist(),
             }
             for judgement in report.judgements

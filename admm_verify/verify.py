@@ -17,7 +17,7 @@ from admm_verify.complete.decide import EXACT, Decision, Options
 from admm_verify.errors import InputError
 from admm_verify.files import check_targets
 from admm_verify.network.onnx_runtime import forget_models
-from admm_verify.options import callbacks, choice, flag, instance, memory_bytes, pass_limit, timeout_seconds
+from admm_verify.options import callbacks, choice, flag, instance, member, memory_bytes, pass_limit, timeout_seconds
 from admm_verify.properties.query import Query
 from admm_verify.splitting.loop import Clock
 from admm_verify.splitting.placement import iteration_placement
@@ -56,6 +56,9 @@ class Outcome:
     certificate: Certificate | None = None
     unwritten: str | None = None
     unconfirmed: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "verdict", member(self.verdict, "The verdict", Verdict))
 
 
 def verify(

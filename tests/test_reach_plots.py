@@ -10,7 +10,7 @@ from admm_verify.errors import InputError
 from admm_verify.network.layers import network_from_layers
 from admm_verify.reach.directions import box_directions, even_directions, octagon_directions
 from admm_verify.reach.discrete import box_support, grid
-from admm_verify.reach.judgement import Judgement, Outcome
+from admm_verify.reach.judgement import Judgement, ReachOutcome
 from admm_verify.reach.sets import Ended, ReachSets
 from admm_verify.reach.systems import Kind, NetworkSystem, Polytope, Requirement, Task
 from admm_verify.report.reach_animation import Film, Plane, animation, cut, rectangle, thinned, view
@@ -74,9 +74,9 @@ GOAL = requirement(Kind.REACH_AT_END, [-1, -1, "-1/2"], [1, 1, "1/2"])
 
 
 def judged(task: Task, sets: ReachSets) -> list[Judgement]:
-    outcomes = [Outcome.VERIFIED, Outcome.FALSIFIED, Outcome.UNKNOWN]
+    outcomes = [ReachOutcome.VERIFIED, ReachOutcome.FALSIFIED, ReachOutcome.UNKNOWN]
     return [
-        Judgement(one, outcome, 0.1, 1, sets.samples[0] if outcome is Outcome.FALSIFIED else None)
+        Judgement(one, outcome, 0.1, 1, sets.samples[0] if outcome is ReachOutcome.FALSIFIED else None)
         for one, outcome in zip(task.requirements, outcomes, strict=False)
     ]
 
@@ -314,7 +314,7 @@ def test_no_requirements_one_step_odd_names_and_many_states():
 def test_many_verdicts_are_counted():
     task = task_of(2, 3, (STAY2,) * 5)
     sets = sets_of(task, box_directions(2))
-    verdicts = [Judgement(STAY2, outcome, 0.0, 1) for outcome in [Outcome.VERIFIED] * 4 + [Outcome.UNKNOWN]]
+    verdicts = [Judgement(STAY2, outcome, 0.0, 1) for outcome in [ReachOutcome.VERIFIED] * 4 + [ReachOutcome.UNKNOWN]]
     assert headline(task, sets, verdicts) == "spiral\n4 verified, 1 unknown"
 
 

@@ -11,8 +11,8 @@ from admm_verify.errors import InputError
 from admm_verify.network.graph import Network
 from admm_verify.reach.affine_forms import AffineForms
 from admm_verify.reach.control import ControlSettings, controlled
-from admm_verify.reach.expressions import decimal
 from admm_verify.reach.flow import FlowSettings, Substep, flow, next_substeps, support
+from admm_verify.reach.inputs import decimal
 from admm_verify.reach.intervals import Interval
 from admm_verify.reach.taylor import Plant
 from admm_verify.sets import Box
@@ -147,7 +147,7 @@ def trace(
     Ends before `steps` periods where no cell has a set any more, or where stop is true.
     """
     chosen = ContinuousSettings() if settings is None else settings
-    length = decimal(period) if isinstance(period, float) else Fraction(period)
+    length = decimal(period, "control period")
     if length <= 0:
         raise InputError(f"The control period is {period}; give a positive number.")
     cells, state, count = np.arange(len(initial.centre)), initial, chosen.flow.substeps

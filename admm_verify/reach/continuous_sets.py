@@ -10,10 +10,10 @@ from admm_verify.arrays import quiet_overflow
 from admm_verify.complete.halves import halvable, halves
 from admm_verify.reach.continuous import ContinuousSettings, Tube, reach
 from admm_verify.reach.discrete import ReachSettings, grid
-from admm_verify.reach.judgement import Judgement, Outcome
+from admm_verify.reach.judgement import Judgement, ReachOutcome
 from admm_verify.reach.rollout import control_network
 from admm_verify.reach.sets import Ended, ReachSets, most
-from admm_verify.reach.simulate import simulate, spread
+from admm_verify.reach.simulate import spread, trajectories
 from admm_verify.reach.systems import ContinuousSystem, Task
 from admm_verify.reach.tube_checks import holds, violates
 
@@ -59,7 +59,7 @@ class ContinuousReach:
         self.stop, self.tell = stop, progress
         self.network = control_network(system.controller)
         self.began, self.rng = time.monotonic(), np.random.default_rng(0)
-        self.samples = simulate(system, spread(task.inner, settings.samples, self.rng), task.steps, self.rng)
+        self.samples = trajectories(system, spread(task.inner, settings.samples, self.rng), task.steps, self.rng)
         values = np.einsum("pts,ds->ptd", self.samples, directions)
         self.inner = most(values)
         width = self.inner + most(-values)
@@ -140,7 +140,7 @@ class ContinuousReach:
         middle, radius = 0.5 * parts.lower + 0.5 * parts.upper, 0.5 * (parts.upper - parts.lower)
         ends = middle[:, None, None] + np.stack([np.eye(states), -np.eye(states)]) * radius[:, None, None]
         ends = np.clip(ends, parts.lower[:, None, None], parts.upper[:, None, None])
-        paths = simulate(self.system, ends.reshape(-1, states), self.task.steps, self.rng)
+        paths = trajectories(self.system, ends.reshape(-1, states), self.task.steps, self.rng)
         paths = paths.reshape(count, 2, states, -1, states)
         every = self.samples.reshape(-1, states)
         unit = np.nan_to_num(most(every) + most(-every), nan=1.0, posinf=1.0) + 1e-300
@@ -163,7 +163,7 @@ class ContinuousReach:
                 continue
             low, high = self.task.around(paths[worst, 0])
             if violates(requirement, self._tube(low[None], high[None]), self.task.steps)[0]:
-                self.broken[i] = simulate(self.system, low[None], self.task.steps, self.rng)[0]
+                self.broken[i] = trajectories(self.system, low[None], self.task.steps, self.rng)[0]
 
     def _sets(self, parts: _Parts, ended: Ended) -> ReachSets:
         if ended is Ended.COMPLETE and not np.isfinite(parts.bound).all():
@@ -185,11 +185,11 @@ class ContinuousReach:
     def _judgements(self, parts: _Parts, ended: Ended) -> list[Judgement]:
         found = []
         for i, requirement in enumerate(self.task.requirements):
-            outcome = Outcome.TIMED_OUT if ended is Ended.TIMED_OUT else Outcome.UNKNOWN
+            outcome = ReachOutcome.TIMED_OUT if ended is Ended.TIMED_OUT else ReachOutcome.UNKNOWN
             if i in self.broken:
-                outcome = Outcome.FALSIFIED
+                outcome = ReachOutcome.FALSIFIED
             elif parts.good[:, i].all():
-                outcome = Outcome.VERIFIED
+                outcome = ReachOutcome.VERIFIED
             seconds = time.monotonic() - self.began
             found.append(Judgement(requirement, outcome, seconds, len(parts.lower), self.broken.get(i)))
         return found

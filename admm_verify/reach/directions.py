@@ -7,6 +7,9 @@ from admm_verify.errors import InputError
 TEMPLATES = ("box", "octagon", "principal")
 """Names of sets of directions at the front door."""
 
+MOST_DIRECTIONS = 20_000
+"""Every direction is bounded at every step."""
+
 
 def box_directions(states: int) -> np.ndarray:
     """+-e_i: upper bounds of x first, [2 n, n]."""
@@ -14,7 +17,12 @@ def box_directions(states: int) -> np.ndarray:
 
 
 def octagon_directions(states: int) -> np.ndarray:
-    """+-e_i and +-e_i +- e_j, [2 n^2, n]."""
+    """+-e_i and +-e_i +- e_j, [2 n^2, n].
+
+    Raises: InputError for more than MOST_DIRECTIONS of them.
+    """
+    if 2 * states**2 > MOST_DIRECTIONS:
+        raise InputError(f"The octagon of {states} states has {2 * states**2} directions; take those of a box.")
     rows = [box_directions(states)]
     for i in range(states):
         for j in range(i + 1, states):
@@ -39,7 +47,12 @@ def even_directions(states: int, count: int) -> np.ndarray:
 
 
 def principal_directions(points: np.ndarray) -> np.ndarray:
-    """+- the principal axes of some points [points, n] beside the box's, [4 n, n]."""
+    """+- the principal axes of some points [points, n] beside the box's, [4 n, n].
+
+    Raises: InputError for no points, as where all simulations overflow.
+    """
     states = points.shape[1]
+    if not len(points):
+        raise InputError("No simulated state is finite at the end, so there are no principal directions; take a box's.")
     _, _, axes = np.linalg.svd(points - points.mean(axis=0), full_matrices=True)
     return np.concatenate([box_directions(states), axes, -axes])

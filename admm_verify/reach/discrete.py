@@ -3,13 +3,16 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 
 from admm_verify.arrays import gamma
+from admm_verify.bounds.preactivation import METHODS
 from admm_verify.complete.halves import halves
 from admm_verify.errors import InputError
 from admm_verify.memory import Stopped
+from admm_verify.options import POSITIVE, AtLeastOne, Count, Memory, Range, Settings, choice
 from admm_verify.reach.cells import CellBounder, Cells, joined, taken
 from admm_verify.reach.rollout import Rollout, rollout
 from admm_verify.reach.sets import Ended, ReachSets
@@ -17,9 +20,11 @@ from admm_verify.reach.systems import DiscreteSystem
 from admm_verify.sets import Box
 from admm_verify.settings import TightenSettings
 
+_MOST_CELLS = 10**6
+
 
 @dataclass(frozen=True)
-class ReachSettings:
+class ReachSettings(Settings):
     """Reachable sets.
 
     method: of the pre-activation bounds of the whole box, "crown" or "tightened". tighten: how those are tightened.
@@ -28,29 +33,26 @@ class ReachSettings:
     nothing. cells: most of them. batch: halved at once. cell_method, cell_iterations: of the halved cells' bounds.
     window: steps in one graph, None for the whole horizon; then each step starts from the box that many steps before.
     samples: simulated trajectories. memory: limit on the working memory in bytes, None for half of what is free.
+    Raises: InputError for words, counts and numbers that are not of these kinds.
     """
 
     method: str = "tightened"
     tighten: TightenSettings = field(default_factory=TightenSettings)
-    iterations: int = 50
-    grid: int = 1
-    tolerance: float | None = None
-    cells: int = 20_000
-    batch: int = 64
+    iterations: Count = 50
+    grid: AtLeastOne = 1
+    tolerance: Annotated[float | None, POSITIVE] = None
+    cells: AtLeastOne = 20_000
+    batch: AtLeastOne = 64
     cell_method: str = "crown"
-    cell_iterations: int = 5
-    window: int | None = None
-    samples: int = 10_000
-    memory: float | None = None
+    cell_iterations: Count = 5
+    window: Annotated[int | None, Range(1)] = None
+    samples: AtLeastOne = 10_000
+    memory: Memory = None
 
     def __post_init__(self) -> None:
-        for name in ("grid", "cells", "batch", "samples"):
-            if getattr(self, name) < 1:
-                raise InputError(f"The reach setting {name} is {getattr(self, name)}; give a count of at least 1.")
-        if self.window is not None and self.window < 1:
-            raise InputError(f"The window is {self.window} steps; give at least 1, or None for the whole horizon.")
-        if self.tolerance is not None and not self.tolerance > 0:
-            raise InputError(f"The tolerance is {self.tolerance}; give a positive share, or None to halve nothing.")
+        super().__post_init__()
+        for name in ("method", "cell_method"):
+            choice(getattr(self, name), f"The reach setting {name}", METHODS)
         if self.window is not None and self.tolerance is not None:
             raise InputError("Cells are halved over the whole horizon only; leave out the window or the tolerance.")
 
@@ -203,8 +205,14 @@ def box_support(lower: np.ndarray, upper: np.ndarray, directions: np.ndarray) ->
 
 
 def grid(box: Box, sides: int) -> tuple[np.ndarray, np.ndarray]:
-    """A box cut into `sides` parts along every side that has a width, which cover it: ends [cells, n]."""
+    """A box cut into `sides` parts along every side that has a width, which cover it: ends [cells, n].
+
+    Raises: InputError for more than a million cells.
+    """
     low, high = (np.asarray(end, dtype=np.float64).reshape(-1) for end in (box.lower, box.upper))
+    count = sides ** np.count_nonzero(high > low)
+    if count > _MOST_CELLS:
+        raise InputError(f"A grid of {sides} cells a side makes {count} cells; take at most {_MOST_CELLS} in all.")
     cuts = [np.linspace(a, b, sides + 1 if b > a else 2) for a, b in zip(low, high, strict=True)]
     for cut, a, b in zip(cuts, low, high, strict=True):
         cut[0], cut[-1] = a, b

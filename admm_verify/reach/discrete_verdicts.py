@@ -3,23 +3,23 @@
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from typing import assert_never
 
 import numpy as np
 
 from admm_verify.complete.decide import Decision, Options
-from admm_verify.errors import InputError
 from admm_verify.properties.property import Atom, Disjunct, InputBox, NetworkDeclaration, Property, Variable
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import directed
 from admm_verify.reach.cells import CellBounder
-from admm_verify.reach.judgement import Judgement, Outcome
+from admm_verify.reach.judgement import Judgement, ReachOutcome
 from admm_verify.reach.rollout import Rollout, rollout
 from admm_verify.reach.systems import DiscreteSystem, Kind, Polytope, Requirement, Task
 from admm_verify.settings import TightenSettings
 from admm_verify.splitting.loop import Clock
 from admm_verify.splitting.solution import Status
 
-Found = tuple[Outcome, np.ndarray | None, int]
+Found = tuple[ReachOutcome, np.ndarray | None, int]
 
 
 class DiscreteJudge:
@@ -44,22 +44,21 @@ class DiscreteJudge:
         """The verdict on one requirement."""
         began = time.monotonic()
         steps = list(requirement.control_times(self.task.steps))
-        if requirement.kind is Kind.REACH_SOME_TIME:
-            outcome, trajectory, parts = self._some_time(requirement.set, steps)
-        elif not steps and requirement.last <= self.task.steps:
-            raise InputError(
-                f"No step is between {float(requirement.first)} and {float(requirement.last)}, when a requirement is "
-                "to hold; steps are whole numbers."
-            )
-        elif requirement.kind is Kind.NEVER_IN:
-            outcome, trajectory, parts = self._decided([(t, _inside(requirement.set, t, self.graph)) for t in steps])
-        else:
-            ways = [(t, [atom]) for t in steps for atom in _outside(requirement.set, t, self.graph)]
-            outcome, trajectory, parts = self._decided(ways)
+        match requirement.kind:
+            case Kind.REACH_SOME_TIME:
+                outcome, trajectory, parts = self._some_time(requirement.set, steps)
+            case Kind.NEVER_IN:
+                inside = [(t, _inside(requirement.set, t, self.graph)) for t in steps]
+                outcome, trajectory, parts = self._decided(inside)
+            case Kind.ALWAYS_IN | Kind.REACH_AT_END:
+                ways = [(t, [atom]) for t in steps for atom in _outside(requirement.set, t, self.graph)]
+                outcome, trajectory, parts = self._decided(ways)
+            case _:
+                assert_never(requirement.kind)
         late = requirement.last > self.task.steps and requirement.kind is not Kind.REACH_SOME_TIME
-        if outcome is Outcome.VERIFIED and late:
+        if outcome is ReachOutcome.VERIFIED and late:
             # What is to happen behind the horizon is not known.
-            outcome = Outcome.UNKNOWN
+            outcome = ReachOutcome.UNKNOWN
         return Judgement(requirement, outcome, time.monotonic() - began, parts, trajectory)
 
     def _some_time(self, goal: Polytope, steps: list[int]) -> Found:
@@ -68,20 +67,20 @@ class DiscreteJudge:
         for t in reversed(steps):
             found = self._decided([(t, [atom]) for atom in _outside(goal, t, self.graph)])
             parts += found[2]
-            if found[0] in (Outcome.VERIFIED, Outcome.TIMED_OUT):
+            if found[0] in (ReachOutcome.VERIFIED, ReachOutcome.TIMED_OUT):
                 return found[0], None, parts
-        return Outcome.UNKNOWN, None, parts
+        return ReachOutcome.UNKNOWN, None, parts
 
     def _decided(self, ways: list[tuple[int, list[Atom]]]) -> Found:
         """Whether one of the ways to violate a requirement, conjunctions of atoms after some step, is possible."""
         first = [atoms for t, atoms in ways if t == 0]
         point = _first_states(first, self.box) if first else None
         if point is not None:
-            return Outcome.FALSIFIED, self._trajectory(point), 0
+            return ReachOutcome.FALSIFIED, self._trajectory(point), 0
         disjuncts = tuple(Disjunct(self.box, tuple(atoms)) for t, atoms in ways if t > 0)
         unsure = bool(first) and not _excluded(first, self.box)
         if not disjuncts:
-            return (Outcome.UNKNOWN if unsure else Outcome.VERIFIED), None, 0
+            return (ReachOutcome.UNKNOWN if unsure else ReachOutcome.VERIFIED), None, 0
         network = self.graph.network
         inputs, outputs = (
             Variable(name, "real", (size,)) for name, size in (("X", network.input_size), ("Y", network.output_size))
@@ -92,11 +91,11 @@ class DiscreteJudge:
         decision.run()
         if decision.witness is not None and self._certain(decision.witness.exact, disjuncts):
             exact = np.array([float(value) for value in decision.witness.exact])
-            return Outcome.FALSIFIED, self._trajectory(exact), decision.subproblems
+            return ReachOutcome.FALSIFIED, self._trajectory(exact), decision.subproblems
         if decision.witness is not None or decision.open or unsure:
             late = decision.interruption is Status.TIMED_OUT
-            return (Outcome.TIMED_OUT if late else Outcome.UNKNOWN), None, decision.subproblems
-        return Outcome.VERIFIED, None, decision.subproblems
+            return (ReachOutcome.TIMED_OUT if late else ReachOutcome.UNKNOWN), None, decision.subproblems
+        return ReachOutcome.VERIFIED, None, decision.subproblems
 
     def _certain(self, point: tuple[Fraction, ...], disjuncts: tuple[Disjunct, ...]) -> bool:
         """Whether certified bounds at a point show all atoms of some disjunct: the witness was computed in floats."""

@@ -5,6 +5,7 @@ once. Numbers are the decimals as written, held exactly; whoever evaluates decid
 """
 
 import ast
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -14,11 +15,16 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from admm_verify.errors import InputError
+from admm_verify.options import brief
+from admm_verify.reach.decimals import MAX_BITS, read_decimal
+from admm_verify.reach.inputs import decimal
 
 T = TypeVar("T")
 
 _LARGEST_POWER = 64
 _DEEPEST = 200
+_LONGEST = 20_000
+"""Characters of one text."""
 
 
 class Operation(Enum):
@@ -97,28 +103,39 @@ class Reader:
         let: Iterable[tuple[str, str]] = (),
     ) -> None:
         self._nodes: dict[tuple[Any, ...], Expression] = {}
+        self._used: set[str] = set()
         self._known: dict[str, Expression] = {"pi": self._shared((Pi,), Pi())}
         for name in names:
             self._define(name, self._shared((Name, name), Name(name)))
         for name, value in ({} if params is None else params).items():
-            self._define(name, self._number(_exact(name, value)))
+            self._define(name, self._number(decimal(value, f"parameter {name!r}")))
         for name, text in let:
             self._define(name, self.read(text))
+
+    @property
+    def used(self) -> frozenset[str]:
+        """The names that some text has asked for."""
+        return frozenset(self._used)
 
     def read(self, text: str) -> Expression:
         """The expression that a text stands for.
 
         Raises: InputError that names what was found, where, and what is allowed.
         """
+        if not isinstance(text, str) or len(text) > _LONGEST:
+            kind = f"has {len(text)} characters" if isinstance(text, str) else f"is {type(text).__name__}"
+            raise InputError(f"The expression {brief(text)} {kind}; write at most {_LONGEST} characters: {_ALLOWED}.")
         try:
             tree = ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             column = getattr(error, "offset", None)
             place = f" at column {column}" if column else ""
-            raise InputError(f"The expression {text!r} cannot be read{place}; write {_ALLOWED}.") from None
+            raise InputError(f"The expression {brief(text)} cannot be read{place}; write {_ALLOWED}.") from None
         return self._convert(tree, text.strip(), 0)
 
     def _define(self, name: str, node: Expression) -> None:
+        if not isinstance(name, str) or not name.isidentifier():
+            raise InputError(f"The name {brief(name)} is none that a text could use; give letters and digits.")
         if name in self._known or name in _FUNCTIONS:
             raise InputError(f"The name {name!r} is taken already; give every variable and abbreviation its own name.")
         self._known[name] = node
@@ -148,13 +165,14 @@ class Reader:
                 found = self._apply(_FUNCTIONS[name], convert(argument))
         if found is None:
             part = ast.get_source_segment(text, tree) or type(tree).__name__
-            raise InputError(f"The part {part!r} at {_place(tree, text)} is not allowed; write {_ALLOWED}.")
+            raise InputError(f"The part {brief(part)} at {_place(tree, text)} is not allowed; write {_ALLOWED}.")
         return found
 
     def _named(self, name: str, tree: ast.expr, text: str) -> Expression:
         if name not in self._known:
-            known = ", ".join(sorted(self._known))
-            raise InputError(f"The name {name!r} at {_place(tree, text)} is unknown; known are {known}.")
+            known = textwrap.shorten(", ".join(sorted(self._known)), 300, placeholder=" ..")
+            raise InputError(f"The name {brief(name)} at {_place(tree, text)} is unknown; known are {known}.")
+        self._used.add(name)
         return self._known[name]
 
     def _negated(self, inner: Expression) -> Expression:
@@ -188,29 +206,12 @@ class Reader:
 
 
 def _place(tree: ast.expr, text: str) -> str:
-    return f"column {tree.col_offset + 1} of {text!r}"
+    return f"column {tree.col_offset + 1} of {brief(text)}"
 
 
 def _literal(tree: ast.Constant, text: str) -> Fraction:
     """The decimal as written, not the float nearest to it."""
-    written = (ast.get_source_segment(text, tree) or "").replace("_", "")
-    try:
-        return Fraction(written)
-    except ValueError:
-        raise InputError(f"The number {written!r} at {_place(tree, text)} is not allowed; write a decimal.") from None
-
-
-def _exact(name: str, value: float | Fraction) -> Fraction:
-    if isinstance(value, Fraction):
-        return value
-    if not np.isfinite(value):
-        raise InputError(f"The parameter {name!r} is {value}; give a finite number.")
-    return decimal(value)
-
-
-def decimal(value: float) -> Fraction:
-    """The shortest decimal that reads back as this float, exactly: what a file that holds 0.1 means."""
-    return Fraction(repr(float(value)))
+    return read_decimal((ast.get_source_segment(text, tree) or "").replace("_", ""))
 
 
 @dataclass(frozen=True)
@@ -330,6 +331,12 @@ class _Linear:
 
     slopes: Mapping[str, Fraction]
     constant: Fraction
+
+    def __post_init__(self) -> None:
+        # Powers of powers would take all memory; a product has at most as many bits as both factors.
+        for value in (self.constant, *self.slopes.values()):
+            if max(value.numerator.bit_length(), value.denominator.bit_length()) > MAX_BITS:
+                raise InputError(f"The expression holds a number of more than {MAX_BITS} bits; make it simpler.")
 
     @classmethod
     def of(cls, value: Fraction) -> "_Linear":

@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from admm_verify.arrays import quiet_overflow
+from admm_verify.arrays import Array, quiet_overflow
 from admm_verify.errors import InputError
+from admm_verify.options import Range, callbacks, choice, count, instance, timeout_seconds
 from admm_verify.reach.continuous_sets import ContinuousReach
 from admm_verify.reach.directions import (
+    MOST_DIRECTIONS,
     TEMPLATES,
     box_directions,
     even_directions,
@@ -18,9 +20,10 @@ from admm_verify.reach.directions import (
 )
 from admm_verify.reach.discrete import DiscreteReach, ReachSettings
 from admm_verify.reach.discrete_verdicts import DiscreteJudge
+from admm_verify.reach.inputs import array
 from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.sets import Ended, ReachSets
-from admm_verify.reach.simulate import simulate, spread
+from admm_verify.reach.simulate import spread, trajectories
 from admm_verify.reach.systems import ContinuousSystem, Task
 from admm_verify.splitting.loop import Clock
 
@@ -35,7 +38,7 @@ class ReachReport:
 
 def reach_sets(
     task: Task,
-    directions: str | int | np.ndarray = "box",
+    directions: str | int | Array = "box",
     settings: ReachSettings | None = None,
     timeout: float | None = None,
     progress: Callable[[str], None] | None = None,
@@ -53,12 +56,14 @@ def reach_sets(
     count of directions around the plane of the first two states, or an array [d, n]. timeout in seconds. stop: asked
     often; once true, what is known comes back.
 
-    Raises: InputError for directions that do not fit or settings the system cannot have.
+    Raises: InputError for what is no task, directions that do not fit, settings the system cannot have, a timeout that
+    is negative or NaN, and a progress or stop that cannot be called.
     """
     began = time.monotonic()
-    settings = ReachSettings() if settings is None else settings
-    if timeout is not None and not timeout >= 0:
-        raise InputError(f"The timeout {timeout} is negative or NaN; give seconds >= 0.")
+    instance(task, Task, "The task")
+    settings = ReachSettings() if settings is None else instance(settings, ReachSettings, "The settings of reach")
+    timeout = timeout_seconds(timeout)
+    callbacks(("progress", progress), ("stop", stop))
     rows = _directions(task, directions)
     deadline = None if timeout is None else began + timeout
     tell = progress or (lambda text: None)
@@ -74,27 +79,31 @@ def reach_sets(
     with quiet_overflow():
         if isinstance(task.system, ContinuousSystem):
             sets, judgements = ContinuousReach(task, task.system, rows, settings, ended, tell).run()
-            return ReachReport(sets, tuple(judgements))
-        sets = DiscreteReach(task.system, task.initial, task.steps, rows, settings, ended, tell).run()
-        judge = DiscreteJudge(task, task.system, settings.memory, Clock(deadline, stop), tell)
-        return ReachReport(sets, tuple(judge.judge(requirement) for requirement in task.requirements))
+        else:
+            sets = DiscreteReach(task.system, task.initial, task.steps, rows, settings, ended, tell).run()
+            judge = DiscreteJudge(task, task.system, settings.memory, Clock(deadline, stop), tell)
+            judgements = [judge.judge(requirement) for requirement in task.requirements]
+    return ReachReport(sets, tuple(replace(one, remarks=task.remarks) for one in judgements))
 
 
-def _directions(task: Task, directions: str | int | np.ndarray) -> np.ndarray:
+def _directions(task: Task, directions: str | int | Array) -> np.ndarray:
     states = task.system.states
-    if isinstance(directions, np.ndarray):
-        rows = np.asarray(directions, dtype=np.float64)
-        if rows.ndim != 2 or rows.shape[1] != states or not len(rows) or not np.isfinite(rows).all():
-            raise InputError(f"The directions have shape {rows.shape}; give finite numbers [d, {states}].")
-        return rows
-    if isinstance(directions, int):
-        return even_directions(states, directions)
-    if directions == "box":
+    if isinstance(directions, str):
+        return _template(task, choice(directions, "The word for directions", TEMPLATES))
+    if isinstance(directions, int | np.integer):
+        return even_directions(states, count(directions, "The count of directions", Range(1, most=MOST_DIRECTIONS)))
+    rows = array(directions, (None, states), "directions")
+    if not len(rows) or len(rows) > MOST_DIRECTIONS:
+        raise InputError(f"There are {len(rows)} directions; give from 1 to {MOST_DIRECTIONS}.")
+    return rows
+
+
+def _template(task: Task, name: str) -> np.ndarray:
+    states = task.system.states
+    if name == "box":
         return box_directions(states)
-    if directions == "octagon":
+    if name == "octagon":
         return octagon_directions(states)
-    if directions == "principal":
-        rng = np.random.default_rng(0)
-        points = simulate(task.system, spread(task.initial, 1000, rng), task.steps, rng)[:, -1]
-        return principal_directions(points[np.isfinite(points).all(axis=1)])
-    raise InputError(f"The directions {directions!r} are unknown; give a count or one of {', '.join(TEMPLATES)}.")
+    rng = np.random.default_rng(0)
+    points = trajectories(task.system, spread(task.initial, 1000, rng), task.steps, rng)[:, -1]
+    return principal_directions(points[np.isfinite(points).all(axis=1)])

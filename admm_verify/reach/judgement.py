@@ -5,10 +5,12 @@ from enum import Enum
 
 import numpy as np
 
+from admm_verify.options import member
+from admm_verify.reach.inputs import set_field
 from admm_verify.reach.systems import Requirement
 
 
-class Outcome(Enum):
+class ReachOutcome(Enum):
     """Whether a requirement holds."""
 
     VERIFIED = "verified"
@@ -21,12 +23,24 @@ class Outcome(Enum):
 class Judgement:
     """Verified by certified bounds, falsified by a trajectory whose violation is certified too, or neither.
 
-    trajectory: states at every step of a violating one. parts: cells or subproblems that were looked at.
+    trajectory: states at every step of a violating one. parts: cells or subproblems that were looked at. remarks: what
+    the verdict leaves out, as sentences.
     Shapes: trajectory [steps + 1, n].
+    Raises: InputError for an unknown outcome.
     """
 
     requirement: Requirement
-    outcome: Outcome
+    outcome: ReachOutcome
     seconds: float
     parts: int
     trajectory: np.ndarray | None = None
+    remarks: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        set_field(self, "outcome", member(self.outcome, "The outcome of a judgement", ReachOutcome))
+
+    @property
+    def text(self) -> str:
+        """The verdict in words: the outcome, the requirement, and in brackets what the verdict leaves out."""
+        about = f" [{' '.join(self.remarks)}]" if self.remarks else ""
+        return f"{self.outcome.value}: {self.requirement.text or self.requirement.kind.value}{about}"

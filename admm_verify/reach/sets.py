@@ -6,6 +6,8 @@ from enum import Enum
 import numpy as np
 
 from admm_verify.errors import InputError
+from admm_verify.options import Range, count, member
+from admm_verify.reach.inputs import set_field
 
 
 class Ended(Enum):
@@ -42,6 +44,9 @@ class ReachSets:
     period: float = 1.0
     during: np.ndarray | None = None
 
+    def __post_init__(self) -> None:
+        set_field(self, "ended", member(self.ended, "The end of the work", Ended))
+
     @property
     def steps(self) -> int:
         """How many steps there are after the first state."""
@@ -56,13 +61,16 @@ class ReachSets:
     def box(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper ends of the states after a step, [n] each.
 
-        Raises: InputError unless the directions hold those of a box.
+        Raises: InputError unless the directions hold those of a box, and for a step that is none.
         """
-        return _box(self.directions, self.upper[step])
+        return _box(self.directions, self.upper[self._step(step)])
 
     def cell_boxes(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """The boxes of all cells after a step, [cells, n] each."""
-        ends = [_box(self.directions, bound) for bound in self.cells_bound[:, step]]
+        """The boxes of all cells after a step, [cells, n] each.
+
+        Raises: InputError as `box` does.
+        """
+        ends = [_box(self.directions, bound) for bound in self.cells_bound[:, self._step(step)]]
         return np.array([low for low, _ in ends]), np.array([high for _, high in ends])
 
     @property
@@ -82,6 +90,9 @@ class ReachSets:
         some = width > 0
         share = (self.upper - self.inner) / np.where(some, width, 1.0)
         return float(np.where(some, share, 0.0)[1:].max(initial=0.0))
+
+    def _step(self, step: int) -> int:
+        return count(step, "The step", Range(0, most=self.steps))
 
     def _opposite(self, values: np.ndarray) -> np.ndarray:
         """The values of the opposite directions, NaN where there is none."""

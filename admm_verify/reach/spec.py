@@ -6,17 +6,32 @@ from collections.abc import Sequence
 from fractions import Fraction
 from math import lcm
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from admm_verify.errors import InputError
-from admm_verify.network.builder import Builder, Tensor
 from admm_verify.network.graph import Network
-from admm_verify.network.maps import DenseMap
+from admm_verify.options import brief
 from admm_verify.properties.rows import directed
+from admm_verify.reach.controller_files import read_network
+from admm_verify.reach.entries import (
+    Convert,
+    Entries,
+    count,
+    exact,
+    exact_or_none,
+    listed,
+    mapping,
+    matrix,
+    read_entries,
+    text,
+    vector,
+    word,
+)
 from admm_verify.reach.expressions import Reader, affine
 from admm_verify.reach.systems import (
+    MOST_STEPS,
     ContinuousSystem,
     Controller,
     Kind,
@@ -30,174 +45,208 @@ from admm_verify.reach.systems import (
 from admm_verify.reach.taylor import Plant
 from admm_verify.sets import Box
 
-_DYNAMICS = {
-    "discrete_linear": ("A", "B", "c", "E", "process_noise"),
-    "continuous": ("equations", "params", "let"),
-    "network": (),
-}
-"""The entries of every kind of dynamics."""
+T = TypeVar("T")
 
-_NETWORK = ("npz", "onnx", "activations", "layers")
-_CONTROLLER = (*_NETWORK, "inputs", "output_scale", "output_offset", "clip", "sensor_noise", "u_limits")
-"""The entries of a controller; layers and u_limits are for readers."""
-
-ACTIVATIONS = ("relu", "tanh", "sigmoid", "linear")
+_HALF_SPACE = "always_le"
+_DESCRIPTIONS = (
+    "description",
+    "source",
+    "licence",
+    "license",
+    "reference",
+    "truth",
+    "truth_source",
+    "violating_x0",
+    "simulation_notes",
+)
+"""Entries for readers of a file. Whatever else is not read is refused; notes go with the verdicts."""
 
 
 def read_task(path: str | os.PathLike[str]) -> Task:
     """The system of a JSON file, its controller from the file beside it that the JSON names.
 
-    Decimals are exact: boxes are rounded outward, limits compared as fractions; matrices are taken in float64.
+    Decimals are exact: boxes are rounded outward, limits compared as fractions; matrices are taken in float64. Every
+    entry is read, or is a description, or is refused; limits of the source that are not applied (u_limits) and notes
+    become the task's remarks, which are said with every verdict.
 
-    Raises: InputError for a file that cannot be read or does not say what is needed, naming the entry; ModelError for
-    a controller that cannot be read.
+    Raises: InputError for a file that cannot be read or does not say what is needed, naming the entry, and for an entry
+    that nobody reads; ModelError for a controller that cannot be read.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"The system is {brief(path)}; give the path of a JSON file.")
     file = Path(path)
     try:
-        data = json.loads(file.read_text(), parse_float=Fraction)
-    except OSError as error:
-        raise InputError(f"The system {file} cannot be read: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise InputError(f"The system {file} is no JSON: {error}.") from error
-    try:
-        return _task(data, file.parent)
-    except (KeyError, TypeError, IndexError, ValueError, ArithmeticError) as error:
-        if isinstance(error, InputError):
-            raise
-        what = f"the entry {error}" if isinstance(error, KeyError) else str(error)
-        raise InputError(f"The system {file} does not say what is needed: {what}.") from error
+        return _task(read_entries(file), file.parent)
+    except InputError as error:
+        message = str(error)
+        raise InputError(message if str(file) in message else f"{message} (In {file}.)") from error
 
 
-def _task(data: dict[str, Any], folder: Path) -> Task:
-    dynamics, initial = data["dynamics"], data["initial_set"]
-    system = _system(data, dynamics, folder)
-    lower, upper = ([Fraction(value) for value in initial[side]] for side in ("lower", "upper"))
-    if not len(lower) == len(upper) == system.states:
-        raise InputError(f"The initial set has {len(lower)} numbers for {system.states} states.")
-    box = Box(directed(tuple(lower), np.float64, up=False), directed(tuple(upper), np.float64, up=True))
-    steps = int(data["horizon_steps"])
-    if steps != data["horizon_steps"]:
-        raise InputError(f"horizon_steps is {float(data['horizon_steps'])}; give a whole number.")
-    period = Fraction(data.get("control_period", 1))
-    found = [_requirement(entry, system.states, period, steps) for entry in data.get("property", [])]
-    sampled = data.get("sampled_inner_bounds")
-    ends = None if sampled is None else (_floats(sampled["lower"]), _floats(sampled["upper"]))
-    names = tuple(data.get("state_names", [f"x{i + 1}" for i in range(system.states)]))
-    exact = tuple(lower), tuple(upper)
-    return Task(str(data.get("id", folder.name)), system, box, steps, tuple(found), names, ends, exact)
+def _task(data: Entries, folder: Path) -> Task:
+    data.skip(*_DESCRIPTIONS)
+    steps = data.take("horizon_steps", count(1, MOST_STEPS))
+    name = data.take("id", text) if data.has("id") else folder.name
+    remarks: list[str] = []
+    system = _system(data, folder, remarks)
+    states = system.states
+    if data.has("state_dim"):
+        data.take("state_dim", _size("states", states))
+    lower, upper = _ends(data.object("initial_set"), exact)
+    if not len(lower) == states:
+        raise InputError(f"The initial set has {len(lower)} numbers for {states} states.")
+    period = _period(data)
+    properties = data.objects("property") if data.has("property") else []
+    found = tuple(_requirement(entry, states, period, steps) for entry in properties)
+    sampled = _sampled(data.object("sampled_inner_bounds"), steps) if data.has("sampled_inner_bounds") else None
+    default = [f"x{i + 1}" for i in range(states)]
+    names = tuple(data.take("state_names", listed(text)) if data.has("state_names") else default)
+    remarks += data.finish()
+    return Task(name, system, _rounded(lower, upper), steps, found, names, sampled, (lower, upper), tuple(remarks))
 
 
-def _system(data: dict[str, Any], dynamics: dict[str, Any], folder: Path) -> System:
-    kind = dynamics["kind"]
-    if kind not in _DYNAMICS:
-        raise InputError(f"The dynamics are {kind!r}; they can be {', '.join(_DYNAMICS)}.")
-    # An entry that nobody reads would make verdicts about another system.
-    _refuse_others("dynamics", dynamics, _DYNAMICS[kind])
-    _refuse_others("controller", data["controller"], _NETWORK if kind == "network" else _CONTROLLER)
-    network = _network(data["controller"], folder)
+def _system(data: Entries, folder: Path, remarks: list[str]) -> System:
+    dynamics, control = data.object("dynamics"), data.object("controller")
+    network = read_network(control, folder)
+    if control.has("npz") and control.has("onnx"):
+        remarks.append(f"{control.where('onnx')} is not read, since {control.where('npz')} is.")
+    kind = dynamics.take("kind", word("discrete_linear", "continuous", "network"))
     if kind == "network":
         return NetworkSystem(network)
-    states = len(dynamics["A"]) if kind == "discrete_linear" else len(dynamics["equations"])
-    controller = _controller(data["controller"], network, states)
+    if data.has("input_dim"):
+        data.take("input_dim", _size("inputs", network.output_size))
     if kind == "discrete_linear":
+        a = dynamics.take("A", matrix)
         return LinearSystem(
-            controller,
-            _floats(dynamics["A"]),
-            _floats(dynamics["B"]),
-            _floats(dynamics.get("c", [0] * states)),
-            _floats(dynamics["E"]) if "E" in dynamics else None,
-            _box(dynamics.get("process_noise")),
+            _controller(control, network, len(a), remarks),
+            a,
+            dynamics.take("B", matrix),
+            dynamics.take("c", vector) if dynamics.has("c") else np.zeros(len(a)),
+            dynamics.take("E", matrix) if dynamics.has("E") else None,
+            _noise(dynamics, "process_noise"),
         )
-    params = {name: float(value) for name, value in dynamics.get("params", {}).items()}
-    let = [(name, text) for name, text in dynamics.get("let", [])]
-    plant = Plant.read(dynamics["equations"], network.output_size, params, let)
-    return ContinuousSystem(controller, plant, Fraction(data["control_period"]))
+    equations = dynamics.take("equations", listed(text))
+    given = dynamics.take("params", mapping) if dynamics.has("params") else {}
+    params = {name: exact(value, f"{dynamics.where('params')}.{name}") for name, value in given.items()}
+    let = [(name, value) for name, value in dynamics.take("let", listed(_pair))] if dynamics.has("let") else []
+    plant = Plant.read(equations, network.output_size, params, let)
+    return ContinuousSystem(_controller(control, network, len(equations), remarks), plant, _period(data))
 
 
-def _refuse_others(name: str, data: dict[str, Any], allowed: tuple[str, ...]) -> None:
-    others = [key for key in data if key not in (*allowed, "kind") and not key.endswith("note")]
-    if others:
-        raise InputError(
-            f"The entry {others[0]!r} of the {name} is not read here; known are {', '.join(allowed) or 'none'}."
-        )
-
-
-def _controller(data: dict[str, Any], network: Network, states: int) -> Controller:
+def _controller(data: Entries, network: Network, states: int, remarks: list[str]) -> Controller:
     observe, shift = np.eye(network.input_size), np.zeros(network.input_size)
-    if "inputs" in data:
+    if data.has("inputs"):
         names = [f"x{i + 1}" for i in range(states)]
         reader = Reader(names)
-        parts = [affine(reader.read(text), names) for text in data["inputs"]]
-        observe = np.array([[float(value) for value in row] for row, _ in parts])
-        shift = np.array([float(constant) for _, constant in parts])
-    ones = np.ones(network.output_size)
-    scale, offset = (
-        np.broadcast_to(np.asarray(_floats(data.get(name, default))), ones.shape).copy()
-        for name, default in (("output_scale", 1), ("output_offset", 0))
-    )
-    limits = data.get("clip")
-    ends = None if limits is None else (_floats([pair[0] for pair in limits]), _floats([pair[1] for pair in limits]))
-    return Controller(network, observe, shift, scale, offset, ends, _box(data.get("sensor_noise")))
+        parts = [affine(reader.read(entry), names) for entry in data.take("inputs", listed(text))]
+        where = data.where("inputs")
+        observe = np.array([vector([*row], where) for row, _ in parts]).reshape(len(parts), states)
+        shift = vector([constant for _, constant in parts], where)
+    outputs = network.output_size
+    scale = data.take("output_scale", _spread(outputs)) if data.has("output_scale") else np.ones(outputs)
+    offset = data.take("output_offset", _spread(outputs)) if data.has("output_offset") else np.zeros(outputs)
+    clip = data.take("clip", _limits(outputs)) if data.has("clip") else None
+    if data.has("u_limits"):
+        low, high = data.take("u_limits", _limits(outputs))
+        if clip is None or (clip[0] < low).any() or (clip[1] > high).any():
+            limits = json.dumps(np.stack([low, high], axis=1).tolist())
+            remarks.append(f"The limits {data.where('u_limits')} = {limits} are not applied; an entry clip would.")
+    return Controller(network, observe, shift, scale, offset, clip, _noise(data, "sensor_noise"))
 
 
-def _network(data: dict[str, Any], folder: Path) -> Network:
-    if "npz" not in data:
-        from admm_verify.network.from_onnx import read_onnx
-
-        return read_onnx(folder / data["onnx"])
-    path = folder / data["npz"]
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            layers = [(arrays[f"W{k}"], arrays[f"b{k}"]) for k in range(sum(name.startswith("W") for name in arrays))]
-    except OSError as error:
-        raise InputError(f"The controller {path} cannot be read: {error.strerror or error}.") from error
-    kinds = data.get("activations", ["relu"] * (len(layers) - 1) + ["linear"])
-    if len(kinds) != len(layers) or not set(kinds) <= set(ACTIVATIONS):
-        raise InputError(
-            f"The controller's activations are {kinds} for {len(layers)} layers; name one of "
-            f"{', '.join(ACTIVATIONS)} for each."
-        )
-    builder = Builder((layers[0][0].shape[1],), "float64")
-    x = builder.input
-    for (weight, bias), kind in zip(layers, kinds, strict=True):
-        x = Tensor(builder.affine(x, DenseMap(weight.astype(np.float64)), bias.astype(np.float64)), bias.shape)
-        x = x if kind == "linear" else builder.activation(kind, x)
-    network = builder.finish(x, path.stem)
-    network.check_finite()
-    return network
+def _period(data: Entries) -> Fraction:
+    period = data.take("control_period", exact) if data.has("control_period") else Fraction(1)
+    if not 2.0**-1000 < period < 2.0**1000:
+        raise InputError(f"The control period is {brief(float(period))}; give a positive number.")
+    return period
 
 
-def _requirement(data: dict[str, Any], states: int, period: Fraction, steps: int) -> Requirement:
-    kind = data["kind"]
-    if kind == "always_le":
+def _requirement(data: Entries, states: int, period: Fraction, steps: int) -> Requirement:
+    kind = data.take("kind", word(*(one.value for one in Kind), _HALF_SPACE))
+    if kind == _HALF_SPACE:
         names = [f"x{i + 1}" for i in range(states)]
-        found, kind = _half_space(*affine(Reader(names).read(data["expr"]), names)), "always_in"
+        found = _half_space(*affine(Reader(names).read(data.take("expr", text)), names))
+        kind = Kind.ALWAYS_IN.value
     else:
-        ends = ([None if end is None else Fraction(end) for end in data["box"][side]] for side in ("lower", "upper"))
-        found = Polytope.box(*ends)
+        found = Polytope.box(*_ends(data.object("box"), exact_or_none))
         if found.normals.shape[1] != states:
             raise InputError(f"A property's box has {found.normals.shape[1]} ends for {states} states.")
-    if kind not in {one.value for one in Kind}:
-        allowed = ", ".join(one.value for one in Kind)
-        raise InputError(f"The property {kind!r} is unknown; it can be {allowed} or always_le.")
-    first, last = Fraction(data.get("t_from", 0)) / period, Fraction(data.get("t_to", steps * period)) / period
-    return Requirement(Kind(kind), found, first, last, json.dumps(data, default=float))
+    first = data.take("t_from", exact) / period if data.has("t_from") else Fraction(0)
+    last = data.take("t_to", exact) / period if data.has("t_to") else Fraction(steps)
+    return Requirement(Kind(kind), found, first, last, json.dumps(data.content, default=float))
 
 
 def _half_space(coefficients: Sequence[Fraction], constant: Fraction) -> Polytope:
     """coefficients'x + constant <= 0, with whole numbers as coefficients."""
     scale = lcm(*(value.denominator for value in coefficients))
-    if not any(coefficients) or any(Fraction(float(value * scale)) != value * scale for value in coefficients):
+    whole = [value * scale for value in coefficients]
+    if not any(whole) or any(abs(value) > 2**53 for value in whole):
         raise InputError("An expression of always_le names no state, or a coefficient has too many digits.")
-    return Polytope(np.array([[float(value * scale) for value in coefficients]]), (-constant * scale,))
+    return Polytope(np.array([[float(value) for value in whole]]), (-constant * scale,))
 
 
-def _box(data: dict[str, Any] | None) -> Box | None:
-    if data is None:
-        return None
-    lower, upper = (tuple(Fraction(value) for value in data[side]) for side in ("lower", "upper"))
+def _ends(data: Entries, convert: Convert[T]) -> tuple[tuple[T, ...], tuple[T, ...]]:
+    """The ends of a box; other kinds of sets are refused by name."""
+    if data.has("kind"):
+        data.take("kind", word("box"))
+    lower, upper = (tuple(data.take(side, listed(convert))) for side in ("lower", "upper"))
+    if len(lower) != len(upper):
+        raise InputError(f"The box {data.path} has {len(lower)} lower and {len(upper)} upper ends; give as many.")
+    return lower, upper
+
+
+def _rounded(lower: tuple[Fraction, ...], upper: tuple[Fraction, ...]) -> Box:
     return Box(directed(lower, np.float64, up=False), directed(upper, np.float64, up=True))
 
 
-def _floats(data: Any) -> np.ndarray:
-    return np.array(data, dtype=np.float64)
+def _noise(data: Entries, name: str) -> Box | None:
+    return _rounded(*_ends(data.object(name), exact)) if data.has(name) else None
+
+
+def _sampled(data: Entries, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """The simulated states at the horizon's control times, as far as they are known."""
+    data.skip("note", "t", "u_lower", "u_upper")
+    lower, upper = (data.take(side, matrix)[: steps + 1] for side in ("lower", "upper"))
+    return lower, upper
+
+
+def _pair(value: Any, path: str) -> tuple[str, str]:
+    pair = listed(text)(value, path)
+    if len(pair) != 2:
+        raise InputError(f"The entry {path} is {brief(pair)}; give a name and a text.")
+    return pair[0], pair[1]
+
+
+def _limits(outputs: int) -> Convert[tuple[np.ndarray, np.ndarray]]:
+    """One pair of ends per input."""
+
+    def ends(value: Any, path: str) -> tuple[np.ndarray, np.ndarray]:
+        found = matrix(value, path)
+        if found.shape != (outputs, 2) or (found[:, 0] > found[:, 1]).any():
+            raise InputError(f"The entry {path} is {brief(value)}; give {outputs} pairs [low, high].")
+        return found[:, 0], found[:, 1]
+
+    return ends
+
+
+def _spread(outputs: int) -> Convert[np.ndarray]:
+    """One number, or one per input."""
+
+    def spread(value: Any, path: str) -> np.ndarray:
+        found = vector(value if isinstance(value, list) else [value] * outputs, path)
+        if len(found) != outputs:
+            raise InputError(f"The entry {path} has {len(found)} numbers; give one, or {outputs}.")
+        return found
+
+    return spread
+
+
+def _size(what: str, own: int) -> Convert[int]:
+    """A count that the file states beside what it counts."""
+
+    def stated(value: Any, path: str) -> int:
+        said = exact(value, path)
+        if said != own:
+            raise InputError(f"The entry {path} says {brief(value)} {what}; there are {own}.")
+        return own
+
+    return stated

@@ -5,14 +5,20 @@ from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
 from math import ceil, floor
+from typing import assert_never
 
 import numpy as np
 
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Network
+from admm_verify.options import Range, brief, count, instance, member
 from admm_verify.properties.rows import directed
+from admm_verify.reach.inputs import array, box, decimal, number, set_field, several
 from admm_verify.reach.taylor import Plant
 from admm_verify.sets import Box
+
+MOST_STEPS = 100_000
+"""Steps of a horizon; graphs and sets of many more have no room in any memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,21 +39,25 @@ class Controller:
     noise: Box | None = None
 
     def __post_init__(self) -> None:
+        instance(self.network, Network, "The controller's network")
         inputs, outputs = self.network.input_size, self.network.output_size
-        _check("observe", self.observe, (inputs, self.observe.shape[-1]))
-        _check("shift", self.shift, (inputs,))
-        for name in ("scale", "offset"):
-            _check(name, getattr(self, name), (outputs,))
-        for end in () if self.limits is None else self.limits:
-            _check("limits", end, (outputs,))
-        if self.limits is not None and not (self.limits[0] <= self.limits[1]).all():
-            raise InputError(f"The controller's limits {self.limits} are empty; give low <= high.")
+        shapes = (("observe", (inputs, None)), ("shift", (inputs,)), ("scale", (outputs,)), ("offset", (outputs,)))
+        for name, shape in shapes:
+            set_field(self, name, array(getattr(self, name), shape, f"controller's {name}"))
+        if self.limits is not None:
+            set_field(self, "limits", _ends(self.limits, (outputs,), "controller's limits"))
+            if not (self.limits[0] <= self.limits[1]).all():
+                raise InputError(f"The controller's limits {self.limits} are empty; give low <= high.")
         if self.noise is not None:
-            _check("sensor noise", np.asarray(self.noise.lower), (inputs,))
+            set_field(self, "noise", box(self.noise, inputs, "sensor noise"))
 
     @classmethod
     def of(cls, network: Network) -> "Controller":
-        """u = f(x)."""
+        """u = f(x).
+
+        Raises: InputError for what is no network.
+        """
+        instance(network, Network, "The controller's network")
         inputs, outputs = network.input_size, network.output_size
         return cls(network, np.eye(inputs), np.zeros(inputs), np.ones(outputs), np.zeros(outputs))
 
@@ -75,16 +85,19 @@ class LinearSystem:
     residual: Network | None = None
 
     def __post_init__(self) -> None:
-        n, m = self.controller.states, self.controller.network.output_size
-        _check("a", self.a, (n, n))
-        _check("b", self.b, (n, m))
-        _check("c", self.c, (n,))
+        controller = instance(self.controller, Controller, "The system's controller")
+        n, m = controller.states, controller.network.output_size
+        for name, shape in (("a", (n, n)), ("b", (n, m)), ("c", (n,))):
+            set_field(self, name, array(getattr(self, name), shape, f"system's {name}"))
         if (self.e is None) != (self.noise is None):
             raise InputError("Process noise needs both its matrix e and its box.")
-        if self.e is not None and self.noise is not None:
-            _check("e", self.e, (n, self.e.shape[-1]))
-            _check("process noise", np.asarray(self.noise.lower), (self.e.shape[-1],))
-        if self.residual is not None and (self.residual.input_size, self.residual.output_size) != (n + m, n):
+        if self.e is not None:
+            set_field(self, "e", array(self.e, (n, None), "system's e"))
+            set_field(self, "noise", box(self.noise, self.e.shape[1], "process noise"))
+        if self.residual is None:
+            return
+        residual = instance(self.residual, Network, "The residual")
+        if (residual.input_size, residual.output_size) != (n + m, n):
             raise InputError(f"The residual must take {n + m} numbers, state and input, and give {n}.")
 
     @property
@@ -103,6 +116,7 @@ class NetworkSystem:
     network: Network
 
     def __post_init__(self) -> None:
+        instance(self.network, Network, "The system's network")
         if self.network.input_size != self.network.output_size:
             raise InputError(
                 f"{self.network.name} takes {self.network.input_size} numbers and gives {self.network.output_size}; a "
@@ -119,7 +133,7 @@ class NetworkSystem:
 class ContinuousSystem:
     """dx/dt = f(x, u), where u is taken from the controller at the start of every period and held.
 
-    period: exact, in the equations' unit of time.
+    period: in the equations' unit of time; a float stands for its shortest decimal.
     Raises: InputError for sizes that do not fit, and for sensor noise, which only discrete time has.
     """
 
@@ -128,14 +142,17 @@ class ContinuousSystem:
     period: Fraction
 
     def __post_init__(self) -> None:
+        instance(self.controller, Controller, "The system's controller")
+        instance(self.plant, Plant, "The plant")
         given = self.controller.states, self.controller.network.output_size
         if given != (self.plant.states, self.plant.inputs):
             raise InputError(
                 f"The controller reads {given[0]} states and gives {given[1]} inputs; the plant has "
                 f"{self.plant.states} and {self.plant.inputs}."
             )
-        if not self.period > 0:
-            raise InputError(f"The control period is {self.period}; give a positive number.")
+        set_field(self, "period", decimal(self.period, "control period"))
+        if not 2.0**-1000 < self.period < 2.0**1000:
+            raise InputError(f"The control period is {brief(self.period)}; give a positive number.")
         if self.controller.noise is not None:
             raise InputError("Sensor noise is supported for systems in discrete time only.")
 
@@ -153,11 +170,25 @@ System = DiscreteSystem | ContinuousSystem
 class Polytope:
     """The set {x : normals x <= limits}; without rows, everything.
 
-    Shapes: normals [rows, n], exact; limits, fractions, [rows].
+    Shapes: normals [rows, n], exact; limits [rows], exact: any numbers, kept as fractions.
+    Raises: InputError unless there is one finite limit for every row, and for a row of zeros, which limits nothing.
     """
 
     normals: np.ndarray
     limits: tuple[Fraction, ...]
+
+    def __post_init__(self) -> None:
+        set_field(self, "normals", array(self.normals, (None, None), "polytope's normals"))
+        given = self.limits.tolist() if isinstance(self.limits, np.ndarray) else self.limits
+        if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != len(self.normals):
+            raise InputError(
+                f"The polytope's limits are {brief(given)} for {len(self.normals)} rows of normals; give one "
+                "number for each."
+            )
+        set_field(self, "limits", tuple(number(limit, f"polytope's limit {i}") for i, limit in enumerate(given)))
+        empty = np.flatnonzero(~self.normals.any(axis=1))
+        if len(empty):
+            raise InputError(f"The polytope's row {empty[0]} of normals is zero, which limits no state; leave it out.")
 
     @classmethod
     def box(cls, lower: Sequence[Fraction | None], upper: Sequence[Fraction | None]) -> "Polytope":
@@ -165,6 +196,7 @@ class Polytope:
 
         Raises: InputError for ends of different lengths, or an empty box.
         """
+        lower, upper = (_box_ends(ends, side) for ends, side in ((lower, "lower"), (upper, "upper")))
         if len(lower) != len(upper):
             raise InputError(f"A box has {len(lower)} lower and {len(upper)} upper ends; give one of each per state.")
         for low, high in zip(lower, upper, strict=True):
@@ -205,7 +237,9 @@ class Kind(Enum):
 class Requirement:
     """What trajectories must do between two times, counted in steps or control periods; the last is the end.
 
-    Raises: InputError for times that are negative or the wrong way round, and for an end between steps.
+    kind: also as its word. first, last: also as floats, which stand for their shortest decimals.
+    Raises: InputError for an unknown kind, times that are negative or the wrong way round, an end between steps, and a
+    first time that an end has no use for.
     """
 
     kind: Kind
@@ -215,19 +249,23 @@ class Requirement:
     text: str = ""
 
     def __post_init__(self) -> None:
+        set_field(self, "kind", member(self.kind, "The kind of a requirement", Kind))
+        instance(self.set, Polytope, "The set of a requirement")
+        instance(self.text, str, "The text of a requirement")
+        for name in ("first", "last"):
+            set_field(self, name, decimal(getattr(self, name), f"{name} time of a requirement"))
+        first, last = brief(self.first), brief(self.last)
         if not 0 <= self.first <= self.last:
-            raise InputError(
-                f"A requirement is for the times {float(self.first)} to {float(self.last)}, in periods; give "
-                "0 <= first <= last."
-            )
+            raise InputError(f"A requirement is for the times {first} to {last}, in periods; give 0 <= first <= last.")
         if self.kind is Kind.REACH_AT_END and self.last.denominator != 1:
-            raise InputError(f"The end of a requirement is at {float(self.last)} periods; give a whole number.")
+            raise InputError(f"The end of a requirement is at {last} periods; give a whole number.")
+        if self.kind is Kind.REACH_AT_END and self.first not in (0, self.last):
+            raise InputError(f"What is to be reached at the end, {last}, has a first time of {first}; leave it at 0.")
 
     def control_times(self, steps: int) -> range:
         """The steps of its time that are within a horizon."""
-        if self.kind is Kind.REACH_AT_END:
-            return range(int(self.last), min(steps, int(self.last)) + 1)
-        return range(ceil(self.first), min(steps, floor(self.last)) + 1)
+        first = self.last if self.kind is Kind.REACH_AT_END else self.first
+        return range(ceil(first), min(steps, floor(self.last)) + 1)
 
     def room(self, paths: np.ndarray) -> np.ndarray:
         """How far simulated states at steps 0, 1, .. are from breaking it, at these times; negative where they do.
@@ -239,21 +277,30 @@ class Requirement:
             return np.full(len(paths), np.inf)
         values = paths[:, times.start : times.stop] @ self.set.normals.T
         # The distance from leaving the set; negative outside.
-        inside = np.min(np.array([float(limit) for limit in self.set.limits]) - values, axis=-1, initial=np.inf)
-        if self.kind is Kind.NEVER_IN:
-            return -inside.max(axis=1)
-        return inside.max(axis=1) if self.kind is Kind.REACH_SOME_TIME else inside.min(axis=1)
+        limits = np.array([float(limit) for limit in self.set.limits])
+        inside = np.min(limits - values, axis=-1, initial=np.inf)
+        match self.kind:
+            case Kind.NEVER_IN:
+                return -inside.max(axis=1)
+            case Kind.REACH_SOME_TIME:
+                return inside.max(axis=1)
+            case Kind.ALWAYS_IN | Kind.REACH_AT_END:
+                return inside.min(axis=1)
+            case _:
+                assert_never(self.kind)
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
     """A system with the box it starts in, how long it runs and what it must do.
 
-    names: of the states, for plots. sampled: (lower, upper) of simulated states at the control times, where known.
+    names: of the states, for plots. sampled: (lower, upper) of simulated states at the first control times, if known.
     exact: the ends of the box in exact numbers, where initial is these rounded outward; left out where it is not, as
-    after `replace` of initial.
-    Shapes: initial [n]; sampled [steps + 1, n].
-    Raises: InputError for sizes that do not fit, and a horizon of less than one step.
+    after `replace` of initial. remarks: what the source states and this task leaves out, as sentences, which go with
+    every verdict.
+    Shapes: initial [n]; sampled [at most steps + 1, n].
+    Raises: InputError for sizes that do not fit, a horizon of less than one step or more than MOST_STEPS, and in
+    discrete time for a requirement between two steps.
     """
 
     name: str
@@ -264,23 +311,44 @@ class Task:
     names: tuple[str, ...] = ()
     sampled: tuple[np.ndarray, np.ndarray] | None = None
     exact: tuple[tuple[Fraction, ...], tuple[Fraction, ...]] | None = None
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        states = self.system.states
-        if np.shape(self.initial.lower) != (states,):
-            raise InputError(f"The initial box has shape {np.shape(self.initial.lower)} for {states} states.")
-        if self.steps < 1:
-            raise InputError(f"The horizon is {self.steps} steps; give at least one.")
+        instance(self.name, str, "The name of a task")
+        states = instance(self.system, (LinearSystem, NetworkSystem, ContinuousSystem), "The system").states
+        set_field(self, "initial", box(self.initial, states, "initial box"))
+        set_field(self, "steps", count(self.steps, "The horizon in steps", Range(1, most=MOST_STEPS)))
+        for name, kind in (("requirements", Requirement), ("names", str), ("remarks", str)):
+            set_field(self, name, several(getattr(self, name), kind, f"{name} of a task"))
+        if self.names and len(self.names) != states:
+            raise InputError(f"The states are named {brief(self.names)}; give {states} names, or none.")
+        if self.sampled is not None:
+            set_field(self, "sampled", _ends(self.sampled, (None, states), "sampled states"))
+            if len(self.sampled[0]) > self.steps + 1:
+                raise InputError(f"There are sampled states at {len(self.sampled[0])} times for {self.steps} steps.")
         if self.exact is not None:
-            rounded = [directed(end, np.float64, up=up) for end, up in zip(self.exact, (False, True), strict=True)]
-            same = zip(rounded, (self.initial.lower, self.initial.upper), strict=True)
-            if not all(np.array_equal(*pair) for pair in same):
-                object.__setattr__(self, "exact", None)
+            set_field(self, "exact", self._known(self.exact))
         for requirement in self.requirements:
-            if requirement.set.normals.shape[1:] != (states,):
-                raise InputError(
-                    f"A requirement is about {requirement.set.normals.shape[-1]} states; the system has {states}."
-                )
+            self._check_requirement(requirement)
+
+    def _known(
+        self, ends: tuple[tuple[Fraction, ...], tuple[Fraction, ...]]
+    ) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]] | None:
+        """Exact ends, if the box is these rounded outward."""
+        low, high = (tuple(number(end, "exact end of the initial box") for end in side) for side in ends)
+        rounded = directed(low, np.float64, up=False), directed(high, np.float64, up=True)
+        same = zip(rounded, (self.initial.lower, self.initial.upper), strict=True)
+        return (low, high) if all(np.array_equal(*pair) for pair in same) else None
+
+    def _check_requirement(self, requirement: Requirement) -> None:
+        states = requirement.set.normals.shape[1]
+        if states != self.system.states:
+            raise InputError(f"A requirement is about {states} states; the system has {self.system.states}.")
+        if not isinstance(self.system, ContinuousSystem) and ceil(requirement.first) > floor(requirement.last):
+            raise InputError(
+                f"No step is between {float(requirement.first)} and {float(requirement.last)}, when a requirement is "
+                "to hold; steps are whole numbers."
+            )
 
     @property
     def ends(self) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
@@ -304,8 +372,17 @@ class Task:
         return np.where(some, x, self.initial.lower), np.where(some, x, self.initial.upper)
 
 
-def _check(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
-    if array.shape != shape:
-        raise InputError(f"The system's {name} has shape {array.shape}; it must be {shape}.")
-    if not np.isfinite(array).all():
-        raise InputError(f"The system's {name} has NaN or infinite numbers.")
+def _ends(given: object, shape: Sequence[int | None], what: str) -> tuple[np.ndarray, np.ndarray]:
+    if not isinstance(given, Sequence | np.ndarray) or len(given) != 2:
+        raise InputError(f"The {what} are {brief(given)}; give a pair, lower and upper ends.")
+    low, high = (array(end, shape, what) for end in given)
+    if low.shape != high.shape:
+        raise InputError(f"The {what} have lower ends of shape {low.shape} and upper ones of {high.shape}.")
+    return low, high
+
+
+def _box_ends(given: object, side: str) -> list[Fraction | None]:
+    ends = given.tolist() if isinstance(given, np.ndarray) else given
+    if not isinstance(ends, Sequence) or isinstance(ends, str):
+        raise InputError(f"A box has {brief(given)} as its {side} ends; give one number, or None, per state.")
+    return [None if end is None else number(end, f"{side} end {i} of a box") for i, end in enumerate(ends)]

@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 from admm_verify.errors import InputError
+from admm_verify.options import brief, count, instance
 from admm_verify.reach.expressions import (
     Applied,
     Arithmetic,
@@ -18,6 +19,7 @@ from admm_verify.reach.expressions import (
     function,
     in_order,
 )
+from admm_verify.reach.inputs import several
 
 Series = list[Any]
 """Coefficients from order 0 on; None stands for an exact zero."""
@@ -41,13 +43,20 @@ class Plant:
     ) -> "Plant":
         """The plant of one equation text per state, with `inputs` control inputs.
 
-        Raises: InputError as `Reader.read` does, and where there is no equation.
+        Raises: InputError as `Reader.read` does, where there is no equation, and for a parameter or abbreviation that
+        no text uses, which may be a misspelt one.
         """
+        equations, inputs = several(equations, str, "equations"), count(inputs, "The number of inputs")
         if not equations:
             raise InputError("The plant has no equations; give one text per state.")
+        params = {} if params is None else instance(params, Mapping, "The parameters")
+        let = [_pair(item) for item in let]
         names = [f"x{i + 1}" for i in range(len(equations))] + [f"u{i + 1}" for i in range(inputs)]
         reader = Reader(names, params, let)
         rates = tuple(reader.read(text) for text in equations)
+        unused = [name for name in (*params, *(name for name, _ in let)) if name not in reader.used]
+        if unused:
+            raise InputError(f"The name {unused[0]!r} stands for something that no equation uses; leave it out.")
         return cls(rates, inputs, in_order(rates))
 
     @property
@@ -59,6 +68,13 @@ class Plant:
         """The values of the names x1, ... and u1, ..."""
         named = {f"x{i + 1}": value for i, value in enumerate(state)}
         return named | {f"u{i + 1}": value for i, value in enumerate(control)}
+
+
+def _pair(given: object) -> tuple[str, str]:
+    pair = several(given, str, "name and text of an abbreviation")
+    if len(pair) != 2:
+        raise InputError(f"An abbreviation is {brief(given)}; give a name and a text.")
+    return pair[0], pair[1]
 
 
 def taylor_coefficients(

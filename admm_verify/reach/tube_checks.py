@@ -1,6 +1,7 @@
 """Whether the sets of a tube do what a requirement says, cell by cell."""
 
 from math import ceil, floor
+from typing import assert_never
 
 import numpy as np
 
@@ -13,29 +14,39 @@ _PIECES = 8
 
 def holds(requirement: Requirement, tube: Tube, steps: int) -> np.ndarray:
     """Where all trajectories of a cell meet a requirement, at all times and not only at control times, [cells]."""
-    times, none = requirement.control_times(steps), np.zeros(len(tube.valid_steps), dtype=bool)
-    if requirement.kind is Kind.REACH_SOME_TIME:
-        return np.any([none, *(_inside(requirement.set, tube, t) for t in times)], axis=0)
+    region, none = requirement.set, np.zeros(len(tube.valid_steps), dtype=bool)
+    times, (first, last) = requirement.control_times(steps), _times(requirement, steps)
     # What is to happen behind the horizon is not known.
-    if requirement.last > steps:
+    if requirement.kind is not Kind.REACH_SOME_TIME and requirement.last > steps:
         return none
-    if requirement.kind is Kind.REACH_AT_END:
-        return _inside(requirement.set, tube, times[0])
-    return _throughout(requirement, tube, *_times(requirement, steps))
+    match requirement.kind:
+        case Kind.REACH_SOME_TIME:
+            return np.any([none, *(_inside(region, tube, t) for t in times)], axis=0)
+        case Kind.REACH_AT_END:
+            return _inside(region, tube, last)
+        case Kind.ALWAYS_IN:
+            return _inside(region, tube, first) if first == last else _always_inside(region, tube, first, last)
+        case Kind.NEVER_IN:
+            return _misses(region, tube, first) if first == last else _never_inside(region, tube, first, last)
+        case _:
+            assert_never(requirement.kind)
 
 
 def violates(requirement: Requirement, tube: Tube, steps: int) -> np.ndarray:
     """Where every trajectory of a cell breaks a requirement for certain, [cells]."""
     region, none = requirement.set, np.zeros(len(tube.valid_steps), dtype=bool)
-    times = requirement.control_times(steps)
-    if requirement.kind is Kind.NEVER_IN:
-        return np.any([none, *(_inside(region, tube, t) for t in times)], axis=0)
-    if requirement.kind is not Kind.REACH_SOME_TIME:
-        return np.any([none, *(_misses(region, tube, t) for t in times)], axis=0)
-    if requirement.last > steps:
-        return none
-    first, last = _times(requirement, steps)
-    return _misses(region, tube, first) if first == last else _never_inside(region, tube, first, last)
+    times, (first, last) = requirement.control_times(steps), _times(requirement, steps)
+    match requirement.kind:
+        case Kind.NEVER_IN:
+            return np.any([none, *(_inside(region, tube, t) for t in times)], axis=0)
+        case Kind.ALWAYS_IN | Kind.REACH_AT_END:
+            return np.any([none, *(_misses(region, tube, t) for t in times)], axis=0)
+        case Kind.REACH_SOME_TIME:
+            if requirement.last > steps:
+                return none
+            return _misses(region, tube, first) if first == last else _never_inside(region, tube, first, last)
+        case _:
+            assert_never(requirement.kind)
 
 
 def _times(requirement: Requirement, steps: int) -> tuple[int, int]:
@@ -43,12 +54,8 @@ def _times(requirement: Requirement, steps: int) -> tuple[int, int]:
     return max(0, floor(requirement.first)), min(steps, ceil(requirement.last))
 
 
-def _throughout(requirement: Requirement, tube: Tube, first: int, last: int) -> np.ndarray:
-    region, good = requirement.set, tube.valid_steps >= last
-    if first == last:
-        return _inside(region, tube, first) if requirement.kind is Kind.ALWAYS_IN else _misses(region, tube, first)
-    if requirement.kind is Kind.NEVER_IN:
-        return _never_inside(region, tube, first, last)
+def _always_inside(region: Polytope, tube: Tube, first: int, last: int) -> np.ndarray:
+    good = tube.valid_steps >= last
     for t in range(first, last):
         good &= region.holds(tube.support_during(t, region.normals))
     return good

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from admm_verify.errors import InputError
 from admm_verify.files import replaced
+from admm_verify.report.picture_inputs import checked_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,9 +18,7 @@ def save(figure: "Figure", path: str, dpi: int) -> None:
 
     Raises: InputError for another suffix or a figure that cannot be drawn, OutputError when the file cannot be written.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in FORMATS:
-        raise InputError(f"The plot {path} has no suffix of a picture; end its name in one of {', '.join(FORMATS)}.")
+    suffix = Path(checked_path(path, FORMATS, "plot")).suffix.lower()
     with replaced(path, "plot") as file:
         try:
             figure.savefig(file, dpi=dpi, format=suffix[1:])

@@ -15,6 +15,7 @@ from admm_verify.network.layers import network_from_layers
 from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.systems import Kind, NetworkSystem, Polytope, Requirement, Task
+from admm_verify.report.picture_inputs import check_drawn, checked_axes, checked_path
 from admm_verify.sets import Box
 
 if TYPE_CHECKING:
@@ -41,11 +42,10 @@ def animation(path: str, task: Task, sets: ReachSets, axes: tuple[int, int] = (0
     Raises: InputError when the file cannot be written or is no .gif, for directions without those of a box, and for
     axes that are not two states.
     """
+    path = checked_path(path, (".gif",), "animation")
+    film = Film(task, sets, axes)
     from matplotlib.animation import PillowWriter
 
-    if Path(path).suffix.lower() != ".gif":
-        raise InputError(f"The animation {path} is no GIF; end its name in .gif.")
-    film = Film(task, sets, axes)
     steps = thinned(sets.steps + 1, _MOST_FRAMES)
     rate = int(np.clip(len(steps) / _SECONDS, 2, 12))
     writer = PillowWriter(fps=rate)
@@ -66,6 +66,7 @@ class Film:
     """
 
     def __init__(self, task: Task, sets: ReachSets, axes: tuple[int, int] = (0, 1)) -> None:
+        check_drawn(task, sets)
         from matplotlib.collections import PolyCollection
         from matplotlib.figure import Figure
 
@@ -130,8 +131,7 @@ class Plane:
         Raises: InputError unless the axes are two of the states, or for directions without those of a box.
         """
         count = sets.directions.shape[1]
-        if len(axes) != 2 or len(set(axes)) != 2 or not all(0 <= axis < count for axis in axes):
-            raise InputError(f"The axes are {axes}; give two different states from 0 to {count - 1}.")
+        axes = checked_axes(axes, count)
         low, high = (end[list(axes)] for end in view(task, sets))
         return cls(task, sets, axes, low, high, rectangle(2.0 * low - high, 2.0 * high - low))
 

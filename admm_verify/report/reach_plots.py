@@ -10,7 +10,8 @@ import numpy as np
 from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.sets import Ended, ReachSets
 from admm_verify.reach.systems import Kind, Task
-from admm_verify.report.pictures import save
+from admm_verify.report.picture_inputs import check_drawn, checked_path
+from admm_verify.report.pictures import FORMATS, save
 from admm_verify.report.reach_animation import (
     KINDS,
     Plane,
@@ -52,6 +53,7 @@ def tube_plot(
     Raises: InputError when the file cannot be written or its suffix is no picture format, for directions without those
     of a box, and for axes that are not two states.
     """
+    path = checked_path(path, FORMATS, "plot")
     save(tube_figure(task, sets, judgements, axes), path, dpi=150)
 
 
@@ -61,6 +63,7 @@ def time_plot(path: str, task: Task, sets: ReachSets, judgements: Sequence[Judge
     Raises: InputError when the file cannot be written or its suffix is no picture format, and for directions without
     those of a box.
     """
+    path = checked_path(path, FORMATS, "plot")
     save(time_figure(task, sets, judgements), path, dpi=150)
 
 
@@ -69,6 +72,7 @@ def partition_plot(path: str, task: Task, sets: ReachSets) -> None:
 
     Raises: InputError when the file cannot be written or its suffix is no picture format.
     """
+    path = checked_path(path, FORMATS, "plot")
     save(partition_figure(task, sets), path, dpi=150)
 
 
@@ -79,6 +83,7 @@ def tube_figure(
 
     Raises: InputError for directions without those of a box, and for axes that are not two states.
     """
+    check_drawn(task, sets, judgements)
     from matplotlib.cm import ScalarMappable
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import Normalize
@@ -129,6 +134,7 @@ def time_figure(task: Task, sets: ReachSets, judgements: Sequence[Judgement]) ->
 
     Raises: InputError for directions without those of a box.
     """
+    check_drawn(task, sets, judgements)
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -175,6 +181,7 @@ def time_figure(task: Task, sets: ReachSets, judgements: Sequence[Judgement]) ->
 
 def partition_figure(task: Task, sets: ReachSets) -> "Figure":
     """The picture of `partition_plot`."""
+    check_drawn(task, sets)
     from matplotlib.cm import ScalarMappable
     from matplotlib.collections import PolyCollection
     from matplotlib.colors import Normalize
@@ -336,7 +343,7 @@ def _draw_limits(
     for requirement in task.requirements:
         first, last = max(float(requirement.first), 0.0), min(float(requirement.last), float(task.steps))
         if requirement.kind is Kind.REACH_AT_END:
-            first = last = float(task.steps)
+            first = last
         # A single time is drawn a little longer, so as to be seen.
         room = 0.5 if sets.during is None else 0.02 * task.steps if first == last else 0.0
         times = np.array([first - room, last + room]) * sets.period

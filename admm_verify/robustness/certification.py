@@ -5,6 +5,7 @@ from enum import Enum
 
 import numpy as np
 
+from admm_verify.options import member
 from admm_verify.report.text import table
 
 
@@ -40,6 +41,12 @@ class Certification:
     seconds: float
     unwritten: str | None = None
 
+    def __post_init__(self) -> None:
+        status = np.empty(np.shape(self.status), dtype=object)
+        for place, answer in np.ndenumerate(np.asarray(self.status, dtype=object)):
+            status[place] = member(answer, "The answer about an image", Answer)
+        object.__setattr__(self, "status", status)
+
     @property
     def certified_accuracy(self) -> np.ndarray:
         """Share of all images that are verified, [radii]."""
@@ -51,8 +58,11 @@ class Certification:
         return float(np.mean(self.correct))
 
     def count(self, answer: Answer) -> np.ndarray:
-        """How many images have this answer, [radii]."""
-        return np.sum(self.status == answer, axis=0)
+        """How many images have this answer, given as itself or as its word, [radii].
+
+        Raises: InputError for an unknown answer.
+        """
+        return np.sum(self.status == member(answer, "The answer", Answer), axis=0)
 
     def __repr__(self) -> str:
         """A line per radius."""

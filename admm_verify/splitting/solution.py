@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from admm_verify.arrays import Array
+from admm_verify.options import member
 
 
 class Status(Enum):
@@ -41,6 +42,10 @@ class Solution:
     passes: Array
     status: tuple[Status, ...]
     seconds: float
+
+    def __post_init__(self) -> None:
+        status = tuple(member(one, "The status of a row", Status) for one in self.status)
+        object.__setattr__(self, "status", status)
 
     @property
     def gap(self) -> Array:

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from admm_verify.errors import InputError
-from admm_verify.reach.expressions import FLOATS, Applied, Reader, affine, decimal, evaluate, in_order
+from admm_verify.reach.decimals import shortest_decimal
+from admm_verify.reach.expressions import FLOATS, Applied, Reader, affine, evaluate, in_order
 from tests.laws.laws import law
 
 NAMES = ("x1", "x2", "u1")
@@ -55,7 +56,7 @@ def test_abbreviations_and_parameters():
 def test_numbers_are_the_decimals_as_written():
     assert affine(Reader(()).read("0.1 + 2"), ()) == ((), Fraction(21, 10))
     assert affine(Reader((), {"a": 0.1}).read("a*3"), ()) == ((), Fraction(3, 10))
-    assert decimal(0.05) == Fraction(1, 20)
+    assert shortest_decimal(0.05) == Fraction(1, 20)
 
 
 def test_powers():

@@ -69,7 +69,7 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
         rollout(good, 0)
     with pytest.raises(av.InputError, match="takes 3 numbers and gives 2"):
         NetworkSystem(dense(rng, 3, 4, 2))
-    with pytest.raises(av.InputError, match=r"a has shape \(2, 3\); it must be \(3, 3\)"):
+    with pytest.raises(av.InputError, match=r"a has shape \(2, 3\); give \(3, 3\)"):
         LinearSystem(good.controller, good.a[:2], good.b, good.c)
     with pytest.raises(av.InputError, match="both its matrix e and its box"):
         LinearSystem(good.controller, good.a, good.b, good.c, good.e)

@@ -74,8 +74,8 @@ def test_half_spaces_have_exact_coefficients(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("path", "to", "message"),
     [
-        (("dynamics", "kind"), "magic", "can be discrete_linear, continuous, network"),
-        (("dynamics", "equations"), ["u1"], "reads 2 states .* the plant has 1"),
+        (("dynamics", "kind"), "magic", "choose one of discrete_linear, continuous, network"),
+        (("dynamics", "equations"), ["g*d*u1"], "reads 2 states .* the plant has 1"),
         (("dynamics", "equations"), ["x2", "x3"], "'x3' .* is unknown"),
         (("dynamics", "equations"), ["x2", "__import__('os')"], "expression|allowed|write"),
         (("initial_set",), {"lower": [0.0], "upper": [1.0]}, "1 numbers for 2 states"),
@@ -83,10 +83,14 @@ def test_half_spaces_have_exact_coefficients(tmp_path) -> None:
         (("controller", "activations"), ["gelu", "linear"], "relu, tanh, sigmoid, linear"),
         (("controller", "npz"), "missing.npz", "missing.npz cannot be read"),
         (("control_period",), 0, "period is 0"),
-        (("property",), [{"kind": "sometimes", "box": {"lower": [0, 0], "upper": [1, 1]}}], "'sometimes' is unknown"),
+        (
+            ("property",),
+            [{"kind": "sometimes", "box": {"lower": [0, 0], "upper": [1, 1]}}],
+            "kind 'sometimes' is unknown",
+        ),
         (("property",), [{"kind": "always_le", "expr": "x1*x2"}], "product of two variables"),
-        (("property",), [{"kind": "always_in"}], "the entry 'box'"),
-        (("horizon_steps",), "many", "does not say what is needed"),
+        (("property",), [{"kind": "always_in"}], "entry 'property.0..box' is missing"),
+        (("horizon_steps",), "many", "horizon_steps is 'many'; give a finite number"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, path, to, message) -> None:
@@ -101,14 +105,14 @@ def test_files_that_are_none(tmp_path) -> None:
     with pytest.raises(av.InputError, match="is no JSON"):
         read_task(tmp_path / "broken.json")
     (tmp_path / "empty.json").write_text("{}")
-    with pytest.raises(av.InputError, match="the entry 'dynamics'"):
+    with pytest.raises(av.InputError, match="The entry 'horizon_steps' is missing"):
         read_task(tmp_path / "empty.json")
 
 
 def test_weights_that_are_nan_are_refused(tmp_path) -> None:
     path = write(tmp_path, PENDULUM)
     np.savez(tmp_path / "net.npz", W0=np.full((3, 2), np.nan), b0=np.zeros(3), W1=np.zeros((1, 3)), b1=np.zeros(1))
-    with pytest.raises(av.ModelError, match="NaN"):
+    with pytest.raises(av.InputError, match=r"weight W0 .* NaN"):
         read_task(path)
 
 

@@ -1,0 +1,56 @@
+"""What pictures of reachable sets are drawn from, checked before anything is drawn."""
+
+import os
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+import numpy as np
+
+from admm_verify.errors import InputError, MissingPackageError
+from admm_verify.options import Range, brief, count, instance
+from admm_verify.reach.inputs import several
+from admm_verify.reach.judgement import Judgement
+from admm_verify.reach.sets import ReachSets
+from admm_verify.reach.systems import Task
+
+
+def check_drawn(task: Task, sets: ReachSets, judgements: Sequence[Judgement] = ()) -> None:
+    """Refuse sets and judgements of another task.
+
+    Raises: InputError for those, and for things of another kind; MissingPackageError without matplotlib.
+    """
+    if find_spec("matplotlib") is None:
+        raise MissingPackageError('Pictures need matplotlib: pip install "admm-verify[plot]".')
+    states = instance(task, Task, "The task").system.states
+    if instance(sets, ReachSets, "The sets").directions.shape[1] != states:
+        raise InputError(f"The sets are of {sets.directions.shape[1]} states, the task of {states}.")
+    if sets.steps != task.steps:
+        raise InputError(f"The sets are of {sets.steps} steps, the task of {task.steps}.")
+    for judgement in several(judgements, Judgement, "judgements"):
+        path = judgement.trajectory
+        if path is not None and np.shape(path) != (task.steps + 1, states):
+            raise InputError(f"A violating trajectory has shape {np.shape(path)}, not ({task.steps + 1}, {states}).")
+
+
+def checked_axes(axes: object, states: int) -> tuple[int, int]:
+    """Two different states, counted from 0.
+
+    Raises: InputError for anything else.
+    """
+    if not isinstance(axes, Sequence | np.ndarray) or isinstance(axes, str) or len(axes) != 2:
+        raise InputError(f"The axes are {brief(axes)}; give two different states from 0 to {states - 1}.")
+    first, second = (count(axis, "An axis of two different states", Range(0, most=states - 1)) for axis in axes)
+    if first == second:
+        raise InputError(f"The axes are {brief(axes)}; give two different states from 0 to {states - 1}.")
+    return first, second
+
+
+def checked_path(path: object, formats: Sequence[str], what: str) -> str:
+    """The name of a file with one of some suffixes.
+
+    Raises: InputError for anything else.
+    """
+    name = os.fspath(instance(path, (str, os.PathLike), f"The file of the {what}"))
+    if os.path.splitext(name)[1].lower() not in formats:
+        raise InputError(f"The {what} {name} has another suffix; end its name in one of {', '.join(formats)}.")
+    return name
