@@ -108,18 +108,12 @@ def verify(
     max_subproblems = pass_limit(max_subproblems, "max_subproblems")
     callbacks(("progress", progress), ("stop", stop))
     iteration_placement(Placement.numpy(), device, None)
-    if not isinstance(checkpoint, str | os.PathLike | None):
-        raise InputError(f"The checkpoint is {checkpoint!r}; give the path of a file, or None.")
-    if flag(certificate, "certificate") and checkpoint is not None:
-        raise InputError("A certificate of a search that was interrupted is not supported; leave the checkpoint out.")
+    path = _checkpoint_path(checkpoint, certificate=flag(certificate, "certificate"))
     if certificate:
         check_kinds(query.network)
-    if checkpoint is not None:
-        check_targets([os.fspath(checkpoint)], [])
     if not query.property.disjuncts:
         return Outcome(Verdict.UNSAT, None, None, np.zeros(0), 0, time.monotonic() - began)
     clock = Clock(None if timeout is None else began + timeout, stop)
-    path = None if checkpoint is None else Path(checkpoint)
     options = Options(method, device, chosen, memory, max_subproblems, path, certificate)
     decision = Decision(query, options, clock, progress)
     try:
@@ -127,6 +121,17 @@ def verify(
     finally:
         forget_models()
     return _outcome(decision, began)
+
+
+def _checkpoint_path(checkpoint: object, certificate: bool) -> Path | None:
+    if checkpoint is None:
+        return None
+    if not isinstance(checkpoint, str | os.PathLike):
+        raise InputError(f"The checkpoint is {checkpoint!r}; give the path of a file, or None.")
+    if certificate:
+        raise InputError("A certificate of a search that was interrupted is not supported; leave the checkpoint out.")
+    check_targets([os.fspath(checkpoint)], [])
+    return Path(checkpoint)
 
 
 def _outcome(decision: Decision, began: float) -> Outcome:

@@ -35,6 +35,9 @@ def verify_query(
 
     Raises: OutputError, after the verdict, when files cannot be written.
     """
+    folder = options.serialise_assignments
+    if folder is not None and Path(folder).exists() and not Path(folder).is_dir():
+        raise av.InputError(f"The assignment cannot be written to {folder}: it is no folder. Give another one.")
     left = options.timeout
     if left is not None and left >= 0:
         left = max(0.0, left - (time.monotonic() - options.began))

@@ -238,6 +238,12 @@ def test_the_verdict_comes_before_files_that_cannot_be_written(asked, tmp_path, 
     assert list((tmp_path / "folder").iterdir()) == []
 
 
+def test_assignments_need_a_folder(asked, tmp_path, capsys):
+    assert cli.main(asked("sat", "--serialise-assignments", str(tmp_path / "net.onnx"))) == 1
+    shown = capsys.readouterr()
+    assert shown.out == "" and "it is no folder" in shown.err
+
+
 def test_every_file_is_tried(tmp_path, capsys):
     report, full = tmp_path / "report.json", tmp_path / "full.png"
     full.symlink_to("/dev/full")

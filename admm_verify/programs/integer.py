@@ -83,7 +83,7 @@ def network_minimum(
         # Ranges that overflow are no big-M; HiGHS takes numbers only.
         return IntegerOptimum(-np.inf, np.inf, None)
     with diverted():
-        # No option keeps HiGHS from printing its banner as it is made.
+        # No option keeps HiGHS from printing its banner on stdout as it is made, which takes a millisecond.
         solver = highspy.Highs()
     for name, value in _OPTIONS.items():
         solver.setOptionValue(name, value)
