@@ -55,7 +55,8 @@ class Archive:
         infos = self._zip.infolist()
         names = [info.filename for info in infos]
         if sorted(names) != sorted(f"{name}.npy" for name in kinds):
-            raise CertificateError(f"its members are {', '.join(sorted(names))}, not {', '.join(sorted(kinds))} once")
+            held = ", ".join(map(repr, sorted(names)))
+            raise CertificateError(f"its members are {held:.400}, not {', '.join(sorted(kinds))} once each")
         found = {info.filename: info for info in infos}
         self.members = {name: self._member(name, found[f"{name}.npy"], kind) for name, kind in kinds.items()}
 

@@ -11,6 +11,7 @@ from admm_verify.certificates.check import check
 from admm_verify.certificates.digests import network_digest
 from admm_verify.network.builder import Builder
 from admm_verify.network.graph import Activation, Network
+from admm_verify.network.spatial import batch_norm
 from admm_verify.properties.property import Atom, Disjunct, InputBox
 from tests.certificates.provers import property_of
 from tests.certificates.rounded_chains import rounded_case
@@ -98,6 +99,28 @@ def test_what_the_reader_computed_is_charged():
         ):
             found = query(network, np.ones(1), np.ones(1), [Fraction(1)], true - spare)
             assert proves(network, found, True) is expected
+
+
+def test_computed_constants_are_charged():
+    third = float(np.float64(1) / 3)
+    for sign, exactly in ((third, False), (1.0, True)):
+        builder = Builder((1, 1))
+        network = builder.finish(builder.add(builder.input, np.full((1, 1), third), sign), "shifted")
+        true = 1 + Fraction(sign) * Fraction(third)
+        found = query(network, np.ones(1), np.ones(1), [Fraction(1)], true - Fraction(1, 10**30))
+        assert proves(network, found, True) is exactly
+        assert not proves(network, query(network, np.ones(1), np.ones(1), [Fraction(1)], true), True)
+
+
+def test_scales_of_tiny_numbers_are_charged():
+    builder = Builder((1, 1))
+    # Of the smallest numbers a quotient keeps no digit.
+    network = builder.finish(
+        batch_norm(builder, builder.input, *(np.full(1, v) for v in (1e-323, 0.0, 0.0, 9.0)), 0.0), ""
+    )
+    x, true = np.full(1, 1e300), Fraction(1e-323) * Fraction(1e300) / 3
+    assert not proves(network, query(network, x, x, [Fraction(1)], true), True)
+    assert not proves(network, query(network, x, x, [Fraction(-1)], -true), True)
 
 
 def test_twins_share_their_choices():

@@ -89,6 +89,13 @@ def test_constants_are_combined_in_more_than_float32() -> None:
     assert Fraction(lower(network, [0.0], [0.0], [-1.0])) <= -(1 + Fraction(float(tiny)))
 
 
+def test_sums_of_constants_hide_nothing() -> None:
+    constants = {"a": np.float32(1e20), "b": np.float32(1.0), "c": np.float32(-1e20)}
+    data = model([node("Sum", ["a", "b", "x", "c"], ["y"])], [1, 1], constants)
+    # In real numbers y = x + 1 up to what float32 makes of 1e20; added up in float64 the constants would give 0.
+    assert lower(network_from_bytes(data, "sum"), [0.0], [0.0], [-1.0]) <= -1.0
+
+
 @pytest.mark.parametrize("kind", ["Sum", "Max", "Min"])
 def test_scalar_constants_are_read(kind: str) -> None:
     data = model([node(kind, ["x", "a", "b"], ["y"])], [1, 2], {"a": np.float32(0.5), "b": np.float32(0.25)})
