@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         ModelError,
         OutputError,
         QueryError,
+        StoppedError,
         UnsupportedOperatorError,
         UnsupportedQueryError,
     )
@@ -94,6 +95,7 @@ __all__ = [
     "Solution",
     "SolverSettings",
     "Status",
+    "StoppedError",
     "Task",
     "TightenSettings",
     "UnsupportedOperatorError",
@@ -141,6 +143,7 @@ _ROOMS = {
     "Query": "properties.query",
     "QueryError": "errors",
     "ReachOutcome": "reach.judgement",
+    "StoppedError": "errors",
     "ReachReport": "reach.front",
     "ReachSets": "reach.sets",
     "ReachSettings": "reach.discrete",

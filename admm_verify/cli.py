@@ -3,7 +3,7 @@
 import argparse
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -22,7 +22,7 @@ from admm_verify.report.text import write_json
 from admm_verify.splitting.solve import METHODS
 from admm_verify.streams import Results, complain, results_alone
 from admm_verify.verify import METHODS as VERIFY_METHODS
-from admm_verify.verify_command import add_verify_options, verify_query
+from admm_verify.verify_command import add_verify_options, unread, verify_query
 
 NAME = "admm_verify"
 
@@ -199,13 +199,16 @@ def _networks(options: argparse.Namespace) -> list[tuple[str, str]]:
     return found
 
 
-def _query(options: argparse.Namespace) -> av.Query:
+def _query(options: argparse.Namespace, stop: Callable[[], bool] | None = None) -> av.Query:
     networks: dict[str, str] = {}
     for name, path in _networks(options):
         if name in networks:
             raise av.InputError(f"--network {name or path} was given twice. Give each network once.")
         networks[name] = path
-    return av.read_query(options.query, networks)
+    left = getattr(options, "timeout", None)
+    if left is not None and left >= 0:
+        left = max(0.0, left - (time.monotonic() - options.began))
+    return av.read_query(options.query, networks, timeout=left, stop=stop, memory=_memory(options))
 
 
 def _memory(options: argparse.Namespace) -> float | None:
@@ -218,13 +221,18 @@ def _device(options: argparse.Namespace) -> str | None:
 
 def _verify(options: argparse.Namespace) -> int:
     stop = options.question()
-    verify_query(options, _query(options), _device(options), _memory(options), stop)
+    try:
+        query = _query(options, stop)
+    except av.StoppedError as error:
+        unread(options, av.Verdict.UNKNOWN if stop() else av.Verdict.TIMED_OUT, str(error))
+    else:
+        verify_query(options, query, _device(options), _memory(options), stop)
     return 0
 
 
 def _bound(options: argparse.Namespace) -> int:
     stop = options.question()
-    bound_query(options, _query(options), _device(options), _memory(options), stop)
+    bound_query(options, _query(options, stop), _device(options), _memory(options), stop)
     return 0
 
 

@@ -29,6 +29,10 @@ class QueryError(AdmmVerifyError):
     """A property file cannot be read; the message carries line and column where there is one."""
 
 
+class StoppedError(AdmmVerifyError):
+    """Reading a query ended before its end, as its timeout or somebody's `stop` asked; nothing is known of it."""
+
+
 class UnsupportedQueryError(QueryError):
     """A property is well formed but outside the theories this solver covers."""
 

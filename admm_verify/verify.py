@@ -16,6 +16,7 @@ from admm_verify.certificates.lines import check_kinds
 from admm_verify.complete.decide import EXACT, Decision, Options
 from admm_verify.errors import InputError
 from admm_verify.files import check_targets
+from admm_verify.memory import Stopped
 from admm_verify.network.onnx_runtime import forget_models
 from admm_verify.options import callbacks, choice, flag, instance, member, memory_bytes, pass_limit, timeout_seconds
 from admm_verify.properties.query import Query
@@ -105,19 +106,28 @@ def verify(
     check_arithmetic(chosen)
     choice(method, "The method", METHODS)
     timeout, memory = timeout_seconds(timeout), memory_bytes(memory)
-    max_subproblems = pass_limit(max_subproblems, "max_subproblems")
+    most = pass_limit(max_subproblems, "max_subproblems")
     callbacks(("progress", progress), ("stop", stop))
     iteration_placement(Placement.numpy(), device, None)
     path = _checkpoint_path(checkpoint, certificate=flag(certificate, "certificate"))
     if certificate:
         check_kinds(query.network)
+    clock = Clock(None if timeout is None else began + timeout, stop)
+    return _decided(query, Options(method, device, chosen, memory, most, path, certificate), clock, progress, began)
+
+
+def _decided(
+    query: Query, options: Options, clock: Clock, progress: Callable[[str], None] | None, began: float
+) -> Outcome:
     if not query.property.disjuncts:
         return Outcome(Verdict.UNSAT, None, None, np.zeros(0), 0, time.monotonic() - began)
-    clock = Clock(None if timeout is None else began + timeout, stop)
-    options = Options(method, device, chosen, memory, max_subproblems, path, certificate)
-    decision = Decision(query, options, clock, progress)
     try:
+        decision = Decision(query, options, clock, progress)
         decision.run()
+    except Stopped:
+        # Not even the rows were made.
+        verdict, count = _unfinished(clock.interruption()), len(query.property.disjuncts)
+        return Outcome(verdict, None, None, np.zeros(0), count, time.monotonic() - began, lower=-np.inf)
     finally:
         forget_models()
     return _outcome(decision, began)
@@ -134,6 +144,10 @@ def _checkpoint_path(checkpoint: object, certificate: bool) -> Path | None:
     return Path(checkpoint)
 
 
+def _unfinished(interruption: Status | None) -> Verdict:
+    return Verdict.TIMED_OUT if interruption is Status.TIMED_OUT else Verdict.UNKNOWN
+
+
 def _outcome(decision: Decision, began: float) -> Outcome:
     open_disjuncts, found = decision.open, decision.witness
     if found is not None:
@@ -141,7 +155,7 @@ def _outcome(decision: Decision, began: float) -> Outcome:
     elif not open_disjuncts:
         verdict = Verdict.UNSAT
     else:
-        verdict = Verdict.TIMED_OUT if decision.interruption is Status.TIMED_OUT else Verdict.UNKNOWN
+        verdict = _unfinished(decision.interruption)
     return Outcome(
         verdict,
         None if found is None else found.x,

@@ -56,9 +56,23 @@ def verify_query(
         options.checkpoint,
     )
     options.say(outcome.verdict.value)
+    if query.property.impossible:
+        complain(f"{query.name}: {query.property.impossible}.")
     if outcome.unconfirmed is not None:
         complain(outcome.unconfirmed)
     every(_writers(options, query, outcome))
+
+
+def unread(options: argparse.Namespace, verdict: av.Verdict, why: str) -> None:
+    """Say the verdict on a query that was not read to its end.
+
+    Raises: OutputError, after the verdict, when the JSON file cannot be written.
+    """
+    options.say(verdict.value)
+    complain(why)
+    if options.json:
+        seconds = time.monotonic() - options.began
+        write_json(options.json, {"verdict": verdict.value, "seconds": seconds, "query": Path(options.query).name})
 
 
 def _writers(options: argparse.Namespace, query: av.Query, outcome: av.Outcome) -> list[Callable[[], object]]:

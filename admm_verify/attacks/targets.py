@@ -63,17 +63,16 @@ class Targets:
         """
         if not len(disjuncts):
             raise InputError("No disjunct was chosen to attack; give at least one.")
-        chosen = [rows.disjuncts[i] for i in disjuncts]
-        atoms = max(1, *(len(numbers) for numbers in chosen))
-        objective = np.zeros((len(chosen), atoms, rows.objective.shape[1]), dtype)
-        offset, strict = np.zeros((len(chosen), atoms), dtype), np.zeros(len(chosen), dtype=bool)
-        for i, numbers in enumerate(chosen):
-            if numbers:
-                padded = np.array([*numbers, *(numbers[-1],) * (atoms - len(numbers))])
-                objective[i], offset[i] = rows.objective[padded], rows.offset[padded]
-                strict[i] = rows.strict[padded].any()
-        # Disjuncts without atoms name no box; verdicts on them need no attack, and any box will do.
-        box = np.array([rows.box[numbers[0]] if numbers else 0 for numbers in chosen])
+        padded = rows.padded(disjuncts)
+        # Disjuncts without atoms hold everywhere and name no box; verdicts on them need no attack, and any box will do.
+        bare = padded[:, 0] < 0
+        box = np.where(bare, 0, rows.box[padded[:, 0]]) if len(rows.box) else np.zeros(len(padded), dtype=np.int64)
+        count, atoms = padded.shape
+        objective = np.zeros((count, atoms, rows.objective.shape[1]), dtype)
+        offset, strict = np.zeros((count, atoms), dtype), np.zeros(count, dtype=bool)
+        own = padded[~bare]
+        objective[~bare], offset[~bare] = rows.objective[own], rows.offset[own]
+        strict[~bare] = rows.strict[own].any(axis=1)
         lower = _rounded(rows.boxes_lower[box], dtype, np.inf)
         upper = np.maximum(_rounded(rows.boxes_upper[box], dtype, -np.inf), lower)
         return cls(lower, upper, objective, offset, strict)

@@ -12,7 +12,7 @@ from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine, Network
 from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, TransposedMap
 from admm_verify.network.selection import SelectionMap
-from admm_verify.properties.property import Disjunct, Property
+from admm_verify.properties.property import Disjunct, InputBox, Property
 
 
 def network_digest(network: Network) -> str:
@@ -31,11 +31,11 @@ def property_digest(property: Property) -> str:
     line numbers.
     """
     sizes = [(part.inputs[0].size, part.outputs[0].size) for part in property.networks]
-    pieces = [
-        f"sizes {sizes} arithmetic {property.arithmetic}",
-        *(text for disjunct in property.disjuncts for text in _disjunct(disjunct)),
-    ]
-    return _hashed(piece.encode() for piece in pieces)
+    head = f"sizes {sizes} arithmetic {property.arithmetic}".encode()
+    ends = {id(disjunct.box): disjunct.box for disjunct in property.disjuncts}
+    shared = {key: [text.encode() for text in _ends(box)] for key, box in ends.items()}
+    parts = (chain(shared[id(disjunct.box)], _rest(disjunct)) for disjunct in property.disjuncts)
+    return _hashed(chain([head], chain.from_iterable(parts)))
 
 
 def _hashed(pieces: Iterable[bytes]) -> str:
@@ -87,11 +87,15 @@ def _bytes(array: object) -> bytes:
     return (np.asarray(to_numpy(array), dtype="<f8") + 0.0).tobytes()
 
 
-def _disjunct(disjunct: Disjunct) -> Iterator[str]:
-    box = disjunct.box
+def _ends(box: InputBox) -> Iterator[str]:
     yield f"lower {' '.join(map(str, box.lower))}"
     yield f"upper {' '.join(map(str, box.upper))}"
-    yield f"strict {sorted(box.strict_lower)} {sorted(box.strict_upper)} atoms {len(disjunct.atoms)}"
+
+
+def _rest(disjunct: Disjunct) -> Iterator[bytes]:
+    """What a disjunct adds to the ends of its box."""
+    box = disjunct.box
+    yield f"strict {sorted(box.strict_lower)} {sorted(box.strict_upper)} atoms {len(disjunct.atoms)}".encode()
     for atom in disjunct.atoms:
         terms = " ".join(f"{index}:{coefficient}" for index, coefficient in atom.terms)
-        yield f"atom {terms} constant {atom.constant} strict {atom.strict}"
+        yield f"atom {terms} constant {atom.constant} strict {atom.strict}".encode()

@@ -57,6 +57,8 @@ class Candidates:
     def boxes_alone(self) -> Witness | None:
         """A witness of a disjunct without output atoms, which holds anywhere in its box."""
         for disjunct, rows in zip(self.query.property.disjuncts, self.rows.disjuncts, strict=True):
+            if not rows and self.stop():
+                return None
             if not rows:
                 witness = self._confirm(disjunct, np.array([float(value) for value in disjunct.box.lower]))
                 if witness is not None:

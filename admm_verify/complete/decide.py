@@ -23,8 +23,9 @@ from admm_verify.complete.proof import CAUTION, certificate, tightenings
 from admm_verify.complete.refine import refined
 from admm_verify.complete.root import Root
 from admm_verify.complete.search import Progress, Search
-from admm_verify.errors import OutputError
-from admm_verify.memory import Stopped, once_more
+from admm_verify.errors import OutputError, QueryError
+from admm_verify.memory import Budget, Stopped, once_more
+from admm_verify.network.graph import Network
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows, as_computed, atom_rows
 from admm_verify.settings import RefineSettings, SearchSettings, SolverSettings
@@ -35,6 +36,9 @@ from admm_verify.splitting.solve import solve
 
 EXACT = "milp"
 """The method that asks mixed-integer programs and splits neurons only, which ends in finitely many parts."""
+
+_ARRAYS = 4
+"""Arrays of one number per neuron and box that bounds of whole boxes hold at once."""
 
 _ATTACKS = (0.3, 3.0, 12.0, 48.0)
 """Seconds of search after which thorough attacks take a turn: most queries are decided before the first."""
@@ -76,7 +80,10 @@ class Decision:
             self.settings = replace(self.settings, contractions=0, caution=CAUTION, refinement=plain)
         self._lock = Lock()
         self.tightenings: list[Tightening] = []
-        rows, memory = as_computed(atom_rows(query.property), options.arithmetic), options.memory
+        memory = options.memory
+        budget = Budget.of(memory, lambda: clock.interruption() is not None)
+        rows = as_computed(atom_rows(query.property, budget), options.arithmetic)
+        _check_memory(query.network, len(rows.boxes_lower), budget)
         self.tell = progress or (lambda text: None)
         self.root = Root(query, rows, options.arithmetic, clock, memory, self._layers)
         self.candidates = Candidates(query, rows, self.over, memory)
@@ -263,7 +270,8 @@ class Decision:
 
     def _keep(self, disjuncts: np.ndarray) -> None:
         """Only these disjuncts with atoms are open any more."""
-        self.root.open = [i for i in self.root.open if not self.rows.disjuncts[i] or i in disjuncts]
+        kept = set(disjuncts.tolist())
+        self.root.open = [i for i in self.root.open if not self.rows.disjuncts[i] or i in kept]
 
     def _run(self, search: Search) -> None:
         """Search and attack in turn."""
@@ -357,3 +365,13 @@ class Decision:
 
     def _layers(self, done: int, activations: int) -> None:
         self.tell(f"pre-activation bounds of {done} of {activations} layers")
+
+
+def _check_memory(network: Network, boxes: int, budget: Budget) -> None:
+    """Raise QueryError where the bounds of all neurons over all boxes do not fit the memory."""
+    need = 8.0 * _ARRAYS * boxes * sum(node.size for node in network.nodes)
+    if need > budget.bytes:
+        raise QueryError(
+            f"The query has {boxes} different input boxes; bounds of all neurons over them take {need / 2**30:.3g} "
+            f"GiB, more than the memory allowed, {budget.bytes / 2**30:.3g} GiB. Allow more, or split the query."
+        )

@@ -35,10 +35,7 @@ class Goals:
 
         Shapes: offset, sound [rows].
         """
-        most = max(len(rows.disjuncts[i]) for i in disjuncts)
-        row = np.array(
-            [(*rows.disjuncts[i], *[rows.disjuncts[i][-1]] * (most - len(rows.disjuncts[i]))) for i in disjuncts]
-        )
+        row = rows.padded(disjuncts)
         box = rows.box[row[:, 0]]
         return cls(
             rows.boxes_lower[box],

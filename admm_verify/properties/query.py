@@ -1,14 +1,17 @@
 """A query: a property together with the network it speaks about."""
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from admm_verify.errors import QueryError
+from admm_verify.errors import QueryError, StoppedError
+from admm_verify.memory import Budget, Stopped
 from admm_verify.network.from_onnx import network_from_model
 from admm_verify.network.graph import Network
 from admm_verify.network.onnx_files import read_model
+from admm_verify.options import callbacks, memory_bytes, timeout_seconds
 from admm_verify.properties.property import NetworkDeclaration, Property, Variable
 from admm_verify.properties.vnnlib import read_property
 
@@ -27,16 +30,37 @@ class Query:
     model: bytes | None = None
 
 
-def read_query(path: str | os.PathLike[str], networks: Mapping[str, NetworkSource] | NetworkSource) -> Query:
+def read_query(
+    path: str | os.PathLike[str],
+    networks: Mapping[str, NetworkSource] | NetworkSource,
+    *,
+    timeout: float | None = None,
+    stop: Callable[[], bool] | None = None,
+    memory: float | None = None,
+) -> Query:
     """A query from a VNN-LIB file (1.0 or 2.0, also gzip-compressed) and its network.
 
     networks: {declared name: network or ONNX path}; for a VNN-LIB 1.0 file, which declares no name, or for a single
-    network, the network or path itself suffices.
+    network, the network or path itself suffices. timeout in seconds and stop, asked now and then, end the reading;
+    memory: limit on what the query may take in bytes, by default half of what is free.
 
-    Raises: QueryError with line and column for a file that cannot be read, for missing or surplus networks, and where
-    sizes or element types do not match; UnsupportedQueryError for what the solver does not cover; ModelError.
+    Raises: QueryError with line and column for a file that cannot be read, for missing or surplus networks, for what
+    does not fit the memory, and where sizes or element types do not match; UnsupportedQueryError for what the solver
+    does not cover; ModelError; StoppedError.
     """
-    found = read_property(path)
+    timeout, memory = timeout_seconds(timeout), memory_bytes(memory)
+    callbacks(("stop", stop))
+    deadline = None if timeout is None else time.monotonic() + timeout
+
+    def over() -> bool:
+        return (stop is not None and stop()) or (deadline is not None and time.monotonic() >= deadline)
+
+    try:
+        found = read_property(path, Budget.of(memory, over))
+    except Stopped:
+        raise StoppedError(
+            f"{os.fspath(path)} was not read to its end: the time was up, or a stop was asked."
+        ) from None
     source = _chosen(found, networks, os.fspath(path))
     if isinstance(source, Network):
         network, model = source, None

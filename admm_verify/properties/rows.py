@@ -1,8 +1,9 @@
 """A property as arrays: boxes rounded outward and one row per output atom, ready to be bounded."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import chain
 from math import gcd, inf, isfinite, isinf, lcm, nextafter
 from typing import TypeVar
 
@@ -39,6 +40,17 @@ class AtomRows:
     rounding: np.ndarray
     strict: np.ndarray
     disjuncts: tuple[tuple[int, ...], ...]
+
+    def padded(self, disjuncts: Sequence[int]) -> np.ndarray:
+        """Row numbers of some disjuncts, [disjuncts, atoms of the longest]; shorter ones repeat their last.
+
+        A disjunct without atoms has -1.
+        """
+        chosen = [self.disjuncts[i] or (-1,) for i in disjuncts]
+        lengths = np.array([len(rows) for rows in chosen], dtype=np.int64)
+        flat = np.fromiter(chain.from_iterable(chosen), dtype=np.int64, count=lengths.sum())
+        place = np.minimum(np.arange(lengths.max(initial=1)), lengths[:, None] - 1)
+        return flat[(np.cumsum(lengths) - lengths)[:, None] + place]
 
     def charge(self, largest: np.ndarray) -> np.ndarray:
         """What rounding the objective takes from each row at most, where no output in a box exceeds `largest` in size.
@@ -79,7 +91,10 @@ def atom_rows(found: Property, budget: Budget | None = None) -> AtomRows:
             number, _ = boxes.setdefault(id(disjunct.box), (len(boxes), disjunct.box))
             disjuncts.append(tuple([rows.setdefault((number, atom), len(rows)) for atom in disjunct.atoms]))
         inputs = found.networks[0].inputs[0].size
-        _check_size(len(rows) * (outputs + 3) + 2 * len(boxes) * inputs, f"{len(rows)} rows", budget)
+        # Where disjuncts stand side by side, all take the atoms of the longest.
+        most = max(map(len, disjuncts), default=0)
+        numbers = len(rows) * outputs + 2 * len(boxes) * inputs + len(disjuncts) * most * outputs
+        _check_size(numbers, f"{len(disjuncts)} disjuncts of at most {most} atoms", budget)
         objective, scalars = np.zeros((len(rows), outputs)), np.zeros((3, len(rows)))
         for row, (number, atom) in enumerate(_paced(rows, budget)):
             scalars[:, row] = number, *_fill(objective[row], atom)
@@ -103,8 +118,8 @@ def _paced(things: Iterable[Thing], budget: Budget | None) -> Iterator[Thing]:
 def _check_size(numbers: int, what: str, budget: Budget | None) -> None:
     if budget is not None and 8.0 * numbers > budget.bytes:
         raise QueryError(
-            f"The query has {what} and boxes of {8.0 * numbers / 2**30:.3g} GiB, more than the memory allowed, "
-            f"{budget.bytes / 2**30:.3g} GiB. Allow more, or split the query."
+            f"The query's {what} take {8.0 * numbers / 2**30:.3g} GiB as rows, more than the memory allowed, "
+            f"{budget.bytes / 2**30:.3g} GiB. Allow more, or split the query: the long disjuncts apart from the others."
         )
 
 
