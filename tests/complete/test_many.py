@@ -44,7 +44,7 @@ def test_every_question_can_end_the_decision():
 
 
 def test_boxes_that_do_not_fit_the_memory_are_refused_in_words():
-    with pytest.raises(av.QueryError, match="5000 different input boxes.*Allow more"):
+    with pytest.raises(av.QueryError, match=r"5000 different input boxes.*Allow more"):
         av.verify(many(5000), memory=1e6)
     assert av.verify(many(5000), memory=1e9).verdict is av.Verdict.UNSAT
 
