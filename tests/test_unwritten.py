@@ -85,6 +85,18 @@ def test_a_record_that_was_deleted_begins_anew(tmp_path):
     assert Record(path, TASK, given).found == verified(0, 3)
 
 
+def test_lines_never_go_to_the_record_of_another_task(tmp_path):
+    path, given = tmp_path / "found.jsonl", instances()
+    own = Record(path, TASK, given)
+    own.append(verified(0, 3), 0.1)
+    path.unlink()
+    Record(path, TASK | {"network": "another"}, given)
+    before = path.read_bytes()
+    with pytest.raises(av.OutputError, match="replaced meanwhile"):
+        own.append(verified(3, 6), 0.1)
+    assert path.read_bytes() == before
+
+
 def test_lines_are_written_together_or_not_at_all(tmp_path, monkeypatch):
     path, given = tmp_path / "found.jsonl", instances()
     own = Record(path, TASK, given)

@@ -54,6 +54,7 @@ class Record:
                 lines = complete.decode("utf-8", errors="replace").split("\n")[:-1]
                 if lines:
                     self._check_header(lines[0], task)
+                    self._header = complete[: complete.index(b"\n") + 1]
                 self.found = [self._finished(number, line) for number, line in enumerate(lines[1:], start=2)]
                 if complete != content or not content:
                     self._add(handle, len(complete), b"")
@@ -80,6 +81,10 @@ class Record:
         ]
         try:
             with locked(self._file) as handle:
+                found = os.read(handle, len(self._header))
+                if found not in (b"", self._header):
+                    # Lines of one task must never count for another one.
+                    raise OutputError(f"{self.path} was replaced meanwhile and holds another task. Give another file.")
                 self._add(handle, os.lseek(handle, 0, os.SEEK_END), "".join(f"{line}\n" for line in lines).encode())
         except OSError as error:
             raise OutputError(f"The file {self.path} cannot be written: {reason(error)}.") from error
