@@ -15,6 +15,9 @@ from admm_verify.network.graph import Network
 from admm_verify.network.torch_layers import Unfollowed
 from admm_verify.network.torch_operations import OPERATIONS
 
+UNINITIALISED = ("empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided", "resize")
+"""Operations whose result holds whatever the memory held before."""
+
 
 def trace(module: torch.nn.Module, example_input: torch.Tensor) -> Network:
     """A network from a torch module, read with torch.export in evaluation mode.
@@ -38,13 +41,20 @@ def trace(module: torch.nn.Module, example_input: torch.Tensor) -> Network:
             exported = torch.export.export(module.eval(), (sample.detach(),))
             # Operations in place become ordinary ones here; what they do to views of the same memory is torch's job.
             exported = exported.run_decompositions({})
+            repeats = _repeats(module, sample)
     except Exception as error:
         raise ModelError(f"torch.export cannot read {name}: {error}") from error
     finally:
         # One by one: a part may have been frozen inside a module that trains.
         for part, training in modes.items():
             part.training = training
-    return _Interpreter(exported, name, tuple(sample.shape), str(sample.dtype).removeprefix("torch.")).run()
+    network = _Interpreter(exported, name, tuple(sample.shape), str(sample.dtype).removeprefix("torch.")).run()
+    if not repeats:
+        raise UnsupportedOperatorError(
+            f"{name} gives other values each time it is called with one input, such as by random numbers, so that it "
+            "is no function of its input. Take the noise out."
+        )
+    return network
 
 
 def _check_parameters(module: torch.nn.Module, name: str) -> None:
@@ -60,6 +70,25 @@ def _check_parameters(module: torch.nn.Module, name: str) -> None:
                     f"The parameter {label} of {name} holds NaN or infinite numbers, for which no bound exists. "
                     "Check the training run."
                 )
+
+
+def _repeats(module: torch.nn.Module, sample: torch.Tensor) -> bool:
+    """Whether two calls with one input give the same values.
+
+    What torch draws is seen in the graph; numbers drawn anywhere else enter it as constants.
+    """
+    generator = torch.Generator(sample.device).manual_seed(0)
+    x = torch.randn(sample.shape, dtype=sample.dtype, device=sample.device, generator=generator)
+
+    def values() -> Any:
+        # On copies, so that what a pass changes is not the caller's.
+        state = {key: value.clone() for key, value in module.named_buffers()}
+        return torch.func.functional_call(module, state, (x.clone(),))
+
+    with torch.random.fork_rng(devices=[]):
+        first, second = values(), values()
+    # Threads may add up in another order.
+    return not isinstance(first, torch.Tensor) or torch.allclose(first, second, rtol=1e-4, atol=1e-6, equal_nan=True)
 
 
 class _Interpreter:
@@ -109,9 +138,15 @@ class _Interpreter:
                 f"Operation {packet} (node {node.name} of {self.name}) reads an output that is not followed, such as "
                 "the places of a maximum or the statistics of a batch. Use the values only."
             )
-        if not _holds(Tensor, (args, options)):
-            return self._folded(node, packet, args, options)
         handler = OPERATIONS.get(packet)
+        random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+        if packet in UNINITIALISED or (random and handler is None):
+            raise UnsupportedOperatorError(
+                f"Operation {packet} (node {node.name} of {self.name}) gives other numbers at every call, so that the "
+                "module is no function of its input. Take the noise out, and use torch.zeros instead of torch.empty."
+            )
+        if not random and not _holds(Tensor, (args, options)):
+            return self._folded(node, packet, args, options)
         if handler is None:
             raise UnsupportedOperatorError(
                 f"Operation {packet} (node {node.name} of {self.name}) is not supported. "

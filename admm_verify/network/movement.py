@@ -63,6 +63,8 @@ def pad(builder: Builder, x: Value, before: Sequence[int], after: Sequence[int],
         raise UnsupportedUse(f"its padding does not fit the shape {x.shape}")
     crops = tuple(slice(max(0, -b), size - max(0, -a)) for b, a, size in zip(before, after, x.shape, strict=True))
     widths = [(max(0, b), max(0, a)) for b, a in zip(before, after, strict=True)]
+    if mode in ("reflect", "wrap") and min(*before, *after) < 0:
+        raise UnsupportedUse(f"its padding of mode {mode} is negative on some sides")
     if mode == "reflect" and any(max(w) >= size for w, size in zip(widths, x.shape, strict=True) if any(w)):
         raise UnsupportedUse(f"its padding reflects more entries than the shape {x.shape} has")
     if mode != "constant":

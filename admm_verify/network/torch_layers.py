@@ -201,6 +201,12 @@ def _leaky_relu(builder: Builder, x: Any, slope: float = 0.01) -> Value:
     return nonlinear.prelu(builder, data(x), slope)
 
 
+def _rrelu(builder: Builder, x: Any, low: float = 1 / 8, high: float = 1 / 3, training: bool = False) -> Value:
+    if training:
+        raise UnsupportedUse("it draws its slopes at random in training mode; call module.eval()")
+    return nonlinear.prelu(builder, data(x), (low + high) / 2)
+
+
 def _prelu(builder: Builder, x: Any, slope: Any) -> Value:
     slopes = fixed(slope, "slope")
     if slopes.ndim == 1 and slopes.size > 1:
@@ -303,6 +309,7 @@ LAYERS: dict[str, Handler] = {
     "prelu": _prelu,
     "relu": _kind("relu"),
     "relu6": _relu6,
+    "rrelu": _rrelu,
     "selu": _selu,
     "sigmoid": _kind("sigmoid"),
     "softplus": _softplus,

@@ -288,7 +288,7 @@ def _nothing(builder: Builder, *arguments: Any, dtype: Any = None, device: Any =
 
 def _dropout(builder: Builder, x: Any, _share: float = 0.5, training: bool = False) -> Any:
     if training:
-        raise UnsupportedUse("it is in training mode; call module.eval()")
+        raise UnsupportedUse("it is in training mode; call module.eval(), and F.dropout with training=False")
     return x
 
 
@@ -300,6 +300,7 @@ OPERATIONS: dict[str, Handler] = {
     "add": _plus,
     "addmm": _addmm,
     "alias": _same,
+    "alpha_dropout": _dropout,
     "amax": _amax,
     "amin": _amin,
     "cat": _cat,
@@ -314,6 +315,8 @@ OPERATIONS: dict[str, Handler] = {
     "dropout": _dropout,
     "expand": _expand,
     "expand_as": _expand_as,
+    "feature_alpha_dropout": _dropout,
+    "feature_dropout": _dropout,
     "fill": _copy,
     "flatten": _flatten,
     "index": _index,

@@ -108,7 +108,6 @@ def scatter_elements(d):
     x = numbers(d, *d.shape(1, 3))
     axis = d.axis(x.ndim)
     length = x.shape[axis % x.ndim]
-    index = np.broadcast_to(d.rng.permutation(length)[: d.int(1, max(length, 1))], (*x.shape[:-1], length))
     shape = list(x.shape)
     shape[axis % x.ndim] = d.int(1, max(length, 1))
     index = np.moveaxis(np.broadcast_to(d.rng.permutation(length), np.moveaxis(x, axis % x.ndim, -1).shape), -1, axis)
