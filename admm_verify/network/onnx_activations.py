@@ -7,7 +7,17 @@ import numpy as np
 
 from admm_verify.network import nonlinear
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
-from admm_verify.network.onnx_inputs import Attributes, Handler, Inputs, given, numbers, present, real, tensor
+from admm_verify.network.onnx_inputs import (
+    Attributes,
+    Handler,
+    Inputs,
+    constant,
+    given,
+    numbers,
+    present,
+    real,
+    tensor,
+)
 
 Pairwise = Callable[[Builder, Value, Value], Tensor]
 
@@ -31,17 +41,24 @@ def _prelu(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int)
     return [nonlinear.prelu(builder, tensor(inputs[0]), numbers(inputs[1], "slope"))]
 
 
-def _clip(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    low, high = given(inputs, 1), given(inputs, 2)
-    if opset < 11 and attributes.get("min", -np.inf) > attributes.get("max", np.inf):
-        raise UnsupportedUse("its min is above its max")
-    if any(end is not None and end.shape not in ((), (1,)) for end in (low, high)):
+def clip_ends(inputs: Inputs, attributes: Attributes, opset: int) -> list[np.ndarray | None]:
+    """The lower and upper end of a Clip, by attributes before opset 11, by inputs since; None where there is none."""
+    if opset < 11:
+        low, high = (np.float64(real(attributes, k, 0.0)) if k in attributes else None for k in ("min", "max"))
+        if low is not None and high is not None and low > high:
+            raise UnsupportedUse("its min is above its max")
+        return [None if end is None else np.asarray(end) for end in (low, high)]
+    given_ends = [given(inputs, 1), given(inputs, 2)]
+    ends = [None if end is None else constant(end, "end") for end in given_ends]
+    if any(end is not None and end.ndim > 0 and (end.shape != (1,) or not present(inputs[0]).shape) for end in ends):
         raise UnsupportedUse("its ends are not single numbers")
-    ends = (
-        real(attributes, "min", -np.inf) if low is None else numbers(low, "lower end"),
-        real(attributes, "max", np.inf) if high is None else numbers(high, "upper end"),
-    )
-    return [nonlinear.clip(builder, tensor(inputs[0]), *ends)]
+    return ends
+
+
+def _clip(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    low, high = clip_ends(inputs, attributes, opset)
+    least = -np.inf if low is None else numbers(low, "lower end")
+    return [nonlinear.clip(builder, tensor(inputs[0]), least, np.inf if high is None else numbers(high, "upper end"))]
 
 
 def _hard_sigmoid(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from admm_verify.network.builder import Builder, UnsupportedUse, Value
 from admm_verify.network.movement import axes_of, reduced_shape
+from admm_verify.network.onnx_activations import clip_ends
 from admm_verify.network.onnx_inputs import (
     Attributes,
     Handler,
@@ -95,10 +96,7 @@ def _modulo(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
 
 def _clip(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
     x = constant(inputs[0], "input")
-    ends = [given(inputs, 1), given(inputs, 2)]
-    if opset < 11:
-        ends = [np.asarray(attributes[key], x.dtype) if key in attributes else None for key in ("min", "max")]
-    low, high = ends
+    low, high = (None if end is None else end.astype(x.dtype) for end in clip_ends(inputs, attributes, opset))
     if low is not None:
         x = _elementwise(np.maximum)([x, low], attributes, opset)
     return x if high is None else _elementwise(np.minimum)([x, high], attributes, opset)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-_TYPES = {"float32": "tensor(float)", "float64": "tensor(double)"}
-"""ONNX's names of the types of real numbers, by NumPy's."""
+_TYPES = {"float32": "float", "float64": "double"}
+"""ONNX's names of element types, by NumPy's, where they differ."""
 
 
 def misuse(node: Any, opset: int, types: Sequence[str | None]) -> str | None:
@@ -34,9 +34,11 @@ def _unknown_attribute(node: Any, schema: Any) -> str | None:
 
 
 def _wrong_input(types: Sequence[str | None], schema: Any) -> str | None:
-    for formal, type_name in zip(schema.inputs, types, strict=False):
-        if type_name is None and formal.option.name == "Single":
+    # The last one stands for all further inputs where their number is free.
+    formals = [*schema.inputs, *schema.inputs[-1:] * len(types)]
+    for formal, name in zip(formals, types, strict=False):
+        if name is None and formal.option.name == "Single":
             return f"lacks its input {formal.name}"
-        if type_name in _TYPES and _TYPES[type_name] not in formal.types:
-            return f"has an input {formal.name} of type {type_name}"
+        if name is not None and f"tensor({_TYPES.get(name, name)})" not in formal.types:
+            return f"has an input {formal.name} of type {name}"
     return None

@@ -60,7 +60,9 @@ def spread(d):
 def reduction(kind, since):
     def draw(d):
         shape = d.shape(0, 3)
-        use = Use(kind, (), [numbers(d, *shape)], d.attributes(0.5, keepdims=[0, 1]))
+        # Sums and products of floats are not folded.
+        kinds = ("int64", "int32") if kind in ("ReduceProd", "ReduceSum") else ("float", "int64")
+        use = Use(kind, (), [numbers(d, *shape, kinds=kinds)], d.attributes(0.5, keepdims=[0, 1]))
         if d.maybe(0.2):
             return use
         axes = d.axes(len(shape))
