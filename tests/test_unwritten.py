@@ -109,6 +109,13 @@ def test_lines_are_written_together_or_not_at_all(tmp_path, monkeypatch):
     assert path.read_bytes() == before
 
 
+def test_a_record_that_cannot_begin_leaves_no_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.os, "fsync", fail)
+    with pytest.raises(av.InputError, match="No space left"):
+        Record(tmp_path / "found.jsonl", TASK, instances())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_record_is_a_regular_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (os.devnull, str(tmp_path / "pipe"), str(tmp_path)):

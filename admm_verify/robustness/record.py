@@ -97,6 +97,8 @@ class Record:
             write_all(handle, lines if end else self._header + lines)
         except OSError:
             os.ftruncate(handle, end)
+            if not end:
+                self._file.unlink(missing_ok=True)
             raise
 
     def _check_header(self, line: str, task: dict[str, Any]) -> None:
