@@ -39,8 +39,8 @@ class Outcome:
     by branch and bound; lower: the proven bound of the best atom on the worst part, at most 0 while one is left.
     exact_input: the counterexample's exact coordinates, which lie in the query's box; counterexample is these rounded
     to the network's element type. certificate: what proves UNSAT, where asked for. unwritten: why the checkpoint is not
-    the latest state, None where it is. unconfirmed: why a
-    counterexample that was found could not be confirmed, which ended the search; None otherwise.
+    the latest state, or the certificate is missing; None otherwise. unconfirmed: why a counterexample that was found
+    could not be confirmed, which ended the search; None otherwise.
 
     Shapes: counterexample [*input_shape]; output [*output_shape]; rows_lower [rows].
     """

@@ -11,7 +11,9 @@ import pytest
 
 import admm_verify as av
 from admm_verify import cli, files
+from admm_verify.complete import decide
 from admm_verify.complete.checkpoint import Checkpoint
+from admm_verify.complete.pool import Pool
 from admm_verify.robustness import record
 from admm_verify.robustness.instances import Instances
 from admm_verify.robustness.record import FORMAT, Finished, Record
@@ -158,6 +160,19 @@ def test_a_search_goes_on_where_its_checkpoint_cannot_be_written(tmp_path, monke
     before = path.read_bytes()
     assert av.verify(query(LEVEL), max_subproblems=60, checkpoint=path).unwritten is not None
     assert path.read_bytes() == before and [file.name for file in tmp_path.iterdir()] == ["search.npz"]
+
+
+def test_answers_stand_where_memory_runs_out_for_their_files(tmp_path, monkeypatch):
+    def without_memory(*arguments, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(Pool, "all", without_memory)
+    part = av.verify(query(LEVEL), max_subproblems=30, checkpoint=tmp_path / "search.npz")
+    assert part.verdict is av.Verdict.UNKNOWN and "Memory ran out for the checkpoint" in str(part.unwritten)
+    monkeypatch.setattr(decide, "certificate", without_memory)
+    found = av.verify(query(LEVEL), certificate=True)
+    assert found.verdict is av.Verdict.UNSAT and found.certificate is None
+    assert "Memory ran out for the certificate" in str(found.unwritten)
 
 
 def test_searches_share_a_checkpoint(tmp_path):

@@ -218,9 +218,14 @@ class Decision:
         if self.open or search is None or search.proofs is None:
             return None
         kind = "input" if self._narrow else "neuron"
-        return certificate(
-            self.query, self.options.arithmetic, kind, self.tightenings, search.splitter.columns, search.proofs
-        )
+        try:
+            return certificate(
+                self.query, self.options.arithmetic, kind, self.tightenings, search.splitter.columns, search.proofs
+            )
+        except MemoryError:
+            # The answer stands without it.
+            self.unwritten = "Memory ran out for the certificate. Free some, or do without."
+            return None
 
     @property
     def _narrow(self) -> bool:
@@ -307,10 +312,14 @@ class Decision:
 
     def _save(self, search: Search) -> None:
         if self.checkpoint is not None and search.pool is not None and search.stuck is not None:
-            state = search.pool.all(), search.stuck, search.closed, self.subproblems
-            saved = Saved(search.splitter.goals.disjunct, *state, self.root.bounds, self.conditional)
-            checkpoint = self.checkpoint
-            self._try_to_keep(lambda: checkpoint.write(saved))
+            checkpoint, pool, stuck = self.checkpoint, search.pool, search.stuck
+
+            def write() -> None:
+                state = pool.all(), stuck, search.closed, self.subproblems
+                goals = search.splitter.goals.disjunct
+                checkpoint.write(Saved(goals, *state, self.root.bounds, self.conditional))
+
+            self._try_to_keep(write)
 
     def _try_to_keep(self, change: Callable[[], None]) -> None:
         """Change the checkpoint; the search goes on where that fails, and the next change is tried again."""
@@ -318,6 +327,8 @@ class Decision:
             change()
         except OutputError as error:
             self.unwritten = str(error)
+        except MemoryError:
+            self.unwritten = "Memory ran out for the checkpoint. Free some, or do without."
         else:
             self.unwritten = None
 
