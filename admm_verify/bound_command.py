@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 import admm_verify as av
+from admm_verify.arguments import decimal, whole
 from admm_verify.bounds.arithmetic import output_reach
 from admm_verify.bounds.preactivation import METHODS as BOUND_METHODS
 from admm_verify.properties.rows import AtomRows, atom_rows
@@ -18,9 +19,9 @@ from admm_verify.streams import tell
 def add_bound_options(parser: argparse.ArgumentParser) -> None:
     """What `bound` takes beyond the options of all commands on queries."""
     parser.add_argument("--objective", metavar="FILE.npy", help="rows [rows, outputs] instead of the query's atoms")
-    parser.add_argument("--tolerance", type=float, default=1e-4, help="relative gap at which a row is finished")
+    parser.add_argument("--tolerance", type=decimal, default=1e-4, help="relative gap at which a row is finished")
     parser.add_argument(
-        "--max-passes", type=int, metavar="N", help="budget per row; 0: none, the bound of --bounds alone"
+        "--max-passes", type=whole, metavar="N", help="budget per row; 0: none, the bound of --bounds alone"
     )
     parser.add_argument(
         "--bounds", choices=BOUND_METHODS, default="crown", help="pre-activation bounds; tightened ones take longer"

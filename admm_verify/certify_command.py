@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from admm_verify.arguments import decimal, whole
 from admm_verify.bounds.arithmetic import ARITHMETICS
 from admm_verify.certify import BOUNDS, certify
 from admm_verify.errors import InputError
@@ -29,12 +30,14 @@ def add_certify_options(parser: argparse.ArgumentParser) -> None:
         "--images", required=True, metavar="FILE", help=".npz with the arrays images and labels, or .npy with images"
     )
     parser.add_argument("--labels", metavar="FILE.npy", help="one integer per image")
-    parser.add_argument("--radii", required=True, nargs="+", type=float, metavar="R", help="largest change of a pixel")
+    parser.add_argument(
+        "--radii", required=True, nargs="+", type=decimal, metavar="R", help="largest change of a pixel"
+    )
     cut = parser.add_mutually_exclusive_group()
     cut.add_argument(
         "--within",
         nargs=2,
-        type=float,
+        type=decimal,
         default=(0.0, 1.0),
         metavar=("LOW", "HIGH"),
         help="range of pixels; default 0 1",
@@ -43,7 +46,7 @@ def add_certify_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bounds", choices=BOUNDS, default="tightened", help="of pre-activations")
     parser.add_argument("--arithmetic", choices=ARITHMETICS, default="real")
     parser.add_argument("--method", choices=METHODS, default="ascent")
-    parser.add_argument("--max-passes", type=int, metavar="N", help="budget per row; 0 is the CROWN bound alone")
+    parser.add_argument("--max-passes", type=whole, metavar="N", help="budget per row; 0 is the CROWN bound alone")
     parser.add_argument("--output", metavar="FILE.jsonl", help="a line per finished instance; run again to go on")
 
 

@@ -4,6 +4,7 @@ import argparse
 import math
 import sys
 
+from admm_verify.arguments import decimal
 from admm_verify.certificates.certificate import ARITHMETICS
 from admm_verify.certificates.check import check
 from admm_verify.certificates.files import Extent, read
@@ -25,7 +26,10 @@ def add_check_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arithmetic", choices=ARITHMETICS, help="default: what the query declares")
     parser.add_argument("--exact", action="store_true", help="in rational numbers: small networks without curves only")
     parser.add_argument(
-        "--memory", type=float, metavar="GIB", help="limit on the working memory in GiB; default: half of what is free"
+        "--memory",
+        type=decimal,
+        metavar="GIB",
+        help="limit on the working memory in GiB; default: half of what is free",
     )
     parser.add_argument("--json", metavar="FILE", help="write the complete result")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")

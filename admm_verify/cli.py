@@ -11,12 +11,14 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 import admm_verify as av
+from admm_verify.arguments import at_least_one, decimal
 from admm_verify.bound_command import add_bound_options, bound_query
 from admm_verify.certify_command import add_certify_options, certify_files
 from admm_verify.check_command import add_check_options, check_file
 from admm_verify.files import check_targets, every, reason
 from admm_verify.interrupts import Interrupts
 from admm_verify.network.from_onnx import OPSETS, SUPPORTED
+from admm_verify.options import timeout_seconds
 from admm_verify.reach_command import add_reach_options, reach_file
 from admm_verify.report.text import write_json
 from admm_verify.splitting.solve import METHODS
@@ -166,26 +168,22 @@ def _add_query(parser: argparse.ArgumentParser, methods: Sequence[str]) -> None:
 
 def _add_running(parser: argparse.ArgumentParser) -> None:
     """What all commands that compute share."""
-    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="stop with what is known by then")
+    parser.add_argument("--timeout", type=decimal, metavar="SECONDS", help="stop with what is known by then")
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="auto: the CPU, for small queries")
     parser.add_argument(
         "--threads",
-        type=_positive,
+        type=at_least_one,
         metavar="N",
         help="most threads: for large products, and for blocks of rows side by side",
     )
     parser.add_argument(
-        "--memory", type=float, metavar="GIB", help="limit on the working memory in GiB; default: half of what is free"
+        "--memory",
+        type=decimal,
+        metavar="GIB",
+        help="limit on the working memory in GiB; default: half of what is free",
     )
     parser.add_argument("--json", metavar="FILE", help="write the complete result")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
 
 
 def _networks(options: argparse.Namespace) -> list[tuple[str, str]]:
@@ -205,10 +203,14 @@ def _query(options: argparse.Namespace, stop: Callable[[], bool] | None = None) 
         if name in networks:
             raise av.InputError(f"--network {name or path} was given twice. Give each network once.")
         networks[name] = path
-    left = getattr(options, "timeout", None)
-    if left is not None and left >= 0:
-        left = max(0.0, left - (time.monotonic() - options.began))
-    return av.read_query(options.query, networks, timeout=left, stop=stop, memory=_memory(options))
+    limit = timeout_seconds(getattr(options, "timeout", None))
+    # What imports take on the way to the reader counts, too.
+    deadline = None if limit is None else options.began + limit
+
+    def over() -> bool:
+        return (stop is not None and stop()) or (deadline is not None and time.monotonic() >= deadline)
+
+    return av.read_query(options.query, networks, stop=over, memory=_memory(options))
 
 
 def _memory(options: argparse.Namespace) -> float | None:

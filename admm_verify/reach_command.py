@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from argparse import ArgumentTypeError
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from admm_verify.arguments import decimal, whole
 from admm_verify.errors import InputError, MissingPackageError
 from admm_verify.files import every
 from admm_verify.options import Range, count
@@ -35,7 +37,7 @@ def add_reach_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "system", nargs="?", metavar="SYSTEM.json", help="the system; without it, an embedded double integrator"
     )
-    parser.add_argument("--steps", type=int, metavar="N", help="horizon; default: the file's")
+    parser.add_argument("--steps", type=whole, metavar="N", help="horizon; default: the file's")
     parser.add_argument(
         "--method", choices=("crown", "tightened"), default="tightened", help="of pre-activation bounds"
     )
@@ -49,8 +51,8 @@ def add_reach_options(parser: argparse.ArgumentParser) -> None:
         help="cut the initial box into K cells per side, or halve cells until no bound exceeds sampled states by more "
         "than this share of their width, as 0.05",
     )
-    parser.add_argument("--cells", type=int, default=1024, metavar="N", help="most cells of the initial box")
-    parser.add_argument("--window", type=int, metavar="K", help="steps in one graph; default: all")
+    parser.add_argument("--cells", type=whole, default=1024, metavar="N", help="most cells of the initial box")
+    parser.add_argument("--window", type=whole, metavar="K", help="steps in one graph; default: all")
     parser.add_argument("--plot", metavar="FILE.png", help="the sets in the plane of the first two states")
     parser.add_argument("--time-plot", metavar="FILE.png", help="every state over time")
     parser.add_argument("--animation", metavar="FILE.gif", help="the sets moving")
@@ -90,12 +92,12 @@ def _settings(options: argparse.Namespace, memory: float | None) -> "ReachSettin
     grid, tolerance = 1, None
     try:
         if way == "uniform":
-            grid = int(number)
+            grid = whole(number)
         elif way == "greedy":
-            tolerance = float(number or 0.05)
+            tolerance = decimal(number or "0.05")
         elif options.partition != "none":
-            raise ValueError
-    except ValueError:
+            raise ArgumentTypeError
+    except ArgumentTypeError:
         raise InputError(
             f"--partition is {options.partition!r}; give none, uniform:K with a count or greedy:SHARE with a number."
         ) from None
@@ -105,7 +107,7 @@ def _settings(options: argparse.Namespace, memory: float | None) -> "ReachSettin
 
 
 def _directions(text: str) -> str | int:
-    return int(text) if text.isdigit() else text
+    return whole(text) if text.isascii() and text.isdigit() else text
 
 
 def _text(task: "Task", report: "ReachReport") -> str:

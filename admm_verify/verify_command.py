@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import admm_verify as av
+from admm_verify.arguments import whole
 from admm_verify.bounds.arithmetic import ARITHMETICS
 from admm_verify.certificates.files import write as write_certificate
 from admm_verify.files import every, reason, replaced, require_written
@@ -22,7 +23,7 @@ def add_verify_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--serialise-assignments", metavar="DIR", help="write a counterexample as TensorProto files")
     parser.add_argument("--arithmetic", choices=ARITHMETICS, help="default: what the query declares")
     parser.add_argument(
-        "--max-subproblems", type=int, metavar="N", help="end branch and bound after N; 0: bounds and attacks alone"
+        "--max-subproblems", type=whole, metavar="N", help="end branch and bound after N; 0: bounds and attacks alone"
     )
     parser.add_argument("--certificate", metavar="FILE", help="after unsat, write a proof that `check` can verify")
     parser.add_argument("--checkpoint", metavar="FILE", help="keep the search in this file, and go on from it")
@@ -38,11 +39,13 @@ def verify_query(
     folder = options.serialise_assignments
     if folder is not None and Path(folder).exists() and not Path(folder).is_dir():
         raise av.InputError(f"The assignment cannot be written to {folder}: it is no folder. Give another one.")
+    # What is imported for it counts, too.
+    decide = av.verify
     left = options.timeout
     if left is not None and left >= 0:
         left = max(0.0, left - (time.monotonic() - options.began))
     show = None if options.quiet or not sys.stderr.isatty() else lambda text: tell(f"{text}\n")
-    outcome = av.verify(
+    outcome = decide(
         query,
         left,
         options.method,

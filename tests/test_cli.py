@@ -202,7 +202,7 @@ def test_bad_input_is_one_paragraph_and_no_verdict(name, command, files, tmp_pat
         (["--objective", "NAN"], ["objective", "NaN"]),
         (["--tolerance", "-1"], ["tolerance"]),
         (["--max-passes", "-3"], ["max_passes"]),
-        (["--timeout", "nan"], ["timeout"]),
+        (["--timeout", "-1"], ["timeout"]),
         (["--device", "abacus"], ["abacus", "cuda"]),
         (["--json", "FOLDER"], ["cannot be written"]),
         (["--network", "other.onnx"], ["given twice"]),
