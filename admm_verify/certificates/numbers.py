@@ -104,9 +104,9 @@ class Numbers:
         """A quotient whose rounding does not matter, for positive denominators."""
         return numerator.quotient(denominator, _DIGITS) if self.exact else numerator / denominator
 
-    def network(self, network: Network) -> Network:
-        """A network in these numbers; exact maps are matrices, merged from the graph as read.
+    def network(self, network: Network, bytes: float) -> Network:
+        """A network in these numbers; exact maps are matrices, merged from the graph as read, within so many bytes.
 
         Raises: CertificateError where those are too large.
         """
-        return Exact(network).network if self.exact else network.put(Placement.numpy())
+        return Exact(network, bytes).network if self.exact else network.put(Placement.numpy())

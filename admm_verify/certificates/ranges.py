@@ -186,7 +186,7 @@ class Model:
 
     def __init__(self, network: Network, numbers: Numbers, budget: Budget) -> None:
         check_kinds(network, numbers.exact)
-        self.numbers, self.budget, self.network = numbers, budget, numbers.network(network)
+        self.numbers, self.budget, self.network = numbers, budget, numbers.network(network, budget.bytes)
         self.activations = [node for node in self.network.nodes if isinstance(node, Activation)]
         self.sides = [sides(node) for node in self.activations]
         nodes = self.network.nodes

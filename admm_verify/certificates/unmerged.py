@@ -18,8 +18,11 @@ from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, Transpose
 from admm_verify.network.originals import Original
 from admm_verify.network.selection import SelectionMap
 
-_DENSE_LIMIT, _TOTAL_LIMIT = 2**22, 2**25
-"""Entries of the largest matrix of exact numbers, and of all of them."""
+_DENSE_LIMIT = 2**22
+"""Entries of the largest matrix of exact numbers."""
+
+_ENTRY = 64
+"""Bytes of one of them, on average."""
 
 _ROUNDING = 2.0**-50
 """More than the relative error of one rounded operation, also where its result has lost two digits to underflow."""
@@ -70,10 +73,11 @@ class Exact:
     Raises: CertificateError where matrices are too large, or numbers are NaN or infinite.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, bytes: float) -> None:
+        """bytes: limit on what all matrices take, roughly."""
         read = network.as_read or network
         self.nodes: list[Node] = [Input(network.input_size)]
-        self._entries = 0
+        self._left = bytes
         self._sums: list[Sum] = [Sum({}, _zeros(network.input_size), 0)]
         self._places: dict[int, int] = {}
         self._twins: dict[tuple[str, int, tuple[bytes, ...]], int] = {}
@@ -144,11 +148,11 @@ class Exact:
         return multiply
 
     def _count(self, rows: int, columns: int) -> None:
-        self._entries += rows * columns
-        if rows * columns > _DENSE_LIMIT or self._entries > _TOTAL_LIMIT:
+        self._left -= _ENTRY * rows * columns
+        if rows * columns > _DENSE_LIMIT or self._left < 0:
             raise CertificateError(
-                f"A map of {rows} x {columns} entries makes the network too large to be checked in exact numbers; "
-                "check the certificate in float64."
+                f"A map of {rows} x {columns} entries is too large to be checked in exact numbers, by itself or beside "
+                "the others; check the certificate in float64, or allow more memory."
             )
 
     def _place(self, index: int, last: bool) -> int:

@@ -33,13 +33,20 @@ class NetworkDeclaration:
 class Atom:
     """The constraint sum of coefficient * y[index] + constant <= 0 (< 0 when strict) on the flat output y.
 
-    line is where it stands in the file, for messages.
+    line is where it stands in the file, for messages. Coefficients of one output are added up.
     """
 
     terms: tuple[tuple[int, Fraction], ...]
     constant: Fraction
     strict: bool
     line: int = 0
+
+    def __post_init__(self) -> None:
+        if len(dict(self.terms)) < len(self.terms):
+            total: dict[int, Fraction] = {}
+            for index, coefficient in self.terms:
+                total[index] = total.get(index, Fraction(0)) + coefficient
+            object.__setattr__(self, "terms", tuple(total.items()))
 
     def __hash__(self) -> int:
         # Hashing a Fraction takes a modular inverse; its two integers serve as well.

@@ -16,7 +16,7 @@ from admm_verify.network.activations import FUNCTIONS
 from admm_verify.network.graph import Activation, Affine, Input, Network, Term
 from admm_verify.network.layers import network_from_layers
 from admm_verify.network.maps import DenseMap
-from admm_verify.properties.property import Disjunct, Property
+from admm_verify.properties.property import Atom, Disjunct, Property
 from admm_verify.sets import Box
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solve import solve
@@ -315,3 +315,22 @@ def test_several_boxes_and_strict_goals():
     assert check(certificate, found, network, exact=True).proved
     wrong = replace(certificate, leaves=replace(certificate.leaves, atom=0 * certificate.leaves.atom))
     assert "does not exclude" in reason(wrong, found, network)
+
+
+def test_coefficients_of_one_output_add_up():
+    network = single("relu")
+    # -y - y + 1 <= 0 holds from y = 1/2 on, -y + 1 <= 0 at y = 1 alone.
+    twice = Atom(((0, Fraction(-1)), (0, Fraction(-1))), Fraction(1), False)
+    assert twice.terms == ((0, Fraction(-2)),)
+    box = box_of(Box(np.array([0.6]), np.array([0.7])))
+    found = property_of(network, [Disjunct(box, (twice,))])
+    for exact in (False, True):
+        assert not check(whole(network, found), found, network, exact).proved
+    assert av.verify(av.Query("twice", found, network)).verdict is av.Verdict.SAT
+
+
+def test_exact_matrices_keep_within_memory():
+    case = random_case(15, widest=6, deepest=3)
+    found = one_atom(case.network, case.box, case.objective[0], 1e9)
+    report = check(whole(case.network, found), found, case.network, exact=True, memory=1000.0)
+    assert not report.proved and "allow more memory" in report.reason
