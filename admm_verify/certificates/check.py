@@ -193,8 +193,8 @@ class _Check:
     def _check_signs(self, number: int, ends: Ends, better: list[Tightening], chosen: np.ndarray) -> None:
         """Prove the chosen leaves, parts of one box in which neurons have fixed signs."""
         own = slice(number, number + 1)
-        ranges = self.model.derive(ends[0][own], ends[1][own], better)
-        error = self._error(ranges, (self.rows.boxes_lower[own], self.rows.boxes_upper[own]), better)
+        floats = self.floats.derive(self.rows.boxes_lower[own], self.rows.boxes_upper[own], better)
+        ranges, error = self._both(floats, (ends[0][own], ends[1][own]), better)
 
         def work(first: int, last: int) -> None:
             self._prove(chosen[first:last], ranges, error)
@@ -216,16 +216,14 @@ class _Check:
             else:
                 # Exact middles might be others, and the arithmetic's errors are bounded on these parts.
                 ends = self.numbers.of(floats[0]), self.numbers.of(floats[1])
-            ranges = self.model.derive(ends[0], ends[1])
-            self._prove(part, ranges, self._error(ranges, floats))
+            self._prove(part, *self._both(self.floats.derive(floats[0], floats[1]), ends))
 
         self.model.blocks(len(chosen), work, _BOXES)
 
-    def _error(self, ranges: Ranges, floats: Ends, better: Sequence[Tightening] = ()) -> np.ndarray:
-        """What the network's own arithmetic can change in each output over boxes, whose ends in float64 are floats."""
-        if self.numbers.exact and self.arithmetic != "real":
-            ranges = self.floats.derive(floats[0], floats[1], better)
-        return self.numbers.of(evaluation_error(self.floats, ranges, self.arithmetic))
+    def _both(self, floats: Ranges, ends: Ends, better: Sequence[Tightening] = ()) -> tuple[Ranges, np.ndarray]:
+        """The ranges over boxes from those in float64, and what the network's own arithmetic changes in each output."""
+        ranges = self.model.derive(ends[0], ends[1], better, like=floats) if self.numbers.exact else floats
+        return ranges, self.numbers.of(evaluation_error(self.floats, floats, self.arithmetic))
 
     def _prove(self, part: np.ndarray, ranges: Ranges, error: np.ndarray) -> None:
         """Raise CertificateError unless the atoms of some leaves are positive over their ranges."""

@@ -83,6 +83,12 @@ def lines_of(
     return Lines(below, curve.floor(low, high, below), above, curve.ceiling(low, high, above))
 
 
+def all_slopes(numbers: Numbers, node: Activation, lines: Lines) -> Chosen:
+    """The slopes of lines in float64, as ones that are chosen."""
+    slopes = lines.below if node.kind in KINKED else np.concatenate([lines.below, lines.above], axis=-1)
+    return np.arange(slopes.shape[1]), numbers.of(np.nan_to_num(slopes))
+
+
 def inactive(numbers: Numbers, node: Activation) -> np.ndarray:
     """The slope on the left of the kink, [n]."""
     return node.parameters[0] if node.parameters else numbers.of(np.zeros(node.size))

@@ -8,7 +8,7 @@ import numpy as np
 
 from admm_verify.arrays import Placement, gamma
 from admm_verify.certificates.certificate import Tightening
-from admm_verify.certificates.lines import KINKED, Chosen, Lines, check_kinds, image, lines_of, sides
+from admm_verify.certificates.lines import KINKED, Chosen, Lines, all_slopes, check_kinds, image, lines_of, sides
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Activation, Affine, Network, sources_of
@@ -47,8 +47,9 @@ class Ranges:
     Shapes: lower[i], upper[i] [boxes, n_i]; reach[i], scale[i] [n_i].
     """
 
-    def __init__(self, model: "Model", lower: np.ndarray, upper: np.ndarray) -> None:
-        self.model, self.lower, self.upper = model, [lower], [upper]
+    def __init__(self, model: "Model", lower: np.ndarray, upper: np.ndarray, like: "Ranges | None" = None) -> None:
+        """like: ranges in float64 over the same boxes, whose slopes are taken."""
+        self.model, self.lower, self.upper, self.like = model, [lower], [upper], like
         self.reach = [_reach(lower, upper)]
         # Activations and the input have none.
         self.scale: list[np.ndarray | None] = [None]
@@ -100,7 +101,9 @@ class Ranges:
     def add_activation(self, node: Activation) -> None:
         """Append an activation with the rule's lines."""
         low, high = self.lower[node.source], self.upper[node.source]
-        self.lines.append(lines_of(self.model.numbers, node, low, high))
+        numbers, like = self.model.numbers, self.like
+        chosen = None if like is None else all_slopes(numbers, node, like.lines[len(self.lines)])
+        self.lines.append(lines_of(numbers, node, low, high, chosen))
         self._append(*image(self.model.numbers, node, low, high))
         self.scale.append(None)
         size = np.sum(self.reach[node.source]) + node.size
@@ -114,10 +117,13 @@ class Ranges:
     def chosen(self, columns: Sequence[np.ndarray], slopes: np.ndarray) -> list[Lines]:
         """The lines so far with the chosen slopes, one row for each of theirs."""
         lines, ends = list(self.lines), np.cumsum([0, *(len(column) for column in columns)])
+        given = [] if self.like is None else self.like.chosen(columns, slopes)
         for k, column in enumerate(columns[: len(lines)]):
             if len(column):
                 node = self.model.activations[k]
                 chosen: Chosen = column, self.model.numbers.of(slopes[:, ends[k] : ends[k + 1]])
+                if given:
+                    chosen = all_slopes(self.model.numbers, node, given[k])
                 low, high = self.lower[node.source], self.upper[node.source]
                 lines[k] = lines_of(self.model.numbers, node, low, high, chosen)
         return lines
@@ -208,12 +214,16 @@ class Model:
         for node in self.activations:
             self.feeds[node.source] = self.feeds.get(node.source, False) or node.kind not in KINKED
 
-    def derive(self, lower: np.ndarray, upper: np.ndarray, better: Sequence[Tightening] = ()) -> Ranges:
+    def derive(
+        self, lower: np.ndarray, upper: np.ndarray, better: Sequence[Tightening] = (), like: Ranges | None = None
+    ) -> Ranges:
         """Bounds over boxes: intervals, cut with CROWN's where they leave an activation open, then with better ones.
 
+        like: ranges in float64 over the same boxes, whose slopes exact ones take: where the rule is undecided, as for
+        neurons over symmetric intervals, a search has gone by its own rounding.
         Shapes: lower, upper [boxes, inputs]; one box where there are better ones. Raises: CertificateError.
         """
-        ranges = Ranges(self, lower, upper)
+        ranges = Ranges(self, lower, upper, like)
         for i, node in enumerate(self.network.nodes[1:], start=1):
             if isinstance(node, Activation):
                 ranges.add_activation(node)

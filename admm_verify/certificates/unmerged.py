@@ -73,11 +73,11 @@ class Exact:
     Raises: CertificateError where matrices are too large, or numbers are NaN or infinite.
     """
 
-    def __init__(self, network: Network, bytes: float) -> None:
-        """bytes: limit on what all matrices take, roughly."""
+    def __init__(self, network: Network, limit: float) -> None:
+        """limit: on the bytes that all matrices take, roughly."""
         read = network.as_read or network
         self.nodes: list[Node] = [Input(network.input_size)]
-        self._left = bytes
+        self._left = limit
         self._sums: list[Sum] = [Sum({}, _zeros(network.input_size), 0)]
         self._places: dict[int, int] = {}
         self._twins: dict[tuple[str, int, tuple[bytes, ...]], int] = {}

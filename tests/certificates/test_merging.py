@@ -158,3 +158,17 @@ def test_digests_tell_apart_what_was_read():
         term = replace(last.terms[0], map=replace(map, **{change: 2 * getattr(map, change) + 1}))
         digests.add(network_digest(replace(bare, nodes=(*bare.nodes[:-1], replace(last, terms=(term,))))))
     assert len(digests) == 6
+
+
+def test_undecided_rules_go_by_the_rounding_of_the_search():
+    """Over symmetric intervals both slopes below have the same area, and only one of them may prove the query."""
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        builder = Builder((1, 2))
+        weight, last = rng.integers(-2, 3, (2, 6)) / 3, rng.integers(-2, 3, (6, 4)) / 7
+        hidden = builder.activation("relu", builder.matmul(builder.matmul(builder.input, np.eye(2)), weight))
+        hidden = builder.activation("relu", builder.matmul(hidden, last))
+        network = builder.finish(builder.matmul(hidden, rng.integers(-2, 3, (4, 1)) / 5), "tied")
+        found = query(network, -np.ones(2), np.ones(2), [Fraction(1)], Fraction(-(10**6)))
+        rounded, exact = (check(whole(network, found), found, network, exact).worst for exact in (False, True))
+        assert rounded <= exact <= rounded + 1e-6
