@@ -108,7 +108,7 @@ def gather_elements(d):
 
 def scatter_elements(d):
     x = numbers(d, *d.shape(1, 3))
-    axis = d.axis(x.ndim)
+    axis = d.int(-x.ndim, x.ndim - 1)
     length = x.shape[axis % x.ndim]
     shape = list(x.shape)
     shape[axis % x.ndim] = d.int(1, max(length, 1))
