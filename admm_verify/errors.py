@@ -1,8 +1,16 @@
 """The one exception tree: each message names what was given, what is allowed, and what to do."""
 
+_LONGEST = 2000
+"""Characters of the longest message."""
+
 
 class AdmmVerifyError(Exception):
-    """Base of every error this library raises on purpose."""
+    """Base of every error this library raises on purpose; its message is one paragraph, whatever it quotes."""
+
+    def __init__(self, text: str) -> None:
+        line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
+        half = _LONGEST // 2
+        super().__init__(line if len(line) <= _LONGEST else f"{line[:half]} ... {line[-half:]}")
 
 
 class InputError(AdmmVerifyError, ValueError):

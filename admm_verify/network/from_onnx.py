@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from admm_verify.arrays import quiet_overflow
 from admm_verify.errors import ModelError, UnsupportedOperatorError
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
 from admm_verify.network.graph import Network
+from admm_verify.network.onnx_checks import DOMAINS, ENTRIES, check_graph, element_type, read_tensor
 from admm_verify.network.onnx_files import Model, model_from_bytes, read_model
 from admm_verify.network.onnx_folding import RANDOM, on_constants
 from admm_verify.network.onnx_form import misuse
@@ -20,7 +22,7 @@ OPSETS = (8, 21)
 SUPPORTED = tuple(sorted([*OPERATORS, "Constant"]))
 """Names of the operators that are read."""
 
-_DOMAINS = ("", "ai.onnx")
+_ELEMENT_TYPES = {"FLOAT": "float32", "DOUBLE": "float64"}
 _UNBOUNDED_INPUTS = ("Clip",)
 """Operators whose constants may be infinite."""
 
@@ -44,10 +46,14 @@ def network_from_bytes(data: bytes, name: str) -> Network:
 
 def network_from_model(model: Model) -> Network:
     """A network from a parsed ONNX model. Raises as `read_onnx`."""
-    proto, name = model.proto, model.name
-    if not proto.graph.node or not proto.graph.output:
-        raise ModelError(f"{name} is not an ONNX model with a graph: it has no nodes or no output.")
-    return _Walker(proto, name).walk()
+    try:
+        # Whatever overflows here is found where it is used, or at the end.
+        with quiet_overflow():
+            network = _Walker(model.proto, model.name).walk()
+        network.check_finite()
+    except MemoryError as error:
+        raise ModelError(f"{model.name} does not fit into memory: {error}. Give a smaller network.") from error
+    return network
 
 
 def tensor_bytes(array: np.ndarray, name: str) -> bytes:
@@ -62,7 +68,8 @@ class _Walker:
 
     def __init__(self, model: Any, name: str) -> None:
         self.model, self.name = model, name
-        self.opset = next((o.version for o in model.opset_import if o.domain in _DOMAINS), 0)
+        check_graph(model, name)
+        self.opset = next(entry.version for entry in model.opset_import if entry.domain in DOMAINS)
         if not OPSETS[0] <= self.opset <= OPSETS[1]:
             raise UnsupportedOperatorError(
                 f"{name} uses ONNX opset {self.opset}; versions {OPSETS[0]} to {OPSETS[1]} are read. "
@@ -70,7 +77,7 @@ class _Walker:
             )
         self.values: dict[str, Value] = {}
         for initializer in model.graph.initializer:
-            self.values[initializer.name] = self._array(initializer)
+            self.values[initializer.name] = read_tensor(initializer, f"The tensor {initializer.name} of {name}")
         self.unfollowed: set[str] = set()
         self.computed: set[str] = set()
         self.builder = Builder(self._input(), self._input_info()[1])
@@ -94,18 +101,14 @@ class _Walker:
         return self.builder.finish(output, self.name)
 
     def _input_info(self) -> tuple[Any, str]:
-        import onnx
-
         sources = [value for value in self.model.graph.input if value.name not in self.values]
         if len(sources) != 1:
             names = ", ".join(value.name for value in sources) or "none"
             raise ModelError(f"{self.name} has {len(sources)} inputs ({names}); networks with exactly one are read.")
-        code = sources[0].type.tensor_type.elem_type
-        names = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.DOUBLE: "float64"}
-        if code not in names:
-            found = onnx.TensorProto.DataType.Name(code).lower() if code else "no element type"
+        found = element_type(sources[0].type.tensor_type.elem_type)
+        if found not in _ELEMENT_TYPES:
             raise ModelError(f"The input {sources[0].name} of {self.name} is {found}; float32 and float64 are read.")
-        return sources[0], names[code]
+        return sources[0], _ELEMENT_TYPES[found]
 
     def _input(self) -> tuple[int, ...]:
         source, _ = self._input_info()
@@ -119,17 +122,9 @@ class _Walker:
                     f"({dim.dim_param or 'unnamed'}); only the first, the batch, may be symbolic."
                 )
             shape.append(dim.dim_value if dim.dim_value > 0 else 1)
-        if prod(shape) > 2**31:
-            raise ModelError(f"The input of {self.name} has {prod(shape)} entries, more than memory holds.")
+        if prod(shape) > ENTRIES:
+            raise ModelError(f"The input of {self.name} has {prod(shape)} entries; at most {ENTRIES} are read.")
         return tuple(shape)
-
-    def _array(self, tensor: Any) -> np.ndarray:
-        from onnx import numpy_helper
-
-        try:
-            return np.array(numpy_helper.to_array(tensor))
-        except (ValueError, TypeError, OSError) as error:
-            raise ModelError(f"The tensor {tensor.name} of {self.name} cannot be read: {error}") from error
 
     def _check_finite(self, node: Any) -> None:
         """Raise ModelError naming the first constant input with NaN or infinite numbers."""
@@ -143,7 +138,7 @@ class _Walker:
 
     def _outputs(self, node: Any, label: str) -> list[Value]:
         """The values of one node's outputs."""
-        handler = OPERATORS.get(node.op_type) if node.domain in _DOMAINS else None
+        handler = OPERATORS.get(node.op_type) if node.domain in DOMAINS else None
         missing = [name for name in node.input if name and name not in self.values]
         if missing and missing[0] in self.unfollowed:
             raise UnsupportedOperatorError(
@@ -158,9 +153,9 @@ class _Walker:
                 "model is no function of its input. Export the network in evaluation mode, without noise."
             )
         inputs = [self.values[name] if name else None for name in node.input]
-        if node.domain in _DOMAINS:
+        if node.domain in DOMAINS:
             self._check_form(node, inputs, label)
-        folded = node.domain in _DOMAINS and all(value is None or isinstance(value, np.ndarray) for value in inputs)
+        folded = node.domain in DOMAINS and all(value is None or isinstance(value, np.ndarray) for value in inputs)
         if folded:
             handler = on_constants(node.op_type, inputs)
         if handler is None:
@@ -212,5 +207,6 @@ class _Walker:
         found: dict[str, Any] = {"outputs": len(node.output)}
         for attribute in node.attribute:
             tensor = attribute.HasField("t")
-            found[attribute.name] = self._array(attribute.t) if tensor else get_attribute_value(attribute)
+            where = f"The attribute {attribute.name} of a node of {self.name}"
+            found[attribute.name] = read_tensor(attribute.t, where) if tensor else get_attribute_value(attribute)
         return found

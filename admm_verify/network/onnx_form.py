@@ -6,6 +6,24 @@ from typing import Any
 _TYPES = {"float32": "float", "float64": "double"}
 """ONNX's names of element types, by NumPy's, where they differ."""
 
+_FIELDS = {
+    "FLOAT": "f",
+    "INT": "i",
+    "STRING": "s",
+    "TENSOR": "t",
+    "GRAPH": "g",
+    "SPARSE_TENSOR": "sparse_tensor",
+    "TYPE_PROTO": "tp",
+    "FLOATS": "floats",
+    "INTS": "ints",
+    "STRINGS": "strings",
+    "TENSORS": "tensors",
+    "GRAPHS": "graphs",
+    "SPARSE_TENSORS": "sparse_tensors",
+    "TYPE_PROTOS": "type_protos",
+}
+"""The field that holds an attribute's value, by type."""
+
 
 def misuse(node: Any, opset: int, types: Sequence[str | None]) -> str | None:
     """What is wrong with a NodeProto of the default domain, as the end of a sentence; None where nothing is.
@@ -22,15 +40,29 @@ def misuse(node: Any, opset: int, types: Sequence[str | None]) -> str | None:
         return "is no longer part of this opset"
     if not schema.min_input <= len(types) <= schema.max_input or len(node.output) > schema.max_output:
         return "has too many or too few inputs or outputs"
-    return _unknown_attribute(node, schema) or _wrong_input(types, schema)
+    if len(node.output) < schema.min_output or not any(node.output):
+        return "has too few outputs"
+    return _wrong_attribute(node, schema) or _wrong_input(types, schema)
 
 
-def _unknown_attribute(node: Any, schema: Any) -> str | None:
+def _wrong_attribute(node: Any, schema: Any) -> str | None:
+    names = [attribute.name for attribute in node.attribute]
+    for name, known in schema.attributes.items():
+        if known.required and name not in names:
+            return f"lacks its attribute {name}"
     for attribute in node.attribute:
         known = schema.attributes.get(attribute.name)
-        if known is None or (attribute.type and known.type != type(known.type)(attribute.type)):
+        if known is None or attribute.type not in (0, known.type.value) or not _holds(attribute, known.type.name):
             return f"has an attribute {attribute.name} that is unknown or of another type"
+        if names.count(attribute.name) > 1:
+            return f"has two attributes {attribute.name}"
     return None
+
+
+def _holds(attribute: Any, kind: str) -> bool:
+    """Whether an attribute has the one field of its type, or none where that is an empty list."""
+    held = {field.name for field, _ in attribute.ListFields()} - {"name", "type", "doc_string"}
+    return held == {_FIELDS[kind]} or (not held and kind.endswith("S"))
 
 
 def _wrong_input(types: Sequence[str | None], schema: Any) -> str | None:
