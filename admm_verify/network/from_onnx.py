@@ -16,7 +16,7 @@ from admm_verify.network.onnx_folding import RANDOM, on_constants
 from admm_verify.network.onnx_form import misuse
 from admm_verify.network.onnx_operators import OPERATORS
 
-OPSETS = (8, 21)
+OPSETS = (8, 25)
 """Lowest and highest opset version of the default domain that is read."""
 
 SUPPORTED = tuple(sorted([*OPERATORS, "Constant"]))
