@@ -11,8 +11,8 @@ from admm_verify.errors import ModelError
 DOMAINS = ("", "ai.onnx")
 """The two names of the standard's domain of operators."""
 
-ENTRIES = 2**24
-"""Entries of the largest input that is read, 100 times those of an image of 224 x 224 pixels."""
+ENTRIES = 2**22
+"""Entries of the largest input that is read, 27 times those of a colour image of 224 x 224 pixels."""
 
 _NUMBERS = "FLOAT DOUBLE FLOAT16 BOOL INT8 INT16 INT32 INT64 UINT8 UINT16 UINT32 UINT64".split()
 """Element types of the tensors that are read."""

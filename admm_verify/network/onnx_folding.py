@@ -320,7 +320,7 @@ def on_constants(kind: str, inputs: Inputs) -> Handler | None:
 
     Its results are constants where they are the same in every runtime, otherwise values of the graph.
     """
-    floats = inputs and constant(inputs[0], "input").dtype.kind == "f"
+    floats = inputs and isinstance(inputs[0], np.ndarray) and inputs[0].dtype.kind == "f"
     if kind in EXACT and not (floats and kind in ("ReduceProd", "ReduceSum")):
         return _exactly(EXACT[kind])
     if kind in MOVES:

@@ -165,6 +165,11 @@ def test_unnamed_output_of_a_split():
     assert network(np.arange(6.0)).tolist() == [4, 5, 0, 1, 2]
 
 
+def test_constant_left_out():
+    nodes = [node("Max", ["", "c"], ["m"]), node("Add", ["x", "m"], ["y"])]
+    assert "Max" in refused(model(nodes, (1, 4), {"c": np.ones(4, dtype=np.float32)}))
+
+
 def test_opset_named_twice_alike_is_read():
     data = changed(lambda proto: proto.opset_import.add(domain="", version=13))
     assert network_from_bytes(data, "net.onnx").input_shape == (4,)
