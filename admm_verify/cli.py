@@ -1,6 +1,7 @@
 """The command line: verify, bound, certify, check, supports, demo. Results on stdout, everything else on stderr."""
 
 import argparse
+import gc
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -210,7 +211,10 @@ def _query(options: argparse.Namespace, stop: Callable[[], bool] | None = None) 
     def over() -> bool:
         return (stop is not None and stop()) or (deadline is not None and time.monotonic() >= deadline)
 
-    return av.read_query(options.query, networks, stop=over, memory=_memory(options))
+    query = av.read_query(options.query, networks, stop=over, memory=_memory(options))
+    # It lives as long as the process: the collector of cycles need not look at its millions of numbers.
+    gc.freeze()
+    return query
 
 
 def _memory(options: argparse.Namespace) -> float | None:

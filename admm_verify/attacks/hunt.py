@@ -13,6 +13,10 @@ _ARRAYS = 8
 """Arrays of one number per point and input that a method holds at once."""
 
 
+_TARGETS, _MULTIPLICATIONS = 64, 2e8
+"""Targets in a block, and where it has more, multiplications of one pass over it: a moment between two questions."""
+
+
 class Moving(Protocol):
     """A method's state: points [targets, points, inputs] inside the boxes, and how they move."""
 
@@ -59,9 +63,10 @@ class Hunt:
         return self._stopped or self.settled
 
     def blocks(self, each: int) -> Iterator[np.ndarray]:
-        """The open targets in blocks whose states of so many points per target fit the memory."""
+        """The open targets in blocks whose states of so many points per target fit the memory and take a moment."""
         numbers = _ARRAYS * 8 * each * self.landscape.targets.inputs
-        step = int(max(1, self.landscape.budget.bytes // numbers))
+        quick = max(_TARGETS, _MULTIPLICATIONS // (max(1, each) * max(1, self.landscape.network.weight_count)))
+        step = int(max(1, min(quick, self.landscape.budget.bytes // numbers)))
         opened = self.open
         for first in range(0, len(opened), step):
             yield opened[first : first + step]

@@ -27,7 +27,7 @@ _ASKED_EVERY = 1024
 _TOKEN_BYTES = 160
 """What a word of an open form takes, with its share of the form."""
 
-_COMMENT = r";[^\n]*+"
+_COMMENT = r";[^\r\n]*+"  # a lone carriage return ends a line, too
 _PLAIN = r"[^\s()\[\]\",;<>=!]++(?:\[[\d,]*+\])?+"
 # Possessive quantifiers throughout: no text makes the matcher go back and try again. White space is taken with the
 # token before it, so that long stretches of it are passed over at once.
@@ -42,8 +42,8 @@ _TOKEN = re.compile(
         |[<>=!]=?                                   # comparisons need no space after them
         |(?<=\()(?:[+*]|-(?![\d.]))                 # neither does arithmetic: (-X 1)
         |[^\s()\[\]",;<>=!]++                       # a keyword, name or number,
-            (?:(?:\s|{_COMMENT}\n)*+                # with the index or shape right behind it
-            \[(?:[^\[\]();"]|{_COMMENT}\n)*+\])?+
+            (?:(?:\s|{_COMMENT}[\r\n])*+                # with the index or shape right behind it
+            \[(?:[^\[\]();"]|{_COMMENT}[\r\n])*+\])?+
         |"(?:[^"\\]|\\.)*+"
     )
     |{_COMMENT}

@@ -206,6 +206,21 @@ def test_number_of_disjuncts(conditions: list[str], disjuncts: int) -> None:
     assert len(parse_vnnlib(flat(*conditions)).disjuncts) == disjuncts
 
 
+@pytest.mark.parametrize(
+    ("conditions", "words"),
+    [
+        (["(< Y_0 Y_0)"], ["false whatever the network", "line 5"]),
+        (["(<= Y_0 0)", "(!= 1 1)"], ["constant comparison on line 6"]),
+        (["(or (<= X_0 -1) (<= 2 1))"], ["no alternative is left", "line 5", "X_0 has lower > upper"]),
+        (["(<= Y_0 Y_0)"], []),
+    ],
+)
+def test_why_no_disjunct_is_left(conditions: list[str], words: list[str]) -> None:
+    found = parse_vnnlib(flat(*conditions))
+    assert bool(found.disjuncts) == (not words) == (not found.impossible)
+    assert all(word in found.impossible for word in words)
+
+
 def test_caps(monkeypatch: pytest.MonkeyPatch) -> None:
     choice = "(or (<= Y_0 0) (<= Y_1 0))"
     check_refused(flat(*[choice] * 17), "131072 disjuncts|100000|Split", UnsupportedQueryError)

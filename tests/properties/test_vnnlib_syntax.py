@@ -51,6 +51,14 @@ def test_comments_whitespace_and_glued_operators() -> None:
     assert only(text).atoms[0].terms == ((0, 1), (1, -2))
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_comments_end_with_their_line(end: str) -> None:
+    text = flat("(<= Y_0 0)").replace("\n", f" ; first, a comment{end}") + f"; another{end}(assert (<= Y_1 0))"
+    assert [atom.terms for atom in only(text).atoms] == [((0, 1),), ((1, 1),)]
+    text = network("(<= Y[0] 0)").replace("X[0,1]", f"X ; [9{end} [0,1 ; ]{end}]")
+    assert len(only(text).box.upper) == 2
+
+
 V2 = "(vnnlib-version <2.0>)"
 SECOND = "(declare-network g (equal-to f) (declare-input A real [1,2]) (declare-output B real [2]))"
 
