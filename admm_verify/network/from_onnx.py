@@ -75,12 +75,6 @@ class _Walker:
                 f"{name} uses ONNX opset {self.opset}; versions {OPSETS[0]} to {OPSETS[1]} are read. "
                 "Convert it with onnx.version_converter or export it again."
             )
-        own = [function.name for function in model.functions if function.domain in _DOMAINS]
-        if own:
-            raise UnsupportedOperatorError(
-                f"{name} defines the function {own[0]} in the standard's own domain, and runtimes disagree on which of "
-                "two operators of one name counts. Give the function a domain of its own, or inline it."
-            )
         self.values: dict[str, Value] = {}
         for initializer in model.graph.initializer:
             self.values[initializer.name] = read_tensor(initializer, f"The tensor {initializer.name} of {name}")

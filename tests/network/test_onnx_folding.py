@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from onnx import ModelProto, TensorProto, helper
+from onnx import TensorProto, helper
 
 import admm_verify as av
 from admm_verify.network.from_onnx import network_from_bytes
@@ -96,11 +96,3 @@ def test_statistics_of_a_batch_are_refused(opset) -> None:
     data = model([node("BatchNormalization", ["x", *parts], outputs)], [1, 2, 3], parts, opset)
     with pytest.raises(av.UnsupportedOperatorError, match="training mode"):
         network_from_bytes(data, "statistics")
-
-
-def test_functions_by_a_standard_name_are_refused() -> None:
-    own = helper.make_function("", "Relu", ["a"], ["b"], [node("Neg", ["a"], ["b"])], [helper.make_opsetid("", 13)])
-    proto = ModelProto.FromString(model([node("Relu", ["x"], ["y"])], [1, 1]))
-    proto.functions.append(own)
-    with pytest.raises(av.UnsupportedOperatorError, match="function Relu"):
-        network_from_bytes(proto.SerializeToString(), "function")

@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from admm_verify.network.from_onnx import OPSETS
 from tests.network.constant_draws import FOLDED
 from tests.network.movement_draws import MOVEMENT
 from tests.network.operator_draws import ARITHMETIC, LAYERS, Draw, X
@@ -17,7 +18,7 @@ READ = ARITHMETIC | LAYERS | MOVEMENT
 def outcome(draws, seed: int, constant: bool) -> tuple[str, str]:
     """The judgement of one random model, and what it is."""
     rng = np.random.default_rng(seed)
-    opset, dtype = int(rng.integers(8, 22)), "float64" if rng.random() < 0.3 else "float32"
+    opset, dtype = int(rng.integers(OPSETS[0], OPSETS[1] + 1)), "float64" if rng.random() < 0.3 else "float32"
     kind = list(draws)[seed % len(draws)]
     draw = Draw(rng, opset, dtype)
     use = draws[kind](draw)
