@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from admm_verify.robustness.search import CertifySettings
     from admm_verify.sets import Box
     from admm_verify.settings import AscentSettings, SolverSettings, TightenSettings
+    from admm_verify.splitting.output_bounds import OutputBounds, output_bounds
     from admm_verify.splitting.problem import Problem
     from admm_verify.splitting.solution import Solution, Status
     from admm_verify.splitting.solve import solve
@@ -80,6 +81,7 @@ __all__ = [
     "Network",
     "NetworkSystem",
     "Outcome",
+    "OutputBounds",
     "OutputError",
     "Plant",
     "Polytope",
@@ -102,6 +104,7 @@ __all__ = [
     "UnsupportedQueryError",
     "Verdict",
     "certify",
+    "output_bounds",
     "preactivation_bounds",
     "reach_sets",
     "read_onnx",
@@ -135,6 +138,7 @@ _ROOMS = {
     "Network": "network.graph",
     "NetworkSystem": "reach.systems",
     "Outcome": "verify",
+    "OutputBounds": "splitting.output_bounds",
     "OutputError": "errors",
     "Plant": "reach.taylor",
     "Polytope": "reach.systems",
@@ -157,6 +161,7 @@ _ROOMS = {
     "UnsupportedQueryError": "errors",
     "Verdict": "verdict",
     "certify": "certify",
+    "output_bounds": "splitting.output_bounds",
     "preactivation_bounds": "bounds.preactivation",
     "reach_sets": "reach.front",
     "read_onnx": "network.from_onnx",

@@ -63,10 +63,10 @@ def bound_query(
         tell("\n")
     rows = solution_rows(solution)
     cells = [
-        [str(i), f"{row['lower']:.9g}", f"{row['upper']:.9g}", f"{row['gap']:.3g}", row["status"]]
+        [str(i), f"{row['lower']:.9g}", f"{row['relaxation_upper']:.9g}", f"{row['gap']:.3g}", row["status"]]
         for i, row in enumerate(rows)
     ]
-    options.say(table(["row", "lower", "upper", "gap", "status"], cells))
+    options.say(table(["row", "lower", "relaxation_upper", "gap", "status"], cells))
     if options.json:
         content = {
             "rows": rows,

@@ -48,7 +48,7 @@ class Row:
     crown: float
     optimum: float
     lower: float
-    upper: float
+    relaxation_upper: float
     share: float
     above: float
     passed: bool
@@ -94,7 +94,7 @@ def compare(name: str, problem: av.Problem, exact: Optima, passes: int) -> tuple
                     crown=float(crown[row]),
                     optimum=float(optimum),
                     lower=lower,
-                    upper=float(solution.upper[row]),
+                    relaxation_upper=float(solution.relaxation_upper[row]),
                     share=float((lower - crown[row]) / far) if far > 0 else 1.0,
                     above=above,
                     passed=bool(-above <= FAR * far and above <= SLACK * max(1.0, abs(optimum))),

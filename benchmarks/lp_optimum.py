@@ -93,7 +93,7 @@ def measure(instance: LpInstance) -> list[Measurement]:
                 closed(instance, crown, solution.lower),
                 float(np.max(solution.gap / np.maximum(1.0, np.abs(solution.lower)))),
                 int(np.sum(solution.lower > optimum + slack)),
-                int(np.sum(solution.upper < optimum - slack)),
+                int(np.sum(solution.relaxation_upper < optimum - slack)),
             )
         )
     return found

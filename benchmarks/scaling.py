@@ -97,7 +97,7 @@ def measure(point: Point) -> Cost:
     solution = run(problem)
     finite = int(np.isfinite(to_numpy(solution.lower)).sum())
     seconds = clock() - began
-    arrays = (solution.lower, solution.upper, solution.primal, *solution.multipliers)
+    arrays = (solution.lower, solution.relaxation_upper, solution.primal, *solution.multipliers)
     results = sum(float(array.nbytes) for array in arrays)
     return Cost(seconds, _peak(point.device) / 1e9, before / 1e9, results / 1e9, finite)
 

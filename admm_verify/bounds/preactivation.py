@@ -134,6 +134,33 @@ def fitting(bounds: PreactivationBounds, network: Network, lower: Array, upper: 
     return found
 
 
+def output_interval(
+    network: Network, bounds: PreactivationBounds, lower: Array, upper: Array
+) -> tuple[PreactivationBounds, tuple[Array, Array]]:
+    """Handed-in bounds, `fitting` boxes [rows, inputs], a row for each, and interval bounds of the output from them.
+
+    Shapes: both ends [rows, outputs].
+    Error: rounded outward; infinite where numbers overflow.
+    """
+    found = fitting(bounds, network, lower, upper)
+    _check_rows(found, lower.shape[0])
+    with quiet_overflow():
+        forward = _Forward(network.put(Placement.of(lower)), lower, upper, None, None)
+        forward.know(found)
+        forward.run(None)
+    xp = namespace(lower)
+    each = (
+        tuple(xp.broadcast_to(end, (lower.shape[0], end.shape[1])) for end in ends)
+        for ends in (found.lower, found.upper)
+    )
+    infinity = xp.full_like(forward.lower[-1], float("inf"))
+    low, high = (
+        xp.where(xp.isnan(end), filler, end)
+        for end, filler in ((forward.lower[-1], -infinity), (forward.upper[-1], infinity))
+    )
+    return PreactivationBounds(*each).made_for(Origin(network, lower, upper)), (low, high)
+
+
 def _check_rows(bounds: PreactivationBounds, boxes: int) -> None:
     for k, end in enumerate(bounds.lower):
         if end.shape[0] not in (1, boxes):

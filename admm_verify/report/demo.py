@@ -81,7 +81,7 @@ def _image(digits: Digits, index: int) -> dict[str, Any]:
     lower = np.maximum(ascent.lower, admm.lower)
     verdict = "falsified" if misled else "verified" if bool((lower > 0).all()) else "unknown"
     worst = int(np.argmin(lower))
-    upper = min(float(ascent.upper[worst]), float(admm.upper[worst]))
+    upper = min(float(ascent.relaxation_upper[worst]), float(admm.relaxation_upper[worst]))
     return {
         "label": label,
         "crown": float(crown.lower.min()),
@@ -98,7 +98,7 @@ def _curves(digits: Digits, index: int) -> dict[str, Any]:
     label = int(digits.labels[index])
     box = Box.around(digits.images[index], RADIUS, within=(0.0, 1.0))
     problem = Problem(digits.network, box, margins(label))
-    best = solve(problem, "primal_dual", tolerance=0.0, max_passes=4000).upper
+    best = solve(problem, "primal_dual", tolerance=0.0, max_passes=4000).relaxation_upper
     distances = {
         method: [
             float(np.mean(best - solve(problem, method, tolerance=0.0, max_passes=passes).lower))

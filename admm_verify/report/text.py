@@ -29,10 +29,10 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def solution_rows(solution: Solution) -> list[dict[str, Any]]:
-    """One record per row: lower, upper, gap and status."""
-    columns = (to_numpy(solution.lower), to_numpy(solution.upper), to_numpy(solution.gap), solution.status)
+    """One record per row: lower, relaxation_upper, gap and status."""
+    columns = (to_numpy(solution.lower), to_numpy(solution.relaxation_upper), to_numpy(solution.gap), solution.status)
     return [
-        {"lower": float(low), "upper": float(high), "gap": float(gap), "status": status.value}
+        {"lower": float(low), "relaxation_upper": float(high), "gap": float(gap), "status": status.value}
         for low, high, gap, status in zip(*columns, strict=True)
     ]
 

@@ -192,7 +192,7 @@ class Search:
         rows_lower[owner, row] = np.maximum(rows_lower[owner, row], found)
         self._keep(block, pairs, rows_lower)
         # No multipliers lift a row above a feasible value of its relaxation.
-        block.hopeless |= {pairs[p] for p in owner[to_numpy(solution.upper) <= 0]}
+        block.hopeless |= {pairs[p] for p in owner[to_numpy(solution.relaxation_upper) <= 0]}
         self._try_inputs(pairs, owner, solution)
 
     def _solve(self, problem: Problem, stage: Stage) -> Solution:

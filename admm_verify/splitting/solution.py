@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from admm_verify.arrays import Array
+from admm_verify.arrays import Array, to_numpy
 from admm_verify.options import member
+
+_SHOWN = 20
+"""Rows of a solution that its text shows."""
 
 
 class Status(Enum):
@@ -13,30 +16,30 @@ class Status(Enum):
     CONVERGED = "converged"
     """The gap is at most tolerance * max(1, |lower|)."""
     PASS_LIMIT = "pass-limit"
-    """The budget of passes was used up; lower and upper are valid."""
+    """The budget of passes was used up; all numbers are valid."""
     TIMED_OUT = "timed-out"
-    """The time was up; lower and upper are valid."""
+    """The time was up; all numbers are valid."""
     STOPPED = "stopped"
-    """The caller asked to stop; lower and upper are valid."""
+    """The caller asked to stop; all numbers are valid."""
     NO_BOUND = "no-bound"
     """Numbers overflowed: lower is -inf, which claims nothing."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Solution:
     """Results per row of a problem, in float64, in the library of the problem's box.
 
-    lower: certified lower bound of the relaxation's optimum, and so of the true minimum. upper: value of a feasible
-    point of the relaxation, +inf where none was found; it bounds the relaxation's optimum, *not* the true minimum.
-    gap = upper - lower. primal: the input of that point, inside the box. multipliers: what `lower` was certified from,
-    usable as a warm start. passes: iteration passes per row (one pass is one product with every W, or every W'; check
-    points come on top).
+    lower: certified lower bound of the relaxation's optimum, and so of the true minimum. relaxation_upper: value of a
+    feasible point of the relaxation, +inf where none was found; it bounds the relaxation's optimum, *not* the true
+    minimum, and no output of the network, for which there is `output_bounds`. gap = relaxation_upper - lower. primal:
+    the input of that point, inside the box. multipliers: what `lower` was certified from, usable as a warm start.
+    passes: iteration passes per row (one pass is one product with every W, or every W'; check points come on top).
 
-    Shapes: lower, upper, gap, passes [rows]; primal [rows, *input_shape]; multipliers[k] [rows, n_k].
+    Shapes: lower, relaxation_upper, gap, passes [rows]; primal [rows, *input_shape]; multipliers[k] [rows, n_k].
     """
 
     lower: Array
-    upper: Array
+    relaxation_upper: Array
     primal: Array
     multipliers: tuple[Array, ...]
     passes: Array
@@ -49,5 +52,21 @@ class Solution:
 
     @property
     def gap(self) -> Array:
-        """upper - lower: how far the relaxation's optimum can be from the bound."""
-        return self.upper - self.lower
+        """relaxation_upper - lower: how far the relaxation's optimum can be from the bound."""
+        return self.relaxation_upper - self.lower
+
+    def __repr__(self) -> str:
+        """A line per row, and what the columns are."""
+        columns = (to_numpy(part).tolist() for part in (self.lower, self.relaxation_upper, self.gap))
+        lines = [
+            f"{row:>5}  {low:>16.9g}  {high:>16.9g}  {gap:>9.3g}  {status.value}"
+            for row, (low, high, gap, status) in enumerate(zip(*columns, self.status, strict=True))
+        ]
+        more = [] if len(lines) <= _SHOWN else [f"  ... {len(lines) - _SHOWN} more rows"]
+        head = f"  row  {'lower':>16}  {'relaxation_upper':>16}  {'gap':>9}  status"
+        notes = [
+            f"Solution of {len(lines)} rows in {self.seconds:.2f} s",
+            "lower: certified, no input in the box has a smaller value",
+            "relaxation_upper: value of a point of the relaxation; it bounds nothing of the network",
+        ]
+        return "\n".join([*notes, head, *lines[:_SHOWN], *more])

@@ -218,7 +218,7 @@ def _solution(problem: Problem, runs: list[Run], seconds: float) -> Solution:
             statuses.append(Status.NO_BOUND if bound == -np.inf else Status.CONVERGED if converged else ended)
     return Solution(
         lower=lower,
-        upper=joined([run.ledger.upper for run in runs]),
+        relaxation_upper=joined([run.ledger.upper for run in runs]),
         primal=xp.reshape(primal, (problem.rows, *problem.network.input_shape)),
         multipliers=tuple(joined([run.ledger.multipliers[k] for run in runs]) for k in range(count)),
         passes=xp.asarray(np.concatenate([run.passes for run in runs]), device=home.device),

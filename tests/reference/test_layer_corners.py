@@ -166,4 +166,4 @@ def test_feasible_values_of_numbers_that_underflow_are_no_lower_than_lower_bound
     builder.dense(builder.relu(first), np.array([[-4.9286098350086325e306, 1.0944989568857143e306]]), np.zeros(1))
     problem = Problem(builder.network(), Box(np.array([-1e-8]), np.zeros(1)), np.array([[1.0], [-1.0]]))
     found = solve(problem, "ascent", max_passes=6)
-    assert (found.upper >= found.lower).all()
+    assert (found.relaxation_upper >= found.lower).all()

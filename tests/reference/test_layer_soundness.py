@@ -152,9 +152,9 @@ def run(problem: Problem, method: str, precision: str, budget: int) -> Solution 
 
 def check(problem: Problem, least: np.ndarray, found: Solution, label: str) -> None:
     """least: upper bounds on values that the rows attain, [rows]."""
-    for array in (found.lower, found.upper, found.primal, *found.multipliers):
+    for array in (found.lower, found.relaxation_upper, found.primal, *found.multipliers):
         assert not np.isnan(np.asarray(array)).any(), f"{label}: NaN"
-    lower, upper = np.asarray(found.lower), np.asarray(found.upper)
+    lower, upper = np.asarray(found.lower), np.asarray(found.relaxation_upper)
     assert (upper >= lower).all(), f"{label}: upper {upper} under lower {lower}"
     assert (lower <= least).all(), f"{label}: lower {lower} over {least}, which the network attains"
     primal = np.asarray(found.primal).reshape(problem.rows, -1)
@@ -209,7 +209,7 @@ def test_certified_bounds_lie_under_exact_values_at_the_minimisers_of_programs(s
         optimum = Formulation(case.network, case.box, pairs(bounds), False).minimum(objective, offset)
         slack = 1e-7 * optimum.scale
         assert found.lower[row] <= optimum.value + slack, f"{case.kind}: over the LP optimum"
-        assert found.upper[row] >= optimum.value - slack, f"{case.kind}: under the LP optimum"
+        assert found.relaxation_upper[row] >= optimum.value - slack, f"{case.kind}: under the LP optimum"
         inputs = [optimum.x]
         if bent <= EASY:
             inputs.append(Formulation(case.network, case.box, pairs(bounds), True).minimum(objective, offset).x)

@@ -62,7 +62,7 @@ def one_neuron(weight: float, bias: float, out: float) -> Network:
 def test_hand_computed_optima_are_reached(method, network, lower, upper, optimum) -> None:
     problem = Problem(simplify(network), Box(lower, upper), [[1.0]])
     found = solve(problem, method, tolerance=1e-6)
-    assert found.lower[0] <= optimum <= found.upper[0]
+    assert found.lower[0] <= optimum <= found.relaxation_upper[0]
     assert found.lower[0] >= optimum - 1e-3
 
 
@@ -87,7 +87,7 @@ def test_the_lp_optimum_is_nearly_reached(method: str) -> None:
         for row, optimum in enumerate(optima):
             slack = 1e-7 * optimum.scale
             assert found.lower[row] <= optimum.value + slack
-            assert found.upper[row] >= optimum.value - slack
+            assert found.relaxation_upper[row] >= optimum.value - slack
             distance = optimum.value - crown.lower[row]
             if distance > 10 * slack:
                 shares.append((float((found.lower[row] - crown.lower[row]) / distance), seed, row))
@@ -118,9 +118,9 @@ def test_torch_and_numpy_agree(seed: int, method: str) -> None:
     problem = problem_of(random_case(seed, "residual" if seed % 2 else "plain"))
     here = solve(problem, method, max_passes=100)
     there = solve(torch_copy(problem), method, max_passes=100)
-    assert there.lower.dtype == there.upper.dtype == torch.float64
+    assert there.lower.dtype == there.relaxation_upper.dtype == torch.float64
     assert same(here.lower, there.lower.numpy(), 1e-10)
-    assert same(here.upper, there.upper.numpy(), 1e-10)
+    assert same(here.relaxation_upper, there.relaxation_upper.numpy(), 1e-10)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -150,7 +150,7 @@ def batch(seed: int, rows: int) -> tuple[Problem, list[Problem]]:
 
 
 def join(solutions: list[Solution]) -> tuple[np.ndarray, np.ndarray]:
-    return np.concatenate([s.lower for s in solutions]), np.concatenate([s.upper for s in solutions])
+    return np.concatenate([s.lower for s in solutions]), np.concatenate([s.relaxation_upper for s in solutions])
 
 
 @pytest.mark.parametrize("method", ["auto", "primal_dual", "ascent"])
@@ -160,7 +160,7 @@ def test_rows_do_not_see_each_other(seed: int, method: str) -> None:
     found = solve(together, method, tolerance=0.0, max_passes=80)
     lower, upper = join([solve(problem, method, tolerance=0.0, max_passes=80) for problem in single])
     assert same(lower, found.lower, 1e-9)
-    assert same(upper, found.upper, 1e-9)
+    assert same(upper, found.relaxation_upper, 1e-9)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -169,7 +169,7 @@ def test_rows_of_admm_reach_the_same_optimum_together(seed: int) -> None:
     together, single = batch(seed, rows=6)
     found = solve(together, "admm", tolerance=1e-5, max_passes=2000)
     lower, upper = join([solve(problem, "admm", tolerance=1e-5, max_passes=2000) for problem in single])
-    assert (found.lower <= upper).all() and (lower <= found.upper).all()
+    assert (found.lower <= upper).all() and (lower <= found.relaxation_upper).all()
     assert same(lower, found.lower, 1e-3)
 
 
@@ -193,7 +193,7 @@ def test_dropping_finished_rows_changes_nothing(seed: int, method: str) -> None:
     assert len(set(found.passes.tolist())) > 1, "rows finish at different times"
     # A row may go on for a few check points with those that share its block, which can only improve it.
     assert (found.lower >= lower - 1e-9 * np.maximum(1.0, np.abs(lower))).all()
-    assert (found.upper <= upper + 1e-9 * np.maximum(1.0, np.abs(upper))).all()
+    assert (found.relaxation_upper <= upper + 1e-9 * np.maximum(1.0, np.abs(upper))).all()
     finished = np.array([status is Status.CONVERGED for status in found.status])
     assert (found.gap[finished] <= 1e-2 * np.maximum(1.0, np.abs(found.lower[finished]))).all()
 
@@ -206,10 +206,10 @@ def test_blocks_of_rows_change_nothing(method: str) -> None:
     blocks = replace(SolverSettings(), block_numbers=6 * widest)
     parts = solve(together, method, tolerance=0.0, max_passes=40, settings=blocks)
     one = solve(together, method, tolerance=0.0, max_passes=40, settings=replace(blocks, block_numbers=2 * widest))
-    assert same(whole.lower, parts.lower, 1e-9) and same(whole.upper, parts.upper, 1e-9)
+    assert same(whole.lower, parts.lower, 1e-9) and same(whole.relaxation_upper, parts.relaxation_upper, 1e-9)
     assert one.lower.shape == whole.lower.shape and one.primal.shape == whole.primal.shape
     if method != "admm":
-        assert same(whole.lower, one.lower, 1e-9) and same(whole.upper, one.upper, 1e-9)
+        assert same(whole.lower, one.lower, 1e-9) and same(whole.relaxation_upper, one.relaxation_upper, 1e-9)
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
@@ -253,7 +253,7 @@ def test_the_caller_can_stop(method: str, iterations: int) -> None:
     found = solve(hard_problem(), method, tolerance=0.0, stop=lambda: next(asked) >= iterations)
     assert set(found.status) == {Status.STOPPED}
     assert (found.passes == 2 * iterations).all()
-    assert (found.lower >= crown.lower).all() and (found.upper >= found.lower).all()
+    assert (found.lower >= crown.lower).all() and (found.relaxation_upper >= found.lower).all()
 
 
 @pytest.mark.parametrize("method", METHODS)

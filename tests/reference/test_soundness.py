@@ -95,15 +95,19 @@ def check(known: Truth, method: str, precision: str, budget: int) -> None:
     label = f"{known.case.kind}, {method}, {precision}, {budget} passes"
     found = run(known.problem, method, precision, budget)
     slack = 1e-7 * known.scale
-    for array in (found.lower, found.upper, found.primal, *found.multipliers):
+    for array in (found.lower, found.relaxation_upper, found.primal, *found.multipliers):
         assert not np.isnan(array).any(), f"{label}: NaN"
     for bound, values in zip(found.lower, known.attained, strict=True):
         assert at_most(bound, values), f"{label}: lower {bound} over a value that the network attains"
     assert (found.lower <= known.lp + slack).all(), f"{label}: lower {found.lower} over the LP optimum {known.lp}"
     assert (found.lower >= known.crown).all(), f"{label}: lower {found.lower} under the CROWN bound {known.crown}"
-    assert (found.upper >= known.lp - slack).all(), f"{label}: upper {found.upper} under the LP optimum {known.lp}"
-    assert (found.upper >= found.lower).all(), f"{label}: upper {found.upper} under lower {found.lower}"
-    assert np.isfinite(found.upper).all(), f"{label}: CROWN's bounds leave every forward point feasible"
+    assert (found.relaxation_upper >= known.lp - slack).all(), (
+        f"{label}: upper {found.relaxation_upper} under the LP optimum {known.lp}"
+    )
+    assert (found.relaxation_upper >= found.lower).all(), (
+        f"{label}: upper {found.relaxation_upper} under lower {found.lower}"
+    )
+    assert np.isfinite(found.relaxation_upper).all(), f"{label}: CROWN's bounds leave every forward point feasible"
     outside = np.maximum(known.problem.box_lower - found.primal, found.primal - known.problem.box_upper).max()
     assert outside <= 0, f"{label}: primal outside the box by {outside}"
 
@@ -188,7 +192,7 @@ def test_bounds_hold_where_float64_underflows_or_overflows(exponent: int, method
         problem, network = extreme_case(exponent, seed)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             found = solve(problem, method, max_passes=20)
-        assert not (np.isnan(found.lower) | np.isnan(found.upper)).any()
+        assert not (np.isnan(found.lower) | np.isnan(found.relaxation_upper)).any()
         assert (found.lower < np.inf).all()
         for x in samples(problem.box, 10, seed):
             value = network.values(x)[-1]
@@ -236,4 +240,4 @@ def test_given_bounds_that_exclude_a_part_of_the_box_leave_valid_answers(method:
         for x in kept:
             for bound, objective, offset in zip(found.lower, case.objective, case.offset, strict=True):
                 assert at_most(bound, [network.objective(x, objective, offset)]), seed
-        assert not np.isnan(found.upper).any()
+        assert not np.isnan(found.relaxation_upper).any()

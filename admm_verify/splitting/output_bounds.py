@@ -1,0 +1,121 @@
+"""`output_bounds`: a certified range of every output of a network, by the solvers."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from admm_verify.arrays import Array, Placement, to_numpy
+from admm_verify.bounds.preactivation import box_rows, output_interval, preactivation_bounds
+from admm_verify.bounds.ranges import PreactivationBounds
+from admm_verify.network.graph import Network
+from admm_verify.network.layout import is_single
+from admm_verify.options import callbacks, instance, timeout_seconds
+from admm_verify.sets import Box
+from admm_verify.settings import SolverSettings
+from admm_verify.splitting.loop import Clock
+from admm_verify.splitting.problem import Problem
+from admm_verify.splitting.solution import Solution, Status
+from admm_verify.splitting.solve import solve
+
+_NUMBERS = 2**22
+"""Coefficients of the rows that are solved in one call."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class OutputBounds:
+    """lower <= f(x) <= upper for every x in the box, both certified, in float64 and in the library of the box.
+
+    status: of the row that ended first for another reason than a closed gap, else CONVERGED; the bounds hold whatever
+    it is. seconds: of the call.
+    Shapes: lower, upper [*output_shape] for one box, [rows, *output_shape] for a batch.
+    """
+
+    lower: Array
+    upper: Array
+    status: Status
+    seconds: float
+
+    def __repr__(self) -> str:
+        """Both ends, and what they are."""
+        head = f"Output bounds, certified: lower <= f(x) <= upper in the whole box ({self.status.value})"
+        return "\n".join([head, f"lower: {to_numpy(self.lower)}", f"upper: {to_numpy(self.upper)}"])
+
+
+def output_bounds(
+    network: Network,
+    box: Box,
+    *,
+    method: str = "auto",
+    tolerance: float = 1e-4,
+    max_passes: int | None = None,
+    timeout: float | None = None,
+    device: str | None = None,
+    precision: str | None = None,
+    preactivation: PreactivationBounds | None = None,
+    settings: SolverSettings | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> OutputBounds:
+    """Certified lower and upper bounds of every output over the box.
+
+    `solve` minimises f_i and -f_i for every output i; no bound is looser than interval arithmetic's over the
+    pre-activation bounds. All options are those of `solve`; max_passes=0 gives the CROWN bounds alone. preactivation:
+    as in `Problem`, by default CROWN's.
+
+    Shapes: box [*input_shape] or [rows, *input_shape] -> [*output_shape] or [rows, *output_shape].
+    Raises: what `Problem` and `solve` raise.
+    Error: rounded outward.
+    """
+    began = time.monotonic()
+    lower, upper = box_rows(network, box)
+    timeout = timeout_seconds(timeout)
+    callbacks(("stop", stop))
+    chosen = SolverSettings() if settings is None else instance(settings, SolverSettings, "settings")
+    clock = Clock(None if timeout is None else began + timeout, stop)
+    if preactivation is None:
+        preactivation = preactivation_bounds(
+            network, box, memory=chosen.memory, stop=lambda: clock.interruption() is not None
+        )
+    bounds, ranges = output_interval(network, preactivation, lower, upper)
+    home, solutions, outputs = Placement.of(lower), [], network.output_size
+    count, step = len(lower) * 2 * outputs, max(1, _NUMBERS // outputs)
+    for first in range(0, count, step):
+        owner, row = np.divmod(np.arange(first, min(first + step, count)), 2 * outputs)
+        problem = _problem(network, (lower, upper), bounds, owner, row)
+        left = None if clock.deadline is None else max(0.0, clock.deadline - time.monotonic())
+        solutions.append(
+            solve(problem, method, tolerance, max_passes, left, device, precision, settings=chosen, stop=stop)
+        )
+    return _joined(network, ranges, solutions, is_single(tuple(box.lower.shape), network.input_shape), home, began)
+
+
+def _problem(
+    network: Network, box: tuple[Array, Array], bounds: PreactivationBounds, owner: np.ndarray, row: np.ndarray
+) -> Problem:
+    """Rows f_i (row i) and -f_i (row outputs + i) over the boxes of their owners; one box alone is shared."""
+    outputs = network.output_size
+    objective = np.zeros((len(row), outputs))
+    objective[np.arange(len(row)), row % outputs] = np.where(row < outputs, 1.0, -1.0)
+    if len(box[0]) == 1:
+        return Problem(network, Box(*box), objective, preactivation=bounds)
+    pick = Placement.of(box[0]).put_indices(owner)
+    own = Box(*(Placement.of(end).xp.take(end, pick, axis=0) for end in box))
+    return Problem(network, own, objective, preactivation=bounds.take(pick))
+
+
+def _joined(
+    network: Network,
+    ranges: tuple[Array, Array],
+    solutions: list[Solution],
+    single: bool,
+    home: Placement,
+    began: float,
+) -> OutputBounds:
+    xp = home.xp
+    found = xp.reshape(xp.concat([one.lower for one in solutions], axis=0), (-1, 2, network.output_size))
+    lower, upper = xp.maximum(found[:, 0], ranges[0]), xp.minimum(-found[:, 1], ranges[1])
+    shape = network.output_shape if single else (lower.shape[0], *network.output_shape)
+    statuses = (status for one in solutions for status in one.status if status is not Status.CONVERGED)
+    status = next(statuses, Status.CONVERGED)
+    return OutputBounds(xp.reshape(lower, shape), xp.reshape(upper, shape), status, time.monotonic() - began)
