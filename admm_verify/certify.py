@@ -2,15 +2,13 @@
 
 import time
 from collections.abc import Callable, Sequence
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from admm_verify.arrays import Array, Placement, to_numpy
-from admm_verify.errors import InputError
 from admm_verify.given import plain_array
 from admm_verify.network.graph import Network, check_network
-from admm_verify.options import callbacks, choice, instance, timeout_seconds
+from admm_verify.options import callbacks, choice, file_path, instance, timeout_seconds
 from admm_verify.robustness.certification import Certification
 from admm_verify.robustness.instances import Instances, Within
 from admm_verify.robustness.record import FORMAT, Record, digest
@@ -61,13 +59,12 @@ def certify(
     choice(bounds, "The choice of bounds", BOUNDS)
     timeout = timeout_seconds(timeout)
     callbacks(("progress", progress), ("stop", stop))
-    if not isinstance(output, str | PathLike | None):
-        raise InputError(f"The output is {output!r}; give the path of a file, or None.")
+    path = None if output is None else file_path(output, "The output", ", or None")
     check_network(network).check_finite()
     instances = Instances.of(network.put(Placement.numpy()), images, labels, radii, within)
     clock = Clock(None if timeout is None else began + timeout, stop)
     search = Search(instances, _plan(bounds, chosen), chosen, clock, progress)
-    record = None if output is None else Record(output, _task(instances, within, bounds, chosen), instances)
+    record = None if path is None else Record(path, _task(instances, within, bounds, chosen), instances)
     if record is not None:
         search.recall(record)
     search.run(record)

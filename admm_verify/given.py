@@ -99,7 +99,7 @@ def _numpy(value: object, what: str) -> np.ndarray:
                 "here; fill them with numbers of your own: array.filled(number)."
             )
         return np.asarray(value.data)
-    if value is None or isinstance(value, str | bytes | dict | set | frozenset):
+    if value is None or isinstance(value, str | bytes | bytearray | memoryview | dict | set | frozenset):
         raise InputError(f"The {what} is {_named(value)}; give an array of real numbers.")
     try:
         found = np.asarray(_unwrapped(value, what))

@@ -5,6 +5,9 @@ from dataclasses import dataclass, fields
 from enum import Enum
 from functools import cache
 from numbers import Integral, Real
+from os import PathLike, fspath, sep
+from pathlib import Path
+from sys import float_info
 from typing import Annotated, TypeVar, get_args, get_origin, get_type_hints
 
 from admm_verify.errors import InputError
@@ -23,7 +26,9 @@ class Range:
 
     def __str__(self) -> str:
         text = f"{'>' if self.open else '>='} {self.least:g}"
-        return text if self.most == float("inf") else f"{text} and <= {self.most:g}"
+        if self.most == float("inf"):
+            return text
+        return f"{text} and finite" if self.most == float_info.max else f"{text} and <= {self.most:g}"
 
     def holds(self, value: float) -> bool:
         """Whether a number lies inside; NaN never does."""
@@ -35,8 +40,8 @@ POSITIVE = Range(0.0, open=True)
 
 Count = Annotated[int, ANY]
 AtLeastOne = Annotated[int, Range(1)]
-Nonnegative = Annotated[float, ANY]
-Positive = Annotated[float, POSITIVE]
+Nonnegative = Annotated[float, Range(0.0, most=float_info.max)]
+Positive = Annotated[float, Range(0.0, open=True, most=float_info.max)]
 Share = Annotated[float, Range(0.0, most=1.0)]
 Decay = Annotated[float, Range(0.0, most=1.0 - 2.0**-53)]
 """Below 1: what is left of something after a step."""
@@ -56,7 +61,7 @@ def number(value: object, what: str, allowed: Range = ANY, otherwise: str = "") 
             found = float("nan")
         if allowed.holds(found):
             return found
-    raise InputError(f"{what} is {_shown(value)}; give a number {allowed}{otherwise}.")
+    raise InputError(f"{what} is {shown(value)}; give a number {allowed}{otherwise}.")
 
 
 def count(value: object, what: str, allowed: Range = ANY, otherwise: str = "") -> int:
@@ -66,7 +71,7 @@ def count(value: object, what: str, allowed: Range = ANY, otherwise: str = "") -
     """
     if isinstance(value, Integral) and not isinstance(value, bool) and allowed.holds(int(value)):
         return int(value)
-    raise InputError(f"{what} is {_shown(value)}; give a whole number {allowed}{otherwise}.")
+    raise InputError(f"{what} is {shown(value)}; give a whole number {allowed}{otherwise}.")
 
 
 def timeout_seconds(value: object) -> float | None:
@@ -126,7 +131,7 @@ def flag(value: object, what: str) -> bool:
     """
     if isinstance(value, bool):
         return value
-    raise InputError(f"{what} is {_shown(value)}; give True or False.")
+    raise InputError(f"{what} is {shown(value)}; give True or False.")
 
 
 def instance(value: object, kind: type[Kind] | tuple[type[Kind], ...], what: str) -> Kind:
@@ -137,7 +142,19 @@ def instance(value: object, kind: type[Kind] | tuple[type[Kind], ...], what: str
     if isinstance(value, kind):
         return value
     names = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
-    raise InputError(f"{what} is {_shown(value)}; give an instance of {names}.")
+    raise InputError(f"{what} is {shown(value)}; give an instance of {names}.")
+
+
+def file_path(value: object, what: str, otherwise: str = "") -> Path:
+    """A path of a file; `otherwise` tells of what else may be given.
+
+    Raises: InputError for anything else.
+    """
+    if isinstance(value, str | PathLike) and isinstance(name := fspath(value), str):
+        # A path that ends in a separator names a folder, which Path forgets.
+        if name and "\0" not in name and not name.endswith(("/", sep)):
+            return Path(name)
+    raise InputError(f"{what} is {shown(value)}; give the path of a file{otherwise}.")
 
 
 def callbacks(*given: tuple[str, object]) -> None:
@@ -147,7 +164,7 @@ def callbacks(*given: tuple[str, object]) -> None:
     """
     for name, value in given:
         if value is not None and not callable(value):
-            raise InputError(f"{name} is {_shown(value)}; give a function, or None.")
+            raise InputError(f"{name} is {shown(value)}; give a function, or None.")
 
 
 @dataclass(frozen=True)
@@ -203,6 +220,6 @@ def brief(value: object, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """A value for a message, and what it is."""
     return f"{brief(value)} ({type(value).__name__})"

@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 
+import array_api_compat
+import numpy as np
+
 from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.errors import InputError
 from admm_verify.given import float64_array, plain_array
+from admm_verify.options import shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +66,7 @@ class Box:
         placement, xp = Placement.of(middle), namespace(middle)
         width = _spread(placement, radius, middle, "radius")
         if not bool(xp.all(width >= 0)):
-            raise InputError(f"The radius {radius} is negative or NaN; give numbers >= 0.")
+            raise InputError(f"The radius {shown(radius)} is negative or NaN; give numbers >= 0.")
         infinity = xp.full_like(middle, float("inf"))
         lower = xp.where(width > 0, xp.nextafter(middle - width, -infinity), middle)
         upper = xp.where(width > 0, xp.nextafter(middle + width, infinity), middle)
@@ -79,11 +83,11 @@ def range_ends(within: object) -> tuple[Array, Array]:
     """
     if isinstance(within, tuple | list) and len(within) == 2:
         return within[0], within[1]
-    if hasattr(within, "shape"):
+    if array_api_compat.is_array_api_obj(within) or isinstance(within, np.ma.MaskedArray):
         pair = to_numpy(plain_array(within, "range within"))
         if pair.ndim and len(pair) == 2:
             return pair[0], pair[1]
-    raise InputError(f"The range within is {within!r}; give a pair (lowest, highest), such as (0, 1), or None.")
+    raise InputError(f"The range within is {shown(within)}; give a pair (lowest, highest), such as (0, 1), or None.")
 
 
 def _spread(placement: Placement, value: Array | float, middle: Array, what: str) -> Array:
@@ -99,6 +103,6 @@ def _spread(placement: Placement, value: Array | float, middle: Array, what: str
 def _refuse(bad: Array, box: Box, reason: str) -> None:
     found = to_numpy(bad)
     if found.any():
-        index = tuple(int(i[0]) for i in found.nonzero())
+        index = tuple(int(i) for i in np.unravel_index(found.argmax(), found.shape))
         low, high = to_numpy(box.lower)[index], to_numpy(box.upper)[index]
         raise InputError(f"At index {index} the interval [{low}, {high}] {reason}.")

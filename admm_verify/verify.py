@@ -18,7 +18,17 @@ from admm_verify.errors import InputError
 from admm_verify.files import check_targets
 from admm_verify.memory import Stopped
 from admm_verify.network.onnx_runtime import forget_models
-from admm_verify.options import callbacks, choice, flag, instance, member, memory_bytes, pass_limit, timeout_seconds
+from admm_verify.options import (
+    callbacks,
+    choice,
+    file_path,
+    flag,
+    instance,
+    member,
+    memory_bytes,
+    pass_limit,
+    timeout_seconds,
+)
 from admm_verify.properties.query import Query
 from admm_verify.splitting.loop import Clock
 from admm_verify.splitting.placement import iteration_placement
@@ -101,14 +111,11 @@ def verify(
     MissingPackageError for "milp" without highspy; UnsupportedQueryError.
     """
     began = time.monotonic()
-    instance(query, Query, "The query")
+    _check_kinds(query, method, device, progress, stop)
     chosen = query.property.arithmetic if arithmetic is None else arithmetic
     check_arithmetic(chosen)
-    choice(method, "The method", METHODS)
     timeout, memory = timeout_seconds(timeout), memory_bytes(memory)
     most = pass_limit(max_subproblems, "max_subproblems")
-    callbacks(("progress", progress), ("stop", stop))
-    iteration_placement(Placement.numpy(), device, None)
     path = _checkpoint_path(checkpoint, certificate=flag(certificate, "certificate"))
     if certificate:
         check_kinds(query.network)
@@ -136,16 +143,28 @@ def _decided(
 def _checkpoint_path(checkpoint: object, certificate: bool) -> Path | None:
     if checkpoint is None:
         return None
-    if not isinstance(checkpoint, str | os.PathLike):
-        raise InputError(f"The checkpoint is {checkpoint!r}; give the path of a file, or None.")
+    path = file_path(checkpoint, "The checkpoint", ", or None")
     if certificate:
         raise InputError("A certificate of a search that was interrupted is not supported; leave the checkpoint out.")
-    check_targets([os.fspath(checkpoint)], [])
-    return Path(checkpoint)
+    check_targets([os.fspath(path)], [])
+    return path
 
 
 def _unfinished(interruption: Status | None) -> Verdict:
     return Verdict.TIMED_OUT if interruption is Status.TIMED_OUT else Verdict.UNKNOWN
+
+
+def _check_kinds(
+    query: Query,
+    method: str,
+    device: str | None,
+    progress: Callable[[str], None] | None,
+    stop: Callable[[], bool] | None,
+) -> None:
+    instance(query, Query, "The query")
+    choice(method, "The method", METHODS)
+    iteration_placement(Placement.numpy(), device, None)
+    callbacks(("progress", progress), ("stop", stop))
 
 
 def _outcome(decision: Decision, began: float) -> Outcome:

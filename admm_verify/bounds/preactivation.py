@@ -147,7 +147,7 @@ def output_interval(
     with quiet_overflow():
         forward = _Forward(network.put(Placement.of(lower)), lower, upper, None, None)
         forward.know(found)
-        forward.run(None)
+        forward.run(None, None)
     xp = namespace(lower)
     each = (
         tuple(xp.broadcast_to(end, (lower.shape[0], end.shape[1])) for end in ends)

@@ -9,7 +9,8 @@ import torch
 from torch.fx.node import map_aggregate, map_arg
 
 from admm_verify.arrays import to_numpy
-from admm_verify.errors import ModelError, UnsupportedOperatorError
+from admm_verify.errors import InputError, ModelError, UnsupportedOperatorError
+from admm_verify.given import live_array
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse
 from admm_verify.network.graph import Network
 from admm_verify.network.torch_layers import Unfollowed
@@ -23,9 +24,16 @@ def trace(module: torch.nn.Module, example_input: torch.Tensor) -> Network:
     """A network from a torch module, read with torch.export in evaluation mode.
 
     Shapes: example_input [batch, ...] with a leading batch axis, of which one sample is used; its values do not matter.
-    Raises: ModelError when torch cannot export the module or a parameter holds NaN or infinite numbers;
-    UnsupportedOperatorError naming the operation.
+    Raises: InputError for what is no module; ModelError when torch cannot export it, or a parameter holds NaN or
+    infinite numbers; UnsupportedOperatorError naming the operation.
     """
+    if not isinstance(module, torch.nn.Module):
+        raise InputError(
+            f"trace takes a torch.nn.Module, and a {type(module).__name__} was given. An ONNX file is read by "
+            "av.read_onnx(path); a function can be put into the forward of a module."
+        )
+    if isinstance(example_input, torch.Tensor):
+        live_array(example_input, "example input")
     if not isinstance(example_input, torch.Tensor) or example_input.dtype not in (torch.float32, torch.float64):
         raise ModelError(
             "trace needs a torch tensor of type float32 or float64 as its example input, with a leading batch axis; it "

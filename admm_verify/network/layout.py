@@ -16,7 +16,7 @@ def flatten_batch(x: Array, sample: tuple[int, ...], what: str) -> Array:
     Raises: InputError for any other shape, such as a sample with its axes in another order, and for no sample at all.
     """
     shape, size = tuple(x.shape), prod(sample)
-    if not _is_sample(shape, sample) and not (len(shape) > 1 and shape[0] > 0 and _is_sample(shape[1:], sample)):
+    if not is_sample(shape, sample) and not (len(shape) > 0 and shape[0] > 0 and is_sample(shape[1:], sample)):
         flat = "" if len(sample) == 1 else f", or flat vectors [{size}] or [batch, {size}]"
         raise InputError(
             f"The shape {shape} does not fit {what}, which takes {sample}. "
@@ -27,13 +27,16 @@ def flatten_batch(x: Array, sample: tuple[int, ...], what: str) -> Array:
 
 def is_single(shape: tuple[int, ...], sample: tuple[int, ...]) -> bool:
     """Whether an array of this shape, which `flatten_batch` takes, is one sample without a batch axis."""
-    if not _is_sample(shape, sample):
+    if not is_sample(shape, sample):
         return False
-    return len(shape) <= len(sample) or not (shape[0] == 1 and _is_sample(shape[1:], sample))
+    return len(shape) <= len(sample) or not (shape[0] == 1 and is_sample(shape[1:], sample))
 
 
-def _is_sample(shape: tuple[int, ...], sample: tuple[int, ...]) -> bool:
-    """Whether an array of this shape holds the numbers of one sample in their order, and its layout says so."""
+def is_sample(shape: tuple[int, ...], sample: tuple[int, ...]) -> bool:
+    """Whether an array of this shape holds the numbers of one sample in their order, as its layout says.
+
+    It may be flat, or leave out or add axes of length one, none of which it moves: [3, 1] is no sample [1, 3].
+    """
     if (sample and not shape) or prod(shape) != prod(sample):
         return False
     return len(shape) == 1 or _shortens(shape, sample) or _shortens(sample, shape)

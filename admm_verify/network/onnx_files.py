@@ -5,11 +5,11 @@ import io
 import os
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from admm_verify.errors import ModelError
 from admm_verify.network.external_data import ExternalData, is_external, tensors_of
+from admm_verify.options import file_path
 
 SIZE_LIMIT = 2**31
 """Bytes of the largest model that protobuf holds."""
@@ -32,15 +32,26 @@ def read_model(path: str | os.PathLike[str]) -> Model:
 
     External data is read once, from regular files in the model's folder or below it.
 
-    Raises: ModelError naming the file and what is wrong with it.
+    Raises: ModelError naming the file and what is wrong with it; InputError for what is no path.
     """
-    data, path = _content(path), Path(path)
+    path = file_path(path, "The network", f" .onnx{_advice(path)}")
+    data = _content(path)
     proto = _parsed(data, path.name)
     outside = [tensor for tensor in tensors_of(proto) if is_external(tensor)]
     if not outside:
         return Model(path.name, data, proto)
     ExternalData(path.parent, path.name, SIZE_LIMIT - len(data)).embed(outside)
     return Model(path.name, proto.SerializeToString(), proto)
+
+
+def _advice(given: object) -> str:
+    """What to do instead where a model itself was given as a path."""
+    bases = [f"{base.__module__}.{base.__name__}" for base in type(given).__mro__]
+    if "torch.nn.modules.module.Module" in bases:
+        return "; a torch module becomes a network by av.trace(module, example_input)"
+    if any(base.startswith("onnx.") for base in bases):
+        return '; a model in memory is saved first: onnx.save(model, "net.onnx")'
+    return ""
 
 
 def model_from_bytes(data: bytes, name: str) -> Model:

@@ -4,15 +4,16 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from math import prod
 
 from admm_verify.errors import QueryError, StoppedError
 from admm_verify.memory import Budget, Stopped
 from admm_verify.network.from_onnx import network_from_model
 from admm_verify.network.graph import Network
+from admm_verify.network.layout import is_sample
 from admm_verify.network.onnx_files import read_model
-from admm_verify.options import callbacks, memory_bytes, timeout_seconds
-from admm_verify.properties.property import NetworkDeclaration, Property, Variable
+from admm_verify.options import callbacks, file_path, memory_bytes, timeout_seconds
+from admm_verify.properties.property import NetworkDeclaration, Property
 from admm_verify.properties.vnnlib import read_property
 
 NetworkSource = str | os.PathLike[str] | Network
@@ -50,25 +51,26 @@ def read_query(
     """
     timeout, memory = timeout_seconds(timeout), memory_bytes(memory)
     callbacks(("stop", stop))
+    place = file_path(path, "The query")
     deadline = None if timeout is None else time.monotonic() + timeout
 
     def over() -> bool:
         return (stop is not None and stop()) or (deadline is not None and time.monotonic() >= deadline)
 
     try:
-        found = read_property(path, Budget.of(memory, over))
+        found = read_property(place, Budget.of(memory, over))
     except Stopped:
         raise StoppedError(
-            f"{os.fspath(path)} was not read to its end: the time was up, or a stop was asked."
+            f"{os.fspath(place)} was not read to its end: the time was up, or a stop was asked."
         ) from None
-    source = _chosen(found, networks, os.fspath(path))
+    source = _chosen(found, networks, os.fspath(place))
     if isinstance(source, Network):
         network, model = source, None
     else:
         read = read_model(source)
         network, model = network_from_model(read), read.data
     _check_interface(found.networks[0], network)
-    return Query(Path(path).name, found, network, model)
+    return Query(place.name, found, network, model)
 
 
 def _chosen(found: Property, networks: Mapping[str, NetworkSource] | NetworkSource, path: str) -> NetworkSource:
@@ -77,7 +79,7 @@ def _chosen(found: Property, networks: Mapping[str, NetworkSource] | NetworkSour
         return networks
     declared = found.networks[0].name
     if len(networks) != 1:
-        given = ", ".join(networks) or "none"
+        given = ", ".join(map(str, networks)) or "none"
         raise QueryError(f"{path} speaks about one network and {len(networks)} were given ({given}). Give exactly one.")
     name, source = next(iter(networks.items()))
     if declared and name not in ("", declared):
@@ -91,9 +93,8 @@ def _check_interface(declared: NetworkDeclaration, network: Network) -> None:
         ("output", declared.outputs[0], network.output_shape),
     )
     for side, variable, shape in sides:
-        flat = len(variable.shape) == 1
-        fits = variable.size == _size(shape) if flat else _essential(variable.shape) == _essential(shape)
-        if not fits:
+        # One number has no layout, whatever the axes around it.
+        if not (is_sample(variable.shape, shape) or variable.size == prod(shape) == 1):
             raise QueryError(
                 f"The query declares the {side} {variable.name} with shape {list(variable.shape)}, but the {side} of "
                 f"{network.name} has shape {list(shape)}. Give the network the query was written for."
@@ -103,12 +104,3 @@ def _check_interface(declared: NetworkDeclaration, network: Network) -> None:
                 f"The query declares the {side} {variable.name} as {variable.element_type}, but {network.name} "
                 f"computes in {network.element_type}. Declare {network.element_type} or real."
             )
-
-
-def _essential(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A shape without its axes of length one, which batch and padding axes are."""
-    return tuple(size for size in shape if size != 1)
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    return Variable("", "real", shape).size

@@ -10,6 +10,7 @@ from admm_verify.errors import InputError
 from admm_verify.given import float64_array, plain_array
 from admm_verify.network.graph import Network
 from admm_verify.network.layout import flatten_batch
+from admm_verify.options import shown
 from admm_verify.sets import Box, range_ends
 
 Within = tuple[Array | float, Array | float]
@@ -171,7 +172,7 @@ def _labels(raw: np.ndarray, count: int, classes: int) -> np.ndarray:
 def _radii(given: Array) -> np.ndarray:
     radii = to_numpy(float64_array(given, "list of radii"))
     if radii.ndim != 1 or not len(radii):
-        raise InputError(f"The radii {given} are no list of numbers; give at least one, such as [0.01, 0.02].")
+        raise InputError(f"The radii {shown(given)} are no list of numbers; give at least one, such as [0.01, 0.02].")
     if not (np.isfinite(radii) & (radii >= 0)).all():
         raise InputError(f"The radii {radii.tolist()} hold a negative, infinite or NaN number; give finite ones >= 0.")
     if len(np.unique(radii)) < len(radii):
