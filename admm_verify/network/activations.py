@@ -20,7 +20,7 @@ def prelu(x: Array, parameters: Sequence[Array]) -> Array:
 
 
 def clip(x: Array, parameters: Sequence[Array]) -> Array:
-    """min(max(x, low), high); parameters (low, high), finite, low < high."""
+    """min(max(x, low), high); parameters (low, high), low < high, either maybe infinite."""
     xp, (low, high) = namespace(x), parameters
     return xp.minimum(xp.maximum(x, low), high)
 

@@ -243,7 +243,9 @@ def _description(node: Node) -> str:
 
 def _is_finite(node: Affine | Activation) -> bool:
     if isinstance(node, Activation):
-        return all(np.isfinite(to_numpy(array)).all() for array in node.parameters)
+        # A clip may have no end on one side.
+        bad = np.isnan if node.kind == "clip" else lambda numbers: ~np.isfinite(numbers)
+        return not any(bad(to_numpy(array)).any() for array in node.parameters)
     arrays = [node.bias, *(number for term in node.terms for number in term.map.numbers)]
     return all(np.isfinite(to_numpy(array)).all() for array in arrays)
 

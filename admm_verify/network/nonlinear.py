@@ -15,6 +15,10 @@ from admm_verify.network.selection import SelectionMap
 UNBOUNDED = float(np.finfo(np.float32).max)
 """Ends of a clip from here on are none in float32: exporters write its largest number for a missing end."""
 
+LARGE_END = 2.0**10
+"""Constants of a maximum or minimum up to here become a shifted ReLU, whose neurons can be split; beyond, the shift and
+its return would take more than x can lose in float32, and a clip with one infinite end takes nothing."""
+
 Number = np.ndarray | float
 
 
@@ -55,8 +59,7 @@ def clip(builder: Builder, x: Tensor, low: Number, high: Number) -> Tensor:
         return maximum(builder, x, low)
     if np.all(below) and not np.any(above):
         return minimum(builder, x, high)
-    if np.any(below) or np.any(above):
-        raise UnsupportedUse("some of its ends are infinite and others are not")
+    low, high = np.where(below, -np.inf, low), np.where(above, np.inf, high)
     if np.all(low >= high):
         constant = builder.add(builder.scale(x, np.array(0.0)), high)
         return builder.stands_for(constant, "clip", [x], _spread(x, low), _spread(x, high))
@@ -74,6 +77,9 @@ def hard_sigmoid(builder: Builder, x: Tensor, slope: float, shift: float) -> Ten
 def maximum(builder: Builder, first: Value, second: Value) -> Tensor:
     """The larger of two values, one of them maybe constant: b + relu(a - b)."""
     first, second = builder.aligned(first, second)
+    x, end = _bounded_by(first, second)
+    if x is not None and end is not None:
+        return builder.activation("clip", x, end, np.inf)
     excess = builder.activation("relu", builder.add(first, second, -1.0))
     return _chosen(builder, builder.add(excess, second), "maximum", first, second)
 
@@ -81,8 +87,19 @@ def maximum(builder: Builder, first: Value, second: Value) -> Tensor:
 def minimum(builder: Builder, first: Value, second: Value) -> Tensor:
     """The smaller of two values, one of them maybe constant: a - relu(a - b)."""
     first, second = builder.aligned(first, second)
+    x, end = _bounded_by(first, second)
+    if x is not None and end is not None:
+        return builder.activation("clip", x, -np.inf, end)
     excess = builder.activation("relu", builder.add(first, second, -1.0))
     return _chosen(builder, builder.add(first, excess, -1.0), "minimum", first, second)
+
+
+def _bounded_by(first: Value, second: Value) -> tuple[Tensor | None, np.ndarray | None]:
+    """The value and the constant of a maximum or minimum, where the constant holds a large number."""
+    for x, end in ((first, second), (second, first)):
+        if isinstance(x, Tensor) and isinstance(end, np.ndarray) and np.any(np.abs(end) > LARGE_END):
+            return x, end
+    return None, None
 
 
 def _chosen(builder: Builder, rewritten: Tensor, kind: str, *values: Value) -> Tensor:

@@ -62,7 +62,8 @@ def batch_norm(sources: Sequence[Array], parameters: Sequence[Array]) -> Array:
     Parameters (gamma, beta, mean, variance, epsilon).
     """
     gamma, beta, mean, variance, epsilon = parameters
-    scale = gamma / namespace(gamma).sqrt(variance + epsilon)
+    # As runtimes do it, by the reciprocal.
+    scale = gamma * (1.0 / namespace(gamma).sqrt(variance + epsilon))
     return sources[0] * scale + (beta - mean * scale)
 
 

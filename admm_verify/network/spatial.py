@@ -206,13 +206,16 @@ def batch_norm(
     gamma, beta, mean, variance = (np.asarray(part, dtype=np.float64) for part in (gamma, beta, mean, variance))
     if len(x.shape) < 2 or any(part.shape != (x.shape[1],) for part in (gamma, beta, mean, variance)):
         raise UnsupportedUse(f"its parameters do not hold one number per channel of the input of shape {x.shape}")
-    if np.any(variance + epsilon <= 0):
-        raise UnsupportedUse("its variance plus epsilon is not positive")
+    if np.any(variance < 0) or np.any(variance + epsilon <= 0):
+        # A negative variance cancels against epsilon, which no count of roundings covers.
+        raise UnsupportedUse("its variance is negative, or its variance plus epsilon is not positive")
     scale = gamma / np.sqrt(variance + epsilon)
     parts = (scale, beta - mean * scale, np.nextafter(np.abs(beta) + np.abs(mean * scale), np.inf))
     column = (-1, *(1 for _ in x.shape[2:]))
     wide = [np.array(np.broadcast_to(part.reshape(column), x.shape)).reshape(-1) for part in parts]
-    # The sum, the root and the quotient behind the scale are rounded, then the product; the shift adds two more.
+    # Runtimes round the sum, the root, its reciprocal and the product behind the scale; then that with x and the sum.
+    # Those that subtract the mean first round seven times, and the shift takes two beyond the scale's: with the node's
+    # own two that makes eight, which covers either.
     scaled = Tensor(builder.affine(x, DiagonalMap(wide[0], roundings=6), wide[1], wide[2]), x.shape)
     given = [np.broadcast_to(part.reshape(column), x.shape) for part in (gamma, beta, mean, variance)]
     return builder.stands_for(scaled, "batch_norm", [x], *given, np.array(epsilon))

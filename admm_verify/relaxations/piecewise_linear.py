@@ -189,7 +189,7 @@ class PReLU(PiecewiseLinear):
 
 @dataclass(frozen=True, eq=False)
 class Clip(PiecewiseLinear):
-    """min(max(x, low), high), with finite low < high.
+    """min(max(x, low), high), with low < high, either of which may be infinite.
 
     Shapes: low, high [n] or broadcasting to [..., n].
     """
