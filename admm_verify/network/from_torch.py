@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.fx.node import map_aggregate, map_arg
 
-from admm_verify.arrays import to_numpy
+from admm_verify.arrays import quiet_overflow, to_numpy
 from admm_verify.errors import InputError, ModelError, UnsupportedOperatorError
 from admm_verify.given import live_array
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse
@@ -160,14 +160,24 @@ class _Interpreter:
                 f"Operation {packet} (node {node.name} of {self.name}) is not supported. "
                 f"Supported: {', '.join(sorted(OPERATIONS))}."
             )
+        rounded, named = map_aggregate((args, options), self._rounded)
         try:
-            return handler(self.builder, *args, **options)
+            return handler(self.builder, *rounded, **named)
         except (UnsupportedUse, ValueError, TypeError) as error:
             # Options that a handler does not know reach it as arguments it does not have.
             reason = f"one of its options is unknown here ({error})" if isinstance(error, TypeError) else error
             raise UnsupportedOperatorError(
                 f"Operation {packet} (node {node.name} of {self.name}) is used in a way that is not supported: {reason}"
             ) from error
+
+    def _rounded(self, value: Any) -> Any:
+        """A single number as torch takes it beside tensors, rounded to their type."""
+        array = isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind == "f"
+        if type(value) is not float and not array:
+            return value
+        with quiet_overflow():
+            number = np.asarray(value).astype(self.builder.element_type)
+        return number if array else float(number)
 
     def _folded(self, node: Any, packet: str, args: Any, options: Any) -> Any:
         try:

@@ -14,6 +14,10 @@ from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.maps import DiagonalMap, LinearMap, TransposedMap
 from admm_verify.network.nonlinear import window_maximum
 
+_FLUSHED = 2.0**-100
+"""Added to the magnitude of a scale that is computed: times a few roundings of float32 it is more than the smallest
+normal number, below which the scale may be lost."""
+
 Sizes = tuple[int, ...]
 
 
@@ -213,10 +217,12 @@ def batch_norm(
     parts = (scale, beta - mean * scale, np.nextafter(np.abs(beta) + np.abs(mean * scale), np.inf))
     column = (-1, *(1 for _ in x.shape[2:]))
     wide = [np.array(np.broadcast_to(part.reshape(column), x.shape)).reshape(-1) for part in parts]
+    # What float32 flushes to zero in the scale counts in proportion to x.
+    magnitude = np.abs(wide[0]) + _FLUSHED
     # Runtimes round the sum, the root, its reciprocal and the product behind the scale; then that with x and the sum.
     # Those that subtract the mean first round seven times, and the shift takes two beyond the scale's: with the node's
     # own two that makes eight, which covers either.
-    scaled = Tensor(builder.affine(x, DiagonalMap(wide[0], roundings=6), wide[1], wide[2]), x.shape)
+    scaled = Tensor(builder.affine(x, DiagonalMap(wide[0], magnitude, roundings=6), wide[1], wide[2]), x.shape)
     given = [np.broadcast_to(part.reshape(column), x.shape) for part in (gamma, beta, mean, variance)]
     return builder.stands_for(scaled, "batch_norm", [x], *given, np.array(epsilon))
 

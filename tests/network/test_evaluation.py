@@ -10,9 +10,10 @@ from onnx import TensorProto
 from torch import nn
 
 import admm_verify as av
+from admm_verify.bounds.arithmetic import output_error
 from admm_verify.network.builder import Builder
 from admm_verify.network.from_onnx import network_from_bytes
-from admm_verify.network.graph import Affine, Network
+from admm_verify.network.graph import Activation, Affine, Network
 from admm_verify.network.splice import splice
 from tests.network.onnx_models import model, node, runtime
 
@@ -247,3 +248,49 @@ def test_double_models_are_computed_in_double() -> None:
     data = model([node("Max", ["x", "c"], ["y"])], [1, 2], {"c": np.float64(-1e300)}, element=TensorProto.DOUBLE)
     x = np.array([[0.1, -1e200]])
     assert np.array_equal(network_from_bytes(data, "double")(x), x)
+
+
+def every_kind() -> list:
+    """Functions whose rewriting, constants or sums round, and some whose do not."""
+    named = [CLOSE[name](c) for name in CLOSE for c in (0.3, -7.1)]
+    return [
+        *named,
+        lambda x: torch.clamp(x, 0.1, 0.7),
+        lambda x: torch.clamp(x, min=0.1),
+        lambda x: torch.clamp(x, max=-1e6 / 3),
+        lambda x: torch.clamp(x, min=1e9 / 3),
+        lambda x: torch.clamp(x, torch.tensor(0.1, dtype=torch.float64), torch.tensor(0.7)),
+        lambda x: F.hardtanh(x, -0.3, 0.1),
+        lambda x: F.leaky_relu(x, 0.3),
+        lambda x: F.leaky_relu(x, 3.3),
+        lambda x: (x * 0.1 + 0.3) / 0.7,
+        lambda x: x / 1e-3 - 0.1 * x,
+        lambda x: x.mean(1) + 0.1,
+        lambda x: torch.maximum(x / 3, x.mean((2, 3), True)),
+        lambda x: F.max_pool2d(x * 0.7, 2, 1) - 0.1,
+    ]
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0, 1e7])
+def test_bounds_in_float32_hold_what_torch_computes(scale: float) -> None:
+    torch.manual_seed(0)
+    module = Every(every_kind()).eval()
+    network = av.trace(module, torch.zeros(1, 2, 2, 4))
+    rows = np.concatenate([np.eye(network.output_size), -np.eye(network.output_size)])
+    for x in scale * torch.randn(2, 1, 2, 2, 4):
+        with torch.no_grad():
+            expected = rows @ module(x).numpy()[0].astype(np.float64)
+        centre = x.reshape(1, -1).numpy().astype(np.float64)
+        for radius in (0.0, 0.1 * scale):
+            box = av.Box(centre - radius, centre + radius)
+            pre = av.preactivation_bounds(network, box, "interval")
+            error = np.asarray(output_error(network, centre - radius, centre + radius, pre, "float32"))[0]
+            found = av.solve(av.Problem(network, box, rows, preactivation=pre), max_passes=0)
+            assert (np.asarray(found.lower) - np.tile(error, 2) <= expected).all()
+
+
+def test_single_numbers_are_read_in_the_type_of_the_network() -> None:
+    """In float32 torch clamps at the nearest number to 0.1, which is larger."""
+    network = av.trace(Function(lambda x: torch.clamp(x, -1.0, 0.1)), torch.zeros(1, 1))
+    (clip,) = (node for node in network.nodes if isinstance(node, Activation))
+    assert float(clip.parameters[1][0]) == float(np.float32(0.1)) > 0.1
