@@ -64,9 +64,18 @@ def reach_file(options: argparse.Namespace, memory: float | None, stop: Callable
     from admm_verify.reach.front import reach_sets
     from admm_verify.reach.spec import read_task
     from admm_verify.reach.systems import MOST_STEPS
+    from admm_verify.report.picture_inputs import checked_path
+    from admm_verify.report.pictures import FORMATS
 
     if (options.plot or options.time_plot or options.animation) and find_spec("matplotlib") is None:
         raise MissingPackageError('Pictures need matplotlib: pip install "admm-verify[plot]".')
+    for path, formats, what in (
+        (options.plot, FORMATS, "plot"),
+        (options.time_plot, FORMATS, "plot"),
+        (options.animation, (".gif",), "animation"),
+    ):
+        if path:
+            checked_path(path, formats, what)
     task = read_task(options.system or EXAMPLE)
     if options.steps is not None:
         task = replace(task, steps=count(options.steps, "The option --steps", Range(1, most=MOST_STEPS)), sampled=None)

@@ -13,7 +13,7 @@ from admm_verify.reach.discrete import ReachSettings, grid
 from admm_verify.reach.judgement import Judgement, ReachOutcome
 from admm_verify.reach.rollout import control_network
 from admm_verify.reach.sets import Ended, ReachSets, most
-from admm_verify.reach.simulate import spread, trajectories
+from admm_verify.reach.simulate import affordable, spread, trajectories
 from admm_verify.reach.systems import ContinuousSystem, Task
 from admm_verify.reach.tube_checks import holds, violates
 
@@ -59,7 +59,9 @@ class ContinuousReach:
         self.stop, self.tell = stop, progress
         self.network = control_network(system.controller)
         self.began, self.rng = time.monotonic(), np.random.default_rng(0)
-        self.samples = trajectories(system, spread(task.inner, settings.samples, self.rng), task.steps, self.rng)
+        count = affordable(settings.samples, task.steps, task.system.states)
+        first = spread(task.inner, count, self.rng)
+        self.samples = trajectories(system, first, task.steps, self.rng, stop=lambda: stop() is not None)
         values = np.einsum("pts,ds->ptd", self.samples, directions)
         self.inner = most(values)
         width = self.inner + most(-values)

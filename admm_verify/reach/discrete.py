@@ -16,11 +16,14 @@ from admm_verify.options import POSITIVE, AtLeastOne, Count, Memory, Range, Sett
 from admm_verify.reach.cells import CellBounder, Cells, joined, taken
 from admm_verify.reach.rollout import Rollout, rollout
 from admm_verify.reach.sets import Ended, ReachSets
+from admm_verify.reach.simulate import affordable
 from admm_verify.reach.systems import DiscreteSystem
 from admm_verify.sets import Box
 from admm_verify.settings import TightenSettings
 
 _MOST_CELLS = 10**6
+_MOST_ROWS = 2**24
+"""Numbers of the matrix of all directions at all steps."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,12 @@ class DiscreteReach:
         progress: Callable[[str], None],
     ) -> None:
         """stop: why to end now, None to go on. Shapes: initial [n]; directions [d, n]."""
+        if steps**2 * directions.size > _MOST_ROWS and settings.window is None:
+            most = int((_MOST_ROWS / directions.size) ** 0.5)
+            raise InputError(
+                f"A horizon of {steps} steps with {len(directions)} directions is too long for one graph; give at most "
+                f"{most} steps, or fewer directions."
+            )
         self.settings, self.stop, self.tell = settings, stop, progress
         self.initial, self.steps, self.directions = initial, steps, directions
         self.horizon = rollout(system, steps)
@@ -78,13 +87,14 @@ class DiscreteReach:
         low, high = (np.asarray(end).reshape(1, -1) for end in (initial.lower, initial.upper))
         inputs = self.horizon.inputs(low, high)
         rng = np.random.default_rng(0)
-        share = rng.random((settings.samples, len(inputs.lower[0])))
+        count = affordable(settings.samples, steps, len(low[0]))
+        share = rng.random((count, len(inputs.lower[0])))
         points = inputs.lower[0] * (1.0 - share) + inputs.upper[0] * share
         # Vertices are where extremes like to be.
-        vertices = np.where(rng.random(points[: settings.samples // 4].shape) < 0.5, inputs.lower, inputs.upper)
+        vertices = np.where(rng.random(points[: count // 4].shape) < 0.5, inputs.lower, inputs.upper)
         points[: len(vertices)] = vertices
-        self.first = np.clip(points[:, : len(low[0])], low, high)
-        self.samples = self.horizon.trajectories(points)
+        self.samples = self.horizon.trajectories(points, lambda: stop() is not None)
+        self.first = np.clip(points[: len(self.samples), : len(low[0])], low, high)
 
     def run(self) -> ReachSets:
         """Bound everything, as far as possible."""

@@ -13,8 +13,8 @@ from admm_verify.properties.query import Query
 from admm_verify.properties.rows import directed
 from admm_verify.reach.cells import CellBounder
 from admm_verify.reach.judgement import Judgement, ReachOutcome
-from admm_verify.reach.rollout import Rollout, rollout
-from admm_verify.reach.systems import DiscreteSystem, Kind, Polytope, Requirement, Task
+from admm_verify.reach.rollout import Rollout
+from admm_verify.reach.systems import Kind, Polytope, Requirement, Task
 from admm_verify.settings import TightenSettings
 from admm_verify.splitting.loop import Clock
 from admm_verify.splitting.solution import Status
@@ -23,18 +23,18 @@ Found = tuple[ReachOutcome, np.ndarray | None, int]
 
 
 class DiscreteJudge:
-    """Decides requirements on one system, one after the other."""
+    """Decides requirements on one system, given as the graph of its whole horizon, one after the other."""
 
     def __init__(
         self,
         task: Task,
-        system: DiscreteSystem,
+        graph: Rollout,
         memory: float | None,
         clock: Clock,
         progress: Callable[[str], None],
     ) -> None:
         self.task, self.clock, self.memory, self.tell = task, clock, memory, progress
-        self.graph = rollout(system, task.steps)
+        self.graph = graph
         low, high = (np.asarray(end).reshape(1, -1) for end in (task.initial.lower, task.initial.upper))
         box, states = self.graph.inputs(low, high), self.graph.states
         ends = _fractions(box.lower[0]), _fractions(box.upper[0])

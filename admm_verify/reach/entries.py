@@ -32,14 +32,14 @@ def read_entries(path: Path) -> "Entries":
     Raises: InputError for a file that cannot be read or is too large, is no JSON object, holds a name twice, or a
     number that is not finite or too long.
     """
-    if not path.is_file():
-        what = "it is a folder" if path.is_dir() else "there is no such file"
-        raise InputError(f"The system {path} cannot be read: {what}.")
     try:
+        if not path.is_file():
+            what = "it is a folder" if path.is_dir() else "there is no such file"
+            raise InputError(f"The system {path} cannot be read: {what}.")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise InputError(f"The system {path} cannot be read: {error.strerror or error}.") from error
+        raise InputError(f"The system {brief(str(path), 300)} cannot be read: {error.strerror or error}.") from error
     if len(data) > MAX_BYTES:
         raise InputError(
             f"The system {path} has more than {MAX_BYTES // 2**20} MiB; give weights as a file of its own."

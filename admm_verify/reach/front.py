@@ -80,8 +80,9 @@ def reach_sets(
         if isinstance(task.system, ContinuousSystem):
             sets, judgements = ContinuousReach(task, task.system, rows, settings, ended, tell).run()
         else:
-            sets = DiscreteReach(task.system, task.initial, task.steps, rows, settings, ended, tell).run()
-            judge = DiscreteJudge(task, task.system, settings.memory, Clock(deadline, stop), tell)
+            reach = DiscreteReach(task.system, task.initial, task.steps, rows, settings, ended, tell)
+            sets = reach.run()
+            judge = DiscreteJudge(task, reach.horizon, settings.memory, Clock(deadline, stop), tell)
             judgements = [judge.judge(requirement) for requirement in task.requirements]
     return ReachReport(sets, tuple(replace(one, remarks=task.remarks) for one in judgements))
 

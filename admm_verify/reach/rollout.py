@@ -1,5 +1,6 @@
 """Several steps of a system in discrete time as one network, so that bounds see all of them at once."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from admm_verify.network.maps import DenseMap
 from admm_verify.network.splice import splice
 from admm_verify.reach.systems import Controller, DiscreteSystem, LinearSystem, NetworkSystem
 from admm_verify.sets import Box
+
+_POINTS = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +40,19 @@ class Rollout:
         """d'x_t as rows over the outputs, all directions of step 1 first: [d, n] -> [steps d, steps n]."""
         return np.kron(np.eye(self.steps), directions)
 
-    def trajectories(self, x: np.ndarray) -> np.ndarray:
-        """The states after every step: inputs of the network [points, inputs] -> [points, steps, n]."""
-        values = np.asarray(self.network(x.reshape(-1, self.network.input_size)))
+    def trajectories(self, x: np.ndarray, stop: Callable[[], bool] | None = None) -> np.ndarray:
+        """The states after every step: inputs of the network [points, inputs] -> [points, steps, n].
+
+        stop: asked after every block of points; once true, the points so far are all.
+        """
+        x = x.reshape(-1, self.network.input_size)
+        found = []
+        # Small blocks stay near the cache.
+        for first in range(0, len(x), _POINTS):
+            found.append(np.asarray(self.network(x[first : first + _POINTS])))
+            if stop is not None and stop():
+                break
+        values = np.concatenate(found)
         return values.reshape(len(values), self.steps, self.states)
 
 

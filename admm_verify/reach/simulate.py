@@ -1,5 +1,7 @@
 """Trajectories of any system in float64, for orientation: they prove nothing."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from admm_verify.arrays import Array, quiet_overflow
@@ -9,6 +11,9 @@ from admm_verify.reach.inputs import rows
 from admm_verify.reach.rollout import control_network, rollout
 from admm_verify.reach.systems import MOST_STEPS, ContinuousSystem, LinearSystem, NetworkSystem, System
 from admm_verify.sets import Box
+
+_MOST_NUMBERS = 2**25
+"""Of all simulated states: a quarter of a gigabyte."""
 
 
 def spread(box: Box, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -20,6 +25,11 @@ def spread(box: Box, count: int, rng: np.random.Generator) -> np.ndarray:
     corner = rng.random(points.shape) < 0.5
     points[: count // 4] = np.where(corner, low, high)[: count // 4]
     return np.clip(points, low, high)
+
+
+def affordable(samples: int, steps: int, states: int) -> int:
+    """How many of so many trajectories have room in memory, at least one."""
+    return max(1, min(samples, _MOST_NUMBERS // (steps * states)))
 
 
 def simulate(
@@ -41,13 +51,18 @@ def simulate(
 
 
 def trajectories(
-    system: System, points: np.ndarray, steps: int, rng: np.random.Generator, substeps: int = 10
+    system: System,
+    points: np.ndarray,
+    steps: int,
+    rng: np.random.Generator,
+    substeps: int = 10,
+    stop: Callable[[], bool] | None = None,
 ) -> np.ndarray:
-    """The same for arguments that need no check."""
+    """The same for arguments that need no check; once stop is true, states in continuous time are NaN."""
     if isinstance(system, ContinuousSystem):
         with quiet_overflow():
             network = control_network(system.controller)
-            states = simulation.simulate(system.plant, network, points, steps, float(system.period), substeps)
+            states = simulation.simulate(system.plant, network, points, steps, float(system.period), substeps, stop)
         return np.swapaxes(states, 0, 1)
     graph = rollout(system, steps)
     noise = spread(graph.noise, len(points), rng) if np.size(graph.noise.lower) else np.zeros((len(points), 0))

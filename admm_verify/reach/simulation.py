@@ -10,18 +10,27 @@ from admm_verify.reach.taylor import Plant
 
 
 def simulate(
-    plant: Plant, controller: Network, points: np.ndarray, steps: int, period: float, substeps: int = 10
+    plant: Plant,
+    controller: Network,
+    points: np.ndarray,
+    steps: int,
+    period: float,
+    substeps: int = 10,
+    stop: Callable[[], bool] | None = None,
 ) -> np.ndarray:
     """States at all control times from initial points, by the classical Runge-Kutta method in float64.
 
+    stop: asked before every period; once true, the states from there on are NaN.
     Shapes: points [p, n] -> [steps + 1, p, n].
     Error: heuristic; the method's own error is of order (period / substeps)^4.
     """
-    states = [points]
-    for _ in range(steps):
-        control = controller(states[-1])
-        states.append(integrate(plant, states[-1], control, period, substeps))
-    return np.stack(states)
+    states = np.full((steps + 1, *points.shape), np.nan)
+    states[0] = points
+    for step in range(steps):
+        if stop is not None and stop():
+            break
+        states[step + 1] = integrate(plant, states[step], controller(states[step]), period, substeps)
+    return states
 
 
 def integrate(plant: Plant, states: np.ndarray, control: np.ndarray, length: float, substeps: int) -> np.ndarray:

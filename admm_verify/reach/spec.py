@@ -79,7 +79,8 @@ def read_task(path: str | os.PathLike[str]) -> Task:
         return _task(read_entries(file), file.parent)
     except InputError as error:
         message = str(error)
-        raise InputError(message if str(file) in message else f"{message} (In {file}.)") from error
+        named = str(file) in message or message.startswith("The system")
+        raise InputError(message if named else f"{message} (In {file}.)") from error
 
 
 def _task(data: Entries, folder: Path) -> Task:

@@ -17,7 +17,7 @@ from admm_verify.reach.inputs import array, box, decimal, number, set_field, sev
 from admm_verify.reach.taylor import Plant
 from admm_verify.sets import Box
 
-MOST_STEPS = 100_000
+MOST_STEPS = 20_000
 """Steps of a horizon; graphs and sets of many more have no room in any memory."""
 
 

@@ -323,3 +323,17 @@ def test_pictures_of_other_things_are_refused(tmp_path) -> None:
         with pytest.raises(av.InputError):
             animation(*bad)
     assert not list(tmp_path.iterdir())
+
+
+def test_long_horizons_are_refused_or_stop(tmp_path) -> None:
+    """Simulations ask the clock, and stay within memory."""
+    plant = av.Plant.read(["0*u1", "0*u1"], 1)
+    still = task(system=av.ContinuousSystem(controller(), plant, 0.5), steps=20_000)
+    asked: list[None] = []
+    sets = av.reach_sets(still, stop=lambda: asked.append(None) or True).sets
+    assert sets.ended is av.Ended.STOPPED and sets.valid_steps == 0 and len(asked) < 10
+    assert sets.samples.size <= 2**25 + 2 * len(sets.samples) and np.isnan(sets.samples[:, 1:]).all()
+    with pytest.raises(av.InputError, match="too long for one graph; give at most 1448 steps"):
+        av.reach_sets(task(steps=2000))
+    few = av.reach_sets(task(), settings=av.ReachSettings(samples=2000), stop=lambda: True).sets
+    assert len(few.samples) == 500
