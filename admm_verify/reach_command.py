@@ -116,7 +116,7 @@ def _settings(options: argparse.Namespace, memory: float | None) -> "ReachSettin
 
 
 def _directions(text: str) -> str | int:
-    return whole(text) if text.isascii() and text.isdigit() else text
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
 
 
 def _text(task: "Task", report: "ReachReport") -> str:
