@@ -8,6 +8,8 @@ import pytest
 import torch
 
 import admm_verify as av
+from admm_verify.attacks.search import attack
+from admm_verify.attacks.targets import Targets
 from admm_verify.network.layers import network_from_layers
 
 RNG = np.random.default_rng(0)
@@ -114,6 +116,16 @@ def test_gradients_stay_outside(method):
     x = torch.ones(2, 4, requires_grad=True)
     NET(x).sum().backward()
     assert x.grad is not None
+
+
+def test_attacks_see_no_gradients():
+    ends = [torch.full((1, 4), end, requires_grad=True) for end in (-1.0, 1.0)]
+    targets = Targets(*ends, torch.ones((1, 1, 3), requires_grad=True), torch.full((1, 1), 9.0, requires_grad=True))
+    found = attack(NET, targets, starts=torch.zeros((1, 2, 4), requires_grad=True))
+    assert not targets.lower.requires_grad and not found.x.requires_grad and found.x.grad_fn is None
+    for wrong in (None, "abc", np.ma.array(np.zeros((1, 4)), mask=True)):
+        with pytest.raises(av.InputError):
+            Targets(wrong, *(np.zeros(shape) for shape in ((1, 4), (1, 1, 3), (1, 1))))
 
 
 def test_what_was_handed_in_may_change_afterwards():

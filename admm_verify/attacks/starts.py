@@ -10,6 +10,7 @@ from admm_verify.attacks.landscape import Landscape
 from admm_verify.attacks.settings import StartSettings
 from admm_verify.attacks.targets import Targets
 from admm_verify.errors import InputError
+from admm_verify.given import plain_array
 
 _PASSES = 20.0
 """Work of the passes that choose starts, in units of one pass of the method over them."""
@@ -18,17 +19,18 @@ _PASSES = 20.0
 def check_starts(targets: Targets, starts: Array | None) -> Array | None:
     """Given starts [targets, points, inputs], moved to the targets' place and into their boxes.
 
-    Raises: InputError for another shape.
+    Raises: InputError for another shape, and for what is no array of real numbers.
     """
     if starts is None:
         return None
-    shape = tuple(starts.shape)
+    given = plain_array(starts, "starts")
+    shape = tuple(given.shape)
     if len(shape) != 3 or shape[0] != len(targets) or shape[2] != targets.inputs:
         raise InputError(
             f"The starts have shape {shape}; expected is [targets, points, inputs] = [{len(targets)}, any, "
             f"{targets.inputs}]."
         )
-    placed = Placement.of(targets.lower).put(starts)
+    placed = Placement.of(targets.lower).put(given)
     xp = namespace(placed)
     return targets.clip(xp.where(xp.isnan(placed), targets.centre[:, None, :], placed))
 

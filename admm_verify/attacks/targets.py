@@ -8,6 +8,7 @@ import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace
 from admm_verify.errors import InputError
+from admm_verify.given import plain_array
 from admm_verify.properties.rows import AtomRows
 
 
@@ -31,6 +32,8 @@ class Targets:
     strict: Array = None
 
     def __post_init__(self) -> None:
+        for name in ("lower", "upper", "objective", "offset"):
+            object.__setattr__(self, name, plain_array(getattr(self, name), f"targets' {name}"))
         xp = namespace(self.lower, self.upper, self.objective, self.offset)
         count, atoms = (*self.objective.shape, 0, 0)[:2]
         fits = (
