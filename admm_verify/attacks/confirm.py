@@ -48,7 +48,8 @@ def confirm(query: Query, disjunct: Disjunct, x: np.ndarray, stop: Callable[[], 
     point rounded to its type, and the atoms must in addition hold at the point itself in real numbers, by bounds.
 
     Shapes: x [inputs].
-    Raises: ReplayError when onnxruntime cannot run the model, crashes, or has no answer when `stop` says so.
+    Raises: ReplayError when onnxruntime cannot run the model, crashes, or has no answer when `stop` says so; Stopped
+    when that comes while bounds are computed.
     """
     network = query.network
     dtype = np.float64 if network.element_type == "float64" else np.float32
@@ -67,7 +68,7 @@ def confirm(query: Query, disjunct: Disjunct, x: np.ndarray, stop: Callable[[], 
     if not _holds(disjunct, output):
         return None
     if any(Fraction(float(value)) != wanted for value, wanted in zip(point, exact, strict=True)):
-        if not _holds_in_real_numbers(query, disjunct, exact):
+        if not _holds_in_real_numbers(query, disjunct, exact, stop):
             return None
     return Witness(point.reshape(network.input_shape), output.reshape(network.output_shape), exact)
 
@@ -108,8 +109,13 @@ def _holds(disjunct: Disjunct, output: np.ndarray) -> bool:
     return all(atom.holds(y) for atom in disjunct.atoms)
 
 
-def _holds_in_real_numbers(query: Query, disjunct: Disjunct, exact: tuple[Fraction, ...]) -> bool:
-    """Whether certified upper bounds of all atoms over the smallest float64 box around a point prove them there."""
+def _holds_in_real_numbers(
+    query: Query, disjunct: Disjunct, exact: tuple[Fraction, ...], stop: Callable[[], bool] | None
+) -> bool:
+    """Whether certified upper bounds of all atoms over the smallest float64 box around a point prove them there.
+
+    Raises: Stopped.
+    """
     rows = atom_rows(replace(query.property, disjuncts=(disjunct,)))
     if not len(rows.objective):
         return True
@@ -120,10 +126,10 @@ def _holds_in_real_numbers(query: Query, disjunct: Disjunct, exact: tuple[Fracti
     above = Network((*network.nodes, atoms), network.input_shape, (len(offset),))
     before, beyond = (directed(exact, np.float64, up)[None] for up in (False, True))
     with quiet_overflow():
-        found = preactivation_bounds(network, Box(before, beyond))
+        found = preactivation_bounds(network, Box(before, beyond), stop=stop, abandon=stop is not None)
         lower, upper = (tuple(end[:, None] for end in side) for side in (found.lower, found.upper))
         region = build_region(above, before[:, None], beyond[:, None], lower, upper)
-        highest = linear_bounds(region, np.arange(len(offset)), Budget.of(None))[1][0]
+        highest = linear_bounds(region, np.arange(len(offset)), Budget.of(None, stop))[1][0]
         charge = rows.charge(output_reach(network, before, beyond, found))
         highest = np.where(charge > 0, np.nextafter(highest + charge, np.inf), highest)
     return bool(np.where(rows.strict, highest < 0, highest <= 0).all())

@@ -137,9 +137,9 @@ class Decision:
     def run(self) -> None:
         """Decide the query, as far as possible."""
         saved = None if self.checkpoint is None else self.checkpoint.read(Boxes if self._narrow else Branches)
-        self.witness = self.candidates.boxes_alone()
         # What was found by the time that somebody said stop counts.
         with suppress(Stopped):
+            self.witness = self.candidates.boxes_alone()
             if self.witness is None:
                 once_more(self.root.start)
                 if saved is None:

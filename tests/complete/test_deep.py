@@ -1,11 +1,13 @@
 """Deep networks: work per layer does not grow with the layers, and the clock is asked before every one of them."""
 
 from collections.abc import Callable
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 import admm_verify as av
+from admm_verify.attacks.confirm import confirm
 from admm_verify.bounds import interval, preactivation
 from admm_verify.memory import Stopped
 from admm_verify.network.graph import Affine, Network
@@ -87,3 +89,15 @@ def test_a_query_that_is_stopped_within_its_layers_is_unknown(counted: dict[str,
     assert outcome.verdict is av.Verdict.UNKNOWN and outcome.undecided == 1
     assert counted["affine_interval"] <= 20
     assert np.all(outcome.rows_lower == -np.inf)
+
+
+def test_a_point_is_not_confirmed_in_real_numbers_beyond_the_stop(counted: dict[str, int]) -> None:
+    """The box fixes inputs at a number that float64 does not hold, so that bounds have the last word."""
+    tenth = Fraction(1, 10)
+    disjunct = Disjunct(box_of([tenth] * 3, [tenth] * 3), (at_most([1.0, 0.0, 0.0], 0.0, 100.0),))
+    query = query_of(deep(50), [disjunct])
+    assert confirm(query, disjunct, np.full(3, 0.1)) is not None
+    counted["affine_interval"] = 0
+    with pytest.raises(Stopped):
+        confirm(query, disjunct, np.full(3, 0.1), lambda: True)
+    assert counted["affine_interval"] == 0
