@@ -1,14 +1,41 @@
-"""Numbers on the command line: plain finite decimals and whole numbers, nothing else that Python would take for one."""
+"""The command line: options in full and once, plain finite decimals and whole numbers.
+
+Nothing else that argparse would take for an option, or Python for a number.
+"""
 
 import re
-from argparse import ArgumentTypeError
+from argparse import Action, ArgumentError, ArgumentParser, ArgumentTypeError, Namespace
 from math import isfinite
+from typing import Any
 
 _SHOWN = 40
 _MOST_DIGITS = 18
 
 _DECIMAL = re.compile(r"[+-]?(?:\d++(?:\.\d*+)?+|\.\d++)(?:[eE][+-]?\d++)?+", re.ASCII)
 _WHOLE = re.compile(rf"[+-]?\d{{1,{_MOST_DIGITS}}}+", re.ASCII)
+
+
+class Parser(ArgumentParser):
+    """A parser, and parsers of commands, that refuse abbreviated options, and repeated ones unless these add up."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options, allow_abbrev=False)
+        # The action of arguments that name no other one.
+        self.register("action", None, _Once)
+
+
+class _Once(Action):
+    """Stores a value, the only one that the option is given."""
+
+    _given = False
+
+    def __call__(
+        self, parser: ArgumentParser, namespace: Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        if self._given and option_string is not None:
+            raise ArgumentError(self, "given twice; give it once.")
+        self._given = True
+        setattr(namespace, self.dest, values)
 
 
 def decimal(text: str) -> float:

@@ -11,6 +11,7 @@ import admm_verify as av
 from admm_verify.arguments import decimal, whole
 from admm_verify.bounds.arithmetic import output_reach
 from admm_verify.bounds.preactivation import METHODS as BOUND_METHODS
+from admm_verify.given import read_arrays
 from admm_verify.properties.rows import AtomRows, atom_rows
 from admm_verify.report.text import solution_rows, table, write_json
 from admm_verify.streams import tell
@@ -93,10 +94,7 @@ def _problem(
         return _atoms(query, rows, options, memory, stop)
     if len(rows.boxes_lower) != 1:
         raise av.QueryError(f"{query.name} has {len(rows.boxes_lower)} input boxes; --objective needs exactly one.")
-    try:
-        matrix = np.load(objective, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise av.InputError(f"The objective file {objective} cannot be read as a .npy array: {error}") from error
+    matrix = read_arrays(objective, "objective file", ())
     if not isinstance(matrix, np.ndarray) or matrix.dtype.kind not in "fiu":
         raise av.InputError(f"The objective file {objective} does not hold one array of numbers.")
     box = av.Box(rows.boxes_lower, rows.boxes_upper)

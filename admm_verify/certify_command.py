@@ -3,8 +3,6 @@
 import argparse
 import math
 import sys
-import zipfile
-import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -14,13 +12,17 @@ from admm_verify.arguments import decimal, whole
 from admm_verify.bounds.arithmetic import ARITHMETICS
 from admm_verify.certify import BOUNDS, certify
 from admm_verify.errors import InputError
-from admm_verify.files import every, require_written
+from admm_verify.files import every, reading_beside, require_written
+from admm_verify.given import read_arrays
 from admm_verify.network.from_onnx import read_onnx
 from admm_verify.report.text import write_json
 from admm_verify.robustness.certification import Answer, Certification
 from admm_verify.robustness.search import CertifySettings
 from admm_verify.splitting.solve import METHODS
 from admm_verify.streams import tell
+
+_NAMES = ("images", "labels")
+"""Of the arrays in a file with both."""
 
 
 def add_certify_options(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +56,8 @@ def certify_files(
     options: argparse.Namespace, device: str | None, memory: float | None, stop: Callable[[], bool]
 ) -> None:
     """Certify what the files hold; the table on stdout, progress on stderr."""
-    network = read_onnx(options.network)
+    with reading_beside(options.written):
+        network = read_onnx(options.network)
     images, labels = _arrays(options.images, options.labels)
     terminal = not options.quiet and sys.stderr.isatty()
 
@@ -84,7 +87,7 @@ def certify_files(
 
 
 def _arrays(images: str, labels: str | None) -> tuple[np.ndarray, np.ndarray]:
-    found = _load(images, "images")
+    found = read_arrays(images, "images file", _NAMES)
     if isinstance(found, np.ndarray):
         if labels is None:
             raise InputError(f"{images} holds images only. Give --labels FILE.npy, or a .npz with images and labels.")
@@ -92,29 +95,16 @@ def _arrays(images: str, labels: str | None) -> tuple[np.ndarray, np.ndarray]:
     else:
         arrays = found
     if labels is not None:
-        given = _load(labels, "labels")
+        given = read_arrays(labels, "labels file", ())
         if not isinstance(given, np.ndarray):
             raise InputError(f"The labels file {labels} holds several arrays; give a .npy with one integer per image.")
         arrays["labels"] = given
-    missing = [name for name in ("images", "labels") if name not in arrays]
+    missing = [name for name in _NAMES if name not in arrays]
     if missing:
         raise InputError(
             f"{images} holds {sorted(arrays) or 'nothing'}, but no array {' and no array '.join(missing)}."
         )
     return arrays["images"], arrays["labels"]
-
-
-def _load(path: str, what: str) -> np.ndarray | dict[str, np.ndarray]:
-    try:
-        # Given a path, numpy leaves the file open where it holds neither format.
-        with open(path, "rb") as file:
-            content = np.load(file, allow_pickle=False)
-            if isinstance(content, np.ndarray):
-                return content
-            return {name: content[name] for name in content.files if name in ("images", "labels")}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError(f"The {what} file {path} cannot be read as .npz or .npy: {reason}.") from error
 
 
 def _content(found: Certification) -> dict[str, Any]:

@@ -7,16 +7,15 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
-from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
 import admm_verify as av
-from admm_verify.arguments import at_least_one, decimal
+from admm_verify.arguments import Parser, at_least_one, decimal
 from admm_verify.bound_command import add_bound_options, bound_query
 from admm_verify.certify_command import add_certify_options, certify_files
 from admm_verify.check_command import add_check_options, check_file
-from admm_verify.files import check_targets, every, reason
+from admm_verify.files import check_targets, every, reading_beside, reason
 from admm_verify.interrupts import Interrupts
 from admm_verify.network.from_onnx import OPSETS, SUPPORTED
 from admm_verify.options import timeout_seconds
@@ -91,9 +90,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.command is None:
         options.say(_parser().format_help().rstrip())
         return 0
-    written = [getattr(options, name) for name in _WRITTEN if getattr(options, name, None) is not None]
+    options.written = [getattr(options, name) for name in _WRITTEN if getattr(options, name, None) is not None]
     read = [getattr(options, name) for name in _READ if getattr(options, name, None) is not None]
-    check_targets(written, [*read, *(path for _, path in _networks(options))])
+    check_targets(options.written, [*read, *(path for _, path in _networks(options))])
     with threadpool_limits(limits=getattr(options, "threads", None)):
         return options.run(options)
 
@@ -121,7 +120,7 @@ def _age() -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="admm-verify", description="Certified worst-case bounds of neural networks by operator splitting."
     )
     parser.add_argument("--name", action="version", version=NAME, help="print the solver's name and exit")
@@ -193,8 +192,13 @@ def _networks(options: argparse.Namespace) -> list[tuple[str, str]]:
     found = []
     for text in [given] if isinstance(given, str) else given:
         name, separator, path = text.partition("=")
-        named = bool(separator) and name.isidentifier() and not Path(text).exists()
-        found.append((name, path) if named else ("", text))
+        named, whole = bool(separator) and name.isidentifier(), os.path.exists(text)
+        if named and whole and os.path.exists(path):
+            raise av.InputError(
+                f"--network {text} may mean the file {text} or the network {name} in {path}, and both files exist. "
+                f"Give ./{text} or {name}=./{path}."
+            )
+        found.append((name, path) if named and not whole else ("", text))
     return found
 
 
@@ -211,7 +215,8 @@ def _query(options: argparse.Namespace, stop: Callable[[], bool] | None = None) 
     def over() -> bool:
         return (stop is not None and stop()) or (deadline is not None and time.monotonic() >= deadline)
 
-    query = av.read_query(options.query, networks, stop=over, memory=_memory(options))
+    with reading_beside(options.written):
+        query = av.read_query(options.query, networks, stop=over, memory=_memory(options))
     # It lives as long as the process: the collector of cycles need not look at its millions of numbers.
     gc.freeze()
     return query

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +18,9 @@ _LONGEST_NAME = 240
 
 _MOST_LINKS = 40
 """Symbolic links followed from one path, as by the system."""
+
+_READ: ContextVar[list[str] | None] = ContextVar("read", default=None)
+"""Where the names of files go that are read meanwhile, if anybody asked."""
 
 
 @contextmanager
@@ -107,6 +111,29 @@ def check_targets(written: Sequence[str], read: Sequence[str]) -> None:
                 raise InputError(f"The file {path} {twice}; give a file of its own for everything that is written.")
 
 
+@contextmanager
+def reading_beside(written: Sequence[str]) -> Iterator[None]:
+    """Refuse targets, as `check_targets` does, that are among the files which the block names by `note_read`.
+
+    Inputs name further files: external data of models, controllers of systems.
+    Raises: InputError.
+    """
+    names: list[str] = []
+    token = _READ.set(names)
+    try:
+        yield
+    finally:
+        _READ.reset(token)
+    check_targets(written, names)
+
+
+def note_read(path: str | os.PathLike[str]) -> None:
+    """Tell `reading_beside` that a file is read which another file names."""
+    names = _READ.get()
+    if names is not None:
+        names.append(os.fspath(path))
+
+
 def reason(error: OSError) -> str:
     """Why the system refused, in its words."""
     return error.strerror or str(error)
@@ -116,11 +143,19 @@ def _check_target(path: str) -> None:
     if _descriptor(path) is not None:
         return
     target = Path(os.path.realpath(path))
-    if target.is_dir() or not target.parent.is_dir():
+    # Unlike methods of Path, these take names that are longer than the system allows.
+    if os.path.isdir(target) or not os.path.isdir(target.parent):
         raise InputError(f"The file {path} cannot be written: it is a folder, or its folder is missing.")
-    if target.exists() and not os.access(target, os.W_OK):
+    try:
+        os.stat(target)
+        found = True
+    except FileNotFoundError:
+        found = False
+    except OSError as error:
+        raise InputError(f"The file {path} cannot be written: {reason(error)}. Give another one.") from error
+    if found and not os.access(target, os.W_OK):
         raise InputError(f"The file {path} cannot be written: it is write-protected. Give another file.")
-    if (not target.exists() or target.is_file()) and not os.access(target.parent, os.W_OK | os.X_OK):
+    if (not found or os.path.isfile(target)) and not os.access(target.parent, os.W_OK | os.X_OK):
         raise InputError(f"The file {path} cannot be written: its folder takes no new files. Give another folder.")
 
 

@@ -1,5 +1,7 @@
 """Arrays that callers hand in, made plain at the door: real numbers, without gradients, masks or other hidden state."""
 
+import os
+from collections.abc import Container
 from typing import Any
 
 import array_api_compat
@@ -10,6 +12,30 @@ from admm_verify.errors import InputError
 
 _EXACT = 2.0**53
 """From here on float64 does not hold every whole number."""
+
+
+def read_arrays(
+    path: str | os.PathLike[str], what: str, names: Container[str] | None = None, most: float = np.inf
+) -> np.ndarray | dict[str, np.ndarray]:
+    """The array of a .npy file, or the arrays of a .npz file that have one of some names, all without `names`.
+
+    Nothing is unpickled. most: bytes of all arrays of a .npz file.
+    Raises: InputError for a file that cannot be read as such, of which `what` says what it is for.
+    """
+    try:
+        # Given a path, numpy leaves the file open where it holds neither format.
+        with open(path, "rb") as file:
+            content = np.load(file, allow_pickle=False)
+            if isinstance(content, np.ndarray):
+                return content
+            size = sum(part.file_size for part in content.zip.infolist())
+            if size > most:
+                raise ValueError(f"it holds {size} bytes of arrays, and at most {most} are read")
+            return {name: content[name] for name in content.files if names is None or name in names}
+    # Headers and archives are parsed by numpy, tokenize and zipfile, and damaged ones end in errors of any kind.
+    except Exception as error:
+        reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+        raise InputError(f"The {what} {os.fspath(path)} cannot be read as .npz or .npy: {reason}.") from error
 
 
 def live_array(value: object, what: str) -> Array:

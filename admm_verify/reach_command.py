@@ -14,7 +14,7 @@ import numpy as np
 
 from admm_verify.arguments import decimal, whole
 from admm_verify.errors import InputError, MissingPackageError
-from admm_verify.files import every
+from admm_verify.files import every, reading_beside
 from admm_verify.options import Range, count
 from admm_verify.reach.directions import TEMPLATES
 from admm_verify.report.text import table, write_json
@@ -76,7 +76,8 @@ def reach_file(options: argparse.Namespace, memory: float | None, stop: Callable
     ):
         if path:
             checked_path(path, formats, what)
-    task = read_task(options.system or EXAMPLE)
+    with reading_beside(options.written):
+        task = read_task(options.system or EXAMPLE)
     if options.steps is not None:
         task = replace(task, steps=count(options.steps, "The option --steps", Range(1, most=MOST_STEPS)), sampled=None)
     terminal = not options.quiet and sys.stderr.isatty()

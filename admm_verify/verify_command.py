@@ -1,6 +1,7 @@
 """The command `verify`: the verdict first, then the files that were asked for."""
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -37,7 +38,7 @@ def verify_query(
     Raises: OutputError, after the verdict, when files cannot be written.
     """
     folder = options.serialise_assignments
-    if folder is not None and Path(folder).exists() and not Path(folder).is_dir():
+    if folder is not None and os.path.exists(folder) and not os.path.isdir(folder):
         raise av.InputError(f"The assignment cannot be written to {folder}: it is no folder. Give another one.")
     # What is imported for it counts, too.
     decide = av.verify

@@ -52,6 +52,25 @@ def test_whole_numbers():
             at_least_one(text)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["verify", "q.vnnlib", "--network", "n.onnx", "--time", "5"],
+        ["verify", "q.vnnlib", "--net", "n.onnx"],
+        ["verify", "q.vnnlib", "--network", "n.onnx", "--timeout", "5", "--timeout=5"],
+        ["certify", "--images", "i.npz", "--radii", "1", "--network", "n.onnx", "--network", "m.onnx"],
+        ["certify", "--images", "i.npz", "--network", "n.onnx", "--radii", "1", "--radii", "2"],
+        ["supports", "--onnx-op"],
+        ["--vers"],
+    ],
+)
+def test_options_are_given_in_full_and_once(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    shown = capsys.readouterr()
+    assert ended.value.code == 2 and not shown.out and "error: " in shown.err
+
+
 @pytest.mark.parametrize("option", ["--timeout", "--memory", "--threads", "--max-subproblems"])
 @pytest.mark.parametrize("text", ["nan", "1e999999999", "", "1_0", "\u0661"])
 def test_options_name_what_was_given(option, text, capsys):

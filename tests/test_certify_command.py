@@ -1,7 +1,9 @@
 """The command `certify` as a user meets it: files in, a table out, and one clear message for every bad file."""
 
+import io
 import json
 import os
+import re
 import signal
 
 import numpy as np
@@ -71,7 +73,7 @@ def test_the_command_end_to_end(files, capsys):
         ((), "net.onnx", ["net.onnx", "cannot be read"]),
         ((), "missing.npz", ["missing.npz", "No such file"]),
         (("--labels", "set.npz"), "images.npy", ["several arrays"]),
-        (("--radii", "-1"), "set.npz", ["radii"]),
+        (("--within", "1", "0"), "set.npz", ["lowest <= highest"]),
         (("--output", "."), "set.npz", ["cannot be written"]),
         (("--within", "2", "3"), "set.npz", ["outside the range"]),
     ],
@@ -88,6 +90,49 @@ def test_the_range_is_given_once(files, capsys):
     with pytest.raises(SystemExit):
         main(command(files, "--within", "0", "1", "--unbounded"))
     assert "not allowed" in capsys.readouterr().err
+
+
+def npy(header):
+    return b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header
+
+
+def archive(flags, method):
+    """An archive of arrays whose members claim to be encrypted, or compressed in some way."""
+    file = io.BytesIO()
+    np.savez(file, images=np.zeros((2, 3)), labels=np.zeros(2, dtype=int))
+    data = file.getvalue()
+    for start, at in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        data = re.sub(re.escape(start) + b"(.{%d}).{4}" % (at - 4), start + rb"\1" + bytes((flags, 0, method, 0)), data)
+    return data
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        npy(b"{'descr':"),
+        npy(b"{'descr':'<f8','fortran_order':False,'shape':(99999999999999999999,)}"),
+        npy(b"{'descr':'<f8','fortran_order':False,'shape':(1000000000000,2)}"),
+        npy(b"{'descr':'|O','fortran_order':False,'shape':(1,2)}"),
+        b"PK\x03\x04 no archive",
+        archive(1, 0),
+        archive(0, 99),
+    ],
+)
+def test_damaged_arrays_are_named(content, files, capsys):
+    (files / "bad.npz").write_bytes(content)
+    query = "".join(f"(declare-const {name} Real)" for name in ("X_0", "X_1", "X_2", "Y_0", "Y_1", "Y_2", "Y_3"))
+    query += "".join(f"(assert (= X_{k} 0))" for k in range(3)) + "(assert (>= Y_0 0))"
+    (files / "q.vnnlib").write_text(query)
+    bound = ["bound", str(files / "q.vnnlib"), "--network", str(files / "net.onnx")]
+    bad = str(files / "bad.npz")
+    for words in (
+        command(files, images="bad.npz"),
+        command(files, "--labels", bad, images="images.npy"),
+        [*bound, "--objective", bad],
+    ):
+        assert main(words) == 1
+        shown = capsys.readouterr()
+        assert shown.out == "" and len(shown.err.strip().splitlines()) == 1 and "bad.npz" in shown.err
 
 
 def test_interrupt_keeps_the_table_and_the_file(files, monkeypatch, capsys):

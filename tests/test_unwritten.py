@@ -2,11 +2,13 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import threading
 
 import numpy as np
+import onnx
 import pytest
 
 import admm_verify as av
@@ -14,6 +16,7 @@ from admm_verify import cli, files
 from admm_verify.complete import decide
 from admm_verify.complete.checkpoint import Checkpoint
 from admm_verify.complete.pool import Pool
+from admm_verify.reach_command import EXAMPLE
 from admm_verify.robustness import record
 from admm_verify.robustness.instances import Instances
 from admm_verify.robustness.record import FORMAT, Finished, Record
@@ -298,7 +301,44 @@ def test_no_file_is_written_twice_or_over_its_own_input(asked, tmp_path, capsys)
         shown = capsys.readouterr()
         assert shown.out == "" and words in shown.err
     assert (tmp_path / "net.onnx").read_bytes() == before and not os.path.exists(both)
+    model = onnx.load(tmp_path / "net.onnx")
+    onnx.save(model, tmp_path / "outside.onnx", save_as_external_data=True, location="net.data", size_threshold=0)
+    shutil.copytree(EXAMPLE.parent, tmp_path / "system")
+    for command, path in [
+        (["verify", asked("sat")[1], "--network", str(tmp_path / "outside.onnx")], tmp_path / "net.data"),
+        (["reach", str(tmp_path / "system" / EXAMPLE.name)], tmp_path / "system" / "double_integrator.npz"),
+    ]:
+        before = path.read_bytes()
+        assert cli.main([*command, "--json", str(path)]) == 1
+        assert "also read" in capsys.readouterr().err and path.read_bytes() == before
     np.save(tmp_path / "rows.npy", np.eye(2))
     rows = str(tmp_path / "rows.npy")
     assert cli.main(["bound", *asked("sat")[1:], "--objective", rows, "--json", rows]) == 1
     assert "also read" in capsys.readouterr().err
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "more",
+    [[option, LONG] for option in ("--json", "--certificate", "--checkpoint", "--serialise-assignments")]
+    + [["--network", LONG], ["--network", f"f={LONG}"], ["--json", "loop"]],
+)
+def test_names_that_the_system_does_not_take(more, asked, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    words = asked("sat", *more)
+    assert cli.main(words[:2] + more if "--network" in more else words) == 1
+    error = capsys.readouterr().err
+    assert ("too long" in error or "Too many levels" in error) and len(error.splitlines()) == 1
+
+
+def test_a_name_before_a_file_is_told_from_a_file_with_a_name_in_it(asked, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    query, network = asked("sat")[1], (tmp_path / "net.onnx").read_bytes()
+    (tmp_path / "f=net.onnx").write_bytes(network)
+    assert cli.main(["verify", query, "--network", "f=net.onnx"]) == 1
+    assert "both files exist" in capsys.readouterr().err
+    (tmp_path / "net.onnx").unlink()
+    assert cli.main(["verify", query, "--network", "f=net.onnx"]) == 0

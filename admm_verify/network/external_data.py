@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from admm_verify.errors import ModelError
+from admm_verify.files import note_read
 
 _KEYS = ("location", "offset", "length", "checksum")
 """What the standard lets a tensor say about its external data."""
@@ -104,6 +105,7 @@ class ExternalData:
         needed = _size(tensor)
         path = self._path(found["location"])
         offset = _integer("offset", found.get("offset", "0"))
+        note_read(path)
         with _regular(path) as file:
             there = os.fstat(file.fileno()).st_size
             length = _integer("length", found["length"]) if "length" in found else there - offset
@@ -140,7 +142,7 @@ class ExternalData:
             raise ValueError(
                 f"{location} is a link that leads out of the model's folder; copy the file itself beside the model"
             )
-        if not path.exists():
+        if not os.path.exists(path):
             raise ValueError(f"there is no file {location} beside the model; copy it there, or export the model again")
         return path
 

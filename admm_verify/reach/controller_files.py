@@ -1,12 +1,12 @@
 """Controllers from the files that a system's JSON names."""
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from admm_verify.errors import InputError
+from admm_verify.files import note_read
+from admm_verify.given import read_arrays
 from admm_verify.network.builder import Builder, Tensor
 from admm_verify.network.graph import Activation, Network
 from admm_verify.network.maps import DenseMap
@@ -38,7 +38,9 @@ def read_network(entries: Entries, folder: Path) -> Network:
     else:
         from admm_verify.network.from_onnx import read_onnx
 
-        network = read_onnx(folder / entries.take("onnx", _name))
+        path = folder / entries.take("onnx", _name)
+        note_read(path)
+        network = read_onnx(path)
         inner = [node for node in network.nodes if isinstance(node, Activation)]
         own_kinds, own_sizes = [node.kind for node in inner], [network.input_size, *(node.size for node in inner)]
         # The last layer of an ONNX file may be an activation, or have none.
@@ -80,18 +82,10 @@ def _arrays(path: Path, said: list[str] | None) -> tuple[Network, list[str], lis
 
 
 def _layers(path: Path) -> tuple[Layers, list[str] | None]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(part.file_size for part in archive.infolist())
-        if size > _MOST_BYTES:
-            raise InputError(f"The controller {path} holds {size} bytes of arrays; at most {_MOST_BYTES} are read.")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except InputError:
-        raise
-    except (OSError, ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError(f"The controller {path} cannot be read as .npz: {reason}.") from error
+    note_read(path)
+    arrays = read_arrays(path, "controller", most=_MOST_BYTES)
+    if isinstance(arrays, np.ndarray):
+        raise InputError(f"The controller {path} holds one array; give a .npz with W0, b0, W1, b1, ...")
     kinds = arrays.pop("activations", None)
     if kinds is not None and (kinds.ndim != 1 or kinds.dtype.kind != "U"):
         raise InputError(f"The controller {path} holds activations that are no list of words.")
