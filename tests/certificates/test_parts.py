@@ -85,18 +85,18 @@ def test_lines_stay_on_their_side(kind, scale):
     least, greatest = image(Numbers(False), node, low, high)
     assert ((least <= q) & (q <= greatest)).all()
     rise, run = abs(q[1:] - q[:-1]), abs(p[1:] - p[:-1])
-    assert (rise <= gain(Numbers(False), node, low, high) * run * (1 + 1e-9) + 1e-15 * (1 + abs(q[1:]))).all()
+    assert (rise <= gain(node, low, high) * run * (1 + 1e-9) + 1e-15 * (1 + abs(q[1:]))).all()
 
 
 @pytest.mark.parametrize("kind", ["sigmoid", "tanh"])
 def test_lines_of_curves_touch(kind):
-    curve, slopes = CURVES[kind], np.linspace(0.0, 1.0, 101)[None]
+    curve, slopes = CURVES[kind](), np.linspace(0.0, 1.0, 101)[None]
     low, high = np.full((1, 101), -3.0), np.full((1, 101), 2.0)
     p = np.linspace(-3.0, 2.0, 20_001)[:, None]
     least = (curve.value(p) - slopes * p).min(axis=0)
     floor = curve.floor(low, high, slopes)[0]
     assert (floor <= least).all() and (floor >= least - 1e-7).all()
-    rule = curve.slope(low, high)
+    rule = curve.slopes(low, high)[0]
     middle = curve.floor(low, high, rule) + rule * (low + high) / 2
     best = (curve.floor(low, high, slopes) + slopes * (low + high) / 2).max()
     assert (middle >= best - 1e-2).all()

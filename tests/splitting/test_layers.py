@@ -43,7 +43,7 @@ def has_device(device: str | None) -> bool:
     return device != "cuda" or torch.cuda.is_available()
 
 
-@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("method", METHODS)
 def test_methods_agree_on_layers_of_all_kinds(method: str, device: str | None, precision: str) -> None:
