@@ -102,6 +102,9 @@ class DiscreteJudge:
         low, high = (directed(point, np.float64, up=up)[None] for up in (False, True))
         size = self.graph.network.output_size
         for disjunct in disjuncts:
+            if not disjunct.atoms:
+                # A set without limits holds every state.
+                return True
             rows = np.zeros((len(disjunct.atoms), size))
             for row, atom in zip(rows, disjunct.atoms, strict=True):
                 for i, value in atom.terms:

@@ -159,3 +159,15 @@ def test_directions_of_continuous_systems(tmp_path, directions) -> None:
     )
     assert (states @ sets.directions.T <= sets.upper + 1e-9).all()
     assert sets.during is not None and (sets.during >= np.maximum(sets.upper[:-1], sets.upper[1:]) - 1e-9).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_set_without_limits_holds_every_state(kind):
+    task = task_of(kind, 0)
+    everything = Polytope(np.zeros((0, task.system.states)), ())
+    for first in (0, 1, STEPS):
+        outcomes = judged(
+            task, *(Requirement(one, everything, 0 if one is Kind.REACH_AT_END else first, STEPS) for one in Kind)
+        )
+        expected = [ReachOutcome.FALSIFIED if one is Kind.NEVER_IN else ReachOutcome.VERIFIED for one in Kind]
+        assert outcomes == expected
