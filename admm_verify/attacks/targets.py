@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, namespace
+from admm_verify.arrays import Array, Placement, namespace, quiet_overflow
 from admm_verify.errors import InputError
 from admm_verify.given import plain_array
 from admm_verify.properties.rows import AtomRows
@@ -74,7 +74,8 @@ class Targets:
         objective = np.zeros((count, atoms, rows.objective.shape[1]), dtype)
         offset, strict = np.zeros((count, atoms), dtype), np.zeros(count, dtype=bool)
         own = padded[~bare]
-        objective[~bare], offset[~bare] = rows.objective[own], rows.offset[own]
+        with quiet_overflow():
+            objective[~bare], offset[~bare] = rows.objective[own], rows.offset[own]
         strict[~bare] = rows.strict[own].any(axis=1)
         lower = _rounded(rows.boxes_lower[box], dtype, np.inf)
         upper = np.maximum(_rounded(rows.boxes_upper[box], dtype, -np.inf), lower)

@@ -4,16 +4,15 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import prod
 
 from admm_verify.errors import QueryError, StoppedError
 from admm_verify.memory import Budget, Stopped
 from admm_verify.network.from_onnx import network_from_model
-from admm_verify.network.graph import Network
-from admm_verify.network.layout import is_sample
+from admm_verify.network.graph import Network, check_network
 from admm_verify.network.onnx_files import read_model
-from admm_verify.options import callbacks, file_path, memory_bytes, timeout_seconds
-from admm_verify.properties.property import NetworkDeclaration, Property
+from admm_verify.options import callbacks, file_path, instance, memory_bytes, timeout_seconds
+from admm_verify.properties.checks import check_interface, check_property
+from admm_verify.properties.property import Property
 from admm_verify.properties.vnnlib import read_property
 
 NetworkSource = str | os.PathLike[str] | Network
@@ -23,12 +22,21 @@ NetworkSource = str | os.PathLike[str] | Network
 class Query:
     """A property and its network; model holds the ONNX bytes where the network came from a file, external data
     included, for replaying counterexamples.
+
+    Raises: QueryError for a property that speaks of other inputs or outputs than the network has, in number, layout or
+    element type, and for boxes that are empty or numbers that are not exact; InputError for what is no network.
     """
 
     name: str
     property: Property
     network: Network
     model: bytes | None = None
+
+    def __post_init__(self) -> None:
+        check_network(self.network)
+        check_interface(check_property(self.property), self.network)
+        if self.model is not None:
+            instance(self.model, bytes, "The query's model")
 
 
 def read_query(
@@ -69,7 +77,6 @@ def read_query(
     else:
         read = read_model(source)
         network, model = network_from_model(read), read.data
-    _check_interface(found.networks[0], network)
     return Query(place.name, found, network, model)
 
 
@@ -85,22 +92,3 @@ def _chosen(found: Property, networks: Mapping[str, NetworkSource] | NetworkSour
     if declared and name not in ("", declared):
         raise QueryError(f"{path} declares the network {declared}, but {name} was given. Give {declared}=FILE.onnx.")
     return source
-
-
-def _check_interface(declared: NetworkDeclaration, network: Network) -> None:
-    sides = (
-        ("input", declared.inputs[0], network.input_shape),
-        ("output", declared.outputs[0], network.output_shape),
-    )
-    for side, variable, shape in sides:
-        # One number has no layout, whatever the axes around it.
-        if not (is_sample(variable.shape, shape) or variable.size == prod(shape) == 1):
-            raise QueryError(
-                f"The query declares the {side} {variable.name} with shape {list(variable.shape)}, but the {side} of "
-                f"{network.name} has shape {list(shape)}. Give the network the query was written for."
-            )
-        if variable.element_type not in ("real", network.element_type):
-            raise QueryError(
-                f"The query declares the {side} {variable.name} as {variable.element_type}, but {network.name} "
-                f"computes in {network.element_type}. Declare {network.element_type} or real."
-            )

@@ -1,0 +1,134 @@
+"""Properties made in memory: whether their boxes and atoms are ones of the network they speak about."""
+
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from math import prod
+from sys import float_info
+from typing import Any, TypeVar
+
+from admm_verify.errors import QueryError
+from admm_verify.network.graph import Network
+from admm_verify.network.layout import is_sample
+from admm_verify.options import brief
+from admm_verify.properties.property import Atom, Disjunct, InputBox, NetworkDeclaration, Property, Variable
+
+Kind = TypeVar("Kind")
+
+_LARGEST = int(float_info.max)
+
+
+def check_interface(found: Property, network: Network) -> None:
+    """Refuse a network that is not the one a property declares.
+
+    Raises: QueryError for another shape or element type.
+    """
+    declared = found.networks[0]
+    sides = (
+        ("input", declared.inputs[0], network.input_shape),
+        ("output", declared.outputs[0], network.output_shape),
+    )
+    for side, variable, shape in sides:
+        # One number has no layout, whatever the axes around it.
+        if not (is_sample(variable.shape, shape) or variable.size == prod(shape) == 1):
+            raise QueryError(
+                f"The query declares the {side} {variable.name} with shape {list(variable.shape)}, but the {side} of "
+                f"{network.name} has shape {list(shape)}. Give the network the query was written for."
+            )
+        if variable.element_type not in ("real", network.element_type):
+            raise QueryError(
+                f"The query declares the {side} {variable.name} as {variable.element_type}, but {network.name} "
+                f"computes in {network.element_type}. Declare {network.element_type} or real."
+            )
+
+
+def check_property(given: object) -> Property:
+    """A property whose boxes have two ends per input, exact and not empty, and whose atoms read declared outputs.
+
+    Boxes and atoms that several disjuncts share are looked at once.
+    Raises: QueryError naming what is wrong, and where.
+    """
+    found = _one(given, Property, "The property of a query")
+    declarations = tuple(_several(found.networks, NetworkDeclaration, "the property's networks"))
+    if len(declarations) != 1:
+        raise QueryError(f"The property declares {len(declarations)} networks; declare the one it speaks about.")
+    inputs, outputs = (
+        _variable(side, f"the property's {name}")
+        for side, name in ((declarations[0].inputs, "inputs"), (declarations[0].outputs, "outputs"))
+    )
+    seen: set[int] = set()
+    for number, disjunct in enumerate(_several(found.disjuncts, Disjunct, "its disjuncts")):
+        try:
+            if id(disjunct.box) not in seen:
+                seen.add(id(disjunct.box))
+                _check_box(_one(disjunct.box, InputBox, "the box"), inputs.size)
+            for atom in _several(disjunct.atoms, Atom, "the atoms"):
+                if id(atom) not in seen:
+                    seen.add(id(atom))
+                    _check_atom(atom, outputs.size)
+        except QueryError as error:
+            raise QueryError(f"Disjunct {number} of the property: {error}") from None
+    return found
+
+
+def _check_box(box: InputBox, size: int) -> None:
+    for name, ends in (("lower", box.lower), ("upper", box.upper)):
+        _check_numbers(_listed(ends, f"the {name} ends of its box"), "its box")
+        if len(ends) != size:
+            raise QueryError(f"its box has {len(ends)} {name} ends; the property declares {size} inputs.")
+    for i, (low, high) in enumerate(zip(box.lower, box.upper, strict=True)):
+        if low > high:
+            raise QueryError(f"its box is empty at input {i}, so that it holds nowhere; leave it out.")
+    for strict in (box.strict_lower, box.strict_upper):
+        _check_indices(strict, size, "the strict ends of its box")
+        for i in strict:
+            if box.lower[i] == box.upper[i]:
+                raise QueryError(f"its box is empty at input {i}, so that it holds nowhere; leave it out.")
+
+
+def _check_atom(atom: Atom, size: int) -> None:
+    _check_indices([index for index, _ in atom.terms], size, "the outputs of an atom")
+    _check_numbers([*(value for _, value in atom.terms), atom.constant], "an atom")
+    if type(atom.strict) is not bool:
+        raise QueryError(f"the entry strict of an atom is {brief(atom.strict)}; give True or False.")
+
+
+def _check_numbers(given: Sequence[object], what: str) -> None:
+    for value in given:
+        if type(value) is not Fraction and type(value) is not int:
+            raise QueryError(f"{what} holds {brief(value)}; give exact numbers, as Fraction or int.")
+        # Quotients below 2^1024 alone need no closer look.
+        if value.numerator.bit_length() - value.denominator.bit_length() > 1022 and abs(value) > _LARGEST:
+            raise QueryError(f"{what} holds a number beyond the largest float64 (about 1.8e308); rescale it.")
+
+
+def _check_indices(given: Iterable[object], size: int, what: str) -> None:
+    for index in given:
+        if type(index) is not int or not 0 <= index < size:
+            raise QueryError(f"{what} name {brief(index)}; give whole numbers from 0 to {size - 1}.")
+
+
+def _variable(given: tuple[Variable, ...], what: str) -> Variable:
+    found = _several(given, Variable, what)
+    if len(found) != 1:
+        raise QueryError(f"{what} are {len(found)} variables; declare one.")
+    return found[0]
+
+
+def _several(given: object, kind: type[Kind], what: str) -> Sequence[Kind]:
+    found = _listed(given, what)
+    for value in found:
+        if not isinstance(value, kind):
+            _one(value, kind, f"one of {what}")
+    return found
+
+
+def _listed(given: object, what: str) -> Sequence[Any]:
+    if isinstance(given, list | tuple):
+        return given
+    raise QueryError(f"{what} are {brief(given)}; give a tuple.")
+
+
+def _one(value: object, kind: type[Kind], what: str) -> Kind:
+    if isinstance(value, kind):
+        return value
+    raise QueryError(f"{what} is {brief(value)}; give an instance of {kind.__name__}.")
