@@ -1,6 +1,8 @@
 """What callers hand in: right, or one paragraph that says what is wrong; never a traceback, never believed blindly."""
 
-from dataclasses import fields
+import copy
+import pickle
+from dataclasses import FrozenInstanceError, fields, replace
 from fractions import Fraction
 
 import numpy as np
@@ -221,6 +223,49 @@ def test_bounds_of_another_box_or_network_are_refused():
     assert av.Problem(NET, inside, np.eye(3), preactivation=PRE).rows == 3
     same = av.Network(tuple(NET.nodes), NET.input_shape, NET.output_shape)
     assert av.Problem(same, BOX, np.eye(3), preactivation=PRE).rows == 3
+
+
+def test_copies_of_bounds_know_what_they_were_made_for():
+    wider = av.Box(-2.0 * np.ones(4), 2.0 * np.ones(4))
+    for copied in (replace(PRE), replace(PRE, upper=PRE.upper), copy.deepcopy(PRE), pickle.loads(pickle.dumps(PRE))):
+        assert av.Problem(NET, BOX, np.eye(3), preactivation=copied).rows == 3
+        with pytest.raises(av.InputError, match="does not hold this one"):
+            av.Problem(NET, wider, np.eye(3), preactivation=copied)
+    with pytest.raises(av.InputError, match="origin"):
+        av.Problem(NET, BOX, np.eye(3), preactivation=replace(PRE, origin="elsewhere"))
+
+
+def test_bounds_that_were_changed_are_looked_at_again():
+    changed = av.preactivation_bounds(NET, BOX)
+    changed.lower[0][...], changed.upper[0][...] = 1e3, 1e3 + 1.0
+    moved = replace(PRE, lower=(PRE.lower[0] + 1e3,), upper=(PRE.upper[0] + 1e3,))
+    for bounds in (changed, moved):
+        for door in (
+            lambda: av.Problem(NET, BOX, np.eye(3), preactivation=bounds),  # noqa: B023
+            lambda: av.preactivation_bounds(NET, BOX, known=bounds),  # noqa: B023
+            lambda: av.output_bounds(NET, BOX, preactivation=bounds),  # noqa: B023
+        ):
+            with pytest.raises(av.InputError, match="exclude every value"):
+                door()
+
+
+def test_a_problem_is_not_changed_once_it_is_made():
+    own = av.PreactivationBounds(PRE.lower, PRE.upper)
+    wider = av.Box(-2.0 * np.ones(4), 2.0 * np.ones(4))
+    for problem in (av.Problem(NET, BOX, np.eye(3)), av.Problem(NET, BOX, np.eye(3), preactivation=own)):
+        for name, value in (("network", image_network()), ("box", wider), ("objective", -np.eye(3))):
+            with pytest.raises(FrozenInstanceError):
+                setattr(problem, name, value)
+        arrays = (problem.box_lower, problem.box_upper, problem.objective, problem.offset)
+        for array in (*arrays, *problem.preactivation.lower, *problem.preactivation.upper):
+            with pytest.raises(ValueError, match="read-only"):
+                array[...] = 0.0
+        with pytest.raises(av.InputError, match="does not hold this one"):
+            replace(problem, box=wider)
+        assert (av.solve(replace(problem, box=wider, preactivation=None)).lower <= av.solve(problem).lower).all()
+        assert (
+            av.solve(replace(problem, objective=2.0 * np.eye(3))).lower >= 2.0 * av.solve(problem).lower - 1e-3
+        ).all()
 
 
 @pytest.mark.parametrize("given", [torch.nn.Linear(4, 3), "net.onnx", None, BOX], ids=["module", "path", "none", "box"])

@@ -94,8 +94,8 @@ def preactivation_bounds(
         forward.run(progress, stop if abandon else None)
     picked = network.activations
     sources = [node.source for node in (network.nodes[i] for i in picked) if isinstance(node, Activation)]
-    found = PreactivationBounds(tuple(forward.lower[i] for i in sources), tuple(forward.upper[i] for i in sources))
-    return found.made_for(Origin(network, box_lower, box_upper))
+    low, high = (tuple(side[i] for i in sources) for side in (forward.lower, forward.upper))
+    return PreactivationBounds(low, high, Origin(network, box_lower, box_upper))
 
 
 def box_rows(network: Network, box: Box) -> tuple[Array, Array]:
@@ -121,16 +121,16 @@ def fitting(bounds: PreactivationBounds, network: Network, lower: Array, upper: 
     found = instance(bounds, PreactivationBounds, "preactivation").checked(network, placement)
     if lower.shape[0] > 1:
         _check_rows(found, lower.shape[0])
-    if found.origin is None:
-        with quiet_overflow():
-            forward = _Forward(network.put(placement), lower, upper, None, None)
-            forward.know(found)
-            forward.run(None, None)
-    elif not found.origin.covers(lower, upper):
+    if found.origin is not None and not found.origin.covers(lower, upper):
         raise InputError(
             "The pre-activation bounds were made for a box that does not hold this one, where they may be wrong. Make "
             "them for this box, or for one that holds it."
         )
+    # Wherever they come from, their numbers may have been changed since.
+    with quiet_overflow():
+        forward = _Forward(network.put(placement), lower, upper, None, None)
+        forward.know(found)
+        forward.run(None, None)
     return found
 
 
@@ -149,7 +149,7 @@ def output_interval(
         forward.know(found)
         forward.run(None, None)
     xp = namespace(lower)
-    each = (
+    lows, highs = (
         tuple(xp.broadcast_to(end, (lower.shape[0], end.shape[1])) for end in ends)
         for ends in (found.lower, found.upper)
     )
@@ -158,7 +158,7 @@ def output_interval(
         xp.where(xp.isnan(end), filler, end)
         for end, filler in ((forward.lower[-1], -infinity), (forward.upper[-1], infinity))
     )
-    return PreactivationBounds(*each).made_for(Origin(network, lower, upper)), (low, high)
+    return PreactivationBounds(lows, highs, Origin(network, lower, upper)), (low, high)
 
 
 def _check_rows(bounds: PreactivationBounds, boxes: int) -> None:

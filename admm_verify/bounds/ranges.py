@@ -11,6 +11,7 @@ from admm_verify.errors import InputError
 from admm_verify.given import float64_array
 from admm_verify.network.graph import Network, check_network
 from admm_verify.network.layout import flatten_batch
+from admm_verify.options import instance
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,12 +21,13 @@ class PreactivationBounds:
     What takes such bounds believes that they hold over its box: nothing can check that but for bounds that contradict
     interval arithmetic, and bounds of `preactivation_bounds`, which know the network and the boxes they were made for.
 
+    origin: what `preactivation_bounds` made them for, which copies keep; None for your own.
     Shapes: lower[k], upper[k] [1, n_k] for bounds shared by all rows, [rows, n_k] for bounds of their own.
     """
 
     lower: tuple[Array, ...]
     upper: tuple[Array, ...]
-    origin: "Origin | None" = field(default=None, init=False, repr=False)
+    origin: "Origin | None" = field(default=None, repr=False)
 
     @classmethod
     def from_arrays(cls, network: Network, pairs: Sequence[tuple[Array, Array]]) -> "PreactivationBounds":
@@ -46,6 +48,8 @@ class PreactivationBounds:
         """
         lower, upper = _sequence(self.lower), _sequence(self.upper)
         count = len(network.activations)
+        if self.origin is not None:
+            instance(self.origin, Origin, "The origin of pre-activation bounds")
         if not len(lower) == len(upper) == count:
             raise InputError(
                 f"The pre-activation bounds have {len(lower)} lower and {len(upper)} upper ends; {network.name} has "
@@ -62,19 +66,12 @@ class PreactivationBounds:
             for side, given in zip(ends, (lower[k], upper[k]), strict=True):
                 side.append(flatten_batch(float64_array(given, f"bounds of {what}", place), (size,), what))
             _check_pair(k, ends[0][-1], ends[1][-1])
-        found = PreactivationBounds(tuple(ends[0]), tuple(ends[1]))
-        return found if self.origin is None else found.made_for(self.origin)
+        return PreactivationBounds(tuple(ends[0]), tuple(ends[1]), self.origin)
 
     def take(self, rows: Array) -> "PreactivationBounds":
         """The bounds of the given rows only, any of them several times."""
-        found = PreactivationBounds(_taken(self.lower, rows), _taken(self.upper, rows))
-        return found if self.origin is None else found.made_for(self.origin.take(rows))
-
-    def made_for(self, origin: "Origin") -> "PreactivationBounds":
-        """The same, told where they come from."""
-        found = PreactivationBounds(self.lower, self.upper)
-        object.__setattr__(found, "origin", origin)
-        return found
+        origin = None if self.origin is None else self.origin.take(rows)
+        return PreactivationBounds(_taken(self.lower, rows), _taken(self.upper, rows), origin)
 
 
 @dataclass(frozen=True, eq=False)

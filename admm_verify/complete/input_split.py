@@ -88,7 +88,8 @@ class InputSplitter:
 
         def work(first: int, last: int) -> Grown[Boxes]:
             part = slice(first, last)
-            bounds = PreactivationBounds(*(tuple(end[part] for end in ends) for ends in (pre.lower, pre.upper)))
+            low, high = (tuple(end[part] for end in ends) for ends in (pre.lower, pre.upper))
+            bounds = PreactivationBounds(low, high)
             return self._block(take(nodes, np.arange(first, last)), Box(box.lower[part], box.upper[part]), bounds)
 
         count = len(nodes.goal)

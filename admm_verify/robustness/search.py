@@ -234,7 +234,7 @@ class Search:
             for row, p in enumerate(group):
                 block.bounds[pairs[p]] = found.take(self.home.put_indices([row]))
         made = Origin(self.instances.network, box.lower, box.upper)
-        return _joined([block.bounds[pair] for pair in pairs]).made_for(made)
+        return _joined([block.bounds[pair] for pair in pairs], made)
 
 
 @dataclass(eq=False)
@@ -276,11 +276,11 @@ def _taken(rows: Array, *arrays: Array) -> list[Array]:
     return [namespace(array).take(array, rows, axis=0) for array in arrays]
 
 
-def _joined(parts: list[PreactivationBounds]) -> PreactivationBounds:
+def _joined(parts: list[PreactivationBounds], made: Origin) -> PreactivationBounds:
     def joined(arrays: tuple[Array, ...]) -> Array:
         return namespace(*arrays).concat(list(arrays), axis=0)
 
     lower, upper = ([getattr(part, side) for part in parts] for side in ("lower", "upper"))
     return PreactivationBounds(
-        tuple(map(joined, zip(*lower, strict=True))), tuple(map(joined, zip(*upper, strict=True)))
+        tuple(map(joined, zip(*lower, strict=True))), tuple(map(joined, zip(*upper, strict=True))), made
     )

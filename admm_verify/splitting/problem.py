@@ -1,7 +1,6 @@
 """The problem: rows of min c'f(x) + d over a box, relaxed with given pre-activation bounds."""
 
-from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, take_rows
 from admm_verify.bounds.preactivation import box_rows, fitting, preactivation_bounds
-from admm_verify.bounds.ranges import PreactivationBounds
+from admm_verify.bounds.ranges import Origin, PreactivationBounds
 from admm_verify.bounds.region import Region, build_region
 from admm_verify.errors import InputError
 from admm_verify.given import float64_array
@@ -20,11 +19,13 @@ from admm_verify.relaxations.registry import network_lines, relaxations_of
 from admm_verify.sets import Box
 
 
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class Problem:
     """Rows of a specification: minimise objective f(x) + offset over the box, one row each.
 
     preactivation: bounds that hold over the box, by default CROWN's. Own ones are believed, as `PreactivationBounds`
-    says: a bound of the problem is no better than they are. All arrays are copied, without gradients.
+    says: a bound of the problem is no better than they are. All arrays are copied, without gradients, and stay as
+    they are: another problem is made by `dataclasses.replace`, which checks everything again.
 
     Shapes: objective [rows, outputs] or [outputs]; offset a number or [rows]; box and preactivation shared by all rows
     or one per row.
@@ -32,6 +33,14 @@ class Problem:
     coefficients, and pre-activation bounds that are empty, NaN, made for a box that does not hold this one, or
     contradict interval arithmetic.
     """
+
+    network: Network
+    box: Box
+    objective: Array
+    offset: Array
+    preactivation: PreactivationBounds
+    box_lower: Array = field(init=False)
+    box_upper: Array = field(init=False)
 
     def __init__(
         self,
@@ -41,31 +50,40 @@ class Problem:
         offset: Array | float = 0.0,
         preactivation: PreactivationBounds | None = None,
     ) -> None:
-        self.box_lower, self.box_upper = box_rows(network, box)
-        placement = Placement.of(self.box_lower)
+        lower, upper = box_rows(network, box)
+        placement = Placement.of(lower)
         xp = placement.xp
         network.check_finite()
-        self.network = network
-        self.box = box
-        self.objective = _as_rows(float64_array(objective, "objective", placement), network)
-        rows = self.objective.shape[0]
+        coefficients = _as_rows(float64_array(objective, "objective", placement), network)
+        rows = coefficients.shape[0]
         given = float64_array(offset, "offset", placement)
         if given.shape not in ((), (1,), (rows,)):
             raise InputError(f"The offset has shape {tuple(given.shape)}; give a number or one per row, [{rows}].")
-        self.offset = xp.broadcast_to(given, (rows,))
-        for name, array in (("objective", self.objective), ("offset", self.offset)):
+        constants = xp.broadcast_to(given, (rows,))
+        for name, array in (("objective", coefficients), ("offset", constants)):
             if not bool(xp.all(xp.isfinite(array))):
                 raise InputError(f"The {name} holds NaN or infinite numbers; give finite ones.")
-        self.preactivation = (
+        known = (
             preactivation_bounds(network, box)
             if preactivation is None
-            else fitting(preactivation, network, self.box_lower, self.box_upper)
+            else fitting(preactivation, network, lower, upper)
         )
-        counts = {"box": self.box_lower.shape[0]}
-        counts |= {f"bounds of activation {k}": low.shape[0] for k, low in enumerate(self.preactivation.lower)}
+        counts = {"box": lower.shape[0]}
+        counts |= {f"bounds of activation {k}": low.shape[0] for k, low in enumerate(known.lower)}
         for name, count in counts.items():
             if count not in (1, rows):
                 raise InputError(f"The {name} has {count} rows and the objective {rows}; give 1 or {rows}.")
+        if known.origin is None:
+            known = replace(known, origin=Origin(network, lower, upper))
+        self._fill(network, box, coefficients, constants, known, lower, upper)
+        for array in (self.objective, lower, upper, *known.lower, *known.upper):
+            if isinstance(array, np.ndarray):
+                array.setflags(write=False)
+
+    def _fill(self, *values: object) -> None:
+        """Set all fields, in order, once."""
+        for part, value in zip(fields(self), values, strict=True):
+            object.__setattr__(self, part.name, value)
 
     @property
     def rows(self) -> int:
@@ -76,15 +94,20 @@ class Problem:
         """Rows first..last as a problem of their own; what the rows share stays shared."""
         if first == 0 and last == self.rows:
             return self
-        part = copy(self)
 
         def cut(array: Array) -> Array:
             return array if array.shape[0] == 1 else array[first:last]
 
-        part.objective, part.offset = self.objective[first:last], self.offset[first:last]
-        part.box_lower, part.box_upper = cut(self.box_lower), cut(self.box_upper)
-        part.preactivation = PreactivationBounds(
-            tuple(cut(low) for low in self.preactivation.lower), tuple(cut(high) for high in self.preactivation.upper)
+        low, high = (tuple(map(cut, side)) for side in (self.preactivation.lower, self.preactivation.upper))
+        part = object.__new__(Problem)
+        part._fill(
+            self.network,
+            self.box,
+            self.objective[first:last],
+            self.offset[first:last],
+            PreactivationBounds(low, high),
+            cut(self.box_lower),
+            cut(self.box_upper),
         )
         return part
 
