@@ -129,9 +129,10 @@ def test_bounds_of_solve_hold_in_the_other_combinations(seed: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(NETWORKS, 2 * NETWORKS))
-@pytest.mark.parametrize("method", METHODS)
-def test_bounds_of_solve_hold_after_many_passes(method: str, seed: int) -> None:
-    check(truth(seed, thorough=True), method, "float32" if seed % 2 else "float64", 400)
+def test_bounds_of_solve_hold_after_many_passes(seed: int) -> None:
+    """Two of the eight methods and precisions for each network, which are solved for their minima once."""
+    for turn in (seed, seed + 3):
+        check(truth(seed, thorough=True), METHODS[turn % len(METHODS)], "float32" if turn % 8 < 4 else "float64", 400)
 
 
 def test_combinations_are_shared_out_evenly() -> None:
