@@ -18,6 +18,10 @@ MERGE_UNDERFLOW = 2.0**-1020
 """Added to a merged product's magnitude per factor: times gamma (at least 2^-52) it covers what underflow takes, which
 is at most 2^-1075, however much later factors of the chain scale it up."""
 
+FLUSHED = 2.0**-100
+"""Added to the magnitude of a value that is computed and then hidden: times a few roundings of float32 it is more than
+the smallest normal number, below which the value may be lost."""
+
 
 _TURN_LIMIT = 2**23
 """Entries of the largest matrix of which a second copy is kept."""

@@ -8,7 +8,7 @@ import numpy as np
 from admm_verify.network.compose import add, compose
 from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term, sources_of
-from admm_verify.network.maps import MERGE_UNDERFLOW, LinearMap, TransposedMap
+from admm_verify.network.maps import FLUSHED, MERGE_UNDERFLOW, LinearMap, TransposedMap
 from admm_verify.network.selection import SelectionMap
 
 _MANY_TERMS = 4
@@ -109,7 +109,9 @@ class _Merged:
         lost = 0.0 if isinstance(map, SelectionMap) else (map.columns + 1) * MERGE_UNDERFLOW
         # The roundings of the map count in the merged terms; a constant source leaves none.
         weight = 1.0 if source.terms else 2.0 * max(1, map.roundings)
-        self.magnitude = weight * map.magnitude_apply(source.bias_magnitude) + self.magnitude + lost
+        # What float32 flushes to zero in the source, the map may make large again.
+        flushed = 0.0 if isinstance(map, SelectionMap) else FLUSHED
+        self.magnitude = weight * map.magnitude_apply(source.bias_magnitude + flushed) + self.magnitude + lost
 
 
 def _append(parallel: list[LinearMap], map: LinearMap) -> None:

@@ -11,12 +11,8 @@ import numpy as np
 
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse
 from admm_verify.network.convolution import ConvolutionMap
-from admm_verify.network.maps import DiagonalMap, LinearMap, TransposedMap
+from admm_verify.network.maps import FLUSHED, DiagonalMap, LinearMap, TransposedMap
 from admm_verify.network.nonlinear import window_maximum
-
-_FLUSHED = 2.0**-100
-"""Added to the magnitude of a scale that is computed: times a few roundings of float32 it is more than the smallest
-normal number, below which the scale may be lost."""
 
 Sizes = tuple[int, ...]
 
@@ -218,7 +214,7 @@ def batch_norm(
     column = (-1, *(1 for _ in x.shape[2:]))
     wide = [np.array(np.broadcast_to(part.reshape(column), x.shape)).reshape(-1) for part in parts]
     # What float32 flushes to zero in the scale counts in proportion to x.
-    magnitude = np.abs(wide[0]) + _FLUSHED
+    magnitude = np.abs(wide[0]) + FLUSHED
     # Runtimes round the sum, the root, its reciprocal and the product behind the scale; then that with x and the sum.
     # Those that subtract the mean first round seven times, and the shift takes two beyond the scale's: with the node's
     # own two that makes eight, which covers either.

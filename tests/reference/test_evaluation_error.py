@@ -140,6 +140,26 @@ def test_the_evaluation_error_covers_numbers_flushed_to_zero(scale: float) -> No
             check_evaluation(network, x, box, least=2.0**-126)
 
 
+@pytest.mark.parametrize("least", [0.0, 2.0**-126])
+@pytest.mark.parametrize("kind", ["scaling", "dense", "sum"])
+def test_the_evaluation_error_covers_small_numbers_that_merged_layers_make_large_again(kind: str, least: float) -> None:
+    """What is lost below the smallest number comes back times 2^100 and more."""
+    rng = np.random.default_rng(5)
+    for seed in range(10):
+        builder, last, zero = Builder(4), 0, np.zeros(4)
+        for scale in (2.0**-130, 2.0**-15, 2.0**120, 2.0**20):
+            weight = (scale * rng.uniform(0.5, 1.0, (4, 4))).astype(np.float32).astype(np.float64)
+            if kind == "scaling":
+                last = builder.affine([(last, DiagonalMap(weight[0]))], zero)
+            elif kind == "dense":
+                last = builder.dense(last, weight, zero)
+            else:
+                last = builder.affine([(last, DiagonalMap(weight[0])), (last, DiagonalMap(weight[1]))], zero)
+        box = single_box(4, seed, 0.1)
+        for x in single_points(box, 3, seed):
+            check_evaluation(builder.network(), x, box, least)
+
+
 def test_the_float64_evaluation_error_is_covered() -> None:
     for seed in range(20):
         case = random_case(seed, ("plain", "residual", "huge")[seed % 3])
