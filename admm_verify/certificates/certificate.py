@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from admm_verify.errors import CertificateError
+from admm_verify.options import brief
 
 ARITHMETICS = ("real", "float32", "float64")
 
@@ -82,8 +83,11 @@ class Certificate:
             if not isinstance(digest, str) or len(digest) != 64:
                 raise CertificateError(f"The certificate's {name} is no SHA-256 digest.")
         for name, value, allowed in (("arithmetic", self.arithmetic, ARITHMETICS), ("kind", self.kind, KINDS)):
-            if value not in allowed:
+            # Text first: arrays compare entry by entry.
+            if not isinstance(value, str) or value not in allowed:
                 raise CertificateError(f"The certificate's {name} is {value!r}; it can be {', '.join(allowed)}.")
+        _records("leaves", (self.leaves,), Leaves)
+        _records("tightenings", self.tightenings, Tightening)
         leaves, count, width = self.leaves, np.size(self.leaves.goal), _columns("leaves", self.columns)
         depth = np.shape(leaves.splits)[1] if np.ndim(leaves.splits) == 2 else 0
         _integers("goal", leaves.goal, (count,), 0)
@@ -110,7 +114,14 @@ class Certificate:
             _floats(f"{name}'s upper slopes", found.upper, shape)
 
 
+def _records(name: str, given: object, kind: type) -> None:
+    if not isinstance(given, tuple) or not all(isinstance(one, kind) for one in given):
+        raise CertificateError(f"The certificate's {name} are {brief(given)}; they must be {kind.__name__}.")
+
+
 def _columns(name: str, columns: Sequence[np.ndarray]) -> int:
+    if not isinstance(columns, tuple):
+        raise CertificateError(f"The certificate's {name} have columns {brief(columns)}; they must be a tuple.")
     for column in columns:
         _integers(f"{name}' columns", column, (np.size(column),), 0)
     return sum(len(column) for column in columns)

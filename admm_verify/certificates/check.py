@@ -19,8 +19,10 @@ from admm_verify.certificates.parts import check_cover, halved
 from admm_verify.certificates.ranges import Fixed, Model, Ranges
 from admm_verify.errors import AdmmVerifyError, CertificateError, InputError
 from admm_verify.memory import Budget, keep_freed_memory
-from admm_verify.network.graph import Affine, Network
+from admm_verify.network.graph import Affine, Network, check_network
 from admm_verify.network.simplify import simplify
+from admm_verify.options import brief, callbacks, choice, flag, instance
+from admm_verify.properties.checks import check_layout, check_property
 from admm_verify.properties.property import InputBox, Property
 from admm_verify.properties.rows import AtomRows, as_computed, atom_rows, combined
 from admm_verify.threads import threads_for
@@ -72,16 +74,22 @@ def check(
     proved, "real", "float32" or "float64", by default the one that the query declares; a certificate that was recorded
     for another one proves nothing.
 
-    Raises: InputError for an unknown arithmetic or a memory limit that is not positive.
+    Raises: InputError for what is no certificate, property or network, an unknown arithmetic, or an option of the
+    wrong type or range.
     Error: proved only where it is true; a proof that is only just true may be lost to rounding. Exact proofs are about
     boxes larger, and atoms' constants smaller, by 2^-200 of numbers that are not dyadic. The numbers of a proof that
     may be any are rounded to 88 digits: bounds of neurons outward, chords' slopes with the line moved above both ends,
     and multipliers of neurons down, at the exact price (g - r) l. The proven inequality is an exact one.
     """
     began, budget = time.monotonic(), Budget.of(memory)
-    chosen = property.arithmetic if arithmetic is None else arithmetic
+    instance(certificate, Certificate, "The certificate")
+    instance(property, Property, "The property")
+    check_network(network)
+    flag(exact, "exact")
+    callbacks(("progress", progress))
+    chosen = property.arithmetic if arithmetic is None else choice(arithmetic, "The arithmetic", ARITHMETICS)
     if chosen not in ARITHMETICS:
-        raise InputError(f"The arithmetic {chosen!r} is unknown; choose one of {', '.join(ARITHMETICS)}.")
+        raise InputError(f"The query declares the arithmetic {brief(chosen)}; a proof is of {', '.join(ARITHMETICS)}.")
     found = _Check(certificate, property, network, chosen, Numbers(exact), budget, progress)
     proved, reason = False, ""
     keep_freed_memory()
@@ -116,6 +124,7 @@ class _Check:
     def run(self) -> None:
         """Raise CertificateError unless everything is proven."""
         certificate, leaves = self.certificate, self.certificate.leaves
+        check_layout(check_property(self.property), self.network)
         self.digests = network_digest(self.network), property_digest(self.property)
         if self.network.as_read is not None:
             self.network = simplify(self.network.as_read)
@@ -129,9 +138,6 @@ class _Check:
                 f"The certificate was recorded for {certificate.arithmetic} arithmetic and is to prove the query in "
                 f"{self.arithmetic}; record one for {self.arithmetic}, or ask for {certificate.arithmetic} by name."
             )
-        sides = self.property.networks[0]
-        if (sides.inputs[0].size, sides.outputs[0].size) != (self.network.input_size, self.network.output_size):
-            raise CertificateError("The query speaks of a network with other inputs or outputs.")
         self.model = self.floats = Model(self.network, self.numbers, self.budget)
         if self.numbers.exact:
             # What the network's own arithmetic does is bounded in float64.

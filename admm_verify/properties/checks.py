@@ -17,28 +17,39 @@ Kind = TypeVar("Kind")
 _LARGEST = int(float_info.max)
 
 
-def check_interface(found: Property, network: Network) -> None:
-    """Refuse a network that is not the one a property declares.
+def check_layout(found: Property, network: Network) -> None:
+    """Refuse a network that has other inputs or outputs than a property declares.
 
-    Raises: QueryError for another shape or element type.
+    Raises: QueryError.
     """
-    declared = found.networks[0]
-    sides = (
-        ("input", declared.inputs[0], network.input_shape),
-        ("output", declared.outputs[0], network.output_shape),
-    )
-    for side, variable, shape in sides:
+    for side, variable, shape in _sides(found, network):
         # One number has no layout, whatever the axes around it.
         if not (is_sample(variable.shape, shape) or variable.size == prod(shape) == 1):
             raise QueryError(
                 f"The query declares the {side} {variable.name} with shape {list(variable.shape)}, but the {side} of "
                 f"{network.name} has shape {list(shape)}. Give the network the query was written for."
             )
+
+
+def check_types(found: Property, network: Network) -> None:
+    """Refuse a network that computes in another type than a property declares.
+
+    Raises: QueryError.
+    """
+    for side, variable, _ in _sides(found, network):
         if variable.element_type not in ("real", network.element_type):
             raise QueryError(
                 f"The query declares the {side} {variable.name} as {variable.element_type}, but {network.name} "
                 f"computes in {network.element_type}. Declare {network.element_type} or real."
             )
+
+
+def _sides(found: Property, network: Network) -> tuple[tuple[str, Variable, tuple[int, ...]], ...]:
+    declared = found.networks[0]
+    return (
+        ("input", declared.inputs[0], network.input_shape),
+        ("output", declared.outputs[0], network.output_shape),
+    )
 
 
 def check_property(given: object) -> Property:

@@ -11,7 +11,7 @@ from admm_verify.network.from_onnx import network_from_model
 from admm_verify.network.graph import Network, check_network
 from admm_verify.network.onnx_files import read_model
 from admm_verify.options import callbacks, file_path, instance, memory_bytes, timeout_seconds
-from admm_verify.properties.checks import check_interface, check_property
+from admm_verify.properties.checks import check_layout, check_property, check_types
 from admm_verify.properties.property import Property
 from admm_verify.properties.vnnlib import read_property
 
@@ -34,7 +34,9 @@ class Query:
 
     def __post_init__(self) -> None:
         check_network(self.network)
-        check_interface(check_property(self.property), self.network)
+        found = check_property(self.property)
+        check_layout(found, self.network)
+        check_types(found, self.network)
         if self.model is not None:
             instance(self.model, bytes, "The query's model")
 
