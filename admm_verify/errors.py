@@ -1,5 +1,7 @@
 """The one exception tree: each message names what was given, what is allowed, and what to do."""
 
+from importlib.util import find_spec
+
 _LONGEST = 2000
 """Characters of the longest message."""
 
@@ -55,3 +57,11 @@ class MissingPackageError(AdmmVerifyError):
 
 class CertificateError(AdmmVerifyError):
     """A certificate cannot be read, or does not prove what it claims."""
+
+
+def is_installed(package: str) -> bool:
+    """Whether an optional package can be found; where a hook of the import system raises instead, it is not."""
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False

@@ -2,18 +2,16 @@
 
 import argparse
 import sys
-import time
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from admm_verify.arguments import decimal, whole
-from admm_verify.errors import InputError, MissingPackageError
+from admm_verify.arguments import decimal, seconds_left, whole
+from admm_verify.errors import InputError, MissingPackageError, is_installed
 from admm_verify.files import every, reading_beside
 from admm_verify.options import Range, count
 from admm_verify.reach.directions import TEMPLATES
@@ -67,7 +65,7 @@ def reach_file(options: argparse.Namespace, memory: float | None, stop: Callable
     from admm_verify.report.picture_inputs import checked_path
     from admm_verify.report.pictures import FORMATS
 
-    if (options.plot or options.time_plot or options.animation) and find_spec("matplotlib") is None:
+    if (options.plot or options.time_plot or options.animation) and not is_installed("matplotlib"):
         raise MissingPackageError('Pictures need matplotlib: pip install "admm-verify[plot]".')
     for path, formats, what in (
         (options.plot, FORMATS, "plot"),
@@ -85,9 +83,7 @@ def reach_file(options: argparse.Namespace, memory: float | None, stop: Callable
     def show(text: str) -> None:
         tell(f"\r{text}\x1b[K")
 
-    settings, left = _settings(options, memory), options.timeout
-    if left is not None and left >= 0:
-        left = max(0.0, left - (time.monotonic() - options.began))
+    settings, left = _settings(options, memory), seconds_left(options)
     report = reach_sets(task, _directions(options.directions), settings, left, show if terminal else None, stop)
     if terminal:
         tell("\n")

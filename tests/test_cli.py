@@ -284,3 +284,33 @@ def test_a_signal_ends_with_what_is_known(number, endless, monkeypatch, capsys):
     assert main(endless) == 0
     out = capsys.readouterr().out
     assert out.count("stopped") == 2 and "nan" not in out and len(looks) < 70
+
+
+class Missing:
+    """A finder that hides packages as blocking hooks do: by raising."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "onnxruntime", "matplotlib"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "words"),
+    [
+        (("verify",), 0, ["sat"]),
+        (("verify", "--device", "cuda"), 1, ["torch"]),
+        (("bound", "--device", "cuda:1"), 1, ["torch"]),
+        (("reach", "--plot", "sets.png"), 1, ["matplotlib", "pip install"]),
+    ],
+)
+def test_optional_packages_may_be_missing(more, status, words, files, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("torch", "onnxruntime", "matplotlib"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
+    command, *options = more
+    query = files("query.vnnlib", QUERY.format(atom="(>= Y[0,1] 0.5)"))
+    asked = [] if command == "reach" else [query, "--network", str(tmp_path / "net.onnx")]
+    assert main([command, *asked, *options]) == status
+    shown = capsys.readouterr()
+    assert all(word in shown.out + shown.err for word in words) and "Traceback" not in shown.err

@@ -11,13 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from signal import Signals
 
 import numpy as np
 
-from admm_verify.errors import ReplayError
+from admm_verify.errors import ReplayError, is_installed
 from admm_verify.network.onnx_process import ERROR, FORGET, HEADER, MISSING, MODEL, NOT_IMPLEMENTED
 
 _PROGRAM = Path(__file__).with_name("onnx_process.py")
@@ -38,7 +37,7 @@ def runtime_output(model: bytes, x: np.ndarray, stop: Stop | None = None) -> np.
 
     Raises: ReplayError when onnxruntime cannot run the model, crashes, or has no answer when `stop` says so.
     """
-    if find_spec("onnxruntime") is None:
+    if not is_installed("onnxruntime"):
         return None
     try:
         kind, data = _asked(model, x, stop)
@@ -61,7 +60,7 @@ _UNCONFIRMED = "A counterexample was found, but it cannot be confirmed."
 
 def start_runtime() -> None:
     """Begin to load onnxruntime, where it is installed, so that the first replay need not wait for it."""
-    if _idle or find_spec("onnxruntime") is None:
+    if _idle or not is_installed("onnxruntime"):
         return
     try:
         _keep(_Process())

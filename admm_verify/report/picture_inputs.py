@@ -2,11 +2,10 @@
 
 import os
 from collections.abc import Sequence
-from importlib.util import find_spec
 
 import numpy as np
 
-from admm_verify.errors import InputError, MissingPackageError
+from admm_verify.errors import InputError, MissingPackageError, is_installed
 from admm_verify.options import Range, brief, count, instance
 from admm_verify.reach.inputs import several
 from admm_verify.reach.judgement import Judgement
@@ -19,7 +18,7 @@ def check_drawn(task: Task, sets: ReachSets, judgements: Sequence[Judgement] = (
 
     Raises: InputError for those, and for things of another kind; MissingPackageError without matplotlib.
     """
-    if find_spec("matplotlib") is None:
+    if not is_installed("matplotlib"):
         raise MissingPackageError('Pictures need matplotlib: pip install "admm-verify[plot]".')
     states = instance(task, Task, "The task").system.states
     if instance(sets, ReachSets, "The sets").directions.shape[1] != states:

@@ -3,7 +3,7 @@
 import array_api_compat
 
 from admm_verify.arrays import Placement
-from admm_verify.errors import InputError
+from admm_verify.errors import InputError, MissingPackageError, is_installed
 from admm_verify.options import choice
 
 PRECISIONS = ("float32", "float64")
@@ -22,6 +22,8 @@ def iteration_placement(home: Placement, device: str | None, precision: str | No
         place = home
     else:
         # Imported here: small queries on NumPy never load torch.
+        if not is_installed("torch"):
+            raise MissingPackageError(f"The device {device!r} needs torch: pip install torch. Or leave the device out.")
         from admm_verify.backends.torch_device import torch_placement
 
         place = torch_placement(device)
