@@ -8,10 +8,11 @@ from collections.abc import Callable
 import numpy as np
 
 import admm_verify as av
-from admm_verify.arguments import decimal, whole
+from admm_verify.arguments import decimal, seconds_left, whole
 from admm_verify.bounds.arithmetic import output_reach
 from admm_verify.bounds.preactivation import METHODS as BOUND_METHODS
 from admm_verify.given import read_arrays
+from admm_verify.options import timeout_seconds
 from admm_verify.properties.rows import AtomRows, atom_rows
 from admm_verify.report.text import solution_rows, table, write_json
 from admm_verify.streams import tell
@@ -33,11 +34,7 @@ def bound_query(
     options: argparse.Namespace, query: av.Query, device: str | None, memory: float | None, stop: Callable[[], bool]
 ) -> None:
     """Bound a query's rows; the table on stdout, progress on stderr."""
-    left = options.timeout
-    if left is not None and not left >= 0:
-        raise av.InputError(f"The timeout {left} is negative or NaN; give seconds >= 0.")
-    if left is not None:
-        left = max(0.0, left - (time.monotonic() - options.began))
+    left = timeout_seconds(seconds_left(options))
     deadline = None if left is None else time.monotonic() + left
     problem = _problem(
         query, options, memory, lambda: stop() or (deadline is not None and time.monotonic() >= deadline)

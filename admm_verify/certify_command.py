@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from admm_verify.arguments import decimal, whole
+from admm_verify.arguments import decimal, seconds_left, whole
 from admm_verify.bounds.arithmetic import ARITHMETICS
 from admm_verify.certify import BOUNDS, certify
 from admm_verify.errors import InputError
@@ -72,7 +72,7 @@ def certify_files(
         within=None if options.unbounded else tuple(options.within),
         bounds=options.bounds,
         output=options.output,
-        timeout=options.timeout,
+        timeout=seconds_left(options),
         settings=CertifySettings(options.arithmetic, options.method, options.max_passes, device, memory),
         progress=show if terminal else None,
         stop=stop,

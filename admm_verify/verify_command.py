@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import admm_verify as av
-from admm_verify.arguments import whole
+from admm_verify.arguments import seconds_left, whole
 from admm_verify.bounds.arithmetic import ARITHMETICS
 from admm_verify.certificates.files import write as write_certificate
 from admm_verify.files import every, reason, replaced, require_written
@@ -42,9 +42,7 @@ def verify_query(
         raise av.InputError(f"The assignment cannot be written to {folder}: it is no folder. Give another one.")
     # What is imported for it counts, too.
     decide = av.verify
-    left = options.timeout
-    if left is not None and left >= 0:
-        left = max(0.0, left - (time.monotonic() - options.began))
+    left = seconds_left(options)
     show = None if options.quiet or not sys.stderr.isatty() else lambda text: tell(f"{text}\n")
     outcome = decide(
         query,

@@ -5,11 +5,14 @@ import json
 import os
 import re
 import signal
+import sys
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from admm_verify import certify_command, cli
+from admm_verify.certify import certify
 from admm_verify.cli import main
 from admm_verify.robustness.record import Record
 from tests.test_certify import classifier_task, lines_of
@@ -150,3 +153,14 @@ def test_interrupt_keeps_the_table_and_the_file(files, monkeypatch, capsys):
     assert error == "" and "1000 images" in out
     timed_out = [int(line.split()[4]) for line in out.splitlines()[3:]]
     assert min(timed_out) > 0 and len(lines_of(output)) == 1 + 2000 - sum(timed_out)
+
+
+def test_time_counts_from_the_start_of_the_process(files, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(
+        certify_command, "certify", lambda *given, timeout, **more: asked.append(timeout) or certify(*given, **more)
+    )
+    monkeypatch.setattr(cli, "_age", lambda: 50.0)
+    monkeypatch.setattr(sys, "argv", ["admm-verify", *command(files, "--timeout", "51")])
+    assert main() == 0
+    assert 0.0 <= asked[0] <= 1.0
