@@ -115,7 +115,8 @@ def _atoms(
         rows = rows.charged(reach)
     if len(rows.boxes_lower) > 1:
         box = av.Box(rows.boxes_lower[rows.box], rows.boxes_upper[rows.box])
-        pre = av.PreactivationBounds(*(tuple(end[rows.box] for end in ends) for ends in (pre.lower, pre.upper)))
+        lower, upper = (tuple(end[rows.box] for end in ends) for ends in (pre.lower, pre.upper))
+        pre = av.PreactivationBounds(lower, upper)
     return av.Problem(query.network, box, rows.objective, rows.offset, pre)
 
 
