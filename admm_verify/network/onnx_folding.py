@@ -254,6 +254,9 @@ def _dequantize(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarra
     shift = np.zeros_like(scale, x.dtype) if zero is None else constant(zero, "zero point")
     if attributes.get("block_size", 0) or x.dtype.kind not in "iu" or scale.dtype != np.float32:
         raise UnsupportedUse("it is blocked, or of types other than integers and a float32 scale")
+    if x.dtype.itemsize == 1:
+        # Runtimes merge it with a matrix product behind it, and then round the product's other factor to 8 bits, too.
+        raise UnsupportedUse(f"runtimes compute products with {x.dtype} weights in 8 bits; store them as floats")
     if scale.ndim:
         column = [1] * x.ndim
         column[axis_given(attributes, x.ndim, 1)] = -1

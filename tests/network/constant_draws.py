@@ -127,7 +127,7 @@ def scatter_nd(d):
 
 
 def dequantize(d):
-    shape, kind = d.shape(1, 3), d.one("uint8", "int8", "int32")
+    shape, kind = d.shape(1, 3), d.one("uint8", "int32", "int32", "int32")
     x = np.asarray(d.rng.integers(0, 100, shape), kind)
     axis = d.axis(len(shape)) if d.opset >= 13 and d.maybe(0.5) else None
     lengths = () if axis is None else (shape[axis % len(shape)],)
