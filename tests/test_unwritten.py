@@ -1,6 +1,7 @@
 """What becomes of answers when files are shared, cannot be written, or their writer is killed."""
 
 import errno
+import json
 import os
 import shutil
 import subprocess
@@ -342,3 +343,23 @@ def test_a_name_before_a_file_is_told_from_a_file_with_a_name_in_it(asked, tmp_p
     assert "both files exist" in capsys.readouterr().err
     (tmp_path / "net.onnx").unlink()
     assert cli.main(["verify", query, "--network", "f=net.onnx"]) == 0
+
+
+def test_a_record_that_contradicts_itself_or_the_network_is_refused(tmp_path):
+    network, images, labels = classifier_task(1, 30)
+    path, radii = tmp_path / "found.jsonl", [0.0, 0.02, 0.5]
+    found = av.certify(network, images, labels, radii, output=path)
+    header, *lines = path.read_text().splitlines()
+    content = [json.loads(line) for line in lines]
+    wrong = int(np.flatnonzero(~found.correct)[0])
+    right = next(one for one in content if one["status"] == "verified" and one["radius"] > 0)
+    others = [line for line, one in zip(lines, content, strict=True) if one["image"] not in (wrong, right["image"])]
+    moved = right | {"image": wrong, "label": int(labels[wrong])}
+    for damaged in (
+        [right, right | {"status": "falsified", "lower": None}],
+        [right, right | {"status": "falsified", "lower": None, "radius": 0.0}],
+        [moved],
+    ):
+        path.write_text("\n".join([header, *others, *map(json.dumps, damaged)]) + "\n")
+        with pytest.raises(av.InputError, match="is damaged"):
+            av.certify(network, images, labels, radii, output=path)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from admm_verify.errors import InputError
 from admm_verify.robustness.certification import Answer
 
 
@@ -17,15 +18,26 @@ class Findings:
         self.lower = np.full(self.answer.shape, -np.inf)
         self.open = np.ones(self.answer.shape, dtype=bool)
         self.correct = np.zeros(images, dtype=bool)
+        # What a record says of each image: the largest radius verified, and the smallest falsified.
+        self._verified = np.full(images, -np.inf)
+        self._falsified = np.full(images, np.inf)
 
     def recall(self, image: int, k: int, answer: Answer, margin: float) -> None:
         """Take over what an earlier run found; a repetition changes nothing."""
+        if answer is Answer.VERIFIED:
+            self._verified[image] = max(self._verified[image], self.radii[k])
+        elif answer is Answer.FALSIFIED:
+            self._falsified[image] = min(self._falsified[image], self.radii[k])
         if self.open[image, k]:
             self.lower[image, k] = max(self.lower[image, k], margin)
             self._settle(image, np.arange(len(self.radii)) == k, answer)
 
     def spread(self) -> None:
-        """Tell the open instances what the recalled ones say about them."""
+        """Tell the open instances what the recalled ones say about them.
+
+        Raises: InputError where these contradict each other.
+        """
+        self._check_recalled()
         for image, k in np.argwhere(self.answer == Answer.VERIFIED):
             self.bounded(int(image), int(k), float(self.lower[image, k]))
         for image, k in np.argwhere(self.answer == Answer.FALSIFIED):
@@ -44,7 +56,12 @@ class Findings:
         self._settle(image, self.radii >= self.radii[k], Answer.FALSIFIED)
 
     def judged(self, images: np.ndarray, margin: np.ndarray) -> None:
-        """The margins of the images themselves, as computed; NaN says nothing."""
+        """The margins of the images themselves, as computed; NaN says nothing.
+
+        Raises: InputError where a recalled instance contradicts them.
+        """
+        self._falsified[images[margin <= 0]] = 0.0
+        self._check_recalled()
         self.correct[images] = margin > 0
         for image in images[margin <= 0]:
             self._settle(int(image), np.ones(len(self.radii), dtype=bool), Answer.FALSIFIED)
@@ -58,6 +75,15 @@ class Findings:
         """Counts in words."""
         kinds = (Answer.VERIFIED, Answer.FALSIFIED, Answer.UNKNOWN)
         return ", ".join(f"{np.sum(self.answer == kind)} {kind.value}" for kind in kinds)
+
+    def _check_recalled(self) -> None:
+        wrong = np.flatnonzero(self._verified >= self._falsified)
+        if len(wrong):
+            image = wrong[0]
+            raise InputError(
+                f"The record says that image {image} is verified at the radius {self._verified[image]:g}, but it is "
+                f"misclassified within the radius {self._falsified[image]:g}: the file is damaged. Delete it."
+            )
 
     def _settle(self, image: int, which: np.ndarray, answer: Answer) -> None:
         closed = self.open[image] & which
