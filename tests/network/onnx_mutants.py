@@ -36,92 +36,91 @@ def _w(*shape):
     return RNG.standard_normal(shape).astype(np.float32)
 
 
-def seeds():
-    """Valid models, as bytes."""
-    return [
-        model(
-            [
-                node("Gemm", ["x", "w", "b"], ["h"], transB=1, alpha=0.5),
-                node("Relu", ["h"], ["r"]),
-                node("Flatten", ["r"], ["f"], axis=1),
-                node("MatMul", ["f", "v"], ["y"]),
-            ],
-            ("batch", 4),
-            {"w": _w(3, 4), "b": _w(3), "v": _w(3, 2)},
-        ),
-        _image(
-            [
-                node("Conv", ["x", "w", "b"], ["c"], kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[1, 1], group=1),
-                node("BatchNormalization", ["c", "s", "t", "m", "v"], ["n"], epsilon=1e-3),
-                node("MaxPool", ["n"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
-                node("GlobalAveragePool", ["p"], ["g"]),
-                node("Reshape", ["g", "shape"], ["y"]),
-            ],
-            {"w": _w(3, 2, 3, 3), "b": _w(3), "s": _w(3), "t": _w(3), "m": _w(3), "v": np.abs(_w(3)),
-             "shape": np.array([1, -1])},
-        ),
-        _image(
-            [
-                node("ConvTranspose", ["x", "w"], ["c"], strides=[2, 2], output_padding=[1, 1]),
-                node("AveragePool", ["c"], ["p"], kernel_shape=[2, 2], auto_pad="SAME_UPPER"),
-                node("Clip", ["p", "low", "high"], ["k"]),
-                node("LeakyRelu", ["k"], ["l"], alpha=0.1),
-                node("ReduceMean", ["l"], ["y"], axes=[2, 3], keepdims=0),
-            ],
-            {"w": _w(2, 1, 2, 2), "low": np.float32(-1), "high": np.float32(6)},
-        ),
-        _image(
-            [
-                node("Constant", [], ["shift"], value=numpy_helper.from_array(_w(2, 1, 1))),
-                node("Add", ["x", "shift"], ["a"]),
-                node("Transpose", ["a"], ["t"], perm=[0, 2, 3, 1]),
-                node("Slice", ["t", "starts", "ends", "axes", "steps"], ["s"]),
-                node("Split", ["s"], ["p", "q"], axis=3),
-                node("Concat", ["q", "p"], ["c"], axis=1),
-                node("Pad", ["c", "pads"], ["d"], mode="constant"),
-                node("Squeeze", ["d", "last"], ["e"]),
-                node("Gather", ["e", "places"], ["g"], axis=1),
-                node("Unsqueeze", ["g", "last"], ["y"]),
-            ],
-            {"starts": np.array([0, 3]), "ends": np.array([3, -9]), "axes": np.array([1, 2]),
-             "steps": np.array([2, -1]), "pads": np.array([0, 1, 0, 0, 0, 0, 1, 0]), "last": np.array([3]),
-             "places": np.array([0, 2])},
-        ),
-        _image(
-            [
-                node("Resize", ["x", "", "scales"], ["r"], mode="nearest", nearest_mode="floor",
-                     coordinate_transformation_mode="asymmetric"),
-                node("PRelu", ["r", "slope"], ["p"]),
-                node("Max", ["p", "zero"], ["m"]),
-                node("Sigmoid", ["m"], ["s"]),
-                node("Mul", ["s", "two"], ["t"]),
-                node("Sub", ["t", "x0"], ["u"]),
-                node("ReduceSum", ["u", "axes"], ["y"], keepdims=1),
-            ],
-            {"scales": np.float32([1, 1, 2, 2]), "slope": _w(2, 1, 1), "zero": np.float32([0]), "two": np.float32([2]),
-             "x0": _w(1), "axes": np.array([2])},
-        ),
-        model(
-            [
-                node("Shape", ["c"], ["size"]),
-                node("ConstantOfShape", ["size"], ["ones"], value=numpy_helper.from_array(np.float32([1]))),
-                node("Cast", ["ones"], ["cast"], to=TensorProto.FLOAT),
-                node("Expand", ["cast", "wide"], ["many"]),
-                node("Where", ["flag", "many", "many"], ["chosen"]),
-                node("Div", ["x", "chosen"], ["d"]),
-                node("HardSigmoid", ["d"], ["h"], alpha=0.2, beta=0.5),
-                node("Softplus", ["h"], ["s"]),
-                node("Elu", ["s"], ["e"], alpha=1.0),
-                node("Pow", ["e", "one"], ["y"]),
-            ],
-            (1, 4),
-            {"c": _w(4), "wide": np.array([1, 4]), "flag": np.array([True]), "one": np.float32([1])},
-        ),
-        model([node("Tanh", ["x"], ["t"]), node("Neg", ["t"], ["n"]), node("Sum", ["n", "x"], ["y"])], (1, 4),
-              element=TensorProto.DOUBLE, opset=21),
-        _image([node("Upsample", ["x", "s"], ["u"], mode="nearest"), node("Abs", ["u"], ["y"])],
-               {"s": np.float32([1, 1, 2, 2])}, opset=9),
-    ]  # fmt: skip
+SEEDS = [
+    model(
+        [
+            node("Gemm", ["x", "w", "b"], ["h"], transB=1, alpha=0.5),
+            node("Relu", ["h"], ["r"]),
+            node("Flatten", ["r"], ["f"], axis=1),
+            node("MatMul", ["f", "v"], ["y"]),
+        ],
+        ("batch", 4),
+        {"w": _w(3, 4), "b": _w(3), "v": _w(3, 2)},
+    ),
+    _image(
+        [
+            node("Conv", ["x", "w", "b"], ["c"], kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[1, 1], group=1),
+            node("BatchNormalization", ["c", "s", "t", "m", "v"], ["n"], epsilon=1e-3),
+            node("MaxPool", ["n"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+            node("GlobalAveragePool", ["p"], ["g"]),
+            node("Reshape", ["g", "shape"], ["y"]),
+        ],
+        {"w": _w(3, 2, 3, 3), "b": _w(3), "s": _w(3), "t": _w(3), "m": _w(3), "v": np.abs(_w(3)),
+         "shape": np.array([1, -1])},
+    ),
+    _image(
+        [
+            node("ConvTranspose", ["x", "w"], ["c"], strides=[2, 2], output_padding=[1, 1]),
+            node("AveragePool", ["c"], ["p"], kernel_shape=[2, 2], auto_pad="SAME_UPPER"),
+            node("Clip", ["p", "low", "high"], ["k"]),
+            node("LeakyRelu", ["k"], ["l"], alpha=0.1),
+            node("ReduceMean", ["l"], ["y"], axes=[2, 3], keepdims=0),
+        ],
+        {"w": _w(2, 1, 2, 2), "low": np.float32(-1), "high": np.float32(6)},
+    ),
+    _image(
+        [
+            node("Constant", [], ["shift"], value=numpy_helper.from_array(_w(2, 1, 1))),
+            node("Add", ["x", "shift"], ["a"]),
+            node("Transpose", ["a"], ["t"], perm=[0, 2, 3, 1]),
+            node("Slice", ["t", "starts", "ends", "axes", "steps"], ["s"]),
+            node("Split", ["s"], ["p", "q"], axis=3),
+            node("Concat", ["q", "p"], ["c"], axis=1),
+            node("Pad", ["c", "pads"], ["d"], mode="constant"),
+            node("Squeeze", ["d", "last"], ["e"]),
+            node("Gather", ["e", "places"], ["g"], axis=1),
+            node("Unsqueeze", ["g", "last"], ["y"]),
+        ],
+        {"starts": np.array([0, 3]), "ends": np.array([3, -9]), "axes": np.array([1, 2]),
+         "steps": np.array([2, -1]), "pads": np.array([0, 1, 0, 0, 0, 0, 1, 0]), "last": np.array([3]),
+         "places": np.array([0, 2])},
+    ),
+    _image(
+        [
+            node("Resize", ["x", "", "scales"], ["r"], mode="nearest", nearest_mode="floor",
+                 coordinate_transformation_mode="asymmetric"),
+            node("PRelu", ["r", "slope"], ["p"]),
+            node("Max", ["p", "zero"], ["m"]),
+            node("Sigmoid", ["m"], ["s"]),
+            node("Mul", ["s", "two"], ["t"]),
+            node("Sub", ["t", "x0"], ["u"]),
+            node("ReduceSum", ["u", "axes"], ["y"], keepdims=1),
+        ],
+        {"scales": np.float32([1, 1, 2, 2]), "slope": _w(2, 1, 1), "zero": np.float32([0]), "two": np.float32([2]),
+         "x0": _w(1), "axes": np.array([2])},
+    ),
+    model(
+        [
+            node("Shape", ["c"], ["size"]),
+            node("ConstantOfShape", ["size"], ["ones"], value=numpy_helper.from_array(np.float32([1]))),
+            node("Cast", ["ones"], ["cast"], to=TensorProto.FLOAT),
+            node("Expand", ["cast", "wide"], ["many"]),
+            node("Where", ["flag", "many", "many"], ["chosen"]),
+            node("Div", ["x", "chosen"], ["d"]),
+            node("HardSigmoid", ["d"], ["h"], alpha=0.2, beta=0.5),
+            node("Softplus", ["h"], ["s"]),
+            node("Elu", ["s"], ["e"], alpha=1.0),
+            node("Pow", ["e", "one"], ["y"]),
+        ],
+        (1, 4),
+        {"c": _w(4), "wide": np.array([1, 4]), "flag": np.array([True]), "one": np.float32([1])},
+    ),
+    model([node("Tanh", ["x"], ["t"]), node("Neg", ["t"], ["n"]), node("Sum", ["n", "x"], ["y"])], (1, 4),
+          element=TensorProto.DOUBLE, opset=21),
+    _image([node("Upsample", ["x", "s"], ["u"], mode="nearest"), node("Abs", ["u"], ["y"])],
+           {"s": np.float32([1, 1, 2, 2])}, opset=9),
+]  # fmt: skip
+"""Valid models, as bytes."""
 
 
 def mutant(rng, pool):
