@@ -13,10 +13,10 @@ ELEMENTS = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
 INACCURATE = 2e-6
 """Of the largest number around: what float32 arithmetic may lose."""
 
-MISTAKEN = ("BatchNormalization", "ConvTranspose", "GlobalMaxPool", "MaxPool", "Slice", "Unsqueeze")
-"""Operators that onnx's reference evaluator computes in other ways than its own standard says, in some opset: with
-statistics of the batch, without groups, over other axes than all spatial ones, without padding, with ends of INT_MIN
-taken literally, with negative axes one after the other."""
+MISTAKEN = ("AveragePool", "BatchNormalization", "ConvTranspose", "GlobalMaxPool", "MaxPool", "Slice", "Unsqueeze")
+"""Operators that onnx's reference evaluator computes in other ways than its own standard says, in some opset: over
+windows that fit only in part, with statistics of the batch, without groups, over other axes than all spatial ones,
+without padding, with ends of INT_MIN taken literally, with negative axes one after the other."""
 
 
 def built(use: Use, opset: int, dtype: str) -> bytes:
