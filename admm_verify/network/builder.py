@@ -55,16 +55,17 @@ class Builder:
         self.element_type = element_type
         self._nodes: list[Node] = [Input(prod(input_shape))]
 
-    def finish(self, output: Tensor, name: str) -> Network:
+    def finish(self, output: Tensor, name: str, stop: Callable[[], bool] | None = None) -> Network:
         """The simplified network with the given output.
 
         Shapes lose a leading batch axis of one sample.
+        Raises: Stopped once `stop`, asked at every node, says so.
         """
         self.affine(output, SelectionMap.identity(output.size))
         shapes = [
             shape[1:] if len(shape) > 1 and shape[0] == 1 else shape for shape in (self.input.shape, output.shape)
         ]
-        return simplify(Network(tuple(self._nodes), shapes[0], shapes[1], name, self.element_type))
+        return simplify(Network(tuple(self._nodes), shapes[0], shapes[1], name, self.element_type), stop)
 
     def check_cast(self, element_type: str) -> None:
         """Refuse a cast that rounds, which no bound covers."""

@@ -1,6 +1,7 @@
 """From ONNX models to networks; onnx is imported only when a model is read."""
 
 import os
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from admm_verify.arrays import quiet_overflow
 from admm_verify.errors import ModelError, UnsupportedOperatorError
+from admm_verify.memory import Stopped
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
 from admm_verify.network.graph import Network
 from admm_verify.network.onnx_checks import DOMAINS, ENTRIES, check_graph, element_type, read_tensor
@@ -44,12 +46,12 @@ def network_from_bytes(data: bytes, name: str) -> Network:
     return network_from_model(model_from_bytes(data, name))
 
 
-def network_from_model(model: Model) -> Network:
-    """A network from a parsed ONNX model. Raises as `read_onnx`."""
+def network_from_model(model: Model, stop: Callable[[], bool] | None = None) -> Network:
+    """A network from a parsed ONNX model. Raises as `read_onnx`; Stopped once `stop`, asked at every node, says so."""
     try:
         # Whatever overflows here is found where it is used, or at the end.
         with quiet_overflow():
-            network = _Walker(model.proto, model.name).walk()
+            network = _Walker(model.proto, model.name).walk(stop)
         network.check_finite()
     except MemoryError as error:
         raise ModelError(f"{model.name} does not fit into memory: {error}. Give a smaller network.") from error
@@ -82,11 +84,13 @@ class _Walker:
         self.computed: set[str] = set()
         self.builder = Builder(self._input(), self._input_info()[1])
 
-    def walk(self) -> Network:
-        """The whole graph as a simplified network."""
+    def walk(self, stop: Callable[[], bool] | None) -> Network:
+        """The whole graph as a simplified network. Raises: Stopped."""
         source, _ = self._input_info()
         self.values[source.name] = self.builder.input
         for position, node in enumerate(self.model.graph.node):
+            if stop is not None and stop():
+                raise Stopped
             label = node.name or f"number {position}"
             values = self._outputs(node, label)
             self.unfollowed.update(node.output[len(values) :])
@@ -98,7 +102,7 @@ class _Walker:
         output = self.values.get(outputs[0].name)
         if not isinstance(output, Tensor):
             raise ModelError(f"The output {outputs[0].name} of {self.name} does not depend on its input.")
-        return self.builder.finish(output, self.name)
+        return self.builder.finish(output, self.name, stop)
 
     def _input_info(self) -> tuple[Any, str]:
         sources = [value for value in self.model.graph.input if value.name not in self.values]

@@ -67,18 +67,18 @@ def read_query(
     def over() -> bool:
         return (stop is not None and stop()) or (deadline is not None and time.monotonic() >= deadline)
 
+    reading = os.fspath(place)
     try:
         found = read_property(place, Budget.of(memory, over))
+        source = _chosen(found, networks, reading)
+        if isinstance(source, Network):
+            network, model = source, None
+        else:
+            read = read_model(source)
+            reading = read.name
+            network, model = network_from_model(read, over), read.data
     except Stopped:
-        raise StoppedError(
-            f"{os.fspath(place)} was not read to its end: the time was up, or a stop was asked."
-        ) from None
-    source = _chosen(found, networks, os.fspath(place))
-    if isinstance(source, Network):
-        network, model = source, None
-    else:
-        read = read_model(source)
-        network, model = network_from_model(read), read.data
+        raise StoppedError(f"{reading} was not read to its end: the time was up, or a stop was asked.") from None
     return Query(place.name, found, network, model)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from admm_verify.network.graph import Affine, Network
 from admm_verify.properties.property import Disjunct
 from admm_verify.properties.query import Query
 from tests.complete.queries import at_most, box_of, query_of
+from tests.network.onnx_models import model, node
 from tests.random_networks import chain
 
 
@@ -101,3 +103,27 @@ def test_a_point_is_not_confirmed_in_real_numbers_beyond_the_stop(counted: dict[
     with pytest.raises(Stopped):
         confirm(query, disjunct, np.full(3, 0.1), lambda: True)
     assert counted["affine_interval"] == 0
+
+
+def test_reading_a_deep_network_ends_at_the_stop(tmp_path: Path) -> None:
+    nodes, constants = [], {"w": np.eye(3, dtype=np.float32)}
+    for k in range(100):
+        nodes += [node("MatMul", [f"r{k}" if k else "x", "w"], [f"g{k}"]), node("Relu", [f"g{k}"], [f"r{k + 1}"])]
+    nodes.append(node("Identity", ["r100"], ["y"]))
+    (tmp_path / "deep.onnx").write_bytes(model(nodes, [1, 3], constants))
+    variables = [f"X_{i}" for i in range(3)] + [f"Y_{i}" for i in range(3)]
+    lines = [f"(declare-const {name} Real)" for name in variables]
+    lines += [f"(assert (>= X_{i} 0))(assert (<= X_{i} 1))" for i in range(3)] + ["(assert (<= Y_0 -1))"]
+    (tmp_path / "deep.vnnlib").write_text("\n".join(lines))
+    asked = 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > limit
+
+    for limit in (150, 300):
+        asked = 0
+        with pytest.raises(av.StoppedError, match="onnx was not read to its end"):
+            av.read_query(tmp_path / "deep.vnnlib", tmp_path / "deep.onnx", stop=stop)
+        assert asked == limit + 1
