@@ -150,8 +150,9 @@ class _Interpreter:
         random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
         if packet in UNINITIALISED or (random and handler is None):
             raise UnsupportedOperatorError(
-                f"Operation {packet} (node {node.name} of {self.name}) gives other numbers at every call, so that the "
-                "module is no function of its input. Take the noise out, and use torch.zeros instead of torch.empty."
+                f"Operation {packet} (node {node.name} of {self.name}) is not supported: it can give other numbers at "
+                "every call. Take noise out, use torch.zeros instead of torch.empty, and write layers with a dropout "
+                "inside, such as recurrent ones, with single operations."
             )
         if not random and not _holds(Tensor, (args, options)):
             return self._folded(node, packet, args, options)
