@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.fx.node import map_aggregate, map_arg
+from torch.nn.parameter import is_lazy
 
 from admm_verify.arrays import quiet_overflow, to_numpy
 from admm_verify.errors import InputError, ModelError, UnsupportedOperatorError
@@ -15,6 +16,7 @@ from admm_verify.network.builder import Builder, Tensor, UnsupportedUse
 from admm_verify.network.graph import Network
 from admm_verify.network.torch_layers import Unfollowed
 from admm_verify.network.torch_operations import OPERATIONS
+from admm_verify.network.torch_trial import check_function
 
 UNINITIALISED = ("empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided", "resize")
 """Operations whose result holds whatever the memory held before."""
@@ -45,29 +47,38 @@ def trace(module: torch.nn.Module, example_input: torch.Tensor) -> Network:
     modes = {part: part.training for part in module.modules()}
     try:
         # torch.export warns about its own internals; nothing a caller could act on.
-        with torch.no_grad(), warnings.catch_warnings(action="ignore"):
-            exported = torch.export.export(module.eval(), (sample.detach(),))
-            # Operations in place become ordinary ones here; what they do to views of the same memory is torch's job.
-            exported = exported.run_decompositions({})
-            repeats = _repeats(module, sample)
-    except Exception as error:
-        raise ModelError(f"torch.export cannot read {name}: {error}") from error
+        with torch.no_grad(), warnings.catch_warnings(action="ignore"), quiet_overflow():
+            exported = _exported(module.eval(), sample.detach(), name)
+            element_type = str(sample.dtype).removeprefix("torch.")
+            network = _Interpreter(exported, name, tuple(sample.shape), element_type).run()
+            network.check_finite()
+            check_function(module, network, sample, name)
     finally:
         # One by one: a part may have been frozen inside a module that trains.
         for part, training in modes.items():
             part.training = training
-    network = _Interpreter(exported, name, tuple(sample.shape), str(sample.dtype).removeprefix("torch.")).run()
-    if not repeats:
-        raise UnsupportedOperatorError(
-            f"{name} gives other values each time it is called with one input, such as by random numbers, so that it "
-            "is no function of its input. Take the noise out."
-        )
     return network
+
+
+def _exported(module: torch.nn.Module, sample: torch.Tensor, name: str) -> Any:
+    """The module's operations, as torch.export reads them."""
+    try:
+        exported = torch.export.export(module, (sample,))
+        # Operations in place become ordinary ones here; what they do to views of the same memory is torch's job.
+        return exported.run_decompositions({})
+    except Exception as error:
+        # torch.export runs the module's own code, which may raise anything.
+        raise ModelError(f"torch.export cannot read {name}: {error}") from error
 
 
 def _check_parameters(module: torch.nn.Module, name: str) -> None:
     for kind in (module.named_parameters(), module.named_buffers()):
         for label, tensor in kind:
+            if is_lazy(tensor) or tensor.is_meta:
+                raise ModelError(
+                    f"The parameter {label} of {name} has no numbers yet. Run a lazy module once, or load what was "
+                    "made on the device meta, before it is traced."
+                )
             if tensor.is_floating_point() and tensor.dtype not in (torch.float32, torch.float64):
                 raise ModelError(
                     f"The parameter {label} of {name} is {tensor.dtype}; float32 and float64 are read. Convert it with "
@@ -78,25 +89,6 @@ def _check_parameters(module: torch.nn.Module, name: str) -> None:
                     f"The parameter {label} of {name} holds NaN or infinite numbers, for which no bound exists. "
                     "Check the training run."
                 )
-
-
-def _repeats(module: torch.nn.Module, sample: torch.Tensor) -> bool:
-    """Whether two calls with one input give the same values.
-
-    What torch draws is seen in the graph; numbers drawn anywhere else enter it as constants.
-    """
-    generator = torch.Generator(sample.device).manual_seed(0)
-    x = torch.randn(sample.shape, dtype=sample.dtype, device=sample.device, generator=generator)
-
-    def values() -> Any:
-        # On copies, so that what a pass changes is not the caller's.
-        state = {key: value.clone() for key, value in module.named_buffers()}
-        return torch.func.functional_call(module, state, (x.clone(),))
-
-    with torch.random.fork_rng(devices=[]):
-        first, second = values(), values()
-    # Threads may add up in another order.
-    return not isinstance(first, torch.Tensor) or torch.allclose(first, second, rtol=1e-4, atol=1e-6, equal_nan=True)
 
 
 class _Interpreter:
@@ -114,7 +106,9 @@ class _Interpreter:
         for node in exported.graph.nodes:
             if node.op == "placeholder":
                 target = lifted.get(node.name)
-                self.values[node.name] = self.builder.input if target is None else to_numpy(constants[target])
+                # A copy: the network stays as it is while the module trains on.
+                held = self.builder.input if target is None else to_numpy(constants[target]).copy()
+                self.values[node.name] = held
 
     def run(self) -> Network:
         """The whole graph as a simplified network."""
@@ -164,7 +158,7 @@ class _Interpreter:
         rounded, named = map_aggregate((args, options), self._rounded)
         try:
             return handler(self.builder, *rounded, **named)
-        except (UnsupportedUse, ValueError, TypeError) as error:
+        except (UnsupportedUse, ValueError, TypeError, LookupError, ArithmeticError) as error:
             # Options that a handler does not know reach it as arguments it does not have.
             reason = f"one of its options is unknown here ({error})" if isinstance(error, TypeError) else error
             raise UnsupportedOperatorError(

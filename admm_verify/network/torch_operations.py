@@ -118,7 +118,8 @@ def _pick(builder: Builder, x: Tensor, axis: int, index: int) -> Value:
 
 
 def _index_select(builder: Builder, x: Tensor, axis: int, index: Any) -> Value:
-    return movement.gather(builder, data(x), fixed(index, "index"), axis)
+    # A single number picks a slice of length 1, whose axis stays.
+    return movement.gather(builder, data(x), fixed(index, "index").reshape(-1), axis)
 
 
 def _index(builder: Builder, x: Tensor, indices: Sequence[Any]) -> Value:
