@@ -95,7 +95,7 @@ def preactivation_bounds(
     picked = network.activations
     sources = [node.source for node in (network.nodes[i] for i in picked) if isinstance(node, Activation)]
     low, high = (tuple(side[i] for i in sources) for side in (forward.lower, forward.upper))
-    return PreactivationBounds(low, high, Origin(network, box_lower, box_upper))
+    return PreactivationBounds(low, high, origin=Origin(network, box_lower, box_upper))
 
 
 def box_rows(network: Network, box: Box) -> tuple[Array, Array]:
@@ -158,7 +158,7 @@ def output_interval(
         xp.where(xp.isnan(end), filler, end)
         for end, filler in ((forward.lower[-1], -infinity), (forward.upper[-1], infinity))
     )
-    return PreactivationBounds(lows, highs, Origin(network, lower, upper)), (low, high)
+    return PreactivationBounds(lows, highs, origin=Origin(network, lower, upper)), (low, high)
 
 
 def _check_rows(bounds: PreactivationBounds, boxes: int) -> None:

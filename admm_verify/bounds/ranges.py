@@ -27,7 +27,7 @@ class PreactivationBounds:
 
     lower: tuple[Array, ...]
     upper: tuple[Array, ...]
-    origin: "Origin | None" = field(default=None, repr=False)
+    origin: "Origin | None" = field(default=None, repr=False, kw_only=True)
 
     @classmethod
     def from_arrays(cls, network: Network, pairs: Sequence[tuple[Array, Array]]) -> "PreactivationBounds":
@@ -66,12 +66,12 @@ class PreactivationBounds:
             for side, given in zip(ends, (lower[k], upper[k]), strict=True):
                 side.append(flatten_batch(float64_array(given, f"bounds of {what}", place), (size,), what))
             _check_pair(k, ends[0][-1], ends[1][-1])
-        return PreactivationBounds(tuple(ends[0]), tuple(ends[1]), self.origin)
+        return PreactivationBounds(tuple(ends[0]), tuple(ends[1]), origin=self.origin)
 
     def take(self, rows: Array) -> "PreactivationBounds":
         """The bounds of the given rows only, any of them several times."""
         origin = None if self.origin is None else self.origin.take(rows)
-        return PreactivationBounds(_taken(self.lower, rows), _taken(self.upper, rows), origin)
+        return PreactivationBounds(_taken(self.lower, rows), _taken(self.upper, rows), origin=origin)
 
 
 @dataclass(frozen=True, eq=False)

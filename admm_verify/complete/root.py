@@ -72,7 +72,7 @@ class Root:
 
         ends = merged(self.bounds.lower, found.lower), merged(self.bounds.upper, found.upper)
         whole = Origin(self.query.network, self.rows.boxes_lower, self.rows.boxes_upper)
-        self.bounds = PreactivationBounds(*ends, whole)
+        self.bounds = PreactivationBounds(*ends, origin=whole)
         self.tightened = np.append(self.tightened, boxes)
 
     def derive(self, keep: Callable[[Derivation], None]) -> None:

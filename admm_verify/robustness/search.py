@@ -282,5 +282,5 @@ def _joined(parts: list[PreactivationBounds], made: Origin) -> PreactivationBoun
 
     lower, upper = ([getattr(part, side) for part in parts] for side in ("lower", "upper"))
     return PreactivationBounds(
-        tuple(map(joined, zip(*lower, strict=True))), tuple(map(joined, zip(*upper, strict=True))), made
+        tuple(map(joined, zip(*lower, strict=True))), tuple(map(joined, zip(*upper, strict=True))), origin=made
     )
