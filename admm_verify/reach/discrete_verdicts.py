@@ -168,10 +168,11 @@ def _first_states(ways: list[list[Atom]], box: InputBox) -> np.ndarray | None:
         found = linprog(cost, rows, limits, bounds=[*ends, (None, 1.0)], method="highs")
         if found.status != 0:
             continue
-        point = np.clip(found.x[:size], [low for low, _ in ends], [high for _, high in ends])
-        exact = _fractions(point)
-        if box.holds(exact) and all(atom.holds(exact) for atom in atoms):
-            return point
+        # The ends may be decimals, which no float equals.
+        near = zip(box.lower, _fractions(found.x[:size]), box.upper, strict=True)
+        exact = tuple(min(max(low, value), high) for low, value, high in near)
+        if all(atom.holds(exact) for atom in atoms):
+            return np.array([float(value) for value in exact])
     return None
 
 
