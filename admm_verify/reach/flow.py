@@ -202,7 +202,7 @@ def _joined(parts: list[Interval]) -> Interval:
 def picard(
     plant: Plant, start: Interval, control: Interval, length: Fraction, settings: FlowSettings
 ) -> tuple[Interval, np.ndarray]:
-    """A box B with start + [0, h] f(B, control) inside B, so that no solution leaves B before time h.
+    """A box B on which f is defined with start + [0, h] f(B, control) inside B, so that no solution leaves B before h.
 
     Shapes: start [cells, n], control [cells, inputs] -> box [cells, n]; whether it was found, [cells].
     Reference: Nedialkov, Jackson and Corliss, Validated solutions of initial value problems for ordinary differential
@@ -211,18 +211,24 @@ def picard(
     time = Interval(np.asarray(0.0), Interval.number(length).upper)
     found = np.zeros(len(start.lower), dtype=bool)
 
-    def image(box: Interval) -> Interval:
-        rates = evaluate(plant.rates, plant.values(_split(box), _split(control)), INTERVALS)
-        zero = Interval.point(np.zeros_like(start.lower[:, 0]))
-        moved = [zero + time * rate for rate in rates]
-        return start + Interval(
-            np.stack([m.lower for m in moved], axis=-1), np.stack([m.upper for m in moved], axis=-1)
-        )
+    parts, states, divisors = (*plant.rates, *plant.divisors, *plant.radicands), plant.states, len(plant.divisors)
 
-    box = _inflated(start.hull(image(start)), settings.inflation)
+    def image(box: Interval) -> tuple[Interval, np.ndarray]:
+        values = evaluate(parts, plant.values(_split(box), _split(control)), INTERVALS)
+        zero = Interval.point(np.zeros_like(start.lower[:, 0]))
+        moved = [zero + time * rate for rate in values[:states]]
+        # Zero times what is not defined is not defined.
+        defined = np.ones(len(found), dtype=bool)
+        for divisor in values[states : states + divisors]:
+            defined &= (divisor.lower > 0) | (divisor.upper < 0)
+        for radicand in values[states + divisors :]:
+            defined &= radicand.lower >= 0
+        return start + _joined(moved), defined
+
+    box = _inflated(start.hull(image(start)[0]), settings.inflation)
     for _ in range(settings.trials):
-        reached = image(box)
-        inside = box.contains(reached).all(axis=-1)
+        reached, defined = image(box)
+        inside = box.contains(reached).all(axis=-1) & defined
         # An image inside its box is an enclosure too, and a smaller one.
         box = reached.where((inside | found)[:, None], _inflated(box.hull(reached), settings.inflation))
         done = found.all()

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeGuard
 
 from admm_verify.errors import InputError
 from admm_verify.options import brief, count, instance
@@ -64,10 +65,24 @@ class Plant:
         """The number of states."""
         return len(self.rates)
 
+    @cached_property
+    def divisors(self) -> tuple[Expression, ...]:
+        """What is divided by, which must not be zero, even where nothing is left of the quotient."""
+        return tuple(node.operands[1] for node in self.nodes if _applies(node, Operation.DIVIDE))
+
+    @cached_property
+    def radicands(self) -> tuple[Expression, ...]:
+        """What square roots are taken of, which must not be negative."""
+        return tuple(node.operands[0] for node in self.nodes if _applies(node, Operation.SQRT))
+
     def values(self, state: Sequence[Any], control: Sequence[Any]) -> dict[str, Any]:
         """The values of the names x1, ... and u1, ..."""
         named = {f"x{i + 1}": value for i, value in enumerate(state)}
         return named | {f"u{i + 1}": value for i, value in enumerate(control)}
+
+
+def _applies(node: Expression, operation: Operation) -> TypeGuard[Applied]:
+    return isinstance(node, Applied) and node.operation is operation
 
 
 def _pair(given: object) -> tuple[str, str]:

@@ -171,3 +171,20 @@ def test_a_set_without_limits_holds_every_state(kind):
         )
         expected = [ReachOutcome.FALSIFIED if one is Kind.NEVER_IN else ReachOutcome.VERIFIED for one in Kind]
         assert outcomes == expected
+
+
+def test_a_start_at_decimals_breaks_a_requirement(tmp_path):
+    # No float equals 0.3 or -0.1, the ends of the initial box.
+    start = {"kind": "never_in", "box": {"lower": [-0.5, None], "upper": [0.6, None]}, "t_to": 0}
+    for data in (INTEGRATOR, PENDULUM):
+        task = read_task(write(tmp_path, data | {"property": [start]}))
+        assert av.reach_sets(task).judgements[0].outcome is ReachOutcome.FALSIFIED
+
+
+@pytest.mark.parametrize("rate", ["0/(x1 - x1)", "0*(1/x2)", "0*sqrt(-1 - x1**2)", "x1*(0/x2) + 0*u1"])
+def test_nothing_is_said_where_a_plant_is_not_defined(tmp_path, rate):
+    dynamics = {"kind": "continuous", "equations": [rate, "0*u1"]}
+    wide = {"kind": "always_in", "box": {"lower": [-9, -9], "upper": [9, 9]}}
+    path = write(tmp_path, PENDULUM | {"dynamics": dynamics, "property": [wide], "horizon_steps": 2})
+    report = av.reach_sets(read_task(path), settings=av.ReachSettings(samples=20, cells=4))
+    assert report.judgements[0].outcome is ReachOutcome.UNKNOWN and report.sets.valid_steps == 0
