@@ -95,3 +95,10 @@ def test_infinite_constants_are_refused_as_they_are_read():
 
 def test_index_select_by_a_single_number_keeps_the_axis():
     assert_agrees(Function(lambda x: x.index_select(1, torch.tensor(2)).sum(1)), (3, 4))
+
+
+def test_modules_of_single_numbers_are_read():
+    for shape in ((), (1,), (3,), (1, 3)):
+        x = torch.full(shape, 0.5, dtype=torch.float64)
+        net = av.trace(Function(lambda x: 2 * x.sum()), x)
+        assert float(net(x)) == float(2 * x.sum())
