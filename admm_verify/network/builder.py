@@ -59,8 +59,14 @@ class Builder:
         """The simplified network with the given output.
 
         Shapes lose a leading batch axis of one sample.
-        Raises: Stopped once `stop`, asked at every node, says so.
+        Raises: ModelError where input or output have no entries; Stopped once `stop`, asked at every node, says so.
         """
+        for side, value in (("input", self.input), ("output", output)):
+            if not value.size:
+                raise ModelError(
+                    f"The {side} of {name} has shape {value.shape} and thus no entries, of which nothing can be said. "
+                    "Give a network with at least one."
+                )
         self.affine(output, SelectionMap.identity(output.size))
         shapes = [
             shape[1:] if len(shape) > 1 and shape[0] == 1 else shape for shape in (self.input.shape, output.shape)

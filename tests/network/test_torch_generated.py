@@ -134,6 +134,12 @@ def check(seeds: range) -> None:
     assert agreed > len(seeds) / 3
 
 
+def test_networks_without_entries_are_refused():
+    for module, x in ((lambda x: x + torch.zeros(1, 0), torch.zeros(1, 1)), (torch.neg, torch.zeros(1, 0))):
+        with pytest.raises(av.ModelError, match=r"nothing is left|no entries"):
+            av.trace(Function(module), x)
+
+
 def test_operations_compute_what_torch_computes():
     check(range(12))
 
