@@ -87,11 +87,12 @@ def _plan(bounds: str, settings: CertifySettings) -> list[Stage]:
 def _task(instances: Instances, within: Within | None, bounds: str, settings: CertifySettings) -> dict[str, Any]:
     """What makes two runs the same task."""
     network = instances.network
+    graphs = network.nodes, (network.as_read or network).nodes
     ends = None if within is None else [to_numpy(plain_array(end, "range within")) for end in range_ends(within)]
     scalar = ends is not None and all(end.ndim == 0 for end in ends)
     return {
         "format": FORMAT,
-        "network": digest((network.nodes, network.input_shape, network.output_shape, network.element_type)),
+        "network": digest((*graphs, network.input_shape, network.output_shape, network.element_type)),
         "images": digest((instances.images, instances.labels, instances.floor, instances.ceiling)),
         "radii": instances.radii.tolist(),
         "within": None if ends is None else [float(end) for end in ends] if scalar else "per pixel",
