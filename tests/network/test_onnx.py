@@ -203,7 +203,7 @@ def test_all_shared_models_are_there():
 
 @pytest.mark.data
 @needs_shared
-@pytest.mark.parametrize("path", [path for path in shared_models() if refused_for(path)], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [pytest.param(path, id=path.name) for path in shared_models() if refused_for(path)])
 def test_shared_model_is_refused_by_name(path):
     with pytest.raises(av.UnsupportedOperatorError, match=f"Operator {refused_for(path)} "):
         av.read_onnx(path)
@@ -213,8 +213,11 @@ def test_shared_model_is_refused_by_name(path):
 @needs_shared
 @pytest.mark.parametrize(
     "path",
-    [path for path in shared_models() if not refused_for(path)],
-    ids=lambda path: f"{path.parts[-3]}-{path.name.split('.onnx')[0]}",
+    [
+        pytest.param(path, id=f"{path.parts[-3]}-{path.name.split('.onnx')[0]}")
+        for path in shared_models()
+        if not refused_for(path)
+    ],
 )
 def test_shared_model_agrees_with_onnxruntime(path):
     data = read_model(path).data
