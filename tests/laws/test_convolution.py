@@ -156,6 +156,8 @@ def test_transposed_convolutions_merge_with_scalings_of_whole_channels(
     assert merged.roundings > part.roundings
 
 
+# torch 2.9 warns whoever asks for its setting by this name.
+@pytest.mark.filterwarnings("ignore:Please use the new API settings")
 def test_the_settings_of_torch_stay_as_they_are() -> None:
     before = torch.backends.cudnn.allow_tf32
     part = ConvolutionMap.of(np.ones((1, 1, 2, 2)), (1, 3, 3)).put(Placement.of(torch.zeros(1)))
