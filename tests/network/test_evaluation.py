@@ -16,6 +16,7 @@ from admm_verify.network.from_onnx import network_from_bytes
 from admm_verify.network.graph import Activation, Affine, Network
 from admm_verify.network.splice import splice
 from tests.network.onnx_models import model, node, runtime
+from tests.network.test_torch_layers import Every, Function
 
 pytestmark = pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
 
@@ -24,28 +25,6 @@ SIZES = [0.5, -1e6, 1e20, -3e38, 1e-40, 0.0]
 
 POINTS = np.array([0.9, -0.9, 0.1, -3.0, 0.0, 1e-30, -7.0, 1e6, -1e6, 2.5e7, 1e-42, -20.5, 88.0, 3e20, -3e20, 1e30])
 """Sixteen numbers of all sizes."""
-
-
-class Function(nn.Module):
-    """A function as a module."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):
-        return self.function(x)
-
-
-class Every(nn.Module):
-    """All functions on the same input, flat and side by side: one export for all of them."""
-
-    def __init__(self, functions):
-        super().__init__()
-        self.parts = nn.ModuleList(f if isinstance(f, nn.Module) else Function(f) for f in functions)
-
-    def forward(self, x):
-        return torch.cat([part(x).flatten(1) for part in self.parts], 1)
 
 
 def against_torch(functions, x: torch.Tensor):

@@ -25,11 +25,11 @@ class Function(nn.Module):
 
 
 class Every(nn.Module):
-    """All modules on the same input, flat and side by side: one export for all of them."""
+    """Modules or functions on the same input, flat and side by side: one export for all of them."""
 
-    def __init__(self, modules):
+    def __init__(self, parts):
         super().__init__()
-        self.parts = nn.ModuleList(modules)
+        self.parts = nn.ModuleList(part if isinstance(part, nn.Module) else Function(part) for part in parts)
 
     def forward(self, x):
         return torch.cat([part(x.clone()).flatten(1) for part in self.parts], 1)
