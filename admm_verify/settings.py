@@ -102,20 +102,20 @@ class SolverSettings(Settings):
 
 @dataclass(frozen=True)
 class RefineSettings(Settings):
-    """Output-aware refinement: bounds of neurons on condition that a goal holds, round by round, before a search.
+    """Output-aware refinement: bounds of neurons on condition that a disjunct holds, round by round, before a search.
 
-    rounds: at most so many, none for no refinement. nodes: what a round may cost for each goal, in subproblems of the
-    search; neurons that matter most to the goal come first. least_gain: share of the distance to zero that the worst
-    goal has to gain in a round for another one. most_goals: queries with more go to the search as they are.
-    iterations: steps of ascent for neurons; pace, slowing: relative step of the multipliers of goals' planes, and its
-    factor from step to step. root_iterations, row_iterations: of ascent for the goals' own bounds, before the first
-    round and after each.
+    rounds: at most so many, none for no refinement. nodes: what a round may cost for each disjunct, in subproblems of
+    the search; neurons that matter most to the disjunct come first. least_gain: share of the distance to zero that the
+    worst disjunct has to gain in a round for another one. most_disjuncts: queries with more go to the search as they
+    are. iterations: steps of ascent for neurons; pace, slowing: relative step of the multipliers of disjuncts' planes,
+    and its factor from step to step. root_iterations, row_iterations: of ascent for the disjuncts' own bounds, before
+    the first round and after each.
     """
 
     rounds: Count = 4
     nodes: Nonnegative = 50.0
     least_gain: Annotated[float, Range(-1.0)] = 0.05
-    most_goals: Count = 32
+    most_disjuncts: Count = 32
     iterations: Count = 2
     pace: Nonnegative = 0.5
     slowing: Share = 0.7
@@ -128,16 +128,16 @@ class RefineSettings(Settings):
 class SearchSettings(Settings):
     """Branch and bound.
 
-    input_sides: boxes with at most so many sides of positive width are split at their sides, others at neurons.
-    ascent, input_ascent: of bounds under splits of neurons, from a warm start, and of halved boxes. root_iterations,
-    iterations: of ascent at the root and below it. last_iterations: where no neuron is left to split.
-    program_depth: splits from which on parts of networks of at most program_multiplications are also solved as linear
-    programs before they are split; where no neuron is left that is always tried.
-    input_iterations: where boxes are halved. contractions: rounds in which the planes of a goal's atoms cut its box.
-    least_batch, most_batch: subproblems split at once; within these the batch grows until a step takes
-    seconds_per_step. block_numbers: numbers of one array of a block of rows over all layers. frontier_bytes: memory of
-    the open subproblems from which on the search goes deep instead of wide. caution: how many times its rounding terms
-    a bound must exceed zero by. refinement: of the root's bounds, before neurons are split.
+    input_sides: boxes with at most so many sides of positive width are split at their sides, others at neurons. ascent,
+    input_ascent: of bounds under splits of neurons, from a warm start, and of halved boxes. root_iterations,
+    iterations: of ascent at the root and below it. last_iterations: where no neuron is left to split. program_depth:
+    splits from which on parts of networks of at most program_multiplications are also solved as linear programs before
+    they are split; where no neuron is left that is always tried. input_iterations: where boxes are halved.
+    contractions: rounds in which the planes of a disjunct's atoms cut its box. least_batch, most_batch: subproblems
+    split at once; within these the batch grows until a step takes seconds_per_step. block_numbers: numbers of one array
+    of a block of rows over all layers. frontier_bytes: memory of the open subproblems from which on the search goes
+    deep instead of wide. caution: how many times its rounding terms a bound must exceed zero by. refinement: of the
+    root's bounds, before neurons are split.
     """
 
     input_sides: Count = 20

@@ -187,5 +187,5 @@ def _outcome(decision: Decision, began: float) -> Outcome:
         None if found is None else found.exact,
         decision.certificate(),
         decision.unwritten,
-        decision.candidates.failure if verdict in (Verdict.UNKNOWN, Verdict.TIMED_OUT) else None,
+        decision.counterexamples.failure if verdict in (Verdict.UNKNOWN, Verdict.TIMED_OUT) else None,
     )

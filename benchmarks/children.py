@@ -29,7 +29,7 @@ import numpy as np
 import admm_verify as av
 from admm_verify.arrays import Placement, quiet_overflow, to_numpy
 from admm_verify.complete.bounding import Bounder, Rows
-from admm_verify.complete.goals import Goals
+from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.neuron_split import Branches, NeuronSplitter
 from admm_verify.complete.pool import join, take
 from admm_verify.properties.rows import atom_rows
@@ -76,10 +76,10 @@ MOST_EXPANSIONS = 300
 """Parts a walk may split before the deepest open ones have to do."""
 
 
-class Endless(Goals):
-    """Goals that no bound excludes."""
+class Endless(Disjuncts):
+    """Disjuncts that no bound excludes."""
 
-    def excluded(self, goal: np.ndarray, lower: np.ndarray) -> np.ndarray:
+    def excluded(self, disjunct: np.ndarray, lower: np.ndarray) -> np.ndarray:
         return np.zeros(lower.shape, dtype=bool)
 
 
@@ -92,11 +92,11 @@ class Brood(NeuronSplitter):
         low, high = (np.asarray(end).reshape(1, -1) for end in (problem.box_lower, problem.box_upper))
         one, yes = np.zeros((1, 1), dtype=np.int64), np.ones((1, 1), dtype=bool)
         objective, offset = np.asarray(problem.objective)[None], np.asarray(problem.offset)[None]
-        kind = Goals if closing else Endless
-        goals = kind(low, high, objective, offset, ~yes, yes, one, one[0], one[0] + 1)
+        kind = Disjuncts if closing else Endless
+        disjuncts = kind(low, high, objective, offset, ~yes, yes, one, one[0], one[0] + 1)
         boxes, settings = (one[0], low, high), SearchSettings()
         return cls(
-            problem.network, goals, boxes, problem.preactivation, Placement.numpy(), settings, lambda: False, None
+            problem.network, disjuncts, boxes, problem.preactivation, Placement.numpy(), settings, lambda: False, None
         )
 
     def climbed(self, nodes: Branches, ascent: AscentSettings, iterations: int, cold: bool = False) -> Branches:
@@ -104,8 +104,8 @@ class Brood(NeuronSplitter):
         nodes = replace(nodes, beta=0.0 * nodes.beta) if cold else nodes
         region, _, _ = self._region(nodes)
         splits = self.signs.splits(nodes.splits, nodes.beta)
-        rows = Rows(region, self.goals.objective[nodes.goal], self.goals.offset[nodes.goal], splits)
-        slopes = None if cold else self._slopes(nodes, self.box[nodes.goal])
+        rows = Rows(region, self.disjuncts.objective[nodes.disjunct], self.disjuncts.offset[nodes.disjunct], splits)
+        slopes = None if cold else self._slopes(nodes, self.box[nodes.disjunct])
         bounder = Bounder(self.network, self.home, ascent, self.stop)
         with quiet_overflow():
             found = bounder.bound(rows, slopes, iterations)

@@ -29,7 +29,7 @@ from admm_verify.bounds.preactivation import PreactivationBounds
 from admm_verify.bounds.region import build_region
 from admm_verify.complete import decide
 from admm_verify.complete.bounding import Bounder, Rows
-from admm_verify.complete.goals import Goals
+from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.pool import take
 from admm_verify.complete.refine import refined
 from admm_verify.network.graph import Network
@@ -98,33 +98,33 @@ def measure(name: str, query: av.Query, timeout: float) -> Record:
     box = av.Box(rows.boxes_lower, rows.boxes_upper)
     began = time.process_time()
     whole = av.preactivation_bounds(network, box, "tightened")
-    goals = Goals.of(rows, rows.offset, np.ones(len(rows.offset), dtype=bool), range(len(rows.disjuncts)))
-    own = rows.box[goals.row[:, 0]]
+    disjuncts = Disjuncts.of(rows, rows.offset, np.ones(len(rows.offset), dtype=bool), range(len(rows.disjuncts)))
+    own = rows.box[disjuncts.row[:, 0]]
     bounds = PreactivationBounds(*(tuple(end[own] for end in side) for side in (whole.lower, whole.upper)))
-    left = _refined(network, goals, bounds, RefineSettings())
+    left = _refined(network, disjuncts, bounds, RefineSettings())
     root = time.process_time() - began
-    miss, share, open = _miss(network, goals, bounds)
+    miss, share, open = _miss(network, disjuncts, bounds)
     with_, without = (_verified(query, how, timeout) for how in (RefineSettings(), PLAIN))
     cost = None
     if len(open) and without[0]:
-        part = take(goals, open)
+        part = take(disjuncts, open)
         kept = PreactivationBounds(*(tuple(end[open] for end in side) for side in (bounds.lower, bounds.upper)))
         # The second round's time: the first bounds of the rows are part of the first.
         one, two = (_least(lambda r=r: _rounds(network, part, kept, r)) for r in (1, 2))
         search = without[1] - _least(lambda: av.verify(query, max_subproblems=0), 1)
         cost = (two - one) / len(open) / (max(search, 1e-9) / without[0])
-    proved = left is not None and not len(left.goals)
+    proved = left is not None and not len(left.disjuncts)
     numbers = with_[0], without[0], with_[1], without[1]
     return Record(name, len(open), miss, share, proved or not len(open), root, cost, *numbers, (with_[2], without[2]))
 
 
-def _refined(network: Network, goals: Goals, bounds: PreactivationBounds, how: RefineSettings) -> Any:
-    return refined(network, goals, bounds, SearchSettings(refinement=how), lambda: False, None)
+def _refined(network: Network, disjuncts: Disjuncts, bounds: PreactivationBounds, how: RefineSettings) -> Any:
+    return refined(network, disjuncts, bounds, SearchSettings(refinement=how), lambda: False, None)
 
 
-def _rounds(network: Network, goals: Goals, bounds: PreactivationBounds, rounds: int) -> None:
+def _rounds(network: Network, disjuncts: Disjuncts, bounds: PreactivationBounds, rounds: int) -> None:
     """So many rounds, whatever they gain."""
-    _refined(network, goals, bounds, replace(RefineSettings(), rounds=rounds, least_gain=-np.inf))
+    _refined(network, disjuncts, bounds, replace(RefineSettings(), rounds=rounds, least_gain=-np.inf))
 
 
 def _least(work: Callable[[], object], runs: int = 5) -> float:
@@ -136,29 +136,29 @@ def _least(work: Callable[[], object], runs: int = 5) -> float:
     return min(seconds)
 
 
-def _miss(network: Network, goals: Goals, bounds: PreactivationBounds) -> tuple[float, float, np.ndarray]:
-    """The largest miss, the largest share of the gap, and the goals that are open."""
+def _miss(network: Network, disjuncts: Disjuncts, bounds: PreactivationBounds) -> tuple[float, float, np.ndarray]:
+    """The largest miss, the largest share of the gap, and the disjuncts that are open."""
     ends = [tuple(end[:, None] for end in side) for side in (bounds.lower, bounds.upper)]
-    region = build_region(network, goals.lower[:, None], goals.upper[:, None], *ends)
+    region = build_region(network, disjuncts.lower[:, None], disjuncts.upper[:, None], *ends)
     bounder = Bounder(network, Placement.numpy(), SearchSettings().ascent, lambda: False)
     with quiet_overflow():
-        lower = bounder.bound(Rows(region, goals.objective, goals.offset), None, 200).lower.max(axis=1)
+        lower = bounder.bound(Rows(region, disjuncts.objective, disjuncts.offset), None, 200).lower.max(axis=1)
     open = np.flatnonzero(lower <= 0)
     if not len(open):
         return 0.0, 0.0, open
-    values = np.array([_attacked(network, goals, int(goal)) for goal in open])
+    values = np.array([_attacked(network, disjuncts, int(disjunct)) for disjunct in open])
     return float(-lower[open].min()), float((-lower[open] / (values - lower[open])).max()), open
 
 
-def _attacked(network: Network, goals: Goals, goal: int, starts: int = 20, steps: int = 100) -> float:
-    """The least value of a goal's best atom that signed gradients find from random starts."""
-    low, high = goals.lower[goal], goals.upper[goal]
+def _attacked(network: Network, disjuncts: Disjuncts, disjunct: int, starts: int = 20, steps: int = 100) -> float:
+    """The least value of a disjunct's best atom that signed gradients find from random starts."""
+    low, high = disjuncts.lower[disjunct], disjuncts.upper[disjunct]
     points = np.random.default_rng(0).uniform(low, high, (starts, len(low)))
     best = np.inf
     for step in range(steps):
-        output = network.evaluate(points)[-1] @ goals.objective[goal].T + goals.offset[goal]
+        output = network.evaluate(points)[-1] @ disjuncts.objective[disjunct].T + disjuncts.offset[disjunct]
         best = min(best, float(output.max(axis=1).min()))
-        _, gradient = value_and_gradient(network, points, goals.objective[goal][output.argmax(axis=1)])
+        _, gradient = value_and_gradient(network, points, disjuncts.objective[disjunct][output.argmax(axis=1)])
         points = np.clip(points - 0.25 * 0.96**step * (high - low) * np.sign(gradient), low, high)
     return best
 

@@ -28,8 +28,8 @@ import torch
 
 import admm_verify as av
 from admm_verify.attacks.apgd import apgd
+from admm_verify.attacks.pgd import pgd
 from admm_verify.attacks.search import attack
-from admm_verify.attacks.signs import pgd
 from admm_verify.attacks.targets import Found, Targets
 from benchmarks.shares import RESULTS, environment, write_json
 from problems.lp_instances import shared_folder

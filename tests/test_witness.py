@@ -14,7 +14,7 @@ from onnx import numpy_helper
 import admm_verify as av
 from admm_verify.attacks.confirm import confirm
 from admm_verify.cli import main
-from admm_verify.complete.candidates import Candidates
+from admm_verify.complete.counterexamples import Candidates
 from admm_verify.network.graph import Input, Network
 from admm_verify.network.layers import network_from_layers
 from admm_verify.properties.property import Atom, Disjunct, InputBox, NetworkDeclaration, Property, Variable

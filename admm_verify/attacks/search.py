@@ -9,8 +9,8 @@ from admm_verify.attacks.apgd import apgd_hunt
 from admm_verify.attacks.hunt import Hunt
 from admm_verify.attacks.landscape import Landscape
 from admm_verify.attacks.lbfgs import lbfgs_hunt
+from admm_verify.attacks.pgd import fgsm_hunt, pgd_hunt
 from admm_verify.attacks.settings import AttackSettings
-from admm_verify.attacks.signs import fgsm_hunt, pgd_hunt
 from admm_verify.attacks.starts import check_starts
 from admm_verify.attacks.targets import Found, Targets
 from admm_verify.network.graph import Network

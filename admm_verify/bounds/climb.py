@@ -84,7 +84,7 @@ class Climb:
         self.layers = [_layer(line, slope, verbs, self.boxes) for line, slope in zip(rows.lines, slopes, strict=True)]
         for k, split in enumerate(splits):
             if split is not None:
-                self.layers[k] = _Split(self.layers[k], split, settings, iterations)
+                self.layers[k] = _SplitLayer(self.layers[k], split, settings, iterations)
         self.done = 0
 
     @property
@@ -136,7 +136,7 @@ class Climb:
         return Adam(settings.momentum, settings.memory, first, second, rate)
 
 
-class _Layer(Protocol):
+class _ClimbLayer(Protocol):
     """The lines of one activation and the slopes chosen among them."""
 
     slopes: Array
@@ -150,11 +150,11 @@ class _Layer(Protocol):
         ...
 
 
-def _layer(lines: Lines, slopes: Array, verbs: Verbs, boxes: Array) -> _Layer:
+def _layer(lines: Lines, slopes: Array, verbs: Verbs, boxes: Array) -> _ClimbLayer:
     if isinstance(lines, CurveLines):
-        return _Curves(lines, slopes)
+        return _CurveLayer(lines, slopes)
     assert isinstance(lines, KinkLines), "There are two kinds of lines"
-    return _Kinks(lines, slopes, verbs, boxes)
+    return _KinkLayer(lines, slopes, verbs, boxes)
 
 
 def _flat(array: Array) -> Array:
@@ -169,7 +169,7 @@ def _boxes(rows: Functionals) -> Array:
     return Placement.of(rows.constant).put_indices(np.repeat(np.arange(boxes), count // boxes))
 
 
-class _Kinks:
+class _KinkLayer:
     """Lines through a kink, for which the backend has fused verbs."""
 
     def __init__(self, lines: KinkLines, slopes: Array, verbs: Verbs, boxes: Array) -> None:
@@ -193,7 +193,7 @@ class _Kinks:
         return xp.reshape(post, a.shape)
 
 
-class _Curves:
+class _CurveLayer:
     """Lines that touch a curve, which are computed anew for every slope."""
 
     def __init__(self, lines: CurveLines, slopes: Array) -> None:
@@ -219,10 +219,10 @@ class _Curves:
         return post
 
 
-class _Split:
+class _SplitLayer:
     """A layer with fixed signs; the multipliers beta take steps in units of the layer's mean coefficient."""
 
-    def __init__(self, layer: _Layer, splits: Splits, settings: AscentSettings, iterations: int) -> None:
+    def __init__(self, layer: _ClimbLayer, splits: Splits, settings: AscentSettings, iterations: int) -> None:
         xp = namespace(splits.beta)
         self.layer, self.splits = layer, splits
         self.step, self.iterations, self.done = settings.split_step, iterations, 0

@@ -24,24 +24,24 @@ from admm_verify.settings import RefineSettings
 
 @dataclass(frozen=True, eq=False)
 class ConditionalBounds:
-    """Bounds of every activation's input wherever all atoms of a goal are at most zero, for each goal its own.
+    """Bounds of every activation's input wherever all atoms of a disjunct are at most zero, for each disjunct its own.
 
-    empty: goals whose atoms are proven to be at most zero together nowhere; their bounds are anything.
-    Shapes: lower[k], upper[k] [goals, n_k]; empty [goals].
+    empty: disjuncts whose atoms are proven to be at most zero together nowhere; their bounds are anything.
+    Shapes: lower[k], upper[k] [disjuncts, n_k]; empty [disjuncts].
     """
 
     lower: tuple[np.ndarray, ...]
     upper: tuple[np.ndarray, ...]
     empty: np.ndarray
 
-    def take(self, goals: np.ndarray) -> "ConditionalBounds":
-        """Those of the given goals."""
-        lower, upper = (tuple(end[goals] for end in ends) for ends in (self.lower, self.upper))
-        return ConditionalBounds(lower, upper, self.empty[goals])
+    def take(self, disjuncts: np.ndarray) -> "ConditionalBounds":
+        """Those of the given disjuncts."""
+        lower, upper = (tuple(end[disjuncts] for end in ends) for ends in (self.lower, self.upper))
+        return ConditionalBounds(lower, upper, self.empty[disjuncts])
 
     @classmethod
     def join(cls, parts: Sequence["ConditionalBounds"]) -> "ConditionalBounds":
-        """All parts' goals."""
+        """All parts' disjuncts."""
         lower, upper = (
             tuple(np.concatenate(ends) for ends in zip(*pairs, strict=True))
             for pairs in ([part.lower for part in parts], [part.upper for part in parts])
@@ -53,8 +53,8 @@ class ConditionalBounds:
 class Condition:
     """Rows objective f + offset that are all at most zero, and multipliers of activations' inputs that bound them.
 
-    Shapes: objective [goals, atoms, outputs]; offset [goals, atoms]; multipliers[k] [goals, atoms, n_k], None where
-    the rows do not reach activation k.
+    Shapes: objective [disjuncts, atoms, outputs]; offset [disjuncts, atoms]; multipliers[k] [disjuncts, atoms, n_k],
+    None where the rows do not reach activation k.
     """
 
     objective: np.ndarray
@@ -76,7 +76,7 @@ def conditional_bounds(
     A neuron's input z is at least z + sum_j lambda_j (plane j) where the planes are at most zero, for any lambda >= 0:
     ascent in the slopes below and in lambda in float32, certified in float64.
 
-    Shapes: network and arrays of NumPy in float64; box ends [goals, n_0]; wanted[k] [goals, m_k], neurons of
+    Shapes: network and arrays of NumPy in float64; box ends [disjuncts, n_0]; wanted[k] [disjuncts, m_k], neurons of
     activation k, as many as one likes.
     Error: rounded outward. Raises: Stopped.
     """
@@ -116,7 +116,7 @@ def _region(
 
 
 def _cut(end: np.ndarray, neurons: np.ndarray, found: np.ndarray, better: np.ufunc) -> np.ndarray:
-    """One end [goals, n] with some neurons' own, [goals, m]; those may repeat."""
+    """One end [disjuncts, n] with some neurons' own, [disjuncts, m]; those may repeat."""
     end = end.copy()
     better.at(end, (np.arange(len(end))[:, None], neurons), found)
     return end
@@ -126,7 +126,7 @@ class Frame:
     """The layers up to one affine node, and planes in the values of these layers."""
 
     def __init__(self, region: Region, planes: Planes, settings: RefineSettings) -> None:
-        """Shapes: region with leading axes [goals, 1]."""
+        """Shapes: region with leading axes [disjuncts, 1]."""
         target, magnitude = region.network.nodes[-1], region.magnitudes[-1]
         assert isinstance(target, Affine) and magnitude is not None
         self.region, self.settings = region, settings
@@ -144,7 +144,7 @@ class Frame:
     def bounds(self, neurons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Certified bounds of the given neurons of the last node where the planes are at most zero.
 
-        Shapes: neurons [goals, m] -> lower, upper [goals, m].
+        Shapes: neurons [disjuncts, m] -> lower, upper [disjuncts, m].
         """
         slopes, weights = Duel(self, neurons).run()
         found = self.certified(neurons, slopes, weights)
@@ -153,7 +153,7 @@ class Frame:
     def certified(self, neurons: np.ndarray, slopes: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
         """Lower bounds of the neurons and of their negatives from any slopes, and any weights >= 0 of the planes.
 
-        Shapes: slopes[k] [goals, 2 m, sides n_k]; weights [goals, 2 m, atoms] -> [goals, 2 m].
+        Shapes: slopes[k] [disjuncts, 2 m, sides n_k]; weights [disjuncts, 2 m, atoms] -> [disjuncts, 2 m].
         Error: rounded downward.
         """
         count = neurons.shape[1]
@@ -173,7 +173,7 @@ class Frame:
         return np.where(np.isnan(found), -np.inf, found)
 
     def _lost(self, weights: np.ndarray, own: np.ndarray) -> np.ndarray:
-        """What rounding the sum of the neuron and the weighted planes can take, [goals, 2 m].
+        """What rounding the sum of the neuron and the weighted planes can take, [disjuncts, 2 m].
 
         Each coefficient is off by at most so many roundings of its terms' absolute sum, and each product may lose the
         smallest number.
@@ -190,7 +190,7 @@ class Frame:
         return np.broadcast_to(array, (*self.region.box_lower.shape[:-1], array.shape[-1]))
 
     def _reach(self, index: int) -> np.ndarray:
-        """What a node's values do not exceed in absolute value, [goals, 1, n]."""
+        """What a node's values do not exceed in absolute value, [disjuncts, 1, n]."""
         region, magnitude = self.region, self.region.magnitudes[index]
         if magnitude is not None:
             return self._over_goals(magnitude)
@@ -231,7 +231,7 @@ class Duel:
         self.slopes = [np.broadcast_to(line.start, (*lead, line.start.shape[-1])) for line in self.lines]
 
     def run(self) -> tuple[list[np.ndarray], np.ndarray]:
-        """Slopes of every activation, and weights of the planes, [goals, 2 m, atoms]."""
+        """Slopes of every activation, and weights of the planes, [disjuncts, 2 m, atoms]."""
         own, plane = (
             np.sum([np.abs(part).sum(axis=-1) for part in parts.values()], axis=0) for parts in (self.rows, self.planes)
         )

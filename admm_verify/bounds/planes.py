@@ -15,7 +15,7 @@ class Planes:
 
     sum over i of parts[i]'z_i + constant <= row, and so <= 0 where the row is; parts of node 0 alone are a half-space
     of inputs. constant is -inf where nothing is known.
-    Shapes: parts[i] [goals, atoms, n_i]; constant [goals, atoms].
+    Shapes: parts[i] [disjuncts, atoms, n_i]; constant [disjuncts, atoms].
     """
 
     parts: dict[int, Array]
@@ -30,8 +30,8 @@ def planes_at(
     Activations behind t take the given multipliers of their inputs; the constant is a certified lower bound of the row
     minus the parts, whatever the multipliers.
 
-    Shapes: region with leading axes [goals, 1] or [1, 1]; objective [goals, atoms, outputs]; offset [goals, atoms];
-    multipliers[k] [goals, atoms, n_k], None where the rows do not reach activation k.
+    Shapes: region with leading axes [disjuncts, 1] or [1, 1]; objective [disjuncts, atoms, outputs]; offset [disjuncts,
+    atoms]; multipliers[k] [disjuncts, atoms, n_k], None where the rows do not reach activation k.
     Error: constants rounded downward.
     """
     network, found = region.network, {}

@@ -34,7 +34,7 @@ Plane = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Window:
+class Crop:
     """What output position (i, j) sees of a node: `size` entries per axis from stride * (i, j) + offset on."""
 
     plane: Plane
@@ -47,15 +47,15 @@ class Window:
         """Entries of the crop, all channels."""
         return self.plane[0] * self.size[0] * self.size[1]
 
-    def union(self, other: "Window") -> "Window | None":
+    def union(self, other: "Crop") -> "Crop | None":
         """The least window around both, or None where they do not move alike."""
         if self.plane != other.plane or self.stride != other.stride:
             return None
         offset = tuple(min(a, b) for a, b in zip(self.offset, other.offset, strict=True))
         ends = [max(self.offset[i] + self.size[i], other.offset[i] + other.size[i]) for i in (0, 1)]
-        return Window(self.plane, self.stride, (offset[0], offset[1]), (ends[0] - offset[0], ends[1] - offset[1]))
+        return Crop(self.plane, self.stride, (offset[0], offset[1]), (ends[0] - offset[0], ends[1] - offset[1]))
 
-    def below(self, map: LinearMap) -> "Window | None":
+    def below(self, map: LinearMap) -> "Crop | None":
         """What this window sees through a map, or None where the map is not local."""
         if isinstance(map, SelectionMap):
             return self if map.is_identity else None
@@ -66,7 +66,7 @@ class Window:
         stride = [self.stride[i] * map.stride[i] for i in (0, 1)]
         offset = [self.offset[i] * map.stride[i] - map.padding[i] for i in (0, 1)]
         size = [(self.size[i] - 1) * map.stride[i] + reach[i] + 1 for i in (0, 1)]
-        return Window(map.input_shape, (stride[0], stride[1]), (offset[0], offset[1]), (size[0], size[1]))
+        return Crop(map.input_shape, (stride[0], stride[1]), (offset[0], offset[1]), (size[0], size[1]))
 
     def indices(self, positions: np.ndarray) -> np.ndarray:
         """Flat indices of the crop of every position (i, j), [positions, entries]; outside the image: the size."""
@@ -88,7 +88,7 @@ class Field:
 
     network: Network
     target: int
-    windows: dict[int, Window]
+    windows: dict[int, Crop]
     rearranged: SelectionMap | None
 
     @property
@@ -224,7 +224,7 @@ class Field:
         return index != self.target
 
     def _crop(
-        self, node: Affine, window: Window, index: np.ndarray, place: dict[int, int], placement: Placement
+        self, node: Affine, window: Crop, index: np.ndarray, place: dict[int, int], placement: Placement
     ) -> Affine:
         terms = []
         for term in node.terms:
@@ -247,7 +247,7 @@ def receptive_field(network: Network, target: int) -> Field | None:
     planes = {term.map.output_shape for term in node.terms if isinstance(term.map, ConvolutionMap)}
     if len(planes) != 1:
         return None
-    windows = {target: Window(planes.pop(), (1, 1), (0, 0), (1, 1))}
+    windows = {target: Crop(planes.pop(), (1, 1), (0, 0), (1, 1))}
     selections: list[SelectionMap | None] = []
     for i in range(target, 0, -1):
         node = network.nodes[i]
@@ -272,13 +272,13 @@ def receptive_field(network: Network, target: int) -> Field | None:
 
 
 def _steps(
-    network: Network, node: Node, window: Window, selections: list[SelectionMap | None]
-) -> list[tuple[int, Window | None]]:
+    network: Network, node: Node, window: Crop, selections: list[SelectionMap | None]
+) -> list[tuple[int, Crop | None]]:
     """The sources of a node with the windows they are seen through; how the input is read goes to `selections`."""
     if isinstance(node, Activation):
         return [(node.source, window)]
     assert isinstance(node, Affine)
-    steps: list[tuple[int, Window | None]] = []
+    steps: list[tuple[int, Crop | None]] = []
     for term in node.terms:
         source, seen = network.nodes[term.source], window.below(term.map)
         if not isinstance(source, Affine):
@@ -300,7 +300,7 @@ def _rearranged_input(node: Affine) -> SelectionMap | None:
     return first.map if not np.any(to_numpy(node.bias)) else None
 
 
-def _cropped_map(map: LinearMap, window: Window, source: Window) -> LinearMap:
+def _cropped_map(map: LinearMap, window: Crop, source: Crop) -> LinearMap:
     """The map between two crops: entries of `window` from entries of `source`, on the host."""
     steps = (map.stride, map.dilation, map.padding) if isinstance(map, ConvolutionMap) else ((1, 1), (1, 1), (0, 0))
     stride, dilation, padding = steps
@@ -336,7 +336,7 @@ def _crops(array: Array, rows: np.ndarray, index: np.ndarray, placement: Placeme
     return xp.reshape(taken, (-1, 1, index.shape[-1]))
 
 
-def _shifts(array: Array, window: Window, index: np.ndarray, placement: Placement) -> Array:
+def _shifts(array: Array, window: Crop, index: np.ndarray, placement: Placement) -> Array:
     """Crops of an affine node's bias [n]: one [entries] for all positions where every channel has a single value.
 
     Outside the image, where the value is wrong, a mask follows.

@@ -21,7 +21,7 @@ _CHUNK = 2**20
 
 
 @dataclass(frozen=True)
-class Kind:
+class ArrayKind:
     """What a member is to hold: numbers of one type along so many axes."""
 
     dtype: np.dtype
@@ -49,7 +49,7 @@ class Archive:
     Raises: CertificateError, and what zipfile raises, for anything else.
     """
 
-    def __init__(self, file: BinaryIO, kinds: Mapping[str, Kind]) -> None:
+    def __init__(self, file: BinaryIO, kinds: Mapping[str, ArrayKind]) -> None:
         _check_directory(file)
         self._zip = zipfile.ZipFile(file)
         infos = self._zip.infolist()
@@ -83,7 +83,7 @@ class Archive:
                 raise CertificateError(f"its member {name} goes on after {member.bytes} bytes")
         return found
 
-    def _member(self, name: str, info: zipfile.ZipInfo, kind: Kind) -> Member:
+    def _member(self, name: str, info: zipfile.ZipInfo, kind: ArrayKind) -> Member:
         if info.flag_bits & 0x1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise CertificateError(f"its member {name} is encrypted, or compressed in an unknown way")
         with self._zip.open(info) as stream:

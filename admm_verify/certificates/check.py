@@ -16,7 +16,7 @@ from admm_verify.certificates.evaluation import evaluation_error, output_reach
 from admm_verify.certificates.lines import KINKED, inactive
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.certificates.parts import check_cover, halved
-from admm_verify.certificates.ranges import Fixed, Model, Ranges
+from admm_verify.certificates.ranges import CheckedNetwork, CheckedRanges, Fixed
 from admm_verify.errors import AdmmVerifyError, CertificateError, InputError
 from admm_verify.memory import Budget, keep_freed_memory
 from admm_verify.network.graph import Affine, Network, check_network
@@ -117,8 +117,8 @@ class _Check:
     digests: tuple[str, str] = ("", "")
     done: int = 0
     worst: float = float("inf")
-    model: Model = field(init=False)
-    floats: Model = field(init=False)
+    model: CheckedNetwork = field(init=False)
+    floats: CheckedNetwork = field(init=False)
     rows: AtomRows = field(init=False)
 
     def run(self) -> None:
@@ -138,10 +138,10 @@ class _Check:
                 f"The certificate was recorded for {certificate.arithmetic} arithmetic and is to prove the query in "
                 f"{self.arithmetic}; record one for {self.arithmetic}, or ask for {certificate.arithmetic} by name."
             )
-        self.model = self.floats = Model(self.network, self.numbers, self.budget)
+        self.model = self.floats = CheckedNetwork(self.network, self.numbers, self.budget)
         if self.numbers.exact:
             # What the network's own arithmetic does is bounded in float64.
-            self.floats = Model(self.network, Numbers(False), self.budget)
+            self.floats = CheckedNetwork(self.network, Numbers(False), self.budget)
         self._check_places()
         if not self.property.disjuncts:
             return
@@ -226,12 +226,14 @@ class _Check:
 
         self.model.blocks(len(chosen), work, _BOXES)
 
-    def _both(self, floats: Ranges, ends: Ends, better: Sequence[Tightening] = ()) -> tuple[Ranges, np.ndarray]:
+    def _both(
+        self, floats: CheckedRanges, ends: Ends, better: Sequence[Tightening] = ()
+    ) -> tuple[CheckedRanges, np.ndarray]:
         """The ranges over boxes from those in float64, and what the network's own arithmetic changes in each output."""
         ranges = self.model.derive(ends[0], ends[1], better, like=floats) if self.numbers.exact else floats
         return ranges, self.numbers.of(evaluation_error(self.floats, floats, self.arithmetic))
 
-    def _prove(self, part: np.ndarray, ranges: Ranges, error: np.ndarray) -> None:
+    def _prove(self, part: np.ndarray, ranges: CheckedRanges, error: np.ndarray) -> None:
         """Raise CertificateError unless the atoms of some leaves are positive over their ranges."""
         leaves = self.certificate.leaves
         pairs = list(zip(leaves.goal[part].tolist(), leaves.atom[part].tolist(), strict=True))

@@ -18,7 +18,7 @@ SLACK = 64 * DOUBLE_ROUNDOFF
 _TINY = 2.0**-1022
 
 
-class Curve(ABC):
+class CheckedCurve(ABC):
     """phi, whose computed values and derivatives are within 8 roundings, relatively, unless they underflow.
 
     values: infimum and supremum. steepest: the supremum of phi'. bend: up to where phi is convex and smooth.
@@ -75,13 +75,13 @@ class Curve(ABC):
         return np.minimum(steep, self.steepest)
 
 
-def _chord(curve: Curve, start: np.ndarray, end: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+def _chord(curve: CheckedCurve, start: np.ndarray, end: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
     """The slope of a chord, or what is given where it has no length."""
     run = end - start
     return np.where(run > 0, (curve.value(end) - curve.value(start)) / np.where(run > 0, run, 1.0), otherwise)
 
 
-class Convex(Curve):
+class Convex(CheckedCurve):
     """phi is convex everywhere; beyond the bend it is a line."""
 
     def ceiling(self, low: np.ndarray, high: np.ndarray, slope: np.ndarray) -> np.ndarray:
@@ -96,7 +96,7 @@ class Convex(Curve):
 
 
 @dataclass(frozen=True)
-class Softplus(Convex):
+class CheckedSoftplus(Convex):
     """log(1 + exp(x))."""
 
     values = (0.0, np.inf)
@@ -114,7 +114,7 @@ class Softplus(Convex):
 
 
 @dataclass(frozen=True, eq=False)
-class Elu(Convex):
+class CheckedElu(Convex):
     """x where x >= 0, else alpha (exp(x) - 1); 0 < alpha <= 1.
 
     Shapes: alpha [n].
@@ -140,7 +140,7 @@ class Elu(Convex):
         return np.where(high >= 0, 1.0, super().gain(low, high))
 
 
-class SShaped(Curve):
+class CheckedSShape(CheckedCurve):
     """phi is convex left of 0, and phi(-x) = 2 phi(0) - phi(x): scale sigmoid(rate x) + shift."""
 
     rate: float
@@ -181,7 +181,7 @@ class SShaped(Curve):
 
 
 @dataclass(frozen=True)
-class Sigmoid(SShaped):
+class CheckedSigmoid(CheckedSShape):
     """1 / (1 + exp(-x))."""
 
     values = (0.0, 1.0)
@@ -193,7 +193,7 @@ class Sigmoid(SShaped):
 
 
 @dataclass(frozen=True)
-class Tanh(SShaped):
+class CheckedTanh(CheckedSShape):
     """tanh(x) = 2 sigmoid(2 x) - 1."""
 
     values = (-1.0, 1.0)
@@ -209,5 +209,5 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
     return np.where(x >= 0, 1.0, small) / (1.0 + small)
 
 
-CURVES = {"elu": Elu, "sigmoid": Sigmoid, "softplus": Softplus, "tanh": Tanh}
+CURVES = {"elu": CheckedElu, "sigmoid": CheckedSigmoid, "softplus": CheckedSoftplus, "tanh": CheckedTanh}
 """The curves that can be checked, made from a node's parameters."""

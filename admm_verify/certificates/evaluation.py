@@ -4,12 +4,12 @@ import numpy as np
 
 from admm_verify.arrays import DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, gamma
 from admm_verify.certificates.lines import evaluation_roundings, gain, image
-from admm_verify.certificates.ranges import Model, Ranges
+from admm_verify.certificates.ranges import CheckedNetwork, CheckedRanges
 from admm_verify.errors import CertificateError
 from admm_verify.network.graph import Activation, Affine
 
 
-def evaluation_error(model: Model, ranges: Ranges, arithmetic: str) -> np.ndarray:
+def evaluation_error(model: CheckedNetwork, ranges: CheckedRanges, arithmetic: str) -> np.ndarray:
     """Bound on |floating point evaluation - real value| of each output over each box, of a model in float64; zeros for
     "real".
 
@@ -57,7 +57,7 @@ def evaluation_error(model: Model, ranges: Ranges, arithmetic: str) -> np.ndarra
     return error[-1]
 
 
-def output_reach(model: Model, ranges: Ranges, arithmetic: str) -> np.ndarray:
+def output_reach(model: CheckedNetwork, ranges: CheckedRanges, arithmetic: str) -> np.ndarray:
     """A bound on the size of every output over each box, as computed in the arithmetic, [boxes].
 
     Error: rounded upward.

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from admm_verify.certificates.archive import Archive, Kind
+from admm_verify.certificates.archive import Archive, ArrayKind
 from admm_verify.certificates.certificate import Certificate, Leaves, Tightening
 from admm_verify.certificates.lines import sides
 from admm_verify.errors import CertificateError
@@ -26,18 +26,18 @@ _ENTRIES = {"format", "network", "query", "arithmetic", "kind", "columns", "tigh
 
 _INTEGERS, _FLOATS = np.dtype("<i4"), np.dtype("<f4")
 _KINDS = {
-    "header": Kind(np.dtype("|u1"), 1),
-    "goal": Kind(_INTEGERS, 1),
-    "atom": Kind(_INTEGERS, 1),
-    "splits": Kind(_INTEGERS, 2),
-    "beta": Kind(_FLOATS, 2),
-    "slopes": Kind(_FLOATS, 2),
-    "columns": Kind(_INTEGERS, 1),
-    "neurons": Kind(_INTEGERS, 1),
-    "tightened": Kind(_INTEGERS, 1),
-    "lower": Kind(_FLOATS, 1),
-    "upper": Kind(_FLOATS, 1),
-    "combinations": Kind(_FLOATS, 2),
+    "header": ArrayKind(np.dtype("|u1"), 1),
+    "goal": ArrayKind(_INTEGERS, 1),
+    "atom": ArrayKind(_INTEGERS, 1),
+    "splits": ArrayKind(_INTEGERS, 2),
+    "beta": ArrayKind(_FLOATS, 2),
+    "slopes": ArrayKind(_FLOATS, 2),
+    "columns": ArrayKind(_INTEGERS, 1),
+    "neurons": ArrayKind(_INTEGERS, 1),
+    "tightened": ArrayKind(_INTEGERS, 1),
+    "lower": ArrayKind(_FLOATS, 1),
+    "upper": ArrayKind(_FLOATS, 1),
+    "combinations": ArrayKind(_FLOATS, 2),
 }
 
 _UNPACKED = 2.0**30

@@ -1,4 +1,4 @@
-"""Lines below and above activations over intervals, for any slopes that somebody chose."""
+"""CheckedLines below and above activations over intervals, for any slopes that somebody chose."""
 
 from dataclasses import dataclass
 from functools import reduce
@@ -6,7 +6,7 @@ from functools import reduce
 import numpy as np
 
 from admm_verify.arrays import DOUBLE_ROUNDOFF
-from admm_verify.certificates.curves import CURVES, SLACK, Curve
+from admm_verify.certificates.curves import CURVES, SLACK, CheckedCurve
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.errors import CertificateError, InputError
 from admm_verify.network.graph import Activation, Network
@@ -19,7 +19,7 @@ KINDS = (*KINKED, "clip", *CURVES)
 
 
 @dataclass(frozen=True, eq=False)
-class Lines:
+class CheckedLines:
     """below p + below_at <= phi(p) <= above p + above_at for l <= p <= u.
 
     Valid when: the caller charges kinks the rounding of |coefficient| max|phi| and |multiplier| max|p|.
@@ -69,7 +69,7 @@ def check_kinds(network: Network, exact: bool = False) -> None:
 
 def lines_of(
     numbers: Numbers, node: Activation, low: np.ndarray, high: np.ndarray, chosen: Chosen | None = None
-) -> Lines:
+) -> CheckedLines:
     """The rule's lines over [low, high], or those with the chosen slopes moved to where they are useful.
 
     Shapes: low, high [rows or 1, n].
@@ -80,10 +80,10 @@ def lines_of(
         return _clipped(numbers, node, low, high, chosen)
     curve = _curve(node)
     below, above = _sides(numbers, curve.slopes(low, high), chosen, curve.steepest)
-    return Lines(below, curve.floor(low, high, below), above, curve.ceiling(low, high, above))
+    return CheckedLines(below, curve.floor(low, high, below), above, curve.ceiling(low, high, above))
 
 
-def all_slopes(numbers: Numbers, node: Activation, lines: Lines) -> Chosen:
+def all_slopes(numbers: Numbers, node: Activation, lines: CheckedLines) -> Chosen:
     """The slopes of lines in float64, as ones that are chosen."""
     slopes = lines.below if node.kind in KINKED else np.concatenate([lines.below, lines.above], axis=-1)
     return np.arange(slopes.shape[1]), numbers.of(np.nan_to_num(slopes))
@@ -94,7 +94,7 @@ def inactive(numbers: Numbers, node: Activation) -> np.ndarray:
     return node.parameters[0] if node.parameters else numbers.of(np.zeros(node.size))
 
 
-def _curve(node: Activation) -> Curve:
+def _curve(node: Activation) -> CheckedCurve:
     return CURVES[node.kind](*node.parameters)
 
 
@@ -114,7 +114,9 @@ def _sides(
     return [np.minimum(np.maximum(part, zero), most) for part in parts]
 
 
-def _kinked(numbers: Numbers, left: np.ndarray, low: np.ndarray, high: np.ndarray, chosen: Chosen | None) -> Lines:
+def _kinked(
+    numbers: Numbers, left: np.ndarray, low: np.ndarray, high: np.ndarray, chosen: Chosen | None
+) -> CheckedLines:
     """Below, any slope between left and 1, by CROWN's rule the one of less area; above, the chord."""
     zero, one = numbers.number(0), numbers.number(1)
     open = (low < 0) & (high > 0)
@@ -132,11 +134,15 @@ def _kinked(numbers: Numbers, left: np.ndarray, low: np.ndarray, high: np.ndarra
         below = np.broadcast_to(below, (max(len(below), len(values)), below.shape[1])).copy()
         least = np.where(open, left, stable)
         below[:, columns] = np.minimum(np.maximum(values, least[:, columns]), most[:, columns])
-    return Lines(below, None, chord, at)
+    return CheckedLines(below, None, chord, at)
 
 
-def _clipped(numbers: Numbers, node: Activation, low: np.ndarray, high: np.ndarray, chosen: Chosen | None) -> Lines:
-    """Lines through the corners (l, phi(l)), (a, phi(a)), (b, phi(b)), (u, phi(u)) of the hull of a clip to [a, b]."""
+def _clipped(
+    numbers: Numbers, node: Activation, low: np.ndarray, high: np.ndarray, chosen: Chosen | None
+) -> CheckedLines:
+    """CheckedLines through the corners (l, phi(l)), (a, phi(a)), (b, phi(b)), (u, phi(u)) of the hull of a clip to [a,
+    b].
+    """
     zero, one = numbers.number(0), numbers.number(1)
     corners = [np.minimum(np.maximum(end, low), high) for end in node.parameters]
     (a, b), points = corners, [low, *corners, high]
@@ -154,7 +160,7 @@ def _clipped(numbers: Numbers, node: Activation, low: np.ndarray, high: np.ndarr
     )
     reach, size = np.maximum(abs(low), abs(high)), abs(heights[0]) + abs(heights[3])
     lost = [numbers.error(SLACK) * (size + slope * reach) + numbers.tiny for slope in (below, above)]
-    return Lines(below, reduce(np.minimum, floors) - lost[0], above, reduce(np.maximum, ceilings) + lost[1])
+    return CheckedLines(below, reduce(np.minimum, floors) - lost[0], above, reduce(np.maximum, ceilings) + lost[1])
 
 
 def _clip(node: Activation, x: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from admm_verify.arrays import Placement, gamma
 from admm_verify.certificates.certificate import Tightening
-from admm_verify.certificates.lines import KINKED, Chosen, Lines, all_slopes, check_kinds, image, lines_of, sides
+from admm_verify.certificates.lines import KINKED, CheckedLines, Chosen, all_slopes, check_kinds, image, lines_of, sides
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Activation, Affine, Network, sources_of
@@ -31,7 +31,7 @@ class Fixed:
     shift: np.ndarray
 
 
-class Ranges:
+class CheckedRanges:
     """What is known of all nodes over some boxes, grown node by node.
 
     lower[i], upper[i] hold the value of node i over each box; reach[i] is max|value| over all boxes, and scale[i] the
@@ -47,13 +47,15 @@ class Ranges:
     Shapes: lower[i], upper[i] [boxes, n_i]; reach[i], scale[i] [n_i].
     """
 
-    def __init__(self, model: "Model", lower: np.ndarray, upper: np.ndarray, like: "Ranges | None" = None) -> None:
+    def __init__(
+        self, model: "CheckedNetwork", lower: np.ndarray, upper: np.ndarray, like: "CheckedRanges | None" = None
+    ) -> None:
         """like: ranges in float64 over the same boxes, whose slopes are taken."""
         self.model, self.lower, self.upper, self.like = model, [lower], [upper], like
         self.reach = [_reach(lower, upper)]
         # Activations and the input have none.
         self.scale: list[np.ndarray | None] = [None]
-        self.lines: list[Lines] = []
+        self.lines: list[CheckedLines] = []
         numbers = model.numbers
         half = numbers.number(0.5)
         self.centre = half * lower + half * upper
@@ -114,7 +116,7 @@ class Ranges:
         self.upper.append(high)
         self.reach.append(_reach(low, high))
 
-    def chosen(self, columns: Sequence[np.ndarray], slopes: np.ndarray) -> list[Lines]:
+    def chosen(self, columns: Sequence[np.ndarray], slopes: np.ndarray) -> list[CheckedLines]:
         """The lines so far with the chosen slopes, one row for each of theirs."""
         lines, ends = list(self.lines), np.cumsum([0, *(len(column) for column in columns)])
         given = [] if self.like is None else self.like.chosen(columns, slopes)
@@ -130,7 +132,7 @@ class Ranges:
 
     def sweep(
         self,
-        lines: Sequence[Lines],
+        lines: Sequence[CheckedLines],
         box: np.ndarray | None,
         start: dict[int, np.ndarray],
         constant: np.ndarray,
@@ -170,7 +172,7 @@ class Ranges:
         return numbers.known(value - self.model.error * size - self.underflow)
 
     def _through(
-        self, lines: Lines, box: np.ndarray | None, a: np.ndarray, fixed: Fixed | None
+        self, lines: CheckedLines, box: np.ndarray | None, a: np.ndarray, fixed: Fixed | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Multipliers of an activation's input for coefficients of its output, and the sum of their intercepts."""
         zero = self.model.numbers.number(0)
@@ -184,7 +186,7 @@ class Ranges:
         return g, part if lines.below_at is None else part + _dot(np.maximum(a, zero), lines.below_at, box)
 
 
-class Model:
+class CheckedNetwork:
     """A network in numbers that bounds can be derived in.
 
     Raises: InputError for activations that cannot be checked.
@@ -215,15 +217,15 @@ class Model:
             self.feeds[node.source] = self.feeds.get(node.source, False) or node.kind not in KINKED
 
     def derive(
-        self, lower: np.ndarray, upper: np.ndarray, better: Sequence[Tightening] = (), like: Ranges | None = None
-    ) -> Ranges:
+        self, lower: np.ndarray, upper: np.ndarray, better: Sequence[Tightening] = (), like: CheckedRanges | None = None
+    ) -> CheckedRanges:
         """Bounds over boxes: intervals, cut with CROWN's where they leave an activation open, then with better ones.
 
         like: ranges in float64 over the same boxes, whose slopes exact ones take: where the rule is undecided, as for
         neurons over symmetric intervals, a search has gone by its own rounding.
         Shapes: lower, upper [boxes, inputs]; one box where there are better ones. Raises: CertificateError.
         """
-        ranges = Ranges(self, lower, upper, like)
+        ranges = CheckedRanges(self, lower, upper, like)
         for i, node in enumerate(self.network.nodes[1:], start=1):
             if isinstance(node, Activation):
                 ranges.add_activation(node)
@@ -251,7 +253,7 @@ class Model:
 
     def _cut(
         self,
-        ranges: Ranges,
+        ranges: CheckedRanges,
         node: Affine,
         known: tuple[np.ndarray, np.ndarray, np.ndarray | None],
         place: tuple[np.ndarray, ...],

@@ -15,13 +15,13 @@ import numpy as np
 from admm_verify.bounds.conditional import ConditionalBounds
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.complete.pool import Nodes
-from admm_verify.complete.splitting import Closed
+from admm_verify.complete.splitter import Closed
 from admm_verify.errors import InputError, OutputError
 from admm_verify.files import reason, replaced
 
 Kind = TypeVar("Kind", bound=Nodes)
 
-FORMAT = 3
+FORMAT = 4
 """Of the files; states of another one are refused."""
 
 _SHARE = 0.05
@@ -32,9 +32,9 @@ _SHARE = 0.05
 class Saved(Generic[Kind]):
     """A search between two steps.
 
-    disjuncts: of its goals. open, stuck: its subproblems; closed: what proves the others excluded, None where that is
-    not recorded. bounded: subproblems so far. bounds: of the activations' inputs on all boxes; conditional: those that
-    the subproblems are parts of, None where these are of whole boxes.
+    disjuncts: their numbers. open, stuck: its subproblems; closed: what proves the others excluded, None where that
+    is not recorded. bounded: subproblems so far. bounds: of the activations' inputs on all boxes; conditional: those
+    that the subproblems are parts of, None where these are of whole boxes.
     """
 
     disjuncts: np.ndarray
@@ -72,7 +72,7 @@ class Checkpoint:
         arrays |= {f"stuck/{name}": array for name, array in _arrays(saved.stuck)}
         if saved.closed is not None:
             arrays |= {f"closed/{name}": array for name, array in _arrays(saved.closed)}
-        for name, bounds in (("box", saved.bounds), ("goal", saved.conditional)):
+        for name, bounds in (("box", saved.bounds), ("disjunct", saved.conditional)):
             if bounds is not None:
                 for k, (low, high) in enumerate(zip(bounds.lower, bounds.upper, strict=True)):
                     arrays |= {f"{name} lower/{k}": low, f"{name} upper/{k}": high}
@@ -135,7 +135,7 @@ def _saved(arrays: dict[str, np.ndarray], kind: Callable[..., Kind]) -> Saved[Ki
         tables = table(f"{of} lower"), table(f"{of} upper")
         return [tuple(side[str(k)] for k in range(len(side))) for side in tables]
 
-    closed, (lower, upper), given = table("closed"), ends("box"), ends("goal")
+    closed, (lower, upper), given = table("closed"), ends("box"), ends("disjunct")
     conditional = ConditionalBounds(given[0], given[1], np.zeros(len(arrays["disjuncts"]), dtype=bool))
     return Saved(
         arrays["disjuncts"],

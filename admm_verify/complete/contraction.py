@@ -1,4 +1,4 @@
-"""Boxes cut down to where linear lower bounds of a goal's atoms still allow them to hold."""
+"""Boxes cut down to where linear lower bounds of a disjunct's atoms still allow them to hold."""
 
 import numpy as np
 

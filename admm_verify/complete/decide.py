@@ -14,10 +14,10 @@ from admm_verify.attacks.confirm import Witness
 from admm_verify.bounds.conditional import ConditionalBounds
 from admm_verify.certificates.certificate import Certificate, Tightening
 from admm_verify.certificates.digests import network_digest, property_digest
-from admm_verify.complete.candidates import Candidates
 from admm_verify.complete.checkpoint import FORMAT, Checkpoint, Saved
-from admm_verify.complete.goals import Goals
-from admm_verify.complete.input_split import Boxes, InputSplitter
+from admm_verify.complete.counterexamples import Counterexamples
+from admm_verify.complete.disjuncts import Disjuncts
+from admm_verify.complete.input_split import HalvedBoxes, InputSplitter
 from admm_verify.complete.neuron_split import Branches, NeuronSplitter
 from admm_verify.complete.proof import CAUTION, certificate, tightenings
 from admm_verify.complete.refine import refined
@@ -86,9 +86,9 @@ class Decision:
         _check_memory(query.network, len(rows.boxes_lower), budget)
         self.tell = progress or (lambda text: None)
         self.root = Root(query, rows, options.arithmetic, clock, memory, self._layers)
-        self.candidates = Candidates(query, rows, self.over, memory)
+        self.counterexamples = Counterexamples(query, rows, self.over, memory)
         self.witness: Witness | None = None
-        self.search: Search[Boxes] | Search[Branches] | None = None
+        self.search: Search[HalvedBoxes] | Search[Branches] | None = None
         self.conditional: ConditionalBounds | None = None
         self._earlier = 0
         self.unwritten: str | None = None
@@ -98,7 +98,7 @@ class Decision:
         """Whether time is up, somebody said stop, or no counterexample can be confirmed any more."""
         # Blocks that run side by side ask one after the other.
         with self._lock:
-            return self.clock.interruption() is not None or self.candidates.failure is not None
+            return self.clock.interruption() is not None or self.counterexamples.failure is not None
 
     @property
     def rows(self) -> AtomRows:
@@ -116,7 +116,7 @@ class Decision:
         if self.search is None:
             return len(self.root.open)
         atomless = sum(1 for i in self.root.open if not self.rows.disjuncts[i])
-        return len(np.unique(self.search.remaining_goals())) + atomless
+        return len(np.unique(self.search.remaining_disjuncts())) + atomless
 
     @property
     def lower(self) -> float:
@@ -136,10 +136,10 @@ class Decision:
 
     def run(self) -> None:
         """Decide the query, as far as possible."""
-        saved = None if self.checkpoint is None else self.checkpoint.read(Boxes if self._narrow else Branches)
+        saved = None if self.checkpoint is None else self.checkpoint.read(HalvedBoxes if self._narrow else Branches)
         # What was found by the time that somebody said stop counts.
         with suppress(Stopped):
-            self.witness = self.candidates.boxes_alone()
+            self.witness = self.counterexamples.boxes_alone()
             if self.witness is None:
                 once_more(self.root.start)
                 if saved is None:
@@ -154,7 +154,7 @@ class Decision:
         if self.options.certificate:
             stages = [self._quick_attack, self._derived]
         if self.options.method == EXACT:
-            from admm_verify.complete.oracle import check_programs
+            from admm_verify.complete.milp import check_programs
 
             check_programs(self.query.network)
             stages.append(self._programs)
@@ -169,7 +169,7 @@ class Decision:
         bare = [i for i in self.root.open if not self.rows.disjuncts[i]]
         self.root.open = [*bare, *(int(i) for i in saved.disjuncts)]
         self.root.bounds, self.conditional = saved.bounds, saved.conditional
-        self.search = once_more(lambda: self._made(self.root.goals(part_by_part=self._narrow)))
+        self.search = once_more(lambda: self._made(self.root.disjuncts(part_by_part=self._narrow)))
         self.search.restore(saved.open, saved.stuck, saved.bounded, saved.closed)
         self._run(self.search)
 
@@ -178,7 +178,7 @@ class Decision:
 
     def _quick_attack(self) -> None:
         self.tell("attack")
-        self.witness = self.candidates.quick(self.root.open)
+        self.witness = self.counterexamples.quick(self.root.open)
 
     def _ascent(self) -> None:
         if not self._narrow:
@@ -198,17 +198,19 @@ class Decision:
 
     def _programs(self) -> None:
         """Mixed-integer programs of the open disjuncts, whose points are tried; the search has the last word."""
-        from admm_verify.complete.oracle import Oracle
+        from admm_verify.complete.milp import MixedIntegerMinima
 
-        goals = self.root.goals()
-        oracle = Oracle(self.query.network, goals, self.over)
-        for goal in range(len(goals)):
+        disjuncts = self.root.disjuncts()
+        milp = MixedIntegerMinima(self.query.network, disjuncts, self.over)
+        for disjunct in range(len(disjuncts)):
             if self.over():
                 return
-            self.tell(f"mixed-integer program {goal + 1} of {len(goals)}")
-            found = oracle.minimum(goal, self.root.bounds_of(self.rows.box[goals.row[goal, :1]]))
+            self.tell(f"mixed-integer program {disjunct + 1} of {len(disjuncts)}")
+            found = milp.minimum(disjunct, self.root.bounds_of(self.rows.box[disjuncts.row[disjunct, :1]]))
             if found.x is not None:
-                self.witness, _ = self.candidates.points(goals, found.x[None], np.array([goal]), goals.offset[[goal]])
+                self.witness, _ = self.counterexamples.points(
+                    disjuncts, found.x[None], np.array([disjunct]), disjuncts.offset[[disjunct]]
+                )
             if self.witness is not None:
                 return
 
@@ -250,7 +252,7 @@ class Decision:
         )
         self.root.record(rows, solution)
         if self.root.open_rows().size:
-            self.witness = self.candidates.primal(self.root, rows, solution.primal)
+            self.witness = self.counterexamples.primal(self.root, rows, solution.primal)
 
     def _search(self) -> None:
         if self.options.max_subproblems == 0:
@@ -258,7 +260,7 @@ class Decision:
         if not self._narrow:
             self._refine()
         if self.root.open_rows().size:
-            self.search = self._made(self.root.goals(part_by_part=self._narrow))
+            self.search = self._made(self.root.disjuncts(part_by_part=self._narrow))
             self._run(self.search)
 
     def _refine(self) -> None:
@@ -266,11 +268,11 @@ class Decision:
         if not self._home.is_numpy:
             return
         self.tell("refinement")
-        goals = self.root.goals()
-        known = self.root.bounds_of(self.rows.box[goals.row[:, 0]])
-        left = refined(self.query.network, goals, known, self.settings, self.over, self.options.memory)
+        disjuncts = self.root.disjuncts()
+        known = self.root.bounds_of(self.rows.box[disjuncts.row[:, 0]])
+        left = refined(self.query.network, disjuncts, known, self.settings, self.over, self.options.memory)
         if left is not None:
-            self._keep(left.goals.disjunct)
+            self._keep(left.disjuncts.number)
             self.conditional = left.bounds
 
     def _keep(self, disjuncts: np.ndarray) -> None:
@@ -287,7 +289,7 @@ class Decision:
             once_more(lambda end=end: search.run(lambda: time.monotonic() >= end or self._enough(search)))
             spent += time.monotonic() - began
             self.witness = search.witness
-            left = np.unique(search.splitter.goals.disjunct[search.remaining_goals()])
+            left = np.unique(search.splitter.disjuncts.number[search.remaining_disjuncts()])
             if not len(left) or self.witness is not None or self.over() or self._enough(search):
                 break
             self.tell("attack")
@@ -295,7 +297,7 @@ class Decision:
             # What was set aside may still hold a counterexample, but is not split again.
             if search.done or self.witness is not None:
                 break
-        left = search.splitter.goals.disjunct[search.remaining_goals()]
+        left = search.splitter.disjuncts.number[search.remaining_disjuncts()]
         if self.witness is not None or not self.open:
             return
         if self.conditional is None or not search.done or not len(left):
@@ -304,11 +306,11 @@ class Decision:
             # Where all signs are fixed, relaxations are exact for bounds of the whole box, not for conditional ones.
             self._keep(left)
             self.conditional, self._earlier = None, self.subproblems
-            self.search = self._made(self.root.goals())
+            self.search = self._made(self.root.disjuncts())
             self._run(self.search)
 
     def _attacked(self, disjuncts: list[int], seed: int) -> Witness | None:
-        return once_more(lambda: self.candidates.thorough(disjuncts, seed))
+        return once_more(lambda: self.counterexamples.thorough(disjuncts, seed))
 
     def _save(self, search: Search) -> None:
         if self.checkpoint is not None and search.pool is not None and search.stuck is not None:
@@ -316,8 +318,8 @@ class Decision:
 
             def write() -> None:
                 state = pool.all(), stuck, search.closed, self.subproblems
-                goals = search.splitter.goals.disjunct
-                checkpoint.write(Saved(goals, *state, self.root.bounds, self.conditional))
+                disjuncts = search.splitter.disjuncts.number
+                checkpoint.write(Saved(disjuncts, *state, self.root.bounds, self.conditional))
 
             self._try_to_keep(write)
 
@@ -336,26 +338,28 @@ class Decision:
         limit = self.options.max_subproblems
         return limit is not None and self._earlier + search.bounded >= limit
 
-    def _made(self, goals: Goals) -> Search[Boxes] | Search[Branches]:
+    def _made(self, disjuncts: Disjuncts) -> Search[HalvedBoxes] | Search[Branches]:
         network, memory, home = self.query.network, self.options.memory, self._home
 
-        def try_points(points: np.ndarray, goal: np.ndarray, offset: np.ndarray) -> tuple[Witness | None, np.ndarray]:
-            return self.candidates.points(goals, points, goal, offset)
+        def try_points(
+            points: np.ndarray, disjunct: np.ndarray, offset: np.ndarray
+        ) -> tuple[Witness | None, np.ndarray]:
+            return self.counterexamples.points(disjuncts, points, disjunct, offset)
 
         if self._narrow:
             arithmetic = self.options.arithmetic
-            halving = InputSplitter(network, goals, home, self.settings, self.over, memory, arithmetic)
+            halving = InputSplitter(network, disjuncts, home, self.settings, self.over, memory, arithmetic)
             return Search(halving, self.settings, try_points, self.over, self._state, self.options.certificate)
         rows = self.rows
         if self.conditional is None:
-            used, own = np.unique(rows.box[goals.row[:, 0]], return_inverse=True)
+            used, own = np.unique(rows.box[disjuncts.row[:, 0]], return_inverse=True)
             ends = own.reshape(-1), rows.boxes_lower[used], rows.boxes_upper[used]
             bounds, record = self.root.bounds_of(used), self.options.certificate
         else:
-            # What holds on condition of one goal says nothing about another one.
-            ends = np.arange(len(goals)), goals.lower, goals.upper
+            # What holds on condition of one disjunct says nothing about another one.
+            ends = np.arange(len(disjuncts)), disjuncts.lower, disjuncts.upper
             bounds, record = self.conditional, False
-        fixing = NeuronSplitter(network, goals, ends, bounds, home, self.settings, self.over, memory, record)
+        fixing = NeuronSplitter(network, disjuncts, ends, bounds, home, self.settings, self.over, memory, record)
         return Search(fixing, self.settings, try_points, self.over, self._state, record)
 
     @property

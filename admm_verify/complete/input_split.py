@@ -13,10 +13,10 @@ from admm_verify.bounds.region import Region, build_region
 from admm_verify.complete.bounding import Bounder, Rows
 from admm_verify.complete.branching import side_scores
 from admm_verify.complete.contraction import contract
-from admm_verify.complete.goals import Goals
+from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.halves import halvable, halves
 from admm_verify.complete.pool import Nodes, take
-from admm_verify.complete.splitting import Grown, closed, extended
+from admm_verify.complete.splitter import Grown, closed, extended
 from admm_verify.network.graph import Activation, Network
 from admm_verify.relaxations.registry import sides
 from admm_verify.sets import Box
@@ -24,12 +24,12 @@ from admm_verify.settings import SearchSettings
 
 
 @dataclass(frozen=True, eq=False)
-class Boxes(Nodes):
-    """Parts of the goals' boxes.
+class HalvedBoxes(Nodes):
+    """Parts of the disjuncts' boxes.
 
     path: +-(1 + side) for every upper and lower half taken so far, then zeros.
-    Shapes: goal, bound, side (the input to halve next, -1 where none is left) [n]; lower, upper [n, inputs]; path [n,
-    depth].
+    Shapes: disjunct, bound, side (the input to halve next, -1 where none is left) [n]; lower, upper [n, inputs]; path
+    [n, depth].
     """
 
     side: np.ndarray
@@ -48,15 +48,15 @@ class InputSplitter:
     def __init__(
         self,
         network: Network,
-        goals: Goals,
+        disjuncts: Disjuncts,
         home: Placement,
         settings: SearchSettings,
         stop: Callable[[], bool],
         memory: float | None,
         arithmetic: str = "real",
     ) -> None:
-        """goals: with offsets in real numbers; what the arithmetic takes from them depends on the part."""
-        self.goals, self.settings, self.stop, self.memory = goals, settings, stop, memory
+        """disjuncts: with offsets in real numbers; what the arithmetic takes from them depends on the part."""
+        self.disjuncts, self.settings, self.stop, self.memory = disjuncts, settings, stop, memory
         self.arithmetic = arithmetic
         self.bounder = Bounder(network, home, settings.input_ascent, stop)
         self.network, self.home = self.bounder.network, home
@@ -67,44 +67,46 @@ class InputSplitter:
         nodes = [self.network.nodes[i] for i in self.network.activations]
         return [np.arange(node.size * sides(node)) for node in nodes if isinstance(node, Activation)]
 
-    def root(self) -> Grown[Boxes]:
-        """The goals' own boxes."""
-        goal = np.arange(len(self.goals))
-        path = np.zeros((len(goal), 0), dtype=np.int16)
-        start = Boxes(goal, np.full(len(goal), -np.inf), goal, self.goals.lower, self.goals.upper, path)
+    def root(self) -> Grown[HalvedBoxes]:
+        """The disjuncts' own boxes."""
+        disjunct = np.arange(len(self.disjuncts))
+        path = np.zeros((len(disjunct), 0), dtype=np.int16)
+        start = HalvedBoxes(
+            disjunct, np.full(len(disjunct), -np.inf), disjunct, self.disjuncts.lower, self.disjuncts.upper, path
+        )
         return self._bounded(start)
 
-    def expand(self, nodes: Boxes) -> Grown[Boxes]:
+    def expand(self, nodes: HalvedBoxes) -> Grown[HalvedBoxes]:
         """Both halves of every box."""
         side = nodes.side
         lower, upper = halves(nodes.lower, nodes.upper, side)
         down, up = extended(nodes.path, -1 - side), extended(nodes.path, 1 + side)
-        goal, bound = np.tile(nodes.goal, 2), np.tile(nodes.bound, 2)
-        return self._bounded(Boxes(goal, bound, np.tile(side, 2), lower, upper, np.concatenate([down, up])))
+        disjunct, bound = np.tile(nodes.disjunct, 2), np.tile(nodes.bound, 2)
+        return self._bounded(HalvedBoxes(disjunct, bound, np.tile(side, 2), lower, upper, np.concatenate([down, up])))
 
-    def _bounded(self, nodes: Boxes) -> Grown[Boxes]:
+    def _bounded(self, nodes: HalvedBoxes) -> Grown[HalvedBoxes]:
         box = Box(self.home.put(nodes.lower), self.home.put(nodes.upper))
         pre = preactivation_bounds(self.network, box, "crown", self.memory, self.stop, abandon=True)
 
-        def work(first: int, last: int) -> Grown[Boxes]:
+        def work(first: int, last: int) -> Grown[HalvedBoxes]:
             part = slice(first, last)
             low, high = (tuple(end[part] for end in ends) for ends in (pre.lower, pre.upper))
             bounds = PreactivationBounds(low, high)
             return self._block(take(nodes, np.arange(first, last)), Box(box.lower[part], box.upper[part]), bounds)
 
-        count = len(nodes.goal)
-        return Grown.join(self.bounder.in_blocks(count, self.goals.atoms, self.settings, self.memory, work))
+        count = len(nodes.disjunct)
+        return Grown.join(self.bounder.in_blocks(count, self.disjuncts.atoms, self.settings, self.memory, work))
 
-    def _block(self, nodes: Boxes, box: Box, pre: PreactivationBounds) -> Grown[Boxes]:
-        put, goals, goal = self.home.put, self.goals, nodes.goal
+    def _block(self, nodes: HalvedBoxes, box: Box, pre: PreactivationBounds) -> Grown[HalvedBoxes]:
+        put, disjuncts, disjunct = self.home.put, self.disjuncts, nodes.disjunct
         ends = [tuple(end[:, None, :] for end in side) for side in (pre.lower, pre.upper)]
         region = build_region(self.network, box.lower[:, None, :], box.upper[:, None, :], ends[0], ends[1])
         region = replace(region, caution=self.settings.caution)
-        offset, sound = self._offset(goal, region)
-        rows = Rows(region, put(goals.objective[goal]), put(offset))
+        offset, sound = self._offset(disjunct, region)
+        rows = Rows(region, put(disjuncts.objective[disjunct]), put(offset))
         found = self.bounder.bound(rows, None, self.settings.input_iterations)
-        atoms = np.where(sound, goals.certified(goal, to_numpy(found.lower)), -np.inf)
-        excluded = goals.excluded(goal, atoms)
+        atoms = np.where(sound, disjuncts.certified(disjunct, to_numpy(found.lower)), -np.inf)
+        excluded = disjuncts.excluded(disjunct, atoms)
         coefficient = to_numpy(found.sweep.nodes[0])
         lower, upper, empty = contract(nodes.lower, nodes.upper, coefficient, atoms, self.settings.contractions)
         scores = side_scores(self.network, put(upper - lower), pre, found, atoms) * halvable(lower, upper)
@@ -112,24 +114,26 @@ class InputSplitter:
         bound = np.maximum(nodes.bound, atoms.max(axis=1))
         gone = excluded.any(axis=1)
         open = np.flatnonzero(~(gone | empty))
-        left = take(Boxes(goal, bound, side, lower, upper, nodes.path), open)
+        left = take(HalvedBoxes(disjunct, bound, side, lower, upper, nodes.path), open)
         vertices = to_numpy(found.vertices)[open]
-        proof = closed(goals, goal, excluded, atoms, nodes.path, None, [to_numpy(slope) for slope in found.slopes])
-        points, own = vertices.reshape(-1, lower.shape[1]), np.repeat(goal[open], goals.atoms)
+        proof = closed(
+            disjuncts, disjunct, excluded, atoms, nodes.path, None, [to_numpy(slope) for slope in found.slopes]
+        )
+        points, own = vertices.reshape(-1, lower.shape[1]), np.repeat(disjunct[open], disjuncts.atoms)
         return Grown(left, proof, points, own, self._at(points, own))
 
-    def _at(self, points: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    def _at(self, points: np.ndarray, disjunct: np.ndarray) -> np.ndarray:
         """The atoms' offsets at points less what the network's arithmetic can take there, [points, atoms]."""
         if self.arithmetic == "real" or not len(points):
-            return self.goals.offset[goal]
+            return self.disjuncts.offset[disjunct]
         put = self.home.put(points)
         pre = preactivation_bounds(self.network, Box(put, put), "interval", self.memory)
         error = output_error(self.network, put, put, pre, self.arithmetic)[:, None, :]
-        return lowered(self.goals.objective[goal], self.goals.offset[goal], to_numpy(error))[0]
+        return lowered(self.disjuncts.objective[disjunct], self.disjuncts.offset[disjunct], to_numpy(error))[0]
 
-    def _offset(self, goal: np.ndarray, region: Region) -> tuple[np.ndarray, np.ndarray]:
+    def _offset(self, disjunct: np.ndarray, region: Region) -> tuple[np.ndarray, np.ndarray]:
         """The atoms' offsets on every part less what the network's arithmetic can take, and where that is finite."""
-        offset = self.goals.offset[goal]
+        offset = self.disjuncts.offset[disjunct]
         if self.arithmetic == "real":
             return offset, np.ones(offset.shape, dtype=bool)
-        return lowered(self.goals.objective[goal], offset, to_numpy(region_error(region, self.arithmetic)))
+        return lowered(self.disjuncts.objective[disjunct], offset, to_numpy(region_error(region, self.arithmetic)))

@@ -9,8 +9,8 @@ import numpy as np
 from admm_verify.arrays import quiet_overflow
 from admm_verify.bounds.region import Region
 from admm_verify.complete.bounding import Bounder, Rows
-from admm_verify.complete.goals import Goals
-from admm_verify.complete.signs import Signs
+from admm_verify.complete.disjuncts import Disjuncts
+from admm_verify.complete.fixed_signs import FixedSigns
 from admm_verify.properties.rows import combined
 from admm_verify.relaxations.lines import KinkLines, Lines
 from admm_verify.relaxations.registry import network_lines
@@ -53,11 +53,11 @@ class Leaf:
 class LeafPrograms:
     """Linear programs over the parts of one network's input set."""
 
-    def __init__(self, bounder: Bounder, goals: Goals, signs: Signs, record: bool) -> None:
+    def __init__(self, bounder: Bounder, disjuncts: Disjuncts, signs: FixedSigns, record: bool) -> None:
         """record: exclude parts only by lines and multipliers of splits, which a certificate can hold; general
         multipliers reach the optimum also where the range of a neuron is what binds.
         """
-        self.bounder, self.goals, self.signs, self.record = bounder, goals, signs, record
+        self.bounder, self.disjuncts, self.signs, self.record = bounder, disjuncts, signs, record
         self._frame: Frame | None = None
 
     def suits(self, lines: Sequence[Lines]) -> bool:
@@ -65,7 +65,7 @@ class LeafPrograms:
         size = self.bounder.network.weight_count
         return size <= _MOST_MULTIPLICATIONS and all(isinstance(line, KinkLines) for line in lines)
 
-    def solve(self, goal: int, region: Region, path: np.ndarray) -> Leaf | None:
+    def solve(self, disjunct: int, region: Region, path: np.ndarray) -> Leaf | None:
         """One part, whose region has leading axes [1, 1]; None where HiGHS fails or an atom says nothing.
 
         Shapes: path [splits], +-(1 + number of the neuron).
@@ -75,25 +75,25 @@ class LeafPrograms:
         from admm_verify.programs.kinks import Kinks
         from admm_verify.programs.relaxed import Part, relaxed_minimum
 
-        goals, network = self.goals, self.bounder.network
-        if not goals.sound[goal].all():
+        disjuncts, network = self.disjuncts, self.bounder.network
+        if not disjuncts.sound[disjunct].all():
             return None
         if self._frame is None:
             self._frame = Frame.of(network)
         lines = network_lines(network, region.lower, region.upper)
         kinks = Kinks.of([line for line in lines if isinstance(line, KinkLines)])
         part = Part(region.box_lower[0, 0], region.box_upper[0, 0], kinks, path)
-        # Goals with fewer atoms than others repeat their last one.
-        own = slice(0, int(goals.count[goal]))
-        objective, offset = goals.objective[goal, own], goals.offset[goal, own]
+        # Disjuncts with fewer atoms than others repeat their last one.
+        own = slice(0, int(disjuncts.count[disjunct]))
+        objective, offset = disjuncts.objective[disjunct, own], disjuncts.offset[disjunct, own]
         found = relaxed_minimum(self._frame, part, objective, offset, _SECONDS)
         if found is None:
             return None
         weights, row = _weighted(objective, offset, found.weights)
         lower = -np.inf if row is None else self._certified(row, region, path, found)
-        strict = bool(goals.strict[goal, own][weights > 0].all()) and np.count_nonzero(weights) == 1
+        strict = bool(disjuncts.strict[disjunct, own][weights > 0].all()) and np.count_nonzero(weights) == 1
         choice = _choice(kinks, found, self.record)
-        padded = np.zeros(goals.atoms, dtype=np.float32)
+        padded = np.zeros(disjuncts.atoms, dtype=np.float32)
         padded[own] = weights
         slopes, beta = found.slopes.astype(np.float32), found.beta.astype(np.float32)
         return Leaf(lower >= 0 if strict else lower > 0, padded, slopes, beta, found.x, choice)

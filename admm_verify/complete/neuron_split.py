@@ -11,11 +11,11 @@ from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.region import Region, build_region
 from admm_verify.complete.bounding import Bounded, Bounder, Rows
 from admm_verify.complete.branching import neuron_scores
-from admm_verify.complete.goals import Goals
+from admm_verify.complete.disjuncts import Disjuncts
+from admm_verify.complete.fixed_signs import FixedSigns
 from admm_verify.complete.leaf_programs import LeafPrograms
 from admm_verify.complete.pool import Nodes, take
-from admm_verify.complete.signs import Signs
-from admm_verify.complete.splitting import Closed, Grown, closed, extended
+from admm_verify.complete.splitter import Closed, Grown, closed, extended
 from admm_verify.memory import Stopped
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.lines import KinkLines
@@ -28,12 +28,12 @@ _LAST = np.int32(np.iinfo(np.int32).max)
 
 @dataclass(frozen=True, eq=False)
 class Branches(Nodes):
-    """Parts of the goals' boxes in which some neurons have a fixed sign.
+    """Parts of the disjuncts' boxes in which some neurons have a fixed sign.
 
     splits: +-(1 + number of the neuron, counted over all activations), 0 for none. choice: the neuron to split next,
     numbered alike, below 0 where the part's program is solved; _LAST where none is left, 0 after a last attempt.
     slopes: of the neurons open at the root.
-    Shapes: goal, bound, choice [n]; splits [n, depth]; beta [n, atoms, depth]; slopes [n, atoms, open].
+    Shapes: disjunct, bound, choice [n]; splits [n, depth]; beta [n, atoms, depth]; slopes [n, atoms, open].
     """
 
     choice: np.ndarray
@@ -52,7 +52,7 @@ class NeuronSplitter:
     def __init__(
         self,
         network: Network,
-        goals: Goals,
+        disjuncts: Disjuncts,
         boxes: tuple[np.ndarray, np.ndarray, np.ndarray],
         pre: PreactivationBounds | ConditionalBounds,
         home: Placement,
@@ -61,12 +61,13 @@ class NeuronSplitter:
         memory: float | None,
         record: bool = False,
     ) -> None:
-        """boxes: the number of each goal's box, and lower and upper ends of all boxes, whose bounds are pre; each
-        goal has a box of its own where they are conditional. record: exclude parts only by what a certificate can hold.
+        """boxes: the number of each disjunct's box, and lower and upper ends of all boxes, whose bounds are pre; each
+        disjunct has a box of its own where they are conditional. record: exclude parts only by what a certificate can
+        hold.
 
-        Shapes: boxes [goals], [boxes, inputs], [boxes, inputs]; pre [boxes, n_k].
+        Shapes: boxes [disjuncts], [boxes, inputs], [boxes, inputs]; pre [boxes, n_k].
         """
-        self.goals, self.settings, self.memory = goals, settings, memory
+        self.disjuncts, self.settings, self.memory = disjuncts, settings, memory
         self.bounder = Bounder(network, home, settings.ascent, stop)
         self.network, self.home = self.bounder.network, home
         self.box, low, high = boxes[0], home.put(boxes[1]), home.put(boxes[2])
@@ -77,8 +78,8 @@ class NeuronSplitter:
         lines = network_lines(self.network, spread[0], spread[1])
         self.kinked = [isinstance(line, KinkLines) for line in lines]
         self.starts = [to_numpy(line.start)[:, 0] for line in lines]
-        self.signs = Signs([end.shape[1] for end in self.lower], home)
-        self.programs = LeafPrograms(self.bounder, goals, self.signs, record)
+        self.signs = FixedSigns([end.shape[1] for end in self.lower], home)
+        self.programs = LeafPrograms(self.bounder, disjuncts, self.signs, record)
         self.has_programs = home.is_numpy and self.programs.suits(lines)
         self._programs_first = self.has_programs and network.weight_count <= settings.program_multiplications
         # Only slopes that can be chosen anywhere are kept with the parts.
@@ -87,8 +88,8 @@ class NeuronSplitter:
         ]
 
     def root(self) -> Grown[Branches]:
-        """The goals without any split."""
-        count, atoms = len(self.goals), self.goals.atoms
+        """The disjuncts without any split."""
+        count, atoms = len(self.disjuncts), self.disjuncts.atoms
         nodes = Branches(
             np.arange(count),
             np.full(count, -np.inf),
@@ -116,20 +117,20 @@ class NeuronSplitter:
 
     def _last(self, node: Branches) -> Grown[Branches]:
         """One part by its linear program, or by a long ascent."""
-        goals, path = self.goals, node.splits[0][node.splits[0] != 0]
-        leaf = self.programs.solve(int(node.goal[0]), self._region(node)[0], path) if self.has_programs else None
+        disjuncts, path = self.disjuncts, node.splits[0][node.splits[0] != 0]
+        leaf = self.programs.solve(int(node.disjunct[0]), self._region(node)[0], path) if self.has_programs else None
         if leaf is None:
             return self._bounded(node, self.settings.last_iterations)
         slopes = self.signs.by_layer(leaf.slopes)
         none = np.zeros(0, dtype=np.float32)
         kept = np.concatenate([none, *(slope[own] for slope, own in zip(slopes, self.columns, strict=True))])
-        proof = Closed(goals.disjunct[node.goal], leaf.weights[None], path[None], leaf.beta[None], kept[None])
+        proof = Closed(disjuncts.number[node.disjunct], leaf.weights[None], path[None], leaf.beta[None], kept[None])
         left = replace(node, choice=np.array([-leaf.choice], dtype=np.int32))
         nothing = np.zeros(0, dtype=np.int64)
         left, proof = (take(left, nothing), proof) if leaf.excluded else (left, take(proof, nothing))
-        points = np.repeat(leaf.x[None], len(left.goal) * goals.atoms, axis=0)
-        own = np.repeat(left.goal, goals.atoms)
-        return Grown(left, proof, points, own, goals.offset[own])
+        points = np.repeat(leaf.x[None], len(left.disjunct) * disjuncts.atoms, axis=0)
+        own = np.repeat(left.disjunct, disjuncts.atoms)
+        return Grown(left, proof, points, own, disjuncts.offset[own])
 
     def _signs(self, nodes: Branches) -> Branches:
         active, inactive = extended(nodes.splits, nodes.choice), extended(nodes.splits, -nodes.choice)
@@ -137,42 +138,42 @@ class NeuronSplitter:
         beta = np.zeros((*nodes.beta.shape[:2], both.shape[1]), dtype=np.float32)
         held = min(both.shape[1], nodes.beta.shape[2])
         beta[..., :held] = nodes.beta[..., :held]
-        goal, bound, slopes = (np.concatenate([part, part]) for part in (nodes.goal, nodes.bound, nodes.slopes))
-        return Branches(goal, bound, np.zeros_like(goal), both, np.concatenate([beta, beta]), slopes)
+        disjunct, bound, slopes = (np.concatenate([part, part]) for part in (nodes.disjunct, nodes.bound, nodes.slopes))
+        return Branches(disjunct, bound, np.zeros_like(disjunct), both, np.concatenate([beta, beta]), slopes)
 
     def _bounded(self, nodes: Branches, iterations: int) -> Grown[Branches]:
         def work(first: int, last: int) -> Grown[Branches]:
             return self._block(take(nodes, np.arange(first, last)), iterations)
 
-        count = len(nodes.goal)
-        return Grown.join(self.bounder.in_blocks(count, self.goals.atoms, self.settings, self.memory, work))
+        count = len(nodes.disjunct)
+        return Grown.join(self.bounder.in_blocks(count, self.disjuncts.atoms, self.settings, self.memory, work))
 
     def _block(self, nodes: Branches, iterations: int) -> Grown[Branches]:
-        put, goals = self.home.put, self.goals
+        put, disjuncts = self.home.put, self.disjuncts
         region, lower, upper = self._region(nodes)
         splits = self.signs.splits(nodes.splits, nodes.beta)
-        rows = Rows(region, put(goals.objective[nodes.goal]), put(goals.offset[nodes.goal]), splits)
-        slopes = self._slopes(nodes, self.box[nodes.goal]) if nodes.slopes.shape[-1] else None
+        rows = Rows(region, put(disjuncts.objective[nodes.disjunct]), put(disjuncts.offset[nodes.disjunct]), splits)
+        slopes = self._slopes(nodes, self.box[nodes.disjunct]) if nodes.slopes.shape[-1] else None
         found = self.bounder.bound(rows, slopes, iterations)
-        atoms = goals.certified(nodes.goal, to_numpy(found.lower))
-        excluded = goals.excluded(nodes.goal, atoms)
+        atoms = disjuncts.certified(nodes.disjunct, to_numpy(found.lower))
+        excluded = disjuncts.excluded(nodes.disjunct, atoms)
         kept = [to_numpy(slope)[..., kept] for slope, kept in zip(found.slopes, self.columns, strict=True)]
-        beta = self.signs.betas(nodes.splits, splits, goals.atoms)
+        beta = self.signs.betas(nodes.splits, splits, disjuncts.atoms)
         bounds = np.maximum(nodes.bound, atoms.max(axis=1))
         choice = self._choice(lower, upper, found, atoms)
         if iterations < self.settings.last_iterations:
             choice = np.where(choice == 0, _LAST, choice)
         flat = np.concatenate([np.zeros((*atoms.shape, 0)), *kept], axis=-1).astype(np.float32)
         open = np.flatnonzero(~excluded.any(axis=1))
-        left = take(Branches(nodes.goal, bounds, choice, nodes.splits, beta, flat), open)
-        proof = closed(goals, nodes.goal, excluded, atoms, nodes.splits, beta, kept)
+        left = take(Branches(nodes.disjunct, bounds, choice, nodes.splits, beta, flat), open)
+        proof = closed(disjuncts, nodes.disjunct, excluded, atoms, nodes.splits, beta, kept)
         vertices = to_numpy(found.vertices)[open]
-        own = np.repeat(nodes.goal[open], goals.atoms)
-        return Grown(left, proof, vertices.reshape(-1, vertices.shape[-1]), own, goals.offset[own])
+        own = np.repeat(nodes.disjunct[open], disjuncts.atoms)
+        return Grown(left, proof, vertices.reshape(-1, vertices.shape[-1]), own, disjuncts.offset[own])
 
     def _region(self, nodes: Branches) -> tuple[Region, list[np.ndarray], list[np.ndarray]]:
         """The region of every part, and the bounds of every layer with the signs fixed."""
-        put, boxes = self.home.put, self.box[nodes.goal]
+        put, boxes = self.home.put, self.box[nodes.disjunct]
         lower, upper = [end[boxes] for end in self.lower], [end[boxes] for end in self.upper]
         self.signs.clip(nodes.splits, lower, upper)
         ends = [tuple(put(end)[:, None, :] for end in side) for side in (lower, upper)]
@@ -183,7 +184,7 @@ class NeuronSplitter:
         """The inherited slopes of every layer, CROWN's at the root elsewhere."""
         slopes, first = [], 0
         for start, kept in zip(self.starts, self.columns, strict=True):
-            layer = np.repeat(start[boxes][:, None, :].astype(np.float32), self.goals.atoms, axis=1)
+            layer = np.repeat(start[boxes][:, None, :].astype(np.float32), self.disjuncts.atoms, axis=1)
             layer[..., kept] = nodes.slopes[..., first : first + len(kept)]
             first += len(kept)
             slopes.append(layer)

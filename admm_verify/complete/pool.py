@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 class Nodes(ABC):
     """Subproblems, as NumPy arrays whose leading axes count them.
 
-    goal: the disjunct it is part of. bound: the certified lower bound of the best atom; a goal is excluded where it is
-    positive.
+    disjunct: the disjunct it is part of. bound: the certified lower bound of the best atom; a disjunct is excluded
+    where it is positive.
     """
 
-    goal: np.ndarray
+    disjunct: np.ndarray
     bound: np.ndarray
 
     @property
@@ -71,9 +71,9 @@ class Pool(Generic[Kind]):
         return float(np.min(self._held.bound, where=self._state != _FREE, initial=np.inf))
 
     @property
-    def goals(self) -> np.ndarray:
-        """The goals of all open subproblems."""
-        return self._held.goal[self._state != _FREE]
+    def disjuncts(self) -> np.ndarray:
+        """The disjuncts of all open subproblems."""
+        return self._held.disjunct[self._state != _FREE]
 
     @property
     def bytes(self) -> int:

@@ -9,7 +9,7 @@ from admm_verify.bounds.preactivation import Derivation
 from admm_verify.certificates.certificate import Certificate, Leaves, Tightening
 from admm_verify.certificates.digests import network_digest, property_digest
 from admm_verify.complete.pool import join
-from admm_verify.complete.splitting import Closed
+from admm_verify.complete.splitter import Closed
 from admm_verify.network.graph import Network
 from admm_verify.properties.query import Query
 
@@ -58,9 +58,9 @@ def certificate(
     atoms = np.array([len(disjunct.atoms) for disjunct in query.property.disjuncts])
     sums = np.flatnonzero((everything.weights != 0).sum(axis=1) > 1)
     atom = everything.weights.argmax(axis=1)
-    atom[sums] = atoms[everything.goal[sums]] + np.arange(len(sums))
+    atom[sums] = atoms[everything.disjunct[sums]] + np.arange(len(sums))
     leaves = Leaves(
-        everything.goal.astype(np.int32),
+        everything.disjunct.astype(np.int32),
         atom.astype(np.int32),
         everything.splits.astype(np.int32),
         everything.beta,

@@ -1,4 +1,6 @@
-"""Output-aware refinement: rounds of conditional bounds that exclude goals at the root, or make the search shorter."""
+"""Output-aware refinement: rounds of conditional bounds that exclude disjuncts at the root, or make the search
+shorter.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +12,7 @@ from admm_verify.bounds.conditional import Condition, ConditionalBounds, conditi
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.region import build_region
 from admm_verify.complete.bounding import Bounder, Rows
-from admm_verify.complete.goals import Goals
+from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.pool import take
 from admm_verify.memory import Stopped
 from admm_verify.network.graph import Activation, Affine, Network
@@ -22,40 +24,40 @@ from admm_verify.settings import SearchSettings
 
 @dataclass(frozen=True, eq=False)
 class Refined:
-    """What is left of goals: those not excluded, and bounds that hold wherever one of them does."""
+    """What is left of disjuncts: those not excluded, and bounds that hold wherever one of them does."""
 
-    goals: Goals
+    disjuncts: Disjuncts
     bounds: ConditionalBounds
 
 
 def refined(
     network: Network,
-    goals: Goals,
+    disjuncts: Disjuncts,
     bounds: PreactivationBounds,
     settings: SearchSettings,
     stop: Callable[[], bool],
     memory: float | None,
 ) -> Refined | None:
-    """Goals after some rounds of refinement; None where it is not worth its time, or shows nothing.
+    """Disjuncts after some rounds of refinement; None where it is not worth its time, or shows nothing.
 
-    A goal is excluded where a certified bound of an atom says so, or where certified conditional bounds contradict each
-    other. Once stopped, or where memory runs out, what is known so far counts.
+    A disjunct is excluded where a certified bound of an atom says so, or where certified conditional bounds contradict
+    each other. Once stopped, or where memory runs out, what is known so far counts.
 
-    Shapes: bounds [goals, n_k].
+    Shapes: bounds [disjuncts, n_k].
     """
     how = settings.refinement
-    if not how.rounds or len(goals) > how.most_goals or not goals.sound.all() or not network.activations:
+    if not how.rounds or len(disjuncts) > how.most_disjuncts or not disjuncts.sound.all() or not network.activations:
         return None
-    return _Rounds(network, settings, stop, memory).run(goals, bounds)
+    return _Rounds(network, settings, stop, memory).run(disjuncts, bounds)
 
 
 @dataclass(frozen=True, eq=False)
 class _Reached:
-    """Bounds of goals' atoms under conditional bounds, and what they come from.
+    """Bounds of disjuncts' atoms under conditional bounds, and what they come from.
 
     losses[k]: what the relaxation of each neuron takes from the bounds.
-    Shapes: lower [goals, atoms]; slopes[k] [goals, atoms, sides n_k]; multipliers[k] [goals, atoms, n_k]; losses[k]
-    [goals, n_k].
+    Shapes: lower [disjuncts, atoms]; slopes[k] [disjuncts, atoms, sides n_k]; multipliers[k] [disjuncts, atoms, n_k];
+    losses[k] [disjuncts, n_k].
     """
 
     lower: np.ndarray
@@ -63,15 +65,15 @@ class _Reached:
     multipliers: list[np.ndarray | None]
     losses: list[np.ndarray]
 
-    def take(self, goals: np.ndarray) -> "_Reached":
-        """Those of the given goals."""
-        slopes, losses = ([layer[goals] for layer in layers] for layers in (self.slopes, self.losses))
-        multipliers = [None if layer is None else layer[goals] for layer in self.multipliers]
-        return _Reached(self.lower[goals], slopes, multipliers, losses)
+    def take(self, disjuncts: np.ndarray) -> "_Reached":
+        """Those of the given disjuncts."""
+        slopes, losses = ([layer[disjuncts] for layer in layers] for layers in (self.slopes, self.losses))
+        multipliers = [None if layer is None else layer[disjuncts] for layer in self.multipliers]
+        return _Reached(self.lower[disjuncts], slopes, multipliers, losses)
 
     @classmethod
     def join(cls, parts: Sequence["_Reached"]) -> "_Reached":
-        """All parts' goals."""
+        """All parts' disjuncts."""
         slopes, losses = (
             [np.concatenate(layers) for layers in zip(*tables, strict=True)]
             for tables in ([part.slopes for part in parts], [part.losses for part in parts])
@@ -82,7 +84,7 @@ class _Reached:
 
 
 class _Rounds:
-    """Rounds of one network's goals."""
+    """Rounds of one network's disjuncts."""
 
     def __init__(
         self, network: Network, settings: SearchSettings, stop: Callable[[], bool], memory: float | None
@@ -97,57 +99,57 @@ class _Rounds:
         self.first = [first[source] for source in self.sources]
         self.costs = _costs(self.network, self.sources)
 
-    def run(self, goals: Goals, bounds: PreactivationBounds) -> Refined | None:
+    def run(self, disjuncts: Disjuncts, bounds: PreactivationBounds) -> Refined | None:
         """What is left; None where nothing has been gained."""
-        left = Refined(goals, ConditionalBounds(bounds.lower, bounds.upper, np.zeros(len(goals), dtype=bool)))
+        left = Refined(disjuncts, ConditionalBounds(bounds.lower, bounds.upper, np.zeros(len(disjuncts), dtype=bool)))
         gained = False
         try:
             left, reached = _open(left, self._reached(left, None, self.how.root_iterations))
             for _ in range(self.how.rounds):
-                if not len(left.goals):
+                if not len(left.disjuncts):
                     break
-                before, worst = len(left.goals), _worst(reached)
-                left = Refined(left.goals, self._round(left, reached))
+                before, worst = len(left.disjuncts), _worst(reached)
+                left = Refined(left.disjuncts, self._round(left, reached))
                 left, reached = _open(left, self._reached(left, reached.slopes, self.how.row_iterations))
                 # NaN, which comes of bounds that are no bounds, is no gain.
-                better = len(left.goals) < before or _worst(reached) - worst >= self.how.least_gain * abs(worst)
+                better = len(left.disjuncts) < before or _worst(reached) - worst >= self.how.least_gain * abs(worst)
                 gained |= better
                 if not better:
                     break
         except (Stopped, MemoryError):
             # What is known holds.
             pass
-        return left if gained or len(left.goals) < len(goals) else None
+        return left if gained or len(left.disjuncts) < len(disjuncts) else None
 
     def _reached(self, left: Refined, slopes: list[np.ndarray] | None, iterations: int) -> _Reached:
-        goals, bounds = left.goals, left.bounds
+        disjuncts, bounds = left.disjuncts, left.bounds
 
         def work(first: int, last: int) -> _Reached:
             ends = [tuple(end[first:last, None] for end in side) for side in (bounds.lower, bounds.upper)]
-            box = goals.lower[first:last, None], goals.upper[first:last, None]
+            box = disjuncts.lower[first:last, None], disjuncts.upper[first:last, None]
             region = replace(build_region(self.network, *box, *ends), caution=self.settings.caution)
-            rows = Rows(region, goals.objective[first:last], goals.offset[first:last])
+            rows = Rows(region, disjuncts.objective[first:last], disjuncts.offset[first:last])
             start = None if slopes is None else [layer[first:last] for layer in slopes]
             found = self.bounder.bound(rows, start, iterations)
             lines = network_lines(self.network, region.lower, region.upper)
             losses = [_loss(*pair) for pair in zip(lines, found.sweep.post, region.lower, region.upper, strict=True)]
             return _Reached(found.lower, found.slopes, list(found.sweep.pre), losses)
 
-        blocks = self.bounder.in_blocks(len(goals), goals.atoms, self.settings, self.memory, work)
+        blocks = self.bounder.in_blocks(len(disjuncts), disjuncts.atoms, self.settings, self.memory, work)
         return _Reached.join(blocks)
 
     def _round(self, left: Refined, reached: _Reached) -> ConditionalBounds:
-        """Bounds of the neurons that matter most, on condition that the goals hold."""
-        goals, wanted = left.goals, self._wanted(reached, left.goals.atoms)
+        """Bounds of the neurons that matter most, on condition that the disjuncts hold."""
+        disjuncts, wanted = left.disjuncts, self._wanted(reached, left.disjuncts.atoms)
 
         def work(first: int, last: int) -> ConditionalBounds:
             own = np.arange(first, last)
             multipliers = [None if layer is None else layer[own] for layer in reached.multipliers]
             return conditional_bounds(
                 self.network,
-                (goals.lower[own], goals.upper[own]),
+                (disjuncts.lower[own], disjuncts.upper[own]),
                 left.bounds.take(own),
-                Condition(goals.objective[own], goals.offset[own], multipliers),
+                Condition(disjuncts.objective[own], disjuncts.offset[own], multipliers),
                 [neurons[own] for neurons in wanted],
                 self.how,
                 self.stop,
@@ -156,10 +158,11 @@ class _Rounds:
         rows = 2 * max(neurons.shape[1] for neurons in wanted)
         if not rows:
             return left.bounds
-        return ConditionalBounds.join(self.bounder.in_blocks(len(goals), rows, self.settings, self.memory, work))
+        return ConditionalBounds.join(self.bounder.in_blocks(len(disjuncts), rows, self.settings, self.memory, work))
 
     def _wanted(self, reached: _Reached, atoms: int) -> list[np.ndarray]:
-        """Neurons of every activation for each goal, [goals, m_k], those that cost the goal's bound most per work.
+        """Neurons of every activation for each disjunct, [disjuncts, m_k], those that cost the disjunct's bound most
+        per work.
 
         Passes through the network are counted: of a node of the search one back and forth each iteration and two more.
         """
@@ -178,7 +181,7 @@ class _Rounds:
         edges = np.cumsum([loss.shape[1] for loss in losses])[:-1]
         wanted = []
         for mask in np.split(taken, edges, axis=1):
-            # Goals that take fewer are filled up with others.
+            # Disjuncts that take fewer are filled up with others.
             wanted.append(np.argsort(~mask, axis=1, kind="stable")[:, : int(mask.sum(axis=1).max(initial=0))])
         return wanted
 
@@ -195,7 +198,7 @@ def _costs(network: Network, sources: Sequence[int]) -> list[float]:
 
 
 def _loss(lines: Lines, post: np.ndarray | None, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
-    """What the relaxation of each neuron takes from the bounds of a goal's atoms, at most, [goals, n]."""
+    """What the relaxation of each neuron takes from the bounds of a disjunct's atoms, at most, [disjuncts, n]."""
     if post is None:
         return np.zeros_like(lower[:, 0])
     if isinstance(lines, KinkLines):
@@ -209,7 +212,7 @@ def _worst(reached: _Reached) -> float:
 
 
 def _open(left: Refined, reached: _Reached) -> tuple[Refined, _Reached]:
-    """Without the goals that are excluded."""
-    out = left.bounds.empty | left.goals.excluded(np.arange(len(left.goals)), reached.lower).any(axis=1)
+    """Without the disjuncts that are excluded."""
+    out = left.bounds.empty | left.disjuncts.excluded(np.arange(len(left.disjuncts)), reached.lower).any(axis=1)
     kept = np.flatnonzero(~out)
-    return Refined(take(left.goals, kept), left.bounds.take(kept)), reached.take(kept)
+    return Refined(take(left.disjuncts, kept), left.bounds.take(kept)), reached.take(kept)

@@ -8,7 +8,7 @@ from admm_verify.arrays import to_numpy
 from admm_verify.bounds.arithmetic import lowered, output_error, output_reach
 from admm_verify.bounds.preactivation import Derivation, preactivation_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
-from admm_verify.complete.goals import Goals
+from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows
 from admm_verify.sets import Box
@@ -102,15 +102,15 @@ class Root:
         excluded = np.where(self.rows.strict, self.lower >= 0, self.lower > 0)
         self.open = [i for i in self.open if not any(excluded[row] for row in self.rows.disjuncts[i])]
 
-    def goals(self, part_by_part: bool = False) -> Goals:
+    def disjuncts(self, part_by_part: bool = False) -> Disjuncts:
         """The open disjuncts that have atoms, for a search.
 
         part_by_part: with offsets in real numbers, where what the network's arithmetic takes is found for every part.
         """
         left = [i for i in self.open if self.rows.disjuncts[i]]
         if part_by_part:
-            return Goals.of(self.rows, self.rows.offset, np.ones_like(self.sound), left)
-        return Goals.of(self.rows, self.offset, self.sound, left)
+            return Disjuncts.of(self.rows, self.rows.offset, np.ones_like(self.sound), left)
+        return Disjuncts.of(self.rows, self.offset, self.sound, left)
 
     def _bounded(
         self,

@@ -9,14 +9,14 @@ import numpy as np
 
 from admm_verify.attacks.confirm import Witness
 from admm_verify.complete.pool import Nodes, Pool, join, take
-from admm_verify.complete.splitting import Closed, Grown, Splitter
+from admm_verify.complete.splitter import Closed, Grown, Splitter
 from admm_verify.memory import Stopped
 from admm_verify.settings import SearchSettings
 
 Kind = TypeVar("Kind", bound=Nodes)
-Candidates = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[Witness | None, np.ndarray]]
-"""candidates(points, goal, offset): a confirmed counterexample among some inputs, or None, and which of them no bound
-can exclude.
+Counterexamples = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[Witness | None, np.ndarray]]
+"""counterexamples(points, disjunct, offset): a confirmed counterexample among some inputs, or None, and which of them
+no bound can exclude.
 """
 
 
@@ -36,13 +36,13 @@ class Search(Generic[Kind]):
         self,
         splitter: Splitter[Kind],
         settings: SearchSettings,
-        candidates: Candidates,
+        counterexamples: Counterexamples,
         stop: Callable[[], bool],
         progress: Callable[[Progress], None] | None = None,
         record: bool = False,
     ) -> None:
         """record: keep what proves that parts are excluded."""
-        self.splitter, self.settings, self.candidates = splitter, settings, candidates
+        self.splitter, self.settings, self.counterexamples = splitter, settings, counterexamples
         self.stop, self.progress = stop, progress
         self.pool: Pool[Kind] | None = None
         self.witness: Witness | None = None
@@ -69,11 +69,11 @@ class Search(Generic[Kind]):
         """What proves that parts are excluded, where that is recorded."""
         return join(self.proofs) if self.proofs else None
 
-    def remaining_goals(self) -> np.ndarray:
-        """The goal of everything that is open."""
+    def remaining_disjuncts(self) -> np.ndarray:
+        """The disjunct of everything that is open."""
         if self.pool is None or self.stuck is None:
-            return np.arange(len(self.splitter.goals))
-        return np.concatenate([self.pool.goals, self.stuck.goal])
+            return np.arange(len(self.splitter.disjuncts))
+        return np.concatenate([self.pool.disjuncts, self.stuck.disjunct])
 
     def restore(self, open: Kind, stuck: Kind, bounded: int, closed: Closed | None) -> None:
         """Go on from a saved state."""
@@ -103,7 +103,7 @@ class Search(Generic[Kind]):
             self.witness, ends = self._tried(grown)
             self.stuck, pool = take(grown.open, ends), Pool(take(grown.open, ~ends))
             self._record(grown)
-            self.bounded, self.pool = len(self.splitter.goals), pool
+            self.bounded, self.pool = len(self.splitter.disjuncts), pool
         else:
             self._expand(self.pool, self.stuck)
         self._adapt(time.monotonic() - began)
@@ -128,7 +128,7 @@ class Search(Generic[Kind]):
 
     def _tried(self, grown: Grown[Kind]) -> tuple[Witness | None, np.ndarray]:
         """A counterexample, and which open parts are better set aside: they cannot be split, or never be excluded."""
-        witness, hopeless = self.candidates(grown.points, grown.goal, grown.offset)
+        witness, hopeless = self.counterexamples(grown.points, grown.disjunct, grown.offset)
         ends = ~grown.open.splittable
         if len(ends):
             # Each part has as many points as there are atoms.

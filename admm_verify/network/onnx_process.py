@@ -27,12 +27,12 @@ def main() -> None:
             import onnxruntime
         except ImportError:
             onnxruntime = None
-        model = _Model(b"", onnxruntime)
+        model = _ReplayedModel(b"", onnxruntime)
         while header := file.read(HEADER.size):
             kind, size = HEADER.unpack(header)
             data = file.read(size)
             if kind in (MODEL, FORGET):
-                model = _Model(data, onnxruntime)
+                model = _ReplayedModel(data, onnxruntime)
             else:
                 answer, data = model.answer(data, kind.decode())
                 connection.sendall(HEADER.pack(answer, len(data)) + data)
@@ -45,7 +45,7 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-class _Model:
+class _ReplayedModel:
     """A model's bytes, and its session once there was an input."""
 
     def __init__(self, data: bytes, onnxruntime: Any) -> None:

@@ -19,7 +19,7 @@ from admm_verify.splitting.sweeps import DualSweep
 
 
 @dataclass(frozen=True)
-class Layer:
+class GraphLayer:
     """An affine node and the activation that reads it; activation None where affine nodes do."""
 
     node: int
@@ -36,7 +36,7 @@ class Edge:
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class CopyBlock:
     """Maps that share one copy of their sum: layer None for the network's output, which carries the objective."""
 
     layer: int | None
@@ -52,8 +52,8 @@ class AffineGraphs:
     divided evenly among the copies of the source.
     """
 
-    layers: tuple[Layer, ...]
-    blocks: tuple[Block, ...]
+    layers: tuple[GraphLayer, ...]
+    blocks: tuple[CopyBlock, ...]
     edges: tuple[Edge, ...]
     copies: tuple[int, ...]
     weights: tuple[float, ...]
@@ -150,7 +150,7 @@ def build_graphs(rows: Rows, dual: DualSweep, multipliers: list[Array], penalty:
     return AffineGraphs(layers, blocks, edges, copies, weights, graphs), placement.put(scale)
 
 
-def layer_multipliers(rows: Rows, layers: tuple[Layer, ...], dual: DualSweep) -> list[Array]:
+def layer_multipliers(rows: Rows, layers: tuple[GraphLayer, ...], dual: DualSweep) -> list[Array]:
     """The multiplier of every layer's value in a sweep: g of its activation, or what its affine readers pass on."""
     filler = rows.neurons(0.0)
     own = [zero if g is None else g for zero, g in zip(filler, dual.sweep.pre, strict=True)]
@@ -167,21 +167,21 @@ def layer_multipliers(rows: Rows, layers: tuple[Layer, ...], dual: DualSweep) ->
     return found
 
 
-def network_layers(network: Network) -> tuple[Layer, ...]:
+def network_layers(network: Network) -> tuple[GraphLayer, ...]:
     """The layers in topological order."""
     place = {node: k for k, node in enumerate(network.activations)}
     passed_on = {term.source for node in network.nodes if isinstance(node, Affine) for term in node.terms}
     layers = []
     for i, node in enumerate(network.nodes):
         if isinstance(node, Activation):
-            layers.append(Layer(node.source, place[i]))
+            layers.append(GraphLayer(node.source, place[i]))
         elif isinstance(node, Affine) and i in passed_on:
-            layers.append(Layer(i, None))
+            layers.append(GraphLayer(i, None))
     return tuple(layers)
 
 
-def _blocks(network: Network, layers: tuple[Layer, ...]) -> tuple[tuple[Block, ...], tuple[Edge, ...]]:
-    blocks: list[Block] = []
+def _blocks(network: Network, layers: tuple[GraphLayer, ...]) -> tuple[tuple[CopyBlock, ...], tuple[Edge, ...]]:
+    blocks: list[CopyBlock] = []
     for k, node in [*((k, layer.node) for k, layer in enumerate(layers)), (None, network.output)]:
         affine = network.nodes[node]
         assert isinstance(affine, Affine)
@@ -190,7 +190,7 @@ def _blocks(network: Network, layers: tuple[Layer, ...]) -> tuple[tuple[Block, .
         matrices = [pair for pair in pairs if isinstance(pair[0], DenseMap)]
         others = [pair for pair in pairs if not isinstance(pair[0], DenseMap)]
         for group in [matrices] * bool(matrices) + [[pair] for pair in others]:
-            blocks.append(Block(k, tuple(map for map, _ in group), tuple(source for _, source in group)))
+            blocks.append(CopyBlock(k, tuple(map for map, _ in group), tuple(source for _, source in group)))
     edges = [
         Edge(source, b, map)
         for b, block in enumerate(blocks)
@@ -199,7 +199,7 @@ def _blocks(network: Network, layers: tuple[Layer, ...]) -> tuple[tuple[Block, .
     return tuple(blocks), tuple(edges)
 
 
-def _source(network: Network, layers: tuple[Layer, ...], node: int) -> int:
+def _source(network: Network, layers: tuple[GraphLayer, ...], node: int) -> int:
     """The number of the source that a node's value is."""
     found = network.nodes[node]
     if isinstance(found, Input):

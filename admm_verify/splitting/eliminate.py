@@ -59,7 +59,7 @@ class Elimination:
 
 
 @dataclass(frozen=True, eq=False)
-class _Split:
+class _Partition:
     """The neurons of one activation layer that matter: unstable ones, then active ones; inactive ones are gone."""
 
     unstable: np.ndarray
@@ -96,7 +96,7 @@ def eliminate(problem: Problem) -> Elimination:
     kept: list[tuple[int, np.ndarray]] = []
     # An affine node over the input and reduced activations: its rows are the unstable and then the active neurons.
     affine: dict[int, tuple[dict[int, np.ndarray], np.ndarray]] = {}
-    split: dict[int, _Split] = {}
+    split: dict[int, _Partition] = {}
     for i, node in enumerate(network.nodes[1:], start=1):
         if isinstance(node, Affine):
             order = np.concatenate(neurons[feeds[i]]) if i in feeds else np.arange(node.size)
@@ -109,7 +109,7 @@ def eliminate(problem: Problem) -> Elimination:
                 nodes.append(_affine_node({s: matrix[:count] for s, matrix in parts.items()}, bias[:count]))
                 nodes.append(Activation(node.kind, len(nodes) - 1, count))
                 kept.append((len(split), unstable))
-            split[i] = _Split(unstable, active, len(nodes) - 1, node.source)
+            split[i] = _Partition(unstable, active, len(nodes) - 1, node.source)
     nodes.append(_reading_all(nodes, _affine_node(*affine[network.output])))
     return Elimination(replace(network, nodes=tuple(nodes)), tuple(kept))
 
@@ -136,7 +136,7 @@ def _fold(
     order: np.ndarray,
     inputs: int,
     affine: dict[int, tuple[dict[int, np.ndarray], np.ndarray]],
-    split: dict[int, _Split],
+    split: dict[int, _Partition],
 ) -> tuple[dict[int, np.ndarray], np.ndarray]:
     """The given rows of an affine node over the input and the unstable activations, through active neurons."""
     # The input always takes part, so that a node of constant value still has one value per row.

@@ -14,9 +14,9 @@ from admm_verify.attacks.apgd import apgd, check_points
 from admm_verify.attacks.hunt import Hunt
 from admm_verify.attacks.landscape import Landscape
 from admm_verify.attacks.lbfgs import lbfgs
+from admm_verify.attacks.pgd import fgsm, pgd, pgd_hunt
 from admm_verify.attacks.search import attack
 from admm_verify.attacks.settings import ApgdSettings, LbfgsSettings, PgdSettings, StartSettings
-from admm_verify.attacks.signs import fgsm, pgd, pgd_hunt
 from admm_verify.attacks.starts import starting_points
 from admm_verify.attacks.targets import Found, Targets
 from admm_verify.memory import Budget

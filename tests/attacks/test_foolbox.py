@@ -17,7 +17,7 @@ import torch
 
 import admm_verify as av
 from admm_verify.attacks.apgd import apgd
-from admm_verify.attacks.signs import pgd
+from admm_verify.attacks.pgd import pgd
 from admm_verify.attacks.targets import Found, Targets
 from admm_verify.network.graph import Affine
 from admm_verify.report.demo import load_digits

@@ -23,14 +23,14 @@ from tests.complete.networks import FAMILIES, box_for, flat_box, network_of
 from tests.reference.attack import box_points
 from tests.reference.pieces import ExactPieces
 
-GOALS, ATOMS = 3, 2
+goalS, ATOMS = 3, 2
 SCALES = (0.0, 1.0, 1e-300, 1e-20, 1e4, 1e30)
 SEEDS = range(12)
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Goals around the points of a box where their first atom is least, at which all their atoms are just zero."""
+    """Disjuncts around the points of a box where their first atom is least, at which all their atoms are just zero."""
 
     network: Network
     box: tuple[np.ndarray, np.ndarray]
@@ -46,19 +46,19 @@ class Case:
 
     @property
     def everything(self) -> list[np.ndarray]:
-        return [np.tile(np.arange(low.shape[1]), (GOALS, 1)) for low in self.known.lower]
+        return [np.tile(np.arange(low.shape[1]), (goalS, 1)) for low in self.known.lower]
 
-    def met(self, goal: int) -> Iterator[list[list[Fraction]]]:
-        """All nodes' values at points of the box that meet a goal's condition, exactly."""
-        rows = self.values[-1] @ self.condition.objective[goal].T + self.condition.offset[goal]
+    def met(self, disjunct: int) -> Iterator[list[list[Fraction]]]:
+        """All nodes' values at points of the box that meet a disjunct's condition, exactly."""
+        rows = self.values[-1] @ self.condition.objective[disjunct].T + self.condition.offset[disjunct]
         for i in np.flatnonzero((rows <= 1e-9).all(axis=1))[:12]:
             nodes = ExactPieces(self.network).values(self.points[i])
-            if all(value <= 0 for value in self.rows(goal, nodes[-1])):
+            if all(value <= 0 for value in self.rows(disjunct, nodes[-1])):
                 yield nodes
 
-    def rows(self, goal: int, output: list[Fraction]) -> list[Fraction]:
-        """A goal's rows at an output, exactly."""
-        pairs = zip(self.condition.objective[goal], self.condition.offset[goal], strict=True)
+    def rows(self, disjunct: int, output: list[Fraction]) -> list[Fraction]:
+        """A disjunct's rows at an output, exactly."""
+        pairs = zip(self.condition.objective[disjunct], self.condition.offset[disjunct], strict=True)
         return [sum((Fraction(c) * y for c, y in zip(row, output, strict=True)), Fraction(o)) for row, o in pairs]
 
 
@@ -68,18 +68,18 @@ def case_of(family: str, seed: int) -> Case:
     flat = flat_box(box_for(network, rng))
     points = box_points(flat, 300, seed)
     values = network.evaluate(points)
-    objective = rng.standard_normal((GOALS, ATOMS, network.output_size))
-    offset = np.zeros((GOALS, ATOMS))
-    for goal in range(GOALS):
-        least = int((values[-1] @ objective[goal, 0]).argmin())
+    objective = rng.standard_normal((goalS, ATOMS, network.output_size))
+    offset = np.zeros((goalS, ATOMS))
+    for disjunct in range(goalS):
+        least = int((values[-1] @ objective[disjunct, 0]).argmin())
         output = ExactPieces(network).values(points[least])[-1]
-        for atom, row in enumerate(objective[goal]):
+        for atom, row in enumerate(objective[disjunct]):
             value = sum((Fraction(c) * y for c, y in zip(row, output, strict=True)), Fraction(0))
-            offset[goal, atom] = np.nextafter(-float(value), -np.inf)
+            offset[disjunct, atom] = np.nextafter(-float(value), -np.inf)
     whole = preactivation_bounds(network, Box(flat.lower[None], flat.upper[None]))
-    lower, upper = (tuple(np.repeat(end, GOALS, axis=0) for end in ends) for ends in (whole.lower, whole.upper))
-    box = np.tile(flat.lower, (GOALS, 1)), np.tile(flat.upper, (GOALS, 1))
-    known = ConditionalBounds(lower, upper, np.zeros(GOALS, dtype=bool))
+    lower, upper = (tuple(np.repeat(end, goalS, axis=0) for end in ends) for ends in (whole.lower, whole.upper))
+    box = np.tile(flat.lower, (goalS, 1)), np.tile(flat.upper, (goalS, 1))
+    known = ConditionalBounds(lower, upper, np.zeros(goalS, dtype=bool))
     ends = [tuple(end[:, None] for end in side) for side in (lower, upper)]
     region = build_region(network, box[0][:, None], box[1][:, None], *ends)
     bounder = Bounder(network, Placement.numpy(), AscentSettings(), lambda: False)
@@ -100,16 +100,16 @@ def test_planes_lie_below_their_rows(family: str, seed: int) -> None:
         exact = ExactPieces(case.network).values(case.points[i])
         for node, plane in planes.items():
             assert all(part <= node for part in plane.parts)
-            for goal in range(GOALS):
-                for atom, row in enumerate(case.rows(goal, exact[-1])):
-                    assert row >= plane_value(plane, goal, atom, exact), (node, goal, atom)
+            for disjunct in range(goalS):
+                for atom, row in enumerate(case.rows(disjunct, exact[-1])):
+                    assert row >= plane_value(plane, disjunct, atom, exact), (node, disjunct, atom)
 
 
-def plane_value(plane: Planes, goal: int, atom: int, values: list[list[Fraction]]) -> Fraction:
+def plane_value(plane: Planes, disjunct: int, atom: int, values: list[list[Fraction]]) -> Fraction:
     terms = [
-        Fraction(c) * y for i, part in plane.parts.items() for c, y in zip(part[goal, atom], values[i], strict=True)
+        Fraction(c) * y for i, part in plane.parts.items() for c, y in zip(part[disjunct, atom], values[i], strict=True)
     ]
-    return sum(terms, Fraction(plane.constant[goal, atom]))
+    return sum(terms, Fraction(plane.constant[disjunct, atom]))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -119,8 +119,8 @@ def test_any_slopes_and_weights_give_bounds(family: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     condition = case.condition
     planes = planes_at(case.region, condition.objective, condition.offset, condition.multipliers, case.sources)
-    met = [list(case.met(goal)) for goal in range(GOALS)]
-    assert all(met), "Each goal's point meets its condition"
+    met = [list(case.met(disjunct)) for disjunct in range(goalS)]
+    assert all(met), "Each disjunct's point meets its condition"
     for k, (source, neurons) in enumerate(zip(case.sources, case.everything, strict=True)):
         below = sum(i < source for i in case.network.activations)
         part = Network(case.network.nodes[: source + 1], case.network.input_shape, (neurons.shape[1],))
@@ -128,15 +128,15 @@ def test_any_slopes_and_weights_give_bounds(family: str, seed: int) -> None:
         region = build_region(part, case.box[0][:, None], case.box[1][:, None], *ends)
         frame = Frame(region, planes[source], RefineSettings())
         for scale in SCALES:
-            weights = scale * rng.random((GOALS, 2 * neurons.shape[1], ATOMS))
-            slopes = [rng.uniform(-1, 2, (GOALS, 2 * neurons.shape[1], line.start.shape[-1])) for line in frame.lines]
+            weights = scale * rng.random((goalS, 2 * neurons.shape[1], ATOMS))
+            slopes = [rng.uniform(-1, 2, (goalS, 2 * neurons.shape[1], line.start.shape[-1])) for line in frame.lines]
             with quiet_overflow():
                 found = frame.certified(neurons, slopes, weights)
-            for goal in range(GOALS):
-                for nodes in met[goal]:
+            for disjunct in range(goalS):
+                for nodes in met[disjunct]:
                     truth = [*nodes[source], *(-value for value in nodes[source])]
-                    for value, bound in zip(truth, found[goal], strict=True):
-                        assert bound == -np.inf or Fraction(bound) <= value, (k, goal, scale)
+                    for value, bound in zip(truth, found[disjunct], strict=True):
+                        assert bound == -np.inf or Fraction(bound) <= value, (k, disjunct, scale)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -153,12 +153,12 @@ def test_no_input_that_meets_the_condition_is_lost(family: str, seed: int) -> No
         assert not bounds.empty.any()
         for k, source in enumerate(case.sources):
             assert (bounds.lower[k] >= case.known.lower[k]).all() and (bounds.upper[k] <= case.known.upper[k]).all()
-            for goal in range(GOALS):
-                for nodes in case.met(goal):
+            for disjunct in range(goalS):
+                for nodes in case.met(disjunct):
                     for low, value, high in zip(
-                        bounds.lower[k][goal], nodes[source], bounds.upper[k][goal], strict=True
+                        bounds.lower[k][disjunct], nodes[source], bounds.upper[k][disjunct], strict=True
                     ):
-                        assert Fraction(low) <= value <= Fraction(high), (k, goal)
+                        assert Fraction(low) <= value <= Fraction(high), (k, disjunct)
 
 
 def bounded(case: Case, settings: RefineSettings) -> ConditionalBounds:
@@ -224,7 +224,7 @@ def test_a_condition_that_nothing_meets_is_empty() -> None:
 
 def test_planes_that_are_not_known_cut_nothing() -> None:
     case = case_of("residual", 2)
-    unknown = Condition(case.condition.objective, np.full((GOALS, ATOMS), -np.inf), case.condition.multipliers)
+    unknown = Condition(case.condition.objective, np.full((goalS, ATOMS), -np.inf), case.condition.multipliers)
     with quiet_overflow():
         found = conditional_bounds(
             case.network, case.box, case.known, unknown, case.everything, RefineSettings(), lambda: False

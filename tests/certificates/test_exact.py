@@ -12,7 +12,7 @@ from admm_verify.certificates.certificate import Certificate
 from admm_verify.certificates.check import check
 from admm_verify.certificates.dyadics import Dyadics
 from admm_verify.certificates.numbers import Numbers
-from admm_verify.certificates.ranges import Model
+from admm_verify.certificates.ranges import CheckedNetwork
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Network
 from admm_verify.network.layers import network_from_layers
@@ -89,12 +89,12 @@ def test_no_float_gets_into_exact_numbers():
     for seed in range(14):
         found = random_case(seed, widest=4, deepest=2)
         numbers = Numbers(True)
-        ranges = Model(found.network, numbers, Budget.of(None)).derive(
+        ranges = CheckedNetwork(found.network, numbers, Budget.of(None)).derive(
             numbers.of(found.box.lower)[None], numbers.of(found.box.upper)[None]
         )
         for array in (*ranges.lower, *ranges.upper):
             assert isinstance(array, Dyadics) and all(type(number) is int for number in array.integers.flat)
-        floats = Model(found.network, Numbers(False), Budget.of(None)).derive(
+        floats = CheckedNetwork(found.network, Numbers(False), Budget.of(None)).derive(
             found.box.lower[None], found.box.upper[None]
         )
         for below, exact in zip(floats.lower, ranges.lower, strict=True):

@@ -42,7 +42,7 @@ def items_of(nodes: Ragged) -> list[Item]:
     for row, (bound, number) in enumerate(zip(nodes.bound, nodes.number, strict=True)):
         entries = tuple(int(entry) for entry in nodes.columns[row] if entry)
         assert (nodes.cube[row] == [nodes.columns[row], 10 * nodes.columns[row]]).all()
-        assert nodes.goal[row] == number % 3
+        assert nodes.disjunct[row] == number % 3
         found.append((float(bound), int(number), entries))
     return found
 
@@ -163,4 +163,4 @@ def test_a_push_that_finds_no_memory_changes_nothing(k: int, monkeypatch) -> Non
 
 
 FIVE = nodes_of([(0.5, 10 + i, (3, 4, 5)) for i in range(5)], 3)
-WIDER = FIVE.goal, FIVE.bound, FIVE.number, FIVE.columns, FIVE.cube
+WIDER = FIVE.disjunct, FIVE.bound, FIVE.number, FIVE.columns, FIVE.cube

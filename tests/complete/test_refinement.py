@@ -16,10 +16,10 @@ from admm_verify.bounds.conditional import ConditionalBounds
 from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
 from admm_verify.complete import decide
 from admm_verify.complete.checkpoint import Checkpoint
-from admm_verify.complete.goals import Goals
+from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.neuron_split import Branches, NeuronSplitter
 from admm_verify.complete.refine import Refined, refined
-from admm_verify.complete.splitting import Grown
+from admm_verify.complete.splitter import Grown
 from admm_verify.network.graph import Activation, Network
 from admm_verify.properties.property import Disjunct
 from admm_verify.properties.query import Query
@@ -44,19 +44,19 @@ ALWAYS = SearchSettings(input_sides=0, refinement=RefineSettings(least_gain=-1.0
 """Rounds that gain nothing count too."""
 
 
-def goals_of(box: Box, objective: np.ndarray, offset: np.ndarray) -> Goals:
-    """One goal for each [goals, atoms, outputs], all over one box."""
-    goals, atoms = offset.shape
-    low, high = np.tile(np.reshape(box.lower, -1), (goals, 1)), np.tile(np.reshape(box.upper, -1), (goals, 1))
-    flags, own = np.zeros((goals, atoms), dtype=bool), np.arange(goals)
-    row = np.arange(goals * atoms).reshape(goals, atoms)
-    return Goals(low, high, objective, offset, flags, ~flags, row, own, np.full(goals, atoms))
+def goals_of(box: Box, objective: np.ndarray, offset: np.ndarray) -> Disjuncts:
+    """One disjunct for each [disjuncts, atoms, outputs], all over one box."""
+    disjuncts, atoms = offset.shape
+    low, high = np.tile(np.reshape(box.lower, -1), (disjuncts, 1)), np.tile(np.reshape(box.upper, -1), (disjuncts, 1))
+    flags, own = np.zeros((disjuncts, atoms), dtype=bool), np.arange(disjuncts)
+    row = np.arange(disjuncts * atoms).reshape(disjuncts, atoms)
+    return Disjuncts(low, high, objective, offset, flags, ~flags, row, own, np.full(disjuncts, atoms))
 
 
-def left_of(network: Network, goals: Goals, settings: SearchSettings = THOROUGH) -> Refined | None:
-    whole = preactivation_bounds(network, Box(goals.lower[:1], goals.upper[:1]), "tightened")
-    spread = [tuple(np.repeat(end, len(goals), axis=0) for end in side) for side in (whole.lower, whole.upper)]
-    return refined(network, goals, PreactivationBounds(*spread), settings, lambda: False, None)
+def left_of(network: Network, disjuncts: Disjuncts, settings: SearchSettings = THOROUGH) -> Refined | None:
+    whole = preactivation_bounds(network, Box(disjuncts.lower[:1], disjuncts.upper[:1]), "tightened")
+    spread = [tuple(np.repeat(end, len(disjuncts), axis=0) for end in side) for side in (whole.lower, whole.upper)]
+    return refined(network, disjuncts, PreactivationBounds(*spread), settings, lambda: False, None)
 
 
 def sources(network: Network) -> list[int]:
@@ -66,7 +66,7 @@ def sources(network: Network) -> list[int]:
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("seed", seeds(8, 20))
 def test_what_a_point_meets_is_never_excluded(family: str, seed: int) -> None:
-    """Goals whose atoms are below zero by a little at the least of many points, where they are all met."""
+    """Disjuncts whose atoms are below zero by a little at the least of many points, where they are all met."""
     rng = np.random.default_rng([seed, 9])
     kinds = {} if seed % 3 else {"kinds": MIXED}
     network = network_of(family, rng, **kinds)
@@ -79,15 +79,15 @@ def test_what_a_point_meets_is_never_excluded(family: str, seed: int) -> None:
     left = left_of(network, goals_of(box, objective, offset))
     if left is None:
         return
-    assert list(left.goals.disjunct) == [0, 1, 2, 3] and not left.bounds.empty.any()
-    for goal in range(4):
-        met = (values[-1] @ objective[goal].T + offset[goal] <= 0).all(axis=1)
+    assert list(left.disjuncts.number) == [0, 1, 2, 3] and not left.bounds.empty.any()
+    for disjunct in range(4):
+        met = (values[-1] @ objective[disjunct].T + offset[disjunct] <= 0).all(axis=1)
         assert met.any()
         for k, source in enumerate(sources(network)):
             pre = values[source][met]
             slack = 1e-12 * (1 + np.abs(pre))
-            assert (left.bounds.lower[k][goal] <= pre + slack).all()
-            assert (left.bounds.upper[k][goal] >= pre - slack).all()
+            assert (left.bounds.lower[k][disjunct] <= pre + slack).all()
+            assert (left.bounds.upper[k][disjunct] >= pre - slack).all()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -108,7 +108,7 @@ def test_bounds_hold_at_the_exact_minimum(seed: int) -> None:
     left = left_of(drawn.network, goals_of(least.box, least.objective[None, None], np.array([[offset]])))
     if left is None:
         return
-    assert len(left.goals) == 1
+    assert len(left.disjuncts) == 1
     values = ExactPieces(drawn.network).values(np.reshape(least.x, -1))
     for k, source in enumerate(sources(drawn.network)):
         for low, value, high in zip(left.bounds.lower[k][0], values[source], left.bounds.upper[k][0], strict=True):
@@ -156,19 +156,19 @@ def test_a_point_that_is_unsafe_by_little_is_never_excluded(name: str) -> None:
     points = low_points(network, rows, objective)
     values = network.evaluate(points)
     offset = -(objective * values[-1]).sum(axis=1) - UNSAFE
-    goals = goals_of(Box(rows.boxes_lower[0], rows.boxes_upper[0]), objective[:, None], offset[:, None])
+    disjuncts = goals_of(Box(rows.boxes_lower[0], rows.boxes_upper[0]), objective[:, None], offset[:, None])
     how = replace(THOROUGH, refinement=replace(THOROUGH.refinement, nodes=300.0, rounds=3))
-    left = left_of(found.network, goals, how)
-    assert len(goals) == 4 and (left is not None or name not in GAINING)
+    left = left_of(found.network, disjuncts, how)
+    assert len(disjuncts) == 4 and (left is not None or name not in GAINING)
     if left is None:
         return
-    assert list(left.goals.disjunct) == [0, 1, 2, 3]
-    for goal in range(4):
+    assert list(left.disjuncts.number) == [0, 1, 2, 3]
+    for disjunct in range(4):
         for k, source in enumerate(sources(network)):
-            pre = values[source][goal]
+            pre = values[source][disjunct]
             slack = 1e-9 * (1 + np.abs(pre))
-            assert (left.bounds.lower[k][goal] <= pre + slack).all()
-            assert (left.bounds.upper[k][goal] >= pre - slack).all()
+            assert (left.bounds.lower[k][disjunct] <= pre + slack).all()
+            assert (left.bounds.upper[k][disjunct] >= pre - slack).all()
 
 
 @pytest.mark.data
@@ -213,8 +213,8 @@ def test_what_conditional_bounds_leave_is_searched_without_them(monkeypatch: pyt
     class Unsplittable(NeuronSplitter):
         """Gives up at once where bounds are conditional."""
 
-        def __init__(self, network, goals, boxes, pre, *rest) -> None:
-            super().__init__(network, goals, boxes, pre, *rest)
+        def __init__(self, network, disjuncts, boxes, pre, *rest) -> None:
+            super().__init__(network, disjuncts, boxes, pre, *rest)
             self.conditional = isinstance(pre, ConditionalBounds)
             kinds.append(self.conditional)
 
@@ -253,8 +253,8 @@ def test_stopped_it_keeps_what_holds(count: int) -> None:
     drawn = Drawn.of("dense", 3)
     least = drawn.least
     offset = np.array([[-float(least.value) - UNSAFE]])
-    goals = goals_of(least.box, least.objective[None, None], offset)
-    whole = preactivation_bounds(drawn.network, Box(goals.lower, goals.upper), "tightened")
+    disjuncts = goals_of(least.box, least.objective[None, None], offset)
+    whole = preactivation_bounds(drawn.network, Box(disjuncts.lower, disjuncts.upper), "tightened")
     asked = stopping_after(count)
-    left = refined(drawn.network, goals, whole, THOROUGH, lambda: next(asked), None)
-    assert left is None or len(left.goals) == 1
+    left = refined(drawn.network, disjuncts, whole, THOROUGH, lambda: next(asked), None)
+    assert left is None or len(left.disjuncts) == 1

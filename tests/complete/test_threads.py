@@ -10,7 +10,7 @@ import pytest
 
 from admm_verify.arrays import Placement, quiet_overflow
 from admm_verify.bounds.preactivation import preactivation_bounds
-from admm_verify.complete.goals import Goals
+from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.input_split import InputSplitter
 from admm_verify.complete.neuron_split import NeuronSplitter
 from admm_verify.properties.rows import atom_rows
@@ -44,14 +44,14 @@ def test_verdicts_of_two_workers_are_right(way: str, family: str, two_workers) -
 def splitters(one: Asked) -> list[InputSplitter | NeuronSplitter]:
     network, rows = one.query.network, atom_rows(one.query.property)
     sound = np.ones(len(rows.offset), dtype=bool)
-    goals = Goals.of(rows, rows.offset, sound, list(range(len(rows.disjuncts))))
+    disjuncts = Disjuncts.of(rows, rows.offset, sound, list(range(len(rows.disjuncts))))
     home, settings = Placement.numpy(), SearchSettings(block_numbers=2**9)
-    box = rows.box[goals.row[:, 0]]
+    box = rows.box[disjuncts.row[:, 0]]
     pre = preactivation_bounds(network, Box(rows.boxes_lower, rows.boxes_upper))
     common = home, settings, lambda: False, None
     return [
-        InputSplitter(network, goals, *common),
-        NeuronSplitter(network, goals, (box, rows.boxes_lower, rows.boxes_upper), pre, *common),
+        InputSplitter(network, disjuncts, *common),
+        NeuronSplitter(network, disjuncts, (box, rows.boxes_lower, rows.boxes_upper), pre, *common),
     ]
 
 
@@ -65,11 +65,11 @@ def test_certified_bounds_do_not_depend_on_workers(family: str, monkeypatch) -> 
                 monkeypatch.setattr(name, lambda multiplications, workers=workers: workers)
                 with quiet_overflow():
                     first = splitter.root().open
-                    last = splitter.expand(first).open if len(first.goal) and first.splittable.all() else first
+                    last = splitter.expand(first).open if len(first.disjunct) and first.splittable.all() else first
                 grown.append((first, last))
             for first, last in grown[1:]:
                 for other, alone in ((first, grown[0][0]), (last, grown[0][1])):
-                    assert np.array_equal(other.goal, alone.goal)
+                    assert np.array_equal(other.disjunct, alone.disjunct)
                     np.testing.assert_allclose(other.bound, alone.bound, rtol=1e-4, atol=1e-4)
 
 

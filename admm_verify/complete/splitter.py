@@ -6,7 +6,7 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from admm_verify.complete.goals import Goals
+from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.pool import Nodes, join
 
 Kind = TypeVar("Kind", bound=Nodes)
@@ -18,10 +18,10 @@ class Closed:
 
     weights: of the atoms; their weighted sum is positive all over, or not negative where it is a single strict one.
     splits: +-(1 + number) of what was split, from the root on, then zeros.
-    Shapes: goal [n]; weights [n, atoms]; splits, beta [n, depth]; slopes [n, slopes].
+    Shapes: disjunct [n]; weights [n, atoms]; splits, beta [n, depth]; slopes [n, slopes].
     """
 
-    goal: np.ndarray
+    disjunct: np.ndarray
     weights: np.ndarray
     splits: np.ndarray
     beta: np.ndarray
@@ -33,13 +33,13 @@ class Grown(Generic[Kind]):
     """What became of some subproblems: those that stay open, those excluded, and inputs at which bounds are attained.
 
     offset: of the atoms, less what the network's own arithmetic can take even at the point alone.
-    Shapes: points [points, inputs]; goal [points], the goal each point is to satisfy; offset [points, atoms].
+    Shapes: points [points, inputs]; disjunct [points], the disjunct each point is to satisfy; offset [points, atoms].
     """
 
     open: Kind
     closed: Closed
     points: np.ndarray
-    goal: np.ndarray
+    disjunct: np.ndarray
     offset: np.ndarray
 
     @classmethod
@@ -49,7 +49,7 @@ class Grown(Generic[Kind]):
             join([part.open for part in parts]),
             join([part.closed for part in parts]),
             np.concatenate([part.points for part in parts]),
-            np.concatenate([part.goal for part in parts]),
+            np.concatenate([part.disjunct for part in parts]),
             np.concatenate([part.offset for part in parts]),
         )
 
@@ -69,8 +69,8 @@ def extended(path: np.ndarray, code: np.ndarray) -> np.ndarray:
 
 
 def closed(
-    goals: Goals,
-    goal: np.ndarray,
+    disjuncts: Disjuncts,
+    disjunct: np.ndarray,
     excluded: np.ndarray,
     atoms: np.ndarray,
     splits: np.ndarray,
@@ -79,8 +79,8 @@ def closed(
 ) -> Closed:
     """What is excluded, by the atom with the largest bound among those that exclude it.
 
-    Shapes: goal [parts]; excluded, atoms [parts, atoms]; splits [parts, depth]; beta [parts, atoms, depth], None for
-    none; slopes[k] [parts, atoms, slopes_k].
+    Shapes: disjunct [parts]; excluded, atoms [parts, atoms]; splits [parts, depth]; beta [parts, atoms, depth], None
+    for none; slopes[k] [parts, atoms, slopes_k].
     """
     gone = np.flatnonzero(excluded.any(axis=1))
     best = np.where(excluded, atoms, -np.inf).argmax(axis=1)[gone]
@@ -88,17 +88,17 @@ def closed(
     none = np.zeros((len(gone), 0), dtype=np.float32)
     chosen = np.concatenate([none, *(slope[gone, best] for slope in slopes)], axis=-1).astype(np.float32)
     own = np.zeros((len(gone), splits.shape[1]), dtype=np.float32) if beta is None else beta[gone, best]
-    # Goals with fewer atoms than others repeat their last one.
-    atom = np.minimum(best, goals.count[goal[gone]] - 1)
-    weights = np.eye(goals.atoms, dtype=np.float32)[atom]
-    return Closed(goals.disjunct[goal[gone]], weights, splits[gone], own, chosen)
+    # Disjuncts with fewer atoms than others repeat their last one.
+    atom = np.minimum(best, disjuncts.count[disjunct[gone]] - 1)
+    weights = np.eye(disjuncts.atoms, dtype=np.float32)[atom]
+    return Closed(disjuncts.number[disjunct[gone]], weights, splits[gone], own, chosen)
 
 
 class Splitter(Protocol[Kind]):
     """Makes subproblems and bounds them. Raises: Stopped once asked to."""
 
     @property
-    def goals(self) -> Goals:
+    def disjuncts(self) -> Disjuncts:
         """What is to be excluded."""
         ...
 
@@ -108,7 +108,7 @@ class Splitter(Protocol[Kind]):
         ...
 
     def root(self) -> Grown[Kind]:
-        """The goals as they are."""
+        """The disjuncts as they are."""
         ...
 
     def expand(self, nodes: Kind) -> Grown[Kind]:

@@ -9,14 +9,14 @@ from admm_verify.properties.rows import AtomRows
 
 
 @dataclass(frozen=True, eq=False)
-class Goals:
+class Disjuncts:
     """Disjuncts: f(x) and x in the box satisfy one where objective f(x) + offset <= 0 for all its atoms.
 
     One is excluded on a part of its box where some atom is positive all over, or not negative where strict. sound is
-    false for atoms of which no bound says anything. Goals with fewer atoms than others repeat their last.
+    false for atoms of which no bound says anything. Disjuncts with fewer atoms than others repeat their last.
 
-    Shapes: lower, upper [goals, inputs]; objective [goals, atoms, outputs]; offset, strict, sound, row (the number of
-    the property's row behind an atom) [goals, atoms]; disjunct, count (atoms of its own) [goals].
+    Shapes: lower, upper [disjuncts, inputs]; objective [disjuncts, atoms, outputs]; offset, strict, sound, row (the
+    number of the property's row behind an atom) [disjuncts, atoms]; disjunct, count (atoms of its own) [disjuncts].
     """
 
     lower: np.ndarray
@@ -26,11 +26,11 @@ class Goals:
     strict: np.ndarray
     sound: np.ndarray
     row: np.ndarray
-    disjunct: np.ndarray
+    number: np.ndarray
     count: np.ndarray
 
     @classmethod
-    def of(cls, rows: AtomRows, offset: np.ndarray, sound: np.ndarray, disjuncts: Sequence[int]) -> "Goals":
+    def of(cls, rows: AtomRows, offset: np.ndarray, sound: np.ndarray, disjuncts: Sequence[int]) -> "Disjuncts":
         """The chosen disjuncts, with at least one atom each; offset and sound are those of the arithmetic.
 
         Shapes: offset, sound [rows].
@@ -50,20 +50,20 @@ class Goals:
         )
 
     def __len__(self) -> int:
-        return len(self.disjunct)
+        return len(self.number)
 
     @property
     def atoms(self) -> int:
-        """Atoms of each goal."""
+        """Atoms of each disjunct."""
         return self.offset.shape[1]
 
-    def certified(self, goal: np.ndarray, lower: np.ndarray) -> np.ndarray:
+    def certified(self, disjunct: np.ndarray, lower: np.ndarray) -> np.ndarray:
         """Bounds of atoms as found, or no bound where they say nothing, [parts, atoms]."""
-        return np.where(self.sound[goal], lower, -np.inf)
+        return np.where(self.sound[disjunct], lower, -np.inf)
 
-    def excluded(self, goal: np.ndarray, lower: np.ndarray) -> np.ndarray:
-        """Which atoms exclude their goal from a part, given certified bounds there.
+    def excluded(self, disjunct: np.ndarray, lower: np.ndarray) -> np.ndarray:
+        """Which atoms exclude their disjunct from a part, given certified bounds there.
 
-        Shapes: goal [parts]; lower [parts, atoms] -> [parts, atoms].
+        Shapes: disjunct [parts]; lower [parts, atoms] -> [parts, atoms].
         """
-        return np.where(self.strict[goal], lower >= 0, lower > 0)
+        return np.where(self.strict[disjunct], lower >= 0, lower > 0)

@@ -6,7 +6,7 @@ import numpy as np
 
 from admm_verify.arrays import to_numpy
 from admm_verify.bounds.ranges import PreactivationBounds
-from admm_verify.complete.goals import Goals
+from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Activation, Network
 from admm_verify.programs.frame import Frame
@@ -27,19 +27,19 @@ def check_programs(network: Network) -> None:
         )
 
 
-class Oracle:
-    """Minima of goals by mixed-integer programs over given pre-activation bounds, one after the other."""
+class MixedIntegerMinima:
+    """Minima of disjuncts by mixed-integer programs over given pre-activation bounds, one after the other."""
 
-    def __init__(self, network: Network, goals: Goals, stop: Callable[[], bool]) -> None:
-        self.network, self.goals, self.stop = network, goals, stop
+    def __init__(self, network: Network, disjuncts: Disjuncts, stop: Callable[[], bool]) -> None:
+        self.network, self.disjuncts, self.stop = network, disjuncts, stop
         self.frame = Frame.of(network)
 
-    def minimum(self, goal: int, bounds: PreactivationBounds) -> IntegerOptimum:
-        """HiGHS's minimum of the largest atom of one goal, given the bounds of its box [1, n_k].
+    def minimum(self, disjunct: int, bounds: PreactivationBounds) -> IntegerOptimum:
+        """HiGHS's minimum of the largest atom of one disjunct, given the bounds of its box [1, n_k].
 
         Raises: MissingPackageError without highspy.
         """
-        goals = self.goals
+        disjuncts = self.disjuncts
         lines = [
             line for line in network_lines(self.network, bounds.lower, bounds.upper) if isinstance(line, KinkLines)
         ]
@@ -47,5 +47,5 @@ class Oracle:
         low, high = (
             np.concatenate([none, *(to_numpy(end)[0] for end in ends)]) for ends in (bounds.lower, bounds.upper)
         )
-        ranges = Ranges(goals.lower[goal], goals.upper[goal], Kinks.of(lines), low, high)
-        return network_minimum(self.frame, ranges, goals.objective[goal], goals.offset[goal], self.stop)
+        ranges = Ranges(disjuncts.lower[disjunct], disjuncts.upper[disjunct], Kinks.of(lines), low, high)
+        return network_minimum(self.frame, ranges, disjuncts.objective[disjunct], disjuncts.offset[disjunct], self.stop)

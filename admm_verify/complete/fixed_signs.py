@@ -9,8 +9,8 @@ from admm_verify.arrays import Placement, to_numpy
 from admm_verify.bounds.climb import Splits
 
 
-class Signs:
-    """Signs of neurons that are numbered over all layers; a path holds +-(1 + number), padded with zeros.
+class FixedSigns:
+    """FixedSigns of neurons that are numbered over all layers; a path holds +-(1 + number), padded with zeros.
 
     Shapes: paths [parts, depth].
     """

@@ -6,11 +6,11 @@ import numpy as np
 
 from admm_verify.arrays import Array, quiet_overflow, to_numpy
 from admm_verify.attacks.confirm import Witness, confirm
+from admm_verify.attacks.pgd import pgd
 from admm_verify.attacks.search import attack
 from admm_verify.attacks.settings import AttackSettings
-from admm_verify.attacks.signs import pgd
 from admm_verify.attacks.targets import Found, Targets
-from admm_verify.complete.goals import Goals
+from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.root import Root
 from admm_verify.errors import ReplayError
 from admm_verify.network.onnx_runtime import start_runtime
@@ -26,7 +26,7 @@ _NEAR = 1e-3
 """Values up to this, times the offset, are looked at again in float64."""
 
 
-class Candidates:
+class Counterexamples:
     """Tries points on the open disjuncts of a query.
 
     failure: why points cannot be confirmed, where that is so; None until then, and no other is tried thereafter.
@@ -70,27 +70,27 @@ class Candidates:
 
         Shapes: numbers [rows]; primal [rows, *input_shape].
         """
-        goals, place = root.goals(), {int(row): k for k, row in enumerate(numbers)}
+        disjuncts, place = root.disjuncts(), {int(row): k for k, row in enumerate(numbers)}
         flat = to_numpy(primal).reshape(len(numbers), -1)
-        points = flat[[place[int(row)] for row in goals.row.reshape(-1)]]
-        own = np.repeat(np.arange(len(goals)), goals.atoms)
-        witness, _ = self.points(goals, points, own, goals.offset[own])
+        points = flat[[place[int(row)] for row in disjuncts.row.reshape(-1)]]
+        own = np.repeat(np.arange(len(disjuncts)), disjuncts.atoms)
+        witness, _ = self.points(disjuncts, points, own, disjuncts.offset[own])
         return witness
 
     def points(
-        self, goals: Goals, points: np.ndarray, goal: np.ndarray, offset: np.ndarray
+        self, disjuncts: Disjuncts, points: np.ndarray, disjunct: np.ndarray, offset: np.ndarray
     ) -> tuple[Witness | None, np.ndarray]:
-        """The first confirmed one of some inputs, each for its own goal, and which inputs no bound can exclude.
+        """The first confirmed one of some inputs, each for its own disjunct, and which inputs no bound can exclude.
 
         Of those, all atoms hold at least within the rounding error that bounds have to allow for, with these offsets.
-        Shapes: points [points, inputs]; goal [points]; offset [points, atoms] -> hopeless [points].
+        Shapes: points [points, inputs]; disjunct [points]; offset [points, atoms] -> hopeless [points].
         """
-        objective = goals.objective[goal]
+        objective = disjuncts.objective[disjunct]
         worst = self._worst(objective, offset, points, self.dtype)
         likely = np.flatnonzero(worst <= 0)
         likely = likely[np.argsort(worst[likely])]
         for i in likely[:_TRIES]:
-            witness = self._confirm(self.query.property.disjuncts[goals.disjunct[goal[i]]], points[i])
+            witness = self._confirm(self.query.property.disjuncts[disjuncts.number[disjunct[i]]], points[i])
             if witness is not None:
                 return witness, np.zeros(len(points), dtype=bool)
         scale = np.abs(offset).max(axis=1, initial=0.0) + 1.0

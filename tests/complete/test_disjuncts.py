@@ -1,11 +1,11 @@
-"""Goals: which atoms belong to a disjunct, and when bounds exclude it."""
+"""Disjuncts: which atoms belong to a disjunct, and when bounds exclude it."""
 
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from admm_verify.complete.goals import Goals
+from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.network.layers import network_from_layers
 from admm_verify.properties.property import Disjunct
 from admm_verify.properties.rows import atom_rows
@@ -20,15 +20,15 @@ QUERY = query_of(
 )
 
 
-def goals(disjuncts: list[int]) -> Goals:
+def disjuncts(disjuncts: list[int]) -> Disjuncts:
     rows = atom_rows(QUERY.property)
-    return Goals.of(rows, rows.offset, np.arange(len(rows.offset)) != 1, disjuncts)
+    return Disjuncts.of(rows, rows.offset, np.arange(len(rows.offset)) != 1, disjuncts)
 
 
 def test_rows_are_those_of_the_disjuncts_and_the_last_is_repeated() -> None:
-    found = goals([0, 2, 3])
+    found = disjuncts([0, 2, 3])
     assert len(found) == 3 and found.atoms == 3
-    assert found.disjunct.tolist() == [0, 2, 3]
+    assert found.number.tolist() == [0, 2, 3]
     assert found.row.tolist() == [[0, 1, 2], [3, 3, 3], [0, 0, 0]]
     assert found.lower.tolist() == [[-1, -1], [0, 0], [-1, -1]] and found.upper.tolist() == [[1, 1], [2, 2], [1, 1]]
     assert found.objective[1].tolist() == [[0, 1]] * 3
@@ -37,19 +37,19 @@ def test_rows_are_those_of_the_disjuncts_and_the_last_is_repeated() -> None:
 
 
 def test_a_subset_counts_its_own_atoms() -> None:
-    found = goals([3])
-    assert found.atoms == 1 and found.disjunct.tolist() == [3] and found.offset.shape == (1, 1)
+    found = disjuncts([3])
+    assert found.atoms == 1 and found.number.tolist() == [3] and found.offset.shape == (1, 1)
 
 
 def test_bounds_exclude_above_zero_and_at_zero_where_strict() -> None:
-    found = goals([0, 2])
+    found = disjuncts([0, 2])
     lower = np.array([[0.0, -1.0, -1.0], [0.0, -1.0, -1.0], [-0.0, 5e-324, -5e-324]])
     excluded = found.excluded(np.array([0, 1, 0]), lower)
     assert excluded.tolist() == [[False, False, False], [True, False, False], [False, True, False]]
 
 
 def test_nothing_is_excluded_without_a_sound_bound() -> None:
-    found = goals([0])
+    found = disjuncts([0])
     lower = found.certified(np.array([0, 0]), np.array([[1.0, 1.0, -1.0], [np.nan, -np.inf, 2.0]]))
     assert lower[0].tolist() == [1.0, -np.inf, -1.0]
     assert found.excluded(np.array([0, 0]), lower).tolist() == [[True, False, False], [False, False, True]]

@@ -29,7 +29,7 @@ def fgsm_hunt(hunt: Hunt) -> None:
     """`fgsm` on the open targets of a hunt."""
     for rows in hunt.blocks(1):
         centre = hunt.landscape.targets.take(rows).centre[:, None, :]
-        hunt.descend(rows, _Signs(centre, namespace(centre).zeros_like(centre), 1.0, 1.0, 0.0), 1)
+        hunt.descend(rows, _SignSteps(centre, namespace(centre).zeros_like(centre), 1.0, 1.0, 0.0), 1)
 
 
 def pgd(
@@ -62,11 +62,11 @@ def pgd_hunt(hunt: Hunt, settings: PgdSettings, starts: Array | None, rng: np.ra
     fall = (settings.last / settings.first) ** (1.0 / max(1, settings.steps - 1))
     for rows, points in started(hunt, settings.starts, starts, rng):
         still = namespace(points).zeros_like(points)
-        hunt.descend(rows, _Signs(points, still, settings.first, fall, settings.momentum), settings.steps)
+        hunt.descend(rows, _SignSteps(points, still, settings.first, fall, settings.momentum), settings.steps)
 
 
 @dataclass(frozen=True, eq=False)
-class _Signs:
+class _SignSteps:
     """Points, their momentum, the next step and how it falls."""
 
     points: Array
@@ -75,10 +75,10 @@ class _Signs:
     fall: float
     momentum: float
 
-    def take(self, rows: Array) -> "_Signs":
+    def take(self, rows: Array) -> "_SignSteps":
         return replace(self, points=self.points[rows], mean=self.mean[rows])
 
-    def moved(self, targets: Targets, losses: Array, gradient: Array) -> "_Signs":
+    def moved(self, targets: Targets, losses: Array, gradient: Array) -> "_SignSteps":
         mean = gradient * targets.half[:, None, :]
         if self.momentum:
             xp = namespace(mean)
