@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from admm_verify.report.reach_plots import time_plot, tube_plot
     from admm_verify.robustness.certification import Answer, Certification
     from admm_verify.robustness.search import CertifySettings
-    from admm_verify.sets import Box
+    from admm_verify.sets.box import Box
     from admm_verify.settings import AscentSettings, SolverSettings, TightenSettings
     from admm_verify.splitting.output_bounds import OutputBounds, output_bounds
     from admm_verify.splitting.problem import Problem
@@ -122,7 +122,7 @@ _ROOMS = {
     "AdmmVerifyError": "errors",
     "Answer": "robustness.certification",
     "AscentSettings": "settings",
-    "Box": "sets",
+    "Box": "sets.box",
     "Certification": "robustness.certification",
     "CertifySettings": "robustness.search",
     "ContinuousSystem": "reach.systems",

@@ -13,7 +13,7 @@ from admm_verify.robustness.certification import Certification
 from admm_verify.robustness.instances import Instances, Within
 from admm_verify.robustness.record import FORMAT, Record, digest
 from admm_verify.robustness.search import CertifySettings, Search, Stage
-from admm_verify.sets import range_ends
+from admm_verify.sets.box import range_ends
 from admm_verify.splitting.loop import Clock
 
 BOUNDS = ("interval", "crown", "tightened")

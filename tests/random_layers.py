@@ -15,7 +15,7 @@ from admm_verify.network.nonlinear import prelu as builder_prelu
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.simplify import simplify
 from admm_verify.network.spatial import Window, average_pool, batch_norm, convolution, max_pool, transposed_convolution
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 
 HIDDEN = 150
 """Neurons after which a network grows no further."""

@@ -10,7 +10,7 @@ from admm_verify.network.graph import Activation, Affine, Input, Network, Node, 
 from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.simplify import simplify
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 
 
 def relaxed(network: Network) -> Network:

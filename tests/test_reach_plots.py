@@ -24,7 +24,7 @@ from admm_verify.report.reach_plots import (
     tube_figure,
     tube_plot,
 )
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 
 pytest.importorskip("matplotlib")
 

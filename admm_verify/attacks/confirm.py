@@ -19,7 +19,7 @@ from admm_verify.network.onnx_runtime import runtime_output
 from admm_verify.properties.property import Disjunct
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import atom_rows, directed, inner_box
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 
 _LARGEST = Fraction(float(np.finfo(np.float64).max))
 

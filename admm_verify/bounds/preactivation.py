@@ -17,7 +17,7 @@ from admm_verify.network.graph import Activation, Affine, Network, check_network
 from admm_verify.network.layout import flatten_batch
 from admm_verify.options import callbacks, choice, instance, memory_bytes
 from admm_verify.relaxations.registry import relaxation_of
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from admm_verify.settings import TightenSettings
 from admm_verify.threads import threads_for, workers_for
 

@@ -19,7 +19,7 @@ from admm_verify.complete.pool import Nodes, take
 from admm_verify.complete.splitter import Grown, closed, extended
 from admm_verify.network.graph import Activation, Network
 from admm_verify.relaxations.registry import sides
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from admm_verify.settings import SearchSettings
 
 

@@ -11,7 +11,7 @@ from admm_verify.bounds.ranges import Origin, PreactivationBounds
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from admm_verify.splitting.loop import Clock
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solution import Solution

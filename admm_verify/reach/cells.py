@@ -13,7 +13,7 @@ from admm_verify.complete.bounding import Bounder, Rows
 from admm_verify.complete.branching import side_scores
 from admm_verify.complete.halves import halvable
 from admm_verify.network.graph import Network
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from admm_verify.settings import AscentSettings, SearchSettings, TightenSettings
 
 

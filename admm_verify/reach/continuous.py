@@ -15,7 +15,7 @@ from admm_verify.reach.flow import FlowSettings, Substep, flow, next_substeps, s
 from admm_verify.reach.inputs import decimal
 from admm_verify.reach.intervals import Interval
 from admm_verify.reach.taylor import Plant
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from admm_verify.reach.rollout import Rollout, rollout
 from admm_verify.reach.sets import Ended, ReachSets
 from admm_verify.reach.simulate import affordable
 from admm_verify.reach.systems import DiscreteSystem
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from admm_verify.settings import TightenSettings
 
 _MOST_CELLS = 10**6

@@ -13,7 +13,7 @@ from admm_verify.errors import InputError
 from admm_verify.given import float64_array
 from admm_verify.options import brief, instance
 from admm_verify.reach.decimals import MAX_BITS, MAX_EXPONENT, shortest_decimal
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from admm_verify.network.graph import Network
 from admm_verify.network.maps import DenseMap
 from admm_verify.network.splice import splice
 from admm_verify.reach.systems import Controller, DiscreteSystem, LinearSystem, NetworkSystem
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 
 _POINTS = 500
 

@@ -10,7 +10,7 @@ from admm_verify.reach import simulation
 from admm_verify.reach.inputs import rows
 from admm_verify.reach.rollout import control_network, rollout
 from admm_verify.reach.systems import MOST_STEPS, ContinuousSystem, LinearSystem, NetworkSystem, System
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 
 _MOST_NUMBERS = 2**25
 """Of all simulated states: a quarter of a gigabyte."""

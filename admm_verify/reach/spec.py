@@ -43,7 +43,7 @@ from admm_verify.reach.systems import (
     Task,
 )
 from admm_verify.reach.taylor import Plant
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 
 T = TypeVar("T")
 

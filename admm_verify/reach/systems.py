@@ -15,7 +15,7 @@ from admm_verify.options import Range, brief, count, instance, member
 from admm_verify.properties.rows import directed
 from admm_verify.reach.inputs import array, box, decimal, number, set_field, several
 from admm_verify.reach.taylor import Plant
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 
 MOST_STEPS = 20_000
 """Steps of a horizon; graphs and sets of many more have no room in any memory."""

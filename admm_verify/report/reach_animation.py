@@ -16,7 +16,7 @@ from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.systems import Kind, NetworkSystem, Polytope, Requirement, Task
 from admm_verify.report.picture_inputs import check_drawn, checked_axes, checked_path
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

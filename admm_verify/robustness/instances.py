@@ -11,7 +11,7 @@ from admm_verify.given import float64_array, plain_array
 from admm_verify.network.graph import Network
 from admm_verify.network.layout import flatten_batch
 from admm_verify.options import shown
-from admm_verify.sets import Box, range_ends
+from admm_verify.sets.box import Box, range_ends
 
 Within = tuple[Array | float, Array | float]
 

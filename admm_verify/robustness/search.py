@@ -18,7 +18,7 @@ from admm_verify.options import ANY, Memory, Settings, choice
 from admm_verify.robustness.findings import Findings
 from admm_verify.robustness.instances import Instances
 from admm_verify.robustness.record import Finished, Record
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from admm_verify.settings import SolverSettings
 from admm_verify.splitting.loop import Clock
 from admm_verify.splitting.placement import iteration_placement

@@ -12,7 +12,7 @@ from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.network.graph import Network
 from admm_verify.network.layout import is_single
 from admm_verify.options import callbacks, instance, timeout_seconds
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from admm_verify.settings import SolverSettings
 from admm_verify.splitting.loop import Clock
 from admm_verify.splitting.problem import Problem

@@ -16,7 +16,7 @@ from admm_verify.network.graph import Network
 from admm_verify.relaxations.contract import Relaxation
 from admm_verify.relaxations.lines import Lines
 from admm_verify.relaxations.registry import network_lines, relaxations_of
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)

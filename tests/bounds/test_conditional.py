@@ -17,7 +17,7 @@ from admm_verify.complete.bounding import Bounder, Rows
 from admm_verify.memory import Stopped
 from admm_verify.network.graph import Activation, Network
 from admm_verify.network.layers import network_from_layers
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from admm_verify.settings import AscentSettings, RefineSettings
 from tests.complete.networks import FAMILIES, box_for, flat_box, network_of
 from tests.reference.attack import box_points

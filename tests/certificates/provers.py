@@ -12,7 +12,7 @@ from admm_verify.certificates.certificate import Certificate, Leaves, Tightening
 from admm_verify.certificates.digests import network_digest, property_digest
 from admm_verify.network.graph import Activation, Affine, Network
 from admm_verify.properties.property import Atom, Disjunct, InputBox, NetworkDeclaration, Property, Variable
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solve import solve
 

@@ -8,7 +8,7 @@ import pytest
 from admm_verify.certificates.certificate import Certificate, Leaves
 from admm_verify.certificates.check import check
 from admm_verify.network.graph import Network
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solve import solve
 from tests.certificates.provers import (

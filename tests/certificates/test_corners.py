@@ -17,7 +17,7 @@ from admm_verify.network.graph import Activation, Affine, Input, Network, Term
 from admm_verify.network.layers import network_from_layers
 from admm_verify.network.maps import DenseMap
 from admm_verify.properties.property import Atom, Disjunct, Property
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solve import solve
 from tests.certificates.provers import (

@@ -11,7 +11,7 @@ from admm_verify.certificates.files import read, write
 from admm_verify.errors import CertificateError
 from admm_verify.network.graph import Network
 from admm_verify.properties.property import Disjunct, Property
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from tests.certificates.mutations import MUTATIONS, mutated
 from tests.certificates.provers import (
     atom_of,

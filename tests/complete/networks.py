@@ -9,7 +9,7 @@ from admm_verify.network.builder import Builder, Tensor
 from admm_verify.network.graph import Network
 from admm_verify.network.maps import DenseMap
 from admm_verify.network.spatial import Window, convolution
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from tests.reference.pieces import ExactPieces
 
 FAMILIES = ("dense", "conv", "residual")

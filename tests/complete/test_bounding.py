@@ -16,7 +16,7 @@ from admm_verify.complete.bounding import Bounder, Rows
 from admm_verify.memory import Stopped
 from admm_verify.network.graph import Activation, Network
 from admm_verify.relaxations.registry import network_lines
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from admm_verify.settings import AscentSettings
 from tests.complete.networks import FAMILIES, MIXED, PIECES, box_for, network_of
 from tests.reference.attack import EXTENDED, Plain, box_points

@@ -10,7 +10,7 @@ from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.bounds.region import build_region
 from admm_verify.complete.bounding import Bounder, Rows
 from admm_verify.complete.branching import neuron_scores, side_scores
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from admm_verify.settings import AscentSettings
 from tests.complete.networks import FAMILIES, MIXED, box_for, network_of
 from tests.random_layers import layer_case

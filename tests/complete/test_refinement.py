@@ -24,7 +24,7 @@ from admm_verify.network.graph import Activation, Network
 from admm_verify.properties.property import Disjunct
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows, atom_rows
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from admm_verify.settings import RefineSettings, SearchSettings
 from tests.complete.networks import FAMILIES, MIXED, box_for, flat_box, network_of
 from tests.complete.queries import at_most, box_of, confirmed, decided, query_of

@@ -14,7 +14,7 @@ from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.input_split import InputSplitter
 from admm_verify.complete.neuron_split import NeuronSplitter
 from admm_verify.properties.rows import atom_rows
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from admm_verify.settings import SearchSettings
 from tests.complete.networks import FAMILIES
 from tests.complete.queries import WAYS

@@ -11,7 +11,7 @@ from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.network.graph import Network
 from admm_verify.properties.property import Disjunct, InputBox
 from admm_verify.properties.query import Query
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from tests.complete.networks import box_for, exact_output, flat_box, network_of, pairs_of
 from tests.complete.queries import at_most, box_of, query_of
 from tests.reference import highs

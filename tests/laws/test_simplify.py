@@ -15,7 +15,7 @@ from admm_verify.network.graph import Activation, Affine, Input, Network
 from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, TransposedMap
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.simplify import simplify
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solve import METHODS, solve
 from tests.laws.laws import law

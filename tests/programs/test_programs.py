@@ -16,7 +16,7 @@ from admm_verify.programs.integer import Ranges, network_minimum
 from admm_verify.programs.kinks import Kinks
 from admm_verify.programs.relaxed import Part, relaxed_minimum
 from admm_verify.relaxations.registry import network_lines
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from admm_verify.settings import AscentSettings
 from tests.complete.networks import FAMILIES, box_for, flat_box, network_of, pairs_of
 from tests.complete.truth import minimum

@@ -6,7 +6,7 @@ import numpy as np
 
 from admm_verify.network.layers import network_from_layers
 from admm_verify.reach.systems import Controller, DiscreteSystem, LinearSystem, NetworkSystem
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 
 Randomness = np.random.Generator
 

@@ -8,7 +8,7 @@ from admm_verify.reach.directions import box_directions, even_directions, octago
 from admm_verify.reach.discrete import DiscreteReach, ReachSettings, box_support, grid
 from admm_verify.reach.rollout import rollout
 from admm_verify.reach.sets import Ended, ReachSets
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from tests.reach.systems import KINDS, initial, trajectories
 from tests.seeds import seeds
 

@@ -8,7 +8,7 @@ from admm_verify.network.builder import Builder
 from admm_verify.network.splice import splice
 from admm_verify.reach.rollout import control_network, rollout
 from admm_verify.reach.systems import Controller, LinearSystem, NetworkSystem
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from tests.complete.networks import FAMILIES, network_of
 from tests.reach.systems import KINDS, dense, drawn, initial, linear, simulated
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from admm_verify.network.graph import Activation, Affine, Network
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 
 Numbers = np.ndarray
 

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from admm_verify.network.graph import Activation, Affine, Input, Network
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from tests.reference.attack import FUNCTIONS
 from tests.reference.highs import Optimum, Program, run, unit
 

@@ -10,7 +10,7 @@ import pytest
 from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
 from admm_verify.network.graph import Network
 from admm_verify.network.simplify import simplify
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solve import METHODS, solve
 from tests.random_networks import chain

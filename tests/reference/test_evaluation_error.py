@@ -12,7 +12,7 @@ from admm_verify.network.graph import Activation, Affine, Network, Term
 from admm_verify.network.maps import DenseMap, DiagonalMap
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.simplify import simplify
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from admm_verify.splitting.problem import Problem, Rows
 from tests.random_networks import Builder, chain, random_case, stacked_network
 from tests.reference.exact import ExactNetwork, exact

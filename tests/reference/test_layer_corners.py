@@ -12,7 +12,7 @@ from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Network
 from admm_verify.network.maps import DenseMap
 from admm_verify.network.spatial import Window, convolution
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solve import solve
 from tests.random_networks import Builder as GraphBuilder

@@ -18,7 +18,7 @@ from admm_verify.errors import InputError
 from admm_verify.network.graph import Activation, Affine, Network, Node, Term
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.simplify import simplify
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from admm_verify.splitting.problem import Problem, Rows
 from admm_verify.splitting.solution import Solution
 from admm_verify.splitting.solve import METHODS, solve

@@ -12,7 +12,7 @@ from admm_verify.errors import InputError, ModelError
 from admm_verify.network.graph import Affine, Network, Term
 from admm_verify.network.maps import DenseMap, DiagonalMap
 from admm_verify.network.simplify import simplify
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from admm_verify.settings import SolverSettings
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solution import Solution, Status

@@ -12,7 +12,7 @@ from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_
 from admm_verify.network.graph import Activation, Affine, Network
 from admm_verify.network.maps import DiagonalMap
 from admm_verify.network.simplify import simplify
-from admm_verify.sets import Box
+from admm_verify.sets.box import Box
 from admm_verify.splitting.dual import certified_bound
 from admm_verify.splitting.problem import Problem, Rows
 from admm_verify.splitting.solve import METHODS, solve

@@ -1,18 +1,21 @@
-"""Input sets."""
+"""Boxes."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from math import prod
 
 import array_api_compat
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, namespace, to_numpy
+from admm_verify.arrays import Array, Placement, inner, namespace, take_rows, to_numpy
 from admm_verify.errors import InputError
 from admm_verify.given import float64_array, plain_array
 from admm_verify.options import shown
+from admm_verify.sets.contract import InputSet
 
 
 @dataclass(frozen=True, eq=False)
-class Box:
+class Box(InputSet):
     """The set {x : lower <= x <= upper}, or a batch of them; its ends are copies in float64, without gradients.
 
     Shapes: lower, upper [*input_shape] for one box, [rows, *input_shape] for one per row; what takes a box checks that
@@ -43,10 +46,69 @@ class Box:
         _refuse(~(xp.isfinite(self.lower) & xp.isfinite(self.upper)), self, "is NaN or infinite; give finite ends")
         _refuse(self.lower > self.upper, self, "makes the box empty; give lower <= upper")
 
+    @classmethod
+    def of(cls, lower: Array, upper: Array) -> "Box":
+        """The box of ends that are known to be float or finer arrays of one shape with lower <= upper: not checked."""
+        box = object.__new__(cls)
+        object.__setattr__(box, "lower", lower)
+        object.__setattr__(box, "upper", upper)
+        return box
+
     @property
     def ends(self) -> tuple[Array, Array]:
         """Lower and upper."""
         return self.lower, self.upper
+
+    @property
+    def range(self) -> tuple[Array, Array]:
+        return self.lower, self.upper
+
+    @property
+    def reach(self) -> Array:
+        return self._reach
+
+    @cached_property
+    def _reach(self) -> Array:
+        xp = namespace(self.lower)
+        return xp.maximum(xp.abs(self.lower), xp.abs(self.upper))
+
+    @cached_property
+    def middle(self) -> tuple[Array, Array]:
+        """A centre c and the radius r of a box around c that holds this one; their roundings are few of `reach`."""
+        centre = self.lower / 2 + self.upper / 2
+        return centre, namespace(centre).maximum(self.upper - centre, centre - self.lower)
+
+    def minimum(self, coefficient: Array) -> tuple[Array, Array]:
+        # min over the box of a x = a c - |a| r.
+        centre, radius = self.middle
+        size = namespace(coefficient).abs(coefficient)
+        return inner(coefficient, centre) - inner(size, radius), 2.0 * inner(size, self.reach)
+
+    def minimiser(self, coefficient: Array) -> Array:
+        return namespace(coefficient).where(coefficient > 0, self.lower, self.upper)
+
+    def project(self, x: Array) -> Array:
+        xp = namespace(x)
+        return xp.minimum(xp.maximum(x, self.lower), self.upper)
+
+    def take(self, rows: Array) -> "Box":
+        return self.of(take_rows(self.lower, rows), take_rows(self.upper, rows))
+
+    def part(self, first: int, last: int) -> "Box":
+        """Boxes first..last; one box that all rows share stays as it is."""
+        return self if self.lower.shape[0] == 1 else self.of(self.lower[first:last], self.upper[first:last])
+
+    def put(self, placement: Placement) -> "Box":
+        return self.of(placement.put(self.lower), placement.put(self.upper))
+
+    def spread(self) -> "Box":
+        return self.of(self.lower[:, None, :], self.upper[:, None, :])
+
+    def flat(self, size: int) -> "Box":
+        """Boxes of tensors as boxes of vectors with so many entries, [boxes, size]."""
+        xp = namespace(self.lower)
+        count = prod(self.lower.shape) // size
+        return self.of(*(xp.reshape(end, (count, size)) for end in self.ends))
 
     @classmethod
     def around(
