@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from os import PathLike
+from typing import NamedTuple
 
 import numpy as np
 
@@ -104,6 +105,17 @@ class Activation:
 Node = Input | Affine | Activation
 
 
+class Step(NamedTuple):
+    """Node number `node`, behind the input: the affine node that it is, None where it is activation k.
+
+    k of an affine node: the activations before it.
+    """
+
+    node: int
+    affine: Affine | None
+    k: int
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Network:
     """A network f as nodes in topological order; node 0 is the input and the last node the output.
@@ -144,16 +156,49 @@ class Network:
         return tuple(i for i, node in enumerate(self.nodes) if isinstance(node, Activation))
 
     @cached_property
+    def functions(self) -> tuple[Activation, ...]:
+        """The activation nodes in graph order."""
+        return tuple(node for node in self.nodes if isinstance(node, Activation))
+
+    @cached_property
+    def sources(self) -> tuple[int, ...]:
+        """Indices of the nodes that the activations read, in their order."""
+        return tuple(node.source for node in self.functions)
+
+    @cached_property
+    def affine(self) -> Mapping[int, Affine]:
+        """The affine nodes by their indices, in graph order."""
+        return {i: node for i, node in enumerate(self.nodes) if isinstance(node, Affine)}
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """All nodes but the input in order, with the activations counted."""
+        steps, k = [], 0
+        for i in range(1, len(self.nodes)):
+            affine = self.affine.get(i)
+            steps.append(Step(i, affine, k))
+            k += affine is None
+        return tuple(steps)
+
+    @cached_property
+    def readers(self) -> tuple[frozenset[int], ...]:
+        """Indices of the nodes that read each node."""
+        readers: list[set[int]] = [set() for _ in self.nodes]
+        for i, node in enumerate(self.nodes):
+            for source in sources_of(node):
+                readers[source].add(i)
+        return tuple(map(frozenset, readers))
+
+    @cached_property
     def weight_count(self) -> int:
         """Multiplications of one pass for one row."""
-        affine = [node for node in self.nodes if isinstance(node, Affine)]
-        return sum(term.map.multiplications for node in affine for term in node.terms)
+        return sum(term.map.multiplications for node in self.affine.values() for term in node.terms)
 
     @cached_property
     def roundings(self) -> int:
         """Upper bound on the successive roundings behind any one coefficient, product and sum over neurons."""
         widest = max(node.size for node in self.nodes)
-        deepest = max((node.roundings for node in self.nodes if isinstance(node, Affine)), default=1)
+        deepest = max((node.roundings for node in self.affine.values()), default=1)
         return 2 * deepest + widest + 4 * len(self.nodes) + 16
 
     def __call__(self, x: Array) -> Array:
@@ -178,14 +223,14 @@ class Network:
         """The output at x [batch, input_size], where nodes that stand for an original function are computed by it."""
         placement = Placement.of(x)
         values: list[Array | None] = [x, *(None for _ in self.nodes[1:])]
-        for i, spent in self._steps:
+        for i, spent in self._schedule:
             values[i] = _computation(self.nodes[i], placement)(values)
             for source in spent:
                 values[source] = None
         return _known(values[-1])
 
     @cached_property
-    def _steps(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    def _schedule(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
         """The nodes to compute in order, each with the nodes whose values nothing reads after it."""
         steps, seen = [], {self.output}
         for i in range(self.output, 0, -1):
@@ -197,19 +242,13 @@ class Network:
 
     def evaluate(self, x: Array) -> list[Array]:
         """Values of all nodes at x [..., n_0] as they are relaxed; x and the network in one place."""
-        functions = [node for node in self.nodes if isinstance(node, Activation)]
-        return self.forward(x, lambda k, pre: functions[k](pre))
+        return self.forward(x, lambda k, pre: self.functions[k](pre))
 
     def forward(self, x: Array, post: Callable[[int, Array], Array]) -> list[Array]:
         """Values of all nodes for inputs x [batch, input_size], where post(k, pre) stands for activation k."""
         values: list[Array] = [x]
-        activation = 0
-        for node in self.nodes[1:]:
-            if isinstance(node, Affine):
-                values.append(node.apply(values))
-            elif isinstance(node, Activation):
-                values.append(post(activation, values[node.source]))
-                activation += 1
+        for _, affine, k in self.steps:
+            values.append(post(k, values[self.sources[k]]) if affine is None else affine.apply(values))
         return values
 
     def put(self, placement: Placement) -> "Network":
