@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from admm_verify.reach.discrete import ReachSettings
     from admm_verify.reach.front import ReachReport, reach_sets
     from admm_verify.reach.judgement import Judgement, ReachOutcome
-    from admm_verify.reach.sets import Ended, ReachSets
+    from admm_verify.reach.sets import ReachSets
     from admm_verify.reach.simulate import simulate
     from admm_verify.reach.spec import read_task
     from admm_verify.reach.systems import (
@@ -50,11 +50,12 @@ if TYPE_CHECKING:
     from admm_verify.report.reach_plots import time_plot, tube_plot
     from admm_verify.robustness.certification import Answer, Certification
     from admm_verify.robustness.search import CertifySettings
+    from admm_verify.run import Ended, Progress, Run
     from admm_verify.sets.box import Box
     from admm_verify.settings import AscentSettings, SolverSettings, TightenSettings
     from admm_verify.splitting.output_bounds import OutputBounds, output_bounds
     from admm_verify.splitting.problem import Problem
-    from admm_verify.splitting.solution import Solution, Status
+    from admm_verify.splitting.solution import Solution
     from admm_verify.splitting.solve import solve
     from admm_verify.verdict import Verdict
     from admm_verify.verify import Outcome, verify
@@ -87,6 +88,7 @@ __all__ = [
     "Polytope",
     "PreactivationBounds",
     "Problem",
+    "Progress",
     "Query",
     "QueryError",
     "ReachOutcome",
@@ -94,9 +96,9 @@ __all__ = [
     "ReachSets",
     "ReachSettings",
     "Requirement",
+    "Run",
     "Solution",
     "SolverSettings",
-    "Status",
     "StoppedError",
     "Task",
     "TightenSettings",
@@ -128,7 +130,7 @@ _ROOMS = {
     "ContinuousSystem": "reach.systems",
     "Controller": "reach.systems",
     "DeviceError": "errors",
-    "Ended": "reach.sets",
+    "Ended": "run",
     "InputError": "errors",
     "Judgement": "reach.judgement",
     "Kind": "reach.systems",
@@ -144,6 +146,7 @@ _ROOMS = {
     "Polytope": "reach.systems",
     "PreactivationBounds": "bounds.ranges",
     "Problem": "splitting.problem",
+    "Progress": "run",
     "Query": "properties.query",
     "QueryError": "errors",
     "ReachOutcome": "reach.judgement",
@@ -152,9 +155,9 @@ _ROOMS = {
     "ReachSets": "reach.sets",
     "ReachSettings": "reach.discrete",
     "Requirement": "reach.systems",
+    "Run": "run",
     "Solution": "splitting.solution",
     "SolverSettings": "settings",
-    "Status": "splitting.solution",
     "Task": "reach.systems",
     "TightenSettings": "settings",
     "UnsupportedOperatorError": "errors",

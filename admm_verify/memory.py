@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 
 from admm_verify.options import memory_bytes
+from admm_verify.run import Stopped
 
 Result = TypeVar("Result")
 
@@ -31,10 +32,6 @@ _STATE_ARRAYS = 24
 
 _ARRAYS = 6
 """Arrays of the size of a block that one step of a sweep holds at once."""
-
-
-class Stopped(Exception):
-    """Work in blocks was asked to stop; the caller goes on with what it has."""
 
 
 @dataclass(frozen=True)

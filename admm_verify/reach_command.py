@@ -117,7 +117,7 @@ def _directions(text: str) -> str | int:
 
 
 def _text(task: "Task", report: "ReachReport") -> str:
-    from admm_verify.reach.sets import Ended
+    from admm_verify.run import Ended
 
     sets = report.sets
     lines = [

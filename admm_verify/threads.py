@@ -21,41 +21,47 @@ more than they save: measured 10 to 80 times more.
 
 
 @contextmanager
-def threads_for(multiplications: float, workers: int = 1) -> Iterator[None]:
+def threads_for(multiplications: float, workers: int = 1, most: int | None = None) -> Iterator[None]:
     """Run the body on one BLAS thread unless a pass is large and blocks do not run side by side already.
 
-    What is set outside stays an upper limit.
+    most: threads of a large pass, None for as many as are set outside, which stays an upper limit.
     """
-    if multiplications >= LARGE_PASS and workers == 1:
+    threads = most if multiplications >= LARGE_PASS and workers == 1 else 1
+    if threads is None:
         yield
         return
-    _limit.enter()
+    _limit.enter(threads)
     try:
         yield
     finally:
-        _limit.leave()
+        _limit.leave(threads)
 
 
 class _Limit:
-    """One BLAS thread while anybody is inside: the limit is the process's, so threads that overlap share one."""
+    """As few BLAS threads as anybody inside wants: the limit is the process's, so threads that overlap share one."""
 
     def __init__(self) -> None:
-        self.lock, self.inside = Lock(), 0
+        self.lock = Lock()
+        self.inside: list[int] = []
         self.limiter: Any = None
         self.threads = 1
 
-    def enter(self) -> None:
+    def enter(self, threads: int) -> None:
         with self.lock:
             if not self.inside:
                 self.threads = _blas_threads()
-                self.limiter = _controller().limit(limits=1)
-            self.inside += 1
+                self.limiter = _controller().limit(limits=min(threads, self.threads))
+            elif threads < min(self.inside):
+                _controller().limit(limits=threads)
+            self.inside.append(threads)
 
-    def leave(self) -> None:
+    def leave(self, threads: int) -> None:
         with self.lock:
-            self.inside -= 1
+            self.inside.remove(threads)
             if not self.inside:
                 self.limiter.restore_original_limits()
+            elif threads < min(self.inside):
+                _controller().limit(limits=min(*self.inside, self.threads))
 
     def outside(self) -> int:
         """What BLAS may use where nobody is inside."""
@@ -66,16 +72,17 @@ class _Limit:
 _limit = _Limit()
 
 
-def workers_for(multiplications: float) -> int:
+def workers_for(multiplications: float, most: int | None = None) -> int:
     """How many blocks of rows may run side by side, in a thread each with one BLAS thread; they never wait for one
     another.
 
-    multiplications: of one pass of all rows. At most as many as BLAS would use, so that its environment variables and
-    `threadpoolctl` set the limit.
+    multiplications: of one pass of all rows. At most `most`, and as many as BLAS would use, so that its environment
+    variables and `threadpoolctl` set the limit.
     """
     if multiplications < 2 * WORKER_PASS:
         return 1
-    return min(os.cpu_count() or 1, int(multiplications / WORKER_PASS), _limit.outside())
+    cores = os.cpu_count() or 1
+    return min(cores if most is None else most, cores, int(multiplications / WORKER_PASS), _limit.outside())
 
 
 def _blas_threads() -> int:

@@ -16,7 +16,6 @@ from admm_verify.certificates.lines import check_kinds
 from admm_verify.complete.decide import EXACT, Decision, Options
 from admm_verify.errors import InputError
 from admm_verify.files import check_targets
-from admm_verify.memory import Stopped
 from admm_verify.network.onnx_runtime import forget_models
 from admm_verify.options import (
     callbacks,
@@ -30,9 +29,9 @@ from admm_verify.options import (
     timeout_seconds,
 )
 from admm_verify.properties.query import Query
+from admm_verify.run import Ended, Stopped
 from admm_verify.splitting.loop import Clock
 from admm_verify.splitting.placement import iteration_placement
-from admm_verify.splitting.solution import Status
 from admm_verify.splitting.solve import METHODS as BOUND_METHODS
 from admm_verify.verdict import Verdict
 
@@ -150,8 +149,8 @@ def _checkpoint_path(checkpoint: object, certificate: bool) -> Path | None:
     return path
 
 
-def _unfinished(interruption: Status | None) -> Verdict:
-    return Verdict.TIMED_OUT if interruption is Status.TIMED_OUT else Verdict.UNKNOWN
+def _unfinished(interruption: Ended | None) -> Verdict:
+    return Verdict.TIMED_OUT if interruption is Ended.TIMED_OUT else Verdict.UNKNOWN
 
 
 def _check_kinds(

@@ -324,7 +324,7 @@ def test_settings_are_checked_as_they_are_made(kind):
     for field in fields(kind):
         # A device is looked for when it is used.
         numbers = NO_NUMBER if field.name != "device" else NO_NUMBER[1:]
-        for value in (*numbers, av.Status.CONVERGED):
+        for value in (*numbers, av.Ended.CONVERGED):
             with pytest.raises(av.InputError, match=f"{field.name}|unknown"):
                 kind(**{field.name: value})
 

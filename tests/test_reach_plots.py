@@ -11,7 +11,7 @@ from admm_verify.network.layers import network_from_layers
 from admm_verify.reach.directions import box_directions, even_directions, octagon_directions
 from admm_verify.reach.discrete import box_support, grid
 from admm_verify.reach.judgement import Judgement, ReachOutcome
-from admm_verify.reach.sets import Ended, ReachSets
+from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.systems import Kind, NetworkSystem, Polytope, Requirement, Task
 from admm_verify.report.reach_animation import Film, Plane, animation, cut, rectangle, thinned, view
 from admm_verify.report.reach_plots import (
@@ -24,6 +24,7 @@ from admm_verify.report.reach_plots import (
     tube_figure,
     tube_plot,
 )
+from admm_verify.run import Ended
 from admm_verify.sets.box import Box
 
 pytest.importorskip("matplotlib")

@@ -15,10 +15,10 @@ from admm_verify.bounds.backward import backward
 from admm_verify.bounds.climb import Climb, Functionals
 from admm_verify.bounds.planes import Planes, planes_at
 from admm_verify.bounds.region import Region, build_region, largest
-from admm_verify.memory import Stopped
 from admm_verify.network.graph import Activation, Affine, Network
 from admm_verify.relaxations.lines import KinkLines, Lines
 from admm_verify.relaxations.registry import network_lines
+from admm_verify.run import Stopped
 from admm_verify.settings import RefineSettings
 
 

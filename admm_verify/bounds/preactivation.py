@@ -12,11 +12,12 @@ from admm_verify.bounds.ranges import Origin, PreactivationBounds
 from admm_verify.bounds.receptive import receptive_field
 from admm_verify.bounds.tighten import Crops, Planes, Steps, View, packed_crown, tighten
 from admm_verify.errors import InputError
-from admm_verify.memory import Budget, Stopped, keep_freed_memory
+from admm_verify.memory import Budget, keep_freed_memory
 from admm_verify.network.graph import Activation, Affine, Network, check_network
 from admm_verify.network.layout import flatten_batch
 from admm_verify.options import callbacks, choice, instance, memory_bytes
 from admm_verify.relaxations.registry import relaxation_of
+from admm_verify.run import Stopped
 from admm_verify.sets.box import Box
 from admm_verify.settings import TightenSettings
 from admm_verify.threads import threads_for, workers_for

@@ -15,9 +15,10 @@ from admm_verify.bounds.climb import Climb, Functionals
 from admm_verify.bounds.linear import Neurons, Sweeper
 from admm_verify.bounds.receptive import Field
 from admm_verify.bounds.region import Region
-from admm_verify.memory import Budget, Stopped
+from admm_verify.memory import Budget
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.registry import network_lines
+from admm_verify.run import Stopped
 from admm_verify.settings import TightenSettings
 
 

@@ -9,10 +9,11 @@ from admm_verify.backends.choice import verbs_for
 from admm_verify.bounds.backward import Backward, backward
 from admm_verify.bounds.climb import Climb, Functionals, Splits, Step
 from admm_verify.bounds.region import Region
-from admm_verify.memory import Budget, Stopped
+from admm_verify.memory import Budget
 from admm_verify.network.graph import Activation, Network
 from admm_verify.relaxations.lines import KinkLines, Lines
 from admm_verify.relaxations.registry import network_lines
+from admm_verify.run import Stopped
 from admm_verify.settings import AscentSettings, SearchSettings
 from admm_verify.threads import threads_for, workers_for
 

@@ -24,14 +24,14 @@ from admm_verify.complete.refine import refined
 from admm_verify.complete.root import Root
 from admm_verify.complete.search import Progress, Search
 from admm_verify.errors import OutputError, QueryError
-from admm_verify.memory import Budget, Stopped, once_more
+from admm_verify.memory import Budget, once_more
 from admm_verify.network.graph import Network
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows, as_computed, atom_rows
+from admm_verify.run import Ended, Stopped
 from admm_verify.settings import RefineSettings, SearchSettings, SolverSettings
 from admm_verify.splitting.loop import Clock
 from admm_verify.splitting.placement import iteration_placement
-from admm_verify.splitting.solution import Status
 from admm_verify.splitting.solve import solve
 
 EXACT = "milp"
@@ -106,7 +106,7 @@ class Decision:
         return self.root.rows
 
     @property
-    def interruption(self) -> Status | None:
+    def interruption(self) -> Ended | None:
         """Why the run ended before an answer, if it did."""
         return self.clock.interruption()
 

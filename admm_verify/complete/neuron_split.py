@@ -16,10 +16,10 @@ from admm_verify.complete.fixed_signs import FixedSigns
 from admm_verify.complete.leaf_programs import LeafPrograms
 from admm_verify.complete.pool import Nodes, take
 from admm_verify.complete.splitter import Closed, Grown, closed, extended
-from admm_verify.memory import Stopped
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.lines import KinkLines
 from admm_verify.relaxations.registry import network_lines
+from admm_verify.run import Stopped
 from admm_verify.settings import SearchSettings
 
 _LAST = np.int32(np.iinfo(np.int32).max)

@@ -14,11 +14,11 @@ from admm_verify.bounds.region import build_region
 from admm_verify.complete.bounding import Bounder, Rows
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.pool import take
-from admm_verify.memory import Stopped
 from admm_verify.network.graph import Activation, Affine, Network
 from admm_verify.network.maps import DenseMap
 from admm_verify.relaxations.lines import KinkLines, Lines
 from admm_verify.relaxations.registry import network_lines
+from admm_verify.run import Stopped
 from admm_verify.settings import SearchSettings
 
 

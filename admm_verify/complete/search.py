@@ -10,7 +10,7 @@ import numpy as np
 from admm_verify.attacks.confirm import Witness
 from admm_verify.complete.pool import Nodes, Pool, join, take
 from admm_verify.complete.splitter import Closed, Grown, Splitter
-from admm_verify.memory import Stopped
+from admm_verify.run import Stopped
 from admm_verify.settings import SearchSettings
 
 Kind = TypeVar("Kind", bound=Nodes)

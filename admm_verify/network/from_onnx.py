@@ -9,7 +9,6 @@ import numpy as np
 
 from admm_verify.arrays import quiet_overflow
 from admm_verify.errors import ModelError, UnsupportedOperatorError
-from admm_verify.memory import Stopped
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
 from admm_verify.network.graph import Network
 from admm_verify.network.onnx_checks import DOMAINS, ENTRIES, check_graph, element_type, read_tensor
@@ -17,6 +16,7 @@ from admm_verify.network.onnx_files import Model, model_from_bytes, read_model
 from admm_verify.network.onnx_folding import RANDOM, on_constants
 from admm_verify.network.onnx_form import misuse
 from admm_verify.network.onnx_operators import OPERATORS
+from admm_verify.run import Stopped
 
 OPSETS = (8, 25)
 """Lowest and highest opset version of the default domain that is read."""

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from admm_verify.memory import Stopped
 from admm_verify.network.compose import add, compose
 from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term, sources_of
 from admm_verify.network.maps import FLUSHED, MERGE_UNDERFLOW, LinearMap, TransposedMap
 from admm_verify.network.selection import SelectionMap
+from admm_verify.run import Stopped
 
 _MANY_TERMS = 4
 """Terms from which a node that several read stays as it is: sums of sums would double their terms at every step."""

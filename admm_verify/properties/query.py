@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from admm_verify.errors import QueryError, StoppedError
-from admm_verify.memory import Budget, Stopped
+from admm_verify.memory import Budget
 from admm_verify.network.from_onnx import network_from_model
 from admm_verify.network.graph import Network, check_network
 from admm_verify.network.onnx_files import read_model
@@ -14,6 +14,7 @@ from admm_verify.options import callbacks, file_path, instance, memory_bytes, ti
 from admm_verify.properties.checks import check_layout, check_property, check_types
 from admm_verify.properties.property import Property
 from admm_verify.properties.vnnlib import read_property
+from admm_verify.run import Stopped
 
 NetworkSource = str | os.PathLike[str] | Network
 

@@ -10,8 +10,9 @@ from typing import TypeVar
 import numpy as np
 
 from admm_verify.errors import QueryError
-from admm_verify.memory import Budget, Stopped, collector_paused
+from admm_verify.memory import Budget, collector_paused
 from admm_verify.properties.property import Atom, Disjunct, InputBox, Property
+from admm_verify.run import Stopped
 
 Thing = TypeVar("Thing")
 

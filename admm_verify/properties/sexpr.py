@@ -12,7 +12,8 @@ from itertools import accumulate
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from admm_verify.errors import QueryError
-from admm_verify.memory import Budget, Stopped
+from admm_verify.memory import Budget
+from admm_verify.run import Stopped
 
 MAX_DEPTH = 100
 

@@ -12,10 +12,11 @@ from admm_verify.reach.continuous import ContinuousSettings, Tube, reach
 from admm_verify.reach.discrete import ReachSettings, grid
 from admm_verify.reach.judgement import Judgement, ReachOutcome
 from admm_verify.reach.rollout import control_network
-from admm_verify.reach.sets import Ended, ReachSets, most
+from admm_verify.reach.sets import ReachSets, most
 from admm_verify.reach.simulate import affordable, spread, trajectories
 from admm_verify.reach.systems import ContinuousSystem, Task
 from admm_verify.reach.tube_checks import holds, violates
+from admm_verify.run import Ended
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,13 +11,13 @@ from admm_verify.arrays import gamma
 from admm_verify.bounds.preactivation import METHODS
 from admm_verify.complete.halves import halves
 from admm_verify.errors import InputError
-from admm_verify.memory import Stopped
 from admm_verify.options import POSITIVE, AtLeastOne, Count, Memory, Range, Settings, choice
 from admm_verify.reach.cells import CellBounder, Cells, joined, taken
 from admm_verify.reach.rollout import Rollout, rollout
-from admm_verify.reach.sets import Ended, ReachSets
+from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.simulate import affordable
 from admm_verify.reach.systems import DiscreteSystem
+from admm_verify.run import Ended, Stopped
 from admm_verify.sets.box import Box
 from admm_verify.settings import TightenSettings
 

@@ -15,9 +15,9 @@ from admm_verify.reach.cells import CellBounder
 from admm_verify.reach.judgement import Judgement, ReachOutcome
 from admm_verify.reach.rollout import Rollout
 from admm_verify.reach.systems import Kind, Polytope, Requirement, Task
+from admm_verify.run import Ended
 from admm_verify.settings import TightenSettings
 from admm_verify.splitting.loop import Clock
-from admm_verify.splitting.solution import Status
 
 Found = tuple[ReachOutcome, np.ndarray | None, int]
 
@@ -93,7 +93,7 @@ class DiscreteJudge:
             exact = np.array([float(value) for value in decision.witness.exact])
             return ReachOutcome.FALSIFIED, self._trajectory(exact), decision.subproblems
         if decision.witness is not None or decision.open or unsure:
-            late = decision.interruption is Status.TIMED_OUT
+            late = decision.interruption is Ended.TIMED_OUT
             return (ReachOutcome.TIMED_OUT if late else ReachOutcome.UNKNOWN), None, decision.subproblems
         return ReachOutcome.VERIFIED, None, decision.subproblems
 

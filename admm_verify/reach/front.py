@@ -22,9 +22,10 @@ from admm_verify.reach.discrete import DiscreteReach, ReachSettings
 from admm_verify.reach.discrete_verdicts import DiscreteJudge
 from admm_verify.reach.inputs import array
 from admm_verify.reach.judgement import Judgement
-from admm_verify.reach.sets import Ended, ReachSets
+from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.simulate import spread, trajectories
 from admm_verify.reach.systems import ContinuousSystem, Task
+from admm_verify.run import Ended
 from admm_verify.splitting.loop import Clock
 
 

@@ -1,23 +1,13 @@
 """Reachable sets: what is known of the states at every step, direction by direction."""
 
 from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 
 from admm_verify.errors import InputError
 from admm_verify.options import Range, count, member
 from admm_verify.reach.inputs import set_field
-
-
-class Ended(Enum):
-    """Why the work ended: everything done as asked, or the time, the cells or somebody's patience ran out."""
-
-    COMPLETE = "complete"
-    TIMED_OUT = "timed-out"
-    CELL_LIMIT = "cell limit"
-    STOPPED = "stopped"
-    TOO_LOOSE = "too loose"
+from admm_verify.run import Ended
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from admm_verify.reach.judgement import Judgement
-from admm_verify.reach.sets import Ended, ReachSets
+from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.systems import Kind, Task
 from admm_verify.report.picture_inputs import check_drawn, checked_path
 from admm_verify.report.pictures import FORMATS, save
@@ -32,6 +32,7 @@ from admm_verify.report.reach_animation import (
     time_label,
     view,
 )
+from admm_verify.run import Ended
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

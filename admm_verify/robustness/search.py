@@ -13,11 +13,12 @@ from admm_verify.bounds.arithmetic import check_arithmetic, lowered, output_erro
 from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
 from admm_verify.errors import OutputError
-from admm_verify.memory import Budget, Stopped
+from admm_verify.memory import Budget
 from admm_verify.options import ANY, Memory, Settings, choice
 from admm_verify.robustness.findings import Findings
 from admm_verify.robustness.instances import Instances
 from admm_verify.robustness.record import Finished, Record
+from admm_verify.run import Stopped
 from admm_verify.sets.box import Box
 from admm_verify.settings import SolverSettings
 from admm_verify.splitting.loop import Clock

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, to_numpy
+from admm_verify.run import Ended
 from admm_verify.splitting.eliminate import Elimination
 from admm_verify.splitting.ledger import Ledger
 from admm_verify.splitting.primal import PrimalPoint
 from admm_verify.splitting.problem import Rows
 from admm_verify.splitting.scheme import Scheme, take_state
-from admm_verify.splitting.solution import Status
 from admm_verify.splitting.sweeps import polish_sweep, slopes_of
 
 ROUNDING_GAP = 1e-10
@@ -29,12 +29,12 @@ class Clock:
     deadline: float | None = None
     stop: Callable[[], bool] | None = None
 
-    def interruption(self) -> Status | None:
+    def interruption(self) -> Ended | None:
         """TIMED_OUT or STOPPED once one of them applies, else None."""
         if self.stop is not None and self.stop():
-            return Status.STOPPED
+            return Ended.STOPPED
         if self.deadline is not None and time.monotonic() >= self.deadline:
-            return Status.TIMED_OUT
+            return Ended.TIMED_OUT
         return None
 
 
@@ -50,7 +50,7 @@ class Run:
     progress: Progress | None
     elimination: Elimination | None = None
     passes: np.ndarray = field(init=False)
-    interruption: Status | None = None
+    interruption: Ended | None = None
 
     def __post_init__(self) -> None:
         self.passes = np.zeros(self.rows.offset.shape[0], dtype=np.int64)

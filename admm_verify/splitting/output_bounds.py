@@ -12,11 +12,12 @@ from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.network.graph import Network
 from admm_verify.network.layout import is_single
 from admm_verify.options import callbacks, instance, timeout_seconds
+from admm_verify.run import Ended
 from admm_verify.sets.box import Box
 from admm_verify.settings import SolverSettings
 from admm_verify.splitting.loop import Clock
 from admm_verify.splitting.problem import Problem
-from admm_verify.splitting.solution import Solution, Status
+from admm_verify.splitting.solution import Solution
 from admm_verify.splitting.solve import solve
 
 _NUMBERS = 2**22
@@ -34,7 +35,7 @@ class OutputBounds:
 
     lower: Array
     upper: Array
-    status: Status
+    status: Ended
     seconds: float
 
     def __repr__(self) -> str:
@@ -116,6 +117,6 @@ def _joined(
     found = xp.reshape(xp.concat([one.lower for one in solutions], axis=0), (-1, 2, network.output_size))
     lower, upper = xp.maximum(found[:, 0], ranges[0]), xp.minimum(-found[:, 1], ranges[1])
     shape = network.output_shape if single else (lower.shape[0], *network.output_shape)
-    statuses = (status for one in solutions for status in one.status if status is not Status.CONVERGED)
-    status = next(statuses, Status.CONVERGED)
+    statuses = (status for one in solutions for status in one.status if status is not Ended.CONVERGED)
+    status = next(statuses, Ended.CONVERGED)
     return OutputBounds(xp.reshape(lower, shape), xp.reshape(upper, shape), status, time.monotonic() - began)

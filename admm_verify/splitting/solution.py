@@ -1,28 +1,13 @@
 """What `solve` returns."""
 
 from dataclasses import dataclass
-from enum import Enum
 
 from admm_verify.arrays import Array, to_numpy
 from admm_verify.options import member
+from admm_verify.run import Ended
 
 _SHOWN = 20
 """Rows of a solution that its text shows."""
-
-
-class Status(Enum):
-    """Why a row's iterations ended."""
-
-    CONVERGED = "converged"
-    """The gap is at most tolerance * max(1, |lower|)."""
-    PASS_LIMIT = "pass-limit"
-    """The budget of passes was used up; all numbers are valid."""
-    TIMED_OUT = "timed-out"
-    """The time was up; all numbers are valid."""
-    STOPPED = "stopped"
-    """The caller asked to stop; all numbers are valid."""
-    NO_BOUND = "no-bound"
-    """Numbers overflowed: lower is -inf, which claims nothing."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -43,11 +28,11 @@ class Solution:
     primal: Array
     multipliers: tuple[Array, ...]
     passes: Array
-    status: tuple[Status, ...]
+    status: tuple[Ended, ...]
     seconds: float
 
     def __post_init__(self) -> None:
-        status = tuple(member(one, "The status of a row", Status) for one in self.status)
+        status = tuple(member(one, "The status of a row", Ended) for one in self.status)
         object.__setattr__(self, "status", status)
 
     @property

@@ -13,6 +13,7 @@ from admm_verify.errors import InputError
 from admm_verify.given import float64_array
 from admm_verify.memory import Budget, keep_freed_memory
 from admm_verify.options import callbacks, choice, instance, number, pass_limit, timeout_seconds
+from admm_verify.run import Ended
 from admm_verify.settings import SolverSettings
 from admm_verify.splitting.admm import Admm
 from admm_verify.splitting.ascent import Ascent
@@ -24,7 +25,7 @@ from admm_verify.splitting.primal import PrimalPoint
 from admm_verify.splitting.primal_dual import PrimalDual
 from admm_verify.splitting.problem import Problem, Rows
 from admm_verify.splitting.scheme import Scheme
-from admm_verify.splitting.solution import Solution, Status
+from admm_verify.splitting.solution import Solution
 from admm_verify.splitting.sweeps import best_vertex, slope_sweep, start_slopes
 from admm_verify.threads import threads_for, workers_for
 
@@ -209,13 +210,13 @@ def _solution(problem: Problem, runs: list[Run], seconds: float) -> Solution:
     lower = joined([run.ledger.lower for run in runs])
     primal = joined([run.ledger.primal for run in runs])
     count = len(runs[0].ledger.multipliers)
-    statuses: list[Status] = []
+    statuses: list[Ended] = []
     for run in runs:
-        ended = run.interruption or Status.PASS_LIMIT
+        ended = run.interruption or Ended.PASS_LIMIT
         for bound, converged in zip(
             to_numpy(run.ledger.lower), to_numpy(run.ledger.converged(run.tolerance)), strict=True
         ):
-            statuses.append(Status.NO_BOUND if bound == -np.inf else Status.CONVERGED if converged else ended)
+            statuses.append(Ended.NO_BOUND if bound == -np.inf else Ended.CONVERGED if converged else ended)
     return Solution(
         lower=lower,
         relaxation_upper=joined([run.ledger.upper for run in runs]),

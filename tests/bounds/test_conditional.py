@@ -14,9 +14,9 @@ from admm_verify.bounds.planes import Planes, planes_at
 from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.bounds.region import Region, build_region
 from admm_verify.complete.bounding import Bounder, Rows
-from admm_verify.memory import Stopped
 from admm_verify.network.graph import Activation, Network
 from admm_verify.network.layers import network_from_layers
+from admm_verify.run import Stopped
 from admm_verify.sets.box import Box
 from admm_verify.settings import AscentSettings, RefineSettings
 from tests.complete.networks import FAMILIES, box_for, flat_box, network_of

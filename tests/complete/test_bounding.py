@@ -13,9 +13,9 @@ from admm_verify.bounds.climb import Splits
 from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
 from admm_verify.bounds.region import build_region
 from admm_verify.complete.bounding import Bounder, Rows
-from admm_verify.memory import Stopped
 from admm_verify.network.graph import Activation, Network
 from admm_verify.relaxations.registry import network_lines
+from admm_verify.run import Stopped
 from admm_verify.sets.box import Box
 from admm_verify.settings import AscentSettings
 from tests.complete.networks import FAMILIES, MIXED, PIECES, box_for, network_of

@@ -10,10 +10,10 @@ import pytest
 import admm_verify as av
 from admm_verify.attacks.confirm import confirm
 from admm_verify.bounds import interval, preactivation
-from admm_verify.memory import Stopped
 from admm_verify.network.graph import Affine, Network
 from admm_verify.properties.property import Disjunct
 from admm_verify.properties.query import Query
+from admm_verify.run import Stopped
 from tests.complete.queries import at_most, box_of, query_of
 from tests.network.onnx_models import model, node
 from tests.random_networks import chain

@@ -5,8 +5,9 @@ from fractions import Fraction
 import pytest
 
 from admm_verify.errors import UnsupportedQueryError
-from admm_verify.memory import Budget, Stopped
+from admm_verify.memory import Budget
 from admm_verify.properties.vnnlib import parse_vnnlib
+from admm_verify.run import Stopped
 from tests.properties.texts import check_refused, flat, network, only
 
 F = Fraction

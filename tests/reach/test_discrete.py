@@ -7,7 +7,8 @@ import admm_verify as av
 from admm_verify.reach.directions import box_directions, even_directions, octagon_directions, principal_directions
 from admm_verify.reach.discrete import DiscreteReach, ReachSettings, box_support, grid
 from admm_verify.reach.rollout import rollout
-from admm_verify.reach.sets import Ended, ReachSets
+from admm_verify.reach.sets import ReachSets
+from admm_verify.run import Ended
 from admm_verify.sets.box import Box
 from tests.reach.systems import KINDS, initial, trajectories
 from tests.seeds import seeds

@@ -61,7 +61,7 @@ def test_kinds_are_told_by_their_words(word: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["bogus", None, "", "Never_in", 1, b"never_in", ["never_in"], av.Status.TIMED_OUT, Kind]
+    "kind", ["bogus", None, "", "Never_in", 1, b"never_in", ["never_in"], av.Ended.TIMED_OUT, Kind]
 )
 def test_other_kinds_are_refused(kind: Any) -> None:
     with pytest.raises(av.InputError, match="always_in, never_in, reach_at_end, reach_some_time"):
@@ -77,7 +77,7 @@ def test_results_know_their_words_too() -> None:
     outcome = av.Outcome(*[given := "unsat", None, None, np.zeros(0), 0, 0.0])
     assert outcome.verdict is av.Verdict.UNSAT
     solution = av.Solution(ZERO, ZERO, EYE, (), ZERO, *[("converged", "timed-out"), 0.0])
-    assert solution.status == (av.Status.CONVERGED, av.Status.TIMED_OUT)
+    assert solution.status == (av.Ended.CONVERGED, av.Ended.TIMED_OUT)
     sets = av.reach_sets(task(), settings=av.ReachSettings(samples=50)).sets
     bogus: Any = "bogus"
     for make in (

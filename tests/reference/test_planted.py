@@ -12,10 +12,11 @@ from admm_verify.errors import InputError, ModelError
 from admm_verify.network.graph import Affine, Network, Term
 from admm_verify.network.maps import DenseMap, DiagonalMap
 from admm_verify.network.simplify import simplify
+from admm_verify.run import Ended
 from admm_verify.sets.box import Box
 from admm_verify.settings import SolverSettings
 from admm_verify.splitting.problem import Problem
-from admm_verify.splitting.solution import Solution, Status
+from admm_verify.splitting.solution import Solution
 from admm_verify.splitting.solve import METHODS, solve
 from tests.random_networks import Case, chain, random_case
 from tests.reference.highs import Optimum, lp_optimum
@@ -194,7 +195,7 @@ def test_dropping_finished_rows_changes_nothing(seed: int, method: str) -> None:
     # A row may go on for a few check points with those that share its block, which can only improve it.
     assert (found.lower >= lower - 1e-9 * np.maximum(1.0, np.abs(lower))).all()
     assert (found.relaxation_upper <= upper + 1e-9 * np.maximum(1.0, np.abs(upper))).all()
-    finished = np.array([status is Status.CONVERGED for status in found.status])
+    finished = np.array([status is Ended.CONVERGED for status in found.status])
     assert (found.gap[finished] <= 1e-2 * np.maximum(1.0, np.abs(found.lower[finished]))).all()
 
 
@@ -241,7 +242,7 @@ def hard_problem() -> Problem:
 def test_no_time_gives_the_crown_bound(method: str) -> None:
     crown = solve(hard_problem(), method, tolerance=0.0, max_passes=0)
     found = solve(hard_problem(), method, tolerance=0.0, timeout=0)
-    assert set(found.status) == {Status.TIMED_OUT}
+    assert set(found.status) == {Ended.TIMED_OUT}
     assert (found.passes == 0).all() and np.array_equal(found.lower, crown.lower)
 
 
@@ -251,7 +252,7 @@ def test_the_caller_can_stop(method: str, iterations: int) -> None:
     asked = iter(range(1000))
     crown = solve(hard_problem(), method, max_passes=0)
     found = solve(hard_problem(), method, tolerance=0.0, stop=lambda: next(asked) >= iterations)
-    assert set(found.status) == {Status.STOPPED}
+    assert set(found.status) == {Ended.STOPPED}
     assert (found.passes == 2 * iterations).all()
     assert (found.lower >= crown.lower).all() and (found.relaxation_upper >= found.lower).all()
 
@@ -259,7 +260,7 @@ def test_the_caller_can_stop(method: str, iterations: int) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_a_budget_of_passes_is_kept(method: str) -> None:
     found = solve(hard_problem(), method, tolerance=0.0, max_passes=30)
-    assert (found.passes == 30).all() and set(found.status) == {Status.PASS_LIMIT}
+    assert (found.passes == 30).all() and set(found.status) == {Ended.PASS_LIMIT}
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

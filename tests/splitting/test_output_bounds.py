@@ -52,7 +52,7 @@ def test_no_exact_output_leaves_its_range(seed, method):
 def test_a_point_has_a_range_of_rounding_size():
     network, x = network_of(0), np.array([0.25, -0.5, 1.0])
     found = av.output_bounds(network, av.Box(x, x))
-    assert found.lower.shape == (4,) and found.status is av.Status.CONVERGED
+    assert found.lower.shape == (4,) and found.status is av.Ended.CONVERGED
     for low, value, high in zip(found.lower, exact_outputs(network, x), found.upper, strict=True):
         assert Fraction(float(low)) <= value <= Fraction(float(high)) and high - low < 1e-9
 
@@ -95,7 +95,7 @@ def test_without_time_the_bounds_still_hold():
         found = av.output_bounds(network, box, **options)
         values = network(np.random.default_rng(0).uniform(-1, 1, (500, 3)))
         assert (found.lower <= values.min(axis=0)).all() and (values.max(axis=0) <= found.upper).all()
-        assert found.status in (av.Status.TIMED_OUT, av.Status.STOPPED) and "certified" in repr(found)
+        assert found.status in (av.Ended.TIMED_OUT, av.Ended.STOPPED) and "certified" in repr(found)
 
 
 def test_a_solution_says_what_its_columns_are():

@@ -1,0 +1,183 @@
+"""How to run: until when, whom to ask and to tell, with how much memory, on which device, in how many threads."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+from threading import RLock
+from typing import Any
+
+from admm_verify.errors import InputError
+from admm_verify.options import Range, callbacks, count, instance, memory_bytes, number, timeout_seconds
+
+
+class Stopped(Exception):
+    """Work was asked to stop, or its time is up; the caller goes on with what it has."""
+
+
+class Ended(Enum):
+    """How something ended. advice: what to do about it, empty where nothing is amiss."""
+
+    CONVERGED = "converged", ""
+    """The gap is at most tolerance * max(1, |lower|)."""
+    COMPLETE = "complete", ""
+    """Everything was done as asked."""
+    PASS_LIMIT = "pass-limit", "Raise max_passes for a smaller gap."
+    """The budget of passes was used up; all numbers are valid."""
+    CELL_LIMIT = "cell limit", "Allow more cells, or a larger tolerance."
+    """The budget of cells was used up; all numbers are valid."""
+    TIMED_OUT = "timed-out", "Raise the timeout."
+    """The time was up; all numbers are valid."""
+    STOPPED = "stopped", "Run it again to its end for better numbers."
+    """The caller asked to stop; all numbers are valid."""
+    TOO_LOOSE = "too loose", "Split the initial set into more cells."
+    """Sets grew too large to go on with; there are no bounds behind that."""
+    NO_BOUND = "no-bound", "Scale the network or the box: numbers overflow."
+    """Numbers overflowed: lower is -inf, which claims nothing."""
+
+    advice: str
+
+    def __new__(cls, word: str, advice: str) -> "Ended":
+        """A member that is known by its word."""
+        member = object.__new__(cls)
+        member._value_, member.advice = word, advice
+        return member
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far something is, in a line for people, and what is done of what there is; total is None where unknown."""
+
+    text: str
+    done: int = 0
+    total: int | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """How to run. Everything may be left out.
+
+    timeout: seconds from when a front door takes the run up; deadline: what that makes it, in seconds of
+    time.monotonic(). stop: asked often; True ends the work with what is known. tell: told of progress. Threads ask and
+    tell one after the other. memory: limit on the working memory in bytes, None for half of what is free. device: None
+    (where the arrays live), "cpu" or "cuda". threads: most of them, of the linear algebra library and for blocks of
+    rows side by side; None for as many as pay.
+
+    A run without functions can be pickled; the time that is left goes with it.
+    Raises: InputError for a field of the wrong type or range.
+    """
+
+    timeout: float | None = None
+    stop: Callable[[], bool] | None = None
+    tell: Callable[[Progress], object] | None = None
+    memory: float | None = None
+    device: str | None = None
+    threads: int | None = None
+    deadline: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "timeout", timeout_seconds(self.timeout))
+        object.__setattr__(self, "memory", memory_bytes(self.memory))
+        callbacks(("stop", self.stop), ("tell", self.tell))
+        if self.device is not None and not isinstance(self.device, str):
+            what = f"{self.device!r} ({type(self.device).__name__})"
+            raise InputError(f"The device is {what}; give text: 'cpu', 'cuda' or 'cuda:N'.")
+        if self.threads is not None:
+            count(self.threads, "The number of threads", Range(1), ", or None for as many as pay")
+        if self.deadline is not None:
+            number(self.deadline, "The deadline", Range(float("-inf")))
+
+    @classmethod
+    def of(cls, given: "Run | None", timeout: float | None = None, device: str | None = None) -> "Run":
+        """The run of a front door that was handed one, or a time limit and a device of its own: its time begins now.
+
+        A run that has begun already keeps its deadline; of several ends the first one counts.
+        Raises: InputError for what is no run, or a time limit or device that is none.
+        """
+        run = cls() if given is None else instance(given, cls, "run")
+        own = replace(run, timeout=timeout, device=run.device if device is None else device)
+        now = time.monotonic()
+        ends = [now + left for left in (run.timeout, own.timeout) if left is not None]
+        ends += [] if run.deadline is None else [run.deadline]
+        return replace(
+            own, timeout=None, deadline=min(ends, default=None), stop=_in_turn(run.stop), tell=_in_turn(run.tell)
+        )
+
+    def ended(self) -> Ended | None:
+        """STOPPED or TIMED_OUT once one of them applies, else None."""
+        if self.stop is not None and self.stop():
+            return Ended.STOPPED
+        return Ended.TIMED_OUT if self.deadline is not None and time.monotonic() >= self.deadline else None
+
+    def over(self) -> bool:
+        """Whether somebody said stop or the time is up."""
+        return self.ended() is not None
+
+    def check(self) -> None:
+        """Raises: Stopped once somebody said stop or the time is up."""
+        if self.over():
+            raise Stopped
+
+    def say(self, text: str, done: int = 0, total: int | None = None) -> None:
+        """Tell of progress where somebody listens."""
+        if self.tell is not None:
+            self.tell(Progress(text, done, total))
+
+    def silent(self) -> "Run":
+        """The same run for parts of the work that nobody is told of."""
+        return replace(self, tell=None)
+
+    def unless(self, question: Callable[[], bool]) -> "Run":
+        """The same run, which another question ends too."""
+        return replace(self, stop=question if self.stop is None else _Either(self.stop, question))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Clocks of other machines have other origins.
+        left = None if self.deadline is None else self.deadline - time.monotonic()
+        return {**vars(self), "deadline": left}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        left = state["deadline"]
+        vars(self).update(state, deadline=None if left is None else left + time.monotonic())
+
+
+class Flag:
+    """A question that is answered with yes once the flag is set; in another process it starts anew."""
+
+    def __init__(self) -> None:
+        self.set = False
+
+    def __call__(self) -> bool:
+        return self.set
+
+    def __reduce__(self) -> tuple[type["Flag"], tuple[()]]:
+        return Flag, ()
+
+
+@dataclass(frozen=True)
+class _Either:
+    """Whether one of two questions is answered with yes."""
+
+    first: Callable[[], bool]
+    second: Callable[[], bool]
+
+    def __call__(self) -> bool:
+        return self.first() or self.second()
+
+
+class _InTurn:
+    """A function that threads call one after the other."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function, self.lock = function, RLock()
+
+    def __call__(self, *given: object) -> Any:
+        with self.lock:
+            return self.function(*given)
+
+    def __reduce__(self) -> tuple[type["_InTurn"], tuple[Callable[..., Any]]]:
+        return _InTurn, (self.function,)
+
+
+def _in_turn(function: Callable[..., Any] | None) -> Callable[..., Any] | None:
+    return function if function is None or isinstance(function, _InTurn) else _InTurn(function)
