@@ -27,10 +27,10 @@ import numpy as np
 import torch
 
 import admm_verify as av
-from admm_verify.attacks.apgd import apgd
-from admm_verify.attacks.pgd import pgd
-from admm_verify.attacks.search import attack
-from admm_verify.attacks.targets import Found, Targets
+from admm_verify.attacks.apgd import Apgd
+from admm_verify.attacks.pgd import Pgd
+from admm_verify.attacks.search import SEQUENCE, Method, attack
+from admm_verify.attacks.targets import Targets
 from benchmarks.shares import RESULTS, environment, write_json
 from problems.lp_instances import shared_folder
 from problems.mnist_images import mnist_test
@@ -190,18 +190,19 @@ def torchattacks_attacks() -> dict[str, Attack]:
 def our_attacks() -> dict[str, Attack]:
     """PGD and Auto-PGD on their own, and the whole sequence, each with its default settings."""
 
-    def run(method: Callable[..., Found], balls: Balls) -> np.ndarray:
+    def run(methods: Sequence[Method], balls: Balls) -> np.ndarray:
         rows = np.eye(balls.subject.network.output_size, dtype=np.float32)
         points = []
         for label, lower, upper in zip(balls.subject.labels, *balls.ends, strict=True):
             margins = np.delete(rows[label] - rows, label, axis=0)[:, None]
             ends = (np.tile(end.reshape(1, -1), (len(margins), 1)) for end in (lower, upper))
             targets = Targets(*ends, margins, np.zeros(margins.shape[:2], np.float32))
-            found = method(balls.subject.network, targets, any_suffices=True)
+            found = attack(balls.subject.network, targets, methods, any_suffices=True)
             points.append(found.x[np.argmin(found.loss)].reshape(lower.shape))
         return np.stack(points)
 
-    return {f"our {name}": partial(run, method) for name, method in (("PGD", pgd), ("APGD", apgd), ("attack", attack))}
+    sequences: dict[str, Sequence[Method]] = {"PGD": [Pgd()], "APGD": [Apgd()], "attack": SEQUENCE}
+    return {f"our {name}": partial(run, methods) for name, methods in sequences.items()}
 
 
 def measure(name: str, count: int, attacks: dict[str, Attack]) -> dict[str, Any]:

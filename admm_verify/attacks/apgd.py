@@ -1,48 +1,39 @@
 """Auto-PGD: signed steps with momentum, halved and restarted from the best point where progress stalls."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from admm_verify.arrays import Array, namespace
 from admm_verify.attacks.hunt import Hunt
-from admm_verify.attacks.landscape import Landscape
-from admm_verify.attacks.settings import ApgdSettings
-from admm_verify.attacks.starts import check_starts, started
-from admm_verify.attacks.targets import Found, Targets
-from admm_verify.network.graph import Network
+from admm_verify.attacks.starts import STARTS, Starts, started
+from admm_verify.attacks.targets import Targets
+from admm_verify.options import Count, Nonnegative, Settings, Share
 
 
-def apgd(
-    network: Network,
-    targets: Targets,
-    settings: ApgdSettings | None = None,
-    starts: Array | None = None,
-    stop: Callable[[], bool] | None = None,
-    seed: int = 0,
-    any_suffices: bool = False,
-) -> Found:
-    """Auto-PGD on the atoms' loss, from many points of every box at once.
+@dataclass(frozen=True)
+class Apgd(Settings):
+    """Auto-PGD on the atoms' loss; the defaults but for the number of steps are those of the paper.
 
     z = clip(x_k - step half sign(gradient)),  x_k+1 = clip(x_k + alpha (z - x_k) + (1 - alpha) (x_k - x_k-1)); at check
     points the step is halved, and the point set back to the best one, where the loss fell in too few iterations or
     neither step nor least loss changed since the check point before.
 
-    Shapes: starts [targets, points, inputs], used beside the restarts and the centre.
-    Raises: InputError for sizes that do not fit.
+    steps: iterations. step: the first step, in half-widths of the box. share: of the iterations between two check
+    points in which the loss has to fall. momentum: share alpha of the new step.
+
     Reference: Croce and Hein, Reliable evaluation of adversarial robustness, ICML 2020, algorithm 1 and section 3.1.
     """
-    chosen = ApgdSettings() if settings is None else settings
-    hunt = Hunt(Landscape.of(network, targets), stop, any_suffices)
-    apgd_hunt(hunt, chosen, check_starts(targets, starts), np.random.default_rng(seed))
-    return hunt.found
 
+    starts: Starts = STARTS
+    steps: Count = 50
+    step: Nonnegative = 2.0
+    share: Share = 0.75
+    momentum: Share = 0.75
 
-def apgd_hunt(hunt: Hunt, settings: ApgdSettings, starts: Array | None, rng: np.random.Generator) -> None:
-    """`apgd` on the open targets of a hunt; starts [targets, points, inputs] of all its targets."""
-    for rows, points in started(hunt, settings.starts, starts, rng):
-        hunt.descend(rows, _start(points, settings), settings.steps)
+    def search(self, hunt: Hunt, given: Array | None, rng: np.random.Generator) -> None:
+        for rows, points in started(hunt, self.starts, given, rng):
+            hunt.descend(rows, _start(points, self), self.steps)
 
 
 def check_points(steps: int) -> tuple[int, ...]:
@@ -67,7 +58,7 @@ class _Auto:
     step_checked [targets, points]: best and last loss, step, number of falls, best loss and step at the check point.
     """
 
-    settings: ApgdSettings
+    settings: Apgd
     done: int
     points: Array
     before: Array
@@ -134,7 +125,7 @@ class _Auto:
         return replace(self, points=points, before=self.points, done=self.done + 1)
 
 
-def _start(points: Array, settings: ApgdSettings) -> _Auto:
+def _start(points: Array, settings: Apgd) -> _Auto:
     xp = namespace(points)
     endless = xp.full_like(points[..., 0], float("inf"))
     step = xp.full_like(endless, settings.step)

@@ -1,59 +1,52 @@
 """L-BFGS-B on the loss, one start at a time: second-order steps where steps of signs go round in circles."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, to_numpy
 from admm_verify.attacks.hunt import Hunt
 from admm_verify.attacks.landscape import Landscape
-from admm_verify.attacks.settings import LbfgsSettings
-from admm_verify.attacks.starts import check_starts, started
-from admm_verify.attacks.targets import Found, Targets
-from admm_verify.network.graph import Network
+from admm_verify.attacks.starts import STARTS, Starts, started
+from admm_verify.options import AtLeastOne, Count, Nonnegative, Settings
 
 _HUGE = 1e30
 """Stands for values and slopes where the network overflows."""
 
 
-def lbfgs(
-    network: Network,
-    targets: Targets,
-    settings: LbfgsSettings | None = None,
-    starts: Array | None = None,
-    stop: Callable[[], bool] | None = None,
-    seed: int = 0,
-    any_suffices: bool = False,
-) -> Found:
-    """Minimise the loss over every box with L-BFGS-B, from one start after another.
+@dataclass(frozen=True)
+class Lbfgs(Settings):
+    """L-BFGS-B on the loss over every box, from one start after another.
 
     Variables are the inputs whose interval is not a point, in half-widths of the box.
 
-    Shapes: starts [targets, points, inputs], used beside the restarts and the centre.
-    Raises: InputError for sizes that do not fit.
+    targets: how many of the open targets of a block are tried, those of least loss first. steps: iterations from one
+    start. memory: pairs that stand for the Hessian. aim: how far below zero targets of several atoms aim, in units of
+    the loss at the start.
+
     Reference: Szegedy et al., Intriguing properties of neural networks, ICLR 2014, section 4.1; Byrd, Lu, Nocedal and
     Zhu, SIAM J. Sci. Comput. 16, 1995.
     """
-    chosen = LbfgsSettings() if settings is None else settings
-    hunt = Hunt(Landscape.of(network, targets), stop, any_suffices)
-    lbfgs_hunt(hunt, chosen, check_starts(targets, starts), np.random.default_rng(seed))
-    return hunt.found
+
+    starts: Starts = STARTS
+    targets: Count = 2
+    steps: Count = 30
+    memory: AtLeastOne = 10
+    aim: Nonnegative = 0.1
+
+    def search(self, hunt: Hunt, given: Array | None, rng: np.random.Generator) -> None:
+        for rows, points in started(hunt, self.starts, given, rng):
+            order = np.argsort(to_numpy(hunt.found.loss)[rows], kind="stable")[: self.targets]
+            for k, row in zip(order, rows[order], strict=True):
+                alone = hunt.landscape.take(np.array([row]))
+                for j in range(points.shape[1]):
+                    if hunt.over():
+                        return
+                    if row in hunt.open:
+                        _descend(hunt, int(row), alone, points[k : k + 1, j : j + 1, :], self)
 
 
-def lbfgs_hunt(hunt: Hunt, settings: LbfgsSettings, starts: Array | None, rng: np.random.Generator) -> None:
-    """`lbfgs` on the open targets of a hunt; starts [targets, points, inputs] of all its targets."""
-    for rows, points in started(hunt, settings.starts, starts, rng):
-        order = np.argsort(to_numpy(hunt.found.loss)[rows], kind="stable")[: settings.targets]
-        for k, row in zip(order, rows[order], strict=True):
-            alone = hunt.landscape.take(np.array([row]))
-            for j in range(points.shape[1]):
-                if hunt.over():
-                    return
-                if row in hunt.open:
-                    _descend(hunt, int(row), alone, points[k : k + 1, j : j + 1, :], settings)
-
-
-def _descend(hunt: Hunt, row: int, landscape: Landscape, start: Array, settings: LbfgsSettings) -> None:
+def _descend(hunt: Hunt, row: int, landscape: Landscape, start: Array, settings: Lbfgs) -> None:
     # SciPy's optimisers take longer to import than most searches, which end before this one.
     from scipy.optimize import minimize
 

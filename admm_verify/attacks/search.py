@@ -1,51 +1,63 @@
 """`attack`: the attacks in sequence, cheap ones first."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 
 from admm_verify.arrays import Array, namespace
-from admm_verify.attacks.apgd import apgd_hunt
+from admm_verify.attacks.apgd import Apgd
 from admm_verify.attacks.hunt import Hunt
 from admm_verify.attacks.landscape import Landscape
-from admm_verify.attacks.lbfgs import lbfgs_hunt
-from admm_verify.attacks.pgd import fgsm_hunt, pgd_hunt
-from admm_verify.attacks.settings import AttackSettings
-from admm_verify.attacks.starts import check_starts
+from admm_verify.attacks.lbfgs import Lbfgs
+from admm_verify.attacks.pgd import FGSM, Pgd
+from admm_verify.attacks.starts import Starts, check_starts
 from admm_verify.attacks.targets import Found, Targets
 from admm_verify.network.graph import Network
+
+
+class Method(Protocol):
+    """One attack with its settings."""
+
+    def search(self, hunt: Hunt, given: Array | None, rng: np.random.Generator) -> None:
+        """Improve the points of a hunt's open targets; given [targets, points, inputs] of all its targets."""
+        ...
+
+
+QUICK = Pgd(Starts(restarts=0, most=0), steps=10, last=0.1)
+SEQUENCE: tuple[Method, ...] = (
+    FGSM,
+    QUICK,
+    Pgd(Starts(restarts=4, most=64, samples=1000)),
+    Apgd(Starts(restarts=2, most=64, samples=1000), step=0.5),
+    Lbfgs(Starts(restarts=0, most=24, work=3e5, samples=1000)),
+)
 
 
 def attack(
     network: Network,
     targets: Targets,
-    settings: AttackSettings | None = None,
+    methods: Sequence[Method] = SEQUENCE,
+    *,
     starts: Array | None = None,
     stop: Callable[[], bool] | None = None,
+    memory: float | None = None,
     seed: int = 0,
     any_suffices: bool = False,
 ) -> Found:
-    """FGSM, a short PGD, restarted PGD, Auto-PGD and L-BFGS in turn, each from the best points so far too.
+    """Attacks in turn, each from the best points so far too: FGSM, a short PGD, restarted PGD, Auto-PGD and L-BFGS.
 
     It ends after the first method, or within it, once all targets are hit, or any of them where any_suffices. A hit
     that rounding might undo does not count for that, so that what is called a hit can usually be confirmed.
 
-    Shapes: starts [targets, points, inputs], such as the primal points of a relaxation.
+    memory: limit on the working memory in bytes, None for half of what is free.
+    Shapes: starts [targets, points, inputs], such as the primal points of a relaxation, used beside the methods' own.
     Raises: InputError for sizes that do not fit.
     """
-    chosen = AttackSettings() if settings is None else settings
-    hunt = Hunt(Landscape.of(network, targets, chosen.memory), stop, any_suffices)
+    hunt = Hunt(Landscape.of(network, targets, memory), stop, any_suffices)
     rng, given = np.random.default_rng(seed), check_starts(targets, starts)
-    methods = (
-        lambda known: fgsm_hunt(hunt),
-        lambda known: pgd_hunt(hunt, chosen.quick, known, rng),
-        lambda known: pgd_hunt(hunt, chosen.restarted, known, rng),
-        lambda known: apgd_hunt(hunt, chosen.automatic, known, rng),
-        lambda known: lbfgs_hunt(hunt, chosen.newton, known, rng),
-    )
-    for method in methods:
-        if hunt.over():
-            break
-        best = hunt.found.x[:, None, :]
-        method(best if given is None else namespace(best).concat([given, best], axis=1))
+    for number, method in enumerate(methods):
+        best = [hunt.found.x[:, None, :]] if number else []
+        known = [*([] if given is None else [given]), *best]
+        method.search(hunt, namespace(*known).concat(known, axis=1) if known else None, rng)
     return hunt.found

@@ -1,19 +1,42 @@
 """Where attacks start: given points, centres, corners, uniform points, and points that spread the outputs."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
 from admm_verify.attacks.hunt import Hunt
 from admm_verify.attacks.landscape import Landscape
-from admm_verify.attacks.settings import StartSettings
 from admm_verify.attacks.targets import Targets
 from admm_verify.errors import InputError
 from admm_verify.given import plain_array
+from admm_verify.options import Count, Nonnegative, Settings
 
 _PASSES = 20.0
 """Work of the passes that choose starts, in units of one pass of the method over them."""
+
+
+@dataclass(frozen=True)
+class Starts(Settings):
+    """Where a method starts in every box, besides the centre and the points it is given.
+
+    restarts: further starts; small networks take up to `most`, as many as keep the multiplications of one pass over
+    all points below `work`. samples: in boxes with at most `few` sides of positive width, the restarts are the best of
+    so many uniform points and of all corners, if these are no more. In larger boxes they are uniform points after
+    `diversify` steps of output-diversified initialisation of size diversify_step, in half-widths of the box.
+    """
+
+    restarts: Count = 4
+    most: Count = 4
+    work: Nonnegative = 3e6
+    samples: Count = 0
+    few: Count = 20
+    diversify: Count = 3
+    diversify_step: Nonnegative = 2.0
+
+
+STARTS = Starts()
 
 
 def check_starts(targets: Targets, starts: Array | None) -> Array | None:
@@ -36,7 +59,7 @@ def check_starts(targets: Targets, starts: Array | None) -> Array | None:
 
 
 def started(
-    hunt: Hunt, settings: StartSettings, starts: Array | None, rng: np.random.Generator
+    hunt: Hunt, settings: Starts, starts: Array | None, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, Array]]:
     """Open targets of a hunt in blocks, each with its `starting_points`; starts [targets, points, inputs] of all."""
     given = 0 if starts is None else starts.shape[1]
@@ -50,9 +73,7 @@ def started(
         yield rows, points
 
 
-def starting_points(
-    landscape: Landscape, given: Array | None, settings: StartSettings, rng: np.random.Generator
-) -> Array:
+def starting_points(landscape: Landscape, given: Array | None, settings: Starts, rng: np.random.Generator) -> Array:
     """The given points, the centre and the restarts of every target: [targets, points, inputs]."""
     xp, targets = namespace(landscape.targets.lower), landscape.targets
     fixed = [targets.centre[:, None, :]] if given is None else [given, targets.centre[:, None, :]]
@@ -69,7 +90,7 @@ def starting_points(
     return xp.concat([*fixed, _best(landscape, xp.concat(pool, axis=1), restarts)], axis=1)
 
 
-def _counts(landscape: Landscape, settings: StartSettings) -> tuple[int, int]:
+def _counts(landscape: Landscape, settings: Starts) -> tuple[int, int]:
     """How many restarts every target gets, and of how many samples they are the best; 0 for uniform restarts."""
     each = max(1, landscape.network.weight_count) * len(landscape.targets)
     restarts = max(settings.restarts, min(settings.most, int(settings.work / each)))
@@ -108,7 +129,7 @@ def _best(landscape: Landscape, points: Array, count: int) -> Array:
     return xp.reshape(taken, (points.shape[0], -1, points.shape[-1]))
 
 
-def _diversified(landscape: Landscape, points: Array, settings: StartSettings, rng: np.random.Generator) -> Array:
+def _diversified(landscape: Landscape, points: Array, settings: Starts, rng: np.random.Generator) -> Array:
     """Points moved along the signs of the gradient of w' f, with random weights w of their own.
 
     Reference: Tashiro, Song and Ermon, Diversity can be Transferred, NeurIPS 2020, equations 2 and 3.

@@ -1,15 +1,13 @@
 """Counterexamples: from points that bounds or attacks suggest to one that is confirmed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from admm_verify.arrays import Array, quiet_overflow, to_numpy
 from admm_verify.attacks.confirm import Witness, confirm
-from admm_verify.attacks.pgd import pgd
-from admm_verify.attacks.search import attack
-from admm_verify.attacks.settings import AttackSettings
-from admm_verify.attacks.targets import Found, Targets
+from admm_verify.attacks.search import QUICK, SEQUENCE, Method, attack
+from admm_verify.attacks.targets import Targets
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.root import Root
 from admm_verify.errors import ReplayError
@@ -33,8 +31,7 @@ class Counterexamples:
     """
 
     def __init__(self, query: Query, rows: AtomRows, stop: Callable[[], bool], memory: float | None) -> None:
-        self.query, self.rows, self.stop = query, rows, stop
-        self.settings = AttackSettings(memory=memory)
+        self.query, self.rows, self.stop, self.memory = query, rows, stop, memory
         self.failure: str | None = None
         self.dtype = np.float64 if query.network.element_type == "float64" else np.float32
 
@@ -42,17 +39,11 @@ class Counterexamples:
         """What a short descent finds."""
         if self.query.model is not None:
             start_runtime()
-        targets = Targets.of(self.rows, disjuncts, self.dtype)
-        with quiet_overflow():
-            found = pgd(self.query.network, targets, self.settings.quick, stop=self.stop, any_suffices=True)
-        return self._confirmed(disjuncts, targets, found)
+        return self._attacked(disjuncts, (QUICK,), 0)
 
     def thorough(self, disjuncts: list[int], seed: int) -> Witness | None:
         """What the attacks in sequence find."""
-        targets = Targets.of(self.rows, disjuncts, self.dtype)
-        with quiet_overflow():
-            found = attack(self.query.network, targets, self.settings, stop=self.stop, seed=seed, any_suffices=True)
-        return self._confirmed(disjuncts, targets, found)
+        return self._attacked(disjuncts, SEQUENCE, seed)
 
     def boxes_alone(self) -> Witness | None:
         """A witness of a disjunct without output atoms, which holds anywhere in its box."""
@@ -120,7 +111,11 @@ class Counterexamples:
             values = np.einsum("pao,po->pa", objective, y) + offset
         return np.where(np.isnan(values), np.inf, values).max(axis=1)
 
-    def _confirmed(self, disjuncts: list[int], targets: Targets, found: Found) -> Witness | None:
+    def _attacked(self, disjuncts: list[int], methods: Sequence[Method], seed: int) -> Witness | None:
+        """What attacks find on some disjuncts and is confirmed."""
+        targets, network = Targets.of(self.rows, disjuncts, self.dtype), self.query.network
+        with quiet_overflow():
+            found = attack(network, targets, methods, stop=self.stop, memory=self.memory, seed=seed, any_suffices=True)
         hits = np.flatnonzero(targets.hit(found.loss))
         for i in hits[np.argsort(found.loss[hits])][:_TRIES]:
             witness = self._confirm(self.query.property.disjuncts[disjuncts[i]], found.x[i])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import count
 
 import numpy as np
@@ -10,14 +11,13 @@ import torch
 
 import admm_verify as av
 from admm_verify.arrays import Placement
-from admm_verify.attacks.apgd import apgd, check_points
+from admm_verify.attacks.apgd import Apgd, check_points
 from admm_verify.attacks.hunt import Hunt
 from admm_verify.attacks.landscape import Landscape
-from admm_verify.attacks.lbfgs import lbfgs
-from admm_verify.attacks.pgd import fgsm, pgd, pgd_hunt
+from admm_verify.attacks.lbfgs import Lbfgs
+from admm_verify.attacks.pgd import FGSM, Pgd
 from admm_verify.attacks.search import attack
-from admm_verify.attacks.settings import ApgdSettings, LbfgsSettings, PgdSettings, StartSettings
-from admm_verify.attacks.starts import starting_points
+from admm_verify.attacks.starts import Starts, starting_points
 from admm_verify.attacks.targets import Found, Targets
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Network
@@ -26,17 +26,17 @@ from tests.attacks.cases import loss_at, mnist_like, of_case, planted_convex, pl
 from tests.random_layers import layer_case
 from tests.random_networks import random_case
 
-SHORT = StartSettings(restarts=2, most=3, samples=20)
+SHORT = Starts(restarts=2, most=3, samples=20)
 
 Attack = Callable[..., Found]
 
 SEARCHES: dict[str, Attack] = {
-    "pgd": lambda network, targets, **given: pgd(network, targets, PgdSettings(SHORT), **given),
-    "apgd": lambda network, targets, **given: apgd(network, targets, ApgdSettings(SHORT), **given),
-    "lbfgs": lambda network, targets, **given: lbfgs(network, targets, LbfgsSettings(SHORT, targets=9), **given),
+    "pgd": partial(attack, methods=[Pgd(SHORT)]),
+    "apgd": partial(attack, methods=[Apgd(SHORT)]),
+    "lbfgs": partial(attack, methods=[Lbfgs(SHORT, targets=9)]),
     "attack": attack,
 }
-ATTACKS: dict[str, Attack] = {"fgsm": fgsm, **SEARCHES}
+ATTACKS: dict[str, Attack] = {"fgsm": partial(attack, methods=[FGSM]), **SEARCHES}
 
 every_attack = pytest.mark.parametrize("method", ATTACKS.values(), ids=ATTACKS)
 every_search = pytest.mark.parametrize("method", SEARCHES.values(), ids=SEARCHES)
@@ -83,7 +83,7 @@ def test_one_step_of_signs_solves_a_linear_network():
     weight = np.array([[1.0, -2.0, 0.5]])
     network = network_from_layers([weight], [np.zeros(1)])
     targets = Targets(np.zeros((1, 3)), np.ones((1, 3)), np.ones((1, 1, 1)), np.full((1, 1), 10.0))
-    found = fgsm(network, targets)
+    found = attack(network, targets, [FGSM])
     assert found.x.tolist() == [[0.0, 1.0, 0.0]] and found.loss.tolist() == [8.0]
 
 
@@ -157,7 +157,7 @@ def test_any_hit_ends_the_search_and_all_hits_are_wanted_otherwise():
     network, targets = mnist_like()
     easy = replace(targets, offset=np.where(np.arange(9)[:, None] == 4, -100.0, targets.offset + 100.0))
     asked = count()
-    found = pgd(network, easy, any_suffices=True, stop=lambda: next(asked) < 0)
+    found = attack(network, easy, [Pgd()], any_suffices=True, stop=lambda: next(asked) < 0)
     assert found.loss[4] <= 0 and next(asked) <= 2
     reached = attack(network, replace(targets, offset=targets.offset - 100.0))
     assert (reached.loss <= 0).all()
@@ -174,21 +174,21 @@ def test_targets_that_are_hit_are_left_alone(monkeypatch):
         return slopes(self, points, aim)
 
     monkeypatch.setattr(Landscape, "slopes", counted)
-    pgd(network, easy, PgdSettings(SHORT, steps=5))
+    attack(network, easy, [Pgd(SHORT, steps=5)])
     assert counts == [9, 1, 1, 1, 1]
 
 
 def test_blocks_of_targets_change_nothing_without_random_starts():
     network, targets = mnist_like()
     targets = replace(targets, offset=targets.offset + 100.0)
-    settings = PgdSettings(StartSettings(restarts=0, most=0))
+    method = Pgd(Starts(restarts=0, most=0))
     losses = []
     for limit in (None, 8 * 8 * 20 * 2.5):
         landscape = Landscape.of(network, targets)
         if limit is not None:
             landscape = replace(landscape, budget=Budget(limit))
         hunt = Hunt(landscape, None, False)
-        pgd_hunt(hunt, settings, None, np.random.default_rng(0))
+        method.search(hunt, None, np.random.default_rng(0))
         losses.append(hunt.found.loss)
     np.testing.assert_allclose(losses[0], losses[1], atol=1e-9)
 
@@ -196,7 +196,7 @@ def test_blocks_of_targets_change_nothing_without_random_starts():
 def test_small_boxes_start_at_their_best_corners_and_samples():
     network, targets = planted_linear()
     landscape = Landscape.of(network, targets)
-    settings = StartSettings(restarts=3, most=3, samples=50)
+    settings = Starts(restarts=3, most=3, samples=50)
     points = starting_points(landscape, None, settings, np.random.default_rng(0))
     assert points.shape == (1, 4, 3) and points[0, 0].tolist() == [0, 0, 0]
     assert sorted(points[0, 1:, :2].tolist())[0] == [-1.0, 1.0]
@@ -207,7 +207,7 @@ def test_small_boxes_start_at_their_best_corners_and_samples():
 def test_large_boxes_start_at_spread_points():
     network, targets = mnist_like()
     landscape = Landscape.of(network, targets)
-    settings = StartSettings(restarts=3, most=3, samples=50, few=10)
+    settings = Starts(restarts=3, most=3, samples=50, few=10)
     points = starting_points(landscape, targets.lower[:, None, :], settings, np.random.default_rng(0))
     assert points.shape == (9, 5, 20) and (points[:, 0] == targets.lower).all()
     # Steps of twice the half-width end in corners, but for sides of no influence.

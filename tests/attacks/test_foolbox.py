@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import pairwise
@@ -16,9 +16,10 @@ import pytest
 import torch
 
 import admm_verify as av
-from admm_verify.attacks.apgd import apgd
-from admm_verify.attacks.pgd import pgd
-from admm_verify.attacks.targets import Found, Targets
+from admm_verify.attacks.apgd import Apgd
+from admm_verify.attacks.pgd import Pgd
+from admm_verify.attacks.search import Method, attack
+from admm_verify.attacks.targets import Targets
 from admm_verify.network.graph import Affine
 from admm_verify.report.demo import load_digits
 from problems.train_digits import SEED, split
@@ -121,14 +122,15 @@ def broken_by_foolbox(foolbox: ModuleType, subject: Subject, radius: float) -> n
     return np.any([subject.misled(found, radius) for found in points], axis=0)
 
 
-def broken_by_ours(method: Callable[..., Found], network: av.Network, subject: Subject, radius: float) -> np.ndarray:
+def broken_by_ours(method: Method, network: av.Network, subject: Subject, radius: float) -> np.ndarray:
     """The same for one of our attacks, with a target per image and other class in one call."""
     count, classes = len(subject.images), network.output_size
     identity = np.eye(classes, dtype=np.float32)
     margins = np.concatenate([np.delete(identity[label] - identity, label, axis=0) for label in subject.labels])
     flat = np.repeat(subject.images.reshape(count, -1), classes - 1, axis=0).astype(np.float64)
     lower, upper = (np.clip(flat + end, 0, 1).astype(np.float32) for end in (-radius, radius))
-    found = method(network, Targets(lower, upper, margins[:, None], np.zeros((len(margins), 1), np.float32)))
+    targets = Targets(lower, upper, margins[:, None], np.zeros((len(margins), 1), np.float32))
+    found = attack(network, targets, [method])
     points = found.x.reshape(count, classes - 1, *subject.images.shape[1:])
     return np.any([subject.misled(points[:, j], radius) for j in range(classes - 1)], axis=0)
 
@@ -144,7 +146,7 @@ def test_foolbox_breaks_no_certified_ball_and_ours_break_as_many(build, foolbox)
         certified = found.status[:, k] == av.Answer.VERIFIED
         theirs = broken_by_foolbox(foolbox, subject, radius)
         assert not (theirs & certified).any()
-        for method in (pgd, apgd):
+        for method in (Pgd(), Apgd()):
             ours = broken_by_ours(method, network, subject, radius)
             assert not (ours & certified).any()
             assert np.sum(theirs) - np.sum(ours) <= POINT * len(ours)
