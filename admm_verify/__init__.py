@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from admm_verify.bounds.preactivation import preactivation_bounds
     from admm_verify.bounds.ranges import PreactivationBounds
-    from admm_verify.certify import certify
     from admm_verify.errors import (
         AdmmVerifyError,
         DeviceError,
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from admm_verify.reach.taylor import Plant
     from admm_verify.report.reach_plots import time_plot, tube_plot
     from admm_verify.robustness.certification import Answer, Certification
+    from admm_verify.robustness.certify import certify
     from admm_verify.robustness.search import CertifySettings
     from admm_verify.run import Ended, Progress, Run
     from admm_verify.sets.box import Box
@@ -163,7 +163,7 @@ _ROOMS = {
     "UnsupportedOperatorError": "errors",
     "UnsupportedQueryError": "errors",
     "Verdict": "verdict",
-    "certify": "certify",
+    "certify": "robustness.certify",
     "output_bounds": "splitting.output_bounds",
     "preactivation_bounds": "bounds.preactivation",
     "reach_sets": "reach.front",
@@ -193,10 +193,10 @@ def __dir__() -> list[str]:
 
 
 class _Package(type(sys)):
-    """The package, whose functions verify and certify are called like modules, which importing puts in their place."""
+    """The package, whose function verify is called like a module, which importing puts in its place."""
 
     def __setattr__(self, name: str, value: "Any") -> None:
-        if not (name in _ROOMS and isinstance(value, type(sys))):
+        if name != "verify" or callable(value):
             super().__setattr__(name, value)
 
 

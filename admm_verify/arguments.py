@@ -1,4 +1,4 @@
-"""The command line: options in full and once, plain finite decimals and whole numbers.
+"""The command line: options in full and once, plain finite decimals and whole numbers, and what files are for.
 
 Nothing else that argparse would take for an option, or Python for a number.
 """
@@ -37,6 +37,14 @@ class _Once(Action):
             raise ArgumentError(self, "given twice; give it once.")
         self._given = True
         setattr(namespace, self.dest, values)
+
+
+class Read(str):
+    """The name of a file that is read."""
+
+
+class Written(str):
+    """The name of a file that is written."""
 
 
 def decimal(text: str) -> float:

@@ -1,53 +1,25 @@
-"""The command line: verify, bound, certify, check, supports, demo. Results on stdout, everything else on stderr."""
+"""The command line: results on stdout, everything else on stderr; the commands are in `commands/`, a file each."""
 
 import argparse
-import gc
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 
 from threadpoolctl import threadpool_limits
 
 import admm_verify as av
-from admm_verify.arguments import Parser, at_least_one, decimal
-from admm_verify.bound_command import add_bound_options, bound_query
-from admm_verify.certify_command import add_certify_options, certify_files
-from admm_verify.check_command import add_check_options, check_file
-from admm_verify.files import check_targets, every, reading_beside, reason
+from admm_verify.arguments import Parser, Read, Written
+from admm_verify.commands import bound, certify, check, demo, reach, supports, verify
+from admm_verify.commands.queries import network_files
+from admm_verify.files import check_targets, reason
 from admm_verify.interrupts import Interrupts
-from admm_verify.network.from_onnx import OPSETS, SUPPORTED
-from admm_verify.options import timeout_seconds
-from admm_verify.reach_command import add_reach_options, reach_file
-from admm_verify.report.text import write_json
-from admm_verify.splitting.solve import METHODS
 from admm_verify.streams import Results, complain, results_alone
-from admm_verify.verify import METHODS as VERIFY_METHODS
-from admm_verify.verify_command import add_verify_options, unread, verify_query
 
 NAME = "admm_verify"
 
-_WRITTEN = ("json", "plot", "time_plot", "animation", "output", "certificate", "checkpoint")
-"""Options that name files to be written."""
-
-_READ = ("query", "images", "labels", "objective", "system", "proof")
-"""Options that name files to be read, beside networks."""
-
-CAPABILITIES: dict[str, tuple[str, ...]] = {
-    "onnx-opset-versions": tuple(str(version) for version in OPSETS),
-    "onnx-element-types": ("float32", "float64", "real"),
-    "onnx-operators": SUPPORTED,
-    "vnnlib-versions": ("1.0", "2.0"),
-    "hidden-node-theories": ("NH",),
-    "multiple-input-output-theories": ("SIO",),
-    "multiple-network-theories": ("SNET",),
-    "multiple-node-comparison-theories": ("SNC",),
-    "arithmetic-complexity-theories": ("BND", "COUT"),
-    "optimised-disjunctive-reasoning": ("false",),
-    "serialise-assignments": ("true",),
-}
-"""What `supports` answers, one value a line."""
+COMMANDS = (verify, bound, certify, reach, check, supports, demo)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,10 +62,11 @@ def _run(options: argparse.Namespace) -> int:
     if options.command is None:
         options.say(_parser().format_help().rstrip())
         return 0
-    options.written = [getattr(options, name) for name in _WRITTEN if getattr(options, name, None) is not None]
-    read = [getattr(options, name) for name in _READ if getattr(options, name, None) is not None]
-    check_targets(options.written, [*read, *(path for _, path in _networks(options))])
-    with threadpool_limits(limits=getattr(options, "threads", None)):
+    named = list(vars(options).values())
+    options.written = [path for path in named if isinstance(path, Written)]
+    networks = [path for _, path in network_files(options.network)]
+    check_targets(options.written, [path for path in named if isinstance(path, Read)] + networks)
+    with threadpool_limits(limits=options.threads):
         return options.run(options)
 
 
@@ -125,151 +98,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--name", action="version", version=NAME, help="print the solver's name and exit")
     parser.add_argument("--version", action="version", version=av.__version__, help="print the version and exit")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    verify = commands.add_parser("verify", help="decide a VNN-LIB query: sat, unsat, unknown or timed-out")
-    _add_query(verify, VERIFY_METHODS)
-    add_verify_options(verify)
-    verify.set_defaults(run=_verify)
-    bound = commands.add_parser("bound", help="certified lower bounds, feasible values and gaps, row by row")
-    _add_query(bound, METHODS)
-    add_bound_options(bound)
-    bound.set_defaults(run=_bound)
-    certify = commands.add_parser("certify", help="robustness of a classifier: many images and radii at once")
-    add_certify_options(certify)
-    _add_running(certify)
-    certify.set_defaults(run=_certify)
-    reach = commands.add_parser("reach", help="reachable sets of a network in feedback, verdicts and plots")
-    add_reach_options(reach)
-    _add_running(reach)
-    reach.set_defaults(run=_reach)
-    check = commands.add_parser("check", help="prove again, without any search, what a certificate says")
-    add_check_options(check)
-    check.set_defaults(run=_check)
-    supports = commands.add_parser("supports", help="what this solver supports, one value a line")
-    which = supports.add_mutually_exclusive_group(required=True)
-    for name in CAPABILITIES:
-        which.add_argument(f"--{name}", action="store_const", const=name, dest="capability")
-    supports.set_defaults(run=_supports)
-    demo = commands.add_parser("demo", help="bounds and verdicts on an embedded digit classifier, with a plot")
-    demo.add_argument("--plot", default="admm-verify-demo.png", metavar="FILE.png", help="where the plot goes")
-    demo.add_argument("--json", metavar="FILE", help="write the complete result")
-    demo.set_defaults(run=_demo)
+    # Not all commands take these.
+    parser.set_defaults(timeout=None, threads=None, network=())
+    parsers = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for command in COMMANDS:
+        added = parsers.add_parser(command.__name__.rpartition(".")[2], help=command.HELP)
+        command.add_options(added)
+        added.set_defaults(run=command.run)
     return parser
-
-
-def _add_query(parser: argparse.ArgumentParser, methods: Sequence[str]) -> None:
-    parser.add_argument("query", metavar="QUERY.vnnlib", help="VNN-LIB 1.0 or 2.0, also .gz")
-    parser.add_argument(
-        "--network", action="append", default=[], metavar="[NAME=]FILE.onnx", required=True, help="the ONNX model"
-    )
-    parser.add_argument("--method", choices=methods, default="auto")
-    _add_running(parser)
-
-
-def _add_running(parser: argparse.ArgumentParser) -> None:
-    """What all commands that compute share."""
-    parser.add_argument("--timeout", type=decimal, metavar="SECONDS", help="stop with what is known by then")
-    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="auto: the CPU, for small queries")
-    parser.add_argument(
-        "--threads",
-        type=at_least_one,
-        metavar="N",
-        help="most threads: for large products, and for blocks of rows side by side",
-    )
-    parser.add_argument(
-        "--memory",
-        type=decimal,
-        metavar="GIB",
-        help="limit on the working memory in GiB; default: half of what is free",
-    )
-    parser.add_argument("--json", metavar="FILE", help="write the complete result")
-    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
-
-
-def _networks(options: argparse.Namespace) -> list[tuple[str, str]]:
-    """The networks' names, empty where none is given, and their files."""
-    given = getattr(options, "network", [])
-    found = []
-    for text in [given] if isinstance(given, str) else given:
-        name, separator, path = text.partition("=")
-        named, whole = bool(separator) and name.isidentifier(), os.path.exists(text)
-        if named and whole and os.path.exists(path):
-            raise av.InputError(
-                f"--network {text} may mean the file {text} or the network {name} in {path}, and both files exist. "
-                f"Give ./{text} or {name}=./{path}."
-            )
-        found.append((name, path) if named and not whole else ("", text))
-    return found
-
-
-def _query(options: argparse.Namespace, stop: Callable[[], bool] | None = None) -> av.Query:
-    networks: dict[str, str] = {}
-    for name, path in _networks(options):
-        if name in networks:
-            raise av.InputError(f"--network {name or path} was given twice. Give each network once.")
-        networks[name] = path
-    limit = timeout_seconds(getattr(options, "timeout", None))
-    # What imports take on the way to the reader counts, too.
-    deadline = None if limit is None else options.began + limit
-
-    def over() -> bool:
-        return (stop is not None and stop()) or (deadline is not None and time.monotonic() >= deadline)
-
-    with reading_beside(options.written):
-        query = av.read_query(options.query, networks, stop=over, memory=_memory(options))
-    # It lives as long as the process: the collector of cycles need not look at its millions of numbers.
-    gc.freeze()
-    return query
-
-
-def _memory(options: argparse.Namespace) -> float | None:
-    return None if options.memory is None else options.memory * 2.0**30
-
-
-def _device(options: argparse.Namespace) -> str | None:
-    return None if options.device in ("auto", "cpu") else options.device
-
-
-def _verify(options: argparse.Namespace) -> int:
-    stop = options.question()
-    try:
-        query = _query(options, stop)
-    except av.StoppedError as error:
-        unread(options, av.Verdict.UNKNOWN if stop() else av.Verdict.TIMED_OUT, str(error))
-    else:
-        verify_query(options, query, _device(options), _memory(options), stop)
-    return 0
-
-
-def _bound(options: argparse.Namespace) -> int:
-    stop = options.question()
-    bound_query(options, _query(options, stop), _device(options), _memory(options), stop)
-    return 0
-
-
-def _reach(options: argparse.Namespace) -> int:
-    reach_file(options, _memory(options), options.question())
-    return 0
-
-
-def _certify(options: argparse.Namespace) -> int:
-    certify_files(options, _device(options), _memory(options), options.question())
-    return 0
-
-
-def _check(options: argparse.Namespace) -> int:
-    return check_file(options, _query(options), _memory(options))
-
-
-def _supports(options: argparse.Namespace) -> int:
-    options.say("\n".join(CAPABILITIES[options.capability]))
-    return 0
-
-
-def _demo(options: argparse.Namespace) -> int:
-    from admm_verify.report.demo import draw_demo, run_demo
-
-    content = run_demo(options.say)
-    draw = [lambda: draw_demo(options.plot, content, options.say)]
-    every([*draw, lambda: write_json(options.json, content)] if options.json else draw)
-    return 0

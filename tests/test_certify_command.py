@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from admm_verify import certify_command, cli
-from admm_verify.certify import certify
+from admm_verify import cli
 from admm_verify.cli import main
+from admm_verify.commands import certify as command_module
+from admm_verify.robustness.certify import certify
 from admm_verify.robustness.record import Record
 from tests.test_certify import classifier_task, lines_of
 
@@ -158,7 +159,7 @@ def test_interrupt_keeps_the_table_and_the_file(files, monkeypatch, capsys):
 def test_time_counts_from_the_start_of_the_process(files, monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(
-        certify_command, "certify", lambda *given, timeout, **more: asked.append(timeout) or certify(*given, **more)
+        command_module, "certify", lambda *given, timeout, **more: asked.append(timeout) or certify(*given, **more)
     )
     monkeypatch.setattr(cli, "_age", lambda: 50.0)
     monkeypatch.setattr(sys, "argv", ["admm-verify", *command(files, "--timeout", "51")])

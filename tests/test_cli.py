@@ -13,7 +13,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import admm_verify as av
-from admm_verify.cli import CAPABILITIES, main
+from admm_verify.cli import main
+from admm_verify.commands.supports import CAPABILITIES
 from admm_verify.splitting.loop import Clock
 from tests.clocks import ticking
 

@@ -14,10 +14,10 @@ import pytest
 
 import admm_verify as av
 from admm_verify import cli, files
+from admm_verify.commands.reach import EXAMPLE
 from admm_verify.complete import decide
 from admm_verify.complete.checkpoint import Checkpoint
 from admm_verify.complete.pool import Pool
-from admm_verify.reach_command import EXAMPLE
 from admm_verify.robustness import record
 from admm_verify.robustness.instances import Instances
 from admm_verify.robustness.record import FORMAT, Finished, Record

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import Any
@@ -11,21 +11,6 @@ from admm_verify.arrays import to_numpy
 from admm_verify.files import replaced
 from admm_verify.properties.property import Variable
 from admm_verify.splitting.solution import Solution
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A plain table with right-aligned columns, the first left-aligned."""
-    lines = [list(header), *[list(row) for row in rows]]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-
-    def joined(line: list[str]) -> str:
-        cells = [
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-        ]
-        return "  ".join(cells).rstrip()
-
-    rule = "  ".join("-" * width for width in widths)
-    return "\n".join([joined(lines[0]), rule, *map(joined, lines[1:])])
 
 
 def solution_rows(solution: Solution) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from enum import Enum
 import numpy as np
 
 from admm_verify.options import member
-from admm_verify.report.text import table
+from admm_verify.tables import table
 
 
 class Answer(Enum):

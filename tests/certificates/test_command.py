@@ -9,7 +9,7 @@ import pytest
 
 from admm_verify.certificates.digests import network_digest, property_digest
 from admm_verify.certificates.files import read, write
-from admm_verify.check_command import add_check_options, check_file
+from admm_verify.commands.check import add_options, check_file
 from admm_verify.properties.query import Query
 from tests.certificates.provers import halving_certificate, one_atom
 from tests.random_networks import random_case
@@ -28,7 +28,7 @@ def made(tmp_path):
 
 def options(*arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    add_check_options(parser)
+    add_options(parser)
     parser.set_defaults(say=print)
     return parser.parse_args([*arguments, "--network", "net.onnx"])
 
@@ -37,7 +37,7 @@ def options(*arguments: str) -> argparse.Namespace:
 def test_a_proof_is_confirmed(made, tmp_path, capsys, exact):
     query, path = made
     report = tmp_path / "report.json"
-    assert check_file(options(str(path), "query.vnnlib", "--json", str(report), *exact), query, None) == 0
+    assert check_file(options(str(path), "query.vnnlib", "--json", str(report), *exact), query) == 0
     printed = capsys.readouterr()
     assert printed.out.splitlines()[0] == "proved" and not printed.err
     content = json.loads(report.read_text())
@@ -55,21 +55,21 @@ def test_a_proof_is_confirmed(made, tmp_path, capsys, exact):
 def test_another_arithmetic_must_be_asked_for_by_name(made, tmp_path, capsys):
     query, path = made
     write(replace(read(path), arithmetic="float32"), path)
-    assert check_file(options(str(path), "query.vnnlib"), query, None) == 1
+    assert check_file(options(str(path), "query.vnnlib"), query) == 1
     assert "recorded for float32" in capsys.readouterr().err
-    assert check_file(options(str(path), "query.vnnlib", "--arithmetic", "float32"), query, None) == 0
+    assert check_file(options(str(path), "query.vnnlib", "--arithmetic", "float32"), query) == 0
     assert capsys.readouterr().out.splitlines()[1].startswith("in float32 arithmetic")
 
 
 def test_a_wrong_or_broken_proof_is_not(made, tmp_path, capsys):
     query, path = made
     other = one_atom(query.network, random_case(15, widest=4, deepest=2).box, np.ones(query.network.output_size), -1e4)
-    assert check_file(options(str(path), "query.vnnlib"), Query("other", other, query.network), None) == 1
+    assert check_file(options(str(path), "query.vnnlib"), Query("other", other, query.network)) == 1
     printed = capsys.readouterr()
     assert printed.out == "not-proved\n" and "another query" in printed.err
     path.write_bytes(path.read_bytes()[:-30])
     report = tmp_path / "report.json"
-    assert check_file(options(str(path), "query.vnnlib", "--json", str(report)), query, None) == 1
+    assert check_file(options(str(path), "query.vnnlib", "--json", str(report)), query) == 1
     printed = capsys.readouterr()
     assert printed.out == "not-proved\n" and "no certificate" in printed.err
     assert not json.loads(report.read_text())["proved"]

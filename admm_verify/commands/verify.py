@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Callable
 from fractions import Fraction
@@ -10,53 +9,72 @@ from pathlib import Path
 from typing import Any
 
 import admm_verify as av
-from admm_verify.arguments import seconds_left, whole
+from admm_verify.arguments import Written, seconds_left, whole
 from admm_verify.bounds.arithmetic import ARITHMETICS
 from admm_verify.certificates.files import write as write_certificate
+from admm_verify.commands.queries import add_solved_query, asked_query
+from admm_verify.commands.running import device_of, memory_of, progress_line
 from admm_verify.files import every, reason, replaced, require_written
 from admm_verify.network.from_onnx import tensor_bytes
 from admm_verify.report.text import assignment, exact_text, write_json
-from admm_verify.streams import complain, tell
+from admm_verify.streams import complain
+from admm_verify.verify import METHODS
+
+HELP = "decide a VNN-LIB query: sat, unsat, unknown or timed-out"
 
 
-def add_verify_options(parser: argparse.ArgumentParser) -> None:
-    """What `verify` takes beyond the options of all commands on queries."""
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """All options of `verify`."""
+    add_solved_query(parser, METHODS)
     parser.add_argument("--serialise-assignments", metavar="DIR", help="write a counterexample as TensorProto files")
     parser.add_argument("--arithmetic", choices=ARITHMETICS, help="default: what the query declares")
     parser.add_argument(
         "--max-subproblems", type=whole, metavar="N", help="end branch and bound after N; 0: bounds and attacks alone"
     )
-    parser.add_argument("--certificate", metavar="FILE", help="after unsat, write a proof that `check` can verify")
-    parser.add_argument("--checkpoint", metavar="FILE", help="keep the search in this file, and go on from it")
+    parser.add_argument(
+        "--certificate", type=Written, metavar="FILE", help="after unsat, write a proof that `check` can verify"
+    )
+    parser.add_argument(
+        "--checkpoint", type=Written, metavar="FILE", help="keep the search in this file, and go on from it"
+    )
 
 
-def verify_query(
-    options: argparse.Namespace, query: av.Query, device: str | None, memory: float | None, stop: Callable[[], bool]
-) -> None:
+def run(options: argparse.Namespace) -> int:
     """Decide a query: the verdict and a counterexample on stdout, progress on stderr.
 
     Raises: OutputError, after the verdict, when files cannot be written.
     """
+    stop = options.question()
+    try:
+        query = asked_query(options, stop)
+    except av.StoppedError as error:
+        _unread(options, av.Verdict.UNKNOWN if stop() else av.Verdict.TIMED_OUT, str(error))
+    else:
+        _decide(options, query, stop)
+    return 0
+
+
+def _decide(options: argparse.Namespace, query: av.Query, stop: Callable[[], bool]) -> None:
     folder = options.serialise_assignments
     if folder is not None and os.path.exists(folder) and not os.path.isdir(folder):
         raise av.InputError(f"The assignment cannot be written to {folder}: it is no folder. Give another one.")
     # What is imported for it counts, too.
     decide = av.verify
     left = seconds_left(options)
-    show = None if options.quiet or not sys.stderr.isatty() else lambda text: tell(f"{text}\n")
-    outcome = decide(
-        query,
-        left,
-        options.method,
-        device,
-        options.arithmetic,
-        show,
-        stop,
-        memory,
-        options.max_subproblems,
-        options.certificate is not None,
-        options.checkpoint,
-    )
+    with progress_line(options) as show:
+        outcome = decide(
+            query,
+            left,
+            options.method,
+            device_of(options),
+            options.arithmetic,
+            show,
+            stop,
+            memory_of(options),
+            options.max_subproblems,
+            options.certificate is not None,
+            options.checkpoint,
+        )
     options.say(outcome.verdict.value)
     if query.property.impossible:
         complain(f"{query.name}: {query.property.impossible}.")
@@ -65,11 +83,8 @@ def verify_query(
     every(_writers(options, query, outcome))
 
 
-def unread(options: argparse.Namespace, verdict: av.Verdict, why: str) -> None:
-    """Say the verdict on a query that was not read to its end.
-
-    Raises: OutputError, after the verdict, when the JSON file cannot be written.
-    """
+def _unread(options: argparse.Namespace, verdict: av.Verdict, why: str) -> None:
+    """Say the verdict on a query that was not read to its end."""
     options.say(verdict.value)
     complain(why)
     if options.json:

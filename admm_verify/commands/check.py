@@ -2,50 +2,41 @@
 
 import argparse
 import math
-import sys
 
-from admm_verify.arguments import decimal
+from admm_verify.arguments import Read
 from admm_verify.certificates.certificate import ARITHMETICS
 from admm_verify.certificates.check import check
 from admm_verify.certificates.files import Extent, read
+from admm_verify.commands.queries import add_query, asked_query
+from admm_verify.commands.running import add_memory, memory_of, progress_line
 from admm_verify.errors import CertificateError
 from admm_verify.properties.query import Query
 from admm_verify.report.text import write_json
-from admm_verify.streams import complain, tell
+from admm_verify.streams import complain
 
-_NAMED = ("query", "network")
+HELP = "prove again, without any search, what a certificate says"
 
 
-def add_check_options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser) -> None:
     """All options of `check`."""
-    parser.add_argument("proof", metavar="CERTIFICATE.npz", help="what verify --certificate wrote")
-    parser.add_argument("query", metavar="QUERY.vnnlib", help="VNN-LIB 1.0 or 2.0, also .gz")
-    parser.add_argument(
-        "--network", action="append", default=[], metavar="[NAME=]FILE.onnx", required=True, help="the ONNX model"
-    )
+    parser.add_argument("proof", type=Read, metavar="CERTIFICATE.npz", help="what verify --certificate wrote")
+    add_query(parser)
     parser.add_argument("--arithmetic", choices=ARITHMETICS, help="default: what the query declares")
     parser.add_argument("--exact", action="store_true", help="in rational numbers: small networks without curves only")
-    parser.add_argument(
-        "--memory",
-        type=decimal,
-        metavar="GIB",
-        help="limit on the working memory in GiB; default: half of what is free",
-    )
-    parser.add_argument("--json", metavar="FILE", help="write the complete result")
-    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    add_memory(parser)
 
 
-def check_file(options: argparse.Namespace, query: Query, memory: float | None) -> int:
-    """Check a certificate of a query: proved or not-proved on stdout, the reason on stderr; 0 if proved, else 1.
+def run(options: argparse.Namespace) -> int:
+    """Check a certificate of a query: proved or not-proved on stdout, the reason on stderr; 0 if proved, else 1."""
+    return check_file(options, asked_query(options))
 
-    memory: as `check` takes it, in bytes.
+
+def check_file(options: argparse.Namespace, query: Query) -> int:
+    """`run` for a query that has been read.
+
     Raises: InputError for a memory limit that is not positive.
     """
-    terminal = not options.quiet and sys.stderr.isatty()
-
-    def show(done: int, total: int) -> None:
-        tell(f"\r{done} of {total} leaves\x1b[K")
-
+    memory = memory_of(options)
     content: dict[str, object] = {
         "proved": False,
         "exact": options.exact,
@@ -57,12 +48,16 @@ def check_file(options: argparse.Namespace, query: Query, memory: float | None) 
     except CertificateError as error:
         reason = str(error)
     else:
-        told = show if terminal else None
-        found = check(
-            certificate, query.property, query.network, options.exact, memory, told, arithmetic=options.arithmetic
-        )
-        if terminal:
-            tell("\n")
+        with progress_line(options) as show:
+            found = check(
+                certificate,
+                query.property,
+                query.network,
+                options.exact,
+                memory,
+                lambda done, total: show(f"{done} of {total} leaves"),
+                arithmetic=options.arithmetic,
+            )
         reason = found.reason
         content |= {
             "proved": found.proved,

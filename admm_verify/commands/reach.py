@@ -1,7 +1,6 @@
 """The command `reach`: its options, its table and its files."""
 
 import argparse
-import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,30 +9,37 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from admm_verify.arguments import decimal, seconds_left, whole
+from admm_verify.arguments import Read, Written, decimal, seconds_left, whole
+from admm_verify.commands.running import add_running, memory_of, progress_line
 from admm_verify.errors import InputError, MissingPackageError, is_installed
 from admm_verify.files import every, reading_beside
 from admm_verify.options import Range, count
 from admm_verify.reach.directions import TEMPLATES
-from admm_verify.report.text import table, write_json
-from admm_verify.streams import tell
+from admm_verify.report.text import write_json
+from admm_verify.tables import table
 
 if TYPE_CHECKING:
     from admm_verify.reach.discrete import ReachSettings
     from admm_verify.reach.front import ReachReport
     from admm_verify.reach.systems import Task
 
-EXAMPLE = Path(__file__).parent / "report" / "data" / "double_integrator.json"
+HELP = "reachable sets of a network in feedback, verdicts and plots"
+
+EXAMPLE = Path(__file__).parents[1] / "report" / "data" / "double_integrator.json"
 """The embedded system."""
 
 _ROWS = 24
 """Steps in the table, spread over longer horizons."""
 
 
-def add_reach_options(parser: argparse.ArgumentParser) -> None:
-    """What `reach` takes beyond the options of all commands that compute."""
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """All options of `reach`."""
     parser.add_argument(
-        "system", nargs="?", metavar="SYSTEM.json", help="the system; without it, an embedded double integrator"
+        "system",
+        nargs="?",
+        type=Read,
+        metavar="SYSTEM.json",
+        help="the system; without it, an embedded double integrator",
     )
     parser.add_argument("--steps", type=whole, metavar="N", help="horizon; default: the file's")
     parser.add_argument(
@@ -51,13 +57,17 @@ def add_reach_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cells", type=whole, default=1024, metavar="N", help="most cells of the initial box")
     parser.add_argument("--window", type=whole, metavar="K", help="steps in one graph; default: all")
-    parser.add_argument("--plot", metavar="FILE.png", help="the sets in the plane of the first two states")
-    parser.add_argument("--time-plot", metavar="FILE.png", help="every state over time")
-    parser.add_argument("--animation", metavar="FILE.gif", help="the sets moving")
+    parser.add_argument(
+        "--plot", type=Written, metavar="FILE.png", help="the sets in the plane of the first two states"
+    )
+    parser.add_argument("--time-plot", type=Written, metavar="FILE.png", help="every state over time")
+    parser.add_argument("--animation", type=Written, metavar="FILE.gif", help="the sets moving")
+    add_running(parser)
 
 
-def reach_file(options: argparse.Namespace, memory: float | None, stop: Callable[[], bool]) -> None:
+def run(options: argparse.Namespace) -> int:
     """Bound, judge, and write what was asked for; the table on stdout, progress on stderr."""
+    stop = options.question()
     # Other commands answer sooner without these rooms.
     from admm_verify.reach.front import reach_sets
     from admm_verify.reach.spec import read_task
@@ -78,17 +88,12 @@ def reach_file(options: argparse.Namespace, memory: float | None, stop: Callable
         task = read_task(options.system or EXAMPLE)
     if options.steps is not None:
         task = replace(task, steps=count(options.steps, "The option --steps", Range(1, most=MOST_STEPS)), sampled=None)
-    terminal = not options.quiet and sys.stderr.isatty()
-
-    def show(text: str) -> None:
-        tell(f"\r{text}\x1b[K")
-
-    settings, left = _settings(options, memory), seconds_left(options)
-    report = reach_sets(task, _directions(options.directions), settings, left, show if terminal else None, stop)
-    if terminal:
-        tell("\n")
+    settings, left = _settings(options, memory_of(options)), seconds_left(options)
+    with progress_line(options) as show:
+        report = reach_sets(task, _directions(options.directions), settings, left, show, stop)
     options.say(_text(task, report))
     every(_writers(options, task, report))
+    return 0
 
 
 def _settings(options: argparse.Namespace, memory: float | None) -> "ReachSettings":

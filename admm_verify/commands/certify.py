@@ -2,36 +2,41 @@
 
 import argparse
 import math
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from admm_verify.arguments import decimal, seconds_left, whole
+from admm_verify.arguments import Read, Written, decimal, seconds_left, whole
 from admm_verify.bounds.arithmetic import ARITHMETICS
-from admm_verify.certify import BOUNDS, certify
+from admm_verify.commands.running import add_running, device_of, memory_of, progress_line
 from admm_verify.errors import InputError
 from admm_verify.files import every, reading_beside, require_written
 from admm_verify.given import read_arrays
 from admm_verify.network.from_onnx import read_onnx
 from admm_verify.report.text import write_json
 from admm_verify.robustness.certification import Answer, Certification
+from admm_verify.robustness.certify import BOUNDS, certify
 from admm_verify.robustness.search import CertifySettings
 from admm_verify.splitting.solve import METHODS
-from admm_verify.streams import tell
+
+HELP = "robustness of a classifier: many images and radii at once"
 
 _NAMES = ("images", "labels")
 """Of the arrays in a file with both."""
 
 
-def add_certify_options(parser: argparse.ArgumentParser) -> None:
-    """What `certify` takes beyond the options of all commands that compute."""
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """All options of `certify`."""
     parser.add_argument("--network", required=True, metavar="FILE.onnx", help="a classifier, one output per class")
     parser.add_argument(
-        "--images", required=True, metavar="FILE", help=".npz with the arrays images and labels, or .npy with images"
+        "--images",
+        type=Read,
+        required=True,
+        metavar="FILE",
+        help=".npz with the arrays images and labels, or .npy with images",
     )
-    parser.add_argument("--labels", metavar="FILE.npy", help="one integer per image")
+    parser.add_argument("--labels", type=Read, metavar="FILE.npy", help="one integer per image")
     parser.add_argument(
         "--radii", required=True, nargs="+", type=decimal, metavar="R", help="largest change of a pixel"
     )
@@ -49,41 +54,39 @@ def add_certify_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arithmetic", choices=ARITHMETICS, default="real")
     parser.add_argument("--method", choices=METHODS, default="ascent")
     parser.add_argument("--max-passes", type=whole, metavar="N", help="budget per row; 0 is the CROWN bound alone")
-    parser.add_argument("--output", metavar="FILE.jsonl", help="a line per finished instance; run again to go on")
+    parser.add_argument(
+        "--output", type=Written, metavar="FILE.jsonl", help="a line per finished instance; run again to go on"
+    )
+    add_running(parser)
 
 
-def certify_files(
-    options: argparse.Namespace, device: str | None, memory: float | None, stop: Callable[[], bool]
-) -> None:
+def run(options: argparse.Namespace) -> int:
     """Certify what the files hold; the table on stdout, progress on stderr."""
+    stop = options.question()
     with reading_beside(options.written):
         network = read_onnx(options.network)
     images, labels = _arrays(options.images, options.labels)
-    terminal = not options.quiet and sys.stderr.isatty()
-
-    def show(done: int, total: int, text: str) -> None:
-        tell(f"\r{done} of {total}: {text}\x1b[K")
-
-    found = certify(
-        network,
-        images,
-        labels,
-        options.radii,
-        within=None if options.unbounded else tuple(options.within),
-        bounds=options.bounds,
-        output=options.output,
-        timeout=seconds_left(options),
-        settings=CertifySettings(options.arithmetic, options.method, options.max_passes, device, memory),
-        progress=show if terminal else None,
-        stop=stop,
-    )
-    if terminal:
-        tell("\n")
+    device, memory = device_of(options), memory_of(options)
+    with progress_line(options) as show:
+        found = certify(
+            network,
+            images,
+            labels,
+            options.radii,
+            within=None if options.unbounded else tuple(options.within),
+            bounds=options.bounds,
+            output=options.output,
+            timeout=seconds_left(options),
+            settings=CertifySettings(options.arithmetic, options.method, options.max_passes, device, memory),
+            progress=lambda done, total, text: show(f"{done} of {total}: {text}"),
+            stop=stop,
+        )
     options.say(repr(found))
     writers: list[Callable[[], object]] = []
     if options.json:
         writers.append(lambda: write_json(options.json, _content(found) | {"network": network.name}))
     every([*writers, lambda: require_written(found.unwritten)])
+    return 0
 
 
 def _arrays(images: str, labels: str | None) -> tuple[np.ndarray, np.ndarray]:

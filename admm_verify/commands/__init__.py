@@ -1,0 +1,1 @@
+"""Commands, a file each: `HELP`, `add_options(parser)`, and `run(options)`, which returns the exit status."""

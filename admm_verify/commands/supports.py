@@ -1,0 +1,35 @@
+"""The command `supports`: what this solver can do, in the words of the VNN-LIB solver interface."""
+
+import argparse
+
+from admm_verify.network.from_onnx import OPSETS, SUPPORTED
+
+HELP = "what this solver supports, one value a line"
+
+CAPABILITIES: dict[str, tuple[str, ...]] = {
+    "onnx-opset-versions": tuple(str(version) for version in OPSETS),
+    "onnx-element-types": ("float32", "float64", "real"),
+    "onnx-operators": SUPPORTED,
+    "vnnlib-versions": ("1.0", "2.0"),
+    "hidden-node-theories": ("NH",),
+    "multiple-input-output-theories": ("SIO",),
+    "multiple-network-theories": ("SNET",),
+    "multiple-node-comparison-theories": ("SNC",),
+    "arithmetic-complexity-theories": ("BND", "COUT"),
+    "optimised-disjunctive-reasoning": ("false",),
+    "serialise-assignments": ("true",),
+}
+"""What `supports` answers, one value a line."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """One option per capability."""
+    which = parser.add_mutually_exclusive_group(required=True)
+    for name in CAPABILITIES:
+        which.add_argument(f"--{name}", action="store_const", const=name, dest="capability")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Say all values of a capability."""
+    options.say("\n".join(CAPABILITIES[options.capability]))
+    return 0
