@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from admm_verify.bounds.preactivation import preactivation_bounds
     from admm_verify.bounds.ranges import PreactivationBounds
+    from admm_verify.enclosures.taylor import Plant
     from admm_verify.errors import (
         AdmmVerifyError,
         DeviceError,
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
     from admm_verify.network.from_torch import trace
     from admm_verify.network.graph import Network
     from admm_verify.properties.query import Query, read_query
-    from admm_verify.reach.discrete import ReachSettings
     from admm_verify.reach.front import ReachReport, reach_sets
     from admm_verify.reach.judgement import Judgement, ReachOutcome
     from admm_verify.reach.sets import ReachSets
+    from admm_verify.reach.settings import ReachSettings
     from admm_verify.reach.simulate import simulate
     from admm_verify.reach.spec import read_task
     from admm_verify.reach.systems import (
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
         Requirement,
         Task,
     )
-    from admm_verify.reach.taylor import Plant
     from admm_verify.report.reach_plots import time_plot, tube_plot
     from admm_verify.robustness.certification import Answer, Certification
     from admm_verify.robustness.certify import certify
@@ -142,7 +142,7 @@ _ROOMS = {
     "Outcome": "verify",
     "OutputBounds": "splitting.output_bounds",
     "OutputError": "errors",
-    "Plant": "reach.taylor",
+    "Plant": "enclosures.taylor",
     "Polytope": "reach.systems",
     "PreactivationBounds": "bounds.ranges",
     "Problem": "splitting.problem",
@@ -153,7 +153,7 @@ _ROOMS = {
     "StoppedError": "errors",
     "ReachReport": "reach.front",
     "ReachSets": "reach.sets",
-    "ReachSettings": "reach.discrete",
+    "ReachSettings": "reach.settings",
     "Requirement": "reach.systems",
     "Run": "run",
     "Solution": "splitting.solution",

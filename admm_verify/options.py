@@ -145,6 +145,16 @@ def instance(value: object, kind: type[Kind] | tuple[type[Kind], ...], what: str
     raise InputError(f"{what} is {shown(value)}; give an instance of {names}.")
 
 
+def several(given: object, kind: type[Kind], what: str) -> tuple[Kind, ...]:
+    """A tuple of a sequence's items, all of one class.
+
+    Raises: InputError for anything else.
+    """
+    if not isinstance(given, Sequence) or isinstance(given, str | bytes):
+        raise InputError(f"The {what} are {brief(given)}; give a sequence of {kind.__name__}.")
+    return tuple(instance(item, kind, f"Number {i} of the {what}") for i, item in enumerate(given))
+
+
 def file_path(value: object, what: str, otherwise: str = "") -> Path:
     """A path of a file; `otherwise` tells of what else may be given.
 

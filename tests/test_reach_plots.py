@@ -9,7 +9,7 @@ import pytest
 from admm_verify.errors import InputError
 from admm_verify.network.layers import network_from_layers
 from admm_verify.reach.directions import box_directions, even_directions, octagon_directions
-from admm_verify.reach.discrete import box_support, grid
+from admm_verify.reach.discrete.reachable import box_support
 from admm_verify.reach.judgement import Judgement, ReachOutcome
 from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.systems import Kind, NetworkSystem, Polytope, Requirement, Task
@@ -50,7 +50,7 @@ def sets_of(
     task: Task, directions: np.ndarray, sides: int = 1, slack: float = 0.02, continuous: bool = False, points: int = 60
 ) -> ReachSets:
     """Bounds of the linear system's boxes with some slack, and simulated states within them."""
-    lower, upper = grid(task.initial, sides)
+    lower, upper = task.initial.grid(sides).ends
     a, rng = spiral(lower.shape[1]), np.random.default_rng(3)
     powers = [np.linalg.matrix_power(a, t) for t in range(task.steps + 1)]
     bound = np.stack([box_support(lower, upper, directions @ power) for power in powers], axis=1)

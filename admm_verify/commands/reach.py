@@ -19,8 +19,8 @@ from admm_verify.report.text import write_json
 from admm_verify.tables import table
 
 if TYPE_CHECKING:
-    from admm_verify.reach.discrete import ReachSettings
     from admm_verify.reach.front import ReachReport
+    from admm_verify.reach.settings import ReachSettings
     from admm_verify.reach.systems import Task
 
 HELP = "reachable sets of a network in feedback, verdicts and plots"
@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _settings(options: argparse.Namespace, memory: float | None) -> "ReachSettings":
-    from admm_verify.reach.discrete import ReachSettings
+    from admm_verify.reach.settings import ReachSettings
 
     way, _, number = options.partition.partition(":")
     grid, tolerance = 1, None

@@ -14,10 +14,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from admm_verify import options
+from admm_verify.enclosures.decimals import number, read_decimal
 from admm_verify.errors import InputError
 from admm_verify.options import Range, brief, choice
-from admm_verify.reach.decimals import read_decimal
-from admm_verify.reach.inputs import number
 
 T = TypeVar("T")
 Convert = Callable[[Any, str], T]

@@ -9,7 +9,7 @@ import numpy as np
 from admm_verify.arrays import Array, quiet_overflow
 from admm_verify.errors import InputError
 from admm_verify.options import Range, callbacks, choice, count, instance, timeout_seconds
-from admm_verify.reach.continuous_sets import ContinuousReach
+from admm_verify.reach.continuous.reachable import ContinuousReach
 from admm_verify.reach.directions import (
     MOST_DIRECTIONS,
     TEMPLATES,
@@ -18,12 +18,13 @@ from admm_verify.reach.directions import (
     octagon_directions,
     principal_directions,
 )
-from admm_verify.reach.discrete import DiscreteReach, ReachSettings
-from admm_verify.reach.discrete_verdicts import DiscreteJudge
+from admm_verify.reach.discrete.reachable import DiscreteReach
+from admm_verify.reach.discrete.verdicts import DiscreteJudge
 from admm_verify.reach.inputs import array
 from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.sets import ReachSets
-from admm_verify.reach.simulate import spread, trajectories
+from admm_verify.reach.settings import ReachSettings
+from admm_verify.reach.simulate import trajectories
 from admm_verify.reach.systems import ContinuousSystem, Task
 from admm_verify.run import Ended
 from admm_verify.splitting.loop import Clock
@@ -107,5 +108,5 @@ def _template(task: Task, name: str) -> np.ndarray:
     if name == "octagon":
         return octagon_directions(states)
     rng = np.random.default_rng(0)
-    points = trajectories(task.system, spread(task.initial, 1000, rng), task.steps, rng)[:, -1]
+    points = trajectories(task.system, task.initial.sample(1000, rng), task.steps, rng)[:, -1]
     return principal_directions(points[np.isfinite(points).all(axis=1)])

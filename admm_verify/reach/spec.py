@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from admm_verify.enclosures.expressions import Reader, affine
+from admm_verify.enclosures.taylor import Plant
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Network
 from admm_verify.options import brief
@@ -29,7 +31,6 @@ from admm_verify.reach.entries import (
     vector,
     word,
 )
-from admm_verify.reach.expressions import Reader, affine
 from admm_verify.reach.systems import (
     MOST_STEPS,
     ContinuousSystem,
@@ -42,7 +43,6 @@ from admm_verify.reach.systems import (
     System,
     Task,
 )
-from admm_verify.reach.taylor import Plant
 from admm_verify.sets.box import Box
 
 T = TypeVar("T")

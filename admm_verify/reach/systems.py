@@ -9,12 +9,13 @@ from typing import assert_never
 
 import numpy as np
 
+from admm_verify.enclosures.decimals import decimal, number
+from admm_verify.enclosures.taylor import Plant
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Network
-from admm_verify.options import Range, brief, count, instance, member
+from admm_verify.options import Range, brief, count, instance, member, several
 from admm_verify.properties.rows import directed
-from admm_verify.reach.inputs import array, box, decimal, number, set_field, several
-from admm_verify.reach.taylor import Plant
+from admm_verify.reach.inputs import array, box, set_field
 from admm_verify.sets.box import Box
 
 MOST_STEPS = 20_000

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from admm_verify.errors import InputError, MissingPackageError, is_installed
-from admm_verify.options import Range, brief, count, instance
-from admm_verify.reach.inputs import several
+from admm_verify.options import Range, brief, count, instance, several
 from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.systems import Task

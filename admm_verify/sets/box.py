@@ -13,6 +13,8 @@ from admm_verify.given import float64_array, plain_array
 from admm_verify.options import shown
 from admm_verify.sets.contract import InputSet
 
+_MOST_CELLS = 10**6
+
 
 @dataclass(frozen=True, eq=False)
 class Box(InputSet):
@@ -109,6 +111,32 @@ class Box(InputSet):
         xp = namespace(self.lower)
         count = prod(self.lower.shape) // size
         return self.of(*(xp.reshape(end, (count, size)) for end in self.ends))
+
+    def sample(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Points of one box, a quarter of them vertices, where extremes like to be, [count, inputs]."""
+        low, high = (to_numpy(end).reshape(1, -1) for end in self.ends)
+        # Ends may be so far apart that their difference overflows.
+        share = rng.random((count, low.shape[1]))
+        points = low * (1.0 - share) + high * share
+        corners = rng.random(points.shape)[: count // 4] < 0.5
+        points[: count // 4] = np.where(corners, low, high)
+        return np.clip(points, low, high)
+
+    def grid(self, sides: int) -> "Box":
+        """One box cut into `sides` parts along every side that has a width, which cover it, [cells, inputs].
+
+        Raises: InputError for more than a million cells.
+        """
+        low, high = (to_numpy(end).reshape(-1) for end in self.ends)
+        count = sides ** np.count_nonzero(high > low)
+        if count > _MOST_CELLS:
+            raise InputError(f"A grid of {sides} cells a side makes {count} cells; take at most {_MOST_CELLS} in all.")
+        cuts = [np.linspace(a, b, sides + 1 if b > a else 2) for a, b in zip(low, high, strict=True)]
+        for cut, a, b in zip(cuts, low, high, strict=True):
+            cut[0], cut[-1] = a, b
+        ends = ([cut[:-1] for cut in cuts], [cut[1:] for cut in cuts])
+        meshes = (np.meshgrid(*end, indexing="ij") for end in ends)
+        return self.of(*(np.stack([part.reshape(-1) for part in mesh], axis=1) for mesh in meshes))
 
     @classmethod
     def around(

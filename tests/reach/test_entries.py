@@ -10,7 +10,7 @@ import pytest
 
 import admm_verify as av
 from admm_verify.cli import main
-from admm_verify.reach.rollout import control_network
+from admm_verify.reach.feedback import control_network
 from tests.reach.tasks import INTEGRATOR, PENDULUM, write
 
 

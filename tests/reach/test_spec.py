@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import admm_verify as av
-from admm_verify.reach.rollout import control_network
+from admm_verify.reach.feedback import control_network
 from admm_verify.reach.spec import read_task
 from admm_verify.reach.systems import ContinuousSystem, Kind, LinearSystem, NetworkSystem
 from tests.reach.tasks import INTEGRATOR, PENDULUM, write

@@ -5,7 +5,7 @@ from typing import assert_never
 
 import numpy as np
 
-from admm_verify.reach.continuous import Tube
+from admm_verify.reach.continuous.tube import Tube
 from admm_verify.reach.systems import Kind, Polytope, Requirement
 
 _PIECES = 8

@@ -6,12 +6,12 @@ from math import comb, factorial
 import numpy as np
 import pytest
 
+from admm_verify.enclosures.expressions import FLOATS, Arithmetic
+from admm_verify.enclosures.intervals import INTERVALS, Interval
+from admm_verify.enclosures.taylor import Plant, taylor_coefficients
 from admm_verify.errors import InputError
-from admm_verify.reach.expressions import FLOATS, Arithmetic
-from admm_verify.reach.intervals import INTERVALS, Interval
-from admm_verify.reach.simulation import integrate
-from admm_verify.reach.taylor import Plant, taylor_coefficients
-from tests.reach.plants import PENDULUM, UNICYCLE
+from admm_verify.reach.continuous.simulation import integrate
+from tests.enclosures.plants import PENDULUM, UNICYCLE
 
 ORDER = 6
 

@@ -14,10 +14,9 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from admm_verify.enclosures.decimals import MAX_BITS, decimal, read_decimal
 from admm_verify.errors import InputError
 from admm_verify.options import brief
-from admm_verify.reach.decimals import MAX_BITS, read_decimal
-from admm_verify.reach.inputs import decimal
 
 T = TypeVar("T")
 

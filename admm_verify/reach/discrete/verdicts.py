@@ -11,9 +11,9 @@ from admm_verify.complete.decide import Decision, Options
 from admm_verify.properties.property import Atom, Disjunct, InputBox, NetworkDeclaration, Property, Variable
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import directed
-from admm_verify.reach.cells import CellBounder
+from admm_verify.reach.discrete.cells import CellBounder
+from admm_verify.reach.discrete.rollout import Rollout
 from admm_verify.reach.judgement import Judgement, ReachOutcome
-from admm_verify.reach.rollout import Rollout
 from admm_verify.reach.systems import Kind, Polytope, Requirement, Task
 from admm_verify.run import Ended
 from admm_verify.settings import TightenSettings

@@ -6,17 +6,17 @@ from itertools import product
 import numpy as np
 import pytest
 
+from admm_verify.enclosures.affine_forms import AffineForms
+from admm_verify.enclosures.flow import FlowSettings
+from admm_verify.enclosures.taylor import Plant
 from admm_verify.errors import InputError
-from admm_verify.reach.affine_forms import AffineForms
-from admm_verify.reach.continuous import ContinuousSettings, initial_forms, reach, trace
-from admm_verify.reach.flow import FlowSettings
-from admm_verify.reach.rollout import control_network
-from admm_verify.reach.simulation import integrate, simulate
+from admm_verify.reach.continuous.checks import holds
+from admm_verify.reach.continuous.simulation import integrate, trajectories
+from admm_verify.reach.continuous.tube import ContinuousSettings, initial_forms, reach, trace
+from admm_verify.reach.feedback import control_network
 from admm_verify.reach.spec import read_task
-from admm_verify.reach.systems import ContinuousSystem
-from admm_verify.reach.taylor import Plant
-from admm_verify.reach.tube_checks import holds
-from tests.reach.plants import (
+from admm_verify.reach.systems import ContinuousSystem, Controller
+from tests.enclosures.plants import (
     DOUBLE_INTEGRATOR,
     PENDULUM,
     UNICYCLE,
@@ -150,8 +150,9 @@ def test_stop_and_progress():
 
 def test_simulations_match_an_exact_solution():
     network = linear_network(np.array([[-1.0, -2.0]]))
-    states = simulate(DOUBLE_INTEGRATOR, network, np.array([[1.0, 0.0]]), 1, 0.5)
-    np.testing.assert_allclose(states[:, 0], [[1.0, 0.0], [1.0 - 0.125, -0.5]], rtol=1e-14)
+    system = ContinuousSystem(Controller.of(network), DOUBLE_INTEGRATOR, Fraction(1, 2))
+    states = trajectories(system, np.array([[1.0, 0.0]]), 1)
+    np.testing.assert_allclose(states[0], [[1.0, 0.0], [1.0 - 0.125, -0.5]], rtol=1e-14)
 
 
 @pytest.mark.parametrize(

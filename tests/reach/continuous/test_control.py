@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from admm_verify.arrays import quiet_overflow
+from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.network.graph import Activation, Affine, Network
 from admm_verify.network.maps import DenseMap
-from admm_verify.reach.affine_forms import AffineForms
-from admm_verify.reach.control import ControlSettings, between, controlled
-from admm_verify.reach.planes import Planes, linearised
+from admm_verify.reach.continuous.control import ControlSettings, between, controlled
+from admm_verify.reach.continuous.planes import Planes, linearised
 from admm_verify.settings import AscentSettings
+from tests.enclosures.exact import elementary
+from tests.enclosures.plants import exact_point, linear_network, relu_network, tanh_network
 from tests.laws.laws import law
-from tests.reach.exact import elementary
-from tests.reach.plants import exact_point, linear_network, relu_network, tanh_network
 
 SEEDS = st.integers(0, 10**6)
 CROWN = ControlSettings(iterations=0, tighten=0)

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from admm_verify.arrays import quiet_overflow
-from admm_verify.reach.affine_forms import AffineForms
-from admm_verify.reach.intervals import Interval
+from admm_verify.enclosures.affine_forms import AffineForms
+from admm_verify.enclosures.intervals import Interval
+from tests.enclosures.exact import BINARY, ERROR, apply
 from tests.laws.laws import law
-from tests.reach.exact import BINARY, ERROR, apply
 
 SEEDS = st.integers(0, 10**6)
 UNARY = {

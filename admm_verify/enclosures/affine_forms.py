@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST
-from admm_verify.reach.expressions import Arithmetic
-from admm_verify.reach.intervals import PI, Interval, above, below
+from admm_verify.enclosures.expressions import Arithmetic
+from admm_verify.enclosures.intervals import PI, Interval, above, below
 
 
 def _rounded_up(total: np.ndarray, terms: int) -> np.ndarray:

@@ -7,14 +7,14 @@ from fractions import Fraction
 import numpy as np
 
 from admm_verify.arrays import quiet_overflow
+from admm_verify.enclosures.affine_forms import AffineForms
+from admm_verify.enclosures.decimals import decimal
+from admm_verify.enclosures.flow import FlowSettings, Substep, flow, next_substeps, support
+from admm_verify.enclosures.intervals import Interval
+from admm_verify.enclosures.taylor import Plant
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Network
-from admm_verify.reach.affine_forms import AffineForms
-from admm_verify.reach.control import ControlSettings, controlled
-from admm_verify.reach.flow import FlowSettings, Substep, flow, next_substeps, support
-from admm_verify.reach.inputs import decimal
-from admm_verify.reach.intervals import Interval
-from admm_verify.reach.taylor import Plant
+from admm_verify.reach.continuous.control import ControlSettings, controlled
 from admm_verify.sets.box import Box
 
 

@@ -10,7 +10,8 @@ from admm_verify.network.builder import Builder, Tensor
 from admm_verify.network.graph import Network
 from admm_verify.network.maps import DenseMap
 from admm_verify.network.splice import splice
-from admm_verify.reach.systems import Controller, DiscreteSystem, LinearSystem, NetworkSystem
+from admm_verify.reach.feedback import control
+from admm_verify.reach.systems import DiscreteSystem, LinearSystem, NetworkSystem
 from admm_verify.sets.box import Box
 
 _POINTS = 500
@@ -86,21 +87,6 @@ def rollout(system: DiscreteSystem, steps: int) -> Rollout:
         for side in ("lower", "upper")
     )
     return Rollout(network, system.states, steps, Box(low, high))
-
-
-def control(builder: Builder, controller: Controller, x: Tensor, noise: Tensor | None = None) -> Tensor:
-    """The controller's output at a state."""
-    seen = Tensor(builder.affine(x, DenseMap(controller.observe), controller.shift), controller.shift.shape)
-    seen = seen if noise is None else builder.add(seen, noise)
-    raw = splice(builder, controller.network, seen)
-    u = Tensor(builder.affine(raw, DenseMap(np.diag(controller.scale)), controller.offset), controller.offset.shape)
-    return u if controller.limits is None else builder.activation("clip", u, *controller.limits)
-
-
-def control_network(controller: Controller) -> Network:
-    """The controller without sensor noise as a network of the state."""
-    builder = Builder((controller.states,), "float64")
-    return builder.finish(control(builder, controller, builder.input), "controller")
 
 
 def _linear_step(

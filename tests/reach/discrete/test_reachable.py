@@ -5,9 +5,10 @@ import pytest
 
 import admm_verify as av
 from admm_verify.reach.directions import box_directions, even_directions, octagon_directions, principal_directions
-from admm_verify.reach.discrete import DiscreteReach, ReachSettings, box_support, grid
-from admm_verify.reach.rollout import rollout
+from admm_verify.reach.discrete.reachable import DiscreteReach, box_support
+from admm_verify.reach.discrete.rollout import rollout
 from admm_verify.reach.sets import ReachSets
+from admm_verify.reach.settings import ReachSettings
 from admm_verify.run import Ended
 from admm_verify.sets.box import Box
 from tests.reach.systems import KINDS, initial, trajectories
@@ -69,7 +70,7 @@ def test_halving_reaches_the_tolerance(kind: str, seed: int) -> None:
 
 def test_cells_cover_the_box() -> None:
     box = Box(np.array([-1.0, 0.3, 2.0]), np.array([0.1, 0.7, 2.0]))
-    low, high = grid(box, 3)
+    low, high = box.grid(3).ends
     assert low.shape == (9, 3)
     points = np.random.default_rng(0).uniform(box.lower, box.upper, (1000, 3))
     inside = (points[:, None] >= low) & (points[:, None] <= high)

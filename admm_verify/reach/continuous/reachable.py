@@ -8,14 +8,14 @@ import numpy as np
 
 from admm_verify.arrays import quiet_overflow
 from admm_verify.complete.halves import halvable, halves
-from admm_verify.reach.continuous import ContinuousSettings, Tube, reach
-from admm_verify.reach.discrete import ReachSettings, grid
+from admm_verify.reach.continuous.checks import holds, violates
+from admm_verify.reach.continuous.simulation import trajectories
+from admm_verify.reach.continuous.tube import ContinuousSettings, Tube, reach
+from admm_verify.reach.feedback import control_network
 from admm_verify.reach.judgement import Judgement, ReachOutcome
-from admm_verify.reach.rollout import control_network
 from admm_verify.reach.sets import ReachSets, most
-from admm_verify.reach.simulate import affordable, spread, trajectories
+from admm_verify.reach.settings import ReachSettings
 from admm_verify.reach.systems import ContinuousSystem, Task
-from admm_verify.reach.tube_checks import holds, violates
 from admm_verify.run import Ended
 
 
@@ -59,10 +59,10 @@ class ContinuousReach:
         self.task, self.system, self.directions, self.settings = task, system, directions, settings
         self.stop, self.tell = stop, progress
         self.network = control_network(system.controller)
-        self.began, self.rng = time.monotonic(), np.random.default_rng(0)
-        count = affordable(settings.samples, task.steps, task.system.states)
-        first = spread(task.inner, count, self.rng)
-        self.samples = trajectories(system, first, task.steps, self.rng, stop=lambda: stop() is not None)
+        self.began = time.monotonic()
+        count = settings.trajectories(task.steps, task.system.states)
+        first = task.inner.sample(count, np.random.default_rng(0))
+        self.samples = trajectories(system, first, task.steps, stop=lambda: stop() is not None)
         values = np.einsum("pts,ds->ptd", self.samples, directions)
         self.inner = most(values)
         width = self.inner + most(-values)
@@ -73,7 +73,7 @@ class ContinuousReach:
     def run(self) -> tuple[ReachSets, list[Judgement]]:
         """Sets and verdicts, as far as possible."""
         self._falsify(self.samples)
-        parts = self._bounded(*grid(self.task.initial, self.settings.grid))
+        parts = self._bounded(*self.task.initial.grid(self.settings.grid).ends)
         ended = self.stop() or Ended.COMPLETE
         while ended is Ended.COMPLETE:
             open = self._open(parts)
@@ -143,7 +143,7 @@ class ContinuousReach:
         middle, radius = 0.5 * parts.lower + 0.5 * parts.upper, 0.5 * (parts.upper - parts.lower)
         ends = middle[:, None, None] + np.stack([np.eye(states), -np.eye(states)]) * radius[:, None, None]
         ends = np.clip(ends, parts.lower[:, None, None], parts.upper[:, None, None])
-        paths = trajectories(self.system, ends.reshape(-1, states), self.task.steps, self.rng)
+        paths = trajectories(self.system, ends.reshape(-1, states), self.task.steps)
         paths = paths.reshape(count, 2, states, -1, states)
         every = self.samples.reshape(-1, states)
         unit = np.nan_to_num(most(every) + most(-every), nan=1.0, posinf=1.0) + 1e-300
@@ -166,7 +166,7 @@ class ContinuousReach:
                 continue
             low, high = self.task.around(paths[worst, 0])
             if violates(requirement, self._tube(low[None], high[None]), self.task.steps)[0]:
-                self.broken[i] = trajectories(self.system, low[None], self.task.steps, self.rng)[0]
+                self.broken[i] = trajectories(self.system, low[None], self.task.steps)[0]
 
     def _sets(self, parts: _Parts, ended: Ended) -> ReachSets:
         if ended is Ended.COMPLETE and not np.isfinite(parts.bound).all():

@@ -6,7 +6,8 @@ import pytest
 import admm_verify as av
 from admm_verify.network.builder import Builder
 from admm_verify.network.splice import splice
-from admm_verify.reach.rollout import control_network, rollout
+from admm_verify.reach.discrete.rollout import rollout
+from admm_verify.reach.feedback import control_network
 from admm_verify.reach.systems import Controller, LinearSystem, NetworkSystem
 from admm_verify.sets.box import Box
 from tests.complete.networks import FAMILIES, network_of

@@ -15,8 +15,8 @@ from admm_verify.bounds.climb import Climb, Functionals
 from admm_verify.bounds.interval import affine_interval
 from admm_verify.bounds.linear import Reduced
 from admm_verify.bounds.region import Region
+from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.network.graph import Activation, Affine, Network
-from admm_verify.reach.affine_forms import AffineForms
 from admm_verify.relaxations.lines import CurveLines, KinkLines, Lines
 from admm_verify.relaxations.registry import network_lines, relaxation_of
 from admm_verify.settings import AscentSettings

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import expm
 
-from admm_verify.reach.affine_forms import AffineForms
-from admm_verify.reach.flow import FlowSettings, flow, next_substeps, picard, support, taylor_step
-from admm_verify.reach.intervals import Interval
-from admm_verify.reach.simulation import integrate
-from admm_verify.reach.taylor import Plant
+from admm_verify.enclosures.affine_forms import AffineForms
+from admm_verify.enclosures.flow import FlowSettings, flow, next_substeps, picard, support, taylor_step
+from admm_verify.enclosures.intervals import Interval
+from admm_verify.enclosures.taylor import Plant
+from admm_verify.reach.continuous.simulation import integrate
+from tests.enclosures.plants import DOUBLE_INTEGRATOR, PENDULUM, RICCATI, UNICYCLE, exact_point
 from tests.laws.laws import law
-from tests.reach.plants import DOUBLE_INTEGRATOR, PENDULUM, RICCATI, UNICYCLE, exact_point
 
 SEEDS = st.integers(0, 10**6)
 SETTINGS = FlowSettings()

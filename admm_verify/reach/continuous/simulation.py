@@ -4,33 +4,35 @@ from collections.abc import Callable
 
 import numpy as np
 
-from admm_verify.network.graph import Network
-from admm_verify.reach.expressions import FLOATS, evaluate
-from admm_verify.reach.taylor import Plant
+from admm_verify.arrays import quiet_overflow
+from admm_verify.enclosures.expressions import FLOATS, evaluate
+from admm_verify.enclosures.taylor import Plant
+from admm_verify.reach.feedback import control_network
+from admm_verify.reach.systems import ContinuousSystem
 
 
-def simulate(
-    plant: Plant,
-    controller: Network,
+def trajectories(
+    system: ContinuousSystem,
     points: np.ndarray,
     steps: int,
-    period: float,
     substeps: int = 10,
     stop: Callable[[], bool] | None = None,
 ) -> np.ndarray:
     """States at all control times from initial points, by the classical Runge-Kutta method in float64.
 
     stop: asked before every period; once true, the states from there on are NaN.
-    Shapes: points [p, n] -> [steps + 1, p, n].
+    Shapes: points [p, n] -> [p, steps + 1, n].
     Error: heuristic; the method's own error is of order (period / substeps)^4.
     """
+    controller, period = control_network(system.controller), float(system.period)
     states = np.full((steps + 1, *points.shape), np.nan)
     states[0] = points
-    for step in range(steps):
-        if stop is not None and stop():
-            break
-        states[step + 1] = integrate(plant, states[step], controller(states[step]), period, substeps)
-    return states
+    with quiet_overflow():
+        for step in range(steps):
+            if stop is not None and stop():
+                break
+            states[step + 1] = integrate(system.plant, states[step], controller(states[step]), period, substeps)
+    return np.swapaxes(states, 0, 1)
 
 
 def integrate(plant: Plant, states: np.ndarray, control: np.ndarray, length: float, substeps: int) -> np.ndarray:

@@ -6,9 +6,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any, TypeGuard
 
-from admm_verify.errors import InputError
-from admm_verify.options import brief, count, instance
-from admm_verify.reach.expressions import (
+from admm_verify.enclosures.expressions import (
     Applied,
     Arithmetic,
     Expression,
@@ -20,7 +18,8 @@ from admm_verify.reach.expressions import (
     function,
     in_order,
 )
-from admm_verify.reach.inputs import several
+from admm_verify.errors import InputError
+from admm_verify.options import brief, count, instance, several
 
 Series = list[Any]
 """Coefficients from order 0 on; None stands for an exact zero."""

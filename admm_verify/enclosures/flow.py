@@ -12,10 +12,10 @@ from itertools import pairwise
 import numpy as np
 
 from admm_verify.arrays import quiet_overflow
-from admm_verify.reach.affine_forms import AFFINE_FORMS, AffineForms
-from admm_verify.reach.expressions import evaluate
-from admm_verify.reach.intervals import INTERVALS, Interval, above, below
-from admm_verify.reach.taylor import Plant, taylor_coefficients
+from admm_verify.enclosures.affine_forms import AFFINE_FORMS, AffineForms
+from admm_verify.enclosures.expressions import evaluate
+from admm_verify.enclosures.intervals import INTERVALS, Interval, above, below
+from admm_verify.enclosures.taylor import Plant, taylor_coefficients
 
 
 @dataclass(frozen=True)

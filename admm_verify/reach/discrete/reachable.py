@@ -2,62 +2,22 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Annotated
 
 import numpy as np
 
 from admm_verify.arrays import gamma
-from admm_verify.bounds.preactivation import METHODS
 from admm_verify.complete.halves import halves
 from admm_verify.errors import InputError
-from admm_verify.options import POSITIVE, AtLeastOne, Count, Memory, Range, Settings, choice
-from admm_verify.reach.cells import CellBounder, Cells, joined, taken
-from admm_verify.reach.rollout import Rollout, rollout
+from admm_verify.reach.discrete.cells import CellBounder, Cells, joined, taken
+from admm_verify.reach.discrete.rollout import Rollout, rollout
 from admm_verify.reach.sets import ReachSets
-from admm_verify.reach.simulate import affordable
+from admm_verify.reach.settings import ReachSettings
 from admm_verify.reach.systems import DiscreteSystem
 from admm_verify.run import Ended, Stopped
 from admm_verify.sets.box import Box
-from admm_verify.settings import TightenSettings
 
-_MOST_CELLS = 10**6
 _MOST_ROWS = 2**24
 """Numbers of the matrix of all directions at all steps."""
-
-
-@dataclass(frozen=True)
-class ReachSettings(Settings):
-    """Reachable sets.
-
-    method: of the pre-activation bounds of the whole box, "crown" or "tightened". tighten: how those are tightened.
-    iterations: of slope ascent of the final bounds. grid: cells per side to begin with. tolerance: halve cells until no
-    bound exceeds what a trajectory attains by more than this share of the direction's sampled width; None halves
-    nothing. cells: most of them. batch: halved at once. cell_method, cell_iterations: of the halved cells' bounds.
-    window: steps in one graph, None for the whole horizon; then each step starts from the box that many steps before.
-    samples: simulated trajectories. memory: limit on the working memory in bytes, None for half of what is free.
-    Raises: InputError for words, counts and numbers that are not of these kinds.
-    """
-
-    method: str = "tightened"
-    tighten: TightenSettings = field(default_factory=TightenSettings)
-    iterations: Count = 50
-    grid: AtLeastOne = 1
-    tolerance: Annotated[float | None, POSITIVE] = None
-    cells: AtLeastOne = 20_000
-    batch: AtLeastOne = 64
-    cell_method: str = "crown"
-    cell_iterations: Count = 5
-    window: Annotated[int | None, Range(1)] = None
-    samples: AtLeastOne = 10_000
-    memory: Memory = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("method", "cell_method"):
-            choice(getattr(self, name), f"The reach setting {name}", METHODS)
-        if self.window is not None and self.tolerance is not None:
-            raise InputError("Cells are halved over the whole horizon only; leave out the window or the tolerance.")
 
 
 class DiscreteReach:
@@ -86,15 +46,9 @@ class DiscreteReach:
         self.system, self.began = system, time.monotonic()
         low, high = (np.asarray(end).reshape(1, -1) for end in (initial.lower, initial.upper))
         inputs = self.horizon.inputs(low, high)
-        rng = np.random.default_rng(0)
-        count = affordable(settings.samples, steps, len(low[0]))
-        share = rng.random((count, len(inputs.lower[0])))
-        points = inputs.lower[0] * (1.0 - share) + inputs.upper[0] * share
-        # Vertices are where extremes like to be.
-        vertices = np.where(rng.random(points[: count // 4].shape) < 0.5, inputs.lower, inputs.upper)
-        points[: len(vertices)] = vertices
+        points = inputs.sample(settings.trajectories(steps, system.states), np.random.default_rng(0))
         self.samples = self.horizon.trajectories(points, lambda: stop() is not None)
-        self.first = np.clip(points[: len(self.samples), : len(low[0])], low, high)
+        self.first = points[: len(self.samples), : system.states]
 
     def run(self) -> ReachSets:
         """Bound everything, as far as possible."""
@@ -104,7 +58,7 @@ class DiscreteReach:
         scale = np.maximum(width, 1e-9 * (1.0 + np.abs(inner)))
         if self.settings.window is not None:
             return self._windowed(inner)
-        low, high = grid(self.initial, self.settings.grid)
+        low, high = self.initial.grid(self.settings.grid).ends
         inputs = self.horizon.inputs(low, high)
         ended = Ended.COMPLETE
         rows = self.horizon.rows(self.directions)
@@ -160,7 +114,7 @@ class DiscreteReach:
         count = len(self.directions)
         unit = np.concatenate([np.eye(states), -np.eye(states)])
         rows = np.concatenate([self.directions, unit])
-        boxes = [grid(self.initial, self.settings.grid)]
+        boxes = [self.initial.grid(self.settings.grid).ends]
         found, ended = [], Ended.COMPLETE
         for step in range(1, self.steps + 1):
             depth = min(window, step)
@@ -212,20 +166,3 @@ def box_support(lower: np.ndarray, upper: np.ndarray, directions: np.ndarray) ->
     loss = 2.0 * gamma(2 * directions.shape[1] + 4) * size
     one = np.all(np.isin(directions, (-1.0, 0.0, 1.0)), axis=1) & exact
     return np.where(one, value, np.nextafter(value + loss, np.inf))
-
-
-def grid(box: Box, sides: int) -> tuple[np.ndarray, np.ndarray]:
-    """A box cut into `sides` parts along every side that has a width, which cover it: ends [cells, n].
-
-    Raises: InputError for more than a million cells.
-    """
-    low, high = (np.asarray(end, dtype=np.float64).reshape(-1) for end in (box.lower, box.upper))
-    count = sides ** np.count_nonzero(high > low)
-    if count > _MOST_CELLS:
-        raise InputError(f"A grid of {sides} cells a side makes {count} cells; take at most {_MOST_CELLS} in all.")
-    cuts = [np.linspace(a, b, sides + 1 if b > a else 2) for a, b in zip(low, high, strict=True)]
-    for cut, a, b in zip(cuts, low, high, strict=True):
-        cut[0], cut[-1] = a, b
-    below = np.stack([part.reshape(-1) for part in np.meshgrid(*[cut[:-1] for cut in cuts], indexing="ij")], axis=1)
-    above = np.stack([part.reshape(-1) for part in np.meshgrid(*[cut[1:] for cut in cuts], indexing="ij")], axis=1)
-    return below, above

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Placement, gamma, quiet_overflow
+from admm_verify.enclosures.affine_forms import AffineForms
+from admm_verify.enclosures.intervals import above
 from admm_verify.network.graph import Network
-from admm_verify.reach.affine_forms import AffineForms
-from admm_verify.reach.intervals import above
-from admm_verify.reach.planes import Planes, linearised
+from admm_verify.reach.continuous.planes import Planes, linearised
 from admm_verify.settings import AscentSettings
 
 

@@ -6,8 +6,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from admm_verify.enclosures.expressions import Arithmetic
 from admm_verify.errors import InputError
-from admm_verify.reach.expressions import Arithmetic
 
 ELEMENTARY_ERROR = 2.0**-49
 """Bound on the error of the library's elementary functions: relative for exp and tanh, absolute for sin and cos.

@@ -5,12 +5,12 @@ from itertools import pairwise
 
 import numpy as np
 
+from admm_verify.enclosures.affine_forms import AffineForms
+from admm_verify.enclosures.taylor import Plant
 from admm_verify.network.builder import Builder, Tensor
 from admm_verify.network.graph import Network
 from admm_verify.network.layers import network_from_layers
 from admm_verify.network.maps import DenseMap
-from admm_verify.reach.affine_forms import AffineForms
-from admm_verify.reach.taylor import Plant
 
 PENDULUM = Plant.read(["x2", "g/l*sin(x1)+(u1-c*x2)/(m*l**2)"], 1, {"g": 1.0, "l": 0.5, "m": 0.5, "c": 0.1})
 UNICYCLE = Plant.read(["x3*cos(x4)", "x3*sin(x4)", "u1", "u2"], 2)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from admm_verify.enclosures.decimals import shortest_decimal
+from admm_verify.enclosures.expressions import FLOATS, Applied, Reader, affine, evaluate, in_order
 from admm_verify.errors import InputError
-from admm_verify.reach.decimals import shortest_decimal
-from admm_verify.reach.expressions import FLOATS, Applied, Reader, affine, evaluate, in_order
 from tests.laws.laws import law
 
 NAMES = ("x1", "x2", "u1")

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from admm_verify.arrays import quiet_overflow
+from admm_verify.enclosures.intervals import PI, Interval
 from admm_verify.errors import InputError
-from admm_verify.reach.intervals import PI, Interval
+from tests.enclosures.exact import BINARY, ERROR, apply
 from tests.laws.laws import law
-from tests.reach.exact import BINARY, ERROR, apply
 
 UNARY = {
     "square": Interval.square,
