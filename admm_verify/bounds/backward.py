@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from admm_verify.arrays import Array, inner
-from admm_verify.network.graph import Activation, Affine, Network
+from admm_verify.network.graph import Network
 
 Choose = Callable[[int, Array], Array]
 """choose(k, a) -> g: the multiplier g of activation k's pre-activation, given the coefficient a of its output."""
@@ -36,19 +36,17 @@ def backward(network: Network, start: dict[int, Array], constant: Array | float,
     coefficients: list[Array | None] = [start.get(i) for i in range(len(network.nodes))]
     pre: list[Array | None] = [None] * len(network.activations)
     post: list[Array | None] = [None] * len(network.activations)
-    k = len(pre)
-    for i in range(len(network.nodes) - 1, 0, -1):
-        node, coefficient = network.nodes[i], coefficients[i]
-        k -= isinstance(node, Activation)
+    for i, affine, k in reversed(network.steps):
+        coefficient = coefficients[i]
         if coefficient is None:
             continue
-        if isinstance(node, Affine):
-            constant = inner(coefficient, node.bias) + constant
-            for term in node.terms:
-                _accumulate(coefficients, term.source, term.map.transpose(coefficient))
-        elif isinstance(node, Activation):
+        if affine is None:
             post[k], pre[k] = coefficient, choose(k, coefficient)
-            _accumulate(coefficients, node.source, pre[k])
+            _accumulate(coefficients, network.sources[k], pre[k])
+            continue
+        constant = inner(coefficient, affine.bias) + constant
+        for term in affine.terms:
+            _accumulate(coefficients, term.source, term.map.transpose(coefficient))
     return Backward(tuple(coefficients), tuple(pre), tuple(post), constant)
 
 

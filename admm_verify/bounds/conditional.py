@@ -15,7 +15,7 @@ from admm_verify.bounds.backward import backward
 from admm_verify.bounds.climb import Climb, Functionals
 from admm_verify.bounds.planes import Planes, planes_at
 from admm_verify.bounds.region import Region, build_region, largest
-from admm_verify.network.graph import Activation, Affine, Network
+from admm_verify.network.graph import Network
 from admm_verify.relaxations.lines import KinkLines, Lines
 from admm_verify.relaxations.registry import network_lines
 from admm_verify.run import Stopped
@@ -81,11 +81,8 @@ def conditional_bounds(
     Error: rounded outward. Raises: Stopped.
     """
     lower, upper, empty = list(known.lower), list(known.upper), known.empty
-    sources = [
-        node.source for node in map(network.nodes.__getitem__, network.activations) if isinstance(node, Activation)
-    ]
     targets: dict[int, list[int]] = {}
-    for k, source in enumerate(sources):
+    for k, source in enumerate(network.sources):
         targets.setdefault(source, []).append(k)
     targets = {t: layers for t, layers in targets.items() if wanted[layers[0]].shape[1]}
     everything = _region(network, box, lower, upper)
@@ -127,8 +124,8 @@ class Frame:
 
     def __init__(self, region: Region, planes: Planes, settings: RefineSettings) -> None:
         """Shapes: region with leading axes [disjuncts, 1]."""
-        target, magnitude = region.network.nodes[-1], region.magnitudes[-1]
-        assert isinstance(target, Affine) and magnitude is not None
+        target, magnitude = region.network.affine[region.network.output], region.magnitudes[-1]
+        assert magnitude is not None
         self.region, self.settings = region, settings
         self.target, self.index, self.magnitude = (
             target,

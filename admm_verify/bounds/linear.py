@@ -1,6 +1,5 @@
 """CROWN bounds of chosen neurons of one affine node, in blocks that fit a memory budget."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -64,8 +63,7 @@ class Sweeper:
         self.lines = network_lines(region.network, region.lower, region.upper)
         self.kinks = [line if isinstance(line, KinkLines) else None for line in self.lines]
         # The sweep starts one node below the target, so the rounding of that first product is added by hand.
-        target = region.network.nodes[-1]
-        assert isinstance(target, Affine)
+        target = region.network.affine[region.network.output]
         first = region.magnitudes[-1]
         assert first is not None
         self.target, self.first = target, region.relative_error * first
@@ -123,25 +121,21 @@ class Reduced:
         self.nodes: list[Node] = [network.nodes[0]]
         self.kept: list[np.ndarray | None] = [None]
         self.bounds: list[tuple[Array, Array]] = []
-        self._readers = _readers(network)
 
     def add_affine(self, node: Affine) -> None:
         """Append an affine node with all its rows; the activation that reads it may drop some."""
         self.nodes.append(self._narrowed(node, None))
         self.kept.append(None)
 
-    def add_activation(self, index: int, lower: Array, upper: Array) -> None:
-        """Append activation `index` with its bounds [boxes, n], dropping what is inactive in every box."""
-        node = self.network.nodes[index]
-        assert isinstance(node, Activation)
-        used = self._useful(index, node, upper)
+    def add_activation(self, k: int, lower: Array, upper: Array) -> None:
+        """Append activation k with its bounds [boxes, n], dropping what is inactive in every box."""
+        node = self.network.functions[k]
+        used = self._useful(self.network.activations[k], node, upper)
         if used is not None:
             placement = Placement.of(lower)
             pick = placement.put_indices(used)
             lower, upper = (placement.xp.take(end, pick, axis=-1) for end in (lower, upper))
-            source = self.network.nodes[node.source]
-            assert isinstance(source, Affine)
-            self.nodes[node.source] = self._narrowed(source, used)
+            self.nodes[node.source] = self._narrowed(self.network.affine[node.source], used)
             self.kept[node.source] = used
             node = replace(node, size=len(used))
         self.nodes.append(node)
@@ -158,15 +152,11 @@ class Reduced:
 
     def _useful(self, index: int, node: Activation, upper: Array) -> np.ndarray | None:
         """The neurons to keep, or None for all of them."""
-        source = self.network.nodes[node.source]
-        assert isinstance(source, Affine)
-        if len(self.network.nodes) in self._readers[index]:
+        network = self.network
+        if node.kind != "relu" or index == network.output or len(network.readers[node.source]) > 1:
             return None
-        readers = [self.network.nodes[i] for i in self._readers[index]]
-        around = list(source.terms)
-        around += [t for reader in readers if isinstance(reader, Affine) for t in reader.terms if t.source == index]
-        if node.kind != "relu" or len(self._readers[node.source]) > 1:
-            return None
+        read = [network.affine[i].terms for i in network.readers[index] if i in network.affine]
+        around = [*network.affine[node.source].terms, *(t for terms in read for t in terms if t.source == index)]
         if not all(isinstance(term.map, DenseMap) for term in around):
             return None
         xp = namespace(upper)
@@ -202,18 +192,3 @@ def _submatrix(map: LinearMap, rows: np.ndarray | None, columns: np.ndarray | No
         return matrix
 
     return DenseMap(cut(map.weight), None if map.magnitude is None else cut(map.magnitude), map.roundings)
-
-
-def _readers(network: Network) -> list[list[int]]:
-    """The nodes that read each node; the output is read once more by the caller."""
-    readers: list[list[int]] = [[] for _ in network.nodes]
-    for i, node in enumerate(network.nodes):
-        sources: Sequence[int] = ()
-        if isinstance(node, Affine):
-            sources = [term.source for term in node.terms]
-        elif isinstance(node, Activation):
-            sources = [node.source]
-        for source in set(sources):
-            readers[source].append(i)
-    readers[network.output].append(len(network.nodes))
-    return readers

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from admm_verify.arrays import Array, namespace
 from admm_verify.bounds.backward import backward
 from admm_verify.bounds.region import Region
-from admm_verify.network.graph import Activation, Affine
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,26 +35,20 @@ def planes_at(
     """
     network, found = region.network, {}
     carried: dict[int, Array] = {network.output: objective}
-    k = len(network.activations)
-    for i in range(len(network.nodes) - 1, -1, -1):
-        node = network.nodes[i]
+    for i, affine, k in reversed(network.steps):
         if i in nodes:
             parts = dict(carried)
             found[i] = Planes(parts, _rest(region, objective, offset, multipliers, i, parts))
-        k -= isinstance(node, Activation)
         coefficient = carried.pop(i, None)
         if coefficient is None:
             continue
-        if isinstance(node, Affine):
-            for term in node.terms:
-                _add(carried, term.source, term.map.transpose(coefficient))
-        elif isinstance(node, Activation):
+        if affine is None:
             multiplier = multipliers[k]
-            _add(
-                carried,
-                node.source,
-                namespace(coefficient).zeros_like(coefficient) if multiplier is None else multiplier,
-            )
+            passed = namespace(coefficient).zeros_like(coefficient) if multiplier is None else multiplier
+            _add(carried, network.sources[k], passed)
+            continue
+        for term in affine.terms:
+            _add(carried, term.source, term.map.transpose(coefficient))
     return found
 
 

@@ -13,7 +13,7 @@ from admm_verify.bounds.receptive import receptive_field
 from admm_verify.bounds.tighten import Crops, Planes, Steps, View, packed_crown, tighten
 from admm_verify.errors import InputError
 from admm_verify.memory import Budget, keep_freed_memory
-from admm_verify.network.graph import Activation, Affine, Network, check_network
+from admm_verify.network.graph import Affine, Network, check_network
 from admm_verify.network.layout import flatten_batch
 from admm_verify.options import callbacks, choice, instance, memory_bytes
 from admm_verify.relaxations.registry import relaxation_of
@@ -93,9 +93,7 @@ def preactivation_bounds(
             _check_rows(given, box_lower.shape[0])
             forward.know(given)
         forward.run(progress, stop if abandon else None)
-    picked = network.activations
-    sources = [node.source for node in (network.nodes[i] for i in picked) if isinstance(node, Activation)]
-    low, high = (tuple(side[i] for i in sources) for side in (forward.lower, forward.upper))
+    low, high = (tuple(side[i] for i in network.sources) for side in (forward.lower, forward.upper))
     return PreactivationBounds(low, high, origin=Origin(network, box_lower, box_upper))
 
 
@@ -191,16 +189,13 @@ class _Forward:
         self.given: dict[int, tuple[Array, Array]] = {}
         self.keep: Callable[[Derivation], None] | None = None
         self.kinds: dict[int, set[str]] = {}
-        for node in network.nodes:
-            if isinstance(node, Activation):
-                self.kinds.setdefault(node.source, set()).add(node.kind)
+        for node in network.functions:
+            self.kinds.setdefault(node.source, set()).add(node.kind)
 
     def know(self, bounds: PreactivationBounds) -> None:
         """Take over bounds of every activation's input that hold already."""
-        for index, low, high in zip(self.network.activations, bounds.lower, bounds.upper, strict=True):
-            node = self.network.nodes[index]
-            assert isinstance(node, Activation)
-            self.given[node.source] = self._cut(self.given.get(node.source, (low, high)), (low, high))
+        for source, low, high in zip(self.network.sources, bounds.lower, bounds.upper, strict=True):
+            self.given[source] = self._cut(self.given.get(source, (low, high)), (low, high))
 
     def _with_given(self, index: int, low: Array, high: Array) -> tuple[Array, Array]:
         """The interval of a node cut with what was given for it."""
@@ -217,10 +212,10 @@ class _Forward:
     def run(self, progress: Callable[[int, int], None] | None, stop: Callable[[], bool] | None) -> None:
         """All nodes from the input on. Raises: Stopped once `stop` says so, which is asked before every node."""
         self._with_given(0, self.lower[0], self.upper[0])
-        for i, node in enumerate(self.network.nodes[1:], start=1):
+        for i, node, k in self.network.steps:
             if stop is not None and stop():
                 raise Stopped
-            if isinstance(node, Affine):
+            if node is not None:
                 low, high = affine_interval(self.network, node, self.lower, self.upper)
                 low, high = self._with_given(i, low, high)
                 # A node that reads the input alone is an exact affine image: nothing is left to refine.
@@ -235,12 +230,12 @@ class _Forward:
                 if self.budget is not None:
                     self.reduced.add_affine(node)
             else:
-                assert isinstance(node, Activation)
-                pair = self.lower[node.source], self.upper[node.source]
+                function = self.network.functions[k]
+                pair = self.lower[function.source], self.upper[function.source]
                 self.known[i] = pair
                 if self.budget is not None:
-                    self.reduced.add_activation(i, *pair)
-                low, high = self._with_given(i, *relaxation_of(node).image(*pair))
+                    self.reduced.add_activation(k, *pair)
+                low, high = self._with_given(i, *relaxation_of(function).image(*pair))
                 if progress is not None:
                     progress(len(self.known), len(self.network.activations))
             self.lower.append(low)

@@ -117,8 +117,8 @@ class Field:
         return [
             window.entries * self.windows[0 if term.source not in self.windows else term.source].entries
             for i, window in self.windows.items()
-            if isinstance(node := self.network.nodes[i], Affine)
-            for term in node.terms
+            if i in self.network.affine
+            for term in self.network.affine[i].terms
             if isinstance(term.map, ConvolutionMap)
         ]
 
@@ -182,20 +182,27 @@ class Field:
         def crop(array: Array, index: np.ndarray) -> Array:
             return _crops(array, boxes, index, placement)
 
-        place: dict[int, int] = {}
-        nodes: list[Node] = []
+        index = self.windows[0].indices(positions)
+        if self.rearranged is not None:
+            index = np.append(to_numpy(self.rearranged.gather), self.network.input_size)[index]
+        box = (crop(box[0], index), crop(box[1], index))
+        nodes: list[Node] = [Input(self.windows[0].entries)]
+        place = {0: 0}
         lower, upper = [], []
-        for i in sorted(self.windows):
-            node, window = self.network.nodes[i], self.windows[i]
+        for i, affine, k in self.network.steps:
+            if i not in self.windows:
+                continue
+            window = self.windows[i]
             index = window.indices(positions)
-            if isinstance(node, Affine):
-                nodes.append(self._crop(node, window, index, place, placement))
-                inside = index < node.size
+            if affine is not None:
+                nodes.append(self._crop(affine, window, index, place, placement))
+                inside = index < affine.size
                 if not inside.all() and not self._feeds_relus(i):
                     mask = DiagonalMap(placement.put(inside.astype(np.float64)[:, None, :]))
                     zero = placement.xp.zeros_like(mask.scale[0, 0, :])
                     nodes.append(Affine((Term(len(nodes) - 1, mask),), zero, zero))
-            elif isinstance(node, Activation):
+            else:
+                node = self.network.functions[k]
                 # What lies outside is held at zero; any parameter of the layer will do there.
                 some = np.where(index < node.size, index, 0)
                 parameters = tuple(crop(p[None, :], some) for p in node.parameters)
@@ -204,24 +211,17 @@ class Field:
                 outside = _OFF if node.kind == "relu" else 0.0
                 lower.append(_crops(bounds[i][0], boxes, index, placement, outside))
                 upper.append(_crops(bounds[i][1], boxes, index, placement, outside))
-            else:
-                nodes.append(Input(window.entries))
-                if self.rearranged is not None:
-                    index = np.append(to_numpy(self.rearranged.gather), node.size)[index]
-                box = (crop(box[0], index), crop(box[1], index))
             place[i] = len(nodes) - 1
         network = Network(tuple(nodes), (nodes[0].size,), (nodes[-1].size,))
         return build_region(network, box[0], box[1], tuple(lower), tuple(upper))
 
     def _feeds_relus(self, index: int) -> bool:
         """Whether all that reads a node here are ReLUs, which are switched off outside the image."""
-        for i in self.windows:
-            node = self.network.nodes[i]
-            if isinstance(node, Affine) and any(term.source == index for term in node.terms):
-                return False
-            if isinstance(node, Activation) and node.source == index and node.kind != "relu":
-                return False
-        return index != self.target
+        readers = [k for k, source in enumerate(self.network.sources) if source == index]
+        if index == self.target or self.network.readers[index] & self.network.affine.keys() & self.windows.keys():
+            return False
+        seen = [self.network.functions[k] for k in readers if self.network.activations[k] in self.windows]
+        return all(node.kind == "relu" for node in seen)
 
     def _crop(
         self, node: Affine, window: Crop, index: np.ndarray, place: dict[int, int], placement: Placement
@@ -242,54 +242,50 @@ def receptive_field(network: Network, target: int) -> Field | None:
     Local are convolutions and identities that read activations (zero at zero) or the input; a rearranged input
     (channels last) is followed through its selection.
     """
-    node = network.nodes[target]
-    assert isinstance(node, Affine)
-    planes = {term.map.output_shape for term in node.terms if isinstance(term.map, ConvolutionMap)}
+    planes = {term.map.output_shape for term in network.affine[target].terms if isinstance(term.map, ConvolutionMap)}
     if len(planes) != 1:
         return None
     windows = {target: Crop(planes.pop(), (1, 1), (0, 0), (1, 1))}
     selections: list[SelectionMap | None] = []
-    for i in range(target, 0, -1):
-        node = network.nodes[i]
+    for i, affine, k in reversed(network.steps[:target]):
         if i not in windows:
             continue
-        for source, seen in _steps(network, node, windows[i], selections):
+        seen_through = (
+            [(network.sources[k], windows[i])] if affine is None else _seen(network, affine, windows[i], selections)
+        )
+        for source, seen in seen_through:
             joined = seen if seen is None or source not in windows else windows[source].union(seen)
             if joined is None:
                 return None
             windows[source] = joined
     if len({id(selection) for selection in selections}) > 1 or 0 not in windows:
         return None
-    for i, node in enumerate(network.nodes):
+    below = [(i, node) for i, node in zip(network.activations, network.functions, strict=True) if i in windows]
+    for i, node in below:
         # Another activation of the same source may have widened that window; entry k of one is entry k of the other.
-        if i in windows and isinstance(node, Activation):
-            windows[i] = windows[node.source]
-    kinds = {node.kind for i in windows if isinstance(node := network.nodes[i], Activation)}
-    if not kinds <= _ZERO_AT_ZERO:
+        windows[i] = windows[node.source]
+    if not {node.kind for _, node in below} <= _ZERO_AT_ZERO:
         return None
     field = Field(network, target, windows, selections[0] if selections else None)
     return field if field.largest_matrix <= _MATRIX_LIMIT else None
 
 
-def _steps(
-    network: Network, node: Node, window: Crop, selections: list[SelectionMap | None]
+def _seen(
+    network: Network, node: Affine, window: Crop, selections: list[SelectionMap | None]
 ) -> list[tuple[int, Crop | None]]:
     """The sources of a node with the windows they are seen through; how the input is read goes to `selections`."""
-    if isinstance(node, Activation):
-        return [(node.source, window)]
-    assert isinstance(node, Affine)
-    steps: list[tuple[int, Crop | None]] = []
+    found: list[tuple[int, Crop | None]] = []
     for term in node.terms:
-        source, seen = network.nodes[term.source], window.below(term.map)
-        if not isinstance(source, Affine):
-            steps.append((term.source, seen))
-            if isinstance(source, Input):
+        source, seen = network.affine.get(term.source), window.below(term.map)
+        if source is None:
+            found.append((term.source, seen))
+            if term.source == 0:
                 selections.append(None)
             continue
         moved = _rearranged_input(source)
-        steps.append((0, None if moved is None else seen))
+        found.append((0, None if moved is None else seen))
         selections.append(moved)
-    return steps
+    return found
 
 
 def _rearranged_input(node: Affine) -> SelectionMap | None:

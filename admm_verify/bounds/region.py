@@ -6,7 +6,7 @@ from functools import cached_property
 
 from admm_verify.arrays import SINGLE_ROUNDOFF, SMALLEST, Array, gamma, inner, namespace, take_rows
 from admm_verify.bounds.backward import Backward
-from admm_verify.network.graph import Activation, Affine, Network
+from admm_verify.network.graph import Affine, Network
 from admm_verify.relaxations.contract import Relaxation
 from admm_verify.relaxations.lines import KinkLines
 from admm_verify.relaxations.registry import relaxations_of
@@ -56,10 +56,7 @@ class Region:
             value = value + inner(coefficient, center) - inner(size, radius)
             magnitude = magnitude + 2.0 * inner(size, reach)
         scales = list(self.magnitudes)
-        k = 0
-        for node in self.network.nodes:
-            if not isinstance(node, Activation):
-                continue
+        for k, source in enumerate(self.network.sources):
             pre, post = sweep.pre[k], sweep.post[k]
             if pre is not None and post is not None:
                 xp, kink = namespace(pre), kinks[k] if kinks else None
@@ -68,13 +65,12 @@ class Region:
                     value = value + xp.sum(least, axis=-1)
                 else:
                     value = value + kink.support(post)
-                scale = scales[node.source]
-                if scale is not None and sweep.nodes[node.source] is pre:
+                scale = scales[source]
+                if scale is not None and sweep.nodes[source] is pre:
                     # The activation's source is read by it alone: both magnitudes take one product.
-                    scales[node.source] = scale + self.reaches[k]
+                    scales[source] = scale + self.reaches[k]
                 else:
                     magnitude = magnitude + inner(xp.abs(pre), self.reaches[k])
-            k += 1
         for weight, scale in zip(sweep.nodes, scales, strict=True):
             if weight is not None and scale is not None:
                 magnitude = magnitude + inner(namespace(weight).abs(weight), scale)
@@ -154,20 +150,18 @@ def build_region(
     reach: list[Array] = [largest(box_lower, box_upper)]
     magnitudes: list[Array | None] = [None]
     underflow = 4.0 * SMALLEST * network.roundings * xp.ones_like(box_lower[..., 0])
-    activation = 0
-    for node in network.nodes[1:]:
-        if isinstance(node, Affine):
-            for term in node.terms:
-                # Each of the map's products, forward or transposed, may lose SMALLEST / 2.
-                size = xp.sum(reach[term.source], axis=-1) + 2.0 * term.map.columns
-                underflow = underflow + SMALLEST * (4.0 * term.map.rows) * size
-            magnitudes.append(node_magnitude(node, reach) + SMALLEST * node.roundings)
-            reach.append(magnitudes[-1])
-        elif isinstance(node, Activation):
-            reach.append(largest(*relaxations[activation].image(lower[activation], upper[activation])))
+    for _, affine, k in network.steps:
+        if affine is None:
+            reach.append(largest(*relaxations[k].image(lower[k], upper[k])))
             magnitudes.append(None)
-            underflow = underflow + SMALLEST * 8.0 * node.size
-            activation += 1
+            underflow = underflow + SMALLEST * 8.0 * network.functions[k].size
+            continue
+        for term in affine.terms:
+            # Each of the map's products, forward or transposed, may lose SMALLEST / 2.
+            size = xp.sum(reach[term.source], axis=-1) + 2.0 * term.map.columns
+            underflow = underflow + SMALLEST * (4.0 * term.map.rows) * size
+        magnitudes.append(node_magnitude(affine, reach) + SMALLEST * affine.roundings)
+        reach.append(magnitudes[-1])
     reaches = tuple(largest(low, high) for low, high in zip(lower, upper, strict=True))
     return Region(network, relaxations, box_lower, box_upper, lower, upper, tuple(magnitudes), underflow, reaches)
 
@@ -190,26 +184,24 @@ def evaluation_error(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> Array
     error: list[Array] = [xp.zeros_like(region.box_lower)]
     limit = (2.0**126) if roundoff == SINGLE_ROUNDOFF else 2.0**1022
     overflow = xp.max(reach[0], axis=-1) > limit
-    activation = 0
-    for node in region.network.nodes[1:]:
-        if isinstance(node, Affine):
-            inputs = [xp.max(reach[term.source] + error[term.source], axis=-1) for term in node.terms]
-            for size in inputs:
-                overflow = overflow | ~(len(inputs) * node.peak_gain * size + node.peak_shift <= limit)
-            inflated = node_magnitude(node, [r + e for r, e in zip(reach, error, strict=True)])
-            carried: Array = xp.zeros_like(node.bias)
-            for term in node.terms:
-                carried = term.map.magnitude_apply(error[term.source]) + carried
-            error.append((carried + gamma(node.roundings, roundoff) * inflated + tiny) * (1 + 1e-9))
-            reach.append(inflated)
-            overflow = overflow | ~(xp.max(inflated + error[-1], axis=-1) <= limit)
-        elif isinstance(node, Activation):
-            inflation = error[node.source]
-            low, high = region.lower[activation] - inflation, region.upper[activation] + inflation
-            relaxation = region.relaxations[activation]
+    for _, affine, k in region.network.steps:
+        if affine is None:
+            inflation = error[region.network.sources[k]]
+            low, high = region.lower[k] - inflation, region.upper[k] + inflation
+            relaxation = region.relaxations[k]
             reach.append(largest(*relaxation.image(low, high)))
             own = relaxation.evaluation_roundings * roundoff
             carried = relaxation.gain(low, high) * inflation * (1 + 1e-9)
             error.append(carried + own * xp.maximum(reach[-1], xp.ones_like(reach[-1])) + (tiny if own else 0.0))
-            activation += 1
+            continue
+        inputs = [xp.max(reach[term.source] + error[term.source], axis=-1) for term in affine.terms]
+        for size in inputs:
+            overflow = overflow | ~(len(inputs) * affine.peak_gain * size + affine.peak_shift <= limit)
+        inflated = node_magnitude(affine, [r + e for r, e in zip(reach, error, strict=True)])
+        carried: Array = xp.zeros_like(affine.bias)
+        for term in affine.terms:
+            carried = term.map.magnitude_apply(error[term.source]) + carried
+        error.append((carried + gamma(affine.roundings, roundoff) * inflated + tiny) * (1 + 1e-9))
+        reach.append(inflated)
+        overflow = overflow | ~(xp.max(inflated + error[-1], axis=-1) <= limit)
     return xp.where(xp.expand_dims(overflow, axis=-1), xp.full_like(error[-1], float("inf")), error[-1])

@@ -16,7 +16,7 @@ from admm_verify.bounds.interval import affine_interval
 from admm_verify.bounds.linear import Reduced
 from admm_verify.bounds.region import Region
 from admm_verify.enclosures.affine_forms import AffineForms
-from admm_verify.network.graph import Activation, Affine, Network
+from admm_verify.network.graph import Network
 from admm_verify.relaxations.lines import CurveLines, KinkLines, Lines
 from admm_verify.relaxations.registry import network_lines, relaxation_of
 from admm_verify.settings import AscentSettings
@@ -169,11 +169,10 @@ def linearised(network: Network, state: AffineForms, iterations: int, settings: 
     reduced = Reduced(network, box.lower, box.upper)
     lower, upper = [box.lower], [box.upper]
     kinds: dict[int, set[str]] = {}
-    for node in network.nodes:
-        if isinstance(node, Activation):
-            kinds.setdefault(node.source, set()).add(node.kind)
-    for i, node in enumerate(network.nodes[1:-1], start=1):
-        if isinstance(node, Affine):
+    for node in network.functions:
+        kinds.setdefault(node.source, set()).add(node.kind)
+    for i, node, k in network.steps[:-1]:
+        if node is not None:
             low, high = affine_interval(network, node, lower, upper)
             if i in kinds:
                 # A ReLU that is stable is exact; of other activations every neuron's bounds matter.
@@ -184,15 +183,13 @@ def linearised(network: Network, state: AffineForms, iterations: int, settings: 
                 low, high = neurons.low, neurons.high
             reduced.add_affine(node)
         else:
-            assert isinstance(node, Activation)
-            low, high = lower[node.source], upper[node.source]
-            reduced.add_activation(i, low, high)
-            low, high = relaxation_of(node).image(low, high)
+            function = network.functions[k]
+            low, high = lower[function.source], upper[function.source]
+            reduced.add_activation(k, low, high)
+            low, high = relaxation_of(function).image(low, high)
         lower.append(low)
         upper.append(high)
-    target = network.nodes[-1]
-    assert isinstance(target, Affine), "The output of a network is an affine node"
-    return Linearised(reduced.region(target), state)
+    return Linearised(reduced.region(network.affine[network.output]), state)
 
 
 class _Neurons:
