@@ -33,12 +33,11 @@ def planes_at(
     atoms]; multipliers[k] [disjuncts, atoms, n_k], None where the rows do not reach activation k.
     Error: constants rounded downward.
     """
-    network, found = region.network, {}
+    network, reached = region.network, {}
     carried: dict[int, Array] = {network.output: objective}
     for i, affine, k in reversed(network.steps):
         if i in nodes:
-            parts = dict(carried)
-            found[i] = Planes(parts, _rest(region, objective, offset, multipliers, i, parts))
+            reached[i] = dict(carried)
         coefficient = carried.pop(i, None)
         if coefficient is None:
             continue
@@ -49,7 +48,9 @@ def planes_at(
             continue
         for term in affine.terms:
             _add(carried, term.source, term.map.transpose(coefficient))
-    return found
+    if 0 in nodes:
+        reached[0] = carried
+    return {i: Planes(parts, _rest(region, objective, offset, multipliers, i, parts)) for i, parts in reached.items()}
 
 
 def _rest(

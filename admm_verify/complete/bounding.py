@@ -10,7 +10,7 @@ from admm_verify.bounds.backward import Backward, backward
 from admm_verify.bounds.climb import Climb, Functionals, Splits, Step
 from admm_verify.bounds.region import Region
 from admm_verify.memory import Budget
-from admm_verify.network.graph import Activation, Network
+from admm_verify.network.graph import Network
 from admm_verify.relaxations.lines import KinkLines, Lines
 from admm_verify.relaxations.registry import network_lines
 from admm_verify.run import Stopped
@@ -149,7 +149,7 @@ class Bounder:
         return climb, seen
 
     def _pre(self, seen: Step) -> list[Array]:
-        return [seen.values[node.source] for node in self.single.nodes if isinstance(node, Activation)]
+        return [seen.values[source] for source in self.single.sources]
 
 
 def _spread(array: Array, lead: tuple[int, ...], xp: Any) -> Array:

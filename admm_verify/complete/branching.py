@@ -5,7 +5,7 @@ import numpy as np
 from admm_verify.arrays import Array, namespace, to_numpy
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.complete.bounding import Bounded
-from admm_verify.network.graph import Activation, Affine, Network
+from admm_verify.network.graph import Activation, Network
 from admm_verify.relaxations.registry import relaxation_of
 
 _LINEAR_SHARE = 0.125
@@ -34,13 +34,12 @@ def side_scores(
     eye = xp.eye(width.shape[-1], dtype=width.dtype, device=width.device)
     tangents: list[Array] = [width[:, :, None] * eye]
     noise: list[Array] = [xp.zeros_like(tangents[0])]
-    k = 0
-    for node in network.nodes[1:]:
-        if isinstance(node, Affine):
-            tangents.append(sum(term.map.apply(tangents[term.source]) for term in node.terms))
-            noise.append(sum(term.map.absolute_apply(noise[term.source]) for term in node.terms))
+    for _, affine, k in network.steps:
+        if affine is not None:
+            tangents.append(sum(term.map.apply(tangents[term.source]) for term in affine.terms))
+            noise.append(sum(term.map.absolute_apply(noise[term.source]) for term in affine.terms))
             continue
-        assert isinstance(node, Activation)
+        node = network.functions[k]
         slope, height = (part[:, None, :] for part in _chord(node, pre.lower[k], pre.upper[k]))
         reach = xp.abs(tangents[node.source]) + noise[node.source]
         total = xp.sum(reach, axis=1, keepdims=True)
@@ -50,7 +49,6 @@ def side_scores(
         coefficient = found.sweep.post[k]
         if coefficient is not None:
             score = score + xp.sum(merged(coefficient)[:, None, :] * share, axis=-1)
-        k += 1
     return np.nan_to_num(to_numpy(score), nan=0.0, posinf=1e300)
 
 

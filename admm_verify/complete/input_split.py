@@ -17,7 +17,7 @@ from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.halves import halvable, halves
 from admm_verify.complete.pool import Nodes, take
 from admm_verify.complete.splitter import Grown, closed, extended
-from admm_verify.network.graph import Activation, Network
+from admm_verify.network.graph import Network
 from admm_verify.relaxations.registry import sides
 from admm_verify.sets.box import Box
 from admm_verify.settings import SearchSettings
@@ -64,8 +64,7 @@ class InputSplitter:
     @property
     def columns(self) -> list[np.ndarray]:
         """All slopes of every activation, in order."""
-        nodes = [self.network.nodes[i] for i in self.network.activations]
-        return [np.arange(node.size * sides(node)) for node in nodes if isinstance(node, Activation)]
+        return [np.arange(node.size * sides(node)) for node in self.network.functions]
 
     def root(self) -> Grown[HalvedBoxes]:
         """The disjuncts' own boxes."""

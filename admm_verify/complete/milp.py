@@ -8,7 +8,7 @@ from admm_verify.arrays import to_numpy
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.errors import InputError
-from admm_verify.network.graph import Activation, Network
+from admm_verify.network.graph import Network
 from admm_verify.programs.frame import Frame
 from admm_verify.programs.integer import IntegerOptimum, Ranges, check_highs, network_minimum
 from admm_verify.programs.kinks import Kinks
@@ -19,7 +19,7 @@ from admm_verify.relaxations.registry import network_lines, sides
 def check_programs(network: Network) -> None:
     """Raise InputError for a network that is no mixed-integer program here, MissingPackageError without highspy."""
     check_highs()
-    kinds = {node.kind for node in network.nodes if isinstance(node, Activation) and sides(node) > 1}
+    kinds = {node.kind for node in network.functions if sides(node) > 1}
     if kinds:
         raise InputError(
             f"The method 'milp' takes networks of ReLU, leaky ReLU and PReLU; {network.name} has "

@@ -14,7 +14,7 @@ from admm_verify.bounds.region import build_region
 from admm_verify.complete.bounding import Bounder, Rows
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.pool import take
-from admm_verify.network.graph import Activation, Affine, Network
+from admm_verify.network.graph import Affine, Network
 from admm_verify.network.maps import DenseMap
 from admm_verify.relaxations.lines import KinkLines, Lines
 from admm_verify.relaxations.registry import network_lines
@@ -92,12 +92,9 @@ class _Rounds:
         self.settings, self.stop, self.memory = settings, stop, memory
         self.bounder = Bounder(network, Placement.numpy(), settings.ascent, stop)
         self.network, self.how = self.bounder.network, settings.refinement
-        nodes = self.network.nodes
-        self.sources = [node.source for node in nodes if isinstance(node, Activation)]
         # Two activations of one node share its bounds: the first stands for both.
-        first = {source: k for k, source in reversed(list(enumerate(self.sources)))}
-        self.first = [first[source] for source in self.sources]
-        self.costs = _costs(self.network, self.sources)
+        self.first = [self.network.sources.index(source) for source in self.network.sources]
+        self.costs = _costs(self.network)
 
     def run(self, disjuncts: Disjuncts, bounds: PreactivationBounds) -> Refined | None:
         """What is left; None where nothing has been gained."""
@@ -186,15 +183,18 @@ class _Rounds:
         return wanted
 
 
-def _costs(network: Network, sources: Sequence[int]) -> list[float]:
+def _costs(network: Network) -> list[float]:
     """Multiplications of a pass for a neuron of each affine node, infinite where that is not worth it.
 
     What a convolution sees of the input is too little for a plane through all of it to cut.
     """
-    affine = [node.terms if isinstance(node, Affine) else () for node in network.nodes]
-    passes = np.cumsum([sum(term.map.multiplications for term in terms) for terms in affine])
-    narrow = [all(term.source == 0 and not isinstance(term.map, DenseMap) for term in terms) for terms in affine]
-    return [np.inf if narrow[source] else float(passes[source]) + 1.0 for source in sources]
+    counts = [sum(term.map.multiplications for term in node.terms) for node in network.affine.values()]
+    passes = dict(zip(network.affine, np.cumsum(counts), strict=True))
+
+    def narrow(node: Affine) -> bool:
+        return all(term.source == 0 and not isinstance(term.map, DenseMap) for term in node.terms)
+
+    return [np.inf if narrow(network.affine[i]) else float(passes[i]) + 1.0 for i in network.sources]
 
 
 def _loss(lines: Lines, post: np.ndarray | None, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, to_numpy
-from admm_verify.network.graph import Activation, Affine, Input, Network
+from admm_verify.network.graph import Network
 from admm_verify.network.maps import DenseMap, LinearMap
 from admm_verify.splitting.graphs import Graph, graph_of
 from admm_verify.splitting.problem import Rows
@@ -160,7 +160,7 @@ def layer_multipliers(rows: Rows, layers: tuple[GraphLayer, ...], dual: DualSwee
             found.append(own[layer.activation])
             continue
         total = dual.sweep.nodes[layer.node]
-        readers = [k for k, i in enumerate(rows.network.activations) if _reads(rows.network, i, layer.node)]
+        readers = [k for k, source in enumerate(rows.network.sources) if source == layer.node]
         size = rows.network.nodes[layer.node].size
         zero = rows.xp.zeros((rows.offset.shape[0], size), dtype=rows.offset.dtype, device=rows.offset.device)
         found.append((zero if total is None else total) - sum((own[k] for k in readers), zero))
@@ -169,13 +169,11 @@ def layer_multipliers(rows: Rows, layers: tuple[GraphLayer, ...], dual: DualSwee
 
 def network_layers(network: Network) -> tuple[GraphLayer, ...]:
     """The layers in topological order."""
-    place = {node: k for k, node in enumerate(network.activations)}
-    passed_on = {term.source for node in network.nodes if isinstance(node, Affine) for term in node.terms}
     layers = []
-    for i, node in enumerate(network.nodes):
-        if isinstance(node, Activation):
-            layers.append(GraphLayer(node.source, place[i]))
-        elif isinstance(node, Affine) and i in passed_on:
+    for i, affine, k in network.steps:
+        if affine is None:
+            layers.append(GraphLayer(network.sources[k], k))
+        elif network.readers[i] & network.affine.keys():
             layers.append(GraphLayer(i, None))
     return tuple(layers)
 
@@ -183,8 +181,7 @@ def network_layers(network: Network) -> tuple[GraphLayer, ...]:
 def _blocks(network: Network, layers: tuple[GraphLayer, ...]) -> tuple[tuple[CopyBlock, ...], tuple[Edge, ...]]:
     blocks: list[CopyBlock] = []
     for k, node in [*((k, layer.node) for k, layer in enumerate(layers)), (None, network.output)]:
-        affine = network.nodes[node]
-        assert isinstance(affine, Affine)
+        affine = network.affine[node]
         sources = [_source(network, layers, term.source) for term in affine.terms]
         pairs = [(term.map, source) for term, source in zip(affine.terms, sources, strict=True)]
         matrices = [pair for pair in pairs if isinstance(pair[0], DenseMap)]
@@ -201,18 +198,12 @@ def _blocks(network: Network, layers: tuple[GraphLayer, ...]) -> tuple[tuple[Cop
 
 def _source(network: Network, layers: tuple[GraphLayer, ...], node: int) -> int:
     """The number of the source that a node's value is."""
-    found = network.nodes[node]
-    if isinstance(found, Input):
+    if node == 0:
         return 0
-    if isinstance(found, Affine):
+    if node in network.affine:
         return next(k for k, layer in enumerate(layers) if layer.node == node and layer.activation is None) + 1
     activation = network.activations.index(node)
     return next(k for k, layer in enumerate(layers) if layer.activation == activation) + 1
-
-
-def _reads(network: Network, activation: int, node: int) -> bool:
-    reader = network.nodes[activation]
-    return isinstance(reader, Activation) and reader.source == node
 
 
 def _graph(plan: AffineGraphs, b: int, placement: Placement) -> Graph | None:

@@ -73,16 +73,12 @@ def can_eliminate(network: Network) -> bool:
 
     Convolutions stay what they are: their matrices would cost more than the neurons they save.
     """
-    for node in network.nodes:
-        if isinstance(node, Activation) and node.kind != "relu":
-            return False
-        if isinstance(node, Affine):
-            for term in node.terms:
-                if isinstance(network.nodes[term.source], Affine) or not isinstance(
-                    term.map, DenseMap | DiagonalMap | SelectionMap
-                ):
-                    return False
-    return True
+    terms = [term for node in network.affine.values() for term in node.terms]
+    return (
+        all(node.kind == "relu" for node in network.functions)
+        and all(isinstance(term.map, DenseMap | DiagonalMap | SelectionMap) for term in terms)
+        and not any(term.source in network.affine for term in terms)
+    )
 
 
 def eliminate(problem: Problem) -> Elimination:
@@ -90,28 +86,27 @@ def eliminate(problem: Problem) -> Elimination:
     network = problem.network.put(Placement.numpy())
     bounds = zip(problem.preactivation.lower, problem.preactivation.upper, strict=True)
     neurons = [_unstable_and_active(to_numpy(low), to_numpy(high)) for low, high in bounds]
-    activations = [node for node in network.nodes if isinstance(node, Activation)]
-    feeds = {node.source: k for k, node in enumerate(activations)}
+    feeds = {source: k for k, source in enumerate(network.sources)}
     nodes: list[Node] = [Input(network.input_size)]
     kept: list[tuple[int, np.ndarray]] = []
     # An affine node over the input and reduced activations: its rows are the unstable and then the active neurons.
     affine: dict[int, tuple[dict[int, np.ndarray], np.ndarray]] = {}
     split: dict[int, _Partition] = {}
-    for i, node in enumerate(network.nodes[1:], start=1):
-        if isinstance(node, Affine):
+    for i, node, k in network.steps:
+        if node is not None:
             order = np.concatenate(neurons[feeds[i]]) if i in feeds else np.arange(node.size)
             affine[i] = _fold(node, order, network.input_size, affine, split)
-        elif isinstance(node, Activation):
-            unstable, active = neurons[len(split)]
+        else:
+            function, (unstable, active) = network.functions[k], neurons[k]
             count = len(unstable)
             if count:
-                parts, bias = affine[node.source]
+                parts, bias = affine[function.source]
                 nodes.append(_affine_node({s: matrix[:count] for s, matrix in parts.items()}, bias[:count]))
-                nodes.append(Activation(node.kind, len(nodes) - 1, count))
-                kept.append((len(split), unstable))
-            split[i] = _Partition(unstable, active, len(nodes) - 1, node.source)
-    nodes.append(_reading_all(nodes, _affine_node(*affine[network.output])))
-    return Elimination(replace(network, nodes=tuple(nodes)), tuple(kept))
+                nodes.append(Activation(function.kind, len(nodes) - 1, count))
+                kept.append((k, unstable))
+            split[i] = _Partition(unstable, active, len(nodes) - 1, function.source)
+    reduced = replace(network, nodes=(*nodes, _affine_node(*affine[network.output])))
+    return Elimination(_reading_all(reduced), tuple(kept))
 
 
 def _unstable_and_active(lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -127,7 +122,7 @@ def elimination_pays(problem: Problem, reduced: Elimination, passes: int) -> boo
 
 def elimination_work(problem: Problem) -> float:
     """Rough number of multiplications that eliminating costs, to be compared with those of the iterations."""
-    sizes = [node.size for node in problem.network.nodes if isinstance(node, Affine)]
+    sizes = [node.size for node in problem.network.affine.values()]
     return float(sum(first * second for first, second in pairwise(sizes)) * problem.network.input_size)
 
 
@@ -166,12 +161,11 @@ def _affine_node(parts: dict[int, np.ndarray], bias: np.ndarray) -> Affine:
     return Affine(terms, bias, np.abs(bias))
 
 
-def _reading_all(nodes: list[Node], last: Affine) -> Affine:
-    """The output node with zero matrices for activations that nothing reads: every activation has a copy in ADMM."""
-    read = {term.source for node in (*nodes, last) if isinstance(node, Affine) for term in node.terms}
-    unread = [i for i, node in enumerate(nodes) if isinstance(node, Activation) and i not in read]
-    zeros = tuple(Term(i, DenseMap(np.zeros((last.size, nodes[i].size)))) for i in unread)
-    return replace(last, terms=(*last.terms, *zeros))
+def _reading_all(network: Network) -> Network:
+    """The network with zero matrices from what nothing reads to the output: every activation has a copy in ADMM."""
+    last, unread = network.affine[network.output], [i for i in network.activations if not network.readers[i]]
+    zeros = tuple(Term(i, DenseMap(np.zeros((last.size, network.nodes[i].size)))) for i in unread)
+    return replace(network, nodes=(*network.nodes[:-1], replace(last, terms=(*last.terms, *zeros))))
 
 
 def _columns(array: Array, index: Array) -> Array:

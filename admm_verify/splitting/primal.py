@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from admm_verify.arrays import SMALLEST, Array, gamma
 from admm_verify.bounds.region import Region, largest
-from admm_verify.network.graph import Activation, Affine
 from admm_verify.splitting.problem import Rows
 
 
@@ -39,13 +38,10 @@ def feasible_value(rows: Rows, errors: Sequence[Array], point: PrimalPoint) -> A
 
     values = rows.network.forward(point.x, post)
     feasible = xp.ones_like(rows.offset, dtype=xp.bool)
-    k = 0
-    for node in rows.network.nodes[1:]:
-        if isinstance(node, Activation):
-            pre, slack = values[node.source], errors[node.source]
-            inside = (pre >= rows.lower[k] - slack) & (pre <= rows.upper[k] + slack)
-            feasible = feasible & xp.all(inside, axis=-1)
-            k += 1
+    for k, source in enumerate(rows.network.sources):
+        pre, slack = values[source], errors[source]
+        inside = (pre >= rows.lower[k] - slack) & (pre <= rows.upper[k] + slack)
+        feasible = feasible & xp.all(inside, axis=-1)
     value = xp.sum(rows.objective * values[-1], axis=-1) + rows.offset
     # Three times covers the last dot product, whose magnitudes are those of the output's own error term.
     value = value + 3.0 * xp.sum(xp.abs(rows.objective) * errors[-1], axis=-1) + 4.0 * gamma(4) * xp.abs(rows.offset)
@@ -60,21 +56,19 @@ def evaluation_errors(rows: Rows, region: Region) -> list[Array]:
     xp = rows.xp
     relative = 4.0 * gamma(rows.network.roundings)
     errors: list[Array] = [xp.zeros_like(rows.box_lower)]
-    k = 0
-    for i, node in enumerate(rows.network.nodes[1:], start=1):
-        if isinstance(node, Affine):
-            magnitude = region.magnitudes[i]
-            assert magnitude is not None
-            products = node.roundings + sum(term.map.columns for term in node.terms)
-            carried: Array = relative * magnitude + SMALLEST * products
-            for term in node.terms:
-                carried = term.map.magnitude_apply(errors[term.source]) + carried
-            errors.append(carried)
-        elif isinstance(node, Activation):
+    for i, affine, k in rows.network.steps:
+        if affine is None:
             # Chord and interpolation add a few roundings of numbers no larger than these.
             relaxation, low, high = rows.relaxations[k], rows.lower[k], rows.upper[k]
             gain = relaxation.gain(low, high)
-            size = largest(*relaxation.image(low, high)) + gain * (high - low)
-            errors.append(1.001 * gain * errors[node.source] + 8.0 * gamma(8 + relaxation.evaluation_roundings) * size)
-            k += 1
+            size, before = largest(*relaxation.image(low, high)) + gain * (high - low), errors[rows.network.sources[k]]
+            errors.append(1.001 * gain * before + 8.0 * gamma(8 + relaxation.evaluation_roundings) * size)
+            continue
+        magnitude = region.magnitudes[i]
+        assert magnitude is not None
+        products = affine.roundings + sum(term.map.columns for term in affine.terms)
+        carried: Array = relative * magnitude + SMALLEST * products
+        for term in affine.terms:
+            carried = term.map.magnitude_apply(errors[term.source]) + carried
+        errors.append(carried)
     return errors

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from admm_verify.arrays import Array
 from admm_verify.bounds.backward import Backward, Choose, backward
-from admm_verify.network.graph import Activation
 from admm_verify.relaxations.lines import Contact
 from admm_verify.splitting.problem import Rows
 
@@ -79,7 +78,7 @@ def forward_sweep(rows: Rows, x: Array, dual: DualSweep) -> list[Array]:
 
 def pre_activations(rows: Rows, values: list[Array]) -> list[Array]:
     """The inputs of all activations among the values of all nodes."""
-    return [values[node.source] for node in rows.network.nodes if isinstance(node, Activation)]
+    return [values[source] for source in rows.network.sources]
 
 
 def start_slopes(rows: Rows) -> list[Array]:
