@@ -108,5 +108,5 @@ def _template(task: Task, name: str) -> np.ndarray:
     if name == "octagon":
         return octagon_directions(states)
     rng = np.random.default_rng(0)
-    points = trajectories(task.system, task.initial.sample(1000, rng), task.steps, rng)[:, -1]
+    points = trajectories(task.system, task.initial.scattered(1000, rng), task.steps, rng)[:, -1]
     return principal_directions(points[np.isfinite(points).all(axis=1)])

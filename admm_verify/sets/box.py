@@ -112,7 +112,7 @@ class Box(InputSet):
         count = prod(self.lower.shape) // size
         return self.of(*(xp.reshape(end, (count, size)) for end in self.ends))
 
-    def sample(self, count: int, rng: np.random.Generator) -> np.ndarray:
+    def scattered(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """Points of one box, a quarter of them vertices, where extremes like to be, [count, inputs]."""
         low, high = (to_numpy(end).reshape(1, -1) for end in self.ends)
         # Ends may be so far apart that their difference overflows.

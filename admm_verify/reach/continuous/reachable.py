@@ -61,7 +61,7 @@ class ContinuousReach:
         self.network = control_network(system.controller)
         self.began = time.monotonic()
         count = settings.trajectories(task.steps, task.system.states)
-        first = task.inner.sample(count, np.random.default_rng(0))
+        first = task.inner.scattered(count, np.random.default_rng(0))
         self.samples = trajectories(system, first, task.steps, stop=lambda: stop() is not None)
         values = np.einsum("pts,ds->ptd", self.samples, directions)
         self.inner = most(values)

@@ -46,7 +46,7 @@ class DiscreteReach:
         self.system, self.began = system, time.monotonic()
         low, high = (np.asarray(end).reshape(1, -1) for end in (initial.lower, initial.upper))
         inputs = self.horizon.inputs(low, high)
-        points = inputs.sample(settings.trajectories(steps, system.states), np.random.default_rng(0))
+        points = inputs.scattered(settings.trajectories(steps, system.states), np.random.default_rng(0))
         self.samples = self.horizon.trajectories(points, lambda: stop() is not None)
         self.first = points[: len(self.samples), : system.states]
 
