@@ -15,9 +15,8 @@ from admm_verify.commands.running import device_of, memory_of, progress_line
 from admm_verify.given import read_arrays
 from admm_verify.options import timeout_seconds
 from admm_verify.properties.rows import AtomRows, atom_rows
-from admm_verify.report.text import solution_rows, write_json
+from admm_verify.report.records.bound import BoundRecord
 from admm_verify.splitting.solve import METHODS
-from admm_verify.tables import table
 
 HELP = "certified lower bounds, feasible values and gaps, row by row"
 
@@ -69,22 +68,10 @@ def run(options: argparse.Namespace) -> int:
             settings=av.SolverSettings(memory=memory),
             stop=stop,
         )
-    rows = solution_rows(solution)
-    cells = [
-        [str(i), f"{row['lower']:.9g}", f"{row['relaxation_upper']:.9g}", f"{row['gap']:.3g}", row["status"]]
-        for i, row in enumerate(rows)
-    ]
-    options.say(table(["row", "lower", "relaxation_upper", "gap", "status"], cells))
+    record = BoundRecord.of(query, options.method, solution)
+    options.say(record.text)
     if options.json:
-        content = {
-            "rows": rows,
-            "method": options.method,
-            "passes": int(solution.passes.max()),
-            "seconds": solution.seconds,
-            "network": query.network.name,
-            "query": query.name,
-        }
-        write_json(options.json, content)
+        record.write(options.json)
     return 0
 
 

@@ -1,9 +1,7 @@
 """The command `certify`: its options and files."""
 
 import argparse
-import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -14,8 +12,7 @@ from admm_verify.errors import InputError
 from admm_verify.files import every, reading_beside, require_written
 from admm_verify.given import read_arrays
 from admm_verify.network.from_onnx import read_onnx
-from admm_verify.report.text import write_json
-from admm_verify.robustness.certification import Answer, Certification
+from admm_verify.report.records.certify import CertifyRecord
 from admm_verify.robustness.certify import BOUNDS, certify
 from admm_verify.robustness.search import CertifySettings
 from admm_verify.splitting.solve import METHODS
@@ -81,10 +78,11 @@ def run(options: argparse.Namespace) -> int:
             progress=lambda done, total, text: show(f"{done} of {total}: {text}"),
             stop=stop,
         )
-    options.say(repr(found))
+    record = CertifyRecord.of(network.name, found)
+    options.say(record.text)
     writers: list[Callable[[], object]] = []
     if options.json:
-        writers.append(lambda: write_json(options.json, _content(found) | {"network": network.name}))
+        writers.append(lambda: record.write(options.json))
     every([*writers, lambda: require_written(found.unwritten)])
     return 0
 
@@ -108,28 +106,3 @@ def _arrays(images: str, labels: str | None) -> tuple[np.ndarray, np.ndarray]:
             f"{images} holds {sorted(arrays) or 'nothing'}, but no array {' and no array '.join(missing)}."
         )
     return arrays["images"], arrays["labels"]
-
-
-def _content(found: Certification) -> dict[str, Any]:
-    """The complete result, radius by radius and image by image."""
-    counts = {answer.value: found.count(answer) for answer in Answer}
-    radii = [
-        {"radius": float(radius), "certified_accuracy": float(found.certified_accuracy[k])}
-        | {name: int(count[k]) for name, count in counts.items()}
-        for k, radius in enumerate(found.radii)
-    ]
-    instances = [
-        {
-            "image": i,
-            "correct": bool(found.correct[i]),
-            "status": [answer.value for answer in found.status[i]],
-            "lower": [float(low) if math.isfinite(low) else None for low in found.lower[i]],
-        }
-        for i in range(len(found.correct))
-    ]
-    return {
-        "radii": radii,
-        "clean_accuracy": found.clean_accuracy,
-        "seconds": found.seconds,
-        "images": instances,
-    }

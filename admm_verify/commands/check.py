@@ -1,7 +1,6 @@
 """The command `check`: its options and what it prints."""
 
 import argparse
-import math
 
 from admm_verify.arguments import Read
 from admm_verify.certificates.certificate import ARITHMETICS
@@ -11,7 +10,7 @@ from admm_verify.commands.queries import add_query, asked_query
 from admm_verify.commands.running import add_memory, memory_of, progress_line
 from admm_verify.errors import CertificateError
 from admm_verify.properties.query import Query
-from admm_verify.report.text import write_json
+from admm_verify.report.records.check import CheckRecord
 from admm_verify.streams import complain
 
 HELP = "prove again, without any search, what a certificate says"
@@ -37,16 +36,10 @@ def check_file(options: argparse.Namespace, query: Query) -> int:
     Raises: InputError for a memory limit that is not positive.
     """
     memory = memory_of(options)
-    content: dict[str, object] = {
-        "proved": False,
-        "exact": options.exact,
-        "query": query.name,
-        "network": query.network.name,
-    }
     try:
         certificate = read(options.proof, memory, Extent.of(query.property, query.network))
     except CertificateError as error:
-        reason = str(error)
+        record = CheckRecord.of(query, options.exact, str(error))
     else:
         with progress_line(options) as show:
             found = check(
@@ -58,30 +51,10 @@ def check_file(options: argparse.Namespace, query: Query) -> int:
                 lambda done, total: show(f"{done} of {total} leaves"),
                 arithmetic=options.arithmetic,
             )
-        reason = found.reason
-        content |= {
-            "proved": found.proved,
-            "arithmetic": found.arithmetic,
-            "query_digest": found.query,
-            "network_digest": found.network,
-            "leaves": found.leaves,
-            "worst": found.worst if math.isfinite(found.worst) else None,
-            "seconds": found.seconds,
-        }
-    if content["proved"]:
-        numbers = ", in exact numbers" if options.exact else ""
-        lines = [
-            "proved",
-            f"in {content['arithmetic']} arithmetic, with {content['leaves']} leaves{numbers}",
-            *(
-                f"{name} {content[name]}, SHA-256 of what was read {content[f'{name}_digest']}"
-                for name in ("query", "network")
-            ),
-        ]
-        options.say("\n".join(lines))
-    else:
-        options.say("not-proved")
-        complain(reason)
+        record = CheckRecord.of(query, options.exact, found)
+    options.say(record.text)
+    if not record.proved:
+        complain(record.reason)
     if options.json:
-        write_json(options.json, content | {"reason": reason})
-    return 0 if content["proved"] else 1
+        record.write(options.json)
+    return 0 if record.proved else 1

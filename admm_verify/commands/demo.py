@@ -5,7 +5,6 @@ import argparse
 from admm_verify.arguments import Written
 from admm_verify.commands.running import add_json
 from admm_verify.files import every
-from admm_verify.report.text import write_json
 
 HELP = "bounds and verdicts on an embedded digit classifier, with a plot"
 
@@ -23,7 +22,8 @@ def run(options: argparse.Namespace) -> int:
     # Other commands answer sooner without it.
     from admm_verify.report.demo import draw_demo, run_demo
 
-    content = run_demo(options.say)
-    draw = [lambda: draw_demo(options.plot, content, options.say)]
-    every([*draw, lambda: write_json(options.json, content)] if options.json else draw)
+    record = run_demo()
+    options.say(record.text)
+    draw = [lambda: draw_demo(options.plot, record.convergence, options.say)]
+    every([*draw, lambda: record.write(options.json)] if options.json else draw)
     return 0

@@ -5,9 +5,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from admm_verify.arguments import Read, Written, decimal, seconds_left, whole
 from admm_verify.commands.running import add_running, memory_of, progress_line
@@ -15,21 +13,17 @@ from admm_verify.errors import InputError, MissingPackageError, is_installed
 from admm_verify.files import every, reading_beside
 from admm_verify.options import Range, count
 from admm_verify.reach.directions import TEMPLATES
-from admm_verify.report.text import write_json
-from admm_verify.tables import table
 
 if TYPE_CHECKING:
     from admm_verify.reach.front import ReachReport
     from admm_verify.reach.settings import ReachSettings
     from admm_verify.reach.systems import Task
+    from admm_verify.report.records.reach import ReachRecord
 
 HELP = "reachable sets of a network in feedback, verdicts and plots"
 
 EXAMPLE = Path(__file__).parents[1] / "report" / "data" / "double_integrator.json"
 """The embedded system."""
-
-_ROWS = 24
-"""Steps in the table, spread over longer horizons."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -74,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
     from admm_verify.reach.systems import MOST_STEPS
     from admm_verify.report.picture_inputs import checked_path
     from admm_verify.report.pictures import FORMATS
+    from admm_verify.report.records.reach import ReachRecord
 
     if (options.plot or options.time_plot or options.animation) and not is_installed("matplotlib"):
         raise MissingPackageError('Pictures need matplotlib: pip install "admm-verify[plot]".')
@@ -91,8 +86,9 @@ def run(options: argparse.Namespace) -> int:
     settings, left = _settings(options, memory_of(options)), seconds_left(options)
     with progress_line(options) as show:
         report = reach_sets(task, _directions(options.directions), settings, left, show, stop)
-    options.say(_text(task, report))
-    every(_writers(options, task, report))
+    record = ReachRecord.of(task, report)
+    options.say(record.text)
+    every(_writers(options, task, report, record))
     return 0
 
 
@@ -121,77 +117,14 @@ def _directions(text: str) -> str | int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
 
 
-def _text(task: "Task", report: "ReachReport") -> str:
-    from admm_verify.run import Ended
-
-    sets = report.sets
-    lines = [
-        f"{task.name}: {sets.steps} steps, {len(sets.cells_lower)} cells, {sets.ended.value}, {sets.seconds:.2f} s"
-    ]
-    shown = np.unique(np.linspace(0, sets.steps, min(sets.steps + 1, _ROWS)).round().astype(int))
-    low, high = sets.sampled_box
-    rows = []
-    for t in shown:
-        outer = sets.box(int(t))
-        cells = [f"[{a:.5g}, {b:.5g}]" for a, b in zip(*outer, strict=True)]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            width, inner = outer[1] - outer[0], high[t] - low[t]
-            ratio = np.where(inner > 0, width / inner, 1.0).max()
-        rows.append([f"{t * sets.period:.6g}", *cells, f"{ratio:.3g}"])
-    lines.append(table(["time", *task.names, "width / sampled"], rows))
-    if sets.valid_steps < sets.steps:
-        stopped = sets.ended in (Ended.TIMED_OUT, Ended.STOPPED)
-        what = f"There are no bounds after step {sets.valid_steps}: {sets.ended.value}."
-        lines.append(what if stopped else f"The sets are too loose after step {sets.valid_steps}.")
-    for judgement in report.judgements:
-        lines.append(judgement.text)
-        if judgement.trajectory is not None:
-            first = ", ".join(f"{value:.9g}" for value in judgement.trajectory[0])
-            lines.append(f"  violated from ({first})")
-    # Where there are verdicts, these say it.
-    lines += [] if report.judgements else task.remarks
-    return "\n".join(lines)
-
-
-def content(task: "Task", report: "ReachReport") -> dict[str, Any]:
-    """The complete result."""
-    sets = report.sets
-    return {
-        "system": task.name,
-        "steps": sets.steps,
-        "period": sets.period,
-        "directions": sets.directions.tolist(),
-        "upper": sets.upper.tolist(),
-        "attained": sets.inner.tolist(),
-        "during": None if sets.during is None else sets.during.tolist(),
-        "cells": {
-            "lower": sets.cells_lower.tolist(),
-            "upper": sets.cells_upper.tolist(),
-            "bound": sets.cells_bound.tolist(),
-        },
-        "ended": sets.ended.value,
-        "seconds": sets.seconds,
-        "remarks": list(task.remarks),
-        "requirements": [
-            {
-                "text": judgement.requirement.text,
-                "verdict": judgement.outcome.value,
-                "seconds": judgement.seconds,
-                "parts": judgement.parts,
-                "remarks": list(judgement.remarks),
-                "trajectory": None if judgement.trajectory is None else judgement.trajectory.tolist(),
-            }
-            for judgement in report.judgements
-        ],
-    }
-
-
-def _writers(options: argparse.Namespace, task: "Task", report: "ReachReport") -> list[Callable[[], None]]:
+def _writers(
+    options: argparse.Namespace, task: "Task", report: "ReachReport", record: "ReachRecord"
+) -> list[Callable[[], None]]:
     """All files that were asked for."""
     sets, judgements = report.sets, report.judgements
     writers: list[Callable[[], None]] = []
     if options.json:
-        writers.append(lambda: write_json(options.json, content(task, report)))
+        writers.append(lambda: record.write(options.json))
     if options.plot or options.time_plot:
         from admm_verify.report.reach_plots import time_plot, tube_plot
 

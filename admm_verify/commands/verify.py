@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import admm_verify as av
 from admm_verify.arguments import Written, seconds_left, whole
@@ -16,7 +15,8 @@ from admm_verify.commands.queries import add_solved_query, asked_query
 from admm_verify.commands.running import device_of, memory_of, progress_line
 from admm_verify.files import every, reason, replaced, require_written
 from admm_verify.network.from_onnx import tensor_bytes
-from admm_verify.report.text import assignment, exact_text, write_json
+from admm_verify.report.records.verify import VerifyRecord
+from admm_verify.report.text import assignment
 from admm_verify.streams import complain
 from admm_verify.verify import METHODS
 
@@ -85,11 +85,11 @@ def _decide(options: argparse.Namespace, query: av.Query, stop: Callable[[], boo
 
 def _unread(options: argparse.Namespace, verdict: av.Verdict, why: str) -> None:
     """Say the verdict on a query that was not read to its end."""
-    options.say(verdict.value)
+    record = VerifyRecord(verdict.value, verdict, time.monotonic() - options.began, Path(options.query).name)
+    options.say(record.text)
     complain(why)
     if options.json:
-        seconds = time.monotonic() - options.began
-        write_json(options.json, {"verdict": verdict.value, "seconds": seconds, "query": Path(options.query).name})
+        record.write(options.json)
 
 
 def _writers(options: argparse.Namespace, query: av.Query, outcome: av.Outcome) -> list[Callable[[], object]]:
@@ -99,7 +99,7 @@ def _writers(options: argparse.Namespace, query: av.Query, outcome: av.Outcome) 
     if certificate is not None:
         writers.append(lambda: write_certificate(certificate, options.certificate))
     if options.json:
-        writers.append(lambda: write_json(options.json, _content(query, outcome)))
+        writers.append(lambda: VerifyRecord.of(query, outcome).write(options.json))
     return [*writers, lambda: require_written(outcome.unwritten)]
 
 
@@ -134,22 +134,3 @@ def _serialise(folder: str, query: av.Query, outcome: av.Outcome) -> str | None:
     except OSError as error:
         return f"The assignment cannot be written to {folder}: {reason(error)}."
     return None
-
-
-def _content(query: av.Query, outcome: av.Outcome) -> dict[str, Any]:
-    """The complete result."""
-    found, output, exact = outcome.counterexample, outcome.output, outcome.exact_input
-    return {
-        "verdict": outcome.verdict.value,
-        "unconfirmed": outcome.unconfirmed,
-        "counterexample": None if found is None else found.reshape(-1).tolist(),
-        "exact_input": None if exact is None else [exact_text(value) for value in exact],
-        "output": None if output is None else output.reshape(-1).tolist(),
-        "rows": [{"lower": float(low)} for low in outcome.rows_lower],
-        "undecided_disjuncts": outcome.undecided,
-        "subproblems": outcome.subproblems,
-        "lower": outcome.lower,
-        "seconds": outcome.seconds,
-        "network": query.network.name,
-        "query": query.name,
-    }

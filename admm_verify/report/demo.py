@@ -4,13 +4,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
 
 import numpy as np
 from safetensors.numpy import load
 
 from admm_verify.network.graph import Network
 from admm_verify.network.layers import network_from_layers
+from admm_verify.report.records.demo import DemoCurves, DemoImage, DemoRecord
+from admm_verify.robustness.certification import Answer
 from admm_verify.sets.box import Box
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solve import solve
@@ -47,28 +48,30 @@ def margins(label: int, classes: int = 10) -> np.ndarray:
     return np.delete(np.eye(classes)[label] - np.eye(classes), label, axis=0)
 
 
-def run_demo(say: Callable[[str], None]) -> dict[str, Any]:
-    """Say the table, and return everything as plain data."""
+def run_demo() -> DemoRecord:
+    """Bounds and verdicts on all embedded images, and curves on the one whose margin is closest to zero."""
     digits = load_digits()
-    say(f"A classifier of 8 x 8 digits; each pixel may change by {RADIUS}. Worst margin of the true class:\n")
-    records = [_image(digits, i) for i in range(len(digits.labels))]
+    images = [_image(digits, i) for i in range(len(digits.labels))]
     cells = [
         [
-            f"image {i} ({record['label']})",
-            *(f"{record[key]:.4f}" for key in ("crown", "ascent", "admm")),
-            f"{record['gap']:.1e}",
-            record["verdict"],
-            f"{record['seconds']:.2f} s",
+            f"image {i} ({image.label})",
+            *(f"{bound:.4f}" for bound in (image.crown, image.ascent, image.admm)),
+            f"{image.gap:.1e}",
+            image.verdict.value,
+            f"{image.seconds:.2f} s",
         ]
-        for i, record in enumerate(records)
+        for i, image in enumerate(images)
     ]
-    say(table(["image (digit)", "CROWN", "ascent", "ADMM", "gap", "verdict", "time"], cells))
-    say("\nEvery CROWN, ascent and ADMM figure is a certified lower bound; gap is what the relaxation leaves open.")
-    curves = _curves(digits, int(np.argmin([abs(record["ascent"]) for record in records])))
-    return {"radius": RADIUS, "images": records, "convergence": curves}
+    lines = [
+        f"A classifier of 8 x 8 digits; each pixel may change by {RADIUS}. Worst margin of the true class:\n",
+        table(["image (digit)", "CROWN", "ascent", "ADMM", "gap", "verdict", "time"], cells),
+        "\nEvery CROWN, ascent and ADMM figure is a certified lower bound; gap is what the relaxation leaves open.",
+    ]
+    curves = _curves(digits, int(np.argmin([abs(image.ascent) for image in images])))
+    return DemoRecord("\n".join(lines), RADIUS, images, curves)
 
 
-def _image(digits: Digits, index: int) -> dict[str, Any]:
+def _image(digits: Digits, index: int) -> DemoImage:
     began = time.monotonic()
     label, image = int(digits.labels[index]), digits.images[index]
     box = Box.around(image, RADIUS, within=(0.0, 1.0))
@@ -79,22 +82,19 @@ def _image(digits: Digits, index: int) -> dict[str, Any]:
     logits = digits.network(tried)
     misled = bool((np.argmax(logits, axis=1) != label).any())
     lower = np.maximum(ascent.lower, admm.lower)
-    verdict = "falsified" if misled else "verified" if bool((lower > 0).all()) else "unknown"
+    shown = Answer.VERIFIED if bool((lower > 0).all()) else Answer.UNKNOWN
     worst = int(np.argmin(lower))
     upper = min(float(ascent.relaxation_upper[worst]), float(admm.relaxation_upper[worst]))
-    return {
-        "label": label,
-        "crown": float(crown.lower.min()),
-        "ascent": float(ascent.lower.min()),
-        "admm": float(admm.lower.min()),
-        "gap": upper - float(lower[worst]),
-        "verdict": verdict,
-        "seconds": time.monotonic() - began,
-    }
+    return DemoImage(
+        label,
+        *(float(found.lower.min()) for found in (crown, ascent, admm)),
+        gap=upper - float(lower[worst]),
+        verdict=Answer.FALSIFIED if misled else shown,
+        seconds=time.monotonic() - began,
+    )
 
 
-def _curves(digits: Digits, index: int) -> dict[str, Any]:
-    """Mean distance of the certified bounds to the best feasible values, by method and passes."""
+def _curves(digits: Digits, index: int) -> DemoCurves:
     label = int(digits.labels[index])
     box = Box.around(digits.images[index], RADIUS, within=(0.0, 1.0))
     problem = Problem(digits.network, box, margins(label))
@@ -106,21 +106,20 @@ def _curves(digits: Digits, index: int) -> dict[str, Any]:
         ]
         for method in ("ascent", "primal_dual", "admm")
     }
-    return {"image": index, "passes": list(_CURVE_PASSES), "distance": distances}
+    return DemoCurves(index, list(_CURVE_PASSES), distances)
 
 
-def draw_demo(path: str, content: dict[str, Any], say: Callable[[str], None]) -> None:
+def draw_demo(path: str, curves: DemoCurves, say: Callable[[str], None]) -> None:
     """Write the plot of what `run_demo` found, where there is matplotlib.
 
     Raises: OutputError when the file cannot be written, InputError when its suffix is no picture format.
     """
-    curves = content["convergence"]
     # Imported here: matplotlib is an extra, and the table is worth printing without it.
     try:
         from admm_verify.report.plots import convergence_plot
 
-        title = f"Digits, image {curves['image']}: certified bound against the relaxation's optimum"
-        convergence_plot(path, curves["passes"], curves["distance"], title, "distance of the bound, mean over rows")
+        title = f"Digits, image {curves.image}: certified bound against the relaxation's optimum"
+        convergence_plot(path, curves.passes, curves.distance, title, "distance of the bound, mean over rows")
     except ImportError:
         tell('No plot: matplotlib is missing. Install it with pip install "admm-verify[plot]".\n')
         return

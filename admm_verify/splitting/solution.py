@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from admm_verify.arrays import Array, to_numpy
 from admm_verify.options import member
 from admm_verify.run import Ended
+from admm_verify.tables import table
 
 _SHOWN = 20
 """Rows of a solution that its text shows."""
@@ -40,18 +41,22 @@ class Solution:
         """relaxation_upper - lower: how far the relaxation's optimum can be from the bound."""
         return self.relaxation_upper - self.lower
 
+    def table(self, most: int | None = None) -> str:
+        """A line per row, for the first `most` rows."""
+        columns = (to_numpy(part)[:most].tolist() for part in (self.lower, self.relaxation_upper, self.gap))
+        cells = [
+            [str(row), f"{low:.9g}", f"{high:.9g}", f"{gap:.3g}", status.value]
+            for row, (low, high, gap, status) in enumerate(zip(*columns, self.status[:most], strict=True))
+        ]
+        return table(["row", "lower", "relaxation_upper", "gap", "status"], cells)
+
     def __repr__(self) -> str:
         """A line per row, and what the columns are."""
-        columns = (to_numpy(part).tolist() for part in (self.lower, self.relaxation_upper, self.gap))
+        rows = len(self.status)
         lines = [
-            f"{row:>5}  {low:>16.9g}  {high:>16.9g}  {gap:>9.3g}  {status.value}"
-            for row, (low, high, gap, status) in enumerate(zip(*columns, self.status, strict=True))
-        ]
-        more = [] if len(lines) <= _SHOWN else [f"  ... {len(lines) - _SHOWN} more rows"]
-        head = f"  row  {'lower':>16}  {'relaxation_upper':>16}  {'gap':>9}  status"
-        notes = [
-            f"Solution of {len(lines)} rows in {self.seconds:.2f} s",
+            f"Solution of {rows} rows in {self.seconds:.2f} s",
             "lower: certified, no input in the box has a smaller value",
             "relaxation_upper: value of a point of the relaxation; it bounds nothing of the network",
+            self.table(_SHOWN),
         ]
-        return "\n".join([*notes, head, *lines[:_SHOWN], *more])
+        return "\n".join(lines if rows <= _SHOWN else [*lines, f"... {rows - _SHOWN} more rows"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import admm_verify as av
-from admm_verify.report.text import write_json
+from admm_verify.report.records.record import write_json
 from experiments.vnncomp.cactus import cactus_plot
 from experiments.vnncomp.records import COLUMNS, Record, Summary, summarised
 

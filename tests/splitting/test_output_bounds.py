@@ -103,6 +103,6 @@ def test_a_solution_says_what_its_columns_are():
     found = av.solve(av.Problem(network, av.Box(-np.ones(3), np.ones(3)), np.eye(4)))
     assert not hasattr(found, "upper")
     text = repr(found)
-    assert "bounds nothing of the network" in text and len(text.splitlines()) == 8
+    assert "bounds nothing of the network" in text and len(text.splitlines()) == 9
     rows = av.solve(av.Problem(network, av.Box(-np.ones(3), np.ones(3)), np.ones((30, 4))), max_passes=0)
     assert "10 more rows" in repr(rows)

@@ -1,0 +1,1 @@
+"""A record per result: what commands say, and their JSON with its schema."""

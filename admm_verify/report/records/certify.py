@@ -1,0 +1,52 @@
+"""What `certify` tells."""
+
+from dataclasses import dataclass, field
+
+from admm_verify.report.records.record import Record
+from admm_verify.robustness.certification import Answer, Certification
+
+
+@dataclass(frozen=True)
+class CertifiedRadius:
+    """How many images have each answer at a radius, and the share that is verified."""
+
+    radius: float
+    certified_accuracy: float
+    verified: int
+    falsified: int
+    unknown: int
+    timed_out: int = field(metadata={"key": "timed-out"})
+
+
+@dataclass(frozen=True)
+class CertifiedImage:
+    """An image: its number, whether it is classified like its label, and an answer and a margin per radius."""
+
+    image: int
+    correct: bool
+    status: list[Answer]
+    lower: list[float]
+
+
+@dataclass(frozen=True)
+class CertifyRecord(Record):
+    """Radius by radius and image by image."""
+
+    SCHEMA = "admm_verify/certify"
+
+    radii: list[CertifiedRadius]
+    clean_accuracy: float
+    seconds: float
+    images: list[CertifiedImage]
+    network: str
+
+    @classmethod
+    def of(cls, network: str, found: Certification) -> "CertifyRecord":
+        """The record of the images and radii of a network."""
+        columns = found.radii, found.certified_accuracy, *(found.count(answer) for answer in Answer)
+        radii = [CertifiedRadius(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+        images = [
+            CertifiedImage(i, bool(found.correct[i]), found.status[i].tolist(), found.lower[i].tolist())
+            for i in range(len(found.correct))
+        ]
+        return cls(repr(found), radii, found.clean_accuracy, found.seconds, images, network)

@@ -1,0 +1,105 @@
+"""The JSON of every command: entries as they have always been called, under a schema that they keep to."""
+
+import json
+
+import numpy as np
+import pytest
+from jsonschema import Draft202012Validator
+
+from admm_verify.cli import main
+from admm_verify.report.records.bound import BoundRecord
+from admm_verify.report.records.certify import CertifyRecord
+from admm_verify.report.records.check import CheckRecord
+from admm_verify.report.records.demo import DemoCurves, DemoImage, DemoRecord
+from admm_verify.report.records.reach import ReachRecord
+from admm_verify.report.records.verify import VerifyRecord
+from admm_verify.robustness.certification import Answer
+from tests.test_cli import QUERY, model_bytes
+
+
+def faults(record, content):
+    """Where a record's JSON breaks its schema, and what the schema says about that."""
+    schema = record.schema()
+    Draft202012Validator.check_schema(schema)
+    return [f"{fault.json_path}: {fault.message}" for fault in Draft202012Validator(schema).iter_errors(content)]
+
+
+ENTRIES = {
+    BoundRecord: {"rows", "method", "passes", "seconds", "network", "query"},
+    CertifyRecord: {"radii", "clean_accuracy", "seconds", "images", "network"},
+    CheckRecord: {"proved", "exact", "query", "network", "reason", "arithmetic", "query_digest", "network_digest"}
+    | {"leaves", "worst", "seconds"},
+    DemoRecord: {"radius", "images", "convergence"},
+    ReachRecord: {"system", "steps", "period", "directions", "upper", "attained", "during", "cells", "ended", "seconds"}
+    | {"remarks", "requirements"},
+    VerifyRecord: {"verdict", "unconfirmed", "counterexample", "exact_input", "output", "rows", "undecided_disjuncts"}
+    | {"subproblems", "lower", "seconds", "network", "query"},
+}
+"""What each JSON has always held, beside the schema's name and version."""
+
+
+def written(kind, arguments, path, status=0):
+    assert main([*arguments, "--json", str(path)]) == status
+    content = json.loads(path.read_text())
+    assert faults(kind, content) == []
+    assert set(content) == ENTRIES[kind] | {"schema", "version"}
+    assert content["schema"] == f"admm_verify/{arguments[0]}" == kind.SCHEMA
+    return content
+
+
+@pytest.mark.parametrize("atom", ["(>= Y[0,0] 2.5)", "(>= Y[0,1] 0.5)"])
+def test_answers_to_queries(atom, tmp_path):
+    (tmp_path / "net.onnx").write_bytes(model_bytes())
+    (tmp_path / "query.vnnlib").write_text(QUERY.format(atom=atom))
+    given = [str(tmp_path / "query.vnnlib"), "--network", str(tmp_path / "net.onnx")]
+    written(BoundRecord, ["bound", *given], tmp_path / "bound.json")
+    proof = str(tmp_path / "proof.npz")
+    found = written(VerifyRecord, ["verify", *given, "--certificate", proof], tmp_path / "verify.json")
+    assert (found["exact_input"] is None) == (found["verdict"] == "unsat")
+    if found["verdict"] == "unsat":
+        assert written(CheckRecord, ["check", proof, *given], tmp_path / "check.json")["leaves"] is not None
+    unread = written(VerifyRecord, ["verify", *given, "--timeout", "0"], tmp_path / "unread.json")
+    assert unread["verdict"] == "timed-out" and unread["network"] is None
+    (tmp_path / "torn.npz").write_bytes(b"PK")
+    torn = written(CheckRecord, ["check", str(tmp_path / "torn.npz"), *given], tmp_path / "torn.json", status=1)
+    assert not torn["proved"] and torn["reason"] and torn["leaves"] is None
+
+
+def test_certified_images(tmp_path):
+    (tmp_path / "net.onnx").write_bytes(model_bytes())
+    images = np.random.default_rng(0).uniform(0, 1, (4, 2))
+    np.savez(tmp_path / "set.npz", images=images, labels=np.zeros(4, dtype=int))
+    given = ["--network", str(tmp_path / "net.onnx"), "--images", str(tmp_path / "set.npz"), "--radii", "0.1", "0.01"]
+    found = written(CertifyRecord, ["certify", *given], tmp_path / "certify.json")
+    for radius in found["radii"]:
+        assert sum(radius[answer.value] for answer in Answer) == 4
+
+
+def test_sets(tmp_path):
+    written(ReachRecord, ["reach", "--steps", "1"], tmp_path / "reach.json")
+
+
+def test_numbers_that_are_not_finite_are_null():
+    image = DemoImage(3, -np.inf, np.nan, 0.5, np.inf, Answer.UNKNOWN, 0.1)
+    record = DemoRecord("", 0.1, [image], DemoCurves(0, [1, 2], {"admm": [1.0, np.nan]}))
+    content = record.json()
+    assert faults(DemoRecord, content) == [] and set(content) == ENTRIES[DemoRecord] | {"schema", "version"}
+    assert content["images"][0]["gap"] is None and content["convergence"]["distance"] == {"admm": [1.0, None]}
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"radius": "wide"}, "$.radius: 'wide' is not of type 'number'"),
+        ({"radius": True}, "$.radius: True is not of type 'number'"),
+        ({"images": [{"label": 1.5}]}, "$.images[0].label: 1.5 is not of type 'integer'"),
+        ({"convergence": None}, "$.convergence: None is not of type 'object'"),
+        ({"convergence": {"distance": {"admm": 3}}}, "$.convergence.distance.admm: 3 is not of type 'array'"),
+        ({"more": 1}, "'more' was unexpected"),
+        ({"version": 2}, "$.version: 1 was expected"),
+    ],
+)
+def test_the_schema_finds_faults(change, fault):
+    good = DemoRecord("", 0.1, [], DemoCurves(0, [], {})).json()
+    assert faults(DemoRecord, good) == []
+    assert any(fault in text for text in faults(DemoRecord, good | change))
