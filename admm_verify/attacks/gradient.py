@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from admm_verify.arrays import Array, namespace
 from admm_verify.bounds.backward import backward
 from admm_verify.network.activations import Function, sigmoid
-from admm_verify.network.graph import Activation, Network
+from admm_verify.network.graph import Network
 
 
 def relu_slope(x: Array, parameters: Sequence[Array]) -> Array:
@@ -64,10 +64,9 @@ def output_and_gradient(network: Network, x: Array, weigh: Callable[[Array], Arr
     -> [rows, outputs], [rows, inputs].
     """
     values = network.evaluate(x)
-    functions = [node for node in network.nodes if isinstance(node, Activation)]
 
     def choose(k: int, coefficient: Array) -> Array:
-        node = functions[k]
+        node = network.functions[k]
         return SLOPES[node.kind](values[node.source], node.parameters) * coefficient
 
     swept = backward(network, {network.output: weigh(values[-1])}, 0.0, choose)

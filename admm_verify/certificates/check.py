@@ -19,7 +19,7 @@ from admm_verify.certificates.parts import check_cover, halved
 from admm_verify.certificates.ranges import CheckedNetwork, CheckedRanges, Fixed
 from admm_verify.errors import AdmmVerifyError, CertificateError, InputError
 from admm_verify.memory import Budget, keep_freed_memory
-from admm_verify.network.graph import Affine, Network, check_network
+from admm_verify.network.graph import Network, check_network
 from admm_verify.network.simplify import simplify
 from admm_verify.options import brief, callbacks, choice, flag, instance
 from admm_verify.properties.checks import check_layout, check_property
@@ -163,7 +163,7 @@ class _Check:
 
     def _check_places(self) -> None:
         """Refuse entries that are not there, and disjuncts without leaves."""
-        leaves, disjuncts, nodes = self.certificate.leaves, self.property.disjuncts, self.network.nodes
+        leaves, disjuncts = self.certificate.leaves, self.property.disjuncts
         bare = np.setdiff1d(np.arange(len(disjuncts)), leaves.goal)
         if len(bare):
             raise CertificateError(f"Disjunct {bare[0]} has no leaf.")
@@ -174,8 +174,8 @@ class _Check:
             raise CertificateError("A leaf is of an atom or a combination that is not there.")
         self._check_columns("leaves", self.certificate.columns)
         for number, found in enumerate(self.certificate.tightenings):
-            node = nodes[found.node] if found.node < len(nodes) else None
-            if not isinstance(node, Affine) or (found.neurons >= node.size).any():
+            node = self.network.affine.get(found.node)
+            if node is None or (found.neurons >= node.size).any():
                 raise CertificateError(f"Tightening {number} is of entries that no affine node has.")
             self._check_columns(f"tightening {number}", found.columns)
         codes = abs(leaves.splits.astype(np.int64))
@@ -183,7 +183,7 @@ class _Check:
             if (codes > self.network.input_size).any():
                 raise CertificateError("A leaf halves an input that the network does not have.")
             return
-        kinked = [np.full(node.size, node.kind in KINKED) for node in self.model.activations]
+        kinked = [np.full(node.size, node.kind in KINKED) for node in self.model.network.functions]
         allowed = np.concatenate([np.ones(1, dtype=bool), *kinked])
         if (codes >= len(allowed)).any() or not allowed[codes].all():
             raise CertificateError(f"A leaf fixes the sign of what is no neuron of the kinds {', '.join(KINKED)}.")
@@ -192,7 +192,7 @@ class _Check:
             raise CertificateError("A leaf fixes the sign of one neuron twice.")
 
     def _check_columns(self, name: str, columns: tuple[np.ndarray, ...]) -> None:
-        sizes = [sides * node.size for sides, node in zip(self.model.sides, self.model.activations, strict=True)]
+        sizes = [sides * node.size for sides, node in zip(self.model.sides, self.model.network.functions, strict=True)]
         if len(columns) != len(sizes) or any((c >= size).any() for c, size in zip(columns, sizes, strict=True)):
             raise CertificateError(f"The columns of {name} do not fit the network's activations.")
 
@@ -311,7 +311,7 @@ class _Check:
         sign, neuron = np.sign(codes[row, column]), abs(codes[row, column]) - 1
         shift, one = sign * self.numbers.of(self.certificate.leaves.beta[part][row, column]), self.numbers.number(1)
         fixed, first = [], 0
-        for node in self.model.activations:
+        for node in self.model.network.functions:
             here = np.flatnonzero((neuron >= first) & (neuron < first + node.size))
             entry = neuron[here] - first
             slope = np.where(sign[here] > 0, one, inactive(self.numbers, node)[entry]) if len(here) else None

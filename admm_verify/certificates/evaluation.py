@@ -6,7 +6,6 @@ from admm_verify.arrays import DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, gamma
 from admm_verify.certificates.lines import evaluation_roundings, gain, image
 from admm_verify.certificates.ranges import CheckedNetwork, CheckedRanges
 from admm_verify.errors import CertificateError
-from admm_verify.network.graph import Activation, Affine
 
 
 def evaluation_error(model: CheckedNetwork, ranges: CheckedRanges, arithmetic: str) -> np.ndarray:
@@ -29,8 +28,8 @@ def evaluation_error(model: CheckedNetwork, ranges: CheckedRanges, arithmetic: s
     tiny, spare = 2.0**-126 * model.roundings, 1.0 + 1e-9
     reach = [np.maximum(abs(ranges.lower[0]), abs(ranges.upper[0]))]
     error, largest = [np.zeros(reach[0].shape)], [np.max(reach[0])]
-    for i, node in enumerate(model.network.nodes[1:], start=1):
-        if isinstance(node, Affine):
+    for i, node, k in model.network.steps:
+        if node is not None:
             shape = len(reach[0]), node.size
             inflated, carried = np.broadcast_to(node.bias_magnitude, shape), np.zeros(shape)
             for term in node.terms:
@@ -45,12 +44,13 @@ def evaluation_error(model: CheckedNetwork, ranges: CheckedRanges, arithmetic: s
             error.append((carried + relative * inflated + tiny) * spare)
             reach.append(inflated)
             largest.append(np.max(inflated + error[i]))
-        elif isinstance(node, Activation):
-            before, own = error[node.source], evaluation_roundings(node) * roundoff
-            low, high = ranges.lower[node.source] - before, ranges.upper[node.source] + before
-            ends = image(model.numbers, node, low, high)
+        else:
+            function = model.network.functions[k]
+            before, own = error[function.source], evaluation_roundings(function) * roundoff
+            low, high = ranges.lower[function.source] - before, ranges.upper[function.source] + before
+            ends = image(model.numbers, function, low, high)
             reach.append(np.maximum(abs(ends[0]), abs(ends[1])))
-            carried = gain(node, low, high) * before * spare
+            carried = gain(function, low, high) * before * spare
             error.append(carried + own * np.maximum(reach[i], 1.0) + (tiny if own > 0 else 0.0))
     if not all(size <= limit for size in largest):
         raise CertificateError(f"Values of the network may overflow in {arithmetic}, of which no bound says anything.")

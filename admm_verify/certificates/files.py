@@ -15,7 +15,7 @@ from admm_verify.certificates.lines import sides
 from admm_verify.errors import CertificateError
 from admm_verify.files import replaced
 from admm_verify.memory import Budget
-from admm_verify.network.graph import Activation, Network
+from admm_verify.network.graph import Network
 from admm_verify.properties.property import Property
 
 _FORMAT = 3
@@ -89,7 +89,7 @@ class Extent:
     @classmethod
     def of(cls, property: Property, network: Network) -> "Extent":
         """Of a query about a network."""
-        nodes = [node for node in network.nodes if isinstance(node, Activation)]
+        nodes = network.functions
         atoms = max((len(disjunct.atoms) for disjunct in property.disjuncts), default=0)
         slopes = sum(sides(node) * node.size for node in nodes)
         return cls(len(property.disjuncts), atoms, sum(node.size for node in nodes), slopes)

@@ -54,9 +54,7 @@ def sides(node: Activation) -> int:
 
 def check_kinds(network: Network, exact: bool = False) -> None:
     """Raise InputError for activations of which no certificate could ever be checked, or not in exact numbers."""
-    for node in network.nodes:
-        if not isinstance(node, Activation):
-            continue
+    for node in network.functions:
         try:
             sides(node)
         except CertificateError as error:

@@ -1,6 +1,5 @@
 """Bounds of a network over boxes, derived again from slopes: intervals, sweeps, and a bound on all rounding."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from admm_verify.certificates.certificate import Tightening
 from admm_verify.certificates.lines import KINKED, CheckedLines, Chosen, all_slopes, check_kinds, image, lines_of, sides
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.memory import Budget
-from admm_verify.network.graph import Activation, Affine, Network, sources_of
+from admm_verify.network.graph import Activation, Affine, Network
 
 _BLOCK_NUMBERS, _BLOCK_ROWS = 2**16, 64
 """Numbers in one array of a block of rows, which stay in the cache, and the least rows of a block."""
@@ -122,7 +121,7 @@ class CheckedRanges:
         given = [] if self.like is None else self.like.chosen(columns, slopes)
         for k, column in enumerate(columns[: len(lines)]):
             if len(column):
-                node = self.model.activations[k]
+                node = self.model.network.functions[k]
                 chosen: Chosen = column, self.model.numbers.of(slopes[:, ends[k] : ends[k + 1]])
                 if given:
                     chosen = all_slopes(self.model.numbers, node, given[k])
@@ -145,26 +144,26 @@ class CheckedRanges:
         Shapes: start[i] [rows, n_i]; constant, size (what it is off by, relatively, and |constant|) [rows] -> [rows].
         """
         network, numbers, coefficients, value = self.model.network, self.model.numbers, dict(start), constant
-        for i in range(max(start), 0, -1):
-            node, a = network.nodes[i], coefficients.pop(i, None)
+        for i, affine, k in reversed(network.steps[: max(start)]):
+            a = coefficients.pop(i, None)
             if a is None:
                 continue
-            if isinstance(node, Affine):
-                value, scale = value + a @ node.bias, self.scale[i]
+            if affine is not None:
+                value, scale = value + a @ affine.bias, self.scale[i]
                 size = size if scale is None else size + abs(a) @ scale
-                for term in node.terms:
+                for term in affine.terms:
                     _accumulate(coefficients, term.source, term.map.transpose(a))
-            elif isinstance(node, Activation):
-                k = self.model.place[i]
-                g, part = self._through(lines[k], box, a, fixed[k] if fixed else None)
-                if numbers.exact:
-                    # g p >= r p + (g - r) low for any r below g.
-                    r = numbers.short(g)
-                    g, part = r, part + _dot(g - r, self.lower[node.source], box)
-                value = value + part
-                if not self.model.lone[node.source]:
-                    size = size + numbers.charge(g, self.reach[node.source])
-                _accumulate(coefficients, node.source, g)
+                continue
+            source = network.sources[k]
+            g, part = self._through(lines[k], box, a, fixed[k] if fixed else None)
+            if numbers.exact:
+                # g p >= r p + (g - r) low for any r below g.
+                r = numbers.short(g)
+                g, part = r, part + _dot(g - r, self.lower[source], box)
+            value = value + part
+            if not self.model.lone[source]:
+                size = size + numbers.charge(g, self.reach[source])
+            _accumulate(coefficients, source, g)
         a = coefficients.get(0)
         if a is not None:
             value = value + _dot(a, self.centre, box) - _dot(abs(a), self.radius, box)
@@ -195,25 +194,23 @@ class CheckedNetwork:
     def __init__(self, network: Network, numbers: Numbers, budget: Budget) -> None:
         check_kinds(network, numbers.exact)
         self.numbers, self.budget, self.network = numbers, budget, numbers.network(network, budget.bytes)
-        self.activations = [node for node in self.network.nodes if isinstance(node, Activation)]
-        self.sides = [sides(node) for node in self.activations]
+        functions, sources = self.network.functions, self.network.sources
+        self.sides = [sides(node) for node in functions]
         nodes = self.network.nodes
-        deepest = max((node.roundings for node in nodes if isinstance(node, Affine)), default=1)
+        deepest = max((node.roundings for node in self.network.affine.values()), default=1)
         widest = max(node.size for node in nodes)
         # Above the successive roundings behind any one coefficient, product and sum over neurons.
         self.roundings = 2 * deepest + widest + 4 * len(nodes) + 64
         # What weights that are not known exactly can be off by is charged as it is.
         self.error = 1 if numbers.exact else 8.0 * gamma(self.roundings)
         self.count = self.roundings + sum(node.size for node in nodes)
-        readers = Counter(source for node in nodes for source in sources_of(node))
-        sources = Counter(node.source for node in self.activations)
-        self.lone = [isinstance(node, Affine) and readers[i] == sources[i] == 1 for i, node in enumerate(nodes)]
-        self.place = {i: k for k, i in enumerate(self.network.activations)}
-        before = [node.source for node in network.nodes if isinstance(node, Activation)]
+        # Affine nodes that one activation alone reads.
+        affine, readers = self.network.affine, self.network.readers
+        self.lone = [i in affine and len(found) == 1 and not found & affine.keys() for i, found in enumerate(readers)]
         # Where the network's nodes are in this one.
-        self.own = dict(zip(before, (node.source for node in self.activations), strict=True)) if numbers.exact else None
+        self.own = dict(zip(network.sources, sources, strict=True)) if numbers.exact else None
         self.feeds: dict[int, bool] = {}
-        for node in self.activations:
+        for node in functions:
             self.feeds[node.source] = self.feeds.get(node.source, False) or node.kind not in KINKED
 
     def derive(
@@ -226,10 +223,10 @@ class CheckedNetwork:
         Shapes: lower, upper [boxes, inputs]; one box where there are better ones. Raises: CertificateError.
         """
         ranges = CheckedRanges(self, lower, upper, like)
-        for i, node in enumerate(self.network.nodes[1:], start=1):
-            if isinstance(node, Activation):
-                ranges.add_activation(node)
-            elif isinstance(node, Affine):
+        for i, node, k in self.network.steps:
+            if node is None:
+                ranges.add_activation(self.network.functions[k])
+            else:
                 low, high, scale = ranges.interval(node)
                 # Of the input alone the interval is exact.
                 if i in self.feeds and any(term.source for term in node.terms):

@@ -81,12 +81,8 @@ class Exact:
         self._sums: list[Sum] = [Sum({}, _zeros(network.input_size), 0)]
         self._places: dict[int, int] = {}
         self._twins: dict[tuple[str, int, tuple[bytes, ...]], int] = {}
-        for node in read.nodes[1:]:
-            if isinstance(node, Activation):
-                self._sums.append(self._activation(node))
-            else:
-                assert isinstance(node, Affine), "node 0 alone is the input"
-                self._sums.append(self._affine(node))
+        for _, affine, k in read.steps:
+            self._sums.append(self._activation(read.functions[k]) if affine is None else self._affine(affine))
         self._place(len(read.nodes) - 1, True)
         self.network = replace(network, nodes=tuple(self.nodes), as_read=None)
         self._check_like(network)
@@ -173,10 +169,7 @@ class Exact:
 
     def _check_like(self, network: Network) -> None:
         """Refuse a simplified network whose activations are others: choices of a certificate would not be theirs."""
-        own, given = (
-            [(node.kind, node.size) for node in nodes if isinstance(node, Activation)]
-            for nodes in (self.nodes, network.nodes)
-        )
+        own, given = ([(node.kind, node.size) for node in found.functions] for found in (self.network, network))
         if own != given:
             raise CertificateError(
                 "The activations of the simplified network are not those of the graph as read, so that nothing can be "

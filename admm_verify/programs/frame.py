@@ -7,7 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from admm_verify.arrays import Placement
-from admm_verify.network.graph import Activation, Affine, Network
+from admm_verify.network.graph import Network
 from admm_verify.network.maps import LinearMap
 
 _BLOCK = 256
@@ -56,18 +56,17 @@ class Frame:
     def of(cls, network: Network) -> "Frame":
         """The frame of any network; what an activation does is not part of it."""
         network = network.put(Placement.numpy())
-        sizes = [node.size for node in network.nodes if isinstance(node, Activation)]
-        width = network.input_size + 2 * sum(sizes)
+        width = network.input_size + 2 * sum(node.size for node in network.functions)
         eye = sparse.csr_array(sparse.eye_array(width))
         values = [(eye[: network.input_size], np.zeros(network.input_size))]
         pre, post, ties, tied, first = [], [], [], [], network.input_size
-        for node in network.nodes[1:]:
-            if isinstance(node, Affine):
-                parts = [(sparse_map(term.map), values[term.source]) for term in node.terms]
-                matrix = sum((part @ own for part, (own, _) in parts), sparse.csr_array((node.size, width)))
-                values.append((matrix, sum((part @ shift for part, (_, shift) in parts), np.asarray(node.bias))))
+        for _, affine, k in network.steps:
+            if affine is not None:
+                parts = [(sparse_map(term.map), values[term.source]) for term in affine.terms]
+                matrix = sum((part @ own for part, (own, _) in parts), sparse.csr_array((affine.size, width)))
+                values.append((matrix, sum((part @ shift for part, (_, shift) in parts), np.asarray(affine.bias))))
                 continue
-            assert isinstance(node, Activation)
+            node = network.functions[k]
             pre.append(np.arange(first, first + node.size))
             post.append(pre[-1] + node.size)
             first += 2 * node.size

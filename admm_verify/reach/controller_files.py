@@ -8,7 +8,7 @@ from admm_verify.errors import InputError
 from admm_verify.files import note_read
 from admm_verify.given import read_arrays
 from admm_verify.network.builder import Builder, Tensor
-from admm_verify.network.graph import Activation, Network
+from admm_verify.network.graph import Network
 from admm_verify.network.maps import DenseMap
 from admm_verify.options import brief
 from admm_verify.reach.entries import Entries, count, listed, text, word
@@ -41,7 +41,7 @@ def read_network(entries: Entries, folder: Path) -> Network:
         path = folder / entries.take("onnx", _name)
         note_read(path)
         network = read_onnx(path)
-        inner = [node for node in network.nodes if isinstance(node, Activation)]
+        inner = network.functions
         own_kinds, own_sizes = [node.kind for node in inner], [network.input_size, *(node.size for node in inner)]
         # The last layer of an ONNX file may be an activation, or have none.
         own_sizes += [network.output_size] if sizes is not None and len(sizes) > len(own_sizes) else []

@@ -32,7 +32,7 @@ def relaxation_of(node: Activation) -> Relaxation:
 
 def relaxations_of(network: Network) -> tuple[Relaxation, ...]:
     """The relaxations of all activations in graph order."""
-    return tuple(relaxation_of(node) for node in network.nodes if isinstance(node, Activation))
+    return tuple(map(relaxation_of, network.functions))
 
 
 def lines_of(node: Activation, lower: Array, upper: Array) -> Lines:
@@ -51,5 +51,4 @@ def sides(node: Activation) -> int:
 
 def network_lines(network: Network, lower: Sequence[Array], upper: Sequence[Array]) -> tuple[Lines, ...]:
     """The linear bounds of all activations in graph order."""
-    nodes = [node for node in network.nodes if isinstance(node, Activation)]
-    return tuple(lines_of(*arguments) for arguments in zip(nodes, lower, upper, strict=True))
+    return tuple(lines_of(*arguments) for arguments in zip(network.functions, lower, upper, strict=True))
