@@ -13,7 +13,7 @@ import highspy
 import numpy as np
 import scipy.sparse
 
-from admm_verify.network.graph import Affine, Network
+from admm_verify.network.graph import Network
 from benchmarks.shares import timed
 from problems.lp_instances import LpInstance
 
@@ -221,5 +221,5 @@ def optima(instance: LpInstance, choice: Choice) -> tuple[np.ndarray, float]:
 
 
 def _layers(network: Network) -> list[tuple[np.ndarray, np.ndarray]]:
-    affine = [node for node in network.nodes if isinstance(node, Affine)]
+    affine = list(network.affine.values())
     return [(node.terms[0].map.dense().weight, node.bias) for node in affine]

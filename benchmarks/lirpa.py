@@ -81,9 +81,7 @@ class GraphModule(torch.nn.Module):
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        first = [
-            term.map for node in network.nodes if isinstance(node, Affine) for term in node.terms if not term.source
-        ]
+        first = [term.map for node in network.affine.values() for term in node.terms if not term.source]
         images = [part.input_shape for part in first if isinstance(part, ConvolutionMap)]
         self.input_shape: Shape = images[0] if images else (network.input_size,)
         shapes: list[Shape] = [self.input_shape]
@@ -118,7 +116,7 @@ class GraphModule(torch.nn.Module):
 
 def _input_shape(network: Network) -> Shape:
     """The image that the first convolution reads, or a flat vector."""
-    terms = [term for node in network.nodes if isinstance(node, Affine) for term in node.terms if term.source == 0]
+    terms = [term for node in network.affine.values() for term in node.terms if term.source == 0]
     images = [term.map.input_shape for term in terms if isinstance(term.map, ConvolutionMap)]
     return images[0] if images else (network.input_size,)
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 
 from admm_verify.attacks.targets import Targets
-from admm_verify.network.graph import Activation, Network
+from admm_verify.network.graph import Network
 from admm_verify.network.layers import network_from_layers
 from tests.random_layers import layer_case
 from tests.random_networks import Case, chain, random_case
@@ -46,7 +46,7 @@ def all_cases() -> list[tuple[Network, np.random.Generator]]:
 
 
 def kinds(networks: list[Network]) -> set[str]:
-    return {node.kind for network in networks for node in network.nodes if isinstance(node, Activation)}
+    return {node.kind for network in networks for node in network.functions}
 
 
 def planted_linear() -> tuple[Network, Targets]:

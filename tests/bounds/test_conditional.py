@@ -14,7 +14,7 @@ from admm_verify.bounds.planes import Planes, planes_at
 from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.bounds.region import Region, build_region
 from admm_verify.complete.bounding import Bounder, Rows
-from admm_verify.network.graph import Activation, Network
+from admm_verify.network.graph import Network
 from admm_verify.network.layers import network_from_layers
 from admm_verify.run import Stopped
 from admm_verify.sets.box import Box
@@ -42,7 +42,7 @@ class Case:
 
     @property
     def sources(self) -> list[int]:
-        return [node.source for node in self.network.nodes if isinstance(node, Activation)]
+        return list(self.network.sources)
 
     @property
     def everything(self) -> list[np.ndarray]:

@@ -43,7 +43,7 @@ def retargeted(certificate: Certificate, property: Property, network: Network) -
 
 
 def activations(network: Network) -> list[Activation]:
-    return [node for node in network.nodes if isinstance(node, Activation)]
+    return list(network.functions)
 
 
 def slope_counts(network: Network) -> list[int]:

@@ -10,7 +10,7 @@ from admm_verify.arrays import quiet_overflow
 from admm_verify.certificates.check import check
 from admm_verify.certificates.digests import network_digest
 from admm_verify.network.builder import Builder
-from admm_verify.network.graph import Activation, Network
+from admm_verify.network.graph import Network
 from admm_verify.network.spatial import batch_norm
 from admm_verify.properties.property import Atom, Disjunct, InputBox
 from tests.certificates.provers import property_of
@@ -131,7 +131,7 @@ def test_twins_share_their_choices():
     again = [builder.activation("relu", part) for part in parts]
     total = builder.add(builder.add(parts[0], parts[1]), builder.add(again[0], again[1]))
     network = builder.finish(total, "twins")
-    kinds = [node.kind for node in network.nodes if isinstance(node, Activation)]
+    kinds = [node.kind for node in network.functions]
     found = query(network, -np.ones(2), np.ones(2), [Fraction(1), Fraction(1)], Fraction(-10))
     assert kinds == ["relu"] * 3 and proves(network, found, True) and proves(network, found, False)
 

@@ -13,7 +13,7 @@ from admm_verify.bounds.climb import Splits
 from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
 from admm_verify.bounds.region import build_region
 from admm_verify.complete.bounding import Bounder, Rows
-from admm_verify.network.graph import Activation, Network
+from admm_verify.network.graph import Network
 from admm_verify.relaxations.registry import network_lines
 from admm_verify.run import Stopped
 from admm_verify.sets.box import Box
@@ -66,7 +66,7 @@ def kinked(network: Network) -> list[bool]:
 
 
 def sources(network: Network) -> list[int]:
-    return [node.source for node in network.nodes if isinstance(node, Activation)]
+    return list(network.sources)
 
 
 def parts_of(network: Network, box: Box, rng: np.random.Generator, count: int = 5) -> Parts:

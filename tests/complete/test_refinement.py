@@ -20,7 +20,7 @@ from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.neuron_split import Branches, NeuronSplitter
 from admm_verify.complete.refine import Refined, refined
 from admm_verify.complete.splitter import Grown
-from admm_verify.network.graph import Activation, Network
+from admm_verify.network.graph import Network
 from admm_verify.properties.property import Disjunct
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows, atom_rows
@@ -60,7 +60,7 @@ def left_of(network: Network, disjuncts: Disjuncts, settings: SearchSettings = T
 
 
 def sources(network: Network) -> list[int]:
-    return [node.source for node in network.nodes if isinstance(node, Activation)]
+    return list(network.sources)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

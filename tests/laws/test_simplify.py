@@ -65,7 +65,7 @@ def random_convolutional_graph(seed: int) -> Network:
 
 
 def convolutions(network: Network) -> list[LinearMap]:
-    maps = [term.map for node in network.nodes if isinstance(node, Affine) for term in node.terms]
+    maps = [term.map for node in network.affine.values() for term in node.terms]
     return [part for part in maps if isinstance(part, ConvolutionMap | TransposedMap)]
 
 

@@ -13,7 +13,7 @@ import admm_verify as av
 from admm_verify.bounds.arithmetic import output_error
 from admm_verify.network.builder import Builder
 from admm_verify.network.from_onnx import network_from_bytes
-from admm_verify.network.graph import Activation, Affine, Network
+from admm_verify.network.graph import Network
 from admm_verify.network.splice import splice
 from tests.network.onnx_models import model, node, runtime
 from tests.network.test_torch_layers import Every, Function
@@ -192,7 +192,7 @@ def test_numbers_that_are_not_merged_are_shared() -> None:
     assert network.as_read is not None and network.as_read.as_read is None
 
     def weights(graph: Network) -> list[np.ndarray]:
-        affine = [node for node in graph.nodes if isinstance(node, Affine)]
+        affine = list(graph.affine.values())
         return [term.map.weight for node in affine for term in node.terms if hasattr(term.map, "weight")]
 
     pairs = zip(weights(network), weights(network.as_read), strict=True)
@@ -271,5 +271,5 @@ def test_bounds_in_float32_hold_what_torch_computes(scale: float) -> None:
 def test_single_numbers_are_read_in_the_type_of_the_network() -> None:
     """In float32 torch clamps at the nearest number to 0.1, which is larger."""
     network = av.trace(Function(lambda x: torch.clamp(x, -1.0, 0.1)), torch.zeros(1, 1))
-    (clip,) = (node for node in network.nodes if isinstance(node, Activation))
+    (clip,) = network.functions
     assert float(clip.parameters[1][0]) == float(np.float32(0.1)) > 0.1

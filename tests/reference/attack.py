@@ -134,4 +134,4 @@ def hunt(plain: Plain, box: Box, count: int, seed: int, objective: Numbers) -> N
 
 
 def _sources(network: Network) -> list[int]:
-    return sorted({node.source for node in network.nodes if isinstance(node, Activation)})
+    return sorted(set(network.sources))

@@ -54,4 +54,4 @@ class ExactNetwork:
     def preactivations(self, x: np.ndarray) -> list[np.ndarray]:
         """The input of every activation."""
         values = self.values(x)
-        return [values[node.source] for node in self.network.nodes if isinstance(node, Activation)]
+        return [values[source] for source in self.network.sources]

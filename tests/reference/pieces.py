@@ -21,7 +21,7 @@ class Formulation:
     """
 
     def __init__(self, network: Network, box: Box, bounds: list[Pair], integer: bool) -> None:
-        nodes = [node for node in network.nodes if isinstance(node, Activation)]
+        nodes = list(network.functions)
         self.box, self.integer = box, integer
         points = [breakpoints(node, *pair) for node, pair in zip(nodes, bounds, strict=True)]
         self.points = {id(node): part for node, part in zip(nodes, points, strict=True)}

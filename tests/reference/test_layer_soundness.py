@@ -72,7 +72,7 @@ def twins(known: Truth) -> list[int]:
     """For every activation in normal form the node of the graph as built that holds its input."""
     case, found = known.case, []
     merged = Plain.of(case.network, EXTENDED).values(known.points[:50].astype(EXTENDED))[0]
-    built = [node for node in case.original.nodes if isinstance(node, Activation)]
+    built = list(case.original.functions)
     for index in case.network.activations:
         node = case.network.nodes[index]
         assert isinstance(node, Activation)
@@ -259,7 +259,7 @@ def test_the_order_of_the_inputs_entries_does_not_matter(seed: int, smooth: bool
 
 
 def _terms(network: Network) -> int:
-    return sum(len(node.terms) for node in network.nodes if isinstance(node, Affine))
+    return sum(len(node.terms) for node in network.affine.values())
 
 
 def _shifted(node: Node) -> Node:
@@ -326,7 +326,7 @@ def test_the_bound_comes_close_to_the_relaxations_optimum_on_relu_networks() -> 
     shares = {"ascent": [], "auto": []}
     for seed in range(NETWORKS):
         case = layer_case(seed, False)
-        kinds = {node.kind for node in case.network.nodes if isinstance(node, Activation)}
+        kinds = {node.kind for node in case.network.functions}
         if kinds != {"relu"}:
             continue
         problem = Problem(case.network, case.box, case.objective[:1], case.offset[:1], bounds_by("planes", case))
