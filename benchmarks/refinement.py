@@ -139,7 +139,7 @@ def _least(work: Callable[[], object], runs: int = 5) -> float:
 def _miss(network: Network, disjuncts: Disjuncts, bounds: PreactivationBounds) -> tuple[float, float, np.ndarray]:
     """The largest miss, the largest share of the gap, and the disjuncts that are open."""
     ends = [tuple(end[:, None] for end in side) for side in (bounds.lower, bounds.upper)]
-    region = build_region(network, disjuncts.lower[:, None], disjuncts.upper[:, None], *ends)
+    region = build_region(network, av.Box(disjuncts.lower, disjuncts.upper).spread(), *ends)
     bounder = Bounder(network, Placement.numpy(), SearchSettings().ascent, lambda: False)
     with quiet_overflow():
         lower = bounder.bound(Rows(region, disjuncts.objective, disjuncts.offset), None, 200).lower.max(axis=1)

@@ -126,10 +126,11 @@ def _holds_in_real_numbers(
     above = Network((*network.nodes, atoms), network.input_shape, (len(offset),))
     before, beyond = (directed(exact, np.float64, up)[None] for up in (False, True))
     with quiet_overflow():
-        found = preactivation_bounds(network, Box(before, beyond), stop=stop, abandon=stop is not None)
+        box = Box(before, beyond)
+        found = preactivation_bounds(network, box, stop=stop, abandon=stop is not None)
         lower, upper = (tuple(end[:, None] for end in side) for side in (found.lower, found.upper))
-        region = build_region(above, before[:, None], beyond[:, None], lower, upper)
+        region = build_region(above, box.spread(), lower, upper)
         highest = linear_bounds(region, np.arange(len(offset)), Budget.of(None, stop))[1][0]
-        charge = rows.charge(output_reach(network, before, beyond, found))
+        charge = rows.charge(output_reach(network, box, found))
         highest = np.where(charge > 0, np.nextafter(highest + charge, np.inf), highest)
     return bool(np.where(rows.strict, highest < 0, highest <= 0).all())

@@ -1,10 +1,11 @@
 """What the network's own arithmetic adds to a bound in real numbers."""
 
-from admm_verify.arrays import DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, Array, Placement, namespace, quiet_overflow
+from admm_verify.arrays import DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, Array, namespace, quiet_overflow
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.region import Region, build_region, evaluation_error
 from admm_verify.network.graph import Network
 from admm_verify.options import choice
+from admm_verify.sets.contract import InputSet
 
 ARITHMETICS = ("real", "float32", "float64")
 
@@ -14,32 +15,30 @@ def check_arithmetic(name: str) -> None:
     choice(name, "The arithmetic", ARITHMETICS)
 
 
-def output_error(
-    network: Network, box_lower: Array, box_upper: Array, bounds: PreactivationBounds, arithmetic: str
-) -> Array:
-    """Per box and output, how far the network's own arithmetic can be from real numbers; 0 for "real".
+def output_error(network: Network, inputs: InputSet, bounds: PreactivationBounds, arithmetic: str) -> Array:
+    """Per input set and output, how far the network's own arithmetic can be from real numbers; 0 for "real".
 
     Infinite where it can overflow.
-    Shapes: box_lower, box_upper [boxes, inputs]; bounds of each box -> [boxes, outputs].
+    Shapes: inputs [sets, n]; bounds of each set -> [sets, outputs].
     """
-    placement = Placement.of(box_lower).double
+    placement = inputs.placement.double
     if arithmetic == "real":
-        shape = (box_lower.shape[0], network.output_size)
+        shape = (*inputs.lead, network.output_size)
         return placement.xp.zeros(shape, dtype=placement.dtype, device=placement.device)
     with quiet_overflow():
-        region = build_region(network.put(placement), box_lower, box_upper, bounds.lower, bounds.upper)
+        region = build_region(network.put(placement), inputs, bounds.lower, bounds.upper)
         return region_error(region, arithmetic)
 
 
-def output_reach(network: Network, box_lower: Array, box_upper: Array, bounds: PreactivationBounds) -> Array:
-    """Per box, a bound on the size of every output in real numbers; NaN or infinite where there is none.
+def output_reach(network: Network, inputs: InputSet, bounds: PreactivationBounds) -> Array:
+    """Per input set, a bound on the size of every output in real numbers; NaN or infinite where there is none.
 
-    Shapes: box_lower, box_upper [boxes, inputs]; bounds of each box -> [boxes].
+    Shapes: inputs [sets, n]; bounds of each set -> [sets].
     Error: rounded upward.
     """
-    placement = Placement.of(box_lower).double
+    placement = inputs.placement.double
     with quiet_overflow():
-        region = build_region(network.put(placement), box_lower, box_upper, bounds.lower, bounds.upper)
+        region = build_region(network.put(placement), inputs, bounds.lower, bounds.upper)
         return 1.0000001 * placement.xp.max(region.output_reach, axis=-1)
 
 

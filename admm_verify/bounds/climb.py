@@ -12,21 +12,22 @@ from admm_verify.backends.verbs import Adam, Verbs
 from admm_verify.bounds.backward import Backward, backward
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.lines import Contact, CurveLines, KinkLines, Lines
+from admm_verify.sets.contract import InputSet
 from admm_verify.settings import AscentSettings
 
 
 @dataclass(frozen=True, eq=False)
 class Functionals:
-    """Linear functionals of a network's nodes over a box, relaxed by lines: start'values + constant, one per row.
+    """Linear functionals of a network's nodes over an input set, relaxed by lines: start'values + constant, one per
+    row.
 
-    Shapes: start[i] [..., n_i] at node i; constant [...]; box_lower, box_upper and the lines broadcast against them.
+    Shapes: start[i] [..., n_i] at node i; constant [...]; inputs and lines broadcast against them.
     """
 
     network: Network
     start: dict[int, Array]
     constant: Array
-    box_lower: Array
-    box_upper: Array
+    inputs: InputSet
     lines: tuple[Lines, ...]
 
 
@@ -47,8 +48,8 @@ class Splits:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What one step saw before it moved the slopes: D per row, the best vertex of the box, the backward sweep, and the
-    values of all nodes of the network linearised at the vertex.
+    """What one step saw before it moved the slopes: D per row, the best input, the backward sweep, and the values of
+    all nodes of the network linearised there.
     """
 
     value: Array
@@ -60,9 +61,9 @@ class Step:
 class Climb:
     """Maximise D over the slopes of all rows at once, by Adam with a geometric schedule; the slopes move in place.
 
-    D = constant + min over the box of a_0'x + sum over neurons of a times the intercept of the line in use; with x the
-    best vertex and pre_k of the network linearised there, |a_k| (pre_k - touching point) is a supergradient of D in the
-    slopes of layer k, turned where the line is above.
+    D = constant + min over the input set of a_0'x + sum over neurons of a times the intercept of the line in use; with
+    x the best input and pre_k of the network linearised there, |a_k| (pre_k - touching point) is a supergradient of D
+    in the slopes of layer k, turned where the line is above.
 
     Multipliers beta of splits climb along: -sign pre is their supergradient.
 
@@ -81,6 +82,7 @@ class Climb:
     ):
         self.rows, self.settings, self.iterations, self.verbs = rows, settings, iterations, verbs
         self.boxes = _boxes(rows)
+        self.best = rows.inputs.finder(verbs.vertex, self.boxes)
         self.layers = [_layer(line, slope, verbs, self.boxes) for line, slope in zip(rows.lines, slopes, strict=True)]
         for k, split in enumerate(splits):
             if split is not None:
@@ -118,14 +120,8 @@ class Climb:
         sweep = backward(self.rows.network, self.rows.start, 0.0, choose)
         coefficient = sweep.nodes[0]
         assert coefficient is not None, "Every functional reaches the input: its start there may be zero."
-        x, part = self._vertex(coefficient)
+        x, part = self.best(coefficient)
         return Step(value + sweep.constant + part, x, sweep)
-
-    def _vertex(self, coefficient: Array) -> tuple[Array, Array]:
-        """The vertex of each row's box that minimises coefficient'x, and that value."""
-        xp, flat = namespace(coefficient), _flat(coefficient)
-        x, value = self.verbs.vertex(flat, _flat(self.rows.box_lower), _flat(self.rows.box_upper), self.boxes)
-        return xp.reshape(x, coefficient.shape), xp.reshape(value, coefficient.shape[:-1])
 
     def _adam(self) -> Adam:
         settings, count = self.settings, self.done + 1
@@ -163,9 +159,9 @@ def _flat(array: Array) -> Array:
 
 
 def _boxes(rows: Functionals) -> Array:
-    """The box of every row, [rows]: rows of one box are neighbours."""
+    """The input set of every row, [rows]: rows of one set are neighbours."""
     count = prod(next(iter(rows.start.values())).shape[:-1])
-    boxes = max(prod(array.shape[:-1]) for array in (rows.box_lower, *(line.start for line in rows.lines)))
+    boxes = max(map(prod, (rows.inputs.lead, *(line.start.shape[:-1] for line in rows.lines))))
     return Placement.of(rows.constant).put_indices(np.repeat(np.arange(boxes), count // boxes))
 
 

@@ -19,6 +19,7 @@ from admm_verify.network.graph import Network
 from admm_verify.relaxations.lines import KinkLines, Lines
 from admm_verify.relaxations.registry import network_lines
 from admm_verify.run import Stopped
+from admm_verify.sets.contract import InputSet
 from admm_verify.settings import RefineSettings
 
 
@@ -64,7 +65,7 @@ class Condition:
 
 def conditional_bounds(
     network: Network,
-    box: tuple[np.ndarray, np.ndarray],
+    inputs: InputSet,
     known: ConditionalBounds,
     condition: Condition,
     wanted: Sequence[np.ndarray],
@@ -76,7 +77,7 @@ def conditional_bounds(
     A neuron's input z is at least z + sum_j lambda_j (plane j) where the planes are at most zero, for any lambda >= 0:
     ascent in the slopes below and in lambda in float32, certified in float64.
 
-    Shapes: network and arrays of NumPy in float64; box ends [disjuncts, n_0]; wanted[k] [disjuncts, m_k], neurons of
+    Shapes: network and arrays of NumPy in float64; inputs [disjuncts, n_0]; wanted[k] [disjuncts, m_k], neurons of
     activation k, as many as one likes.
     Error: rounded outward. Raises: Stopped.
     """
@@ -85,7 +86,7 @@ def conditional_bounds(
     for k, source in enumerate(network.sources):
         targets.setdefault(source, []).append(k)
     targets = {t: layers for t, layers in targets.items() if wanted[layers[0]].shape[1]}
-    everything = _region(network, box, lower, upper)
+    everything = _region(network, inputs, lower, upper)
     planes = planes_at(everything, condition.objective, condition.offset, condition.multipliers, targets)
     for t, layers in sorted(targets.items()):
         if stop():
@@ -95,7 +96,7 @@ def conditional_bounds(
             continue
         below, neurons = sum(i < t for i in network.activations), wanted[layers[0]]
         part = Network(network.nodes[: t + 1], network.input_shape, (network.nodes[t].size,))
-        low, high = Frame(_region(part, box, lower[:below], upper[:below]), planes[t], settings).bounds(neurons)
+        low, high = Frame(_region(part, inputs, lower[:below], upper[:below]), planes[t], settings).bounds(neurons)
         for k in layers:
             ends = _cut(lower[k], neurons, low, np.maximum), _cut(upper[k], neurons, high, np.minimum)
             crossed = ends[0] > ends[1]
@@ -105,11 +106,9 @@ def conditional_bounds(
     return ConditionalBounds(tuple(lower), tuple(upper), empty)
 
 
-def _region(
-    network: Network, box: tuple[np.ndarray, np.ndarray], lower: Sequence[np.ndarray], upper: Sequence[np.ndarray]
-) -> Region:
+def _region(network: Network, inputs: InputSet, lower: Sequence[np.ndarray], upper: Sequence[np.ndarray]) -> Region:
     spread = [tuple(end[:, None, :] for end in ends) for ends in (lower, upper)]
-    return build_region(network, box[0][:, None, :], box[1][:, None, :], spread[0], spread[1])
+    return build_region(network, inputs.spread(), spread[0], spread[1])
 
 
 def _cut(end: np.ndarray, neurons: np.ndarray, found: np.ndarray, better: np.ufunc) -> np.ndarray:
@@ -184,7 +183,7 @@ class Frame:
         return 4.0 * (atoms + 4) * DOUBLE_ROUNDOFF * terms + SMALLEST * (atoms + 2) * (2.0 + 2.0 * reached)[:, None]
 
     def _over_goals(self, array: np.ndarray) -> np.ndarray:
-        return np.broadcast_to(array, (*self.region.box_lower.shape[:-1], array.shape[-1]))
+        return np.broadcast_to(array, (*self.region.inputs.lead, array.shape[-1]))
 
     def _reach(self, index: int) -> np.ndarray:
         """What a node's values do not exceed in absolute value, [disjuncts, 1, n]."""
@@ -192,7 +191,7 @@ class Frame:
         if magnitude is not None:
             return self._over_goals(magnitude)
         if index == 0:
-            return largest(region.box_lower, region.box_upper)
+            return region.inputs.reach
         k = region.network.activations.index(index)
         return largest(*region.relaxations[k].image(region.lower[k], region.upper[k]))
 
@@ -209,7 +208,7 @@ class Duel:
         put, region, target, count = home.put, frame.region, frame.target, neurons.shape[1]
         below = Network(region.network.nodes[:-1], region.network.input_shape, (region.network.nodes[-2].size,))
         self.network, self.verbs = below.put(home), verbs_for(home)
-        self.box = put(region.box_lower), put(region.box_upper)
+        self.inputs = region.inputs.put(home)
         lower, upper = tuple(map(put, region.lower)), tuple(map(put, region.upper))
         self.lines: tuple[Lines, ...] = network_lines(self.network, lower, upper)
         sign = np.repeat(np.array([1.0, -1.0], dtype=np.float32), count)
@@ -253,7 +252,7 @@ class Duel:
             _add(start, i, part)
         start.setdefault(0, self.nothing)
         constant = self.constant + (weights @ self.shift[..., None])[..., 0]
-        return Functionals(self.network, start, constant, *self.box, self.lines)
+        return Functionals(self.network, start, constant, self.inputs, self.lines)
 
 
 def _add(parts: dict[int, np.ndarray], index: int, part: np.ndarray) -> None:

@@ -12,6 +12,7 @@ from admm_verify.network.graph import Activation, Affine, Network, Node
 from admm_verify.network.maps import DenseMap, LinearMap
 from admm_verify.relaxations.lines import KinkLines
 from admm_verify.relaxations.registry import network_lines
+from admm_verify.sets.contract import InputSet
 
 
 def linear_bounds(region: Region, wanted: np.ndarray, budget: Budget) -> tuple[Array, Array]:
@@ -21,11 +22,11 @@ def linear_bounds(region: Region, wanted: np.ndarray, budget: Budget) -> tuple[A
     Error: rounded outward. Raises: MemoryError when not even one row fits.
     """
     widest = max(node.size for node in region.network.nodes)
-    boxes = region.box_lower.shape[0]
+    boxes = region.inputs.lead[0]
     step = max(1, budget.block(boxes * widest))
     sweeper = Sweeper(region)
     blocks = budget.blocks(len(wanted), step, lambda first, last: sweeper.bounds(wanted[first:last]))
-    xp = namespace(region.box_lower)
+    xp = region.inputs.placement.xp
     return xp.concat([low for low, _ in blocks], axis=-1), xp.concat([high for _, high in blocks], axis=-1)
 
 
@@ -70,7 +71,7 @@ class Sweeper:
 
     def neurons(self, wanted: np.ndarray) -> Neurons:
         """The given neurons, [m] of every box or [boxes, m]."""
-        placement = Placement.of(self.region.box_lower)
+        placement = self.region.inputs.placement
         xp = placement.xp
         error, bias = (_picked(array, wanted) for array in (self.first, self.target.bias))
         lead = wanted.shape if wanted.ndim == 2 else (1, len(wanted))
@@ -115,9 +116,8 @@ class Reduced:
     A neuron inactive in every box has no output: where only matrices touch it, its row and columns are dropped.
     """
 
-    def __init__(self, network: Network, box_lower: Array, box_upper: Array) -> None:
-        self.network = network
-        self.box = (box_lower, box_upper)
+    def __init__(self, network: Network, inputs: InputSet) -> None:
+        self.network, self.inputs = network, inputs
         self.nodes: list[Node] = [network.nodes[0]]
         self.kept: list[np.ndarray | None] = [None]
         self.bounds: list[tuple[Array, Array]] = []
@@ -145,10 +145,8 @@ class Reduced:
     def region(self, target: Affine) -> Region:
         """The region of all nodes so far with the target on top, leading axes [boxes, 1]."""
         network = Network((*self.nodes, self._narrowed(target, None)), self.network.input_shape, (target.size,))
-        xp = namespace(self.box[0])
-        ends = [tuple(xp.expand_dims(pair[side], axis=1) for pair in self.bounds) for side in (0, 1)]
-        box = [xp.expand_dims(end, axis=1) for end in self.box]
-        return build_region(network, box[0], box[1], ends[0], ends[1])
+        ends = [tuple(pair[side][:, None, :] for pair in self.bounds) for side in (0, 1)]
+        return build_region(network, self.inputs.spread(), ends[0], ends[1])
 
     def _useful(self, index: int, node: Activation, upper: Array) -> np.ndarray | None:
         """The neurons to keep, or None for all of them."""

@@ -19,6 +19,7 @@ from admm_verify.options import callbacks, choice, instance, memory_bytes
 from admm_verify.relaxations.registry import relaxation_of
 from admm_verify.run import Stopped
 from admm_verify.sets.box import Box
+from admm_verify.sets.contract import InputSet
 from admm_verify.settings import TightenSettings
 from admm_verify.threads import threads_for, workers_for
 
@@ -76,29 +77,29 @@ def preactivation_bounds(
     callbacks(("stop", stop), ("progress", progress), ("keep", keep))
     memory_bytes(memory)
     chosen = TightenSettings() if settings is None else instance(settings, TightenSettings, "settings")
-    box_lower, box_upper = box_rows(network, box)
-    placement = Placement.of(box_lower).double
+    inputs = input_rows(network, box)
+    placement = inputs.placement.double
     placed = network.put(placement)
     widest = max(node.size for node in network.nodes)
-    work = 0.0 if method == "interval" else box_lower.shape[0] * widest * network.weight_count
+    work = 0.0 if method == "interval" else inputs.lead[0] * widest * network.weight_count
     workers = workers_for(work) if placement.is_numpy else 1
     budget = Budget.of(memory, stop, workers)
     keep_freed_memory()
     with threads_for(work, workers), quiet_overflow():
         refined, tightened = method != "interval", method == "tightened"
-        forward = _Forward(placed, box_lower, box_upper, budget if refined else None, chosen if tightened else None)
+        forward = _Forward(placed, inputs, budget if refined else None, chosen if tightened else None)
         forward.keep = keep
         if known is not None:
-            given = fitting(known, network, box_lower, box_upper)
-            _check_rows(given, box_lower.shape[0])
+            given = fitting(known, network, inputs)
+            _check_rows(given, inputs.lead[0])
             forward.know(given)
         forward.run(progress, stop if abandon else None)
     low, high = (tuple(side[i] for i in network.sources) for side in (forward.lower, forward.upper))
-    return PreactivationBounds(low, high, origin=Origin(network, box_lower, box_upper))
+    return PreactivationBounds(low, high, origin=Origin(network, inputs))
 
 
-def box_rows(network: Network, box: Box) -> tuple[Array, Array]:
-    """The ends of boxes of a network's inputs, [rows, inputs] each, as copies.
+def input_rows(network: Network, box: Box) -> Box:
+    """Boxes of a network's inputs as boxes of vectors [rows, n], copied.
 
     Raises: InputError for what is no network or no box, and for a box that does not fit the network.
     """
@@ -107,57 +108,56 @@ def box_rows(network: Network, box: Box) -> tuple[Array, Array]:
         raise InputError(f"A Box is wanted here, and a {type(box).__name__} was given; make one: av.Box(lower, upper).")
     what = f"the input of {network.name}"
     lower, upper = (flatten_batch(end, network.input_shape, what) for end in box.ends)
-    return namespace(lower).asarray(lower, copy=True), namespace(upper).asarray(upper, copy=True)
+    return Box.of(*(namespace(end).asarray(end, copy=True) for end in (lower, upper)))
 
 
-def fitting(bounds: PreactivationBounds, network: Network, lower: Array, upper: Array) -> PreactivationBounds:
-    """Bounds that were handed in for boxes [rows, inputs], checked as far as they can be.
+def fitting(bounds: PreactivationBounds, network: Network, inputs: InputSet) -> PreactivationBounds:
+    """Bounds that were handed in for input sets [rows, n], checked as far as they can be.
 
     Raises: InputError as `PreactivationBounds.checked`, for bounds made for boxes that do not hold these, and for
     bounds that exclude every value that interval arithmetic allows.
     """
-    placement = Placement.of(lower)
+    placement = inputs.placement
     found = instance(bounds, PreactivationBounds, "preactivation").checked(network, placement)
-    if lower.shape[0] > 1:
-        _check_rows(found, lower.shape[0])
-    if found.origin is not None and not found.origin.covers(lower, upper):
+    if inputs.lead[0] > 1:
+        _check_rows(found, inputs.lead[0])
+    if found.origin is not None and not found.origin.covers(inputs):
         raise InputError(
             "The pre-activation bounds were made for a box that does not hold this one, where they may be wrong. Make "
             "them for this box, or for one that holds it."
         )
     # Wherever they come from, their numbers may have been changed since.
     with quiet_overflow():
-        forward = _Forward(network.put(placement), lower, upper, None, None)
+        forward = _Forward(network.put(placement), inputs, None, None)
         forward.know(found)
         forward.run(None, None)
     return found
 
 
 def output_interval(
-    network: Network, bounds: PreactivationBounds, lower: Array, upper: Array
+    network: Network, bounds: PreactivationBounds, inputs: InputSet
 ) -> tuple[PreactivationBounds, tuple[Array, Array]]:
-    """Handed-in bounds, `fitting` boxes [rows, inputs], a row for each, and interval bounds of the output from them.
+    """Handed-in bounds, `fitting` input sets [rows, n], a row for each, and interval bounds of the output from them.
 
     Shapes: both ends [rows, outputs].
     Error: rounded outward; infinite where numbers overflow.
     """
-    found = fitting(bounds, network, lower, upper)
-    _check_rows(found, lower.shape[0])
+    found, rows = fitting(bounds, network, inputs), inputs.lead[0]
+    _check_rows(found, rows)
     with quiet_overflow():
-        forward = _Forward(network.put(Placement.of(lower)), lower, upper, None, None)
+        forward = _Forward(network.put(inputs.placement), inputs, None, None)
         forward.know(found)
         forward.run(None, None)
-    xp = namespace(lower)
+    xp = inputs.placement.xp
     lows, highs = (
-        tuple(xp.broadcast_to(end, (lower.shape[0], end.shape[1])) for end in ends)
-        for ends in (found.lower, found.upper)
+        tuple(xp.broadcast_to(end, (rows, end.shape[1])) for end in ends) for ends in (found.lower, found.upper)
     )
     infinity = xp.full_like(forward.lower[-1], float("inf"))
     low, high = (
         xp.where(xp.isnan(end), filler, end)
         for end, filler in ((forward.lower[-1], -infinity), (forward.upper[-1], infinity))
     )
-    return PreactivationBounds(lows, highs, origin=Origin(network, lower, upper)), (low, high)
+    return PreactivationBounds(lows, highs, origin=Origin(network, inputs)), (low, high)
 
 
 def _check_rows(bounds: PreactivationBounds, boxes: int) -> None:
@@ -177,14 +177,14 @@ class _Forward:
     def __init__(
         self,
         network: Network,
-        box_lower: Array,
-        box_upper: Array,
+        inputs: InputSet,
         budget: Budget | None,
         settings: TightenSettings | None,
     ) -> None:
         self.network, self.budget, self.settings = network, budget, settings
-        self.lower, self.upper = [box_lower], [box_upper]
-        self.reduced = Reduced(network, box_lower, box_upper)
+        low, high = inputs.range
+        self.inputs, self.lower, self.upper = inputs, [low], [high]
+        self.reduced = Reduced(network, inputs)
         self.known: dict[int, tuple[Array, Array]] = {}
         self.given: dict[int, tuple[Array, Array]] = {}
         self.keep: Callable[[Derivation], None] | None = None
@@ -255,7 +255,7 @@ class _Forward:
                 return packed_crown(Planes(self.reduced.region(node)), open, (low, high), budget)
             # A crop computes all channels of a position; products of whole planes cost some three times their count.
             if field is not None and field.cost(wanted) < 3 * cost:
-                tight = field.bounds(wanted, (self.lower[0], self.upper[0]), self.known, budget)
+                tight = field.bounds(wanted, self.inputs, self.known, budget)
             else:
                 tight = linear_bounds(self.reduced.region(node), wanted, budget)
         except Stopped:
@@ -283,7 +283,7 @@ class _Forward:
             return low, high
         field, keep = receptive_field(self.network, index), self.keep
         if keep is None and field is not None and field.multiplications < 3 * self.network.weight_count:
-            view: View = Crops(field, (self.lower[0], self.upper[0]), self.known)
+            view: View = Crops(field, self.inputs, self.known)
             return tighten(view, wanted, (low, high), self.settings, self.budget)
         # Activations appended so far are those below, some without the neurons that are inactive everywhere.
         below = [i for i in self.network.activations if i < len(self.reduced.kept)]

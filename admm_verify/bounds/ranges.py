@@ -12,6 +12,7 @@ from admm_verify.given import float64_array
 from admm_verify.network.graph import Network, check_network
 from admm_verify.network.layout import flatten_batch
 from admm_verify.options import instance
+from admm_verify.sets.contract import InputSet
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,24 +77,19 @@ class PreactivationBounds:
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """What pre-activation bounds were made for: a network and boxes [rows, inputs], one per row of the bounds."""
+    """What pre-activation bounds were made for: a network and input sets [rows, n], one per row of the bounds."""
 
     network: Network
-    lower: Array
-    upper: Array
+    inputs: InputSet
 
     def take(self, rows: Array) -> "Origin":
-        """The boxes of the given rows only."""
-        return Origin(self.network, *_taken((self.lower, self.upper), rows))
+        """The sets of the given rows only."""
+        return Origin(self.network, self.inputs.take(rows))
 
-    def covers(self, lower: Array, upper: Array) -> bool:
-        """Whether boxes [rows or 1, inputs] lie inside these, row by row."""
-        rows = {self.lower.shape[0], lower.shape[0]} - {1}
-        if len(rows) > 1:
-            return False
-        place = Placement.of(lower)
-        xp = place.xp
-        return bool(xp.all((place.put(self.lower) <= lower) & (upper <= place.put(self.upper))))
+    def covers(self, inputs: InputSet) -> bool:
+        """Whether sets [rows or 1, n] lie inside these, row by row."""
+        rows = {self.inputs.lead, inputs.lead} - {(1,)}
+        return len(rows) <= 1 and self.inputs.put(inputs.placement).covers(inputs)
 
 
 def _taken(arrays: tuple[Array, ...], rows: Array) -> tuple[Array, ...]:

@@ -16,6 +16,8 @@ from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
 from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap
 from admm_verify.network.selection import SelectionMap
+from admm_verify.sets.box import Box
+from admm_verify.sets.contract import InputSet
 
 _MATRIX_LIMIT = 2**21
 """Entries of the largest matrix of a crop; beyond it whole planes are cheaper."""
@@ -130,15 +132,15 @@ class Field:
     def bounds(
         self,
         wanted: np.ndarray,
-        box: tuple[Array, Array],
+        inputs: InputSet,
         known: dict[int, tuple[Array, Array]],
         budget: Budget,
     ) -> tuple[Array, Array]:
         """CROWN bounds of the wanted neurons, as `linear_bounds`.
 
-        Shapes: wanted [m]; box ends [boxes, n_0]; known[i] of activation node i -> lower, upper [boxes, m].
+        Shapes: wanted [m]; inputs [boxes, n_0]; known[i] of activation node i -> lower, upper [boxes, m].
         """
-        channels, boxes, positions = self.channels, box[0].shape[0], self._positions(wanted)
+        channels, boxes, positions = self.channels, inputs.lead[0], self._positions(wanted)
         widest = max(window.entries for window in self.windows.values())
         # A crop of its own for every neuron wastes nothing where few channels of a position are wanted.
         alone = _ALONE * len(wanted) < len(positions) * channels
@@ -147,7 +149,7 @@ class Field:
 
         def work(first: int, last: int) -> list[Array]:
             count = last - first
-            region = self.region(np.repeat(np.arange(boxes), count), np.tile(places[first:last], boxes), box, known)
+            region = self.region(np.repeat(np.arange(boxes), count), np.tile(places[first:last], boxes), inputs, known)
             if alone:
                 ends = own_bounds(region, np.tile(channel[first:last], boxes))
             else:
@@ -157,7 +159,7 @@ class Field:
 
         step = budget.block(boxes * widest * (1 if alone else channels))
         blocks = budget.blocks(len(places), max(1, step), work)
-        placement = Placement.of(box[0])
+        placement = inputs.placement
         low, high = (placement.xp.concat([block[k] for block in blocks], axis=-1) for k in (0, 1))
         if alone:
             return low, high
@@ -169,14 +171,14 @@ class Field:
         return np.unique(wanted % self.positions)
 
     def region(
-        self, boxes: np.ndarray, places: np.ndarray, box: tuple[Array, Array], bounds: dict[int, tuple[Array, Array]]
+        self, boxes: np.ndarray, places: np.ndarray, inputs: InputSet, bounds: dict[int, tuple[Array, Array]]
     ) -> Region:
         """The region of m crops, leading axes [m, 1]; its last node holds the target's channels.
 
-        Shapes: boxes and places [m], the box and the position (row-major) of every crop; box ends [boxes, n_0];
+        Shapes: boxes and places [m], the box and the position (row-major) of every crop; inputs [boxes, n_0];
         bounds[i] of activation node i, [boxes, n_i].
         """
-        placement = Placement.of(box[0])
+        placement = inputs.placement
         positions = np.stack(np.divmod(places, self.windows[self.target].plane[2]), axis=1)
 
         def crop(array: Array, index: np.ndarray) -> Array:
@@ -185,7 +187,7 @@ class Field:
         index = self.windows[0].indices(positions)
         if self.rearranged is not None:
             index = np.append(to_numpy(self.rearranged.gather), self.network.input_size)[index]
-        box = (crop(box[0], index), crop(box[1], index))
+        seen = Box.of(*(crop(end, index) for end in inputs.range))
         nodes: list[Node] = [Input(self.windows[0].entries)]
         place = {0: 0}
         lower, upper = [], []
@@ -213,7 +215,7 @@ class Field:
                 upper.append(_crops(bounds[i][1], boxes, index, placement, outside))
             place[i] = len(nodes) - 1
         network = Network(tuple(nodes), (nodes[0].size,), (nodes[-1].size,))
-        return build_region(network, box[0], box[1], tuple(lower), tuple(upper))
+        return build_region(network, seen, tuple(lower), tuple(upper))
 
     def _feeds_relus(self, index: int) -> bool:
         """Whether all that reads a node here are ReLUs, which are switched off outside the image."""

@@ -1,8 +1,7 @@
-"""A region: input box and pre-activation bounds of one network, with the rounding terms that make bounds rigorous."""
+"""A region: input set and pre-activation bounds of one network, with the rounding terms that make bounds rigorous."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from admm_verify.arrays import SINGLE_ROUNDOFF, SMALLEST, Array, gamma, inner, namespace, take_rows
 from admm_verify.bounds.backward import Backward
@@ -10,14 +9,15 @@ from admm_verify.network.graph import Affine, Network
 from admm_verify.relaxations.contract import Relaxation
 from admm_verify.relaxations.lines import KinkLines
 from admm_verify.relaxations.registry import relaxations_of
+from admm_verify.sets.contract import InputSet
 
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """Box and pre-activation bounds in float64, and per affine node the magnitude behind its value.
+    """Input set and pre-activation bounds in float64, and per affine node the magnitude behind its value.
 
-    Shapes: box_lower, box_upper [..., n_0]; lower[k], upper[k] [..., n_k] of activation k; magnitudes[i] [..., n_i]
-    for affine node i (None for others): sum over terms of M max|x_source| + bias_magnitude. underflow [...]: what
+    Shapes: inputs [..., n_0]; lower[k], upper[k] [..., n_k] of activation k; magnitudes[i] [..., n_i] for affine node i
+    (None for others): sum over terms of M max|x_source| + bias_magnitude. underflow [...]: what
     products of a whole sweep can lose to underflow, times what they multiply. reaches[k] [..., n_k]: max|p| of
     activation k's input. caution: a factor on all rounding terms, above 1 where somebody else is to come to the same
     conclusion in other operations.
@@ -25,8 +25,7 @@ class Region:
 
     network: Network
     relaxations: tuple[Relaxation, ...]
-    box_lower: Array
-    box_upper: Array
+    inputs: InputSet
     lower: tuple[Array, ...]
     upper: tuple[Array, ...]
     magnitudes: tuple[Array | None, ...]
@@ -37,32 +36,45 @@ class Region:
     def concretise(self, sweep: Backward, kinks: Sequence[KinkLines | None] = ()) -> Array:
         """A certified lower bound of the functional behind a sweep, over the region's relaxation.
 
-        D(g) = constant + min over the box of input'x + sum_k sum_i min over the vertices (p, q) of neuron i's
-        relaxation of (post_i q - pre_i p), minus a bound on all rounding errors of the sweep and of this sum.
-        D(g) <= LP optimum <= true minimum for any multipliers g. kinks[k]: given where the multipliers of layer k are
-        those of these lines at slopes in their range, whose intercepts then replace the vertices.
+        D(g) = min over the input set of slope'x + shift of the sweep's `plane`, and D(g) <= LP optimum <= true minimum
+        for any multipliers g.
 
         Shapes: [...], the leading axes of the sweep's coefficients. NaN becomes -inf: no bound.
+        Error: rounded downward.
+        """
+        shift, least = self._lowered(sweep, kinks)
+        return _finite(shift + least)
+
+    def plane(self, sweep: Backward, kinks: Sequence[KinkLines | None] = ()) -> tuple[Array, Array]:
+        """A certified plane below the functional behind a sweep: slope'x + shift for every x of the input set.
+
+        slope = the sweep's coefficient of the input; shift = constant + sum_k sum_i min over the vertices (p, q) of
+        neuron i's relaxation of (post_i q - pre_i p), minus a bound on all rounding errors of the sweep, of this sum
+        and of `inputs.minimum`. kinks[k]: given where the multipliers of layer k are those of these lines at slopes in
+        their range, whose intercepts then replace the vertices.
+
+        Shapes: slope [..., n_0]; shift [...]; NaN becomes -inf: no plane.
         Error: rounded downward. Each coefficient is off by at most gamma_N |w|'M per affine node, and what it
         multiplies is at most max|x|; so each error is covered by gamma_N times a magnitude that is summed up here.
         """
-        value, magnitude = sweep.constant, abs(sweep.constant)
-        coefficient = sweep.nodes[0]
-        if coefficient is not None:
-            xp = namespace(coefficient)
-            # min over the box of a x = a c - |a| r; the roundings of c and r are few of max|x|.
-            center, radius, reach = self._box
-            size = xp.abs(coefficient)
-            value = value + inner(coefficient, center) - inner(size, radius)
-            magnitude = magnitude + 2.0 * inner(size, reach)
+        slope = sweep.nodes[0]
+        assert slope is not None, "A start at the input may be zero, not missing"
+        return slope, _finite(self._lowered(sweep, kinks)[0])
+
+    def _lowered(self, sweep: Backward, kinks: Sequence[KinkLines | None]) -> tuple[Array, Array | float]:
+        """The shift of a sweep's plane, and the plane's least value without it."""
+        value, magnitude, least = sweep.constant, abs(sweep.constant), 0.0
+        if sweep.nodes[0] is not None:
+            least, size = self.inputs.minimum(sweep.nodes[0])
+            magnitude = magnitude + size
         scales = list(self.magnitudes)
         for k, source in enumerate(self.network.sources):
             pre, post = sweep.pre[k], sweep.post[k]
             if pre is not None and post is not None:
                 xp, kink = namespace(pre), kinks[k] if kinks else None
                 if kink is None:
-                    least = self.relaxations[k].support(self.lower[k], self.upper[k], post, pre)
-                    value = value + xp.sum(least, axis=-1)
+                    part = self.relaxations[k].support(self.lower[k], self.upper[k], post, pre)
+                    value = value + xp.sum(part, axis=-1)
                 else:
                     value = value + kink.support(post)
                 scale = scales[source]
@@ -74,16 +86,7 @@ class Region:
         for weight, scale in zip(sweep.nodes, scales, strict=True):
             if weight is not None and scale is not None:
                 magnitude = magnitude + inner(namespace(weight).abs(weight), scale)
-        xp = namespace(value)
-        bound = value - self.caution * (self.relative_error * magnitude + self.underflow)
-        return xp.where(xp.isfinite(bound), bound, xp.full_like(bound, -float("inf")))
-
-    @cached_property
-    def _box(self) -> tuple[Array, Array, Array]:
-        """Centre and radius of the box, and max|x|."""
-        center = self.box_lower / 2 + self.box_upper / 2
-        radius = namespace(center).maximum(self.box_upper - center, center - self.box_lower)
-        return center, radius, largest(self.box_lower, self.box_upper)
+        return value - self.caution * (self.relative_error * magnitude + self.underflow), least
 
     def within(self, lower: tuple[Array, ...], upper: tuple[Array, ...]) -> "Region":
         """Parts of this region with bounds of their own, inside the present ones, whose rounding terms they share.
@@ -94,17 +97,14 @@ class Region:
 
     def take(self, rows: Array) -> "Region":
         """The region of the given rows only, where the leading axis counts rows or is shared by them."""
-        return Region(
-            self.network,
-            self.relaxations,
-            take_rows(self.box_lower, rows),
-            take_rows(self.box_upper, rows),
-            tuple(take_rows(low, rows) for low in self.lower),
-            tuple(take_rows(high, rows) for high in self.upper),
-            tuple(None if scale is None else take_rows(scale, rows) for scale in self.magnitudes),
-            take_rows(self.underflow, rows),
-            tuple(take_rows(reach, rows) for reach in self.reaches),
-            self.caution,
+        return replace(
+            self,
+            inputs=self.inputs.take(rows),
+            lower=tuple(take_rows(low, rows) for low in self.lower),
+            upper=tuple(take_rows(high, rows) for high in self.upper),
+            magnitudes=tuple(None if scale is None else take_rows(scale, rows) for scale in self.magnitudes),
+            underflow=take_rows(self.underflow, rows),
+            reaches=tuple(take_rows(reach, rows) for reach in self.reaches),
         )
 
     @property
@@ -114,7 +114,7 @@ class Region:
         if magnitude is not None:
             return magnitude
         if not self.relaxations:
-            return largest(self.box_lower, self.box_upper)
+            return self.inputs.reach
         return largest(*self.relaxations[-1].image(self.lower[-1], self.upper[-1]))
 
     @property
@@ -125,6 +125,11 @@ class Region:
         the rounding of the magnitude itself.
         """
         return 4.0 * gamma(self.network.roundings)
+
+
+def _finite(bound: Array) -> Array:
+    xp = namespace(bound)
+    return xp.where(xp.isfinite(bound), bound, xp.full_like(bound, -float("inf")))
 
 
 def largest(lower: Array, upper: Array) -> Array:
@@ -141,15 +146,13 @@ def node_magnitude(node: Affine, reach: Sequence[Array] | Mapping[int, Array]) -
     return total
 
 
-def build_region(
-    network: Network, box_lower: Array, box_upper: Array, lower: tuple[Array, ...], upper: tuple[Array, ...]
-) -> Region:
+def build_region(network: Network, inputs: InputSet, lower: tuple[Array, ...], upper: tuple[Array, ...]) -> Region:
     """The region of given pre-activation bounds; the network and all arrays in float64 on one device."""
-    xp = namespace(box_lower)
     relaxations = relaxations_of(network)
-    reach: list[Array] = [largest(box_lower, box_upper)]
+    reach: list[Array] = [inputs.reach]
+    xp = namespace(reach[0])
     magnitudes: list[Array | None] = [None]
-    underflow = 4.0 * SMALLEST * network.roundings * xp.ones_like(box_lower[..., 0])
+    underflow = 4.0 * SMALLEST * network.roundings * xp.ones_like(reach[0][..., 0])
     for _, affine, k in network.steps:
         if affine is None:
             reach.append(largest(*relaxations[k].image(lower[k], upper[k])))
@@ -163,7 +166,7 @@ def build_region(
         magnitudes.append(node_magnitude(affine, reach) + SMALLEST * affine.roundings)
         reach.append(magnitudes[-1])
     reaches = tuple(largest(low, high) for low, high in zip(lower, upper, strict=True))
-    return Region(network, relaxations, box_lower, box_upper, lower, upper, tuple(magnitudes), underflow, reaches)
+    return Region(network, relaxations, inputs, lower, upper, tuple(magnitudes), underflow, reaches)
 
 
 def evaluation_error(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> Array:
@@ -177,11 +180,11 @@ def evaluation_error(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> Array
     way can come within a factor 4 of the type's largest number, so that overflow never goes unnoticed.
     Reference: Higham, Accuracy and Stability of Numerical Algorithms, section 3.1.
     """
-    xp = namespace(region.box_lower)
+    reach: list[Array] = [region.inputs.reach]
+    xp = namespace(reach[0])
     # Magnitudes 1e-37 and below can be flushed to zero in float32: one smallest normal per operation covers that.
     tiny = 2.0**-126 * region.network.roundings
-    reach: list[Array] = [largest(region.box_lower, region.box_upper)]
-    error: list[Array] = [xp.zeros_like(region.box_lower)]
+    error: list[Array] = [xp.zeros_like(reach[0])]
     limit = (2.0**126) if roundoff == SINGLE_ROUNDOFF else 2.0**1022
     overflow = xp.max(reach[0], axis=-1) > limit
     for _, affine, k in region.network.steps:

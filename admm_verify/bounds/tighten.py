@@ -19,6 +19,7 @@ from admm_verify.memory import Budget
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.registry import network_lines
 from admm_verify.run import Stopped
+from admm_verify.sets.contract import InputSet
 from admm_verify.settings import TightenSettings
 
 
@@ -73,7 +74,7 @@ class Planes:
         return frames[:, None] * self.everything.network.output_size + neurons
 
     def region(self, frames: np.ndarray) -> Region:
-        return self.everything.take(Placement.of(self.everything.box_lower).put_indices(frames))
+        return self.everything.take(self.everything.inputs.placement.put_indices(frames))
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +82,7 @@ class Crops:
     """Receptive fields: every position of every box is a frame, whose neurons are its channels."""
 
     field: Field
-    box: tuple[Array, Array]
+    inputs: InputSet
     known: dict[int, tuple[Array, Array]]
 
     @property
@@ -102,7 +103,7 @@ class Crops:
 
     def region(self, frames: np.ndarray) -> Region:
         box, position = np.divmod(frames, self.field.positions)
-        return self.field.region(box, position, self.box, self.known)
+        return self.field.region(box, position, self.inputs, self.known)
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,10 +242,10 @@ class Ascender:
     def __init__(self, region: Region, settings: TightenSettings, single: Network | None = None) -> None:
         """single: the region's network as `_single` makes it, to spare its conversion."""
         self.settings, self.sweeper, self.region = settings, Sweeper(region), region
-        self.placement = Placement.of(region.box_lower).single
+        self.placement = region.inputs.placement.single
         self.single = _single(region) if single is None else single
         put = self.placement.put
-        self.box = put(region.box_lower), put(region.box_upper)
+        self.inputs = region.inputs.put(self.placement)
         lower, upper = (tuple(put(end) for end in ends) for ends in (region.lower, region.upper))
         self.lines = network_lines(self.single, lower, upper)
 
@@ -256,7 +257,7 @@ class Ascender:
         Reference: alpha-CROWN with optimised intermediate bounds (Xu et al., ICLR 2021).
         """
         neurons = _both_sides(self.sweeper.neurons(wanted))
-        home = Placement.of(self.region.box_lower)
+        home = self.region.inputs.placement
         xp, slopes = home.xp, []
         for line, found in zip(self.sweeper.lines, self._slopes(neurons), strict=True):
             slopes.append(xp.minimum(xp.maximum(home.put(found), line.minimum), line.maximum))
@@ -276,7 +277,7 @@ class Ascender:
             size = self.single.nodes[0].size
             start[0] = xp.zeros((*lead, size), dtype=self.placement.dtype, device=self.placement.device)
         slopes = [xp.broadcast_to(line.start, (*lead, line.start.shape[-1])) for line in self.lines]
-        rows = Functionals(self.single, start, put(neurons.constant), *self.box, self.lines)
+        rows = Functionals(self.single, start, put(neurons.constant), self.inputs, self.lines)
         iterations = self.settings.shallow if len(self.lines) == 1 else self.settings.iterations
         climb = Climb(rows, slopes, self.settings.ascent, iterations, verbs_for(self.placement))
         for _ in range(iterations):
@@ -288,7 +289,7 @@ def _single(region: Region) -> Network:
     """The network below the region's last node in float32; functionals start there, which spares that product."""
     nodes = region.network.nodes[:-1]
     network = Network(nodes, region.network.input_shape, (nodes[-1].size,))
-    return network.put(Placement.of(region.box_lower).single)
+    return network.put(region.inputs.placement.single)
 
 
 def _both_sides(neurons: Neurons) -> Neurons:

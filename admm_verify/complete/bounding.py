@@ -112,8 +112,7 @@ class Bounder:
         kinks = [line if isinstance(line, KinkLines) else None for line in lines]
         coefficient = sweep.nodes[0]
         assert coefficient is not None, "The start at the input is zero, not missing"
-        vertices = xp.where(coefficient > 0, region.box_lower, region.box_upper)
-        return Bounded(region.concretise(sweep, kinks), found, sweep, vertices, pre)
+        return Bounded(region.concretise(sweep, kinks), found, sweep, region.inputs.minimiser(coefficient), pre)
 
     def certify(self, rows: Rows, multipliers: Sequence[Array]) -> Array:
         """Certified lower bounds D(g) of all rows for any multipliers g of the activations' inputs, [parts, rows].
@@ -135,8 +134,7 @@ class Bounder:
             self.single,
             {0: zero, self.single.output: put(rows.objective)},
             put(rows.offset),
-            put(region.box_lower),
-            put(region.box_upper),
+            region.inputs.put(single),
             lines,
         )
         started = [_inside(put(slope), line, xp) for slope, line in zip(slopes, lines, strict=True)]

@@ -99,7 +99,7 @@ class InputSplitter:
     def _block(self, nodes: HalvedBoxes, box: Box, pre: PreactivationBounds) -> Grown[HalvedBoxes]:
         put, disjuncts, disjunct = self.home.put, self.disjuncts, nodes.disjunct
         ends = [tuple(end[:, None, :] for end in side) for side in (pre.lower, pre.upper)]
-        region = build_region(self.network, box.lower[:, None, :], box.upper[:, None, :], ends[0], ends[1])
+        region = build_region(self.network, box.spread(), ends[0], ends[1])
         region = replace(region, caution=self.settings.caution)
         offset, sound = self._offset(disjunct, region)
         rows = Rows(region, put(disjuncts.objective[disjunct]), put(offset))
@@ -126,8 +126,9 @@ class InputSplitter:
         if self.arithmetic == "real" or not len(points):
             return self.disjuncts.offset[disjunct]
         put = self.home.put(points)
-        pre = preactivation_bounds(self.network, Box(put, put), "interval", self.memory)
-        error = output_error(self.network, put, put, pre, self.arithmetic)[:, None, :]
+        box = Box(put, put)
+        pre = preactivation_bounds(self.network, box, "interval", self.memory)
+        error = output_error(self.network, box, pre, self.arithmetic)[:, None, :]
         return lowered(self.disjuncts.objective[disjunct], self.disjuncts.offset[disjunct], to_numpy(error))[0]
 
     def _offset(self, disjunct: np.ndarray, region: Region) -> tuple[np.ndarray, np.ndarray]:

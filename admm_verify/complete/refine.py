@@ -19,6 +19,7 @@ from admm_verify.network.maps import DenseMap
 from admm_verify.relaxations.lines import KinkLines, Lines
 from admm_verify.relaxations.registry import network_lines
 from admm_verify.run import Stopped
+from admm_verify.sets.box import Box
 from admm_verify.settings import SearchSettings
 
 
@@ -123,8 +124,8 @@ class _Rounds:
 
         def work(first: int, last: int) -> _Reached:
             ends = [tuple(end[first:last, None] for end in side) for side in (bounds.lower, bounds.upper)]
-            box = disjuncts.lower[first:last, None], disjuncts.upper[first:last, None]
-            region = replace(build_region(self.network, *box, *ends), caution=self.settings.caution)
+            inputs = Box.of(disjuncts.lower[first:last], disjuncts.upper[first:last]).spread()
+            region = replace(build_region(self.network, inputs, *ends), caution=self.settings.caution)
             rows = Rows(region, disjuncts.objective[first:last], disjuncts.offset[first:last])
             start = None if slopes is None else [layer[first:last] for layer in slopes]
             found = self.bounder.bound(rows, start, iterations)
@@ -144,7 +145,7 @@ class _Rounds:
             multipliers = [None if layer is None else layer[own] for layer in reached.multipliers]
             return conditional_bounds(
                 self.network,
-                (disjuncts.lower[own], disjuncts.upper[own]),
+                Box.of(disjuncts.lower[own], disjuncts.upper[own]),
                 left.bounds.take(own),
                 Condition(disjuncts.objective[own], disjuncts.offset[own], multipliers),
                 [neurons[own] for neurons in wanted],

@@ -48,9 +48,9 @@ class Root:
         """
         network, rows, box = self.query.network, self.rows, Box(self.rows.boxes_lower, self.rows.boxes_upper)
         bounds = self._bounded(box, "crown", None)
-        error = output_error(network, box.lower, box.upper, bounds, self.arithmetic)
+        error = output_error(network, box, bounds, self.arithmetic)
         if rows.rounding.any():
-            reach = output_reach(network, box.lower, box.upper, bounds)
+            reach = output_reach(network, box, bounds)
             rows = rows.charged(np.nextafter(reach + error.max(axis=-1), np.inf))
         # Where the network's own arithmetic can overflow, no bound in real numbers says anything about it.
         self.offset, self.sound = lowered(rows.objective, rows.offset, error[rows.box])
@@ -71,7 +71,7 @@ class Root:
             return copies
 
         ends = merged(self.bounds.lower, found.lower), merged(self.bounds.upper, found.upper)
-        whole = Origin(self.query.network, self.rows.boxes_lower, self.rows.boxes_upper)
+        whole = Origin(self.query.network, Box(self.rows.boxes_lower, self.rows.boxes_upper))
         self.bounds = PreactivationBounds(*ends, origin=whole)
         self.tightened = np.append(self.tightened, boxes)
 

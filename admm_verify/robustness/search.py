@@ -184,7 +184,7 @@ class Search:
         rows_lower = np.stack([block.rows.get(pair, np.full(margins.shape[1], -np.inf)) for pair in pairs])
         owner, row = np.nonzero(rows_lower <= 0)
         pick = self.home.put_indices(owner)
-        error = output_error(network, box.lower, box.upper, bounds, self.settings.arithmetic)
+        error = output_error(network, box, bounds, self.settings.arithmetic)
         objective = self.home.put(margins[owner, row])
         offset, sound = lowered(objective, 0.0 * objective[:, 0], take_rows(error, pick))
         problem = Problem(network, Box(*_taken(pick, box.lower, box.upper)), objective, offset, bounds.take(pick))
@@ -234,7 +234,7 @@ class Search:
             found = preactivation_bounds(self.instances.network, part, block.stage.bounds, memory, stop, abandon=True)
             for row, p in enumerate(group):
                 block.bounds[pairs[p]] = found.take(self.home.put_indices([row]))
-        made = Origin(self.instances.network, box.lower, box.upper)
+        made = Origin(self.instances.network, box)
         return _joined([block.bounds[pair] for pair in pairs], made)
 
 

@@ -11,7 +11,7 @@ from admm_verify.arrays import Array, Placement, inner, namespace, take_rows, to
 from admm_verify.errors import InputError
 from admm_verify.given import float64_array, plain_array
 from admm_verify.options import shown
-from admm_verify.sets.contract import InputSet
+from admm_verify.sets.contract import Finder, InputSet, VertexVerb
 
 _MOST_CELLS = 10**6
 
@@ -105,6 +105,20 @@ class Box(InputSet):
 
     def spread(self) -> "Box":
         return self.of(self.lower[:, None, :], self.upper[:, None, :])
+
+    def covers(self, other: InputSet) -> bool:
+        low, high = other.range
+        return bool(namespace(low).all((self.lower <= low) & (high <= self.upper)))
+
+    def finder(self, vertex: VertexVerb, owner: Array) -> Finder:
+        xp, size = namespace(self.lower), self.size
+        lower, upper = (xp.reshape(end, (-1, size)) for end in self.ends)
+
+        def find(coefficient: Array) -> tuple[Array, Array]:
+            x, value = vertex(xp.reshape(coefficient, (-1, size)), lower, upper, owner)
+            return xp.reshape(x, coefficient.shape), xp.reshape(value, coefficient.shape[:-1])
+
+        return find
 
     def flat(self, size: int) -> "Box":
         """Boxes of tensors as boxes of vectors with so many entries, [boxes, size]."""

@@ -1,9 +1,16 @@
 """What an input set is: everything that bounds, solvers, attacks and searches ask of it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Self
 
 from admm_verify.arrays import Array, Placement, namespace
+
+Finder = Callable[[Array], tuple[Array, Array]]
+"""find(coefficient) -> a minimiser of c'x and the value there, as `InputSet.best`."""
+
+VertexVerb = Callable[[Array, Array, Array, Array], tuple[Array, Array]]
+"""vertex(coefficient, lower, upper, owner) -> the best vertex of boxes, and the value there, fused."""
 
 
 class InputSet(ABC):
@@ -58,6 +65,10 @@ class InputSet(ABC):
     def spread(self) -> Self:
         """Sets [sets, n] with an axis for rows that share each of them, [sets, 1, n]."""
 
+    @abstractmethod
+    def covers(self, other: "InputSet") -> bool:
+        """Whether sets of the same rows, or one of them shared by all rows, lie inside these."""
+
     @property
     def placement(self) -> Placement:
         """Where the numbers of the set live."""
@@ -77,3 +88,10 @@ class InputSet(ABC):
         """A minimiser of c'x and the value there, as computed: what an iteration needs. Shapes: [..., n], [...]."""
         x = self.minimiser(coefficient)
         return x, namespace(x).sum(coefficient * x, axis=-1)
+
+    def finder(self, vertex: VertexVerb, owner: Array) -> Finder:
+        """`best` for many coefficients [..., n] one after the other, by a fused verb where the set has one.
+
+        Shapes: owner [rows], the set of each of the flattened rows.
+        """
+        return self.best

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from admm_verify.arrays import Array, Placement, select_rows
 from admm_verify.backends.choice import verbs_for
 from admm_verify.bounds.climb import Climb, Functionals, Step
+from admm_verify.sets.box import Box
 from admm_verify.settings import AscentSettings
 from admm_verify.splitting.average import averaged
 from admm_verify.splitting.primal import PrimalPoint
@@ -43,7 +44,7 @@ class Ascent:
     def start(self, rows: Rows, slopes: list[Array]) -> AscentState:
         xp, neurons = rows.xp, rows.neurons(0.0)
         functionals = Functionals(
-            rows.network, objective_start(rows), rows.offset, rows.box_lower, rows.box_upper, rows.lines
+            rows.network, objective_start(rows), rows.offset, Box.of(rows.box_lower, rows.box_upper), rows.lines
         )
         verbs = verbs_for(Placement.of(rows.offset))
         climb = Climb(functionals, slopes, self.settings, self.iterations, verbs)

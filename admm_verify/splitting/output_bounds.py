@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, to_numpy
-from admm_verify.bounds.preactivation import box_rows, output_interval, preactivation_bounds
+from admm_verify.bounds.preactivation import input_rows, output_interval, preactivation_bounds
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.network.graph import Network
 from admm_verify.network.layout import is_single
@@ -69,7 +69,7 @@ def output_bounds(
     Error: rounded outward.
     """
     began = time.monotonic()
-    lower, upper = box_rows(network, box)
+    inputs = input_rows(network, box)
     timeout = timeout_seconds(timeout)
     callbacks(("stop", stop))
     chosen = SolverSettings() if settings is None else instance(settings, SolverSettings, "settings")
@@ -78,12 +78,12 @@ def output_bounds(
         preactivation = preactivation_bounds(
             network, box, memory=chosen.memory, stop=lambda: clock.interruption() is not None
         )
-    bounds, ranges = output_interval(network, preactivation, lower, upper)
-    home, solutions, outputs = Placement.of(lower), [], network.output_size
-    count, step = len(lower) * 2 * outputs, max(1, _NUMBERS // outputs)
+    bounds, ranges = output_interval(network, preactivation, inputs)
+    home, solutions, outputs = inputs.placement, [], network.output_size
+    count, step = inputs.lead[0] * 2 * outputs, max(1, _NUMBERS // outputs)
     for first in range(0, count, step):
         owner, row = np.divmod(np.arange(first, min(first + step, count)), 2 * outputs)
-        problem = _problem(network, (lower, upper), bounds, owner, row)
+        problem = _problem(network, inputs, bounds, owner, row)
         left = None if clock.deadline is None else max(0.0, clock.deadline - time.monotonic())
         solutions.append(
             solve(problem, method, tolerance, max_passes, left, device, precision, settings=chosen, stop=stop)
@@ -91,18 +91,15 @@ def output_bounds(
     return _joined(network, ranges, solutions, is_single(tuple(box.lower.shape), network.input_shape), home, began)
 
 
-def _problem(
-    network: Network, box: tuple[Array, Array], bounds: PreactivationBounds, owner: np.ndarray, row: np.ndarray
-) -> Problem:
+def _problem(network: Network, inputs: Box, bounds: PreactivationBounds, owner: np.ndarray, row: np.ndarray) -> Problem:
     """Rows f_i (row i) and -f_i (row outputs + i) over the boxes of their owners; one box alone is shared."""
     outputs = network.output_size
     objective = np.zeros((len(row), outputs))
     objective[np.arange(len(row)), row % outputs] = np.where(row < outputs, 1.0, -1.0)
-    if len(box[0]) == 1:
-        return Problem(network, Box(*box), objective, preactivation=bounds)
-    pick = Placement.of(box[0]).put_indices(owner)
-    own = Box(*(Placement.of(end).xp.take(end, pick, axis=0) for end in box))
-    return Problem(network, own, objective, preactivation=bounds.take(pick))
+    if inputs.lead[0] == 1:
+        return Problem(network, inputs, objective, preactivation=bounds)
+    pick = inputs.placement.put_indices(owner)
+    return Problem(network, inputs.take(pick), objective, preactivation=bounds.take(pick))
 
 
 def _joined(

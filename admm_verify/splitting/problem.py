@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, take_rows
-from admm_verify.bounds.preactivation import box_rows, fitting, preactivation_bounds
+from admm_verify.bounds.preactivation import fitting, input_rows, preactivation_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
 from admm_verify.bounds.region import Region, build_region
 from admm_verify.errors import InputError
@@ -50,8 +50,9 @@ class Problem:
         offset: Array | float = 0.0,
         preactivation: PreactivationBounds | None = None,
     ) -> None:
-        lower, upper = box_rows(network, box)
-        placement = Placement.of(lower)
+        inputs = input_rows(network, box)
+        lower, upper = inputs.ends
+        placement = inputs.placement
         xp = placement.xp
         network.check_finite()
         coefficients = _as_rows(float64_array(objective, "objective", placement), network)
@@ -63,18 +64,14 @@ class Problem:
         for name, array in (("objective", coefficients), ("offset", constants)):
             if not bool(xp.all(xp.isfinite(array))):
                 raise InputError(f"The {name} holds NaN or infinite numbers; give finite ones.")
-        known = (
-            preactivation_bounds(network, box)
-            if preactivation is None
-            else fitting(preactivation, network, lower, upper)
-        )
+        known = preactivation_bounds(network, box) if preactivation is None else fitting(preactivation, network, inputs)
         counts = {"box": lower.shape[0]}
         counts |= {f"bounds of activation {k}": low.shape[0] for k, low in enumerate(known.lower)}
         for name, count in counts.items():
             if count not in (1, rows):
                 raise InputError(f"The {name} has {count} rows and the objective {rows}; give 1 or {rows}.")
         if known.origin is None:
-            known = replace(known, origin=Origin(network, lower, upper))
+            known = replace(known, origin=Origin(network, inputs))
         self._fill(network, box, coefficients, constants, known, lower, upper)
         for array in (self.objective, lower, upper, *known.lower, *known.upper):
             if isinstance(array, np.ndarray):
@@ -190,4 +187,4 @@ class Rows:
 
     def region(self) -> Region:
         """The region of these rows with its rounding terms; meaningful in float64 only."""
-        return build_region(self.network, self.box_lower, self.box_upper, self.lower, self.upper)
+        return build_region(self.network, Box.of(self.box_lower, self.box_upper), self.lower, self.upper)

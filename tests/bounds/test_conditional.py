@@ -33,7 +33,7 @@ class Case:
     """Disjuncts around the points of a box where their first atom is least, at which all their atoms are just zero."""
 
     network: Network
-    box: tuple[np.ndarray, np.ndarray]
+    box: Box
     known: ConditionalBounds
     condition: Condition
     region: Region
@@ -78,10 +78,10 @@ def case_of(family: str, seed: int) -> Case:
             offset[disjunct, atom] = np.nextafter(-float(value), -np.inf)
     whole = preactivation_bounds(network, Box(flat.lower[None], flat.upper[None]))
     lower, upper = (tuple(np.repeat(end, goalS, axis=0) for end in ends) for ends in (whole.lower, whole.upper))
-    box = np.tile(flat.lower, (goalS, 1)), np.tile(flat.upper, (goalS, 1))
+    box = Box(*(np.tile(end, (goalS, 1)) for end in flat.ends))
     known = ConditionalBounds(lower, upper, np.zeros(goalS, dtype=bool))
     ends = [tuple(end[:, None] for end in side) for side in (lower, upper)]
-    region = build_region(network, box[0][:, None], box[1][:, None], *ends)
+    region = build_region(network, box.spread(), *ends)
     bounder = Bounder(network, Placement.numpy(), AscentSettings(), lambda: False)
     with quiet_overflow():
         found = bounder.bound(Rows(region, objective, offset), None, 10)
@@ -125,7 +125,7 @@ def test_any_slopes_and_weights_give_bounds(family: str, seed: int) -> None:
         below = sum(i < source for i in case.network.activations)
         part = Network(case.network.nodes[: source + 1], case.network.input_shape, (neurons.shape[1],))
         ends = [tuple(end[:, None] for end in side[:below]) for side in (case.known.lower, case.known.upper)]
-        region = build_region(part, case.box[0][:, None], case.box[1][:, None], *ends)
+        region = build_region(part, case.box.spread(), *ends)
         frame = Frame(region, planes[source], RefineSettings())
         for scale in SCALES:
             weights = scale * rng.random((goalS, 2 * neurons.shape[1], ATOMS))
@@ -196,7 +196,7 @@ def test_a_half_space_gives_the_linear_optimum(seed: int) -> None:
     settings = RefineSettings(iterations=60, pace=1.0, slowing=0.9)
     with quiet_overflow():
         found = conditional_bounds(
-            network, (lower, upper), known, condition, [np.arange(4)[None]], settings, lambda: False
+            network, Box(lower, upper), known, condition, [np.arange(4)[None]], settings, lambda: False
         )
     for i in range(4):
         for sign, end in ((1.0, found.lower[0][0, i]), (-1.0, -found.upper[0][0, i])):

@@ -217,13 +217,14 @@ def test_deep_trees():
 def test_arithmetic_costs_what_the_library_says(seed, kind):
     case = random_case(seed, widest=6, deepest=2)
     network, box, objective = case.network, case.box, case.objective[0]
-    bounds = preactivation_bounds(network, Box(box.lower[None], box.upper[None]))
+    alone = Box(box.lower[None], box.upper[None])
+    bounds = preactivation_bounds(network, alone)
     found = one_atom(network, box, objective, 1e9)
     real, exact = (check(whole(network, found, kind), found, network, exact).worst for exact in (False, True))
     for arithmetic in ("float32", "float64"):
         certificate = whole(network, found, kind, arithmetic)
         cost = real - check(certificate, found, network, arithmetic=arithmetic).worst
-        error = output_error(network, box.lower[None], box.upper[None], bounds, arithmetic)[0]
+        error = output_error(network, alone, bounds, arithmetic)[0]
         assert cost == pytest.approx(float(abs(objective) @ error), rel=1e-3, abs=1e-5)
         stated = check(certificate, found, network, exact=True, arithmetic=arithmetic)
         assert exact - stated.worst == pytest.approx(cost, rel=1e-2, abs=1e-5)

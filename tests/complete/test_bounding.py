@@ -49,7 +49,7 @@ class Parts:
         low, high = (np.reshape(end, (1, 1, -1)) for end in (self.box.lower, self.box.upper))
         whole = preactivation_bounds(self.network, Box(low[0], high[0]))
         ends = [tuple(end[:, None] for end in side) for side in (whole.lower, whole.upper)]
-        region = build_region(self.network, low, high, *ends)
+        region = build_region(self.network, Box.of(low, high), *ends)
         cut = region.within(tuple(e[:, None] for e in self.lower), tuple(e[:, None] for e in self.upper))
         splits: list[Splits | None] = []
         for sign in self.signs:

@@ -56,7 +56,7 @@ def scored(network, box: Box, objective: np.ndarray, atoms: np.ndarray | None = 
     pre = preactivation_bounds(network, Box(lower, upper))
     ends = [tuple(end[:, None] for end in side) for side in (pre.lower, pre.upper)]
     with quiet_overflow():
-        region = build_region(network, lower[:, None], upper[:, None], *ends)
+        region = build_region(network, Box.of(lower, upper).spread(), *ends)
         rows = Rows(
             region, np.broadcast_to(objective, (len(lower), *objective.shape)), np.zeros((len(lower), len(objective)))
         )

@@ -119,7 +119,7 @@ def test_multipliers_certify_the_relaxed_minimum(family: str, seed: int, rows: i
     assert found is not None
     bounder = Bounder(one.network, Placement.numpy(), AscentSettings(), lambda: False)
     ends = [tuple(end[:, None] for end in side) for side in (one.bounds.lower, one.bounds.upper)]
-    region = build_region(one.network, *(end[None, None] for end in one.ends), *ends)
+    region = build_region(one.network, Box.of(*(end[None, None] for end in one.ends)), *ends)
     given = Rows(region, (found.weights @ one.objective)[None, None], (found.weights @ one.offset)[None, None])
     with quiet_overflow():
         general = bounder.certify(given, [g[None, None] for g in np.split(found.multipliers, one.first)])

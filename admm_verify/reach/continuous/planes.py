@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Placement, gamma
+from admm_verify.arrays import SMALLEST, Placement, gamma
 from admm_verify.backends.choice import verbs_for
 from admm_verify.bounds.backward import backward
 from admm_verify.bounds.climb import Climb, Functionals
@@ -19,6 +19,7 @@ from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.lines import CurveLines, KinkLines, Lines
 from admm_verify.relaxations.registry import network_lines, relaxation_of
+from admm_verify.sets.box import Box
 from admm_verify.settings import AscentSettings
 
 
@@ -82,7 +83,7 @@ class Linearised:
         start = self._start(objective)
         region = self.region
         constant = np.zeros((self.cells, len(objective)))
-        rows = Functionals(region.network, start, constant, region.box_lower, region.box_upper, self.lines)
+        rows = Functionals(region.network, start, constant, region.inputs, self.lines)
         climb = _FormClimb(self.state, joint, rows, slopes, settings, iterations)
         for _ in range(iterations):
             climb.step()
@@ -90,11 +91,7 @@ class Linearised:
         return [np.where(np.isfinite(new), new, old) for new, old in zip(climb.slopes, slopes, strict=True)]
 
     def planes(self, objective: np.ndarray, slopes: list[np.ndarray]) -> Planes:
-        """Certified planes below objective f(x) for any slopes in range, objective [rows, outputs].
-
-        The certified bound over the box is that of a plane with the sweep's slopes, so the plane's shift is the bound
-        minus the slopes' least value over the box.
-        """
+        """Certified planes below objective f(x) for any slopes in range, objective [rows, outputs]."""
         region, lines = self.region, self.lines
         inside = [np.clip(slope, line.minimum, line.maximum) for slope, line in zip(slopes, lines, strict=True)]
         constant = np.zeros((self.cells, len(objective)))
@@ -104,14 +101,7 @@ class Linearised:
             constant,
             lambda k, a: lines[k].contact(a, inside[k]).slope * a,
         )
-        bound = region.concretise(sweep, [line if isinstance(line, KinkLines) else None for line in lines])
-        slope = sweep.nodes[0]
-        assert slope is not None, "The start at the input is zero, not missing"
-        least = np.where(slope > 0, slope * region.box_lower, slope * region.box_upper).sum(axis=-1)
-        reach = np.maximum(np.abs(region.box_lower), np.abs(region.box_upper))
-        size = (np.abs(slope) * reach).sum(axis=-1) + np.abs(bound)
-        slack = 4.0 * (slope.shape[-1] + 8) * (DOUBLE_ROUNDOFF * size + SMALLEST)
-        return Planes(slope, bound - least - slack)
+        return Planes(*region.plane(sweep, [line if isinstance(line, KinkLines) else None for line in lines]))
 
     def _start(self, objective: np.ndarray) -> dict[int, np.ndarray]:
         network = self.region.network
@@ -135,9 +125,9 @@ class _FormClimb(Climb):
         iterations: int,
     ) -> None:
         super().__init__(rows, slopes, settings, iterations, verbs_for(Placement.of(rows.constant)))
-        self.state, self.joint = state, joint
+        self.state, self.joint, self.best = state, joint, self._least
 
-    def _vertex(self, coefficient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _least(self, coefficient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The point of the forms where coefficient'x, or its sum over pairs of rows, is least, and the value there."""
         state, judged = self.state, coefficient
         if self.joint:
@@ -166,7 +156,7 @@ def linearised(network: Network, state: AffineForms, iterations: int, settings: 
     Shapes: state [cells, n]; the network in float64.
     """
     box = state.range
-    reduced = Reduced(network, box.lower, box.upper)
+    reduced = Reduced(network, Box.of(box.lower, box.upper))
     lower, upper = [box.lower], [box.upper]
     kinds: dict[int, set[str]] = {}
     for node in network.functions:

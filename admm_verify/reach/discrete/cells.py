@@ -80,7 +80,7 @@ class CellBounder:
         self, lower: np.ndarray, upper: np.ndarray, pre: PreactivationBounds, inner: np.ndarray, scale: np.ndarray
     ) -> Cells:
         ends = [tuple(end[:, None, :] for end in side) for side in (pre.lower, pre.upper)]
-        region = build_region(self.network, lower[:, None, :], upper[:, None, :], ends[0], ends[1])
+        region = build_region(self.network, Box.of(lower, upper).spread(), ends[0], ends[1])
         shape = (len(lower), *self.rows.shape)
         rows = Rows(region, np.broadcast_to(-self.rows, shape), np.zeros(shape[:2]))
         with quiet_overflow():
