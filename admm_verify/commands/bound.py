@@ -105,7 +105,7 @@ def _matrix(objective: str) -> np.ndarray:
 def _atoms(query: av.Query, rows: AtomRows, box: av.Box, pre: av.PreactivationBounds) -> av.Problem:
     """The query's atoms as a problem; rows that all live on one box share it."""
     if rows.rounding.any():
-        reach = output_reach(query.network, box.lower, box.upper, pre)
+        reach = output_reach(query.network, box, pre)
         if not np.isfinite(rows.charge(reach)).all():
             raise av.QueryError(
                 f"{query.name} has coefficients that are no float64 numbers, over outputs without finite bounds. Use "
