@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST
-from admm_verify.enclosures.expressions import Arithmetic
-from admm_verify.enclosures.intervals import PI, Interval, above, below
+from admm_verify.enclosures.arithmetic import Operand
+from admm_verify.enclosures.intervals import Interval, above, below
 
 
 def _rounded_up(total: np.ndarray, terms: int) -> np.ndarray:
@@ -20,7 +20,7 @@ def _rounded_up(total: np.ndarray, terms: int) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class AffineForms:
+class AffineForms(Operand):
     """The sets {centre + generators z + e : z in [-1, 1]^m, |e| <= radius}, one form per entry.
 
     Forms that are combined share z; their radii are independent of each other and of z. Results hold every value that
@@ -34,8 +34,6 @@ class AffineForms:
     centre: np.ndarray
     generators: np.ndarray
     radius: np.ndarray
-
-    __array_ufunc__ = None
 
     @classmethod
     def box(cls, lower: np.ndarray, upper: np.ndarray) -> "AffineForms":
@@ -91,18 +89,8 @@ class AffineForms:
             self.centre + right.centre, self.generators + right.generators, self.radius + right.radius, roundings=1
         )
 
-    def __radd__(self, other: "Interval | float") -> "AffineForms":
-        return self + other
-
     def __neg__(self) -> "AffineForms":
         return AffineForms(-self.centre, -self.generators, self.radius)
-
-    def __sub__(self, other: "AffineForms | Interval | float") -> "AffineForms":
-        right = self._operand(other)
-        return NotImplemented if right is None else self + -right
-
-    def __rsub__(self, other: "Interval | float") -> "AffineForms":
-        return -self + other
 
     def __mul__(self, other: "AffineForms | Interval | float") -> "AffineForms":
         if isinstance(other, AffineForms):
@@ -115,9 +103,6 @@ class AffineForms:
         if np.any(spare):
             radius = radius + spare * (np.abs(self.centre) + self.spread)
         return _rounded(self.centre * middle, self.generators * middle[..., None], radius, roundings=1)
-
-    def __rmul__(self, other: "Interval | float") -> "AffineForms":
-        return self * other
 
     def __truediv__(self, other: "AffineForms | Interval | float") -> "AffineForms":
         if isinstance(other, AffineForms):
@@ -254,16 +239,3 @@ def _interval(value: "Interval | float") -> Interval | None:
     if isinstance(value, Interval):
         return value
     return Interval.point(value) if isinstance(value, int | float | np.floating) else None
-
-
-AFFINE_FORMS: Arithmetic = Arithmetic(
-    Interval.number,
-    PI,
-    lambda x: x.square(),
-    lambda x: x.sin(),
-    lambda x: x.cos(),
-    lambda x: x.exp(),
-    lambda x: x.tanh(),
-    lambda x: x.sqrt(),
-)
-"""Evaluation over affine forms; constants are intervals until they meet a form."""

@@ -6,14 +6,12 @@ once. Numbers are the decimals as written, held exactly; whoever evaluates decid
 
 import ast
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from fractions import Fraction
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
-
+from admm_verify.enclosures.arithmetic import FUNCTIONS, Arithmetic, Operand, Operation
 from admm_verify.enclosures.decimals import MAX_BITS, decimal, read_decimal
 from admm_verify.errors import InputError
 from admm_verify.options import brief
@@ -24,21 +22,6 @@ _LARGEST_POWER = 64
 _DEEPEST = 200
 _LONGEST = 20_000
 """Characters of one text."""
-
-
-class Operation(Enum):
-    """What a node does with its operands."""
-
-    ADD = "+"
-    SUBTRACT = "-"
-    MULTIPLY = "*"
-    DIVIDE = "/"
-    NEGATE = "unary -"
-    SIN = "sin"
-    COS = "cos"
-    EXP = "exp"
-    TANH = "tanh"
-    SQRT = "sqrt"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +59,7 @@ _BINARY = {
     ast.Mult: Operation.MULTIPLY,
     ast.Div: Operation.DIVIDE,
 }
-_FUNCTIONS = {
-    operation.value: operation
-    for operation in (Operation.SIN, Operation.COS, Operation.EXP, Operation.TANH, Operation.SQRT)
-}
+_FUNCTIONS = {operation.value: operation for operation in FUNCTIONS}
 _ALLOWED = (
     "numbers, pi, names, + - * /, ** with a whole number from 0 to "
     f"{_LARGEST_POWER}, unary minus and {', '.join(_FUNCTIONS)}"
@@ -213,36 +193,6 @@ def _literal(tree: ast.Constant, text: str) -> Fraction:
     return read_decimal((ast.get_source_segment(text, tree) or "").replace("_", ""))
 
 
-@dataclass(frozen=True)
-class Arithmetic(Generic[T]):
-    """What evaluation needs of a type of number besides + - * / and unary minus.
-
-    number: encloses an exact number. pi: encloses pi. square: x x for one value x, which a product of two values that
-    happen to be equal is not. The others are elementary functions.
-    """
-
-    number: Callable[[Fraction], T]
-    pi: T
-    square: Callable[[T], T]
-    sin: Callable[[T], T]
-    cos: Callable[[T], T]
-    exp: Callable[[T], T]
-    tanh: Callable[[T], T]
-    sqrt: Callable[[T], T]
-
-
-def _nearest(value: Fraction) -> np.float64:
-    """The nearest float, infinite beyond their range."""
-    try:
-        return np.float64(float(value))
-    except OverflowError:
-        return np.float64(np.inf if value > 0 else -np.inf)
-
-
-FLOATS: Arithmetic[Any] = Arithmetic(_nearest, np.float64(np.pi), np.square, np.sin, np.cos, np.exp, np.tanh, np.sqrt)
-"""NumPy arrays and numbers in float64, rounded to nearest: for simulation."""
-
-
 def in_order(expressions: Sequence[Expression]) -> tuple[Expression, ...]:
     """All nodes below the expressions, each once and after its operands."""
     seen: dict[int, Expression] = {}
@@ -291,20 +241,8 @@ def _applied(node: Applied, operands: Sequence[Any], arithmetic: Arithmetic[Any]
         case Operation.NEGATE:
             value = -first
         case _:
-            value = function(node.operation, arithmetic)(first)
+            value = arithmetic.functions[node.operation](first)
     return value
-
-
-def function(operation: Operation, arithmetic: Arithmetic[T]) -> Callable[[T], T]:
-    """The elementary function that an operation with a name stands for."""
-    functions = {
-        Operation.SIN: arithmetic.sin,
-        Operation.COS: arithmetic.cos,
-        Operation.EXP: arithmetic.exp,
-        Operation.TANH: arithmetic.tanh,
-        Operation.SQRT: arithmetic.sqrt,
-    }
-    return functions[operation]
 
 
 def affine(expression: Expression, names: Sequence[str]) -> tuple[tuple[Fraction, ...], Fraction]:
@@ -312,10 +250,12 @@ def affine(expression: Expression, names: Sequence[str]) -> tuple[tuple[Fraction
 
     Raises: InputError where the expression is not affine in the names, or holds another name.
     """
-    units = {name: _Linear({name: Fraction(1)}, Fraction(0)) for name in names}
+    units = {name: _Combination({name: Fraction(1)}, Fraction(0)) for name in names}
     if any(isinstance(node, Pi) for node in in_order([expression])):
         raise _not_affine("pi, which is no fraction,")
-    exact = Arithmetic(_Linear.of, _Linear.of(Fraction(0)), _Linear.square, _refuse, _refuse, _refuse, _refuse, _refuse)
+    exact = Arithmetic(
+        _Combination.of, _Combination.of(Fraction(0)), lambda x: x * x, dict.fromkeys(FUNCTIONS, _refuse)
+    )
     found = evaluate([expression], units, exact)[0]
     return tuple(found.slopes.get(name, Fraction(0)) for name in names), found.constant
 
@@ -325,7 +265,7 @@ def _not_affine(what: str) -> InputError:
 
 
 @dataclass(frozen=True)
-class _Linear:
+class _Combination(Operand):
     """slopes'names + constant."""
 
     slopes: Mapping[str, Fraction]
@@ -338,38 +278,32 @@ class _Linear:
                 raise InputError(f"The expression holds a number of more than {MAX_BITS} bits; make it simpler.")
 
     @classmethod
-    def of(cls, value: Fraction) -> "_Linear":
+    def of(cls, value: Fraction) -> "_Combination":
         return cls({}, value)
 
-    def __add__(self, other: "_Linear") -> "_Linear":
+    def __add__(self, other: "_Combination") -> "_Combination":
         names = {**self.slopes, **other.slopes}
         slopes = {name: self.slopes.get(name, Fraction(0)) + other.slopes.get(name, Fraction(0)) for name in names}
-        return _Linear(slopes, self.constant + other.constant)
+        return _Combination(slopes, self.constant + other.constant)
 
-    def __neg__(self) -> "_Linear":
+    def __neg__(self) -> "_Combination":
         return self._scaled(Fraction(-1))
 
-    def __sub__(self, other: "_Linear") -> "_Linear":
-        return self + -other
-
-    def __mul__(self, other: "_Linear") -> "_Linear":
+    def __mul__(self, other: "_Combination") -> "_Combination":
         if any(self.slopes.values()) and any(other.slopes.values()):
             raise _not_affine("a product of two variables")
         return other._scaled(self.constant) if any(other.slopes.values()) else self._scaled(other.constant)
 
-    def square(self) -> "_Linear":
-        return self * self
-
-    def __truediv__(self, other: "_Linear") -> "_Linear":
+    def __truediv__(self, other: "_Combination") -> "_Combination":
         if any(other.slopes.values()):
             raise _not_affine("a division by a variable")
         if not other.constant:
             raise InputError("The expression divides by zero.")
         return self._scaled(1 / other.constant)
 
-    def _scaled(self, factor: Fraction) -> "_Linear":
-        return _Linear({name: factor * slope for name, slope in self.slopes.items()}, factor * self.constant)
+    def _scaled(self, factor: Fraction) -> "_Combination":
+        return _Combination({name: factor * slope for name, slope in self.slopes.items()}, factor * self.constant)
 
 
-def _refuse(argument: _Linear) -> _Linear:
+def _refuse(argument: _Combination) -> _Combination:
     raise _not_affine("a function")

@@ -4,7 +4,6 @@ Every step first finds a box that no solution leaves before its end (Picard), th
 affine forms at its start and the remainder over that box.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -12,9 +11,9 @@ from itertools import pairwise
 import numpy as np
 
 from admm_verify.arrays import quiet_overflow
-from admm_verify.enclosures.affine_forms import AFFINE_FORMS, AffineForms
+from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.enclosures.expressions import evaluate
-from admm_verify.enclosures.intervals import INTERVALS, Interval, above, below
+from admm_verify.enclosures.intervals import ENCLOSURES, Interval, above, below
 from admm_verify.enclosures.taylor import Plant, taylor_coefficients
 
 
@@ -161,24 +160,21 @@ def taylor_step(
     with quiet_overflow():
         inputs = control.range
         enclosure, valid = picard(plant, state.range, inputs, length, settings)
-        rest = taylor_coefficients(plant, _split(enclosure), _split(inputs), order + 1, INTERVALS)
-        series = taylor_coefficients(plant, state.coordinates(), control.coordinates(), order, AFFINE_FORMS)
+        rest = taylor_coefficients(plant, enclosure.coordinates(), inputs.coordinates(), order + 1, ENCLOSURES)
+        series = taylor_coefficients(plant, state.coordinates(), control.coordinates(), order, ENCLOSURES)
         none = Interval.point(np.zeros(len(valid)))
         ends, remainders = [], []
         for i, start in enumerate(state.coordinates()):
-            last = rest[order + 1][i]
-            remainder = none if last is None else none + last * _power(h, order + 1)
+            remainder = none + rest[order + 1][i] * _power(h, order + 1)
             total = series[order][i]
             for k in range(order - 1, -1, -1):
-                part = series[k][i]
-                scaled = None if total is None else h * total
-                total = part if scaled is None else scaled if part is None else part + scaled
+                total = series[k][i] + h * total
             remainders.append(remainder.radius)
             ends.append(start * 0.0 + total + remainder)
         end = AffineForms.stack(ends)
         # x'' is twice the second coefficient; h^2 / 8 times that is a quarter of h^2 times the coefficient.
-        bends = [none if part is None else none + part * h.square() * 0.25 for part in rest[2]]
-        step = Substep(state, end, _joined(bends))
+        bends = [none + part * h.square() * 0.25 for part in rest[2]]
+        step = Substep(state, end, Interval.stack(bends))
         box, bend = end.range, step.bend
         for side in (box.lower, box.upper, bend.lower, bend.upper):
             valid &= np.isfinite(side).all(axis=-1)
@@ -193,10 +189,6 @@ def _power(h: Interval, exponent: int) -> Interval:
     for _ in range(exponent - 1):
         total = total * h
     return total
-
-
-def _joined(parts: list[Interval]) -> Interval:
-    return Interval(np.stack([p.lower for p in parts], axis=-1), np.stack([p.upper for p in parts], axis=-1))
 
 
 def picard(
@@ -214,7 +206,7 @@ def picard(
     parts, states, divisors = (*plant.rates, *plant.divisors, *plant.radicands), plant.states, len(plant.divisors)
 
     def image(box: Interval) -> tuple[Interval, np.ndarray]:
-        values = evaluate(parts, plant.values(_split(box), _split(control)), INTERVALS)
+        values = evaluate(parts, plant.values(box.coordinates(), control.coordinates()), ENCLOSURES)
         zero = Interval.point(np.zeros_like(start.lower[:, 0]))
         moved = [zero + time * rate for rate in values[:states]]
         # Zero times what is not defined is not defined.
@@ -223,7 +215,7 @@ def picard(
             defined &= (divisor.lower > 0) | (divisor.upper < 0)
         for radicand in values[states + divisors :]:
             defined &= radicand.lower >= 0
-        return start + _joined(moved), defined
+        return start + Interval.stack(moved), defined
 
     box = _inflated(start.hull(image(start)[0]), settings.inflation)
     for _ in range(settings.trials):
@@ -241,7 +233,3 @@ def picard(
 def _inflated(box: Interval, share: float) -> Interval:
     extra = share * (box.upper - box.lower) + 1e-12 * box.magnitude + 1e-300
     return Interval(below(box.lower - extra), above(box.upper + extra))
-
-
-def _split(box: Interval) -> Sequence[Interval]:
-    return [Interval(box.lower[:, i], box.upper[:, i]) for i in range(box.lower.shape[-1])]

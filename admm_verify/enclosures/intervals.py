@@ -1,12 +1,13 @@
 """Batched interval arithmetic, rounded outward."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
-from admm_verify.enclosures.expressions import Arithmetic
+from admm_verify.enclosures.arithmetic import Arithmetic, Operand
 from admm_verify.errors import InputError
 
 ELEMENTARY_ERROR = 2.0**-49
@@ -30,7 +31,7 @@ def above(x: float | np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Interval:
+class Interval(Operand):
     """All x with lower <= x <= upper, one interval per entry.
 
     Results hold every value that the operation takes; where that is not known they are the whole line. NumPy may
@@ -42,9 +43,6 @@ class Interval:
 
     lower: np.ndarray
     upper: np.ndarray
-
-    # NumPy arrays leave operations with an interval to the interval.
-    __array_ufunc__ = None
 
     @classmethod
     def point(cls, value: float | np.ndarray) -> "Interval":
@@ -111,18 +109,8 @@ class Interval:
             return NotImplemented
         return self._sorted(below(self.lower + right.lower), above(self.upper + right.upper))
 
-    def __radd__(self, other: float) -> "Interval":
-        return self + other
-
     def __neg__(self) -> "Interval":
         return Interval(-self.upper, -self.lower)
-
-    def __sub__(self, other: "Interval | float") -> "Interval":
-        right = _interval(other)
-        return NotImplemented if right is None else self + -right
-
-    def __rsub__(self, other: float) -> "Interval":
-        return -self + other
 
     def __mul__(self, other: "Interval | float") -> "Interval":
         right = _interval(other)
@@ -135,14 +123,24 @@ class Interval:
             above(np.maximum(np.maximum(ends[0], ends[1]), np.maximum(ends[2], ends[3]))),
         )
 
-    def __rmul__(self, other: float) -> "Interval":
-        return self * other
-
     def square(self) -> "Interval":
         """x^2."""
         large = self.magnitude
         small = np.where(self.lower > 0, self.lower, np.where(self.upper < 0, -self.upper, 0.0))
         return self._sorted(np.maximum(below(small * small), 0.0), above(large * large))
+
+    def at(self, index: int) -> "Interval":
+        """The intervals of one coordinate, [..., n] -> [...]."""
+        return Interval(self.lower[..., index], self.upper[..., index])
+
+    def coordinates(self) -> list["Interval"]:
+        """The intervals of every coordinate."""
+        return [self.at(i) for i in range(self.lower.shape[-1])]
+
+    @classmethod
+    def stack(cls, parts: Sequence["Interval"]) -> "Interval":
+        """Intervals [...] side by side, [..., n]."""
+        return cls(np.stack([p.lower for p in parts], axis=-1), np.stack([p.upper for p in parts], axis=-1))
 
     def __truediv__(self, other: "Interval | float") -> "Interval":
         """x / y; the whole line where y can be 0."""
@@ -226,7 +224,5 @@ def _increasing(function: Callable[[np.ndarray], np.ndarray], x: Interval) -> tu
 PI = Interval(np.asarray(np.pi), above(np.asarray(np.pi)))
 """pi lies between its nearest float64, which is below it, and the next."""
 
-INTERVALS: Arithmetic[Interval] = Arithmetic(
-    Interval.number, PI, Interval.square, Interval.sin, Interval.cos, Interval.exp, Interval.tanh, Interval.sqrt
-)
-"""Evaluation over intervals."""
+ENCLOSURES: Arithmetic[Any] = Arithmetic.of_methods(Interval.number, PI)
+"""Evaluation over intervals and over affine forms; constants are intervals until they meet a form."""

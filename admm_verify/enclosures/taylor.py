@@ -6,23 +6,13 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any, TypeGuard
 
-from admm_verify.enclosures.expressions import (
-    Applied,
-    Arithmetic,
-    Expression,
-    Name,
-    Number,
-    Operation,
-    Pi,
-    Reader,
-    function,
-    in_order,
-)
+from admm_verify.enclosures.arithmetic import ZERO, Arithmetic, Operation
+from admm_verify.enclosures.expressions import Applied, Expression, Name, Number, Pi, Reader, in_order
 from admm_verify.errors import InputError
 from admm_verify.options import brief, count, instance, several
 
 Series = list[Any]
-"""Coefficients from order 0 on; None stands for an exact zero."""
+"""Coefficients from order 0 on, ZERO where they are exactly that."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +88,7 @@ def taylor_coefficients(
 
     x_{k+1} = f_k / (k + 1), where f_k is the k-th coefficient of f along the solution, by the recurrences of automatic
     differentiation through f's graph.
-    Shapes: -> [order + 1][states] numbers; None stands for an exact zero.
+    Shapes: -> [order + 1][states] numbers, ZERO where they are exactly that.
     Reference: Moore, Methods and Applications of Interval Analysis (1979), section 3.4.
     """
     growth = _Growth(plant, arithmetic)
@@ -109,7 +99,7 @@ def taylor_coefficients(
             growth.append(node, k, names)
         for series, rate in zip(solution, plant.rates, strict=True):
             coefficient = growth.series[id(rate)][k]
-            series.append(None if coefficient is None else coefficient / float(k + 1) if k else coefficient)
+            series.append(coefficient / float(k + 1) if k else coefficient)
     return [[series[k] for series in solution] for k in range(order + 1)]
 
 
@@ -129,37 +119,33 @@ class _Growth:
             series.append(self._coefficient(node, k))
         elif isinstance(node, Name):
             values = names[node.name]
-            series.append(values[k] if k < len(values) else None)
+            series.append(values[k] if k < len(values) else ZERO)
         elif isinstance(node, Number):
-            series.append(self._arithmetic.number(node.value) if k == 0 and node.value else None)
+            series.append(self._arithmetic.number(node.value) if k == 0 and node.value else ZERO)
         elif isinstance(node, Pi):
-            series.append(self._arithmetic.pi if k == 0 else None)
+            series.append(self._arithmetic.pi if k == 0 else ZERO)
 
     def _coefficient(self, node: Applied, k: int) -> Any:
         operands = [self.series[id(operand)] for operand in node.operands]
         a, b, own = operands[0], operands[-1], self.series[id(node)]
-        value: Any = None
+        value: Any = ZERO
         match node.operation:
             case Operation.ADD:
-                value = _plus(a[k], b[k])
+                value = a[k] + b[k]
             case Operation.SUBTRACT:
-                value = _minus(a[k], b[k])
+                value = a[k] - b[k]
             case Operation.NEGATE:
-                value = None if a[k] is None else -a[k]
+                value = -a[k]
             case Operation.MULTIPLY:
                 value = self._squared(a, k) if node.operands[0] is node.operands[1] else _convolved(a, b, k)
             case Operation.DIVIDE:
-                rest = _minus(a[k], _sum(_times(b[j], own[k - j]) for j in range(1, k + 1)))
-                if b[0] is None:
-                    raise InputError("The plant divides by zero; correct its equations.")
-                value = None if rest is None else rest / b[0]
+                value = (a[k] - _sum(b[j] * own[k - j] for j in range(1, k + 1))) / b[0]
             case Operation.SIN | Operation.COS:
                 value = self._wave(node, a, k)[0 if node.operation is Operation.SIN else 1][k]
             case Operation.SQRT | Operation.EXP | Operation.TANH if k == 0:
-                value = function(node.operation, self._arithmetic)(self._zero(a[0]))
+                value = self._function(node.operation, a[0])
             case Operation.SQRT:
-                rest = _minus(a[k], _sum(_times(own[j], own[k - j]) for j in range(1, k)))
-                value = None if rest is None else rest / (own[0] * 2.0)
+                value = (a[k] - _sum(own[j] * own[k - j] for j in range(1, k))) / (own[0] * 2.0)
             case Operation.EXP:
                 value = _integrated(a, own, k)
             case Operation.TANH:
@@ -170,60 +156,43 @@ class _Growth:
         """sin and cos of one operand, which need each other: s' = a' c, c' = -a' s."""
         sine, cosine = self._waves.setdefault(id(node.operands[0]), ([], []))
         if len(sine) <= k:
-            start = self._zero(a[0])
             if k == 0:
-                sine.append(self._arithmetic.sin(start))
-                cosine.append(self._arithmetic.cos(start))
+                sine.append(self._function(Operation.SIN, a[0]))
+                cosine.append(self._function(Operation.COS, a[0]))
             else:
                 fall = _integrated(a, sine, k)
                 sine.append(_integrated(a, cosine, k))
-                cosine.append(None if fall is None else -fall)
+                cosine.append(-fall)
         return sine, cosine
 
     def _tanh(self, node: Applied, a: Series, own: Series, k: int) -> Any:
         """T = tanh a: T' = w a' with w = 1 - T^2, whose coefficients follow T's."""
         share = self._shares.setdefault(id(node), [])
         square = self._squared(own, k - 1)
-        share.append(-square + 1.0 if k == 1 else None if square is None else -square)
+        share.append(-square + 1.0 if k == 1 else -square)
         return _integrated(a, share, k)
 
     def _squared(self, a: Series, k: int) -> Any:
         """Coefficient k of a series' square, where every product of two different coefficients is taken once."""
-        twice = _sum(_times(a[j], a[k - j]) for j in range((k + 1) // 2))
-        doubled = None if twice is None else twice * 2.0
-        middle = None if k % 2 else a[k // 2]
-        return doubled if middle is None else _plus(doubled, self._arithmetic.square(middle))
+        doubled = _sum(a[j] * a[k - j] for j in range((k + 1) // 2)) * 2.0
+        middle = ZERO if k % 2 else a[k // 2]
+        return doubled if middle is ZERO else doubled + self._arithmetic.square(middle)
 
-    def _zero(self, value: Any) -> Any:
-        return self._arithmetic.number(Fraction(0)) if value is None else value
-
-
-def _plus(a: Any, b: Any) -> Any:
-    return b if a is None else a if b is None else a + b
-
-
-def _minus(a: Any, b: Any) -> Any:
-    return a if b is None else -b if a is None else a - b
-
-
-def _times(a: Any, b: Any) -> Any:
-    return None if a is None or b is None else a * b
+    def _function(self, operation: Operation, value: Any) -> Any:
+        argument = self._arithmetic.number(Fraction(0)) if value is ZERO else value
+        return self._arithmetic.functions[operation](argument)
 
 
 def _sum(parts: Iterable[Any]) -> Any:
-    total = None
-    for part in parts:
-        total = _plus(total, part)
-    return total
+    return sum(parts, ZERO)
 
 
 def _convolved(a: Series, b: Series, k: int) -> Any:
     """Coefficient k of a product: sum over j of a_j b_{k-j}."""
-    return _sum(_times(a[j], b[k - j]) for j in range(k + 1))
+    return _sum(a[j] * b[k - j] for j in range(k + 1))
 
 
 def _integrated(a: Series, factor: Series, k: int) -> Any:
     """Coefficient k of the integral of a' times factor: sum over j of j a_j factor_{k-j} / k."""
-    parts = (_times(a[j] * float(j) if j > 1 and a[j] is not None else a[j], factor[k - j]) for j in range(1, k + 1))
-    total = _sum(parts)
-    return None if total is None else total / float(k) if k > 1 else total
+    total = _sum((a[j] * float(j) if j > 1 else a[j]) * factor[k - j] for j in range(1, k + 1))
+    return total / float(k) if k > 1 else total

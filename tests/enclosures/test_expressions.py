@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from admm_verify.enclosures.arithmetic import FLOATS
 from admm_verify.enclosures.decimals import shortest_decimal
-from admm_verify.enclosures.expressions import FLOATS, Applied, Reader, affine, evaluate, in_order
+from admm_verify.enclosures.expressions import Applied, Reader, affine, evaluate, in_order
 from admm_verify.errors import InputError
 from tests.laws.laws import law
 

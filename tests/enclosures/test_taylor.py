@@ -6,8 +6,8 @@ from math import comb, factorial
 import numpy as np
 import pytest
 
-from admm_verify.enclosures.expressions import FLOATS, Arithmetic
-from admm_verify.enclosures.intervals import INTERVALS, Interval
+from admm_verify.enclosures.arithmetic import FLOATS, FUNCTIONS, ZERO, Arithmetic
+from admm_verify.enclosures.intervals import ENCLOSURES, Interval
 from admm_verify.enclosures.taylor import Plant, taylor_coefficients
 from admm_verify.errors import InputError
 from admm_verify.reach.continuous.simulation import integrate
@@ -23,13 +23,13 @@ class Rational(Fraction):
         return Rational(super().__truediv__(Fraction(other)))
 
     def __mul__(self, other):
-        return Rational(super().__mul__(Fraction(other)))
+        return NotImplemented if other is ZERO else Rational(super().__mul__(Fraction(other)))
 
     def __add__(self, other):
-        return Rational(super().__add__(Fraction(other)))
+        return NotImplemented if other is ZERO else Rational(super().__add__(Fraction(other)))
 
     def __sub__(self, other):
-        return Rational(super().__sub__(Fraction(other)))
+        return NotImplemented if other is ZERO else Rational(super().__sub__(Fraction(other)))
 
     def __neg__(self):
         return Rational(super().__neg__())
@@ -39,14 +39,14 @@ def unused(_):
     raise AssertionError("no elementary function here")
 
 
-EXACT = Arithmetic(Rational, Rational(3), lambda x: x * x, unused, unused, unused, unused, unused)
+EXACT = Arithmetic(Rational, Rational(3), lambda x: x * x, dict.fromkeys(FUNCTIONS, unused))
 
 
 def series(text: str, start: float) -> list[float]:
     """Coefficients of x1 = integral of f(x2) with x2 = start + t."""
     plant = Plant.read([text, "1"], 0)
     found = taylor_coefficients(plant, [0.0, start], [], ORDER, FLOATS)
-    return [0.0 if first is None else float(first) for first, _ in found]
+    return [0.0 if first is ZERO else float(first) for first, _ in found]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_polynomials_follow_trajectories(plant):
     x, u = rng.uniform(-1, 1, plant.states), rng.uniform(-1, 1, plant.inputs)
     coefficients = taylor_coefficients(plant, list(x), list(u), 8, FLOATS)
     polynomial = [
-        sum(0.0 if c[i] is None else c[i] * 0.05**k for k, c in enumerate(coefficients)) for i in range(len(x))
+        sum(0.0 if c[i] is ZERO else c[i] * 0.05**k for k, c in enumerate(coefficients)) for i in range(len(x))
     ]
     simulated = integrate(plant, x[None], u[None], 0.05, 200)[0]
     np.testing.assert_allclose(polynomial, simulated, rtol=1e-11, atol=1e-12)
@@ -110,11 +110,11 @@ def test_intervals_hold_float_coefficients():
     x = rng.uniform(-1, 1, (4, 20))
     wide = [Interval(row - 0.01, row + 0.01) for row in x]
     control = [Interval.point(np.full(20, 0.3)), Interval.point(np.full(20, -0.2))]
-    found = taylor_coefficients(UNICYCLE, wide, control, 5, INTERVALS)
+    found = taylor_coefficients(UNICYCLE, wide, control, 5, ENCLOSURES)
     floats = taylor_coefficients(UNICYCLE, list(x), [0.3, -0.2], 5, FLOATS)
     for intervals, numbers in zip(found, floats, strict=True):
         for interval, number in zip(intervals, numbers, strict=True):
-            if interval is not None:
+            if interval is not ZERO:
                 assert (interval.lower <= number).all() and (number <= interval.upper).all()
 
 
@@ -122,8 +122,8 @@ def test_constants_have_no_higher_coefficients():
     plant = Plant.read(["2*pi + 0*u1 - 1", "-0"], 1)
     found = taylor_coefficients(plant, [1.0, 2.0], [5.0], 3, FLOATS)
     assert found[1][0] == pytest.approx(2 * np.pi - 1)
-    assert [None if c[0] is None else float(c[0]) for c in found[2:]] == [None, None]
-    assert found[1][1] is None
+    assert [c[0] for c in found[2:]] == [ZERO, ZERO]
+    assert found[1][1] is ZERO
 
 
 def test_plants_check_their_texts():

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from admm_verify.arrays import quiet_overflow
-from admm_verify.enclosures.expressions import FLOATS, evaluate
+from admm_verify.enclosures.arithmetic import FLOATS
+from admm_verify.enclosures.expressions import evaluate
 from admm_verify.enclosures.taylor import Plant
 from admm_verify.reach.feedback import control_network
 from admm_verify.reach.systems import ContinuousSystem
