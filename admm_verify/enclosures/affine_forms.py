@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST
+from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, gamma
 from admm_verify.enclosures.arithmetic import Operand
 from admm_verify.enclosures.intervals import Interval, above, below
 
@@ -80,6 +80,21 @@ class AffineForms(Operand):
     def take(self, cells: np.ndarray) -> "AffineForms":
         """The forms of some cells."""
         return AffineForms(self.centre[cells], self.generators[cells], self.radius[cells])
+
+    def mapped(self, slope: np.ndarray, shift: np.ndarray | float = 0.0) -> "AffineForms":
+        """The values of functionals slope'x + shift: forms [..., n] and slopes [..., rows, n] -> [..., rows]."""
+        inputs, size = slope.shape[-1], np.abs(slope)
+        centre = (slope @ self.centre[..., None])[..., 0] + shift
+        reach = np.abs(self.centre) + np.abs(self.generators).sum(axis=-1)
+        ends = size @ np.stack([reach, self.radius], axis=-1)
+        slack = gamma(inputs + 2) * (ends[..., 0] + np.abs(shift))
+        count = self.symbols + inputs + 8
+        radius = (ends[..., 1] + slack) * (1.0 + 4.0 * gamma(count)) + SMALLEST * (inputs + 2) * count
+        return AffineForms(centre, slope @ self.generators, radius)
+
+    def support(self, directions: np.ndarray) -> np.ndarray:
+        """Upper bounds of d'x for directions [d, n], [..., n] -> [..., d]; infinite where the forms are not finite."""
+        return self.mapped(directions).range.upper
 
     def __add__(self, other: "AffineForms | Interval | float") -> "AffineForms":
         right = self._operand(other)

@@ -72,25 +72,10 @@ class Substep:
 
     def support(self, directions: np.ndarray) -> np.ndarray:
         """Upper bounds of d'x over all times of the substep, directions [d, n] -> [cells, d]."""
-        chord = np.maximum(support(self.start, directions), support(self.end, directions))
+        chord = np.maximum(self.start.support(directions), self.end.support(directions))
         bend = Interval.point(0.0).hull(self.bend)
         least = _weighted(bend, directions).lower
         return above(chord - np.minimum(least, 0.0))
-
-
-def support(forms: AffineForms, directions: np.ndarray) -> np.ndarray:
-    """Upper bounds of d'x over forms [cells, n] for directions [d, n] -> [cells, d].
-
-    max d'x = d'centre + sum |d'generators| + |d|'radius.
-    Error: rounded upward; infinite where the forms are not finite.
-    """
-    columns = [Interval.point(directions[:, i]) for i in range(directions.shape[1])]
-    total: AffineForms | float = 0.0
-    for form, column in zip(forms.coordinates(), columns, strict=True):
-        spread = AffineForms(form.centre[:, None], form.generators[:, None], form.radius[:, None])
-        total = spread * column + total
-    assert isinstance(total, AffineForms)
-    return total.range.upper
 
 
 def _weighted(box: Interval, directions: np.ndarray) -> Interval:

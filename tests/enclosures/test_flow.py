@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.linalg import expm
 
 from admm_verify.enclosures.affine_forms import AffineForms
-from admm_verify.enclosures.flow import FlowSettings, flow, next_substeps, picard, support, taylor_step
+from admm_verify.enclosures.flow import FlowSettings, flow, next_substeps, picard, taylor_step
 from admm_verify.enclosures.intervals import Interval
 from admm_verify.enclosures.taylor import Plant
 from admm_verify.reach.continuous.simulation import integrate
@@ -128,7 +128,7 @@ def test_linear_plants_against_the_matrix_exponential():
     image = directions @ big
     exact = image @ joint.centre[..., None]
     most = exact[..., 0] + np.abs(image @ joint.generators).sum(axis=-1)
-    found = support(steps[-1].end, directions)
+    found = steps[-1].end.support(directions)
     # The matrix exponential itself is accurate to some 1e-15.
     assert (found >= most - 1e-13).all() and (found <= most + 1e-8).all()
 

@@ -8,7 +8,7 @@ from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Placement, gamma, quie
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.enclosures.intervals import above
 from admm_verify.network.graph import Network
-from admm_verify.reach.continuous.planes import Planes, linearised
+from admm_verify.reach.continuous.planes import linearised
 from admm_verify.settings import AscentSettings
 
 
@@ -60,25 +60,25 @@ def _closest(network: Network, state: AffineForms, settings: ControlSettings) ->
     choices = [linear.crown(len(objective)), parallel]
     if settings.iterations:
         choices.append(linear.climbed(objective, parallel, settings.iterations, settings.ascent, joint=True))
-    best, *others = [between(linear.planes(objective, slopes), state) for slopes in choices]
+    best, *others = [between(*linear.planes(objective, slopes), state) for slopes in choices]
     for other in others:
         best = _tighter(best, other)
     return best
 
 
-def between(planes: Planes, state: AffineForms) -> AffineForms:
+def between(slope: np.ndarray, shift: np.ndarray, state: AffineForms) -> AffineForms:
     """Forms of f from planes L below f (first half of the rows) and M below -f (second half).
 
     With L <= f <= -M, f lies within half the largest -L - M of (L - M) / 2.
     """
-    half, inputs = planes.shift.shape[-1] // 2, planes.slope.shape[-1]
-    low, high = planes.rows(0, half), planes.rows(half, 2 * half)
+    half, inputs = shift.shape[-1] // 2, slope.shape[-1]
+    (low, high), (below, over) = ((part[:, :half], part[:, half:]) for part in (slope, shift))
     # Adding two planes rounds every slope and the shift, by at most u (|a| + |b|) each.
     reach = state.range.magnitude[:, None]
-    size = ((np.abs(low.slope) + np.abs(high.slope)) * reach).sum(axis=-1) + np.abs(low.shift) + np.abs(high.shift)
+    size = ((np.abs(low) + np.abs(high)) * reach).sum(axis=-1) + np.abs(below) + np.abs(over)
     slack = 2.0 * DOUBLE_ROUNDOFF * (1.0 + gamma(inputs + 4)) * size + SMALLEST * (inputs + 2) * (1.0 + reach.max(-1))
-    total = Planes(low.slope + high.slope, low.shift + high.shift).over(state).range.lower
-    mean = Planes(0.5 * low.slope - 0.5 * high.slope, 0.5 * low.shift - 0.5 * high.shift).over(state)
+    total = state.mapped(low + high, below + over).range.lower
+    mean = state.mapped(0.5 * low - 0.5 * high, 0.5 * below - 0.5 * over)
     radius = above(above(mean.radius + above(0.5 * np.maximum(-total, 0.0))) + above(2.0 * slack))
     return AffineForms(mean.centre, mean.generators, radius)
 

@@ -4,11 +4,9 @@ CROWN's backward sweep gives f(x) >= slope'x + shift wherever the bounds of the 
 forms of x the least value of a plane is exact; over the box around them all correlation would be lost.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from admm_verify.arrays import SMALLEST, Placement, gamma
+from admm_verify.arrays import Placement
 from admm_verify.backends.choice import verbs_for
 from admm_verify.bounds.backward import backward
 from admm_verify.bounds.climb import Climb, Functionals
@@ -21,37 +19,6 @@ from admm_verify.relaxations.lines import CurveLines, KinkLines, Lines
 from admm_verify.relaxations.registry import network_lines, relaxation_of
 from admm_verify.sets.box import Box
 from admm_verify.settings import AscentSettings
-
-
-@dataclass(frozen=True, eq=False)
-class Planes:
-    """Lower bounds f_j(x) >= slope_j'x + shift_j on a region.
-
-    Shapes: slope [cells, rows, n]; shift [cells, rows].
-    Error: the shift is rounded downward.
-    """
-
-    slope: np.ndarray
-    shift: np.ndarray
-
-    def rows(self, first: int, last: int) -> "Planes":
-        """Some of the planes."""
-        return Planes(self.slope[:, first:last], self.shift[:, first:last])
-
-    def over(self, state: AffineForms) -> AffineForms:
-        """The planes' values over forms of x, [cells, n] -> [cells, rows].
-
-        Error: rounding errors are in the radius.
-        """
-        inputs, size = self.slope.shape[-1], np.abs(self.slope)
-        centre = (self.slope @ state.centre[..., None])[..., 0] + self.shift
-        generators = self.slope @ state.generators
-        reach = np.abs(state.centre) + np.abs(state.generators).sum(axis=-1)
-        ends = size @ np.stack([reach, state.radius], axis=-1)
-        slack = gamma(inputs + 2) * (ends[..., 0] + np.abs(self.shift))
-        count = state.symbols + inputs + 8
-        radius = (ends[..., 1] + slack) * (1.0 + 4.0 * gamma(count)) + SMALLEST * (inputs + 2) * count
-        return AffineForms(centre, generators, radius)
 
 
 class Linearised:
@@ -90,8 +57,12 @@ class Linearised:
         # A step that is not a number must not become a slope.
         return [np.where(np.isfinite(new), new, old) for new, old in zip(climb.slopes, slopes, strict=True)]
 
-    def planes(self, objective: np.ndarray, slopes: list[np.ndarray]) -> Planes:
-        """Certified planes below objective f(x) for any slopes in range, objective [rows, outputs]."""
+    def planes(self, objective: np.ndarray, slopes: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Certified planes slope'x + shift below objective f(x) for any slopes in range.
+
+        Shapes: objective [rows, outputs] -> slope [cells, rows, n], shift [cells, rows].
+        Error: the shift is rounded downward.
+        """
         region, lines = self.region, self.lines
         inside = [np.clip(slope, line.minimum, line.maximum) for slope, line in zip(slopes, lines, strict=True)]
         constant = np.zeros((self.cells, len(objective)))
@@ -101,7 +72,7 @@ class Linearised:
             constant,
             lambda k, a: lines[k].contact(a, inside[k]).slope * a,
         )
-        return Planes(*region.plane(sweep, [line if isinstance(line, KinkLines) else None for line in lines]))
+        return region.plane(sweep, [line if isinstance(line, KinkLines) else None for line in lines])
 
     def _start(self, objective: np.ndarray) -> dict[int, np.ndarray]:
         network = self.region.network
@@ -197,6 +168,6 @@ class _Neurons:
         unit = np.eye(self.low.shape[-1])[wanted]
         objective, linear = np.concatenate([unit, -unit]), self.linear
         slopes = linear.climbed(objective, linear.crown(len(objective)), iterations, settings, joint=False)
-        least = linear.planes(objective, slopes).over(linear.state).range.lower
+        least = linear.state.mapped(*linear.planes(objective, slopes)).range.lower
         self.low[:, wanted] = np.fmax(self.low[:, wanted], least[:, : len(wanted)])
         self.high[:, wanted] = np.fmin(self.high[:, wanted], -least[:, len(wanted) :])

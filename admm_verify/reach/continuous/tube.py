@@ -9,7 +9,7 @@ import numpy as np
 from admm_verify.arrays import quiet_overflow
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.enclosures.decimals import decimal
-from admm_verify.enclosures.flow import FlowSettings, Substep, flow, next_substeps, support
+from admm_verify.enclosures.flow import FlowSettings, Substep, flow, next_substeps
 from admm_verify.enclosures.intervals import Interval
 from admm_verify.enclosures.taylor import Plant
 from admm_verify.errors import InputError
@@ -56,9 +56,9 @@ class Tube:
     def support(self, step: int, directions: np.ndarray) -> np.ndarray:
         """Upper bounds of d'x at a control time for directions [d, n] -> [cells, d]; infinite where there is no set."""
         if step == 0:
-            return support(self.initial, directions)
+            return self.initial.support(directions)
         period = self.periods[step - 1] if step <= len(self.periods) else None
-        return self._spread(period, lambda part: support(part.substeps[-1].end, directions), len(directions))
+        return self._spread(period, lambda part: part.substeps[-1].end.support(directions), len(directions))
 
     def support_during(self, step: int, directions: np.ndarray) -> np.ndarray:
         """Upper bounds of d'x over the whole period from control time `step` on, [cells, d]."""

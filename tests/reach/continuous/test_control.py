@@ -12,7 +12,7 @@ from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.network.graph import Activation, Affine, Network
 from admm_verify.network.maps import DenseMap
 from admm_verify.reach.continuous.control import ControlSettings, between, controlled
-from admm_verify.reach.continuous.planes import Planes, linearised
+from admm_verify.reach.continuous.planes import linearised
 from admm_verify.settings import AscentSettings
 from tests.enclosures.exact import elementary
 from tests.enclosures.plants import exact_point, linear_network, relu_network, tanh_network
@@ -125,14 +125,14 @@ def test_planes_are_below_the_network(seed):
         linear = linearised(network, state, 3, ASCENT)
         unit = np.eye(4)
         for slopes in (linear.crown(4), linear.parallel(4), linear.climbed(unit, linear.crown(4), 5, ASCENT, False)):
-            planes = linear.planes(unit, slopes)
-            over = planes.over(state)
+            slope, shift = linear.planes(unit, slopes)
+            over = state.mapped(slope, shift)
             for cell in range(2):
                 z = [Fraction(int(sign)) for sign in rng.choice([-1, 1], 4)]
                 x = exact_point(state, cell, z)
                 for j, value in enumerate(exact_value(network, x)):
-                    weights = [Fraction(float(w)) for w in planes.slope[cell, j]]
-                    plane = Fraction(float(planes.shift[cell, j])) + sum(w * v for w, v in zip(weights, x, strict=True))
+                    weights = [Fraction(float(w)) for w in slope[cell, j]]
+                    plane = Fraction(float(shift[cell, j])) + sum(w * v for w, v in zip(weights, x, strict=True))
                     assert plane <= value
                     middle = exact_point(over, cell, z)[j]
                     assert abs(plane - middle) <= Fraction(float(over.radius[cell, j]))
@@ -146,7 +146,7 @@ def test_between_two_planes(seed):
     state = drawn(rng, 2, 3, 0.5)
     slope = rng.standard_normal((2, 2, 3))
     shift = np.stack([rng.uniform(-9, -5, 2), rng.uniform(-9, -5, 2)], axis=1)
-    form = between(Planes(slope, shift), state)
+    form = between(slope, shift, state)
     for cell in range(2):
         z = [Fraction(int(sign)) for sign in rng.choice([-1, 1], 4)]
         x = exact_point(state, cell, z)
