@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from admm_verify.network.graph import Network
     from admm_verify.properties.query import Query, read_query
     from admm_verify.reach.front import ReachReport, reach_sets
-    from admm_verify.reach.judgement import Judgement, ReachOutcome
+    from admm_verify.reach.judgement import Judgement
     from admm_verify.reach.sets import ReachSets
     from admm_verify.reach.settings import ReachSettings
     from admm_verify.reach.simulate import simulate
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         Task,
     )
     from admm_verify.report.reach_plots import time_plot, tube_plot
-    from admm_verify.robustness.certification import Answer, Certification
+    from admm_verify.robustness.certification import Certification
     from admm_verify.robustness.certify import certify
     from admm_verify.robustness.search import CertifySettings
     from admm_verify.run import Ended, Progress, Run
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from admm_verify.splitting.problem import Problem
     from admm_verify.splitting.solution import Solution
     from admm_verify.splitting.solve import solve
-    from admm_verify.verdict import Verdict
+    from admm_verify.verdict import Answer, Verdict
     from admm_verify.verify import Outcome, verify
 
 __version__ = "0.1.0"
@@ -91,7 +91,6 @@ __all__ = [
     "Progress",
     "Query",
     "QueryError",
-    "ReachOutcome",
     "ReachReport",
     "ReachSets",
     "ReachSettings",
@@ -122,7 +121,7 @@ __all__ = [
 
 _ROOMS = {
     "AdmmVerifyError": "errors",
-    "Answer": "robustness.certification",
+    "Answer": "verdict",
     "AscentSettings": "settings",
     "Box": "sets.box",
     "Certification": "robustness.certification",
@@ -149,7 +148,6 @@ _ROOMS = {
     "Progress": "run",
     "Query": "properties.query",
     "QueryError": "errors",
-    "ReachOutcome": "reach.judgement",
     "StoppedError": "errors",
     "ReachReport": "reach.front",
     "ReachSets": "reach.sets",

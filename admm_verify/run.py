@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 from threading import RLock
-from typing import Any
+from typing import Any, Self
 
 from admm_verify.errors import InputError
 from admm_verify.options import Range, callbacks, count, instance, memory_bytes, number, timeout_seconds
@@ -15,8 +15,20 @@ class Stopped(Exception):
     """Work was asked to stop, or its time is up; the caller goes on with what it has."""
 
 
-class Ended(Enum):
-    """How something ended. advice: what to do about it, empty where nothing is amiss."""
+class Advised(Enum):
+    """What is known at the end, in a word. advice: what to do about it, empty where nothing is amiss."""
+
+    advice: str
+
+    def __new__(cls, word: str, advice: str) -> Self:
+        """A member that is known by its word."""
+        member = object.__new__(cls)
+        member._value_, member.advice = word, advice
+        return member
+
+
+class Ended(Advised):
+    """How something ended."""
 
     CONVERGED = "converged", ""
     """The gap is at most tolerance * max(1, |lower|)."""
@@ -34,14 +46,6 @@ class Ended(Enum):
     """Sets grew too large to go on with; there are no bounds behind that."""
     NO_BOUND = "no-bound", "Scale the network or the box: numbers overflow."
     """Numbers overflowed: lower is -inf, which claims nothing."""
-
-    advice: str
-
-    def __new__(cls, word: str, advice: str) -> "Ended":
-        """A member that is known by its word."""
-        member = object.__new__(cls)
-        member._value_, member.advice = word, advice
-        return member
 
 
 @dataclass(frozen=True)

@@ -287,6 +287,26 @@ def test_a_signal_ends_with_what_is_known(number, endless, monkeypatch, capsys):
     assert out.count("stopped") == 2 and "nan" not in out and len(looks) < 70
 
 
+@pytest.mark.parametrize(
+    ("command", "more", "advice"),
+    [
+        ("verify", ["--timeout", "0"], "Raise the timeout."),
+        ("bound", ["--method", "admm", "--max-passes", "1", "--tolerance", "0"], "Raise max_passes"),
+        ("verify", [], ""),
+        ("verify", ["--timeout", "0", "--quiet"], ""),
+    ],
+)
+def test_a_terminal_is_told_what_to_do(command, more, advice, files, tmp_path, monkeypatch, capsys):
+    query = files("query.vnnlib", QUERY.format(atom="(>= Y[0,1] 0.9)"))
+    given = [command, query, "--network", str(tmp_path / "net.onnx"), *more]
+    assert main(given) == 0
+    assert "Raise" not in capsys.readouterr().err
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main(given) == 0
+    error = capsys.readouterr().err
+    assert advice in error and bool(advice) == ("Raise" in error)
+
+
 class Missing:
     """A finder that hides packages as blocking hooks do: by raising."""
 

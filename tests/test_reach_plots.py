@@ -10,7 +10,7 @@ from admm_verify.errors import InputError
 from admm_verify.network.layers import network_from_layers
 from admm_verify.reach.directions import box_directions, even_directions, octagon_directions
 from admm_verify.reach.discrete.reachable import box_support
-from admm_verify.reach.judgement import Judgement, ReachOutcome
+from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.systems import Kind, NetworkSystem, Polytope, Requirement, Task
 from admm_verify.report.reach_animation import Film, Plane, animation, cut, rectangle, thinned, view
@@ -26,6 +26,7 @@ from admm_verify.report.reach_plots import (
 )
 from admm_verify.run import Ended
 from admm_verify.sets.box import Box
+from admm_verify.verdict import Answer
 
 pytest.importorskip("matplotlib")
 
@@ -75,9 +76,9 @@ GOAL = requirement(Kind.REACH_AT_END, [-1, -1, "-1/2"], [1, 1, "1/2"])
 
 
 def judged(task: Task, sets: ReachSets) -> list[Judgement]:
-    outcomes = [ReachOutcome.VERIFIED, ReachOutcome.FALSIFIED, ReachOutcome.UNKNOWN]
+    outcomes = [Answer.VERIFIED, Answer.FALSIFIED, Answer.UNKNOWN]
     return [
-        Judgement(one, outcome, 0.1, 1, sets.samples[0] if outcome is ReachOutcome.FALSIFIED else None)
+        Judgement(one, outcome, 0.1, 1, sets.samples[0] if outcome is Answer.FALSIFIED else None)
         for one, outcome in zip(task.requirements, outcomes, strict=False)
     ]
 
@@ -315,7 +316,7 @@ def test_no_requirements_one_step_odd_names_and_many_states():
 def test_many_verdicts_are_counted():
     task = task_of(2, 3, (STAY2,) * 5)
     sets = sets_of(task, box_directions(2))
-    verdicts = [Judgement(STAY2, outcome, 0.0, 1) for outcome in [ReachOutcome.VERIFIED] * 4 + [ReachOutcome.UNKNOWN]]
+    verdicts = [Judgement(STAY2, outcome, 0.0, 1) for outcome in [Answer.VERIFIED] * 4 + [Answer.UNKNOWN]]
     assert headline(task, sets, verdicts) == "spiral\n4 verified, 1 unknown"
 
 

@@ -13,7 +13,7 @@ from admm_verify.report.records.check import CheckRecord
 from admm_verify.report.records.demo import DemoCurves, DemoImage, DemoRecord
 from admm_verify.report.records.reach import ReachRecord
 from admm_verify.report.records.verify import VerifyRecord
-from admm_verify.robustness.certification import Answer
+from admm_verify.verdict import Answer
 from tests.test_cli import QUERY, model_bytes
 
 

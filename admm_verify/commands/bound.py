@@ -11,7 +11,7 @@ from admm_verify.arguments import Read, decimal, seconds_left, whole
 from admm_verify.bounds.arithmetic import output_reach
 from admm_verify.bounds.preactivation import METHODS as BOUND_METHODS
 from admm_verify.commands.queries import add_solved_query, asked_query
-from admm_verify.commands.running import device_of, memory_of, progress_line
+from admm_verify.commands.running import advise, device_of, memory_of, progress_line
 from admm_verify.given import read_arrays
 from admm_verify.options import timeout_seconds
 from admm_verify.properties.rows import AtomRows, atom_rows
@@ -70,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
         )
     record = BoundRecord.of(query, options.method, solution)
     options.say(record.text)
+    advise(options, solution.status)
     if options.json:
         record.write(options.json)
     return 0

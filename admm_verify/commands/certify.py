@@ -7,7 +7,7 @@ import numpy as np
 
 from admm_verify.arguments import Read, Written, decimal, seconds_left, whole
 from admm_verify.bounds.arithmetic import ARITHMETICS
-from admm_verify.commands.running import add_running, device_of, memory_of, progress_line
+from admm_verify.commands.running import add_running, advise, device_of, memory_of, progress_line
 from admm_verify.errors import InputError
 from admm_verify.files import every, reading_beside, require_written
 from admm_verify.given import read_arrays
@@ -80,6 +80,7 @@ def run(options: argparse.Namespace) -> int:
         )
     record = CertifyRecord.of(network.name, found)
     options.say(record.text)
+    advise(options, found.status.flat)
     writers: list[Callable[[], object]] = []
     if options.json:
         writers.append(lambda: record.write(options.json))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from admm_verify.arguments import Read, Written, decimal, seconds_left, whole
-from admm_verify.commands.running import add_running, memory_of, progress_line
+from admm_verify.commands.running import add_running, advise, memory_of, progress_line
 from admm_verify.errors import InputError, MissingPackageError, is_installed
 from admm_verify.files import every, reading_beside
 from admm_verify.options import Range, count
@@ -88,6 +88,7 @@ def run(options: argparse.Namespace) -> int:
         report = reach_sets(task, _directions(options.directions), settings, left, show, stop)
     record = ReachRecord.of(task, report)
     options.say(record.text)
+    advise(options, [report.sets.ended, *(judgement.outcome for judgement in report.judgements)])
     every(_writers(options, task, report, record))
     return 0
 

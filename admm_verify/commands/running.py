@@ -2,10 +2,11 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from admm_verify.arguments import Written, at_least_one, decimal
+from admm_verify.run import Advised
 from admm_verify.streams import tell
 
 
@@ -49,10 +50,21 @@ def device_of(options: argparse.Namespace) -> str | None:
     return None if options.device in ("auto", "cpu") else options.device
 
 
+def advise(options: argparse.Namespace, found: Iterable[Advised]) -> None:
+    """Say on stderr what can be done about what was found, where somebody looks."""
+    if _watched(options):
+        for advice in dict.fromkeys(one.advice for one in found if one.advice):
+            tell(f"{advice}\n")
+
+
 @contextmanager
 def progress_line(options: argparse.Namespace) -> Iterator[Callable[[str], None]]:
     """Meanwhile, a line on stderr that shows the last text it was told, where somebody looks."""
-    watched = not options.quiet and sys.stderr.isatty()
+    watched = _watched(options)
     yield (lambda text: tell(f"\r{text}\x1b[K")) if watched else (lambda text: None)
     if watched:
         tell("\n")
+
+
+def _watched(options: argparse.Namespace) -> bool:
+    return not options.quiet and sys.stderr.isatty()

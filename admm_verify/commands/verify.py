@@ -12,7 +12,7 @@ from admm_verify.arguments import Written, seconds_left, whole
 from admm_verify.bounds.arithmetic import ARITHMETICS
 from admm_verify.certificates.files import write as write_certificate
 from admm_verify.commands.queries import add_solved_query, asked_query
-from admm_verify.commands.running import device_of, memory_of, progress_line
+from admm_verify.commands.running import advise, device_of, memory_of, progress_line
 from admm_verify.files import every, reason, replaced, require_written
 from admm_verify.network.from_onnx import tensor_bytes
 from admm_verify.report.records.verify import VerifyRecord
@@ -80,6 +80,7 @@ def _decide(options: argparse.Namespace, query: av.Query, stop: Callable[[], boo
         complain(f"{query.name}: {query.property.impossible}.")
     if outcome.unconfirmed is not None:
         complain(outcome.unconfirmed)
+    advise(options, [outcome.verdict])
     every(_writers(options, query, outcome))
 
 
@@ -88,6 +89,7 @@ def _unread(options: argparse.Namespace, verdict: av.Verdict, why: str) -> None:
     record = VerifyRecord(verdict.value, verdict, time.monotonic() - options.began, Path(options.query).name)
     options.say(record.text)
     complain(why)
+    advise(options, [verdict])
     if options.json:
         record.write(options.json)
 

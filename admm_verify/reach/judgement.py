@@ -1,22 +1,13 @@
 """What was found out about a requirement."""
 
 from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 
 from admm_verify.options import member
 from admm_verify.reach.inputs import set_field
 from admm_verify.reach.systems import Requirement
-
-
-class ReachOutcome(Enum):
-    """Whether a requirement holds."""
-
-    VERIFIED = "verified"
-    FALSIFIED = "falsified"
-    UNKNOWN = "unknown"
-    TIMED_OUT = "timed-out"
+from admm_verify.verdict import Answer
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,14 +21,14 @@ class Judgement:
     """
 
     requirement: Requirement
-    outcome: ReachOutcome
+    outcome: Answer
     seconds: float
     parts: int
     trajectory: np.ndarray | None = None
     remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        set_field(self, "outcome", member(self.outcome, "The outcome of a judgement", ReachOutcome))
+        set_field(self, "outcome", member(self.outcome, "The outcome of a judgement", Answer))
 
     @property
     def text(self) -> str:

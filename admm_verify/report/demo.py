@@ -11,12 +11,12 @@ from safetensors.numpy import load
 from admm_verify.network.graph import Network
 from admm_verify.network.layers import network_from_layers
 from admm_verify.report.records.demo import DemoCurves, DemoImage, DemoRecord
-from admm_verify.robustness.certification import Answer
 from admm_verify.sets.box import Box
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solve import solve
 from admm_verify.streams import tell
 from admm_verify.tables import table
+from admm_verify.verdict import Answer
 
 RADIUS = 0.05
 """Largest change of any pixel, on a scale where pixels lie in [0, 1]."""

@@ -1,25 +1,12 @@
 """What `certify` returns."""
 
 from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 
 from admm_verify.options import member
 from admm_verify.tables import table
-
-
-class Answer(Enum):
-    """What is known of one image and one radius."""
-
-    VERIFIED = "verified"
-    """Every input within the radius is classified like the label: a certified bound says so."""
-    FALSIFIED = "falsified"
-    """Some input within the radius is not, by the network as computed."""
-    UNKNOWN = "unknown"
-    """Neither was shown."""
-    TIMED_OUT = "timed-out"
-    """Neither was shown before the time was up or the run was stopped."""
+from admm_verify.verdict import Answer
 
 
 @dataclass(frozen=True, eq=False, repr=False)

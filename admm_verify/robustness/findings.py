@@ -3,7 +3,7 @@
 import numpy as np
 
 from admm_verify.errors import InputError
-from admm_verify.robustness.certification import Answer
+from admm_verify.verdict import Answer
 
 
 class Findings:

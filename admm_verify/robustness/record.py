@@ -14,8 +14,8 @@ import numpy as np
 from admm_verify.arrays import to_numpy
 from admm_verify.errors import InputError, OutputError
 from admm_verify.files import locked, reason, write_all
-from admm_verify.robustness.certification import Answer
 from admm_verify.robustness.instances import Instances
+from admm_verify.verdict import Answer
 
 FORMAT = "admm_verify certify 2"
 

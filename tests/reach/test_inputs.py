@@ -71,7 +71,7 @@ def test_other_kinds_are_refused(kind: Any) -> None:
 def test_results_know_their_words_too() -> None:
     requirement = av.Requirement(av.Kind.ALWAYS_IN, INSIDE, Fraction(0), Fraction(2))
     given: Any = "verified"
-    assert av.Judgement(requirement, given, 0.0, 1).outcome is av.ReachOutcome.VERIFIED
+    assert av.Judgement(requirement, given, 0.0, 1).outcome is av.Answer.VERIFIED
     found = av.Certification(np.zeros(1), np.array([["verified"]], dtype=object), np.ones((1, 1)), np.ones(1), 0.0)
     assert found.certified_accuracy == [1.0] and found.count(given) == [1]
     outcome = av.Outcome(*[given := "unsat", None, None, np.zeros(0), 0, 0.0])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import admm_verify as av
-from admm_verify.reach.judgement import ReachOutcome
+from admm_verify.verdict import Answer
 from problems import feedback
 from tests.shared import needs_shared
 
@@ -38,7 +38,7 @@ def test_what_is_known_of_a_system(name: str) -> None:
         digits = 5e-9 * np.maximum(np.abs(task.sampled[0][t]), np.abs(task.sampled[1][t]))
         assert (low <= task.sampled[0][t] + digits).all() and (high >= task.sampled[1][t] - digits).all()
     for judgement in report.judgements:
-        if judgement.outcome is ReachOutcome.FALSIFIED:
+        if judgement.outcome is Answer.FALSIFIED:
             assert judgement.trajectory is not None
             again = av.simulate(task.system, judgement.trajectory[:1], task.steps, substeps=40)
             assert judgement.requirement.room(again)[0] < 0

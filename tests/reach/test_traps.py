@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import admm_verify as av
-from admm_verify.reach.judgement import ReachOutcome
+from admm_verify.verdict import Answer
 
 
-def verdicts(folder: Path, data: dict[str, Any], weight: float = 0.0) -> list[ReachOutcome]:
+def verdicts(folder: Path, data: dict[str, Any], weight: float = 0.0) -> list[Answer]:
     """Of a system with one input, weight x1, unless the file says otherwise."""
     states = len(data["initial_set"]["lower"])
     np.savez(folder / "net.npz", W0=np.eye(1, states) * weight, b0=np.zeros(1))
@@ -51,7 +51,7 @@ def inside(kind: str, low: float | None, high: float | None, *times: float) -> d
 
 def test_a_time_after_the_window_does_not_count(tmp_path) -> None:
     data = continuous("1 + 0*u1", 0, 0.01, inside("reach_some_time", 0.9, 1.1, 0, 0.5))
-    assert verdicts(tmp_path, data) == [ReachOutcome.UNKNOWN]
+    assert verdicts(tmp_path, data) == [Answer.UNKNOWN]
 
 
 def test_windows_between_control_times(tmp_path) -> None:
@@ -67,8 +67,8 @@ def test_windows_between_control_times(tmp_path) -> None:
     )
     found = verdicts(tmp_path, data)
     # Whole periods are looked at, so the narrow box cannot be shown.
-    assert found[0] is ReachOutcome.UNKNOWN and found[1] is ReachOutcome.VERIFIED
-    assert found[2] is not ReachOutcome.VERIFIED and found[3] is not ReachOutcome.FALSIFIED
+    assert found[0] is Answer.UNKNOWN and found[1] is Answer.VERIFIED
+    assert found[2] is not Answer.VERIFIED and found[3] is not Answer.FALSIFIED
 
 
 @pytest.mark.parametrize("make", [discrete, continuous])
@@ -85,12 +85,12 @@ def test_nothing_is_said_of_times_behind_the_horizon(tmp_path, make) -> None:
         inside("always_in", 5, 6, 7, 8),
         inside("always_in", -1, 3, 0, 9),
     )
-    assert verdicts(tmp_path, data) == [ReachOutcome.UNKNOWN] * 5 + [ReachOutcome.FALSIFIED]
+    assert verdicts(tmp_path, data) == [Answer.UNKNOWN] * 5 + [Answer.FALSIFIED]
 
 
 def test_a_shorter_horizon_changes_no_meaning(tmp_path, capsys) -> None:
     data = discrete(2.0, 1, 1, inside("always_in", 0, 100), inside("reach_at_end", 1000, 2000)) | {"horizon_steps": 10}
-    assert verdicts(tmp_path, data) == [ReachOutcome.FALSIFIED, ReachOutcome.VERIFIED]
+    assert verdicts(tmp_path, data) == [Answer.FALSIFIED, Answer.VERIFIED]
     from admm_verify.cli import main
 
     assert main(["reach", str(tmp_path / "system.json"), "--steps", "3"]) == 0
@@ -102,10 +102,10 @@ def test_a_shorter_horizon_changes_no_meaning(tmp_path, capsys) -> None:
 def test_decimals_are_exact(tmp_path, make, low, high) -> None:
     """The set itself is kept, and no float just outside it starts a violation."""
     data = make(1.0 if make is discrete else "0*u1", low, high, inside("always_in", low, high))
-    assert ReachOutcome.FALSIFIED not in verdicts(tmp_path, data)
+    assert Answer.FALSIFIED not in verdicts(tmp_path, data)
     data = make(1.0 if make is discrete else "0*u1", low, high, inside("never_in", high + 1e-16, 5))
     if Fraction(str(high + 1e-16)) > Fraction(str(high)):
-        assert ReachOutcome.FALSIFIED not in verdicts(tmp_path, data)
+        assert Answer.FALSIFIED not in verdicts(tmp_path, data)
 
 
 def test_rounding_falsifies_nothing(tmp_path) -> None:
@@ -116,13 +116,13 @@ def test_rounding_falsifies_nothing(tmp_path) -> None:
         "horizon_steps": 2,
         "property": [{"kind": "reach_at_end", "box": {"lower": [None, 0.5], "upper": [None, None]}}],
     }
-    assert verdicts(tmp_path, data)[0] is not ReachOutcome.FALSIFIED
+    assert verdicts(tmp_path, data)[0] is not Answer.FALSIFIED
 
 
 def test_a_simulation_alone_falsifies_nothing(tmp_path) -> None:
     """exp(-3) = 0.0497871 is inside; Runge-Kutta's 0.0498 is not."""
     data = continuous("-3*x1 + 0*u1", 1, 1, inside("reach_some_time", None, 0.0497935, 1, 1))
-    assert verdicts(tmp_path, data)[0] is not ReachOutcome.FALSIFIED
+    assert verdicts(tmp_path, data)[0] is not Answer.FALSIFIED
 
 
 @pytest.mark.parametrize(("low", "high", "least"), [(-1, -1e-20, None), (-0.3, 1e9, -0.3)])
@@ -130,7 +130,7 @@ def test_halving_leaves_no_cell(tmp_path, low, high, least) -> None:
     given = inside("always_in", least, None if least is not None else -5e-21, 0, 0)
     data = continuous("0*u1", low, high, given)
     found = verdicts(tmp_path, data)
-    assert found[0] is not ReachOutcome.FALSIFIED or (least is None and high > -5e-21)
+    assert found[0] is not Answer.FALSIFIED or (least is None and high > -5e-21)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_what_nobody_would_read_is_refused(tmp_path, change, message) -> None:
 def test_plants_without_numbers_prove_nothing(tmp_path, equation) -> None:
     data = continuous(equation, 1, 1, inside("always_in", -9, 9), inside("always_in", None, None))
     try:
-        assert ReachOutcome.VERIFIED not in verdicts(tmp_path, data)
+        assert Answer.VERIFIED not in verdicts(tmp_path, data)
     except av.InputError as error:
         assert "zero" in str(error) or "too large" in str(error)
 
@@ -178,7 +178,7 @@ def test_plants_without_numbers_prove_nothing(tmp_path, equation) -> None:
 @pytest.mark.parametrize("make", [discrete, continuous])
 def test_huge_boxes(tmp_path, make) -> None:
     data = make(1.0 if make is discrete else "0*u1", -1e308, 1e308, inside("always_in", -1, 1))
-    assert verdicts(tmp_path, data)[0] is not ReachOutcome.VERIFIED
+    assert verdicts(tmp_path, data)[0] is not Answer.VERIFIED
 
 
 def test_a_replaced_box_is_the_box(tmp_path) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import admm_verify as av
-from admm_verify.reach.judgement import ReachOutcome
 from admm_verify.reach.spec import read_task
 from admm_verify.reach.systems import Kind, Polytope, Requirement, Task
+from admm_verify.verdict import Answer
 from tests.clocks import ticking
 from tests.reach.systems import KINDS, initial, trajectories
 from tests.reach.tasks import INTEGRATOR, PENDULUM, write
@@ -31,12 +31,12 @@ def boxes(low, high) -> Polytope:
     return Polytope.box([exact(value) for value in low], [exact(value) for value in high])
 
 
-def judged(task: Task, *requirements: Requirement) -> list[ReachOutcome]:
+def judged(task: Task, *requirements: Requirement) -> list[Answer]:
     report = av.reach_sets(
         replace(task, requirements=tuple(requirements)), settings=av.ReachSettings(samples=200, cells=256)
     )
     for judgement in report.judgements:
-        if judgement.outcome is ReachOutcome.FALSIFIED:
+        if judgement.outcome is Answer.FALSIFIED:
             assert judgement.trajectory is not None
             first = judgement.trajectory[0]
             assert (first >= task.initial.lower).all() and (first <= task.initial.upper).all()
@@ -72,7 +72,7 @@ def test_verdicts_agree_with_trajectories(kind: str, seed: int) -> None:
         Requirement(Kind.REACH_SOME_TIME, boxes(last_low - room, last_high + room), zero, end),
         Requirement(Kind.REACH_SOME_TIME, far, zero, end),
     )
-    true, false = ReachOutcome.VERIFIED, ReachOutcome.FALSIFIED
+    true, false = Answer.VERIFIED, Answer.FALSIFIED
     assert found[:4] == [true, false, true, false]
     assert found[4] is not true or not _hit(states, middle, width / 50)
     assert found[5:8] == [true, false, true] and found[8] is not true
@@ -87,27 +87,25 @@ def test_requirements_on_the_first_state() -> None:
     low, high = np.asarray(task.initial.lower), np.asarray(task.initial.upper)
     middle, zero = (low + high) / 2, Fraction(0)
     inside = boxes(middle - 0.01, middle + 0.01)
-    assert judged(task, Requirement(Kind.NEVER_IN, inside, zero, zero)) == [ReachOutcome.FALSIFIED]
-    assert judged(task, Requirement(Kind.NEVER_IN, boxes(high + 0.1, high + 0.2), zero, zero)) == [
-        ReachOutcome.VERIFIED
-    ]
-    assert judged(task, Requirement(Kind.ALWAYS_IN, boxes(low, high), zero, zero)) == [ReachOutcome.VERIFIED]
-    assert judged(task, Requirement(Kind.ALWAYS_IN, boxes(low, middle), zero, zero)) == [ReachOutcome.FALSIFIED]
+    assert judged(task, Requirement(Kind.NEVER_IN, inside, zero, zero)) == [Answer.FALSIFIED]
+    assert judged(task, Requirement(Kind.NEVER_IN, boxes(high + 0.1, high + 0.2), zero, zero)) == [Answer.VERIFIED]
+    assert judged(task, Requirement(Kind.ALWAYS_IN, boxes(low, high), zero, zero)) == [Answer.VERIFIED]
+    assert judged(task, Requirement(Kind.ALWAYS_IN, boxes(low, middle), zero, zero)) == [Answer.FALSIFIED]
 
 
 @pytest.mark.parametrize(
     ("requirement", "outcome"),
     [
-        ({"kind": "always_in", "box": {"lower": [-2, -2], "upper": [2, 2]}}, ReachOutcome.VERIFIED),
-        ({"kind": "always_in", "box": {"lower": [0.33, -2], "upper": [2, 2]}}, ReachOutcome.FALSIFIED),
-        ({"kind": "always_le", "expr": "x1 + x2 - 3"}, ReachOutcome.VERIFIED),
-        ({"kind": "always_le", "expr": "x1 - 0.35"}, ReachOutcome.FALSIFIED),
-        ({"kind": "never_in", "box": {"lower": [1, None], "upper": [2, None]}}, ReachOutcome.VERIFIED),
-        ({"kind": "never_in", "box": {"lower": [0.2, -1], "upper": [0.5, 1]}}, ReachOutcome.FALSIFIED),
-        ({"kind": "reach_at_end", "box": {"lower": [-2, -2], "upper": [2, 2]}}, ReachOutcome.VERIFIED),
-        ({"kind": "reach_at_end", "box": {"lower": [1, -2], "upper": [2, 2]}}, ReachOutcome.FALSIFIED),
-        ({"kind": "reach_some_time", "box": {"lower": [0.2, -1], "upper": [0.5, 1]}}, ReachOutcome.VERIFIED),
-        ({"kind": "reach_some_time", "box": {"lower": [3, 3], "upper": [4, 4]}}, ReachOutcome.FALSIFIED),
+        ({"kind": "always_in", "box": {"lower": [-2, -2], "upper": [2, 2]}}, Answer.VERIFIED),
+        ({"kind": "always_in", "box": {"lower": [0.33, -2], "upper": [2, 2]}}, Answer.FALSIFIED),
+        ({"kind": "always_le", "expr": "x1 + x2 - 3"}, Answer.VERIFIED),
+        ({"kind": "always_le", "expr": "x1 - 0.35"}, Answer.FALSIFIED),
+        ({"kind": "never_in", "box": {"lower": [1, None], "upper": [2, None]}}, Answer.VERIFIED),
+        ({"kind": "never_in", "box": {"lower": [0.2, -1], "upper": [0.5, 1]}}, Answer.FALSIFIED),
+        ({"kind": "reach_at_end", "box": {"lower": [-2, -2], "upper": [2, 2]}}, Answer.VERIFIED),
+        ({"kind": "reach_at_end", "box": {"lower": [1, -2], "upper": [2, 2]}}, Answer.FALSIFIED),
+        ({"kind": "reach_some_time", "box": {"lower": [0.2, -1], "upper": [0.5, 1]}}, Answer.VERIFIED),
+        ({"kind": "reach_some_time", "box": {"lower": [3, 3], "upper": [4, 4]}}, Answer.FALSIFIED),
     ],
 )
 def test_continuous_time(tmp_path, requirement, outcome) -> None:
@@ -126,7 +124,7 @@ def test_cells_are_halved_until_a_requirement_is_decided(tmp_path) -> None:
     limit = Polytope(np.array([[1.0, 0.0]]), (between,))
     requirement = Requirement(Kind.REACH_AT_END, limit, Fraction(0), Fraction(t))
     report = av.reach_sets(replace(wide, requirements=(requirement,)), settings=av.ReachSettings(samples=2000, batch=8))
-    assert report.judgements[0].outcome is ReachOutcome.VERIFIED and len(report.sets.cells_lower) > 1
+    assert report.judgements[0].outcome is Answer.VERIFIED and len(report.sets.cells_lower) > 1
 
 
 def test_time_runs_out_in_time(tmp_path) -> None:
@@ -169,7 +167,7 @@ def test_a_set_without_limits_holds_every_state(kind):
         outcomes = judged(
             task, *(Requirement(one, everything, 0 if one is Kind.REACH_AT_END else first, STEPS) for one in Kind)
         )
-        expected = [ReachOutcome.FALSIFIED if one is Kind.NEVER_IN else ReachOutcome.VERIFIED for one in Kind]
+        expected = [Answer.FALSIFIED if one is Kind.NEVER_IN else Answer.VERIFIED for one in Kind]
         assert outcomes == expected
 
 
@@ -178,7 +176,7 @@ def test_a_start_at_decimals_breaks_a_requirement(tmp_path):
     start = {"kind": "never_in", "box": {"lower": [-0.5, None], "upper": [0.6, None]}, "t_to": 0}
     for data in (INTEGRATOR, PENDULUM):
         task = read_task(write(tmp_path, data | {"property": [start]}))
-        assert av.reach_sets(task).judgements[0].outcome is ReachOutcome.FALSIFIED
+        assert av.reach_sets(task).judgements[0].outcome is Answer.FALSIFIED
 
 
 @pytest.mark.parametrize("rate", ["0/(x1 - x1)", "0*(1/x2)", "0*sqrt(-1 - x1**2)", "x1*(0/x2) + 0*u1"])
@@ -187,4 +185,4 @@ def test_nothing_is_said_where_a_plant_is_not_defined(tmp_path, rate):
     wide = {"kind": "always_in", "box": {"lower": [-9, -9], "upper": [9, 9]}}
     path = write(tmp_path, PENDULUM | {"dynamics": dynamics, "property": [wide], "horizon_steps": 2})
     report = av.reach_sets(read_task(path), settings=av.ReachSettings(samples=20, cells=4))
-    assert report.judgements[0].outcome is ReachOutcome.UNKNOWN and report.sets.valid_steps == 0
+    assert report.judgements[0].outcome is Answer.UNKNOWN and report.sets.valid_steps == 0

@@ -12,11 +12,12 @@ from admm_verify.reach.continuous.checks import holds, violates
 from admm_verify.reach.continuous.simulation import trajectories
 from admm_verify.reach.continuous.tube import ContinuousSettings, Tube, reach
 from admm_verify.reach.feedback import control_network
-from admm_verify.reach.judgement import Judgement, ReachOutcome
+from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.sets import ReachSets, most
 from admm_verify.reach.settings import ReachSettings
 from admm_verify.reach.systems import ContinuousSystem, Task
 from admm_verify.run import Ended
+from admm_verify.verdict import Answer
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,11 +189,11 @@ class ContinuousReach:
     def _judgements(self, parts: _Parts, ended: Ended) -> list[Judgement]:
         found = []
         for i, requirement in enumerate(self.task.requirements):
-            outcome = ReachOutcome.TIMED_OUT if ended is Ended.TIMED_OUT else ReachOutcome.UNKNOWN
+            outcome = Answer.TIMED_OUT if ended is Ended.TIMED_OUT else Answer.UNKNOWN
             if i in self.broken:
-                outcome = ReachOutcome.FALSIFIED
+                outcome = Answer.FALSIFIED
             elif parts.good[:, i].all():
-                outcome = ReachOutcome.VERIFIED
+                outcome = Answer.VERIFIED
             seconds = time.monotonic() - self.began
             found.append(Judgement(requirement, outcome, seconds, len(parts.lower), self.broken.get(i)))
         return found

@@ -13,13 +13,14 @@ from admm_verify.properties.query import Query
 from admm_verify.properties.rows import directed
 from admm_verify.reach.discrete.cells import CellBounder
 from admm_verify.reach.discrete.rollout import Rollout
-from admm_verify.reach.judgement import Judgement, ReachOutcome
+from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.systems import Kind, Polytope, Requirement, Task
 from admm_verify.run import Ended
 from admm_verify.settings import TightenSettings
 from admm_verify.splitting.loop import Clock
+from admm_verify.verdict import Answer
 
-Found = tuple[ReachOutcome, np.ndarray | None, int]
+Found = tuple[Answer, np.ndarray | None, int]
 
 
 class DiscreteJudge:
@@ -56,9 +57,9 @@ class DiscreteJudge:
             case _:
                 assert_never(requirement.kind)
         late = requirement.last > self.task.steps and requirement.kind is not Kind.REACH_SOME_TIME
-        if outcome is ReachOutcome.VERIFIED and late:
+        if outcome is Answer.VERIFIED and late:
             # What is to happen behind the horizon is not known.
-            outcome = ReachOutcome.UNKNOWN
+            outcome = Answer.UNKNOWN
         return Judgement(requirement, outcome, time.monotonic() - began, parts, trajectory)
 
     def _some_time(self, goal: Polytope, steps: list[int]) -> Found:
@@ -67,20 +68,20 @@ class DiscreteJudge:
         for t in reversed(steps):
             found = self._decided([(t, [atom]) for atom in _outside(goal, t, self.graph)])
             parts += found[2]
-            if found[0] in (ReachOutcome.VERIFIED, ReachOutcome.TIMED_OUT):
+            if found[0] in (Answer.VERIFIED, Answer.TIMED_OUT):
                 return found[0], None, parts
-        return ReachOutcome.UNKNOWN, None, parts
+        return Answer.UNKNOWN, None, parts
 
     def _decided(self, ways: list[tuple[int, list[Atom]]]) -> Found:
         """Whether one of the ways to violate a requirement, conjunctions of atoms after some step, is possible."""
         first = [atoms for t, atoms in ways if t == 0]
         point = _first_states(first, self.box) if first else None
         if point is not None:
-            return ReachOutcome.FALSIFIED, self._trajectory(point), 0
+            return Answer.FALSIFIED, self._trajectory(point), 0
         disjuncts = tuple(Disjunct(self.box, tuple(atoms)) for t, atoms in ways if t > 0)
         unsure = bool(first) and not _excluded(first, self.box)
         if not disjuncts:
-            return (ReachOutcome.UNKNOWN if unsure else ReachOutcome.VERIFIED), None, 0
+            return (Answer.UNKNOWN if unsure else Answer.VERIFIED), None, 0
         network = self.graph.network
         inputs, outputs = (
             Variable(name, "real", (size,)) for name, size in (("X", network.input_size), ("Y", network.output_size))
@@ -91,11 +92,11 @@ class DiscreteJudge:
         decision.run()
         if decision.witness is not None and self._certain(decision.witness.exact, disjuncts):
             exact = np.array([float(value) for value in decision.witness.exact])
-            return ReachOutcome.FALSIFIED, self._trajectory(exact), decision.subproblems
+            return Answer.FALSIFIED, self._trajectory(exact), decision.subproblems
         if decision.witness is not None or decision.open or unsure:
             late = decision.interruption is Ended.TIMED_OUT
-            return (ReachOutcome.TIMED_OUT if late else ReachOutcome.UNKNOWN), None, decision.subproblems
-        return ReachOutcome.VERIFIED, None, decision.subproblems
+            return (Answer.TIMED_OUT if late else Answer.UNKNOWN), None, decision.subproblems
+        return Answer.VERIFIED, None, decision.subproblems
 
     def _certain(self, point: tuple[Fraction, ...], disjuncts: tuple[Disjunct, ...]) -> bool:
         """Whether certified bounds at a point show all atoms of some disjunct: the witness was computed in floats."""

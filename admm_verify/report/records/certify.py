@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from admm_verify.report.records.record import Record
-from admm_verify.robustness.certification import Answer, Certification
+from admm_verify.robustness.certification import Certification
+from admm_verify.verdict import Answer
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from admm_verify.report.records.record import Record
-from admm_verify.robustness.certification import Answer
+from admm_verify.verdict import Answer
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from admm_verify.reach.front import ReachReport
-from admm_verify.reach.judgement import Judgement, ReachOutcome
+from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.systems import Task
 from admm_verify.report.records.record import Record
 from admm_verify.run import Ended
 from admm_verify.tables import table
+from admm_verify.verdict import Answer
 
 _ROWS = 24
 """Steps in the table, spread over longer horizons."""
@@ -33,7 +34,7 @@ class RequirementEntry:
     """A requirement: what was found out about it, and a trajectory that violates it."""
 
     text: str
-    verdict: ReachOutcome
+    verdict: Answer
     seconds: float
     parts: int
     remarks: list[str]
