@@ -94,6 +94,15 @@ class Placement:
             return array_api_compat.to_device(self.xp.astype(array, self.dtype, copy=False), self.device)
         return self.put(to_numpy(array))
 
+    def directed(self, array: Array, up: bool) -> Array:
+        """An array in float64 moved here, rounded up or down and never the other way."""
+        with quiet_overflow():
+            nearest, exact = self.put(array), self.double.put(array)
+        there = self.double.put(nearest)
+        target = self.xp.full_like(nearest, float("inf") if up else -float("inf"))
+        wrong = there < exact if up else there > exact
+        return self.xp.where(wrong, self.xp.nextafter(nearest, target), nearest)
+
     def put_indices(self, indices: Array) -> Array:
         """An integer array moved here as int64."""
         return self.xp.asarray(to_numpy(indices), dtype=self.xp.int64, device=self.device)

@@ -89,12 +89,11 @@ class Brood(NeuronSplitter):
     @classmethod
     def of(cls, problem: av.Problem, closing: bool) -> "Brood":
         """Of a problem with a single row; closing: leave out what is excluded."""
-        low, high = (np.asarray(end).reshape(1, -1) for end in (problem.box_lower, problem.box_upper))
         one, yes = np.zeros((1, 1), dtype=np.int64), np.ones((1, 1), dtype=bool)
         objective, offset = np.asarray(problem.objective)[None], np.asarray(problem.offset)[None]
         kind = Disjuncts if closing else Endless
-        disjuncts = kind(low, high, objective, offset, ~yes, yes, one, one[0], one[0] + 1)
-        boxes, settings = (one[0], low, high), SearchSettings()
+        disjuncts = kind(problem.inputs, objective, offset, ~yes, yes, one, one[0], one[0] + 1)
+        boxes, settings = (one[0], problem.inputs), SearchSettings()
         return cls(
             problem.network, disjuncts, boxes, problem.preactivation, Placement.numpy(), settings, lambda: False, None
         )
@@ -235,7 +234,7 @@ def load(name: str) -> av.Problem:
         folder / family / "vnnlib" / f"{spec}.vnnlib.gz", folder / family / "onnx" / f"{network}.onnx.gz"
     )
     rows = atom_rows(query.property)
-    box = av.Box(rows.boxes_lower, rows.boxes_upper)
+    box = rows.boxes
     bounds = av.preactivation_bounds(query.network, box, "tightened")
     lower = av.solve(
         av.Problem(query.network, box, rows.objective, rows.offset, bounds), "ascent", max_passes=100

@@ -69,8 +69,7 @@ def load(name: str, rows: int) -> av.Problem:
     model, spec = INSTANCES[name]
     query = av.read_query(folder / spec, folder / model)
     found = atom_rows(query.property)
-    box = av.Box(found.boxes_lower, found.boxes_upper)
-    return av.Problem(query.network, box, found.objective[:rows], found.offset[:rows])
+    return av.Problem(query.network, found.boxes, found.objective[:rows], found.offset[:rows])
 
 
 def compare(name: str, problem: av.Problem, exact: Optima, passes: int) -> tuple[list[Row], list[Cost]]:

@@ -93,7 +93,7 @@ def model_of(problem: av.Problem, formulation: str) -> Model:
     """The triangle relaxation of a problem whose rows share box and pre-activation bounds, ReLU networks only."""
     program, network, bounds = Program(), problem.network, problem.preactivation
     ends = iter(zip(bounds.lower, bounds.upper, strict=True))
-    box = program.columns(np.asarray(problem.box_lower[0]), np.asarray(problem.box_upper[0]))
+    box = program.columns(*(np.asarray(end[0]) for end in problem.inputs.range))
     values = [Expression(box, np.zeros(network.input_size))]
     for node in network.nodes[1:]:
         if isinstance(node, Affine):

@@ -95,7 +95,7 @@ class Record:
 def measure(name: str, query: av.Query, timeout: float) -> Record:
     """One instance."""
     network, rows = query.network.put(Placement.numpy()), atom_rows(query.property)
-    box = av.Box(rows.boxes_lower, rows.boxes_upper)
+    box = rows.boxes
     began = time.process_time()
     whole = av.preactivation_bounds(network, box, "tightened")
     disjuncts = Disjuncts.of(rows, rows.offset, np.ones(len(rows.offset), dtype=bool), range(len(rows.disjuncts)))
@@ -139,7 +139,7 @@ def _least(work: Callable[[], object], runs: int = 5) -> float:
 def _miss(network: Network, disjuncts: Disjuncts, bounds: PreactivationBounds) -> tuple[float, float, np.ndarray]:
     """The largest miss, the largest share of the gap, and the disjuncts that are open."""
     ends = [tuple(end[:, None] for end in side) for side in (bounds.lower, bounds.upper)]
-    region = build_region(network, av.Box(disjuncts.lower, disjuncts.upper).spread(), *ends)
+    region = build_region(network, disjuncts.inputs.spread(), *ends)
     bounder = Bounder(network, Placement.numpy(), SearchSettings().ascent, lambda: False)
     with quiet_overflow():
         lower = bounder.bound(Rows(region, disjuncts.objective, disjuncts.offset), None, 200).lower.max(axis=1)
@@ -152,7 +152,7 @@ def _miss(network: Network, disjuncts: Disjuncts, bounds: PreactivationBounds) -
 
 def _attacked(network: Network, disjuncts: Disjuncts, disjunct: int, starts: int = 20, steps: int = 100) -> float:
     """The least value of a disjunct's best atom that signed gradients find from random starts."""
-    low, high = disjuncts.lower[disjunct], disjuncts.upper[disjunct]
+    low, high = disjuncts.inputs.at(disjunct).range
     points = np.random.default_rng(0).uniform(low, high, (starts, len(low)))
     best = np.inf
     for step in range(steps):

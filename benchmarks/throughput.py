@@ -123,7 +123,7 @@ def on_torch(problem: av.Problem) -> av.Problem:
     """The same problem with torch arrays on the CPU, which bring torch's iterations along."""
     put, network, known = torch.as_tensor, problem.network, problem.preactivation
     shape = (-1, *network.input_shape)
-    box = av.Box(*(put(end).reshape(shape) for end in (problem.box_lower, problem.box_upper)))
+    box = problem.inputs.mapped(lambda end: put(end).reshape(shape))
     bounds = av.PreactivationBounds(tuple(map(put, known.lower)), tuple(map(put, known.upper)))
     return av.Problem(network, box, put(problem.objective), preactivation=bounds)
 

@@ -35,8 +35,8 @@ def root_instances(containing: str = "") -> tuple[CrownInstance, ...]:
 
 def _instance(name: str, query: av.Query) -> CrownInstance:
     rows = atom_rows(query.property)
-    if len(rows.boxes_lower) != 1 or rows.offset.any():
-        raise ValueError(f"{name} has {len(rows.boxes_lower)} boxes, or rows with an offset.")
+    if rows.boxes.count != 1 or rows.offset.any():
+        raise ValueError(f"{name} has {rows.boxes.count} boxes, or rows with an offset.")
     shape = query.network.input_shape
-    box = av.Box(np.reshape(rows.boxes_lower, shape), np.reshape(rows.boxes_upper, shape))
+    box = rows.boxes.mapped(lambda end: np.reshape(end, shape))
     return CrownInstance(name, query.network, box, rows.objective, {})

@@ -122,12 +122,14 @@ def test_gradients_stay_outside(method):
 
 def test_attacks_see_no_gradients():
     ends = [torch.full((1, 4), end, requires_grad=True) for end in (-1.0, 1.0)]
-    targets = Targets(*ends, torch.ones((1, 1, 3), requires_grad=True), torch.full((1, 1), 9.0, requires_grad=True))
+    targets = Targets(
+        av.Box(*ends), torch.ones((1, 1, 3), requires_grad=True), torch.full((1, 1), 9.0, requires_grad=True)
+    )
     found = attack(NET, targets, starts=torch.zeros((1, 2, 4), requires_grad=True))
-    assert not targets.lower.requires_grad and not found.x.requires_grad and found.x.grad_fn is None
+    assert not targets.objective.requires_grad and not found.x.requires_grad and found.x.grad_fn is None
     for wrong in (None, "abc", np.ma.array(np.zeros((1, 4)), mask=True)):
         with pytest.raises(av.InputError):
-            Targets(wrong, *(np.zeros(shape) for shape in ((1, 4), (1, 1, 3), (1, 1))))
+            Targets(BOX, wrong, np.zeros((1, 1)))
 
 
 def test_what_was_handed_in_may_change_afterwards():
@@ -182,7 +184,7 @@ def test_shapes_of_samples(sample, good, bad):
         x = RNG.random(shape)
         rows = x.reshape(-1, np.prod(sample))
         assert (net(x).reshape(len(rows), -1) == net(rows).reshape(len(rows), -1)).all()
-        assert len(av.Problem(net, av.Box(x, x), np.ones((len(rows), net.output_size))).box_lower) == len(rows)
+        assert len(av.Problem(net, av.Box(x, x), np.ones((len(rows), net.output_size))).inputs.lower) == len(rows)
     for shape in bad:
         with pytest.raises(av.InputError, match="shape"):
             net(np.zeros(shape))
@@ -253,16 +255,16 @@ def test_a_problem_is_not_changed_once_it_is_made():
     own = av.PreactivationBounds(PRE.lower, PRE.upper)
     wider = av.Box(-2.0 * np.ones(4), 2.0 * np.ones(4))
     for problem in (av.Problem(NET, BOX, np.eye(3)), av.Problem(NET, BOX, np.eye(3), preactivation=own)):
-        for name, value in (("network", image_network()), ("box", wider), ("objective", -np.eye(3))):
+        for name, value in (("network", image_network()), ("inputs", wider), ("objective", -np.eye(3))):
             with pytest.raises(FrozenInstanceError):
                 setattr(problem, name, value)
-        arrays = (problem.box_lower, problem.box_upper, problem.objective, problem.offset)
+        arrays = (*problem.inputs.range, problem.objective, problem.offset)
         for array in (*arrays, *problem.preactivation.lower, *problem.preactivation.upper):
             with pytest.raises(ValueError, match="read-only"):
                 array[...] = 0.0
         with pytest.raises(av.InputError, match="does not hold this one"):
-            replace(problem, box=wider)
-        assert (av.solve(replace(problem, box=wider, preactivation=None)).lower <= av.solve(problem).lower).all()
+            replace(problem, inputs=wider)
+        assert (av.solve(replace(problem, inputs=wider, preactivation=None)).lower <= av.solve(problem).lower).all()
         assert (
             av.solve(replace(problem, objective=2.0 * np.eye(3))).lower >= 2.0 * av.solve(problem).lower - 1e-3
         ).all()

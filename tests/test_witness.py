@@ -17,10 +17,11 @@ from admm_verify.cli import main
 from admm_verify.complete.counterexamples import Candidates
 from admm_verify.network.graph import Input, Network
 from admm_verify.network.layers import network_from_layers
-from admm_verify.properties.property import Atom, Disjunct, InputBox, NetworkDeclaration, Property, Variable
+from admm_verify.properties.property import Atom, Disjunct, NetworkDeclaration, Property, Variable
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import atom_rows
 from admm_verify.report.text import assignment, exact_text
+from admm_verify.sets.exact import ExactBox
 from experiments.vnncomp.replay import replay
 from tests.network.onnx_models import model, node
 
@@ -93,7 +94,7 @@ def test_tensors_hold_what_the_network_was_run_at(sum_model, tmp_path, capsys):
     assert given.dtype == np.float32 and given[0] == np.float32(0.1)
 
 
-FIXED = InputBox((TENTH,), (TENTH,))
+FIXED = ExactBox((TENTH,), (TENTH,))
 
 # float32(0.1) = 0.1 + 1.49e-9.
 EDGES = {
@@ -116,10 +117,10 @@ def test_both_the_network_as_computed_and_in_real_numbers_must_hold(name):
 
 def test_numbers_of_the_element_type_need_no_bounds():
     # Equality at a float32, which no outward rounding could prove.
-    half = InputBox((Fraction(1, 2),), (Fraction(1, 2),))
+    half = ExactBox((Fraction(1, 2),), (Fraction(1, 2),))
     witness = tried(relu(), at_least(half, [Fraction(1, 2)]))
     assert witness is not None and witness.exact == (Fraction(1, 2),) and witness.x.dtype == np.float32
-    double = InputBox((Fraction(0.1),), (Fraction(0.1),))
+    double = ExactBox((Fraction(0.1),), (Fraction(0.1),))
     assert tried(relu("float64"), at_least(double, [Fraction(0.1)])) is not None
 
 
@@ -134,7 +135,7 @@ def test_the_exact_output_decides(margin):
         network = network_from_layers(weights, biases)
         point = tuple(Fraction(int(v), 10**12) for v in rng.integers(-(10**12), 10**12, 3))
         y = exact_output(weights, biases, point)
-        disjunct = at_least(InputBox(point, point), [value - Fraction(margin) for value in y])
+        disjunct = at_least(ExactBox(point, point), [value - Fraction(margin) for value in y])
         witness = tried(network, disjunct)
         assert witness is None or (margin > 0 and witness.exact == point)
         confirmed += witness is not None
@@ -155,7 +156,7 @@ def exact_output(weights, biases, x):
 
 def test_a_network_without_layers():
     network = Network((Input(2),), (2,), (2,))
-    box = InputBox((TENTH, Fraction(0)), (TENTH, Fraction(1)))
+    box = ExactBox((TENTH, Fraction(0)), (TENTH, Fraction(1)))
     assert tried(network, at_least(box, ["0.09", "0.4"])).exact == (TENTH, Fraction(1, 2))
     assert tried(network, at_least(box, ["0.1", "0.4"])) is None
 
@@ -166,9 +167,9 @@ def test_no_atoms_hold_everywhere():
 
 
 NARROW = {
-    "closed": InputBox((Fraction("0.1"),), (Fraction("0.10000000001"),)),
-    "open": InputBox((Fraction("0.1"),), (Fraction("0.10000000001"),), frozenset([0]), frozenset([0])),
-    "no decimal ends": (InputBox((Fraction(1, 3),), (Fraction(1, 3) + Fraction(1, 7**12),))),
+    "closed": ExactBox((Fraction("0.1"),), (Fraction("0.10000000001"),)),
+    "open": ExactBox((Fraction("0.1"),), (Fraction("0.10000000001"),), frozenset([0]), frozenset([0])),
+    "no decimal ends": (ExactBox((Fraction(1, 3),), (Fraction(1, 3) + Fraction(1, 7**12),))),
 }
 
 
@@ -181,7 +182,7 @@ def test_intervals_between_two_floats_hold_a_short_decimal(name):
 
 
 def test_a_number_without_decimals_is_printed_as_a_fraction():
-    third = InputBox((Fraction(1, 3),), (Fraction(1, 3),))
+    third = ExactBox((Fraction(1, 3),), (Fraction(1, 3),))
     outcome = av.verify(asked(relu(), at_least(third, ["0.25"])))
     assert outcome.verdict is av.Verdict.SAT and outcome.counterexample[0] == np.float32(1 / 3)
     assert assignment(Variable("X", "real", (1,)), outcome.exact_input) == "X real [1]\n1/3"
@@ -189,7 +190,7 @@ def test_a_number_without_decimals_is_printed_as_a_fraction():
 
 @pytest.mark.parametrize("size", ["1e39", "1e300", "1.7e308"])
 def test_boxes_beyond_the_element_type_confirm_nothing(size):
-    box = InputBox((Fraction(size),), (Fraction(size),))
+    box = ExactBox((Fraction(size),), (Fraction(size),))
     disjunct = at_least(box, ["0.5"])
     assert confirm(asked(relu(), disjunct), disjunct, np.array([1e39])) is None
 
@@ -218,7 +219,7 @@ def test_text_says_exactly_the_number(value):
 
 
 def test_the_first_attack_reaches_points_beside_the_box():
-    box = InputBox((TENTH, Fraction(-1)), (TENTH, Fraction(1)))
+    box = ExactBox((TENTH, Fraction(-1)), (TENTH, Fraction(1)))
     network = network_from_layers([np.array([[1.0, 1.0]]), np.eye(1)], [np.zeros(1), np.zeros(1)])
     query = asked(network, at_least(box, ["1.0999"]))
     found = Candidates(query, atom_rows(query.property), lambda: False, None).quick([0])

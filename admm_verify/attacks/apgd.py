@@ -119,9 +119,9 @@ class _Auto:
     def _advanced(self, targets: Targets, gradient: Array) -> "_Auto":
         # The first step has no momentum, as there is no step before it.
         share = 1.0 if self.done == 0 else self.settings.momentum
-        ahead = targets.stepped(self.points, -self.step[..., None], gradient)
+        ahead = targets.spread.stepped(self.points, -self.step[..., None], gradient)
         inertia = (1.0 - share) * (self.points - self.before)
-        points = targets.clip(self.points + share * (ahead - self.points) + inertia)
+        points = targets.spread.project(self.points + share * (ahead - self.points) + inertia)
         return replace(self, points=points, before=self.points, done=self.done + 1)
 
 

@@ -18,8 +18,8 @@ from admm_verify.network.maps import DenseMap
 from admm_verify.network.onnx_runtime import runtime_output
 from admm_verify.properties.property import Disjunct
 from admm_verify.properties.query import Query
-from admm_verify.properties.rows import atom_rows, directed, inner_box
-from admm_verify.sets.box import Box
+from admm_verify.properties.rows import atom_rows
+from admm_verify.sets.exact import ExactBox
 
 _LARGEST = Fraction(float(np.finfo(np.float64).max))
 
@@ -53,7 +53,7 @@ def confirm(query: Query, disjunct: Disjunct, x: np.ndarray, stop: Callable[[], 
     """
     network = query.network
     dtype = np.float64 if network.element_type == "float64" else np.float32
-    exact = _inside(disjunct, x, dtype)
+    exact = disjunct.box.nearest(x, dtype)
     if exact is None or not disjunct.box.holds(exact):
         return None
     point = _nearest(exact, dtype)
@@ -71,28 +71,6 @@ def confirm(query: Query, disjunct: Disjunct, x: np.ndarray, stop: Callable[[], 
         if not _holds_in_real_numbers(query, disjunct, exact, stop):
             return None
     return Witness(point.reshape(network.input_shape), output.reshape(network.output_shape), exact)
-
-
-def _inside(disjunct: Disjunct, x: np.ndarray, dtype: Any) -> tuple[Fraction, ...] | None:
-    """The point of the disjunct's box near x, or None where x is NaN."""
-    lower, upper = inner_box(disjunct, dtype)
-    with quiet_overflow():
-        near = np.minimum(np.maximum(x.astype(dtype), lower), upper)
-    there = lower <= upper
-    if not np.isfinite(near[there]).all():
-        return None
-    box = disjunct.box
-    return tuple(
-        Fraction(float(near[i])) if there[i] else _between(box.lower[i], box.upper[i]) for i in range(len(near))
-    )
-
-
-def _between(lower: Fraction, upper: Fraction) -> Fraction:
-    """The one number of an interval, or one of few decimals that lies inside and is neither end."""
-    digits = 0
-    while lower < upper and Fraction(1, 10**digits) >= upper - lower:
-        digits += 1
-    return round((lower + upper) / 2, digits) if lower < upper else lower
 
 
 def _nearest(exact: tuple[Fraction, ...], dtype: Any) -> np.ndarray:
@@ -124,9 +102,8 @@ def _holds_in_real_numbers(
     offset = np.nextafter(rows.offset, np.inf)
     atoms = Affine((Term(network.output, DenseMap(rows.objective)),), offset, np.abs(offset))
     above = Network((*network.nodes, atoms), network.input_shape, (len(offset),))
-    before, beyond = (directed(exact, np.float64, up)[None] for up in (False, True))
+    box = ExactBox.point(exact).enclosure.at(None)
     with quiet_overflow():
-        box = Box(before, beyond)
         found = preactivation_bounds(network, box, stop=stop, abandon=stop is not None)
         lower, upper = (tuple(end[:, None] for end in side) for side in (found.lower, found.upper))
         region = build_region(above, box.spread(), lower, upper)

@@ -41,8 +41,8 @@ class Hunt:
     def __init__(self, landscape: Landscape, stop: Callable[[], bool] | None, any_suffices: bool) -> None:
         self.landscape, self.any_suffices = landscape, any_suffices
         self._stop, self._stopped = stop, False
-        xp = namespace(landscape.targets.lower)
-        self._x = xp.asarray(landscape.targets.centre, copy=True)
+        xp, centre = landscape.targets.inputs.placement.xp, landscape.targets.inputs.centre
+        self._x = xp.asarray(centre, copy=True)
         self._loss = xp.full_like(self._x[:, 0], float("inf"))
         self.open = np.arange(len(landscape.targets))
 
@@ -64,7 +64,7 @@ class Hunt:
 
     def blocks(self, each: int) -> Iterator[np.ndarray]:
         """The open targets in blocks whose states of so many points per target fit the memory and take a moment."""
-        numbers = _ARRAYS * 8 * each * self.landscape.targets.inputs
+        numbers = _ARRAYS * 8 * each * self.landscape.targets.inputs.size
         quick = max(_TARGETS, _MULTIPLICATIONS // (max(1, each) * max(1, self.landscape.network.weight_count)))
         step = int(max(1, min(quick, self.landscape.budget.bytes // numbers)))
         opened = self.open

@@ -34,13 +34,13 @@ class Landscape:
 
         Raises: InputError where the targets' sizes are not the network's.
         """
-        sizes = (targets.inputs, targets.objective.shape[-1])
+        sizes = (targets.inputs.size, targets.objective.shape[-1])
         if sizes != (network.input_size, network.output_size):
             raise InputError(
                 f"The targets have {sizes[0]} inputs and {sizes[1]} outputs, but {network.name} has "
                 f"{network.input_size} and {network.output_size}."
             )
-        return cls(network.put(Placement.of(targets.lower)), targets, Budget.of(memory))
+        return cls(network.put(targets.inputs.placement), targets, Budget.of(memory))
 
     def take(self, rows: np.ndarray) -> "Landscape":
         """The losses of some of the targets."""

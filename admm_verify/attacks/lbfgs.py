@@ -52,7 +52,7 @@ def _descend(hunt: Hunt, row: int, landscape: Landscape, start: Array, settings:
 
     place = Placement.of(start)
     targets = landscape.targets
-    centre, half = (to_numpy(end)[0].astype(np.float64) for end in (targets.centre, targets.half))
+    centre, half = (to_numpy(end)[0].astype(np.float64) for end in (targets.inputs.centre, targets.inputs.half))
     # Half of the smallest widths is zero in the targets' dtype.
     free = half > 0
     losses = landscape.losses(start)
@@ -64,7 +64,7 @@ def _descend(hunt: Hunt, row: int, landscape: Landscape, start: Array, settings:
     def loss(z: np.ndarray) -> tuple[float, np.ndarray]:
         x = centre.copy()
         x[free] += half[free] * z
-        points = targets.clip(place.put(x[None, None, :]))
+        points = targets.spread.project(place.put(x[None, None, :]))
         losses, lowered, gradient = landscape.slopes(points, aim)
         hunt.record(np.array([row]), points, losses)
         slope = to_numpy(gradient)[0, 0].astype(np.float64)[free] * half[free]

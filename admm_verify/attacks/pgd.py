@@ -59,10 +59,10 @@ class _SignSteps:
         return replace(self, points=self.points[rows], mean=self.mean[rows])
 
     def moved(self, targets: Targets, losses: Array, gradient: Array) -> "_SignSteps":
-        mean = gradient * targets.half[:, None, :]
+        mean = gradient * targets.spread.half
         if self.momentum:
             xp = namespace(mean)
             size = xp.sum(xp.abs(mean), axis=-1, keepdims=True)
             mean = self.momentum * self.mean + mean / xp.where(size > 0, size, xp.ones_like(size))
-        points = targets.stepped(self.points, -self.step, mean)
+        points = targets.spread.stepped(self.points, -self.step, mean)
         return replace(self, points=points, mean=mean, step=self.step * self.fall)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
+from admm_verify.arrays import Array, Placement, namespace, quiet_overflow
 from admm_verify.attacks.hunt import Hunt
 from admm_verify.attacks.landscape import Landscape
 from admm_verify.attacks.targets import Targets
@@ -48,14 +48,14 @@ def check_starts(targets: Targets, starts: Array | None) -> Array | None:
         return None
     given = plain_array(starts, "starts")
     shape = tuple(given.shape)
-    if len(shape) != 3 or shape[0] != len(targets) or shape[2] != targets.inputs:
+    if len(shape) != 3 or shape[0] != len(targets) or shape[2] != targets.inputs.size:
         raise InputError(
             f"The starts have shape {shape}; expected is [targets, points, inputs] = [{len(targets)}, any, "
-            f"{targets.inputs}]."
+            f"{targets.inputs.size}]."
         )
-    placed = Placement.of(targets.lower).put(given)
+    placed = targets.inputs.placement.put(given)
     xp = namespace(placed)
-    return targets.clip(xp.where(xp.isnan(placed), targets.centre[:, None, :], placed))
+    return targets.spread.project(xp.where(xp.isnan(placed), targets.spread.centre, placed))
 
 
 def started(
@@ -75,18 +75,19 @@ def started(
 
 def starting_points(landscape: Landscape, given: Array | None, settings: Starts, rng: np.random.Generator) -> Array:
     """The given points, the centre and the restarts of every target: [targets, points, inputs]."""
-    xp, targets = namespace(landscape.targets.lower), landscape.targets
-    fixed = [targets.centre[:, None, :]] if given is None else [given, targets.centre[:, None, :]]
+    targets = landscape.targets
+    xp, centre = targets.inputs.placement.xp, targets.spread.centre
+    fixed = [centre] if given is None else [given, centre]
     restarts, samples = _counts(landscape, settings)
     if not restarts:
         return xp.concat(fixed, axis=1)
     if not samples:
-        uniform = _uniform(targets, restarts, rng)
+        uniform = targets.inputs.sample(restarts, rng)
         return xp.concat([*fixed, _diversified(landscape, uniform, settings, rng)], axis=1)
-    pool = [_uniform(targets, samples, rng)]
-    corners = 2 ** _free(targets)
-    if corners <= samples:
-        pool.append(_corners(targets, corners))
+    pool = [targets.inputs.sample(samples, rng)]
+    corners = targets.inputs.corners(samples)
+    if corners is not None:
+        pool.append(corners)
     return xp.concat([*fixed, _best(landscape, xp.concat(pool, axis=1), restarts)], axis=1)
 
 
@@ -94,29 +95,10 @@ def _counts(landscape: Landscape, settings: Starts) -> tuple[int, int]:
     """How many restarts every target gets, and of how many samples they are the best; 0 for uniform restarts."""
     each = max(1, landscape.network.weight_count) * len(landscape.targets)
     restarts = max(settings.restarts, min(settings.most, int(settings.work / each)))
-    if _free(landscape.targets) > settings.few:
+    if landscape.targets.inputs.sides > settings.few:
         return restarts, 0
     samples = min(settings.samples, int(_PASSES * settings.work / each))
     return restarts, samples if samples > restarts else 0
-
-
-def _free(targets: Targets) -> int:
-    """The largest number of sides of positive width that a box has."""
-    return int(np.max(np.sum(to_numpy(targets.lower < targets.upper), axis=1)))
-
-
-def _uniform(targets: Targets, count: int, rng: np.random.Generator) -> Array:
-    place = Placement.of(targets.lower)
-    draws = place.put(rng.uniform(-1.0, 1.0, (len(targets), count, targets.inputs)))
-    return targets.clip(targets.centre[:, None, :] + draws * targets.half[:, None, :])
-
-
-def _corners(targets: Targets, count: int) -> Array:
-    """The first `count` corners of every box, counting its sides of positive width only."""
-    lower, upper = to_numpy(targets.lower), to_numpy(targets.upper)
-    side = np.maximum(np.cumsum(lower < upper, axis=1) - 1, 0)
-    high = (np.arange(count)[None, :, None] >> side[:, None, :]) & 1
-    return Placement.of(targets.lower).put(np.where(high == 1, upper[:, None, :], lower[:, None, :]))
 
 
 def _best(landscape: Landscape, points: Array, count: int) -> Array:
@@ -140,5 +122,5 @@ def _diversified(landscape: Landscape, points: Array, settings: Starts, rng: np.
     shape = (*points.shape[:2], targets.objective.shape[-1])
     weights = Placement.of(points).put(rng.uniform(-1.0, 1.0, shape))
     for _ in range(settings.diversify):
-        points = targets.stepped(points, settings.diversify_step, landscape.directions(points, weights))
+        points = targets.spread.stepped(points, settings.diversify_step, landscape.directions(points, weights))
     return points

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,50 +10,53 @@ import numpy as np
 from admm_verify.arrays import Array, Placement, namespace, quiet_overflow
 from admm_verify.errors import InputError
 from admm_verify.given import plain_array
+from admm_verify.options import instance
 from admm_verify.properties.rows import AtomRows
+from admm_verify.sets.contract import WalkableSet
 
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """One target per row: x with lower <= x <= upper and objective[j] f(x) + offset[j] <= 0 for every atom j.
+    """One target per row: x in inputs with objective[j] f(x) + offset[j] <= 0 for every atom j.
 
     The loss of a point is the largest of its atoms' values; the point is a hit where that is <= 0, < 0 where strict.
-    All arrays are of one library and, but for strict, of one dtype, in which attacks compute.
+    All arrays are of one library and, but for strict, of the objective's floating type, in which attacks compute; what
+    inputs of another type become is inside the ones given.
 
-    Shapes: lower, upper [targets, inputs]; objective [targets, atoms, outputs]; offset [targets, atoms]; strict
-    [targets], false if not given. A target with fewer atoms than others repeats one of its own.
-    Raises: InputError for shapes that do not fit, no target or atom at all, ends that are NaN or infinite, and
-    lower > upper.
+    Shapes: inputs [targets, n]; objective [targets, atoms, outputs]; offset [targets, atoms]; strict [targets], false
+    if not given. A target with fewer atoms than others repeats one of its own.
+    Raises: InputError for what is no box, shapes that do not fit, and no target or atom at all.
     """
 
-    lower: Array
-    upper: Array
+    inputs: WalkableSet
     objective: Array
     offset: Array
     strict: Array = None
 
     def __post_init__(self) -> None:
-        for name in ("lower", "upper", "objective", "offset"):
-            object.__setattr__(self, name, plain_array(getattr(self, name), f"targets' {name}"))
-        xp = namespace(self.lower, self.upper, self.objective, self.offset)
+        inputs = instance(self.inputs, WalkableSet, "The targets' inputs")
+        for name in ("objective", "offset"):
+            array = plain_array(getattr(self, name), f"targets' {name}")
+            if not (own := namespace(array)).isdtype(array.dtype, "real floating"):
+                array = own.astype(array, own.float64)
+            object.__setattr__(self, name, array)
+        xp = namespace(self.objective, self.offset)
         count, atoms = (*self.objective.shape, 0, 0)[:2]
         fits = (
-            len(self.lower.shape) == 2
+            inputs.lead == (count,)
             and len(self.objective.shape) == 3
-            and tuple(self.upper.shape) == tuple(self.lower.shape)
             and tuple(self.offset.shape) == (count, atoms)
-            and self.lower.shape[0] == count
-            and count * atoms * self.lower.shape[1] > 0
+            and count * atoms * inputs.size > 0
         )
         if not fits:
             raise InputError(
-                f"Targets have ends of shapes {tuple(self.lower.shape)} and {tuple(self.upper.shape)}, objective "
-                f"{tuple(self.objective.shape)} and offset {tuple(self.offset.shape)}; expected are twice [targets, "
-                "inputs], then [targets, atoms, outputs] and [targets, atoms], none of them empty."
+                f"Targets have inputs of shape {(*inputs.lead, inputs.size)}, objective {tuple(self.objective.shape)} "
+                f"and offset {tuple(self.offset.shape)}; expected are [targets, inputs], [targets, atoms, outputs] and "
+                "[targets, atoms], none of them empty."
             )
-        finite = xp.isfinite(self.lower) & xp.isfinite(self.upper)
-        if not bool(xp.all(finite & (self.lower <= self.upper))):
-            raise InputError("A target's box is empty or has NaN or infinite ends; give finite lower <= upper.")
+        placement = Placement.of(self.objective)
+        if inputs.placement != placement:
+            object.__setattr__(self, "inputs", inputs.inward(placement))
         if self.strict is None:
             object.__setattr__(self, "strict", xp.zeros_like(self.offset[:, 0], dtype=xp.bool))
 
@@ -77,49 +81,22 @@ class Targets:
         with quiet_overflow():
             objective[~bare], offset[~bare] = rows.objective[own], rows.offset[own]
         strict[~bare] = rows.strict[own].any(axis=1)
-        lower = _rounded(rows.boxes_lower[box], dtype, np.inf)
-        upper = np.maximum(_rounded(rows.boxes_upper[box], dtype, -np.inf), lower)
-        return cls(lower, upper, objective, offset, strict)
+        return cls(rows.boxes.at(box), objective, offset, strict)
 
     def __len__(self) -> int:
-        return self.lower.shape[0]
+        return self.inputs.count
 
-    @property
-    def inputs(self) -> int:
-        """Length of a point."""
-        return self.lower.shape[1]
-
-    @property
-    def half(self) -> Array:
-        """Half the widths of the boxes, [targets, inputs]; no overflow even for the widest boxes."""
-        return 0.5 * self.upper - 0.5 * self.lower
-
-    @property
-    def centre(self) -> Array:
-        """The centres of the boxes, [targets, inputs]."""
-        return self.clip((0.5 * self.lower + 0.5 * self.upper)[:, None, :])[:, 0, :]
-
-    def clip(self, points: Array) -> Array:
-        """The nearest points of the boxes, [targets, points, inputs]."""
-        xp = namespace(points)
-        return xp.minimum(xp.maximum(points, self.lower[:, None, :]), self.upper[:, None, :])
-
-    def stepped(self, points: Array, step: Array | float, direction: Array) -> Array:
-        """clip(points + step half sign(direction)), where the sign of NaN is 0.
-
-        Shapes: points, direction [targets, points, inputs]; step a number or [targets, points, 1].
-        """
-        xp = namespace(points)
-        signs = xp.astype(direction > 0, points.dtype) - xp.astype(direction < 0, points.dtype)
-        # In this order, no step is the product of infinity and zero.
-        return self.clip(points + (step * signs) * self.half[:, None, :])
+    @cached_property
+    def spread(self) -> WalkableSet:
+        """The inputs, for points [targets, points, n]."""
+        return self.inputs.spread()
 
     def scaled(self) -> "Targets":
         """The same targets with every atom's value divided by the length |objective[j]|, where that is not zero."""
         xp = namespace(self.objective)
         length = xp.sqrt(xp.sum(self.objective * self.objective, axis=-1))
         length = xp.where(length > 0, length, xp.ones_like(length))
-        return Targets(self.lower, self.upper, self.objective / length[..., None], self.offset / length, self.strict)
+        return Targets(self.inputs, self.objective / length[..., None], self.offset / length, self.strict)
 
     def hit(self, loss: Array) -> Array:
         """Where a loss [targets] says that the target is reached."""
@@ -127,10 +104,9 @@ class Targets:
 
     def take(self, rows: Array) -> "Targets":
         """The targets of the given numbers, an index array of any library."""
-        index = Placement.of(self.lower).put_indices(rows)
-        xp = namespace(self.lower)
-        parts = (self.lower, self.upper, self.objective, self.offset, self.strict)
-        return Targets(*(xp.take(part, index, axis=0) for part in parts))
+        index = self.inputs.placement.put_indices(rows)
+        parts = (self.objective, self.offset, self.strict)
+        return Targets(self.inputs.at(index), *(part[index] for part in parts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,13 +118,3 @@ class Found:
 
     x: Array
     loss: Array
-
-
-def _rounded(ends: np.ndarray, dtype: Any, toward: float) -> np.ndarray:
-    """float64 ends as dtype, never rounded away from `toward`, and finite."""
-    with np.errstate(over="ignore"):
-        nearest = np.asarray(ends).astype(dtype)
-    moved = np.nextafter(nearest, np.asarray(toward, dtype))
-    wrong = nearest < ends if toward > 0 else nearest > ends
-    largest = np.finfo(dtype).max
-    return np.clip(np.where(wrong, moved, nearest), -largest, largest)

@@ -107,8 +107,8 @@ def input_rows(network: Network, box: Box) -> Box:
     if not isinstance(box, Box):
         raise InputError(f"A Box is wanted here, and a {type(box).__name__} was given; make one: av.Box(lower, upper).")
     what = f"the input of {network.name}"
-    lower, upper = (flatten_batch(end, network.input_shape, what) for end in box.ends)
-    return Box.of(*(namespace(end).asarray(end, copy=True) for end in (lower, upper)))
+    flat = box.mapped(lambda end: flatten_batch(end, network.input_shape, what))
+    return flat.mapped(lambda end: namespace(end).asarray(end, copy=True))
 
 
 def fitting(bounds: PreactivationBounds, network: Network, inputs: InputSet) -> PreactivationBounds:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,9 @@ from admm_verify.network.graph import Network, check_network
 from admm_verify.network.simplify import simplify
 from admm_verify.options import brief, callbacks, choice, flag, instance
 from admm_verify.properties.checks import check_layout, check_property
-from admm_verify.properties.property import InputBox, Property
+from admm_verify.properties.property import Property
 from admm_verify.properties.rows import AtomRows, as_computed, atom_rows, combined
+from admm_verify.sets.exact import ExactBox
 from admm_verify.threads import threads_for
 
 Progress = Callable[[int, int], None]
@@ -146,7 +148,7 @@ class _Check:
         if not self.property.disjuncts:
             return
         check_cover(leaves.goal, leaves.splits)
-        boxes: dict[int, tuple[int, InputBox]] = {}
+        boxes: dict[int, tuple[int, ExactBox]] = {}
         own = [boxes.setdefault(id(d.box), (len(boxes), d.box))[0] for d in self.property.disjuncts]
         self.rows = as_computed(atom_rows(self.property), self.arithmetic)
         ends = self._ends([box for _, box in boxes.values()])
@@ -199,7 +201,7 @@ class _Check:
     def _check_signs(self, number: int, ends: Ends, better: list[Tightening], chosen: np.ndarray) -> None:
         """Prove the chosen leaves, parts of one box in which neurons have fixed signs."""
         own = slice(number, number + 1)
-        floats = self.floats.derive(self.rows.boxes_lower[own], self.rows.boxes_upper[own], better)
+        floats = self.floats.derive(*self.rows.boxes.at(own).range, better)
         ranges, error = self._both(floats, (ends[0][own], ends[1][own]), better)
 
         def work(first: int, last: int) -> None:
@@ -209,7 +211,7 @@ class _Check:
 
     def _check_halves(self, lower: np.ndarray, upper: np.ndarray, box: np.ndarray) -> None:
         """Prove all leaves, each a part of a box of its own; box: of which."""
-        splits, rounded = self.certificate.leaves.splits, (self.rows.boxes_lower, self.rows.boxes_upper)
+        splits, rounded = self.certificate.leaves.splits, self.rows.boxes.range
         # Neighbours in the tree are alike, and so are the magnitudes of their values, which a block shares.
         chosen = np.lexsort((*splits.T[::-1], box))
 
@@ -257,17 +259,18 @@ class _Check:
                 f"{self.numbers.shown(margin[failed[0]]):.6g}, which does not exclude it."
             )
 
-    def _ends(self, boxes: list[InputBox]) -> tuple[np.ndarray, np.ndarray]:
+    def _ends(self, boxes: list[ExactBox]) -> tuple[np.ndarray, np.ndarray]:
         """The ends of boxes [boxes, inputs], exact, or rounded outward, or to what the network is run on."""
         if not self.numbers.exact or self.arithmetic != "real":
-            return self.numbers.of(self.rows.boxes_lower), self.numbers.of(self.rows.boxes_upper)
+            low, high = self.rows.boxes.range
+            return self.numbers.of(low), self.numbers.of(high)
         shape = len(boxes), self.network.input_size
-        lower, upper = ([end for box in boxes for end in getattr(box, side)] for side in ("lower", "upper"))
+        lower, upper = (list(chain(*side)) for side in zip(*(box.range for box in boxes), strict=True))
         return self.numbers.fractions(lower, shape, up=False), self.numbers.fractions(upper, shape, up=True)
 
     def _reach(self) -> np.ndarray:
         """Bounds on the size of the outputs over whole boxes, [boxes]."""
-        lower, upper = self.rows.boxes_lower, self.rows.boxes_upper
+        lower, upper = self.rows.boxes.range
         largest = np.zeros(len(lower))
 
         def work(first: int, last: int) -> None:

@@ -12,7 +12,8 @@ from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine, Network
 from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, TransposedMap
 from admm_verify.network.selection import SelectionMap
-from admm_verify.properties.property import Disjunct, InputBox, Property
+from admm_verify.properties.property import Disjunct, Property
+from admm_verify.sets.exact import ExactBox
 
 
 def network_digest(network: Network) -> str:
@@ -87,7 +88,7 @@ def _bytes(array: object) -> bytes:
     return (np.asarray(to_numpy(array), dtype="<f8") + 0.0).tobytes()
 
 
-def _ends(box: InputBox) -> Iterator[str]:
+def _ends(box: ExactBox) -> Iterator[str]:
     yield f"lower {' '.join(map(str, box.lower))}"
     yield f"upper {' '.join(map(str, box.upper))}"
 

@@ -86,10 +86,10 @@ def _problem(
     rows = atom_rows(query.property)
     if objective is None and not len(rows.box):
         raise av.QueryError(f"{query.name} has no output constraint to bound. Add one, or give --objective.")
-    if objective is not None and len(rows.boxes_lower) != 1:
-        raise av.QueryError(f"{query.name} has {len(rows.boxes_lower)} input boxes; --objective needs exactly one.")
+    if objective is not None and rows.boxes.count != 1:
+        raise av.QueryError(f"{query.name} has {rows.boxes.count} input boxes; --objective needs exactly one.")
     matrix = None if objective is None else _matrix(objective)
-    box = av.Box(rows.boxes_lower, rows.boxes_upper)
+    box = rows.boxes
     pre = av.preactivation_bounds(query.network, box, options.bounds, memory_of(options), stop, progress)
     if matrix is None:
         return _atoms(query, rows, box, pre)
@@ -113,8 +113,8 @@ def _atoms(query: av.Query, rows: AtomRows, box: av.Box, pre: av.PreactivationBo
                 "coefficients with fewer digits."
             )
         rows = rows.charged(reach)
-    if len(rows.boxes_lower) > 1:
-        box = av.Box(rows.boxes_lower[rows.box], rows.boxes_upper[rows.box])
+    if box.count > 1:
+        box = box.at(rows.box)
         lower, upper = (tuple(end[rows.box] for end in ends) for ends in (pre.lower, pre.upper))
         pre = av.PreactivationBounds(lower, upper)
     return av.Problem(query.network, box, rows.objective, rows.offset, pre)

@@ -21,7 +21,7 @@ from admm_verify.files import reason, replaced
 
 Kind = TypeVar("Kind", bound=Nodes)
 
-FORMAT = 4
+FORMAT = 5
 """Of the files; states of another one are refused."""
 
 _SHARE = 0.05

@@ -51,7 +51,7 @@ class Counterexamples:
             if not rows and self.stop():
                 return None
             if not rows:
-                witness = self._confirm(disjunct, np.array([float(value) for value in disjunct.box.lower]))
+                witness = self._confirm(disjunct, disjunct.box.lowest)
                 if witness is not None:
                     return witness
         return None

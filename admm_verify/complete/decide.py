@@ -83,7 +83,7 @@ class Decision:
         memory = options.memory
         budget = Budget.of(memory, lambda: clock.interruption() is not None)
         rows = as_computed(atom_rows(query.property, budget), options.arithmetic)
-        _check_memory(query.network, len(rows.boxes_lower), budget)
+        _check_memory(query.network, rows.boxes.count, budget)
         self.tell = progress or (lambda text: None)
         self.root = Root(query, rows, options.arithmetic, clock, memory, self._layers)
         self.counterexamples = Counterexamples(query, rows, self.over, memory)
@@ -234,8 +234,7 @@ class Decision:
         """Whether boxes have so few sides that splitting them at once beats better bounds of the whole."""
         if self.options.method == EXACT:
             return False
-        widths = self.rows.boxes_upper > self.rows.boxes_lower
-        return bool(widths.sum(axis=1).max() <= self.settings.input_sides) and self.options.max_subproblems != 0
+        return self.rows.boxes.sides <= self.settings.input_sides and self.options.max_subproblems != 0
 
     def _solve(self, passes: int) -> None:
         rows, options = self.root.open_rows(), self.options
@@ -353,13 +352,13 @@ class Decision:
         rows = self.rows
         if self.conditional is None:
             used, own = np.unique(rows.box[disjuncts.row[:, 0]], return_inverse=True)
-            ends = own.reshape(-1), rows.boxes_lower[used], rows.boxes_upper[used]
+            boxes = own.reshape(-1), rows.boxes.at(used)
             bounds, record = self.root.bounds_of(used), self.options.certificate
         else:
             # What holds on condition of one disjunct says nothing about another one.
-            ends = np.arange(len(disjuncts)), disjuncts.lower, disjuncts.upper
+            boxes = np.arange(len(disjuncts)), disjuncts.inputs
             bounds, record = self.conditional, False
-        fixing = NeuronSplitter(network, disjuncts, ends, bounds, home, self.settings, self.over, memory, record)
+        fixing = NeuronSplitter(network, disjuncts, boxes, bounds, home, self.settings, self.over, memory, record)
         return Search(fixing, self.settings, try_points, self.over, self._state, record)
 
     @property

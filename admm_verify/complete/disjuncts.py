@@ -1,11 +1,12 @@
 """What a search is to exclude: disjuncts as boxes and rows of linear functionals."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from admm_verify.properties.rows import AtomRows
+from admm_verify.sets.box import Box
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,12 +16,11 @@ class Disjuncts:
     One is excluded on a part of its box where some atom is positive all over, or not negative where strict. sound is
     false for atoms of which no bound says anything. Disjuncts with fewer atoms than others repeat their last.
 
-    Shapes: lower, upper [disjuncts, inputs]; objective [disjuncts, atoms, outputs]; offset, strict, sound, row (the
+    Shapes: inputs [disjuncts, n]; objective [disjuncts, atoms, outputs]; offset, strict, sound, row (the
     number of the property's row behind an atom) [disjuncts, atoms]; disjunct, count (atoms of its own) [disjuncts].
     """
 
-    lower: np.ndarray
-    upper: np.ndarray
+    inputs: Box
     objective: np.ndarray
     offset: np.ndarray
     strict: np.ndarray
@@ -38,8 +38,7 @@ class Disjuncts:
         row = rows.padded(disjuncts)
         box = rows.box[row[:, 0]]
         return cls(
-            rows.boxes_lower[box],
-            rows.boxes_upper[box],
+            rows.boxes.at(box),
             rows.objective[row],
             offset[row],
             rows.strict[row],
@@ -48,6 +47,11 @@ class Disjuncts:
             np.array(disjuncts, dtype=np.int64),
             np.array([len(rows.disjuncts[i]) for i in disjuncts]),
         )
+
+    def take(self, index: np.ndarray) -> "Disjuncts":
+        """The given disjuncts only."""
+        arrays = {name: array[index] for name, array in vars(self).items() if name != "inputs"}
+        return replace(self, inputs=self.inputs.at(index), **arrays)
 
     def __len__(self) -> int:
         return len(self.number)

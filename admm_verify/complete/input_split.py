@@ -12,14 +12,13 @@ from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.region import Region, build_region
 from admm_verify.complete.bounding import Bounder, Rows
 from admm_verify.complete.branching import side_scores
-from admm_verify.complete.contraction import contract
 from admm_verify.complete.disjuncts import Disjuncts
-from admm_verify.complete.halves import halvable, halves
 from admm_verify.complete.pool import Nodes, take
 from admm_verify.complete.splitter import Grown, closed, extended
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.registry import sides
 from admm_verify.sets.box import Box
+from admm_verify.sets.contraction import contract
 from admm_verify.settings import SearchSettings
 
 
@@ -28,18 +27,22 @@ class HalvedBoxes(Nodes):
     """Parts of the disjuncts' boxes.
 
     path: +-(1 + side) for every upper and lower half taken so far, then zeros.
-    Shapes: disjunct, bound, side (the input to halve next, -1 where none is left) [n]; lower, upper [n, inputs]; path
-    [n, depth].
+    Shapes: disjunct, bound, side (the input to halve next, -1 where none is left) [n]; packed, the boxes'
+    ends, [n, 2 inputs]; path [n, depth].
     """
 
     side: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
+    packed: np.ndarray
     path: np.ndarray
 
     @property
     def splittable(self) -> np.ndarray:
         return self.side >= 0
+
+    @property
+    def inputs(self) -> Box:
+        """The boxes."""
+        return Box.unpacked(self.packed)
 
 
 class InputSplitter:
@@ -70,28 +73,25 @@ class InputSplitter:
         """The disjuncts' own boxes."""
         disjunct = np.arange(len(self.disjuncts))
         path = np.zeros((len(disjunct), 0), dtype=np.int16)
-        start = HalvedBoxes(
-            disjunct, np.full(len(disjunct), -np.inf), disjunct, self.disjuncts.lower, self.disjuncts.upper, path
-        )
-        return self._bounded(start)
+        bound = np.full(len(disjunct), -np.inf)
+        return self._bounded(HalvedBoxes(disjunct, bound, disjunct, self.disjuncts.inputs.packed, path))
 
     def expand(self, nodes: HalvedBoxes) -> Grown[HalvedBoxes]:
         """Both halves of every box."""
         side = nodes.side
-        lower, upper = halves(nodes.lower, nodes.upper, side)
+        packed = nodes.inputs.halved(side).packed
         down, up = extended(nodes.path, -1 - side), extended(nodes.path, 1 + side)
         disjunct, bound = np.tile(nodes.disjunct, 2), np.tile(nodes.bound, 2)
-        return self._bounded(HalvedBoxes(disjunct, bound, np.tile(side, 2), lower, upper, np.concatenate([down, up])))
+        return self._bounded(HalvedBoxes(disjunct, bound, np.tile(side, 2), packed, np.concatenate([down, up])))
 
     def _bounded(self, nodes: HalvedBoxes) -> Grown[HalvedBoxes]:
-        box = Box(self.home.put(nodes.lower), self.home.put(nodes.upper))
+        box = nodes.inputs.put(self.home)
         pre = preactivation_bounds(self.network, box, "crown", self.memory, self.stop, abandon=True)
 
         def work(first: int, last: int) -> Grown[HalvedBoxes]:
-            part = slice(first, last)
-            low, high = (tuple(end[part] for end in ends) for ends in (pre.lower, pre.upper))
+            low, high = (tuple(end[first:last] for end in ends) for ends in (pre.lower, pre.upper))
             bounds = PreactivationBounds(low, high)
-            return self._block(take(nodes, np.arange(first, last)), Box(box.lower[part], box.upper[part]), bounds)
+            return self._block(take(nodes, np.arange(first, last)), box.part(first, last), bounds)
 
         count = len(nodes.disjunct)
         return Grown.join(self.bounder.in_blocks(count, self.disjuncts.atoms, self.settings, self.memory, work))
@@ -107,26 +107,25 @@ class InputSplitter:
         atoms = np.where(sound, disjuncts.certified(disjunct, to_numpy(found.lower)), -np.inf)
         excluded = disjuncts.excluded(disjunct, atoms)
         coefficient = to_numpy(found.sweep.nodes[0])
-        lower, upper, empty = contract(nodes.lower, nodes.upper, coefficient, atoms, self.settings.contractions)
-        scores = side_scores(self.network, put(upper - lower), pre, found, atoms) * halvable(lower, upper)
+        inputs, empty = contract(nodes.inputs, coefficient, atoms, self.settings.contractions)
+        scores = side_scores(self.network, put(inputs.width), pre, found, atoms) * inputs.halvable
         side = np.where(scores.max(axis=1) > 0, scores.argmax(axis=1), -1)
         bound = np.maximum(nodes.bound, atoms.max(axis=1))
         gone = excluded.any(axis=1)
         open = np.flatnonzero(~(gone | empty))
-        left = take(HalvedBoxes(disjunct, bound, side, lower, upper, nodes.path), open)
+        left = take(HalvedBoxes(disjunct, bound, side, inputs.packed, nodes.path), open)
         vertices = to_numpy(found.vertices)[open]
         proof = closed(
             disjuncts, disjunct, excluded, atoms, nodes.path, None, [to_numpy(slope) for slope in found.slopes]
         )
-        points, own = vertices.reshape(-1, lower.shape[1]), np.repeat(disjunct[open], disjuncts.atoms)
+        points, own = vertices.reshape(-1, inputs.size), np.repeat(disjunct[open], disjuncts.atoms)
         return Grown(left, proof, points, own, self._at(points, own))
 
     def _at(self, points: np.ndarray, disjunct: np.ndarray) -> np.ndarray:
         """The atoms' offsets at points less what the network's arithmetic can take there, [points, atoms]."""
         if self.arithmetic == "real" or not len(points):
             return self.disjuncts.offset[disjunct]
-        put = self.home.put(points)
-        box = Box(put, put)
+        box = Box.point(self.home.put(points))
         pre = preactivation_bounds(self.network, box, "interval", self.memory)
         error = output_error(self.network, box, pre, self.arithmetic)[:, None, :]
         return lowered(self.disjuncts.objective[disjunct], self.disjuncts.offset[disjunct], to_numpy(error))[0]

@@ -82,8 +82,7 @@ class LeafPrograms:
             self._frame = Frame.of(network)
         lines = network_lines(network, region.lower, region.upper)
         kinks = Kinks.of([line for line in lines if isinstance(line, KinkLines)])
-        low, high = region.inputs.range
-        part = Part(low[0, 0], high[0, 0], kinks, path)
+        part = Part(region.inputs.at((0, 0)), kinks, path)
         # Disjuncts with fewer atoms than others repeat their last one.
         own = slice(0, int(disjuncts.count[disjunct]))
         objective, offset = disjuncts.objective[disjunct, own], disjuncts.offset[disjunct, own]

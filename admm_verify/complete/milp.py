@@ -47,5 +47,5 @@ class MixedIntegerMinima:
         low, high = (
             np.concatenate([none, *(to_numpy(end)[0] for end in ends)]) for ends in (bounds.lower, bounds.upper)
         )
-        ranges = Ranges(disjuncts.lower[disjunct], disjuncts.upper[disjunct], Kinks.of(lines), low, high)
+        ranges = Ranges(disjuncts.inputs.at(disjunct), Kinks.of(lines), low, high)
         return network_minimum(self.frame, ranges, disjuncts.objective[disjunct], disjuncts.offset[disjunct], self.stop)

@@ -20,7 +20,7 @@ from admm_verify.network.graph import Network
 from admm_verify.relaxations.lines import KinkLines
 from admm_verify.relaxations.registry import network_lines
 from admm_verify.run import Stopped
-from admm_verify.sets.box import Box
+from admm_verify.sets.contract import InputSet
 from admm_verify.settings import SearchSettings
 
 _LAST = np.int32(np.iinfo(np.int32).max)
@@ -54,7 +54,7 @@ class NeuronSplitter:
         self,
         network: Network,
         disjuncts: Disjuncts,
-        boxes: tuple[np.ndarray, np.ndarray, np.ndarray],
+        boxes: tuple[np.ndarray, InputSet],
         pre: PreactivationBounds | ConditionalBounds,
         home: Placement,
         settings: SearchSettings,
@@ -62,19 +62,18 @@ class NeuronSplitter:
         memory: float | None,
         record: bool = False,
     ) -> None:
-        """boxes: the number of each disjunct's box, and lower and upper ends of all boxes, whose bounds are pre; each
-        disjunct has a box of its own where they are conditional. record: exclude parts only by what a certificate can
-        hold.
+        """boxes: the number of each disjunct's box, and all boxes, whose bounds are pre; each disjunct has a box of its
+        own where they are conditional. record: exclude parts only by what a certificate can hold.
 
-        Shapes: boxes [disjuncts], [boxes, inputs], [boxes, inputs]; pre [boxes, n_k].
+        Shapes: boxes [disjuncts], [boxes, inputs]; pre [boxes, n_k].
         """
         self.disjuncts, self.settings, self.memory = disjuncts, settings, memory
         self.bounder = Bounder(network, home, settings.ascent, stop)
         self.network, self.home = self.bounder.network, home
-        self.box, low, high = boxes[0], home.put(boxes[1]), home.put(boxes[2])
+        self.box, inputs = boxes[0], boxes[1].put(home).spread()
         self.lower, self.upper = [to_numpy(end) for end in pre.lower], [to_numpy(end) for end in pre.upper]
         spread = [tuple(home.put(end)[:, None, :] for end in ends) for ends in (self.lower, self.upper)]
-        region = build_region(self.network, Box.of(low, high).spread(), spread[0], spread[1])
+        region = build_region(self.network, inputs, spread[0], spread[1])
         self.region = replace(region, caution=settings.caution)
         lines = network_lines(self.network, spread[0], spread[1])
         self.kinked = [isinstance(line, KinkLines) for line in lines]
@@ -178,7 +177,7 @@ class NeuronSplitter:
         lower, upper = [end[boxes] for end in self.lower], [end[boxes] for end in self.upper]
         self.signs.clip(nodes.splits, lower, upper)
         ends = [tuple(put(end)[:, None, :] for end in side) for side in (lower, upper)]
-        region = self.region if self.region.inputs.lead[0] == 1 else self.region.take(self.home.put_indices(boxes))
+        region = self.region if self.region.inputs.count == 1 else self.region.take(self.home.put_indices(boxes))
         return region.within(*ends), lower, upper
 
     def _slopes(self, nodes: Branches, boxes: np.ndarray) -> list[np.ndarray]:

@@ -13,13 +13,11 @@ from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.region import build_region
 from admm_verify.complete.bounding import Bounder, Rows
 from admm_verify.complete.disjuncts import Disjuncts
-from admm_verify.complete.pool import take
 from admm_verify.network.graph import Affine, Network
 from admm_verify.network.maps import DenseMap
 from admm_verify.relaxations.lines import KinkLines, Lines
 from admm_verify.relaxations.registry import network_lines
 from admm_verify.run import Stopped
-from admm_verify.sets.box import Box
 from admm_verify.settings import SearchSettings
 
 
@@ -124,7 +122,7 @@ class _Rounds:
 
         def work(first: int, last: int) -> _Reached:
             ends = [tuple(end[first:last, None] for end in side) for side in (bounds.lower, bounds.upper)]
-            inputs = Box.of(disjuncts.lower[first:last], disjuncts.upper[first:last]).spread()
+            inputs = disjuncts.inputs.at(slice(first, last)).spread()
             region = replace(build_region(self.network, inputs, *ends), caution=self.settings.caution)
             rows = Rows(region, disjuncts.objective[first:last], disjuncts.offset[first:last])
             start = None if slopes is None else [layer[first:last] for layer in slopes]
@@ -145,7 +143,7 @@ class _Rounds:
             multipliers = [None if layer is None else layer[own] for layer in reached.multipliers]
             return conditional_bounds(
                 self.network,
-                Box.of(disjuncts.lower[own], disjuncts.upper[own]),
+                disjuncts.inputs.at(own),
                 left.bounds.take(own),
                 Condition(disjuncts.objective[own], disjuncts.offset[own], multipliers),
                 [neurons[own] for neurons in wanted],
@@ -216,4 +214,4 @@ def _open(left: Refined, reached: _Reached) -> tuple[Refined, _Reached]:
     """Without the disjuncts that are excluded."""
     out = left.bounds.empty | left.disjuncts.excluded(np.arange(len(left.disjuncts)), reached.lower).any(axis=1)
     kept = np.flatnonzero(~out)
-    return Refined(take(left.disjuncts, kept), left.bounds.take(kept)), reached.take(kept)
+    return Refined(left.disjuncts.take(kept), left.bounds.take(kept)), reached.take(kept)

@@ -46,7 +46,7 @@ class Root:
 
         Raises: Stopped once the clock says so.
         """
-        network, rows, box = self.query.network, self.rows, Box(self.rows.boxes_lower, self.rows.boxes_upper)
+        network, rows, box = self.query.network, self.rows, self.rows.boxes
         bounds = self._bounded(box, "crown", None)
         error = output_error(network, box, bounds, self.arithmetic)
         if rows.rounding.any():
@@ -61,8 +61,7 @@ class Root:
         boxes = np.setdiff1d(self.rows.box[numbers], self.tightened)
         if not len(boxes):
             return
-        box = Box(self.rows.boxes_lower[boxes], self.rows.boxes_upper[boxes])
-        found = self._bounded(box, "tightened", self.bounds_of(boxes))
+        found = self._bounded(self.rows.boxes.at(boxes), "tightened", self.bounds_of(boxes))
 
         def merged(ends: tuple[np.ndarray, ...], better: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
             copies = tuple(end.copy() for end in ends)
@@ -71,14 +70,12 @@ class Root:
             return copies
 
         ends = merged(self.bounds.lower, found.lower), merged(self.bounds.upper, found.upper)
-        whole = Origin(self.query.network, Box(self.rows.boxes_lower, self.rows.boxes_upper))
-        self.bounds = PreactivationBounds(*ends, origin=whole)
+        self.bounds = PreactivationBounds(*ends, origin=Origin(self.query.network, self.rows.boxes))
         self.tightened = np.append(self.tightened, boxes)
 
     def derive(self, keep: Callable[[Derivation], None]) -> None:
         """Tighten the pre-activation bounds of all boxes from nothing, told how they come about. Raises: Stopped."""
-        box = Box(self.rows.boxes_lower, self.rows.boxes_upper)
-        self.bounds = self._bounded(box, "tightened", None, keep)
+        self.bounds = self._bounded(self.rows.boxes, "tightened", None, keep)
 
     def bounds_of(self, boxes: np.ndarray) -> PreactivationBounds:
         """The pre-activation bounds of some boxes."""
@@ -92,8 +89,9 @@ class Root:
         """The chosen rows as a problem; rows that all live on one box share it."""
         rows, boxes = self.rows, self.rows.box[numbers]
         pick = boxes[:1] if len(set(boxes.tolist())) == 1 else boxes
-        box = Box(rows.boxes_lower[pick], rows.boxes_upper[pick])
-        return Problem(self.query.network, box, rows.objective[numbers], self.offset[numbers], self.bounds_of(pick))
+        return Problem(
+            self.query.network, rows.boxes.at(pick), rows.objective[numbers], self.offset[numbers], self.bounds_of(pick)
+        )
 
     def record(self, numbers: np.ndarray, solution: Solution) -> None:
         """Keep the bounds, and close the disjuncts they exclude."""

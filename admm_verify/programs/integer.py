@@ -10,6 +10,7 @@ from scipy import sparse
 from admm_verify.errors import MissingPackageError
 from admm_verify.programs.frame import Frame, matrix
 from admm_verify.programs.kinks import Kinks
+from admm_verify.sets.contract import InputSet
 from admm_verify.streams import diverted
 
 if TYPE_CHECKING:
@@ -30,11 +31,10 @@ _OPTIONS = {
 class Ranges:
     """An input box with the lines of all neurons and the bounds of their inputs.
 
-    Shapes: lower, upper [inputs]; pre_lower, pre_upper [sum n_k].
+    Shapes: inputs [n]; pre_lower, pre_upper [sum n_k].
     """
 
-    lower: np.ndarray
-    upper: np.ndarray
+    inputs: InputSet
     kinks: Kinks
     pre_lower: np.ndarray
     pre_upper: np.ndarray
@@ -100,7 +100,7 @@ def network_minimum(
     if info.primal_solution_status != int(highspy.SolutionStatus.kSolutionStatusFeasible):
         return IntegerOptimum(bound, np.inf, None)
     x = np.array(solver.getSolution().col_value[: frame.inputs])
-    return IntegerOptimum(bound, float(info.objective_function_value), np.clip(x, ranges.lower, ranges.upper))
+    return IntegerOptimum(bound, float(info.objective_function_value), np.clip(x, *ranges.inputs.range))
 
 
 def _model(frame: Frame, ranges: Ranges, objective: np.ndarray, offset: np.ndarray) -> "highspy.HighsLp":
@@ -129,7 +129,7 @@ def _model(frame: Frame, ranges: Ranges, objective: np.ndarray, offset: np.ndarr
     both = sparse.vstack([matrix(entries, len(limits), width), frame.widened_ties(width)])
     program, count = sparse.csr_array(both), len(limits) + len(frame.tied)
     ends = np.array([np.full(width, -np.inf), np.full(width, np.inf)])
-    ends[:, : frame.inputs], ends[:, pre] = (ranges.lower, ranges.upper), (ranges.pre_lower, ranges.pre_upper)
+    ends[:, : frame.inputs], ends[:, pre] = ranges.inputs.range, (ranges.pre_lower, ranges.pre_upper)
     ends[:, binary] = [[0.0], [1.0]]
     model = highspy.HighsLp()
     model.num_col_, model.num_row_ = width, count

@@ -7,6 +7,7 @@ from scipy import optimize, sparse
 
 from admm_verify.programs.frame import Frame, matrix
 from admm_verify.programs.kinks import Kinks
+from admm_verify.sets.contract import InputSet
 
 _TOLERANCES = {"primal_feasibility_tolerance": 1e-9, "dual_feasibility_tolerance": 1e-9}
 _PRICES = (1e3, 1e6)
@@ -18,13 +19,12 @@ _OPTIMAL = 0
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A part of an input set: a box, the lines of all activations over it, and neurons with a fixed sign.
+    """A part of an input set, the lines of all activations over it, and neurons with a fixed sign.
 
-    Shapes: lower, upper [inputs]; splits [splits], +-(1 + number of the neuron over all layers).
+    Shapes: inputs [n]; splits [splits], +-(1 + number of the neuron over all layers).
     """
 
-    lower: np.ndarray
-    upper: np.ndarray
+    inputs: InputSet
     kinks: Kinks
     splits: np.ndarray
 
@@ -100,14 +100,14 @@ def _program(frame: Frame, part: Part, objective: np.ndarray, offset: np.ndarray
         frame.rows(objective, first + splits),
         (row, top, -np.ones(rows)),
     ]
-    free = np.full(2 * len(pre), np.inf)
+    free, (lower, upper) = np.full(2 * len(pre), np.inf), part.inputs.range
     return _Program(
         matrix(entries, first + splits + rows, width),
         np.concatenate([part.kinks.limits, np.zeros(splits), -(objective @ frame.shift + offset)]),
         frame.widened_ties(width),
         frame.tied,
-        np.concatenate([part.lower, -free, np.zeros(splits), [-np.inf]]),
-        np.concatenate([part.upper, free, np.full(splits + 1, np.inf)]),
+        np.concatenate([lower, -free, np.zeros(splits), [-np.inf]]),
+        np.concatenate([upper, free, np.full(splits + 1, np.inf)]),
     )
 
 
@@ -143,7 +143,7 @@ def _optimum(frame: Frame, part: Part, rows: int, found: optimize.OptimizeResult
     return Optimum(
         float(found.fun),
         weights / weights.sum(),
-        np.clip(found.x[: frame.inputs], part.lower, part.upper),
+        np.clip(found.x[: frame.inputs], *part.inputs.range),
         g,
         slopes,
         beta,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from admm_verify.errors import UnsupportedQueryError
 from admm_verify.properties.conditions import InputBound
 from admm_verify.properties.linear import Entry, Scope
-from admm_verify.properties.property import InputBox
+from admm_verify.sets.exact import ExactBox
 
 MAX_BOX_ENTRIES = 20_000_000
 
@@ -59,11 +59,11 @@ class Boxes:
         """held: bytes that other things take."""
         self._scope, self._inputs, self._held = scope, inputs, held
         self._base = _Ends().cut(scope.source.paced(base))
-        self._built: dict[frozenset[tuple[int, ...]], InputBox | Contradiction] = {}
+        self._built: dict[frozenset[tuple[int, ...]], ExactBox | Contradiction] = {}
         # By identity: the branches of a product share the very tuple of bounds when only one factor has any.
-        self._by_tuple: dict[int, InputBox | Contradiction] = {}
+        self._by_tuple: dict[int, ExactBox | Contradiction] = {}
 
-    def box(self, bounds: tuple[InputBound, ...]) -> InputBox | Contradiction:
+    def box(self, bounds: tuple[InputBound, ...]) -> ExactBox | Contradiction:
         """The base box cut by the bounds; the same object for the same bounds. The tuple must outlive this object."""
         box = self._by_tuple.get(id(bounds))
         if box is None:
@@ -80,7 +80,7 @@ class Boxes:
             self._by_tuple[id(bounds)] = box
         return box
 
-    def _build(self, cut: _Ends) -> InputBox | Contradiction:
+    def _build(self, cut: _Ends) -> ExactBox | Contradiction:
         self._require_complete(cut)
         contradiction = self._base_contradiction or self._contradiction(cut)
         if contradiction:
@@ -99,7 +99,7 @@ class Boxes:
             base.difference(ends) | own if base or own else base
             for base, ends, own in zip(self._base.strict, (cut.lower, cut.upper), cut.strict, strict=True)
         )
-        return InputBox(tuple(lower), tuple(upper), strict_lower, strict_upper)
+        return ExactBox(tuple(lower), tuple(upper), strict_lower, strict_upper)
 
     def _require_complete(self, cut: _Ends) -> None:
         for end, base, own in (("lower", self._base.lower, cut.lower), ("upper", self._base.upper, cut.upper)):

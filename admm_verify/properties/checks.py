@@ -10,7 +10,8 @@ from admm_verify.errors import QueryError
 from admm_verify.network.graph import Network
 from admm_verify.network.layout import is_sample
 from admm_verify.options import brief
-from admm_verify.properties.property import Atom, Disjunct, InputBox, NetworkDeclaration, Property, Variable
+from admm_verify.properties.property import Atom, Disjunct, NetworkDeclaration, Property, Variable
+from admm_verify.sets.exact import ExactBox
 
 Kind = TypeVar("Kind")
 
@@ -71,7 +72,7 @@ def check_property(given: object) -> Property:
         try:
             if id(disjunct.box) not in seen:
                 seen.add(id(disjunct.box))
-                _check_box(_one(disjunct.box, InputBox, "the box"), inputs.size)
+                _check_box(_one(disjunct.box, ExactBox, "the box"), inputs.size)
             for atom in _several(disjunct.atoms, Atom, "the atoms"):
                 if id(atom) not in seen:
                     seen.add(id(atom))
@@ -81,7 +82,7 @@ def check_property(given: object) -> Property:
     return found
 
 
-def _check_box(box: InputBox, size: int) -> None:
+def _check_box(box: ExactBox, size: int) -> None:
     for name, ends in (("lower", box.lower), ("upper", box.upper)):
         _check_numbers(_listed(ends, f"the {name} ends of its box"), "its box")
         if len(ends) != size:

@@ -12,8 +12,9 @@ from admm_verify.errors import UnsupportedQueryError
 from admm_verify.properties.boxes import Boxes, Contradiction
 from admm_verify.properties.conditions import Assertions, Condition, Conjunction, InputBound
 from admm_verify.properties.linear import MAX_DIGITS, Entry
-from admm_verify.properties.property import Atom, Disjunct, InputBox
+from admm_verify.properties.property import Atom, Disjunct
 from admm_verify.properties.sexpr import Source
+from admm_verify.sets.exact import ExactBox
 
 MAX_DISJUNCTS = 100_000
 # Memory, at eight bytes each: constraints over all disjuncts.
@@ -50,7 +51,7 @@ def disjuncts(assertions: Assertions, inputs: int) -> tuple[tuple[Disjunct, ...]
     contradiction: Contradiction | None = None
     for branch in source.paced(_expanded(Conjunction(choices=top.choices), source)):
         box = boxes.box(branch.bounds)
-        if isinstance(box, InputBox):
+        if isinstance(box, ExactBox):
             found.append(Disjunct(box, shared_atoms + branch.atoms))
         else:
             contradiction = contradiction or box

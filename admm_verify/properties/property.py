@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
 
+from admm_verify.sets.exact import ExactBox
+
 
 @dataclass(frozen=True)
 class Variable:
@@ -64,29 +66,10 @@ class Atom:
 
 
 @dataclass(frozen=True, slots=True)
-class InputBox:
-    """lower <= x <= upper on the flat input, exactly; strict ends are indices where equality is excluded."""
-
-    lower: tuple[Fraction, ...]
-    upper: tuple[Fraction, ...]
-    strict_lower: frozenset[int] = frozenset()
-    strict_upper: frozenset[int] = frozenset()
-
-    def holds(self, x: Sequence[Fraction]) -> bool:
-        """Whether x lies in the box, exactly."""
-        inside = all(low <= value <= high for low, value, high in zip(self.lower, x, self.upper, strict=True))
-        return (
-            inside
-            and all(x[i] > self.lower[i] for i in self.strict_lower)
-            and all(x[i] < self.upper[i] for i in self.strict_upper)
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Disjunct:
     """One way to satisfy a query: x in the box and all atoms hold for f(x). Disjuncts may share one box object."""
 
-    box: InputBox
+    box: ExactBox
     atoms: tuple[Atom, ...]
 
     def holds(self, x: Sequence[Fraction], y: Sequence[Fraction]) -> bool:

@@ -4,15 +4,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
-from math import gcd, inf, isfinite, isinf, lcm, nextafter
+from math import gcd, lcm
 from typing import TypeVar
 
 import numpy as np
 
 from admm_verify.errors import QueryError
 from admm_verify.memory import Budget, collector_paused
-from admm_verify.properties.property import Atom, Disjunct, InputBox, Property
+from admm_verify.properties.property import Atom, Property
+from admm_verify.rationals import directed_float, is_float, nearest_float
 from admm_verify.run import Stopped
+from admm_verify.sets.box import Box
+from admm_verify.sets.exact import ExactBox
 
 Thing = TypeVar("Thing")
 
@@ -28,13 +31,12 @@ class AtomRows:
 
     A disjunct is excluded when for one of its rows min c'y + d over the box is > 0 (>= 0 where strict).
 
-    Shapes: boxes_lower, boxes_upper [boxes, inputs], rounded outward; box [rows] the row's box; objective
-    [rows, outputs]; offset [rows], rounded downward; rounding [rows], the sum of what the objective's entries are off
-    by, rounded upward, 0 where they are exact; strict [rows]. disjuncts[i]: row numbers of disjunct i.
+    Shapes: boxes [boxes, inputs], rounded outward; box [rows] the row's box; objective [rows, outputs]; offset [rows],
+    rounded downward; rounding [rows], the sum of what the objective's entries are off by, rounded upward, 0 where they
+    are exact; strict [rows]. disjuncts[i]: row numbers of disjunct i.
     """
 
-    boxes_lower: np.ndarray
-    boxes_upper: np.ndarray
+    boxes: Box
     box: np.ndarray
     objective: np.ndarray
     offset: np.ndarray
@@ -84,7 +86,7 @@ def atom_rows(found: Property, budget: Budget | None = None) -> AtomRows:
     Raises: QueryError where they do not fit; Stopped.
     """
     outputs = found.networks[0].outputs[0].size
-    boxes: dict[int, tuple[int, InputBox]] = {}
+    boxes: dict[int, tuple[int, ExactBox]] = {}
     rows: dict[tuple[int, Atom], int] = {}
     disjuncts: list[tuple[int, ...]] = []
     with collector_paused():
@@ -101,11 +103,10 @@ def atom_rows(found: Property, budget: Budget | None = None) -> AtomRows:
             scalars[:, row] = number, *_fill(objective[row], atom)
         ends = np.zeros((2, len(boxes), inputs))
         for box, (_, exact) in enumerate(_paced(boxes.values(), budget)):
-            ends[0, box] = directed(exact.lower, np.float64, up=False)
-            ends[1, box] = directed(exact.upper, np.float64, up=True)
+            ends[:, box] = exact.enclosure.range
         strict = np.array([atom.strict for _, atom in rows], dtype=bool)
     own, (_, offset, rounding) = scalars[0].astype(np.int64), scalars
-    return AtomRows(ends[0], ends[1], own, objective, offset, rounding, strict, tuple(disjuncts))
+    return AtomRows(Box.of(*ends), own, objective, offset, rounding, strict, tuple(disjuncts))
 
 
 def _paced(things: Iterable[Thing], budget: Budget | None) -> Iterator[Thing]:
@@ -127,18 +128,11 @@ def _check_size(numbers: int, what: str, budget: Budget | None) -> None:
 def as_computed(rows: AtomRows, arithmetic: str) -> AtomRows:
     """The same rows on boxes that also hold what their points are rounded to when a network in float32 or float64 is
     run on them; in "real" arithmetic the rows as they are.
-
-    Rounding is monotone, so the rounded ends are enough.
     """
     if arithmetic == "real":
         return rows
-    dtype = np.dtype(arithmetic)
-    with np.errstate(over="ignore"):
-        lower, upper = (end.astype(dtype).astype(np.float64) for end in (rows.boxes_lower, rows.boxes_upper))
     # Ends beyond the type overflow as inputs too, which the bound on the evaluation's error notices.
-    lower = np.where(np.isfinite(lower), np.minimum(rows.boxes_lower, lower), rows.boxes_lower)
-    upper = np.where(np.isfinite(upper), np.maximum(rows.boxes_upper, upper), rows.boxes_upper)
-    return replace(rows, boxes_lower=lower, boxes_upper=upper)
+    return replace(rows, boxes=rows.boxes.with_rounded(np.dtype(arithmetic).type))
 
 
 def combined(objective: np.ndarray, offset: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, float] | None:
@@ -149,53 +143,9 @@ def combined(objective: np.ndarray, offset: np.ndarray, weights: np.ndarray) -> 
     exact = [Fraction(float(weight)) for weight in weights]
     columns = [[Fraction(float(value)) for value in column] for column in (*objective.T, offset)]
     *values, constant = (sum((w * c for w, c in zip(exact, column, strict=True)), Fraction(0)) for column in columns)
-    if not all(_is_exact(value) for value in values):
+    if not all(is_float(value) for value in values):
         return None
-    return np.array([float(value) for value in values]), float(directed((constant,), np.float64, up=False)[0])
-
-
-def inner_box(disjunct: Disjunct, dtype: type[np.floating]) -> tuple[np.ndarray, np.ndarray]:
-    """The largest box of `dtype` numbers inside the disjunct's exact box; lower > upper where there is none."""
-    lower, upper = directed(disjunct.box.lower, dtype, up=True), directed(disjunct.box.upper, dtype, up=False)
-    infinity = dtype(np.inf)
-    for i in disjunct.box.strict_lower:
-        if Fraction(float(lower[i])) == disjunct.box.lower[i]:
-            lower[i] = np.nextafter(lower[i], infinity)
-    for i in disjunct.box.strict_upper:
-        if Fraction(float(upper[i])) == disjunct.box.upper[i]:
-            upper[i] = np.nextafter(upper[i], -infinity)
-    return lower, upper
-
-
-def directed(values: Iterable[Fraction], dtype: type[np.floating], up: bool) -> np.ndarray:
-    """Rational numbers as floats, rounded up or down and never the other way."""
-    with np.errstate(over="ignore"):
-        return np.array([_directed(value, dtype, up) for value in values], dtype=dtype)
-
-
-def _directed(value: Fraction, dtype: type[np.floating], up: bool) -> float:
-    nearest = _nearest(value)
-    if dtype is not np.float64:
-        nearest = float(dtype(nearest))
-    target = inf if up else -inf
-    if isinf(nearest):
-        # Beyond the type: outward that is infinity, inward the largest number there is.
-        return nearest if nearest == target else float(np.nextafter(dtype(nearest), dtype(0)))
-    numerator, denominator = value.as_integer_ratio()
-    above, below = nearest.as_integer_ratio()
-    # The float less the number, times both denominators.
-    difference = above * denominator - numerator * below
-    if difference < 0 if up else difference > 0:
-        return nextafter(nearest, target) if dtype is np.float64 else float(np.nextafter(dtype(nearest), dtype(target)))
-    return nearest
-
-
-def _nearest(value: Fraction) -> float:
-    """The nearest float64, infinite beyond its range."""
-    try:
-        return value.numerator / value.denominator
-    except OverflowError:
-        return inf if value > 0 else -inf
+    return np.array([float(value) for value in values]), directed_float(constant, np.float64, up=False)
 
 
 def _fill(objective: np.ndarray, atom: Atom) -> tuple[float, float]:
@@ -203,21 +153,13 @@ def _fill(objective: np.ndarray, atom: Atom) -> tuple[float, float]:
     objective is off by, rounded up.
     """
     terms, scale, lost = atom.terms, _ONE, 0.0
-    if not all(_is_exact(coefficient) for _, coefficient in terms):
+    if not all(is_float(coefficient) for _, coefficient in terms):
         # Whole numbers without a common divisor are exact wherever any multiple of the coefficients is.
         scale = Fraction(lcm(*(c.denominator for _, c in terms)), gcd(*(c.numerator for _, c in terms)))
-        if not all(_is_exact(coefficient * scale) for _, coefficient in terms):
+        if not all(is_float(coefficient * scale) for _, coefficient in terms):
             scale = _ONE
-            off = sum((abs(value - Fraction(_nearest(value))) for _, value in terms), Fraction(0))
-            lost = _directed(off, np.float64, up=True)
+            off = sum((abs(value - Fraction(nearest_float(value))) for _, value in terms), Fraction(0))
+            lost = directed_float(off, np.float64, up=True)
     for index, coefficient in terms:
-        objective[index] = _nearest(coefficient if scale is _ONE else coefficient * scale)
-    return _directed(atom.constant if scale is _ONE else atom.constant * scale, np.float64, up=False), lost
-
-
-def _is_exact(value: Fraction) -> bool:
-    numerator, denominator = value.numerator, value.denominator
-    if denominator == 1 and numerator.bit_length() <= 53:
-        return True
-    nearest = _nearest(value)
-    return isfinite(nearest) and nearest.as_integer_ratio() == (numerator, denominator)
+        objective[index] = nearest_float(coefficient if scale is _ONE else coefficient * scale)
+    return directed_float(atom.constant if scale is _ONE else atom.constant * scale, np.float64, up=False), lost

@@ -15,7 +15,7 @@ from admm_verify.enclosures.taylor import Plant
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Network
 from admm_verify.options import brief
-from admm_verify.properties.rows import directed
+from admm_verify.rationals import directed
 from admm_verify.reach.controller_files import read_network
 from admm_verify.reach.entries import (
     Convert,

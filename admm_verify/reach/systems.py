@@ -14,7 +14,7 @@ from admm_verify.enclosures.taylor import Plant
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Network
 from admm_verify.options import Range, brief, count, instance, member, several
-from admm_verify.properties.rows import directed
+from admm_verify.rationals import directed
 from admm_verify.reach.inputs import array, box, set_field
 from admm_verify.sets.box import Box
 

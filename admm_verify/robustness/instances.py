@@ -46,7 +46,8 @@ class Instances:
         floor, ceiling = _range(network, within)
         _check_range(raw, floor, ceiling)
         dtype = np.float64 if network.element_type == "float64" else np.float32
-        lowest, highest = _inward(floor, dtype, up=True), _inward(ceiling, dtype, up=False)
+        place = Placement.numpy(dtype)
+        lowest, highest = place.directed(floor, up=True), place.directed(ceiling, up=False)
         if (lowest > highest).any():
             raise InputError(
                 f"The range within holds no {np.dtype(dtype).name} number at pixel {int(np.argmax(lowest > highest))}."
@@ -69,15 +70,10 @@ class Instances:
 
         Shapes: numbers, radii [m]; points [m, inputs] -> [m, inputs].
         """
-        middle = self.images[numbers].astype(np.float64)
-        width = radii[:, None]
-        # The image itself is always inside, whatever rounding does to the ends.
-        lower = np.minimum(np.maximum(np.nextafter(middle - width, np.inf), self.floor), middle)
-        upper = np.maximum(np.minimum(np.nextafter(middle + width, -np.inf), self.ceiling), middle)
-        dtype = self.images.dtype
+        middle, placement = self.images[numbers].astype(np.float64), Placement.numpy(self.images.dtype)
+        box = Box.inside(middle, radii[:, None], (self.floor, self.ceiling)).inward(placement)
         with np.errstate(over="ignore"):
-            nearest = points.astype(dtype)
-        return np.clip(nearest, _inward(lower, dtype, up=True), _inward(upper, dtype, up=False))
+            return box.project(points.astype(placement.dtype))
 
     def margins(self, numbers: np.ndarray) -> np.ndarray:
         """Rows f_t - f_j for all classes j but the label t, in the order of j, [len(numbers), classes - 1, classes]."""
@@ -178,11 +174,3 @@ def _radii(given: Array) -> np.ndarray:
     if len(np.unique(radii)) < len(radii):
         raise InputError(f"The radii {radii.tolist()} name one radius twice; give each once.")
     return radii
-
-
-def _inward(values: np.ndarray, dtype: np.dtype | type, up: bool) -> np.ndarray:
-    """Ends in float64 as the nearest numbers of a type that are not below (up) or not above them."""
-    with np.errstate(over="ignore"):
-        nearest = values.astype(dtype)
-    wrong = nearest.astype(np.float64) < values if up else nearest.astype(np.float64) > values
-    return np.where(wrong, np.nextafter(nearest, np.array(np.inf if up else -np.inf, dtype=dtype)), nearest)

@@ -175,8 +175,7 @@ class Search:
         """Bound the open rows of some instances and keep what follows."""
         instances, network = self.instances, self.instances.network
         numbers, radii = np.array([i for i, _ in pairs]), instances.radii[[k for _, k in pairs]]
-        host = instances.box(numbers, radii)
-        box = Box(self.home.put(host.lower), self.home.put(host.upper))
+        box = instances.box(numbers, radii).put(self.home)
         bounds = self._preactivation(block, pairs, box)
         if bounds is None:
             return
@@ -187,7 +186,7 @@ class Search:
         error = output_error(network, box, bounds, self.settings.arithmetic)
         objective = self.home.put(margins[owner, row])
         offset, sound = lowered(objective, 0.0 * objective[:, 0], take_rows(error, pick))
-        problem = Problem(network, Box(*_taken(pick, box.lower, box.upper)), objective, offset, bounds.take(pick))
+        problem = Problem(network, box.at(pick), objective, offset, bounds.take(pick))
         solution = self._solve(problem, block.stage)
         found = np.where(to_numpy(sound), to_numpy(solution.lower), -np.inf)
         rows_lower[owner, row] = np.maximum(rows_lower[owner, row], found)
@@ -229,7 +228,7 @@ class Search:
             if self._interrupted():
                 return None
             group = new[first : first + step]
-            part = Box(*_taken(self.home.put_indices(group), box.lower, box.upper))
+            part = box.at(self.home.put_indices(group))
             memory, stop = self.settings.memory, self._interrupted
             found = preactivation_bounds(self.instances.network, part, block.stage.bounds, memory, stop, abandon=True)
             for row, p in enumerate(group):
@@ -271,10 +270,6 @@ class _Block:
                 chosen.append(left[(len(left) - 1) // 2])
         self.tried.update(chosen)
         return chosen
-
-
-def _taken(rows: Array, *arrays: Array) -> list[Array]:
-    return [namespace(array).take(array, rows, axis=0) for array in arrays]
 
 
 def _joined(parts: list[PreactivationBounds], made: Origin) -> PreactivationBounds:

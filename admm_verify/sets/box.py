@@ -7,17 +7,17 @@ from math import prod
 import array_api_compat
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, inner, namespace, take_rows, to_numpy
+from admm_verify.arrays import Array, Placement, inner, namespace, quiet_overflow, to_numpy
 from admm_verify.errors import InputError
 from admm_verify.given import float64_array, plain_array
 from admm_verify.options import shown
-from admm_verify.sets.contract import Finder, InputSet, VertexVerb
+from admm_verify.sets.contract import Finder, InputSet, VertexVerb, WalkableSet
 
 _MOST_CELLS = 10**6
 
 
 @dataclass(frozen=True, eq=False)
-class Box(InputSet):
+class Box(WalkableSet):
     """The set {x : lower <= x <= upper}, or a batch of them; its ends are copies in float64, without gradients.
 
     Shapes: lower, upper [*input_shape] for one box, [rows, *input_shape] for one per row; what takes a box checks that
@@ -34,7 +34,7 @@ class Box(InputSet):
             object.__setattr__(self, name, float64_array(getattr(self, name), f"box's {name} end"))
         places = [Placement.of(end) for end in (self.lower, self.upper)]
         if places[0] != places[1]:
-            kinds = [f"{type(end).__name__} on {place.device}" for end, place in zip(self.ends, places, strict=True)]
+            kinds = [f"{type(end).__name__} on {place.device}" for end, place in zip(self.range, places, strict=True)]
             raise InputError(
                 f"The box has a lower end of type {kinds[0]} and an upper end of type {kinds[1]}; give both as arrays "
                 "of one library on one device."
@@ -49,20 +49,24 @@ class Box(InputSet):
         _refuse(self.lower > self.upper, self, "makes the box empty; give lower <= upper")
 
     @classmethod
-    def of(cls, lower: Array, upper: Array) -> "Box":
+    def of(cls, *ends: Array) -> "Box":
         """The box of ends that are known to be float or finer arrays of one shape with lower <= upper: not checked."""
         box = object.__new__(cls)
-        object.__setattr__(box, "lower", lower)
-        object.__setattr__(box, "upper", upper)
+        for name, end in zip(("lower", "upper"), ends, strict=True):
+            object.__setattr__(box, name, end)
         return box
 
-    @property
-    def ends(self) -> tuple[Array, Array]:
-        """Lower and upper."""
-        return self.lower, self.upper
+    @classmethod
+    def point(cls, x: Array) -> "Box":
+        """The box that holds one point alone, unchecked as well."""
+        return cls.of(x, x)
 
     @property
     def range(self) -> tuple[Array, Array]:
+        return self.lower, self.upper
+
+    @property
+    def numbers(self) -> tuple[Array, ...]:
         return self.lower, self.upper
 
     @property
@@ -73,6 +77,10 @@ class Box(InputSet):
     def _reach(self) -> Array:
         xp = namespace(self.lower)
         return xp.maximum(xp.abs(self.lower), xp.abs(self.upper))
+
+    @property
+    def centre(self) -> Array:
+        return self.project(self.middle[0])
 
     @cached_property
     def middle(self) -> tuple[Array, Array]:
@@ -93,18 +101,72 @@ class Box(InputSet):
         xp = namespace(x)
         return xp.minimum(xp.maximum(x, self.lower), self.upper)
 
-    def take(self, rows: Array) -> "Box":
-        return self.of(take_rows(self.lower, rows), take_rows(self.upper, rows))
+    def stepped(self, x: Array, step: Array | float, direction: Array) -> Array:
+        # In the largest norm, the steepest ascent is along the signs.
+        xp = namespace(x)
+        signs = xp.astype(direction > 0, x.dtype) - xp.astype(direction < 0, x.dtype)
+        # In this order, no step is the product of infinity and zero.
+        return self.project(x + (step * signs) * self.half)
 
-    def part(self, first: int, last: int) -> "Box":
-        """Boxes first..last; one box that all rows share stays as it is."""
-        return self if self.lower.shape[0] == 1 else self.of(self.lower[first:last], self.upper[first:last])
+    def sample(self, count: int, rng: np.random.Generator) -> Array:
+        shares = self.placement.put(rng.uniform(-1.0, 1.0, (*self.lead, count, self.size)))
+        boxes = self.at((..., None, slice(None)))
+        return boxes.project(boxes.centre + shares * boxes.half)
 
-    def put(self, placement: Placement) -> "Box":
-        return self.of(placement.put(self.lower), placement.put(self.upper))
+    def corners(self, most: int) -> Array | None:
+        count, (lower, upper) = 2**self.sides, map(to_numpy, self.range)
+        if count > most:
+            return None
+        side = np.maximum(np.cumsum(lower < upper, axis=-1) - 1, 0)
+        high = (np.arange(count)[:, None] >> side[..., None, :]) & 1
+        return self.placement.put(np.where(high == 1, upper[..., None, :], lower[..., None, :]))
 
-    def spread(self) -> "Box":
-        return self.of(self.lower[:, None, :], self.upper[:, None, :])
+    def inward(self, placement: Placement) -> "Box":
+        xp, largest = placement.xp, placement.xp.finfo(placement.dtype).max
+        lower, upper = (
+            xp.clip(placement.directed(end, up), -largest, largest)
+            for end, up in zip(self.range, (True, False), strict=True)
+        )
+        return self.of(lower, xp.maximum(lower, upper))
+
+    def with_rounded(self, dtype: type[np.floating]) -> "Box":
+        """The boxes that also hold what their points are rounded to in a type, where that is finite.
+
+        Rounding is monotone, so the rounded ends are enough.
+        """
+        with quiet_overflow():
+            other = self.put(Placement.numpy(dtype)).put(self.placement)
+        lower = np.where(np.isfinite(other.lower), np.minimum(self.lower, other.lower), self.lower)
+        upper = np.where(np.isfinite(other.upper), np.maximum(self.upper, other.upper), self.upper)
+        return self.of(lower, upper)
+
+    @property
+    def halvable(self) -> np.ndarray:
+        """The sides with a number strictly between their ends, [..., n]."""
+        middle = 0.5 * self.lower + 0.5 * self.upper
+        return (self.lower < middle) & (middle < self.upper)
+
+    def halved(self, side: np.ndarray) -> "Box":
+        """The lower halves of all boxes and then the upper ones, which share the middle: [2 boxes, n].
+
+        Shapes: side [boxes], where each is cut.
+        """
+        place = np.arange(len(side)), side
+        middle = 0.5 * self.lower[place] + 0.5 * self.upper[place]
+        below, above = self.upper.copy(), self.lower.copy()
+        below[place], above[place] = middle, middle
+        return self.of(np.concatenate([self.lower, above]), np.concatenate([below, self.upper]))
+
+    @property
+    def packed(self) -> Array:
+        """The lower and then the upper ends in one array, [..., 2 n]."""
+        return namespace(self.lower).concat(self.range, axis=-1)
+
+    @classmethod
+    def unpacked(cls, ends: Array) -> "Box":
+        """The boxes that were `packed`."""
+        size = ends.shape[-1] // 2
+        return cls.of(ends[..., :size], ends[..., size:])
 
     def covers(self, other: InputSet) -> bool:
         low, high = other.range
@@ -112,7 +174,7 @@ class Box(InputSet):
 
     def finder(self, vertex: VertexVerb, owner: Array) -> Finder:
         xp, size = namespace(self.lower), self.size
-        lower, upper = (xp.reshape(end, (-1, size)) for end in self.ends)
+        lower, upper = (xp.reshape(end, (-1, size)) for end in self.range)
 
         def find(coefficient: Array) -> tuple[Array, Array]:
             x, value = vertex(xp.reshape(coefficient, (-1, size)), lower, upper, owner)
@@ -124,11 +186,11 @@ class Box(InputSet):
         """Boxes of tensors as boxes of vectors with so many entries, [boxes, size]."""
         xp = namespace(self.lower)
         count = prod(self.lower.shape) // size
-        return self.of(*(xp.reshape(end, (count, size)) for end in self.ends))
+        return self.of(*(xp.reshape(end, (count, size)) for end in self.range))
 
     def scattered(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """Points of one box, a quarter of them vertices, where extremes like to be, [count, inputs]."""
-        low, high = (to_numpy(end).reshape(1, -1) for end in self.ends)
+        low, high = (to_numpy(end).reshape(1, -1) for end in self.range)
         # Ends may be so far apart that their difference overflows.
         share = rng.random((count, low.shape[1]))
         points = low * (1.0 - share) + high * share
@@ -141,7 +203,7 @@ class Box(InputSet):
 
         Raises: InputError for more than a million cells.
         """
-        low, high = (to_numpy(end).reshape(-1) for end in self.ends)
+        low, high = (to_numpy(end).reshape(-1) for end in self.range)
         count = sides ** np.count_nonzero(high > low)
         if count > _MOST_CELLS:
             raise InputError(f"A grid of {sides} cells a side makes {count} cells; take at most {_MOST_CELLS} in all.")
@@ -178,6 +240,17 @@ class Box(InputSet):
             floor, ceiling = (_spread(placement, end, middle, "range within") for end in range_ends(within))
             lower, upper = xp.maximum(lower, floor), xp.minimum(upper, ceiling)
         return cls(lower, upper)
+
+    @classmethod
+    def inside(cls, center: np.ndarray, radius: np.ndarray, within: tuple[np.ndarray, np.ndarray]) -> "Box":
+        """A box that the exact {x : |x - center| <= radius}, cut with [within[0], within[1]], holds for certain.
+
+        Shapes: center [..., n], inside the range; radius and both of within broadcast.
+        """
+        # The centre itself is always inside, whatever rounding does to the ends.
+        lower = np.maximum(np.nextafter(center - radius, np.inf), within[0])
+        upper = np.minimum(np.nextafter(center + radius, -np.inf), within[1])
+        return cls.of(np.minimum(lower, center), np.maximum(upper, center))
 
 
 def range_ends(within: object) -> tuple[Array, Array]:

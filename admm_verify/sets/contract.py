@@ -2,9 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Self
+from functools import cached_property
+from typing import Any, Self
 
-from admm_verify.arrays import Array, Placement, namespace
+import numpy as np
+
+from admm_verify.arrays import Array, Placement, namespace, take_rows, to_numpy
 
 Finder = Callable[[Array], tuple[Array, Array]]
 """find(coefficient) -> a minimiser of c'x and the value there, as `InputSet.best`."""
@@ -14,10 +17,11 @@ VertexVerb = Callable[[Array, Array, Array, Array], tuple[Array, Array]]
 
 
 class InputSet(ABC):
-    """A batch of convex, compact sets of inputs x: leading axes count the sets, the last one the inputs.
+    """A batch of convex, compact sets of inputs x, as far as bounds ask: leading axes count the sets, the last one the
+    inputs.
 
     Functionals c and points x have shape [..., n], and their leading axes broadcast against those of the sets. Whoever
-    needs a minimum, a point, a projection or a range asks the set.
+    needs a minimum, a point or a range asks the set.
     """
 
     @abstractmethod
@@ -33,10 +37,6 @@ class InputSet(ABC):
     def minimiser(self, coefficient: Array) -> Array:
         """A point of the set where c'x is least, up to rounding, [..., n]."""
 
-    @abstractmethod
-    def project(self, x: Array) -> Array:
-        """The nearest point of the set, up to rounding, [..., n]."""
-
     @property
     @abstractmethod
     def range(self) -> tuple[Array, Array]:
@@ -47,23 +47,57 @@ class InputSet(ABC):
     def reach(self) -> Array:
         """max |x_i| over the set, [..., n]; rounded upward."""
 
-    @property
+    @cached_property
     def width(self) -> Array:
         """How long the range of every coordinate is, as computed, [..., n]."""
         lower, upper = self.range
         return upper - lower
 
+    @cached_property
+    def half(self) -> Array:
+        """Half of that, [..., n]; no overflow even for the widest sets."""
+        lower, upper = self.range
+        return 0.5 * upper - 0.5 * lower
+
+    @property
+    def sides(self) -> int:
+        """The largest number of coordinates of positive width that one of the sets has."""
+        lower, upper = self.range
+        return int(np.max(np.sum(to_numpy(lower < upper), axis=-1)))
+
+    @property
     @abstractmethod
+    def numbers(self) -> tuple[Array, ...]:
+        """The arrays that say which sets these are; leading axes count the sets, and the first array is [..., n]."""
+
+    @classmethod
+    @abstractmethod
+    def of(cls, *numbers: Array) -> Self:
+        """The sets of such `numbers`, which are not checked."""
+
+    def mapped(self, change: Callable[[Array], Array]) -> Self:
+        """The sets with each of their `numbers` changed."""
+        return self.of(*map(change, self.numbers))
+
     def take(self, rows: Array) -> Self:
         """The sets of the given rows only; one set that all rows share stays as it is."""
+        return self.mapped(lambda part: take_rows(part, rows))
 
-    @abstractmethod
-    def put(self, placement: Placement) -> Self:
-        """The sets as numbers of another placement, rounded to nearest: for iterations, not for bounds."""
+    def at(self, index: Any) -> Self:
+        """The sets at an index of the leading axes, as arrays take it: numbers, a mask, slices, or new axes."""
+        return self.mapped(lambda part: part[index])
 
-    @abstractmethod
+    def part(self, first: int, last: int) -> Self:
+        """Sets first..last; one set that all rows share stays as it is."""
+        return self if self.count == 1 else self.at(slice(first, last))
+
     def spread(self) -> Self:
         """Sets [sets, n] with an axis for rows that share each of them, [sets, 1, n]."""
+        return self.at((slice(None), None))
+
+    def put(self, placement: Placement) -> Self:
+        """The sets as numbers of another placement, rounded to nearest: for iterations, not for bounds."""
+        return self.mapped(placement.put)
 
     @abstractmethod
     def covers(self, other: "InputSet") -> bool:
@@ -72,17 +106,27 @@ class InputSet(ABC):
     @property
     def placement(self) -> Placement:
         """Where the numbers of the set live."""
-        return Placement.of(self.reach)
+        return Placement.of(self.numbers[0])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The leading axes and the number n of inputs."""
+        return tuple(self.numbers[0].shape)
 
     @property
     def lead(self) -> tuple[int, ...]:
         """The leading axes."""
-        return tuple(self.reach.shape[:-1])
+        return self.shape[:-1]
+
+    @property
+    def count(self) -> int:
+        """The number of sets along the first axis."""
+        return self.shape[0]
 
     @property
     def size(self) -> int:
         """The number n of inputs."""
-        return self.reach.shape[-1]
+        return self.shape[-1]
 
     def best(self, coefficient: Array) -> tuple[Array, Array]:
         """A minimiser of c'x and the value there, as computed: what an iteration needs. Shapes: [..., n], [...]."""
@@ -95,3 +139,40 @@ class InputSet(ABC):
         Shapes: owner [rows], the set of each of the flattened rows.
         """
         return self.best
+
+
+class WalkableSet(InputSet):
+    """An input set that solvers and attacks can move in: nearest points and steps have a closed form."""
+
+    @abstractmethod
+    def project(self, x: Array) -> Array:
+        """The nearest point of the set, up to rounding, [..., n]."""
+
+    @property
+    @abstractmethod
+    def centre(self) -> Array:
+        """A point in the middle of the set, [..., n]."""
+
+    @abstractmethod
+    def stepped(self, x: Array, step: Array | float, direction: Array) -> Array:
+        """The points of the set nearest to where a step from x along a direction's steepest ascent leads.
+
+        Steepest is meant in the set's own norm, in which a step of 1 goes from the centre to the border. Where the
+        direction is NaN, it does not move.
+        Shapes: x, direction [..., n]; step a number or [..., 1].
+        """
+
+    @abstractmethod
+    def sample(self, count: int, rng: np.random.Generator) -> Array:
+        """Uniform points of every set, [..., count, n]."""
+
+    def corners(self, most: int) -> Array | None:
+        """All corners of every set, [..., corners, n], some of them several times; None where there are more."""
+        return None
+
+    @abstractmethod
+    def inward(self, placement: Placement) -> Self:
+        """The sets as numbers of another placement, without points that these lack.
+
+        A set without any such point becomes one next to it.
+        """

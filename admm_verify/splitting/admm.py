@@ -9,7 +9,7 @@ from admm_verify.settings import AdmmSettings
 from admm_verify.splitting.affine_graphs import AffineGraphs, build_graphs, layer_multipliers, network_layers
 from admm_verify.splitting.primal import PrimalPoint
 from admm_verify.splitting.problem import Rows
-from admm_verify.splitting.sweeps import DualSweep, best_vertex, polish_sweep, slope_sweep
+from admm_verify.splitting.sweeps import DualSweep, polish_sweep, slope_sweep
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +117,7 @@ def _reflected(rows: Rows, state: AdmmState) -> tuple[Points, list[Array], list[
 
 def _relaxed_values(rows: Rows, graphs: AffineGraphs, dual: DualSweep) -> tuple[list[tuple[Array, Array]], list[Array]]:
     """From the best vertex: every layer's (value, what clipping to [l, u] adds to it), and the sources' values."""
-    xp, x = rows.xp, best_vertex(rows, dual.input)
+    xp, x = rows.xp, rows.inputs.minimiser(dual.input)
     posts: list[Array] = []
 
     def post(k: int, value: Array) -> Array:
@@ -139,14 +139,14 @@ def _relaxed_values(rows: Rows, graphs: AffineGraphs, dual: DualSweep) -> tuple[
 
 def _pointwise(rows: Rows, state: AdmmState) -> Points:
     """proj_B(z): copies of one source are averaged, copies of one layer's value are moved alike."""
-    xp, graphs = namespace(state.scale), state.graphs
+    graphs = state.graphs
     means = []
     for source in range(len(graphs.layers) + 1):
         copies = [
             graphs.read(edge, z) for edge, z in zip(graphs.edges, state.edges, strict=True) if edge.source == source
         ]
         means.append(sum(copies[1:], copies[0]) / len(copies))
-    x = xp.minimum(xp.maximum(means[0], rows.box_lower), rows.box_upper)
+    x = rows.inputs.project(means[0])
     layers, sums = [], list(state.sums)
     for number, (layer, mean) in enumerate(zip(graphs.layers, means[1:], strict=True)):
         node, mine = rows.network.nodes[layer.node], graphs.blocks_of(number)

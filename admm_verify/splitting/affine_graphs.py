@@ -126,8 +126,8 @@ def build_graphs(rows: Rows, dual: DualSweep, multipliers: list[Array], penalty:
     layers = network_layers(rows.network)
     blocks, edges = _blocks(rows.network, layers)
     xp = rows.xp
-    everywhere = xp.ones_like(rows.box_lower, dtype=xp.bool)
-    wanted = [_penalty(dual.input, rows.box_upper - rows.box_lower, everywhere)]
+    width = rows.inputs.width
+    wanted = [_penalty(dual.input, width, xp.ones_like(width, dtype=xp.bool))]
     for layer, g in zip(layers, multipliers, strict=True):
         k = layer.activation
         if k is None:

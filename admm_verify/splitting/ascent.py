@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from admm_verify.arrays import Array, Placement, select_rows
 from admm_verify.backends.choice import verbs_for
 from admm_verify.bounds.climb import Climb, Functionals, Step
-from admm_verify.sets.box import Box
 from admm_verify.settings import AscentSettings
 from admm_verify.splitting.average import averaged
 from admm_verify.splitting.primal import PrimalPoint
@@ -43,14 +42,10 @@ class Ascent:
 
     def start(self, rows: Rows, slopes: list[Array]) -> AscentState:
         xp, neurons = rows.xp, rows.neurons(0.0)
-        functionals = Functionals(
-            rows.network, objective_start(rows), rows.offset, Box.of(rows.box_lower, rows.box_upper), rows.lines
-        )
+        functionals = Functionals(rows.network, objective_start(rows), rows.offset, rows.inputs, rows.lines)
         verbs = verbs_for(Placement.of(rows.offset))
         climb = Climb(functionals, slopes, self.settings, self.iterations, verbs)
-        x = xp.zeros(
-            (rows.offset.shape[0], rows.box_lower.shape[1]), dtype=rows.offset.dtype, device=rows.offset.device
-        )
+        x = xp.zeros((rows.offset.shape[0], rows.inputs.size), dtype=rows.offset.dtype, device=rows.offset.device)
         return AscentState(climb, xp.full_like(rows.offset, -float("inf")), neurons, x, neurons)
 
     def step(self, rows: Rows, state: AscentState) -> AscentState:

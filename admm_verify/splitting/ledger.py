@@ -33,8 +33,7 @@ class Ledger:
         self.errors = evaluation_errors(rows, self.region)
         self.lower = xp.full_like(rows.offset, -float("inf"))
         self.upper = xp.full_like(rows.offset, float("inf"))
-        middle = rows.box_lower / 2 + rows.box_upper / 2
-        self.primal = xp.broadcast_to(middle, (count, middle.shape[1]))
+        self.primal = xp.broadcast_to(rows.inputs.centre, (count, rows.inputs.size))
         self.multipliers = [xp.zeros((count, low.shape[1]), dtype=low.dtype, device=low.device) for low in rows.lower]
 
     def record(
@@ -53,8 +52,7 @@ class Ledger:
         multipliers = [put(g) for g in multipliers]
         # Iterations in float32 can leave the box by a rounding error.
         xp = namespace(rows.offset)
-        x = xp.minimum(xp.maximum(put(point.x), rows.box_lower), rows.box_upper)
-        point = PrimalPoint(x, [put(share) for share in point.shares])
+        point = PrimalPoint(rows.inputs.project(put(point.x)), [put(share) for share in point.shares])
         bound = certified_bound(rows, region, multipliers) if sweep is None else certified_sweep(rows, region, sweep)
         value = feasible_value(rows, errors, point)
         if not everything:

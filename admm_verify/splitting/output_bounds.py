@@ -80,7 +80,7 @@ def output_bounds(
         )
     bounds, ranges = output_interval(network, preactivation, inputs)
     home, solutions, outputs = inputs.placement, [], network.output_size
-    count, step = inputs.lead[0] * 2 * outputs, max(1, _NUMBERS // outputs)
+    count, step = inputs.count * 2 * outputs, max(1, _NUMBERS // outputs)
     for first in range(0, count, step):
         owner, row = np.divmod(np.arange(first, min(first + step, count)), 2 * outputs)
         problem = _problem(network, inputs, bounds, owner, row)
@@ -88,7 +88,7 @@ def output_bounds(
         solutions.append(
             solve(problem, method, tolerance, max_passes, left, device, precision, settings=chosen, stop=stop)
         )
-    return _joined(network, ranges, solutions, is_single(tuple(box.lower.shape), network.input_shape), home, began)
+    return _joined(network, ranges, solutions, is_single(box.shape, network.input_shape), home, began)
 
 
 def _problem(network: Network, inputs: Box, bounds: PreactivationBounds, owner: np.ndarray, row: np.ndarray) -> Problem:
@@ -96,7 +96,7 @@ def _problem(network: Network, inputs: Box, bounds: PreactivationBounds, owner: 
     outputs = network.output_size
     objective = np.zeros((len(row), outputs))
     objective[np.arange(len(row)), row % outputs] = np.where(row < outputs, 1.0, -1.0)
-    if inputs.lead[0] == 1:
+    if inputs.count == 1:
         return Problem(network, inputs, objective, preactivation=bounds)
     pick = inputs.placement.put_indices(owner)
     return Problem(network, inputs.take(pick), objective, preactivation=bounds.take(pick))

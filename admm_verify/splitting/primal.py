@@ -55,7 +55,7 @@ def evaluation_errors(rows: Rows, region: Region) -> list[Array]:
     """
     xp = rows.xp
     relative = 4.0 * gamma(rows.network.roundings)
-    errors: list[Array] = [xp.zeros_like(rows.box_lower)]
+    errors: list[Array] = [xp.zeros_like(rows.inputs.reach)]
     for i, affine, k in rows.network.steps:
         if affine is None:
             # Chord and interpolation add a few roundings of numbers no larger than these.

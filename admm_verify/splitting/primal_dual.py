@@ -7,7 +7,7 @@ from admm_verify.settings import PrimalDualSettings
 from admm_verify.splitting.average import averaged
 from admm_verify.splitting.primal import PrimalPoint
 from admm_verify.splitting.problem import Rows
-from admm_verify.splitting.sweeps import best_vertex, forward_sweep, slope_sweep
+from admm_verify.splitting.sweeps import forward_sweep, slope_sweep
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class PrimalDual:
     def start(self, rows: Rows, slopes: list[Array]) -> PrimalDualState:
         dual = slope_sweep(rows, slopes)
         xp = rows.xp
-        x = best_vertex(rows, dual.input)
+        x = rows.inputs.minimiser(dual.input)
         zeros = rows.neurons(0.0)
         best = [zero if g is None else g for zero, g in zip(zeros, dual.sweep.pre, strict=True)]
         return PrimalDualState(0, x, slopes, dual.value, best, xp.zeros_like(x), zeros)
@@ -56,8 +56,7 @@ class PrimalDual:
         typical = xp.mean(xp.abs(dual.input), axis=-1, keepdims=True)
         direction = xp.where(typical > 0, dual.input / xp.where(typical > 0, typical, 1.0), 0.0)
         fall = min(1.0, settings.constant / (state.iteration + 1.0)) ** settings.fall
-        x = state.x - fall * settings.primal_step * (rows.box_upper - rows.box_lower) * direction
-        x = xp.minimum(xp.maximum(x, rows.box_lower), rows.box_upper)
+        x = rows.inputs.project(state.x - fall * settings.primal_step * rows.inputs.width * direction)
         pre = forward_sweep(rows, 2.0 * x - state.x, dual)
         fading = 0.5 ** (state.iteration / settings.dual_step_halving)
         rate = fall * (settings.dual_step_end + (settings.dual_step_start - settings.dual_step_end) * fading)

@@ -1,6 +1,6 @@
 """The problem: rows of min c'f(x) + d over a box, relaxed with given pre-activation bounds."""
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,37 +21,34 @@ from admm_verify.sets.box import Box
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class Problem:
-    """Rows of a specification: minimise objective f(x) + offset over the box, one row each.
+    """Rows of a specification: minimise objective f(x) + offset over the inputs, a box, one row each.
 
     preactivation: bounds that hold over the box, by default CROWN's. Own ones are believed, as `PreactivationBounds`
     says: a bound of the problem is no better than they are. All arrays are copied, without gradients, and stay as
     they are: another problem is made by `dataclasses.replace`, which checks everything again.
 
-    Shapes: objective [rows, outputs] or [outputs]; offset a number or [rows]; box and preactivation shared by all rows
-    or one per row.
+    Shapes: inputs [*input_shape] or [1 or rows, *input_shape], held as [1 or rows, n]; objective [rows, outputs] or
+    [outputs]; offset a number or [rows]; preactivation shared by all rows or one per row.
     Raises: InputError for what is no network, box or array of real numbers, shapes that do not fit, NaN or infinite
     coefficients, and pre-activation bounds that are empty, NaN, made for a box that does not hold this one, or
     contradict interval arithmetic.
     """
 
     network: Network
-    box: Box
+    inputs: Box
     objective: Array
     offset: Array
     preactivation: PreactivationBounds
-    box_lower: Array = field(init=False)
-    box_upper: Array = field(init=False)
 
     def __init__(
         self,
         network: Network,
-        box: Box,
+        inputs: Box,
         objective: Array,
         offset: Array | float = 0.0,
         preactivation: PreactivationBounds | None = None,
     ) -> None:
-        inputs = input_rows(network, box)
-        lower, upper = inputs.ends
+        inputs = input_rows(network, inputs)
         placement = inputs.placement
         xp = placement.xp
         network.check_finite()
@@ -64,16 +61,18 @@ class Problem:
         for name, array in (("objective", coefficients), ("offset", constants)):
             if not bool(xp.all(xp.isfinite(array))):
                 raise InputError(f"The {name} holds NaN or infinite numbers; give finite ones.")
-        known = preactivation_bounds(network, box) if preactivation is None else fitting(preactivation, network, inputs)
-        counts = {"box": lower.shape[0]}
+        known = (
+            preactivation_bounds(network, inputs) if preactivation is None else fitting(preactivation, network, inputs)
+        )
+        counts = {"box": inputs.count}
         counts |= {f"bounds of activation {k}": low.shape[0] for k, low in enumerate(known.lower)}
         for name, count in counts.items():
             if count not in (1, rows):
                 raise InputError(f"The {name} has {count} rows and the objective {rows}; give 1 or {rows}.")
         if known.origin is None:
             known = replace(known, origin=Origin(network, inputs))
-        self._fill(network, box, coefficients, constants, known, lower, upper)
-        for array in (self.objective, lower, upper, *known.lower, *known.upper):
+        self._fill(network, inputs, coefficients, constants, known)
+        for array in (self.objective, *inputs.numbers, *known.lower, *known.upper):
             if isinstance(array, np.ndarray):
                 array.setflags(write=False)
 
@@ -99,12 +98,10 @@ class Problem:
         part = object.__new__(Problem)
         part._fill(
             self.network,
-            self.box,
+            self.inputs.part(first, last),
             self.objective[first:last],
             self.offset[first:last],
             PreactivationBounds(low, high),
-            cut(self.box_lower),
-            cut(self.box_upper),
         )
         return part
 
@@ -129,8 +126,7 @@ class Rows:
     network: Network
     objective: Array
     offset: Array
-    box_lower: Array
-    box_upper: Array
+    inputs: Box
     lower: tuple[Array, ...]
     upper: tuple[Array, ...]
     relaxations: tuple[Relaxation, ...]
@@ -164,8 +160,7 @@ class Rows:
             network,
             placement.put(problem.objective),
             placement.put(problem.offset),
-            placement.put(problem.box_lower),
-            placement.put(problem.box_upper),
+            problem.inputs.put(placement),
             lower,
             upper,
             relaxations_of(network),
@@ -178,8 +173,7 @@ class Rows:
             self,
             objective=namespace(rows).take(self.objective, rows, axis=0),
             offset=namespace(rows).take(self.offset, rows, axis=0),
-            box_lower=take_rows(self.box_lower, rows),
-            box_upper=take_rows(self.box_upper, rows),
+            inputs=self.inputs.take(rows),
             lower=tuple(take_rows(low, rows) for low in self.lower),
             upper=tuple(take_rows(high, rows) for high in self.upper),
             lines=tuple(line.take(rows) for line in self.lines),
@@ -187,4 +181,4 @@ class Rows:
 
     def region(self) -> Region:
         """The region of these rows with its rounding terms; meaningful in float64 only."""
-        return build_region(self.network, Box.of(self.box_lower, self.box_upper), self.lower, self.upper)
+        return build_region(self.network, self.inputs, self.lower, self.upper)

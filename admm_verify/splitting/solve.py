@@ -26,7 +26,7 @@ from admm_verify.splitting.primal_dual import PrimalDual
 from admm_verify.splitting.problem import Problem, Rows
 from admm_verify.splitting.scheme import Scheme
 from admm_verify.splitting.solution import Solution
-from admm_verify.splitting.sweeps import best_vertex, slope_sweep, start_slopes
+from admm_verify.splitting.sweeps import slope_sweep, start_slopes
 from admm_verify.threads import threads_for, workers_for
 
 METHODS = ("auto", "admm", "primal_dual", "ascent")
@@ -65,7 +65,7 @@ def solve(
     tolerance, timeout = number(tolerance, "The tolerance"), timeout_seconds(timeout)
     start = None if start is None else _checked_start(problem, start)
     chosen = SolverSettings() if settings is None else instance(settings, SolverSettings, "settings")
-    placement = iteration_placement(Placement.of(problem.box_lower), device, precision)
+    placement = iteration_placement(problem.inputs.placement, device, precision)
     workers = workers_for(problem.rows * problem.network.weight_count) if placement.is_numpy else 1
     budget = Budget.of(chosen.memory, workers=workers)
 
@@ -115,7 +115,7 @@ def _rows_at_once(problem: Problem, placement: Placement, budget: Budget, settin
 
 def _checked_start(problem: Problem, start: Sequence[Array]) -> list[Array]:
     """Multipliers that were handed in, copied to where the box lives; any finite ones give a valid bound."""
-    home = Placement.of(problem.box_lower)
+    home = problem.inputs.placement
     wanted = [(problem.rows, low.shape[1]) for low in problem.preactivation.lower]
     if not isinstance(start, list | tuple):
         raise InputError(
@@ -183,7 +183,7 @@ def _record_sweep(ledger: Ledger, everything: Array, dual: Any) -> None:
         old if a is None else xp.astype(a < 0, old.dtype)
         for a, old in zip(dual.sweep.post, ledger.multipliers, strict=True)
     ]
-    point = PrimalPoint(best_vertex(ledger.rows, dual.input), shares)
+    point = PrimalPoint(ledger.rows.inputs.minimiser(dual.input), shares)
     ledger.record(everything, multipliers, point, dual.sweep)
 
 
@@ -201,7 +201,7 @@ def _elimination(problem: Problem, schemes: list[Scheme]) -> Elimination | None:
 
 
 def _solution(problem: Problem, runs: list[Run], seconds: float) -> Solution:
-    home = Placement.of(problem.box_lower).double
+    home = problem.inputs.placement.double
     xp = home.xp
 
     def joined(parts: list[Array]) -> Array:

@@ -40,8 +40,7 @@ def slope_sweep(rows: Rows, slopes: list[Array]) -> DualSweep:
     sweep = _from_objective(rows, choose)
     coefficient = sweep.nodes[0]
     assert coefficient is not None
-    xp = rows.xp
-    value = sweep.constant + xp.sum(xp.minimum(coefficient * rows.box_lower, coefficient * rows.box_upper), axis=-1)
+    value = sweep.constant + rows.inputs.best(coefficient)[1]
     for k, a in enumerate(sweep.post):
         if a is not None:
             value = value + rows.lines[k].value(a, contacts[k])
@@ -97,15 +96,10 @@ def slopes_of(rows: Rows, multipliers: list[Array]) -> list[Array]:
     return slopes
 
 
-def best_vertex(rows: Rows, coefficient: Array) -> Array:
-    """argmin over the box of coefficient'x, [rows, n_0]."""
-    return rows.xp.where(coefficient > 0, rows.box_lower, rows.box_upper)
-
-
 def objective_start(rows: Rows) -> dict[int, Array]:
     """The objective as coefficients of nodes, zero at the input so that it exists even where no path reaches it."""
     count = rows.objective.shape[0]
-    zero = rows.xp.zeros((count, rows.box_lower.shape[1]), dtype=rows.objective.dtype, device=rows.objective.device)
+    zero = rows.xp.zeros((count, rows.inputs.size), dtype=rows.objective.dtype, device=rows.objective.device)
     return {0: zero, rows.network.output: rows.objective}
 
 

@@ -44,10 +44,10 @@ every_search = pytest.mark.parametrize("method", SEARCHES.values(), ids=SEARCHES
 
 def check(network: Network, targets: Targets, found: Found) -> None:
     """The points lie in their boxes and their losses are true."""
-    assert found.x.shape == targets.lower.shape and found.x.dtype == found.loss.dtype == targets.lower.dtype
-    assert (found.x >= targets.lower).all() and (found.x <= targets.upper).all()
+    assert found.x.shape == targets.inputs.shape and found.x.dtype == found.loss.dtype == targets.inputs.placement.dtype
+    assert (targets.inputs.project(found.x) == found.x).all()
     expected = loss_at(network, targets, found.x)
-    tolerance = 1e-9 if targets.lower.dtype == np.float64 else 1e-4
+    tolerance = 1e-9 if targets.offset.dtype == np.float64 else 1e-4
     np.testing.assert_allclose(found.loss, expected, rtol=tolerance, atol=tolerance * max(1.0, np.abs(expected).max()))
 
 
@@ -59,7 +59,7 @@ def test_points_stay_in_the_box_and_losses_are_true(method, atoms):
         targets = of_case(case, atoms=atoms)
         found = method(case.network, targets)
         check(case.network, targets, found)
-        assert (found.loss <= loss_at(case.network, targets, targets.centre) + 1e-9).all()
+        assert (found.loss <= loss_at(case.network, targets, targets.inputs.centre) + 1e-9).all()
 
 
 @every_attack
@@ -82,7 +82,7 @@ def test_planted_hits_are_found(method, planted):
 def test_one_step_of_signs_solves_a_linear_network():
     weight = np.array([[1.0, -2.0, 0.5]])
     network = network_from_layers([weight], [np.zeros(1)])
-    targets = Targets(np.zeros((1, 3)), np.ones((1, 3)), np.ones((1, 1, 1)), np.full((1, 1), 10.0))
+    targets = Targets(av.Box(np.zeros((1, 3)), np.ones((1, 3))), np.ones((1, 1, 1)), np.full((1, 1), 10.0))
     found = attack(network, targets, [FGSM])
     assert found.x.tolist() == [[0.0, 1.0, 0.0]] and found.loss.tolist() == [8.0]
 
@@ -90,13 +90,14 @@ def test_one_step_of_signs_solves_a_linear_network():
 @every_attack
 def test_boxes_that_are_points_and_boxes_with_fixed_sides(method):
     network, targets = mnist_like()
-    point = replace(targets, upper=targets.lower)
+    lower, upper = targets.inputs.range
+    point = replace(targets, inputs=av.Box(lower, lower))
     found = method(network, point)
     check(network, point, found)
     fixed = np.arange(20) % 3 > 0
-    partly = replace(targets, upper=np.where(fixed, targets.lower, targets.upper))
+    partly = replace(targets, inputs=av.Box(lower, np.where(fixed, lower, upper)))
     check(network, partly, method(network, partly))
-    tiny = replace(targets, lower=np.zeros((9, 20)), upper=np.full((9, 20), 5e-324))
+    tiny = replace(targets, inputs=av.Box(np.zeros((9, 20)), np.full((9, 20), 5e-324)))
     check(network, tiny, method(network, tiny))
 
 
@@ -115,7 +116,7 @@ def test_a_stop_ends_the_search_with_the_best_so_far(method, after):
     found = method(network, replace(targets, offset=targets.offset + 100.0), stop=lambda: next(asked) >= after)
     # The answer yes is not asked for again.
     assert next(asked) == after + 1
-    assert (found.x >= targets.lower).all() and (found.x <= targets.upper).all()
+    assert (targets.inputs.project(found.x) == found.x).all()
     assert np.isfinite(found.loss).any() == (after > 0)
 
 
@@ -137,7 +138,7 @@ def test_useless_weights_neither_crash_nor_hit(method, value):
     for node in broken:
         node.terms[0].map.weight[0, :] = value
     found = method(network, targets)
-    assert (found.x >= targets.lower).all() and (found.x <= targets.upper).all()
+    assert (targets.inputs.project(found.x) == found.x).all()
     assert not np.isnan(found.loss).any()
     bad = ~np.isfinite(found.loss)
     assert (found.loss[bad] == np.inf).all()
@@ -146,8 +147,8 @@ def test_useless_weights_neither_crash_nor_hit(method, value):
 @every_attack
 def test_torch_arrays_stay_torch(method):
     network, targets = mnist_like()
-    arrays = (targets.lower, targets.upper, targets.objective, targets.offset)
-    found = method(network, Targets(*(torch.tensor(array) for array in arrays)))
+    inputs = av.Box(*map(torch.tensor, targets.inputs.range))
+    found = method(network, Targets(inputs, torch.tensor(targets.objective), torch.tensor(targets.offset)))
     assert isinstance(found.x, torch.Tensor) and found.x.dtype == torch.float64
     check(network, targets, Found(found.x.numpy(), found.loss.numpy()))
     np.testing.assert_allclose(found.loss.numpy(), method(network, targets).loss, atol=0.2)
@@ -208,10 +209,11 @@ def test_large_boxes_start_at_spread_points():
     network, targets = mnist_like()
     landscape = Landscape.of(network, targets)
     settings = Starts(restarts=3, most=3, samples=50, few=10)
-    points = starting_points(landscape, targets.lower[:, None, :], settings, np.random.default_rng(0))
-    assert points.shape == (9, 5, 20) and (points[:, 0] == targets.lower).all()
+    points = starting_points(landscape, targets.spread.range[0], settings, np.random.default_rng(0))
+    lower, upper = targets.spread.range
+    assert points.shape == (9, 5, 20) and (points[:, :1] == lower).all()
     # Steps of twice the half-width end in corners, but for sides of no influence.
-    ends = (points[:, 2:] == targets.lower[:, None, :]) | (points[:, 2:] == targets.upper[:, None, :])
+    ends = (points[:, 2:] == lower) | (points[:, 2:] == upper)
     assert ends.mean() > 0.9
 
 

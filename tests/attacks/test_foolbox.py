@@ -129,7 +129,7 @@ def broken_by_ours(method: Method, network: av.Network, subject: Subject, radius
     margins = np.concatenate([np.delete(identity[label] - identity, label, axis=0) for label in subject.labels])
     flat = np.repeat(subject.images.reshape(count, -1), classes - 1, axis=0).astype(np.float64)
     lower, upper = (np.clip(flat + end, 0, 1).astype(np.float32) for end in (-radius, radius))
-    targets = Targets(lower, upper, margins[:, None], np.zeros((len(margins), 1), np.float32))
+    targets = Targets(av.Box(lower, upper), margins[:, None], np.zeros((len(margins), 1), np.float32))
     found = attack(network, targets, [method])
     points = found.x.reshape(count, classes - 1, *subject.images.shape[1:])
     return np.any([subject.misled(points[:, j], radius) for j in range(classes - 1)], axis=0)

@@ -17,8 +17,7 @@ from tests.random_networks import random_case
 def rows() -> AtomRows:
     """Two boxes; disjuncts of two atoms, one atom and one strict atom."""
     return AtomRows(
-        boxes_lower=np.array([[0.1, 0.25], [-1.0, 0.1]]),
-        boxes_upper=np.array([[0.7, 0.25], [1.0, 0.1]]),
+        boxes=av.Box(np.array([[0.1, 0.25], [-1.0, 0.1]]), np.array([[0.7, 0.25], [1.0, 0.1]])),
         box=np.array([0, 0, 1, 1]),
         objective=np.arange(8.0).reshape(4, 2),
         offset=np.array([1.0, 2.0, 3.0, 4.0]),
@@ -30,7 +29,7 @@ def rows() -> AtomRows:
 
 def test_targets_of_a_property_are_its_disjuncts():
     targets = Targets.of(rows(), [0, 1, 2, 3])
-    assert targets.objective.shape == (4, 2, 2) and targets.lower.dtype == np.float32
+    assert targets.objective.shape == (4, 2, 2) and targets.inputs.placement.dtype == np.float32
     assert targets.objective[0].tolist() == [[0, 1], [2, 3]] and targets.offset[0].tolist() == [1, 2]
     assert targets.objective[1].tolist() == [[4, 5], [4, 5]] and targets.strict.tolist() == [False, False, True, False]
     assert targets.take(np.array([2])).objective[0, 0].tolist() == [6, 7]
@@ -38,22 +37,22 @@ def test_targets_of_a_property_are_its_disjuncts():
 
 
 def test_boxes_are_rounded_inward():
-    found, exact = Targets.of(rows(), [0, 1]), rows()
-    assert (found.lower[0].astype(float) >= exact.boxes_lower[0]).all()
-    assert (found.upper[0].astype(float) <= exact.boxes_upper[0]).all()
+    found, exact = Targets.of(rows(), [0, 1]).inputs, rows().boxes
+    assert (found.lower[0].astype(float) >= exact.lower[0]).all()
+    assert (found.upper[0].astype(float) <= exact.upper[0]).all()
     # No float32 lies in [0.1, 0.1]: the box becomes a point beside it.
     assert abs(found.lower[1, 1] - 0.1) < 1e-7 and found.lower[1, 1] == found.upper[1, 1]
-    double = Targets.of(rows(), [0, 1], np.float64)
-    assert (double.lower == exact.boxes_lower).all() and (double.upper == exact.boxes_upper).all()
+    double = Targets.of(rows(), [0, 1], np.float64).inputs
+    assert (double.lower == exact.lower).all() and (double.upper == exact.upper).all()
 
 
 @pytest.mark.parametrize(
     "broken",
     [
-        {"lower": np.ones((1, 3))},
-        {"lower": np.full((1, 2), 2.0)},
-        {"upper": np.array([[np.inf, 1.0]])},
-        {"upper": np.array([[np.nan, 1.0]])},
+        {"inputs": None},
+        {"inputs": np.zeros((1, 2))},
+        {"inputs": av.Box(np.zeros(2), np.ones(2))},
+        {"inputs": av.Box(np.zeros((2, 2)), np.ones((2, 2)))},
         {"objective": np.ones((1, 2, 4))},
         {"objective": np.ones((1, 4))},
         {"objective": np.zeros((1, 0, 4)), "offset": np.zeros((1, 0))},
@@ -61,7 +60,7 @@ def test_boxes_are_rounded_inward():
     ],
 )
 def test_what_does_not_fit_is_refused(broken):
-    arrays = {"lower": np.zeros((1, 2)), "upper": np.ones((1, 2))}
+    arrays = {"inputs": av.Box(np.zeros((1, 2)), np.ones((1, 2)))}
     arrays |= {"objective": np.ones((1, 1, 4)), "offset": np.ones((1, 1))}
     Targets(**arrays)
     with pytest.raises(av.InputError):
@@ -77,7 +76,7 @@ def test_no_disjunct_and_other_networks_are_refused(small_network):
 
 def test_scaled_atoms_have_unit_length_and_the_same_hits():
     _, targets = mnist_like()
-    zero = Targets(targets.lower, targets.upper, 0.0 * targets.objective, targets.offset)
+    zero = Targets(targets.inputs, 0.0 * targets.objective, targets.offset)
     assert (zero.scaled().offset == targets.offset).all()
     scaled = targets.scaled()
     np.testing.assert_allclose(np.linalg.norm(scaled.objective, axis=-1), 1.0)
@@ -86,7 +85,7 @@ def test_scaled_atoms_have_unit_length_and_the_same_hits():
 
 def test_strict_targets_are_not_hit_at_zero():
     _, targets = mnist_like()
-    strict = Targets(targets.lower, targets.upper, targets.objective, targets.offset, np.arange(9) % 2 == 1)
+    strict = Targets(targets.inputs, targets.objective, targets.offset, np.arange(9) % 2 == 1)
     assert strict.hit(np.zeros(9)).tolist() == [True, False] * 4 + [True]
     assert (
         strict.hit(-np.ones(9)).all() and not strict.hit(np.ones(9)).any() and not strict.hit(np.full(9, np.nan)).any()
@@ -95,10 +94,10 @@ def test_strict_targets_are_not_hit_at_zero():
 
 def test_the_widest_boxes_have_a_centre():
     largest = np.full((1, 2), np.finfo(np.float32).max, np.float32)
-    targets = Targets(-largest, largest, np.ones((1, 1, 1), np.float32), np.zeros((1, 1), np.float32))
-    assert np.isfinite(targets.half).all() and (targets.centre == 0).all()
+    targets = Targets(av.Box(-largest, largest), np.ones((1, 1, 1), np.float32), np.zeros((1, 1), np.float32))
+    assert np.isfinite(targets.inputs.half).all() and (targets.inputs.centre == 0).all()
     with quiet_overflow():
-        moved = targets.stepped(targets.centre[:, None, :], 3.0, np.array([[[1.0, np.nan]]], np.float32))
+        moved = targets.spread.stepped(targets.spread.centre, 3.0, np.array([[[1.0, np.nan]]], np.float32))
     assert moved.tolist() == [[[float(largest[0, 0]), 0.0]]]
 
 
@@ -108,7 +107,7 @@ def test_losses_and_gradients_are_those_of_the_definition(atoms):
         targets = of_case(case, atoms=atoms)
         landscape = Landscape.of(case.network, targets)
         rng = np.random.default_rng(0)
-        x = rng.uniform(targets.lower[:, None, :], targets.upper[:, None, :], (len(targets), 4, targets.inputs))
+        x = targets.inputs.sample(4, rng)
         losses = landscape.losses(x)
         again, lowered, gradient = landscape.slopes(x, aim=0.3)
         for j in range(4):
@@ -127,7 +126,7 @@ def test_losses_and_gradients_are_those_of_the_definition(atoms):
 
 def test_blocks_of_rows_change_nothing():
     network, targets = mnist_like()
-    x = np.random.default_rng(1).uniform(targets.lower[:, None, :], targets.upper[:, None, :], (9, 7, 20))
+    x = targets.inputs.sample(7, np.random.default_rng(1))
     whole, weights = Landscape.of(network, targets), np.ones((9, 7, 10))
     rows = sum(node.size for node in network.nodes)
     parts = Landscape(whole.network, targets, Budget(bytes=6 * 8 * rows * 5.5))
@@ -139,8 +138,8 @@ def test_blocks_of_rows_change_nothing():
 
 def test_a_hit_within_rounding_is_not_clear():
     network, targets = mnist_like()
-    x = targets.centre
+    x = targets.inputs.centre
     loss = loss_at(network, targets, x)
     for shift, clear in ((1e-15, False), (1e-9, True)):
-        near = Targets(targets.lower, targets.upper, targets.objective, targets.offset - loss[:, None] - shift)
+        near = Targets(targets.inputs, targets.objective, targets.offset - loss[:, None] - shift)
         assert Landscape.of(network, near).clear(x).tolist() == [clear] * 9

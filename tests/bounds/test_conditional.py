@@ -78,7 +78,7 @@ def case_of(family: str, seed: int) -> Case:
             offset[disjunct, atom] = np.nextafter(-float(value), -np.inf)
     whole = preactivation_bounds(network, Box(flat.lower[None], flat.upper[None]))
     lower, upper = (tuple(np.repeat(end, goalS, axis=0) for end in ends) for ends in (whole.lower, whole.upper))
-    box = Box(*(np.tile(end, (goalS, 1)) for end in flat.ends))
+    box = Box(*(np.tile(end, (goalS, 1)) for end in flat.range))
     known = ConditionalBounds(lower, upper, np.zeros(goalS, dtype=bool))
     ends = [tuple(end[:, None] for end in side) for side in (lower, upper)]
     region = build_region(network, box.spread(), *ends)

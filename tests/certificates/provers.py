@@ -11,8 +11,9 @@ from scipy.optimize import linprog
 from admm_verify.certificates.certificate import Certificate, Leaves, Tightening
 from admm_verify.certificates.digests import network_digest, property_digest
 from admm_verify.network.graph import Activation, Affine, Network
-from admm_verify.properties.property import Atom, Disjunct, InputBox, NetworkDeclaration, Property, Variable
+from admm_verify.properties.property import Atom, Disjunct, NetworkDeclaration, Property, Variable
 from admm_verify.sets.box import Box
+from admm_verify.sets.exact import ExactBox
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solve import solve
 
@@ -24,8 +25,8 @@ def property_of(network: Network, disjuncts: Sequence[Disjunct], arithmetic: str
     return Property((1, 0), (NetworkDeclaration("", sides[:1], sides[1:]),), tuple(disjuncts))
 
 
-def box_of(box: Box) -> InputBox:
-    return InputBox(tuple(map(Fraction, box.lower.tolist())), tuple(map(Fraction, box.upper.tolist())))
+def box_of(box: Box) -> ExactBox:
+    return ExactBox(tuple(map(Fraction, box.lower.tolist())), tuple(map(Fraction, box.upper.tolist())))
 
 
 def atom_of(objective: np.ndarray, offset: float, strict: bool = False) -> Atom:

@@ -16,7 +16,8 @@ from admm_verify.certificates.ranges import CheckedNetwork
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Network
 from admm_verify.network.layers import network_from_layers
-from admm_verify.properties.property import Atom, Disjunct, InputBox, Property
+from admm_verify.properties.property import Atom, Disjunct, Property
+from admm_verify.sets.exact import ExactBox
 from tests.certificates.provers import property_of
 from tests.certificates.test_corners import whole
 from tests.random_networks import random_case
@@ -47,7 +48,7 @@ def case(seed: int, shift: float, radius: Fraction, kind: str, thirds: bool, spa
     found, rng = layers(seed, shift), np.random.default_rng([seed, 7])
     objective = [Fraction(float(c)) / (3 if thirds else 1) for c in rng.standard_normal(2)]
     centre = [Fraction(float(number)) for number in rng.standard_normal(3)]
-    box = InputBox(tuple(c - radius for c in centre), tuple(c + radius for c in centre))
+    box = ExactBox(tuple(c - radius for c in centre), tuple(c + radius for c in centre))
     corners = product(*zip(box.lower, box.upper, strict=True))
     least = min(value(found, corner, objective) for corner in corners)
     network = network_from_layers(*found)

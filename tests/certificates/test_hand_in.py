@@ -8,7 +8,8 @@ import pytest
 
 import admm_verify as av
 from admm_verify.certificates.check import check
-from admm_verify.properties.property import Disjunct, InputBox
+from admm_verify.properties.property import Disjunct
+from admm_verify.sets.exact import ExactBox
 from tests.certificates.provers import atom_of, one_atom, random_certificate, retargeted
 from tests.random_networks import random_case
 
@@ -65,8 +66,8 @@ def test_properties_that_are_none_of_the_network_prove_nothing():
     disjunct, size = PROPERTY.disjuncts[0], CASE.network.input_size
     one, zero = Fraction(1), Fraction(0)
     wrong = {
-        "empty": replace(disjunct, box=InputBox((one,) * size, (zero,) * size)),
-        "lower ends": replace(disjunct, box=InputBox((zero,), (one,))) if size > 1 else None,
+        "empty": replace(disjunct, box=ExactBox((one,) * size, (zero,) * size)),
+        "lower ends": replace(disjunct, box=ExactBox((zero,), (one,))) if size > 1 else None,
         "outputs of an atom": Disjunct(disjunct.box, (atom_of(np.ones(CASE.network.output_size + 1), 1e3),)),
     }
     for words, part in wrong.items():

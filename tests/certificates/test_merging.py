@@ -12,7 +12,8 @@ from admm_verify.certificates.digests import network_digest
 from admm_verify.network.builder import Builder
 from admm_verify.network.graph import Network
 from admm_verify.network.spatial import batch_norm
-from admm_verify.properties.property import Atom, Disjunct, InputBox
+from admm_verify.properties.property import Atom, Disjunct
+from admm_verify.sets.exact import ExactBox
 from tests.certificates.provers import property_of
 from tests.certificates.rounded_chains import rounded_case
 from tests.certificates.test_corners import whole
@@ -22,7 +23,7 @@ def query(
     network: Network, lower: np.ndarray, upper: np.ndarray, row: list[Fraction], level: Fraction, arithmetic="real"
 ):
     """row'y <= level."""
-    box = InputBox(*(tuple(Fraction(float(end)) for end in ends) for ends in (lower, upper)))
+    box = ExactBox(*(tuple(Fraction(float(end)) for end in ends) for ends in (lower, upper)))
     return property_of(network, [Disjunct(box, (Atom(tuple(enumerate(row)), -level, False),))], arithmetic)
 
 

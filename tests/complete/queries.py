@@ -9,8 +9,9 @@ import numpy as np
 import admm_verify as av
 from admm_verify.complete import decide
 from admm_verify.network.graph import Network
-from admm_verify.properties.property import Atom, Disjunct, InputBox, NetworkDeclaration, Property, Variable
+from admm_verify.properties.property import Atom, Disjunct, NetworkDeclaration, Property, Variable
 from admm_verify.properties.query import Query
+from admm_verify.sets.exact import ExactBox
 from admm_verify.settings import SearchSettings
 from admm_verify.verify import Outcome
 
@@ -18,8 +19,8 @@ Number = float | Fraction
 NEURONS = SearchSettings(input_sides=0)
 
 
-def box_of(lower: Sequence[Number], upper: Sequence[Number]) -> InputBox:
-    return InputBox(tuple(map(_fraction, lower)), tuple(map(_fraction, upper)))
+def box_of(lower: Sequence[Number], upper: Sequence[Number]) -> ExactBox:
+    return ExactBox(tuple(map(_fraction, lower)), tuple(map(_fraction, upper)))
 
 
 def atom_of(coefficients: Sequence[Number], constant: Number, strict: bool = False) -> Atom:

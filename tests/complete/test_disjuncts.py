@@ -30,7 +30,8 @@ def test_rows_are_those_of_the_disjuncts_and_the_last_is_repeated() -> None:
     assert len(found) == 3 and found.atoms == 3
     assert found.number.tolist() == [0, 2, 3]
     assert found.row.tolist() == [[0, 1, 2], [3, 3, 3], [0, 0, 0]]
-    assert found.lower.tolist() == [[-1, -1], [0, 0], [-1, -1]] and found.upper.tolist() == [[1, 1], [2, 2], [1, 1]]
+    lower, upper = found.inputs.range
+    assert lower.tolist() == [[-1, -1], [0, 0], [-1, -1]] and upper.tolist() == [[1, 1], [2, 2], [1, 1]]
     assert found.objective[1].tolist() == [[0, 1]] * 3
     assert found.strict.tolist() == [[False, True, False], [True] * 3, [False] * 3]
     assert found.sound.tolist() == [[True, False, True], [True] * 3, [True] * 3]

@@ -47,14 +47,14 @@ ALWAYS = SearchSettings(input_sides=0, refinement=RefineSettings(least_gain=-1.0
 def goals_of(box: Box, objective: np.ndarray, offset: np.ndarray) -> Disjuncts:
     """One disjunct for each [disjuncts, atoms, outputs], all over one box."""
     disjuncts, atoms = offset.shape
-    low, high = np.tile(np.reshape(box.lower, -1), (disjuncts, 1)), np.tile(np.reshape(box.upper, -1), (disjuncts, 1))
+    inputs = box.mapped(lambda end: np.tile(np.reshape(end, -1), (disjuncts, 1)))
     flags, own = np.zeros((disjuncts, atoms), dtype=bool), np.arange(disjuncts)
     row = np.arange(disjuncts * atoms).reshape(disjuncts, atoms)
-    return Disjuncts(low, high, objective, offset, flags, ~flags, row, own, np.full(disjuncts, atoms))
+    return Disjuncts(inputs, objective, offset, flags, ~flags, row, own, np.full(disjuncts, atoms))
 
 
 def left_of(network: Network, disjuncts: Disjuncts, settings: SearchSettings = THOROUGH) -> Refined | None:
-    whole = preactivation_bounds(network, Box(disjuncts.lower[:1], disjuncts.upper[:1]), "tightened")
+    whole = preactivation_bounds(network, disjuncts.inputs.at(slice(1)), "tightened")
     spread = [tuple(np.repeat(end, len(disjuncts), axis=0) for end in side) for side in (whole.lower, whole.upper)]
     return refined(network, disjuncts, PreactivationBounds(*spread), settings, lambda: False, None)
 
@@ -137,7 +137,7 @@ def real(name: str) -> tuple[Query, AtomRows]:
 
 def low_points(network: Network, rows: AtomRows, objective: np.ndarray) -> np.ndarray:
     """Points of the box where each row is small, by signed gradients."""
-    low, high = rows.boxes_lower[:1], rows.boxes_upper[:1]
+    low, high = rows.boxes.at(slice(1)).range
     points = np.repeat((low + high) / 2, len(objective), axis=0)
     for step in range(20):
         _, gradient = value_and_gradient(network, points, objective)
@@ -156,7 +156,7 @@ def test_a_point_that_is_unsafe_by_little_is_never_excluded(name: str) -> None:
     points = low_points(network, rows, objective)
     values = network.evaluate(points)
     offset = -(objective * values[-1]).sum(axis=1) - UNSAFE
-    disjuncts = goals_of(Box(rows.boxes_lower[0], rows.boxes_upper[0]), objective[:, None], offset[:, None])
+    disjuncts = goals_of(rows.boxes.at(0), objective[:, None], offset[:, None])
     how = replace(THOROUGH, refinement=replace(THOROUGH.refinement, nodes=300.0, rounds=3))
     left = left_of(found.network, disjuncts, how)
     assert len(disjuncts) == 4 and (left is not None or name not in GAINING)
@@ -254,7 +254,7 @@ def test_stopped_it_keeps_what_holds(count: int) -> None:
     least = drawn.least
     offset = np.array([[-float(least.value) - UNSAFE]])
     disjuncts = goals_of(least.box, least.objective[None, None], offset)
-    whole = preactivation_bounds(drawn.network, Box(disjuncts.lower, disjuncts.upper), "tightened")
+    whole = preactivation_bounds(drawn.network, disjuncts.inputs, "tightened")
     asked = stopping_after(count)
     left = refined(drawn.network, disjuncts, whole, THOROUGH, lambda: next(asked), None)
     assert left is None or len(left.disjuncts) == 1

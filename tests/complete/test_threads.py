@@ -14,7 +14,6 @@ from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.input_split import InputSplitter
 from admm_verify.complete.neuron_split import NeuronSplitter
 from admm_verify.properties.rows import atom_rows
-from admm_verify.sets.box import Box
 from admm_verify.settings import SearchSettings
 from tests.complete.networks import FAMILIES
 from tests.complete.queries import WAYS
@@ -47,11 +46,11 @@ def splitters(one: Asked) -> list[InputSplitter | NeuronSplitter]:
     disjuncts = Disjuncts.of(rows, rows.offset, sound, list(range(len(rows.disjuncts))))
     home, settings = Placement.numpy(), SearchSettings(block_numbers=2**9)
     box = rows.box[disjuncts.row[:, 0]]
-    pre = preactivation_bounds(network, Box(rows.boxes_lower, rows.boxes_upper))
+    pre = preactivation_bounds(network, rows.boxes)
     common = home, settings, lambda: False, None
     return [
         InputSplitter(network, disjuncts, *common),
-        NeuronSplitter(network, disjuncts, (box, rows.boxes_lower, rows.boxes_upper), pre, *common),
+        NeuronSplitter(network, disjuncts, (box, rows.boxes), pre, *common),
     ]
 
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.network.graph import Network
-from admm_verify.properties.property import Disjunct, InputBox
+from admm_verify.properties.property import Disjunct
 from admm_verify.properties.query import Query
 from admm_verify.sets.box import Box
+from admm_verify.sets.exact import ExactBox
 from tests.complete.networks import box_for, exact_output, flat_box, network_of, pairs_of
 from tests.complete.queries import at_most, box_of, query_of
 from tests.reference import highs
@@ -128,5 +129,5 @@ def _short(rng: np.random.Generator) -> np.ndarray:
     return np.rint(2.0**20 * rng.standard_normal(2)) / 2.0**20
 
 
-def _box(least: Minimum) -> InputBox:
+def _box(least: Minimum) -> ExactBox:
     return box_of(np.reshape(least.box.lower, -1), np.reshape(least.box.upper, -1))

@@ -40,11 +40,11 @@ class Drawn:
 
     @property
     def part(self) -> Part:
-        return Part(*self.ends, self.kinks, NO_SPLITS)
+        return Part(self.inputs, self.kinks, NO_SPLITS)
 
     @property
-    def ends(self) -> tuple[np.ndarray, np.ndarray]:
-        return np.reshape(self.box.lower, -1), np.reshape(self.box.upper, -1)
+    def inputs(self) -> Box:
+        return self.box.flat(self.network.input_size).at(0)
 
     @property
     def first(self) -> np.ndarray:
@@ -56,7 +56,7 @@ class Drawn:
     def minimum(self) -> float:
         found = network_minimum(
             Frame.of(self.network),
-            Ranges(*self.ends, self.kinks, self.stacked(self.bounds.lower), self.stacked(self.bounds.upper)),
+            Ranges(self.inputs, self.kinks, self.stacked(self.bounds.lower), self.stacked(self.bounds.upper)),
             self.objective,
             self.offset,
             lambda: False,
@@ -119,7 +119,7 @@ def test_multipliers_certify_the_relaxed_minimum(family: str, seed: int, rows: i
     assert found is not None
     bounder = Bounder(one.network, Placement.numpy(), AscentSettings(), lambda: False)
     ends = [tuple(end[:, None] for end in side) for side in (one.bounds.lower, one.bounds.upper)]
-    region = build_region(one.network, Box.of(*(end[None, None] for end in one.ends)), *ends)
+    region = build_region(one.network, one.inputs.at((None, None)), *ends)
     given = Rows(region, (found.weights @ one.objective)[None, None], (found.weights @ one.offset)[None, None])
     with quiet_overflow():
         general = bounder.certify(given, [g[None, None] for g in np.split(found.multipliers, one.first)])
@@ -140,7 +140,7 @@ def test_contradicting_signs_are_excluded(family: str, seed: int) -> None:
         pytest.skip("Every neuron of this network is open.")
     signs = np.where(lower[stable[:1]] > 0, -1, 1) * (1 + stable[:1])
     found = relaxed_minimum(
-        Frame.of(one.network), Part(*one.ends, one.kinks, signs), one.objective, one.offset - 1e-3, 10.0
+        Frame.of(one.network), Part(one.inputs, one.kinks, signs), one.objective, one.offset - 1e-3, 10.0
     )
     assert found is not None
     assert found.value > 0
@@ -161,7 +161,7 @@ def test_the_integer_minimum_of_several_rows_is_above_that_of_each() -> None:
 
 def test_a_stopped_program_claims_nothing() -> None:
     one = drawn("residual", 5)
-    ranges = Ranges(*one.ends, one.kinks, one.stacked(one.bounds.lower), one.stacked(one.bounds.upper))
+    ranges = Ranges(one.inputs, one.kinks, one.stacked(one.bounds.lower), one.stacked(one.bounds.upper))
     found = network_minimum(Frame.of(one.network), ranges, one.objective, one.offset, lambda: True)
     assert found.bound <= found.value
 
@@ -171,8 +171,11 @@ def test_ranges_that_overflow_leave_no_program() -> None:
     one = drawn("dense", 0)
     kinks = replace(one.kinks, intercept=np.full_like(one.kinks.intercept, -np.inf))
     frame, zero = Frame.of(one.network), one.offset
-    assert relaxed_minimum(frame, Part(*one.ends, kinks, NO_SPLITS), one.objective, zero, 10.0) is None
+    assert relaxed_minimum(frame, Part(one.inputs, kinks, NO_SPLITS), one.objective, zero, 10.0) is None
     low, high = one.stacked(one.bounds.lower), one.stacked(one.bounds.upper)
-    for ranges in (Ranges(*one.ends, kinks, low, high), Ranges(*one.ends, one.kinks, low, np.inf * np.ones_like(high))):
+    for ranges in (
+        Ranges(one.inputs, kinks, low, high),
+        Ranges(one.inputs, one.kinks, low, np.inf * np.ones_like(high)),
+    ):
         found = network_minimum(frame, ranges, one.objective, zero, lambda: False)
         assert found.bound == -np.inf and found.x is None

@@ -8,13 +8,14 @@ import pytest
 
 import admm_verify as av
 from admm_verify.network.layers import network_from_layers
-from admm_verify.properties.property import Atom, Disjunct, InputBox, NetworkDeclaration, Property, Variable
+from admm_verify.properties.property import Atom, Disjunct, NetworkDeclaration, Property, Variable
 from admm_verify.properties.vnnlib import parse_vnnlib
+from admm_verify.sets.exact import ExactBox
 from tests.properties.texts import flat
 
 F = Fraction
 NET = network_from_layers([np.array([[1.0, 1.0], [1.0, -1.0]]), np.eye(2)], [np.zeros(2), np.zeros(2)])
-BOX = InputBox((F(0), F(0)), (F(1), F(1)))
+BOX = ExactBox((F(0), F(0)), (F(1), F(1)))
 ATOM = Atom(((0, F(1)),), F(-1, 2), False)
 
 
@@ -28,11 +29,11 @@ WRONG = {
     "empty at input 1": property_of(replace(BOX, lower=(F(0), F(2)))),
     "empty at input 0": property_of(replace(BOX, upper=(F(0), F(1)), strict_lower=frozenset({0}))),
     "strict ends of its box name 7": property_of(replace(BOX, strict_upper=frozenset({7}))),
-    "1 lower ends": property_of(InputBox((F(0),), (F(1),))),
-    "3 lower ends": property_of(InputBox((F(0),) * 3, (F(1),) * 3)),
+    "1 lower ends": property_of(ExactBox((F(0),), (F(1),))),
+    "3 lower ends": property_of(ExactBox((F(0),) * 3, (F(1),) * 3)),
     "box holds 0.5": property_of(replace(BOX, lower=(0.5, F(0)))),
     "box holds nan": property_of(replace(BOX, lower=(float("nan"), F(0)))),
-    "give a tuple": property_of(InputBox(np.zeros(2), np.ones(2))),
+    "give a tuple": property_of(ExactBox(np.zeros(2), np.ones(2))),
     "largest float64": property_of(replace(BOX, upper=(F(10) ** 400, F(1)))),
     "outputs of an atom name -1": property_of(atoms=(replace(ATOM, terms=((-1, F(1)),)),)),
     "outputs of an atom name 5": property_of(atoms=(replace(ATOM, terms=((5, F(1)),)),)),
@@ -42,7 +43,7 @@ WRONG = {
     "entry strict of an atom is 'no'": property_of(atoms=(replace(ATOM, strict="no"),)),
     "one of the atoms is None": property_of(atoms=(None,)),
     "the atoms are None": property_of(atoms=None),
-    r"shape \[3\]": property_of(InputBox((F(0),) * 3, (F(1),) * 3), sizes=((3,), (2,))),
+    r"shape \[3\]": property_of(ExactBox((F(0),) * 3, (F(1),) * 3), sizes=((3,), (2,))),
     r"output Y with shape \[3\]": property_of(sizes=((2,), (3,))),
     "as float64": property_of(kind="float64"),
     "as float16": property_of(kind="float16"),
@@ -70,7 +71,7 @@ def test_a_query_is_checked_again_when_a_part_of_it_is_replaced():
 
 
 def test_whole_numbers_and_lists_are_taken():
-    found = property_of(InputBox([0, 0], [1, 1]), [Atom(((0, 1),), 5, False)])
+    found = property_of(ExactBox([0, 0], [1, 1]), [Atom(((0, 1),), 5, False)])
     assert av.verify(av.Query("made", found, NET)).verdict is av.Verdict.UNSAT
 
 

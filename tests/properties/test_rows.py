@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 import admm_verify as av
 from admm_verify.certificates.check import check
 from admm_verify.network.layers import network_from_layers
-from admm_verify.properties.property import Atom, Disjunct, InputBox, NetworkDeclaration, Property, Variable
+from admm_verify.properties.property import Atom, Disjunct, NetworkDeclaration, Property, Variable
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import atom_rows
 from admm_verify.properties.vnnlib import parse_vnnlib
+from admm_verify.sets.exact import ExactBox
 from tests.properties.texts import flat
 
 F = Fraction
@@ -24,7 +25,7 @@ LIMITS = st.sampled_from([0.0, 1e-300, 0.3, 1.0, 1e9, 1e300, np.inf, np.nan])
 
 def rows_of(atoms, outputs=3):
     declared = NetworkDeclaration("f", (Variable("X", "real", (1,)),), (Variable("Y", "real", (outputs,)),))
-    return atom_rows(Property((2, 0), (declared,), (Disjunct(InputBox((F(0),), (F(1),)), tuple(atoms)),)))
+    return atom_rows(Property((2, 0), (declared,), (Disjunct(ExactBox((F(0),), (F(1),)), tuple(atoms)),)))
 
 
 @given(st.lists(NUMBERS.filter(bool), min_size=1, max_size=3), NUMBERS, LIMITS, st.booleans())

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admm_verify.errors import QueryError, UnsupportedQueryError
-from admm_verify.properties.property import InputBox
 from admm_verify.properties.vnnlib import parse_vnnlib
+from admm_verify.sets.exact import ExactBox
 from tests.properties.texts import box, check_refused, flat, network, only
 
 F = Fraction
@@ -149,7 +149,7 @@ def test_malformed_conditions(condition: str, words: str) -> None:
 )
 def test_input_bounds(conditions: list[str], lower: Fraction, upper: Fraction, strict: str) -> None:
     ends = (frozenset({0} if end in strict else ()) for end in ("lower", "upper"))
-    assert box(*conditions) == InputBox((lower,), (upper,), *ends)
+    assert box(*conditions) == ExactBox((lower,), (upper,), *ends)
 
 
 def test_bounds_inside_or_cut_the_outer_box() -> None:
@@ -157,10 +157,10 @@ def test_bounds_inside_or_cut_the_outer_box() -> None:
     found = parse_vnnlib(flat(f"(or {choice})", "(< X_0 1)", "(> X_1 0)", inputs=2))
     boxes = [disjunct.box for disjunct in found.disjuncts]
     assert boxes[0] is boxes[1] and boxes[4] is boxes[5]
-    assert boxes[0] == InputBox((F(0), F(0)), (F(1, 2), F(1)), frozenset({1}), frozenset())
-    assert boxes[2] == InputBox((F(0), F(1, 4)), (F(1), F(1)), frozenset(), frozenset({0}))
-    assert boxes[3] == InputBox((F(0), F(0)), (F(1, 2), F(1)), frozenset({1}), frozenset({0}))
-    assert boxes[4] == InputBox((F(0), F(0)), (F(1), F(1)), frozenset({1}), frozenset({0}))
+    assert boxes[0] == ExactBox((F(0), F(0)), (F(1, 2), F(1)), frozenset({1}), frozenset())
+    assert boxes[2] == ExactBox((F(0), F(1, 4)), (F(1), F(1)), frozenset(), frozenset({0}))
+    assert boxes[3] == ExactBox((F(0), F(0)), (F(1, 2), F(1)), frozenset({1}), frozenset({0}))
+    assert boxes[4] == ExactBox((F(0), F(0)), (F(1), F(1)), frozenset({1}), frozenset({0}))
 
 
 def test_boxes_and_atoms_are_shared_in_a_product() -> None:

@@ -4,8 +4,9 @@ import pytest
 
 from admm_verify.errors import QueryError
 from admm_verify.memory import Budget
-from admm_verify.properties.property import Disjunct, InputBox
+from admm_verify.properties.property import Disjunct
 from admm_verify.properties.vnnlib import parse_vnnlib
+from admm_verify.sets.exact import ExactBox
 
 
 def flat(*conditions: str, inputs: int = 1, unit_box: bool = True) -> str:
@@ -28,7 +29,7 @@ def only(text: str) -> Disjunct:
     return disjunct
 
 
-def box(*conditions: str, inputs: int = 1) -> InputBox:
+def box(*conditions: str, inputs: int = 1) -> ExactBox:
     return only(flat(*conditions, inputs=inputs, unit_box=False)).box
 
 

@@ -158,7 +158,7 @@ def check(problem: Problem, least: np.ndarray, found: Solution, label: str) -> N
     assert (upper >= lower).all(), f"{label}: upper {upper} under lower {lower}"
     assert (lower <= least).all(), f"{label}: lower {lower} over {least}, which the network attains"
     primal = np.asarray(found.primal).reshape(problem.rows, -1)
-    inside = (primal >= np.asarray(problem.box_lower)) & (primal <= np.asarray(problem.box_upper))
+    inside = np.asarray(problem.inputs.project(primal)) == primal
     assert inside.all(), f"{label}: primal outside the box"
 
 

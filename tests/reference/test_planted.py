@@ -102,7 +102,7 @@ def torch_copy(problem: Problem) -> Problem:
     bounds = problem.preactivation
     return Problem(
         problem.network,
-        Box(put(problem.box.lower), put(problem.box.upper)),
+        problem.inputs.mapped(put),
         put(problem.objective),
         put(problem.offset),
         PreactivationBounds(tuple(map(put, bounds.lower)), tuple(map(put, bounds.upper))),
@@ -143,10 +143,7 @@ def batch(seed: int, rows: int) -> tuple[Problem, list[Problem]]:
     radius = 10.0 ** rng.uniform(-4, 0, (rows, 1))
     objective, offset = rng.standard_normal((rows, case.network.output_size)), rng.standard_normal(rows)
     together = Problem(case.network, Box(centre - radius, centre + radius), objective, offset)
-    single = [
-        Problem(case.network, Box(together.box.lower[r], together.box.upper[r]), objective[r], offset[r])
-        for r in range(rows)
-    ]
+    single = [Problem(case.network, together.inputs.at(r), objective[r], offset[r]) for r in range(rows)]
     return together, single
 
 

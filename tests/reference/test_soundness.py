@@ -108,7 +108,7 @@ def check(known: Truth, method: str, precision: str, budget: int) -> None:
         f"{label}: upper {found.relaxation_upper} under lower {found.lower}"
     )
     assert np.isfinite(found.relaxation_upper).all(), f"{label}: CROWN's bounds leave every forward point feasible"
-    outside = np.maximum(known.problem.box_lower - found.primal, found.primal - known.problem.box_upper).max()
+    outside = np.abs(known.problem.inputs.project(found.primal) - found.primal).max()
     assert outside <= 0, f"{label}: primal outside the box by {outside}"
 
 
@@ -195,7 +195,7 @@ def test_bounds_hold_where_float64_underflows_or_overflows(exponent: int, method
             found = solve(problem, method, max_passes=20)
         assert not (np.isnan(found.lower) | np.isnan(found.relaxation_upper)).any()
         assert (found.lower < np.inf).all()
-        for x in samples(problem.box, 10, seed):
+        for x in samples(problem.inputs.at(0), 10, seed):
             value = network.values(x)[-1]
             assert all(at_most(bound, [v]) for bound, v in zip(found.lower, value, strict=True)), seed
 
@@ -204,7 +204,7 @@ def test_bounds_hold_where_float64_underflows_or_overflows(exponent: int, method
 def test_preactivations_stay_inside_where_float64_underflows_or_overflows(exponent: int) -> None:
     for seed in range(5):
         problem, network = extreme_case(exponent, seed)
-        for x in samples(problem.box, 10, seed):
+        for x in samples(problem.inputs.at(0), 10, seed):
             bounds = problem.preactivation
             for pre, low, high in zip(network.preactivations(x), bounds.lower, bounds.upper, strict=True):
                 assert not (np.isnan(low) | np.isnan(high)).any()

@@ -8,14 +8,15 @@ from typing import assert_never
 import numpy as np
 
 from admm_verify.complete.decide import Decision, Options
-from admm_verify.properties.property import Atom, Disjunct, InputBox, NetworkDeclaration, Property, Variable
+from admm_verify.properties.property import Atom, Disjunct, NetworkDeclaration, Property, Variable
 from admm_verify.properties.query import Query
-from admm_verify.properties.rows import directed
+from admm_verify.rationals import directed
 from admm_verify.reach.discrete.cells import CellBounder
 from admm_verify.reach.discrete.rollout import Rollout
 from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.systems import Kind, Polytope, Requirement, Task
 from admm_verify.run import Ended
+from admm_verify.sets.exact import ExactBox
 from admm_verify.settings import TightenSettings
 from admm_verify.splitting.loop import Clock
 from admm_verify.verdict import Answer
@@ -39,7 +40,7 @@ class DiscreteJudge:
         low, high = (np.asarray(end).reshape(1, -1) for end in (task.initial.lower, task.initial.upper))
         box, states = self.graph.inputs(low, high), self.graph.states
         ends = _fractions(box.lower[0]), _fractions(box.upper[0])
-        self.box = InputBox((*task.ends[0], *ends[0][states:]), (*task.ends[1], *ends[1][states:]))
+        self.box = ExactBox((*task.ends[0], *ends[0][states:]), (*task.ends[1], *ends[1][states:]))
 
     def judge(self, requirement: Requirement) -> Judgement:
         """The verdict on one requirement."""
@@ -151,7 +152,7 @@ def _inside(region: Polytope, t: int, graph: Rollout) -> list[Atom]:
     ]
 
 
-def _first_states(ways: list[list[Atom]], box: InputBox) -> np.ndarray | None:
+def _first_states(ways: list[list[Atom]], box: ExactBox) -> np.ndarray | None:
     """A point of the box at which all atoms of some way hold with the most room, by a linear program."""
     from scipy.optimize import linprog
 
@@ -181,7 +182,7 @@ def _fractions(values: np.ndarray) -> tuple[Fraction, ...]:
     return tuple(Fraction(float(value)) for value in values)
 
 
-def _excluded(ways: list[list[Atom]], box: InputBox) -> bool:
+def _excluded(ways: list[list[Atom]], box: ExactBox) -> bool:
     """Whether every way has an atom that holds nowhere in the box."""
 
     def least(atom: Atom) -> Fraction:

@@ -3,25 +3,23 @@
 import numpy as np
 
 from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST
+from admm_verify.sets.box import Box
 
 
-def contract(
-    lower: np.ndarray, upper: np.ndarray, coefficient: np.ndarray, bound: np.ndarray, rounds: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def contract(box: Box, coefficient: np.ndarray, bound: np.ndarray, rounds: int) -> tuple[Box, np.ndarray]:
     """The boxes without what a'x + e > 0 excludes, and which of them are excluded altogether.
 
     bound is certified: f(x) >= a'x + e on the box with e = bound - min over the box of a'x. Where f(x) <= 0, so is
     a'x + e, hence x_i <= l_i - (min a'x + e) / a_i for a_i > 0, and likewise from above for a_i < 0. Rows without a
     bound cut nothing.
 
-    Shapes: lower, upper [parts, inputs]; coefficient [parts, atoms, inputs]; bound [parts, atoms] -> lower, upper,
-    excluded [parts].
+    Shapes: box [parts, inputs]; coefficient [parts, atoms, inputs]; bound [parts, atoms] -> box, excluded [parts].
     Error: rounded outward.
     """
-    a, lower, upper = coefficient, lower.copy(), upper.copy()
+    a, lower, upper = coefficient, box.lower.copy(), box.upper.copy()
     excluded = np.zeros(len(lower), dtype=bool)
     least = np.where(a > 0, a * lower[:, None], a * upper[:, None]).sum(axis=-1)
-    size = (np.abs(a) * np.maximum(np.abs(lower), np.abs(upper))[:, None]).sum(axis=-1) + np.abs(bound)
+    size = (np.abs(a) * box.reach[:, None]).sum(axis=-1) + np.abs(bound)
     # All sums below are off by less; boxes only shrink, so the size stays an upper bound.
     slack = 4.0 * (a.shape[-1] + 8) * (DOUBLE_ROUNDOFF * size + SMALLEST)
     shift = bound - least - slack
@@ -40,4 +38,4 @@ def contract(
             crossed = lower > upper
             excluded |= crossed.any(axis=-1)
             lower = np.where(crossed, upper, lower)
-    return lower, upper, excluded
+    return Box.of(lower, upper), excluded

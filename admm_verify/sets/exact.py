@@ -1,0 +1,86 @@
+"""Boxes in exact rational numbers, as a query states them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from admm_verify.arrays import quiet_overflow
+from admm_verify.rationals import directed, nearest_float
+from admm_verify.sets.box import Box
+
+
+@dataclass(frozen=True, slots=True)
+class ExactBox:
+    """lower <= x <= upper on the flat input, exactly; strict ends are indices where equality is excluded."""
+
+    lower: tuple[Fraction, ...]
+    upper: tuple[Fraction, ...]
+    strict_lower: frozenset[int] = frozenset()
+    strict_upper: frozenset[int] = frozenset()
+
+    @classmethod
+    def point(cls, x: tuple[Fraction, ...]) -> "ExactBox":
+        """The box that holds one point alone."""
+        return cls(x, x)
+
+    def holds(self, x: Sequence[Fraction]) -> bool:
+        """Whether x lies in the box, exactly."""
+        inside = all(low <= value <= high for low, value, high in zip(self.lower, x, self.upper, strict=True))
+        return (
+            inside
+            and all(x[i] > self.lower[i] for i in self.strict_lower)
+            and all(x[i] < self.upper[i] for i in self.strict_upper)
+        )
+
+    @property
+    def range(self) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
+        """Lower and upper ends."""
+        return self.lower, self.upper
+
+    @property
+    def enclosure(self) -> Box:
+        """The smallest box of float64 numbers around this one, [inputs]; infinite ends where there are none."""
+        return Box.of(directed(self.lower, np.float64, up=False), directed(self.upper, np.float64, up=True))
+
+    @property
+    def lowest(self) -> np.ndarray:
+        """The lower ends as the nearest float64 numbers, [inputs]."""
+        return np.array([nearest_float(value) for value in self.lower])
+
+    def nearest(self, x: np.ndarray, dtype: type[np.floating]) -> tuple[Fraction, ...] | None:
+        """The nearest point to x of numbers of a type; one of few decimals on a side that holds none of these.
+
+        None where x is NaN or infinite.
+        Shapes: x [inputs].
+        """
+        lower, upper = self._inner(dtype)
+        with quiet_overflow():
+            near = np.minimum(np.maximum(x.astype(dtype), lower), upper)
+        there = lower <= upper
+        if not np.isfinite(near[there]).all():
+            return None
+        return tuple(
+            Fraction(float(near[i])) if there[i] else _between(self.lower[i], self.upper[i]) for i in range(len(near))
+        )
+
+    def _inner(self, dtype: type[np.floating]) -> tuple[np.ndarray, np.ndarray]:
+        """The ends of the largest box of `dtype` numbers inside; lower > upper where there is none."""
+        lower, upper = directed(self.lower, dtype, up=True), directed(self.upper, dtype, up=False)
+        infinity = dtype(np.inf)
+        for i in self.strict_lower:
+            if Fraction(float(lower[i])) == self.lower[i]:
+                lower[i] = np.nextafter(lower[i], infinity)
+        for i in self.strict_upper:
+            if Fraction(float(upper[i])) == self.upper[i]:
+                upper[i] = np.nextafter(upper[i], -infinity)
+        return lower, upper
+
+
+def _between(lower: Fraction, upper: Fraction) -> Fraction:
+    """The one number of an interval, or one of few decimals that lies inside and is neither end."""
+    digits = 0
+    while lower < upper and Fraction(1, 10**digits) >= upper - lower:
+        digits += 1
+    return round((lower + upper) / 2, digits) if lower < upper else lower
