@@ -51,7 +51,7 @@ def sets_of(
     task: Task, directions: np.ndarray, sides: int = 1, slack: float = 0.02, continuous: bool = False, points: int = 60
 ) -> ReachSets:
     """Bounds of the linear system's boxes with some slack, and simulated states within them."""
-    lower, upper = task.initial.grid(sides).ends
+    lower, upper = task.initial.grid(sides).range
     a, rng = spiral(lower.shape[1]), np.random.default_rng(3)
     powers = [np.linalg.matrix_power(a, t) for t in range(task.steps + 1)]
     bound = np.stack([box_support(lower, upper, directions @ power) for power in powers], axis=1)

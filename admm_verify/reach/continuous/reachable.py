@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from admm_verify.arrays import quiet_overflow
-from admm_verify.complete.halves import halvable, halves
 from admm_verify.reach.continuous.checks import holds, violates
 from admm_verify.reach.continuous.simulation import trajectories
 from admm_verify.reach.continuous.tube import ContinuousSettings, Tube, reach
@@ -17,6 +16,7 @@ from admm_verify.reach.sets import ReachSets, most
 from admm_verify.reach.settings import ReachSettings
 from admm_verify.reach.systems import ContinuousSystem, Task
 from admm_verify.run import Ended
+from admm_verify.sets.box import Box
 from admm_verify.verdict import Answer
 
 
@@ -74,7 +74,7 @@ class ContinuousReach:
     def run(self) -> tuple[ReachSets, list[Judgement]]:
         """Sets and verdicts, as far as possible."""
         self._falsify(self.samples)
-        parts = self._bounded(*self.task.initial.grid(self.settings.grid).ends)
+        parts = self._bounded(*self.task.initial.grid(self.settings.grid).range)
         ended = self.stop() or Ended.COMPLETE
         while ended is Ended.COMPLETE:
             open = self._open(parts)
@@ -134,7 +134,7 @@ class ContinuousReach:
         tolerance = self.settings.tolerance
         if tolerance is not None:
             undecided |= gap > tolerance
-        undecided &= halvable(parts.lower, parts.upper).any(axis=1)
+        undecided &= Box.of(parts.lower, parts.upper).halvable.any(axis=1)
         found = np.flatnonzero(undecided)
         return found[np.argsort(-gap[found])]
 
@@ -151,8 +151,8 @@ class ContinuousReach:
         with quiet_overflow():
             moved = np.nan_to_num(np.abs(paths[:, 0] - paths[:, 1]) / unit, nan=1e300).max(axis=(2, 3))
         self._falsify(paths.reshape(-1, *paths.shape[-2:]))
-        side = np.where(halvable(parts.lower, parts.upper), moved, -1.0).argmax(axis=1)
-        return halves(parts.lower, parts.upper, side)
+        side = np.where(Box.of(parts.lower, parts.upper).halvable, moved, -1.0).argmax(axis=1)
+        return Box.of(parts.lower, parts.upper).halved(side).range
 
     def _falsify(self, paths: np.ndarray) -> None:
         """Look for violations among simulated trajectories [points, steps + 1, n], and certify the clearest."""

@@ -11,7 +11,6 @@ from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.region import build_region
 from admm_verify.complete.bounding import Bounder, Rows
 from admm_verify.complete.branching import side_scores
-from admm_verify.complete.halves import halvable
 from admm_verify.network.graph import Network
 from admm_verify.sets.box import Box
 from admm_verify.settings import AscentSettings, SearchSettings, TightenSettings
@@ -89,7 +88,7 @@ class CellBounder:
             gap = np.maximum(bound - inner, 0.0) / scale
             # The scores weigh rows by the inverse square of these numbers.
             score = side_scores(self.network, upper - lower, pre, found, -1.0 / np.maximum(gap, 1e-9))
-        score = np.where(halvable(lower, upper), score, -1.0)
+        score = np.where(Box.of(lower, upper).halvable, score, -1.0)
         side = np.where(score.max(axis=1) >= 0, score.argmax(axis=1), -1)
         return Cells(lower, upper, bound, to_numpy(found.vertices), side)
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 import numpy as np
 
 from admm_verify.arrays import gamma
-from admm_verify.complete.halves import halves
 from admm_verify.errors import InputError
 from admm_verify.reach.discrete.cells import CellBounder, Cells, joined, taken
 from admm_verify.reach.discrete.rollout import Rollout, rollout
@@ -58,7 +57,7 @@ class DiscreteReach:
         scale = np.maximum(width, 1e-9 * (1.0 + np.abs(inner)))
         if self.settings.window is not None:
             return self._windowed(inner)
-        low, high = self.initial.grid(self.settings.grid).ends
+        low, high = self.initial.grid(self.settings.grid).range
         inputs = self.horizon.inputs(low, high)
         ended = Ended.COMPLETE
         rows = self.horizon.rows(self.directions)
@@ -99,7 +98,7 @@ class DiscreteReach:
                 return cells, inner, ended or Ended.CELL_LIMIT
             worst = wanted[np.argsort(-gap[wanted])][: min(settings.batch, settings.cells - len(cells))]
             try:
-                ends = halves(cells.lower[worst], cells.upper[worst], cells.side[worst])
+                ends = Box.of(cells.lower[worst], cells.upper[worst]).halved(cells.side[worst]).range
                 parts = bounder.cells(*ends, inner, scale)
             except Stopped:
                 continue
@@ -114,7 +113,7 @@ class DiscreteReach:
         count = len(self.directions)
         unit = np.concatenate([np.eye(states), -np.eye(states)])
         rows = np.concatenate([self.directions, unit])
-        boxes = [self.initial.grid(self.settings.grid).ends]
+        boxes = [self.initial.grid(self.settings.grid).range]
         found, ended = [], Ended.COMPLETE
         for step in range(1, self.steps + 1):
             depth = min(window, step)

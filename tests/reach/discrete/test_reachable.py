@@ -70,7 +70,7 @@ def test_halving_reaches_the_tolerance(kind: str, seed: int) -> None:
 
 def test_cells_cover_the_box() -> None:
     box = Box(np.array([-1.0, 0.3, 2.0]), np.array([0.1, 0.7, 2.0]))
-    low, high = box.grid(3).ends
+    low, high = box.grid(3).range
     assert low.shape == (9, 3)
     points = np.random.default_rng(0).uniform(box.lower, box.upper, (1000, 3))
     inside = (points[:, None] >= low) & (points[:, None] <= high)
