@@ -110,7 +110,7 @@ class AffineForms(Operand):
     def __mul__(self, other: "AffineForms | Interval | float") -> "AffineForms":
         if isinstance(other, AffineForms):
             return self._product(other)
-        right = _interval(other)
+        right = Interval.of(other)
         if right is None:
             return NotImplemented
         middle, spare = right.middle, right.radius
@@ -122,7 +122,7 @@ class AffineForms(Operand):
     def __truediv__(self, other: "AffineForms | Interval | float") -> "AffineForms":
         if isinstance(other, AffineForms):
             return self * other.reciprocal()
-        right = _interval(other)
+        right = Interval.of(other)
         return NotImplemented if right is None else self * (Interval.point(1.0) / right)
 
     def __rtruediv__(self, other: "Interval | float") -> "AffineForms":
@@ -206,7 +206,7 @@ class AffineForms(Operand):
     def _operand(self, other: "AffineForms | Interval | float") -> "AffineForms | None":
         if isinstance(other, AffineForms):
             return other
-        right = _interval(other)
+        right = Interval.of(other)
         if right is None:
             return None
         return AffineForms(right.middle, np.zeros((*right.lower.shape, self.symbols)), right.radius)
@@ -248,9 +248,3 @@ def _rounded(centre: np.ndarray, generators: np.ndarray, radius: np.ndarray, rou
     count = generators.shape[-1]
     slack = roundings * (DOUBLE_ROUNDOFF * error + SMALLEST * (count + 1))
     return AffineForms(centre, generators, _rounded_up(radius + slack, count))
-
-
-def _interval(value: "Interval | float") -> Interval | None:
-    if isinstance(value, Interval):
-        return value
-    return Interval.point(value) if isinstance(value, int | float | np.floating) else None

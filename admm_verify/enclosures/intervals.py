@@ -51,6 +51,13 @@ class Interval(Operand):
         return cls(array, array)
 
     @classmethod
+    def of(cls, value: Any) -> "Interval | None":
+        """What stands for an interval: one, or numbers; None where it does not."""
+        if isinstance(value, cls):
+            return value
+        return cls.point(np.asarray(value)) if isinstance(value, int | float | np.ndarray | np.floating) else None
+
+    @classmethod
     def number(cls, value: Fraction) -> "Interval":
         """The smallest interval that holds an exact number.
 
@@ -104,7 +111,7 @@ class Interval(Operand):
         return Interval(np.where(condition, self.lower, other.lower), np.where(condition, self.upper, other.upper))
 
     def __add__(self, other: "Interval | float") -> "Interval":
-        right = _interval(other)
+        right = Interval.of(other)
         if right is None:
             return NotImplemented
         return self._sorted(below(self.lower + right.lower), above(self.upper + right.upper))
@@ -113,15 +120,11 @@ class Interval(Operand):
         return Interval(-self.upper, -self.lower)
 
     def __mul__(self, other: "Interval | float") -> "Interval":
-        right = _interval(other)
+        right = Interval.of(other)
         if right is None:
             return NotImplemented
         a, b, c, d = self.lower, self.upper, right.lower, right.upper
-        ends = (_product(a, c), _product(a, d), _product(b, c), _product(b, d))
-        return self._sorted(
-            below(np.minimum(np.minimum(ends[0], ends[1]), np.minimum(ends[2], ends[3]))),
-            above(np.maximum(np.maximum(ends[0], ends[1]), np.maximum(ends[2], ends[3]))),
-        )
+        return self._sorted(*_around(_product(a, c), _product(a, d), _product(b, c), _product(b, d)))
 
     def square(self) -> "Interval":
         """x^2."""
@@ -144,19 +147,17 @@ class Interval(Operand):
 
     def __truediv__(self, other: "Interval | float") -> "Interval":
         """x / y; the whole line where y can be 0."""
-        right = _interval(other)
+        right = Interval.of(other)
         if right is None:
             return NotImplemented
         zero = (right.lower <= 0) & (right.upper >= 0)
         c, d = np.where(zero, 1.0, right.lower), np.where(zero, 1.0, right.upper)
         a, b = self.lower, self.upper
-        ends = (_quotient(a, c), _quotient(a, d), _quotient(b, c), _quotient(b, d))
-        low = below(np.minimum(np.minimum(ends[0], ends[1]), np.minimum(ends[2], ends[3])))
-        high = above(np.maximum(np.maximum(ends[0], ends[1]), np.maximum(ends[2], ends[3])))
+        low, high = _around(a / c, a / d, b / c, b / d)
         return self._sorted(np.where(zero, -np.inf, low), np.where(zero, np.inf, high))
 
     def __rtruediv__(self, other: float) -> "Interval":
-        left = _interval(other)
+        left = Interval.of(other)
         return NotImplemented if left is None else left / self
 
     def sin(self) -> "Interval":
@@ -198,21 +199,16 @@ class Interval(Operand):
         return Interval(np.where(huge | trough, -1.0, low), np.where(huge | peak, 1.0, high))
 
 
-def _interval(value: "Interval | float") -> Interval | None:
-    if isinstance(value, Interval):
-        return value
-    return Interval.point(value) if isinstance(value, int | float | np.ndarray | np.floating) else None
-
-
 def _product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """x y with 0 inf = 0, which is what ends of intervals mean."""
     product = x * y
     return np.where((x == 0) | (y == 0), 0.0, product)
 
 
-def _quotient(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """x / y for y != 0; NaN where both are infinite."""
-    return x / y
+def _around(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The smallest and the largest of four numbers, rounded outward."""
+    low, high = np.minimum(np.minimum(a, b), np.minimum(c, d)), np.maximum(np.maximum(a, b), np.maximum(c, d))
+    return below(low), above(high)
 
 
 def _increasing(function: Callable[[np.ndarray], np.ndarray], x: Interval) -> tuple[np.ndarray, np.ndarray]:

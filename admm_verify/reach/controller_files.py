@@ -28,12 +28,11 @@ def read_network(entries: Entries, folder: Path) -> Network:
     Raises: InputError where what the JSON says of its layers is not what the file holds; ModelError for an ONNX file
     that cannot be read.
     """
-    kinds = entries.take("activations", listed(word(*ACTIVATIONS))) if entries.has("activations") else None
-    sizes = entries.take("layers", listed(count(1))) if entries.has("layers") else None
+    kinds = entries.get("activations", listed(word(*ACTIVATIONS)), None)
+    sizes = entries.get("layers", listed(count(1)), None)
     if entries.has("npz"):
         # Many systems come with both; which one was read is said beside the verdicts.
-        if entries.has("onnx"):
-            entries.take("onnx", text)
+        entries.get("onnx", text, None)
         network, own_kinds, own_sizes = _arrays(folder / entries.take("npz", _name), kinds)
     else:
         from admm_verify.network.from_onnx import read_onnx

@@ -19,6 +19,7 @@ from admm_verify.errors import InputError
 from admm_verify.options import Range, brief, choice
 
 T = TypeVar("T")
+D = TypeVar("D")
 Convert = Callable[[Any, str], T]
 
 MAX_BYTES = 2**24
@@ -108,6 +109,10 @@ class Entries:
             raise InputError(f"The entry '{self.where(name)}' is missing{hint}")
         return convert(self.content[name], self.where(name))
 
+    def get(self, name: str, convert: Convert[T], default: D) -> T | D:
+        """An entry that may be left out, converted, or what it stands for then."""
+        return self.take(name, convert) if self.has(name) else default
+
     def object(self, name: str) -> "Entries":
         """An entry that is an object itself."""
         return self.take(name, self._opened)
@@ -122,9 +127,7 @@ class Entries:
             self.has(name)
 
     def _opened(self, value: Any, path: str) -> "Entries":
-        if not isinstance(value, dict):
-            raise InputError(f"The entry {path} is {brief(value)}; give an object, with names and values.")
-        return Entries(value, path, self._objects)
+        return Entries(mapping(value, path), path, self._objects)
 
     def finish(self) -> list[str]:
         """The notes of all opened objects: texts named note, notes, or like an entry with _note behind it.

@@ -86,12 +86,8 @@ class ReachSets:
 
     def _opposite(self, values: np.ndarray) -> np.ndarray:
         """The values of the opposite directions, NaN where there is none."""
-        found = np.full(len(values), np.nan)
-        for i, direction in enumerate(self.directions):
-            same = np.flatnonzero((self.directions == -direction).all(axis=1))
-            if len(same):
-                found[i] = values[same[0]]
-        return found
+        rows = [_row(self.directions, -direction) for direction in self.directions]
+        return np.array([np.nan if row is None else values[row] for row in rows])
 
 
 def most(values: np.ndarray) -> np.ndarray:
@@ -100,11 +96,14 @@ def most(values: np.ndarray) -> np.ndarray:
 
 
 def _box(directions: np.ndarray, bound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    size = directions.shape[1]
-    ends = []
-    for sign in (-1.0, 1.0):
-        rows = [np.flatnonzero((directions == sign * unit).all(axis=1)) for unit in np.eye(size)]
-        if not all(len(row) for row in rows):
-            raise InputError("The directions do not hold those of a box; add +-e_i to them.")
-        ends.append(sign * bound[[row[0] for row in rows]])
-    return ends[0], ends[1]
+    unit = np.eye(directions.shape[1])
+    rows = [row for wanted in (*-unit, *unit) if (row := _row(directions, wanted)) is not None]
+    if len(rows) < 2 * len(unit):
+        raise InputError("The directions do not hold those of a box; add +-e_i to them.")
+    ends = bound[rows]
+    return -ends[: len(unit)], ends[len(unit) :]
+
+
+def _row(directions: np.ndarray, wanted: np.ndarray) -> int | None:
+    same = np.flatnonzero((directions == wanted).all(axis=1))
+    return int(same[0]) if len(same) else None

@@ -86,12 +86,11 @@ def read_task(path: str | os.PathLike[str]) -> Task:
 def _task(data: Entries, folder: Path) -> Task:
     data.skip(*_DESCRIPTIONS)
     steps = data.take("horizon_steps", count(1, MOST_STEPS))
-    name = data.take("id", text) if data.has("id") else folder.name
+    name = data.get("id", text, folder.name)
     remarks: list[str] = []
     system = _system(data, folder, remarks)
     states = system.states
-    if data.has("state_dim"):
-        data.take("state_dim", _size("states", states))
+    data.get("state_dim", _size("states", states), None)
     lower, upper = _ends(data.object("initial_set"), exact)
     if not len(lower) == states:
         raise InputError(f"The initial set has {len(lower)} numbers for {states} states.")
@@ -99,8 +98,7 @@ def _task(data: Entries, folder: Path) -> Task:
     properties = data.objects("property") if data.has("property") else []
     found = tuple(_requirement(entry, states, period, steps) for entry in properties)
     sampled = _sampled(data.object("sampled_inner_bounds"), steps) if data.has("sampled_inner_bounds") else None
-    default = [f"x{i + 1}" for i in range(states)]
-    names = tuple(data.take("state_names", listed(text)) if data.has("state_names") else default)
+    names = tuple(data.get("state_names", listed(text), _names(states)))
     remarks += data.finish()
     return Task(name, system, _rounded(lower, upper), steps, found, names, sampled, (lower, upper), tuple(remarks))
 
@@ -113,22 +111,21 @@ def _system(data: Entries, folder: Path, remarks: list[str]) -> System:
     kind = dynamics.take("kind", word("discrete_linear", "continuous", "network"))
     if kind == "network":
         return NetworkSystem(network)
-    if data.has("input_dim"):
-        data.take("input_dim", _size("inputs", network.output_size))
+    data.get("input_dim", _size("inputs", network.output_size), None)
     if kind == "discrete_linear":
         a = dynamics.take("A", matrix)
         return LinearSystem(
             _controller(control, network, len(a), remarks),
             a,
             dynamics.take("B", matrix),
-            dynamics.take("c", vector) if dynamics.has("c") else np.zeros(len(a)),
-            dynamics.take("E", matrix) if dynamics.has("E") else None,
+            dynamics.get("c", vector, np.zeros(len(a))),
+            dynamics.get("E", matrix, None),
             _noise(dynamics, "process_noise"),
         )
     equations = dynamics.take("equations", listed(text))
-    given = dynamics.take("params", mapping) if dynamics.has("params") else {}
+    given = dynamics.get("params", mapping, {})
     params = {name: exact(value, f"{dynamics.where('params')}.{name}") for name, value in given.items()}
-    let = [(name, value) for name, value in dynamics.take("let", listed(_pair))] if dynamics.has("let") else []
+    let = dynamics.get("let", listed(_pair), [])
     plant = Plant.read(equations, network.output_size, params, let)
     return ContinuousSystem(_controller(control, network, len(equations), remarks), plant, _period(data))
 
@@ -136,16 +133,15 @@ def _system(data: Entries, folder: Path, remarks: list[str]) -> System:
 def _controller(data: Entries, network: Network, states: int, remarks: list[str]) -> Controller:
     observe, shift = np.eye(network.input_size), np.zeros(network.input_size)
     if data.has("inputs"):
-        names = [f"x{i + 1}" for i in range(states)]
-        reader = Reader(names)
+        reader, names = Reader(_names(states)), _names(states)
         parts = [affine(reader.read(entry), names) for entry in data.take("inputs", listed(text))]
         where = data.where("inputs")
         observe = np.array([vector([*row], where) for row, _ in parts]).reshape(len(parts), states)
         shift = vector([constant for _, constant in parts], where)
     outputs = network.output_size
-    scale = data.take("output_scale", _spread(outputs)) if data.has("output_scale") else np.ones(outputs)
-    offset = data.take("output_offset", _spread(outputs)) if data.has("output_offset") else np.zeros(outputs)
-    clip = data.take("clip", _limits(outputs)) if data.has("clip") else None
+    scale = data.get("output_scale", _spread(outputs), np.ones(outputs))
+    offset = data.get("output_offset", _spread(outputs), np.zeros(outputs))
+    clip = data.get("clip", _limits(outputs), None)
     if data.has("u_limits"):
         low, high = data.take("u_limits", _limits(outputs))
         if clip is None or (clip[0] < low).any() or (clip[1] > high).any():
@@ -155,7 +151,7 @@ def _controller(data: Entries, network: Network, states: int, remarks: list[str]
 
 
 def _period(data: Entries) -> Fraction:
-    period = data.take("control_period", exact) if data.has("control_period") else Fraction(1)
+    period = data.get("control_period", exact, Fraction(1))
     if not 2.0**-1000 < period < 2.0**1000:
         raise InputError(f"The control period is {brief(float(period))}; give a positive number.")
     return period
@@ -164,7 +160,7 @@ def _period(data: Entries) -> Fraction:
 def _requirement(data: Entries, states: int, period: Fraction, steps: int) -> Requirement:
     kind = data.take("kind", word(*(one.value for one in Kind), _HALF_SPACE))
     if kind == _HALF_SPACE:
-        names = [f"x{i + 1}" for i in range(states)]
+        names = _names(states)
         found = _half_space(*affine(Reader(names).read(data.take("expr", text)), names))
         kind = Kind.ALWAYS_IN.value
     else:
@@ -187,8 +183,7 @@ def _half_space(coefficients: Sequence[Fraction], constant: Fraction) -> Polytop
 
 def _ends(data: Entries, convert: Convert[T]) -> tuple[tuple[T, ...], tuple[T, ...]]:
     """The ends of a box; other kinds of sets are refused by name."""
-    if data.has("kind"):
-        data.take("kind", word("box"))
+    data.get("kind", word("box"), None)
     lower, upper = (tuple(data.take(side, listed(convert))) for side in ("lower", "upper"))
     if len(lower) != len(upper):
         raise InputError(f"The box {data.path} has {len(lower)} lower and {len(upper)} upper ends; give as many.")
@@ -239,6 +234,10 @@ def _spread(outputs: int) -> Convert[np.ndarray]:
         return found
 
     return spread
+
+
+def _names(states: int) -> list[str]:
+    return [f"x{i + 1}" for i in range(states)]
 
 
 def _size(what: str, own: int) -> Convert[int]:
