@@ -35,11 +35,11 @@ class CertifyRecord(Record):
 
     SCHEMA = "admm_verify/certify"
 
+    network: str
     radii: list[CertifiedRadius]
     clean_accuracy: float
     seconds: float
     images: list[CertifiedImage]
-    network: str
 
     @classmethod
     def of(cls, network: str, found: Certification) -> "CertifyRecord":
@@ -50,4 +50,4 @@ class CertifyRecord(Record):
             CertifiedImage(i, bool(found.correct[i]), found.status[i].tolist(), found.lower[i].tolist())
             for i in range(len(found.correct))
         ]
-        return cls(repr(found), radii, found.clean_accuracy, found.seconds, images, network)
+        return cls(repr(found), network, radii, found.clean_accuracy, found.seconds, images)

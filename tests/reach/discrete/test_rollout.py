@@ -1,5 +1,7 @@
 """The rollout is the system, step by step."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from admm_verify.network.builder import Builder
 from admm_verify.network.splice import splice
 from admm_verify.reach.discrete.rollout import rollout
 from admm_verify.reach.feedback import control_network
-from admm_verify.reach.systems import Controller, LinearSystem, NetworkSystem
+from admm_verify.reach.systems import LinearSystem, NetworkSystem
 from admm_verify.sets.box import Box
 from tests.complete.networks import FAMILIES, network_of
 from tests.reach.systems import KINDS, dense, drawn, initial, linear, simulated
@@ -77,21 +79,6 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(av.InputError, match="NaN or infinite"):
         LinearSystem(good.controller, np.nan * good.a, good.b, good.c)
     with pytest.raises(av.InputError, match=r"limits .* are empty"):
-        Controller(
-            good.controller.network,
-            good.controller.observe,
-            good.controller.shift,
-            good.controller.scale,
-            good.controller.offset,
-            (np.array([1.0]), np.array([0.0])),
-        )
+        replace(good.controller, limits=(np.array([1.0]), np.array([0.0])))
     with pytest.raises(av.InputError, match="sensor noise has shape"):
-        Controller(
-            good.controller.network,
-            good.controller.observe,
-            good.controller.shift,
-            good.controller.scale,
-            good.controller.offset,
-            None,
-            Box(np.zeros(3), np.ones(3)),
-        )
+        replace(good.controller, limits=None, noise=Box(np.zeros(3), np.ones(3)))
