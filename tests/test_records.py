@@ -81,7 +81,7 @@ def test_sets(tmp_path):
 
 def test_numbers_that_are_not_finite_are_null():
     image = DemoImage(3, -np.inf, np.nan, 0.5, np.inf, Answer.UNKNOWN, 0.1)
-    record = DemoRecord("", 0.1, [image], DemoCurves(0, [1, 2], {"admm": [1.0, np.nan]}))
+    record = DemoRecord("", 0.1, DemoCurves(0, [1, 2], {"admm": [1.0, np.nan]}), [image])
     content = record.json()
     assert faults(DemoRecord, content) == [] and set(content) == ENTRIES[DemoRecord] | {"schema", "version"}
     assert content["images"][0]["gap"] is None and content["convergence"]["distance"] == {"admm": [1.0, None]}
@@ -100,6 +100,6 @@ def test_numbers_that_are_not_finite_are_null():
     ],
 )
 def test_the_schema_finds_faults(change, fault):
-    good = DemoRecord("", 0.1, [], DemoCurves(0, [], {})).json()
+    good = DemoRecord("", 0.1, DemoCurves(0, [], {}), []).json()
     assert faults(DemoRecord, good) == []
     assert any(fault in text for text in faults(DemoRecord, good | change))

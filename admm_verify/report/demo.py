@@ -68,7 +68,7 @@ def run_demo() -> DemoRecord:
         "\nEvery CROWN, ascent and ADMM figure is a certified lower bound; gap is what the relaxation leaves open.",
     ]
     curves = _curves(digits, int(np.argmin([abs(image.ascent) for image in images])))
-    return DemoRecord("\n".join(lines), RADIUS, images, curves)
+    return DemoRecord("\n".join(lines), RADIUS, curves, images)
 
 
 def _image(digits: Digits, index: int) -> DemoImage:

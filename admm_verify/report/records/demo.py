@@ -35,5 +35,5 @@ class DemoRecord(Record):
     SCHEMA = "admm_verify/demo"
 
     radius: float
-    images: list[DemoImage]
     convergence: DemoCurves
+    images: list[DemoImage]
