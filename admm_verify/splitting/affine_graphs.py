@@ -2,165 +2,152 @@
 
 A *layer* is an affine node with what reads it: an activation, or other affine nodes (a layer without activation, whose
 output is its input). A *source* is the network's input (0) or the output of layer k (k + 1). Every map of an affine
-node is a *block* with its own copy of its output, and the node's value is the sum of those copies and the bias; the
-matrices of a node share one block. Every block has its own copy of every source it reads, an *edge*.
+node is a *block* with its own copy of its image, and the node's value is the sum of those copies and the bias; the
+matrices of a node share one block. Every block has its own copy of every source it reads.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.network.graph import Network
-from admm_verify.network.maps import DenseMap, LinearMap
+from admm_verify.network.maps import DenseMap, LinearMap, TransposedMap
 from admm_verify.splitting.graphs import Graph, graph_of
 from admm_verify.splitting.problem import Rows
-from admm_verify.splitting.sweeps import DualSweep
+from admm_verify.splitting.sweeps import DualSweep, filled
+from admm_verify.splitting.vector import Vector
 
 
 @dataclass(frozen=True)
 class GraphLayer:
-    """An affine node and the activation that reads it; activation None where affine nodes do."""
+    """An affine node, the activation that reads it, None where affine nodes do, and the node that others read."""
 
     node: int
     activation: int | None
+    output: int
 
 
 @dataclass(frozen=True, eq=False)
-class Edge:
-    """A block's copy of a source."""
+class Copy:
+    """One part of the splitting's vectors: its penalty, and the map that picks its value's entries, None for all."""
 
-    source: int
-    block: int
-    map: LinearMap
+    penalty: float
+    layout: LinearMap | None
+
+    def read(self, part: Array) -> Array:
+        """The value that a part holds."""
+        return part if self.layout is None else self.layout.apply(part)
+
+    def lay(self, value: Array) -> Array:
+        """A value as the part holds it, with zeros around it."""
+        return value if self.layout is None else self.layout.transpose(value)
 
 
 @dataclass(frozen=True, eq=False)
 class CopyBlock:
-    """Maps that share one copy of their sum: layer None for the network's output, which carries the objective."""
+    """Maps that share one copy of their sum, the sources they read, and the numbers of the block's copies.
+
+    The network's output, which carries the objective, has layer, graph and image None.
+    """
 
     layer: int | None
     maps: tuple[LinearMap, ...]
     sources: tuple[int, ...]
+    graph: Graph | None
+    image: int | None
+    edges: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class AffineGraphs:
-    """All layers, blocks and edges with their penalties and projections.
-
-    weights[s]: penalty of source s and of its layer's value, shared by all rows up to the row's own scale; it is
-    divided evenly among the copies of the source.
-    """
+    """All layers, their blocks with their projections, and the copies that a vector is made of."""
 
     layers: tuple[GraphLayer, ...]
     blocks: tuple[CopyBlock, ...]
-    edges: tuple[Edge, ...]
-    copies: tuple[int, ...]
-    weights: tuple[float, ...]
-    graphs: tuple[Graph | None, ...]
+    copies: tuple[Copy, ...]
 
-    def edge_weight(self, edge: Edge) -> float:
-        """The penalty on one copy of a source."""
-        return self.weights[edge.source] / self.copies[edge.source]
+    @cached_property
+    def images(self) -> list[list[int]]:
+        """For every layer the copies whose sum, with the bias, is its value."""
+        return [
+            [block.image for block in self.blocks if block.layer == k and block.image is not None]
+            for k in range(len(self.layers))
+        ]
 
-    def blocks_of(self, layer: int) -> list[int]:
-        """The blocks whose copies add up to a layer's value."""
-        return [b for b, block in enumerate(self.blocks) if block.layer == layer]
+    @cached_property
+    def edges(self) -> list[list[int]]:
+        """For every source its copies."""
+        reads = [pair for block in self.blocks for pair in zip(block.sources, block.edges, strict=True)]
+        return [[e for source, e in reads if source == s] for s in range(len(self.layers) + 1)]
 
-    def block_weight(self, block: int) -> float:
-        """The penalty on a block's output: with n blocks n times the layer's, so that their sum has the layer's."""
-        layer = self.blocks[block].layer
-        assert layer is not None
-        return self.weights[layer + 1] * len(self.blocks_of(layer))
+    def mean(self, z: Vector, source: int) -> Array:
+        """The mean of the copies of a source."""
+        first, *others = (self.copies[e].read(z.parts[e]) for e in self.edges[source])
+        return sum(others, first) / (1 + len(others))
 
-    def lay(self, edge: Edge, value: Array) -> Array:
-        """A source's value as the edge's copy holds it."""
-        graph = self.graphs[edge.block]
-        return value if graph is None or graph.embed is None else graph.embed.apply(value)
+    def project(self, rows: Rows, scale: Array, point: Vector) -> Vector:
+        """argmin over the graphs of c'output + sum of w |u - point|^2 / 2; scale [rows, 1] of all penalties w."""
+        parts = list(point.parts)
+        for block in self.blocks:
+            if block.graph is None or block.image is None:
+                for e, map in zip(block.edges, block.maps, strict=True):
+                    parts[e] = parts[e] - map.transpose(rows.objective) / (self.copies[e].penalty * scale)
+            else:
+                sources, parts[block.image] = block.graph.project([parts[e] for e in block.edges], parts[block.image])
+                for e, part in zip(block.edges, sources, strict=True):
+                    parts[e] = part
+        return Vector(tuple(parts))
 
-    def read(self, edge: Edge, copy: Array) -> Array:
-        """The source's entries of an edge's copy."""
-        graph = self.graphs[edge.block]
-        return copy if graph is None or graph.embed is None else graph.embed.transpose(copy)
-
-    def outputs(self, block: int, copy: Array) -> Array:
-        """The map's outputs among the entries of a block's copy."""
-        graph = self.graphs[block]
-        return copy if graph is None or graph.valid is None else graph.valid.apply(copy)
-
-    def place(self, block: int, outputs: Array) -> Array:
-        """Outputs as entries of a block's copy, zero where those are free."""
-        graph = self.graphs[block]
-        return outputs if graph is None or graph.valid is None else graph.valid.transpose(outputs)
-
-    def project(
-        self, rows: Rows, scale: Array, sums: list[Array], edges: list[Array]
-    ) -> tuple[list[Array], list[Array]]:
-        """argmin over the graphs of c'output + sum of w |u - point|^2 / 2: the blocks' outputs, then the edges.
-
-        Shapes: scale [rows, 1]; sums[b] [rows, outputs of block b] (None is not stored: blocks of the output come
-        last and have none); edges[e] [rows, n_source].
-        """
-        new_sums, new_edges = list(sums), list(edges)
-        for b, (block, graph) in enumerate(zip(self.blocks, self.graphs, strict=True)):
-            mine = [e for e, edge in enumerate(self.edges) if edge.block == b]
-            if graph is None:
-                for e, map in zip(mine, block.maps, strict=True):
-                    cost = map.transpose(rows.objective)
-                    new_edges[e] = edges[e] - cost / (self.edge_weight(self.edges[e]) * scale)
-                continue
-            points, new_sums[b] = graph.project([edges[e] for e in mine], sums[b])
-            for e, point in zip(mine, points, strict=True):
-                new_edges[e] = point
-        return new_sums, new_edges
+    def weighted(self, squares: Sequence[Array]) -> Array:
+        """The sum of the parts' squares [rows], each times its penalty."""
+        first, *others = (copy.penalty * square for copy, square in zip(self.copies, squares, strict=True))
+        return sum(others, first)
 
 
 def build_graphs(rows: Rows, dual: DualSweep, multipliers: list[Array], penalty: float) -> tuple[AffineGraphs, Array]:
-    """Edges, penalties and projections for a batch of rows, and each row's scale [rows, 1].
+    """Copies, penalties and projections for a batch of rows, and each row's scale [rows, 1].
 
-    Penalties: penalty rms(multipliers_k) / rms(u_k - l_k) over the neurons unstable in the row, split into a part per
-    layer shared by the rows (so that one factorisation serves all) and a part per row shared by the layers.
+    A source and its layer's value have one penalty, which is divided evenly among the copies of the source; the image
+    of each of n blocks has n times the penalty, so that their sum has the layer's.
 
     Shapes: multipliers[k] [rows, n] of layer k.
     """
-    layers = network_layers(rows.network)
-    blocks, edges = _blocks(rows.network, layers)
-    xp = rows.xp
-    width = rows.inputs.width
-    wanted = [_penalty(dual.input, width, xp.ones_like(width, dtype=xp.bool))]
-    for layer, g in zip(layers, multipliers, strict=True):
-        k = layer.activation
-        if k is None:
-            # Nothing bounds these values, so their penalty follows the other layers'.
-            wanted.append(xp.zeros_like(rows.offset))
-        else:
-            wanted.append(_penalty(g, rows.upper[k] - rows.lower[k], rows.lines[k].bent))
-    table = penalty * np.stack([to_numpy(column).astype(np.float64) for column in wanted], axis=1)
-    table = np.where((table > 0) & np.isfinite(table), table, np.nan)
-    known = np.isfinite(table).any(axis=1, keepdims=True)
-    typical = np.nanmedian(np.where(known, table, 1.0), axis=1, keepdims=True)
-    logs = np.log(np.where(np.isfinite(table), table, typical))
-    layer_logs = logs.mean(axis=0)
-    scale = np.exp((logs - layer_logs).mean(axis=1, keepdims=True))
-    weights = tuple(float(w) for w in np.exp(layer_logs))
-    copies = tuple(sum(edge.source == source for edge in edges) for source in range(len(layers) + 1))
-    plan = AffineGraphs(layers, blocks, edges, copies, weights, ())
-    placement = Placement.of(rows.offset)
-    graphs = tuple(_graph(plan, b, placement) for b in range(len(blocks)))
-    return AffineGraphs(layers, blocks, edges, copies, weights, graphs), placement.put(scale)
+    layers, placement = network_layers(rows.network), Placement.of(rows.offset)
+    weights, scale = _penalties(rows, layers, dual, multipliers, penalty)
+    groups = _groups(rows.network, layers)
+    summands = Counter(layer for layer, _ in groups)
+    readers = Counter(source for _, pairs in groups for _, source in pairs)
+    blocks: list[CopyBlock] = []
+    copies: list[Copy] = []
+    for layer, pairs in groups:
+        maps, sources = zip(*pairs, strict=True)
+        penalties = [weights[source] / readers[source] for source in sources]
+        graph = image = embed = None
+        if layer is not None:
+            own = weights[layer + 1] * summands[layer]
+            graph, image = graph_of(list(maps), penalties, own, placement), len(copies)
+            copies.append(Copy(own, graph.valid))
+            embed = None if graph.embed is None else TransposedMap(graph.embed)
+        edges = tuple(range(len(copies), len(copies) + len(maps)))
+        copies += [Copy(own, embed) for own in penalties]
+        blocks.append(CopyBlock(layer, maps, sources, graph, image, edges))
+    return AffineGraphs(layers, tuple(blocks), tuple(copies)), scale
 
 
 def layer_multipliers(rows: Rows, layers: tuple[GraphLayer, ...], dual: DualSweep) -> list[Array]:
     """The multiplier of every layer's value in a sweep: g of its activation, or what its affine readers pass on."""
-    filler = rows.neurons(0.0)
-    own = [zero if g is None else g for zero, g in zip(filler, dual.sweep.pre, strict=True)]
+    own = filled(dual.sweep.pre, rows.neurons(0.0))
     found = []
     for layer in layers:
         if layer.activation is not None:
             found.append(own[layer.activation])
             continue
         total = dual.sweep.nodes[layer.node]
-        readers = [k for k, source in enumerate(rows.network.sources) if source == layer.node]
+        readers = [k for k, node in enumerate(rows.network.sources) if node == layer.node]
         size = rows.network.nodes[layer.node].size
         zero = rows.xp.zeros((rows.offset.shape[0], size), dtype=rows.offset.dtype, device=rows.offset.device)
         found.append((zero if total is None else total) - sum((own[k] for k in readers), zero))
@@ -172,49 +159,53 @@ def network_layers(network: Network) -> tuple[GraphLayer, ...]:
     layers = []
     for i, affine, k in network.steps:
         if affine is None:
-            layers.append(GraphLayer(network.sources[k], k))
+            layers.append(GraphLayer(network.sources[k], k, i))
         elif network.readers[i] & network.affine.keys():
-            layers.append(GraphLayer(i, None))
+            layers.append(GraphLayer(i, None, i))
     return tuple(layers)
 
 
-def _blocks(network: Network, layers: tuple[GraphLayer, ...]) -> tuple[tuple[CopyBlock, ...], tuple[Edge, ...]]:
-    blocks: list[CopyBlock] = []
+def _groups(network: Network, layers: tuple[GraphLayer, ...]) -> list[tuple[int | None, list[tuple[LinearMap, int]]]]:
+    """The maps and sources of every block with its layer, None for the network's output."""
+    places = {0: 0} | {layer.output: k + 1 for k, layer in enumerate(layers)}
+    groups = []
     for k, node in [*((k, layer.node) for k, layer in enumerate(layers)), (None, network.output)]:
-        affine = network.affine[node]
-        sources = [_source(network, layers, term.source) for term in affine.terms]
-        pairs = [(term.map, source) for term, source in zip(affine.terms, sources, strict=True)]
+        pairs = [(term.map, places[term.source]) for term in network.affine[node].terms]
         matrices = [pair for pair in pairs if isinstance(pair[0], DenseMap)]
         others = [pair for pair in pairs if not isinstance(pair[0], DenseMap)]
-        for group in [matrices] * bool(matrices) + [[pair] for pair in others]:
-            blocks.append(CopyBlock(k, tuple(map for map, _ in group), tuple(source for _, source in group)))
-    edges = [
-        Edge(source, b, map)
-        for b, block in enumerate(blocks)
-        for map, source in zip(block.maps, block.sources, strict=True)
-    ]
-    return tuple(blocks), tuple(edges)
+        groups += [(k, group) for group in ([matrices] if matrices else []) + [[pair] for pair in others]]
+    return groups
 
 
-def _source(network: Network, layers: tuple[GraphLayer, ...], node: int) -> int:
-    """The number of the source that a node's value is."""
-    if node == 0:
-        return 0
-    if node in network.affine:
-        return next(k for k, layer in enumerate(layers) if layer.node == node and layer.activation is None) + 1
-    activation = network.activations.index(node)
-    return next(k for k, layer in enumerate(layers) if layer.activation == activation) + 1
+def _penalties(
+    rows: Rows, layers: tuple[GraphLayer, ...], dual: DualSweep, multipliers: list[Array], penalty: float
+) -> tuple[list[float], Array]:
+    """Penalties of the sources and their layers' values, shared by the rows, and each row's scale, shared by them.
+
+    penalty rms(multipliers_k) / rms(u_k - l_k) over the neurons unstable in the row, split into these two so that one
+    factorisation serves all rows.
+    """
+    width = rows.inputs.width
+    wanted = [_ratio(dual.input, width, rows.xp.ones_like(width, dtype=rows.xp.bool))]
+    for layer, g in zip(layers, multipliers, strict=True):
+        k = layer.activation
+        if k is None:
+            # Nothing bounds these values, so their penalty follows the other layers'.
+            wanted.append(rows.xp.zeros_like(rows.offset))
+        else:
+            wanted.append(_ratio(g, rows.upper[k] - rows.lower[k], rows.lines[k].bent))
+    table = penalty * np.stack([to_numpy(column).astype(np.float64) for column in wanted], axis=1)
+    table = np.where((table > 0) & np.isfinite(table), table, np.nan)
+    known = np.isfinite(table).any(axis=1, keepdims=True)
+    typical = np.nanmedian(np.where(known, table, 1.0), axis=1, keepdims=True)
+    logs = np.log(np.where(np.isfinite(table), table, typical))
+    shared = logs.mean(axis=0)
+    scale = np.exp((logs - shared).mean(axis=1, keepdims=True))
+    return [float(weight) for weight in np.exp(shared)], Placement.of(rows.offset).put(scale)
 
 
-def _graph(plan: AffineGraphs, b: int, placement: Placement) -> Graph | None:
-    block = plan.blocks[b]
-    if block.layer is None:
-        return None
-    weights = [plan.edge_weight(edge) for edge in plan.edges if edge.block == b]
-    return graph_of(list(block.maps), weights, plan.block_weight(b), placement)
-
-
-def _penalty(multipliers: Array, width: Array, unstable: Array) -> Array:
+def _ratio(multipliers: Array, width: Array, unstable: Array) -> Array:
+    """rms(multipliers) / rms(width) over the unstable neurons of every row, [rows]."""
     xp = namespace(multipliers)
     chosen = xp.astype(unstable, multipliers.dtype)
     count = xp.maximum(xp.sum(chosen, axis=-1), xp.ones_like(chosen[:, 0]))

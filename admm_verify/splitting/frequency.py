@@ -70,8 +70,8 @@ class FrequencyGraph:
     y_o[i] = sum_k w_ock x_c[stride i + dilation k] is a sum of circular correlations of the phases of x, the stride^2
     images x[stride m + p]; with one channel per input channel and phase, y^(f) = x^(f) N_f at every frequency f.
 
-    Shapes: x [rows, grid_size], first the phases that the kernel reads, as groups of channels [n, *periods], then the
-    image entries that it skips; y [rows, output_size], as groups of channels [m, *periods]; forward
+    Shapes: x [rows, grid entries], first the phases that the kernel reads, as groups of channels [n, *periods], then
+    the image entries that it skips; y [rows, output entries], as groups of channels [m, *periods]; forward
     [frequencies * groups, n, m]; backward [frequencies * groups, m, n], complex.
     """
 
@@ -107,39 +107,23 @@ class FrequencyGraph:
                 _placed(backward, placement),
             )
 
-    @property
-    def grid_size(self) -> int:
-        """Length of x."""
-        return self.embed.rows
-
-    @property
-    def output_size(self) -> int:
-        """Length of y."""
-        return self.valid.columns
-
-    @property
-    def numbers(self) -> int:
-        """How many real numbers the blocks take."""
-        return 2 * (prod(self.forward.shape) + prod(self.backward.shape))
-
     def apply(self, x: Array) -> Array:
-        """K x: [rows, grid_size] -> [rows, output_size]."""
+        """K x: [rows, grid entries] -> [rows, output entries]."""
         return self._signal(self._spectrum(x[:, : self.read]) @ self.forward)
 
-    def project(self, x: Array, y: Array) -> tuple[Array, Array]:
-        """argmin |x+ - x|^2 + ratio |y+ - y|^2 over y+ = K x+.
+    def project(self, x: list[Array], y: Array) -> tuple[list[Array], Array]:
+        """argmin |x+ - x|^2 + ratio |y+ - y|^2 over y+ = K x+, for a single x.
 
         x+^ = x^ + (y^ - x^ N) B with B = ratio (I + ratio N* N)^-1 N* at every frequency, and y+^ = x+^ N, so that
         the point is on the graph to rounding for any B.
-
-        Shapes: x [rows, grid_size]; y [rows, output_size].
         """
-        spectrum = self._spectrum(x[:, : self.read])
+        (grid,) = x
+        spectrum = self._spectrum(grid[:, : self.read])
         spectrum = spectrum + (self._spectrum(y) - spectrum @ self.forward) @ self.backward
         image = self._signal(spectrum)
-        if self.read < self.grid_size:
-            image = namespace(x).concat([image, x[:, self.read :]], axis=-1)
-        return image, self._signal(spectrum @ self.forward)
+        if self.read < grid.shape[1]:
+            image = namespace(grid).concat([image, grid[:, self.read :]], axis=-1)
+        return [image], self._signal(spectrum @ self.forward)
 
     def _spectrum(self, signal: Array) -> Array:
         """[rows, groups * n * cells] -> [frequencies * groups, rows, n], by symmetry of half of the frequencies."""

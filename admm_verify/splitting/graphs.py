@@ -77,52 +77,27 @@ class DenseGraph:
 
 
 @dataclass(frozen=True, eq=False)
-class OrthogonalGraph:
-    """A map with diagonal W'W: scalings and selections. x+ = (x + r W'y) / (1 + r diag(W'W)) with r = w / w_e."""
+class DiagonalGraph:
+    """A map with W'W or W W' diagonal: scalings, selections and their transposes, such as sums over axes.
+
+    x+ = x + gain W'(y - W x) with gain = r / (1 + r W'W 1) and r = w / w_e.
+    """
 
     map: LinearMap
-    ratio: float
-    inverse: Array
+    gain: Array
     embed: None = None
     valid: None = None
 
+    @classmethod
+    def of(cls, map: LinearMap, ratio: float, placement: Placement) -> "DiagonalGraph":
+        """The graph for a ratio w / w_e; where both products are diagonal, W'W 1 is either's share of an input."""
+        ones = placement.xp.ones((map.columns,), dtype=placement.dtype, device=placement.device)
+        with quiet_overflow():
+            return cls(map, ratio / (1.0 + ratio * map.transpose(map.apply(ones))))
+
     def project(self, x: list[Array], y: Array) -> tuple[list[Array], Array]:
-        moved = (x[0] + self.ratio * self.map.transpose(y)) * self.inverse
+        moved = x[0] + self.gain * self.map.transpose(y - self.map.apply(x[0]))
         return [moved], self.map.apply(moved)
-
-
-@dataclass(frozen=True, eq=False)
-class SumGraph:
-    """A map with diagonal W W', such as sums over axes: x+ = x + r W'(y - W x) / (1 + r diag(W W'))."""
-
-    map: LinearMap
-    ratio: float
-    inverse: Array
-    embed: None = None
-    valid: None = None
-
-    def project(self, x: list[Array], y: Array) -> tuple[list[Array], Array]:
-        moved = x[0] + self.ratio * self.map.transpose((y - self.map.apply(x[0])) * self.inverse)
-        return [moved], self.map.apply(moved)
-
-
-@dataclass(frozen=True, eq=False)
-class ConvolutionGraph:
-    """A convolution, exactly on a padded periodic grid: see `FrequencyGraph`."""
-
-    frequency: FrequencyGraph
-
-    @property
-    def embed(self) -> SelectionMap:
-        return self.frequency.embed
-
-    @property
-    def valid(self) -> SelectionMap:
-        return self.frequency.valid
-
-    def project(self, x: list[Array], y: Array) -> tuple[list[Array], Array]:
-        moved, image = self.frequency.project(x[0], y)
-        return [moved], image
 
 
 def graph_of(maps: list[LinearMap], weights: list[float], weight: float, placement: Placement) -> Graph:
@@ -130,23 +105,13 @@ def graph_of(maps: list[LinearMap], weights: list[float], weight: float, placeme
 
     Raises: InputError for a map without a closed form that is too large to be written out.
     """
-    if len(maps) > 1 or isinstance(maps[0], DenseMap):
-        return DenseGraph.of(maps, weights, weight, placement)
     map, ratio = maps[0], weight / weights[0]
-    if isinstance(map, ConvolutionMap):
-        return ConvolutionGraph(FrequencyGraph.of(map, ratio, placement))
-    with quiet_overflow():
-        if isinstance(map, DiagonalMap):
-            return OrthogonalGraph(map, ratio, 1.0 / (1.0 + ratio * map.scale * map.scale))
-        if isinstance(map, SelectionMap):
-            return OrthogonalGraph(map, ratio, 1.0 / (1.0 + ratio * map.transpose(_ones(map.rows, placement))))
-        if isinstance(map, TransposedMap) and isinstance(map.inner, SelectionMap):
-            return SumGraph(map, ratio, 1.0 / (1.0 + ratio * map.apply(_ones(map.columns, placement))))
+    inner = map.inner if isinstance(map, TransposedMap) else map
+    if len(maps) == 1 and isinstance(map, ConvolutionMap):
+        return FrequencyGraph.of(map, ratio, placement)
+    if len(maps) == 1 and isinstance(inner, DiagonalMap | SelectionMap):
+        return DiagonalGraph.of(map, ratio, placement)
     return DenseGraph.of(maps, weights, weight, placement)
-
-
-def _ones(size: int, placement: Placement) -> Array:
-    return placement.xp.ones((size,), dtype=placement.dtype, device=placement.device)
 
 
 def _dense(map: LinearMap) -> DenseMap:

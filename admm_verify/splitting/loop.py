@@ -13,7 +13,7 @@ from admm_verify.splitting.ledger import Ledger
 from admm_verify.splitting.primal import PrimalPoint
 from admm_verify.splitting.problem import Rows
 from admm_verify.splitting.scheme import Scheme, take_state
-from admm_verify.splitting.sweeps import polish_sweep, slopes_of
+from admm_verify.splitting.sweeps import filled, polish_sweep, slopes_of
 
 ROUNDING_GAP = 1e-10
 """Relative gap below which nothing is left to gain in float64."""
@@ -93,17 +93,14 @@ class Run:
         if self.elimination is not None:
             full = self.rows.take(index)
             shares = self.elimination.expand(point.shares, full)
-            multipliers = self._through_stable(full, self.elimination.expand(multipliers, full))
+            multipliers = self.elimination.expand(multipliers, full)
+            # Stable neurons have a where they are active, 0 where not.
+            multipliers = filled(polish_sweep(full, multipliers).pre, multipliers)
             point = PrimalPoint(point.x, shares)
         self.ledger.record(index, multipliers, point)
         if self.progress is not None:
             rows_done = len(self.passes) - len(self.unfinished(self.tolerance))
             self.progress(int(self.passes.max()), rows_done, len(self.passes))
-
-    def _through_stable(self, rows: Rows, multipliers: list[Array]) -> list[Array]:
-        """Multipliers of the reduced network completed on its stable neurons: a where active, 0 where not."""
-        completed = polish_sweep(rows, multipliers).pre
-        return [old if g is None else g for g, old in zip(completed, multipliers, strict=True)]
 
     def _multipliers(self, index: Array) -> list[Array]:
         put = Placement.of(self.rows.offset).put

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from admm_verify.arrays import SMALLEST, Array, gamma
 from admm_verify.bounds.region import Region, largest
 from admm_verify.splitting.problem import Rows
+from admm_verify.splitting.sweeps import DualSweep
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +20,27 @@ class PrimalPoint:
     shares: list[Array]
 
 
+def best_response(rows: Rows, dual: DualSweep) -> PrimalPoint:
+    """The minimiser of the input set for a sweep's coefficients, with ceilings where they are negative, else floors."""
+    shares = [
+        zero if a is None else rows.xp.astype(a < 0, zero.dtype)
+        for a, zero in zip(dual.sweep.post, rows.neurons(0.0), strict=True)
+    ]
+    return PrimalPoint(rows.inputs.minimiser(dual.input), shares)
+
+
+def relaxed_values(rows: Rows, point: PrimalPoint) -> list[Array]:
+    """Values of all nodes at a point, where hulls are those of the pre-activations clipped to [l, u]."""
+    xp = rows.xp
+
+    def post(k: int, pre: Array) -> Array:
+        inside = xp.minimum(xp.maximum(pre, rows.lower[k]), rows.upper[k])
+        floor, ceiling = rows.relaxations[k].hull(rows.lower[k], rows.upper[k], inside)
+        return floor + xp.clip(point.shares[k], 0.0, 1.0) * (ceiling - floor)
+
+    return rows.network.forward(point.x, post)
+
+
 def feasible_value(rows: Rows, errors: Sequence[Array], point: PrimalPoint) -> Array:
     """The objective of a feasible point of the relaxation, an upper bound on the relaxation's optimum.
 
@@ -29,14 +51,7 @@ def feasible_value(rows: Rows, errors: Sequence[Array], point: PrimalPoint) -> A
     Shapes: rows in float64; errors as `evaluation_errors` gives them -> [rows].
     Error: rounded upward; pre may leave [l, u] by its own rounding error.
     """
-    xp = rows.xp
-
-    def post(k: int, pre: Array) -> Array:
-        inside = xp.minimum(xp.maximum(pre, rows.lower[k]), rows.upper[k])
-        floor, ceiling = rows.relaxations[k].hull(rows.lower[k], rows.upper[k], inside)
-        return floor + xp.clip(point.shares[k], 0.0, 1.0) * (ceiling - floor)
-
-    values = rows.network.forward(point.x, post)
+    xp, values = rows.xp, relaxed_values(rows, point)
     feasible = xp.ones_like(rows.offset, dtype=xp.bool)
     for k, source in enumerate(rows.network.sources):
         pre, slack = values[source], errors[source]

@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeVar
 from admm_verify.arrays import Array, namespace
 from admm_verify.splitting.primal import PrimalPoint
 from admm_verify.splitting.problem import Rows
+from admm_verify.splitting.vector import Vector
 
 State = TypeVar("State")
 
@@ -51,6 +52,8 @@ def take_state(state: State, rows: Array) -> State:
 
 
 def _take(value: Any, rows: Array) -> Any:
+    if isinstance(value, Vector):
+        return value.take(rows)
     if isinstance(value, list):
         return [_take(part, rows) for part in value]
     return namespace(value).take(value, rows, axis=0) if hasattr(value, "shape") else value

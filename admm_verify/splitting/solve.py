@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Lock
-from typing import Any
 
 import numpy as np
 
@@ -21,12 +20,12 @@ from admm_verify.splitting.eliminate import Elimination, can_eliminate, eliminat
 from admm_verify.splitting.ledger import Ledger
 from admm_verify.splitting.loop import ROUNDING_GAP, Clock, Progress, Run
 from admm_verify.splitting.placement import iteration_placement
-from admm_verify.splitting.primal import PrimalPoint
+from admm_verify.splitting.primal import PrimalPoint, best_response
 from admm_verify.splitting.primal_dual import PrimalDual
 from admm_verify.splitting.problem import Problem, Rows
 from admm_verify.splitting.scheme import Scheme
 from admm_verify.splitting.solution import Solution
-from admm_verify.splitting.sweeps import slope_sweep, start_slopes
+from admm_verify.splitting.sweeps import filled, slope_sweep, start_slopes
 from admm_verify.threads import threads_for, workers_for
 
 METHODS = ("auto", "admm", "primal_dual", "ascent")
@@ -162,7 +161,8 @@ def _solve_block(
     ledger = Ledger(reference)
     everything = placement.put_indices(np.arange(problem.rows))
     dual = slope_sweep(reference, start_slopes(reference))
-    _record_sweep(ledger, everything, dual)
+    multipliers = filled(dual.sweep.pre, ledger.multipliers)
+    ledger.record(everything, multipliers, best_response(reference, dual), dual.sweep)
     if start is not None:
         point = PrimalPoint(ledger.primal, [namespace(g).zeros_like(g) for g in ledger.multipliers])
         ledger.record(everything, [placement.double.put(g) for g in start], point)
@@ -174,17 +174,6 @@ def _solve_block(
     for scheme in schemes:
         run.run(scheme)
     return run
-
-
-def _record_sweep(ledger: Ledger, everything: Array, dual: Any) -> None:
-    xp = namespace(dual.value)
-    multipliers = [old if g is None else g for g, old in zip(dual.sweep.pre, ledger.multipliers, strict=True)]
-    shares = [
-        old if a is None else xp.astype(a < 0, old.dtype)
-        for a, old in zip(dual.sweep.post, ledger.multipliers, strict=True)
-    ]
-    point = PrimalPoint(ledger.rows.inputs.minimiser(dual.input), shares)
-    ledger.record(everything, multipliers, point, dual.sweep)
 
 
 def _elimination(problem: Problem, schemes: list[Scheme]) -> Elimination | None:

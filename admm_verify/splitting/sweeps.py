@@ -1,5 +1,6 @@
 """The two sweeps every scheme is made of: slopes backward, relaxed activations forward. No autograd."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from admm_verify.arrays import Array
@@ -78,6 +79,11 @@ def forward_sweep(rows: Rows, x: Array, dual: DualSweep) -> list[Array]:
 def pre_activations(rows: Rows, values: list[Array]) -> list[Array]:
     """The inputs of all activations among the values of all nodes."""
     return [values[source] for source in rows.network.sources]
+
+
+def filled(found: Sequence[Array | None], otherwise: Sequence[Array]) -> list[Array]:
+    """What a sweep found per activation, and other arrays for those that the objective never reaches."""
+    return [old if new is None else new for new, old in zip(found, otherwise, strict=True)]
 
 
 def start_slopes(rows: Rows) -> list[Array]:

@@ -36,8 +36,17 @@ def case(seed):
     rng = np.random.default_rng(seed)
     made, ratio = random_convolution(rng), float(10.0 ** rng.uniform(-2, 2))
     graph = FrequencyGraph.of(made, ratio, Placement.numpy())
-    point = rng.standard_normal((ROWS, graph.grid_size)), rng.standard_normal((ROWS, graph.output_size))
-    return made, ratio, graph, point
+    return made, ratio, graph, drawn(rng, graph)
+
+
+def drawn(rng, graph):
+    """A point x, y of a graph's space."""
+    return tuple(rng.standard_normal((ROWS, size)) for size in (graph.embed.rows, graph.valid.columns))
+
+
+def projected(graph, x, y):
+    (moved,), image = graph.project([x], y)
+    return moved, image
 
 
 def true_outputs(made, images):
@@ -61,11 +70,11 @@ def assert_convolves(made, graph, tolerance=1e-12):
 
 def assert_projects(graph, ratio, point, tolerance=1e-9):
     """The projection solves the dense problem, and its move is orthogonal to the graph: x - x+ = ratio K'(y+ - y)."""
-    matrix = graph.apply(np.eye(graph.grid_size)).T
+    matrix = graph.apply(np.eye(graph.embed.rows)).T
     x, y = point
-    normal = np.eye(graph.grid_size) + ratio * matrix.T @ matrix
+    normal = np.eye(graph.embed.rows) + ratio * matrix.T @ matrix
     wanted = np.linalg.solve(normal, (x + ratio * y @ matrix).T).T
-    found = graph.project(x, y)
+    found = projected(graph, x, y)
     assert_near(found[0], wanted, tolerance)
     assert_near(found[1], wanted @ matrix.T, tolerance)
     move = x - found[0] + ratio * (y - found[1]) @ matrix
@@ -87,25 +96,24 @@ def test_projection_is_the_dense_solution_and_optimal(seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_projection_stays_where_it_is_on_the_graph(seed):
     _, _, graph, point = case(seed)
-    once = graph.project(*point)
+    once = projected(graph, *point)
     assert_near(once[1], graph.apply(once[0]), 1e-12)
-    for again, before in zip(graph.project(*once), once, strict=True):
+    for again, before in zip(projected(graph, *once), once, strict=True):
         assert_near(again, before, 1e-11)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_single_precision_and_torch_agree_with_the_reference(seed):
     made, ratio, graph, point = case(seed)
-    wanted = graph.project(*point)
+    wanted = projected(graph, *point)
     for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-4)):
         placement = Placement.of(torch.zeros(0, dtype=dtype))
         other = FrequencyGraph.of(made, ratio, placement)
-        assert other.numbers == graph.numbers
-        for found, reference in zip(other.project(*map(placement.put, point)), wanted, strict=True):
+        for found, reference in zip(projected(other, *map(placement.put, point)), wanted, strict=True):
             assert found.dtype == dtype
             assert_near(to_numpy(found), reference, tolerance)
     single = Placement.numpy(np.float32)
-    found = FrequencyGraph.of(made, ratio, single).project(*map(single.put, point))
+    found = projected(FrequencyGraph.of(made, ratio, single), *map(single.put, point))
     for array, reference in zip(found, wanted, strict=True):
         assert array.dtype == np.float32
         assert_near(array, reference, 1e-4)
@@ -136,15 +144,14 @@ def test_particular_shapes(kernel, image, settings):
     made = convolution(rng.standard_normal(kernel), image, **settings)
     graph = FrequencyGraph.of(made, 0.7, Placement.numpy())
     assert_convolves(made, graph)
-    point = rng.standard_normal((ROWS, graph.grid_size)), rng.standard_normal((ROWS, graph.output_size))
-    assert_projects(graph, 0.7, point)
+    assert_projects(graph, 0.7, drawn(rng, graph))
 
 
 def test_grids_are_small():
     def cells(size, kernel, stride, pad):
         made = convolution(np.ones((1, 1, kernel, kernel)), (size, size), (stride, stride), (pad,) * 4)
         graph = FrequencyGraph.of(made, 1.0, Placement.numpy())
-        return graph.grid_size, graph.output_size
+        return graph.embed.rows, graph.valid.columns
 
     assert cells(32, 3, 1, 1) == (33**2, 33**2)  # both margins share their cells
     assert cells(32, 1, 2, 0) == (32**2, 16**2)
@@ -157,17 +164,17 @@ def test_extreme_weights_keep_one_side(ratio, tolerance):
     rng = np.random.default_rng(4)
     kernel = np.repeat(rng.standard_normal((1, 2, 3, 3)), 2, axis=0)  # equal outputs, so K K' is singular
     graph = FrequencyGraph.of(convolution(kernel, (6, 6)), ratio, Placement.numpy())
-    x, y = rng.standard_normal((ROWS, graph.grid_size)), rng.standard_normal((ROWS, graph.output_size))
+    x, y = drawn(rng, graph)
     if ratio < 1.0:
-        assert_near(graph.project(x, y)[0], x, tolerance)
+        assert_near(projected(graph, x, y)[0], x, tolerance)
     else:
         mean = np.tile(y.reshape(ROWS, 2, -1).mean(axis=1), 2)
-        assert_near(graph.project(x, y)[1], mean, tolerance)
+        assert_near(projected(graph, x, y)[1], mean, tolerance)
 
 
 def test_overflow_leaves_a_finite_projection():
     rng = np.random.default_rng(5)
     single = Placement.numpy(np.float32)
     graph = FrequencyGraph.of(convolution(np.full((2, 2, 3, 3), 1e200), (5, 5)), 1.0, single)
-    x, y = rng.standard_normal((ROWS, graph.grid_size)), rng.standard_normal((ROWS, graph.output_size))
-    assert all(np.all(np.isfinite(part)) for part in graph.project(single.put(x), single.put(y)))
+    x, y = drawn(rng, graph)
+    assert all(np.all(np.isfinite(part)) for part in projected(graph, single.put(x), single.put(y)))

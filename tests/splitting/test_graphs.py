@@ -183,7 +183,7 @@ class TestConvolution(GraphLaws):
 
     def matrix(self, graph, case: Case, e: int, x: list[np.ndarray]) -> np.ndarray:
         # Entries of the grid that the kernel skips and padding take part: the circular convolution's own matrix.
-        return graph.frequency.apply(np.eye(graph.embed.rows)).T
+        return graph.apply(np.eye(graph.embed.rows)).T
 
 
 def test_a_map_without_a_closed_form_is_refused_in_words() -> None:
