@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from admm_verify.backends.compiled import VERBS
 from admm_verify.backends.cuda import cuda_verbs
 from admm_verify.backends.native import native_verbs
-from admm_verify.backends.verbs import VERBS, Adam, ArrayVerbs, SlopeState, Verbs
+from admm_verify.backends.verbs import Adam, ArrayVerbs, KinkBounds, SlopeState, Verbs
 from benchmarks import THREADS
 from benchmarks.shares import RESULTS, environment, write_json
 
@@ -73,11 +74,9 @@ def arguments(verb: str, rows: int, boxes: int, dtype: Any) -> tuple[Any, ...]:
     adam = Adam(0.5, 0.9, 1.0 - 0.5**3, 1.0 - 0.9**3, 0.1)
     calls = {
         "descend": (a, np.abs(b), one, upper, box),
-        "climb": (a, b, one, upper, zero, one, box, SlopeState(np.abs(c), d, d**2), adam),
+        "climb": (a, b, KinkBounds(one, upper, zero, one), box, SlopeState(np.abs(c), d, d**2), adam),
         "vertex": (a, lower, upper, box),
-        "support_triangle": (lower, upper, a, b, box),
         "project_triangle": (lower, upper, a, b, box),
-        "reflect_triangle": (a, b, normal(NEURONS), lower, upper, box),
         "halpern": (a, b, c, d, np.arange(rows).astype(dtype)),
     }
     return calls[verb]
@@ -89,6 +88,8 @@ def placed(values: Sequence[Any], put: Callable[[np.ndarray], Any]) -> list[Any]
     def move(value: Any) -> Any:
         if isinstance(value, SlopeState):
             return SlopeState(put(value.slopes), put(value.mean), put(value.square))
+        if isinstance(value, KinkBounds):
+            return KinkBounds(*map(put, value))
         return put(value) if isinstance(value, np.ndarray) else value
 
     return [move(value) for value in values]

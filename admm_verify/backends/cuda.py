@@ -4,12 +4,14 @@ Nothing here waits for the GPU, so that calls can be captured in a CUDA graph; a
 """
 
 import logging
+import re
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 from admm_verify.arrays import Array
-from admm_verify.backends.verbs import VERBS, Adam, ArrayVerbs, SlopeState, fit, fit_vector
+from admm_verify.backends.compiled import VERBS, CompiledVerbs, fit
+from admm_verify.backends.verbs import ArrayVerbs, SlopeState
 from admm_verify.errors import InputError
 from admm_verify.kernels.library import KERNELS
 
@@ -42,9 +44,13 @@ def cuda_verbs() -> "CudaVerbs | None":
 
 
 def source() -> str:
-    """The kernels in one text: CuPy's cache looks at the source only and would miss a change of the header."""
-    header = (KERNELS / "verbs.h").read_text(encoding="utf-8")
-    return (KERNELS / "verbs.cu").read_text(encoding="utf-8").replace('#include "verbs.h"', header)
+    """The kernels in one text: CuPy's cache looks at the source only and would miss a change of the headers."""
+
+    def text(name: str) -> str:
+        written = (KERNELS / name).read_text(encoding="utf-8")
+        return re.sub(r'^#include "(.+)"$', lambda found: text(found[1]), written, flags=re.MULTILINE)
+
+    return text("verbs.cu")
 
 
 def launch_shape(rows: int, n: int, by_row: bool) -> tuple[tuple[int, int], int]:
@@ -55,8 +61,8 @@ def launch_shape(rows: int, n: int, by_row: bool) -> tuple[tuple[int, int], int]
     return (min(-(-max(n, 1) // block), LARGEST_GRID), min(max(rows, 1), LARGEST_GRID)), block
 
 
-class CudaVerbs:
-    """The verbs for CUDA tensors of one device in float32 and float64; tensors that are not contiguous are copied."""
+class CudaVerbs(CompiledVerbs):
+    """The verbs for CUDA tensors of one device in float32 and float64."""
 
     def __init__(self, module: Any) -> None:
         self._entries = {
@@ -65,60 +71,6 @@ class CudaVerbs:
 
     def state(self, slopes: Array) -> SlopeState:
         return ArrayVerbs().state(slopes)
-
-    def descend(self, a: Array, slopes: Array, chord: Array, intercept: Array, box: Array) -> tuple[Array, Array]:
-        g, value = self._run("descend", (a, slopes), (chord, intercept), box)
-        return g, value
-
-    def climb(
-        self,
-        a: Array,
-        pre: Array,
-        chord: Array,
-        intercept: Array,
-        minimum: Array,
-        maximum: Array,
-        box: Array,
-        state: SlopeState,
-        adam: Adam,
-    ) -> Array:
-        stored = (state.slopes, state.mean, state.square)
-        if len({array.data_ptr() for array in stored}) < len(stored):
-            raise InputError("The slopes and Adam's averages share an array, but each is overwritten: copy it.")
-        fit((a, *stored), (), None)
-        own = [array.contiguous() for array in stored]
-        numbers = (adam.momentum, adam.memory, adam.rate / adam.first, 1.0 / adam.second)
-        (post,) = self._run("climb", (a, pre), (chord, intercept, minimum, maximum), box, own, numbers)
-        for array, kept in zip(stored, own, strict=True):
-            if kept is not array:
-                array.copy_(kept)
-        return post
-
-    def vertex(self, coefficient: Array, lower: Array, upper: Array, box: Array) -> tuple[Array, Array]:
-        x, value = self._run("vertex", (coefficient,), (lower, upper), box)
-        return x, value
-
-    def support_triangle(
-        self, lower: Array, upper: Array, post_weight: Array, pre_weight: Array, box: Array
-    ) -> tuple[Array, Array]:
-        value, reach = self._run("support_triangle", (post_weight, pre_weight), (lower, upper), box)
-        return value, reach
-
-    def project_triangle(self, lower: Array, upper: Array, pre: Array, post: Array, box: Array) -> tuple[Array, Array]:
-        p, q = self._run("project_triangle", (pre, post), (lower, upper), box)
-        return p, q
-
-    def reflect_triangle(
-        self, sums: Array, edge: Array, bias: Array, lower: Array, upper: Array, box: Array
-    ) -> tuple[Array, Array]:
-        held = fit_vector(bias, sums.shape[1], sums.dtype)
-        r_sums, r_edge = self._run("reflect_triangle", (sums, edge), (lower, upper), box, (held,))
-        return r_sums, r_edge
-
-    def halpern(self, u: Array, r: Array, z: Array, anchor: Array, since: Array) -> tuple[Array, Array]:
-        held = fit_vector(since, u.shape[0], u.dtype)
-        moved, square = self._run("halpern", (u, r, z, anchor), (), None, (held,))
-        return moved, square
 
     def _run(
         self,
@@ -153,6 +105,12 @@ class CudaVerbs:
         grid, block = launch_shape(rows, n, by_row=counts.sums > 0)
         self._launch(self._entries[verb, suffix], grid, block, arguments, first.device)
         return results
+
+    def _address(self, array: Array) -> int:
+        return array.data_ptr()
+
+    def _contiguous(self, array: Array) -> Array:
+        return array.contiguous()
 
     def _launch(self, entry: Any, grid: tuple[int, int], block: int, arguments: tuple[Any, ...], device: Any) -> None:
         """Queue a kernel behind torch's work; copies made for it may be freed, since torch reuses memory in order."""

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from admm_verify.backends.verbs import VERBS, Adam, ArrayVerbs, SlopeState, fit, fit_vector, slope_state
+from admm_verify.backends.compiled import VERBS, CompiledVerbs, fit
+from admm_verify.backends.verbs import Adam, ArrayVerbs, KinkBounds, SlopeState, slope_state
 from admm_verify.errors import InputError
 from admm_verify.kernels.library import native_library
 
@@ -22,7 +23,6 @@ _Bytes = ctypes.c_char * 0
 _POINTER, _COUNT, _NUMBER = ctypes.c_void_p, ctypes.c_longlong, ctypes.c_double
 _EXTRAS = {
     "climb": (_POINTER,) * 3 + (_NUMBER,) * 4,
-    "reflect_triangle": (_POINTER,),
     "halpern": (_POINTER,),
 }
 _SUFFIXES = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
@@ -45,8 +45,8 @@ def native_verbs() -> "NativeVerbs | None":
     return None
 
 
-class NativeVerbs:
-    """The verbs for NumPy arrays in float32 and float64; arrays that are not C-contiguous are copied."""
+class NativeVerbs(CompiledVerbs):
+    """The verbs for NumPy arrays in float32 and float64."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._entries = {
@@ -56,83 +56,14 @@ class NativeVerbs:
     def state(self, slopes: np.ndarray) -> SlopeState:
         return slope_state(slopes, lambda shape: _empty(shape, slopes.dtype))
 
-    def descend(
-        self, a: np.ndarray, slopes: np.ndarray, chord: np.ndarray, intercept: np.ndarray, box: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        g, value = self._run("descend", (a, slopes), (chord, intercept), box)
-        return g, value
-
-    def climb(
-        self,
-        a: np.ndarray,
-        pre: np.ndarray,
-        chord: np.ndarray,
-        intercept: np.ndarray,
-        minimum: np.ndarray,
-        maximum: np.ndarray,
-        box: np.ndarray,
-        state: SlopeState,
-        adam: Adam,
-    ) -> np.ndarray:
-        stored = (state.slopes, state.mean, state.square)
-        if stored[0] is stored[1] or stored[1] is stored[2] or stored[0] is stored[2]:
-            raise InputError("The slopes and Adam's averages share an array, but each is overwritten: copy it.")
-        # Also refuses stored arrays whose shape or dtype is another.
-        fit((a, *stored), (), None)
-        own = [array if array.flags.carray else np.array(array, order="C") for array in stored]
-        numbers = (adam.momentum, adam.memory, adam.rate / adam.first, 1.0 / adam.second)
-        bounds = (chord, intercept, minimum, maximum)
-        (post,) = self._run("climb", (a, pre), bounds, box, (*map(_pointer, own), *numbers))
-        for array, kept in zip(stored, own, strict=True):
-            if array is not kept:
-                array[...] = kept
-        return post
-
-    def vertex(
-        self, coefficient: np.ndarray, lower: np.ndarray, upper: np.ndarray, box: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        x, value = self._run("vertex", (coefficient,), (lower, upper), box)
-        return x, value
-
-    def support_triangle(
-        self, lower: np.ndarray, upper: np.ndarray, post_weight: np.ndarray, pre_weight: np.ndarray, box: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        value, reach = self._run("support_triangle", (post_weight, pre_weight), (lower, upper), box)
-        return value, reach
-
-    def project_triangle(
-        self, lower: np.ndarray, upper: np.ndarray, pre: np.ndarray, post: np.ndarray, box: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        p, q = self._run("project_triangle", (pre, post), (lower, upper), box)
-        return p, q
-
-    def reflect_triangle(
-        self,
-        sums: np.ndarray,
-        edge: np.ndarray,
-        bias: np.ndarray,
-        lower: np.ndarray,
-        upper: np.ndarray,
-        box: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        held = fit_vector(bias, sums.shape[1], sums.dtype)
-        r_sums, r_edge = self._run("reflect_triangle", (sums, edge), (lower, upper), box, (_pointer(held),))
-        return r_sums, r_edge
-
-    def halpern(
-        self, u: np.ndarray, r: np.ndarray, z: np.ndarray, anchor: np.ndarray, since: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        held = fit_vector(since, u.shape[0], u.dtype)
-        moved, square = self._run("halpern", (u, r, z, anchor), (), None, (_pointer(held),))
-        return moved, square
-
     def _run(
         self,
         verb: str,
         inputs: Sequence[np.ndarray],
         bounds: Sequence[np.ndarray],
         box: np.ndarray | None,
-        extras: Sequence[Any] = (),
+        extras: Sequence[np.ndarray] = (),
+        numbers: Sequence[float] = (),
     ) -> list[np.ndarray]:
         """Results of a verb: matrices, then sums."""
         rows, n, boxes = fit(inputs, bounds, box)
@@ -147,12 +78,19 @@ class NativeVerbs:
             *map(_pointer, inputs),
             *map(_pointer, bounds),
             *(None if chosen is None else _pointer(chosen), boxes, rows, n),
-            *extras,
+            *map(_pointer, extras),
+            *numbers,
             *map(_pointer, results),
         )
         if failed:
             raise InputError(f"A row number in box is negative or not below {boxes}, the number of rows of bounds.")
         return results
+
+    def _address(self, array: np.ndarray) -> int:
+        return id(array)
+
+    def _contiguous(self, array: np.ndarray) -> np.ndarray:
+        return array if array.flags.carray else np.array(array, order="C")
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -216,11 +154,9 @@ def _samples(verbs: NativeVerbs | ArrayVerbs, dtype: np.dtype) -> list[np.ndarra
     adam = Adam(0.5, 0.9, 1.0 - 0.5**3, 1.0 - 0.9**3, 0.1)
     return [
         *verbs.descend(a, b, chord, intercept, box),
-        verbs.climb(a, b, chord, intercept, lower, upper, box, state, adam),
+        verbs.climb(a, b, KinkBounds(chord, intercept, lower, upper), box, state, adam),
         *(state.slopes, state.mean, state.square),
         *verbs.vertex(a, lower, upper, box),
-        *verbs.support_triangle(lower, upper, a, b, box),
         *verbs.project_triangle(lower, upper, a, b, box),
-        *verbs.reflect_triangle(a, b, c[0], lower, upper, box),
         *verbs.halpern(a, b, c, d, since),
     ]

@@ -4,35 +4,12 @@ Arrays are [rows, n] in one floating dtype. Bounds and lines are [B, n]: row r u
 box share it; with B = 1 all rows share it, whatever `box` says. Sums over a row come back as [rows].
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
 from admm_verify.arrays import Array, inner, namespace, take_rows
-from admm_verify.errors import InputError
 from admm_verify.relaxations import triangle
-
-
-@dataclass(frozen=True)
-class Signature:
-    """How many arrays of each kind the kernels of a verb take: inputs [rows, n], bounds [B, n], results."""
-
-    inputs: int
-    bounds: int
-    matrices: int
-    sums: int
-
-
-VERBS = {
-    "descend": Signature(inputs=2, bounds=2, matrices=1, sums=1),
-    "climb": Signature(inputs=2, bounds=4, matrices=1, sums=0),
-    "vertex": Signature(inputs=1, bounds=2, matrices=1, sums=1),
-    "support_triangle": Signature(inputs=2, bounds=2, matrices=0, sums=2),
-    "project_triangle": Signature(inputs=2, bounds=2, matrices=2, sums=0),
-    "reflect_triangle": Signature(inputs=2, bounds=2, matrices=2, sums=0),
-    "halpern": Signature(inputs=4, bounds=0, matrices=1, sums=1),
-}
-"""All verbs. Kernels take inputs, bounds, box, B, rows, n, what else the verb needs, then results."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +23,15 @@ class Adam:
     rate: float
 
 
+class KinkBounds(NamedTuple):
+    """A kink layer's upper lines, chord pre + intercept, and the range of its slopes, [B, n] each."""
+
+    chord: Array
+    intercept: Array
+    minimum: Array
+    maximum: Array
+
+
 @dataclass(frozen=True, eq=False)
 class SlopeState:
     """Slopes and Adam's averages of a layer, [rows, n] each, which `climb` overwrites: three arrays of their own."""
@@ -53,39 +39,6 @@ class SlopeState:
     slopes: Array
     mean: Array
     square: Array
-
-
-def fit(inputs: Sequence[Array], bounds: Sequence[Array], box: Array | None) -> tuple[int, int, int]:
-    """rows, n and B of a kernel's arrays.
-
-    Raises: InputError where shapes or dtypes differ.
-    """
-    shape, dtype = inputs[0].shape, inputs[0].dtype
-    held = bounds[0].shape if bounds else (1, shape[-1])
-    for expected, arrays in ((shape, inputs), (held, bounds)):
-        for array in arrays:
-            if array.shape != expected or array.dtype != dtype:
-                raise InputError(
-                    f"An array has shape {tuple(array.shape)} and dtype {array.dtype} where {tuple(expected)} and "
-                    f"{dtype} are expected; all arrays [rows, n] must be alike, and so must all bounds [B, n]."
-                )
-    if len(shape) != 2 or len(held) != 2 or held[1] != shape[1]:
-        raise InputError(f"Rows of shape {tuple(shape)} and bounds of shape {tuple(held)} are no [rows, n] and [B, n].")
-    if held[0] != 1 and (box is None or box.shape != shape[:1]):
-        raise InputError(f"{held[0]} rows of bounds need a box that gives one of them to each of {shape[0]} rows.")
-    return shape[0], shape[1], held[0]
-
-
-def fit_vector(vector: Array, size: int, dtype: Any) -> Array:
-    """The vector, if it has one number for each of `size`.
-
-    Raises: InputError where it has not, or another dtype.
-    """
-    if vector.shape != (size,) or vector.dtype != dtype:
-        raise InputError(
-            f"A vector has shape {tuple(vector.shape)} and dtype {vector.dtype}; expected are ({size},) and {dtype}."
-        )
-    return vector
 
 
 def slope_state(slopes: Array, empty: Callable[[tuple[int, ...]], Array]) -> SlopeState:
@@ -117,18 +70,7 @@ class Verbs(Protocol):
         """
         ...
 
-    def climb(
-        self,
-        a: Array,
-        pre: Array,
-        chord: Array,
-        intercept: Array,
-        minimum: Array,
-        maximum: Array,
-        box: Array,
-        state: SlopeState,
-        adam: Adam,
-    ) -> Array:
+    def climb(self, a: Array, pre: Array, bounds: KinkBounds, box: Array, state: SlopeState, adam: Adam) -> Array:
         """A kink layer's part of the forward sweep, and Adam's step on its slopes in place.
 
         post = slopes pre where a > 0, else chord pre + intercept, with the slopes before the step;
@@ -136,7 +78,7 @@ class Verbs(Protocol):
         gradient^2, slopes = clip(slopes + rate (maximum - minimum) (mean / first) / max(sqrt(square / second), least),
         minimum, maximum), where least is the dtype's smallest normal number.
 
-        Shapes: a, pre, post, state [rows, n]; chord, intercept, minimum, maximum [B, n]; box [rows].
+        Shapes: a, pre, post, state [rows, n]; bounds [B, n]; box [rows].
         """
         ...
 
@@ -149,35 +91,12 @@ class Verbs(Protocol):
         """
         ...
 
-    def support_triangle(
-        self, lower: Array, upper: Array, post_weight: Array, pre_weight: Array, box: Array
-    ) -> tuple[Array, Array]:
-        """The least value of a linear function on a layer's triangles, and the scale of its terms in pre.
-
-        value = sum of min over (p, q) of post_weight q - pre_weight p; reach = sum of |pre_weight| max(|lower|,
-        |upper|).
-
-        Shapes: post_weight, pre_weight [rows, n]; lower, upper [B, n]; box, value, reach [rows].
-        """
-        ...
-
     def project_triangle(self, lower: Array, upper: Array, pre: Array, post: Array, box: Array) -> tuple[Array, Array]:
         """The nearest point of the triangle relaxation.
 
         (p, q) = argmin (p - pre)^2 + (q - post)^2, in the closed form of `relaxations.triangle.project`.
 
         Shapes: pre, post, p, q [rows, n]; lower, upper [B, n]; box [rows].
-        """
-        ...
-
-    def reflect_triangle(
-        self, sums: Array, edge: Array, bias: Array, lower: Array, upper: Array, box: Array
-    ) -> tuple[Array, Array]:
-        """The pointwise half of an ADMM step: z = (sums, edge) reflected at a layer's triangles.
-
-        (p, q) = project(sums + bias, edge), v = (p - bias, q), reflected point = 2 v - z.
-
-        Shapes: sums, edge and both results [rows, n]; bias [n]; lower, upper [B, n]; box [rows].
         """
         ...
 
@@ -203,21 +122,10 @@ class ArrayVerbs:
         g = xp.where(a > 0, slopes, take_rows(chord, box)) * a
         return g, inner(xp.minimum(a, xp.zeros_like(a[..., :1])), take_rows(intercept, box))
 
-    def climb(
-        self,
-        a: Array,
-        pre: Array,
-        chord: Array,
-        intercept: Array,
-        minimum: Array,
-        maximum: Array,
-        box: Array,
-        state: SlopeState,
-        adam: Adam,
-    ) -> Array:
+    def climb(self, a: Array, pre: Array, bounds: KinkBounds, box: Array, state: SlopeState, adam: Adam) -> Array:
         xp = namespace(a)
-        low, high = take_rows(minimum, box), take_rows(maximum, box)
-        post = xp.where(a > 0, state.slopes * pre, take_rows(chord, box) * pre + take_rows(intercept, box))
+        chord, intercept, low, high = (take_rows(bound, box) for bound in bounds)
+        post = xp.where(a > 0, state.slopes * pre, chord * pre + intercept)
         gradient = xp.maximum(a, xp.zeros_like(a[..., :1])) * pre
         mean = adam.momentum * state.mean + (1.0 - adam.momentum) * gradient
         square = adam.memory * state.square + (1.0 - adam.memory) * gradient**2
@@ -233,23 +141,8 @@ class ArrayVerbs:
         x = xp.where(coefficient > 0, take_rows(lower, box), take_rows(upper, box))
         return x, inner(coefficient, x)
 
-    def support_triangle(
-        self, lower: Array, upper: Array, post_weight: Array, pre_weight: Array, box: Array
-    ) -> tuple[Array, Array]:
-        xp = namespace(post_weight)
-        size = take_rows(xp.maximum(xp.abs(lower), xp.abs(upper)), box)
-        least = triangle.support(take_rows(lower, box), take_rows(upper, box), post_weight, pre_weight)
-        return xp.sum(least, axis=-1), inner(xp.abs(pre_weight), size)
-
     def project_triangle(self, lower: Array, upper: Array, pre: Array, post: Array, box: Array) -> tuple[Array, Array]:
         return triangle.project(take_rows(lower, box), take_rows(upper, box), pre, post)
-
-    def reflect_triangle(
-        self, sums: Array, edge: Array, bias: Array, lower: Array, upper: Array, box: Array
-    ) -> tuple[Array, Array]:
-        target = sums + bias
-        pre, post = self.project_triangle(lower, upper, target, edge, box)
-        return 2.0 * (sums + (pre - target)) - sums, 2.0 * post - edge
 
     def halpern(self, u: Array, r: Array, z: Array, anchor: Array, since: Array) -> tuple[Array, Array]:
         xp = namespace(u)

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace
-from admm_verify.backends.verbs import Adam, Verbs
+from admm_verify.backends.verbs import Adam, KinkBounds, Verbs
 from admm_verify.bounds.backward import Backward, backward
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.lines import Contact, CurveLines, KinkLines, Lines
@@ -185,7 +185,9 @@ class _KinkLayer:
         # A layer that nothing below distinguishes has one pre-activation for all rows.
         xp = namespace(a)
         pre = pre if pre.shape == a.shape else xp.broadcast_to(pre, a.shape)
-        post = self.verbs.climb(_flat(a), _flat(pre), *self.chord, *self.range, self.boxes, self.state, adam)
+        post = self.verbs.climb(
+            _flat(a), _flat(pre), KinkBounds(*self.chord, *self.range), self.boxes, self.state, adam
+        )
         return xp.reshape(post, a.shape)
 
 

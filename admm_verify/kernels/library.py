@@ -18,7 +18,7 @@ from pathlib import Path
 
 KERNELS = Path(__file__).parent
 UNITS = ("native.cpp", "convolution.cpp")
-SOURCES = (*UNITS, "verbs.h")
+SOURCES = (*UNITS, "loops.h", "verbs.h")
 FLAGS = (
     *("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-fopenmp-simd"),
     # After the user's own options: flushing subnormal numbers to zero would be switched on for the whole process.

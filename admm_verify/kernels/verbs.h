@@ -1,8 +1,7 @@
 // The formulas of the verbs for one element, written once for the native library and for CUDA; T is float or double.
 //
-// Comparisons are written so that NaN wins as it does in the array version: least(x, y) and most(x, y) are NaN where x
-// or y is; raised and lowered, a single instruction each, keep NaN of x but not of the bound. Nothing is included, since
-// NVRTC has no standard library.
+// Comparisons are written so that NaN wins as it does in the array version: raised and lowered, a single instruction
+// each, keep NaN of x but not of the bound. Nothing is included, since NVRTC has no standard library.
 #ifndef ADMM_VERIFY_VERBS_H
 #define ADMM_VERIFY_VERBS_H
 
@@ -11,6 +10,8 @@
 #else
 #define AV_HD inline __attribute__((always_inline))
 #endif
+
+typedef long long Index;
 
 namespace av {
 
@@ -23,18 +24,6 @@ template <class T>
 struct Adam {
     T momentum, memory, step, unbias;  // step = rate / first, unbias = 1 / second
 };
-
-template <class T>
-AV_HD T least(T x, T y) {
-    const T smaller = x < y ? x : y;
-    return x == x ? smaller : x;
-}
-
-template <class T>
-AV_HD T most(T x, T y) {
-    const T larger = x > y ? x : y;
-    return x == x ? larger : x;
-}
 
 template <class T>
 AV_HD T raised(T x, T floor) {
@@ -52,13 +41,9 @@ AV_HD double smallest_normal(double) { return 2.2250738585072014e-308; }
 #ifdef __CUDACC__
 AV_HD float root(float x) { return sqrtf(x); }
 AV_HD double root(double x) { return sqrt(x); }
-AV_HD float size(float x) { return fabsf(x); }
-AV_HD double size(double x) { return fabs(x); }
 #else
 AV_HD float root(float x) { return __builtin_sqrtf(x); }
 AV_HD double root(double x) { return __builtin_sqrt(x); }
-AV_HD float size(float x) { return __builtin_fabsf(x); }
-AV_HD double size(double x) { return __builtin_fabs(x); }
 #endif
 
 template <class T>
@@ -95,20 +80,6 @@ AV_HD T vertex(T coefficient, T lower, T upper) {
     return coefficient > T(0) ? lower : upper;
 }
 
-template <class T>
-AV_HD T support_triangle(T lower, T upper, T post_weight, T pre_weight) {
-    const T left = post_weight * raised(lower, T(0)) - pre_weight * lower;
-    const T right = post_weight * raised(upper, T(0)) - pre_weight * upper;
-    const T ends = least(left, right);
-    const bool unstable = (lower < T(0)) & (upper > T(0));
-    return unstable ? lowered(ends, T(0)) : ends;
-}
-
-template <class T>
-AV_HD T reach(T lower, T upper, T pre_weight) {
-    return size(pre_weight) * most(size(lower), size(upper));
-}
-
 // The closed form of relaxations/triangle.py, in its order. NaN of a bound makes both coordinates NaN.
 template <class T>
 AV_HD Pair<T> project_triangle(T lower, T upper, T pre, T post) {
@@ -132,13 +103,6 @@ AV_HD Pair<T> project_triangle(T lower, T upper, T pre, T post) {
     q = inside ? post : q;
     const bool lost = (lower != lower) | (upper != upper);
     return {lost ? lower + upper : p, lost ? lower + upper : q};
-}
-
-template <class T>
-AV_HD Pair<T> reflect_triangle(T sum, T edge, T bias, T lower, T upper) {
-    const T target = sum + bias;
-    const Pair<T> point = project_triangle(lower, upper, target, edge);
-    return {T(2) * (sum + (point.p - target)) - sum, T(2) * point.q - edge};
 }
 
 template <class T>

@@ -7,24 +7,20 @@ from typing import Any
 import numpy as np
 
 from admm_verify.arrays import Array
-from admm_verify.backends.verbs import Adam, SlopeState, Verbs
+from admm_verify.backends.verbs import Adam, KinkBounds, SlopeState, Verbs
 
 ARGUMENTS = {
     "descend": ("a", "slopes", "chord", "intercept"),
     "climb": ("a", "pre", "chord", "intercept", "minimum", "maximum", "slopes", "mean", "square"),
     "vertex": ("coefficient", "lower", "upper"),
-    "support_triangle": ("lower", "upper", "post_weight", "pre_weight"),
     "project_triangle": ("lower", "upper", "pre", "post"),
-    "reflect_triangle": ("sums", "edge", "bias", "lower", "upper"),
     "halpern": ("u", "r", "z", "anchor", "since"),
 }
 RESULTS = {
     "descend": ("g", "value"),
     "climb": ("post",),
     "vertex": ("x", "value"),
-    "support_triangle": ("value", "reach"),
     "project_triangle": ("p", "q"),
-    "reflect_triangle": ("r_sums", "r_edge"),
     "halpern": ("moved", "square"),
 }
 BOUNDS = ("chord", "intercept", "minimum", "maximum", "lower", "upper")
@@ -53,7 +49,7 @@ def samples(verb: str, dtype: Any, rows: int = 3, n: int = 37, *, shared: bool =
     boxes = 1 if shared else 2
     arrays = {}
     for name in ARGUMENTS[verb]:
-        shape = {"bias": (n,), "since": (rows,)}.get(name, (boxes if name in BOUNDS else rows, n))
+        shape = (rows,) if name == "since" else (boxes if name in BOUNDS else rows, n)
         arrays[name] = rng.standard_normal(shape).astype(dtype)
         if name in ("slopes", "square", "since", "chord"):
             arrays[name] = np.abs(arrays[name])
@@ -69,7 +65,7 @@ def call(verbs: Verbs, some: Call) -> tuple[Array, ...]:
     arrays = [some.arrays[name] for name in ARGUMENTS[some.verb]]
     verb = getattr(verbs, some.verb)
     if some.verb == "climb":
-        return (verb(*arrays[:6], some.box, SlopeState(*arrays[6:]), ADAM),)
+        return (verb(*arrays[:2], KinkBounds(*arrays[2:6]), some.box, SlopeState(*arrays[6:]), ADAM),)
     return verb(*arrays) if some.verb == "halpern" else verb(*arrays, some.box)
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from admm_verify.backends.compiled import VERBS
 from admm_verify.backends.cuda import CudaVerbs, cuda_verbs
-from admm_verify.backends.verbs import VERBS, ArrayVerbs
+from admm_verify.backends.verbs import ArrayVerbs
 from tests.backends.calls import results, samples
 
 torch = pytest.importorskip("torch")

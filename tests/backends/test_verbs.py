@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from admm_verify.arrays import quiet_overflow
+from admm_verify.backends.compiled import VERBS
 from admm_verify.backends.native import NativeVerbs, native_verbs
-from admm_verify.backends.verbs import VERBS, Adam, ArrayVerbs, SlopeState
+from admm_verify.backends.verbs import Adam, ArrayVerbs, KinkBounds, SlopeState
 from admm_verify.errors import InputError
 from admm_verify.relaxations.lines import Contact, KinkLines
 from admm_verify.relaxations.triangle import Triangle
@@ -112,12 +113,12 @@ def test_descend(native: NativeVerbs, layer: Layer) -> None:
 def test_climb(native: NativeVerbs, layer: Layer, count: int, rate: float) -> None:
     line, a, pre = lines(layer), layer.tame(), layer.tame()
     adam = Adam(0.5, 0.9, 1.0 - 0.5**count, 1.0 - 0.9**count, rate)
-    bounds = (line.upper_slope, line.upper_intercept, line.minimum, line.maximum)
+    bounds = KinkBounds(line.upper_slope, line.upper_intercept, line.minimum, line.maximum)
     state = SlopeState(layer.rng.random(layer.shape).astype(a.dtype), layer.tame(), layer.tame() ** 2)
     exact = SlopeState(*wide(state.slopes, state.mean, state.square))
     before = SlopeState(*wide(state.slopes, state.mean, state.square))
-    post = native.climb(a, pre, *bounds, layer.box, state, adam)
-    expected = REFERENCE.climb(*wide(a, pre, *bounds), layer.box, exact, adam)
+    post = native.climb(a, pre, bounds, layer.box, state, adam)
+    expected = REFERENCE.climb(*wide(a, pre), KinkBounds(*wide(*bounds)), layer.box, exact, adam)
     chord, intercept, minimum, maximum = (layer.of_rows(bound) for bound in bounds)
     size = np.where(a > 0, np.abs(before.slopes * pre), np.abs(chord * pre) + np.abs(intercept))
     assert post.dtype == a.dtype
@@ -141,18 +142,6 @@ def test_vertex(native: NativeVerbs, layer: Layer) -> None:
     assert np.array_equal(x, expected) and x.dtype == value.dtype == coefficient.dtype
     terms = np.sum(np.abs(coefficient * expected), axis=-1)
     assert_near(value, expected_value, layer.eps * terms + layer.floor)
-
-
-@law(200)
-@given(layers())
-def test_support_triangle(native: NativeVerbs, layer: Layer) -> None:
-    arrays = (layer.lower, layer.upper, layer.wild(), layer.wild())
-    value, reach = native.support_triangle(*arrays, layer.box)
-    expected, expected_reach = REFERENCE.support_triangle(*wide(*arrays), layer.box)
-    assert value.dtype == reach.dtype == layer.lower.dtype
-    post = np.abs(arrays[2].astype(np.float64)) * np.maximum(layer.of_rows(layer.upper), 0.0)
-    assert_near(value, expected, layer.eps * (expected_reach + np.sum(post, axis=-1)) + layer.floor)
-    assert_near(reach, expected_reach, layer.eps * expected_reach + layer.floor)
 
 
 def folded(some: Neurons, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -184,19 +173,6 @@ def test_project_triangle(native: NativeVerbs, situation) -> None:
     assert p.dtype == q.dtype == pre.dtype
     assert (p.ravel() >= some.lower).all() and (p.ravel() <= some.upper).all()
     assert_projected(some, *wide(p.ravel(), q.ravel(), pre, post), some.slack(pre, post))
-
-
-@law(200)
-@given(situations(), SEEDS)
-def test_reflect_triangle(native: NativeVerbs, situation, seed: int) -> None:
-    some, sums, edge = situation
-    bias = np.tile(np.random.default_rng(seed).standard_normal(NEURONS // 4).astype(sums.dtype), 4)
-    lower, upper, box, rows, edges, biases = folded(some, sums, edge, bias)
-    found = native.reflect_triangle(rows, edges, biases[0], lower, upper, box)
-    r_sums, r_edge = wide(*(array.ravel() for array in found))
-    sums64, edge64, bias64 = wide(sums, edge, bias)
-    p, q = 0.5 * (r_sums + sums64) + bias64, 0.5 * (r_edge + edge64)
-    assert_projected(some, p, q, sums64 + bias64, edge64, some.slack(sums, edge, bias))
 
 
 @law(200)
@@ -316,8 +292,8 @@ def test_the_array_version_is_what_the_schemes_do(layer: Layer) -> None:
     contact: Contact = rows.contact(a, slopes)
     assert np.array_equal(g, contact.slope * a) and np.allclose(value, rows.support(a), rtol=1e-4)
     state = SlopeState(slopes.copy(), np.zeros_like(a), np.zeros_like(a))
-    bounds = (line.upper_slope, line.upper_intercept, line.minimum, line.maximum)
-    post = REFERENCE.climb(a, pre, *bounds, layer.box, state, Adam(0.5, 0.9, 0.5, 0.1, 0.25))
+    bounds = KinkBounds(line.upper_slope, line.upper_intercept, line.minimum, line.maximum)
+    post = REFERENCE.climb(a, pre, bounds, layer.box, state, Adam(0.5, 0.9, 0.5, 0.1, 0.25))
     assert np.array_equal(post, rows.post(a, contact, pre))
     gradient = np.abs(a) * rows.direction(a, contact, pre)
     assert np.allclose(state.mean, 0.5 * gradient) and np.allclose(state.square, 0.1 * gradient**2)

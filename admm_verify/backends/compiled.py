@@ -1,0 +1,108 @@
+"""What the verbs in native code and on a GPU share: which arrays a kernel takes, and what is checked before it runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from admm_verify.arrays import Array
+from admm_verify.backends.verbs import Adam, KinkBounds, SlopeState
+from admm_verify.errors import InputError
+
+
+@dataclass(frozen=True)
+class Signature:
+    """How many arrays of each kind the kernels of a verb take: inputs [rows, n], bounds [B, n], results."""
+
+    inputs: int
+    bounds: int
+    matrices: int
+    sums: int
+
+
+VERBS = {
+    "descend": Signature(inputs=2, bounds=2, matrices=1, sums=1),
+    "climb": Signature(inputs=2, bounds=4, matrices=1, sums=0),
+    "vertex": Signature(inputs=1, bounds=2, matrices=1, sums=1),
+    "project_triangle": Signature(inputs=2, bounds=2, matrices=2, sums=0),
+    "halpern": Signature(inputs=4, bounds=0, matrices=1, sums=1),
+}
+"""All verbs. Kernels take inputs, bounds, box, B, rows, n, what else the verb needs, then results."""
+
+
+class CompiledVerbs:
+    """The verbs by kernels; arrays that are not contiguous are copied."""
+
+    def descend(self, a: Array, slopes: Array, chord: Array, intercept: Array, box: Array) -> tuple[Array, Array]:
+        g, value = self._run("descend", (a, slopes), (chord, intercept), box)
+        return g, value
+
+    def climb(self, a: Array, pre: Array, bounds: KinkBounds, box: Array, state: SlopeState, adam: Adam) -> Array:
+        stored = (state.slopes, state.mean, state.square)
+        if len(set(map(self._address, stored))) < len(stored):
+            raise InputError("The slopes and Adam's averages share an array, but each is overwritten: copy it.")
+        # Also refuses stored arrays whose shape or dtype is another.
+        fit((a, *stored), (), None)
+        own = [self._contiguous(array) for array in stored]
+        numbers = (adam.momentum, adam.memory, adam.rate / adam.first, 1.0 / adam.second)
+        (post,) = self._run("climb", (a, pre), bounds, box, own, numbers)
+        for array, kept in zip(stored, own, strict=True):
+            if kept is not array:
+                array[...] = kept
+        return post
+
+    def vertex(self, coefficient: Array, lower: Array, upper: Array, box: Array) -> tuple[Array, Array]:
+        x, value = self._run("vertex", (coefficient,), (lower, upper), box)
+        return x, value
+
+    def project_triangle(self, lower: Array, upper: Array, pre: Array, post: Array, box: Array) -> tuple[Array, Array]:
+        p, q = self._run("project_triangle", (pre, post), (lower, upper), box)
+        return p, q
+
+    def halpern(self, u: Array, r: Array, z: Array, anchor: Array, since: Array) -> tuple[Array, Array]:
+        if since.shape != u.shape[:1] or since.dtype != u.dtype:
+            raise InputError(
+                f"The iterations have shape {tuple(since.shape)} and dtype {since.dtype}; expected are ({u.shape[0]},) "
+                f"and {u.dtype}."
+            )
+        moved, square = self._run("halpern", (u, r, z, anchor), (), None, (since,))
+        return moved, square
+
+    def _run(
+        self,
+        verb: str,
+        inputs: Sequence[Array],
+        bounds: Sequence[Array],
+        box: Array | None,
+        extras: Sequence[Array] = (),
+        numbers: Sequence[float] = (),
+    ) -> list[Array]:
+        """Results of a verb: matrices, then sums."""
+        raise NotImplementedError
+
+    def _address(self, array: Array) -> int:
+        """A number that arrays have in common only where they share memory."""
+        raise NotImplementedError
+
+    def _contiguous(self, array: Array) -> Array:
+        """The array, or a contiguous copy that can be written."""
+        raise NotImplementedError
+
+
+def fit(inputs: Sequence[Array], bounds: Sequence[Array], box: Array | None) -> tuple[int, int, int]:
+    """rows, n and B of a kernel's arrays.
+
+    Raises: InputError where shapes or dtypes differ.
+    """
+    shape, dtype = inputs[0].shape, inputs[0].dtype
+    held = bounds[0].shape if bounds else (1, shape[-1])
+    for expected, arrays in ((shape, inputs), (held, bounds)):
+        for array in arrays:
+            if array.shape != expected or array.dtype != dtype:
+                raise InputError(
+                    f"An array has shape {tuple(array.shape)} and dtype {array.dtype} where {tuple(expected)} and "
+                    f"{dtype} are expected; all arrays [rows, n] must be alike, and so must all bounds [B, n]."
+                )
+    if len(shape) != 2 or len(held) != 2 or held[1] != shape[1]:
+        raise InputError(f"Rows of shape {tuple(shape)} and bounds of shape {tuple(held)} are no [rows, n] and [B, n].")
+    if held[0] != 1 and (box is None or box.shape != shape[:1]):
+        raise InputError(f"{held[0]} rows of bounds need a box that gives one of them to each of {shape[0]} rows.")
+    return shape[0], shape[1], held[0]

@@ -1,0 +1,108 @@
+// The verbs as loops over rows and columns, av_<verb>_f32 and av_<verb>_f64, written once: native.cpp and verbs.cu say
+// what a function, a loop and a sum are there.
+//
+// Row r uses row box[r] of the bounds, [boxes, n]; box is null where there is one row. Sums are made in double.
+#ifndef ADMM_VERIFY_LOOPS_H
+#define ADMM_VERIFY_LOOPS_H
+
+#include "verbs.h"
+
+// Exports the template `verb` for both types; PARAMETERS(T) is its parameter list, the rest are the arguments' names.
+#define AV_EXPORT(verb, PARAMETERS, ...)                                         \
+    AV_ENTRY av_##verb##_f32 PARAMETERS(float) { AV_CALL(verb(__VA_ARGS__)); } \
+    AV_ENTRY av_##verb##_f64 PARAMETERS(double) { AV_CALL(verb(__VA_ARGS__)); }
+
+#define IN(T) const T* AV_RESTRICT
+#define OUT(T) T* AV_RESTRICT
+#define SHAPE const Index *box, Index boxes, Index rows, Index n
+
+AV_INNER Index start(const Index* box, Index r, Index n) { return box ? box[r] * n : 0; }
+
+#define DESCEND(T) (IN(T) a, IN(T) slopes, IN(T) chord, IN(T) intercept, SHAPE, OUT(T) g, OUT(T) value)
+template <class T>
+AV_INNER void descend DESCEND(T) {
+    AV_EACH_SUMMED_ROW {
+        const Index at = r * n, bound = start(box, r, n);
+        double sum = 0;
+        AV_EACH_SUMMED {
+            const T coefficient = a[at + i];
+            g[at + i] = av::descend(coefficient, slopes[at + i], chord[bound + i]);
+            sum += av::chord_value(coefficient, intercept[bound + i]);
+        }
+        AV_STORE(value[r], sum);
+    }
+}
+AV_EXPORT(descend, DESCEND, a, slopes, chord, intercept, box, boxes, rows, n, g, value)
+
+#define CLIMB(T)                                                                                          \
+    (IN(T) a, IN(T) pre, IN(T) chord, IN(T) intercept, IN(T) minimum, IN(T) maximum, SHAPE, OUT(T) slopes, \
+     OUT(T) mean, OUT(T) square, double momentum, double memory, double step, double unbias, OUT(T) post)
+template <class T>
+AV_INNER void climb CLIMB(T) {
+    const av::Adam<T> adam = {T(momentum), T(memory), T(step), T(unbias)};
+    AV_EACH_ROW {
+        const Index at = r * n, bound = start(box, r, n);
+        AV_EACH {
+            const T coefficient = a[at + i], value = pre[at + i], slope = slopes[at + i];
+            T first = mean[at + i], second = square[at + i];
+            post[at + i] = av::line_at(coefficient, value, slope, chord[bound + i], intercept[bound + i]);
+            slopes[at + i] =
+                av::climb(coefficient, value, slope, minimum[bound + i], maximum[bound + i], first, second, adam);
+            mean[at + i] = first;
+            square[at + i] = second;
+        }
+    }
+}
+AV_EXPORT(climb, CLIMB, a, pre, chord, intercept, minimum, maximum, box, boxes, rows, n, slopes, mean, square, momentum,
+          memory, step, unbias, post)
+
+#define VERTEX(T) (IN(T) coefficient, IN(T) lower, IN(T) upper, SHAPE, OUT(T) x, OUT(T) value)
+template <class T>
+AV_INNER void vertex VERTEX(T) {
+    AV_EACH_SUMMED_ROW {
+        const Index at = r * n, bound = start(box, r, n);
+        double sum = 0;
+        AV_EACH_SUMMED {
+            const T chosen = av::vertex(coefficient[at + i], lower[bound + i], upper[bound + i]);
+            x[at + i] = chosen;
+            sum += coefficient[at + i] * chosen;
+        }
+        AV_STORE(value[r], sum);
+    }
+}
+AV_EXPORT(vertex, VERTEX, coefficient, lower, upper, box, boxes, rows, n, x, value)
+
+#define PROJECT(T) (IN(T) pre, IN(T) post, IN(T) lower, IN(T) upper, SHAPE, OUT(T) p, OUT(T) q)
+template <class T>
+AV_INNER void project_triangle PROJECT(T) {
+    AV_EACH_ROW {
+        const Index at = r * n, bound = start(box, r, n);
+        AV_EACH {
+            const av::Pair<T> point =
+                av::project_triangle(lower[bound + i], upper[bound + i], pre[at + i], post[at + i]);
+            p[at + i] = point.p;
+            q[at + i] = point.q;
+        }
+    }
+}
+AV_EXPORT(project_triangle, PROJECT, pre, post, lower, upper, box, boxes, rows, n, p, q)
+
+#define HALPERN(T) \
+    (IN(T) u, IN(T) reflected, IN(T) z, IN(T) anchor, SHAPE, IN(T) since, OUT(T) moved, OUT(T) square)
+template <class T>
+AV_INNER void halpern HALPERN(T) {
+    AV_EACH_SUMMED_ROW {
+        const Index at = r * n;
+        const T share = T(1) / (since[r] + T(2)), pull = (since[r] + T(1)) / (since[r] + T(2));
+        double sum = 0;
+        AV_EACH_SUMMED {
+            const T move = av::residual(u[at + i], reflected[at + i], z[at + i]);
+            moved[at + i] = av::halpern(u[at + i], reflected[at + i], anchor[at + i], share, pull);
+            sum += move * move;
+        }
+        AV_STORE(square[r], sum);
+    }
+}
+AV_EXPORT(halpern, HALPERN, u, reflected, z, anchor, box, boxes, rows, n, since, moved, square)
+
+#endif
