@@ -11,7 +11,7 @@ from admm_verify.memory import Budget
 from admm_verify.network.graph import Activation, Affine, Network, Node
 from admm_verify.network.maps import DenseMap, LinearMap
 from admm_verify.relaxations.lines import KinkLines
-from admm_verify.relaxations.registry import network_lines
+from admm_verify.relaxations.registry import facts_of, network_lines
 from admm_verify.sets.contract import InputSet
 
 
@@ -151,7 +151,7 @@ class Reduced:
     def _useful(self, index: int, node: Activation, upper: Array) -> np.ndarray | None:
         """The neurons to keep, or None for all of them."""
         network = self.network
-        if node.kind != "relu" or index == network.output or len(network.readers[node.source]) > 1:
+        if not facts_of(node).rectifies or index == network.output or len(network.readers[node.source]) > 1:
             return None
         read = [network.affine[i].terms for i in network.readers[index] if i in network.affine]
         around = [*network.affine[node.source].terms, *(t for terms in read for t in terms if t.source == index)]

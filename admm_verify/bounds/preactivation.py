@@ -16,7 +16,7 @@ from admm_verify.memory import Budget, keep_freed_memory
 from admm_verify.network.graph import Affine, Network, check_network
 from admm_verify.network.layout import flatten_batch
 from admm_verify.options import callbacks, choice, instance, memory_bytes
-from admm_verify.relaxations.registry import relaxation_of
+from admm_verify.relaxations.registry import open_to, relaxation_of, relaxations_by_source
 from admm_verify.run import Stopped
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import InputSet
@@ -188,9 +188,7 @@ class _Forward:
         self.known: dict[int, tuple[Array, Array]] = {}
         self.given: dict[int, tuple[Array, Array]] = {}
         self.keep: Callable[[Derivation], None] | None = None
-        self.kinds: dict[int, set[str]] = {}
-        for node in network.functions:
-            self.kinds.setdefault(node.source, set()).add(node.kind)
+        self.readers = relaxations_by_source(network)
 
     def know(self, bounds: PreactivationBounds) -> None:
         """Take over bounds of every activation's input that hold already."""
@@ -219,7 +217,7 @@ class _Forward:
                 low, high = affine_interval(self.network, node, self.lower, self.upper)
                 low, high = self._with_given(i, low, high)
                 # A node that reads the input alone is an exact affine image: nothing is left to refine.
-                if self.budget is not None and i in self.kinds and any(term.source != 0 for term in node.terms):
+                if self.budget is not None and i in self.readers and any(term.source != 0 for term in node.terms):
                     open = self._open(i, low, high)
                     better = self._refined(i, node, low, high, self.budget)
                     # What else was bounded on the way depends on the other boxes of the batch, and must not count.
@@ -297,4 +295,4 @@ class _Forward:
 
     def _open(self, index: int, low: Array, high: Array) -> Array:
         """Where better bounds of an affine node can matter, [boxes, n]."""
-        return (low < 0) & (high > 0) if self.kinds[index] == {"relu"} else low < high
+        return open_to(self.readers[index], low, high)

@@ -16,14 +16,12 @@ from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
 from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap
 from admm_verify.network.selection import SelectionMap
+from admm_verify.relaxations.registry import facts_of
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import InputSet
 
 _MATRIX_LIMIT = 2**21
 """Entries of the largest matrix of a crop; beyond it whole planes are cheaper."""
-
-_ZERO_AT_ZERO = {"elu", "prelu", "relu", "tanh"}
-"""Kinds with phi(0) = 0, so that what is held at zero before them stays zero behind them, like padding."""
 
 _ALONE = 1.5
 """Cost of a neuron with a crop of its own over one that shares its position's: each builds its own rounding terms."""
@@ -210,7 +208,7 @@ class Field:
                 parameters = tuple(crop(p[None, :], some) for p in node.parameters)
                 assert window == self.windows[node.source], "An activation sees what its source does"
                 nodes.append(Activation(node.kind, place[node.source], window.entries, parameters))
-                outside = _OFF if node.kind == "relu" else 0.0
+                outside = _OFF if facts_of(node).rectifies else 0.0
                 lower.append(_crops(bounds[i][0], boxes, index, placement, outside))
                 upper.append(_crops(bounds[i][1], boxes, index, placement, outside))
             place[i] = len(nodes) - 1
@@ -219,11 +217,10 @@ class Field:
 
     def _feeds_relus(self, index: int) -> bool:
         """Whether all that reads a node here are ReLUs, which are switched off outside the image."""
-        readers = [k for k, source in enumerate(self.network.sources) if source == index]
-        if index == self.target or self.network.readers[index] & self.network.affine.keys() & self.windows.keys():
-            return False
-        seen = [self.network.functions[k] for k in readers if self.network.activations[k] in self.windows]
-        return all(node.kind == "relu" for node in seen)
+        readers = self.network.readers[index] & self.windows.keys()
+        places = zip(self.network.activations, self.network.functions, strict=True)
+        rectifiers = {i for i, node in places if facts_of(node).rectifies}
+        return index != self.target and readers <= rectifiers
 
     def _crop(
         self, node: Affine, window: Crop, index: np.ndarray, place: dict[int, int], placement: Placement
@@ -266,7 +263,8 @@ def receptive_field(network: Network, target: int) -> Field | None:
     for i, node in below:
         # Another activation of the same source may have widened that window; entry k of one is entry k of the other.
         windows[i] = windows[node.source]
-    if not {node.kind for _, node in below} <= _ZERO_AT_ZERO:
+    # What is held at zero before them stays zero behind them, like padding.
+    if not all(facts_of(node).zero_at_zero for _, node in below):
         return None
     field = Field(network, target, windows, selections[0] if selections else None)
     return field if field.largest_matrix <= _MATRIX_LIMIT else None

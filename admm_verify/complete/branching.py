@@ -67,8 +67,7 @@ def _chord(node: Activation, lower: Array, upper: Array) -> tuple[Array, Array]:
     some = width > 0
     slope = xp.where(some, (high - low) / xp.where(some, width, xp.ones_like(width)), xp.zeros_like(width))
     zero = xp.zeros_like(lower)
-    kinked = node.kind in ("relu", "prelu")
-    inside = xp.minimum(xp.maximum(zero, lower), upper) if kinked else lower / 2 + upper / 2
+    inside = xp.minimum(xp.maximum(zero, lower), upper) if relaxation.kinked else lower / 2 + upper / 2
     floor, ceiling = relaxation.hull(lower, upper, inside)
     return slope, xp.maximum(ceiling - floor, zero)
 

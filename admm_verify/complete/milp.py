@@ -13,13 +13,13 @@ from admm_verify.programs.frame import Frame
 from admm_verify.programs.integer import IntegerOptimum, Ranges, check_highs, network_minimum
 from admm_verify.programs.kinks import Kinks
 from admm_verify.relaxations.lines import KinkLines
-from admm_verify.relaxations.registry import network_lines, sides
+from admm_verify.relaxations.registry import facts_of, network_lines
 
 
 def check_programs(network: Network) -> None:
     """Raise InputError for a network that is no mixed-integer program here, MissingPackageError without highspy."""
     check_highs()
-    kinds = {node.kind for node in network.functions if sides(node) > 1}
+    kinds = {node.kind for node in network.functions if not facts_of(node).kinked}
     if kinds:
         raise InputError(
             f"The method 'milp' takes networks of ReLU, leaky ReLU and PReLU; {network.name} has "

@@ -59,3 +59,12 @@ FUNCTIONS: dict[str, Function] = {
     "tanh": tanh,
 }
 """Every kind of activation node; each has a record in `relaxations/registry.py` too."""
+
+UNBOUNDED = {"clip"}
+"""Kinds whose parameters may be infinite: a clip may have no end on one side."""
+
+ONNX = {"Relu": "relu", "Sigmoid": "sigmoid", "Softplus": "softplus", "Tanh": "tanh"}
+"""ONNX operators that are one of these functions of their input, whatever their attributes."""
+
+TORCH = {"relu": "relu", "sigmoid": "sigmoid", "tanh": "tanh"}
+"""ATen operators that are."""

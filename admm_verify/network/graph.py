@@ -18,7 +18,7 @@ import numpy as np
 from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.errors import InputError, ModelError
 from admm_verify.given import live_array
-from admm_verify.network.activations import FUNCTIONS
+from admm_verify.network.activations import FUNCTIONS, UNBOUNDED
 from admm_verify.network.layout import flatten_batch, is_single
 from admm_verify.network.maps import LinearMap
 from admm_verify.network.originals import Original
@@ -282,8 +282,7 @@ def _description(node: Node) -> str:
 
 def _is_finite(node: Affine | Activation) -> bool:
     if isinstance(node, Activation):
-        # A clip may have no end on one side.
-        bad = np.isnan if node.kind == "clip" else lambda numbers: ~np.isfinite(numbers)
+        bad = np.isnan if node.kind in UNBOUNDED else lambda numbers: ~np.isfinite(numbers)
         return not any(bad(to_numpy(array)).any() for array in node.parameters)
     arrays = [node.bias, *(number for term in node.terms for number in term.map.numbers)]
     return all(np.isfinite(to_numpy(array)).all() for array in arrays)

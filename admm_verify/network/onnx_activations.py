@@ -6,6 +6,7 @@ from functools import reduce
 import numpy as np
 
 from admm_verify.network import nonlinear
+from admm_verify.network.activations import ONNX
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
 from admm_verify.network.onnx_inputs import (
     Attributes,
@@ -100,6 +101,7 @@ def _pairwise(builder: Builder, inputs: Inputs, of_values: Pairwise, of_constant
 
 
 ACTIVATIONS: dict[str, Handler] = {
+    **{name: _kind(kind) for name, kind in ONNX.items()},
     "Abs": _abs,
     "Celu": _celu,
     "Clip": _clip,
@@ -109,9 +111,5 @@ ACTIVATIONS: dict[str, Handler] = {
     "Max": _max,
     "Min": _min,
     "PRelu": _prelu,
-    "Relu": _kind("relu"),
     "Selu": _selu,
-    "Sigmoid": _kind("sigmoid"),
-    "Softplus": _kind("softplus"),
-    "Tanh": _kind("tanh"),
 }

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from admm_verify.network import nonlinear, spatial
+from admm_verify.network.activations import TORCH
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
 
 Handler = Callable[..., Any]
@@ -272,6 +273,7 @@ def _minimum(builder: Builder, first: Any, second: Any) -> Value:
 
 
 LAYERS: dict[str, Handler] = {
+    **{name: _kind(kind) for name, kind in TORCH.items()},
     "_adaptive_avg_pool2d": _adaptive_average_pool,
     "_native_batch_norm_legit": _batch_statistics,
     "_native_batch_norm_legit_no_training": _inference_batch_norm,
@@ -307,12 +309,9 @@ LAYERS: dict[str, Handler] = {
     "minimum": _minimum,
     "native_batch_norm": _native_batch_norm,
     "prelu": _prelu,
-    "relu": _kind("relu"),
     "relu6": _relu6,
     "rrelu": _rrelu,
     "selu": _selu,
-    "sigmoid": _kind("sigmoid"),
     "softplus": _softplus,
-    "tanh": _kind("tanh"),
 }
 """Handlers by ATen operator name."""

@@ -1,7 +1,7 @@
 """What the solvers ask of an activation's relaxation, the convex hull of its graph over [l, u]."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 from admm_verify.arrays import Array, take_rows
 
@@ -30,26 +30,47 @@ class SlopeRange:
         return SlopeRange(*(take_rows(part, rows) for part in parts))
 
 
-class Relaxation(Protocol):
-    """The convex hull of {(p, phi(p)) : l <= p <= u}, for whole layers at once.
+class Relaxation(ABC):
+    """The convex hull of {(p, phi(p)) : l <= p <= u}, for whole layers at once, and the facts about phi that count.
 
     Shapes: l, u, p, q and the weights [..., n], broadcasting; l <= u.
     """
 
+    kinked: bool = False
+    """Convex and straight but for one kink at 0, through which all lines below pass; a sign makes phi linear."""
+    rectifies: bool = False
+    """max(p, 0): a neuron of a known sign is gone or passes through."""
+    zero_at_zero: bool = False
+    """phi(0) = 0, whatever the parameters."""
+    evaluation_roundings: float = 32.0
+    """Roundings of max(1, max|phi|) by which float code may miss phi(p), whoever wrote it; 0 if it is exact.
+
+    32 cover the rational approximations and clamped arguments of common runtimes in float32.
+    """
+
+    def open(self, lower: Array, upper: Array) -> Array:
+        """Where tighter ends of [l, u] can matter."""
+        return lower < upper
+
+    @abstractmethod
+    def gradient(self, x: Array) -> Array:
+        """phi'(x), at a kink the one to the right; for attacks, in any precision."""
+
+    @abstractmethod
     def image(self, lower: Array, upper: Array) -> tuple[Array, Array]:
         """An interval that holds phi([l, u]), rounded outward."""
-        ...
 
+    @abstractmethod
     def slopes(self, lower: Array, upper: Array) -> SlopeRange:
         """The slopes of linear bounds; rounded, since only `support` turns a slope into a bound."""
-        ...
 
+    @abstractmethod
     def touch(self, lower: Array, upper: Array, slope: Array, above: Array) -> tuple[Array, Array]:
         """The point (p, phi(p)) where a line of this slope touches phi from below, or from above where `above`: the
         argmin over [l, u] of phi(p) - slope p, or the argmax. Not certified.
         """
-        ...
 
+    @abstractmethod
     def support(self, lower: Array, upper: Array, post_weight: Array, pre_weight: Array) -> Array:
         """A lower bound of min over the hull of post_weight q - pre_weight p, tight up to rounding.
 
@@ -57,21 +78,15 @@ class Relaxation(Protocol):
         |post_weight| max|phi| + |pre_weight| max|p| over [l, u], plus underflow of a few 2^-1074; the caller subtracts
         that.
         """
-        ...
 
+    @abstractmethod
     def hull(self, lower: Array, upper: Array, pre: Array) -> tuple[Array, Array]:
         """Floor and ceiling of the hull at p = pre, l <= pre <= u: from inside, up to rounding."""
-        ...
 
+    @abstractmethod
     def project(self, lower: Array, upper: Array, pre: Array, post: Array) -> tuple[Array, Array]:
         """The nearest point of the hull: argmin (p - pre)^2 + (q - post)^2; it lies in the hull up to rounding."""
-        ...
 
+    @abstractmethod
     def gain(self, lower: Array, upper: Array) -> Array:
         """A Lipschitz constant of phi, >= max |phi'| over [l, u], rounded upward."""
-        ...
-
-    @property
-    def evaluation_roundings(self) -> float:
-        """Roundings of max(1, max|phi|) by which float code may miss phi(p), whoever wrote it; 0 if it is exact."""
-        ...

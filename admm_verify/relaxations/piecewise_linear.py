@@ -1,11 +1,11 @@
 """Hulls of piecewise linear activations with at most one convex and one concave kink: PReLU, |x| and clipping."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 
 from admm_verify.arrays import Array, namespace
 from admm_verify.network.activations import clip, prelu
-from admm_verify.relaxations.contract import SlopeRange
+from admm_verify.relaxations.contract import Relaxation, SlopeRange
 from admm_verify.relaxations.curves import along_segment, between, chord_slope, nearest_on_line, tiniest
 
 
@@ -37,7 +37,7 @@ class Quadrangle:
         )
 
 
-class PiecewiseLinear(ABC):
+class PiecewiseLinear(Relaxation):
     """What piecewise linear relaxations share; a subclass says where phi bends."""
 
     @abstractmethod
@@ -146,9 +146,16 @@ class PReLU(PiecewiseLinear):
 
     slope: Array
 
+    kinked = zero_at_zero = True
+    evaluation_roundings = 2.0
+    """One product, or max(x, 0) + slope min(x, 0)."""
+
     def value(self, pre: Array) -> Array:
         """phi(pre); one rounding."""
         return prelu(pre, (self.slope,))
+
+    def gradient(self, x: Array) -> Array:
+        return namespace(x).where(x >= 0, namespace(x).ones_like(x), self.slope)
 
     def kinks(self, lower: Array, upper: Array) -> tuple[Array, Array]:
         """0 below, none above."""
@@ -181,11 +188,6 @@ class PReLU(PiecewiseLinear):
         left = xp.where((lower < 0) | (upper <= 0), xp.abs(self.slope), zero)
         return xp.maximum(left, xp.where((upper > 0) | (lower >= 0), one, zero))
 
-    @property
-    def evaluation_roundings(self) -> float:
-        """One product, or max(x, 0) + slope min(x, 0)."""
-        return 2.0
-
 
 @dataclass(frozen=True, eq=False)
 class Clip(PiecewiseLinear):
@@ -197,9 +199,14 @@ class Clip(PiecewiseLinear):
     low: Array
     high: Array
 
+    evaluation_roundings = 0.0
+
     def value(self, pre: Array) -> Array:
         """phi(pre), exact."""
         return clip(pre, (self.low, self.high))
+
+    def gradient(self, x: Array) -> Array:
+        return namespace(x).astype((x >= self.low) & (x < self.high), x.dtype)
 
     def kinks(self, lower: Array, upper: Array) -> tuple[Array, Array]:
         """low below and high above."""
@@ -219,7 +226,5 @@ class Clip(PiecewiseLinear):
         one = xp.ones_like(lower)
         return xp.where((upper > self.low) & (lower < self.high), one, xp.zeros_like(one))
 
-    @property
-    def evaluation_roundings(self) -> float:
-        """Comparisons are exact."""
-        return 0.0
+
+KINDS: dict[str, type[Relaxation]] = {"clip": Clip, "prelu": PReLU}

@@ -1,28 +1,21 @@
 """Every kind of activation with its relaxation: the one table the solvers look into."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 
 from admm_verify.arrays import Array
 from admm_verify.network.graph import Activation, Network
+from admm_verify.relaxations import piecewise_linear, s_shaped
 from admm_verify.relaxations.contract import Relaxation
 from admm_verify.relaxations.lines import CurveLines, KinkLines, Lines
-from admm_verify.relaxations.piecewise_linear import Clip, PReLU
-from admm_verify.relaxations.s_shaped import Elu, Sigmoid, Softplus, Tanh
 from admm_verify.relaxations.triangle import Triangle
 
-RELAXATIONS: dict[str, Callable[..., Relaxation]] = {
-    "clip": Clip,
-    "elu": Elu,
-    "prelu": PReLU,
-    "relu": Triangle,
-    "sigmoid": Sigmoid,
-    "softplus": Softplus,
-    "tanh": Tanh,
-}
-"""Constructors by kind; they take the node's parameters in order."""
+RELAXATIONS: dict[str, type[Relaxation]] = {"relu": Triangle, **piecewise_linear.KINDS, **s_shaped.KINDS}
+"""Records by kind, with all facts about it; they are made of the node's parameters in order."""
 
-_KINKED = ("relu", "prelu")
-"""Kinds that are convex with one kink at 0: their lower lines all pass through the origin."""
+
+def facts_of(node: Activation) -> type[Relaxation]:
+    """What holds for an activation whatever its parameters."""
+    return RELAXATIONS[node.kind]
 
 
 def relaxation_of(node: Activation) -> Relaxation:
@@ -35,18 +28,34 @@ def relaxations_of(network: Network) -> tuple[Relaxation, ...]:
     return tuple(map(relaxation_of, network.functions))
 
 
+def relaxations_by_source(network: Network) -> dict[int, list[Relaxation]]:
+    """Of every node that activations read, their relaxations."""
+    found: dict[int, list[Relaxation]] = {}
+    for node in network.functions:
+        found.setdefault(node.source, []).append(relaxation_of(node))
+    return found
+
+
+def open_to(readers: Iterable[Relaxation], lower: Array, upper: Array) -> Array:
+    """Where tighter bounds of a node can matter to an activation that reads it, [..., n]."""
+    first, *others = (reader.open(lower, upper) for reader in readers)
+    for other in others:
+        first = first | other
+    return first
+
+
 def lines_of(node: Activation, lower: Array, upper: Array) -> Lines:
     """The linear bounds of an activation over given pre-activation bounds."""
     relaxation = relaxation_of(node)
     slopes = relaxation.slopes(lower, upper)
-    if node.kind in _KINKED:
+    if relaxation.kinked:
         return KinkLines.of(slopes, lower, upper)
     return CurveLines(relaxation, lower, upper, slopes)
 
 
 def sides(node: Activation) -> int:
     """Slopes of each neuron: one where only the lower line can be chosen, else two."""
-    return 1 if node.kind in _KINKED else 2
+    return 1 if facts_of(node).kinked else 2
 
 
 def network_lines(network: Network, lower: Sequence[Array], upper: Sequence[Array]) -> tuple[Lines, ...]:

@@ -4,12 +4,12 @@ On [l, u] the hull's floor follows phi on [l, t] and then the chord to u, where 
 (u, phi(u)), moved into [l, u]; the ceiling is the chord from l to some s and phi on [s, u].
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 
 from admm_verify.arrays import Array, namespace
 from admm_verify.network.activations import elu, sigmoid, softplus, tanh
-from admm_verify.relaxations.contract import SlopeRange
+from admm_verify.relaxations.contract import Relaxation, SlopeRange
 from admm_verify.relaxations.curves import (
     along_segment,
     between,
@@ -24,7 +24,7 @@ from admm_verify.relaxations.curves import (
 INFINITY = float("inf")
 
 
-class SShaped(ABC):
+class SShaped(Relaxation):
     """What these relaxations share; a subclass gives phi, its derivatives and the inverse of phi' where phi is convex.
 
     Computed phi, phi' and phi'' are taken to be within 8 roundings, relatively, unless they underflow.
@@ -54,6 +54,9 @@ class SShaped(ABC):
     @abstractmethod
     def inverse_derivative(self, slope: Array) -> Array:
         """The x on the convex branch where phi'(x) comes nearest to the slope, for any finite slope."""
+
+    def gradient(self, x: Array) -> Array:
+        return self.derivative(x)
 
     def subgradient(self, x: Array, slope: Array) -> Array:
         """The slope of a tangent at x, at a kink the one nearest to the slope given."""
@@ -174,11 +177,6 @@ class SShaped(ABC):
         raised = here * (1.0 + 16.0 * epsilon(here)) + tiniest(here)
         return xp.minimum(raised, xp.full_like(raised, self.steepest))
 
-    @property
-    def evaluation_roundings(self) -> float:
-        """Covers the rational approximations and clamped arguments of common runtimes in float32."""
-        return 32.0
-
     def _heights(self, lower: Array, upper: Array, contacts: tuple[Array, Array], pre: Array) -> tuple[Array, Array]:
         """Floor and ceiling at pre, given the points where they turn straight."""
         xp = namespace(lower, upper, pre)
@@ -248,6 +246,7 @@ class Sigmoid(SShaped):
 class Tanh(SShaped):
     """tanh(x) = 2 sigmoid(2 x) - 1."""
 
+    zero_at_zero = True
     inflection = 0.0
     values = (-1.0, 1.0)
     steepest = 1.0
@@ -300,6 +299,7 @@ class Elu(SShaped):
 
     alpha: Array
 
+    zero_at_zero = True
     inflection = INFINITY
     values = (-1.0, INFINITY)
     steepest = 1.0
@@ -321,6 +321,12 @@ class Elu(SShaped):
         ratio = between(slope, tiniest(slope) * xp.ones_like(slope), self.alpha) / self.alpha
         return xp.minimum(xp.log(ratio), xp.zeros_like(ratio))
 
+    def gradient(self, x: Array) -> Array:
+        return namespace(x).where(x >= 0, namespace(x).ones_like(x), self.derivative(x))
+
     def subgradient(self, x: Array, slope: Array) -> Array:
         xp = namespace(x, slope)
         return xp.where(x == 0, between(slope, self.alpha, xp.ones_like(slope)), self.derivative(x))
+
+
+KINDS: dict[str, type[Relaxation]] = {"elu": Elu, "sigmoid": Sigmoid, "softplus": Softplus, "tanh": Tanh}

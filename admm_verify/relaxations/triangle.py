@@ -6,14 +6,21 @@ Reference: Ehlers, Formal Verification of Piece-Wise Linear Feed-Forward Neural 
 from dataclasses import dataclass
 
 from admm_verify.arrays import Array, namespace
-from admm_verify.relaxations.contract import SlopeRange
+from admm_verify.relaxations.contract import Relaxation, SlopeRange
 
 
 @dataclass(frozen=True)
-class Triangle:
+class Triangle(Relaxation):
     """The relaxation of ReLU; stable neurons are exact."""
 
-    evaluation_roundings: float = 0.0
+    kinked = rectifies = zero_at_zero = True
+    evaluation_roundings = 0.0
+
+    def open(self, lower: Array, upper: Array) -> Array:
+        return (lower < 0) & (upper > 0)
+
+    def gradient(self, x: Array) -> Array:
+        return namespace(x).astype(x >= 0, x.dtype)
 
     def image(self, lower: Array, upper: Array) -> tuple[Array, Array]:
         xp = namespace(lower)

@@ -14,7 +14,7 @@ from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
 from admm_verify.network.maps import DenseMap, DiagonalMap
 from admm_verify.network.selection import SelectionMap
-from admm_verify.relaxations.registry import network_lines, relaxations_of
+from admm_verify.relaxations.registry import facts_of, network_lines, relaxations_of
 from admm_verify.splitting.problem import Problem, Rows
 
 
@@ -75,7 +75,7 @@ def can_eliminate(network: Network) -> bool:
     """
     terms = [term for node in network.affine.values() for term in node.terms]
     return (
-        all(node.kind == "relu" for node in network.functions)
+        all(facts_of(node).rectifies for node in network.functions)
         and all(isinstance(term.map, DenseMap | DiagonalMap | SelectionMap) for term in terms)
         and not any(term.source in network.affine for term in terms)
     )

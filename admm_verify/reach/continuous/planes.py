@@ -15,8 +15,9 @@ from admm_verify.bounds.linear import Reduced
 from admm_verify.bounds.region import Region
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.network.graph import Network
+from admm_verify.relaxations.contract import Relaxation
 from admm_verify.relaxations.lines import CurveLines, KinkLines, Lines
-from admm_verify.relaxations.registry import network_lines, relaxation_of
+from admm_verify.relaxations.registry import network_lines, open_to, relaxation_of, relaxations_by_source
 from admm_verify.sets.box import Box
 from admm_verify.settings import AscentSettings
 
@@ -129,15 +130,13 @@ def linearised(network: Network, state: AffineForms, iterations: int, settings: 
     box = state.range
     reduced = Reduced(network, Box.of(box.lower, box.upper))
     lower, upper = [box.lower], [box.upper]
-    kinds: dict[int, set[str]] = {}
-    for node in network.functions:
-        kinds.setdefault(node.source, set()).add(node.kind)
+    readers = relaxations_by_source(network)
     for i, node, k in network.steps[:-1]:
         if node is not None:
             low, high = affine_interval(network, node, lower, upper)
-            if i in kinds:
+            if i in readers:
                 # A ReLU that is stable is exact; of other activations every neuron's bounds matter.
-                neurons = _Neurons(Linearised(reduced.region(node), state), low, high, kinds[i] == {"relu"})
+                neurons = _Neurons(Linearised(reduced.region(node), state), low, high, readers[i])
                 neurons.refine(0, settings)
                 if iterations and neurons.linear.lines:
                     neurons.refine(iterations, settings)
@@ -156,13 +155,12 @@ def linearised(network: Network, state: AffineForms, iterations: int, settings: 
 class _Neurons:
     """Intervals [cells, n] of a region's last node, cut step by step."""
 
-    def __init__(self, linear: Linearised, low: np.ndarray, high: np.ndarray, kinked: bool) -> None:
-        self.linear, self.low, self.high, self.kinked = linear, low.copy(), high.copy(), kinked
+    def __init__(self, linear: Linearised, low: np.ndarray, high: np.ndarray, readers: list[Relaxation]) -> None:
+        self.linear, self.low, self.high, self.readers = linear, low.copy(), high.copy(), readers
 
     def refine(self, iterations: int, settings: AscentSettings) -> None:
         """Cut the intervals that are open in some cell with the planes' least values over the forms."""
-        open = (self.low < 0) & (self.high > 0) if self.kinked else self.low < self.high
-        wanted = np.flatnonzero(open.any(axis=0))
+        wanted = np.flatnonzero(open_to(self.readers, self.low, self.high).any(axis=0))
         if not len(wanted):
             return
         unit = np.eye(self.low.shape[-1])[wanted]

@@ -1,0 +1,80 @@
+"""The facts on the records of all kinds of activations, against the functions and the checker's own table."""
+
+import numpy as np
+import pytest
+
+from admm_verify.arrays import quiet_overflow
+from admm_verify.certificates import lines as checker
+from admm_verify.network.activations import FUNCTIONS, ONNX, TORCH, UNBOUNDED
+from admm_verify.network.graph import Activation
+from admm_verify.relaxations.registry import RELAXATIONS, facts_of, relaxation_of, sides
+
+KINDS = sorted(FUNCTIONS)
+PARAMETERS = {
+    "clip": [(-0.4, 0.7), (0.2, np.inf)],
+    "elu": [(0.6,), (1.0,)],
+    "prelu": [(-0.3,), (0.0,), (1.0,)],
+}
+POINTS = np.array([-30.0, -3.0, -0.4, -1e-3, 0.0, 0.3, 0.7, 2.0, 30.0])
+
+
+def nodes(kind: str) -> list[Activation]:
+    """One neuron of the kind for each set of parameters."""
+    sets = PARAMETERS.get(kind, [()])
+    return [Activation(kind, 0, 1, tuple(np.full(1, number) for number in numbers)) for numbers in sets]
+
+
+def test_every_function_has_a_record_and_is_checked():
+    assert set(FUNCTIONS) == set(RELAXATIONS) == set(checker.KINDS)
+    assert {*ONNX.values(), *TORCH.values(), *UNBOUNDED} <= set(FUNCTIONS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_checker_knows_the_same_facts(kind):
+    for node in nodes(kind):
+        assert facts_of(node).kinked == (kind in checker.KINKED)
+        assert facts_of(node).evaluation_roundings == checker.evaluation_roundings(node)
+        assert sides(node) == checker.sides(node)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_facts_hold_for_the_function(kind):
+    for node in nodes(kind):
+        facts, values = facts_of(node), node(POINTS)
+        left = node(np.array([-1.0]))
+        if facts.kinked:
+            np.testing.assert_allclose(values, np.where(POINTS < 0, -POINTS * left, POINTS), rtol=1e-15)
+        if facts.rectifies:
+            np.testing.assert_array_equal(values, np.maximum(POINTS, 0.0))
+        if facts.zero_at_zero:
+            assert node(np.zeros(1)) == 0.0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_not_open_has_an_exact_relaxation(kind):
+    low, high = np.array([-2.0, -1.0, 0.5, 0.3]), np.array([-1.0, 3.0, 2.0, 0.3])
+    for node in nodes(kind):
+        relaxation = relaxation_of(node)
+        for share in (0.25, 0.5):
+            floor, ceiling = relaxation.hull(low, high, low + share * (high - low))
+            assert (relaxation.open(low, high) | (ceiling - floor < 1e-12)).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_are_right_derivatives(kind):
+    for node in nodes(kind):
+        with quiet_overflow():
+            steps = (node(POINTS + 1e-7) - node(POINTS)) / 1e-7
+            np.testing.assert_allclose(relaxation_of(node).gradient(POINTS), steps, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["sigmoid", "softplus", "tanh", "elu"])
+def test_gradients_keep_their_digits_on_both_tails(kind):
+    x = np.array([-40.0, -20.0, 20.0, 40.0])
+    exact = {
+        "sigmoid": np.exp(-np.abs(x)),
+        "tanh": 4.0 * np.exp(-2.0 * np.abs(x)),
+        "softplus": np.where(x > 0, 1.0, np.exp(x)),
+        "elu": np.where(x > 0, 1.0, 0.6 * np.exp(np.minimum(x, 0))),
+    }[kind]
+    np.testing.assert_allclose(relaxation_of(nodes(kind)[0]).gradient(x), exact, rtol=1e-8)
