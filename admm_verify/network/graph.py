@@ -105,7 +105,7 @@ class Activation:
 Node = Input | Affine | Activation
 
 
-class Step(NamedTuple):
+class NetworkStep(NamedTuple):
     """Node number `node`, behind the input: the affine node that it is, None where it is activation k.
 
     k of an affine node: the activations before it.
@@ -171,12 +171,12 @@ class Network:
         return {i: node for i, node in enumerate(self.nodes) if isinstance(node, Affine)}
 
     @cached_property
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[NetworkStep, ...]:
         """All nodes but the input in order, with the activations counted."""
         steps, k = [], 0
         for i in range(1, len(self.nodes)):
             affine = self.affine.get(i)
-            steps.append(Step(i, affine, k))
+            steps.append(NetworkStep(i, affine, k))
             k += affine is None
         return tuple(steps)
 
