@@ -28,8 +28,9 @@ import torch
 
 import admm_verify as av
 from admm_verify.attacks.apgd import Apgd
+from admm_verify.attacks.method import Method
 from admm_verify.attacks.pgd import Pgd
-from admm_verify.attacks.search import SEQUENCE, Method, attack
+from admm_verify.attacks.search import SEQUENCE, attack
 from admm_verify.attacks.targets import Targets
 from benchmarks.shares import RESULTS, environment, write_json
 from problems.lp_instances import shared_folder

@@ -6,34 +6,31 @@ import numpy as np
 
 from admm_verify.arrays import Array, namespace
 from admm_verify.attacks.hunt import Hunt
-from admm_verify.attacks.starts import STARTS, Starts, started
+from admm_verify.attacks.method import Method
 from admm_verify.attacks.targets import Targets
-from admm_verify.options import Count, Nonnegative, Settings, Share
+from admm_verify.options import Nonnegative, Share
 
 
 @dataclass(frozen=True)
-class Apgd(Settings):
+class Apgd(Method):
     """Auto-PGD on the atoms' loss; the defaults but for the number of steps are those of the paper.
 
     z = clip(x_k - step half sign(gradient)),  x_k+1 = clip(x_k + alpha (z - x_k) + (1 - alpha) (x_k - x_k-1)); at check
     points the step is halved, and the point set back to the best one, where the loss fell in too few iterations or
     neither step nor least loss changed since the check point before.
 
-    steps: iterations. step: the first step, in half-widths of the box. share: of the iterations between two check
-    points in which the loss has to fall. momentum: share alpha of the new step.
+    step: the first one, in half-widths of the box. share: of the iterations between two check points in which the loss
+    has to fall. momentum: share alpha of the new step.
 
     Reference: Croce and Hein, Reliable evaluation of adversarial robustness, ICML 2020, algorithm 1 and section 3.1.
     """
 
-    starts: Starts = STARTS
-    steps: Count = 50
     step: Nonnegative = 2.0
     share: Share = 0.75
     momentum: Share = 0.75
 
-    def search(self, hunt: Hunt, given: Array | None, rng: np.random.Generator) -> None:
-        for rows, points in started(hunt, self.starts, given, rng):
-            hunt.descend(rows, _start(points, self), self.steps)
+    def improve(self, hunt: Hunt, rows: np.ndarray, points: Array) -> None:
+        hunt.descend(rows, _start(points, self), self.steps)
 
 
 def check_points(steps: int) -> tuple[int, ...]:

@@ -7,43 +7,40 @@ import numpy as np
 from admm_verify.arrays import Array, Placement, to_numpy
 from admm_verify.attacks.hunt import Hunt
 from admm_verify.attacks.landscape import Landscape
-from admm_verify.attacks.starts import STARTS, Starts, started
-from admm_verify.options import AtLeastOne, Count, Nonnegative, Settings
+from admm_verify.attacks.method import Method
+from admm_verify.options import AtLeastOne, Count, Nonnegative
 
 _HUGE = 1e30
 """Stands for values and slopes where the network overflows."""
 
 
 @dataclass(frozen=True)
-class Lbfgs(Settings):
+class Lbfgs(Method):
     """L-BFGS-B on the loss over every box, from one start after another.
 
     Variables are the inputs whose interval is not a point, in half-widths of the box.
 
-    targets: how many of the open targets of a block are tried, those of least loss first. steps: iterations from one
-    start. memory: pairs that stand for the Hessian. aim: how far below zero targets of several atoms aim, in units of
-    the loss at the start.
+    targets: how many of the open targets of a block are tried, those of least loss first. memory: pairs that stand for
+    the Hessian. aim: how far below zero targets of several atoms aim, in units of the loss at the start.
 
     Reference: Szegedy et al., Intriguing properties of neural networks, ICLR 2014, section 4.1; Byrd, Lu, Nocedal and
     Zhu, SIAM J. Sci. Comput. 16, 1995.
     """
 
-    starts: Starts = STARTS
-    targets: Count = 2
     steps: Count = 30
+    targets: Count = 2
     memory: AtLeastOne = 10
     aim: Nonnegative = 0.1
 
-    def search(self, hunt: Hunt, given: Array | None, rng: np.random.Generator) -> None:
-        for rows, points in started(hunt, self.starts, given, rng):
-            order = np.argsort(to_numpy(hunt.found.loss)[rows], kind="stable")[: self.targets]
-            for k, row in zip(order, rows[order], strict=True):
-                alone = hunt.landscape.take(np.array([row]))
-                for j in range(points.shape[1]):
-                    if hunt.over():
-                        return
-                    if row in hunt.open:
-                        _descend(hunt, int(row), alone, points[k : k + 1, j : j + 1, :], self)
+    def improve(self, hunt: Hunt, rows: np.ndarray, points: Array) -> None:
+        order = np.argsort(to_numpy(hunt.found.loss)[rows], kind="stable")[: self.targets]
+        for k, row in zip(order, rows[order], strict=True):
+            alone = hunt.landscape.take(np.array([row]))
+            for j in range(points.shape[1]):
+                if hunt.over():
+                    return
+                if row in hunt.open:
+                    _descend(hunt, int(row), alone, points[k : k + 1, j : j + 1, :], self)
 
 
 def _descend(hunt: Hunt, row: int, landscape: Landscape, start: Array, settings: Lbfgs) -> None:

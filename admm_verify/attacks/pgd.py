@@ -6,36 +6,34 @@ import numpy as np
 
 from admm_verify.arrays import Array, namespace
 from admm_verify.attacks.hunt import Hunt
-from admm_verify.attacks.starts import STARTS, Starts, started
+from admm_verify.attacks.method import Method
+from admm_verify.attacks.starts import Starts
 from admm_verify.attacks.targets import Targets
-from admm_verify.options import Count, Nonnegative, Settings, Share
+from admm_verify.options import Count, Nonnegative, Share
 
 
 @dataclass(frozen=True)
-class Pgd(Settings):
+class Pgd(Method):
     """Projected gradient descent by signs, from many points of every box at once.
 
     m <- momentum m + g / |g|_1,  x <- clip(x - step half sign(m)), with g the loss's gradient in half-widths of the
     box.
 
-    steps: iterations. first, last: step in half-widths of the box, falling geometrically. momentum: share of the
-    gradients before.
+    first, last: step in half-widths of the box, falling geometrically. momentum: share of the gradients before.
 
     Reference: Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018, section 2.1;
     momentum of Dong et al., Boosting Adversarial Attacks with Momentum, CVPR 2018, equations 6 and 7.
     """
 
-    starts: Starts = STARTS
     steps: Count = 20
     first: Nonnegative = 1.0
     last: Nonnegative = 0.02
     momentum: Share = 0.7
 
-    def search(self, hunt: Hunt, given: Array | None, rng: np.random.Generator) -> None:
+    def improve(self, hunt: Hunt, rows: np.ndarray, points: Array) -> None:
         fall = (self.last / self.first) ** (1.0 / max(1, self.steps - 1))
-        for rows, points in started(hunt, self.starts, given, rng):
-            still = namespace(points).zeros_like(points)
-            hunt.descend(rows, _SignSteps(points, still, self.first, fall, self.momentum), self.steps)
+        still = namespace(points).zeros_like(points)
+        hunt.descend(rows, _SignSteps(points, still, self.first, fall, self.momentum), self.steps)
 
 
 FGSM = Pgd(Starts(restarts=0, most=0), steps=1, last=1.0, momentum=0.0)

@@ -1,7 +1,6 @@
 """`attack`: the attacks in sequence, cheap ones first."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import numpy as np
 
@@ -10,19 +9,11 @@ from admm_verify.attacks.apgd import Apgd
 from admm_verify.attacks.hunt import Hunt
 from admm_verify.attacks.landscape import Landscape
 from admm_verify.attacks.lbfgs import Lbfgs
+from admm_verify.attacks.method import Method
 from admm_verify.attacks.pgd import FGSM, Pgd
 from admm_verify.attacks.starts import Starts, check_starts
 from admm_verify.attacks.targets import Found, Targets
 from admm_verify.network.graph import Network
-
-
-class Method(Protocol):
-    """One attack with its settings."""
-
-    def search(self, hunt: Hunt, given: Array | None, rng: np.random.Generator) -> None:
-        """Improve the points of a hunt's open targets; given [targets, points, inputs] of all its targets."""
-        ...
-
 
 QUICK = Pgd(Starts(restarts=0, most=0), steps=10, last=0.1)
 SEQUENCE: tuple[Method, ...] = (

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from admm_verify.arrays import Array
 from admm_verify.backends.verbs import Adam, KinkBounds, SlopeState
@@ -28,11 +29,22 @@ VERBS = {
 """All verbs. Kernels take inputs, bounds, box, B, rows, n, what else the verb needs, then results."""
 
 
+class KernelCall(NamedTuple):
+    """A verb and what its kernel takes: arrays [rows, n], bounds [B, n], box [rows], what else the verb needs."""
+
+    verb: str
+    inputs: Sequence[Array]
+    bounds: Sequence[Array] = ()
+    box: Array | None = None
+    extras: Sequence[Array] = ()
+    numbers: Sequence[float] = ()
+
+
 class CompiledVerbs:
     """The verbs by kernels; arrays that are not contiguous are copied."""
 
     def descend(self, a: Array, slopes: Array, chord: Array, intercept: Array, box: Array) -> tuple[Array, Array]:
-        g, value = self._run("descend", (a, slopes), (chord, intercept), box)
+        g, value = self._run(KernelCall("descend", (a, slopes), (chord, intercept), box))
         return g, value
 
     def climb(self, a: Array, pre: Array, bounds: KinkBounds, box: Array, state: SlopeState, adam: Adam) -> Array:
@@ -43,18 +55,18 @@ class CompiledVerbs:
         fit((a, *stored), (), None)
         own = [self._contiguous(array) for array in stored]
         numbers = (adam.momentum, adam.memory, adam.rate / adam.first, 1.0 / adam.second)
-        (post,) = self._run("climb", (a, pre), bounds, box, own, numbers)
+        (post,) = self._run(KernelCall("climb", (a, pre), bounds, box, own, numbers))
         for array, kept in zip(stored, own, strict=True):
             if kept is not array:
                 array[...] = kept
         return post
 
     def vertex(self, coefficient: Array, lower: Array, upper: Array, box: Array) -> tuple[Array, Array]:
-        x, value = self._run("vertex", (coefficient,), (lower, upper), box)
+        x, value = self._run(KernelCall("vertex", (coefficient,), (lower, upper), box))
         return x, value
 
     def project_triangle(self, lower: Array, upper: Array, pre: Array, post: Array, box: Array) -> tuple[Array, Array]:
-        p, q = self._run("project_triangle", (pre, post), (lower, upper), box)
+        p, q = self._run(KernelCall("project_triangle", (pre, post), (lower, upper), box))
         return p, q
 
     def halpern(self, u: Array, r: Array, z: Array, anchor: Array, since: Array) -> tuple[Array, Array]:
@@ -63,18 +75,10 @@ class CompiledVerbs:
                 f"The iterations have shape {tuple(since.shape)} and dtype {since.dtype}; expected are ({u.shape[0]},) "
                 f"and {u.dtype}."
             )
-        moved, square = self._run("halpern", (u, r, z, anchor), (), None, (since,))
+        moved, square = self._run(KernelCall("halpern", (u, r, z, anchor), extras=(since,)))
         return moved, square
 
-    def _run(
-        self,
-        verb: str,
-        inputs: Sequence[Array],
-        bounds: Sequence[Array],
-        box: Array | None,
-        extras: Sequence[Array] = (),
-        numbers: Sequence[float] = (),
-    ) -> list[Array]:
+    def _run(self, call: KernelCall) -> list[Array]:
         """Results of a verb: matrices, then sums."""
         raise NotImplementedError
 

@@ -5,12 +5,11 @@ Nothing here waits for the GPU, so that calls can be captured in a CUDA graph; a
 
 import logging
 import re
-from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 from admm_verify.arrays import Array
-from admm_verify.backends.compiled import VERBS, CompiledVerbs, fit
+from admm_verify.backends.compiled import VERBS, CompiledVerbs, KernelCall, fit
 from admm_verify.backends.verbs import ArrayVerbs, SlopeState
 from admm_verify.errors import InputError
 from admm_verify.kernels.library import KERNELS
@@ -72,18 +71,10 @@ class CudaVerbs(CompiledVerbs):
     def state(self, slopes: Array) -> SlopeState:
         return ArrayVerbs().state(slopes)
 
-    def _run(
-        self,
-        verb: str,
-        inputs: Sequence[Array],
-        bounds: Sequence[Array],
-        box: Array | None,
-        extras: Sequence[Array] = (),
-        numbers: Sequence[float] = (),
-    ) -> list[Array]:
-        """Results of a verb: matrices, then sums."""
+    def _run(self, call: KernelCall) -> list[Array]:
         import torch
 
+        verb, inputs, bounds, box, extras, numbers = call
         rows, n, boxes = fit(inputs, bounds, box)
         first, counts = inputs[0], VERBS[verb]
         suffix = {torch.float32: "f32", torch.float64: "f64"}.get(first.dtype)

@@ -2,7 +2,6 @@
 
 import ctypes
 import logging
-from collections.abc import Sequence
 from functools import cache
 from itertools import cycle
 from math import prod
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from admm_verify.backends.compiled import VERBS, CompiledVerbs, fit
+from admm_verify.backends.compiled import VERBS, CompiledVerbs, KernelCall, fit
 from admm_verify.backends.verbs import Adam, ArrayVerbs, KinkBounds, SlopeState, slope_state
 from admm_verify.errors import InputError
 from admm_verify.kernels.library import native_library
@@ -56,16 +55,8 @@ class NativeVerbs(CompiledVerbs):
     def state(self, slopes: np.ndarray) -> SlopeState:
         return slope_state(slopes, lambda shape: _empty(shape, slopes.dtype))
 
-    def _run(
-        self,
-        verb: str,
-        inputs: Sequence[np.ndarray],
-        bounds: Sequence[np.ndarray],
-        box: np.ndarray | None,
-        extras: Sequence[np.ndarray] = (),
-        numbers: Sequence[float] = (),
-    ) -> list[np.ndarray]:
-        """Results of a verb: matrices, then sums."""
+    def _run(self, call: KernelCall) -> list[np.ndarray]:
+        verb, inputs, bounds, box, extras, numbers = call
         rows, n, boxes = fit(inputs, bounds, box)
         dtype, counts = inputs[0].dtype, VERBS[verb]
         entry = self._entries.get((verb, dtype))

@@ -6,7 +6,8 @@ import numpy as np
 
 from admm_verify.arrays import Array, quiet_overflow, to_numpy
 from admm_verify.attacks.confirm import Witness, confirm
-from admm_verify.attacks.search import QUICK, SEQUENCE, Method, attack
+from admm_verify.attacks.method import Method
+from admm_verify.attacks.search import QUICK, SEQUENCE, attack
 from admm_verify.attacks.targets import Targets
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.root import Root

@@ -17,8 +17,9 @@ import torch
 
 import admm_verify as av
 from admm_verify.attacks.apgd import Apgd
+from admm_verify.attacks.method import Method
 from admm_verify.attacks.pgd import Pgd
-from admm_verify.attacks.search import Method, attack
+from admm_verify.attacks.search import attack
 from admm_verify.attacks.targets import Targets
 from admm_verify.network.graph import Affine
 from admm_verify.report.demo import load_digits
