@@ -12,7 +12,7 @@ import numpy as np
 from admm_verify.arrays import Placement
 from admm_verify.bounds.arithmetic import check_arithmetic
 from admm_verify.certificates.certificate import Certificate
-from admm_verify.certificates.lines import check_kinds
+from admm_verify.certificates.kinds import check_kinds
 from admm_verify.complete.decide import EXACT, Decision, Options
 from admm_verify.errors import InputError
 from admm_verify.files import check_targets

@@ -14,9 +14,10 @@ from admm_verify.certificates.certificate import ARITHMETICS, Certificate, Tight
 from admm_verify.certificates.digests import network_digest, property_digest
 from admm_verify.certificates.dyadics import cleared
 from admm_verify.certificates.evaluation import evaluation_error, output_reach
-from admm_verify.certificates.lines import KINKED, inactive
+from admm_verify.certificates.kinds import KINDS
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.certificates.parts import check_cover, halved
+from admm_verify.certificates.pieces import CheckedKink
 from admm_verify.certificates.ranges import CheckedNetwork, CheckedRanges, Fixed
 from admm_verify.errors import AdmmVerifyError, CertificateError, InputError
 from admm_verify.memory import Budget, keep_freed_memory
@@ -185,16 +186,20 @@ class _Check:
             if (codes > self.network.input_size).any():
                 raise CertificateError("A leaf halves an input that the network does not have.")
             return
-        kinked = [np.full(node.size, node.kind in KINKED) for node in self.model.network.functions]
+        pairs = zip(self.model.kinds, self.model.network.functions, strict=True)
+        kinked = [np.full(node.size, kind.kinked) for kind, node in pairs]
         allowed = np.concatenate([np.ones(1, dtype=bool), *kinked])
         if (codes >= len(allowed)).any() or not allowed[codes].all():
-            raise CertificateError(f"A leaf fixes the sign of what is no neuron of the kinds {', '.join(KINKED)}.")
+            names = ", ".join(name for name, kind in KINDS.items() if kind.kinked)
+            raise CertificateError(f"A leaf fixes the sign of what is no neuron of the kinds {names}.")
         ordered = np.sort(codes, axis=1)
         if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] > 0)).any():
             raise CertificateError("A leaf fixes the sign of one neuron twice.")
 
     def _check_columns(self, name: str, columns: tuple[np.ndarray, ...]) -> None:
-        sizes = [sides * node.size for sides, node in zip(self.model.sides, self.model.network.functions, strict=True)]
+        sizes = [
+            kind.sides * node.size for kind, node in zip(self.model.kinds, self.model.network.functions, strict=True)
+        ]
         if len(columns) != len(sizes) or any((c >= size).any() for c, size in zip(columns, sizes, strict=True)):
             raise CertificateError(f"The columns of {name} do not fit the network's activations.")
 
@@ -314,10 +319,13 @@ class _Check:
         sign, neuron = np.sign(codes[row, column]), abs(codes[row, column]) - 1
         shift, one = sign * self.numbers.of(self.certificate.leaves.beta[part][row, column]), self.numbers.number(1)
         fixed, first = [], 0
-        for node in self.model.network.functions:
+        for node, kind in zip(self.model.network.functions, self.model.kinds, strict=True):
             here = np.flatnonzero((neuron >= first) & (neuron < first + node.size))
             entry = neuron[here] - first
-            slope = np.where(sign[here] > 0, one, inactive(self.numbers, node)[entry]) if len(here) else None
+            slope = None
+            if len(here):
+                assert isinstance(kind, CheckedKink), "leaves fix signs of kinks only"
+                slope = np.where(sign[here] > 0, one, np.broadcast_to(kind.left(self.numbers), (node.size,))[entry])
             fixed.append(None if slope is None else Fixed(row[here], entry, slope, shift[here]))
             first += node.size
         return fixed

@@ -5,12 +5,14 @@ convex, h(p) >= h(t) + h'(t) (p - t) for any t there; elsewhere its least value 
 found, and computed values and derivatives are charged more than they can be off by.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
 
 from admm_verify.arrays import DOUBLE_ROUNDOFF
+from admm_verify.certificates.lines import CheckedKind, CheckedLines, Chosen, chosen_sides
+from admm_verify.certificates.numbers import Numbers
 
 SLACK = 64 * DOUBLE_ROUNDOFF
 """Computed values and derivatives of curves are within 8 roundings, relatively; the rest is for sums of a few."""
@@ -18,7 +20,7 @@ SLACK = 64 * DOUBLE_ROUNDOFF
 _TINY = 2.0**-1022
 
 
-class CheckedCurve(ABC):
+class CheckedCurve(CheckedKind):
     """phi, whose computed values and derivatives are within 8 roundings, relatively, unless they underflow.
 
     values: infimum and supremum. steepest: the supremum of phi'. bend: up to where phi is convex and smooth.
@@ -27,6 +29,8 @@ class CheckedCurve(ABC):
     values: tuple[float, float]
     steepest: float
     bend: float
+
+    curved = True
 
     @abstractmethod
     def value(self, x: np.ndarray) -> np.ndarray:
@@ -62,15 +66,17 @@ class CheckedCurve(ABC):
         size = np.abs(value) + np.abs(at_end) + np.abs(last)
         return least - SLACK * (size + (slope + steep) * reach) - 2.0**-1000
 
-    def image(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """An interval that holds phi([low, high]), rounded outward."""
+    def lines(self, numbers: Numbers, low: np.ndarray, high: np.ndarray, chosen: Chosen | None = None) -> CheckedLines:
+        below, above = chosen_sides(numbers, self.slopes(low, high), chosen, self.steepest)
+        return CheckedLines(below, self.floor(low, high, below), above, self.ceiling(low, high, above))
+
+    def image(self, numbers: Numbers, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         down, up = self.value(low), self.value(high)
         least, greatest = self.values
         down, up = down - (SLACK * np.abs(down) + _TINY), up + (SLACK * np.abs(up) + _TINY)
         return np.maximum(down, least), np.minimum(up, greatest)
 
     def gain(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        """A Lipschitz constant of phi on [low, high], rounded upward."""
         steep = self.derivative(np.clip(self.bend, low, high)) * (1.0 + SLACK) + _TINY
         return np.minimum(steep, self.steepest)
 
@@ -125,6 +131,10 @@ class CheckedElu(Convex):
     values = (-1.0, np.inf)
     steepest = 1.0
     bend = 0.0
+
+    def fault(self) -> str | None:
+        inside = (self.alpha > 0) & (self.alpha <= 1)
+        return None if inside.all() else "An elu with an alpha beyond 0 to 1 is not convex"
 
     def value(self, x: np.ndarray) -> np.ndarray:
         return np.where(x >= 0, x, self.alpha * np.expm1(np.minimum(x, 0.0)))
@@ -207,7 +217,3 @@ class CheckedTanh(CheckedSShape):
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     small = np.exp(-np.abs(x))
     return np.where(x >= 0, 1.0, small) / (1.0 + small)
-
-
-CURVES = {"elu": CheckedElu, "sigmoid": CheckedSigmoid, "softplus": CheckedSoftplus, "tanh": CheckedTanh}
-"""The curves that can be checked, made from a node's parameters."""

@@ -3,7 +3,6 @@
 import numpy as np
 
 from admm_verify.arrays import DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, gamma
-from admm_verify.certificates.lines import evaluation_roundings, gain, image
 from admm_verify.certificates.ranges import CheckedNetwork, CheckedRanges
 from admm_verify.errors import CertificateError
 
@@ -45,12 +44,12 @@ def evaluation_error(model: CheckedNetwork, ranges: CheckedRanges, arithmetic: s
             reach.append(inflated)
             largest.append(np.max(inflated + error[i]))
         else:
-            function = model.network.functions[k]
-            before, own = error[function.source], evaluation_roundings(function) * roundoff
-            low, high = ranges.lower[function.source] - before, ranges.upper[function.source] + before
-            ends = image(model.numbers, function, low, high)
+            kind, source = model.kinds[k], model.network.sources[k]
+            before, own = error[source], kind.evaluation_roundings * roundoff
+            low, high = ranges.lower[source] - before, ranges.upper[source] + before
+            ends = kind.image(model.numbers, low, high)
             reach.append(np.maximum(abs(ends[0]), abs(ends[1])))
-            carried = gain(function, low, high) * before * spare
+            carried = kind.gain(low, high) * before * spare
             error.append(carried + own * np.maximum(reach[i], 1.0) + (tiny if own > 0 else 0.0))
     if not all(size <= limit for size in largest):
         raise CertificateError(f"Values of the network may overflow in {arithmetic}, of which no bound says anything.")

@@ -11,7 +11,7 @@ import numpy as np
 
 from admm_verify.certificates.archive import Archive, ArrayKind
 from admm_verify.certificates.certificate import Certificate, Leaves, Tightening
-from admm_verify.certificates.lines import sides
+from admm_verify.certificates.kinds import checked_kind
 from admm_verify.errors import CertificateError
 from admm_verify.files import replaced
 from admm_verify.memory import Budget
@@ -91,7 +91,7 @@ class Extent:
         """Of a query about a network."""
         nodes = network.functions
         atoms = max((len(disjunct.atoms) for disjunct in property.disjuncts), default=0)
-        slopes = sum(sides(node) * node.size for node in nodes)
+        slopes = sum(checked_kind(node).sides * node.size for node in nodes)
         return cls(len(property.disjuncts), atoms, sum(node.size for node in nodes), slopes)
 
 

@@ -7,10 +7,11 @@ import numpy as np
 
 from admm_verify.arrays import Placement, gamma
 from admm_verify.certificates.certificate import Tightening
-from admm_verify.certificates.lines import KINKED, CheckedLines, Chosen, all_slopes, check_kinds, image, lines_of, sides
+from admm_verify.certificates.kinds import check_kinds, checked_kind
+from admm_verify.certificates.lines import CheckedLines, Chosen
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.memory import Budget
-from admm_verify.network.graph import Activation, Affine, Network
+from admm_verify.network.graph import Affine, Network
 
 _BLOCK_NUMBERS, _BLOCK_ROWS = 2**16, 64
 """Numbers in one array of a block of rows, which stay in the cache, and the least rows of a block."""
@@ -99,13 +100,14 @@ class CheckedRanges:
             size = np.sum(self.reach[term.source]) + 2 * term.map.columns
             self.underflow = self.underflow + 4 * term.map.rows * self.model.numbers.smallest * size
 
-    def add_activation(self, node: Activation) -> None:
-        """Append an activation with the rule's lines."""
+    def add_activation(self, k: int) -> None:
+        """Append activation k with the rule's lines."""
+        node, kind = self.model.network.functions[k], self.model.kinds[k]
         low, high = self.lower[node.source], self.upper[node.source]
         numbers, like = self.model.numbers, self.like
-        chosen = None if like is None else all_slopes(numbers, node, like.lines[len(self.lines)])
-        self.lines.append(lines_of(numbers, node, low, high, chosen))
-        self._append(*image(self.model.numbers, node, low, high))
+        chosen = None if like is None else kind.all_slopes(numbers, like.lines[k])
+        self.lines.append(kind.lines(numbers, low, high, chosen))
+        self._append(*kind.image(numbers, low, high))
         self.scale.append(None)
         size = np.sum(self.reach[node.source]) + node.size
         self.underflow = self.underflow + 8 * self.model.numbers.smallest * size
@@ -121,12 +123,11 @@ class CheckedRanges:
         given = [] if self.like is None else self.like.chosen(columns, slopes)
         for k, column in enumerate(columns[: len(lines)]):
             if len(column):
-                node = self.model.network.functions[k]
+                kind, source = self.model.kinds[k], self.model.network.sources[k]
                 chosen: Chosen = column, self.model.numbers.of(slopes[:, ends[k] : ends[k + 1]])
                 if given:
-                    chosen = all_slopes(self.model.numbers, node, given[k])
-                low, high = self.lower[node.source], self.upper[node.source]
-                lines[k] = lines_of(self.model.numbers, node, low, high, chosen)
+                    chosen = kind.all_slopes(self.model.numbers, given[k])
+                lines[k] = kind.lines(self.model.numbers, self.lower[source], self.upper[source], chosen)
         return lines
 
     def sweep(
@@ -194,8 +195,7 @@ class CheckedNetwork:
     def __init__(self, network: Network, numbers: Numbers, budget: Budget) -> None:
         check_kinds(network, numbers.exact)
         self.numbers, self.budget, self.network = numbers, budget, numbers.network(network, budget.bytes)
-        functions, sources = self.network.functions, self.network.sources
-        self.sides = [sides(node) for node in functions]
+        self.kinds = [checked_kind(node) for node in self.network.functions]
         nodes = self.network.nodes
         deepest = max((node.roundings for node in self.network.affine.values()), default=1)
         widest = max(node.size for node in nodes)
@@ -208,10 +208,10 @@ class CheckedNetwork:
         affine, readers = self.network.affine, self.network.readers
         self.lone = [i in affine and len(found) == 1 and not found & affine.keys() for i, found in enumerate(readers)]
         # Where the network's nodes are in this one.
-        self.own = dict(zip(network.sources, sources, strict=True)) if numbers.exact else None
+        self.own = dict(zip(network.sources, self.network.sources, strict=True)) if numbers.exact else None
         self.feeds: dict[int, bool] = {}
-        for node in functions:
-            self.feeds[node.source] = self.feeds.get(node.source, False) or node.kind not in KINKED
+        for source, kind in zip(self.network.sources, self.kinds, strict=True):
+            self.feeds[source] = self.feeds.get(source, False) or not kind.kinked
 
     def derive(
         self, lower: np.ndarray, upper: np.ndarray, better: Sequence[Tightening] = (), like: CheckedRanges | None = None
@@ -225,7 +225,7 @@ class CheckedNetwork:
         ranges = CheckedRanges(self, lower, upper, like)
         for i, node, k in self.network.steps:
             if node is None:
-                ranges.add_activation(self.network.functions[k])
+                ranges.add_activation(k)
             else:
                 low, high, scale = ranges.interval(node)
                 # Of the input alone the interval is exact.

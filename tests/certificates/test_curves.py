@@ -11,15 +11,14 @@ import pytest
 import admm_verify as av
 from admm_verify.arrays import DOUBLE_ROUNDOFF, quiet_overflow
 from admm_verify.certificates.check import check
-from admm_verify.certificates.curves import CURVES
-from admm_verify.certificates.lines import image, lines_of
+from admm_verify.certificates.kinds import KINDS, checked_kind
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.network.builder import Builder
 from admm_verify.network.graph import Activation, Network
 from tests.certificates.provers import one_atom
 from tests.certificates.test_corners import PARAMETERS, single, whole
 
-KINDS = ("relu", "prelu", "clip", *CURVES)
+CURVES = [kind for kind, record in KINDS.items() if record.curved]
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +56,7 @@ def drawn(rng: np.random.Generator, count: int) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", CURVES)
 def test_values_and_derivatives_are_as_accurate_as_they_are_taken_to_be(kind):
-    curve = CURVES[kind](*(np.array([number]) for number in PARAMETERS.get(kind, [])))
+    curve = KINDS[kind](*(np.array([number]) for number in PARAMETERS.get(kind, [])))
     for x in drawn(np.random.default_rng(0), 100):
         with quiet_overflow():
             found = float(np.reshape(curve.value(np.array([x])), -1)[0])
@@ -85,8 +84,8 @@ def test_lines_are_on_their_sides(kind):
         values = rng.uniform(-0.2, 1.2, (1, len(columns))) if slopes == "random" else np.full((1, len(columns)), slopes)
         chosen = None if slopes is None else (columns, values.astype(np.float64))
         with quiet_overflow():
-            lines = lines_of(Numbers(False), node, low[None], high[None], chosen)
-            least, most = image(Numbers(False), node, low[None], high[None])
+            lines = checked_kind(node).lines(Numbers(False), low[None], high[None], chosen)
+            least, most = checked_kind(node).image(Numbers(False), low[None], high[None])
         for i in range(count):
             parts = lines.below, lines.below_at, lines.above, lines.above_at
             below, below_at, above, above_at = (Decimal(0 if p is None else float(p[0, i])) for p in parts)

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from admm_verify.certificates.lines import CURVES, gain, image, inactive, lines_of
+from admm_verify.certificates.kinds import KINDS, checked_kind
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.certificates.parts import check_cover, halved
+from admm_verify.certificates.pieces import CheckedKink
 from admm_verify.errors import CertificateError
 from admm_verify.network.graph import Activation
 from tests.certificates.provers import one_atom, random_leaves
@@ -75,22 +76,22 @@ def test_lines_stay_on_their_side(kind, scale):
     share = np.concatenate([rng.random((100, 1, 1)), np.zeros((1, 1, 1)), np.ones((1, 1, 1))])
     p = np.concatenate([low + share * (high - low), np.clip(np.zeros((1, 1, 1)), low, high)])
     p = np.clip(p, low, high)
-    q = node(p)
-    for lines in (lines_of(Numbers(False), node, low, high), lines_of(Numbers(False), node, low, high, chosen)):
+    q, checked = node(p), checked_kind(node)
+    for lines in (checked.lines(Numbers(False), low, high), checked.lines(Numbers(False), low, high, chosen)):
         reach = np.maximum(abs(low), abs(high))
         slack = 1e-14 * (abs(q) + reach) if kind in ("relu", "prelu") else 0.0
         below = lines.below * p + (0.0 if lines.below_at is None else lines.below_at)
         assert (below <= q + slack).all()
         assert (lines.above * p + lines.above_at >= q - slack).all()
-    least, greatest = image(Numbers(False), node, low, high)
+    least, greatest = checked.image(Numbers(False), low, high)
     assert ((least <= q) & (q <= greatest)).all()
     rise, run = abs(q[1:] - q[:-1]), abs(p[1:] - p[:-1])
-    assert (rise <= gain(node, low, high) * run * (1 + 1e-9) + 1e-15 * (1 + abs(q[1:]))).all()
+    assert (rise <= checked.gain(low, high) * run * (1 + 1e-9) + 1e-15 * (1 + abs(q[1:]))).all()
 
 
 @pytest.mark.parametrize("kind", ["sigmoid", "tanh"])
 def test_lines_of_curves_touch(kind):
-    curve, slopes = CURVES[kind](), np.linspace(0.0, 1.0, 101)[None]
+    curve, slopes = KINDS[kind](), np.linspace(0.0, 1.0, 101)[None]
     low, high = np.full((1, 101), -3.0), np.full((1, 101), 2.0)
     p = np.linspace(-3.0, 2.0, 20_001)[:, None]
     least = (curve.value(p) - slopes * p).min(axis=0)
@@ -112,10 +113,12 @@ def test_exact_lines_hold_without_slack(kind, scale):
     p = np.clip(np.concatenate([low + share * (high - low), np.zeros((1, rows, n))]), low, high)
     node = replace(node, parameters=tuple(map(numbers.of, node.parameters)))
     low, high, p = (numbers.of(array) for array in (low, high, p))
-    q = np.where(p >= 0, p, inactive(numbers, node) * p)
+    checked = checked_kind(node)
+    assert isinstance(checked, CheckedKink)
+    q = np.where(p >= 0, p, checked.left(numbers) * p)
     chosen = np.arange(n), numbers.of(rng.uniform(-0.5, 1.5, (rows, n)))
-    for lines in (lines_of(numbers, node, low, high), lines_of(numbers, node, low, high, chosen)):
+    for lines in (checked.lines(numbers, low, high), checked.lines(numbers, low, high, chosen)):
         assert lines.below_at is None and (lines.below * p <= q).all()
         assert (lines.above * p + lines.above_at >= q).all()
-    least, greatest = image(numbers, node, low, high)
+    least, greatest = checked.image(numbers, low, high)
     assert ((least <= q) & (q <= greatest)).all()

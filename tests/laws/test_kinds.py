@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from admm_verify.arrays import quiet_overflow
-from admm_verify.certificates import lines as checker
+from admm_verify.certificates import kinds as checker
 from admm_verify.network.activations import FUNCTIONS, ONNX, TORCH, UNBOUNDED
 from admm_verify.network.graph import Activation
 from admm_verify.relaxations.registry import RELAXATIONS, facts_of, relaxation_of, sides
@@ -32,9 +32,10 @@ def test_every_function_has_a_record_and_is_checked():
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_checker_knows_the_same_facts(kind):
     for node in nodes(kind):
-        assert facts_of(node).kinked == (kind in checker.KINKED)
-        assert facts_of(node).evaluation_roundings == checker.evaluation_roundings(node)
-        assert sides(node) == checker.sides(node)
+        checked = checker.checked_kind(node)
+        assert facts_of(node).kinked == checked.kinked
+        assert facts_of(node).evaluation_roundings == checked.evaluation_roundings
+        assert sides(node) == checked.sides
 
 
 @pytest.mark.parametrize("kind", KINDS)

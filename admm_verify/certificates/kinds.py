@@ -1,0 +1,44 @@
+"""Every kind of activation that can be checked: the checker's own table, which owes nothing to the relaxations."""
+
+from admm_verify.certificates.curves import CheckedElu, CheckedSigmoid, CheckedSoftplus, CheckedTanh
+from admm_verify.certificates.lines import CheckedKind
+from admm_verify.certificates.pieces import CheckedClip, CheckedPRelu, CheckedRelu
+from admm_verify.errors import CertificateError, InputError
+from admm_verify.network.graph import Activation, Network
+
+KINDS: dict[str, type[CheckedKind]] = {
+    "relu": CheckedRelu,
+    "prelu": CheckedPRelu,
+    "clip": CheckedClip,
+    "elu": CheckedElu,
+    "sigmoid": CheckedSigmoid,
+    "softplus": CheckedSoftplus,
+    "tanh": CheckedTanh,
+}
+
+
+def checked_kind(node: Activation) -> CheckedKind:
+    """What the checker knows of a node's function.
+
+    Raises: CertificateError for a kind that it does not know, or parameters with which nothing is checked.
+    """
+    if node.kind not in KINDS:
+        raise CertificateError(f"Activations of the kind {node.kind!r} cannot be checked; only {', '.join(KINDS)} can.")
+    found = KINDS[node.kind](*node.parameters)
+    fault = found.fault()
+    if fault is not None:
+        raise CertificateError(f"{fault}; no certificate of it can be checked.")
+    return found
+
+
+def check_kinds(network: Network, exact: bool = False) -> None:
+    """Raise InputError for activations of which no certificate could ever be checked, or not in exact numbers."""
+    for node in network.functions:
+        try:
+            found = checked_kind(node)
+        except CertificateError as error:
+            raise InputError(f"{network.name} can have no certificate. {error} Leave the certificate out.") from error
+        if exact and found.curved:
+            raise InputError(
+                f"Exact numbers have no {node.kind}, which {network.name} computes; check the certificate in float64."
+            )
