@@ -14,7 +14,7 @@ from admm_verify.certificates.certificate import ARITHMETICS, Certificate, Tight
 from admm_verify.certificates.digests import network_digest, property_digest
 from admm_verify.certificates.dyadics import cleared
 from admm_verify.certificates.evaluation import evaluation_error, output_reach
-from admm_verify.certificates.kinds import KINDS
+from admm_verify.certificates.kinds import CHECKED_KINDS
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.certificates.parts import check_cover, halved
 from admm_verify.certificates.pieces import CheckedKink
@@ -190,7 +190,7 @@ class _Check:
         kinked = [np.full(node.size, kind.kinked) for kind, node in pairs]
         allowed = np.concatenate([np.ones(1, dtype=bool), *kinked])
         if (codes >= len(allowed)).any() or not allowed[codes].all():
-            names = ", ".join(name for name, kind in KINDS.items() if kind.kinked)
+            names = ", ".join(name for name, kind in CHECKED_KINDS.items() if kind.kinked)
             raise CertificateError(f"A leaf fixes the sign of what is no neuron of the kinds {names}.")
         ordered = np.sort(codes, axis=1)
         if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] > 0)).any():

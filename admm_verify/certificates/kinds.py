@@ -6,7 +6,7 @@ from admm_verify.certificates.pieces import CheckedClip, CheckedPRelu, CheckedRe
 from admm_verify.errors import CertificateError, InputError
 from admm_verify.network.graph import Activation, Network
 
-KINDS: dict[str, type[CheckedKind]] = {
+CHECKED_KINDS: dict[str, type[CheckedKind]] = {
     "relu": CheckedRelu,
     "prelu": CheckedPRelu,
     "clip": CheckedClip,
@@ -22,9 +22,11 @@ def checked_kind(node: Activation) -> CheckedKind:
 
     Raises: CertificateError for a kind that it does not know, or parameters with which nothing is checked.
     """
-    if node.kind not in KINDS:
-        raise CertificateError(f"Activations of the kind {node.kind!r} cannot be checked; only {', '.join(KINDS)} can.")
-    found = KINDS[node.kind](*node.parameters)
+    if node.kind not in CHECKED_KINDS:
+        raise CertificateError(
+            f"Activations of the kind {node.kind!r} cannot be checked; only {', '.join(CHECKED_KINDS)} can."
+        )
+    found = CHECKED_KINDS[node.kind](*node.parameters)
     fault = found.fault()
     if fault is not None:
         raise CertificateError(f"{fault}; no certificate of it can be checked.")

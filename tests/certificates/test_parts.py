@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from admm_verify.certificates.kinds import KINDS, checked_kind
+from admm_verify.certificates.kinds import CHECKED_KINDS, checked_kind
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.certificates.parts import check_cover, halved
 from admm_verify.certificates.pieces import CheckedKink
@@ -91,7 +91,7 @@ def test_lines_stay_on_their_side(kind, scale):
 
 @pytest.mark.parametrize("kind", ["sigmoid", "tanh"])
 def test_lines_of_curves_touch(kind):
-    curve, slopes = KINDS[kind](), np.linspace(0.0, 1.0, 101)[None]
+    curve, slopes = CHECKED_KINDS[kind](), np.linspace(0.0, 1.0, 101)[None]
     low, high = np.full((1, 101), -3.0), np.full((1, 101), 2.0)
     p = np.linspace(-3.0, 2.0, 20_001)[:, None]
     least = (curve.value(p) - slopes * p).min(axis=0)
