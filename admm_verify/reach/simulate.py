@@ -39,5 +39,5 @@ def trajectories(
     if isinstance(system, ContinuousSystem):
         return simulation.trajectories(system, points, steps, substeps)
     graph = rollout(system, steps)
-    noise = graph.noise.scattered(len(points), rng) if np.size(graph.noise.lower) else np.zeros((len(points), 0))
+    noise = graph.noise.scattered(len(points), rng)
     return np.concatenate([points[:, None], graph.trajectories(np.concatenate([points, noise], axis=1))], axis=1)

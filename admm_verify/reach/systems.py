@@ -17,6 +17,7 @@ from admm_verify.options import Range, brief, count, instance, member, several
 from admm_verify.rationals import directed
 from admm_verify.reach.inputs import array, box, set_field
 from admm_verify.sets.box import Box
+from admm_verify.sets.exact import ExactBox
 
 MOST_STEPS = 20_000
 """Steps of a horizon; graphs and sets of many more have no room in any memory."""
@@ -337,9 +338,8 @@ class Task:
     ) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]] | None:
         """Exact ends, if the box is these rounded outward."""
         low, high = (tuple(number(end, "exact end of the initial box") for end in side) for side in ends)
-        rounded = directed(low, np.float64, up=False), directed(high, np.float64, up=True)
-        same = zip(rounded, (self.initial.lower, self.initial.upper), strict=True)
-        return (low, high) if all(np.array_equal(*pair) for pair in same) else None
+        rounded = ExactBox(low, high).enclosure.range
+        return (low, high) if np.array_equal(rounded, self.initial.range) else None
 
     def _check_requirement(self, requirement: Requirement) -> None:
         states = requirement.set.normals.shape[1]
@@ -352,25 +352,9 @@ class Task:
             )
 
     @property
-    def ends(self) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
-        """The ends of the initial box in exact numbers."""
-        if self.exact is not None:
-            return self.exact
-        low, high = (np.reshape(np.asarray(end), -1) for end in (self.initial.lower, self.initial.upper))
-        return tuple(Fraction(float(end)) for end in low), tuple(Fraction(float(end)) for end in high)
-
-    @property
-    def inner(self) -> Box:
-        """The numbers of float64 inside the exact box; initial's ends where there are none, as around 0.1."""
-        low, high = (directed(end, np.float64, up=up) for end, up in zip(self.ends, (True, False), strict=True))
-        some = low <= high
-        return Box(np.where(some, low, self.initial.lower), np.where(some, high, self.initial.upper))
-
-    def around(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The smallest box that holds an initial state near x [n] for certain: x itself wherever it is one."""
-        low, high = (directed(end, np.float64, up=up) for end, up in zip(self.ends, (True, False), strict=True))
-        x, some = np.clip(x, low, high), low <= high
-        return np.where(some, x, self.initial.lower), np.where(some, x, self.initial.upper)
+    def box(self) -> ExactBox:
+        """The initial box in exact numbers."""
+        return ExactBox.of(self.initial) if self.exact is None else ExactBox(*self.exact)
 
 
 def _ends(given: object, shape: Sequence[int | None], what: str) -> tuple[np.ndarray, np.ndarray]:

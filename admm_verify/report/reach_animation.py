@@ -191,7 +191,7 @@ def draw_background(ax: "Axes", plane: Plane) -> "list[Patch]":
         handles[label] = ax.add_patch(edge)
         edge.set(linewidth=1.4, label=label)
     box = plane.task.initial
-    low, high = (np.asarray(end, dtype=np.float64)[list(plane.axes)] for end in (box.lower, box.upper))
+    low, high = (np.asarray(end, dtype=np.float64)[list(plane.axes)] for end in box.range)
     start = Polygon(rectangle(low, high), fill=False, edgecolor="black", linewidth=1.5, zorder=5, label="initial box")
     draw_dots(ax, plane, [rectangle(low, high)], np.array([[0.0, 0.0, 0.0, 1.0]]))
     return [ax.add_patch(start), *handles.values()]
@@ -233,7 +233,7 @@ def over_time(
         samples=timed(sets.samples),
     )
     found = [one if one.trajectory is None else replace(one, trajectory=timed(one.trajectory)) for one in judgements]
-    ends = (np.concatenate([[0.0], np.asarray(end)]) for end in (task.initial.lower, task.initial.upper))
+    ends = (np.concatenate([[0.0], np.asarray(end)]) for end in task.initial.range)
     requirements = tuple(freed(requirement) for requirement in task.requirements)
     names, box = (time_label(sets), *state_names(task)), Box(*ends)
     # Pictures do not look at the system, but it has to have a state more, too.
@@ -256,7 +256,7 @@ def view(task: Task, sets: ReachSets) -> tuple[np.ndarray, np.ndarray]:
     wide = far - near > 1e-9 * (1.0 + np.abs(near))
     span = np.where(wide, far - near, np.nan)
     low, high = np.fmax(low, near - _WIDTHS * span), np.fmin(high, far + _WIDTHS * span)
-    first = (np.asarray(end, dtype=np.float64) for end in (task.initial.lower, task.initial.upper))
+    first = (np.asarray(end, dtype=np.float64) for end in task.initial.range)
     low, high = (pick(end, start) for pick, end, start in zip((np.fmin, np.fmax), (low, high), first, strict=True))
     span = high - low
     for requirement in task.requirements:
@@ -373,7 +373,7 @@ def words(requirement: Requirement, task: Task, sets: ReachSets) -> str:
 
 def state_names(task: Task) -> list[str]:
     """The names of the states, as given or x1, x2, .."""
-    count = np.size(task.initial.lower)
+    count = task.initial.size
     return [plain(name) for name in task.names] if len(task.names) == count else [f"x{i + 1}" for i in range(count)]
 
 

@@ -155,7 +155,13 @@ class Box(WalkableSet):
         middle = 0.5 * self.lower[place] + 0.5 * self.upper[place]
         below, above = self.upper.copy(), self.lower.copy()
         below[place], above[place] = middle, middle
-        return self.of(np.concatenate([self.lower, above]), np.concatenate([below, self.upper]))
+        return Box.joined([Box.of(self.lower, below), Box.of(above, self.upper)])
+
+    def times(self, other: "Box") -> "Box":
+        """The products with one other box [m]: the sides of both, [..., n + m]."""
+        xp, shape = namespace(self.lower), (*self.lead, other.size)
+        pairs = zip(self.range, other.range, strict=True)
+        return self.of(*(xp.concat([own, xp.broadcast_to(end, shape)], axis=-1) for own, end in pairs))
 
     @property
     def packed(self) -> Array:

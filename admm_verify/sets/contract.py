@@ -1,7 +1,7 @@
 """What an input set is: everything that bounds, solvers, attacks and searches ask of it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, Self
 
@@ -74,6 +74,12 @@ class InputSet(ABC):
     @abstractmethod
     def of(cls, *numbers: Array) -> Self:
         """The sets of such `numbers`, which are not checked."""
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """All sets of some batches, one batch after the other."""
+        numbers = zip(*(part.numbers for part in parts), strict=True)
+        return cls.of(*(namespace(*some).concat(some, axis=0) for some in numbers))
 
     def mapped(self, change: Callable[[Array], Array]) -> Self:
         """The sets with each of their `numbers` changed."""

@@ -1,12 +1,12 @@
 """Boxes in exact rational numbers, as a query states them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 
-from admm_verify.arrays import quiet_overflow
+from admm_verify.arrays import quiet_overflow, to_numpy
 from admm_verify.rationals import directed, nearest_float
 from admm_verify.sets.box import Box
 
@@ -19,6 +19,12 @@ class ExactBox:
     upper: tuple[Fraction, ...]
     strict_lower: frozenset[int] = frozenset()
     strict_upper: frozenset[int] = frozenset()
+
+    @classmethod
+    def of(cls, box: Box) -> "ExactBox":
+        """The very numbers of a box [n] of floats."""
+        lower, upper = (tuple(Fraction(float(value)) for value in to_numpy(end)) for end in box.range)
+        return cls(lower, upper)
 
     @classmethod
     def point(cls, x: tuple[Fraction, ...]) -> "ExactBox":
@@ -43,6 +49,31 @@ class ExactBox:
     def enclosure(self) -> Box:
         """The smallest box of float64 numbers around this one, [inputs]; infinite ends where there are none."""
         return Box.of(directed(self.lower, np.float64, up=False), directed(self.upper, np.float64, up=True))
+
+    @property
+    def inside(self) -> Box:
+        """The float64 numbers in the box, [n]; the ends around it on sides without any, as around 0.1."""
+        (lower, upper), outer = self._inner(np.float64), self.enclosure
+        some = lower <= upper
+        return Box.of(np.where(some, lower, outer.lower), np.where(some, upper, outer.upper))
+
+    def around(self, x: np.ndarray) -> Box:
+        """The smallest box that holds a point of this one near x [n] for certain: x itself wherever it is one."""
+        (lower, upper), outer = self._inner(np.float64), self.enclosure
+        some, x = lower <= upper, np.clip(x, lower, upper)
+        return Box.of(np.where(some, x, outer.lower), np.where(some, x, outer.upper))
+
+    def times(self, other: "ExactBox") -> "ExactBox":
+        """The product with another box: the sides of both, without strict ends."""
+        return ExactBox((*self.lower, *other.lower), (*self.upper, *other.upper))
+
+    def least(self, terms: Iterable[tuple[int, Fraction]]) -> Fraction:
+        """min over the box, its ends included, of the sum of coefficients times entries."""
+        return sum((value * (self.lower if value > 0 else self.upper)[i] for i, value in terms), Fraction(0))
+
+    def project(self, x: Iterable[Fraction]) -> tuple[Fraction, ...]:
+        """The nearest point of the box, its ends included."""
+        return tuple(min(max(low, value), high) for low, value, high in zip(self.lower, x, self.upper, strict=True))
 
     @property
     def lowest(self) -> np.ndarray:

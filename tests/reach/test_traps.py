@@ -185,6 +185,6 @@ def test_a_replaced_box_is_the_box(tmp_path) -> None:
     """Exact ends go with the box that they were rounded from, and with no other."""
     verdicts(tmp_path, discrete(1.0, 0.1, 0.3))
     task = av.read_task(tmp_path / "system.json")
-    assert task.ends == ((Fraction(1, 10),), (Fraction(3, 10),))
+    assert task.box.range == ((Fraction(1, 10),), (Fraction(3, 10),))
     other = replace(task, initial=av.Box(np.array([1.0]), np.array([2.0])))
-    assert other.ends == ((Fraction(1),), (Fraction(2),)) and other.inner.upper[0] == 2.0
+    assert other.box.range == ((Fraction(1),), (Fraction(2),)) and other.box.inside.upper[0] == 2.0

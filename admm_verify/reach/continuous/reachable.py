@@ -62,7 +62,7 @@ class ContinuousReach:
         self.network = control_network(system.controller)
         self.began = time.monotonic()
         count = settings.trajectories(task.steps, task.system.states)
-        first = task.inner.scattered(count, np.random.default_rng(0))
+        first = task.box.inside.scattered(count, np.random.default_rng(0))
         self.samples = trajectories(system, first, task.steps, stop=lambda: stop() is not None)
         values = np.einsum("pts,ds->ptd", self.samples, directions)
         self.inner = most(values)
@@ -165,9 +165,9 @@ class ContinuousReach:
             worst = int(np.argmin(room))
             if room[worst] >= 0:
                 continue
-            low, high = self.task.around(paths[worst, 0])
-            if violates(requirement, self._tube(low[None], high[None]), self.task.steps)[0]:
-                self.broken[i] = trajectories(self.system, low[None], self.task.steps)[0]
+            low, high = self.task.box.around(paths[worst, 0]).at(None).range
+            if violates(requirement, self._tube(low, high), self.task.steps)[0]:
+                self.broken[i] = trajectories(self.system, low, self.task.steps)[0]
 
     def _sets(self, parts: _Parts, ended: Ended) -> ReachSets:
         if ended is Ended.COMPLETE and not np.isfinite(parts.bound).all():

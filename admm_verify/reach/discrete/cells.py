@@ -21,12 +21,11 @@ class Cells:
     """Boxes with certified upper bounds of all functionals over each.
 
     points: where the linear bounds are attained, candidates for large values. side: the input whose halving promises
-    most for the functionals that are wanted. Shapes: lower, upper [cells, inputs]; bound [cells, rows]; points [cells,
-    rows, inputs]; side [cells].
+    most for the functionals that are wanted. Shapes: inputs [cells, n]; bound [cells, rows]; points [cells, rows, n];
+    side [cells].
     """
 
-    lower: np.ndarray
-    upper: np.ndarray
+    inputs: Box
     bound: np.ndarray
     points: np.ndarray
     side: np.ndarray
@@ -57,47 +56,43 @@ class CellBounder:
         self.bounder = Bounder(network, Placement.numpy(), AscentSettings(), stop)
         self.network, self.rows, self.method, self.iterations = self.bounder.network, rows, method, iterations
 
-    def cells(self, lower: np.ndarray, upper: np.ndarray, inner: np.ndarray, scale: np.ndarray) -> Cells:
+    def cells(self, inputs: Box, inner: np.ndarray, scale: np.ndarray) -> Cells:
         """The bounds over boxes [cells, inputs], given values that the rows attain and the units of their gaps, [rows].
 
         Raises: Stopped; MemoryError when not even one box fits.
         """
-        box = Box(lower, upper)
         pre = preactivation_bounds(
-            self.network, box, self.method, self.memory, self.stop, settings=self.tighten, abandon=True
+            self.network, inputs, self.method, self.memory, self.stop, settings=self.tighten, abandon=True
         )
 
         def work(first: int, last: int) -> Cells:
             part = slice(first, last)
             ends = [tuple(to_numpy(end)[part] for end in side) for side in (pre.lower, pre.upper)]
-            return self._block(lower[part], upper[part], PreactivationBounds(*ends), inner, scale)
+            return self._block(inputs.at(part), PreactivationBounds(*ends), inner, scale)
 
-        blocks = self.bounder.in_blocks(len(lower), len(self.rows), self.settings, self.memory, work)
+        blocks = self.bounder.in_blocks(inputs.count, len(self.rows), self.settings, self.memory, work)
         return joined(blocks)
 
-    def _block(
-        self, lower: np.ndarray, upper: np.ndarray, pre: PreactivationBounds, inner: np.ndarray, scale: np.ndarray
-    ) -> Cells:
+    def _block(self, inputs: Box, pre: PreactivationBounds, inner: np.ndarray, scale: np.ndarray) -> Cells:
         ends = [tuple(end[:, None, :] for end in side) for side in (pre.lower, pre.upper)]
-        region = build_region(self.network, Box.of(lower, upper).spread(), ends[0], ends[1])
-        shape = (len(lower), *self.rows.shape)
+        region = build_region(self.network, inputs.spread(), ends[0], ends[1])
+        shape = (inputs.count, *self.rows.shape)
         rows = Rows(region, np.broadcast_to(-self.rows, shape), np.zeros(shape[:2]))
         with quiet_overflow():
             found = self.bounder.bound(rows, None, self.iterations)
             bound = -to_numpy(found.lower)
             gap = np.maximum(bound - inner, 0.0) / scale
             # The scores weigh rows by the inverse square of these numbers.
-            score = side_scores(self.network, upper - lower, pre, found, -1.0 / np.maximum(gap, 1e-9))
-        score = np.where(Box.of(lower, upper).halvable, score, -1.0)
+            score = side_scores(self.network, inputs.width, pre, found, -1.0 / np.maximum(gap, 1e-9))
+        score = np.where(inputs.halvable, score, -1.0)
         side = np.where(score.max(axis=1) >= 0, score.argmax(axis=1), -1)
-        return Cells(lower, upper, bound, to_numpy(found.vertices), side)
+        return Cells(inputs, bound, to_numpy(found.vertices), side)
 
 
 def joined(parts: list[Cells]) -> Cells:
     """All cells as one."""
     return Cells(
-        np.concatenate([part.lower for part in parts]),
-        np.concatenate([part.upper for part in parts]),
+        Box.joined([part.inputs for part in parts]),
         np.concatenate([part.bound for part in parts]),
         np.concatenate([part.points for part in parts]),
         np.concatenate([part.side for part in parts]),
@@ -106,4 +101,4 @@ def joined(parts: list[Cells]) -> Cells:
 
 def taken(cells: Cells, index: np.ndarray) -> Cells:
     """The given cells."""
-    return Cells(cells.lower[index], cells.upper[index], cells.bound[index], cells.points[index], cells.side[index])
+    return Cells(cells.inputs.at(index), cells.bound[index], cells.points[index], cells.side[index])

@@ -43,9 +43,9 @@ class DiscreteReach:
         self.initial, self.steps, self.directions = initial, steps, directions
         self.horizon = rollout(system, steps)
         self.system, self.began = system, time.monotonic()
-        low, high = (np.asarray(end).reshape(1, -1) for end in (initial.lower, initial.upper))
-        inputs = self.horizon.inputs(low, high)
-        points = inputs.scattered(settings.trajectories(steps, system.states), np.random.default_rng(0))
+        points = self.horizon.inputs(initial.at(None)).scattered(
+            settings.trajectories(steps, system.states), np.random.default_rng(0)
+        )
         self.samples = self.horizon.trajectories(points, lambda: stop() is not None)
         self.first = points[: len(self.samples), : system.states]
 
@@ -57,20 +57,19 @@ class DiscreteReach:
         scale = np.maximum(width, 1e-9 * (1.0 + np.abs(inner)))
         if self.settings.window is not None:
             return self._windowed(inner)
-        low, high = self.initial.grid(self.settings.grid).range
-        inputs = self.horizon.inputs(low, high)
+        inputs = self.horizon.inputs(self.initial.grid(self.settings.grid))
         ended = Ended.COMPLETE
         rows = self.horizon.rows(self.directions)
         try:
-            cells = self._bounder(self.horizon, rows, False).cells(inputs.lower, inputs.upper, inner, scale)
+            cells = self._bounder(self.horizon, rows, False).cells(inputs, inner, scale)
         except Stopped:
             # Intervals are loose, but they take no time.
             quick = CellBounder(self.horizon.network, rows, "interval", 0, self.settings.tighten, None, lambda: False)
-            cells = quick.cells(inputs.lower, inputs.upper, inner, scale)
-            return self._sets(cells.lower, cells.upper, cells.bound, inner, self.stop() or Ended.STOPPED)
+            cells = quick.cells(inputs, inner, scale)
+            return self._sets(cells.inputs, cells.bound, inner, self.stop() or Ended.STOPPED)
         if self.settings.tolerance is not None:
             cells, inner, ended = self._refined(cells, inner, scale, self._bounder(self.horizon, rows, True))
-        return self._sets(cells.lower, cells.upper, cells.bound, inner, ended)
+        return self._sets(cells.inputs, cells.bound, inner, ended)
 
     def _bounder(self, graph: Rollout, rows: np.ndarray, small: bool) -> CellBounder:
         settings = self.settings
@@ -98,8 +97,7 @@ class DiscreteReach:
                 return cells, inner, ended or Ended.CELL_LIMIT
             worst = wanted[np.argsort(-gap[wanted])][: min(settings.batch, settings.cells - len(cells))]
             try:
-                ends = Box.of(cells.lower[worst], cells.upper[worst]).halved(cells.side[worst]).range
-                parts = bounder.cells(*ends, inner, scale)
+                parts = bounder.cells(cells.inputs.at(worst).halved(cells.side[worst]), inner, scale)
             except Stopped:
                 continue
             parts = parts.at_most(np.tile(cells.bound[worst], (2, 1)))
@@ -113,17 +111,17 @@ class DiscreteReach:
         count = len(self.directions)
         unit = np.concatenate([np.eye(states), -np.eye(states)])
         rows = np.concatenate([self.directions, unit])
-        boxes = [self.initial.grid(self.settings.grid).range]
+        boxes = [self.initial.grid(self.settings.grid)]
         found, ended = [], Ended.COMPLETE
         for step in range(1, self.steps + 1):
             depth = min(window, step)
             graph = rollout(self.system, depth)
             last = np.kron(np.eye(depth)[-1:], rows)
-            inputs = graph.inputs(*boxes[step - depth])
+            inputs = graph.inputs(boxes[step - depth])
             none = np.zeros(len(rows))
             bound = np.full((1, len(rows)), np.inf)
             try:
-                bound = self._bounder(graph, last, False).cells(inputs.lower, inputs.upper, none, none + 1.0).bound
+                bound = self._bounder(graph, last, False).cells(inputs, none, none + 1.0).bound
             except Stopped:
                 ended = self.stop() or Ended.STOPPED
             if not np.isfinite(bound).all():
@@ -131,14 +129,12 @@ class DiscreteReach:
                 break
             self.tell(f"step {step} of {self.steps}")
             found.append(bound[:, :count])
-            boxes.append((-bound[:, count + states :], bound[:, count : count + states]))
-        missing = [np.full_like(boxes[0][0][:, :1].repeat(count, 1), np.inf)] * (self.steps - len(found))
-        return self._sets(*boxes[0], np.concatenate([*found, *missing], axis=1), inner, ended)
+            boxes.append(Box.of(-bound[:, count + states :], bound[:, count : count + states]))
+        missing = [np.full((boxes[0].count, count), np.inf)] * (self.steps - len(found))
+        return self._sets(boxes[0], np.concatenate([*found, *missing], axis=1), inner, ended)
 
-    def _sets(
-        self, lower: np.ndarray, upper: np.ndarray, bound: np.ndarray, inner: np.ndarray, ended: Ended
-    ) -> ReachSets:
-        states, count = self.horizon.states, len(self.directions)
+    def _sets(self, inputs: Box, bound: np.ndarray, inner: np.ndarray, ended: Ended) -> ReachSets:
+        states, count, (lower, upper) = self.horizon.states, len(self.directions), inputs.range
         start = box_support(lower[:, :states], upper[:, :states], self.directions)
         cells = np.concatenate([start[:, None], bound.reshape(len(bound), self.steps, count)], axis=1)
         first = (self.first @ self.directions.T).max(axis=0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -29,13 +30,9 @@ class Rollout:
     steps: int
     noise: Box
 
-    def inputs(self, lower: np.ndarray, upper: np.ndarray) -> Box:
+    def inputs(self, first: Box) -> Box:
         """The network's input boxes for boxes of first states [cells, n]."""
-        low, high = (
-            np.concatenate([end, np.tile(np.asarray(noise), (len(end), 1))], axis=1)
-            for end, noise in ((lower, self.noise.lower), (upper, self.noise.upper))
-        )
-        return Box(low, high)
+        return first.times(self.noise)
 
     def rows(self, directions: np.ndarray) -> np.ndarray:
         """d'x_t as rows over the outputs, all directions of step 1 first: [d, n] -> [steps d, steps n]."""
@@ -82,11 +79,8 @@ def rollout(system: DiscreteSystem, steps: int) -> Rollout:
             x = _linear_step(builder, system, x, part(1 + t), part(1 + steps + t))
         states.append(x)
     network = builder.finish(builder.concat(states, 0), f"{steps} steps")
-    low, high = (
-        np.concatenate([np.zeros(0), *[_end(box, side) for box in (process, sensor) for _ in range(steps)]])
-        for side in ("lower", "upper")
-    )
-    return Rollout(network, system.states, steps, Box(low, high))
+    noise = [box for box in (process, sensor) if box is not None for _ in range(steps)]
+    return Rollout(network, system.states, steps, reduce(Box.times, noise, Box.point(np.zeros(0))))
 
 
 def _linear_step(
@@ -107,10 +101,4 @@ def _noise(system: DiscreteSystem) -> tuple[Box | None, Box | None]:
 
 
 def _size(box: Box | None) -> int:
-    return 0 if box is None else int(np.size(box.lower))
-
-
-def _end(box: Box | None, side: str) -> np.ndarray:
-    if box is None:
-        return np.zeros(0)
-    return np.reshape(np.asarray(box.lower if side == "lower" else box.upper), -1)
+    return 0 if box is None else box.size

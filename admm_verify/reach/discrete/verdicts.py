@@ -10,7 +10,6 @@ import numpy as np
 from admm_verify.complete.decide import Decision, Options
 from admm_verify.properties.property import Atom, Disjunct, NetworkDeclaration, Property, Variable
 from admm_verify.properties.query import Query
-from admm_verify.rationals import directed
 from admm_verify.reach.discrete.cells import CellBounder
 from admm_verify.reach.discrete.rollout import Rollout
 from admm_verify.reach.judgement import Judgement
@@ -37,10 +36,7 @@ class DiscreteJudge:
     ) -> None:
         self.task, self.clock, self.memory, self.tell = task, clock, memory, progress
         self.graph = graph
-        low, high = (np.asarray(end).reshape(1, -1) for end in (task.initial.lower, task.initial.upper))
-        box, states = self.graph.inputs(low, high), self.graph.states
-        ends = _fractions(box.lower[0]), _fractions(box.upper[0])
-        self.box = ExactBox((*task.ends[0], *ends[0][states:]), (*task.ends[1], *ends[1][states:]))
+        self.box = task.box.times(ExactBox.of(graph.noise))
 
     def judge(self, requirement: Requirement) -> Judgement:
         """The verdict on one requirement."""
@@ -101,7 +97,7 @@ class DiscreteJudge:
 
     def _certain(self, point: tuple[Fraction, ...], disjuncts: tuple[Disjunct, ...]) -> bool:
         """Whether certified bounds at a point show all atoms of some disjunct: the witness was computed in floats."""
-        low, high = (directed(point, np.float64, up=up)[None] for up in (False, True))
+        box = ExactBox.point(point).enclosure.at(None)
         size = self.graph.network.output_size
         for disjunct in disjuncts:
             if not disjunct.atoms:
@@ -113,7 +109,7 @@ class DiscreteJudge:
                     row[i] = float(value)
             ones, settings = np.ones(len(rows)), TightenSettings()
             bounder = CellBounder(self.graph.network, rows, "crown", 0, settings, self.memory, lambda: False)
-            bound = bounder.cells(low, high, 0.0 * ones, ones).bound[0]
+            bound = bounder.cells(box, 0.0 * ones, ones).bound[0]
             held = [
                 atom.constant + Fraction(float(value)) < 0
                 if atom.strict
@@ -156,8 +152,8 @@ def _first_states(ways: list[list[Atom]], box: ExactBox) -> np.ndarray | None:
     """A point of the box at which all atoms of some way hold with the most room, by a linear program."""
     from scipy.optimize import linprog
 
-    size = len(box.lower)
-    ends = [(float(low), float(high)) for low, high in zip(box.lower, box.upper, strict=True)]
+    ends = [(float(low), float(high)) for low, high in zip(*box.range, strict=True)]
+    size = len(ends)
     for atoms in ways:
         rows = np.zeros((len(atoms), size + 1))
         for row, atom in zip(rows, atoms, strict=True):
@@ -171,25 +167,17 @@ def _first_states(ways: list[list[Atom]], box: ExactBox) -> np.ndarray | None:
         if found.status != 0:
             continue
         # The ends may be decimals, which no float equals.
-        near = zip(box.lower, _fractions(found.x[:size]), box.upper, strict=True)
-        exact = tuple(min(max(low, value), high) for low, value, high in near)
+        exact = box.project(Fraction(float(value)) for value in found.x[:size])
         if all(atom.holds(exact) for atom in atoms):
             return np.array([float(value) for value in exact])
     return None
 
 
-def _fractions(values: np.ndarray) -> tuple[Fraction, ...]:
-    return tuple(Fraction(float(value)) for value in values)
-
-
 def _excluded(ways: list[list[Atom]], box: ExactBox) -> bool:
     """Whether every way has an atom that holds nowhere in the box."""
 
-    def least(atom: Atom) -> Fraction:
-        ends = (value * (box.lower[i] if value > 0 else box.upper[i]) for i, value in atom.terms)
-        return sum(ends, atom.constant)
-
     def gone(atom: Atom) -> bool:
-        return least(atom) >= 0 if atom.strict else least(atom) > 0
+        least = box.least(atom.terms) + atom.constant
+        return least >= 0 if atom.strict else least > 0
 
     return all(any(gone(atom) for atom in atoms) for atoms in ways)

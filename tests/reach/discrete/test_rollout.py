@@ -31,7 +31,7 @@ def test_the_rollout_simulates_the_system(kind: str, seed: int) -> None:
     np.testing.assert_allclose(
         graph.trajectories(inputs), simulated(system, x, process, sensor), rtol=1e-12, atol=1e-12
     )
-    box = graph.inputs(x, x)
+    box = graph.inputs(Box.point(x))
     assert (box.lower <= inputs).all() and (inputs <= box.upper).all()
 
 
