@@ -28,7 +28,7 @@ import numpy as np
 
 import admm_verify as av
 from admm_verify.arrays import Placement, quiet_overflow, to_numpy
-from admm_verify.complete.bounding import Bounder, Rows
+from admm_verify.bounds.relaxed import Bounder
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.neuron_split import Branches, NeuronSplitter
 from admm_verify.complete.pool import join, take
@@ -103,11 +103,11 @@ class Brood(NeuronSplitter):
         nodes = replace(nodes, beta=0.0 * nodes.beta) if cold else nodes
         region, _, _ = self._region(nodes)
         splits = self.signs.splits(nodes.splits, nodes.beta)
-        rows = Rows(region, self.disjuncts.objective[nodes.disjunct], self.disjuncts.offset[nodes.disjunct], splits)
+        objective, offset = self.disjuncts.objective[nodes.disjunct], self.disjuncts.offset[nodes.disjunct]
         slopes = None if cold else self._slopes(nodes, self.box[nodes.disjunct])
         bounder = Bounder(self.network, self.home, ascent, self.stop)
         with quiet_overflow():
-            found = bounder.bound(rows, slopes, iterations)
+            found = bounder.bound(region, bounder.rows(objective, offset), slopes, iterations, splits)
         kept = [slope[..., columns] for slope, columns in zip(found.slopes, self.columns, strict=True)]
         inherited = np.concatenate(kept, axis=-1).astype(np.float32)
         return replace(nodes, bound=found.lower[:, 0], slopes=inherited, beta=self.signs.betas(nodes.splits, splits, 1))

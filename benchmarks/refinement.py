@@ -27,8 +27,8 @@ from admm_verify.arrays import Placement, quiet_overflow
 from admm_verify.attacks.gradient import value_and_gradient
 from admm_verify.bounds.preactivation import PreactivationBounds
 from admm_verify.bounds.region import build_region
+from admm_verify.bounds.relaxed import Bounder
 from admm_verify.complete import decide
-from admm_verify.complete.bounding import Bounder, Rows
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.pool import take
 from admm_verify.complete.refine import refined
@@ -142,7 +142,8 @@ def _miss(network: Network, disjuncts: Disjuncts, bounds: PreactivationBounds) -
     region = build_region(network, disjuncts.inputs.spread(), *ends)
     bounder = Bounder(network, Placement.numpy(), SearchSettings().ascent, lambda: False)
     with quiet_overflow():
-        lower = bounder.bound(Rows(region, disjuncts.objective, disjuncts.offset), None, 200).lower.max(axis=1)
+        rows = bounder.rows(disjuncts.objective, disjuncts.offset)
+        lower = bounder.bound(region, rows, None, 200).lower.max(axis=1)
     open = np.flatnonzero(lower <= 0)
     if not len(open):
         return 0.0, 0.0, open

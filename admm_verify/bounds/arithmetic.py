@@ -39,7 +39,7 @@ def output_reach(network: Network, inputs: InputSet, bounds: PreactivationBounds
     placement = inputs.placement.double
     with quiet_overflow():
         region = build_region(network.put(placement), inputs, bounds.lower, bounds.upper)
-        return 1.0000001 * placement.xp.max(region.output_reach, axis=-1)
+        return 1.0000001 * placement.xp.max(region.reach_at(network.output), axis=-1)
 
 
 def region_error(region: Region, arithmetic: str) -> Array:

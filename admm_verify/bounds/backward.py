@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from admm_verify.arrays import Array, inner
+from admm_verify.arrays import Array, inner, namespace
 from admm_verify.network.graph import Network
 
 Choose = Callable[[int, Array], Array]
@@ -17,7 +17,8 @@ class Backward:
     For multipliers g_k the functional equals constant + input' x + sum over k of (post_k' q_k - pre_k' p_k) on the
     graph, where p_k, q_k are input and output of activation k.
 
-    Shapes: nodes[i] [..., n_i] the coefficient of node i, None where the functional does not reach it; pre[k] and
+    Shapes: nodes[i] [..., n_i] the coefficient of node i, None where the functional does not reach it but for the
+    input; pre[k] and
     post[k] [..., n_k] or None; constant [...].
     """
 
@@ -25,6 +26,13 @@ class Backward:
     pre: tuple[Array | None, ...]
     post: tuple[Array | None, ...]
     constant: Array
+
+    @property
+    def input(self) -> Array:
+        """The coefficient of the input, zero where the functional does not reach it."""
+        coefficient = self.nodes[0]
+        assert coefficient is not None, "A sweep ends with a coefficient of the input"
+        return coefficient
 
 
 def backward(network: Network, start: dict[int, Array], constant: Array | float, choose: Choose) -> Backward:
@@ -47,6 +55,10 @@ def backward(network: Network, start: dict[int, Array], constant: Array | float,
         constant = inner(coefficient, affine.bias) + constant
         for term in affine.terms:
             _accumulate(coefficients, term.source, term.map.transpose(coefficient))
+    if coefficients[0] is None:
+        some = next(iter(start.values()))
+        size = network.nodes[0].size
+        coefficients[0] = namespace(some).zeros((*some.shape[:-1], size), dtype=some.dtype, device=some.device)
     return Backward(tuple(coefficients), tuple(pre), tuple(post), constant)
 
 

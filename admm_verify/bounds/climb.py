@@ -1,6 +1,6 @@
 """One iteration of slope ascent: a backward sweep, the best vertex, and a forward sweep that moves the slopes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Protocol
@@ -8,27 +8,28 @@ from typing import Protocol
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace
+from admm_verify.backends.choice import verbs_for
 from admm_verify.backends.verbs import Adam, KinkBounds, Verbs
 from admm_verify.bounds.backward import Backward, backward
+from admm_verify.bounds.functionals import Functionals
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.lines import Contact, CurveLines, KinkLines, Lines
+from admm_verify.run import Stopped
 from admm_verify.sets.contract import InputSet
 from admm_verify.settings import AscentSettings
 
 
-@dataclass(frozen=True, eq=False)
-class Functionals:
-    """Linear functionals of a network's nodes over an input set, relaxed by lines: start'values + constant, one per
-    row.
+class Lined(Protocol):
+    """What a climb moves over, in one precision: a network, its input set, and lines for all activations."""
 
-    Shapes: start[i] [..., n_i] at node i; constant [...]; inputs and lines broadcast against them.
-    """
+    @property
+    def network(self) -> Network: ...
 
-    network: Network
-    start: dict[int, Array]
-    constant: Array
-    inputs: InputSet
-    lines: tuple[Lines, ...]
+    @property
+    def inputs(self) -> InputSet: ...
+
+    @property
+    def lines(self) -> tuple[Lines, ...]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +46,18 @@ class Splits:
     sign: Array
     beta: Array
 
+    def lowered(self, g: Array, amount: Array) -> Array:
+        """Multipliers of the whole layer, [..., n], less an amount each at these neurons."""
+        xp = namespace(g)
+        flat = xp.reshape(g, (-1,))
+        flat[self.place] = flat[self.place] - amount
+        return xp.reshape(flat, g.shape)
+
 
 @dataclass(frozen=True, eq=False)
 class Step:
     """What one step saw before it moved the slopes: D per row, the best input, the backward sweep, and the values of
-    all nodes of the network linearised there.
+    the nodes of the network linearised there, as far as functionals and activations reach.
     """
 
     value: Array
@@ -59,7 +67,7 @@ class Step:
 
 
 class Climb:
-    """Maximise D over the slopes of all rows at once, by Adam with a geometric schedule; the slopes move in place.
+    """Maximise D over the slopes of all functionals at once, by Adam with a geometric schedule; slopes move in place.
 
     D = constant + min over the input set of a_0'x + sum over neurons of a times the intercept of the line in use; with
     x the best input and pre_k of the network linearised there, |a_k| (pre_k - touching point) is a supergradient of D
@@ -73,17 +81,22 @@ class Climb:
 
     def __init__(
         self,
-        rows: Functionals,
+        over: Lined,
+        functionals: Functionals,
         slopes: list[Array],
         settings: AscentSettings,
         iterations: int,
-        verbs: Verbs,
         splits: Sequence[Splits | None] = (),
     ):
-        self.rows, self.settings, self.iterations, self.verbs = rows, settings, iterations, verbs
-        self.boxes = _boxes(rows)
-        self.best = rows.inputs.finder(verbs.vertex, self.boxes)
-        self.layers = [_layer(line, slope, verbs, self.boxes) for line, slope in zip(rows.lines, slopes, strict=True)]
+        """functionals may be replaced between steps by others of the same shape.
+
+        Shapes: functionals in the precision of `over`, as many for each of its input sets; slopes[k] [..., sides n_k].
+        """
+        self.network, self.functionals, self.settings, self.iterations = over.network, functionals, settings, iterations
+        verbs, owner = verbs_for(Placement.of(functionals.constant)), _owners(over, functionals)
+        self.best = over.inputs.finder(verbs.vertex, owner)
+        self.layers = [_layer(line, slope, verbs, owner) for line, slope in zip(over.lines, slopes, strict=True)]
+        self.last = max(*functionals.start, *over.network.activations, 0)
         for k, split in enumerate(splits):
             if split is not None:
                 self.layers[k] = _SplitLayer(self.layers[k], split, settings, iterations)
@@ -94,6 +107,18 @@ class Climb:
         """The slopes after the last step, one array per activation."""
         return [layer.slopes for layer in self.layers]
 
+    def run(self, stop: Callable[[], bool] | None = None) -> list[Array]:
+        """All steps that are left; the inputs of all activations of the network as the last one linearised it.
+
+        Raises: Stopped once `stop`, asked between steps, says so.
+        """
+        seen = self.step()
+        while self.done < self.iterations:
+            if stop is not None and stop():
+                raise Stopped
+            seen = self.step()
+        return [seen.values[source] for source in self.network.sources]
+
     def step(self) -> Step:
         """Move all slopes once."""
         seen, adam = self.look(), self._adam()
@@ -103,13 +128,13 @@ class Climb:
             # What no functional reaches may have any value of its relaxation.
             return pre if a is None else self.layers[k].climb(a, pre, adam)
 
-        values = self.rows.network.forward(seen.x, post)
+        values = self.network.forward(seen.x, post, self.last)
         self.done += 1
         return replace(seen, values=tuple(values))
 
     def look(self) -> Step:
         """D at the present slopes."""
-        value = self.rows.constant
+        value = self.functionals.constant
 
         def choose(k: int, a: Array) -> Array:
             nonlocal value
@@ -117,10 +142,8 @@ class Climb:
             value = value + part
             return g
 
-        sweep = backward(self.rows.network, self.rows.start, 0.0, choose)
-        coefficient = sweep.nodes[0]
-        assert coefficient is not None, "Every functional reaches the input: its start there may be zero."
-        x, part = self.best(coefficient)
+        sweep = backward(self.network, self.functionals.start, 0.0, choose)
+        x, part = self.best(sweep.input)
         return Step(value + sweep.constant + part, x, sweep)
 
     def _adam(self) -> Adam:
@@ -158,11 +181,11 @@ def _flat(array: Array) -> Array:
     return namespace(array).reshape(array, (-1, array.shape[-1]))
 
 
-def _boxes(rows: Functionals) -> Array:
-    """The input set of every row, [rows]: rows of one set are neighbours."""
-    count = prod(next(iter(rows.start.values())).shape[:-1])
-    boxes = max(map(prod, (rows.inputs.lead, *(line.start.shape[:-1] for line in rows.lines))))
-    return Placement.of(rows.constant).put_indices(np.repeat(np.arange(boxes), count // boxes))
+def _owners(over: Lined, functionals: Functionals) -> Array:
+    """The input set of every functional, [rows]: functionals of one set are neighbours."""
+    sets = max(map(prod, (over.inputs.lead, *(line.start.shape[:-1] for line in over.lines))))
+    owner = np.repeat(np.arange(sets), prod(functionals.lead) // sets)
+    return Placement.of(functionals.constant).put_indices(owner)
 
 
 class _KinkLayer:
@@ -232,10 +255,7 @@ class _SplitLayer:
 
     def descend(self, a: Array) -> tuple[Array, Array]:
         g, value = self.layer.descend(a)
-        xp, splits = namespace(a), self.splits
-        flat = xp.reshape(g, (-1,))
-        flat[splits.place] = flat[splits.place] - splits.sign * splits.beta
-        return xp.reshape(flat, g.shape), value
+        return self.splits.lowered(g, self.splits.sign * self.splits.beta), value
 
     def climb(self, a: Array, pre: Array, adam: Adam) -> Array:
         post, xp, splits = self.layer.climb(a, pre, adam), namespace(a), self.splits

@@ -10,14 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Placement
-from admm_verify.backends.choice import verbs_for
-from admm_verify.bounds.backward import backward
-from admm_verify.bounds.climb import Climb, Functionals
-from admm_verify.bounds.planes import Planes, planes_at
-from admm_verify.bounds.region import Region, build_region, largest
+from admm_verify.bounds.functionals import Functionals
+from admm_verify.bounds.planes import Planes, add, planes_at
+from admm_verify.bounds.region import Region, spread_region
+from admm_verify.bounds.relaxed import Relaxed
 from admm_verify.network.graph import Network
-from admm_verify.relaxations.lines import KinkLines, Lines
-from admm_verify.relaxations.registry import network_lines
 from admm_verify.run import Stopped
 from admm_verify.sets.contract import InputSet
 from admm_verify.settings import RefineSettings
@@ -86,7 +83,7 @@ def conditional_bounds(
     for k, source in enumerate(network.sources):
         targets.setdefault(source, []).append(k)
     targets = {t: layers for t, layers in targets.items() if wanted[layers[0]].shape[1]}
-    everything = _region(network, inputs, lower, upper)
+    everything = spread_region(network, inputs, lower, upper)
     planes = planes_at(everything, condition.objective, condition.offset, condition.multipliers, targets)
     for t, layers in sorted(targets.items()):
         if stop():
@@ -96,7 +93,8 @@ def conditional_bounds(
             continue
         below, neurons = sum(i < t for i in network.activations), wanted[layers[0]]
         part = Network(network.nodes[: t + 1], network.input_shape, (network.nodes[t].size,))
-        low, high = Frame(_region(part, inputs, lower[:below], upper[:below]), planes[t], settings).bounds(neurons)
+        region = spread_region(part, inputs, lower[:below], upper[:below])
+        low, high = Conditioned(region, planes[t], settings).bounds(neurons)
         for k in layers:
             ends = _cut(lower[k], neurons, low, np.maximum), _cut(upper[k], neurons, high, np.minimum)
             crossed = ends[0] > ends[1]
@@ -106,11 +104,6 @@ def conditional_bounds(
     return ConditionalBounds(tuple(lower), tuple(upper), empty)
 
 
-def _region(network: Network, inputs: InputSet, lower: Sequence[np.ndarray], upper: Sequence[np.ndarray]) -> Region:
-    spread = [tuple(end[:, None, :] for end in ends) for ends in (lower, upper)]
-    return build_region(network, inputs.spread(), spread[0], spread[1])
-
-
 def _cut(end: np.ndarray, neurons: np.ndarray, found: np.ndarray, better: np.ufunc) -> np.ndarray:
     """One end [disjuncts, n] with some neurons' own, [disjuncts, m]; those may repeat."""
     end = end.copy()
@@ -118,20 +111,12 @@ def _cut(end: np.ndarray, neurons: np.ndarray, found: np.ndarray, better: np.ufu
     return end
 
 
-class Frame:
+class Conditioned:
     """The layers up to one affine node, and planes in the values of these layers."""
 
     def __init__(self, region: Region, planes: Planes, settings: RefineSettings) -> None:
         """Shapes: region with leading axes [disjuncts, 1]."""
-        target, magnitude = region.network.affine[region.network.output], region.magnitudes[-1]
-        assert magnitude is not None
-        self.region, self.settings = region, settings
-        self.target, self.index, self.magnitude = (
-            target,
-            len(region.network.nodes) - 1,
-            self._over_goals(magnitude)[:, 0],
-        )
-        self.lines = network_lines(region.network, region.lower, region.upper)
+        self.relaxed, self.settings, self.index = Relaxed(region), settings, region.network.output
         # What is not known to hold cuts nothing: 0 <= 0.
         known = np.isfinite(planes.constant)
         parts = {i: np.where(known[..., None], part, 0.0) for i, part in planes.parts.items()}
@@ -158,15 +143,7 @@ class Frame:
         place = np.arange(len(own))[:, None], np.arange(2 * count), own
         start[self.index][place] = start[self.index][place] + sign
         constant = (weights @ self.planes.constant[..., None])[..., 0]
-
-        def choose(k: int, a: np.ndarray) -> np.ndarray:
-            line = self.lines[k]
-            return line.contact(a, np.clip(slopes[k].astype(np.float64), line.minimum, line.maximum)).slope * a
-
-        kinks = [line if isinstance(line, KinkLines) else None for line in self.lines]
-        sweep = backward(self.region.network, start, constant, choose)
-        found = self.region.concretise(sweep, kinks) - self._lost(weights, own)
-        return np.where(np.isnan(found), -np.inf, found)
+        return self.relaxed.certify(Functionals(start, constant, self._lost(weights, own)), slopes)[0]
 
     def _lost(self, weights: np.ndarray, own: np.ndarray) -> np.ndarray:
         """What rounding the sum of the neuron and the weighted planes can take, [disjuncts, 2 m].
@@ -179,21 +156,14 @@ class Frame:
             reach = self._reach(i)
             size = size + (np.abs(part) * reach).sum(axis=-1)
             reached = reached + reach.sum(axis=-1)[:, 0]
-        terms = (weights @ size[..., None])[..., 0] + np.take_along_axis(self.magnitude, own, axis=1)
+        magnitude = np.take_along_axis(self._reach(self.index)[:, 0], own, axis=1)
+        terms = (weights @ size[..., None])[..., 0] + magnitude
         return 4.0 * (atoms + 4) * DOUBLE_ROUNDOFF * terms + SMALLEST * (atoms + 2) * (2.0 + 2.0 * reached)[:, None]
-
-    def _over_goals(self, array: np.ndarray) -> np.ndarray:
-        return np.broadcast_to(array, (*self.region.inputs.lead, array.shape[-1]))
 
     def _reach(self, index: int) -> np.ndarray:
         """What a node's values do not exceed in absolute value, [disjuncts, 1, n]."""
-        region, magnitude = self.region, self.region.magnitudes[index]
-        if magnitude is not None:
-            return self._over_goals(magnitude)
-        if index == 0:
-            return region.inputs.reach
-        k = region.network.activations.index(index)
-        return largest(*region.relaxations[k].image(region.lower[k], region.upper[k]))
+        reach = self.relaxed.region.reach_at(index)
+        return np.broadcast_to(reach, (*self.relaxed.inputs.lead, reach.shape[-1]))
 
 
 class Duel:
@@ -203,28 +173,20 @@ class Duel:
     take relative steps by its sign.
     """
 
-    def __init__(self, frame: Frame, neurons: np.ndarray) -> None:
-        self.settings, home = frame.settings, Placement.numpy().single
-        put, region, target, count = home.put, frame.region, frame.target, neurons.shape[1]
-        below = Network(region.network.nodes[:-1], region.network.input_shape, (region.network.nodes[-2].size,))
-        self.network, self.verbs = below.put(home), verbs_for(home)
-        self.inputs = region.inputs.put(home)
-        lower, upper = tuple(map(put, region.lower)), tuple(map(put, region.upper))
-        self.lines: tuple[Lines, ...] = network_lines(self.network, lower, upper)
+    def __init__(self, conditioned: Conditioned, neurons: np.ndarray) -> None:
+        self.settings, self.relaxed = conditioned.settings, conditioned.relaxed
+        put, planes, count = Placement.numpy().single.put, conditioned.planes, neurons.shape[1]
+        target, there = self.relaxed.network.affine[conditioned.index], planes.parts[conditioned.index]
         sign = np.repeat(np.array([1.0, -1.0], dtype=np.float32), count)
-        parts, lead = frame.planes.parts, (len(neurons), 2 * count)
-        there = parts[frame.index]
-        self.shift = put(frame.planes.constant + (there * target.bias).sum(axis=-1))
+        self.shift = put(planes.constant + (there * target.bias).sum(axis=-1))
         self.constant = put(np.tile(target.bias[neurons], 2)) * sign
         # Both start at the sources of the last node, which spares that product in every step.
         self.rows: dict[int, np.ndarray] = {}
-        self.planes = {i: put(part) for i, part in parts.items() if i != frame.index}
+        self.planes = {i: put(part) for i, part in planes.parts.items() if i != conditioned.index}
         for term in target.terms:
             own = put(term.map.rows_at(neurons.reshape(-1), Placement.numpy())).reshape(*neurons.shape, -1)
-            _add(self.rows, term.source, np.tile(own, (1, 2, 1)) * sign[:, None])
-            _add(self.planes, term.source, put(term.map.transpose(there)))
-        self.nothing = np.zeros((*lead, region.network.input_size), dtype=np.float32)
-        self.slopes = [np.broadcast_to(line.start, (*lead, line.start.shape[-1])) for line in self.lines]
+            add(self.rows, term.source, np.tile(own, (1, 2, 1)) * sign[:, None])
+            add(self.planes, term.source, put(term.map.transpose(there)))
 
     def run(self) -> tuple[list[np.ndarray], np.ndarray]:
         """Slopes of every activation, and weights of the planes, [disjuncts, 2 m, atoms]."""
@@ -233,27 +195,18 @@ class Duel:
         )
         # Where the neuron and the planes together weigh as much.
         weights = own[..., None] / np.maximum(plane, np.finfo(np.float32).tiny)[:, None, :] / plane.shape[1]
-        climb, pace = None, self.settings.pace
-        for _ in range(self.settings.iterations):
-            rows = self._functionals(weights)
-            if climb is None:
-                climb = Climb(rows, self.slopes, self.settings.ascent, self.settings.iterations, self.verbs)
-            climb.rows = rows
+        settings, pace = self.settings, self.settings.pace
+        climb = self.relaxed.climb(self._functionals(weights), None, settings.ascent, settings.iterations)
+        for _ in range(settings.iterations):
+            climb.functionals = self._functionals(weights)
             values = climb.step().values
             slope = self.shift[:, None, :] + sum(values[i] @ np.swapaxes(part, 1, 2) for i, part in self.planes.items())
             weights = weights * np.exp(pace * np.sign(slope)).astype(np.float32)
-            pace *= self.settings.slowing
-        weights = np.where(np.isfinite(weights), weights, 0.0).astype(np.float64)
-        return (self.slopes if climb is None else climb.slopes), weights
+            pace *= settings.slowing
+        return climb.slopes, np.where(np.isfinite(weights), weights, 0.0).astype(np.float64)
 
     def _functionals(self, weights: np.ndarray) -> Functionals:
         start = {i: weights @ part for i, part in self.planes.items()}
         for i, part in self.rows.items():
-            _add(start, i, part)
-        start.setdefault(0, self.nothing)
-        constant = self.constant + (weights @ self.shift[..., None])[..., 0]
-        return Functionals(self.network, start, constant, self.inputs, self.lines)
-
-
-def _add(parts: dict[int, np.ndarray], index: int, part: np.ndarray) -> None:
-    parts[index] = parts[index] + part if index in parts else part
+            add(start, i, part)
+        return Functionals(start, self.constant + (weights @ self.shift[..., None])[..., 0])

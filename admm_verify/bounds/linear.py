@@ -1,17 +1,17 @@
 """CROWN bounds of chosen neurons of one affine node, in blocks that fit a memory budget."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, to_numpy
-from admm_verify.bounds.backward import Choose, backward
-from admm_verify.bounds.region import Region, build_region
+from admm_verify.bounds.functionals import neurons
+from admm_verify.bounds.region import Region, spread_region
+from admm_verify.bounds.relaxed import Relaxed
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Activation, Affine, Network, Node
 from admm_verify.network.maps import DenseMap, LinearMap
-from admm_verify.relaxations.lines import KinkLines
-from admm_verify.relaxations.registry import facts_of, network_lines
+from admm_verify.relaxations.registry import facts_of
 from admm_verify.sets.contract import InputSet
 
 
@@ -24,90 +24,16 @@ def linear_bounds(region: Region, wanted: np.ndarray, budget: Budget) -> tuple[A
     widest = max(node.size for node in region.network.nodes)
     boxes = region.inputs.lead[0]
     step = max(1, budget.block(boxes * widest))
-    sweeper = Sweeper(region)
-    blocks = budget.blocks(len(wanted), step, lambda first, last: sweeper.bounds(wanted[first:last]))
+    relaxed = Relaxed(region)
+    blocks = budget.blocks(len(wanted), step, lambda first, last: crown(relaxed, wanted[first:last]))
     xp = region.inputs.placement.xp
     return xp.concat([low for low, _ in blocks], axis=-1), xp.concat([high for _, high in blocks], axis=-1)
 
 
-def own_bounds(region: Region, wanted: np.ndarray) -> tuple[Array, Array]:
-    """CROWN bounds of one neuron per leading entry of the region, as `linear_bounds`.
-
-    Shapes: region with leading axes [m, 1]; wanted [m] -> lower, upper [m].
-    """
-    low, high = Sweeper(region).bounds(wanted[:, None])
-    return low[:, 0], high[:, 0]
-
-
-@dataclass(frozen=True, eq=False)
-class Neurons:
-    """Chosen neurons of a region's last node as functionals of the nodes before it: start'values + constant.
-
-    Shapes: start[i] [boxes or 1, m, n_i] at node i; constant [1, m] or [boxes, m]; error, the rounding of the first
-    product, broadcasts against [boxes, m].
-    """
-
-    start: dict[int, Array]
-    constant: Array
-    error: Array
-
-    def signed(self, sign: float) -> "Neurons":
-        """The functionals times 1 or -1."""
-        return Neurons({i: sign * part for i, part in self.start.items()}, sign * self.constant, self.error)
-
-
-class Sweeper:
-    """Certified bounds of functionals over a region; the lines of all activations are computed once for all blocks."""
-
-    def __init__(self, region: Region) -> None:
-        self.region = region
-        self.lines = network_lines(region.network, region.lower, region.upper)
-        self.kinks = [line if isinstance(line, KinkLines) else None for line in self.lines]
-        # The sweep starts one node below the target, so the rounding of that first product is added by hand.
-        target = region.network.affine[region.network.output]
-        first = region.magnitudes[-1]
-        assert first is not None
-        self.target, self.first = target, region.relative_error * first
-
-    def neurons(self, wanted: np.ndarray) -> Neurons:
-        """The given neurons, [m] of every box or [boxes, m]."""
-        placement = self.region.inputs.placement
-        xp = placement.xp
-        error, bias = (_picked(array, wanted) for array in (self.first, self.target.bias))
-        lead = wanted.shape if wanted.ndim == 2 else (1, len(wanted))
-        start: dict[int, Array] = {}
-        for term in self.target.terms:
-            rows = term.map.rows_at(wanted.reshape(-1), placement)
-            part = xp.reshape(rows, (*lead, rows.shape[-1]))
-            start[term.source] = start[term.source] + part if term.source in start else part
-        return Neurons(start, bias, error)
-
-    def certify(self, neurons: Neurons, choose: Choose) -> Array:
-        """A certified lower bound of every functional, [boxes, m]; choose gives multipliers of lines in range."""
-        sweep = backward(self.region.network, neurons.start, neurons.constant, choose)
-        bound = self.region.concretise(sweep, self.kinks) - neurons.error
-        xp = namespace(bound)
-        return xp.where(xp.isnan(bound), xp.full_like(bound, -float("inf")), bound)
-
-    def bounds(self, wanted: np.ndarray) -> tuple[Array, Array]:
-        """CROWN's lower and upper bounds of the given neurons, [boxes, m], for wanted [m] or [boxes, m]."""
-        neurons = self.neurons(wanted)
-        return self.certify(neurons, self._choose), -self.certify(neurons.signed(-1.0), self._choose)
-
-    def _choose(self, k: int, a: Array) -> Array:
-        lines = self.lines[k]
-        return lines.contact(a, lines.start).slope * a
-
-
-def _picked(array: Array, wanted: np.ndarray) -> Array:
-    """The wanted entries of an array [n] or [boxes, 1, n], for wanted [m] or [boxes, m]."""
-    xp, put = namespace(array), Placement.of(array).put_indices
-    if wanted.ndim == 1:
-        taken = xp.take(array, put(wanted), axis=-1)
-        return taken if len(taken.shape) == 1 else taken[..., 0, :]
-    size = array.shape[-1]
-    own = np.arange(len(wanted))[:, None] * size if len(array.shape) == 3 and array.shape[0] > 1 else 0
-    return xp.reshape(xp.take(xp.reshape(array, (-1,)), put((wanted + own).reshape(-1)), axis=0), wanted.shape)
+def crown(relaxed: Relaxed, wanted: np.ndarray) -> tuple[Array, Array]:
+    """CROWN's bounds of neurons of a relaxed region's last node, [sets, m], for wanted [m] or [sets, m]."""
+    chosen = neurons(relaxed.region, wanted)
+    return relaxed.certify(chosen)[0], -relaxed.certify(chosen.negative())[0]
 
 
 class Reduced:
@@ -145,8 +71,8 @@ class Reduced:
     def region(self, target: Affine) -> Region:
         """The region of all nodes so far with the target on top, leading axes [boxes, 1]."""
         network = Network((*self.nodes, self._narrowed(target, None)), self.network.input_shape, (target.size,))
-        ends = [tuple(pair[side][:, None, :] for pair in self.bounds) for side in (0, 1)]
-        return build_region(network, self.inputs.spread(), ends[0], ends[1])
+        lower, upper = (tuple(pair[side] for pair in self.bounds) for side in (0, 1))
+        return spread_region(network, self.inputs, lower, upper)
 
     def _useful(self, index: int, node: Activation, upper: Array) -> np.ndarray | None:
         """The neurons to keep, or None for all of them."""

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from admm_verify.arrays import Array, namespace
-from admm_verify.bounds.backward import backward
+from admm_verify.bounds.functionals import Functionals, certify
 from admm_verify.bounds.region import Region
 
 
@@ -44,10 +44,10 @@ def planes_at(
         if affine is None:
             multiplier = multipliers[k]
             passed = namespace(coefficient).zeros_like(coefficient) if multiplier is None else multiplier
-            _add(carried, network.sources[k], passed)
+            add(carried, network.sources[k], passed)
             continue
         for term in affine.terms:
-            _add(carried, term.source, term.map.transpose(coefficient))
+            add(carried, term.source, term.map.transpose(coefficient))
     if 0 in nodes:
         reached[0] = carried
     return {i: Planes(parts, _rest(region, objective, offset, multipliers, i, parts)) for i, parts in reached.items()}
@@ -70,8 +70,9 @@ def _rest(
 
     start = {i: -part for i, part in parts.items()}
     start[network.output] = objective if network.output not in parts else namespace(objective).zeros_like(objective)
-    return region.concretise(backward(network, start, offset, choose))
+    return certify(region, Functionals(start, offset), choose)[0]
 
 
-def _add(carried: dict[int, Array], node: int, part: Array) -> None:
+def add(carried: dict[int, Array], node: int, part: Array) -> None:
+    """Add a part to the coefficient of a node."""
     carried[node] = carried[node] + part if node in carried else part

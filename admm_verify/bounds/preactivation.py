@@ -10,7 +10,7 @@ from admm_verify.bounds.interval import affine_interval
 from admm_verify.bounds.linear import Reduced, linear_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
 from admm_verify.bounds.receptive import receptive_field
-from admm_verify.bounds.tighten import Crops, Planes, Steps, View, packed_crown, tighten
+from admm_verify.bounds.tighten import Crops, Steps, View, WholeLayers, packed_crown, tighten
 from admm_verify.errors import InputError
 from admm_verify.memory import Budget, keep_freed_memory
 from admm_verify.network.graph import Affine, Network, check_network
@@ -250,7 +250,7 @@ class _Forward:
         cost = len(wanted) * self.network.weight_count
         try:
             if field is None and np.count_nonzero(open) < _PACKED_SHARE * len(wanted) * len(open):
-                return packed_crown(Planes(self.reduced.region(node)), open, (low, high), budget)
+                return packed_crown(WholeLayers(self.reduced.region(node)), open, (low, high), budget)
             # A crop computes all channels of a position; products of whole planes cost some three times their count.
             if field is not None and field.cost(wanted) < 3 * cost:
                 tight = field.bounds(wanted, self.inputs, self.known, budget)
@@ -291,7 +291,7 @@ class _Forward:
             if keep is not None:
                 keep(Derivation(index, kept, steps))
 
-        return tighten(Planes(self.reduced.region(node)), wanted, (low, high), self.settings, self.budget, told)
+        return tighten(WholeLayers(self.reduced.region(node)), wanted, (low, high), self.settings, self.budget, told)
 
     def _open(self, index: int, low: Array, high: Array) -> Array:
         """Where better bounds of an affine node can matter, [boxes, n]."""

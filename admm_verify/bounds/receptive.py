@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, to_numpy
-from admm_verify.bounds.linear import linear_bounds, own_bounds
+from admm_verify.bounds.linear import crown, linear_bounds
 from admm_verify.bounds.region import Region, build_region
+from admm_verify.bounds.relaxed import Relaxed
 from admm_verify.memory import Budget
 from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
@@ -149,7 +150,7 @@ class Field:
             count = last - first
             region = self.region(np.repeat(np.arange(boxes), count), np.tile(places[first:last], boxes), inputs, known)
             if alone:
-                ends = own_bounds(region, np.tile(channel[first:last], boxes))
+                ends = crown(Relaxed(region), np.tile(channel[first:last], boxes)[:, None])
             else:
                 # These blocks may run side by side already.
                 ends = linear_bounds(region, np.arange(channels), replace(budget, workers=1))

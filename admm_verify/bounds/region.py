@@ -57,16 +57,12 @@ class Region:
         Error: rounded downward. Each coefficient is off by at most gamma_N |w|'M per affine node, and what it
         multiplies is at most max|x|; so each error is covered by gamma_N times a magnitude that is summed up here.
         """
-        slope = sweep.nodes[0]
-        assert slope is not None, "A start at the input may be zero, not missing"
-        return slope, _finite(self._lowered(sweep, kinks)[0])
+        return sweep.input, _finite(self._lowered(sweep, kinks)[0])
 
-    def _lowered(self, sweep: Backward, kinks: Sequence[KinkLines | None]) -> tuple[Array, Array | float]:
+    def _lowered(self, sweep: Backward, kinks: Sequence[KinkLines | None]) -> tuple[Array, Array]:
         """The shift of a sweep's plane, and the plane's least value without it."""
-        value, magnitude, least = sweep.constant, abs(sweep.constant), 0.0
-        if sweep.nodes[0] is not None:
-            least, size = self.inputs.minimum(sweep.nodes[0])
-            magnitude = magnitude + size
+        least, size = self.inputs.minimum(sweep.input)
+        value, magnitude = sweep.constant, abs(sweep.constant) + size
         scales = list(self.magnitudes)
         for k, source in enumerate(self.network.sources):
             pre, post = sweep.pre[k], sweep.post[k]
@@ -107,15 +103,15 @@ class Region:
             reaches=tuple(take_rows(reach, rows) for reach in self.reaches),
         )
 
-    @property
-    def output_reach(self) -> Array:
-        """max|y| of each output, up to the rounding of one product with a matrix, [..., outputs]."""
-        magnitude = self.magnitudes[self.network.output]
+    def reach_at(self, index: int) -> Array:
+        """max|value| of a node's entries, up to the rounding of one product with a matrix, [..., n]."""
+        magnitude = self.magnitudes[index]
         if magnitude is not None:
             return magnitude
-        if not self.relaxations:
+        if index == 0:
             return self.inputs.reach
-        return largest(*self.relaxations[-1].image(self.lower[-1], self.upper[-1]))
+        k = self.network.activations.index(index)
+        return largest(*self.relaxations[k].image(self.lower[k], self.upper[k]))
 
     @property
     def relative_error(self) -> float:
@@ -167,6 +163,17 @@ def build_region(network: Network, inputs: InputSet, lower: tuple[Array, ...], u
         reach.append(magnitudes[-1])
     reaches = tuple(largest(low, high) for low, high in zip(lower, upper, strict=True))
     return Region(network, relaxations, inputs, lower, upper, tuple(magnitudes), underflow, reaches)
+
+
+def spread_region(
+    network: Network, inputs: InputSet, lower: Sequence[Array], upper: Sequence[Array], caution: float = 1.0
+) -> Region:
+    """The region of sets [sets, n] and their bounds, lower[k], upper[k] [sets, n_k], for rows that share each of them.
+
+    Its leading axes are [sets, 1].
+    """
+    ends = [tuple(end[:, None, :] for end in side) for side in (lower, upper)]
+    return replace(build_region(network, inputs.spread(), *ends), caution=caution)
 
 
 def evaluation_error(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> Array:

@@ -10,14 +10,13 @@ from typing import Protocol
 import numpy as np
 
 from admm_verify.arrays import Array, Placement
-from admm_verify.backends.choice import verbs_for
-from admm_verify.bounds.climb import Climb, Functionals
-from admm_verify.bounds.linear import Neurons, Sweeper
+from admm_verify.bounds.functionals import neurons
+from admm_verify.bounds.linear import crown
 from admm_verify.bounds.receptive import Field
 from admm_verify.bounds.region import Region
+from admm_verify.bounds.relaxed import Relaxed
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Network
-from admm_verify.relaxations.registry import network_lines
 from admm_verify.run import Stopped
 from admm_verify.sets.contract import InputSet
 from admm_verify.settings import TightenSettings
@@ -33,7 +32,7 @@ class View(Protocol):
 
     @property
     def single(self) -> Network | None:
-        """The network of all regions below their last node in float32, where they share it."""
+        """The network of all regions in float32, where they share it."""
         ...
 
     def table(self, wanted: np.ndarray) -> np.ndarray:
@@ -50,8 +49,8 @@ class View(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Planes:
-    """Whole nodes: every box is a frame."""
+class WholeLayers:
+    """Whole nodes: every input set is a frame."""
 
     everything: Region
 
@@ -65,7 +64,7 @@ class Planes:
 
     @cached_property
     def _single(self) -> Network:
-        return _single(self.everything)
+        return self.everything.network.put(self.everything.inputs.placement.single)
 
     def table(self, wanted: np.ndarray) -> np.ndarray:
         return wanted
@@ -133,16 +132,19 @@ def tighten(
 
     keep: told the slopes of every block.
     Shapes: wanted, a mask, and both ends [boxes, n].
+    Reference: alpha-CROWN with optimised intermediate bounds (Xu et al., ICLR 2021).
     """
     limit = min(settings.block_numbers // view.numbers, budget.block(view.numbers)) // 2
     single = view.single
 
-    def bound(frames: np.ndarray, neurons: np.ndarray) -> tuple[Array, Array]:
-        ascender = Ascender(view.region(frames), settings, single)
-        low, high, slopes = ascender.bounds(neurons)
+    def bound(frames: np.ndarray, wanted: np.ndarray) -> tuple[Array, Array]:
+        relaxed, count = Relaxed(view.region(frames), single), wanted.shape[1]
+        both = neurons(relaxed.region, wanted).both_sides()
+        iterations = settings.shallow if len(relaxed.lines) == 1 else settings.iterations
+        found = relaxed.bounded(both, None, settings.ascent, iterations)
         if keep is not None:
-            keep(Steps(frames, neurons, slopes, [line.maximum > line.minimum for line in ascender.sweeper.lines]))
-        return low, high
+            keep(Steps(frames, wanted, found.slopes, [line.maximum > line.minimum for line in relaxed.lines]))
+        return found.lower[:, :count], -found.lower[:, count:]
 
     done: list[_Found] = []
     # What is done when the work is stopped counts.
@@ -161,7 +163,7 @@ def packed_crown(view: View, wanted: np.ndarray, ends: tuple[Array, Array], budg
     done: list[_Found] = []
 
     def bound(frames: np.ndarray, neurons: np.ndarray) -> tuple[Array, Array]:
-        return Sweeper(view.region(frames)).bounds(neurons)
+        return crown(Relaxed(view.region(frames)), neurons)
 
     _packed(view, wanted, limit, budget, bound, done)
     return _cut(ends, done)
@@ -187,10 +189,10 @@ def _packed(
     tasks = list(_blocks(view.table(wanted), max(1, min(limit, share))))
 
     def work(first: int, last: int) -> None:
-        for frames, neurons in tasks[first:last]:
-            found = bound(frames, neurons)
+        for frames, chosen in tasks[first:last]:
+            found = bound(frames, chosen)
             # One entry at once: other threads append too.
-            done.append((view.places(frames, neurons), *found))
+            done.append((view.places(frames, chosen), *found))
 
     budget.blocks(len(tasks), 1, work)
 
@@ -234,67 +236,3 @@ def _blocks(table: np.ndarray, limit: int) -> Iterator[tuple[np.ndarray, np.ndar
         for part in np.array_split(neurons, count, axis=1):
             yield frames, part
         first += len(frames)
-
-
-class Ascender:
-    """Slope ascent over one region: iterations in float32, certified in float64."""
-
-    def __init__(self, region: Region, settings: TightenSettings, single: Network | None = None) -> None:
-        """single: the region's network as `_single` makes it, to spare its conversion."""
-        self.settings, self.sweeper, self.region = settings, Sweeper(region), region
-        self.placement = region.inputs.placement.single
-        self.single = _single(region) if single is None else single
-        put = self.placement.put
-        self.inputs = region.inputs.put(self.placement)
-        lower, upper = (tuple(put(end) for end in ends) for ends in (region.lower, region.upper))
-        self.lines = network_lines(self.single, lower, upper)
-
-    def bounds(self, wanted: np.ndarray) -> tuple[Array, Array, list[Array]]:
-        """Certified bounds of chosen neurons of the region's last node after ascent on each side, and the slopes.
-
-        Shapes: wanted [boxes, m] -> lower, upper [boxes, m]; slopes[k] [boxes, 2 m, sides n_k], lower ones first.
-        Error: rounded outward; no bound (infinite) where the ascent overflows.
-        Reference: alpha-CROWN with optimised intermediate bounds (Xu et al., ICLR 2021).
-        """
-        neurons = _both_sides(self.sweeper.neurons(wanted))
-        home = self.region.inputs.placement
-        xp, slopes = home.xp, []
-        for line, found in zip(self.sweeper.lines, self._slopes(neurons), strict=True):
-            slopes.append(xp.minimum(xp.maximum(home.put(found), line.minimum), line.maximum))
-
-        def choose(k: int, a: Array) -> Array:
-            return self.sweeper.lines[k].contact(a, slopes[k]).slope * a
-
-        ends, count = self.sweeper.certify(neurons, choose), wanted.shape[1]
-        return ends[:, :count], -ends[:, count:], slopes
-
-    def _slopes(self, neurons: Neurons) -> list[Array]:
-        """The slopes of every activation after the ascent, [boxes, 2 m, sides n]."""
-        put, xp = self.placement.put, self.placement.xp
-        start = {i: put(part) for i, part in neurons.start.items()}
-        lead = tuple(next(iter(start.values())).shape[:-1])
-        if 0 not in start:
-            size = self.single.nodes[0].size
-            start[0] = xp.zeros((*lead, size), dtype=self.placement.dtype, device=self.placement.device)
-        slopes = [xp.broadcast_to(line.start, (*lead, line.start.shape[-1])) for line in self.lines]
-        rows = Functionals(self.single, start, put(neurons.constant), self.inputs, self.lines)
-        iterations = self.settings.shallow if len(self.lines) == 1 else self.settings.iterations
-        climb = Climb(rows, slopes, self.settings.ascent, iterations, verbs_for(self.placement))
-        for _ in range(iterations):
-            climb.step()
-        return climb.slopes
-
-
-def _single(region: Region) -> Network:
-    """The network below the region's last node in float32; functionals start there, which spares that product."""
-    nodes = region.network.nodes[:-1]
-    network = Network(nodes, region.network.input_shape, (nodes[-1].size,))
-    return network.put(region.inputs.placement.single)
-
-
-def _both_sides(neurons: Neurons) -> Neurons:
-    """The functionals and their negatives, side by side."""
-    xp = Placement.of(neurons.constant).xp
-    start = {i: xp.concat([part, -part], axis=-2) for i, part in neurons.start.items()}
-    error = xp.broadcast_to(neurons.error, xp.broadcast_arrays(neurons.error, neurons.constant)[0].shape)
-    return Neurons(start, xp.concat([neurons.constant, -neurons.constant], axis=-1), xp.concat([error, error], axis=-1))

@@ -4,7 +4,7 @@ import numpy as np
 
 from admm_verify.arrays import Array, namespace, to_numpy
 from admm_verify.bounds.ranges import PreactivationBounds
-from admm_verify.complete.bounding import Bounded
+from admm_verify.bounds.relaxed import Bounded
 from admm_verify.network.graph import Activation, Network
 from admm_verify.relaxations.registry import relaxation_of
 

@@ -1,7 +1,7 @@
 """Splitting the input box: boxes are halved where that closes the most of the gap, and bounded afresh."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,8 +9,8 @@ from admm_verify.arrays import Placement, to_numpy
 from admm_verify.bounds.arithmetic import lowered, output_error, region_error
 from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.bounds.ranges import PreactivationBounds
-from admm_verify.bounds.region import Region, build_region
-from admm_verify.complete.bounding import Bounder, Rows
+from admm_verify.bounds.region import Region, spread_region
+from admm_verify.bounds.relaxed import Bounder
 from admm_verify.complete.branching import side_scores
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.pool import Nodes, take
@@ -98,12 +98,10 @@ class InputSplitter:
 
     def _block(self, nodes: HalvedBoxes, box: Box, pre: PreactivationBounds) -> Grown[HalvedBoxes]:
         put, disjuncts, disjunct = self.home.put, self.disjuncts, nodes.disjunct
-        ends = [tuple(end[:, None, :] for end in side) for side in (pre.lower, pre.upper)]
-        region = build_region(self.network, box.spread(), ends[0], ends[1])
-        region = replace(region, caution=self.settings.caution)
+        region = spread_region(self.network, box, pre.lower, pre.upper, self.settings.caution)
         offset, sound = self._offset(disjunct, region)
-        rows = Rows(region, put(disjuncts.objective[disjunct]), put(offset))
-        found = self.bounder.bound(rows, None, self.settings.input_iterations)
+        rows = self.bounder.rows(put(disjuncts.objective[disjunct]), put(offset))
+        found = self.bounder.bound(region, rows, None, self.settings.input_iterations)
         atoms = np.where(sound, disjuncts.certified(disjunct, to_numpy(found.lower)), -np.inf)
         excluded = disjuncts.excluded(disjunct, atoms)
         coefficient = to_numpy(found.sweep.nodes[0])

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from admm_verify.arrays import quiet_overflow
+from admm_verify.bounds.functionals import certify
 from admm_verify.bounds.region import Region
-from admm_verify.complete.bounding import Bounder, Rows
+from admm_verify.bounds.relaxed import Bounder
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.fixed_signs import FixedSigns
 from admm_verify.properties.rows import combined
@@ -100,11 +101,14 @@ class LeafPrograms:
 
     def _certified(self, row: tuple[np.ndarray, float], region: Region, path: np.ndarray, found: "Optimum") -> float:
         beta = found.beta.astype(np.float32)[None, None]
-        rows = Rows(region, row[0][None, None], np.array([[row[1]]]), self.signs.splits(path[None], beta))
+        rows, splits = self.bounder.rows(row[0][None, None], np.array([[row[1]]])), self.signs.splits(path[None], beta)
         given = found.slopes.astype(np.float32) if self.record else found.multipliers
         layers = [part[None, None] for part in self.signs.by_layer(given)]
         with quiet_overflow():
-            lower = self.bounder.bound(rows, layers, 0).lower if self.record else self.bounder.certify(rows, layers)
+            if self.record:
+                lower = self.bounder.bound(region, rows, layers, 0, splits).lower
+            else:
+                lower, _ = certify(region, rows, lambda k, a: layers[k])
         return float(lower[0, 0])
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from admm_verify.arrays import Placement, to_numpy
 from admm_verify.bounds.conditional import ConditionalBounds
 from admm_verify.bounds.ranges import PreactivationBounds
-from admm_verify.bounds.region import Region, build_region
-from admm_verify.complete.bounding import Bounded, Bounder, Rows
+from admm_verify.bounds.region import Region, spread_region
+from admm_verify.bounds.relaxed import Bounded, Bounder
 from admm_verify.complete.branching import neuron_scores
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.fixed_signs import FixedSigns
@@ -70,12 +70,11 @@ class NeuronSplitter:
         self.disjuncts, self.settings, self.memory = disjuncts, settings, memory
         self.bounder = Bounder(network, home, settings.ascent, stop)
         self.network, self.home = self.bounder.network, home
-        self.box, inputs = boxes[0], boxes[1].put(home).spread()
+        self.box = boxes[0]
         self.lower, self.upper = [to_numpy(end) for end in pre.lower], [to_numpy(end) for end in pre.upper]
-        spread = [tuple(home.put(end)[:, None, :] for end in ends) for ends in (self.lower, self.upper)]
-        region = build_region(self.network, inputs, spread[0], spread[1])
-        self.region = replace(region, caution=settings.caution)
-        lines = network_lines(self.network, spread[0], spread[1])
+        ends = [tuple(map(home.put, side)) for side in (self.lower, self.upper)]
+        self.region = spread_region(self.network, boxes[1].put(home), *ends, caution=settings.caution)
+        lines = network_lines(self.network, self.region.lower, self.region.upper)
         self.kinked = [isinstance(line, KinkLines) for line in lines]
         self.starts = [to_numpy(line.start)[:, 0] for line in lines]
         self.signs = FixedSigns([end.shape[1] for end in self.lower], home)
@@ -152,9 +151,9 @@ class NeuronSplitter:
         put, disjuncts = self.home.put, self.disjuncts
         region, lower, upper = self._region(nodes)
         splits = self.signs.splits(nodes.splits, nodes.beta)
-        rows = Rows(region, put(disjuncts.objective[nodes.disjunct]), put(disjuncts.offset[nodes.disjunct]), splits)
+        rows = self.bounder.rows(put(disjuncts.objective[nodes.disjunct]), put(disjuncts.offset[nodes.disjunct]))
         slopes = self._slopes(nodes, self.box[nodes.disjunct]) if nodes.slopes.shape[-1] else None
-        found = self.bounder.bound(rows, slopes, iterations)
+        found = self.bounder.bound(region, rows, slopes, iterations, splits)
         atoms = disjuncts.certified(nodes.disjunct, to_numpy(found.lower))
         excluded = disjuncts.excluded(nodes.disjunct, atoms)
         kept = [to_numpy(slope)[..., kept] for slope, kept in zip(found.slopes, self.columns, strict=True)]

@@ -3,15 +3,15 @@ shorter.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from admm_verify.arrays import Placement
 from admm_verify.bounds.conditional import Condition, ConditionalBounds, conditional_bounds
 from admm_verify.bounds.ranges import PreactivationBounds
-from admm_verify.bounds.region import build_region
-from admm_verify.complete.bounding import Bounder, Rows
+from admm_verify.bounds.region import spread_region
+from admm_verify.bounds.relaxed import Bounder
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.network.graph import Affine, Network
 from admm_verify.network.maps import DenseMap
@@ -121,12 +121,12 @@ class _Rounds:
         disjuncts, bounds = left.disjuncts, left.bounds
 
         def work(first: int, last: int) -> _Reached:
-            ends = [tuple(end[first:last, None] for end in side) for side in (bounds.lower, bounds.upper)]
-            inputs = disjuncts.inputs.at(slice(first, last)).spread()
-            region = replace(build_region(self.network, inputs, *ends), caution=self.settings.caution)
-            rows = Rows(region, disjuncts.objective[first:last], disjuncts.offset[first:last])
+            ends = [tuple(end[first:last] for end in side) for side in (bounds.lower, bounds.upper)]
+            inputs = disjuncts.inputs.at(slice(first, last))
+            region = spread_region(self.network, inputs, *ends, caution=self.settings.caution)
+            rows = self.bounder.rows(disjuncts.objective[first:last], disjuncts.offset[first:last])
             start = None if slopes is None else [layer[first:last] for layer in slopes]
-            found = self.bounder.bound(rows, start, iterations)
+            found = self.bounder.bound(region, rows, start, iterations)
             lines = network_lines(self.network, region.lower, region.upper)
             losses = [_loss(*pair) for pair in zip(lines, found.sweep.post, region.lower, region.upper, strict=True)]
             return _Reached(found.lower, found.slopes, list(found.sweep.pre), losses)

@@ -244,10 +244,12 @@ class Network:
         """Values of all nodes at x [..., n_0] as they are relaxed; x and the network in one place."""
         return self.forward(x, lambda k, pre: self.functions[k](pre))
 
-    def forward(self, x: Array, post: Callable[[int, Array], Array]) -> list[Array]:
-        """Values of all nodes for inputs x [batch, input_size], where post(k, pre) stands for activation k."""
+    def forward(self, x: Array, post: Callable[[int, Array], Array], last: int | None = None) -> list[Array]:
+        """Values of all nodes, or of those up to node `last`, for inputs x [batch, input_size], where post(k, pre)
+        stands for activation k.
+        """
         values: list[Array] = [x]
-        for _, affine, k in self.steps:
+        for _, affine, k in self.steps[:last]:
             values.append(post(k, values[self.sources[k]]) if affine is None else affine.apply(values))
         return values
 

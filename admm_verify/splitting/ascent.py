@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass, replace
 
-from admm_verify.arrays import Array, Placement, select_rows
-from admm_verify.backends.choice import verbs_for
-from admm_verify.bounds.climb import Climb, Functionals, Step
+from admm_verify.arrays import Array, select_rows
+from admm_verify.bounds.climb import Climb, Step
 from admm_verify.settings import AscentSettings
 from admm_verify.splitting.average import averaged
 from admm_verify.splitting.primal import PrimalPoint
 from admm_verify.splitting.problem import Rows
-from admm_verify.splitting.sweeps import objective_start
+from admm_verify.splitting.sweeps import objectives
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +41,7 @@ class Ascent:
 
     def start(self, rows: Rows, slopes: list[Array]) -> AscentState:
         xp, neurons = rows.xp, rows.neurons(0.0)
-        functionals = Functionals(rows.network, objective_start(rows), rows.offset, rows.inputs, rows.lines)
-        verbs = verbs_for(Placement.of(rows.offset))
-        climb = Climb(functionals, slopes, self.settings, self.iterations, verbs)
+        climb = Climb(rows, objectives(rows), slopes, self.settings, self.iterations)
         x = xp.zeros((rows.offset.shape[0], rows.inputs.size), dtype=rows.offset.dtype, device=rows.offset.device)
         return AscentState(climb, xp.full_like(rows.offset, -float("inf")), neurons, x, neurons)
 

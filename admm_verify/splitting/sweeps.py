@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from admm_verify.arrays import Array
 from admm_verify.bounds.backward import Backward, Choose, backward
+from admm_verify.bounds.functionals import Functionals
 from admm_verify.relaxations.lines import Contact
 from admm_verify.splitting.problem import Rows
 
@@ -20,9 +21,7 @@ class DualSweep:
     @property
     def input(self) -> Array:
         """Coefficient of the input, [rows, n_0]."""
-        coefficient = self.sweep.nodes[0]
-        assert coefficient is not None, "Rows always reach the input: see `slope_sweep`"
-        return coefficient
+        return self.sweep.input
 
 
 def slope_sweep(rows: Rows, slopes: list[Array]) -> DualSweep:
@@ -39,9 +38,7 @@ def slope_sweep(rows: Rows, slopes: list[Array]) -> DualSweep:
         return contacts[k].slope * a
 
     sweep = _from_objective(rows, choose)
-    coefficient = sweep.nodes[0]
-    assert coefficient is not None
-    value = sweep.constant + rows.inputs.best(coefficient)[1]
+    value = sweep.constant + rows.inputs.best(sweep.input)[1]
     for k, a in enumerate(sweep.post):
         if a is not None:
             value = value + rows.lines[k].value(a, contacts[k])
@@ -102,12 +99,10 @@ def slopes_of(rows: Rows, multipliers: list[Array]) -> list[Array]:
     return slopes
 
 
-def objective_start(rows: Rows) -> dict[int, Array]:
-    """The objective as coefficients of nodes, zero at the input so that it exists even where no path reaches it."""
-    count = rows.objective.shape[0]
-    zero = rows.xp.zeros((count, rows.inputs.size), dtype=rows.objective.dtype, device=rows.objective.device)
-    return {0: zero, rows.network.output: rows.objective}
+def objectives(rows: Rows) -> Functionals:
+    """The rows as functionals of the output."""
+    return Functionals({rows.network.output: rows.objective}, rows.offset)
 
 
 def _from_objective(rows: Rows, choose: Choose) -> Backward:
-    return backward(rows.network, objective_start(rows), rows.offset, choose)
+    return backward(rows.network, {rows.network.output: rows.objective}, rows.offset, choose)

@@ -9,11 +9,11 @@ import pytest
 from scipy import optimize
 
 from admm_verify.arrays import Placement, quiet_overflow
-from admm_verify.bounds.conditional import Condition, ConditionalBounds, Frame, conditional_bounds
+from admm_verify.bounds.conditional import Condition, ConditionalBounds, Conditioned, conditional_bounds
 from admm_verify.bounds.planes import Planes, planes_at
 from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.bounds.region import Region, build_region
-from admm_verify.complete.bounding import Bounder, Rows
+from admm_verify.bounds.relaxed import Bounder
 from admm_verify.network.graph import Network
 from admm_verify.network.layers import network_from_layers
 from admm_verify.run import Stopped
@@ -84,7 +84,7 @@ def case_of(family: str, seed: int) -> Case:
     region = build_region(network, box.spread(), *ends)
     bounder = Bounder(network, Placement.numpy(), AscentSettings(), lambda: False)
     with quiet_overflow():
-        found = bounder.bound(Rows(region, objective, offset), None, 10)
+        found = bounder.bound(region, bounder.rows(objective, offset), None, 10)
     return Case(network, box, known, Condition(objective, offset, found.sweep.pre), region, points, values)
 
 
@@ -126,10 +126,12 @@ def test_any_slopes_and_weights_give_bounds(family: str, seed: int) -> None:
         part = Network(case.network.nodes[: source + 1], case.network.input_shape, (neurons.shape[1],))
         ends = [tuple(end[:, None] for end in side[:below]) for side in (case.known.lower, case.known.upper)]
         region = build_region(part, case.box.spread(), *ends)
-        frame = Frame(region, planes[source], RefineSettings())
+        frame = Conditioned(region, planes[source], RefineSettings())
         for scale in SCALES:
             weights = scale * rng.random((goalS, 2 * neurons.shape[1], ATOMS))
-            slopes = [rng.uniform(-1, 2, (goalS, 2 * neurons.shape[1], line.start.shape[-1])) for line in frame.lines]
+            slopes = [
+                rng.uniform(-1, 2, (goalS, 2 * neurons.shape[1], line.start.shape[-1])) for line in frame.relaxed.lines
+            ]
             with quiet_overflow():
                 found = frame.certified(neurons, slopes, weights)
             for disjunct in range(goalS):

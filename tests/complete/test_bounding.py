@@ -1,6 +1,6 @@
 """Bounds under splits: below every value that the network attains on the part, whatever slopes and multipliers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -11,8 +11,8 @@ from admm_verify.arrays import Placement, quiet_overflow
 from admm_verify.bounds import preactivation
 from admm_verify.bounds.climb import Splits
 from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
-from admm_verify.bounds.region import build_region
-from admm_verify.complete.bounding import Bounder, Rows
+from admm_verify.bounds.region import Region, build_region
+from admm_verify.bounds.relaxed import Bounded, Bounder
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.registry import network_lines
 from admm_verify.run import Stopped
@@ -23,6 +23,7 @@ from tests.reference.attack import EXTENDED, Plain, box_points
 from tests.reference.pieces import ExactPieces
 
 HOME = Placement.numpy()
+FAST = AscentSettings(step=0.2, split_step=3.0)
 KINKED = ("relu", "prelu")
 SCALES = (0.0, 1.0, 1e-20, 1e4, 1e30)
 
@@ -43,8 +44,23 @@ class Parts:
     objective: np.ndarray
     offset: np.ndarray
 
-    def rows(self, rng: np.random.Generator) -> Rows:
-        """The rows of all parts, with random multipliers of the splits."""
+    def bounded(
+        self,
+        slopes: list[np.ndarray] | None,
+        iterations: int,
+        *,
+        rng: np.random.Generator,
+        settings: AscentSettings,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Bounded:
+        """The rows of all parts bounded, from random multipliers of the splits."""
+        region, splits = self.split_region(rng)
+        bounder = Bounder(self.network, HOME, settings, stop)
+        with quiet_overflow():
+            return bounder.bound(region, bounder.rows(self.objective, self.offset), slopes, iterations, splits)
+
+    def split_region(self, rng: np.random.Generator) -> tuple[Region, list[Splits | None]]:
+        """The region of all parts, and splits with random multipliers."""
         atoms = self.offset.shape[1]
         low, high = (np.reshape(end, (1, 1, -1)) for end in (self.box.lower, self.box.upper))
         whole = preactivation_bounds(self.network, Box(low[0], high[0]))
@@ -58,7 +74,7 @@ class Parts:
             beta = rng.random(len(rows)) * rng.choice(SCALES, len(rows))
             place = rows * sign.shape[1] + neurons
             splits.append(Splits(place, rows, chosen, beta.astype(np.float32)) if len(rows) else None)
-        return Rows(cut, self.objective, self.offset, tuple(splits))
+        return cut, splits
 
 
 def kinked(network: Network) -> list[bool]:
@@ -166,14 +182,12 @@ def extended_truth(parts: Parts) -> list[tuple[int, list[Fraction]]]:
 
 
 def bounded(parts: Parts, rng: np.random.Generator, truth: list, iterations: tuple[int, ...]) -> None:
-    bounder = Bounder(parts.network, HOME, AscentSettings(step=0.2, split_step=3.0), lambda: False)
     assert truth
-    with quiet_overflow():
-        for slopes in slopes_for(parts, rng):
-            for count in iterations:
-                found = bounder.bound(parts.rows(rng), slopes, count)
-                check(parts, found.lower, truth)
-                assert found.vertices.shape == (*parts.offset.shape, parts.network.input_size)
+    for slopes in slopes_for(parts, rng):
+        for count in iterations:
+            found = parts.bounded(slopes, count, rng=rng, settings=FAST)
+            check(parts, found.lower, truth)
+            assert found.vertices.shape == (*parts.offset.shape, parts.network.input_size)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -202,9 +216,7 @@ def test_bounds_reach_the_minimum_where_everything_is_fixed(family: str) -> None
         rng = np.random.default_rng([seed, 13])
         network = network_of(family, rng, ("relu",), depth=2)
         parts = parts_of(network, box_for(network, rng), rng, 3)
-        bounder = Bounder(network, HOME, AscentSettings(step=0.2, split_step=3.0), lambda: False)
-        with quiet_overflow():
-            loose, tight = (bounder.bound(parts.rows(np.random.default_rng(0)), None, n).lower for n in (0, 60))
+        loose, tight = (parts.bounded(None, n, rng=np.random.default_rng(0), settings=FAST).lower for n in (0, 60))
         best = np.array([[float(v) for v in values] for _, values in exact_truth(parts)])
         assert len(best)
         gaps.append(float(np.mean(tight - loose)))
@@ -215,12 +227,13 @@ def test_multipliers_move_in_place_and_stay_positive() -> None:
     rng = np.random.default_rng(5)
     network = network_of("dense", rng, ("relu",))
     parts = parts_of(network, box_for(network, rng), rng)
-    rows = parts.rows(rng)
-    before = [None if split is None else split.beta.copy() for split in rows.splits]
+    region, splits = parts.split_region(rng)
+    before = [None if split is None else split.beta.copy() for split in splits]
+    bounder = Bounder(network, HOME, AscentSettings(), lambda: False)
     with quiet_overflow():
-        Bounder(network, HOME, AscentSettings(), lambda: False).bound(rows, None, 5)
+        bounder.bound(region, bounder.rows(parts.objective, parts.offset), None, 5, splits)
     moved = False
-    for split, old in zip(rows.splits, before, strict=True):
+    for split, old in zip(splits, before, strict=True):
         if split is not None and old is not None:
             assert (split.beta >= 0).all()
             moved |= not np.array_equal(split.beta, old)
@@ -231,11 +244,10 @@ def test_a_stop_ends_the_ascent() -> None:
     rng = np.random.default_rng(6)
     network = network_of("dense", rng)
     parts = parts_of(network, box_for(network, rng), rng)
-    bounder = Bounder(network, HOME, AscentSettings(), lambda: True)
-    with quiet_overflow(), pytest.raises(Stopped):
-        bounder.bound(parts.rows(rng), None, 5)
-    with quiet_overflow():
-        assert np.isfinite(bounder.bound(parts.rows(rng), None, 0).lower).any()
+    with pytest.raises(Stopped):
+        parts.bounded(None, 5, rng=rng, settings=AscentSettings(), stop=lambda: True)
+    found = parts.bounded(None, 0, rng=rng, settings=AscentSettings(), stop=lambda: True)
+    assert np.isfinite(found.lower).any()
 
 
 def packed_bounds(network: Network, boxes: Box) -> PreactivationBounds:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import admm_verify as av
-from admm_verify.bounds import climb, linear
-from admm_verify.complete import bounding, input_split, neuron_split, pool
+from admm_verify.bounds import climb, functionals, linear, relaxed
+from admm_verify.complete import input_split, neuron_split, pool
 from admm_verify.network.layers import network_from_layers
 from admm_verify.properties.property import Disjunct
 from admm_verify.properties.query import Query
@@ -117,12 +117,12 @@ def without_memory(target: object, name: str, k: int):
 
 PLACES = {
     "a step of the ascent": (climb.Climb, "step"),
-    "a bound of rows": (bounding.Bounder, "bound"),
-    "the sweep that certifies": (bounding, "backward"),
-    "the region of a block": (neuron_split, "build_region"),
-    "the region of boxes": (input_split, "build_region"),
+    "a bound of rows": (relaxed.Bounder, "bound"),
+    "the sweep that certifies": (functionals, "backward"),
+    "the region of a block": (neuron_split, "spread_region"),
+    "the region of boxes": (input_split, "spread_region"),
     "the bounds of boxes": (input_split, "preactivation_bounds"),
-    "CROWN of some neurons": (linear.Sweeper, "bounds"),
+    "CROWN of some neurons": (linear, "crown"),
     "scores of sides": (input_split, "side_scores"),
     "scores of neurons": (neuron_split, "neuron_scores"),
     "cutting boxes": (input_split, "contract"),

@@ -22,7 +22,7 @@ from tests.complete.truth import Asked, Drawn
 
 @pytest.fixture
 def two_workers(monkeypatch) -> None:
-    for module in ("complete.bounding", "bounds.preactivation", "splitting.solve"):
+    for module in ("bounds.relaxed", "bounds.preactivation", "splitting.solve"):
         monkeypatch.setattr(f"admm_verify.{module}.workers_for", lambda multiplications: 2)
 
 
@@ -60,7 +60,7 @@ def test_certified_bounds_do_not_depend_on_workers(family: str, monkeypatch) -> 
         for splitter in splitters(one):
             grown = []
             for workers in (1, 2, 3):
-                name = "admm_verify.complete.bounding.workers_for"
+                name = "admm_verify.bounds.relaxed.workers_for"
                 monkeypatch.setattr(name, lambda multiplications, workers=workers: workers)
                 with quiet_overflow():
                     first = splitter.root().open

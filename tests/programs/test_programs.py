@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from admm_verify.arrays import Placement, quiet_overflow
+from admm_verify.bounds.functionals import certify
 from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
 from admm_verify.bounds.region import build_region
-from admm_verify.complete.bounding import Bounder, Rows
+from admm_verify.bounds.relaxed import Bounder
 from admm_verify.network.graph import Affine, Network
 from admm_verify.programs.frame import Frame, sparse_map
 from admm_verify.programs.integer import Ranges, network_minimum
@@ -120,10 +121,11 @@ def test_multipliers_certify_the_relaxed_minimum(family: str, seed: int, rows: i
     bounder = Bounder(one.network, Placement.numpy(), AscentSettings(), lambda: False)
     ends = [tuple(end[:, None] for end in side) for side in (one.bounds.lower, one.bounds.upper)]
     region = build_region(one.network, one.inputs.at((None, None)), *ends)
-    given = Rows(region, (found.weights @ one.objective)[None, None], (found.weights @ one.offset)[None, None])
+    given = bounder.rows((found.weights @ one.objective)[None, None], (found.weights @ one.offset)[None, None])
     with quiet_overflow():
-        general = bounder.certify(given, [g[None, None] for g in np.split(found.multipliers, one.first)])
-        lines = bounder.bound(given, [g[None, None] for g in np.split(found.slopes, one.first)], 0).lower
+        multipliers = [g[None, None] for g in np.split(found.multipliers, one.first)]
+        general, _ = certify(region, given, lambda k, a: multipliers[k])
+        lines = bounder.bound(region, given, [g[None, None] for g in np.split(found.slopes, one.first)], 0).lower
     assert general[0, 0] == pytest.approx(found.value, abs=1e-6)
     assert general[0, 0] <= found.value + 1e-7
     assert lines[0, 0] <= found.value + 1e-7

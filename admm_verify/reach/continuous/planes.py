@@ -6,18 +6,17 @@ forms of x the least value of a plane is exact; over the box around them all cor
 
 import numpy as np
 
-from admm_verify.arrays import Placement
-from admm_verify.backends.choice import verbs_for
-from admm_verify.bounds.backward import backward
-from admm_verify.bounds.climb import Climb, Functionals
+from admm_verify.bounds.climb import Climb
+from admm_verify.bounds.functionals import Functionals
 from admm_verify.bounds.interval import affine_interval
 from admm_verify.bounds.linear import Reduced
 from admm_verify.bounds.region import Region
+from admm_verify.bounds.relaxed import Relaxed
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.contract import Relaxation
 from admm_verify.relaxations.lines import CurveLines, KinkLines, Lines
-from admm_verify.relaxations.registry import network_lines, open_to, relaxation_of, relaxations_by_source
+from admm_verify.relaxations.registry import open_to, relaxation_of, relaxations_by_source
 from admm_verify.sets.box import Box
 from admm_verify.settings import AscentSettings
 
@@ -26,8 +25,8 @@ class Linearised:
     """A region of one network over forms of its input, from which planes are drawn."""
 
     def __init__(self, region: Region, state: AffineForms) -> None:
-        self.region, self.state = region, state
-        self.lines = network_lines(region.network, region.lower, region.upper)
+        self.relaxed, self.state = Relaxed(region), state
+        self.lines = self.relaxed.lines
         self.cells = len(state.centre)
 
     def crown(self, rows: int) -> list[np.ndarray]:
@@ -48,13 +47,8 @@ class Linearised:
         """
         if not iterations or not self.lines:
             return slopes
-        start = self._start(objective)
-        region = self.region
-        constant = np.zeros((self.cells, len(objective)))
-        rows = Functionals(region.network, start, constant, region.inputs, self.lines)
-        climb = _FormClimb(self.state, joint, rows, slopes, settings, iterations)
-        for _ in range(iterations):
-            climb.step()
+        climb = _FormClimb(self.state, joint, self.relaxed, self._rows(objective), slopes, settings, iterations)
+        climb.run()
         # A step that is not a number must not become a slope.
         return [np.where(np.isfinite(new), new, old) for new, old in zip(climb.slopes, slopes, strict=True)]
 
@@ -64,21 +58,11 @@ class Linearised:
         Shapes: objective [rows, outputs] -> slope [cells, rows, n], shift [cells, rows].
         Error: the shift is rounded downward.
         """
-        region, lines = self.region, self.lines
-        inside = [np.clip(slope, line.minimum, line.maximum) for slope, line in zip(slopes, lines, strict=True)]
-        constant = np.zeros((self.cells, len(objective)))
-        sweep = backward(
-            region.network,
-            self._start(objective),
-            constant,
-            lambda k, a: lines[k].contact(a, inside[k]).slope * a,
-        )
-        return region.plane(sweep, [line if isinstance(line, KinkLines) else None for line in lines])
+        return self.relaxed.plane(self._rows(objective), slopes)
 
-    def _start(self, objective: np.ndarray) -> dict[int, np.ndarray]:
-        network = self.region.network
-        zero = np.zeros((self.cells, len(objective), network.input_size))
-        return {0: zero, network.output: np.broadcast_to(objective, (self.cells, *objective.shape))}
+    def _rows(self, objective: np.ndarray) -> Functionals:
+        own = np.broadcast_to(objective, (self.cells, *objective.shape))
+        return Functionals({self.relaxed.network.output: own}, np.zeros(own.shape[:2]))
 
     def _spread(self, slopes: np.ndarray, rows: int) -> np.ndarray:
         return np.array(np.broadcast_to(slopes, (self.cells, rows, slopes.shape[-1])))
@@ -91,12 +75,13 @@ class _FormClimb(Climb):
         self,
         state: AffineForms,
         joint: bool,
+        relaxed: Relaxed,
         rows: Functionals,
         slopes: list[np.ndarray],
         settings: AscentSettings,
         iterations: int,
     ) -> None:
-        super().__init__(rows, slopes, settings, iterations, verbs_for(Placement.of(rows.constant)))
+        super().__init__(relaxed, rows, slopes, settings, iterations)
         self.state, self.joint, self.best = state, joint, self._least
 
     def _least(self, coefficient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,8 @@ import numpy as np
 from admm_verify.arrays import Placement, quiet_overflow, to_numpy
 from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.bounds.ranges import PreactivationBounds
-from admm_verify.bounds.region import build_region
-from admm_verify.complete.bounding import Bounder, Rows
+from admm_verify.bounds.region import spread_region
+from admm_verify.bounds.relaxed import Bounder
 from admm_verify.complete.branching import side_scores
 from admm_verify.network.graph import Network
 from admm_verify.sets.box import Box
@@ -74,12 +74,11 @@ class CellBounder:
         return joined(blocks)
 
     def _block(self, inputs: Box, pre: PreactivationBounds, inner: np.ndarray, scale: np.ndarray) -> Cells:
-        ends = [tuple(end[:, None, :] for end in side) for side in (pre.lower, pre.upper)]
-        region = build_region(self.network, inputs.spread(), ends[0], ends[1])
+        region = spread_region(self.network, inputs, pre.lower, pre.upper)
         shape = (inputs.count, *self.rows.shape)
-        rows = Rows(region, np.broadcast_to(-self.rows, shape), np.zeros(shape[:2]))
+        rows = self.bounder.rows(np.broadcast_to(-self.rows, shape), np.zeros(shape[:2]))
         with quiet_overflow():
-            found = self.bounder.bound(rows, None, self.iterations)
+            found = self.bounder.bound(region, rows, None, self.iterations)
             bound = -to_numpy(found.lower)
             gap = np.maximum(bound - inner, 0.0) / scale
             # The scores weigh rows by the inverse square of these numbers.

@@ -1,0 +1,89 @@
+"""Linear functionals of a network's values, and the one way from multipliers to certified lower bounds of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from admm_verify.arrays import Array, Placement, namespace
+from admm_verify.bounds.backward import Backward, Choose, backward
+from admm_verify.bounds.region import Region
+from admm_verify.relaxations.lines import KinkLines
+
+
+@dataclass(frozen=True, eq=False)
+class Functionals:
+    """Linear functionals of the values z_i of a network's nodes: sum over i of start[i]'z_i + constant.
+
+    error: how far they are, being rounded, from what they stand for; certified bounds lose it.
+    Shapes: start[i] [..., n_i]; constant and error broadcast against the leading axes.
+    """
+
+    start: dict[int, Array]
+    constant: Array
+    error: Array | float = 0.0
+
+    @property
+    def lead(self) -> tuple[int, ...]:
+        """The leading axes, which count the functionals."""
+        return tuple(next(iter(self.start.values())).shape[:-1])
+
+    def put(self, placement: Placement) -> "Functionals":
+        """The functionals as numbers of another placement: for iterations, not for bounds."""
+        start = {i: placement.put(part) for i, part in self.start.items()}
+        return Functionals(start, placement.put(self.constant))
+
+    def negative(self) -> "Functionals":
+        """The functionals times -1."""
+        return Functionals({i: -part for i, part in self.start.items()}, -self.constant, self.error)
+
+    def both_sides(self) -> "Functionals":
+        """The functionals and then their negatives, along the last of the leading axes."""
+        xp = namespace(self.constant)
+        start = {i: xp.concat([part, -part], axis=-2) for i, part in self.start.items()}
+        error = xp.broadcast_to(self.error, xp.broadcast_arrays(self.error, self.constant)[0].shape)
+        return Functionals(
+            start, xp.concat([self.constant, -self.constant], axis=-1), xp.concat([error, error], axis=-1)
+        )
+
+
+def certify(
+    region: Region, functionals: Functionals, choose: Choose, kinks: Sequence[KinkLines | None] = ()
+) -> tuple[Array, Backward]:
+    """Certified lower bounds of functionals over a region from any multipliers, and the sweep behind them.
+
+    kinks: as `Region.concretise` takes them. Shapes: [...], the leading axes.
+    Error: rounded downward; NaN becomes -inf: no bound.
+    """
+    sweep = backward(region.network, functionals.start, functionals.constant, choose)
+    bound = region.concretise(sweep, kinks) - functionals.error
+    xp = namespace(bound)
+    return xp.where(xp.isnan(bound), xp.full_like(bound, -float("inf")), bound), sweep
+
+
+def neurons(region: Region, wanted: np.ndarray) -> Functionals:
+    """Neurons of a region's last node, [m] of every set or [sets, m], as functionals of the nodes before it.
+
+    The rounding of that first product is their error.
+    """
+    target, first = region.network.affine[region.network.output], region.magnitudes[-1]
+    assert first is not None
+    placement = region.inputs.placement
+    lead = wanted.shape if wanted.ndim == 2 else (1, len(wanted))
+    start: dict[int, Array] = {}
+    for term in target.terms:
+        rows = term.map.rows_at(wanted.reshape(-1), placement)
+        part = placement.xp.reshape(rows, (*lead, rows.shape[-1]))
+        start[term.source] = start[term.source] + part if term.source in start else part
+    return Functionals(start, _picked(target.bias, wanted), _picked(region.relative_error * first, wanted))
+
+
+def _picked(array: Array, wanted: np.ndarray) -> Array:
+    """The wanted entries of an array [n] or [sets, 1, n], for wanted [m] or [sets, m]."""
+    xp, put = namespace(array), Placement.of(array).put_indices
+    if wanted.ndim == 1:
+        taken = xp.take(array, put(wanted), axis=-1)
+        return taken if len(taken.shape) == 1 else taken[..., 0, :]
+    size = array.shape[-1]
+    own = np.arange(len(wanted))[:, None] * size if len(array.shape) == 3 and array.shape[0] > 1 else 0
+    return xp.reshape(xp.take(xp.reshape(array, (-1,)), put((wanted + own).reshape(-1)), axis=0), wanted.shape)

@@ -1,0 +1,191 @@
+"""Relaxed regions: the one place where functionals are climbed in float32 and then certified in float64."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from admm_verify.arrays import Array, Placement, namespace, quiet_overflow
+from admm_verify.bounds.backward import Backward, Choose, backward
+from admm_verify.bounds.climb import Climb, Splits
+from admm_verify.bounds.functionals import Functionals, certify
+from admm_verify.bounds.region import Region
+from admm_verify.memory import Budget
+from admm_verify.network.graph import Network
+from admm_verify.relaxations.lines import KinkLines, Lines
+from admm_verify.relaxations.registry import network_lines
+from admm_verify.sets.contract import InputSet
+from admm_verify.settings import AscentSettings, SearchSettings
+from admm_verify.threads import threads_for, workers_for
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, eq=False)
+class Twin:
+    """What a climb moves over: network, input set and lines in one precision, without any rounding terms."""
+
+    network: Network
+    inputs: InputSet
+    lines: tuple[Lines, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Bounded:
+    """Certified lower bounds of functionals, with the slopes, the sweep and the best inputs behind them.
+
+    pre: the inputs of all activations of the network linearised at an input late in the ascent, in float32; none where
+    there was no ascent.
+    Shapes: lower [parts, rows]; slopes[k] [parts, rows, sides n_k]; vertices [parts, rows, inputs]; pre[k] [parts,
+    rows or 1, n_k].
+    """
+
+    lower: Array
+    slopes: list[Array]
+    sweep: Backward
+    vertices: Array
+    pre: list[Array]
+
+
+class Relaxed:
+    """A region with the lines of all activations over it; multipliers are slope a, less sign beta where signs are
+    fixed.
+
+    Slopes that are handed in may be in any precision, and are brought into the lines' range.
+    Shapes: slopes[k] [..., sides n_k] with the leading axes of the functionals.
+    """
+
+    def __init__(self, region: Region, single: Network | None = None) -> None:
+        """single: the region's network in float32, to spare its conversion."""
+        self.region, self._single = region, single
+        self.network, self.inputs = region.network, region.inputs
+        self.lines = network_lines(region.network, region.lower, region.upper)
+        # Multipliers of lines through a kink have an intercept that spares the relaxation's vertices.
+        self.kinks = [line if isinstance(line, KinkLines) else None for line in self.lines]
+
+    @cached_property
+    def single(self) -> Twin:
+        """The same in float32."""
+        region, place = self.region, self.inputs.placement.single
+        network = region.network.put(place) if self._single is None else self._single
+        lower, upper = (tuple(map(place.put, ends)) for ends in (region.lower, region.upper))
+        return Twin(network, self.inputs.put(place), network_lines(network, lower, upper))
+
+    def inside(self, slopes: Sequence[Array]) -> list[Array]:
+        """Slopes in float64 and in the lines' range."""
+        return [_inside(self.inputs.placement.put(slope), line) for slope, line in zip(slopes, self.lines, strict=True)]
+
+    def certify(
+        self, functionals: Functionals, slopes: Sequence[Array] | None = None, splits: Sequence[Splits | None] = ()
+    ) -> tuple[Array, Backward]:
+        """Certified lower bounds, [...], and the sweep behind them; from CROWN's slopes where none are given."""
+        inside = [line.start for line in self.lines] if slopes is None else self.inside(slopes)
+        return certify(self.region, functionals, self._choice(inside, splits), self.kinks)
+
+    def plane(self, functionals: Functionals, slopes: Sequence[Array]) -> tuple[Array, Array]:
+        """Certified planes slope'x + shift below the functionals, as `Region.plane`; their error is not subtracted."""
+        choose = self._choice(self.inside(slopes))
+        return self.region.plane(backward(self.network, functionals.start, functionals.constant, choose), self.kinks)
+
+    def climb(
+        self,
+        functionals: Functionals,
+        slopes: Sequence[Array] | None,
+        settings: AscentSettings,
+        iterations: int,
+        splits: Sequence[Splits | None] = (),
+    ) -> Climb:
+        """A climb in float32 over the functionals' slopes, which has not begun; from CROWN's where none are given."""
+        twin, place = self.single, self.inputs.placement.single
+        starts = [line.start for line in twin.lines]
+        if slopes is not None:
+            starts = [_inside(place.put(slope), line) for slope, line in zip(slopes, twin.lines, strict=True)]
+        started = _spread(starts, functionals.lead)
+        return Climb(twin, functionals.put(place), started, settings, iterations, splits)
+
+    def bounded(
+        self,
+        functionals: Functionals,
+        slopes: Sequence[Array] | None,
+        settings: AscentSettings,
+        iterations: int,
+        splits: Sequence[Splits | None] = (),
+        stop: Callable[[], bool] | None = None,
+    ) -> Bounded:
+        """Certified lower bounds after some iterations of ascent, from CROWN's slopes where none are given.
+
+        Raises: Stopped once `stop`, asked between iterations, says so.
+        """
+        pre: list[Array] = []
+        if iterations:
+            climb = self.climb(functionals, slopes, settings, iterations, splits)
+            slopes, pre = climb.slopes, climb.run(stop)
+        inside = [line.start for line in self.lines] if slopes is None else self.inside(slopes)
+        found = _spread(inside, functionals.lead)
+        lower, sweep = certify(self.region, functionals, self._choice(found, splits), self.kinks)
+        return Bounded(lower, found, sweep, self.inputs.minimiser(sweep.input), pre)
+
+    def _choice(self, slopes: Sequence[Array], splits: Sequence[Splits | None] = ()) -> Choose:
+        put = self.inputs.placement.put
+
+        def choose(k: int, a: Array) -> Array:
+            g = self.lines[k].contact(a, slopes[k]).slope * a
+            split = splits[k] if splits else None
+            return g if split is None else split.lowered(g, put(split.sign * split.beta))
+
+        return choose
+
+
+def _inside(slopes: Array, line: Lines) -> Array:
+    xp = namespace(slopes)
+    return xp.minimum(xp.maximum(slopes, line.minimum), line.maximum)
+
+
+def _spread(slopes: Sequence[Array], lead: tuple[int, ...]) -> list[Array]:
+    """Slopes for each of the functionals."""
+    return [namespace(slope).broadcast_to(slope, (*lead, slope.shape[-1])) for slope in slopes]
+
+
+class Bounder:
+    """Bounds functionals of one network over parts of its input set."""
+
+    def __init__(self, network: Network, home: Placement, settings: AscentSettings, stop: Callable[[], bool]) -> None:
+        """home: where regions live, in float64. stop: asked after every iteration; once true `bound` raises Stopped."""
+        self.settings, self.stop, self.home = settings, stop, home
+        self.network, self.single = network.put(home), network.put(home.single)
+
+    def in_blocks(
+        self,
+        count: int,
+        atoms: int,
+        settings: SearchSettings,
+        memory: float | None,
+        work: Callable[[int, int], Result],
+    ) -> list[Result]:
+        """work(first, last) on blocks of `count` parts with so many rows each, side by side where that pays.
+
+        Raises: Stopped; MemoryError when not even one part fits.
+        """
+        multiplications = float(count * atoms * self.network.weight_count)
+        workers = workers_for(multiplications) if self.home.is_numpy else 1
+        budget = Budget.of(memory, self.stop, workers)
+        numbers = atoms * sum(node.size for node in self.network.nodes)
+        step = max(1, budget.rows(settings.block_numbers, numbers))
+        with threads_for(multiplications, workers), quiet_overflow():
+            return budget.blocks(count, step, work)
+
+    def rows(self, objective: Array, offset: Array) -> Functionals:
+        """The rows objective f(x) + offset. Shapes: objective [parts, rows, outputs]; offset [parts, rows]."""
+        return Functionals({self.network.output: objective}, offset)
+
+    def bound(
+        self,
+        region: Region,
+        functionals: Functionals,
+        slopes: Sequence[Array] | None,
+        iterations: int,
+        splits: Sequence[Splits | None] = (),
+    ) -> Bounded:
+        """Certified lower bounds over a region with leading axes [parts or 1, 1], as `Relaxed.bounded`."""
+        relaxed = Relaxed(region, self.single)
+        return relaxed.bounded(functionals, slopes, self.settings, iterations, splits, self.stop)
