@@ -17,7 +17,8 @@ from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine
 from admm_verify.network.maps import DiagonalMap, LinearMap
 from admm_verify.network.selection import SelectionMap
-from benchmarks.highs_triangle import Highs, Model
+from benchmarks.highs_triangle import Highs
+from benchmarks.models import Model
 from benchmarks.shares import timed
 
 INFINITY = float("inf")

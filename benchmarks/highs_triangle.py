@@ -14,25 +14,13 @@ import numpy as np
 import scipy.sparse
 
 from admm_verify.network.graph import Network
+from benchmarks.models import Model
 from benchmarks.shares import timed
 from problems.lp_instances import LpInstance
 
 INFINITY = float("inf")
 Part = tuple[np.ndarray, Any]
 """Column numbers and the coefficients of those columns in a block of constraints, a matrix or a sparse array."""
-
-
-@dataclass(frozen=True, eq=False)
-class Model:
-    """min (costs[row] y + offsets[row]) over column_lower <= y <= column_upper, row_lower <= matrix y <= row_upper."""
-
-    matrix: scipy.sparse.csr_array
-    column_lower: np.ndarray
-    column_upper: np.ndarray
-    row_lower: np.ndarray
-    row_upper: np.ndarray
-    costs: np.ndarray
-    offsets: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,31 +1,17 @@
-"""PDLP of OR-tools on a linear program given as plain arrays, in a process of its own.
+"""PDLP of OR-tools on a linear program, in a process of its own.
 
 OR-tools brings a copy of HiGHS's library that cannot be loaded beside highspy's.
 """
 
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing import get_context
 
 import numpy as np
-import scipy.sparse
 
 from benchmarks import THREADS
+from benchmarks.models import Model
 from benchmarks.shares import timed
-
-
-@dataclass(frozen=True, eq=False)
-class Program:
-    """min costs[row] y + offsets[row] over column_lower <= y <= column_upper, row_lower <= matrix y <= row_upper."""
-
-    matrix: scipy.sparse.csc_array
-    column_lower: np.ndarray
-    column_upper: np.ndarray
-    row_lower: np.ndarray
-    row_upper: np.ndarray
-    costs: np.ndarray
-    offsets: np.ndarray
 
 
 def installed() -> bool:
@@ -33,13 +19,13 @@ def installed() -> bool:
     return find_spec("ortools") is not None
 
 
-def minimise(program: Program, tolerance: float, seconds_per_row: float) -> tuple[np.ndarray, float]:
+def minimise(model: Model, tolerance: float, seconds_per_row: float) -> tuple[np.ndarray, float]:
     """Optimum per row, NaN where none was found in time, and CPU seconds for all rows."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(_minimise, program, tolerance, seconds_per_row).result()
+        return pool.submit(_minimise, model, tolerance, seconds_per_row).result()
 
 
-def _minimise(program: Program, tolerance: float, seconds_per_row: float) -> tuple[np.ndarray, float]:
+def _minimise(model: Model, tolerance: float, seconds_per_row: float) -> tuple[np.ndarray, float]:
     from ortools.pdlp import solve_log_pb2, solvers_pb2
     from ortools.pdlp.python import pdlp
 
@@ -51,12 +37,12 @@ def _minimise(program: Program, tolerance: float, seconds_per_row: float) -> tup
 
     def batch() -> np.ndarray:
         problem = pdlp.QuadraticProgram()
-        problem.resize_and_initialize(*program.matrix.shape[::-1])
-        problem.constraint_matrix = program.matrix
-        problem.constraint_lower_bounds, problem.constraint_upper_bounds = program.row_lower, program.row_upper
-        problem.variable_lower_bounds, problem.variable_upper_bounds = program.column_lower, program.column_upper
+        problem.resize_and_initialize(*model.matrix.shape[::-1])
+        problem.constraint_matrix = model.matrix.tocsc()
+        problem.constraint_lower_bounds, problem.constraint_upper_bounds = model.row_lower, model.row_upper
+        problem.variable_lower_bounds, problem.variable_upper_bounds = model.column_lower, model.column_upper
         found, start = [], None
-        for costs, offset in zip(program.costs, program.offsets, strict=True):
+        for costs, offset in zip(model.costs, model.offsets, strict=True):
             problem.objective_vector = costs
             result = pdlp.primal_dual_hybrid_gradient(problem, parameters, start)
             solved = result.solve_log.termination_reason == solve_log_pb2.TERMINATION_REASON_OPTIMAL

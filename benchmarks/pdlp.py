@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchmarks import ortools_pdlp
-from benchmarks.highs_triangle import FORMULATIONS, Highs, Model
+from benchmarks.highs_triangle import FORMULATIONS, Highs
+from benchmarks.models import Model
 from benchmarks.shares import timed
 from problems.lp_instances import LpInstance
 
@@ -51,9 +52,7 @@ def _row(highs: Highs, row: int) -> float:
 
 def of_ortools(model: Model, tolerance: float) -> tuple[np.ndarray, float]:
     """OR-tools's PDLP, every row from the solution of the row before: optimum per row and CPU seconds."""
-    ends = (model.column_lower, model.column_upper, model.row_lower, model.row_upper)
-    program = ortools_pdlp.Program(model.matrix.tocsc(), *ends, model.costs, model.offsets)
-    return ortools_pdlp.minimise(program, tolerance, SECONDS)
+    return ortools_pdlp.minimise(model, tolerance, SECONDS)
 
 
 def answers(instance: LpInstance, tolerance: float) -> list[Answer]:

@@ -14,7 +14,7 @@ import argparse
 import csv
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from admm_verify.complete.refine import refined
 from admm_verify.network.graph import Network
 from admm_verify.properties.rows import atom_rows
 from admm_verify.settings import RefineSettings, SearchSettings
-from benchmarks.shares import RESULTS, environment, write_json
+from benchmarks.shares import RESULTS, environment, least_seconds, write_json
 from problems.lp_instances import shared_folder
 
 CATEGORIES = ("oval21", "mnist_fc", "cifar10_resnet", "marabou-cifar10", "sri_resnet_a")
@@ -110,8 +110,8 @@ def measure(name: str, query: av.Query, timeout: float) -> Record:
         part = take(disjuncts, open)
         kept = PreactivationBounds(*(tuple(end[open] for end in side) for side in (bounds.lower, bounds.upper)))
         # The second round's time: the first bounds of the rows are part of the first.
-        one, two = (_least(lambda r=r: _rounds(network, part, kept, r)) for r in (1, 2))
-        search = without[1] - _least(lambda: av.verify(query, max_subproblems=0), 1)
+        one, two = (least_seconds(lambda r=r: _rounds(network, part, kept, r), 5) for r in (1, 2))
+        search = without[1] - least_seconds(lambda: av.verify(query, max_subproblems=0), 1)
         cost = (two - one) / len(open) / (max(search, 1e-9) / without[0])
     proved = left is not None and not len(left.disjuncts)
     numbers = with_[0], without[0], with_[1], without[1]
@@ -125,15 +125,6 @@ def _refined(network: Network, disjuncts: Disjuncts, bounds: PreactivationBounds
 def _rounds(network: Network, disjuncts: Disjuncts, bounds: PreactivationBounds, rounds: int) -> None:
     """So many rounds, whatever they gain."""
     _refined(network, disjuncts, bounds, replace(RefineSettings(), rounds=rounds, least_gain=-np.inf))
-
-
-def _least(work: Callable[[], object], runs: int = 5) -> float:
-    seconds = []
-    for _ in range(runs):
-        began = time.process_time()
-        work()
-        seconds.append(time.process_time() - began)
-    return min(seconds)
 
 
 def _miss(network: Network, disjuncts: Disjuncts, bounds: PreactivationBounds) -> tuple[float, float, np.ndarray]:

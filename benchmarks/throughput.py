@@ -27,7 +27,7 @@ from admm_verify.splitting.ascent import Ascent
 from admm_verify.splitting.eliminate import can_eliminate, eliminate
 from admm_verify.splitting.problem import Rows
 from admm_verify.splitting.sweeps import start_slopes
-from benchmarks.shares import RESULTS, environment, write_json
+from benchmarks.shares import RESULTS, environment, least_seconds, write_json
 from problems.crown_family import CrownInstance, crown_instances
 
 PASSES = 20
@@ -98,12 +98,7 @@ def solving(problem: av.Problem, workers: int) -> Callable[[], None]:
 def wall(work: Callable[[], None], runs: int) -> float:
     """The least wall seconds of some runs after one untimed run."""
     work()
-    seconds = []
-    for _ in range(runs):
-        began = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - began)
-    return min(seconds)
+    return least_seconds(work, runs, time.perf_counter)
 
 
 def measure(name: str, rows: int, runs: int) -> list[dict[str, Any]]:

@@ -71,12 +71,10 @@ def start_runtime() -> None:
 
 def forget_models() -> None:
     """Free the memory of models that were run; the process stays for the next ones."""
-    try:
-        process = _idle.pop()
-    except IndexError:
-        return
-    process.forget()
-    _keep(process)
+    process = _taken()
+    if process is not None:
+        process.forget()
+        _keep(process)
 
 
 class _EndedError(Exception):
@@ -196,10 +194,7 @@ _idle: list[_Process] = []
 
 
 def _asked(model: bytes, x: np.ndarray, stop: Stop | None) -> tuple[bytes, bytes]:
-    try:
-        process = _idle.pop()
-    except IndexError:
-        process = _Process()
+    process = _taken() or _Process()
     try:
         answer = process.ask(model, x, stop)
     except BaseException:
@@ -212,22 +207,22 @@ def _asked(model: bytes, x: np.ndarray, stop: Stop | None) -> tuple[bytes, bytes
 
 def _keep(process: _Process) -> None:
     _idle.append(process)
-    while len(_idle) > 1:
-        _close_one()
+    _close_idle(beyond=1)
 
 
-def _close_one() -> None:
+def _taken() -> _Process | None:
+    """An idle process, None where there is none or another thread was faster."""
     try:
-        process = _idle.pop()
+        return _idle.pop()
     except IndexError:
-        # Another thread was faster.
-        return
-    process.close()
+        return None
 
 
-def _close_all() -> None:
-    while _idle:
-        _close_one()
+def _close_idle(beyond: int = 0) -> None:
+    while len(_idle) > beyond:
+        process = _taken()
+        if process is not None:
+            process.close()
 
 
 def _abandon_all() -> None:
@@ -235,6 +230,6 @@ def _abandon_all() -> None:
         _idle.pop().abandon()
 
 
-atexit.register(_close_all)
+atexit.register(_close_idle)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_abandon_all)

@@ -1,6 +1,6 @@
 """ATen arithmetic and movements of entries as builder calls, and the table of all operations; no torch needed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -239,29 +239,29 @@ def _mean(builder: Builder, x: Any, axes: Any = None, keep: bool = False, dtype:
     return movement.reduce_mean(builder, _to(builder, x, dtype=dtype), _axes(axes), keep)
 
 
-def _amax(builder: Builder, x: Any, axes: Any = None, keep: bool = False) -> Value:
-    return nonlinear.reduce_max(builder, data(x), _axes(axes), keep)
+def _reduced(reduce: Callable[..., Value]) -> Callable[..., Value]:
+    """The extreme entries along some axes."""
+
+    def work(builder: Builder, x: Any, axes: Any = None, keep: bool = False) -> Value:
+        return reduce(builder, data(x), _axes(axes), keep)
+
+    return work
 
 
-def _amin(builder: Builder, x: Any, axes: Any = None, keep: bool = False) -> Value:
-    return nonlinear.reduce_min(builder, data(x), _axes(axes), keep)
+_amax, _amin = _reduced(nonlinear.reduce_max), _reduced(nonlinear.reduce_min)
 
 
-def _max(builder: Builder, x: Any, second: Any = None, keep: bool = False) -> Any:
-    """Torch's three uses: over everything, along one axis with the places of the maxima, of two values."""
-    if second is None:
-        return _amax(builder, x)
-    if isinstance(second, int):
-        return [_amax(builder, x, second, keep), UNFOLLOWED]
-    return nonlinear.maximum(builder, number(x), number(second))
+def _extreme(whole: Callable[..., Value], of_two: Callable[..., Value]) -> Callable[..., Any]:
+    """Torch's three uses: over everything, along one axis with the places of the extremes, of two values."""
 
+    def work(builder: Builder, x: Any, second: Any = None, keep: bool = False) -> Any:
+        if second is None:
+            return whole(builder, x)
+        if isinstance(second, int):
+            return [whole(builder, x, second, keep), UNFOLLOWED]
+        return of_two(builder, number(x), number(second))
 
-def _min(builder: Builder, x: Any, second: Any = None, keep: bool = False) -> Any:
-    if second is None:
-        return _amin(builder, x)
-    if isinstance(second, int):
-        return [_amin(builder, x, second, keep), UNFOLLOWED]
-    return nonlinear.minimum(builder, number(x), number(second))
+    return work
 
 
 def _axes(axes: Any) -> Sequence[int] | None:
@@ -325,9 +325,9 @@ OPERATIONS: dict[str, Handler] = {
     "lift_fresh_copy": _same,
     "linear": _linear,
     "matmul": _product,
-    "max": _max,
+    "max": _extreme(_amax, nonlinear.maximum),
     "mean": _mean,
-    "min": _min,
+    "min": _extreme(_amin, nonlinear.minimum),
     "mm": _product,
     "movedim": _move,
     "mul": _times,

@@ -147,7 +147,9 @@ class Assertions:
         word, left_word, right_word = words(match)
         return self._compared(word.text, left_word, right_word, match.start())
 
-    def _add(self, operands: Iterable[object], into: Conjunction) -> Never | None:
+    def _possible(self, operands: Iterable[object]) -> tuple[list[InputBound | Atom | Conjunction], Never | None]:
+        """The conditions among operands, and the first of those that nothing satisfies."""
+        found: list[InputBound | Atom | Conjunction] = []
         never = None
         for operand in operands:
             if isinstance(operand, Word):
@@ -155,19 +157,17 @@ class Assertions:
             if isinstance(operand, Never):
                 never = never or operand
             elif isinstance(operand, InputBound | Atom | Conjunction):
-                into.add(operand)
+                found.append(operand)
+        return found, never
+
+    def _add(self, operands: Iterable[object], into: Conjunction) -> Never | None:
+        conditions, never = self._possible(operands)
+        for condition in conditions:
+            into.add(condition)
         return never
 
     def _choice(self, operands: list[Node]) -> Condition:
-        alternatives: list[Condition] = []
-        never = None
-        for operand in operands:
-            if isinstance(operand, Word):
-                raise self._no_condition(operand)
-            if isinstance(operand, Never):
-                never = never or operand
-            elif not isinstance(operand, Form):
-                alternatives.append(operand)
+        alternatives, never = self._possible(operands)
         if not alternatives:
             return never or Never(0)
         self.dropped = self.dropped or never

@@ -190,13 +190,19 @@ def image(d, channels):
     return axes, shape if d.maybe(0.97) else shape[1:]
 
 
-def conv(d):
+def window(d, share):
+    """Sizes of the weight, then axes, image and kernel, and the attributes that convolutions share."""
     groups, per, out = d.one(1, 1, 1, 2), d.int(1, 2), d.int(1, 2)
     axes, shape = image(d, groups * per)
     kernel = d.ints(axes, 1, 3)
-    attributes = windows(d, axes, kernel) | d.attributes(0.5, kernel_shape=[kernel])
+    attributes = windows(d, axes, kernel) | d.attributes(share, kernel_shape=[kernel])
     if groups > 1 or d.maybe(0.3):
         attributes["group"] = groups
+    return (groups, per, out), (axes, shape, kernel), attributes
+
+
+def conv(d):
+    (groups, per, out), (axes, shape, kernel), attributes = window(d, 0.5)
     if d.maybe(0.02):
         attributes["kernel_shape"] = d.ints(axes, 1, 3)
     bias = d.one([], [None], [d.floats(groups * out)], [d.floats(groups * out)])
@@ -204,12 +210,7 @@ def conv(d):
 
 
 def conv_transpose(d):
-    groups, per, out = d.one(1, 1, 1, 2), d.int(1, 2), d.int(1, 2)
-    axes, shape = image(d, groups * per)
-    kernel = d.ints(axes, 1, 3)
-    attributes = windows(d, axes, kernel) | d.attributes(0.3, kernel_shape=[kernel])
-    if groups > 1 or d.maybe(0.3):
-        attributes["group"] = groups
+    (groups, per, out), (axes, shape, kernel), attributes = window(d, 0.3)
     if d.maybe(0.25):
         attributes["output_padding"] = d.ints(axes, 0, 1)
     if d.maybe(0.25):

@@ -9,6 +9,7 @@ from tests.network.onnx_models import assert_agrees, model, node, weights
 
 INT = np.int64
 IMAGE = (1, 3, 4, 5)
+ASYMMETRIC = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 CASES = {
     "gather": ([node("Gather", ["x", "i"], ["y"], axis=2)], IMAGE, {"i": INT([[3, 0], [0, -1]])}, 13),
     "gather scalar": ([node("Gather", ["x", "i"], ["y"], axis=-1)], IMAGE, {"i": INT(2)}, 11),
@@ -37,15 +38,7 @@ CASES = {
     "upsample attribute": ([node("Upsample", ["x"], ["y"], scales=[1.0, 1.0, 2.0, 2.0])], IMAGE, {}, 8),
     "resize 10": ([node("Resize", ["x", "s"], ["y"])], IMAGE, {"s": np.float32([1, 1, 2, 2])}, 10),
     "resize asymmetric": (
-        [
-            node(
-                "Resize",
-                ["x", "", "s"],
-                ["y"],
-                coordinate_transformation_mode="asymmetric",
-                nearest_mode="floor",
-            )
-        ],
+        [node("Resize", ["x", "", "s"], ["y"], **ASYMMETRIC)],
         IMAGE,
         {"s": np.float32([1, 1, 3, 2])},
         13,
@@ -99,15 +92,7 @@ REFUSED = {
         ["nearest"],
     ),
     "resize fraction": (
-        [
-            node(
-                "Resize",
-                ["x", "", "s"],
-                ["y"],
-                coordinate_transformation_mode="asymmetric",
-                nearest_mode="floor",
-            )
-        ],
+        [node("Resize", ["x", "", "s"], ["y"], **ASYMMETRIC)],
         {"s": np.float32([1, 1, 1.5, 2])},
         ["Resize", "1.5"],
     ),

@@ -31,29 +31,19 @@ class Program:
     binary: np.ndarray
 
 
-def lp_optimum(
+def highs_optimum(
     network: Network,
     box: tuple[np.ndarray, np.ndarray],
     bounds: list[tuple[np.ndarray, np.ndarray]],
     objective: np.ndarray,
     offset: float,
+    *,
+    integer: bool = False,
 ) -> Optimum:
-    """The minimum of objective f + offset over the triangle relaxation with the given pre-activation bounds."""
-    return _solve(network, box, bounds, objective, offset, integer=False)
+    """The minimum of objective f + offset over the triangle relaxation with the given pre-activation bounds.
 
-
-def milp_optimum(
-    network: Network,
-    box: tuple[np.ndarray, np.ndarray],
-    bounds: list[tuple[np.ndarray, np.ndarray]],
-    objective: np.ndarray,
-    offset: float,
-) -> Optimum:
-    """The minimum of objective f + offset over the box, up to HiGHS' tolerances and a limit on nodes."""
-    return _solve(network, box, bounds, objective, offset, integer=True)
-
-
-def _solve(network, box, bounds, objective, offset, integer: bool) -> Optimum:
+    integer: over the box instead, up to HiGHS' tolerances and a limit on nodes.
+    """
     # Every layer is measured in units of its own bounds, so that HiGHS' absolute tolerances fit any weight scale.
     units = [unit(np.abs(box).max())] + [unit(max(np.abs(low).max(), np.abs(high).max())) for low, high in bounds]
     sizes = [network.input_size] + [len(low) for low, _ in bounds]

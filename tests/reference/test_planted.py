@@ -19,7 +19,7 @@ from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solution import Solution
 from admm_verify.splitting.solve import METHODS, solve
 from tests.random_networks import Case, chain, random_case
-from tests.reference.highs import Optimum, lp_optimum
+from tests.reference.highs import Optimum, highs_optimum
 
 PASSES = {"auto": 600, "ascent": 150, "admm": 1000, "primal_dual": 1000}
 NETWORKS = 16
@@ -74,7 +74,7 @@ def planted(seed: int) -> tuple[Problem, list[Optimum]]:
     problem = problem_of(case)
     pairs, box = pairs_of(problem.preactivation), (case.box.lower, case.box.upper)
     rows = zip(case.objective, case.offset, strict=True)
-    return problem, [lp_optimum(case.network, box, pairs, objective, offset) for objective, offset in rows]
+    return problem, [highs_optimum(case.network, box, pairs, objective, offset) for objective, offset in rows]
 
 
 @pytest.mark.parametrize("method", METHODS)

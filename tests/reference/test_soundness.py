@@ -16,7 +16,7 @@ from admm_verify.splitting.solution import Solution
 from admm_verify.splitting.solve import METHODS, solve
 from tests.random_networks import KINDS, Case, chain, random_case
 from tests.reference.exact import ExactNetwork, exact
-from tests.reference.highs import lp_optimum, milp_optimum
+from tests.reference.highs import highs_optimum
 
 NETWORKS = 308
 SAMPLES = 1000
@@ -55,10 +55,10 @@ def truth(seed: int, thorough: bool = False) -> Truth:
     values = case.network(points) @ case.objective.T + case.offset
     attained, optima = [], []
     for row, (objective, offset) in enumerate(zip(case.objective, case.offset, strict=True)):
-        optima.append(lp_optimum(case.network, box, pairs, objective, offset))
+        optima.append(highs_optimum(case.network, box, pairs, objective, offset))
         inputs = [*points[np.argsort(values[:, row])[:5]], optima[-1].x]
         if row == 0 and (thorough or unstable <= EASY):
-            inputs.append(milp_optimum(case.network, box, pairs, objective, offset).x)
+            inputs.append(highs_optimum(case.network, box, pairs, objective, offset, integer=True).x)
         attained.append([network.objective(x, objective, offset) for x in inputs])
     problem = Problem(case.network, case.box, case.objective, case.offset, bounds)
     lp, scale = np.array([o.value for o in optima]), np.array([o.scale for o in optima])
