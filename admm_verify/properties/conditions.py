@@ -171,7 +171,7 @@ class Assertions:
         if not alternatives:
             return never or Never(0)
         self.dropped = self.dropped or never
-        return alternatives[0] if len(alternatives) == 1 else Conjunction(choices=[alternatives])
+        return alternatives[0] if len(alternatives) == 1 else Conjunction(choices=[[*alternatives]])
 
     def _compared(self, sign: str, left: Node, right: Node, offset: int) -> Condition:
         total = difference(left, right, self.scope)
