@@ -46,3 +46,26 @@ def test_readme_commands_are_known_to_the_cli():
 def test_no_import_of_torch_from_the_package():
     code = "import sys, admm_verify; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+ENDS = re.compile(
+    r"\b(box|boxes|inputs|initial|noise|enclosure|inside)\.(lower|upper)\b|\bbox(es)?_(lower|upper)\b|\.ends\b"
+)
+READERS = {
+    # What a caller made is looked at before it is believed.
+    "properties/checks.py",
+    # Boxes there are intervals around values, not sets of inputs.
+    "enclosures/flow.py",
+    "reach/continuous/planes.py",
+    "reach/continuous/tube.py",
+}
+
+
+def test_ends_of_input_boxes_are_read_where_sets_are_defined():
+    package = ROOT / "admm_verify"
+    found = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        if path.parent.name != "sets" and ENDS.search(path.read_text(encoding="utf-8"))
+    }
+    assert found <= READERS, "Ask the input set; what it cannot answer becomes a method of it."

@@ -89,8 +89,8 @@ def _bytes(array: object) -> bytes:
 
 
 def _ends(box: ExactBox) -> Iterator[str]:
-    yield f"lower {' '.join(map(str, box.lower))}"
-    yield f"upper {' '.join(map(str, box.upper))}"
+    for side, ends in zip(("lower", "upper"), box.range, strict=True):
+        yield f"{side} {' '.join(map(str, ends))}"
 
 
 def _rest(disjunct: Disjunct) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import admm_verify as av
+from admm_verify.arrays import Placement
 
 NUMBERS = st.floats(-1e6, 1e6, allow_subnormal=False)
 
@@ -66,3 +67,37 @@ def test_cut_to_nothing():
 def test_radius_of_another_shape():
     with pytest.raises(av.InputError, match=r"\(2,\)"):
         av.Box.around(np.zeros(3), np.ones(2))
+
+
+@given(arrays(np.float32, 5, elements=st.floats(-100, 100, width=32)), st.floats(0, 10))
+def test_inside_is_within_the_exact_ball_and_holds_the_center(center, radius):
+    center = center.astype(np.float64)
+    floor, ceiling = np.minimum(center, -1.0), np.full(5, np.inf)
+    box = av.Box.inside(center, np.array([radius]), (floor, ceiling)).inward(Placement.numpy(np.float32))
+    for low, middle, high, least in zip(box.lower, center, box.upper, floor, strict=True):
+        assert max(Fraction(float(middle)) - Fraction(radius), Fraction(float(least))) <= Fraction(float(low)) <= middle
+        assert middle <= Fraction(float(high)) <= Fraction(float(middle)) + Fraction(radius)
+
+
+@given(arrays(np.float64, (2, 3), elements=NUMBERS), st.integers(0, 2))
+def test_halves_share_a_middle_and_cover_the_box(ends, side):
+    box = av.Box(ends.min(axis=0)[None], ends.max(axis=0)[None])
+    parts = box.halved(np.array([side]))
+    below, above = parts.at(slice(0, 1)), parts.at(slice(1, 2))
+    assert box.covers(below) and box.covers(above) and below.upper[0, side] == above.lower[0, side]
+    joined = av.Box(np.minimum(below.lower, above.lower), np.maximum(below.upper, above.upper))
+    assert joined.covers(box)
+    if box.halvable[0, side]:
+        assert not below.covers(box) and not above.covers(box)
+    np.testing.assert_array_equal(av.Box.unpacked(parts.packed).range, parts.range)
+
+
+def test_products_have_the_sides_of_both():
+    box = av.Box(np.zeros((2, 1)), np.ones((2, 1))).times(av.Box(-np.ones(2), np.array([3.0, 4.0])))
+    assert box.lower.tolist() == [[0, -1, -1]] * 2 and box.upper.tolist() == [[1, 3, 4]] * 2
+
+
+def test_a_box_covers_what_lies_in_it_row_by_row():
+    unit = av.Box(np.zeros((2, 2)), np.ones((2, 2)))
+    assert unit.covers(unit) and unit.covers(av.Box(np.full((1, 2), 0.5), np.ones((1, 2))))
+    assert not unit.covers(av.Box(np.zeros((2, 2)), np.array([[1.0, 1.0], [1.0, np.nextafter(1.0, 2.0)]])))
