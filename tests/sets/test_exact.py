@@ -29,6 +29,7 @@ def test_enclosures_are_around_and_insides_within(sides: list[tuple[Fraction, Fr
     assert ExactBox.of(outer).holds(box.lower) and ExactBox.of(outer).holds(box.upper)
     for low, high, below, above in zip(*box.range, *map(fractions, inner.range), strict=True):
         # Only a side without any float is held from outside.
+        assert below <= above
         assert (low <= below and above <= high) or np.nextafter(float(below), np.inf) == float(above)
 
 
