@@ -7,7 +7,7 @@ from admm_verify.options import Range, count, instance
 from admm_verify.reach.continuous import simulation
 from admm_verify.reach.discrete.rollout import rollout
 from admm_verify.reach.inputs import rows
-from admm_verify.reach.systems import MOST_STEPS, ContinuousSystem, LinearSystem, NetworkSystem, System
+from admm_verify.reach.systems import MOST_STEPS, SYSTEMS, ContinuousSystem, System
 
 
 def simulate(
@@ -20,7 +20,7 @@ def simulate(
     Raises: InputError for points that are not finite or of another size, less than one step or substep, and an rng
     that is no numpy.random.Generator.
     """
-    states = instance(system, (LinearSystem, NetworkSystem, ContinuousSystem), "The system").states
+    states = instance(system, SYSTEMS, "The system").states
     steps = count(steps, "The number of steps", Range(1, most=MOST_STEPS))
     substeps = count(substeps, "The number of substeps", Range(1))
     points = rows(x, states, "start of the simulation")

@@ -166,6 +166,7 @@ class ContinuousSystem:
 
 DiscreteSystem = LinearSystem | NetworkSystem
 System = DiscreteSystem | ContinuousSystem
+SYSTEMS = LinearSystem, NetworkSystem, ContinuousSystem
 
 
 @dataclass(frozen=True, eq=False)
@@ -317,7 +318,7 @@ class Task:
 
     def __post_init__(self) -> None:
         instance(self.name, str, "The name of a task")
-        states = instance(self.system, (LinearSystem, NetworkSystem, ContinuousSystem), "The system").states
+        states = instance(self.system, SYSTEMS, "The system").states
         set_field(self, "initial", box(self.initial, states, "initial box"))
         set_field(self, "steps", count(self.steps, "The horizon in steps", Range(1, most=MOST_STEPS)))
         for name, kind in (("requirements", Requirement), ("names", str), ("remarks", str)):
