@@ -11,113 +11,105 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from admm_verify.bounds.preactivation import preactivation_bounds
-    from admm_verify.bounds.ranges import PreactivationBounds
-    from admm_verify.enclosures.taylor import Plant
+    from admm_verify.bounds.preactivation import preactivation_bounds as preactivation_bounds
+    from admm_verify.bounds.ranges import PreactivationBounds as PreactivationBounds
+    from admm_verify.enclosures.taylor import Plant as Plant
     from admm_verify.errors import (
-        AdmmVerifyError,
-        DeviceError,
-        InputError,
-        MissingPackageError,
-        ModelError,
-        OutputError,
-        QueryError,
-        StoppedError,
-        UnsupportedOperatorError,
-        UnsupportedQueryError,
+        AdmmVerifyError as AdmmVerifyError,
     )
-    from admm_verify.network.from_onnx import read_onnx
-    from admm_verify.network.from_torch import trace
-    from admm_verify.network.graph import Network
-    from admm_verify.properties.query import Query, read_query
-    from admm_verify.reach.front import ReachReport, reach_sets
-    from admm_verify.reach.judgement import Judgement
-    from admm_verify.reach.sets import ReachSets
-    from admm_verify.reach.settings import ReachSettings
-    from admm_verify.reach.simulate import simulate
-    from admm_verify.reach.spec import read_task
+    from admm_verify.errors import (
+        DeviceError as DeviceError,
+    )
+    from admm_verify.errors import (
+        InputError as InputError,
+    )
+    from admm_verify.errors import (
+        MissingPackageError as MissingPackageError,
+    )
+    from admm_verify.errors import (
+        ModelError as ModelError,
+    )
+    from admm_verify.errors import (
+        OutputError as OutputError,
+    )
+    from admm_verify.errors import (
+        QueryError as QueryError,
+    )
+    from admm_verify.errors import (
+        StoppedError as StoppedError,
+    )
+    from admm_verify.errors import (
+        UnsupportedOperatorError as UnsupportedOperatorError,
+    )
+    from admm_verify.errors import (
+        UnsupportedQueryError as UnsupportedQueryError,
+    )
+    from admm_verify.network.from_onnx import read_onnx as read_onnx
+    from admm_verify.network.from_torch import trace as trace
+    from admm_verify.network.graph import Network as Network
+    from admm_verify.properties.query import Query as Query
+    from admm_verify.properties.query import read_query as read_query
+    from admm_verify.reach.front import ReachReport as ReachReport
+    from admm_verify.reach.front import reach_sets as reach_sets
+    from admm_verify.reach.judgement import Judgement as Judgement
+    from admm_verify.reach.sets import ReachSets as ReachSets
+    from admm_verify.reach.settings import ReachSettings as ReachSettings
+    from admm_verify.reach.simulate import simulate as simulate
+    from admm_verify.reach.spec import read_task as read_task
     from admm_verify.reach.systems import (
-        ContinuousSystem,
-        Controller,
-        Kind,
-        LinearSystem,
-        NetworkSystem,
-        Polytope,
-        Requirement,
-        Task,
+        ContinuousSystem as ContinuousSystem,
     )
-    from admm_verify.report.reach_plots import time_plot, tube_plot
-    from admm_verify.robustness.certification import Certification
-    from admm_verify.robustness.certify import certify
-    from admm_verify.robustness.search import CertifySettings
-    from admm_verify.run import Ended, Progress, Run
-    from admm_verify.sets.box import Box
-    from admm_verify.settings import AscentSettings, SolverSettings, TightenSettings
-    from admm_verify.splitting.output_bounds import OutputBounds, output_bounds
-    from admm_verify.splitting.problem import Problem
-    from admm_verify.splitting.solution import Solution
-    from admm_verify.splitting.solve import solve
-    from admm_verify.verdict import Answer, Verdict
-    from admm_verify.verify import Outcome, verify
+    from admm_verify.reach.systems import (
+        Controller as Controller,
+    )
+    from admm_verify.reach.systems import (
+        Kind as Kind,
+    )
+    from admm_verify.reach.systems import (
+        LinearSystem as LinearSystem,
+    )
+    from admm_verify.reach.systems import (
+        NetworkSystem as NetworkSystem,
+    )
+    from admm_verify.reach.systems import (
+        Polytope as Polytope,
+    )
+    from admm_verify.reach.systems import (
+        Requirement as Requirement,
+    )
+    from admm_verify.reach.systems import (
+        Task as Task,
+    )
+    from admm_verify.report.reach_plots import time_plot as time_plot
+    from admm_verify.report.reach_plots import tube_plot as tube_plot
+    from admm_verify.robustness.certification import Certification as Certification
+    from admm_verify.robustness.certify import certify as certify
+    from admm_verify.robustness.search import CertifySettings as CertifySettings
+    from admm_verify.run import Ended as Ended
+    from admm_verify.run import Progress as Progress
+    from admm_verify.run import Run as Run
+    from admm_verify.sets.box import Box as Box
+    from admm_verify.settings import (
+        AscentSettings as AscentSettings,
+    )
+    from admm_verify.settings import (
+        SolverSettings as SolverSettings,
+    )
+    from admm_verify.settings import (
+        TightenSettings as TightenSettings,
+    )
+    from admm_verify.splitting.output_bounds import OutputBounds as OutputBounds
+    from admm_verify.splitting.output_bounds import output_bounds as output_bounds
+    from admm_verify.splitting.problem import Problem as Problem
+    from admm_verify.splitting.solution import Solution as Solution
+    from admm_verify.splitting.solve import solve as solve
+    from admm_verify.verdict import Answer as Answer
+    from admm_verify.verdict import Verdict as Verdict
+    from admm_verify.verify import Outcome as Outcome
+    from admm_verify.verify import verify as verify
+
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "AdmmVerifyError",
-    "Answer",
-    "AscentSettings",
-    "Box",
-    "Certification",
-    "CertifySettings",
-    "ContinuousSystem",
-    "Controller",
-    "DeviceError",
-    "Ended",
-    "InputError",
-    "Judgement",
-    "Kind",
-    "LinearSystem",
-    "MissingPackageError",
-    "ModelError",
-    "Network",
-    "NetworkSystem",
-    "Outcome",
-    "OutputBounds",
-    "OutputError",
-    "Plant",
-    "Polytope",
-    "PreactivationBounds",
-    "Problem",
-    "Progress",
-    "Query",
-    "QueryError",
-    "ReachReport",
-    "ReachSets",
-    "ReachSettings",
-    "Requirement",
-    "Run",
-    "Solution",
-    "SolverSettings",
-    "StoppedError",
-    "Task",
-    "TightenSettings",
-    "UnsupportedOperatorError",
-    "UnsupportedQueryError",
-    "Verdict",
-    "certify",
-    "output_bounds",
-    "preactivation_bounds",
-    "reach_sets",
-    "read_onnx",
-    "read_query",
-    "read_task",
-    "simulate",
-    "solve",
-    "time_plot",
-    "trace",
-    "tube_plot",
-    "verify",
-]
 
 _ROOMS = {
     "AdmmVerifyError": "errors",
@@ -180,6 +172,8 @@ set its streams and signals right before anything is loaded."""
 
 
 def __getattr__(name: str) -> "Any":
+    if name == "__all__":
+        return sorted(_ROOMS)
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = globals()[name] = getattr(import_module(f"admm_verify.{_ROOMS[name]}"), name)
@@ -187,7 +181,7 @@ def __getattr__(name: str) -> "Any":
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_ROOMS})
 
 
 class _Package(type(sys)):

@@ -30,6 +30,15 @@ def test_files_and_functions_are_short(path):
 def test_public_names_are_there_and_documented():
     for name in admm_verify.__all__:
         assert getattr(admm_verify, name).__doc__, name
+    # Type checkers read imports; the package itself reads a table.
+    source = ast.parse((ROOT / "admm_verify/__init__.py").read_text(encoding="utf-8"))
+    told = {
+        alias.asname: item.module.removeprefix("admm_verify.")
+        for item in ast.walk(source)
+        if isinstance(item, ast.ImportFrom) and item.module.startswith("admm_verify.")
+        for alias in item.names
+    }
+    assert told == admm_verify._ROOMS
     with pytest.raises(AttributeError):
         _ = admm_verify.nothing_of_this_name
 
