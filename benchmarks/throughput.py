@@ -31,7 +31,7 @@ from benchmarks.shares import RESULTS, environment, least_seconds, write_json
 from problems.crown_family import CrownInstance, crown_instances
 
 PASSES = 20
-goalS = {"mnist_deepsplit_fc": 4000, "oval21": 3000}
+GOALS = {"mnist_deepsplit_fc": 4000, "oval21": 3000}
 """Rows per second asked for on two cores."""
 
 ADMM_CASES = (("mnist_deepsplit_fc", "img2/eps0.02"), ("oval21", "img2578"))
@@ -110,7 +110,7 @@ def measure(name: str, rows: int, runs: int) -> list[dict[str, Any]]:
     for variant, work in works.items():
         seconds = wall(work, runs)
         found.append({"network": name, "variant": variant, "rows": rows, "rows_per_second": rows / seconds})
-        print(f"{name:22}{variant:22}{rows / seconds:10.0f} rows/s  (disjunct {goalS[name]} on two cores)")
+        print(f"{name:22}{variant:22}{rows / seconds:10.0f} rows/s  (disjunct {GOALS[name]} on two cores)")
     return found
 
 
@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--json", type=Path, default=RESULTS / "throughput.json")
     options = parser.parse_args()
-    found = [line for name in goalS for line in measure(name, options.rows, options.runs)]
+    found = [line for name in GOALS for line in measure(name, options.rows, options.runs)]
     torch.set_num_threads(1)
     iterated = [line for case in ADMM_CASES for line in admm(*case, runs=3)]
     report = {"environment": environment(), "passes": PASSES, "results": found, "admm": iterated}

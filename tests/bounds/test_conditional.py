@@ -23,7 +23,7 @@ from tests.complete.networks import FAMILIES, box_for, flat_box, network_of
 from tests.reference.attack import box_points
 from tests.reference.pieces import ExactPieces
 
-goalS, ATOMS = 3, 2
+DISJUNCTS, ATOMS = 3, 2
 SCALES = (0.0, 1.0, 1e-300, 1e-20, 1e4, 1e30)
 SEEDS = range(12)
 
@@ -46,7 +46,7 @@ class Case:
 
     @property
     def everything(self) -> list[np.ndarray]:
-        return [np.tile(np.arange(low.shape[1]), (goalS, 1)) for low in self.known.lower]
+        return [np.tile(np.arange(low.shape[1]), (DISJUNCTS, 1)) for low in self.known.lower]
 
     def met(self, disjunct: int) -> Iterator[list[list[Fraction]]]:
         """All nodes' values at points of the box that meet a disjunct's condition, exactly."""
@@ -68,18 +68,18 @@ def case_of(family: str, seed: int) -> Case:
     flat = flat_box(box_for(network, rng))
     points = box_points(flat, 300, seed)
     values = network.evaluate(points)
-    objective = rng.standard_normal((goalS, ATOMS, network.output_size))
-    offset = np.zeros((goalS, ATOMS))
-    for disjunct in range(goalS):
+    objective = rng.standard_normal((DISJUNCTS, ATOMS, network.output_size))
+    offset = np.zeros((DISJUNCTS, ATOMS))
+    for disjunct in range(DISJUNCTS):
         least = int((values[-1] @ objective[disjunct, 0]).argmin())
         output = ExactPieces(network).values(points[least])[-1]
         for atom, row in enumerate(objective[disjunct]):
             value = sum((Fraction(c) * y for c, y in zip(row, output, strict=True)), Fraction(0))
             offset[disjunct, atom] = np.nextafter(-float(value), -np.inf)
     whole = preactivation_bounds(network, Box(flat.lower[None], flat.upper[None]))
-    lower, upper = (tuple(np.repeat(end, goalS, axis=0) for end in ends) for ends in (whole.lower, whole.upper))
-    box = Box(*(np.tile(end, (goalS, 1)) for end in flat.range))
-    known = ConditionalBounds(lower, upper, np.zeros(goalS, dtype=bool))
+    lower, upper = (tuple(np.repeat(end, DISJUNCTS, axis=0) for end in ends) for ends in (whole.lower, whole.upper))
+    box = Box(*(np.tile(end, (DISJUNCTS, 1)) for end in flat.range))
+    known = ConditionalBounds(lower, upper, np.zeros(DISJUNCTS, dtype=bool))
     ends = [tuple(end[:, None] for end in side) for side in (lower, upper)]
     region = build_region(network, box.spread(), *ends)
     bounder = Bounder(network, Placement.numpy(), AscentSettings(), lambda: False)
@@ -100,7 +100,7 @@ def test_planes_lie_below_their_rows(family: str, seed: int) -> None:
         exact = ExactPieces(case.network).values(case.points[i])
         for node, plane in planes.items():
             assert all(part <= node for part in plane.parts)
-            for disjunct in range(goalS):
+            for disjunct in range(DISJUNCTS):
                 for atom, row in enumerate(case.rows(disjunct, exact[-1])):
                     assert row >= plane_value(plane, disjunct, atom, exact), (node, disjunct, atom)
 
@@ -119,7 +119,7 @@ def test_any_slopes_and_weights_give_bounds(family: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     condition = case.condition
     planes = planes_at(case.region, condition.objective, condition.offset, condition.multipliers, case.sources)
-    met = [list(case.met(disjunct)) for disjunct in range(goalS)]
+    met = [list(case.met(disjunct)) for disjunct in range(DISJUNCTS)]
     assert all(met), "Each disjunct's point meets its condition"
     for k, (source, neurons) in enumerate(zip(case.sources, case.everything, strict=True)):
         below = sum(i < source for i in case.network.activations)
@@ -128,13 +128,14 @@ def test_any_slopes_and_weights_give_bounds(family: str, seed: int) -> None:
         region = build_region(part, case.box.spread(), *ends)
         frame = Conditioned(region, planes[source], RefineSettings())
         for scale in SCALES:
-            weights = scale * rng.random((goalS, 2 * neurons.shape[1], ATOMS))
+            weights = scale * rng.random((DISJUNCTS, 2 * neurons.shape[1], ATOMS))
             slopes = [
-                rng.uniform(-1, 2, (goalS, 2 * neurons.shape[1], line.start.shape[-1])) for line in frame.relaxed.lines
+                rng.uniform(-1, 2, (DISJUNCTS, 2 * neurons.shape[1], line.start.shape[-1]))
+                for line in frame.relaxed.lines
             ]
             with quiet_overflow():
                 found = frame.certified(neurons, slopes, weights)
-            for disjunct in range(goalS):
+            for disjunct in range(DISJUNCTS):
                 for nodes in met[disjunct]:
                     truth = [*nodes[source], *(-value for value in nodes[source])]
                     for value, bound in zip(truth, found[disjunct], strict=True):
@@ -155,7 +156,7 @@ def test_no_input_that_meets_the_condition_is_lost(family: str, seed: int) -> No
         assert not bounds.empty.any()
         for k, source in enumerate(case.sources):
             assert (bounds.lower[k] >= case.known.lower[k]).all() and (bounds.upper[k] <= case.known.upper[k]).all()
-            for disjunct in range(goalS):
+            for disjunct in range(DISJUNCTS):
                 for nodes in case.met(disjunct):
                     for low, value, high in zip(
                         bounds.lower[k][disjunct], nodes[source], bounds.upper[k][disjunct], strict=True
@@ -226,7 +227,7 @@ def test_a_condition_that_nothing_meets_is_empty() -> None:
 
 def test_planes_that_are_not_known_cut_nothing() -> None:
     case = case_of("residual", 2)
-    unknown = Condition(case.condition.objective, np.full((goalS, ATOMS), -np.inf), case.condition.multipliers)
+    unknown = Condition(case.condition.objective, np.full((DISJUNCTS, ATOMS), -np.inf), case.condition.multipliers)
     with quiet_overflow():
         found = conditional_bounds(
             case.network, case.box, case.known, unknown, case.everything, RefineSettings(), lambda: False
