@@ -17,6 +17,7 @@ from admm_verify.relaxations.contract import Relaxation
 from admm_verify.relaxations.lines import Lines
 from admm_verify.relaxations.registry import network_lines, relaxations_of
 from admm_verify.sets.box import Box
+from admm_verify.sets.contract import WalkableSet
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
@@ -35,7 +36,7 @@ class Problem:
     """
 
     network: Network
-    inputs: Box
+    inputs: WalkableSet
     objective: Array
     offset: Array
     preactivation: PreactivationBounds
@@ -126,7 +127,7 @@ class Rows:
     network: Network
     objective: Array
     offset: Array
-    inputs: Box
+    inputs: WalkableSet
     lower: tuple[Array, ...]
     upper: tuple[Array, ...]
     relaxations: tuple[Relaxation, ...]
