@@ -6,22 +6,20 @@ every rounding error, goes into the radius.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, gamma
 from admm_verify.enclosures.arithmetic import Operand
-from admm_verify.enclosures.intervals import Interval, above, below
-
-
-def _rounded_up(total: np.ndarray, terms: int) -> np.ndarray:
-    """An upper bound of a sum of non-negative numbers that was computed with some rounding in each of its terms."""
-    return total * (1.0 + 2.0 * (terms + 16) * DOUBLE_ROUNDOFF) + SMALLEST * (terms + 16)
+from admm_verify.enclosures.intervals import Interval
+from admm_verify.sets.contract import InputSet
+from admm_verify.sets.zonotope import Zonotope, rounded_up
 
 
 @dataclass(frozen=True, eq=False)
-class AffineForms(Operand):
-    """The sets {centre + generators z + e : z in [-1, 1]^m, |e| <= radius}, one form per entry.
+class AffineForms(Zonotope, Operand):
+    """One form per entry: the arithmetic of zonotopes, entry by entry.
 
     Forms that are combined share z; their radii are independent of each other and of z. Results hold every value that
     the operation takes for values of the operands at one z.
@@ -31,42 +29,25 @@ class AffineForms(Operand):
     Reference: Stolfi and de Figueiredo, Self-Validated Numerical Methods and Applications (1997), chapter 3.
     """
 
-    centre: np.ndarray
-    generators: np.ndarray
-    radius: np.ndarray
-
     @classmethod
-    def box(cls, lower: np.ndarray, upper: np.ndarray) -> "AffineForms":
-        """The box lower <= x <= upper with one symbol per coordinate, [cells, n] -> m = n."""
-        sides = Interval(lower, upper)
-        generators = sides.radius[..., :, None] * np.eye(lower.shape[-1])
-        return cls(sides.middle, generators, np.zeros_like(lower))
+    def around(cls, inputs: InputSet) -> "AffineForms":
+        """The boxes around input sets with one symbol per coordinate, [cells, n] -> m = n."""
+        sides = Interval(*inputs.range)
+        generators = sides.radius[..., :, None] * np.eye(inputs.size)
+        return cls(sides.middle, generators, np.zeros_like(sides.middle))
 
-    @property
-    def symbols(self) -> int:
-        """The length m of z."""
-        return self.generators.shape[-1]
-
-    @property
-    def spread(self) -> np.ndarray:
-        """An upper bound of |x - centre|."""
-        return _rounded_up(np.abs(self.generators).sum(axis=-1) + self.radius, self.symbols)
-
-    @property
-    def range(self) -> Interval:
+    @cached_property
+    def interval(self) -> Interval:
         """The interval of all values; the whole line where the form is not finite."""
-        spread = self.spread
-        lower, upper = below(self.centre - spread), above(self.centre + spread)
-        bad = ~(np.isfinite(lower) & np.isfinite(upper))
-        return Interval(np.where(bad, -np.inf, lower), np.where(bad, np.inf, upper))
+        return Interval(*self.range)
 
-    def at(self, index: int) -> "AffineForms":
+    def coordinate(self, index: int) -> "AffineForms":
         """The forms of one coordinate, [..., n] -> [...]."""
         return AffineForms(self.centre[..., index], self.generators[..., index, :], self.radius[..., index])
 
     def coordinates(self) -> list["AffineForms"]:
         """The forms of every coordinate."""
-        return [self.at(i) for i in range(self.centre.shape[-1])]
+        return [self.coordinate(i) for i in range(self.size)]
 
     @classmethod
     def stack(cls, parts: Sequence["AffineForms"]) -> "AffineForms":
@@ -77,11 +58,7 @@ class AffineForms(Operand):
             np.stack([part.radius for part in parts], axis=-1),
         )
 
-    def take(self, cells: np.ndarray) -> "AffineForms":
-        """The forms of some cells."""
-        return AffineForms(self.centre[cells], self.generators[cells], self.radius[cells])
-
-    def mapped(self, slope: np.ndarray, shift: np.ndarray | float = 0.0) -> "AffineForms":
+    def image(self, slope: np.ndarray, shift: np.ndarray | float = 0.0) -> "AffineForms":
         """The values of functionals slope'x + shift: forms [..., n] and slopes [..., rows, n] -> [..., rows]."""
         inputs, size = slope.shape[-1], np.abs(slope)
         centre = (slope @ self.centre[..., None])[..., 0] + shift
@@ -94,7 +71,7 @@ class AffineForms(Operand):
 
     def support(self, directions: np.ndarray) -> np.ndarray:
         """Upper bounds of d'x for directions [d, n], [..., n] -> [..., d]; infinite where the forms are not finite."""
-        return self.mapped(directions).range.upper
+        return self.image(directions).range[1]
 
     def __add__(self, other: "AffineForms | Interval | float") -> "AffineForms":
         right = self._operand(other)
@@ -116,7 +93,7 @@ class AffineForms(Operand):
         middle, spare = right.middle, right.radius
         radius = self.radius * np.abs(middle)
         if np.any(spare):
-            radius = radius + spare * (np.abs(self.centre) + self.spread)
+            radius = radius + spare * (np.abs(self.centre) + self.deviation)
         return _rounded(self.centre * middle, self.generators * middle[..., None], radius, roundings=1)
 
     def __truediv__(self, other: "AffineForms | Interval | float") -> "AffineForms":
@@ -131,32 +108,32 @@ class AffineForms(Operand):
     def reciprocal(self) -> "AffineForms":
         """1 / x; not finite where x can be 0."""
         at = 1.0 / Interval.point(self.centre)
-        over = 1.0 / self.range
+        over = 1.0 / self.interval
         return self._expanded(at, -at.square(), over.square() * over * 2.0)
 
     def sin(self) -> "AffineForms":
         """sin x."""
         at = Interval.point(self.centre)
-        return self._expanded(at.sin(), at.cos(), -self.range.sin())
+        return self._expanded(at.sin(), at.cos(), -self.interval.sin())
 
     def cos(self) -> "AffineForms":
         """cos x."""
         at = Interval.point(self.centre)
-        return self._expanded(at.cos(), -at.sin(), -self.range.cos())
+        return self._expanded(at.cos(), -at.sin(), -self.interval.cos())
 
     def exp(self) -> "AffineForms":
         """e^x."""
         at = Interval.point(self.centre).exp()
-        return self._expanded(at, at, self.range.exp())
+        return self._expanded(at, at, self.interval.exp())
 
     def tanh(self) -> "AffineForms":
         """tanh x, whose second derivative is -2 t (1 - t^2) with t = tanh x."""
-        at, over = Interval.point(self.centre).tanh(), self.range.tanh()
+        at, over = Interval.point(self.centre).tanh(), self.interval.tanh()
         return self._expanded(at, 1.0 - at.square(), over * (1.0 - over.square()) * -2.0)
 
     def sqrt(self) -> "AffineForms":
         """The square root r, whose second derivative is -1 / (4 r^3); not finite where x can be 0 or less."""
-        at, over = Interval.point(self.centre).sqrt(), self.range.sqrt()
+        at, over = Interval.point(self.centre).sqrt(), self.interval.sqrt()
         return self._expanded(at, 0.5 / at, -0.25 / (over.square() * over))
 
     def _expanded(self, value: Interval, slope: Interval, bend: Interval) -> "AffineForms":
@@ -166,7 +143,7 @@ class AffineForms(Operand):
         linear approximation over the range.
         """
         zero = Interval.point(0.0)
-        rest = zero.hull(bend * (Interval.point(self.spread).square() * 0.5))
+        rest = zero.hull(bend * (Interval.point(self.deviation).square() * 0.5))
         linear = AffineForms(np.zeros_like(self.centre), self.generators, self.radius) * slope
         return linear + (value + rest)
 
@@ -185,7 +162,7 @@ class AffineForms(Operand):
         a b = ((a + b)^2 - (a - b)^2) / 4 lies between -(max|a - b|)^2 / 4 and (max|a + b|)^2 / 4, which is exact for
         parallel and for independent parts of equal spread; so a is scaled up and b down until they have that.
         """
-        first, second = self.spread, other.spread
+        first, second = self.deviation, other.deviation
         both = (first > 0) & (second > 0)
         ratio = np.sqrt(np.where(both, second, 1.0) / np.where(both, first, 1.0))
         # Any positive scale is valid: a b = (a t)(b / t). A power of two makes it exact.
@@ -194,8 +171,8 @@ class AffineForms(Operand):
         rest = self.radius * scale[..., 0] + other.radius / scale[..., 0]
         # Sums a +- b are off by one rounding of |a| + |b| each.
         slack = DOUBLE_ROUNDOFF * (np.abs(a) + np.abs(b)).sum(axis=-1)
-        plus = Interval.point(_rounded_up(np.abs(a + b).sum(axis=-1) + rest + slack, self.symbols)).square()
-        minus = Interval.point(_rounded_up(np.abs(a - b).sum(axis=-1) + rest + slack, self.symbols)).square()
+        plus = Interval.point(rounded_up(np.abs(a + b).sum(axis=-1) + rest + slack, self.symbols)).square()
+        minus = Interval.point(rounded_up(np.abs(a - b).sum(axis=-1) + rest + slack, self.symbols)).square()
         return Interval(-0.25 * minus.upper - SMALLEST, 0.25 * plus.upper + SMALLEST)
 
     def square(self) -> "AffineForms":
@@ -238,7 +215,7 @@ class AffineForms(Operand):
         order = np.argsort(-score, axis=-1, kind="stable")[..., None, :]
         sorted_generators = np.take_along_axis(self.generators, np.broadcast_to(order, self.generators.shape), axis=-1)
         rest = np.abs(sorted_generators[..., keep:]).sum(axis=-1)
-        radius = _rounded_up(self.radius + rest, self.symbols)
+        radius = rounded_up(self.radius + rest, self.symbols)
         return AffineForms(self.centre, sorted_generators[..., :keep], radius).refreshed()
 
 
@@ -247,4 +224,4 @@ def _rounded(centre: np.ndarray, generators: np.ndarray, radius: np.ndarray, rou
     error = np.abs(centre) + np.abs(generators).sum(axis=-1)
     count = generators.shape[-1]
     slack = roundings * (DOUBLE_ROUNDOFF * error + SMALLEST * (count + 1))
-    return AffineForms(centre, generators, _rounded_up(radius + slack, count))
+    return AffineForms(centre, generators, rounded_up(radius + slack, count))

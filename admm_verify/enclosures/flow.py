@@ -52,7 +52,7 @@ class Substep:
     @property
     def box(self) -> Interval:
         """Boxes of all states on the substep, [cells, n]."""
-        return self.start.range.hull(self.end.range) - Interval.point(0.0).hull(self.bend)
+        return self.start.interval.hull(self.end.interval) - Interval.point(0.0).hull(self.bend)
 
     def pieces(self, count: int) -> list["Substep"]:
         """The substep cut into pieces of equal length, whose boxes and supports are smaller.
@@ -65,10 +65,10 @@ class Substep:
             ends.append(self.start * (1.0 - share) + self.end * share)
         return [Substep(first, last, self.bend) for first, last in pairwise([*ends, self.end])]
 
-    def take(self, cells: np.ndarray) -> "Substep":
+    def at(self, cells: np.ndarray) -> "Substep":
         """The substep of some cells."""
         bend = Interval(self.bend.lower[cells], self.bend.upper[cells])
-        return Substep(self.start.take(cells), self.end.take(cells), bend)
+        return Substep(self.start.at(cells), self.end.at(cells), bend)
 
     def support(self, directions: np.ndarray) -> np.ndarray:
         """Upper bounds of d'x over all times of the substep, directions [d, n] -> [cells, d]."""
@@ -143,8 +143,8 @@ def taylor_step(
     """
     order, h = settings.order, Interval.number(length)
     with quiet_overflow():
-        inputs = control.range
-        enclosure, valid = picard(plant, state.range, inputs, length, settings)
+        inputs = control.interval
+        enclosure, valid = picard(plant, state.interval, inputs, length, settings)
         rest = taylor_coefficients(plant, enclosure.coordinates(), inputs.coordinates(), order + 1, ENCLOSURES)
         series = taylor_coefficients(plant, state.coordinates(), control.coordinates(), order, ENCLOSURES)
         none = Interval.point(np.zeros(len(valid)))
@@ -160,11 +160,11 @@ def taylor_step(
         # x'' is twice the second coefficient; h^2 / 8 times that is a quarter of h^2 times the coefficient.
         bends = [none + part * h.square() * 0.25 for part in rest[2]]
         step = Substep(state, end, Interval.stack(bends))
-        box, bend = end.range, step.bend
+        box, bend = end.interval, step.bend
         for side in (box.lower, box.upper, bend.lower, bend.upper):
             valid &= np.isfinite(side).all(axis=-1)
         # Below a millionth of the state's size a remainder does not count.
-        share = np.stack(remainders, axis=-1) / (end.spread + 1e-6 * np.abs(end.centre) + 1e-12)
+        share = np.stack(remainders, axis=-1) / (end.deviation + 1e-6 * np.abs(end.centre) + 1e-12)
         loss = np.where(valid, share.max(axis=-1), np.inf)
     return step, loss
 

@@ -132,13 +132,13 @@ class Interval(Operand):
         small = np.where(self.lower > 0, self.lower, np.where(self.upper < 0, -self.upper, 0.0))
         return self._sorted(np.maximum(below(small * small), 0.0), above(large * large))
 
-    def at(self, index: int) -> "Interval":
+    def coordinate(self, index: int) -> "Interval":
         """The intervals of one coordinate, [..., n] -> [...]."""
         return Interval(self.lower[..., index], self.upper[..., index])
 
     def coordinates(self) -> list["Interval"]:
         """The intervals of every coordinate."""
-        return [self.at(i) for i in range(self.lower.shape[-1])]
+        return [self.coordinate(i) for i in range(self.lower.shape[-1])]
 
     @classmethod
     def stack(cls, parts: Sequence["Interval"]) -> "Interval":

@@ -26,7 +26,8 @@ class InputSet(ABC):
 
     @abstractmethod
     def minimum(self, coefficient: Array) -> tuple[Array, Array]:
-        """min over the set of c'x as computed, and a magnitude: the value is off by at most gamma_N times that.
+        """min over the set of c'x as computed, or less, and a magnitude: the value exceeds the true one by at most
+        gamma_N times that.
 
         N counts the n products, their sum, and a few roundings more; c itself may be off by a relative error that the
         same magnitude, at least sum |c_i| max|x_i|, accounts for.

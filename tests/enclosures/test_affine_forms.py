@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from admm_verify.arrays import quiet_overflow
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.enclosures.intervals import Interval
+from admm_verify.sets.box import Box
 from tests.enclosures.exact import BINARY, ERROR, apply
 from tests.laws.laws import law
 
@@ -42,7 +43,7 @@ def exact_at(forms: AffineForms, cell: int, z: list[Fraction], e: Fraction) -> F
 def holds_at(forms: AffineForms, cell: int, z: list[Fraction], value: Fraction, spare: Fraction = Fraction(0)) -> bool:
     numbers = (forms.centre[cell], forms.radius[cell], *forms.generators[cell])
     if not np.isfinite(numbers).all():
-        box = forms.range
+        box = forms.interval
         return box.lower[cell] == -np.inf and box.upper[cell] == np.inf
     middle = exact_at(forms, cell, z, Fraction(0))
     return abs(value - middle) <= Fraction(float(forms.radius[cell])) + spare
@@ -109,7 +110,7 @@ def test_extreme_sizes():
     x = AffineForms(numbers, numbers[:, None] * np.array([1.0, -0.5]), numbers)
     z = [Fraction(1), Fraction(-1)]
     with quiet_overflow():
-        for found, name in ((x * x.take(np.arange(6)), "*"), (x.square(), "square"), (x + x, "+")):
+        for found, name in ((x * x.at(np.arange(6)), "*"), (x.square(), "square"), (x + x, "+")):
             for cell in range(6):
                 value = exact_at(x, cell, z, Fraction(0))
                 assert holds_at(found, cell, z, apply(name, value, value))
@@ -119,21 +120,21 @@ def test_what_is_not_defined_is_the_whole_line():
     x = AffineForms(np.array([0.1, 2.0]), np.array([[1.0], [1.0]]), np.zeros(2))
     with quiet_overflow():
         for found in (x.reciprocal(), 1.0 / x, x.sqrt(), x / x):
-            box = found.range
+            box = found.interval
             assert (box.lower[0], box.upper[0]) == (-np.inf, np.inf)
             assert np.isfinite(box.lower[1]) and np.isfinite(box.upper[1])
 
 
 def test_correlation_is_kept():
-    x = AffineForms.box(np.array([[-1.0, 2.0]]), np.array([[1.0, 4.0]]))
+    x = AffineForms.around(Box.of(np.array([[-1.0, 2.0]]), np.array([[1.0, 4.0]])))
     first, second = x.coordinates()
-    assert (first - first).range.upper[0] <= 1e-14
+    assert (first - first).interval.upper[0] <= 1e-14
     product = first * second  # 3 x + x y', with y' in [-1, 1]
     assert product.radius[0] == pytest.approx(1.0) and product.generators[0, 0] == pytest.approx(3.0)
     square = first.square()
-    assert square.range.lower[0] == pytest.approx(0.0, abs=1e-14) and square.range.upper[0] == pytest.approx(1.0)
+    assert square.interval.lower[0] == pytest.approx(0.0, abs=1e-14) and square.interval.upper[0] == pytest.approx(1.0)
     parallel = (first * 2.0) * (first * 0.5)
-    assert parallel.range.lower[0] == pytest.approx(0.0, abs=1e-14)
+    assert parallel.interval.lower[0] == pytest.approx(0.0, abs=1e-14)
 
 
 def test_second_order_is_best():
@@ -155,14 +156,18 @@ def test_reduction_holds_every_point(seed):
     widths = [np.abs(directions @ form.generators).sum(-1) for form in (forms, reduced)]
     assert (widths[0] + forms.radius @ np.abs(directions).T <= widths[1] * (1 + 1e-12)).all()
     # Axis by axis a box loses nothing.
-    np.testing.assert_allclose(widths[1][:, 50:], (forms.spread)[:, :], rtol=1e-12)
+    np.testing.assert_allclose(widths[1][:, 50:], forms.deviation, rtol=1e-12)
 
 
 def test_shapes():
-    x = AffineForms.box(np.zeros((2, 3)), np.ones((2, 3)))
-    assert x.symbols == 3 and x.at(1).centre.shape == (2,) and AffineForms.stack(x.coordinates()).centre.shape == (2, 3)
+    x = AffineForms.around(Box.of(np.zeros((2, 3)), np.ones((2, 3))))
+    assert (
+        x.symbols == 3
+        and x.coordinate(1).centre.shape == (2,)
+        and AffineForms.stack(x.coordinates()).centre.shape == (2, 3)
+    )
     wide = x.widened(2)
     assert wide.symbols == 5 and wide.refreshed().symbols == 8
-    assert x.take(np.array([True, False])).centre.shape == (1, 3)
+    assert x.at(np.array([True, False])).centre.shape == (1, 3)
     with pytest.raises(TypeError):
         x + "1"  # type: ignore[operator]

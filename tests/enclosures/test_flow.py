@@ -13,6 +13,7 @@ from admm_verify.enclosures.flow import FlowSettings, flow, next_substeps, picar
 from admm_verify.enclosures.intervals import Interval
 from admm_verify.enclosures.taylor import Plant
 from admm_verify.reach.continuous.simulation import integrate
+from admm_verify.sets.box import Box
 from tests.enclosures.plants import DOUBLE_INTEGRATOR, PENDULUM, RICCATI, UNICYCLE, exact_point
 from tests.laws.laws import law
 
@@ -149,14 +150,14 @@ def test_trajectories_stay_in_their_forms_and_boxes(plant, length):
                 # The simulation's own error.
                 assert (x >= piece.box.lower[cell] - 1e-12).all() and (x <= piece.box.upper[cell] + 1e-12).all()
                 assert (x >= step.box.lower[cell] - 1e-12).all() and (x <= step.box.upper[cell] + 1e-12).all()
-            end = step.end.range
+            end = step.end.interval
             assert (x >= end.lower[cell] - 1e-12).all() and (x <= end.upper[cell] + 1e-12).all()
             widths = end.upper[cell] - end.lower[cell]
             assert (widths <= 1.35 * (x.max(axis=0) - x.min(axis=0)) + 1e-6).all()
 
 
 def test_pieces_are_smaller_than_the_whole():
-    state = AffineForms.box(np.array([[0.0, 0.0, 1.0, 0.8]]), np.array([[0.01, 0.01, 1.01, 0.81]]))
+    state = AffineForms.around(Box.of(np.array([[0.0, 0.0, 1.0, 0.8]]), np.array([[0.01, 0.01, 1.01, 0.81]])))
     control = AffineForms(np.zeros((1, 2)), np.zeros((1, 2, 4)), np.zeros((1, 2)))
     step, _ = taylor_step(UNICYCLE, state, control, Fraction(1, 5), SETTINGS)
     pieces = [piece.box for piece in step.pieces(10)]
@@ -178,7 +179,7 @@ def test_no_enclosure_is_a_status_not_an_error(text):
     """Solutions that end before the period does, beside a cell that goes on."""
     plant = Plant.read([text + "+0*u1"], 1)
     lower = np.array([[0.999], [-3.0 if "sqrt" not in text else 2.0]])
-    state = AffineForms.box(lower, lower + 0.01)
+    state = AffineForms.around(Box.of(lower, lower + 0.01))
     control = AffineForms(np.zeros((2, 1)), np.zeros((2, 1, 1)), np.zeros((2, 1)))
     steps, loss = flow(plant, state, control, Fraction(2 if "sqrt" not in text else 1), FlowSettings(most=16))
     assert loss[0] == np.inf and loss[1] < 1 and len(steps) == 16
@@ -186,7 +187,7 @@ def test_no_enclosure_is_a_status_not_an_error(text):
 
 def test_remainders_that_count_are_made_smaller():
     """An order of 2 needs more substeps than one of 6, and a period after an easy one begins with fewer."""
-    state = AffineForms.box(np.array([[1.0, 0.5]]), np.array([[1.1, 0.6]]))
+    state = AffineForms.around(Box.of(np.array([[1.0, 0.5]]), np.array([[1.1, 0.6]])))
     control = AffineForms(np.ones((1, 1)), np.zeros((1, 1, 2)), np.zeros((1, 1)))
     counts = []
     for order in (2, 6):

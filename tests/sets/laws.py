@@ -51,7 +51,8 @@ def check_minimum(subject: Subject, coefficient: np.ndarray) -> None:
         c = exact(coefficient[k])
         reach = [max(abs(low), abs(high)) for low, high in zip(exact(least[k]), exact(most[k]), strict=True)]
         room = size * Fraction(float(magnitude[k]))
-        assert abs(Fraction(float(value[k])) - twin.minimum(c)) <= room
+        high = Fraction(float(value[k])) - twin.minimum(c)
+        assert -room - Fraction(1, 10**300) <= high <= room
         assert (1 + size) * Fraction(float(magnitude[k])) >= dot([abs(a) for a in c], reach)
         assert twin.holds(exact(x[k]))
         assert abs(Fraction(float(best[k])) - twin.minimum(c)) <= room

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Placement, gamma, quiet_overflow
+from admm_verify.bounds.relaxed import Twin
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.enclosures.intervals import above
 from admm_verify.network.graph import Network
-from admm_verify.reach.continuous.planes import linearised
+from admm_verify.reach.continuous.planes import InPairs, both_sides, climbed, crown, parallel, relaxed_over
 from admm_verify.settings import AscentSettings
 
 
@@ -39,10 +40,7 @@ def controlled(network: Network, state: AffineForms, settings: ControlSettings) 
     widest = max(node.size for node in placed.nodes)
     step, cells = max(1, settings.block_numbers // (2 * widest * widest)), len(state.centre)
     with quiet_overflow():
-        blocks = [
-            _closest(placed, state.take(np.arange(first, min(first + step, cells))), settings)
-            for first in range(0, cells, step)
-        ]
+        blocks = [_closest(placed, state.at(slice(first, first + step)), settings) for first in range(0, cells, step)]
     control = AffineForms(
         np.concatenate([block.centre for block in blocks]),
         np.concatenate([block.generators for block in blocks]),
@@ -53,14 +51,13 @@ def controlled(network: Network, state: AffineForms, settings: ControlSettings) 
 
 def _closest(network: Network, state: AffineForms, settings: ControlSettings) -> AffineForms:
     """Forms of the outputs between the closest of several pairs of planes."""
-    linear = linearised(network, state, settings.tighten, settings.ascent)
-    unit = np.eye(network.output_size)
-    objective = np.concatenate([unit, -unit])
-    parallel = linear.parallel(len(objective))
-    choices = [linear.crown(len(objective)), parallel]
+    relaxed = relaxed_over(network, state, settings.tighten, settings.ascent)
+    functionals = both_sides(relaxed, np.arange(network.output_size))
+    choices = [[choose(line) for line in relaxed.lines] for choose in (crown, parallel)]
     if settings.iterations:
-        choices.append(linear.climbed(objective, parallel, settings.iterations, settings.ascent, joint=True))
-    best, *others = [between(*linear.planes(objective, slopes), state) for slopes in choices]
+        pairs = Twin(relaxed.network, InPairs(*relaxed.inputs.numbers), relaxed.lines)
+        choices.append(climbed(pairs, functionals, choices[-1], settings.ascent, settings.iterations))
+    best, *others = [between(*relaxed.plane(functionals, slopes), state) for slopes in choices]
     for other in others:
         best = _tighter(best, other)
     return best
@@ -74,11 +71,11 @@ def between(slope: np.ndarray, shift: np.ndarray, state: AffineForms) -> AffineF
     half, inputs = shift.shape[-1] // 2, slope.shape[-1]
     (low, high), (below, over) = ((part[:, :half], part[:, half:]) for part in (slope, shift))
     # Adding two planes rounds every slope and the shift, by at most u (|a| + |b|) each.
-    reach = state.range.magnitude[:, None]
+    reach = state.reach[:, None]
     size = ((np.abs(low) + np.abs(high)) * reach).sum(axis=-1) + np.abs(below) + np.abs(over)
     slack = 2.0 * DOUBLE_ROUNDOFF * (1.0 + gamma(inputs + 4)) * size + SMALLEST * (inputs + 2) * (1.0 + reach.max(-1))
-    total = state.mapped(low + high, below + over).range.lower
-    mean = state.mapped(0.5 * low - 0.5 * high, 0.5 * below - 0.5 * over)
+    total = state.image(low + high, below + over).range[0]
+    mean = state.image(0.5 * low - 0.5 * high, 0.5 * below - 0.5 * over)
     radius = above(above(mean.radius + above(0.5 * np.maximum(-total, 0.0))) + above(2.0 * slack))
     return AffineForms(mean.centre, mean.generators, radius)
 

@@ -129,8 +129,7 @@ def initial_forms(plant: Plant, controller: Network, lower: np.ndarray, upper: n
             f"The controller takes {controller.input_size} numbers and gives {controller.output_size}; the plant has "
             f"{plant.states} states and {plant.inputs} inputs."
         )
-    box = Box(lower, upper)
-    return AffineForms.box(box.lower, box.upper)
+    return AffineForms.around(Box(lower, upper))
 
 
 def trace(
@@ -158,10 +157,10 @@ def trace(
         substeps, loss = flow(plant, shared, control, length, chosen.flow, count)
         count = next_substeps(len(substeps), loss, chosen.flow)
         with quiet_overflow():
-            good = np.isfinite(loss) & (substeps[-1].end.spread <= chosen.widest).all(axis=-1)
+            good = np.isfinite(loss) & (substeps[-1].end.deviation <= chosen.widest).all(axis=-1)
         if not good.any():
             return
         cells = cells[good]
-        kept = tuple(substep.take(good) for substep in substeps)
+        kept = tuple(substep.at(good) for substep in substeps)
         yield Period(cells, kept)
         state = kept[-1].end.refreshed().reduced(chosen.flow.symbols)

@@ -12,7 +12,7 @@ from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.network.graph import Activation, Affine, Network
 from admm_verify.network.maps import DenseMap
 from admm_verify.reach.continuous.control import ControlSettings, between, controlled
-from admm_verify.reach.continuous.planes import linearised
+from admm_verify.reach.continuous.planes import both_sides, climbed, crown, parallel, relaxed_over
 from admm_verify.settings import AscentSettings
 from tests.enclosures.exact import elementary
 from tests.enclosures.plants import exact_point, linear_network, relu_network, tanh_network
@@ -111,7 +111,7 @@ def test_correlation_is_worth_something():
     """Over a thin slanted set the planes are far closer than over the box around it."""
     network = relu_network(5, 2, 20, 20, 1)
     thin = AffineForms(np.zeros((1, 2)), np.array([[[0.5, 0.01], [0.5, -0.01]]]), np.zeros((1, 2)))
-    box = AffineForms.box(thin.range.lower, thin.range.upper)
+    box = AffineForms.around(thin)
     slanted, boxed = (controlled(network, state, CROWN)[0].generators[0, 0, -1] for state in (thin, box))
     assert slanted < 0.7 * boxed
 
@@ -122,11 +122,12 @@ def test_planes_are_below_the_network(seed):
     rng = np.random.default_rng(seed)
     network, state = relu_network(seed, 3, 6, 4), drawn(rng, 2, 3, 0.4)
     with quiet_overflow():
-        linear = linearised(network, state, 3, ASCENT)
-        unit = np.eye(4)
-        for slopes in (linear.crown(4), linear.parallel(4), linear.climbed(unit, linear.crown(4), 5, ASCENT, False)):
-            slope, shift = linear.planes(unit, slopes)
-            over = state.mapped(slope, shift)
+        relaxed = relaxed_over(network, state, 3, ASCENT)
+        rows = both_sides(relaxed, np.arange(4))
+        choices = [[choose(line) for line in relaxed.lines] for choose in (crown, parallel)]
+        for slopes in (*choices, climbed(relaxed, rows, choices[0], ASCENT, 5)):
+            slope, shift = relaxed.plane(rows, slopes)
+            over = state.image(slope, shift)
             for cell in range(2):
                 z = [Fraction(int(sign)) for sign in rng.choice([-1, 1], 4)]
                 x = exact_point(state, cell, z)
