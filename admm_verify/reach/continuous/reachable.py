@@ -24,24 +24,24 @@ from admm_verify.verdict import Answer
 class _Parts:
     """Cells with what their tubes say: support at control times and during periods, and which requirements hold.
 
-    Shapes: lower, upper [cells, n]; bound [cells, steps + 1, d]; during [cells, steps, d]; good [cells, requirements].
+    Shapes: inputs [cells, n]; bound [cells, steps + 1, d]; during [cells, steps, d]; good [cells, requirements].
     """
 
-    lower: np.ndarray
-    upper: np.ndarray
+    inputs: Box
     bound: np.ndarray
     during: np.ndarray
     good: np.ndarray
 
     def take(self, index: np.ndarray) -> "_Parts":
-        return _Parts(*(array[index] for array in self._arrays))
+        return _Parts(self.inputs.at(index), *(array[index] for array in self._arrays))
 
     def join(self, other: "_Parts") -> "_Parts":
-        return _Parts(*(np.concatenate(pair) for pair in zip(self._arrays, other._arrays, strict=True)))
+        inputs = Box.joined([self.inputs, other.inputs])
+        return _Parts(inputs, *(np.concatenate(pair) for pair in zip(self._arrays, other._arrays, strict=True)))
 
     @property
     def _arrays(self) -> tuple[np.ndarray, ...]:
-        return self.lower, self.upper, self.bound, self.during, self.good
+        return self.bound, self.during, self.good
 
 
 class ContinuousReach:
@@ -74,19 +74,18 @@ class ContinuousReach:
     def run(self) -> tuple[ReachSets, list[Judgement]]:
         """Sets and verdicts, as far as possible."""
         self._falsify(self.samples)
-        parts = self._bounded(*self.task.initial.grid(self.settings.grid).range)
+        parts = self._bounded(self.task.initial.grid(self.settings.grid))
         ended = self.stop() or Ended.COMPLETE
         while ended is Ended.COMPLETE:
             open = self._open(parts)
-            self.tell(f"{len(parts.lower)} cells, {len(open)} open")
+            self.tell(f"{parts.inputs.count} cells, {len(open)} open")
             if not len(open):
                 break
-            if len(parts.lower) >= self.settings.cells:
+            if parts.inputs.count >= self.settings.cells:
                 ended = Ended.CELL_LIMIT
                 break
-            chosen = open[: min(self.settings.batch, self.settings.cells - len(parts.lower))]
-            halved = self._halves(parts.take(chosen))
-            fresh = self._bounded(*halved)
+            chosen = open[: min(self.settings.batch, self.settings.cells - parts.inputs.count)]
+            fresh = self._bounded(self._halved(parts.inputs.at(chosen)))
             ended = self.stop() or Ended.COMPLETE
             if ended is Ended.COMPLETE:
                 known = parts.take(np.tile(chosen, 2))
@@ -96,27 +95,26 @@ class ContinuousReach:
                     during=np.minimum(fresh.during, known.during),
                     good=fresh.good | known.good,
                 )
-                parts = parts.take(np.setdiff1d(np.arange(len(parts.lower)), chosen)).join(fresh)
+                parts = parts.take(np.setdiff1d(np.arange(parts.inputs.count), chosen)).join(fresh)
         return self._sets(parts, ended), self._judgements(parts, ended)
 
-    def _bounded(self, lower: np.ndarray, upper: np.ndarray) -> _Parts:
-        tube, steps = self._tube(lower, upper), self.task.steps
+    def _bounded(self, inputs: Box) -> _Parts:
+        tube, steps = self._tube(inputs), self.task.steps
         bound = np.stack([tube.support(t, self.directions) for t in range(steps + 1)], axis=1)
         during = np.stack([tube.support_during(t, self.directions) for t in range(steps)], axis=1)
         good = [holds(requirement, tube, steps) for requirement in self.task.requirements]
-        return _Parts(lower, upper, bound, during, np.array(good, dtype=bool).reshape(-1, len(lower)).T)
+        return _Parts(inputs, bound, during, np.array(good, dtype=bool).reshape(-1, inputs.count).T)
 
-    def _tube(self, lower: np.ndarray, upper: np.ndarray) -> Tube:
+    def _tube(self, inputs: Box) -> Tube:
         steps, settings = self.task.steps, ContinuousSettings()
 
         def told(step: int, steps: int) -> None:
-            self.tell(f"{len(lower)} cells, period {step} of {steps}")
+            self.tell(f"{inputs.count} cells, period {step} of {steps}")
 
         return reach(
             self.system.plant,
             self.network,
-            lower,
-            upper,
+            *inputs.range,
             steps,
             self.system.period,
             settings,
@@ -134,16 +132,14 @@ class ContinuousReach:
         tolerance = self.settings.tolerance
         if tolerance is not None:
             undecided |= gap > tolerance
-        undecided &= Box.of(parts.lower, parts.upper).halvable.any(axis=1)
+        undecided &= parts.inputs.halvable.any(axis=1)
         found = np.flatnonzero(undecided)
         return found[np.argsort(-gap[found])]
 
-    def _halves(self, parts: _Parts) -> tuple[np.ndarray, np.ndarray]:
+    def _halved(self, inputs: Box) -> Box:
         """Every cell halved at the side that moves its simulated trajectories most."""
-        count, states = parts.lower.shape
-        middle, radius = 0.5 * parts.lower + 0.5 * parts.upper, 0.5 * (parts.upper - parts.lower)
-        ends = middle[:, None, None] + np.stack([np.eye(states), -np.eye(states)]) * radius[:, None, None]
-        ends = np.clip(ends, parts.lower[:, None, None], parts.upper[:, None, None])
+        (count, states), cells = inputs.shape, inputs.at((slice(None), None, None))
+        ends = cells.project(cells.centre + np.stack([np.eye(states), -np.eye(states)]) * (0.5 * cells.width))
         paths = trajectories(self.system, ends.reshape(-1, states), self.task.steps)
         paths = paths.reshape(count, 2, states, -1, states)
         every = self.samples.reshape(-1, states)
@@ -151,8 +147,7 @@ class ContinuousReach:
         with quiet_overflow():
             moved = np.nan_to_num(np.abs(paths[:, 0] - paths[:, 1]) / unit, nan=1e300).max(axis=(2, 3))
         self._falsify(paths.reshape(-1, *paths.shape[-2:]))
-        side = np.where(Box.of(parts.lower, parts.upper).halvable, moved, -1.0).argmax(axis=1)
-        return Box.of(parts.lower, parts.upper).halved(side).range
+        return inputs.halved(np.where(inputs.halvable, moved, -1.0).argmax(axis=1))
 
     def _falsify(self, paths: np.ndarray) -> None:
         """Look for violations among simulated trajectories [points, steps + 1, n], and certify the clearest."""
@@ -165,9 +160,9 @@ class ContinuousReach:
             worst = int(np.argmin(room))
             if room[worst] >= 0:
                 continue
-            low, high = self.task.box.around(paths[worst, 0]).at(None).range
-            if violates(requirement, self._tube(low, high), self.task.steps)[0]:
-                self.broken[i] = trajectories(self.system, low, self.task.steps)[0]
+            start = self.task.box.around(paths[worst, 0]).at(None)
+            if violates(requirement, self._tube(start), self.task.steps)[0]:
+                self.broken[i] = trajectories(self.system, start.range[0], self.task.steps)[0]
 
     def _sets(self, parts: _Parts, ended: Ended) -> ReachSets:
         if ended is Ended.COMPLETE and not np.isfinite(parts.bound).all():
@@ -176,8 +171,7 @@ class ContinuousReach:
             self.directions,
             parts.bound.max(axis=0),
             self.inner,
-            parts.lower,
-            parts.upper,
+            *parts.inputs.range,
             parts.bound,
             self.samples,
             time.monotonic() - self.began,
@@ -195,5 +189,5 @@ class ContinuousReach:
             elif parts.good[:, i].all():
                 outcome = Answer.VERIFIED
             seconds = time.monotonic() - self.began
-            found.append(Judgement(requirement, outcome, seconds, len(parts.lower), self.broken.get(i)))
+            found.append(Judgement(requirement, outcome, seconds, parts.inputs.count, self.broken.get(i)))
         return found
