@@ -82,7 +82,7 @@ class LeafPrograms:
         if self._frame is None:
             self._frame = Frame.of(network)
         lines = network_lines(network, region.lower, region.upper)
-        kinks = Kinks.of([line for line in lines if isinstance(line, KinkLines)])
+        kinks = Kinks.of(lines)
         part = Part(region.inputs.at((0, 0)), kinks, path)
         # Disjuncts with fewer atoms than others repeat their last one.
         own = slice(0, int(disjuncts.count[disjunct]))

@@ -12,7 +12,6 @@ from admm_verify.network.graph import Network
 from admm_verify.programs.frame import Frame
 from admm_verify.programs.integer import IntegerOptimum, Ranges, check_highs, network_minimum
 from admm_verify.programs.kinks import Kinks
-from admm_verify.relaxations.lines import KinkLines
 from admm_verify.relaxations.registry import facts_of, network_lines
 
 
@@ -40,9 +39,7 @@ class MixedIntegerMinima:
         Raises: MissingPackageError without highspy.
         """
         disjuncts = self.disjuncts
-        lines = [
-            line for line in network_lines(self.network, bounds.lower, bounds.upper) if isinstance(line, KinkLines)
-        ]
+        lines = network_lines(self.network, bounds.lower, bounds.upper)
         none = np.zeros(0)
         low, high = (
             np.concatenate([none, *(to_numpy(end)[0] for end in ends)]) for ends in (bounds.lower, bounds.upper)

@@ -15,7 +15,6 @@ from admm_verify.bounds.relaxed import Bounder
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.network.graph import Affine, Network
 from admm_verify.network.maps import DenseMap
-from admm_verify.relaxations.lines import KinkLines, Lines
 from admm_verify.relaxations.registry import network_lines
 from admm_verify.run import Stopped
 from admm_verify.settings import SearchSettings
@@ -128,7 +127,11 @@ class _Rounds:
             start = None if slopes is None else [layer[first:last] for layer in slopes]
             found = self.bounder.bound(region, rows, start, iterations)
             lines = network_lines(self.network, region.lower, region.upper)
-            losses = [_loss(*pair) for pair in zip(lines, found.sweep.post, region.lower, region.upper, strict=True)]
+            # What the relaxation of each neuron takes from the bounds of a disjunct's atoms, at most.
+            losses = [
+                np.zeros_like(low[:, 0]) if post is None else line.loss(post).max(axis=1)
+                for line, post, low in zip(lines, found.sweep.post, region.lower, strict=True)
+            ]
             return _Reached(found.lower, found.slopes, list(found.sweep.pre), losses)
 
         blocks = self.bounder.in_blocks(len(disjuncts), disjuncts.atoms, self.settings, self.memory, work)
@@ -194,16 +197,6 @@ def _costs(network: Network) -> list[float]:
         return all(term.source == 0 and not isinstance(term.map, DenseMap) for term in node.terms)
 
     return [np.inf if narrow(network.affine[i]) else float(passes[i]) + 1.0 for i in network.sources]
-
-
-def _loss(lines: Lines, post: np.ndarray | None, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
-    """What the relaxation of each neuron takes from the bounds of a disjunct's atoms, at most, [disjuncts, n]."""
-    if post is None:
-        return np.zeros_like(lower[:, 0])
-    if isinstance(lines, KinkLines):
-        # A line through the kink takes nothing at the kink; the chord takes its intercept.
-        return (np.maximum(-post, 0.0) * lines.upper_intercept).max(axis=1)
-    return (np.abs(post) * (upper - lower)).max(axis=1)
 
 
 def _worst(reached: _Reached) -> float:

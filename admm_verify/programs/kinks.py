@@ -7,7 +7,7 @@ import numpy as np
 
 from admm_verify.arrays import to_numpy
 from admm_verify.programs.frame import Entries
-from admm_verify.relaxations.lines import KinkLines
+from admm_verify.relaxations.lines import KinkLines, Lines
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,9 +23,11 @@ class Kinks:
     intercept: np.ndarray
 
     @classmethod
-    def of(cls, lines: Sequence[KinkLines]) -> "Kinks":
-        """The lines of one row, layer after layer."""
-        layers = [(line.minimum, line.maximum, line.upper_slope, line.upper_intercept) for line in lines]
+    def of(cls, lines: Sequence[Lines]) -> "Kinks":
+        """The lines of one row, layer after layer, all of them of kinks."""
+        kinks = [line for line in lines if isinstance(line, KinkLines)]
+        assert len(kinks) == len(lines), "programs take kinks only"
+        layers = [(line.minimum, line.maximum, line.upper_slope, line.upper_intercept) for line in kinks]
         none = [(np.zeros(0),) * 4]
         parts = zip(*none, *layers, strict=True)
         return cls(*(np.concatenate([np.reshape(to_numpy(layer), -1) for layer in part]) for part in parts))

@@ -54,8 +54,17 @@ class Lines(Protocol):
         ...
 
     @property
+    def parallel(self) -> Array:
+        """Slopes of lines below and above that are parallel, and as near to each other as such lines get."""
+        ...
+
+    @property
     def bent(self) -> Array:
         """Where the relaxation is not a line, [rows or 1, n]."""
+        ...
+
+    def loss(self, a: Array) -> Array:
+        """What the relaxation of each neuron takes from a bound, at most, [rows, n]."""
         ...
 
     def value(self, a: Array, contact: "Contact") -> Array:
@@ -116,8 +125,17 @@ class KinkLines:
         return cls(slopes.upper, intercept, slopes.lower_min, slopes.lower_max, slopes.lower, pace)
 
     @property
+    def parallel(self) -> Array:
+        xp = namespace(self.minimum)
+        return xp.minimum(xp.maximum(self.upper_slope, self.minimum), self.maximum)
+
+    @property
     def bent(self) -> Array:
         return self.maximum > self.minimum
+
+    def loss(self, a: Array) -> Array:
+        # A line through the kink takes nothing at the kink; the chord takes its intercept.
+        return namespace(a).maximum(-a, namespace(a).zeros_like(a)) * self.upper_intercept
 
     def contact(self, a: Array, slopes: Array) -> Contact:
         return Contact(namespace(a).where(a > 0, slopes, self.upper_slope))
@@ -191,10 +209,19 @@ class CurveLines:
         return (self.maximum - self.minimum) / _both(positive, positive)
 
     @property
+    def parallel(self) -> Array:
+        # The flattest slope that both sides allow touches at one end each.
+        flat = namespace(self.lower).maximum(self.slopes.lower_min, self.slopes.upper_min)
+        return _both(flat, flat)
+
+    @property
     def bent(self) -> Array:
         ranges = self.slopes
         chosen = (ranges.lower_max > ranges.lower_min) | (ranges.upper_max > ranges.upper_min)
         return chosen | (ranges.lower_max != ranges.upper_max)
+
+    def loss(self, a: Array) -> Array:
+        return namespace(a).abs(a) * (self.upper - self.lower)
 
     def contact(self, a: Array, slopes: Array) -> Contact:
         below, above = _sides(slopes)

@@ -9,7 +9,7 @@ from admm_verify.bounds.relaxed import Twin
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.enclosures.intervals import above
 from admm_verify.network.graph import Network
-from admm_verify.reach.continuous.planes import InPairs, both_sides, climbed, crown, parallel, relaxed_over
+from admm_verify.reach.continuous.planes import InPairs, both_sides, climbed, relaxed_over
 from admm_verify.settings import AscentSettings
 
 
@@ -53,7 +53,7 @@ def _closest(network: Network, state: AffineForms, settings: ControlSettings) ->
     """Forms of the outputs between the closest of several pairs of planes."""
     relaxed = relaxed_over(network, state, settings.tighten, settings.ascent)
     functionals = both_sides(relaxed, np.arange(network.output_size))
-    choices = [[choose(line) for line in relaxed.lines] for choose in (crown, parallel)]
+    choices = [[line.start for line in relaxed.lines], [line.parallel for line in relaxed.lines]]
     if settings.iterations:
         pairs = Twin(relaxed.network, InPairs(*relaxed.inputs.numbers), relaxed.lines)
         choices.append(climbed(pairs, functionals, choices[-1], settings.ascent, settings.iterations))

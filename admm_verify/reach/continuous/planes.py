@@ -14,7 +14,6 @@ from admm_verify.bounds.interval import affine_interval
 from admm_verify.bounds.linear import Reduced
 from admm_verify.bounds.relaxed import Relaxed, Twin
 from admm_verify.network.graph import Network
-from admm_verify.relaxations.lines import CurveLines, KinkLines, Lines
 from admm_verify.relaxations.registry import open_to, relaxation_of, relaxations_by_source
 from admm_verify.sets.zonotope import Zonotope
 from admm_verify.settings import AscentSettings
@@ -39,22 +38,6 @@ def both_sides(relaxed: Relaxed, outputs: np.ndarray) -> Functionals:
     unit = np.eye(relaxed.network.output_size)[outputs]
     rows = np.broadcast_to(np.concatenate([unit, -unit]), (relaxed.inputs.count, 2 * len(unit), unit.shape[1]))
     return Functionals({relaxed.network.output: rows}, np.zeros(rows.shape[:2]))
-
-
-def crown(lines: Lines) -> np.ndarray:
-    """CROWN's slopes."""
-    return lines.start
-
-
-def parallel(lines: Lines) -> np.ndarray:
-    """Slopes for which the lines above and below an activation are parallel where they can be."""
-    if isinstance(lines, KinkLines):
-        return np.clip(lines.upper_slope, lines.minimum, lines.maximum)
-    assert isinstance(lines, CurveLines), "There are two kinds of lines"
-    half = lines.start.shape[-1] // 2
-    # The flattest slope that both sides allow touches at one end each.
-    flat = np.maximum(lines.minimum[..., :half], lines.minimum[..., half:])
-    return np.concatenate([flat, flat], axis=-1)
 
 
 def climbed(
@@ -107,7 +90,7 @@ def _cut(
     low, high = (end.copy() for end in ends)
     if len(wanted):
         functionals = both_sides(relaxed, wanted)
-        slopes = climbed(relaxed, functionals, [crown(line) for line in relaxed.lines], settings, iterations)
+        slopes = climbed(relaxed, functionals, [line.start for line in relaxed.lines], settings, iterations)
         least, _ = relaxed.certify(functionals, slopes)
         low[:, wanted] = np.fmax(low[:, wanted], least[:, : len(wanted)])
         high[:, wanted] = np.fmin(high[:, wanted], -least[:, len(wanted) :])

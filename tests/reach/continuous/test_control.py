@@ -12,7 +12,7 @@ from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.network.graph import Activation, Affine, Network
 from admm_verify.network.maps import DenseMap
 from admm_verify.reach.continuous.control import ControlSettings, between, controlled
-from admm_verify.reach.continuous.planes import both_sides, climbed, crown, parallel, relaxed_over
+from admm_verify.reach.continuous.planes import both_sides, climbed, relaxed_over
 from admm_verify.settings import AscentSettings
 from tests.enclosures.exact import elementary
 from tests.enclosures.plants import exact_point, linear_network, relu_network, tanh_network
@@ -124,7 +124,7 @@ def test_planes_are_below_the_network(seed):
     with quiet_overflow():
         relaxed = relaxed_over(network, state, 3, ASCENT)
         rows = both_sides(relaxed, np.arange(4))
-        choices = [[choose(line) for line in relaxed.lines] for choose in (crown, parallel)]
+        choices = [[line.start for line in relaxed.lines], [line.parallel for line in relaxed.lines]]
         for slopes in (*choices, climbed(relaxed, rows, choices[0], ASCENT, 5)):
             slope, shift = relaxed.plane(rows, slopes)
             over = state.image(slope, shift)
