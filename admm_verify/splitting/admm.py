@@ -9,12 +9,13 @@ from admm_verify.settings import AdmmSettings
 from admm_verify.splitting.affine_graphs import AffineGraphs, build_graphs, layer_multipliers, network_layers
 from admm_verify.splitting.primal import PrimalPoint, best_response, relaxed_values
 from admm_verify.splitting.problem import Rows
+from admm_verify.splitting.state import PerRow
 from admm_verify.splitting.sweeps import filled, polish_sweep, slope_sweep
 from admm_verify.splitting.vector import Vector
 
 
 @dataclass(frozen=True, eq=False)
-class AdmmState:
+class AdmmState(PerRow):
     """The fixed-point variable z with its Halpern anchor.
 
     scale: the row's factor on all penalties; residual: |u - v| at the last anchor; since: iterations from there.
@@ -72,7 +73,7 @@ class Admm:
             for e, map, s in zip(block.edges, block.maps, block.sources, strict=True):
                 copy = graphs.copies[e]
                 parts[e] = copy.lay(sources[s] - map.transpose(g) / (copy.penalty * scale))
-        z = Vector(tuple(parts))
+        z = Vector(parts)
         far, zero = rows.xp.full_like(rows.offset, float("inf")), rows.xp.zeros_like(rows.offset)
         return AdmmState(graphs, scale, z, z, far, zero)
 
@@ -121,7 +122,7 @@ def pointwise(rows: Rows, graphs: AffineGraphs, z: Vector) -> Pointwise:
     for source, edges in zip([x, *(post for _, post in layers)], graphs.edges, strict=True):
         for e in edges:
             parts[e] = graphs.copies[e].lay(source)
-    return Pointwise(Vector(tuple(parts)), x, layers)
+    return Pointwise(Vector(parts), x, layers)
 
 
 def _projected(rows: Rows, k: int, pre: Array, post: Array) -> tuple[Array, Array]:
@@ -158,7 +159,7 @@ def _halpern(
     halpern = verbs_for(Placement.of(since)).halpern
     found = [halpern(*parts, since) for parts in zip(u.parts, r.parts, z.parts, anchor.parts, strict=True)]
     moved, squares = zip(*found, strict=True)
-    return Vector(moved), namespace(since).sqrt(graphs.weighted(squares))
+    return Vector(list(moved)), namespace(since).sqrt(graphs.weighted(squares))
 
 
 def _restarted(rows: Rows, old: AdmmState, stepped: AdmmState, v: Vector, restart: Array, residual: Array) -> AdmmState:

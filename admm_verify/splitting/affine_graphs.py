@@ -100,7 +100,7 @@ class AffineGraphs:
                 sources, parts[block.image] = block.graph.project([parts[e] for e in block.edges], parts[block.image])
                 for e, part in zip(block.edges, sources, strict=True):
                     parts[e] = part
-        return Vector(tuple(parts))
+        return Vector(parts)
 
     def weighted(self, squares: Sequence[Array]) -> Array:
         """The sum of the parts' squares [rows], each times its penalty."""

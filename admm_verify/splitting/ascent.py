@@ -1,25 +1,23 @@
 """Dual ascent on slopes, with Adam and a geometric schedule."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from admm_verify.arrays import Array, select_rows
-from admm_verify.bounds.climb import Climb, Step
+from admm_verify.arrays import Array
+from admm_verify.bounds.climb import Climb
 from admm_verify.settings import AscentSettings
-from admm_verify.splitting.average import averaged
 from admm_verify.splitting.primal import PrimalPoint
 from admm_verify.splitting.problem import Rows
+from admm_verify.splitting.state import Incumbent, PerRow
 from admm_verify.splitting.sweeps import objectives
 
 
 @dataclass(frozen=True, eq=False)
-class AscentState:
+class AscentState(PerRow):
     """The climb, which moves on in place, the best multipliers seen, and the mean primal point."""
 
     climb: Climb
-    best_value: Array
-    best: list[Array]
-    x: Array
-    shares: list[Array]
+    best: Incumbent
+    mean: PrimalPoint
 
 
 @dataclass(frozen=True)
@@ -40,10 +38,8 @@ class Ascent:
         return max(1, self.passes // 2)
 
     def start(self, rows: Rows, slopes: list[Array]) -> AscentState:
-        xp, neurons = rows.xp, rows.neurons(0.0)
         climb = Climb(rows, objectives(rows), slopes, self.settings, self.iterations)
-        x = xp.zeros((rows.offset.shape[0], rows.inputs.size), dtype=rows.offset.dtype, device=rows.offset.device)
-        return AscentState(climb, xp.full_like(rows.offset, -float("inf")), neurons, x, neurons)
+        return AscentState(climb, Incumbent.none(rows), PrimalPoint.zero(rows))
 
     def step(self, rows: Rows, state: AscentState) -> AscentState:
         # Steps of the first half are too long to leave anything worth keeping.
@@ -51,25 +47,13 @@ class Ascent:
         seen = state.climb.step()
         if late < 0:
             return state
-        better = seen.value > state.best_value
-        point = averaged(state.x, state.shares, seen.x, seen.sweep, late)
-        return replace(
-            state,
-            best_value=rows.xp.where(better, seen.value, state.best_value),
-            best=_best(better, seen, state.best),
-            x=point.x,
-            shares=point.shares,
-        )
+        best = state.best.improved(seen.value, seen.sweep)
+        return AscentState(state.climb, best, state.mean.averaged(seen.x, seen.sweep, late))
 
     def multipliers(self, rows: Rows, state: AscentState) -> list[Array]:
         # The last step's slopes have not been evaluated yet.
         seen = state.climb.look()
-        return _best(seen.value > state.best_value, seen, state.best)
+        return state.best.improved(seen.value, seen.sweep).multipliers
 
     def point(self, rows: Rows, state: AscentState) -> PrimalPoint:
-        return PrimalPoint(state.x, state.shares)
-
-
-def _best(better: Array, seen: Step, best: list[Array]) -> list[Array]:
-    """The step's multipliers in the rows where they are better, else the old ones."""
-    return [old if g is None else select_rows(better, g, old) for g, old in zip(seen.sweep.pre, best, strict=True)]
+        return state.mean

@@ -12,7 +12,7 @@ from admm_verify.splitting.eliminate import Elimination
 from admm_verify.splitting.ledger import Ledger
 from admm_verify.splitting.primal import PrimalPoint
 from admm_verify.splitting.problem import Rows
-from admm_verify.splitting.scheme import Scheme, take_state
+from admm_verify.splitting.scheme import Scheme
 from admm_verify.splitting.sweeps import filled, polish_sweep, slopes_of
 
 ROUNDING_GAP = 1e-10
@@ -85,7 +85,7 @@ class Run:
                 # Dropping rows copies every array of the state, so it waits until a fifth of them is finished.
                 if scheme.stops_at_gap and (len(keep) == 0 or len(keep) <= 0.8 * len(numbers)):
                     kept = self._indices(keep)
-                    rows, state = rows.take(kept), take_state(state, kept)
+                    rows, state = rows.take(kept), state.take(kept)
                     numbers, index = numbers[keep], self._indices(numbers[keep])
 
     def _check(self, scheme: Scheme, rows: Rows, state: object, index: Array) -> None:

@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from admm_verify.arrays import SMALLEST, Array, gamma
+from admm_verify.arrays import SMALLEST, Array, gamma, namespace
+from admm_verify.bounds.backward import Backward
 from admm_verify.bounds.region import Region, largest
 from admm_verify.splitting.problem import Rows
+from admm_verify.splitting.state import PerRow
 from admm_verify.splitting.sweeps import DualSweep
 
 
 @dataclass(frozen=True, eq=False)
-class PrimalPoint:
+class PrimalPoint(PerRow):
     """A point of the relaxation: input x and per neuron the share of the way from the hull's floor to its ceiling.
 
     Shapes: x [rows, n_0] inside the box; shares[k] [rows, n_k] in [0, 1].
@@ -18,6 +20,26 @@ class PrimalPoint:
 
     x: Array
     shares: list[Array]
+
+    @classmethod
+    def zero(cls, rows: Rows) -> "PrimalPoint":
+        """No point of the relaxation, but where means begin."""
+        shape = (rows.offset.shape[0], rows.inputs.size)
+        zero = rows.xp.zeros(shape, dtype=rows.offset.dtype, device=rows.offset.device)
+        return cls(zero, rows.neurons(0.0))
+
+    def averaged(self, x: Array, sweep: Backward, iteration: int) -> "PrimalPoint":
+        """The running mean after one more point, with weights growing like iteration^2.
+
+        It converges where single points jump between vertices. The point's shares are the best response to the dual:
+        1 (ceiling) where a neuron's coefficient is negative, else 0 (floor).
+        """
+        weight, xp = 3.0 / (iteration + 3.0), namespace(x)
+        shares = []
+        for mean, a in zip(self.shares, sweep.post, strict=True):
+            kept = (1.0 - weight) * mean
+            shares.append(kept if a is None else xp.where(a < 0, kept + weight, kept))
+        return PrimalPoint((1.0 - weight) * self.x + weight * x, shares)
 
 
 def best_response(rows: Rows, dual: DualSweep) -> PrimalPoint:

@@ -2,25 +2,23 @@
 
 from dataclasses import dataclass
 
-from admm_verify.arrays import Array, select_rows
+from admm_verify.arrays import Array
 from admm_verify.settings import PrimalDualSettings
-from admm_verify.splitting.average import averaged
 from admm_verify.splitting.primal import PrimalPoint
 from admm_verify.splitting.problem import Rows
+from admm_verify.splitting.state import Incumbent, PerRow
 from admm_verify.splitting.sweeps import forward_sweep, slope_sweep
 
 
 @dataclass(frozen=True, eq=False)
-class PrimalDualState:
+class PrimalDualState(PerRow):
     """Input and slopes, the best multipliers seen, and the mean primal point."""
 
     iteration: int
     x: Array
     slopes: list[Array]
-    best_value: Array
-    best: list[Array]
-    mean_x: Array
-    mean_shares: list[Array]
+    best: Incumbent
+    mean: PrimalPoint
 
 
 @dataclass(frozen=True)
@@ -39,20 +37,12 @@ class PrimalDual:
 
     def start(self, rows: Rows, slopes: list[Array]) -> PrimalDualState:
         dual = slope_sweep(rows, slopes)
-        xp = rows.xp
-        x = rows.inputs.minimiser(dual.input)
-        zeros = rows.neurons(0.0)
-        best = [zero if g is None else g for zero, g in zip(zeros, dual.sweep.pre, strict=True)]
-        return PrimalDualState(0, x, slopes, dual.value, best, xp.zeros_like(x), zeros)
+        best = Incumbent.none(rows).improved(dual.value, dual.sweep)
+        return PrimalDualState(0, rows.inputs.minimiser(dual.input), slopes, best, PrimalPoint.zero(rows))
 
     def step(self, rows: Rows, state: PrimalDualState) -> PrimalDualState:
-        settings = self.settings
+        xp, settings = rows.xp, self.settings
         dual = slope_sweep(rows, state.slopes)
-        xp = rows.xp
-        better = dual.value > state.best_value
-        best = [
-            old if g is None else select_rows(better, g, old) for g, old in zip(dual.sweep.pre, state.best, strict=True)
-        ]
         typical = xp.mean(xp.abs(dual.input), axis=-1, keepdims=True)
         direction = xp.where(typical > 0, dual.input / xp.where(typical > 0, typical, 1.0), 0.0)
         fall = min(1.0, settings.constant / (state.iteration + 1.0)) ** settings.fall
@@ -64,15 +54,15 @@ class PrimalDual:
             old if a is None else _move(rows, k, old, rate * rows.lines[k].direction(a, dual.contacts[k], p))
             for k, (old, a, p) in enumerate(zip(state.slopes, dual.sweep.post, pre, strict=True))
         ]
-        point = averaged(state.mean_x, state.mean_shares, x, dual.sweep, state.iteration)
-        value = xp.where(better, dual.value, state.best_value)
-        return PrimalDualState(state.iteration + 1, x, slopes, value, best, point.x, point.shares)
+        best = state.best.improved(dual.value, dual.sweep)
+        mean = state.mean.averaged(x, dual.sweep, state.iteration)
+        return PrimalDualState(state.iteration + 1, x, slopes, best, mean)
 
     def multipliers(self, rows: Rows, state: PrimalDualState) -> list[Array]:
-        return state.best
+        return state.best.multipliers
 
     def point(self, rows: Rows, state: PrimalDualState) -> PrimalPoint:
-        return PrimalPoint(state.mean_x, state.mean_shares)
+        return state.mean
 
 
 def _move(rows: Rows, k: int, slopes: Array, step: Array) -> Array:

@@ -1,20 +1,19 @@
 """What a splitting scheme is: start, step, and the multipliers and the primal point of a state."""
 
-from dataclasses import fields, is_dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-from admm_verify.arrays import Array, namespace
+from admm_verify.arrays import Array
 from admm_verify.splitting.primal import PrimalPoint
 from admm_verify.splitting.problem import Rows
-from admm_verify.splitting.vector import Vector
+from admm_verify.splitting.state import PerRow
 
-State = TypeVar("State")
+State = TypeVar("State", bound=PerRow)
 
 
 class Scheme(Protocol[State]):
     """One method of `solve`; the loop around it is written once, in `splitting/loop.py`.
 
-    A state is a frozen dataclass whose arrays all have one entry per row, so that finished rows can be dropped.
+    What a state holds per row can be dropped where the row is finished.
     """
 
     @property
@@ -42,18 +41,3 @@ class Scheme(Protocol[State]):
     def point(self, rows: Rows, state: State) -> PrimalPoint:
         """The current primal point, to be evaluated."""
         ...
-
-
-def take_state(state: State, rows: Array) -> State:
-    """The state of the given rows only."""
-    assert is_dataclass(state)
-    taken = {field.name: _take(getattr(state, field.name), rows) for field in fields(state)}
-    return type(state)(**taken)
-
-
-def _take(value: Any, rows: Array) -> Any:
-    if isinstance(value, Vector):
-        return value.take(rows)
-    if isinstance(value, list):
-        return [_take(part, rows) for part in value]
-    return namespace(value).take(value, rows, axis=0) if hasattr(value, "shape") else value

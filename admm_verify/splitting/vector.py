@@ -5,21 +5,22 @@ from dataclasses import dataclass
 from operator import add, sub
 
 from admm_verify.arrays import Array, namespace, select_rows
+from admm_verify.splitting.state import PerRow
 
 
 @dataclass(frozen=True, eq=False)
-class Vector:
+class Vector(PerRow):
     """One point of a product space, a part per factor.
 
     Shapes: parts[i] [rows, n_i].
     """
 
-    parts: tuple[Array, ...]
+    parts: list[Array]
 
     def map(self, work: Callable[..., Array], *others: "Vector") -> "Vector":
         """work(part, *parts of the others) in every factor."""
         everyone = (self.parts, *(other.parts for other in others))
-        return Vector(tuple(work(*parts) for parts in zip(*everyone, strict=True)))
+        return Vector([work(*parts) for parts in zip(*everyone, strict=True)])
 
     def __add__(self, other: "Vector") -> "Vector":
         return self.map(add, other)
@@ -41,7 +42,3 @@ class Vector:
     def where(self, chosen: Array, otherwise: "Vector") -> "Vector":
         """The chosen rows [rows] of this vector, those of the other elsewhere."""
         return self.map(lambda part, other: select_rows(chosen, part, other), otherwise)
-
-    def take(self, rows: Array) -> "Vector":
-        """The given rows only."""
-        return self.map(lambda part: namespace(part).take(part, rows, axis=0))
