@@ -1,8 +1,99 @@
 """Interval bounds of all nodes, forward."""
 
+from collections.abc import Callable
+
 from admm_verify.arrays import SMALLEST, Array, gamma, namespace
+from admm_verify.bounds.ranges import PreactivationBounds
+from admm_verify.bounds.reduced import Reduced
 from admm_verify.bounds.region import largest, node_magnitude
+from admm_verify.errors import InputError
 from admm_verify.network.graph import Affine, Network
+from admm_verify.relaxations.registry import relaxation_of, relaxations_by_source
+from admm_verify.sets.contract import InputSet
+
+Refine = Callable[["Forward", int, Affine, Array, Array], tuple[Array, Array]]
+"""refine(forward, i, node, low, high) -> an interval within [low, high] of an affine node that activations read."""
+
+
+class Forward:
+    """Intervals of all nodes in order, each from those before it.
+
+    lower[i], upper[i] [sets, n_i] of the nodes so far. reduced: the network of the nodes so far, where somebody refines
+    what they hold. readers: the relaxations of the activations that read a node, by that node.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        inputs: InputSet,
+        refine: Refine | None = None,
+        known: PreactivationBounds | None = None,
+    ) -> None:
+        """known: bounds of every activation's input that hold already, which all intervals are cut with."""
+        low, high = inputs.range
+        self.network, self.inputs, self.refine = network, inputs, refine
+        self.lower, self.upper = [low], [high]
+        self.reduced, self.readers = Reduced(network, inputs), relaxations_by_source(network)
+        self.given: dict[int, tuple[Array, Array]] = {}
+        if known is not None:
+            for source, *pair in zip(network.sources, known.lower, known.upper, strict=True):
+                self.given[source] = cut(self.given.get(source, (pair[0], pair[1])), (pair[0], pair[1]))
+
+    def run(
+        self,
+        before: Callable[[], None] | None = None,
+        after: Callable[[int], None] | None = None,
+        last: int | None = None,
+    ) -> "Forward":
+        """All nodes from the input on, or those up to node `last`. before(): called before every node; after(count):
+        after every activation, with how many are done.
+
+        Raises: InputError where known bounds exclude every value that the intervals allow.
+        """
+        network = self.network
+        self._within(0, self.lower[0], self.upper[0])
+        for i, node, k in network.steps[:last]:
+            if before is not None:
+                before()
+            if node is not None:
+                low, high = self._within(i, *affine_interval(network, node, self.lower, self.upper))
+                if self.refine is not None:
+                    if i in self.readers:
+                        low, high = self.refine(self, i, node, low, high)
+                    self.reduced.add_affine(node)
+            else:
+                pair = self.of_activation(k)
+                if self.refine is not None:
+                    self.reduced.add_activation(k, *pair)
+                low, high = self._within(i, *relaxation_of(network.functions[k]).image(*pair))
+                if after is not None:
+                    after(k + 1)
+            self.lower.append(low)
+            self.upper.append(high)
+        return self
+
+    def of_activation(self, k: int) -> tuple[Array, Array]:
+        """The interval of activation k's input."""
+        source = self.network.sources[k]
+        return self.lower[source], self.upper[source]
+
+    def _within(self, index: int, low: Array, high: Array) -> tuple[Array, Array]:
+        """The interval of a node cut with what was given for it."""
+        if index not in self.given:
+            return low, high
+        low, high = cut((low, high), self.given[index])
+        if bool(namespace(low).any(low > high)):
+            raise InputError(
+                f"The pre-activation bounds given for node {index} exclude every value that interval arithmetic allows "
+                "there. Give bounds that hold over this box."
+            )
+        return low, high
+
+
+def cut(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
+    """The intersection of two intervals."""
+    xp = namespace(first[0])
+    return xp.maximum(first[0], second[0]), xp.minimum(first[1], second[1])
 
 
 def affine_interval(network: Network, node: Affine, lower: list[Array], upper: list[Array]) -> tuple[Array, Array]:

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
-from admm_verify.bounds.interval import affine_interval
-from admm_verify.bounds.linear import Reduced, linear_bounds
+from admm_verify.bounds.interval import Forward, cut
+from admm_verify.bounds.linear import linear_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
 from admm_verify.bounds.receptive import receptive_field
-from admm_verify.bounds.tighten import Crops, Steps, View, WholeLayers, packed_crown, tighten
+from admm_verify.bounds.tighten import Crops, Steps, WholeLayers, packed_crown, tighten
 from admm_verify.errors import InputError
 from admm_verify.memory import Budget, keep_freed_memory
 from admm_verify.network.graph import Affine, Network, check_network
 from admm_verify.network.layout import flatten_batch
 from admm_verify.options import callbacks, choice, instance, memory_bytes
-from admm_verify.relaxations.registry import open_to, relaxation_of, relaxations_by_source
+from admm_verify.relaxations.registry import open_to
 from admm_verify.run import Stopped
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import InputSet
@@ -86,14 +86,20 @@ def preactivation_bounds(
     budget = Budget.of(memory, stop, workers)
     keep_freed_memory()
     with threads_for(work, workers), quiet_overflow():
-        refined, tightened = method != "interval", method == "tightened"
-        forward = _Forward(placed, inputs, budget if refined else None, chosen if tightened else None)
-        forward.keep = keep
-        if known is not None:
-            given = fitting(known, network, inputs)
+        given = None if known is None else fitting(known, network, inputs)
+        if given is not None:
             _check_rows(given, inputs.lead[0])
-            forward.know(given)
-        forward.run(progress, stop if abandon else None)
+        refine = _Refinement(budget, chosen if method == "tightened" else None, keep)
+
+        def before() -> None:
+            if abandon and stop is not None and stop():
+                raise Stopped
+
+        def after(done: int) -> None:
+            if progress is not None:
+                progress(done, len(network.activations))
+
+        forward = Forward(placed, inputs, None if method == "interval" else refine, given).run(before, after)
     low, high = (tuple(side[i] for i in network.sources) for side in (forward.lower, forward.upper))
     return PreactivationBounds(low, high, origin=Origin(network, inputs))
 
@@ -128,9 +134,7 @@ def fitting(bounds: PreactivationBounds, network: Network, inputs: InputSet) -> 
         )
     # Wherever they come from, their numbers may have been changed since.
     with quiet_overflow():
-        forward = _Forward(network.put(placement), inputs, None, None)
-        forward.know(found)
-        forward.run(None, None)
+        Forward(network.put(placement), inputs, known=found).run()
     return found
 
 
@@ -145,9 +149,7 @@ def output_interval(
     found, rows = fitting(bounds, network, inputs), inputs.lead[0]
     _check_rows(found, rows)
     with quiet_overflow():
-        forward = _Forward(network.put(inputs.placement), inputs, None, None)
-        forward.know(found)
-        forward.run(None, None)
+        forward = Forward(network.put(inputs.placement), inputs, known=found).run()
     xp = inputs.placement.xp
     lows, highs = (
         tuple(xp.broadcast_to(end, (rows, end.shape[1])) for end in ends) for ends in (found.lower, found.upper)
@@ -169,130 +171,87 @@ def _check_rows(bounds: PreactivationBounds, boxes: int) -> None:
             )
 
 
-class _Forward:
-    """Bounds of all nodes in order; with a budget, CROWN refines the affine nodes that feed activations, and slope
-    ascent what CROWN leaves open.
+class _Refinement:
+    """Better intervals of the affine nodes that feed activations: CROWN's, and slope ascent for what those leave open.
+
+    Once stopped, no interval is refined any more.
     """
 
     def __init__(
-        self,
-        network: Network,
-        inputs: InputSet,
-        budget: Budget | None,
-        settings: TightenSettings | None,
+        self, budget: Budget, settings: TightenSettings | None, keep: Callable[[Derivation], None] | None
     ) -> None:
-        self.network, self.budget, self.settings = network, budget, settings
-        low, high = inputs.range
-        self.inputs, self.lower, self.upper = inputs, [low], [high]
-        self.reduced = Reduced(network, inputs)
-        self.known: dict[int, tuple[Array, Array]] = {}
-        self.given: dict[int, tuple[Array, Array]] = {}
-        self.keep: Callable[[Derivation], None] | None = None
-        self.readers = relaxations_by_source(network)
+        """settings: of slope ascent, None for CROWN alone."""
+        self.budget, self.settings, self.keep, self.stopped = budget, settings, keep, False
 
-    def know(self, bounds: PreactivationBounds) -> None:
-        """Take over bounds of every activation's input that hold already."""
-        for source, low, high in zip(self.network.sources, bounds.lower, bounds.upper, strict=True):
-            self.given[source] = self._cut(self.given.get(source, (low, high)), (low, high))
-
-    def _with_given(self, index: int, low: Array, high: Array) -> tuple[Array, Array]:
-        """The interval of a node cut with what was given for it."""
-        if index not in self.given:
+    def __call__(self, forward: Forward, index: int, node: Affine, low: Array, high: Array) -> tuple[Array, Array]:
+        # A node that reads the input alone is an exact affine image: nothing is left to refine.
+        if self.stopped or all(term.source == 0 for term in node.terms):
             return low, high
-        low, high = self._cut((low, high), self.given[index])
-        if bool(namespace(low).any(low > high)):
-            raise InputError(
-                f"The pre-activation bounds given for node {index} exclude every value that interval arithmetic allows "
-                "there. Give bounds that hold over this box."
-            )
-        return low, high
+        readers = forward.readers[index]
+        open = open_to(readers, low, high)
+        better = self._refined(forward, index, node, (low, high), to_numpy(open))
+        # What else was bounded on the way depends on the other boxes of the batch, and must not count.
+        low, high = (namespace(low).where(open, new, old) for new, old in zip(better, (low, high), strict=True))
+        wanted = to_numpy(open_to(readers, low, high))
+        if self.settings is None or self.stopped or not wanted.any():
+            return low, high
+        return self._tightened(forward, index, node, (low, high), wanted, self.settings)
 
-    def run(self, progress: Callable[[int, int], None] | None, stop: Callable[[], bool] | None) -> None:
-        """All nodes from the input on. Raises: Stopped once `stop` says so, which is asked before every node."""
-        self._with_given(0, self.lower[0], self.upper[0])
-        for i, node, k in self.network.steps:
-            if stop is not None and stop():
-                raise Stopped
-            if node is not None:
-                low, high = affine_interval(self.network, node, self.lower, self.upper)
-                low, high = self._with_given(i, low, high)
-                # A node that reads the input alone is an exact affine image: nothing is left to refine.
-                if self.budget is not None and i in self.readers and any(term.source != 0 for term in node.terms):
-                    open = self._open(i, low, high)
-                    better = self._refined(i, node, low, high, self.budget)
-                    # What else was bounded on the way depends on the other boxes of the batch, and must not count.
-                    low, high = (
-                        namespace(low).where(open, new, old) for new, old in zip(better, (low, high), strict=True)
-                    )
-                    low, high = self._tightened(i, node, low, high)
-                if self.budget is not None:
-                    self.reduced.add_affine(node)
-            else:
-                function = self.network.functions[k]
-                pair = self.lower[function.source], self.upper[function.source]
-                self.known[i] = pair
-                if self.budget is not None:
-                    self.reduced.add_activation(k, *pair)
-                low, high = self._with_given(i, *relaxation_of(function).image(*pair))
-                if progress is not None:
-                    progress(len(self.known), len(self.network.activations))
-            self.lower.append(low)
-            self.upper.append(high)
-
-    def _refined(self, index: int, node: Affine, low: Array, high: Array, budget: Budget) -> tuple[Array, Array]:
+    def _refined(
+        self, forward: Forward, index: int, node: Affine, ends: tuple[Array, Array], open: np.ndarray
+    ) -> tuple[Array, Array]:
         """The intervals of an affine node cut with CROWN bounds where those can matter."""
-        xp = namespace(low)
-        open = to_numpy(self._open(index, low, high))
-        wanted = np.flatnonzero(open.any(axis=0))
+        network, wanted = forward.network, np.flatnonzero(open.any(axis=0))
         if not len(wanted):
-            return low, high
-        field = receptive_field(self.network, index)
-        cost = len(wanted) * self.network.weight_count
+            return ends
+        field = receptive_field(network, index)
         try:
             if field is None and np.count_nonzero(open) < _PACKED_SHARE * len(wanted) * len(open):
-                return packed_crown(WholeLayers(self.reduced.region(node)), open, (low, high), budget)
+                return packed_crown(WholeLayers(forward.reduced.region(node)), open, ends, self.budget)
             # A crop computes all channels of a position; products of whole planes cost some three times their count.
-            if field is not None and field.cost(wanted) < 3 * cost:
-                tight = field.bounds(wanted, self.inputs, self.known, budget)
+            if field is not None and field.cost(wanted) < 3 * len(wanted) * network.weight_count:
+                tight = field.bounds(wanted, forward.inputs, _known(forward, index), self.budget)
             else:
-                tight = linear_bounds(self.reduced.region(node), wanted, budget)
+                tight = linear_bounds(forward.reduced.region(node), wanted, self.budget)
         except Stopped:
-            self.budget = None
-            return low, high
-        infinity = xp.full_like(low[:, :1], float("inf"))
+            self.stopped = True
+            return ends
+        xp = namespace(ends[0])
+        infinity = xp.full_like(ends[0][:, :1], float("inf"))
         spread = np.full(node.size, len(wanted), dtype=np.int64)
         spread[wanted] = np.arange(len(wanted))
-        pick = Placement.of(low).put_indices(spread)
-        tight_low, tight_high = (
+        pick = Placement.of(ends[0]).put_indices(spread)
+        low, high = (
             xp.take(xp.concat([part, filler], axis=-1), pick, axis=-1)
             for part, filler in zip(tight, (-infinity, infinity), strict=True)
         )
-        return self._cut((low, high), (tight_low, tight_high))
+        return cut(ends, (low, high))
 
-    def _cut(self, first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
-        """The intersection of two intervals."""
-        xp = namespace(self.lower[0])
-        return xp.maximum(first[0], second[0]), xp.minimum(first[1], second[1])
-
-    def _tightened(self, index: int, node: Affine, low: Array, high: Array) -> tuple[Array, Array]:
-        """The bounds of an affine node cut with slope ascent for every neuron that is still open in its box."""
-        wanted = to_numpy(self._open(index, low, high))
-        if self.settings is None or self.budget is None or not wanted.any():
-            return low, high
-        field, keep = receptive_field(self.network, index), self.keep
-        if keep is None and field is not None and field.multiplications < 3 * self.network.weight_count:
-            view: View = Crops(field, self.inputs, self.known)
-            return tighten(view, wanted, (low, high), self.settings, self.budget)
+    def _tightened(
+        self,
+        forward: Forward,
+        index: int,
+        node: Affine,
+        ends: tuple[Array, Array],
+        wanted: np.ndarray,
+        settings: TightenSettings,
+    ) -> tuple[Array, Array]:
+        """The bounds of an affine node cut with slope ascent for the wanted neurons of every box."""
+        network, keep = forward.network, self.keep
+        field = receptive_field(network, index)
+        if keep is None and field is not None and field.multiplications < 3 * network.weight_count:
+            return tighten(Crops(field, forward.inputs, _known(forward, index)), wanted, ends, settings, self.budget)
         # Activations appended so far are those below, some without the neurons that are inactive everywhere.
-        below = [i for i in self.network.activations if i < len(self.reduced.kept)]
-        kept = tuple(self.reduced.kept[i] for i in below)
+        kept = tuple(forward.reduced.kept[i] for i in network.activations if i < index)
 
         def told(steps: Steps) -> None:
             if keep is not None:
                 keep(Derivation(index, kept, steps))
 
-        return tighten(WholeLayers(self.reduced.region(node)), wanted, (low, high), self.settings, self.budget, told)
+        return tighten(WholeLayers(forward.reduced.region(node)), wanted, ends, settings, self.budget, told)
 
-    def _open(self, index: int, low: Array, high: Array) -> Array:
-        """Where better bounds of an affine node can matter, [boxes, n]."""
-        return open_to(self.readers[index], low, high)
+
+def _known(forward: Forward, index: int) -> dict[int, tuple[Array, Array]]:
+    """The intervals of the inputs of all activations below a node, by the activations' nodes."""
+    below = [k for k, i in enumerate(forward.network.activations) if i < index]
+    return {forward.network.activations[k]: forward.of_activation(k) for k in below}

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from admm_verify.arrays import Array
 from admm_verify.bounds.climb import Climb
 from admm_verify.bounds.functionals import Functionals
-from admm_verify.bounds.interval import affine_interval
-from admm_verify.bounds.linear import Reduced
+from admm_verify.bounds.interval import Forward
 from admm_verify.bounds.relaxed import Relaxed, Twin
-from admm_verify.network.graph import Network
-from admm_verify.relaxations.registry import open_to, relaxation_of, relaxations_by_source
+from admm_verify.network.graph import Affine, Network
+from admm_verify.relaxations.registry import open_to
 from admm_verify.sets.zonotope import Zonotope
 from admm_verify.settings import AscentSettings
 
@@ -62,25 +62,16 @@ def relaxed_over(network: Network, state: Zonotope, iterations: int, settings: A
 
     Shapes: state [cells, n]; the network in float64.
     """
-    reduced, readers = Reduced(network, state), relaxations_by_source(network)
-    lower, upper = ([end] for end in state.range)
-    for i, node, k in network.steps[:-1]:
-        if node is not None:
-            low, high = affine_interval(network, node, lower, upper)
-            if i in readers:
-                relaxed = Relaxed(reduced.region(node))
-                for steps in (0, iterations) if iterations and relaxed.lines else (0,):
-                    wanted = np.flatnonzero(open_to(readers[i], low, high).any(axis=0))
-                    low, high = _cut(relaxed, (low, high), wanted, settings, steps)
-            reduced.add_affine(node)
-        else:
-            function = network.functions[k]
-            low, high = lower[function.source], upper[function.source]
-            reduced.add_activation(k, low, high)
-            low, high = relaxation_of(function).image(low, high)
-        lower.append(low)
-        upper.append(high)
-    return Relaxed(reduced.region(network.affine[network.output]))
+
+    def refine(forward: Forward, i: int, node: Affine, low: Array, high: Array) -> tuple[Array, Array]:
+        relaxed = Relaxed(forward.reduced.region(node))
+        for steps in (0, iterations) if iterations and relaxed.lines else (0,):
+            wanted = np.flatnonzero(open_to(forward.readers[i], low, high).any(axis=0))
+            low, high = _cut(relaxed, (low, high), wanted, settings, steps)
+        return low, high
+
+    forward = Forward(network, state, refine).run(last=network.output - 1)
+    return Relaxed(forward.reduced.region(network.affine[network.output]))
 
 
 def _cut(
