@@ -31,7 +31,7 @@ from admm_verify.arrays import Placement, quiet_overflow, to_numpy
 from admm_verify.bounds.relaxed import Bounder
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.neuron_split import Branches, NeuronSplitter
-from admm_verify.complete.pool import join, take
+from admm_verify.complete.tables import join, take
 from admm_verify.properties.rows import atom_rows
 from admm_verify.settings import AscentSettings, SearchSettings
 from benchmarks.highs_layers import FEASIBILITY, model_of

@@ -30,7 +30,6 @@ from admm_verify.bounds.region import build_region
 from admm_verify.bounds.relaxed import Bounder
 from admm_verify.complete import decide
 from admm_verify.complete.disjuncts import Disjuncts
-from admm_verify.complete.pool import take
 from admm_verify.complete.refine import refined
 from admm_verify.network.graph import Network
 from admm_verify.properties.rows import atom_rows
@@ -107,7 +106,7 @@ def measure(name: str, query: av.Query, timeout: float) -> Record:
     with_, without = (_verified(query, how, timeout) for how in (RefineSettings(), PLAIN))
     cost = None
     if len(open) and without[0]:
-        part = take(disjuncts, open)
+        part = disjuncts.take(open)
         kept = PreactivationBounds(*(tuple(end[open] for end in side) for side in (bounds.lower, bounds.upper)))
         # The second round's time: the first bounds of the rows are part of the first.
         one, two = (least_seconds(lambda r=r: _rounds(network, part, kept, r), 5) for r in (1, 2))

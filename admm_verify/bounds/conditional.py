@@ -32,20 +32,6 @@ class ConditionalBounds:
     upper: tuple[np.ndarray, ...]
     empty: np.ndarray
 
-    def take(self, disjuncts: np.ndarray) -> "ConditionalBounds":
-        """Those of the given disjuncts."""
-        lower, upper = (tuple(end[disjuncts] for end in ends) for ends in (self.lower, self.upper))
-        return ConditionalBounds(lower, upper, self.empty[disjuncts])
-
-    @classmethod
-    def join(cls, parts: Sequence["ConditionalBounds"]) -> "ConditionalBounds":
-        """All parts' disjuncts."""
-        lower, upper = (
-            tuple(np.concatenate(ends) for ends in zip(*pairs, strict=True))
-            for pairs in ([part.lower for part in parts], [part.upper for part in parts])
-        )
-        return cls(lower, upper, np.concatenate([part.empty for part in parts]))
-
 
 @dataclass(frozen=True, eq=False)
 class Condition:

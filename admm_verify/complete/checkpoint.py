@@ -6,7 +6,7 @@ import os
 import time
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -16,6 +16,7 @@ from admm_verify.bounds.conditional import ConditionalBounds
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.complete.pool import Nodes
 from admm_verify.complete.splitter import Closed
+from admm_verify.complete.tables import arrays_of
 from admm_verify.errors import InputError, OutputError
 from admm_verify.files import reason, replaced
 
@@ -68,10 +69,10 @@ class Checkpoint:
         Raises: OutputError when it cannot be written.
         """
         began = time.monotonic()
-        arrays = {f"open/{name}": array for name, array in _arrays(saved.open)}
-        arrays |= {f"stuck/{name}": array for name, array in _arrays(saved.stuck)}
+        arrays = {f"open/{name}": array for name, array in arrays_of(saved.open)}
+        arrays |= {f"stuck/{name}": array for name, array in arrays_of(saved.stuck)}
         if saved.closed is not None:
-            arrays |= {f"closed/{name}": array for name, array in _arrays(saved.closed)}
+            arrays |= {f"closed/{name}": array for name, array in arrays_of(saved.closed)}
         for name, bounds in (("box", saved.bounds), ("disjunct", saved.conditional)):
             if bounds is not None:
                 for k, (low, high) in enumerate(zip(bounds.lower, bounds.upper, strict=True)):
@@ -146,7 +147,3 @@ def _saved(arrays: dict[str, np.ndarray], kind: Callable[..., Kind]) -> Saved[Ki
         PreactivationBounds(lower, upper),
         conditional if given[0] else None,
     )
-
-
-def _arrays(table: Nodes | Closed) -> list[tuple[str, np.ndarray]]:
-    return [(field.name, getattr(table, field.name)) for field in fields(table)]

@@ -13,8 +13,9 @@ from admm_verify.bounds.region import Region, spread_region
 from admm_verify.bounds.relaxed import Bounder
 from admm_verify.complete.branching import side_scores
 from admm_verify.complete.disjuncts import Disjuncts
-from admm_verify.complete.pool import Nodes, take
+from admm_verify.complete.pool import Nodes
 from admm_verify.complete.splitter import Grown, closed, extended
+from admm_verify.complete.tables import join, take
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.registry import sides
 from admm_verify.sets.box import Box
@@ -94,7 +95,7 @@ class InputSplitter:
             return self._block(take(nodes, np.arange(first, last)), box.part(first, last), bounds)
 
         count = len(nodes.disjunct)
-        return Grown.join(self.bounder.in_blocks(count, self.disjuncts.atoms, self.settings, self.memory, work))
+        return join(self.bounder.in_blocks(count, self.disjuncts.atoms, self.settings, self.memory, work))
 
     def _block(self, nodes: HalvedBoxes, box: Box, pre: PreactivationBounds) -> Grown[HalvedBoxes]:
         put, disjuncts, disjunct = self.home.put, self.disjuncts, nodes.disjunct

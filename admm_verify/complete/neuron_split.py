@@ -14,8 +14,9 @@ from admm_verify.complete.branching import neuron_scores
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.fixed_signs import FixedSigns
 from admm_verify.complete.leaf_programs import LeafPrograms
-from admm_verify.complete.pool import Nodes, take
+from admm_verify.complete.pool import Nodes
 from admm_verify.complete.splitter import Closed, Grown, closed, extended
+from admm_verify.complete.tables import join, take
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.lines import KinkLines
 from admm_verify.relaxations.registry import network_lines
@@ -109,7 +110,7 @@ class NeuronSplitter:
             if self.bounder.stop():
                 raise Stopped
             grown.append(self._last(take(nodes, np.array([i]))))
-        return Grown.join(grown)
+        return join(grown)
 
     def _deep(self, nodes: Branches) -> np.ndarray:
         return (nodes.splits != 0).sum(axis=1) >= self.settings.program_depth
@@ -145,7 +146,7 @@ class NeuronSplitter:
             return self._block(take(nodes, np.arange(first, last)), iterations)
 
         count = len(nodes.disjunct)
-        return Grown.join(self.bounder.in_blocks(count, self.disjuncts.atoms, self.settings, self.memory, work))
+        return join(self.bounder.in_blocks(count, self.disjuncts.atoms, self.settings, self.memory, work))
 
     def _block(self, nodes: Branches, iterations: int) -> Grown[Branches]:
         put, disjuncts = self.home.put, self.disjuncts

@@ -1,14 +1,12 @@
 """Open subproblems in growing arrays, the worst bound first."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Generic, TypeVar
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+from admm_verify.complete.tables import arrays_of, padded, take
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,22 +27,6 @@ class Nodes(ABC):
 
 
 Kind = TypeVar("Kind", bound=Nodes)
-Table = TypeVar("Table", bound="DataclassInstance")
-
-
-def take(nodes: Table, index: np.ndarray) -> Table:
-    """The given rows of a table, a dataclass of arrays, by numbers or by a mask."""
-    return replace(nodes, **{name: array[index] for name, array in _arrays(nodes)})
-
-
-def join(parts: Sequence[Table]) -> Table:
-    """All parts as one, arrays padded with zeros to the widest."""
-    joined = {}
-    for name, first in _arrays(parts[0]):
-        arrays = [first, *(getattr(part, name) for part in parts[1:])]
-        wide = tuple(np.max([array.shape[1:] for array in arrays], axis=0).astype(int)) if first.ndim > 1 else ()
-        joined[name] = np.concatenate([_padded(array, (len(array), *wide)) for array in arrays])
-    return replace(parts[0], **joined)
 
 
 _FREE, _OPEN, _OUT = 0, 1, 2
@@ -78,7 +60,7 @@ class Pool(Generic[Kind]):
     @property
     def bytes(self) -> int:
         """Memory of one subproblem."""
-        return sum(array[:1].nbytes for _, array in _arrays(self._held))
+        return sum(array[:1].nbytes for _, array in arrays_of(self._held))
 
     def all(self) -> Kind:
         """All open subproblems."""
@@ -111,30 +93,17 @@ class Pool(Generic[Kind]):
             self._grow(count - len(free))
             free = np.flatnonzero(self._state == _FREE)
         changed = {}
-        for name, array in _arrays(self._held):
+        for name, array in arrays_of(self._held):
             new = getattr(nodes, name)
             wide = tuple(np.maximum(array.shape[1:], new.shape[1:]))
-            held = _padded(array, (len(array), *wide))
-            held[free[:count]] = _padded(new, (count, *wide))
+            held = padded(array, (len(array), *wide))
+            held[free[:count]] = padded(new, (count, *wide))
             changed[name] = held
         self._held = replace(self._held, **changed)
         self._state[free[:count]] = _OPEN
 
     def _grow(self, least: int) -> None:
         more = max(least, len(self._state))
-        grown = {name: _padded(array, (len(array) + more, *array.shape[1:])) for name, array in _arrays(self._held)}
+        grown = {name: padded(array, (len(array) + more, *array.shape[1:])) for name, array in arrays_of(self._held)}
         state = np.concatenate([self._state, np.full(more, _FREE, dtype=np.int8)])
         self._held, self._state = replace(self._held, **grown), state
-
-
-def _arrays(nodes: "DataclassInstance") -> list[tuple[str, np.ndarray]]:
-    return [(field.name, getattr(nodes, field.name)) for field in fields(nodes)]
-
-
-def _padded(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The array in the corner of one of zeros; itself where it has that shape."""
-    if array.shape == shape:
-        return array
-    wide = np.zeros(shape, dtype=array.dtype)
-    wide[tuple(slice(0, size) for size in array.shape)] = array
-    return wide

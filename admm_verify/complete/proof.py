@@ -8,8 +8,8 @@ from admm_verify.arrays import to_numpy
 from admm_verify.bounds.preactivation import Derivation
 from admm_verify.certificates.certificate import Certificate, Leaves, Tightening
 from admm_verify.certificates.digests import network_digest, property_digest
-from admm_verify.complete.pool import join
 from admm_verify.complete.splitter import Closed
+from admm_verify.complete.tables import join
 from admm_verify.network.graph import Network
 from admm_verify.properties.query import Query
 

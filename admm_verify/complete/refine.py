@@ -2,7 +2,7 @@
 shorter.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.region import spread_region
 from admm_verify.bounds.relaxed import Bounder
 from admm_verify.complete.disjuncts import Disjuncts
+from admm_verify.complete.tables import join, take
 from admm_verify.network.graph import Affine, Network
 from admm_verify.network.maps import DenseMap
 from admm_verify.relaxations.registry import network_lines
@@ -62,23 +63,6 @@ class _Reached:
     slopes: list[np.ndarray]
     multipliers: list[np.ndarray | None]
     losses: list[np.ndarray]
-
-    def take(self, disjuncts: np.ndarray) -> "_Reached":
-        """Those of the given disjuncts."""
-        slopes, losses = ([layer[disjuncts] for layer in layers] for layers in (self.slopes, self.losses))
-        multipliers = [None if layer is None else layer[disjuncts] for layer in self.multipliers]
-        return _Reached(self.lower[disjuncts], slopes, multipliers, losses)
-
-    @classmethod
-    def join(cls, parts: Sequence["_Reached"]) -> "_Reached":
-        """All parts' disjuncts."""
-        slopes, losses = (
-            [np.concatenate(layers) for layers in zip(*tables, strict=True)]
-            for tables in ([part.slopes for part in parts], [part.losses for part in parts])
-        )
-        columns = zip(*(part.multipliers for part in parts), strict=True)
-        multipliers = [None if layers[0] is None else np.concatenate(layers) for layers in columns]
-        return cls(np.concatenate([part.lower for part in parts]), slopes, multipliers, losses)
 
 
 class _Rounds:
@@ -135,7 +119,7 @@ class _Rounds:
             return _Reached(found.lower, found.slopes, list(found.sweep.pre), losses)
 
         blocks = self.bounder.in_blocks(len(disjuncts), disjuncts.atoms, self.settings, self.memory, work)
-        return _Reached.join(blocks)
+        return join(blocks)
 
     def _round(self, left: Refined, reached: _Reached) -> ConditionalBounds:
         """Bounds of the neurons that matter most, on condition that the disjuncts hold."""
@@ -147,7 +131,7 @@ class _Rounds:
             return conditional_bounds(
                 self.network,
                 disjuncts.inputs.at(own),
-                left.bounds.take(own),
+                take(left.bounds, own),
                 Condition(disjuncts.objective[own], disjuncts.offset[own], multipliers),
                 [neurons[own] for neurons in wanted],
                 self.how,
@@ -157,7 +141,7 @@ class _Rounds:
         rows = 2 * max(neurons.shape[1] for neurons in wanted)
         if not rows:
             return left.bounds
-        return ConditionalBounds.join(self.bounder.in_blocks(len(disjuncts), rows, self.settings, self.memory, work))
+        return join(self.bounder.in_blocks(len(disjuncts), rows, self.settings, self.memory, work))
 
     def _wanted(self, reached: _Reached, atoms: int) -> list[np.ndarray]:
         """Neurons of every activation for each disjunct, [disjuncts, m_k], those that cost the disjunct's bound most
@@ -207,4 +191,4 @@ def _open(left: Refined, reached: _Reached) -> tuple[Refined, _Reached]:
     """Without the disjuncts that are excluded."""
     out = left.bounds.empty | left.disjuncts.excluded(np.arange(len(left.disjuncts)), reached.lower).any(axis=1)
     kept = np.flatnonzero(~out)
-    return Refined(left.disjuncts.take(kept), left.bounds.take(kept)), reached.take(kept)
+    return Refined(left.disjuncts.take(kept), take(left.bounds, kept)), take(reached, kept)

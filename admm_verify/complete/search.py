@@ -8,8 +8,9 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from admm_verify.attacks.confirm import Witness
-from admm_verify.complete.pool import Nodes, Pool, join, take
+from admm_verify.complete.pool import Nodes, Pool
 from admm_verify.complete.splitter import Closed, Grown, Splitter
+from admm_verify.complete.tables import join, take
 from admm_verify.run import Stopped
 from admm_verify.settings import SearchSettings
 

@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 
 from admm_verify.complete.disjuncts import Disjuncts
-from admm_verify.complete.pool import Nodes, join
+from admm_verify.complete.pool import Nodes
 
 Kind = TypeVar("Kind", bound=Nodes)
 
@@ -41,17 +41,6 @@ class Grown(Generic[Kind]):
     points: np.ndarray
     disjunct: np.ndarray
     offset: np.ndarray
-
-    @classmethod
-    def join(cls, parts: Sequence["Grown[Kind]"]) -> "Grown[Kind]":
-        """All parts as one."""
-        return cls(
-            join([part.open for part in parts]),
-            join([part.closed for part in parts]),
-            np.concatenate([part.points for part in parts]),
-            np.concatenate([part.disjunct for part in parts]),
-            np.concatenate([part.offset for part in parts]),
-        )
 
 
 def extended(path: np.ndarray, code: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import pytest
 
 import admm_verify as av
 from admm_verify.bounds import climb, functionals, linear, relaxed
-from admm_verify.complete import input_split, neuron_split, pool
+from admm_verify.complete import input_split, neuron_split, pool, tables
 from admm_verify.network.layers import network_from_layers
 from admm_verify.properties.property import Disjunct
 from admm_verify.properties.query import Query
@@ -128,7 +128,7 @@ PLACES = {
     "cutting boxes": (input_split, "contract"),
     "putting parts into the pool": (pool.Pool, "push"),
     "taking parts out of the pool": (pool.Pool, "pop"),
-    "joining parts": (pool, "_padded"),
+    "joining parts": (tables, "padded"),
 }
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admm_verify.complete.pool import Nodes, Pool, join, take
+from admm_verify.complete.pool import Nodes, Pool
+from admm_verify.complete.tables import join, take
 
 
 @dataclass(frozen=True, eq=False)
