@@ -15,7 +15,6 @@ from admm_verify.enclosures.taylor import Plant
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Network
 from admm_verify.options import brief
-from admm_verify.rationals import directed
 from admm_verify.reach.controller_files import read_network
 from admm_verify.reach.entries import (
     Convert,
@@ -44,6 +43,7 @@ from admm_verify.reach.systems import (
     Task,
 )
 from admm_verify.sets.box import Box
+from admm_verify.sets.exact import ExactBox
 
 T = TypeVar("T")
 
@@ -91,16 +91,17 @@ def _task(data: Entries, folder: Path) -> Task:
     system = _system(data, folder, remarks)
     states = system.states
     data.get("state_dim", _size("states", states), None)
-    lower, upper = _ends(data.object("initial_set"), exact)
-    if not len(lower) == states:
-        raise InputError(f"The initial set has {len(lower)} numbers for {states} states.")
+    ends = _ends(data.object("initial_set"), exact)
+    if len(ends[0]) != states:
+        raise InputError(f"The initial set has {len(ends[0])} numbers for {states} states.")
     period = _period(data)
     properties = data.objects("property") if data.has("property") else []
     found = tuple(_requirement(entry, states, period, steps) for entry in properties)
     sampled = _sampled(data.object("sampled_inner_bounds"), steps) if data.has("sampled_inner_bounds") else None
     names = tuple(data.get("state_names", listed(text), _names(states)))
     remarks += data.finish()
-    return Task(name, system, _rounded(lower, upper), steps, found, names, sampled, (lower, upper), tuple(remarks))
+    box = ExactBox(*ends)
+    return Task(name, system, box.enclosure, steps, found, names, sampled, box, tuple(remarks))
 
 
 def _system(data: Entries, folder: Path, remarks: list[str]) -> System:
@@ -190,12 +191,8 @@ def _ends(data: Entries, convert: Convert[T]) -> tuple[tuple[T, ...], tuple[T, .
     return lower, upper
 
 
-def _rounded(lower: tuple[Fraction, ...], upper: tuple[Fraction, ...]) -> Box:
-    return Box(directed(lower, np.float64, up=False), directed(upper, np.float64, up=True))
-
-
 def _noise(data: Entries, name: str) -> Box | None:
-    return _rounded(*_ends(data.object(name), exact)) if data.has(name) else None
+    return ExactBox(*_ends(data.object(name), exact)).enclosure if data.has(name) else None
 
 
 def _sampled(data: Entries, steps: int) -> tuple[np.ndarray, np.ndarray]:

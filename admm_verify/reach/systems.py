@@ -213,18 +213,12 @@ class Polytope:
 
     def holds(self, values: np.ndarray) -> np.ndarray:
         """Whether all rows hold, given certified upper bounds of normals x, [..., rows] -> [...]."""
-        good = np.ones(values.shape[:-1], dtype=bool)
-        for row, limit in enumerate(self.limits):
-            # A float below the limit rounded down is below the limit.
-            good &= values[..., row] <= directed((limit,), np.float64, up=False)[0]
-        return good
+        # A float below the limit rounded down is below the limit.
+        return np.all(values <= directed(self.limits, np.float64, up=False), axis=-1)
 
     def misses(self, values: np.ndarray) -> np.ndarray:
         """Whether some row holds nowhere, given certified lower bounds of normals x, [..., rows] -> [...]."""
-        bad = np.zeros(values.shape[:-1], dtype=bool)
-        for row, limit in enumerate(self.limits):
-            bad |= values[..., row] > directed((limit,), np.float64, up=True)[0]
-        return bad
+        return np.any(values > directed(self.limits, np.float64, up=True), axis=-1)
 
 
 class Kind(Enum):
@@ -298,8 +292,8 @@ class Task:
     """A system with the box it starts in, how long it runs and what it must do.
 
     names: of the states, for plots. sampled: (lower, upper) of simulated states at the first control times, if known.
-    exact: the ends of the box in exact numbers, where initial is these rounded outward; left out where it is not, as
-    after `replace` of initial. remarks: what the source states and this task leaves out, as sentences, which go with
+    exact: the box in exact numbers, where initial is its enclosure; left out where it is not, as after `replace` of
+    initial. remarks: what the source states and this task leaves out, as sentences, which go with
     every verdict.
     Shapes: initial [n]; sampled [at most steps + 1, n].
     Raises: InputError for sizes that do not fit, a horizon of less than one step or more than MOST_STEPS, and in
@@ -313,7 +307,7 @@ class Task:
     requirements: tuple[Requirement, ...] = ()
     names: tuple[str, ...] = ()
     sampled: tuple[np.ndarray, np.ndarray] | None = None
-    exact: tuple[tuple[Fraction, ...], tuple[Fraction, ...]] | None = None
+    exact: ExactBox | None = None
     remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -330,17 +324,10 @@ class Task:
             if len(self.sampled[0]) > self.steps + 1:
                 raise InputError(f"There are sampled states at {len(self.sampled[0])} times for {self.steps} steps.")
         if self.exact is not None:
-            set_field(self, "exact", self._known(self.exact))
+            rounded = instance(self.exact, ExactBox, "The exact initial box").enclosure.range
+            set_field(self, "exact", self.exact if np.array_equal(rounded, self.initial.range) else None)
         for requirement in self.requirements:
             self._check_requirement(requirement)
-
-    def _known(
-        self, ends: tuple[tuple[Fraction, ...], tuple[Fraction, ...]]
-    ) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]] | None:
-        """Exact ends, if the box is these rounded outward."""
-        low, high = (tuple(number(end, "exact end of the initial box") for end in side) for side in ends)
-        rounded = ExactBox(low, high).enclosure.range
-        return (low, high) if np.array_equal(rounded, self.initial.range) else None
 
     def _check_requirement(self, requirement: Requirement) -> None:
         states = requirement.set.normals.shape[1]
@@ -355,7 +342,7 @@ class Task:
     @property
     def box(self) -> ExactBox:
         """The initial box in exact numbers."""
-        return ExactBox.of(self.initial) if self.exact is None else ExactBox(*self.exact)
+        return ExactBox.of(self.initial) if self.exact is None else self.exact
 
 
 def _ends(given: object, shape: Sequence[int | None], what: str) -> tuple[np.ndarray, np.ndarray]:
