@@ -105,7 +105,7 @@ class Brood(NeuronSplitter):
         splits = self.signs.splits(nodes.splits, nodes.beta)
         objective, offset = self.disjuncts.objective[nodes.disjunct], self.disjuncts.offset[nodes.disjunct]
         slopes = None if cold else self._slopes(nodes, self.box[nodes.disjunct])
-        bounder = Bounder(self.network, self.home, ascent, self.stop)
+        bounder = Bounder(self.network, self.home, ascent, self.bounder.stop)
         with quiet_overflow():
             found = bounder.bound(region, bounder.rows(objective, offset), slopes, iterations, splits)
         kept = [slope[..., columns] for slope, columns in zip(found.slopes, self.columns, strict=True)]

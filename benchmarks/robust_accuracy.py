@@ -197,7 +197,7 @@ def our_attacks() -> dict[str, Attack]:
         for label, lower, upper in zip(balls.subject.labels, *balls.ends, strict=True):
             margins = np.delete(rows[label] - rows, label, axis=0)[:, None]
             ends = (np.tile(end.reshape(1, -1), (len(margins), 1)) for end in (lower, upper))
-            targets = Targets(*ends, margins, np.zeros(margins.shape[:2], np.float32))
+            targets = Targets(av.Box(*ends), margins, np.zeros(margins.shape[:2], np.float32))
             found = attack(balls.subject.network, targets, methods, any_suffices=True)
             points.append(found.x[np.argmin(found.loss)].reshape(lower.shape))
         return np.stack(points)

@@ -36,7 +36,7 @@ class Problem:
     """
 
     network: Network
-    inputs: WalkableSet
+    inputs: Box
     objective: Array
     offset: Array
     preactivation: PreactivationBounds
