@@ -65,8 +65,6 @@ READERS = {
     "properties/checks.py",
     # Boxes there are intervals around values, not sets of inputs.
     "enclosures/flow.py",
-    "reach/continuous/planes.py",
-    "reach/continuous/tube.py",
 }
 
 

@@ -1,5 +1,6 @@
 """Types of number: what expressions and series ask of them, and what follows from + * and unary minus."""
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,13 @@ class Operation(Enum):
     SQRT = "sqrt"
 
 
+_OPERATORS: dict[Operation, Callable[..., Any]] = {
+    Operation.ADD: operator.add,
+    Operation.SUBTRACT: operator.sub,
+    Operation.MULTIPLY: operator.mul,
+    Operation.DIVIDE: operator.truediv,
+    Operation.NEGATE: operator.neg,
+}
 FUNCTIONS = (Operation.SIN, Operation.COS, Operation.EXP, Operation.TANH, Operation.SQRT)
 """Elementary functions, whose values are their names."""
 
@@ -46,6 +54,10 @@ class Arithmetic(Generic[T]):
     pi: T
     square: Callable[[T], T]
     functions: Mapping[Operation, Callable[[T], T]]
+
+    def apply(self, operation: Operation, *operands: T) -> T:
+        """An operation on one or two numbers."""
+        return _OPERATORS[operation](*operands) if operation in _OPERATORS else self.functions[operation](*operands)
 
     @classmethod
     def of_methods(cls, number: Callable[[Fraction], T], pi: T) -> "Arithmetic[T]":

@@ -133,7 +133,9 @@ class Reader:
             case ast.Name(id=name):
                 found = self._named(name, tree, text)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
-                found = self._negated(convert(operand))
+                inner = convert(operand)
+                constant = isinstance(inner, Number)
+                found = self._number(-inner.value) if constant else self._apply(Operation.NEGATE, inner)
             case ast.UnaryOp(op=ast.UAdd(), operand=operand):
                 found = convert(operand)
             case ast.BinOp(left=left, op=ast.Pow(), right=right):
@@ -153,9 +155,6 @@ class Reader:
             raise InputError(f"The name {brief(name)} at {_place(tree, text)} is unknown; known are {known}.")
         self._used.add(name)
         return self._known[name]
-
-    def _negated(self, inner: Expression) -> Expression:
-        return self._number(-inner.value) if isinstance(inner, Number) else self._apply(Operation.NEGATE, inner)
 
     def _power(self, base: Expression, exponent: Expression, tree: ast.expr, text: str) -> Expression:
         whole = exponent.value if isinstance(exponent, Number) else Fraction(-1)
@@ -227,22 +226,10 @@ def evaluate(expressions: Sequence[Expression], values: Mapping[str, T], arithme
     return [found[id(expression)] for expression in expressions]
 
 
-def _applied(node: Applied, operands: Sequence[Any], arithmetic: Arithmetic[Any]) -> Any:
-    first, last = operands[0], operands[-1]
-    match node.operation:
-        case Operation.ADD:
-            value = first + last
-        case Operation.SUBTRACT:
-            value = first - last
-        case Operation.MULTIPLY:
-            value = arithmetic.square(first) if node.operands[0] is node.operands[1] else first * last
-        case Operation.DIVIDE:
-            value = first / last
-        case Operation.NEGATE:
-            value = -first
-        case _:
-            value = arithmetic.functions[node.operation](first)
-    return value
+def _applied(node: Applied, operands: Sequence[T], arithmetic: Arithmetic[T]) -> T:
+    if node.operation is Operation.MULTIPLY and node.operands[0] is node.operands[1]:
+        return arithmetic.square(operands[0])
+    return arithmetic.apply(node.operation, *operands)
 
 
 def affine(expression: Expression, names: Sequence[str]) -> tuple[tuple[Fraction, ...], Fraction]:

@@ -130,12 +130,8 @@ class _Growth:
         a, b, own = operands[0], operands[-1], self.series[id(node)]
         value: Any = ZERO
         match node.operation:
-            case Operation.ADD:
-                value = a[k] + b[k]
-            case Operation.SUBTRACT:
-                value = a[k] - b[k]
-            case Operation.NEGATE:
-                value = -a[k]
+            case Operation.ADD | Operation.SUBTRACT | Operation.NEGATE:
+                value = self._arithmetic.apply(node.operation, *(operand[k] for operand in operands))
             case Operation.MULTIPLY:
                 value = self._squared(a, k) if node.operands[0] is node.operands[1] else _convolved(a, b, k)
             case Operation.DIVIDE:
@@ -180,7 +176,7 @@ class _Growth:
 
     def _function(self, operation: Operation, value: Any) -> Any:
         argument = self._arithmetic.number(Fraction(0)) if value is ZERO else value
-        return self._arithmetic.functions[operation](argument)
+        return self._arithmetic.apply(operation, argument)
 
 
 def _sum(parts: Iterable[Any]) -> Any:
