@@ -10,7 +10,7 @@ from admm_verify.splitting.affine_graphs import AffineGraphs, build_graphs, laye
 from admm_verify.splitting.primal import PrimalPoint, best_response, relaxed_values
 from admm_verify.splitting.problem import Rows
 from admm_verify.splitting.state import PerRow
-from admm_verify.splitting.sweeps import filled, polish_sweep, slope_sweep
+from admm_verify.splitting.sweeps import DualSweep, filled, polish_sweep, slope_sweep
 from admm_verify.splitting.vector import Vector
 
 
@@ -58,22 +58,7 @@ class Admm:
         dual = slope_sweep(rows, slopes)
         multipliers = layer_multipliers(rows, network_layers(rows.network), dual)
         graphs, scale = build_graphs(rows, dual, multipliers, self.settings.penalty)
-        values = relaxed_values(rows, best_response(rows, dual))
-        sources = [values[0], *(values[layer.output] for layer in graphs.layers)]
-        parts: list[Array] = [None] * len(graphs.copies)
-        for block in graphs.blocks:
-            k = block.layer
-            g = rows.objective if k is None else multipliers[k]
-            if k is not None and block.image is not None:
-                copy = graphs.copies[block.image]
-                # The node's copies share evenly what clipping to [l, u] moves.
-                pull = _clipping(rows, graphs, k, values) / len(graphs.images[k]) + g / (copy.penalty * scale)
-                images = (map.apply(sources[s]) for map, s in zip(block.maps, block.sources, strict=True))
-                parts[block.image] = copy.lay(sum(images, pull))
-            for e, map, s in zip(block.edges, block.maps, block.sources, strict=True):
-                copy = graphs.copies[e]
-                parts[e] = copy.lay(sources[s] - map.transpose(g) / (copy.penalty * scale))
-        z = Vector(parts)
+        z = _first_vector(rows, graphs, scale, dual, multipliers)
         far, zero = rows.xp.full_like(rows.offset, float("inf")), rows.xp.zeros_like(rows.offset)
         return AdmmState(graphs, scale, z, z, far, zero)
 
@@ -133,10 +118,25 @@ def _projected(rows: Rows, k: int, pre: Array, post: Array) -> tuple[Array, Arra
     return verbs_for(Placement.of(rows.offset)).project_triangle(lower, upper, pre, post, rows.order)
 
 
-def _clipping(rows: Rows, graphs: AffineGraphs, layer: int, values: list[Array]) -> Array:
-    """What clipping a layer's value to [l, u] adds to it."""
-    xp, k, value = rows.xp, graphs.layers[layer].activation, values[graphs.layers[layer].node]
-    return value - value if k is None else xp.minimum(xp.maximum(value, rows.lower[k]), rows.upper[k]) - value
+def _first_vector(rows: Rows, graphs: AffineGraphs, scale: Array, dual: DualSweep, multipliers: list[Array]) -> Vector:
+    """z = v + multipliers / penalty, with v the relaxed values of the sweep's best response."""
+    xp, values = rows.xp, relaxed_values(rows, best_response(rows, dual))
+    sources, parts = [values[0], *(values[layer.output] for layer in graphs.layers)], []
+    for block in graphs.blocks:
+        k, g = block.layer, rows.objective
+        inward = [(map, sources[s]) for map, s in zip(block.maps, block.sources, strict=True)]
+        if k is not None and block.image is not None:
+            copy, g, value = graphs.copies[block.image], multipliers[k], values[graphs.layers[k].node]
+            pull, activation = g / (copy.penalty * scale), graphs.layers[k].activation
+            if activation is not None:
+                # The layer's images share evenly what clipping its value to [l, u] moves.
+                inside = xp.minimum(xp.maximum(value, rows.lower[activation]), rows.upper[activation])
+                pull = (inside - value) / len(graphs.images[k]) + pull
+            parts.append(copy.lay(sum((map.apply(x) for map, x in inward), pull)))
+        for e, (map, x) in zip(block.edges, inward, strict=True):
+            copy = graphs.copies[e]
+            parts.append(copy.lay(x - map.transpose(g) / (copy.penalty * scale)))
+    return Vector(parts)
 
 
 def _shares(rows: Rows, graphs: AffineGraphs, found: Pointwise) -> list[Array]:
