@@ -50,9 +50,9 @@ class InferenceSession:
 @pytest.fixture(autouse=True)
 def fresh():
     """No process from before, and none left."""
-    onnx_runtime._close_all()
+    onnx_runtime._close_idle()
     yield
-    onnx_runtime._close_all()
+    onnx_runtime._close_idle()
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_forked_process_uses_one_of_its_own():
         try:
             unused = not running()
             status = 0 if unused and runtime_output(RELU, X).tolist() == [0, 2] and running() != before else 2
-            onnx_runtime._close_all()
+            onnx_runtime._close_idle()
         finally:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) == 0
