@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from admm_verify.bounds.preactivation import preactivation_bounds as preactivation_bounds
     from admm_verify.bounds.ranges import PreactivationBounds as PreactivationBounds
+    from admm_verify.complete.settings import VerifySettings as VerifySettings
     from admm_verify.enclosures.taylor import Plant as Plant
     from admm_verify.errors import (
         AdmmVerifyError as AdmmVerifyError,
@@ -84,14 +85,16 @@ if TYPE_CHECKING:
     from admm_verify.report.reach_plots import tube_plot as tube_plot
     from admm_verify.robustness.certification import Certification as Certification
     from admm_verify.robustness.certify import certify as certify
-    from admm_verify.robustness.search import CertifySettings as CertifySettings
+    from admm_verify.robustness.settings import CertifySettings as CertifySettings
     from admm_verify.run import Ended as Ended
     from admm_verify.run import Progress as Progress
     from admm_verify.run import Run as Run
     from admm_verify.sets.box import Box as Box
-    from admm_verify.settings import (
-        AscentSettings as AscentSettings,
-    )
+    from admm_verify.settings import AdmmSettings as AdmmSettings
+    from admm_verify.settings import AscentSettings as AscentSettings
+    from admm_verify.settings import PrimalDualSettings as PrimalDualSettings
+    from admm_verify.settings import RefineSettings as RefineSettings
+    from admm_verify.settings import SearchSettings as SearchSettings
     from admm_verify.settings import (
         SolverSettings as SolverSettings,
     )
@@ -112,12 +115,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ROOMS = {
+    "AdmmSettings": "settings",
     "AdmmVerifyError": "errors",
     "Answer": "verdict",
     "AscentSettings": "settings",
     "Box": "sets.box",
     "Certification": "robustness.certification",
-    "CertifySettings": "robustness.search",
+    "CertifySettings": "robustness.settings",
     "ContinuousSystem": "reach.systems",
     "Controller": "reach.systems",
     "DeviceError": "errors",
@@ -136,23 +140,27 @@ _ROOMS = {
     "Plant": "enclosures.taylor",
     "Polytope": "reach.systems",
     "PreactivationBounds": "bounds.ranges",
+    "PrimalDualSettings": "settings",
     "Problem": "splitting.problem",
     "Progress": "run",
     "Query": "properties.query",
     "QueryError": "errors",
-    "StoppedError": "errors",
     "ReachReport": "reach.front",
     "ReachSets": "reach.sets",
     "ReachSettings": "reach.settings",
+    "RefineSettings": "settings",
     "Requirement": "reach.systems",
     "Run": "run",
+    "SearchSettings": "settings",
     "Solution": "splitting.solution",
     "SolverSettings": "settings",
+    "StoppedError": "errors",
     "Task": "reach.systems",
     "TightenSettings": "settings",
     "UnsupportedOperatorError": "errors",
     "UnsupportedQueryError": "errors",
     "Verdict": "verdict",
+    "VerifySettings": "complete.settings",
     "certify": "robustness.certify",
     "output_bounds": "splitting.output_bounds",
     "preactivation_bounds": "bounds.preactivation",

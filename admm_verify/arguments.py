@@ -4,7 +4,6 @@ Nothing else that argparse would take for an option, or Python for a number.
 """
 
 import re
-import time
 from argparse import Action, ArgumentError, ArgumentParser, ArgumentTypeError, Namespace
 from math import isfinite
 from typing import Any
@@ -74,12 +73,6 @@ def at_least_one(text: str) -> int:
     if value < 1:
         raise ArgumentTypeError(f"found {_quoted(text)}; give a whole number >= 1.")
     return value
-
-
-def seconds_left(options: Namespace) -> float | None:
-    """What is left of --timeout since the command began, at least 0; None without one, negative ones as they are."""
-    limit: float | None = options.timeout
-    return limit if limit is None or limit < 0 else max(0.0, limit - (time.monotonic() - options.began))
 
 
 def _quoted(text: str) -> str:

@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", action="version", version=NAME, help="print the solver's name and exit")
     parser.add_argument("--version", action="version", version=av.__version__, help="print the version and exit")
     # Not all commands take these.
-    parser.set_defaults(timeout=None, threads=None, network=())
+    parser.set_defaults(timeout=None, threads=None, device="auto", network=())
     parsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     for command in COMMANDS:
         added = parsers.add_parser(command.__name__.rpartition(".")[2], help=command.HELP)

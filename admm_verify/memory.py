@@ -8,13 +8,11 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import cache
-from threading import Event
 from typing import TypeVar
 
 import numpy as np
 
-from admm_verify.options import memory_bytes
-from admm_verify.run import Stopped
+from admm_verify.run import Flag, Run
 
 Result = TypeVar("Result")
 
@@ -36,25 +34,22 @@ _ARRAYS = 6
 
 @dataclass(frozen=True)
 class Budget:
-    """A limit on the working memory of one computation, in bytes, and a question that ends it.
+    """A limit on the working memory of one computation, in bytes, and the run that may end it.
 
     workers: blocks that run side by side, in a thread each; they share the memory. given_up: set once an exception
     ends the work, so that long blocks in other threads can end too.
     """
 
     bytes: float
-    stop: Callable[[], bool] | None = None
+    run: Run = field(default_factory=Run)
     workers: int = 1
-    given_up: Event = field(default_factory=Event)
+    given_up: Flag = field(default_factory=Flag)
 
     @classmethod
-    def of(cls, limit: float | None, stop: Callable[[], bool] | None = None, workers: int = 1) -> "Budget":
-        """The given limit in bytes, or half of what is free; `stop` is asked before every block.
-
-        Raises: InputError for a limit that is not positive.
-        """
-        given = memory_bytes(limit)
-        return cls((free_bytes() / 2 if given is None else given) / workers, stop, workers)
+    def of(cls, run: Run, workers: int = 1) -> "Budget":
+        """What a run may take, by default half of what is free."""
+        limit = free_bytes() / 2 if run.memory is None else run.memory
+        return cls(limit / workers, run, workers)
 
     def block(self, numbers: int) -> int:
         """How many rows of so many float64 numbers make a block: it fits, and it stays near the cache."""
@@ -67,14 +62,14 @@ class Budget:
     def blocks(self, count: int, step: int, work: Callable[[int, int], Result]) -> list[Result]:
         """work(first, last) on consecutive blocks of 0..count; a block whose memory cannot be had is halved.
 
-        Raises: Stopped once `stop` says so; MemoryError when a block of one still fails.
+        Raises: Stopped once the run is over, which is asked before every block; MemoryError when a block of one still
+        fails.
         """
         results: list[Result] = []
         first, workers = 0, max(1, min(self.workers, count))
         step = min(step, -(-count // workers))
         while first < count:
-            if self.stop is not None and self.stop():
-                raise Stopped
+            self.run.check()
             spans = [(start, min(start + step, count)) for start in range(first, count, step)[:workers]]
             try:
                 results += self._side_by_side(spans, work)
@@ -84,7 +79,7 @@ class Budget:
                     raise
                 # One block at a time needs less already; after that smaller ones do.
                 step, workers = (size if workers > 1 else size // 2), 1
-                self.given_up.clear()
+                self.given_up.set = False
             else:
                 first = spans[-1][1]
         return results
@@ -102,7 +97,7 @@ class Budget:
                     task.result()
                 return [task.result() for task in tasks]
             except BaseException:
-                self.given_up.set()
+                self.given_up.set = True
                 raise
 
 

@@ -8,7 +8,8 @@ from numbers import Integral, Real
 from os import PathLike, fspath, sep
 from pathlib import Path
 from sys import float_info
-from typing import Annotated, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from admm_verify.errors import InputError
 
@@ -89,14 +90,6 @@ def memory_bytes(value: object) -> float | None:
     """
     otherwise = " of bytes, or None for half of what is free"
     return None if value is None else number(value, "The memory limit", POSITIVE, otherwise)
-
-
-def pass_limit(value: object, what: str = "max_passes") -> int | None:
-    """A budget that may be left to the method, as None.
-
-    Raises: InputError for anything else.
-    """
-    return None if value is None else count(value, what, otherwise=", or None for the default")
 
 
 def choice(value: object, what: str, known: Sequence[str]) -> str:
@@ -191,9 +184,9 @@ class Settings:
                 continue
             what, otherwise = f"{type(self).__name__}.{rule.name}", ", or None" if rule.optional else ""
             if rule.allowed is None:
-                instance(value, rule.kind, what)
+                instance(value, rule.kinds, what)
             else:
-                check = count if rule.kind is int else number
+                check = count if rule.kinds == (int,) else number
                 object.__setattr__(self, rule.name, check(value, what, rule.allowed, otherwise))
 
 
@@ -202,7 +195,7 @@ class _Rule:
     """What a field may be."""
 
     name: str
-    kind: type
+    kinds: tuple[type, ...]
     allowed: Range | None
     optional: bool
 
@@ -215,8 +208,9 @@ def _rules(kind: type[Settings]) -> list[_Rule]:
         if get_origin(hint) is Annotated:
             hint, *notes = get_args(hint)
         allowed = next((note for note in notes if isinstance(note, Range)), None)
-        some = [part for part in get_args(hint) if part is not type(None)] or [hint]
-        rules.append(_Rule(field.name, some[0], allowed, type(None) in get_args(hint)))
+        parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        kinds = [get_origin(part) or part for part in parts if part is not type(None)]
+        rules.append(_Rule(field.name, tuple(kinds), allowed, type(None) in parts))
     return rules
 
 

@@ -131,6 +131,10 @@ class Run:
         """The same run for parts of the work that nobody is told of."""
         return replace(self, tell=None)
 
+    def endless(self) -> "Run":
+        """The same memory, device and threads for what is always worth finishing, silently."""
+        return replace(self, timeout=None, deadline=None, stop=None, tell=None)
+
     def unless(self, question: Callable[[], bool]) -> "Run":
         """The same run, which another question ends too."""
         return replace(self, stop=question if self.stop is None else _Either(self.stop, question))

@@ -6,7 +6,9 @@ Every record refuses numbers of another type or range as it is made, with an Inp
 from dataclasses import dataclass
 from typing import Annotated
 
-from admm_verify.options import AtLeastOne, Count, Decay, Memory, Nonnegative, Positive, Range, Settings, Share
+from admm_verify.options import ANY, AtLeastOne, Count, Decay, Nonnegative, Positive, Range, Settings, Share, choice
+
+PRECISIONS = ("float32", "float64")
 
 
 @dataclass(frozen=True)
@@ -82,13 +84,18 @@ class AdmmSettings(Settings):
 class SolverSettings(Settings):
     """All tunable numbers of `solve`.
 
-    polish: the primal-dual phase of "auto", which starts near the optimum and takes smaller steps sooner.
+    tolerance: relative gap at which a row is finished. max_passes: budget per row, None for that of the method.
+    precision: "float32" or "float64" of the iterations, None for float64 on the CPU and float32 on a GPU. polish: the
+    primal-dual phase of "auto", which starts near the optimum and takes smaller steps sooner.
     auto_passes: budget of "auto", of which ascent takes its own first. check_interval: iterations between check points
     (certified bound, feasible value, test of the gap). block_numbers: numbers in one array of a block of rows, which
     should stay near the cache; device_block_numbers: the same on a GPU, which wants more; larger batches are solved
-    block by block. memory: limit on the working memory in bytes, None for half of what is free.
+    block by block.
     """
 
+    tolerance: Annotated[float, ANY] = 1e-4
+    max_passes: Annotated[int | None, ANY] = None
+    precision: str | None = None
     ascent: AscentSettings = AscentSettings()
     primal_dual: PrimalDualSettings = PrimalDualSettings()
     polish: PrimalDualSettings = PrimalDualSettings(constant=20.0)
@@ -97,7 +104,11 @@ class SolverSettings(Settings):
     block_numbers: AtLeastOne = 2**21
     device_block_numbers: AtLeastOne = 2**25
     auto_passes: Count = 1000
-    memory: Memory = None
+
+    def __post_init__(self) -> None:
+        if self.precision is not None:
+            choice(self.precision, "The precision", PRECISIONS)
+        super().__post_init__()
 
 
 @dataclass(frozen=True)

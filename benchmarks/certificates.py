@@ -61,12 +61,12 @@ def exact_check(certificate: Certificate, query: av.Query, cap: float) -> Exact:
     """Check in exact numbers, given up between two blocks of leaves after so many seconds."""
     began = time.monotonic()
 
-    def give_up(done: int, leaves: int) -> None:
-        if done < leaves and time.monotonic() - began > cap:
-            raise _Late(f"{done} of {leaves} leaves in {cap:g} s")
+    def give_up(progress: av.Progress) -> None:
+        if progress.done < (progress.total or 0) and time.monotonic() - began > cap:
+            raise _Late(f"{progress.text} in {cap:g} s")
 
     try:
-        report = check(certificate, query.property, query.network, exact=True, progress=give_up)
+        report = check(certificate, query.property, query.network, exact=True, run=av.Run(tell=give_up))
     except _Late as late:
         return Exact(False, False, time.monotonic() - began, str(late))
     refused = not report.proved and not report.leaves
@@ -75,10 +75,10 @@ def exact_check(certificate: Certificate, query: av.Query, cap: float) -> Exact:
 
 def run(name: str, query: av.Query, timeout: float, cap: float) -> Record | None:
     """One query; None where it is not unsat within the timeout."""
-    plain = av.verify(query, timeout)
+    plain = av.verify(query, timeout=timeout)
     if plain.verdict is not av.Verdict.UNSAT:
         return None
-    found = av.verify(query, 4 * timeout, certificate=True)
+    found = av.verify(query, timeout=4 * timeout, settings=av.VerifySettings(certificate=True))
     if found.certificate is None:
         none = Exact(False, False, 0.0, "none made")
         return Record(name, found.verdict.value, plain.seconds, found.seconds, 0, 0.0, 0.0, False, none.reason, none)

@@ -33,6 +33,7 @@ from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.neuron_split import Branches, NeuronSplitter
 from admm_verify.complete.tables import join, take
 from admm_verify.properties.rows import atom_rows
+from admm_verify.run import Run
 from admm_verify.settings import AscentSettings, SearchSettings
 from benchmarks.highs_layers import FEASIBILITY, model_of
 from benchmarks.highs_triangle import Highs
@@ -94,9 +95,7 @@ class Brood(NeuronSplitter):
         kind = Disjuncts if closing else Endless
         disjuncts = kind(problem.inputs, objective, offset, ~yes, yes, one, one[0], one[0] + 1)
         boxes, settings = (one[0], problem.inputs), SearchSettings()
-        return cls(
-            problem.network, disjuncts, boxes, problem.preactivation, Placement.numpy(), settings, lambda: False, None
-        )
+        return cls(problem.network, disjuncts, boxes, problem.preactivation, Placement.numpy(), settings, Run())
 
     def climbed(self, nodes: Branches, ascent: AscentSettings, iterations: int, cold: bool = False) -> Branches:
         """The same parts with the certified bounds, slopes and multipliers after some iterations."""
@@ -105,7 +104,7 @@ class Brood(NeuronSplitter):
         splits = self.signs.splits(nodes.splits, nodes.beta)
         objective, offset = self.disjuncts.objective[nodes.disjunct], self.disjuncts.offset[nodes.disjunct]
         slopes = None if cold else self._slopes(nodes, self.box[nodes.disjunct])
-        bounder = Bounder(self.network, self.home, ascent, self.bounder.stop)
+        bounder = Bounder(self.network, self.home, ascent, self.bounder.run)
         with quiet_overflow():
             found = bounder.bound(region, bounder.rows(objective, offset), slopes, iterations, splits)
         kept = [slope[..., columns] for slope, columns in zip(found.slopes, self.columns, strict=True)]
@@ -237,7 +236,9 @@ def load(name: str) -> av.Problem:
     box = rows.boxes
     bounds = av.preactivation_bounds(query.network, box, "tightened")
     lower = av.solve(
-        av.Problem(query.network, box, rows.objective, rows.offset, bounds), "ascent", max_passes=100
+        av.Problem(query.network, box, rows.objective, rows.offset, bounds),
+        "ascent",
+        settings=av.SolverSettings(max_passes=100),
     ).lower
     hardest = int(np.argmin(to_numpy(lower)))
     return av.Problem(query.network, box, rows.objective[[hardest]], rows.offset[[hardest]], bounds)

@@ -78,7 +78,10 @@ def compare(name: str, problem: av.Problem, exact: Optima, passes: int) -> tuple
     costs = [Cost(name, "HiGHS", float(np.sum(exact.seconds)))]
     for method in METHODS:
         solution, seconds = timed(
-            lambda method=method: av.solve(problem, method, tolerance=0.0, max_passes=passes), runs=1
+            lambda method=method: av.solve(
+                problem, method, settings=av.SolverSettings(tolerance=0.0, max_passes=passes)
+            ),
+            runs=1,
         )
         costs.append(Cost(name, method, seconds))
         for row, optimum in enumerate(exact.values):

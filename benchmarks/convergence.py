@@ -42,7 +42,11 @@ def entries(instances: Sequence[LpInstance]) -> list[Entry]:
     for scheme in SCHEMES:
         for passes in BUDGETS:
             parts = [
-                closed(instance, crown, av.solve(problem, scheme, tolerance=0.0, max_passes=passes).lower)
+                closed(
+                    instance,
+                    crown,
+                    av.solve(problem, scheme, settings=av.SolverSettings(tolerance=0.0, max_passes=passes)).lower,
+                )
                 for (instance, problem), crown in zip(problems, crowns, strict=True)
             ]
             shares = np.concatenate(parts)

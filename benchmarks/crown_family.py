@@ -108,7 +108,7 @@ def compare(instance: CrownInstance, passes: int, runs: int, with_lirpa: bool) -
 def _ours(instance: CrownInstance, method: str, passes: int) -> np.ndarray:
     bounds = av.preactivation_bounds(instance.network, instance.box)
     problem = av.Problem(instance.network, instance.box, instance.objective, preactivation=bounds)
-    return np.asarray(av.solve(problem, method, max_passes=passes).lower)
+    return np.asarray(av.solve(problem, method, settings=av.SolverSettings(max_passes=passes)).lower)
 
 
 def in_turn(

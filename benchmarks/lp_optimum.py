@@ -73,7 +73,9 @@ def run_method(problem: av.Problem, method: str, passes: int | None) -> av.Solut
     """One method of the table on a batch of rows."""
     if passes is None:
         return av.solve(problem, method)
-    return av.solve(problem, "auto" if method == "crown" else method, tolerance=0.0, max_passes=passes)
+    return av.solve(
+        problem, "auto" if method == "crown" else method, settings=av.SolverSettings(tolerance=0.0, max_passes=passes)
+    )
 
 
 def measure(instance: LpInstance) -> list[Measurement]:
@@ -210,7 +212,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=RESULTS / "lp_optimum.json", help="where to write the results")
     options = parser.parse_args()
     instances = select(options.kind, options.instances)
-    av.solve(instances[0].problem(), "admm", max_passes=2)  # the first call loads libraries
+    av.solve(instances[0].problem(), "admm", settings=av.SolverSettings(max_passes=2))  # the first call loads libraries
     measurements: list[Measurement] = []
     rivals: list[Rival] = []
     pdlp: list[Rival] = []

@@ -33,6 +33,7 @@ from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.refine import refined
 from admm_verify.network.graph import Network
 from admm_verify.properties.rows import atom_rows
+from admm_verify.run import Run
 from admm_verify.settings import RefineSettings, SearchSettings
 from benchmarks.shares import RESULTS, environment, least_seconds, write_json
 from problems.lp_instances import shared_folder
@@ -110,7 +111,7 @@ def measure(name: str, query: av.Query, timeout: float) -> Record:
         kept = PreactivationBounds(*(tuple(end[open] for end in side) for side in (bounds.lower, bounds.upper)))
         # The second round's time: the first bounds of the rows are part of the first.
         one, two = (least_seconds(lambda r=r: _rounds(network, part, kept, r), 5) for r in (1, 2))
-        search = without[1] - least_seconds(lambda: av.verify(query, max_subproblems=0), 1)
+        search = without[1] - least_seconds(lambda: av.verify(query, settings=av.VerifySettings(max_subproblems=0)), 1)
         cost = (two - one) / len(open) / (max(search, 1e-9) / without[0])
     proved = left is not None and not len(left.disjuncts)
     numbers = with_[0], without[0], with_[1], without[1]
@@ -118,7 +119,7 @@ def measure(name: str, query: av.Query, timeout: float) -> Record:
 
 
 def _refined(network: Network, disjuncts: Disjuncts, bounds: PreactivationBounds, how: RefineSettings) -> Any:
-    return refined(network, disjuncts, bounds, SearchSettings(refinement=how), lambda: False, None)
+    return refined(network, disjuncts, bounds, SearchSettings(refinement=how), Run())
 
 
 def _rounds(network: Network, disjuncts: Disjuncts, bounds: PreactivationBounds, rounds: int) -> None:
@@ -130,7 +131,7 @@ def _miss(network: Network, disjuncts: Disjuncts, bounds: PreactivationBounds) -
     """The largest miss, the largest share of the gap, and the disjuncts that are open."""
     ends = [tuple(end[:, None] for end in side) for side in (bounds.lower, bounds.upper)]
     region = build_region(network, disjuncts.inputs.spread(), *ends)
-    bounder = Bounder(network, Placement.numpy(), SearchSettings().ascent, lambda: False)
+    bounder = Bounder(network, Placement.numpy(), SearchSettings().ascent, Run())
     with quiet_overflow():
         rows = bounder.rows(disjuncts.objective, disjuncts.offset)
         lower = bounder.bound(region, rows, None, 200).lower.max(axis=1)

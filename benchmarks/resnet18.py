@@ -70,7 +70,11 @@ def measure(width: int, rows: int, passes: int) -> dict[str, Any]:
     watch = Stopwatch(module, images)
     before = _peak()
     solution = av.solve(
-        problem, "admm", tolerance=0.0, max_passes=passes, device="cpu", precision="float32", stop=watch
+        problem,
+        "admm",
+        device="cpu",
+        settings=av.SolverSettings(tolerance=0.0, max_passes=passes, precision="float32"),
+        run=av.Run(stop=watch),
     )
     # The solver asks once before the first iteration, and that one includes the projections' factorisation.
     start, first, *later = watch.iterations

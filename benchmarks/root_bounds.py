@@ -100,7 +100,9 @@ def measure(instance: CrownInstance, bounds: str, runs: int, with_lirpa: bool, d
 def _ours(instance: CrownInstance, box: av.Box, bounds: str, passes: int) -> np.ndarray:
     known = av.preactivation_bounds(instance.network, box, method=bounds)
     problem = av.Problem(instance.network, box, instance.objective, preactivation=known)
-    return to_numpy(av.solve(problem, "ascent", max_passes=passes, precision="float32").lower)
+    return to_numpy(
+        av.solve(problem, "ascent", settings=av.SolverSettings(max_passes=passes, precision="float32")).lower
+    )
 
 
 def _placed(box: av.Box, device: str) -> av.Box:

@@ -58,7 +58,7 @@ def run(row: dict[str, str], folder: Path, timeout: float) -> Record:
     try:
         query = av.read_query(folder / row["spec"], folder / row["model"])
         left = max(0.0, timeout - (time.monotonic() - began))
-        answer = av.verify(query, left, max_subproblems=0).verdict.value
+        answer = av.verify(query, timeout=left, settings=av.VerifySettings(max_subproblems=0)).verdict.value
     except Exception as error:  # one instance must not end the run
         answer, reason = "error", f"{type(error).__name__}: {error}"
     seconds = time.monotonic() - began

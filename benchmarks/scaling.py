@@ -84,10 +84,10 @@ def _placed(box: av.Box, device: str) -> av.Box:
 
 def measure(point: Point) -> Cost:
     """One point, in this process."""
-    settings = av.SolverSettings(memory=point.memory)
+    settings, limits = av.SolverSettings(max_passes=PASSES, precision="float32"), av.Run(memory=point.memory)
 
     def run(problem: av.Problem) -> av.Solution:
-        return av.solve(problem, "ascent", max_passes=PASSES, precision="float32", settings=settings)
+        return av.solve(problem, "ascent", settings=settings, run=limits)
 
     run(random_problem(point, 1))
     problem = random_problem(point, point.rows)

@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 def crown_bound(problem: av.Problem) -> np.ndarray:
     """The bound before any iteration, [rows]."""
-    return av.solve(problem, max_passes=0).lower
+    return av.solve(problem, settings=av.SolverSettings(max_passes=0)).lower
 
 
 def closed(instance: LpInstance, crown: np.ndarray, lower: np.ndarray) -> np.ndarray:

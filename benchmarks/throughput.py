@@ -90,7 +90,7 @@ def solving(problem: av.Problem, workers: int) -> Callable[[], None]:
     def work() -> None:
         # The package of benchmarks asks for one thread when it is imported.
         with threadpool_limits(workers):
-            av.solve(problem, "ascent", max_passes=PASSES, precision="float32")
+            av.solve(problem, "ascent", settings=av.SolverSettings(max_passes=PASSES, precision="float32"))
 
     return work
 
@@ -135,7 +135,11 @@ def admm(name: str, instance: str, runs: int) -> list[dict[str, Any]]:
             for library, problem in (("numpy", ours), ("torch", on_torch(ours))):
                 for passes in ADMM_PASSES:
                     began = time.process_time()
-                    av.solve(problem, "admm", tolerance=0.0, max_passes=passes, precision=precision)
+                    av.solve(
+                        problem,
+                        "admm",
+                        settings=av.SolverSettings(tolerance=0.0, max_passes=passes, precision=precision),
+                    )
                     seconds = time.process_time() - began
                     best[library, passes] = min(seconds, best.get((library, passes), seconds))
         few, many = ADMM_PASSES

@@ -59,7 +59,7 @@ def double_integrator(options: argparse.Namespace) -> list[dict[str, Any]]:
         "halved cells, octagon": av.ReachSettings(tolerance=0.02),
     }
     for name, settings in ways.items():
-        report = av.reach_sets(task, "octagon" if "octagon" in name else "box", settings)
+        report = av.reach_sets(task, "octagon" if "octagon" in name else "box", settings=settings)
         sets = report.sets
         row = {
             "method": name,
@@ -84,7 +84,7 @@ def fitzhugh_nagumo(options: argparse.Namespace) -> list[dict[str, Any]]:
         settings = av.ReachSettings(tighten=long, iterations=200)
         if split:
             settings = av.ReachSettings(method="crown", tolerance=0.005 if width == 100 else 0.02)
-        sets = av.reach_sets(task, "box", settings, timeout=None if width == 100 or not split else 60.0).sets
+        sets = av.reach_sets(task, "box", timeout=None if width == 100 or not split else 60.0, settings=settings).sets
         row = {
             "width": width,
             "split": split,
@@ -108,7 +108,7 @@ def noise(options: argparse.Namespace) -> list[dict[str, Any]]:
         (feedback.shared_task("quadrotor_nfl"), 0.005, 0.01),
     ):
         noisy = feedback.noisy(task, process, sensor)
-        sets = av.reach_sets(noisy, "octagon", av.ReachSettings()).sets
+        sets = av.reach_sets(noisy, "octagon").sets
         rows.append({"system": noisy.name, **summary(noisy, sets), **outside(noisy, sets, options.points)})
         print(rows[-1], flush=True)
     return rows
@@ -124,7 +124,7 @@ def shared(options: argparse.Namespace) -> list[dict[str, Any]]:
             settings = av.ReachSettings(cells=1024, batch=32, samples=3000)
             if not continuous:
                 settings = av.ReachSettings(tolerance=0.05, cells=2000)
-            report = av.reach_sets(task, "octagon", settings, timeout=options.seconds)
+            report = av.reach_sets(task, "octagon", timeout=options.seconds, settings=settings)
             sets = report.sets
             row = {"system": name, **summary(task, sets), **outside(task, sets, options.points)}
             row["sampled bounds inside"] = holds_sampled(task, sets)

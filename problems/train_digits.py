@@ -87,14 +87,14 @@ def attack(module: torch.nn.Module, digits: Digits, radius: float, generator: to
 def outcome(network: av.Network, image: np.ndarray, label: int) -> str:
     """What the demo shows for an image, found with the same solvers: a key of KEPT."""
     problem = av.Problem(network, av.Box.around(image, RADIUS, within=(0.0, 1.0)), margins(label))
-    if av.solve(problem, max_passes=0).lower.min() > 0:
+    if av.solve(problem, settings=av.SolverSettings(max_passes=0)).lower.min() > 0:
         return "crown"
     ascent = av.solve(problem, "ascent")
     if misled(network, ascent.primal, label):
         return "falsified"
     if ascent.lower.min() > 0:
         return "ascent"
-    admm = av.solve(problem, "admm", tolerance=1e-3)
+    admm = av.solve(problem, "admm", settings=av.SolverSettings(tolerance=1e-3))
     return "falsified" if misled(network, admm.primal, label) else "unknown"
 
 

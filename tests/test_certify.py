@@ -55,7 +55,7 @@ def is_monotone(found):
 @pytest.mark.parametrize("within", [(0.0, 1.0), None])
 def test_answers_and_margins_against_sampling(seed, within):
     network, images, labels = classifier_task(seed)
-    found = av.certify(network, images, labels, RADII, within)
+    found = av.certify(network, images, labels, RADII, settings=av.CertifySettings(within=within))
     assert found.lower.shape == found.status.shape == (12, 4)
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
         for k, radius in enumerate(RADII):
@@ -78,7 +78,7 @@ def test_a_radius_alone_agrees_with_solve():
     for i, (image, label) in enumerate(zip(images[:-1], labels[:-1], strict=True)):
         rows = np.delete(np.eye(4)[label] - np.eye(4), label, axis=0)
         box = av.Box.around(image.astype(np.float64), 0.05, (0.0, 1.0))
-        crown = av.solve(av.Problem(network, box, rows), max_passes=0).lower.min()
+        crown = av.solve(av.Problem(network, box, rows), settings=av.SolverSettings(max_passes=0)).lower.min()
         assert found.lower[i, 0] == pytest.approx(crown, rel=1e-9, abs=1e-12)
         best = av.solve(av.Problem(network, box, rows), "ascent").lower.min()
         more = av.certify(network, images[[i]], labels[[i]], [0.05])
@@ -88,11 +88,11 @@ def test_a_radius_alone_agrees_with_solve():
 @pytest.mark.parametrize("seed", [0, 1, 3, 7])
 def test_better_bounds_verify_no_less(seed):
     network, images, labels = classifier_task(seed)
-    settings = av.CertifySettings(max_passes=0)
-    before = av.certify(network, images, labels, RADII, bounds="interval", settings=settings)
+    before = av.certify(network, images, labels, RADII, settings=av.CertifySettings(bounds="interval", max_passes=0))
     assert before.count(av.Answer.VERIFIED).sum() > 0
-    for bounds, more in (("crown", settings), ("crown", None), ("tightened", None)):
-        found = av.certify(network, images, labels, RADII, bounds=bounds, settings=more)
+    for bounds, passes in (("crown", 0), ("crown", None), ("tightened", None)):
+        settings = av.CertifySettings(bounds=bounds, max_passes=passes)
+        found = av.certify(network, images, labels, RADII, settings=settings)
         assert ((found.status == av.Answer.VERIFIED) >= (before.status == av.Answer.VERIFIED)).all()
         before = found
 
@@ -114,8 +114,8 @@ def test_overflow_of_the_networks_own_arithmetic_is_never_verified():
     weights = [np.array([[1e30], [0.0]]), np.array([[1e-30, 0.0], [0.0, 1e-30]])]
     network = network_from_layers(weights, [np.zeros(2), np.array([1.0, 0.0])])
     images, labels = np.array([[1e9]]), [0]
-    settings = av.CertifySettings(arithmetic="float32")
-    found = av.certify(network, images, labels, [1.0], None, settings=settings)
+    settings = av.CertifySettings(arithmetic="float32", within=None)
+    found = av.certify(network, images, labels, [1.0], settings=settings)
     assert found.status[0, 0] is av.Answer.UNKNOWN and not found.correct[0]
 
 
@@ -126,29 +126,29 @@ def lines_of(path):
 def test_a_run_goes_on_where_it_was(tmp_path, monkeypatch):
     path = tmp_path / "found.jsonl"
     given = classifier_task(3)
-    whole = av.certify(*given, RADII, output=path)
+    whole = av.certify(*given, RADII, settings=av.CertifySettings(output=path))
     header, *lines = lines_of(path)
     assert set(json.loads(header)) >= {"network", "radii", "within", "arithmetic", "bounds", "method"}
     assert len(lines) == len({(json.loads(line)["image"], json.loads(line)["radius"]) for line in lines}) == 48
     monkeypatch.setattr("admm_verify.robustness.search.solve", None)
-    again = av.certify(*given, RADII, output=path)
+    again = av.certify(*given, RADII, settings=av.CertifySettings(output=path))
     monkeypatch.undo()
     for kept, torn in ((0, ""), (1, '{"ima'), (20, lines[20][:-1]), (47, '{"image": 3'), (48, "garbage")):
         # Repeated lines change nothing.
         path.write_text("\n".join([header, *lines[:kept], *lines[:kept], torn]))
-        resumed = av.certify(*given, RADII, output=path)
+        resumed = av.certify(*given, RADII, settings=av.CertifySettings(output=path))
         for other in (again, resumed):
             assert (other.status == whole.status).all()
             assert (other.correct == whole.correct).all()
         assert set(lines[:kept]) <= set(lines_of(path)) and len(lines_of(path)) == 49 + kept
     path.write_text(header[:20])
-    assert (av.certify(*given, RADII, output=path).status == whole.status).all()
+    assert (av.certify(*given, RADII, settings=av.CertifySettings(output=path)).status == whole.status).all()
 
 
 def test_a_file_of_another_task_is_refused(tmp_path):
     path = tmp_path / "found.jsonl"
     network, images, labels = classifier_task(4)
-    av.certify(network, images, labels, RADII, output=path)
+    av.certify(network, images, labels, RADII, settings=av.CertifySettings(output=path))
     before = path.read_bytes()
     # What is relaxed is the same, and what it was read from is another network.
     read_otherwise = replace(network, as_read=classifier(5).as_read or classifier(5))
@@ -157,15 +157,15 @@ def test_a_file_of_another_task_is_refused(tmp_path):
         ("network", (read_otherwise, images, labels, RADII), {}),
         ("images", (network, images[1:], labels[1:], RADII), {}),
         ("radii is", (network, images, labels, RADII[:2]), {}),
-        ("within is", (network, images, labels, RADII, (-1.0, 2.0)), {}),
-        ("within is", (network, images, labels, RADII, None), {}),
+        ("within is", (network, images, labels, RADII), {"within": (-1.0, 2.0)}),
+        ("within is", (network, images, labels, RADII), {"within": None}),
         ("bounds is", (network, images, labels, RADII), {"bounds": "interval"}),
-        ("arithmetic is", (network, images, labels, RADII), {"settings": av.CertifySettings(arithmetic="float32")}),
-        ("max_passes is", (network, images, labels, RADII), {"settings": av.CertifySettings(max_passes=2)}),
+        ("arithmetic is", (network, images, labels, RADII), {"arithmetic": "float32"}),
+        ("max_passes is", (network, images, labels, RADII), {"max_passes": 2}),
     ]
     for word, given, options in others:
         with pytest.raises(av.InputError, match=f"{word}.*[Dd]elete"):
-            av.certify(*given, output=path, **options)
+            av.certify(*given, settings=av.CertifySettings(output=path, **options))
     assert path.read_bytes() == before
 
 
@@ -182,7 +182,7 @@ def test_a_file_that_is_no_record_is_never_touched(tmp_path, content):
     path = tmp_path / "mine.txt"
     path.write_bytes(content)
     with pytest.raises(av.InputError, match="no record"):
-        av.certify(*classifier_task(4), RADII, output=path)
+        av.certify(*classifier_task(4), RADII, settings=av.CertifySettings(output=path))
     assert path.read_bytes() == content
 
 
@@ -207,21 +207,21 @@ def test_a_file_that_is_no_record_is_never_touched(tmp_path, content):
 def test_a_damaged_line_is_named(tmp_path, line):
     path = tmp_path / "found.jsonl"
     given = classifier_task(4)
-    av.certify(*given, RADII, output=path, stop=lambda: True)
+    av.certify(*given, RADII, settings=av.CertifySettings(output=path), run=av.Run(stop=lambda: True))
     path.write_text(lines_of(path)[0] + "\n" + line.replace("LABEL", str(given[2][0])) + "\n")
     with pytest.raises(av.InputError, match="Line 2"):
-        av.certify(*given, RADII, output=path)
+        av.certify(*given, RADII, settings=av.CertifySettings(output=path))
 
 
 def test_nothing_is_verified_without_time(tmp_path):
     network, images, labels = classifier_task(5)
-    for options in ({"timeout": 0.0}, {"stop": lambda: True}):
-        path = tmp_path / f"{next(iter(options))}.jsonl"
-        found = av.certify(network, images, labels, RADII, output=path, **options)
+    for name, run in (("timeout", av.Run(timeout=0.0)), ("stop", av.Run(stop=lambda: True))):
+        path = tmp_path / f"{name}.jsonl"
+        found = av.certify(network, images, labels, RADII, settings=av.CertifySettings(output=path), run=run)
         assert (found.status[:-1] == av.Answer.TIMED_OUT).all()
         assert (found.status[-1] == av.Answer.FALSIFIED).all() and found.clean_accuracy == 11 / 12
         assert len(lines_of(path)) == 1 + 4
-        rest = av.certify(network, images, labels, RADII, output=path)
+        rest = av.certify(network, images, labels, RADII, settings=av.CertifySettings(output=path))
         assert not rest.count(av.Answer.TIMED_OUT).any()
 
 
@@ -230,26 +230,26 @@ def test_a_stop_on_the_way_keeps_what_is_known(tmp_path):
     whole = av.certify(network, images, labels, RADII)
     for asked in range(1, 60, 7):
         calls = iter(range(10_000))
-        found = av.certify(network, images, labels, RADII, stop=lambda: next(calls) >= asked)  # noqa: B023
+        found = av.certify(network, images, labels, RADII, run=av.Run(stop=lambda: next(calls) >= asked))  # noqa: B023
         finished = found.status != av.Answer.TIMED_OUT
         assert (found.status[finished] == whole.status[finished]).all()
         assert ((found.lower > 0) == (found.status == av.Answer.VERIFIED)).all()
         # A caller that asks to stop once and forgets it gets fewer answers, never wrong ones.
         calls = iter(range(10_000))
-        found = av.certify(network, images, labels, RADII, stop=lambda: next(calls) == asked)  # noqa: B023
+        found = av.certify(network, images, labels, RADII, run=av.Run(stop=lambda: next(calls) == asked))  # noqa: B023
         assert (whole.status[found.status == av.Answer.VERIFIED] == av.Answer.VERIFIED).all()
 
 
 def test_progress_ends_with_everything_finished():
-    seen = []
-    found = av.certify(*classifier_task(1), RADII, progress=lambda *state: seen.append(state))
-    assert seen[-1][:2] == (48, 48) and str(found.count(av.Answer.VERIFIED).sum()) in seen[-1][2]
-    assert [done for done, _, _ in seen] == sorted(done for done, _, _ in seen)
+    seen: list[av.Progress] = []
+    found = av.certify(*classifier_task(1), RADII, run=av.Run(tell=seen.append))
+    assert seen[-1].done == seen[-1].total == 48 and str(found.count(av.Answer.VERIFIED).sum()) in seen[-1].text
+    assert [one.done for one in seen] == sorted(one.done for one in seen)
 
 
 def test_blocks_of_one_image_find_the_same():
     given = classifier_task(2)
-    small = av.certify(*given, RADII, settings=av.CertifySettings(memory=1.0))
+    small = av.certify(*given, RADII, run=av.Run(memory=1.0))
     assert (small.status == av.certify(*given, RADII).status).all()
 
 
@@ -268,7 +268,12 @@ def test_shapes_and_types_of_images():
     for shaped in (images, images[:, None, :], images[:, None, None, :]):
         assert (av.certify(grey, shaped, labels, [0.05]).status == wanted).all()
     per_pixel = (np.zeros(3), np.array([1.0, 1.0, 2.0]))
-    assert av.certify(network, images + np.array([0, 0, 0.5]), labels, [0.05], per_pixel).status.shape == wanted.shape
+    assert (
+        av.certify(
+            network, images + np.array([0, 0, 0.5]), labels, [0.05], settings=av.CertifySettings(within=per_pixel)
+        ).status.shape
+        == wanted.shape
+    )
     # Rounding of a normalisation may leave the range by a little.
     assert av.certify(network, images[:1] * 0 + 1.0000001, labels[:1], [0.05]).status.shape == (1, 1)
 
@@ -299,8 +304,6 @@ WRONG = {
     "range of three": (IMAGES, LABELS, [0.1], {"within": (0.0, 0.5, 1.0)}, "give a pair"),
     "range without a float": (IMAGES, LABELS, [0.1], {"within": (0.1, 0.1)}, "outside|no float32"),
     "bounds": (IMAGES, LABELS, [0.1], {"bounds": "magic"}, "bounds 'magic'.*crown"),
-    "settings": (IMAGES, LABELS, [0.1], {"settings": {"method": "ascent"}}, "settings.*CertifySettings"),
-    "timeout": (IMAGES, LABELS, [0.1], {"timeout": float("nan")}, "timeout"),
     "folder": (IMAGES, LABELS, [0.1], {"output": "."}, "cannot be read and written"),
 }
 
@@ -309,7 +312,13 @@ WRONG = {
 def test_wrong_input_is_named(name):
     images, labels, radii, options, words = WRONG[name]
     with pytest.raises(av.InputError, match=words):
-        av.certify(classifier(1), images, labels, radii, **options)
+        av.certify(classifier(1), images, labels, radii, settings=av.CertifySettings(**options))
+
+
+@pytest.mark.parametrize(("name", "value"), [("settings", {"method": "ascent"}), ("run", {"timeout": 1.0})])
+def test_settings_and_runs_are_records(name, value):
+    with pytest.raises(av.InputError, match=f"{name}.*give an instance"):
+        av.certify(classifier(1), IMAGES, LABELS, [0.1], **{name: value})
 
 
 @pytest.mark.parametrize(
@@ -319,9 +328,6 @@ def test_wrong_input_is_named(name):
         ("method", "magic", "method 'magic'"),
         ("max_passes", -1, "max_passes"),
         ("max_passes", 2.0, "max_passes"),
-        ("memory", -1.0, "memory"),
-        ("memory", "1GB", "memory"),
-        ("device", 0, "device"),
     ],
 )
 def test_wrong_settings_are_refused_as_they_are_made(field, value, words):
@@ -339,9 +345,9 @@ def test_one_output_is_no_classifier():
 def test_mnist_agrees_with_the_stored_bounds_of_auto_lirpa():
     images, labels = mnist_test(5)
     assert images.shape == (5, 1, 28, 28) and images.max() == 1.0 and labels.tolist() == [7, 2, 1, 0, 4]
-    radii, crown = (0.01, 0.02, 0.05), av.CertifySettings(max_passes=0)
+    radii, crown = (0.01, 0.02, 0.05), av.CertifySettings(bounds="crown", max_passes=0)
     instances = crown_instances("mnist_deepsplit_fc")
-    found = av.certify(instances[0].network, images, labels, radii, bounds="crown", settings=crown)
+    found = av.certify(instances[0].network, images, labels, radii, settings=crown)
     for instance in instances:
         image, radius = (part.lstrip("imgeps") for part in instance.name.split("/")[1:])
         theirs = instance.peers["CROWN"].bound.min()

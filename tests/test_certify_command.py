@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -158,9 +159,12 @@ def test_interrupt_keeps_the_table_and_the_file(files, monkeypatch, capsys):
 
 def test_time_counts_from_the_start_of_the_process(files, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(
-        command_module, "certify", lambda *given, timeout, **more: asked.append(timeout) or certify(*given, **more)
-    )
+
+    def noted(*given, run, **more):
+        asked.append(run.deadline - time.monotonic())
+        return certify(*given, **more)
+
+    monkeypatch.setattr(command_module, "certify", noted)
     monkeypatch.setattr(cli, "_age", lambda: 50.0)
     monkeypatch.setattr(sys, "argv", ["admm-verify", *command(files, "--timeout", "51")])
     assert main() == 0

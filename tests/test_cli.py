@@ -15,7 +15,6 @@ from onnx import TensorProto, helper, numpy_helper
 import admm_verify as av
 from admm_verify.cli import main
 from admm_verify.commands.supports import CAPABILITIES
-from admm_verify.splitting.loop import Clock
 from tests.clocks import ticking
 
 WEIGHT = np.array([[1.0, -1.0], [1.0, 1.0]], dtype=np.float32)
@@ -273,15 +272,15 @@ def test_a_timeout_ends_with_what_is_known(endless, capsys):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_with_what_is_known(number, endless, monkeypatch, capsys):
-    looks, original = [], Clock.interruption
+    looks, original = [], av.Run.ended
 
-    def interruption(clock):
+    def ended(run):
         looks.append(1)
         if len(looks) == 50:
             os.kill(os.getpid(), number)
-        return original(clock)
+        return original(run)
 
-    monkeypatch.setattr(Clock, "interruption", interruption)
+    monkeypatch.setattr(av.Run, "ended", ended)
     assert main(endless) == 0
     out = capsys.readouterr().out
     assert out.count("stopped") == 2 and "nan" not in out and len(looks) < 70

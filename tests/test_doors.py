@@ -64,11 +64,11 @@ def test_what_is_no_array_of_real_numbers_is_refused_everywhere(name):
         lambda: av.Problem(NET, BOX, np.eye(3), wrong),
         lambda: av.PreactivationBounds.from_arrays(NET, [(wrong, PRE.upper[0])]),
         lambda: av.Problem(NET, BOX, np.eye(3), preactivation=av.PreactivationBounds((wrong,), PRE.upper)),
-        lambda: av.solve(PROBLEM, start=[wrong]),
+        lambda: replace(PROBLEM, start=[wrong]),
         lambda: av.certify(NET, wrong, [0, 1], [0.1]),
         lambda: av.certify(NET, images, wrong, [0.1]),
         lambda: av.certify(NET, images, [0, 1], wrong),
-        lambda: av.certify(NET, images, [0, 1], [0.1], within=(wrong, 1.0)),
+        lambda: av.certify(NET, images, [0, 1], [0.1], settings=av.CertifySettings(within=(wrong, 1.0))),
         lambda: NET(wrong),
     ]
     for door in doors:
@@ -98,7 +98,9 @@ def test_numbers_of_every_kind_are_what_they_are():
     for kind in kinds:
         box = av.Box(kind, kind)
         assert np.asarray(box.lower).reshape(-1).tolist() == plain.tolist() and box.lower is not kind
-        assert np.isfinite(np.asarray(av.solve(av.Problem(NET, box, np.eye(3)), max_passes=4).lower)).all()
+        assert np.isfinite(
+            np.asarray(av.solve(av.Problem(NET, box, np.eye(3)), settings=av.SolverSettings(max_passes=4)).lower)
+        ).all()
 
 
 def test_images_of_small_floats_are_certified():
@@ -112,7 +114,7 @@ def test_gradients_stay_outside(method):
     ends = [torch.full((4,), end, dtype=torch.float64, requires_grad=True) for end in (-1.0, 1.0)]
     problem = av.Problem(NET, av.Box(*ends), torch.eye(3, requires_grad=True), torch.ones(3, requires_grad=True))
     start = [torch.zeros(3, 6, dtype=torch.float64, requires_grad=True)]
-    found = av.solve(problem, method, max_passes=4, start=start)
+    found = av.solve(replace(problem, start=start), method, settings=av.SolverSettings(max_passes=4))
     for array in (found.lower, found.relaxation_upper, found.primal, *found.multipliers, problem.objective):
         assert not array.requires_grad
     x = torch.ones(2, 4, requires_grad=True)
@@ -137,10 +139,10 @@ def test_what_was_handed_in_may_change_afterwards():
     ends = [end.copy() for end in (PRE.lower[0], PRE.upper[0])]
     box = av.Box(lower, np.ones(4))
     problem = av.Problem(NET, box, objective, preactivation=av.PreactivationBounds((ends[0],), (ends[1],)))
-    before = av.solve(problem, max_passes=4).lower
+    before = av.solve(problem, settings=av.SolverSettings(max_passes=4)).lower
     for array in (lower, objective, *ends, box.lower):
         array[...] = 0.0
-    assert (av.solve(problem, max_passes=4).lower == before).all()
+    assert (av.solve(problem, settings=av.SolverSettings(max_passes=4)).lower == before).all()
 
 
 def test_an_image_with_its_channels_last_is_refused():
@@ -293,21 +295,16 @@ def test_a_range_is_a_pair(within):
     with pytest.raises(av.InputError):
         av.Box.around(np.full(4, 0.5), 0.1, within)
     with pytest.raises(av.InputError):
-        av.certify(NET, np.full((1, 4), 0.5), [0], [0.1], within)
+        av.certify(NET, np.full((1, 4), 0.5), [0], [0.1], settings=av.CertifySettings(within=within))
 
 
 NO_NUMBER = ["1GB", True, -1, float("nan"), [], {}, np.array([1.0]), 1j, object()]
 OPTIONS = {
-    "tolerance": NO_NUMBER,
-    "max_passes": [*NO_NUMBER, 2.0],
     "timeout": NO_NUMBER,
     "method": [None, "bogus", 1, ["auto"], np.array(["auto"])],
-    "precision": ["float16", np.float32, 32],
     "device": ["gpu", 0, "meta", torch.device("cpu")],
     "settings": [{}, av.SolverSettings, av.AscentSettings()],
-    "stop": [1, "x"],
-    "progress": [1, "x"],
-    "start": [[], PRE, [np.zeros((3, 5))], np.zeros((1, 3, 6))],
+    "run": [{}, av.Run, 3.0, lambda: True],
 }
 
 
@@ -316,17 +313,31 @@ def test_options_are_checked(option):
     for value in OPTIONS[option]:
         with pytest.raises(av.InputError):
             av.solve(PROBLEM, **{option: value})
-        if option not in ("start", "progress"):
+        if option in ("method", "settings", "run"):
             with pytest.raises(av.InputError):
                 av.output_bounds(NET, BOX, **{option: value})
 
 
-@pytest.mark.parametrize("kind", [av.SolverSettings, av.AscentSettings, av.TightenSettings, av.CertifySettings])
+@pytest.mark.parametrize("start", [[], PRE, [np.zeros((3, 5))], np.zeros((1, 3, 6))], ids=["none", "bounds", "5", "3d"])
+def test_multipliers_of_other_problems_are_no_start(start):
+    with pytest.raises(av.InputError, match="start"):
+        replace(PROBLEM, start=start)
+
+
+@pytest.mark.parametrize("value", ["float16", np.float32, 32])
+def test_precisions_are_checked(value):
+    with pytest.raises(av.InputError, match="precision"):
+        av.SolverSettings(precision=value)
+
+
+@pytest.mark.parametrize(
+    "kind", [av.SolverSettings, av.AscentSettings, av.TightenSettings, av.CertifySettings, av.VerifySettings]
+)
 def test_settings_are_checked_as_they_are_made(kind):
     for field in fields(kind):
-        # A device is looked for when it is used.
-        numbers = NO_NUMBER if field.name != "device" else NO_NUMBER[1:]
-        for value in (*numbers, av.Ended.CONVERGED):
+        # Paths may be any text, and some things are there or not.
+        right = {"output": "1GB", "checkpoint": "1GB", "certificate": True}.get(field.name, 0)
+        for value in (*(one for one in NO_NUMBER if one is not right), av.Ended.CONVERGED):
             with pytest.raises(av.InputError, match=f"{field.name}|unknown"):
                 kind(**{field.name: value})
 

@@ -18,8 +18,8 @@ pytestmark = [
 def test_gpu_agrees_with_numpy(small_network, method, precision):
     box = av.Box(np.full(4, -0.5), np.full(4, 0.5))
     problem = av.Problem(small_network, box, np.eye(3))
-    reference = av.solve(problem, "primal_dual", tolerance=1e-8, max_passes=4000)
-    found = av.solve(problem, method, device="cuda", precision=precision)
+    reference = av.solve(problem, "primal_dual", settings=av.SolverSettings(tolerance=1e-8, max_passes=4000))
+    found = av.solve(problem, method, device="cuda", settings=av.SolverSettings(precision=precision))
     assert isinstance(found.lower, np.ndarray)
     assert (found.lower <= reference.relaxation_upper).all() and (found.relaxation_upper >= reference.lower).all()
     assert np.abs(found.lower - reference.lower).max() <= 1e-2 * max(1.0, np.abs(reference.lower).max())

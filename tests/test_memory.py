@@ -1,6 +1,7 @@
 """Memory budgets: blocks cover the work once, shrink when memory runs out, and end when asked to."""
 
 import threading
+import time
 from itertools import chain
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 import admm_verify as av
 from admm_verify.memory import Budget, free_bytes
-from admm_verify.run import Stopped
+from admm_verify.run import Run, Stopped
 from admm_verify.threads import _controller, threads_for
 from tests.random_networks import random_case
 from tests.splitting.test_layers import small_layers
@@ -64,44 +65,44 @@ def test_other_errors_pass_through_at_once() -> None:
 
 def test_blocks_stop_when_asked() -> None:
     with pytest.raises(Stopped):
-        Budget(1e9, lambda: True).blocks(4, 2, lambda first, last: None)
+        Budget(1e9, Run(stop=lambda: True)).blocks(4, 2, lambda first, last: None)
 
 
 def test_the_default_is_half_of_what_is_free() -> None:
-    assert 0 < Budget.of(None).bytes <= free_bytes()
+    assert 0 < Budget.of(Run()).bytes <= free_bytes()
 
 
 @pytest.mark.parametrize("limit", [0.0, -1.0, float("nan")])
 def test_a_limit_must_be_positive(limit: float) -> None:
     with pytest.raises(av.InputError, match="memory limit"):
-        Budget.of(limit)
+        Run(memory=limit)
 
 
 def test_a_small_budget_changes_no_bound() -> None:
     case = random_case(3)
     wide = av.preactivation_bounds(case.network, case.box)
-    narrow = av.preactivation_bounds(case.network, case.box, memory=2.0**14)
+    narrow = av.preactivation_bounds(case.network, case.box, run=av.Run(memory=2.0**14))
     for ends, others in ((wide.lower, narrow.lower), (wide.upper, narrow.upper)):
         for end, other in zip(ends, others, strict=True):
             assert np.allclose(end, other, rtol=1e-12, atol=1e-12)
     objective = np.vstack([case.objective] * 5)
     problem = av.Problem(case.network, case.box, objective, 0.0, wide)
-    small = av.SolverSettings(memory=2.0**14)
-    found, blocked = av.solve(problem, max_passes=40), av.solve(problem, max_passes=40, settings=small)
+    settings = av.SolverSettings(max_passes=40)
+    found, blocked = (av.solve(problem, settings=settings, run=run) for run in (None, Run(memory=2.0**14)))
     assert np.allclose(found.lower, blocked.lower, rtol=1e-9, atol=1e-9)
 
 
 def test_a_small_budget_changes_no_bound_of_a_convolution() -> None:
     network, box = small_layers()
     wide = av.preactivation_bounds(network, box)
-    narrow = av.preactivation_bounds(network, box, memory=2.0**14)
+    narrow = av.preactivation_bounds(network, box, run=av.Run(memory=2.0**14))
     for end, other in zip(wide.lower + wide.upper, narrow.lower + narrow.upper, strict=True):
         assert np.allclose(end, other, rtol=1e-12, atol=1e-12)
 
 
 def test_stopped_bounds_are_interval_bounds() -> None:
     case = random_case(3)
-    stopped = av.preactivation_bounds(case.network, case.box, stop=lambda: True)
+    stopped = av.preactivation_bounds(case.network, case.box, run=av.Run(stop=lambda: True))
     interval = av.preactivation_bounds(case.network, case.box, method="interval")
     for end, other in zip(stopped.lower + stopped.upper, interval.lower + interval.upper, strict=True):
         assert np.array_equal(end, other)
@@ -124,14 +125,15 @@ def test_a_failed_allocation_ends_working_side_by_side() -> None:
     threads = threading.active_count()
     budget = Budget(1e9, workers=2)
     assert list(chain(*budget.blocks(9, 9, work))) == list(range(9))
-    assert not budget.given_up.is_set()
+    assert not budget.given_up.set
 
 
 def test_an_error_in_one_thread_ends_the_others() -> None:
     def work(first: int, last: int) -> None:
         if first == 0:
             raise KeyboardInterrupt
-        assert budget.given_up.wait(60)
+        while not budget.given_up():
+            time.sleep(0.001)
 
     budget = Budget(1e9, workers=2)
     with pytest.raises(KeyboardInterrupt):
@@ -143,18 +145,19 @@ def test_rows_solved_side_by_side_have_the_bounds_of_rows_solved_in_turn(monkeyp
     rng = np.random.default_rng(0)
     objective = rng.standard_normal((7, case.network.output_size))
     problem = av.Problem(case.network, case.box, objective)
-    alone = av.solve(problem, "ascent", max_passes=20)
-    monkeypatch.setattr("admm_verify.splitting.solve.workers_for", lambda multiplications: 3)
-    together = av.solve(problem, "ascent", max_passes=20)
+    alone = av.solve(problem, "ascent", settings=av.SolverSettings(max_passes=20))
+    monkeypatch.setattr("admm_verify.splitting.solve.workers_for", lambda *_: 3)
+    together = av.solve(problem, "ascent", settings=av.SolverSettings(max_passes=20))
     np.testing.assert_allclose(together.lower, alone.lower, rtol=1e-9, atol=1e-9)
-    stopped = av.solve(problem, "ascent", max_passes=20, stop=lambda: True)
+    stopped = av.solve(problem, "ascent", settings=av.SolverSettings(max_passes=20), run=av.Run(stop=lambda: True))
     assert {status.name for status in stopped.status} <= {"STOPPED", "CONVERGED"}
 
 
 def test_an_error_in_the_last_thread_ends_the_first() -> None:
     def work(first: int, last: int) -> None:
         if first == 0:
-            assert budget.given_up.wait(60)
+            while not budget.given_up():
+                time.sleep(0.001)
         else:
             raise RuntimeError("a bug")
 
@@ -186,7 +189,7 @@ def test_progress_counts_the_rows_of_all_blocks(monkeypatch) -> None:
     problem = av.Problem(
         case.network, case.box, np.random.default_rng(0).standard_normal((7, case.network.output_size))
     )
-    monkeypatch.setattr("admm_verify.splitting.solve.workers_for", lambda multiplications: 3)
-    av.solve(problem, max_passes=200, progress=lambda passes, finished, rows: told.append((passes, finished, rows)))
-    assert told and {rows for _, _, rows in told} == {7}
-    assert all(finished <= 7 for _, finished, _ in told)
+    monkeypatch.setattr("admm_verify.splitting.solve.workers_for", lambda *_: 3)
+    av.solve(problem, settings=av.SolverSettings(max_passes=200), run=Run(tell=told.append))
+    assert told and {one.total for one in told} == {7}
+    assert all(one.done <= 7 for one in told) and told[-1].text.endswith(f"{told[-1].done} of 7 rows finished")

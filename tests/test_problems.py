@@ -36,8 +36,8 @@ def test_mnist_fc_instances_are_complete():
 def test_stored_optimum_lies_between_the_bounds(method):
     instance = next(i for i in mnist_fc_instances() if (i.kind, i.eps) == ("kw", 0.02))
     problem = instance.problem()
-    crown = av.solve(problem, max_passes=0).lower
-    solution = av.solve(problem, method, max_passes=100)
+    crown = av.solve(problem, settings=av.SolverSettings(max_passes=0)).lower
+    solution = av.solve(problem, method, settings=av.SolverSettings(max_passes=100))
     slack = 1e-9 * np.maximum(1.0, np.abs(instance.lp_optimum))
     assert (crown <= solution.lower).all()
     assert (solution.lower <= instance.lp_optimum + slack).all()
@@ -69,7 +69,7 @@ def test_stored_digits_show_every_outcome():
     for image, label, outcome in zip(digits.images, digits.labels, outcomes, strict=True):
         box = av.Box.around(image, RADIUS, within=(0.0, 1.0))
         problem = av.Problem(digits.network, box, margins(int(label)))
-        crown, ascent = av.solve(problem, max_passes=0), av.solve(problem, "ascent")
+        crown, ascent = av.solve(problem, settings=av.SolverSettings(max_passes=0)), av.solve(problem, "ascent")
         assert (crown.lower.min() > 0) == (outcome == "crown")
         assert (ascent.lower.min() > 0) == (outcome in ("crown", "ascent"))
         if outcome == "falsified":
@@ -109,6 +109,8 @@ def test_crown_family_instances_are_complete():
 @pytest.mark.parametrize("name", ["mnist_deepsplit_fc/img0/eps0.02", "mnist_fc/mnist-net_256x4/prop_0", "img8194"])
 def test_crown_bound_is_that_of_the_peer(name):
     (instance,) = crown_instances(name)
-    ours = av.solve(av.Problem(instance.network, instance.box, instance.objective), max_passes=0).lower
+    ours = av.solve(
+        av.Problem(instance.network, instance.box, instance.objective), settings=av.SolverSettings(max_passes=0)
+    ).lower
     theirs = instance.peers["CROWN"].bound
     assert (ours >= theirs - 1e-4 * np.abs(theirs)).all()

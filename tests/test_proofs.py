@@ -37,7 +37,7 @@ def case(inputs, seed, element_type="real", share=0.05):
 @pytest.mark.parametrize("seed", range(3))
 def test_what_the_search_records_is_proved(inputs, seed, element_type, tmp_path):
     query = case(inputs, seed, element_type, 0.05 if inputs == 3 else 1.2)
-    found = av.verify(query, certificate=True)
+    found = av.verify(query, settings=av.VerifySettings(certificate=True))
     assert found.verdict is av.Verdict.UNSAT and found.certificate is not None
     assert found.certificate.kind == ("input" if inputs < 20 else "neuron")
     assert found.certificate.arithmetic == element_type
@@ -51,16 +51,16 @@ def test_what_the_search_records_is_proved(inputs, seed, element_type, tmp_path)
 
 def test_only_unsat_has_a_certificate():
     query = case(3, 0, share=-0.1)
-    found = av.verify(query, certificate=True)
+    found = av.verify(query, settings=av.VerifySettings(certificate=True))
     assert found.verdict is av.Verdict.SAT and found.certificate is None
     assert av.verify(case(3, 0)).certificate is None
-    ended = av.verify(case(3, 0), max_subproblems=1, certificate=True)
+    ended = av.verify(case(3, 0), settings=av.VerifySettings(max_subproblems=1, certificate=True))
     assert ended.verdict is av.Verdict.UNKNOWN and ended.certificate is None
 
 
 def test_a_checkpoint_records_no_certificate(tmp_path):
     with pytest.raises(av.InputError, match="leave the checkpoint out"):
-        av.verify(case(3, 0), certificate=True, checkpoint=tmp_path / "search.npz")
+        av.verify(case(3, 0), settings=av.VerifySettings(certificate=True, checkpoint=tmp_path / "search.npz"))
 
 
 @pytest.mark.data
@@ -70,7 +70,7 @@ def test_halved_boxes_have_the_rounding_errors_of_their_parts():
     folder = SHARED / "data" / "vnncomp" / "acasxu"
     (network,) = folder.rglob("*run2a_4_2_*.onnx*")
     query = av.read_query(next(folder.rglob("prop_3.vnnlib*")), network)
-    found = av.verify(query, arithmetic="float32", certificate=True)
+    found = av.verify(query, settings=av.VerifySettings(arithmetic="float32", certificate=True))
     assert found.verdict is av.Verdict.UNSAT and found.certificate is not None
     assert check(found.certificate, query.property, query.network, arithmetic="float32").proved
     assert not check(found.certificate, query.property, query.network).proved

@@ -124,7 +124,7 @@ def test_pictures_and_modules_print_on_stderr(tmp_path, monkeypatch, capfd):
 def test_an_exact_answer_from_python_leaves_stdout_alone(narrow, monkeypatch, capfd):
     highs_that_talks(monkeypatch, runs=False)
     query = av.read_query(narrow[1], {"": narrow[3]})
-    assert av.verify(query, method="milp").verdict is av.Verdict.UNSAT
+    assert av.verify(query, settings=av.VerifySettings(method="milp")).verdict is av.Verdict.UNSAT
     shown = capfd.readouterr()
     assert shown.out == "" and "noise of C" in shown.err
 

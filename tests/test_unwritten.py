@@ -143,10 +143,10 @@ def test_results_are_kept_where_their_record_cannot_be_written(tmp_path, monkeyp
 
     with monkeypatch.context() as patch:
         patch.setattr(Record, "append", refused)
-        found = av.certify(network, images, labels, [0.1, 0.02], output=path)
+        found = av.certify(network, images, labels, [0.1, 0.02], settings=av.CertifySettings(output=path))
     assert (found.status == whole.status).all() and "No space left" in str(found.unwritten)
     assert len(lines_of(path)) == 1
-    assert av.certify(network, images, labels, [0.1, 0.02], output=path).unwritten is None
+    assert av.certify(network, images, labels, [0.1, 0.02], settings=av.CertifySettings(output=path)).unwritten is None
     assert len(lines_of(path)) == 1 + found.status.size
 
 
@@ -154,15 +154,17 @@ def test_a_search_goes_on_where_its_checkpoint_cannot_be_written(tmp_path, monke
     path = tmp_path / "search.npz"
     with monkeypatch.context() as patch:
         patch.setattr(files.os, "fsync", fail)
-        part = av.verify(query(LEVEL), max_subproblems=30, checkpoint=path)
+        part = av.verify(query(LEVEL), settings=av.VerifySettings(max_subproblems=30, checkpoint=path))
         assert part.verdict is av.Verdict.UNKNOWN and "No space left" in str(part.unwritten)
-        decided = av.verify(query(LEVEL), checkpoint=path)
+        decided = av.verify(query(LEVEL), settings=av.VerifySettings(checkpoint=path))
         assert decided.verdict is av.Verdict.UNSAT and decided.unwritten is None
     assert list(tmp_path.iterdir()) == []
-    assert av.verify(query(LEVEL), max_subproblems=30, checkpoint=path).unwritten is None
+    assert av.verify(query(LEVEL), settings=av.VerifySettings(max_subproblems=30, checkpoint=path)).unwritten is None
     monkeypatch.setattr(files.os, "fsync", fail)
     before = path.read_bytes()
-    assert av.verify(query(LEVEL), max_subproblems=60, checkpoint=path).unwritten is not None
+    assert (
+        av.verify(query(LEVEL), settings=av.VerifySettings(max_subproblems=60, checkpoint=path)).unwritten is not None
+    )
     assert path.read_bytes() == before and [file.name for file in tmp_path.iterdir()] == ["search.npz"]
 
 
@@ -171,20 +173,20 @@ def test_answers_stand_where_memory_runs_out_for_their_files(tmp_path, monkeypat
         raise MemoryError
 
     monkeypatch.setattr(Pool, "all", without_memory)
-    part = av.verify(query(LEVEL), max_subproblems=30, checkpoint=tmp_path / "search.npz")
+    part = av.verify(query(LEVEL), settings=av.VerifySettings(max_subproblems=30, checkpoint=tmp_path / "search.npz"))
     assert part.verdict is av.Verdict.UNKNOWN and "Memory ran out for the checkpoint" in str(part.unwritten)
     monkeypatch.setattr(decide, "certificate", without_memory)
-    found = av.verify(query(LEVEL), certificate=True)
+    found = av.verify(query(LEVEL), settings=av.VerifySettings(certificate=True))
     assert found.verdict is av.Verdict.UNSAT and found.certificate is None
     assert "Memory ran out for the certificate" in str(found.unwritten)
 
 
 def test_searches_share_a_checkpoint(tmp_path):
     path, found = tmp_path / "search.npz", []
-    av.verify(query(LEVEL), max_subproblems=30, checkpoint=path)
+    av.verify(query(LEVEL), settings=av.VerifySettings(max_subproblems=30, checkpoint=path))
 
     def search():
-        found.append(av.verify(query(LEVEL), checkpoint=path))
+        found.append(av.verify(query(LEVEL), settings=av.VerifySettings(checkpoint=path)))
 
     threads = [threading.Thread(target=search) for _ in range(2)]
     for thread in threads:
@@ -217,9 +219,9 @@ def killing(*arguments):
 
 setattr(os, name, killing)
 if sys.argv[4] == "certify":
-    av.certify(*classifier_task(3), [0.1, 0.02], output=path)
+    av.certify(*classifier_task(3), [0.1, 0.02], settings=av.CertifySettings(output=path))
 else:
-    av.verify(query(LEVEL), max_subproblems=30, checkpoint=path)
+    av.verify(query(LEVEL), settings=av.VerifySettings(max_subproblems=30, checkpoint=path))
 """
 
 
@@ -233,18 +235,21 @@ def test_a_killed_certification_goes_on_from_its_record(name, count, tmp_path):
     path = tmp_path / "found.jsonl"
     network, images, labels = classifier_task(3)
     assert killed(name, count, path, "certify")
-    found, whole = (av.certify(network, images, labels, [0.1, 0.02], output=output) for output in (path, None))
+    found, whole = (
+        av.certify(network, images, labels, [0.1, 0.02], settings=av.CertifySettings(output=output))
+        for output in (path, None)
+    )
     assert (found.status == whole.status).all() and len(lines_of(path)) == 1 + found.status.size
 
 
 @pytest.mark.parametrize("name", ["fsync", "replace"])
 def test_a_killed_search_goes_on_from_its_checkpoint(name, tmp_path):
     path = tmp_path / "search.npz"
-    av.verify(query(LEVEL), max_subproblems=10, checkpoint=path)
+    av.verify(query(LEVEL), settings=av.VerifySettings(max_subproblems=10, checkpoint=path))
     before = path.read_bytes()
     assert killed(name, 1, path, "verify")
     assert path.read_bytes() == before
-    assert av.verify(query(LEVEL), checkpoint=path).verdict is av.Verdict.UNSAT
+    assert av.verify(query(LEVEL), settings=av.VerifySettings(checkpoint=path)).verdict is av.Verdict.UNSAT
     assert not path.exists()
 
 
@@ -348,7 +353,7 @@ def test_a_name_before_a_file_is_told_from_a_file_with_a_name_in_it(asked, tmp_p
 def test_a_record_that_contradicts_itself_or_the_network_is_refused(tmp_path):
     network, images, labels = classifier_task(1, 30)
     path, radii = tmp_path / "found.jsonl", [0.0, 0.02, 0.5]
-    found = av.certify(network, images, labels, radii, output=path)
+    found = av.certify(network, images, labels, radii, settings=av.CertifySettings(output=path))
     header, *lines = path.read_text().splitlines()
     content = [json.loads(line) for line in lines]
     wrong = int(np.flatnonzero(~found.correct)[0])
@@ -362,4 +367,4 @@ def test_a_record_that_contradicts_itself_or_the_network_is_refused(tmp_path):
     ):
         path.write_text("\n".join([header, *others, *map(json.dumps, damaged)]) + "\n")
         with pytest.raises(av.InputError, match="is damaged"):
-            av.certify(network, images, labels, radii, output=path)
+            av.certify(network, images, labels, radii, settings=av.CertifySettings(output=path))

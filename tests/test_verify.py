@@ -72,7 +72,7 @@ def test_a_bound_between_relaxation_and_truth_stays_unknown():
 
 def test_timeout_zero_is_timed_out(small_network):
     problem = av.Problem(small_network, av.Box(-np.ones(4), np.ones(4)), np.eye(3)[:1])
-    crown, best = (av.solve(problem, max_passes=passes).lower[0] for passes in (0, None))
+    crown, best = (av.solve(problem, settings=av.SolverSettings(max_passes=passes)).lower[0] for passes in (0, None))
     assert crown < best
     # Between the CROWN bound and the truth: not to be decided without iterations.
     head = HEAD.format(t="real").replace("X real [1]", "X real [4]").replace("Y real [1]", "Y real [3]")
@@ -85,19 +85,19 @@ def test_timeout_zero_is_timed_out(small_network):
 
 def test_stop_ends_the_search():
     hard = query("(assert (== X[0] 0.1))(assert (>= Y[0] 0.1))")
-    assert av.verify(hard, stop=lambda: True).verdict is av.Verdict.UNKNOWN
+    assert av.verify(hard, run=av.Run(stop=lambda: True)).verdict is av.Verdict.UNKNOWN
 
 
 def test_float32_widens_what_must_be_excluded():
     edge = f"{BOX}(assert (>= Y[0] 2.00000001))"
     assert av.verify(query(edge)).verdict is av.Verdict.UNSAT
     assert av.verify(query(edge, "float32")).verdict is av.Verdict.UNKNOWN
-    assert av.verify(query(edge, "float32"), arithmetic="real").verdict is av.Verdict.UNSAT
+    assert av.verify(query(edge, "float32"), settings=av.VerifySettings(arithmetic="real")).verdict is av.Verdict.UNSAT
 
 
 def test_unknown_arithmetic_is_refused():
     with pytest.raises(av.InputError, match="float16"):
-        av.verify(query(BOX), arithmetic="float16")
+        av.verify(query(BOX), settings=av.VerifySettings(arithmetic="float16"))
 
 
 def test_inexact_coefficients_are_scaled_exactly():
@@ -113,7 +113,7 @@ def test_overflow_of_the_networks_own_arithmetic_is_never_unsat():
     text = HEAD.format(t="float32") + "(assert (and (>= X[0] 1e9) (<= X[0] 2e9)))(assert (>= Y[0] 1e10))"
     found = Query("overflow", parse_vnnlib(text), network)
     assert av.verify(found).verdict is av.Verdict.UNKNOWN
-    assert av.verify(found, arithmetic="real").verdict is av.Verdict.UNSAT
+    assert av.verify(found, settings=av.VerifySettings(arithmetic="real")).verdict is av.Verdict.UNSAT
 
 
 def test_overflow_inside_a_merged_chain_is_noticed():

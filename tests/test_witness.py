@@ -14,7 +14,7 @@ from onnx import numpy_helper
 import admm_verify as av
 from admm_verify.attacks.confirm import confirm
 from admm_verify.cli import main
-from admm_verify.complete.counterexamples import Candidates
+from admm_verify.complete.counterexamples import Counterexamples
 from admm_verify.network.graph import Input, Network
 from admm_verify.network.layers import network_from_layers
 from admm_verify.properties.property import Atom, Disjunct, NetworkDeclaration, Property, Variable
@@ -110,7 +110,7 @@ EDGES = {
 def test_both_the_network_as_computed_and_in_real_numbers_must_hold(name):
     disjunct, verdict = EDGES[name]
     assert (tried(relu(), disjunct) is not None) == (verdict is av.Verdict.SAT)
-    outcome = av.verify(asked(relu(), disjunct), max_subproblems=50)
+    outcome = av.verify(asked(relu(), disjunct), settings=av.VerifySettings(max_subproblems=50))
     assert outcome.verdict is verdict
     assert (outcome.exact_input == (TENTH,)) == (verdict is av.Verdict.SAT)
 
@@ -222,5 +222,5 @@ def test_the_first_attack_reaches_points_beside_the_box():
     box = ExactBox((TENTH, Fraction(-1)), (TENTH, Fraction(1)))
     network = network_from_layers([np.array([[1.0, 1.0]]), np.eye(1)], [np.zeros(1), np.zeros(1)])
     query = asked(network, at_least(box, ["1.0999"]))
-    found = Candidates(query, atom_rows(query.property), lambda: False, None).quick([0])
+    found = Counterexamples(query, atom_rows(query.property), av.Run()).quick([0])
     assert found is not None and box.holds(found.exact)

@@ -1,6 +1,5 @@
 """Confirmed counterexamples: a point counts once the network itself, run on it, satisfies the query exactly."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 from admm_verify.arrays import Placement, quiet_overflow, to_numpy
 from admm_verify.bounds.arithmetic import output_reach
 from admm_verify.bounds.linear import linear_bounds
-from admm_verify.bounds.preactivation import preactivation_bounds
+from admm_verify.bounds.preactivation import derived_bounds
 from admm_verify.bounds.region import build_region
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Affine, Network, Term
@@ -19,6 +18,7 @@ from admm_verify.network.onnx_runtime import runtime_output
 from admm_verify.properties.property import Disjunct
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import atom_rows
+from admm_verify.run import Run
 from admm_verify.sets.exact import ExactBox
 
 _LARGEST = Fraction(float(np.finfo(np.float64).max))
@@ -37,7 +37,7 @@ class Witness:
     exact: tuple[Fraction, ...]
 
 
-def confirm(query: Query, disjunct: Disjunct, x: np.ndarray, stop: Callable[[], bool] | None = None) -> Witness | None:
+def confirm(query: Query, disjunct: Disjunct, x: np.ndarray, run: Run | None = None) -> Witness | None:
     """A point near x that satisfies the disjunct when the network itself is run on it, else None.
 
     It runs in our own forward pass and, where the query has a model, in onnxruntime, which must agree; the former alone
@@ -48,10 +48,10 @@ def confirm(query: Query, disjunct: Disjunct, x: np.ndarray, stop: Callable[[], 
     point rounded to its type, and the atoms must in addition hold at the point itself in real numbers, by bounds.
 
     Shapes: x [inputs].
-    Raises: ReplayError when onnxruntime cannot run the model, crashes, or has no answer when `stop` says so; Stopped
+    Raises: ReplayError when onnxruntime cannot run the model, crashes, or has no answer once the run is over; Stopped
     when that comes while bounds are computed.
     """
-    network = query.network
+    network, how = query.network, Run.of(run)
     dtype = np.float64 if network.element_type == "float64" else np.float32
     exact = disjunct.box.nearest(x, dtype)
     if exact is None or not disjunct.box.holds(exact):
@@ -63,12 +63,12 @@ def confirm(query: Query, disjunct: Disjunct, x: np.ndarray, stop: Callable[[], 
         own = to_numpy(network(point.reshape(network.input_shape))).reshape(-1)
     if not _holds(disjunct, own):
         return None
-    replayed = None if query.model is None else runtime_output(query.model, point, stop)
+    replayed = None if query.model is None else runtime_output(query.model, point, how)
     output = own if replayed is None else replayed
     if not _holds(disjunct, output):
         return None
     if any(Fraction(float(value)) != wanted for value, wanted in zip(point, exact, strict=True)):
-        if not _holds_in_real_numbers(query, disjunct, exact, stop):
+        if not _holds_in_real_numbers(query, disjunct, exact, how):
             return None
     return Witness(point.reshape(network.input_shape), output.reshape(network.output_shape), exact)
 
@@ -87,9 +87,7 @@ def _holds(disjunct: Disjunct, output: np.ndarray) -> bool:
     return all(atom.holds(y) for atom in disjunct.atoms)
 
 
-def _holds_in_real_numbers(
-    query: Query, disjunct: Disjunct, exact: tuple[Fraction, ...], stop: Callable[[], bool] | None
-) -> bool:
+def _holds_in_real_numbers(query: Query, disjunct: Disjunct, exact: tuple[Fraction, ...], run: Run) -> bool:
     """Whether certified upper bounds of all atoms over the smallest float64 box around a point prove them there.
 
     Raises: Stopped.
@@ -104,10 +102,10 @@ def _holds_in_real_numbers(
     above = Network((*network.nodes, atoms), network.input_shape, (len(offset),))
     box = ExactBox.point(exact).enclosure.at(None)
     with quiet_overflow():
-        found = preactivation_bounds(network, box, stop=stop, abandon=stop is not None)
+        found = derived_bounds(network, box, "crown", run)
         lower, upper = (tuple(end[:, None] for end in side) for side in (found.lower, found.upper))
         region = build_region(above, box.spread(), lower, upper)
-        highest = linear_bounds(region, np.arange(len(offset)), Budget.of(None, stop))[1][0]
+        highest = linear_bounds(region, np.arange(len(offset)), Budget.of(run))[1][0]
         charge = rows.charge(output_reach(network, box, found))
         highest = np.where(charge > 0, np.nextafter(highest + charge, np.inf), highest)
     return bool(np.where(rows.strict, highest < 0, highest <= 0).all())

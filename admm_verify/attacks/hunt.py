@@ -1,6 +1,6 @@
 """The loop that all gradient attacks share: best points, targets still open, and when to end."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
 from admm_verify.attacks.landscape import Landscape
 from admm_verify.attacks.targets import Found, Targets
+from admm_verify.run import Run
 
 _ARRAYS = 8
 """Arrays of one number per point and input that a method holds at once."""
@@ -38,9 +39,9 @@ class Hunt:
     open: numbers of the targets not hit yet; a hit by less than rounding may take back stays open.
     """
 
-    def __init__(self, landscape: Landscape, stop: Callable[[], bool] | None, any_suffices: bool) -> None:
+    def __init__(self, landscape: Landscape, run: Run, any_suffices: bool) -> None:
         self.landscape, self.any_suffices = landscape, any_suffices
-        self._stop, self._stopped = stop, False
+        self._run, self._stopped = run, False
         xp, centre = landscape.targets.inputs.placement.xp, landscape.targets.inputs.centre
         self._x = xp.asarray(centre, copy=True)
         self._loss = xp.full_like(self._x[:, 0], float("inf"))
@@ -57,9 +58,9 @@ class Hunt:
         return not len(self.open) or (self.any_suffices and len(self.open) < len(self.landscape.targets))
 
     def over(self) -> bool:
-        """Whether enough targets are hit or the caller's `stop`, asked here, wants an end."""
-        if not self._stopped and not self.settled and self._stop is not None:
-            self._stopped = self._stop()
+        """Whether enough targets are hit or the run, asked here, is over."""
+        if not self._stopped and not self.settled:
+            self._stopped = self._run.over()
         return self._stopped or self.settled
 
     def blocks(self, each: int) -> Iterator[np.ndarray]:

@@ -11,6 +11,7 @@ from admm_verify.attacks.targets import Targets
 from admm_verify.errors import InputError
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Network
+from admm_verify.run import Run
 from admm_verify.threads import threads_for
 
 _ROUNDINGS = 16.0
@@ -29,8 +30,8 @@ class Landscape:
     budget: Budget
 
     @classmethod
-    def of(cls, network: Network, targets: Targets, memory: float | None = None) -> "Landscape":
-        """The losses of targets of a network, with a limit on the working memory in bytes.
+    def of(cls, network: Network, targets: Targets, run: Run | None = None) -> "Landscape":
+        """The losses of targets of a network; what is asked for is finished even where the run is over.
 
         Raises: InputError where the targets' sizes are not the network's.
         """
@@ -40,7 +41,7 @@ class Landscape:
                 f"The targets have {sizes[0]} inputs and {sizes[1]} outputs, but {network.name} has "
                 f"{network.input_size} and {network.output_size}."
             )
-        return cls(network.put(targets.inputs.placement), targets, Budget.of(memory))
+        return cls(network.put(targets.inputs.placement), targets, Budget.of(Run.of(run).endless()))
 
     def take(self, rows: np.ndarray) -> "Landscape":
         """The losses of some of the targets."""
@@ -95,7 +96,7 @@ class Landscape:
     def clear(self, x: Array) -> Array:
         """Whether the points x [targets, inputs] are hits by more than rounding may take back: [targets]."""
         xp, targets = namespace(x), self.targets
-        with threads_for(x.shape[0] * self.network.weight_count), quiet_overflow():
+        with threads_for(x.shape[0] * self.network.weight_count, most=self.budget.run.threads), quiet_overflow():
             output = self.network.evaluate(x)[-1]
             terms = xp.sum(xp.abs(targets.objective * output[:, None, :]), axis=-1) + xp.abs(targets.offset)
             slack = _ROUNDINGS * float(xp.finfo(x.dtype).eps) * xp.max(terms, axis=-1)
@@ -113,7 +114,7 @@ class Landscape:
         flat = [xp.reshape(array, (count * each, array.shape[-1])) for array in arrays]
         target = Placement.of(arrays[0]).put_indices(np.repeat(np.arange(count), each))
         step = max(1, self.budget.block(sum(node.size for node in self.network.nodes)))
-        with threads_for(count * each * self.network.weight_count), quiet_overflow():
+        with threads_for(count * each * self.network.weight_count, most=self.budget.run.threads), quiet_overflow():
             parts = self.budget.blocks(
                 count * each, step, lambda i, j: work(target[i:j], *(array[i:j] for array in flat))
             )

@@ -1,6 +1,6 @@
 """`attack`: the attacks in sequence, cheap ones first."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from admm_verify.attacks.pgd import FGSM, Pgd
 from admm_verify.attacks.starts import Starts, check_starts
 from admm_verify.attacks.targets import Found, Targets
 from admm_verify.network.graph import Network
+from admm_verify.run import Run
 
 QUICK = Pgd(Starts(restarts=0, most=0), steps=10, last=0.1)
 SEQUENCE: tuple[Method, ...] = (
@@ -31,21 +32,20 @@ def attack(
     methods: Sequence[Method] = SEQUENCE,
     *,
     starts: Array | None = None,
-    stop: Callable[[], bool] | None = None,
-    memory: float | None = None,
     seed: int = 0,
     any_suffices: bool = False,
+    run: Run | None = None,
 ) -> Found:
     """Attacks in turn, each from the best points so far too: FGSM, a short PGD, restarted PGD, Auto-PGD and L-BFGS.
 
     It ends after the first method, or within it, once all targets are hit, or any of them where any_suffices. A hit
     that rounding might undo does not count for that, so that what is called a hit can usually be confirmed.
 
-    memory: limit on the working memory in bytes, None for half of what is free.
     Shapes: starts [targets, points, inputs], such as the primal points of a relaxation, used beside the methods' own.
     Raises: InputError for sizes that do not fit.
     """
-    hunt = Hunt(Landscape.of(network, targets, memory), stop, any_suffices)
+    how = Run.of(run)
+    hunt = Hunt(Landscape.of(network, targets, how), how, any_suffices)
     rng, given = np.random.default_rng(seed), check_starts(targets, starts)
     for number, method in enumerate(methods):
         best = [hunt.found.x[:, None, :]] if number else []

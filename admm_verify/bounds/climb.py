@@ -1,6 +1,6 @@
 """One iteration of slope ascent: a backward sweep, the best vertex, and a forward sweep that moves the slopes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Protocol
@@ -14,7 +14,7 @@ from admm_verify.bounds.backward import Backward, backward
 from admm_verify.bounds.functionals import Functionals
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.lines import Contact, CurveLines, KinkLines, Lines
-from admm_verify.run import Stopped
+from admm_verify.run import Run
 from admm_verify.sets.contract import InputSet
 from admm_verify.settings import AscentSettings
 
@@ -107,15 +107,15 @@ class Climb:
         """The slopes after the last step, one array per activation."""
         return [layer.slopes for layer in self.layers]
 
-    def run(self, stop: Callable[[], bool] | None = None) -> list[Array]:
+    def run(self, run: Run | None = None) -> list[Array]:
         """All steps that are left; the inputs of all activations of the network as the last one linearised it.
 
-        Raises: Stopped once `stop`, asked between steps, says so.
+        Raises: Stopped once the run, asked between steps, is over.
         """
         seen = self.step()
         while self.done < self.iterations:
-            if stop is not None and stop():
-                raise Stopped
+            if run is not None:
+                run.check()
             seen = self.step()
         return [seen.values[source] for source in self.network.sources]
 

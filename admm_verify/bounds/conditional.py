@@ -4,7 +4,7 @@ Reference: the multiplier on the output's constraint is INVPROP's (Kotha et al.,
 the rows in the values of the layer in question, which spares the layers above.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from admm_verify.bounds.planes import Planes, add, planes_at
 from admm_verify.bounds.region import Region, spread_region
 from admm_verify.bounds.relaxed import Relaxed
 from admm_verify.network.graph import Network
-from admm_verify.run import Stopped
+from admm_verify.run import Run
 from admm_verify.sets.contract import InputSet
 from admm_verify.settings import RefineSettings
 
@@ -53,7 +53,7 @@ def conditional_bounds(
     condition: Condition,
     wanted: Sequence[np.ndarray],
     settings: RefineSettings,
-    stop: Callable[[], bool],
+    run: Run,
 ) -> ConditionalBounds:
     """Known bounds cut, layer by layer, with what the condition says of the wanted neurons.
 
@@ -72,8 +72,7 @@ def conditional_bounds(
     everything = spread_region(network, inputs, lower, upper)
     planes = planes_at(everything, condition.objective, condition.offset, condition.multipliers, targets)
     for t, layers in sorted(targets.items()):
-        if stop():
-            raise Stopped
+        run.check()
         if t not in planes[t].parts:
             # The rows do not depend on it.
             continue

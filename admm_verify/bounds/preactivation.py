@@ -15,9 +15,9 @@ from admm_verify.errors import InputError
 from admm_verify.memory import Budget, keep_freed_memory
 from admm_verify.network.graph import Affine, Network, check_network
 from admm_verify.network.layout import flatten_batch
-from admm_verify.options import callbacks, choice, instance, memory_bytes
+from admm_verify.options import choice, instance
 from admm_verify.relaxations.registry import open_to
-from admm_verify.run import Stopped
+from admm_verify.run import Run, Stopped
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import InputSet
 from admm_verify.settings import TightenSettings
@@ -45,13 +45,10 @@ def preactivation_bounds(
     network: Network,
     box: Box,
     method: str = "crown",
-    memory: float | None = None,
-    stop: Callable[[], bool] | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    settings: TightenSettings | None = None,
+    *,
     known: PreactivationBounds | None = None,
-    keep: Callable[[Derivation], None] | None = None,
-    abandon: bool = False,
+    settings: TightenSettings | None = None,
+    run: Run | None = None,
 ) -> PreactivationBounds:
     """Certified bounds l <= pre <= u of every activation's input over the box.
 
@@ -60,46 +57,56 @@ def preactivation_bounds(
     over the tightened layers below, then a few steps of slope ascent for both sides of every neuron still open.
     Each is at least as tight as the one before it over the same layers below.
 
-    memory: limit on the working memory in bytes, by default half of what is free. stop: asked between blocks of work;
-    once it is true no bound is tightened any more and the remaining layers keep their interval bounds; with `abandon`
-    it is asked before every layer, and Stopped is raised instead.
-    progress(done, activations), called after each. known: bounds that hold already, which are never made looser; they
-    are believed, as `PreactivationBounds` says. keep: told how tightened bounds are derived, block by block; they are
-    then derived on whole layers.
+    known: bounds that hold already, which are never made looser; they are believed, as `PreactivationBounds` says.
+    run: once it is over no bound is tightened any more and the remaining layers keep their interval bounds; it is told
+    of every layer.
     Shapes: box [*input_shape] or [rows, *input_shape]; one bound set per box.
     Raises: InputError for an unknown method, a box or known bounds that do not fit the network, known bounds that were
-    made for a box that does not hold this one, or that contradict interval arithmetic; Stopped.
+    made for a box that does not hold this one, or that contradict interval arithmetic.
     Error: rounded outward, in float64.
     Reference: Gowal et al., arXiv 1810.12715 (interval); Zhang et al., NeurIPS 2018 (CROWN); Xu et al., ICLR 2021
     (optimised slopes).
     """
+    return derived_bounds(network, box, method, Run.of(run), known=known, settings=settings, abandon=False)
+
+
+def derived_bounds(
+    network: Network,
+    box: Box,
+    method: str,
+    run: Run,
+    *,
+    known: PreactivationBounds | None = None,
+    settings: TightenSettings | None = None,
+    keep: Callable[[Derivation], None] | None = None,
+    abandon: bool = True,
+) -> PreactivationBounds:
+    """`preactivation_bounds` of all layers or of none: with `abandon`, Stopped is raised once the run is over.
+
+    keep: told how tightened bounds are derived, block by block; they are then derived on whole layers.
+    """
     choice(method, "The bound method", METHODS)
-    callbacks(("stop", stop), ("progress", progress), ("keep", keep))
-    memory_bytes(memory)
     chosen = TightenSettings() if settings is None else instance(settings, TightenSettings, "settings")
     inputs = input_rows(network, box)
     placement = inputs.placement.double
     placed = network.put(placement)
     widest = max(node.size for node in network.nodes)
     work = 0.0 if method == "interval" else inputs.lead[0] * widest * network.weight_count
-    workers = workers_for(work) if placement.is_numpy else 1
-    budget = Budget.of(memory, stop, workers)
+    workers = workers_for(work, run.threads) if placement.is_numpy else 1
+    budget = Budget.of(run, workers)
     keep_freed_memory()
-    with threads_for(work, workers), quiet_overflow():
+    with threads_for(work, workers, run.threads), quiet_overflow():
         given = None if known is None else fitting(known, network, inputs)
         if given is not None:
             _check_rows(given, inputs.lead[0])
         refine = _Refinement(budget, chosen if method == "tightened" else None, keep)
 
-        def before() -> None:
-            if abandon and stop is not None and stop():
-                raise Stopped
-
         def after(done: int) -> None:
-            if progress is not None:
-                progress(done, len(network.activations))
+            activations = len(network.activations)
+            run.say(f"pre-activation bounds of {done} of {activations} layers", done, activations)
 
-        forward = Forward(placed, inputs, None if method == "interval" else refine, given).run(before, after)
+        forward = Forward(placed, inputs, None if method == "interval" else refine, given)
+        forward.run(run.check if abandon else None, after)
     low, high = (tuple(side[i] for i in network.sources) for side in (forward.lower, forward.upper))
     return PreactivationBounds(low, high, origin=Origin(network, inputs))
 

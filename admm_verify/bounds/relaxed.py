@@ -14,6 +14,7 @@ from admm_verify.memory import Budget
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.lines import KinkLines, Lines
 from admm_verify.relaxations.registry import network_lines
+from admm_verify.run import Run
 from admm_verify.sets.contract import InputSet
 from admm_verify.settings import AscentSettings, SearchSettings
 from admm_verify.threads import threads_for, workers_for
@@ -110,16 +111,16 @@ class Relaxed:
         settings: AscentSettings,
         iterations: int,
         splits: Sequence[Splits | None] = (),
-        stop: Callable[[], bool] | None = None,
+        run: Run | None = None,
     ) -> Bounded:
         """Certified lower bounds after some iterations of ascent, from CROWN's slopes where none are given.
 
-        Raises: Stopped once `stop`, asked between iterations, says so.
+        Raises: Stopped once the run, asked between iterations, is over.
         """
         pre: list[Array] = []
         if iterations:
             climb = self.climb(functionals, slopes, settings, iterations, splits)
-            slopes, pre = climb.slopes, climb.run(stop)
+            slopes, pre = climb.slopes, climb.run(run)
         inside = [line.start for line in self.lines] if slopes is None else self.inside(slopes)
         found = _spread(inside, functionals.lead)
         lower, sweep = certify(self.region, functionals, self._choice(found, splits), self.kinks)
@@ -149,9 +150,9 @@ def _spread(slopes: Sequence[Array], lead: tuple[int, ...]) -> list[Array]:
 class Bounder:
     """Bounds functionals of one network over parts of its input set."""
 
-    def __init__(self, network: Network, home: Placement, settings: AscentSettings, stop: Callable[[], bool]) -> None:
-        """home: where regions live, in float64. stop: asked after every iteration; once true `bound` raises Stopped."""
-        self.settings, self.stop, self.home = settings, stop, home
+    def __init__(self, network: Network, home: Placement, settings: AscentSettings, run: Run) -> None:
+        """home: where regions live, in float64. run: asked after every iteration; once over `bound` raises Stopped."""
+        self.settings, self.run, self.home = settings, run, home
         self.network, self.single = network.put(home), network.put(home.single)
 
     def in_blocks(
@@ -159,7 +160,6 @@ class Bounder:
         count: int,
         atoms: int,
         settings: SearchSettings,
-        memory: float | None,
         work: Callable[[int, int], Result],
     ) -> list[Result]:
         """work(first, last) on blocks of `count` parts with so many rows each, side by side where that pays.
@@ -167,11 +167,11 @@ class Bounder:
         Raises: Stopped; MemoryError when not even one part fits.
         """
         multiplications = float(count * atoms * self.network.weight_count)
-        workers = workers_for(multiplications) if self.home.is_numpy else 1
-        budget = Budget.of(memory, self.stop, workers)
+        workers = workers_for(multiplications, self.run.threads) if self.home.is_numpy else 1
+        budget = Budget.of(self.run, workers)
         numbers = atoms * sum(node.size for node in self.network.nodes)
         step = max(1, budget.rows(settings.block_numbers, numbers))
-        with threads_for(multiplications, workers), quiet_overflow():
+        with threads_for(multiplications, workers, self.run.threads), quiet_overflow():
             return budget.blocks(count, step, work)
 
     def rows(self, objective: Array, offset: Array) -> Functionals:
@@ -188,4 +188,4 @@ class Bounder:
     ) -> Bounded:
         """Certified lower bounds over a region with leading axes [parts or 1, 1], as `Relaxed.bounded`."""
         relaxed = Relaxed(region, self.single)
-        return relaxed.bounded(functionals, slopes, self.settings, iterations, splits, self.stop)
+        return relaxed.bounded(functionals, slopes, self.settings, iterations, splits, self.run)

@@ -1,7 +1,7 @@
 """The checker: from a certificate, a property and a network to whether the query is proven to have no solution."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain
@@ -23,15 +23,13 @@ from admm_verify.errors import AdmmVerifyError, CertificateError, InputError
 from admm_verify.memory import Budget, keep_freed_memory
 from admm_verify.network.graph import Network, check_network
 from admm_verify.network.simplify import simplify
-from admm_verify.options import brief, callbacks, choice, flag, instance
+from admm_verify.options import brief, choice, flag, instance
 from admm_verify.properties.checks import check_layout, check_property
 from admm_verify.properties.property import Property
 from admm_verify.properties.rows import AtomRows, as_computed, atom_rows, combined
+from admm_verify.run import Run, Stopped
 from admm_verify.sets.exact import ExactBox
 from admm_verify.threads import threads_for
-
-Progress = Callable[[int, int], None]
-"""progress(done, leaves)"""
 
 Ends = tuple[np.ndarray, np.ndarray]
 """Lower and upper ends of boxes, [boxes, inputs] each."""
@@ -62,18 +60,17 @@ def check(
     certificate: Certificate,
     property: Property,
     network: Network,
-    exact: bool = False,
-    memory: float | None = None,
-    progress: Progress | None = None,
+    *,
     arithmetic: str | None = None,
+    exact: bool = False,
+    run: Run | None = None,
 ) -> Report:
     """Derive all bounds behind a certificate again and compare: nothing that searches takes part.
 
     The network is the graph as read, whose layers are merged here once more. exact: compute in dyadic rational numbers
     without rounding, on networks without curves whose maps are small as matrices; layers are then merged without
     rounding, too, and weights that the reader computed (of a batch normalisation, or 1 / d) are charged for theirs.
-    Else in float64 with a bound on every rounding, that of merging layers included. memory: limit on the working memory
-    in bytes, by default half of what is free. progress(done, leaves), called now and then. arithmetic: the one to be
+    Else in float64 with a bound on every rounding, that of merging layers included. arithmetic: the one to be
     proved, "real", "float32" or "float64", by default the one that the query declares; a certificate that was recorded
     for another one proves nothing.
 
@@ -84,26 +81,30 @@ def check(
     may be any are rounded to 88 digits: bounds of neurons outward, chords' slopes with the line moved above both ends,
     and multipliers of neurons down, at the exact price (g - r) l. The proven inequality is an exact one.
     """
-    began, budget = time.monotonic(), Budget.of(memory)
+    began, how = time.monotonic(), Run.of(run)
     instance(certificate, Certificate, "The certificate")
     instance(property, Property, "The property")
     check_network(network)
     flag(exact, "exact")
-    callbacks(("progress", progress))
     chosen = property.arithmetic if arithmetic is None else choice(arithmetic, "The arithmetic", ARITHMETICS)
     if chosen not in ARITHMETICS:
         raise InputError(f"The query declares the arithmetic {brief(chosen)}; a proof is of {', '.join(ARITHMETICS)}.")
-    found = _Check(certificate, property, network, chosen, Numbers(exact), budget, progress)
+    found = _Check(certificate, property, network, chosen, Numbers(exact), Budget.of(how))
     proved, reason = False, ""
     keep_freed_memory()
     try:
-        with quiet_overflow(), threads_for(network.weight_count * max(node.size for node in network.nodes)):
+        with (
+            quiet_overflow(),
+            threads_for(network.weight_count * max(node.size for node in network.nodes), most=how.threads),
+        ):
             found.run()
         proved = True
     except AdmmVerifyError as error:
         reason = str(error)
     except MemoryError:
         reason = "Memory ran out; allow more of it."
+    except Stopped:
+        reason = "The time was up, or a stop was asked; run it again to its end."
     spent = time.monotonic() - began
     return Report(proved, reason, chosen, found.digests[0], found.digests[1], found.done, found.worst, spent)
 
@@ -116,7 +117,6 @@ class _Check:
     arithmetic: str
     numbers: Numbers
     budget: Budget
-    progress: Progress | None
     digests: tuple[str, str] = ("", "")
     done: int = 0
     worst: float = float("inf")
@@ -254,8 +254,7 @@ class _Check:
         start, size = {len(self.model.network.nodes) - 1: objective}, self.numbers.size(least)
         margin = ranges.sweep(lines, None, start, least, size, fixed)
         self.worst, self.done = min(self.worst, self.numbers.shown(np.min(margin))), self.done + len(part)
-        if self.progress is not None:
-            self.progress(self.done, len(leaves))
+        self.budget.run.say(f"{self.done} of {len(leaves)} leaves", self.done, len(leaves))
         failed = np.flatnonzero(~np.where(strict, margin >= 0, margin > 0).astype(bool))
         if len(failed):
             leaf = part[failed[0]]

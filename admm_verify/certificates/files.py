@@ -17,6 +17,7 @@ from admm_verify.files import replaced
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Network
 from admm_verify.properties.property import Property
+from admm_verify.run import Run
 
 _FORMAT = 3
 
@@ -95,17 +96,17 @@ class Extent:
         return cls(len(property.disjuncts), atoms, sum(node.size for node in nodes), slopes)
 
 
-def read(path: str | os.PathLike[str], memory: float | None = None, extent: Extent | None = None) -> Certificate:
+def read(path: str | os.PathLike[str], run: Run | None = None, extent: Extent | None = None) -> Certificate:
     """Read a certificate; nothing is unpacked before its size is known and allowed.
 
-    memory: limit on the bytes it may unpack to, by default 1 GiB, and no more than half of what is free. extent: what
-    the query can need, where that is known.
+    run: its memory limits the bytes that may be unpacked, by default to 1 GiB, and no more than half of what is free.
+    extent: what the query can need, where that is known.
 
-    Raises: CertificateError for a file that is none, none of this version, or too large, with what is wrong; InputError
-    for a memory limit that is not positive.
+    Raises: CertificateError for a file that is none, none of this version, or too large, with what is wrong.
     """
-    name, limit = os.fspath(path), Budget.of(memory).bytes
-    limit = min(limit, _UNPACKED) if memory is None else limit
+    how = Run.of(run)
+    name, limit = os.fspath(path), Budget.of(how).bytes
+    limit = min(limit, _UNPACKED) if how.memory is None else limit
     try:
         if os.path.exists(path) and not os.path.isfile(path):
             # A pipe would have us wait for whoever writes into it.

@@ -1,19 +1,16 @@
 """The command `bound`: its options and its table."""
 
 import argparse
-import time
-from collections.abc import Callable
 
 import numpy as np
 
 import admm_verify as av
-from admm_verify.arguments import Read, decimal, seconds_left, whole
+from admm_verify.arguments import Read, decimal, whole
 from admm_verify.bounds.arithmetic import output_reach
 from admm_verify.bounds.preactivation import METHODS as BOUND_METHODS
 from admm_verify.commands.queries import add_solved_query, asked_query
-from admm_verify.commands.running import advise, device_of, memory_of, progress_line
+from admm_verify.commands.running import advise, running
 from admm_verify.given import read_arrays
-from admm_verify.options import timeout_seconds
 from admm_verify.properties.rows import AtomRows, atom_rows
 from admm_verify.report.records.bound import BoundRecord
 from admm_verify.splitting.solve import METHODS
@@ -38,36 +35,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Bound a query's rows; the table on stdout, progress on stderr."""
-    stop, memory = options.question(), memory_of(options)
-    query = asked_query(options, stop)
-    left = timeout_seconds(seconds_left(options))
-    deadline = None if left is None else time.monotonic() + left
-
-    def over() -> bool:
-        return stop() or (deadline is not None and time.monotonic() >= deadline)
-
-    with progress_line(options) as show:
-
-        def layers(done: int, activations: int) -> None:
-            show(f"pre-activation bounds of {done} of {activations} layers")
-
-        def passes(done: int, finished: int, rows: int) -> None:
-            show(f"{done} passes, {finished} of {rows} rows finished")
-
-        problem = _problem(query, options, over, layers)
-        if deadline is not None:
-            left = max(0.0, deadline - time.monotonic())
-        solution = av.solve(
-            problem,
-            options.method,
-            options.tolerance,
-            options.max_passes,
-            left,
-            device_of(options),
-            progress=passes,
-            settings=av.SolverSettings(memory=memory),
-            stop=stop,
-        )
+    settings = av.SolverSettings(tolerance=options.tolerance, max_passes=options.max_passes)
+    with running(options, options.question()) as run:
+        query = asked_query(options, run)
+        solution = av.solve(_problem(query, options, run), options.method, settings=settings, run=run)
     record = BoundRecord.of(query, options.method, solution)
     options.say(record.text)
     advise(options, solution.status)
@@ -76,9 +47,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _problem(
-    query: av.Query, options: argparse.Namespace, stop: Callable[[], bool], progress: Callable[[int, int], None]
-) -> av.Problem:
+def _problem(query: av.Query, options: argparse.Namespace, run: av.Run) -> av.Problem:
     """The query's atoms, or the rows of a file over the query's only box, as a problem."""
     objective = options.objective
     if not query.property.disjuncts:
@@ -90,7 +59,7 @@ def _problem(
         raise av.QueryError(f"{query.name} has {rows.boxes.count} input boxes; --objective needs exactly one.")
     matrix = None if objective is None else _matrix(objective)
     box = rows.boxes
-    pre = av.preactivation_bounds(query.network, box, options.bounds, memory_of(options), stop, progress)
+    pre = av.preactivation_bounds(query.network, box, options.bounds, run=run)
     if matrix is None:
         return _atoms(query, rows, box, pre)
     return av.Problem(query.network, box, matrix, 0.0, pre)

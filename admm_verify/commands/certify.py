@@ -5,16 +5,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-from admm_verify.arguments import Read, Written, decimal, seconds_left, whole
+from admm_verify.arguments import Read, Written, decimal, whole
 from admm_verify.bounds.arithmetic import ARITHMETICS
-from admm_verify.commands.running import add_running, advise, device_of, memory_of, progress_line
+from admm_verify.commands.running import add_running, advise, running
 from admm_verify.errors import InputError
 from admm_verify.files import every, reading_beside, require_written
 from admm_verify.given import read_arrays
 from admm_verify.network.from_onnx import read_onnx
 from admm_verify.report.records.certify import CertifyRecord
-from admm_verify.robustness.certify import BOUNDS, certify
-from admm_verify.robustness.search import CertifySettings
+from admm_verify.robustness.certify import certify
+from admm_verify.robustness.settings import BOUNDS, CertifySettings
 from admm_verify.splitting.solve import METHODS
 
 HELP = "robustness of a classifier: many images and radii at once"
@@ -59,25 +59,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Certify what the files hold; the table on stdout, progress on stderr."""
-    stop = options.question()
     with reading_beside(options.written):
         network = read_onnx(options.network)
     images, labels = _arrays(options.images, options.labels)
-    device, memory = device_of(options), memory_of(options)
-    with progress_line(options) as show:
-        found = certify(
-            network,
-            images,
-            labels,
-            options.radii,
-            within=None if options.unbounded else tuple(options.within),
-            bounds=options.bounds,
-            output=options.output,
-            timeout=seconds_left(options),
-            settings=CertifySettings(options.arithmetic, options.method, options.max_passes, device, memory),
-            progress=lambda done, total, text: show(f"{done} of {total}: {text}"),
-            stop=stop,
-        )
+    settings = CertifySettings(
+        within=None if options.unbounded else tuple(options.within),
+        bounds=options.bounds,
+        arithmetic=options.arithmetic,
+        method=options.method,
+        max_passes=options.max_passes,
+        output=options.output,
+    )
+    with running(options, options.question()) as how:
+        found = certify(network, images, labels, options.radii, settings=settings, run=how)
     record = CertifyRecord.of(network.name, found)
     options.say(record.text)
     advise(options, found.status.flat)

@@ -7,10 +7,11 @@ from admm_verify.certificates.certificate import ARITHMETICS
 from admm_verify.certificates.check import check
 from admm_verify.certificates.files import Extent, read
 from admm_verify.commands.queries import add_query, asked_query
-from admm_verify.commands.running import add_memory, memory_of, progress_line
+from admm_verify.commands.running import add_memory, running
 from admm_verify.errors import CertificateError
 from admm_verify.properties.query import Query
 from admm_verify.report.records.check import CheckRecord
+from admm_verify.run import Run
 from admm_verify.streams import complain
 
 HELP = "prove again, without any search, what a certificate says"
@@ -27,30 +28,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check a certificate of a query: proved or not-proved on stdout, the reason on stderr; 0 if proved, else 1."""
-    return check_file(options, asked_query(options))
+    with running(options) as how:
+        return check_file(options, asked_query(options, how), how)
 
 
-def check_file(options: argparse.Namespace, query: Query) -> int:
-    """`run` for a query that has been read.
-
-    Raises: InputError for a memory limit that is not positive.
-    """
-    memory = memory_of(options)
+def check_file(options: argparse.Namespace, query: Query, how: Run) -> int:
+    """`run` for a query that has been read."""
     try:
-        certificate = read(options.proof, memory, Extent.of(query.property, query.network))
+        certificate = read(options.proof, how, Extent.of(query.property, query.network))
     except CertificateError as error:
         record = CheckRecord.of(query, options.exact, str(error))
     else:
-        with progress_line(options) as show:
-            found = check(
-                certificate,
-                query.property,
-                query.network,
-                options.exact,
-                memory,
-                lambda done, total: show(f"{done} of {total} leaves"),
-                arithmetic=options.arithmetic,
-            )
+        arithmetic, exact = options.arithmetic, options.exact
+        found = check(certificate, query.property, query.network, arithmetic=arithmetic, exact=exact, run=how)
         record = CheckRecord.of(query, options.exact, found)
     options.say(record.text)
     if not record.proved:

@@ -3,15 +3,14 @@
 import argparse
 import gc
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from admm_verify.arguments import Read
-from admm_verify.commands.running import add_running, memory_of
+from admm_verify.commands.running import add_running
 from admm_verify.errors import InputError
 from admm_verify.files import reading_beside
-from admm_verify.options import timeout_seconds
 from admm_verify.properties.query import Query, read_query
+from admm_verify.run import Run
 
 
 def add_query(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +46,7 @@ def network_files(given: str | Sequence[str]) -> list[tuple[str, str]]:
     return found
 
 
-def asked_query(options: argparse.Namespace, stop: Callable[[], bool] | None = None) -> Query:
+def asked_query(options: argparse.Namespace, run: Run) -> Query:
     """The query that the options name.
 
     Raises: what `read_query` raises; InputError for a network that is given twice.
@@ -57,15 +56,8 @@ def asked_query(options: argparse.Namespace, stop: Callable[[], bool] | None = N
         if name in networks:
             raise InputError(f"--network {name or path} was given twice. Give each network once.")
         networks[name] = path
-    limit = timeout_seconds(options.timeout)
-    # What imports take on the way to the reader counts, too.
-    deadline = None if limit is None else options.began + limit
-
-    def over() -> bool:
-        return (stop is not None and stop()) or (deadline is not None and time.monotonic() >= deadline)
-
     with reading_beside(options.written):
-        query = read_query(options.query, networks, stop=over, memory=memory_of(options))
+        query = read_query(options.query, networks, run=run)
     # It lives as long as the process: the collector of cycles need not look at its millions of numbers.
     gc.freeze()
     return query

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from admm_verify.arguments import Read, Written, decimal, seconds_left, whole
-from admm_verify.commands.running import add_running, advise, memory_of, progress_line
+from admm_verify.arguments import Read, Written, decimal, whole
+from admm_verify.commands.running import add_running, advise, running
 from admm_verify.errors import InputError, MissingPackageError, is_installed
 from admm_verify.files import every, reading_beside
 from admm_verify.options import Range, count
@@ -61,7 +61,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Bound, judge, and write what was asked for; the table on stdout, progress on stderr."""
-    stop = options.question()
     # Other commands answer sooner without these rooms.
     from admm_verify.reach.front import reach_sets
     from admm_verify.reach.spec import read_task
@@ -83,9 +82,8 @@ def run(options: argparse.Namespace) -> int:
         task = read_task(options.system or EXAMPLE)
     if options.steps is not None:
         task = replace(task, steps=count(options.steps, "The option --steps", Range(1, most=MOST_STEPS)), sampled=None)
-    settings, left = _settings(options, memory_of(options)), seconds_left(options)
-    with progress_line(options) as show:
-        report = reach_sets(task, _directions(options.directions), settings, left, show, stop)
+    with running(options, options.question()) as how:
+        report = reach_sets(task, _directions(options.directions), settings=_settings(options), run=how)
     record = ReachRecord.of(task, report)
     options.say(record.text)
     advise(options, [report.sets.ended, *(judgement.outcome for judgement in report.judgements)])
@@ -93,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(options: argparse.Namespace, memory: float | None) -> "ReachSettings":
+def _settings(options: argparse.Namespace) -> "ReachSettings":
     from admm_verify.reach.settings import ReachSettings
 
     way, _, number = options.partition.partition(":")
@@ -110,7 +108,7 @@ def _settings(options: argparse.Namespace, memory: float | None) -> "ReachSettin
             f"--partition is {options.partition!r}; give none, uniform:K with a count or greedy:SHARE with a number."
         ) from None
     return ReachSettings(
-        method=options.method, grid=grid, tolerance=tolerance, cells=options.cells, window=options.window, memory=memory
+        method=options.method, grid=grid, tolerance=tolerance, cells=options.cells, window=options.window
     )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from admm_verify.arguments import Written, at_least_one, decimal
-from admm_verify.run import Advised
+from admm_verify.options import timeout_seconds
+from admm_verify.run import Advised, Run
 from admm_verify.streams import tell
 
 
@@ -40,16 +41,6 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Written, metavar="FILE", help="write the complete result")
 
 
-def memory_of(options: argparse.Namespace) -> float | None:
-    """The memory limit in bytes, None for none."""
-    return None if options.memory is None else options.memory * 2.0**30
-
-
-def device_of(options: argparse.Namespace) -> str | None:
-    """The device, None for the CPU."""
-    return None if options.device in ("auto", "cpu") else options.device
-
-
 def advise(options: argparse.Namespace, found: Iterable[Advised]) -> None:
     """Say on stderr what can be done about what was found, where somebody looks."""
     if _watched(options):
@@ -58,10 +49,20 @@ def advise(options: argparse.Namespace, found: Iterable[Advised]) -> None:
 
 
 @contextmanager
-def progress_line(options: argparse.Namespace) -> Iterator[Callable[[str], None]]:
-    """Meanwhile, a line on stderr that shows the last text it was told, where somebody looks."""
+def running(options: argparse.Namespace, stop: Callable[[], bool] | None = None) -> Iterator[Run]:
+    """How to run by the options, from when the command began; meanwhile a line on stderr shows the last text that was
+    told, where somebody looks.
+    """
+    limit = timeout_seconds(options.timeout)
     watched = _watched(options)
-    yield (lambda text: tell(f"\r{text}\x1b[K")) if watched else (lambda text: None)
+    yield Run(
+        stop=stop,
+        tell=(lambda progress: tell(f"\r{progress.text}\x1b[K")) if watched else None,
+        memory=None if options.memory is None else options.memory * 2.0**30,
+        device=None if options.device in ("auto", "cpu") else options.device,
+        # What imports take on the way here counts, too.
+        deadline=None if limit is None else options.began + limit,
+    )
     if watched:
         tell("\n")
 

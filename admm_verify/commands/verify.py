@@ -8,17 +8,17 @@ from fractions import Fraction
 from pathlib import Path
 
 import admm_verify as av
-from admm_verify.arguments import Written, seconds_left, whole
+from admm_verify.arguments import Written, whole
 from admm_verify.bounds.arithmetic import ARITHMETICS
 from admm_verify.certificates.files import write as write_certificate
 from admm_verify.commands.queries import add_solved_query, asked_query
-from admm_verify.commands.running import advise, device_of, memory_of, progress_line
+from admm_verify.commands.running import advise, running
+from admm_verify.complete.settings import METHODS
 from admm_verify.files import every, reason, replaced, require_written
 from admm_verify.network.from_onnx import tensor_bytes
 from admm_verify.report.records.verify import VerifyRecord
 from admm_verify.report.text import assignment
 from admm_verify.streams import complain
-from admm_verify.verify import METHODS
 
 HELP = "decide a VNN-LIB query: sat, unsat, unknown or timed-out"
 
@@ -45,36 +45,32 @@ def run(options: argparse.Namespace) -> int:
     Raises: OutputError, after the verdict, when files cannot be written.
     """
     stop = options.question()
-    try:
-        query = asked_query(options, stop)
-    except av.StoppedError as error:
-        _unread(options, av.Verdict.UNKNOWN if stop() else av.Verdict.TIMED_OUT, str(error))
-    else:
-        _decide(options, query, stop)
+    with running(options, stop) as how:
+        try:
+            query = asked_query(options, how)
+        except av.StoppedError as error:
+            _unread(options, av.Verdict.UNKNOWN if stop() else av.Verdict.TIMED_OUT, str(error))
+            return 0
+        outcome = _decided(options, query, how)
+    _answer(options, query, outcome)
     return 0
 
 
-def _decide(options: argparse.Namespace, query: av.Query, stop: Callable[[], bool]) -> None:
+def _decided(options: argparse.Namespace, query: av.Query, how: av.Run) -> av.Outcome:
     folder = options.serialise_assignments
     if folder is not None and os.path.exists(folder) and not os.path.isdir(folder):
         raise av.InputError(f"The assignment cannot be written to {folder}: it is no folder. Give another one.")
-    # What is imported for it counts, too.
-    decide = av.verify
-    left = seconds_left(options)
-    with progress_line(options) as show:
-        outcome = decide(
-            query,
-            left,
-            options.method,
-            device_of(options),
-            options.arithmetic,
-            show,
-            stop,
-            memory_of(options),
-            options.max_subproblems,
-            options.certificate is not None,
-            options.checkpoint,
-        )
+    settings = av.VerifySettings(
+        method=options.method,
+        arithmetic=options.arithmetic,
+        max_subproblems=options.max_subproblems,
+        certificate=options.certificate is not None,
+        checkpoint=options.checkpoint,
+    )
+    return av.verify(query, settings=settings, run=how)
+
+
+def _answer(options: argparse.Namespace, query: av.Query, outcome: av.Outcome) -> None:
     options.say(outcome.verdict.value)
     if query.property.impossible:
         complain(f"{query.name}: {query.property.impossible}.")

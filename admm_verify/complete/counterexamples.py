@@ -1,6 +1,6 @@
 """Counterexamples: from points that bounds or attacks suggest to one that is confirmed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from admm_verify.network.onnx_runtime import start_runtime
 from admm_verify.properties.property import Disjunct
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows
+from admm_verify.run import Flag, Run
 from admm_verify.threads import threads_for
 
 _TRIES = 16
@@ -28,12 +29,15 @@ _NEAR = 1e-3
 class Counterexamples:
     """Tries points on the open disjuncts of a query.
 
-    failure: why points cannot be confirmed, where that is so; None until then, and no other is tried thereafter.
+    failure: why points cannot be confirmed, where that is so; None until then, and no other is tried thereafter. run:
+    as given, and over from then on.
     """
 
-    def __init__(self, query: Query, rows: AtomRows, stop: Callable[[], bool], memory: float | None) -> None:
-        self.query, self.rows, self.stop, self.memory = query, rows, stop, memory
+    def __init__(self, query: Query, rows: AtomRows, run: Run) -> None:
+        self.query, self.rows = query, rows
         self.failure: str | None = None
+        self._failed = Flag()
+        self.run = run.unless(self._failed)
         self.dtype = np.float64 if query.network.element_type == "float64" else np.float32
 
     def quick(self, disjuncts: list[int]) -> Witness | None:
@@ -49,7 +53,7 @@ class Counterexamples:
     def boxes_alone(self) -> Witness | None:
         """A witness of a disjunct without output atoms, which holds anywhere in its box."""
         for disjunct, rows in zip(self.query.property.disjuncts, self.rows.disjuncts, strict=True):
-            if not rows and self.stop():
+            if not rows and self.run.over():
                 return None
             if not rows:
                 witness = self._confirm(disjunct, disjunct.box.lowest)
@@ -96,9 +100,9 @@ class Counterexamples:
         if self.failure is not None:
             return None
         try:
-            return confirm(self.query, disjunct, x, self.stop)
+            return confirm(self.query, disjunct, x, self.run)
         except ReplayError as error:
-            self.failure = str(error)
+            self.failure, self._failed.set = str(error), True
             return None
 
     def _worst(self, objective: np.ndarray, offset: np.ndarray, points: np.ndarray, dtype: type) -> np.ndarray:
@@ -106,7 +110,7 @@ class Counterexamples:
         if not len(points):
             return np.zeros(0)
         network = self.query.network
-        with threads_for(len(points) * network.weight_count), quiet_overflow():
+        with threads_for(len(points) * network.weight_count, most=self.run.threads), quiet_overflow():
             x = points.astype(dtype)
             y = to_numpy(network(x.reshape(-1, *network.input_shape))).reshape(len(x), -1)
             values = np.einsum("pao,po->pa", objective, y) + offset
@@ -116,7 +120,7 @@ class Counterexamples:
         """What attacks find on some disjuncts and is confirmed."""
         targets, network = Targets.of(self.rows, disjuncts, self.dtype), self.query.network
         with quiet_overflow():
-            found = attack(network, targets, methods, stop=self.stop, memory=self.memory, seed=seed, any_suffices=True)
+            found = attack(network, targets, methods, seed=seed, any_suffices=True, run=self.run)
         hits = np.flatnonzero(targets.hit(found.loss))
         for i in hits[np.argsort(found.loss[hits])][:_TRIES]:
             witness = self._confirm(self.query.property.disjuncts[disjuncts[i]], found.x[i])

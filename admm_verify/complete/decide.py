@@ -3,9 +3,8 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 
@@ -22,20 +21,17 @@ from admm_verify.complete.neuron_split import Branches, NeuronSplitter
 from admm_verify.complete.proof import CAUTION, certificate, tightenings
 from admm_verify.complete.refine import refined
 from admm_verify.complete.root import Root
-from admm_verify.complete.search import Progress, Search
+from admm_verify.complete.search import Search, Standing
+from admm_verify.complete.settings import EXACT, VerifySettings
 from admm_verify.errors import OutputError, QueryError
 from admm_verify.memory import Budget, once_more
 from admm_verify.network.graph import Network
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows, as_computed, atom_rows
-from admm_verify.run import Ended, Stopped
-from admm_verify.settings import RefineSettings, SearchSettings, SolverSettings
-from admm_verify.splitting.loop import Clock
+from admm_verify.run import Run, Stopped
+from admm_verify.settings import RefineSettings, SolverSettings
 from admm_verify.splitting.placement import iteration_placement
 from admm_verify.splitting.solve import solve
-
-EXACT = "milp"
-"""The method that asks mixed-integer programs and splits neurons only, which ends in finitely many parts."""
 
 _ARRAYS = 4
 """Arrays of one number per neuron and box that bounds of whole boxes hold at once."""
@@ -44,71 +40,40 @@ _ATTACKS = (0.3, 3.0, 12.0, 48.0)
 """Seconds of search after which thorough attacks take a turn: most queries are decided before the first."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """How a query is to be decided: the front door's options.
-
-    checkpoint: a file that keeps the state of the search. certificate: record what proves the answer.
-    """
-
-    method: str
-    device: str | None
-    arithmetic: str
-    memory: float | None
-    max_subproblems: int | None
-    checkpoint: Path | None = None
-    certificate: bool = False
-
-
 class Decision:
-    """What is known of a query, which only grows; `run` stops once it is decided or the clock says so."""
+    """What is known of a query, which only grows; `decide` stops once it is decided or the run is over."""
 
-    def __init__(
-        self,
-        query: Query,
-        options: Options,
-        clock: Clock,
-        progress: Callable[[str], None] | None,
-        settings: SearchSettings | None = None,
-    ) -> None:
-        self.query, self.options, self.clock = query, options, clock
-        self.settings = SearchSettings() if settings is None else settings
+    def __init__(self, query: Query, options: VerifySettings, run: Run) -> None:
+        self.query, self.options, self.run = query, options, run
+        self.arithmetic = query.property.arithmetic if options.arithmetic is None else options.arithmetic
+        self.settings = options.search
         if options.certificate:
             # The checker knows of neither contraction nor bounds of other regions or on a condition, and has rounding
             # terms of its own.
             plain = RefineSettings(rounds=0)
             self.settings = replace(self.settings, contractions=0, caution=CAUTION, refinement=plain)
-        self._lock = Lock()
         self.tightenings: list[Tightening] = []
-        memory = options.memory
-        budget = Budget.of(memory, lambda: clock.interruption() is not None)
-        rows = as_computed(atom_rows(query.property, budget), options.arithmetic)
+        budget = Budget.of(run)
+        rows = as_computed(atom_rows(query.property, budget), self.arithmetic)
         _check_memory(query.network, rows.boxes.count, budget)
-        self.tell = progress or (lambda text: None)
-        self.root = Root(query, rows, options.arithmetic, clock, memory, self._layers)
-        self.counterexamples = Counterexamples(query, rows, self.over, memory)
+        self.root = Root(query, rows, self.arithmetic, run)
+        self.counterexamples = Counterexamples(query, rows, run.silent())
         self.witness: Witness | None = None
         self.search: Search[HalvedBoxes] | Search[Branches] | None = None
         self.conditional: ConditionalBounds | None = None
         self._earlier = 0
         self.unwritten: str | None = None
-        self.checkpoint = None if options.checkpoint is None else Checkpoint(options.checkpoint, self._identity())
+        self.checkpoint = None if options.checkpoint is None else Checkpoint(Path(options.checkpoint), self._identity())
 
-    def over(self) -> bool:
-        """Whether time is up, somebody said stop, or no counterexample can be confirmed any more."""
-        # Blocks that run side by side ask one after the other.
-        with self._lock:
-            return self.clock.interruption() is not None or self.counterexamples.failure is not None
+    @property
+    def quiet(self) -> Run:
+        """The run that nobody is told of, over too once no counterexample can be confirmed any more."""
+        return self.counterexamples.run
 
     @property
     def rows(self) -> AtomRows:
         """The query's atoms as rows, charged for their rounding once the root has bounds."""
         return self.root.rows
-
-    @property
-    def interruption(self) -> Ended | None:
-        """Why the run ended before an answer, if it did."""
-        return self.clock.interruption()
 
     @property
     def open(self) -> int:
@@ -134,7 +99,7 @@ class Decision:
         """Parts of the disjuncts bounded in the search."""
         return self._earlier + (0 if self.search is None else self.search.bounded)
 
-    def run(self) -> None:
+    def decide(self) -> None:
         """Decide the query, as far as possible."""
         saved = None if self.checkpoint is None else self.checkpoint.read(HalvedBoxes if self._narrow else Branches)
         # What was found by the time that somebody said stop counts.
@@ -160,7 +125,7 @@ class Decision:
             stages.append(self._programs)
         stages.append(self._search)
         for stage in stages:
-            if self.witness is not None or not self.root.open_rows().size or self.over():
+            if self.witness is not None or not self.root.open_rows().size or self.quiet.over():
                 return
             once_more(stage)
 
@@ -177,7 +142,7 @@ class Decision:
         self._solve(0)
 
     def _quick_attack(self) -> None:
-        self.tell("attack")
+        self.run.say("attack")
         self.witness = self.counterexamples.quick(self.root.open)
 
     def _ascent(self) -> None:
@@ -201,11 +166,11 @@ class Decision:
         from admm_verify.complete.milp import MixedIntegerMinima
 
         disjuncts = self.root.disjuncts()
-        milp = MixedIntegerMinima(self.query.network, disjuncts, self.over)
+        milp = MixedIntegerMinima(self.query.network, disjuncts, self.quiet)
         for disjunct in range(len(disjuncts)):
-            if self.over():
+            if self.quiet.over():
                 return
-            self.tell(f"mixed-integer program {disjunct + 1} of {len(disjuncts)}")
+            self.run.say(f"mixed-integer program {disjunct + 1} of {len(disjuncts)}")
             found = milp.minimum(disjunct, self.root.bounds_of(self.rows.box[disjuncts.row[disjunct, :1]]))
             if found.x is not None:
                 self.witness, _ = self.counterexamples.points(
@@ -222,7 +187,7 @@ class Decision:
         kind = "input" if self._narrow else "neuron"
         try:
             return certificate(
-                self.query, self.options.arithmetic, kind, self.tightenings, search.splitter.columns, search.proofs
+                self.query, self.arithmetic, kind, self.tightenings, search.splitter.columns, search.proofs
             )
         except MemoryError:
             # The answer stands without it.
@@ -238,16 +203,10 @@ class Decision:
 
     def _solve(self, passes: int) -> None:
         rows, options = self.root.open_rows(), self.options
-        left = None if self.clock.deadline is None else max(0.0, self.clock.deadline - time.monotonic())
-        self.tell(f"{len(self.root.open)} of {len(self.rows.disjuncts)} disjuncts open, {len(rows)} rows")
+        self.run.say(f"{len(self.root.open)} of {len(self.rows.disjuncts)} disjuncts open, {len(rows)} rows")
+        method = "auto" if options.method == EXACT else options.method
         solution = solve(
-            self.root.problem(rows),
-            "auto" if options.method == EXACT else options.method,
-            max_passes=passes,
-            timeout=left,
-            device=options.device,
-            settings=SolverSettings(memory=options.memory),
-            stop=self.clock.stop,
+            self.root.problem(rows), method, settings=SolverSettings(max_passes=passes), run=self.run.silent()
         )
         self.root.record(rows, solution)
         if self.root.open_rows().size:
@@ -266,10 +225,10 @@ class Decision:
         """Bounds of neurons on condition that an open disjunct holds, some of which are thereby excluded."""
         if not self._home.is_numpy:
             return
-        self.tell("refinement")
+        self.run.say("refinement")
         disjuncts = self.root.disjuncts()
         known = self.root.bounds_of(self.rows.box[disjuncts.row[:, 0]])
-        left = refined(self.query.network, disjuncts, known, self.settings, self.over, self.options.memory)
+        left = refined(self.query.network, disjuncts, known, self.settings, self.quiet)
         if left is not None:
             self._keep(left.disjuncts.number)
             self.conditional = left.bounds
@@ -285,13 +244,13 @@ class Decision:
         for seed, turn in enumerate((*_ATTACKS, np.inf)):
             began = time.monotonic()
             end = began + turn - spent
-            once_more(lambda end=end: search.run(lambda: time.monotonic() >= end or self._enough(search)))
+            once_more(lambda end=end: search.advance(lambda: time.monotonic() >= end or self._enough(search)))
             spent += time.monotonic() - began
             self.witness = search.witness
             left = np.unique(search.splitter.disjuncts.number[search.remaining_disjuncts()])
-            if not len(left) or self.witness is not None or self.over() or self._enough(search):
+            if not len(left) or self.witness is not None or self.quiet.over() or self._enough(search):
                 break
-            self.tell("attack")
+            self.run.say("attack")
             self.witness = self._attacked([int(i) for i in left], seed)
             # What was set aside may still hold a counterexample, but is not split again.
             if search.done or self.witness is not None:
@@ -338,7 +297,7 @@ class Decision:
         return limit is not None and self._earlier + search.bounded >= limit
 
     def _made(self, disjuncts: Disjuncts) -> Search[HalvedBoxes] | Search[Branches]:
-        network, memory, home = self.query.network, self.options.memory, self._home
+        network, home, run = self.query.network, self._home, self.quiet
 
         def try_points(
             points: np.ndarray, disjunct: np.ndarray, offset: np.ndarray
@@ -346,9 +305,8 @@ class Decision:
             return self.counterexamples.points(disjuncts, points, disjunct, offset)
 
         if self._narrow:
-            arithmetic = self.options.arithmetic
-            halving = InputSplitter(network, disjuncts, home, self.settings, self.over, memory, arithmetic)
-            return Search(halving, self.settings, try_points, self.over, self._state, self.options.certificate)
+            halving = InputSplitter(network, disjuncts, home, self.settings, run, self.arithmetic)
+            return Search(halving, self.settings, try_points, run, self._noted, self.options.certificate)
         rows = self.rows
         if self.conditional is None:
             used, own = np.unique(rows.box[disjuncts.row[:, 0]], return_inverse=True)
@@ -358,27 +316,24 @@ class Decision:
             # What holds on condition of one disjunct says nothing about another one.
             boxes = np.arange(len(disjuncts)), disjuncts.inputs
             bounds, record = self.conditional, False
-        fixing = NeuronSplitter(network, disjuncts, boxes, bounds, home, self.settings, self.over, memory, record)
-        return Search(fixing, self.settings, try_points, self.over, self._state, record)
+        fixing = NeuronSplitter(network, disjuncts, boxes, bounds, home, self.settings, run, record)
+        return Search(fixing, self.settings, try_points, run, self._noted, record)
 
     @property
     def _home(self) -> Placement:
         """Where the search takes place."""
-        return iteration_placement(Placement.numpy(), self.options.device, "float64")
+        return iteration_placement(Placement.numpy(), self.run.device, "float64")
 
     def _identity(self) -> str:
         """All that a saved state depends on."""
         query, options = self.query, self.options
         digests = network_digest(query.network), property_digest(query.property)
-        return repr((FORMAT, *digests, options.arithmetic, options.certificate, self._narrow, self.settings))
+        return repr((FORMAT, *digests, self.arithmetic, options.certificate, self._narrow, self.settings))
 
-    def _state(self, state: Progress) -> None:
+    def _noted(self, state: Standing) -> None:
         if self.checkpoint is not None and self.checkpoint.due() and self.search is not None:
             self._save(self.search)
-        self.tell(f"{state.bounded} subproblems, {state.open} open, worst bound {state.lower:.6g}")
-
-    def _layers(self, done: int, activations: int) -> None:
-        self.tell(f"pre-activation bounds of {done} of {activations} layers")
+        self.run.say(f"{state.bounded} subproblems, {state.open} open, worst bound {state.lower:.6g}", state.bounded)
 
 
 def _check_memory(network: Network, boxes: int, budget: Budget) -> None:

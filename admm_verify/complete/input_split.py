@@ -1,13 +1,12 @@
 """Splitting the input box: boxes are halved where that closes the most of the gap, and bounded afresh."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from admm_verify.arrays import Placement, to_numpy
 from admm_verify.bounds.arithmetic import lowered, output_error, region_error
-from admm_verify.bounds.preactivation import preactivation_bounds
+from admm_verify.bounds.preactivation import derived_bounds
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.region import Region, spread_region
 from admm_verify.bounds.relaxed import Bounder
@@ -18,6 +17,7 @@ from admm_verify.complete.splitter import Grown, closed, extended
 from admm_verify.complete.tables import join, take
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.registry import sides
+from admm_verify.run import Run
 from admm_verify.sets.box import Box
 from admm_verify.sets.contraction import contract
 from admm_verify.settings import SearchSettings
@@ -55,14 +55,13 @@ class InputSplitter:
         disjuncts: Disjuncts,
         home: Placement,
         settings: SearchSettings,
-        stop: Callable[[], bool],
-        memory: float | None,
+        run: Run,
         arithmetic: str = "real",
     ) -> None:
         """disjuncts: with offsets in real numbers; what the arithmetic takes from them depends on the part."""
-        self.disjuncts, self.settings, self.stop, self.memory = disjuncts, settings, stop, memory
+        self.disjuncts, self.settings, self.run = disjuncts, settings, run
         self.arithmetic = arithmetic
-        self.bounder = Bounder(network, home, settings.input_ascent, stop)
+        self.bounder = Bounder(network, home, settings.input_ascent, run)
         self.network, self.home = self.bounder.network, home
 
     @property
@@ -87,7 +86,7 @@ class InputSplitter:
 
     def _bounded(self, nodes: HalvedBoxes) -> Grown[HalvedBoxes]:
         box = nodes.inputs.put(self.home)
-        pre = preactivation_bounds(self.network, box, "crown", self.memory, self.stop, abandon=True)
+        pre = derived_bounds(self.network, box, "crown", self.run)
 
         def work(first: int, last: int) -> Grown[HalvedBoxes]:
             low, high = (tuple(end[first:last] for end in ends) for ends in (pre.lower, pre.upper))
@@ -95,7 +94,7 @@ class InputSplitter:
             return self._block(take(nodes, np.arange(first, last)), box.part(first, last), bounds)
 
         count = len(nodes.disjunct)
-        return join(self.bounder.in_blocks(count, self.disjuncts.atoms, self.settings, self.memory, work))
+        return join(self.bounder.in_blocks(count, self.disjuncts.atoms, self.settings, work))
 
     def _block(self, nodes: HalvedBoxes, box: Box, pre: PreactivationBounds) -> Grown[HalvedBoxes]:
         put, disjuncts, disjunct = self.home.put, self.disjuncts, nodes.disjunct
@@ -125,7 +124,7 @@ class InputSplitter:
         if self.arithmetic == "real" or not len(points):
             return self.disjuncts.offset[disjunct]
         box = Box.point(self.home.put(points))
-        pre = preactivation_bounds(self.network, box, "interval", self.memory)
+        pre = derived_bounds(self.network, box, "interval", self.run, abandon=False)
         error = output_error(self.network, box, pre, self.arithmetic)[:, None, :]
         return lowered(self.disjuncts.objective[disjunct], self.disjuncts.offset[disjunct], to_numpy(error))[0]
 

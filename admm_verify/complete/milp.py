@@ -1,7 +1,5 @@
 """Exact mode: HiGHS's mixed-integer programs say where to look. What they claim is never taken for a proof."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from admm_verify.arrays import to_numpy
@@ -13,6 +11,7 @@ from admm_verify.programs.frame import Frame
 from admm_verify.programs.integer import IntegerOptimum, Ranges, check_highs, network_minimum
 from admm_verify.programs.kinks import Kinks
 from admm_verify.relaxations.registry import facts_of, network_lines
+from admm_verify.run import Run
 
 
 def check_programs(network: Network) -> None:
@@ -29,8 +28,8 @@ def check_programs(network: Network) -> None:
 class MixedIntegerMinima:
     """Minima of disjuncts by mixed-integer programs over given pre-activation bounds, one after the other."""
 
-    def __init__(self, network: Network, disjuncts: Disjuncts, stop: Callable[[], bool]) -> None:
-        self.network, self.disjuncts, self.stop = network, disjuncts, stop
+    def __init__(self, network: Network, disjuncts: Disjuncts, run: Run) -> None:
+        self.network, self.disjuncts, self.run = network, disjuncts, run
         self.frame = Frame.of(network)
 
     def minimum(self, disjunct: int, bounds: PreactivationBounds) -> IntegerOptimum:
@@ -45,4 +44,4 @@ class MixedIntegerMinima:
             np.concatenate([none, *(to_numpy(end)[0] for end in ends)]) for ends in (bounds.lower, bounds.upper)
         )
         ranges = Ranges(disjuncts.inputs.at(disjunct), Kinks.of(lines), low, high)
-        return network_minimum(self.frame, ranges, disjuncts.objective[disjunct], disjuncts.offset[disjunct], self.stop)
+        return network_minimum(self.frame, ranges, disjuncts.objective[disjunct], disjuncts.offset[disjunct], self.run)

@@ -1,6 +1,5 @@
 """Splitting neurons at their kink: each part fixes signs, and inherits slopes and multipliers from its parent."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +19,7 @@ from admm_verify.complete.tables import join, take
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.lines import KinkLines
 from admm_verify.relaxations.registry import network_lines
-from admm_verify.run import Stopped
+from admm_verify.run import Run
 from admm_verify.sets.contract import InputSet
 from admm_verify.settings import SearchSettings
 
@@ -59,8 +58,7 @@ class NeuronSplitter:
         pre: PreactivationBounds | ConditionalBounds,
         home: Placement,
         settings: SearchSettings,
-        stop: Callable[[], bool],
-        memory: float | None,
+        run: Run,
         record: bool = False,
     ) -> None:
         """boxes: the number of each disjunct's box, and all boxes, whose bounds are pre; each disjunct has a box of its
@@ -68,8 +66,8 @@ class NeuronSplitter:
 
         Shapes: boxes [disjuncts], [boxes, inputs]; pre [boxes, n_k].
         """
-        self.disjuncts, self.settings, self.memory = disjuncts, settings, memory
-        self.bounder = Bounder(network, home, settings.ascent, stop)
+        self.disjuncts, self.settings = disjuncts, settings
+        self.bounder = Bounder(network, home, settings.ascent, run)
         self.network, self.home = self.bounder.network, home
         self.box = boxes[0]
         self.lower, self.upper = [to_numpy(end) for end in pre.lower], [to_numpy(end) for end in pre.upper]
@@ -107,8 +105,7 @@ class NeuronSplitter:
         if not solved.all():
             grown.append(self._bounded(self._signs(take(nodes, ~solved)), self.settings.iterations))
         for i in np.flatnonzero(solved):
-            if self.bounder.stop():
-                raise Stopped
+            self.bounder.run.check()
             grown.append(self._last(take(nodes, np.array([i]))))
         return join(grown)
 
@@ -146,7 +143,7 @@ class NeuronSplitter:
             return self._block(take(nodes, np.arange(first, last)), iterations)
 
         count = len(nodes.disjunct)
-        return join(self.bounder.in_blocks(count, self.disjuncts.atoms, self.settings, self.memory, work))
+        return join(self.bounder.in_blocks(count, self.disjuncts.atoms, self.settings, work))
 
     def _block(self, nodes: Branches, iterations: int) -> Grown[Branches]:
         put, disjuncts = self.home.put, self.disjuncts

@@ -2,7 +2,6 @@
 shorter.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +16,7 @@ from admm_verify.complete.tables import join, take
 from admm_verify.network.graph import Affine, Network
 from admm_verify.network.maps import DenseMap
 from admm_verify.relaxations.registry import network_lines
-from admm_verify.run import Stopped
+from admm_verify.run import Run, Stopped
 from admm_verify.settings import SearchSettings
 
 
@@ -34,8 +33,7 @@ def refined(
     disjuncts: Disjuncts,
     bounds: PreactivationBounds,
     settings: SearchSettings,
-    stop: Callable[[], bool],
-    memory: float | None,
+    run: Run,
 ) -> Refined | None:
     """Disjuncts after some rounds of refinement; None where it is not worth its time, or shows nothing.
 
@@ -47,7 +45,7 @@ def refined(
     how = settings.refinement
     if not how.rounds or len(disjuncts) > how.most_disjuncts or not disjuncts.sound.all() or not network.activations:
         return None
-    return _Rounds(network, settings, stop, memory).run(disjuncts, bounds)
+    return _Rounds(network, settings, run).run(disjuncts, bounds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,11 +66,9 @@ class _Reached:
 class _Rounds:
     """Rounds of one network's disjuncts."""
 
-    def __init__(
-        self, network: Network, settings: SearchSettings, stop: Callable[[], bool], memory: float | None
-    ) -> None:
-        self.settings, self.stop, self.memory = settings, stop, memory
-        self.bounder = Bounder(network, Placement.numpy(), settings.ascent, stop)
+    def __init__(self, network: Network, settings: SearchSettings, run: Run) -> None:
+        self.settings = settings
+        self.bounder = Bounder(network, Placement.numpy(), settings.ascent, run)
         self.network, self.how = self.bounder.network, settings.refinement
         # Two activations of one node share its bounds: the first stands for both.
         self.first = [self.network.sources.index(source) for source in self.network.sources]
@@ -118,7 +114,7 @@ class _Rounds:
             ]
             return _Reached(found.lower, found.slopes, list(found.sweep.pre), losses)
 
-        blocks = self.bounder.in_blocks(len(disjuncts), disjuncts.atoms, self.settings, self.memory, work)
+        blocks = self.bounder.in_blocks(len(disjuncts), disjuncts.atoms, self.settings, work)
         return join(blocks)
 
     def _round(self, left: Refined, reached: _Reached) -> ConditionalBounds:
@@ -135,13 +131,13 @@ class _Rounds:
                 Condition(disjuncts.objective[own], disjuncts.offset[own], multipliers),
                 [neurons[own] for neurons in wanted],
                 self.how,
-                self.stop,
+                self.bounder.run,
             )
 
         rows = 2 * max(neurons.shape[1] for neurons in wanted)
         if not rows:
             return left.bounds
-        return join(self.bounder.in_blocks(len(disjuncts), rows, self.settings, self.memory, work))
+        return join(self.bounder.in_blocks(len(disjuncts), rows, self.settings, work))
 
     def _wanted(self, reached: _Reached, atoms: int) -> list[np.ndarray]:
         """Neurons of every activation for each disjunct, [disjuncts, m_k], those that cost the disjunct's bound most

@@ -6,13 +6,13 @@ import numpy as np
 
 from admm_verify.arrays import to_numpy
 from admm_verify.bounds.arithmetic import lowered, output_error, output_reach
-from admm_verify.bounds.preactivation import Derivation, preactivation_bounds
+from admm_verify.bounds.preactivation import Derivation, derived_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows
+from admm_verify.run import Run
 from admm_verify.sets.box import Box
-from admm_verify.splitting.loop import Clock
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solution import Solution
 
@@ -28,15 +28,13 @@ class Root:
         query: Query,
         rows: AtomRows,
         arithmetic: str,
-        clock: Clock,
-        memory: float | None,
-        progress: Callable[[int, int], None],
+        run: Run,
     ) -> None:
         self.query, self.rows = query, rows
         self.lower = np.full(len(rows.box), -np.inf)
         self.open = list(range(len(rows.disjuncts)))
         self.tightened = np.zeros(0, dtype=np.int64)
-        self.clock, self.memory, self.progress, self.arithmetic = clock, memory, progress, arithmetic
+        self.run, self.arithmetic = run, arithmetic
         # Until `start` nothing is known of any layer, and nothing said about a row is sound.
         self.bounds = PreactivationBounds((), ())
         self.offset, self.sound = rows.offset, np.zeros(len(rows.box), dtype=bool)
@@ -44,7 +42,7 @@ class Root:
     def start(self) -> None:
         """Bounds of all layers over the whole boxes, and what the network's arithmetic takes from the rows.
 
-        Raises: Stopped once the clock says so.
+        Raises: Stopped once the run is over.
         """
         network, rows, box = self.query.network, self.rows, self.rows.boxes
         bounds = self._bounded(box, "crown", None)
@@ -117,10 +115,4 @@ class Root:
         known: PreactivationBounds | None,
         keep: Callable[[Derivation], None] | None = None,
     ) -> PreactivationBounds:
-        def over() -> bool:
-            return self.clock.interruption() is not None
-
-        network = self.query.network
-        return preactivation_bounds(
-            network, box, method, self.memory, over, self.progress, known=known, keep=keep, abandon=True
-        )
+        return derived_bounds(self.query.network, box, method, self.run, known=known, keep=keep)

@@ -11,7 +11,7 @@ from admm_verify.attacks.confirm import Witness
 from admm_verify.complete.pool import Nodes, Pool
 from admm_verify.complete.splitter import Closed, Grown, Splitter
 from admm_verify.complete.tables import join, take
-from admm_verify.run import Stopped
+from admm_verify.run import Run, Stopped
 from admm_verify.settings import SearchSettings
 
 Kind = TypeVar("Kind", bound=Nodes)
@@ -22,7 +22,7 @@ no bound can exclude.
 
 
 @dataclass(frozen=True)
-class Progress:
+class Standing:
     """Where a search stands: subproblems bounded so far and open, and the proven lower bound of the worst of them."""
 
     bounded: int
@@ -38,13 +38,13 @@ class Search(Generic[Kind]):
         splitter: Splitter[Kind],
         settings: SearchSettings,
         counterexamples: Counterexamples,
-        stop: Callable[[], bool],
-        progress: Callable[[Progress], None] | None = None,
+        run: Run,
+        noted: Callable[[Standing], None] = lambda standing: None,
         record: bool = False,
     ) -> None:
-        """record: keep what proves that parts are excluded."""
+        """noted: told where the search stands after every step. record: keep what proves that parts are excluded."""
         self.splitter, self.settings, self.counterexamples = splitter, settings, counterexamples
-        self.stop, self.progress = stop, progress
+        self.run, self.noted = run, noted
         self.pool: Pool[Kind] | None = None
         self.witness: Witness | None = None
         self.stuck: Kind | None = None
@@ -53,12 +53,12 @@ class Search(Generic[Kind]):
         self._batch = settings.least_batch
 
     @property
-    def state(self) -> Progress:
+    def state(self) -> Standing:
         """Where the search stands."""
         if self.pool is None or self.stuck is None:
-            return Progress(0, 1, -np.inf)
+            return Standing(0, 1, -np.inf)
         lowest = min(self.pool.lowest, float(self.stuck.bound.min(initial=np.inf)))
-        return Progress(self.bounded, len(self.pool) + len(self.stuck.bound), lowest)
+        return Standing(self.bounded, len(self.pool) + len(self.stuck.bound), lowest)
 
     @property
     def done(self) -> bool:
@@ -82,9 +82,9 @@ class Search(Generic[Kind]):
         if self.proofs is not None and closed is not None:
             self.proofs = [closed]
 
-    def run(self, until: Callable[[], bool]) -> None:
-        """Split until a counterexample is found, nothing is left, or `until` or `stop` says so."""
-        while self.witness is None and not self.done and not (self.stop() or until()):
+    def advance(self, until: Callable[[], bool]) -> None:
+        """Split until a counterexample is found, nothing is left, the run is over or `until` says so."""
+        while self.witness is None and not self.done and not (self.run.over() or until()):
             try:
                 self._step()
             except Stopped:
@@ -94,8 +94,7 @@ class Search(Generic[Kind]):
                     raise
                 # What was taken out has been put back.
                 self._batch = max(1, self._batch // 4)
-            if self.progress is not None:
-                self.progress(self.state)
+            self.noted(self.state)
 
     def _step(self) -> None:
         began = time.monotonic()

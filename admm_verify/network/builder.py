@@ -17,6 +17,7 @@ from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap
 from admm_verify.network.originals import Original
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.simplify import simplify
+from admm_verify.run import Run
 
 DENSE_LIMIT = 2**28
 """Entries of the largest matrix that an operator may be expanded to (2 GiB in float64)."""
@@ -55,11 +56,11 @@ class Builder:
         self.element_type = element_type
         self._nodes: list[Node] = [Input(prod(input_shape))]
 
-    def finish(self, output: Tensor, name: str, stop: Callable[[], bool] | None = None) -> Network:
+    def finish(self, output: Tensor, name: str, run: Run | None = None) -> Network:
         """The simplified network with the given output.
 
         Shapes lose a leading batch axis of one sample.
-        Raises: ModelError where input or output have no entries; Stopped once `stop`, asked at every node, says so.
+        Raises: ModelError where input or output have no entries; Stopped once the run, asked at every node, is over.
         """
         for side, value in (("input", self.input), ("output", output)):
             if not value.size:
@@ -71,7 +72,7 @@ class Builder:
         shapes = [
             shape[1:] if len(shape) > 1 and shape[0] == 1 else shape for shape in (self.input.shape, output.shape)
         ]
-        return simplify(Network(tuple(self._nodes), shapes[0], shapes[1], name, self.element_type), stop)
+        return simplify(Network(tuple(self._nodes), shapes[0], shapes[1], name, self.element_type), run)
 
     def check_cast(self, element_type: str) -> None:
         """Refuse a cast that rounds, which no bound covers."""

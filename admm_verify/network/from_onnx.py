@@ -1,7 +1,6 @@
 """From ONNX models to networks; onnx is imported only when a model is read."""
 
 import os
-from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -16,7 +15,7 @@ from admm_verify.network.onnx_files import Model, model_from_bytes, read_model
 from admm_verify.network.onnx_folding import RANDOM, on_constants
 from admm_verify.network.onnx_form import misuse
 from admm_verify.network.onnx_operators import OPERATORS
-from admm_verify.run import Stopped
+from admm_verify.run import Run
 
 OPSETS = (8, 25)
 """Lowest and highest opset version of the default domain that is read."""
@@ -46,12 +45,12 @@ def network_from_bytes(data: bytes, name: str) -> Network:
     return network_from_model(model_from_bytes(data, name))
 
 
-def network_from_model(model: Model, stop: Callable[[], bool] | None = None) -> Network:
-    """A network from a parsed ONNX model. Raises as `read_onnx`; Stopped once `stop`, asked at every node, says so."""
+def network_from_model(model: Model, run: Run | None = None) -> Network:
+    """A network from a parsed ONNX model. Raises as `read_onnx`; Stopped once the run, asked at every node, is over."""
     try:
         # Whatever overflows here is found where it is used, or at the end.
         with quiet_overflow():
-            network = _Walker(model.proto, model.name).walk(stop)
+            network = _Walker(model.proto, model.name).walk(run)
         network.check_finite()
     except MemoryError as error:
         raise ModelError(f"{model.name} does not fit into memory: {error}. Give a smaller network.") from error
@@ -84,13 +83,13 @@ class _Walker:
         self.computed: set[str] = set()
         self.builder = Builder(self._input(), self._input_info()[1])
 
-    def walk(self, stop: Callable[[], bool] | None) -> Network:
+    def walk(self, run: Run | None) -> Network:
         """The whole graph as a simplified network. Raises: Stopped."""
         source, _ = self._input_info()
         self.values[source.name] = self.builder.input
         for position, node in enumerate(self.model.graph.node):
-            if stop is not None and stop():
-                raise Stopped
+            if run is not None:
+                run.check()
             label = node.name or f"number {position}"
             values = self._outputs(node, label)
             self.unfollowed.update(node.output[len(values) :])
@@ -102,7 +101,7 @@ class _Walker:
         output = self.values.get(outputs[0].name)
         if not isinstance(output, Tensor):
             raise ModelError(f"The output {outputs[0].name} of {self.name} does not depend on its input.")
-        return self.builder.finish(output, self.name, stop)
+        return self.builder.finish(output, self.name, run)
 
     def _input_info(self) -> tuple[Any, str]:
         sources = [value for value in self.model.graph.input if value.name not in self.values]

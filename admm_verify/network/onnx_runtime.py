@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from signal import Signals
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from admm_verify.errors import ReplayError, is_installed
 from admm_verify.network.onnx_process import ERROR, FORGET, HEADER, MISSING, MODEL, NOT_IMPLEMENTED
+from admm_verify.run import Run
 
 _PROGRAM = Path(__file__).with_name("onnx_process.py")
 
@@ -27,24 +27,22 @@ _POLL = 0.05
 _GRACE = 0.5
 """Seconds that an answer may still take once the time is up."""
 
-Stop = Callable[[], bool]
 
-
-def runtime_output(model: bytes, x: np.ndarray, stop: Stop | None = None) -> np.ndarray | None:
+def runtime_output(model: bytes, x: np.ndarray, run: Run | None = None) -> np.ndarray | None:
     """The flat output of an ONNX model at a flat input of its element type, as onnxruntime computes it.
 
     None where onnxruntime is not installed or lacks one of the model's operators in its type.
 
-    Raises: ReplayError when onnxruntime cannot run the model, crashes, or has no answer when `stop` says so.
+    Raises: ReplayError when onnxruntime cannot run the model, crashes, or has no answer once the run is over.
     """
     if not is_installed("onnxruntime"):
         return None
     try:
-        kind, data = _asked(model, x, stop)
+        kind, data = _asked(model, x, run)
     except _EndedError:
         # What is kept may have been ended from outside; a model that makes onnxruntime crash does so again.
         try:
-            kind, data = _asked(model, x, stop)
+            kind, data = _asked(model, x, run)
         except _EndedError as error:
             raise ReplayError(f"onnxruntime crashes on the model: its process {error}. {_UNCONFIRMED}") from None
     if kind in (MISSING, NOT_IMPLEMENTED):
@@ -107,9 +105,9 @@ class _Process:
                 self._socket.close()
                 raise ReplayError(f"A process for onnxruntime cannot be started: {error}. {_UNCONFIRMED}") from error
 
-    def ask(self, model: bytes, x: np.ndarray, stop: Stop | None) -> tuple[bytes, bytes]:
+    def ask(self, model: bytes, x: np.ndarray, run: Run | None) -> tuple[bytes, bytes]:
         """Kind and bytes of the answer."""
-        patience = _Patience(stop)
+        patience = _Patience(run)
         try:
             if self._model is not model:
                 self._send(MODEL, model, patience)
@@ -176,14 +174,14 @@ class _Process:
 
 
 class _Patience:
-    """Waiting until somebody says stop, and a moment longer."""
+    """Waiting until the run is over, and a moment longer."""
 
-    def __init__(self, stop: Stop | None) -> None:
-        self._stop, self._end = stop, np.inf
+    def __init__(self, run: Run | None) -> None:
+        self._run, self._end = run, np.inf
 
     def check(self) -> None:
         """Raise ReplayError once the time is up."""
-        if self._end == np.inf and self._stop is not None and self._stop():
+        if self._end == np.inf and self._run is not None and self._run.over():
             self._end = time.monotonic() + _GRACE
         if time.monotonic() >= self._end:
             raise ReplayError(f"onnxruntime had not run the model when it was time to stop. {_UNCONFIRMED}")
@@ -193,10 +191,10 @@ _idle: list[_Process] = []
 """Processes that nobody uses: at most one is kept."""
 
 
-def _asked(model: bytes, x: np.ndarray, stop: Stop | None) -> tuple[bytes, bytes]:
+def _asked(model: bytes, x: np.ndarray, run: Run | None) -> tuple[bytes, bytes]:
     process = _taken() or _Process()
     try:
-        answer = process.ask(model, x, stop)
+        answer = process.ask(model, x, run)
     except BaseException:
         # It may be in the middle of anything.
         process.close()

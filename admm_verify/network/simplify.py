@@ -1,7 +1,6 @@
 """Merging affine chains, so that affine nodes read the input, activations, or affine nodes that do not merge."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -11,13 +10,13 @@ from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term, sources_of
 from admm_verify.network.maps import FLUSHED, MERGE_UNDERFLOW, LinearMap, TransposedMap
 from admm_verify.network.selection import SelectionMap
-from admm_verify.run import Stopped
+from admm_verify.run import Run
 
 _MANY_TERMS = 4
 """Terms from which a node that several read stays as it is: sums of sums would double their terms at every step."""
 
 
-def simplify(network: Network, stop: Callable[[], bool] | None = None) -> Network:
+def simplify(network: Network, run: Run | None = None) -> Network:
     """The same function with affine chains merged, equal activations shared and dead nodes dropped.
 
     After it, every affine node reads the input, activations, or affine nodes that could not be merged into it: their
@@ -25,7 +24,7 @@ def simplify(network: Network, stop: Callable[[], bool] | None = None) -> Networ
     Parallel terms are added up where their maps allow it. Every activation reads an affine node, and the output is an
     affine node. Merged weights carry the magnitude of their chain, so certified bounds of the result are bounds of the
     original. The graph it was made from stays beside it, without dead nodes, as what the network computes.
-    Raises: Stopped once `stop`, asked at every node, says so.
+    Raises: Stopped once the run, asked at every node, is over.
     """
     originals = _alive(list(network.nodes), network.output)
     as_read = network.as_read or replace(network, nodes=originals)
@@ -35,8 +34,8 @@ def simplify(network: Network, stop: Callable[[], bool] | None = None) -> Networ
     readers: dict[int, int] = {}
     twins: dict[tuple[str, int, tuple[bytes, ...]], int] = {}
     for i, node in enumerate(originals):
-        if stop is not None and stop():
-            raise Stopped
+        if run is not None:
+            run.check()
         if isinstance(node, Activation):
             source = _affine(place[node.source], nodes)
             key = (node.kind, source, tuple(np.asarray(numbers).tobytes() for numbers in node.parameters))

@@ -1,6 +1,5 @@
 """The network itself as a mixed-integer program, over pre-activation bounds that serve as its big-M."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from scipy import sparse
 from admm_verify.errors import MissingPackageError
 from admm_verify.programs.frame import Frame, matrix
 from admm_verify.programs.kinks import Kinks
+from admm_verify.run import Run
 from admm_verify.sets.contract import InputSet
 from admm_verify.streams import diverted
 
@@ -62,7 +62,7 @@ def check_highs() -> None:
 
 
 def network_minimum(
-    frame: Frame, ranges: Ranges, objective: np.ndarray, offset: np.ndarray, stop: Callable[[], bool]
+    frame: Frame, ranges: Ranges, objective: np.ndarray, offset: np.ndarray, run: Run
 ) -> IntegerOptimum:
     """min t such that objective f + offset <= t for all rows, over the inputs of a box.
 
@@ -88,8 +88,8 @@ def network_minimum(
     for name, value in _OPTIONS.items():
         solver.setOptionValue(name, value)
     solver.passModel(_model(frame, ranges, objective, offset))
-    solver.cbMipInterrupt.subscribe(lambda event: event.interrupt() if stop() else None)
-    solver.cbSimplexInterrupt.subscribe(lambda event: event.interrupt() if stop() else None)
+    solver.cbMipInterrupt.subscribe(lambda event: event.interrupt() if run.over() else None)
+    solver.cbSimplexInterrupt.subscribe(lambda event: event.interrupt() if run.over() else None)
     solver.run()
     info = solver.getInfo()
     bound = float(info.mip_dual_bound)

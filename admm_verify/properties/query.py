@@ -1,8 +1,7 @@
 """A query: a property together with the network it speaks about."""
 
 import os
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from admm_verify.errors import QueryError, StoppedError
@@ -10,11 +9,11 @@ from admm_verify.memory import Budget
 from admm_verify.network.from_onnx import network_from_model
 from admm_verify.network.graph import Network, check_network
 from admm_verify.network.onnx_files import read_model
-from admm_verify.options import callbacks, file_path, instance, memory_bytes, timeout_seconds
+from admm_verify.options import file_path, instance
 from admm_verify.properties.checks import check_layout, check_property, check_types
 from admm_verify.properties.property import Property
 from admm_verify.properties.vnnlib import read_property
-from admm_verify.run import Stopped
+from admm_verify.run import Run, Stopped
 
 NetworkSource = str | os.PathLike[str] | Network
 
@@ -47,37 +46,29 @@ def read_query(
     networks: Mapping[str, NetworkSource] | NetworkSource,
     *,
     timeout: float | None = None,
-    stop: Callable[[], bool] | None = None,
-    memory: float | None = None,
+    run: Run | None = None,
 ) -> Query:
     """A query from a VNN-LIB file (1.0 or 2.0, also gzip-compressed) and its network.
 
     networks: {declared name: network or ONNX path}; for a VNN-LIB 1.0 file, which declares no name, or for a single
-    network, the network or path itself suffices. timeout in seconds and stop, asked now and then, end the reading;
-    memory: limit on what the query may take in bytes, by default half of what is free.
+    network, the network or path itself suffices. timeout in seconds and run, asked now and then, end the reading; its
+    memory limits what the query may take.
 
     Raises: QueryError with line and column for a file that cannot be read, for missing or surplus networks, for what
     does not fit the memory, and where sizes or element types do not match; UnsupportedQueryError for what the solver
     does not cover; ModelError; StoppedError.
     """
-    timeout, memory = timeout_seconds(timeout), memory_bytes(memory)
-    callbacks(("stop", stop))
-    place = file_path(path, "The query")
-    deadline = None if timeout is None else time.monotonic() + timeout
-
-    def over() -> bool:
-        return (stop is not None and stop()) or (deadline is not None and time.monotonic() >= deadline)
-
+    run, place = Run.of(run, timeout), file_path(path, "The query")
     reading = os.fspath(place)
     try:
-        found = read_property(place, Budget.of(memory, over))
+        found = read_property(place, Budget.of(run))
         source = _chosen(found, networks, reading)
         if isinstance(source, Network):
             network, model = source, None
         else:
             read = read_model(source)
             reading = read.name
-            network, model = network_from_model(read, over), read.data
+            network, model = network_from_model(read, run), read.data
     except Stopped:
         raise StoppedError(f"{reading} was not read to its end: the time was up, or a stop was asked.") from None
     return Query(place.name, found, network, model)

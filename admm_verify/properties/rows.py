@@ -13,7 +13,6 @@ from admm_verify.errors import QueryError
 from admm_verify.memory import Budget, collector_paused
 from admm_verify.properties.property import Atom, Property
 from admm_verify.rationals import directed_float, is_float, nearest_float
-from admm_verify.run import Stopped
 from admm_verify.sets.box import Box
 from admm_verify.sets.exact import ExactBox
 
@@ -112,8 +111,8 @@ def atom_rows(found: Property, budget: Budget | None = None) -> AtomRows:
 def _paced(things: Iterable[Thing], budget: Budget | None) -> Iterator[Thing]:
     """The same things, with a question whether to stop now and then."""
     for number, thing in enumerate(things, start=1):
-        if budget is not None and budget.stop is not None and not number % _ASKED_EVERY and budget.stop():
-            raise Stopped
+        if budget is not None and not number % _ASKED_EVERY:
+            budget.run.check()
         yield thing
 
 

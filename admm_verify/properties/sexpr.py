@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from admm_verify.errors import QueryError
 from admm_verify.memory import Budget
-from admm_verify.run import Stopped
+from admm_verify.run import Run
 
 MAX_DEPTH = 100
 
@@ -104,12 +104,11 @@ class Source:
 
     name: str
     text: str
-    budget: Budget = field(default_factory=lambda: Budget.of(None))
+    budget: Budget = field(default_factory=lambda: Budget.of(Run()))
 
     def check(self, bytes: float, offset: int | None = None) -> None:
-        """Raise Stopped once the budget's `stop` says so, QueryError where so many bytes do not fit the memory."""
-        if self.budget.stop is not None and self.budget.stop():
-            raise Stopped
+        """Raise Stopped once the budget's run is over, QueryError where so many bytes do not fit the memory."""
+        self.budget.run.check()
         if bytes > self.budget.bytes:
             allowed = f"{self.budget.bytes / 2**30:.3g} GiB"
             message = f"the query takes more than {allowed}, the memory allowed; allow more, or split the query."

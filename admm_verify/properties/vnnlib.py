@@ -16,6 +16,7 @@ from admm_verify.properties.dnf import disjuncts
 from admm_verify.properties.linear import Entry, Scope
 from admm_verify.properties.property import NetworkDeclaration, Property, Variable
 from admm_verify.properties.sexpr import Form, Node, Source, Word, bracketed, described, read_forms, shown
+from admm_verify.run import Run
 
 FLOAT_TYPES = ("real", "float16", "float32", "float64", "bfloat16")
 MAX_BYTES = 256 * 2**20
@@ -39,7 +40,7 @@ def read_property(path: str | os.PathLike[str], budget: Budget | None = None) ->
     Raises: QueryError for a file that cannot be read, is no text, or beyond MAX_BYTES uncompressed or the memory;
         otherwise as `parse_vnnlib`.
     """
-    allowed = Budget.of(None) if budget is None else budget
+    allowed = Budget.of(Run()) if budget is None else budget
     name = os.fspath(path)
     try:
         with Path(path).open("rb") as file:
@@ -68,9 +69,9 @@ def parse_vnnlib(text: str, source: str = "query", budget: Budget | None = None)
     budget: as for `read_property`.
     Raises: QueryError, its message led by the source's name, line and column, for what is malformed, leaves an input
         without bounds or values, or does not fit the memory; UnsupportedQueryError for what is well formed but not
-        covered; Stopped once the budget's `stop` says so.
+        covered; Stopped once the budget's run is over.
     """
-    origin = Source(source, text, Budget.of(None) if budget is None else budget)
+    origin = Source(source, text, Budget.of(Run()) if budget is None else budget)
     if "\0" in text:
         raise origin.error("not a VNN-LIB text file: it holds NUL characters.", text.index("\0"))
     with collector_paused():

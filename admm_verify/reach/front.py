@@ -1,14 +1,12 @@
 """`reach_sets`: from a system to its reachable sets and verdicts."""
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from admm_verify.arrays import Array, quiet_overflow
 from admm_verify.errors import InputError
-from admm_verify.options import Range, callbacks, choice, count, instance, timeout_seconds
+from admm_verify.options import Range, choice, count, instance
 from admm_verify.reach.continuous.reachable import ContinuousReach
 from admm_verify.reach.directions import (
     MOST_DIRECTIONS,
@@ -26,8 +24,7 @@ from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.settings import ReachSettings
 from admm_verify.reach.simulate import trajectories
 from admm_verify.reach.systems import ContinuousSystem, Task
-from admm_verify.run import Ended
-from admm_verify.splitting.loop import Clock
+from admm_verify.run import Run
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +38,10 @@ class ReachReport:
 def reach_sets(
     task: Task,
     directions: str | int | Array = "box",
-    settings: ReachSettings | None = None,
+    *,
     timeout: float | None = None,
-    progress: Callable[[str], None] | None = None,
-    stop: Callable[[], bool] | None = None,
+    settings: ReachSettings | None = None,
+    run: Run | None = None,
 ) -> ReachReport:
     """Certified bounds of d'x_t for every step t and direction d, and verdicts on the task's requirements.
 
@@ -55,36 +52,25 @@ def reach_sets(
     trajectory whose violation is certified. Everything found by the time limit counts.
 
     directions: "box", "octagon" (all +-e_i and +-e_i +- e_j), "principal" (axes of sampled states beside the box), a
-    count of directions around the plane of the first two states, or an array [d, n]. timeout in seconds. stop: asked
-    often; once true, what is known comes back.
+    count of directions around the plane of the first two states, or an array [d, n]. timeout in seconds. run: asked
+    often; once it is over, what is known comes back.
 
-    Raises: InputError for what is no task, directions that do not fit, settings the system cannot have, a timeout that
-    is negative or NaN, and a progress or stop that cannot be called.
+    Raises: InputError for what is no task or run, directions that do not fit, settings the system cannot have, and a
+    timeout that is negative or NaN.
     """
-    began = time.monotonic()
     instance(task, Task, "The task")
     settings = ReachSettings() if settings is None else instance(settings, ReachSettings, "The settings of reach")
-    timeout = timeout_seconds(timeout)
-    callbacks(("progress", progress), ("stop", stop))
-    rows = _directions(task, directions)
-    deadline = None if timeout is None else began + timeout
-    tell = progress or (lambda text: None)
-
-    def ended() -> Ended | None:
-        if stop is not None and stop():
-            return Ended.STOPPED
-        return Ended.TIMED_OUT if deadline is not None and time.monotonic() >= deadline else None
-
+    run, rows = Run.of(run, timeout), _directions(task, directions)
     if isinstance(task.system, ContinuousSystem) and settings.window is not None:
         raise InputError("A window of steps is for systems in discrete time; leave it out.")
     # Simulations and sets of unstable systems may overflow; what is not finite is no bound.
     with quiet_overflow():
         if isinstance(task.system, ContinuousSystem):
-            sets, judgements = ContinuousReach(task, task.system, rows, settings, ended, tell).run()
+            sets, judgements = ContinuousReach(task, task.system, rows, settings, run).reached()
         else:
-            reach = DiscreteReach(task.system, task.initial, task.steps, rows, settings, ended, tell)
-            sets = reach.run()
-            judge = DiscreteJudge(task, reach.horizon, settings.memory, Clock(deadline, stop), tell)
+            reach = DiscreteReach(task.system, task.initial, task.steps, rows, settings, run)
+            sets = reach.reached()
+            judge = DiscreteJudge(task, reach.horizon, run)
             judgements = [judge.judge(requirement) for requirement in task.requirements]
     return ReachReport(sets, tuple(replace(one, remarks=task.remarks) for one in judgements))
 

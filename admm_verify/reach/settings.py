@@ -5,7 +5,7 @@ from typing import Annotated
 
 from admm_verify.bounds.preactivation import METHODS
 from admm_verify.errors import InputError
-from admm_verify.options import POSITIVE, AtLeastOne, Count, Memory, Range, Settings, choice
+from admm_verify.options import POSITIVE, AtLeastOne, Count, Range, Settings, choice
 from admm_verify.settings import TightenSettings
 
 _MOST_NUMBERS = 2**25
@@ -21,7 +21,7 @@ class ReachSettings(Settings):
     bound exceeds what a trajectory attains by more than this share of the direction's sampled width; None halves
     nothing. cells: most of them. batch: halved at once. cell_method, cell_iterations: of the halved cells' bounds.
     window: steps in one graph, None for the whole horizon; then each step starts from the box that many steps before.
-    samples: simulated trajectories. memory: limit on the working memory in bytes, None for half of what is free.
+    samples: simulated trajectories.
     Raises: InputError for words, counts and numbers that are not of these kinds.
     """
 
@@ -36,7 +36,6 @@ class ReachSettings(Settings):
     cell_iterations: Count = 5
     window: Annotated[int | None, Range(1)] = None
     samples: AtLeastOne = 10_000
-    memory: Memory = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

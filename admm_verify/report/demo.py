@@ -12,6 +12,7 @@ from admm_verify.network.graph import Network
 from admm_verify.network.layers import network_from_layers
 from admm_verify.report.records.demo import DemoCurves, DemoImage, DemoRecord
 from admm_verify.sets.box import Box
+from admm_verify.settings import SolverSettings
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solve import solve
 from admm_verify.streams import tell
@@ -76,8 +77,8 @@ def _image(digits: Digits, index: int) -> DemoImage:
     label, image = int(digits.labels[index]), digits.images[index]
     box = Box.around(image, RADIUS, within=(0.0, 1.0))
     problem = Problem(digits.network, box, margins(label))
-    crown = solve(problem, max_passes=0)
-    ascent, admm = solve(problem, "ascent"), solve(problem, "admm", tolerance=1e-3)
+    crown = solve(problem, settings=SolverSettings(max_passes=0))
+    ascent, admm = solve(problem, "ascent"), solve(problem, "admm", settings=SolverSettings(tolerance=1e-3))
     tried = np.concatenate([ascent.primal, admm.primal])
     logits = digits.network(tried)
     misled = bool((np.argmax(logits, axis=1) != label).any())
@@ -98,10 +99,12 @@ def _curves(digits: Digits, index: int) -> DemoCurves:
     label = int(digits.labels[index])
     box = Box.around(digits.images[index], RADIUS, within=(0.0, 1.0))
     problem = Problem(digits.network, box, margins(label))
-    best = solve(problem, "primal_dual", tolerance=0.0, max_passes=4000).relaxation_upper
+    best = solve(problem, "primal_dual", settings=SolverSettings(tolerance=0.0, max_passes=4000)).relaxation_upper
     distances = {
         method: [
-            float(np.mean(best - solve(problem, method, tolerance=0.0, max_passes=passes).lower))
+            float(
+                np.mean(best - solve(problem, method, settings=SolverSettings(tolerance=0.0, max_passes=passes)).lower)
+            )
             for passes in _CURVE_PASSES
         ]
         for method in ("ascent", "primal_dual", "admm")

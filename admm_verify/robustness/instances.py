@@ -11,9 +11,8 @@ from admm_verify.given import float64_array, plain_array
 from admm_verify.network.graph import Network
 from admm_verify.network.layout import flatten_batch
 from admm_verify.options import shown
+from admm_verify.robustness.settings import Within
 from admm_verify.sets.box import Box, range_ends
-
-Within = tuple[Array | float, Array | float]
 
 _SLACK = 1e-6
 """Share of the range that rounding, as of a normalisation, may carry a pixel beyond its end."""

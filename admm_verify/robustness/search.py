@@ -1,31 +1,28 @@
 """The work behind `certify`: images in blocks, each block through stages of ever better bounds."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Annotated
+from dataclasses import dataclass, field, replace
 
 import array_api_compat
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, take_rows, to_numpy
-from admm_verify.bounds.arithmetic import check_arithmetic, lowered, output_error
-from admm_verify.bounds.preactivation import preactivation_bounds
+from admm_verify.bounds.arithmetic import lowered, output_error
+from admm_verify.bounds.preactivation import derived_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
 from admm_verify.errors import OutputError
 from admm_verify.memory import Budget
-from admm_verify.options import ANY, Memory, Settings, choice
 from admm_verify.robustness.findings import Findings
 from admm_verify.robustness.instances import Instances
 from admm_verify.robustness.record import Finished, Record
-from admm_verify.run import Stopped
+from admm_verify.robustness.settings import CertifySettings
+from admm_verify.run import Run, Stopped
 from admm_verify.sets.box import Box
 from admm_verify.settings import SolverSettings
-from admm_verify.splitting.loop import Clock
 from admm_verify.splitting.placement import iteration_placement
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solution import Solution
-from admm_verify.splitting.solve import METHODS, solve
+from admm_verify.splitting.solve import solve
 
 GROUP_WORK = 1_500_000
 """Multiplications of one pass over the boxes whose pre-activation bounds the host computes together.
@@ -44,30 +41,6 @@ Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class CertifySettings(Settings):
-    """How `certify` works, beyond what it is asked.
-
-    arithmetic: "real" bounds the network in real numbers; "float32" and "float64" add the rounding error of evaluating
-    it in that type. method: of `solve`. max_passes: budget per row after the bound before any iteration, 0 for none;
-    None tries a short budget, then a longer one. device: None or "cpu" for the host, "cuda". memory: limit on the
-    working memory in bytes, None for half of what is free.
-
-    Raises: InputError for a choice that does not exist, or a number of another type or range.
-    """
-
-    arithmetic: str = "real"
-    method: str = "ascent"
-    max_passes: Annotated[int | None, ANY] = None
-    device: str | None = None
-    memory: Memory = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_arithmetic(self.arithmetic)
-        choice(self.method, "The method", METHODS)
-
-
-@dataclass(frozen=True)
 class Stage:
     """Bounds for all open instances of a block before any of them gets the next stage's; passes 0: no iterations."""
 
@@ -78,16 +51,11 @@ class Stage:
 class Search:
     """One run over all open instances."""
 
-    def __init__(
-        self,
-        instances: Instances,
-        plan: list[Stage],
-        settings: CertifySettings,
-        clock: Clock,
-        progress: Callable[[int, int, str], None] | None,
-    ) -> None:
-        self.instances, self.plan, self.settings, self.clock, self.progress = instances, plan, settings, clock, progress
-        self.home = iteration_placement(Placement.numpy(), settings.device, None).double
+    def __init__(self, instances: Instances, plan: list[Stage], settings: CertifySettings, run: Run) -> None:
+        self.instances, self.plan, self.settings, self.limits = instances, plan, settings, run
+        self.home = iteration_placement(Placement.numpy(), run.device, None).double
+        # Boxes live where the work is done.
+        self.inner = replace(run.silent(), device=None)
         self.findings = Findings(len(instances.images), instances.radii)
         self.written = np.zeros(self.findings.open.shape, dtype=bool)
         self.unwritten: str | None = None
@@ -103,10 +71,10 @@ class Search:
     def run(self, record: Record | None) -> None:
         """Images block by block; what is finished at the end of each goes to the record."""
         began = time.monotonic()
-        memory = self.settings.memory
         everything = np.arange(len(self.instances.images))
         # The images themselves cost little, and whether they are correct is told even when the time is up.
-        Budget.of(memory).blocks(len(everything), self._fitting(1), lambda a, b: self._judge(everything[a:b]))
+        budget = Budget.of(self.limits.endless())
+        budget.blocks(len(everything), self._fitting(1), lambda a, b: self._judge(everything[a:b]))
         self._save(record, began)
         todo = np.flatnonzero(self.findings.open.any(axis=1))
         rows = max(self.instances.network.output_size - 1, len(self.instances.radii))
@@ -117,14 +85,14 @@ class Search:
             self._save(record, began)
 
         try:
-            Budget.of(memory, self._interrupted).blocks(len(todo), self._fitting(rows), work)
+            Budget.of(self.limits).blocks(len(todo), self._fitting(rows), work)
         except Stopped:
             return
 
     def _fitting(self, rows: int) -> int:
         """How many images make a block when each takes so many rows."""
         numbers = rows * sum(node.size for node in self.instances.network.nodes)
-        budget = Budget.of(self.settings.memory)
+        budget = Budget.of(self.limits)
         # On the host blocks stay near the cache and take seconds; another device wants all the rows it can hold.
         step = budget.block(HOST_ARRAYS * numbers) if self._on_host else budget.rows(BLOCK_NUMBERS, numbers)
         return max(1, step)
@@ -132,9 +100,6 @@ class Search:
     @property
     def _on_host(self) -> bool:
         return array_api_compat.is_numpy_namespace(self.home.xp)
-
-    def _interrupted(self) -> bool:
-        return self.clock.interruption() is not None
 
     def _judge(self, images: np.ndarray) -> None:
         margin = self.instances.computed_margin(images, self.instances.images[images], self.home)
@@ -155,19 +120,19 @@ class Search:
         self.unwritten, self.written = None, ~self.findings.open
 
     def _report(self) -> None:
-        if self.progress is not None:
-            is_open = self.findings.open
-            self.progress(int(np.sum(~is_open)), is_open.size, self.findings.text())
+        is_open = self.findings.open
+        done, total = int(np.sum(~is_open)), is_open.size
+        self.limits.say(f"{done} of {total}: {self.findings.text()}", done, total)
 
     def _block(self, images: np.ndarray) -> None:
         """All stages for some images, radius by radius."""
         block = _Block(images, {})
         for stage in self.plan:
             block.begin(stage)
-            while (pairs := block.next_pairs(self.findings)) and not self._interrupted():
+            while (pairs := block.next_pairs(self.findings)) and not self.limits.over():
                 self._bound(block, pairs)
                 self._report()
-        if not self._interrupted():
+        if not self.limits.over():
             self.findings.given_up(images)
             self._report()
 
@@ -196,11 +161,7 @@ class Search:
         self._try_inputs(pairs, owner, solution)
 
     def _solve(self, problem: Problem, stage: Stage) -> Solution:
-        deadline = self.clock.deadline
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        settings = SolverSettings(memory=self.settings.memory)
-        method, stop = self.settings.method, self.clock.stop
-        return solve(problem, method, max_passes=stage.passes, timeout=left, settings=settings, stop=stop)
+        return solve(problem, self.settings.method, settings=SolverSettings(max_passes=stage.passes), run=self.inner)
 
     def _keep(self, block: "_Block", pairs: list[Pair], rows_lower: np.ndarray) -> None:
         for (i, k), lower in zip(pairs, rows_lower, strict=True):
@@ -225,12 +186,11 @@ class Search:
         new = np.array([p for p, pair in enumerate(pairs) if pair not in block.bounds], dtype=np.int64)
         step = max(1, GROUP_WORK // max(1, self.instances.network.weight_count)) if self._on_host else len(pairs)
         for first in range(0, len(new), max(1, step)):
-            if self._interrupted():
+            if self.limits.over():
                 return None
             group = new[first : first + step]
             part = box.at(self.home.put_indices(group))
-            memory, stop = self.settings.memory, self._interrupted
-            found = preactivation_bounds(self.instances.network, part, block.stage.bounds, memory, stop, abandon=True)
+            found = derived_bounds(self.instances.network, part, block.stage.bounds, self.inner)
             for row, p in enumerate(group):
                 block.bounds[pairs[p]] = found.take(self.home.put_indices([row]))
         made = Origin(self.instances.network, box)

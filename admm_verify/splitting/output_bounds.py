@@ -1,7 +1,6 @@
 """`output_bounds`: a certified range of every output of a network, by the solvers."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +10,10 @@ from admm_verify.bounds.preactivation import input_rows, output_interval, preact
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.network.graph import Network
 from admm_verify.network.layout import is_single
-from admm_verify.options import callbacks, instance, timeout_seconds
-from admm_verify.run import Ended
+from admm_verify.options import instance
+from admm_verify.run import Ended, Run
 from admm_verify.sets.box import Box
 from admm_verify.settings import SolverSettings
-from admm_verify.splitting.loop import Clock
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solution import Solution
 from admm_verify.splitting.solve import solve
@@ -47,48 +45,36 @@ class OutputBounds:
 def output_bounds(
     network: Network,
     box: Box,
-    *,
     method: str = "auto",
-    tolerance: float = 1e-4,
-    max_passes: int | None = None,
-    timeout: float | None = None,
-    device: str | None = None,
-    precision: str | None = None,
+    *,
     preactivation: PreactivationBounds | None = None,
     settings: SolverSettings | None = None,
-    stop: Callable[[], bool] | None = None,
+    run: Run | None = None,
 ) -> OutputBounds:
     """Certified lower and upper bounds of every output over the box.
 
     `solve` minimises f_i and -f_i for every output i; no bound is looser than interval arithmetic's over the
-    pre-activation bounds. All options are those of `solve`; max_passes=0 gives the CROWN bounds alone. preactivation:
-    as in `Problem`, by default CROWN's.
+    pre-activation bounds. Method, settings and run are those of `solve`; max_passes=0 gives the CROWN bounds alone.
+    preactivation: as in `Problem`, by default CROWN's.
 
     Shapes: box [*input_shape] or [rows, *input_shape] -> [*output_shape] or [rows, *output_shape].
     Raises: what `Problem` and `solve` raise.
     Error: rounded outward.
     """
-    began = time.monotonic()
+    began, run = time.monotonic(), Run.of(run)
     inputs = input_rows(network, box)
-    timeout = timeout_seconds(timeout)
-    callbacks(("stop", stop))
     chosen = SolverSettings() if settings is None else instance(settings, SolverSettings, "settings")
-    clock = Clock(None if timeout is None else began + timeout, stop)
     if preactivation is None:
-        preactivation = preactivation_bounds(
-            network, box, memory=chosen.memory, stop=lambda: clock.interruption() is not None
-        )
+        preactivation = preactivation_bounds(network, box, run=run)
     bounds, ranges = output_interval(network, preactivation, inputs)
-    home, solutions, outputs = inputs.placement, [], network.output_size
+    solutions, outputs = [], network.output_size
     count, step = inputs.count * 2 * outputs, max(1, _NUMBERS // outputs)
     for first in range(0, count, step):
         owner, row = np.divmod(np.arange(first, min(first + step, count)), 2 * outputs)
         problem = _problem(network, inputs, bounds, owner, row)
-        left = None if clock.deadline is None else max(0.0, clock.deadline - time.monotonic())
-        solutions.append(
-            solve(problem, method, tolerance, max_passes, left, device, precision, settings=chosen, stop=stop)
-        )
-    return _joined(network, ranges, solutions, is_single(box.shape, network.input_shape), home, began)
+        solutions.append(solve(problem, method, settings=chosen, run=run))
+    found = Solution.join(solutions, time.monotonic() - began)
+    return _joined(network, ranges, found, is_single(box.shape, network.input_shape), inputs.placement)
 
 
 def _problem(network: Network, inputs: Box, bounds: PreactivationBounds, owner: np.ndarray, row: np.ndarray) -> Problem:
@@ -103,17 +89,11 @@ def _problem(network: Network, inputs: Box, bounds: PreactivationBounds, owner: 
 
 
 def _joined(
-    network: Network,
-    ranges: tuple[Array, Array],
-    solutions: list[Solution],
-    single: bool,
-    home: Placement,
-    began: float,
+    network: Network, ranges: tuple[Array, Array], solution: Solution, single: bool, home: Placement
 ) -> OutputBounds:
     xp = home.xp
-    found = xp.reshape(xp.concat([one.lower for one in solutions], axis=0), (-1, 2, network.output_size))
+    found = xp.reshape(solution.lower, (-1, 2, network.output_size))
     lower, upper = xp.maximum(found[:, 0], ranges[0]), xp.minimum(-found[:, 1], ranges[1])
     shape = network.output_shape if single else (lower.shape[0], *network.output_shape)
-    statuses = (status for one in solutions for status in one.status if status is not Ended.CONVERGED)
-    status = next(statuses, Ended.CONVERGED)
-    return OutputBounds(xp.reshape(lower, shape), xp.reshape(upper, shape), status, time.monotonic() - began)
+    status = next((one for one in solution.status if one is not Ended.CONVERGED), Ended.CONVERGED)
+    return OutputBounds(xp.reshape(lower, shape), xp.reshape(upper, shape), status, solution.seconds)

@@ -3,21 +3,14 @@
 import array_api_compat
 
 from admm_verify.arrays import Placement
-from admm_verify.errors import InputError, MissingPackageError, is_installed
-from admm_verify.options import choice
-
-PRECISIONS = ("float32", "float64")
+from admm_verify.errors import MissingPackageError, is_installed
 
 
 def iteration_placement(home: Placement, device: str | None, precision: str | None) -> Placement:
     """The placement of the iterations.
 
-    Raises: InputError for an unknown precision or device; DeviceError where the device is missing.
+    Raises: InputError for an unknown device; DeviceError where the device is missing.
     """
-    if precision is not None:
-        choice(precision, "The precision", PRECISIONS)
-    if device is not None and not isinstance(device, str):
-        raise InputError(f"The device is {device!r} ({type(device).__name__}); give text: 'cpu', 'cuda' or 'cuda:N'.")
     if device is None or (device == "cpu" and array_api_compat.is_numpy_namespace(home.xp)):
         place = home
     else:

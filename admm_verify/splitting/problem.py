@@ -1,5 +1,6 @@
 """The problem: rows of min c'f(x) + d over a box, relaxed with given pre-activation bounds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
@@ -25,7 +26,8 @@ class Problem:
     """Rows of a specification: minimise objective f(x) + offset over the inputs, a box, one row each.
 
     preactivation: bounds that hold over the box, by default CROWN's. Own ones are believed, as `PreactivationBounds`
-    says: a bound of the problem is no better than they are. All arrays are copied, without gradients, and stay as
+    says: a bound of the problem is no better than they are. start: multipliers of an earlier Solution, from which the
+    iterations start; any give bounds. All arrays are copied, without gradients, and stay as
     they are: another problem is made by `dataclasses.replace`, which checks everything again.
 
     Shapes: inputs [*input_shape] or [1 or rows, *input_shape], held as [1 or rows, n]; objective [rows, outputs] or
@@ -40,6 +42,7 @@ class Problem:
     objective: Array
     offset: Array
     preactivation: PreactivationBounds
+    start: tuple[Array, ...] | None
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Problem:
         objective: Array,
         offset: Array | float = 0.0,
         preactivation: PreactivationBounds | None = None,
+        start: Sequence[Array] | None = None,
     ) -> None:
         inputs = input_rows(network, inputs)
         placement = inputs.placement
@@ -72,7 +76,8 @@ class Problem:
                 raise InputError(f"The {name} has {count} rows and the objective {rows}; give 1 or {rows}.")
         if known.origin is None:
             known = replace(known, origin=Origin(network, inputs))
-        self._fill(network, inputs, coefficients, constants, known)
+        first = None if start is None else _multipliers(start, [(rows, low.shape[1]) for low in known.lower], placement)
+        self._fill(network, inputs, coefficients, constants, known, first)
         for array in (self.objective, *inputs.numbers, *known.lower, *known.upper):
             if isinstance(array, np.ndarray):
                 array.setflags(write=False)
@@ -103,6 +108,7 @@ class Problem:
             self.objective[first:last],
             self.offset[first:last],
             PreactivationBounds(low, high),
+            None if self.start is None else tuple(g[first:last] for g in self.start),
         )
         return part
 
@@ -115,6 +121,21 @@ def _as_rows(objective: Array, network: Network) -> Array:
             f"[rows, {size}] or [{size}]."
         )
     return namespace(objective).reshape(objective, (-1, size))
+
+
+def _multipliers(start: Sequence[Array], wanted: list[tuple[int, int]], home: Placement) -> tuple[Array, ...]:
+    """Multipliers that were handed in, copied to where the box lives; any finite ones give a valid bound."""
+    if not isinstance(start, list | tuple):
+        raise InputError(
+            f"The start is a {type(start).__name__}; give the multipliers of a Solution, a tuple of arrays."
+        )
+    found = [float64_array(g, f"start of activation {k}", home) for k, g in enumerate(start)]
+    given = [tuple(g.shape) for g in found]
+    if given != wanted:
+        raise InputError(
+            f"The start has arrays of shapes {given}; give the multipliers of a Solution of these rows, {wanted}."
+        )
+    return tuple(found)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,10 @@
 """What `solve` returns."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
-from admm_verify.arrays import Array, to_numpy
+from admm_verify.arrays import Array, namespace, to_numpy
 from admm_verify.options import member
 from admm_verify.run import Ended
 from admm_verify.tables import table
@@ -35,6 +37,25 @@ class Solution:
     def __post_init__(self) -> None:
         status = tuple(member(one, "The status of a row", Ended) for one in self.status)
         object.__setattr__(self, "status", status)
+
+    @classmethod
+    def join(cls, parts: Sequence["Solution"], seconds: float) -> "Solution":
+        """All rows of consecutive blocks."""
+        joined, columns = namespace(parts[0].lower).concat, zip(*(part.multipliers for part in parts), strict=True)
+        lower, upper, primal, passes = (
+            joined([getattr(part, name) for part in parts], axis=0)
+            for name in ("lower", "relaxation_upper", "primal", "passes")
+        )
+        multipliers = tuple(joined(list(column), axis=0) for column in columns)
+        return cls(
+            lower,
+            upper,
+            primal,
+            multipliers,
+            passes,
+            tuple(chain.from_iterable(part.status for part in parts)),
+            seconds,
+        )
 
     @property
     def gap(self) -> Array:

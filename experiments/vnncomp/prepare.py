@@ -42,7 +42,7 @@ def warm_up() -> av.Verdict:
     others = " ".join(f"(and (<= Y_{label} Y_{k}))" for k in range(10) if k != label)
     lines.append(f"(assert (or {others}))")
     query = av.Query("warm-up", parse_vnnlib("\n".join(lines)), digits.network)
-    return av.verify(query, _WARM_UP_SECONDS).verdict
+    return av.verify(query, timeout=_WARM_UP_SECONDS).verdict
 
 
 if __name__ == "__main__":

@@ -113,7 +113,9 @@ def test_the_same_seed_finds_the_same_points(method):
 def test_a_stop_ends_the_search_with_the_best_so_far(method, after):
     network, targets = mnist_like()
     asked = count()
-    found = method(network, replace(targets, offset=targets.offset + 100.0), stop=lambda: next(asked) >= after)
+    found = method(
+        network, replace(targets, offset=targets.offset + 100.0), run=av.Run(stop=lambda: next(asked) >= after)
+    )
     # The answer yes is not asked for again.
     assert next(asked) == after + 1
     assert (targets.inputs.project(found.x) == found.x).all()
@@ -158,7 +160,7 @@ def test_any_hit_ends_the_search_and_all_hits_are_wanted_otherwise():
     network, targets = mnist_like()
     easy = replace(targets, offset=np.where(np.arange(9)[:, None] == 4, -100.0, targets.offset + 100.0))
     asked = count()
-    found = attack(network, easy, [Pgd()], any_suffices=True, stop=lambda: next(asked) < 0)
+    found = attack(network, easy, [Pgd()], any_suffices=True, run=av.Run(stop=lambda: next(asked) < 0))
     assert found.loss[4] <= 0 and next(asked) <= 2
     reached = attack(network, replace(targets, offset=targets.offset - 100.0))
     assert (reached.loss <= 0).all()
@@ -188,7 +190,7 @@ def test_blocks_of_targets_change_nothing_without_random_starts():
         landscape = Landscape.of(network, targets)
         if limit is not None:
             landscape = replace(landscape, budget=Budget(limit))
-        hunt = Hunt(landscape, None, False)
+        hunt = Hunt(landscape, av.Run(), False)
         method.search(hunt, None, np.random.default_rng(0))
         losses.append(hunt.found.loss)
     np.testing.assert_allclose(losses[0], losses[1], atol=1e-9)

@@ -16,7 +16,7 @@ from admm_verify.bounds.region import Region, build_region
 from admm_verify.bounds.relaxed import Bounder
 from admm_verify.network.graph import Network
 from admm_verify.network.layers import network_from_layers
-from admm_verify.run import Stopped
+from admm_verify.run import Run, Stopped
 from admm_verify.sets.box import Box
 from admm_verify.settings import AscentSettings, RefineSettings
 from tests.complete.networks import FAMILIES, box_for, flat_box, network_of
@@ -82,7 +82,7 @@ def case_of(family: str, seed: int) -> Case:
     known = ConditionalBounds(lower, upper, np.zeros(DISJUNCTS, dtype=bool))
     ends = [tuple(end[:, None] for end in side) for side in (lower, upper)]
     region = build_region(network, box.spread(), *ends)
-    bounder = Bounder(network, Placement.numpy(), AscentSettings(), lambda: False)
+    bounder = Bounder(network, Placement.numpy(), AscentSettings(), Run())
     with quiet_overflow():
         found = bounder.bound(region, bounder.rows(objective, offset), None, 10)
     return Case(network, box, known, Condition(objective, offset, found.sweep.pre), region, points, values)
@@ -150,7 +150,7 @@ def test_no_input_that_meets_the_condition_is_lost(family: str, seed: int) -> No
         found = bounded(case, RefineSettings(iterations=6))
         # Repeated, bounds on the condition build on each other.
         again = conditional_bounds(
-            case.network, case.box, found, case.condition, case.everything, RefineSettings(), lambda: False
+            case.network, case.box, found, case.condition, case.everything, RefineSettings(), Run()
         )
     for bounds in (found, again):
         assert not bounds.empty.any()
@@ -165,9 +165,7 @@ def test_no_input_that_meets_the_condition_is_lost(family: str, seed: int) -> No
 
 
 def bounded(case: Case, settings: RefineSettings) -> ConditionalBounds:
-    return conditional_bounds(
-        case.network, case.box, case.known, case.condition, case.everything, settings, lambda: False
-    )
+    return conditional_bounds(case.network, case.box, case.known, case.condition, case.everything, settings, Run())
 
 
 def test_conditions_tighten_bounds() -> None:
@@ -198,9 +196,7 @@ def test_a_half_space_gives_the_linear_optimum(seed: int) -> None:
     known = ConditionalBounds(whole.lower, whole.upper, np.zeros(1, dtype=bool))
     settings = RefineSettings(iterations=60, pace=1.0, slowing=0.9)
     with quiet_overflow():
-        found = conditional_bounds(
-            network, Box(lower, upper), known, condition, [np.arange(4)[None]], settings, lambda: False
-        )
+        found = conditional_bounds(network, Box(lower, upper), known, condition, [np.arange(4)[None]], settings, Run())
     for i in range(4):
         for sign, end in ((1.0, found.lower[0][0, i]), (-1.0, -found.upper[0][0, i])):
             best = optimize.linprog(
@@ -218,7 +214,7 @@ def test_a_condition_that_nothing_meets_is_empty() -> None:
     shifted = Condition(case.condition.objective, case.condition.offset + 50.0, case.condition.multipliers)
     with quiet_overflow():
         found = conditional_bounds(
-            case.network, case.box, case.known, shifted, case.everything, RefineSettings(), lambda: False
+            case.network, case.box, case.known, shifted, case.everything, RefineSettings(), Run()
         )
     assert found.empty.all()
     for low, high in zip(found.lower, found.upper, strict=True):
@@ -230,7 +226,7 @@ def test_planes_that_are_not_known_cut_nothing() -> None:
     unknown = Condition(case.condition.objective, np.full((DISJUNCTS, ATOMS), -np.inf), case.condition.multipliers)
     with quiet_overflow():
         found = conditional_bounds(
-            case.network, case.box, case.known, unknown, case.everything, RefineSettings(), lambda: False
+            case.network, case.box, case.known, unknown, case.everything, RefineSettings(), Run()
         )
     assert not found.empty.any()
     for k, source in enumerate(case.sources):
@@ -242,5 +238,11 @@ def test_it_stops_when_asked_to() -> None:
     case = case_of("dense", 0)
     with pytest.raises(Stopped):
         conditional_bounds(
-            case.network, case.box, case.known, case.condition, case.everything, RefineSettings(), lambda: True
+            case.network,
+            case.box,
+            case.known,
+            case.condition,
+            case.everything,
+            RefineSettings(),
+            Run(stop=lambda: True),
         )

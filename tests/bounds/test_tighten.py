@@ -71,7 +71,10 @@ def test_a_stop_keeps_what_is_done() -> None:
     for patience in range(8):
         asked = iter(range(100))
         stopped = av.preactivation_bounds(
-            case.network, case.box, "tightened", stop=lambda asked=asked, patience=patience: next(asked) >= patience
+            case.network,
+            case.box,
+            "tightened",
+            run=av.Run(stop=lambda asked=asked, patience=patience: next(asked) >= patience),
         )
         for (low, high), (tight_low, tight_high) in zip(pairs(interval), pairs(stopped), strict=True):
             slack = 1e-12 * np.maximum(np.abs(low), np.abs(high))
@@ -146,7 +149,7 @@ def test_threads_change_nothing(monkeypatch) -> None:
         case = layer_case(seed, False)
         alone = av.preactivation_bounds(case.network, case.box, "tightened")
         with monkeypatch.context() as patch:
-            patch.setattr("admm_verify.bounds.preactivation.workers_for", lambda multiplications: 4)
+            patch.setattr("admm_verify.bounds.preactivation.workers_for", lambda *_: 4)
             together = av.preactivation_bounds(case.network, case.box, "tightened")
         for ours, theirs in zip(pairs(together), pairs(alone), strict=True):
             for end, other in zip(ours, theirs, strict=True):

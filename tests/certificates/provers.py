@@ -14,6 +14,7 @@ from admm_verify.network.graph import Activation, Affine, Network
 from admm_verify.properties.property import Atom, Disjunct, NetworkDeclaration, Property, Variable
 from admm_verify.sets.box import Box
 from admm_verify.sets.exact import ExactBox
+from admm_verify.settings import SolverSettings
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solve import solve
 
@@ -197,7 +198,7 @@ def _excluding(network: Network, disjunct: Disjunct, box: Box) -> int | None:
         for index, coefficient in atom.terms:
             objective[row, index] = float(coefficient)
     offset = np.array([float(atom.constant) for atom in disjunct.atoms])
-    lower = solve(Problem(network, box, objective, offset), max_passes=0).lower
+    lower = solve(Problem(network, box, objective, offset), settings=SolverSettings(max_passes=0)).lower
     best = int(np.argmax(lower))
     return best if lower[best] > 1e-9 else None
 

@@ -12,6 +12,7 @@ import pytest
 
 from admm_verify.certificates.files import Extent, read, write
 from admm_verify.errors import CertificateError
+from admm_verify.run import Run
 from tests.certificates.provers import one_atom, random_certificate
 from tests.random_networks import random_case
 
@@ -49,12 +50,12 @@ def saved(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def refusal(path: Path, *limits) -> str:
+def refusal(path: Path, memory: float | None = None, extent: Extent | None = None) -> str:
     """Why a file is refused, and that this took little memory."""
     tracemalloc.start()
     try:
         with pytest.raises(CertificateError) as raised:
-            read(path, *limits)
+            read(path, Run(memory=memory), extent)
         assert tracemalloc.get_traced_memory()[1] < 2**23
     finally:
         tracemalloc.stop()

@@ -9,6 +9,7 @@ from admm_verify.certificates.certificate import Certificate, Leaves
 from admm_verify.certificates.check import check
 from admm_verify.network.graph import Network
 from admm_verify.sets.box import Box
+from admm_verify.settings import SolverSettings
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solve import solve
 from tests.certificates.provers import (
@@ -23,7 +24,7 @@ from tests.random_networks import random_case
 
 def outcome(certificate: Certificate, network: Network, box: Box, objective: np.ndarray, offset: float, exact=False):
     found = one_atom(network, box, objective, offset)
-    return check(retargeted(certificate, found, network), found, network, exact)
+    return check(retargeted(certificate, found, network), found, network, exact=exact)
 
 
 def small_case(seed: int):
@@ -96,7 +97,7 @@ def bare(certificate: Certificate, network: Network) -> Certificate:
 def test_without_splits_and_slopes_it_is_crown(seed, kind):
     network, box, objective = small_case(seed)
     certificate = random_certificate(np.random.default_rng(0), network, one_atom(network, box, objective, 0.0), kind)
-    crown = float(solve(Problem(network, box, objective), max_passes=0).lower[0])
+    crown = float(solve(Problem(network, box, objective), settings=SolverSettings(max_passes=0)).lower[0])
     offset = 1.0 + abs(crown) - crown
     found = outcome(bare(certificate, network), network, box, objective, offset)
     assert found.proved and found.worst == pytest.approx(crown + offset, rel=1e-6)

@@ -11,6 +11,7 @@ from admm_verify.certificates.digests import network_digest, property_digest
 from admm_verify.certificates.files import read, write
 from admm_verify.commands.check import add_options, check_file
 from admm_verify.properties.query import Query
+from admm_verify.run import Run
 from tests.certificates.provers import halving_certificate, one_atom
 from tests.random_networks import random_case
 
@@ -37,7 +38,7 @@ def options(*arguments: str) -> argparse.Namespace:
 def test_a_proof_is_confirmed(made, tmp_path, capsys, exact):
     query, path = made
     report = tmp_path / "report.json"
-    assert check_file(options(str(path), "query.vnnlib", "--json", str(report), *exact), query) == 0
+    assert check_file(options(str(path), "query.vnnlib", "--json", str(report), *exact), query, Run()) == 0
     printed = capsys.readouterr()
     assert printed.out.splitlines()[0] == "proved" and not printed.err
     content = json.loads(report.read_text())
@@ -55,21 +56,21 @@ def test_a_proof_is_confirmed(made, tmp_path, capsys, exact):
 def test_another_arithmetic_must_be_asked_for_by_name(made, tmp_path, capsys):
     query, path = made
     write(replace(read(path), arithmetic="float32"), path)
-    assert check_file(options(str(path), "query.vnnlib"), query) == 1
+    assert check_file(options(str(path), "query.vnnlib"), query, Run()) == 1
     assert "recorded for float32" in capsys.readouterr().err
-    assert check_file(options(str(path), "query.vnnlib", "--arithmetic", "float32"), query) == 0
+    assert check_file(options(str(path), "query.vnnlib", "--arithmetic", "float32"), query, Run()) == 0
     assert capsys.readouterr().out.splitlines()[1].startswith("in float32 arithmetic")
 
 
 def test_a_wrong_or_broken_proof_is_not(made, tmp_path, capsys):
     query, path = made
     other = one_atom(query.network, random_case(15, widest=4, deepest=2).box, np.ones(query.network.output_size), -1e4)
-    assert check_file(options(str(path), "query.vnnlib"), Query("other", other, query.network)) == 1
+    assert check_file(options(str(path), "query.vnnlib"), Query("other", other, query.network), Run()) == 1
     printed = capsys.readouterr()
     assert printed.out == "not-proved\n" and "another query" in printed.err
     path.write_bytes(path.read_bytes()[:-30])
     report = tmp_path / "report.json"
-    assert check_file(options(str(path), "query.vnnlib", "--json", str(report)), query) == 1
+    assert check_file(options(str(path), "query.vnnlib", "--json", str(report)), query, Run()) == 1
     printed = capsys.readouterr()
     assert printed.out == "not-proved\n" and "no certificate" in printed.err
     assert not json.loads(report.read_text())["proved"]

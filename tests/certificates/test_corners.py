@@ -61,7 +61,7 @@ def whole(network: Network, property: Property, kind: str = "neuron", arithmetic
 
 
 def reason(certificate: Certificate, property: Property, network: Network, exact: bool = False) -> str:
-    found = check(certificate, property, network, exact)
+    found = check(certificate, property, network, exact=exact)
     assert not found.proved
     return found.reason
 
@@ -92,7 +92,7 @@ def test_exact_boxes_are_not_rounded():
 def test_every_kind_is_checked(kind):
     network = single(kind, *PARAMETERS.get(kind, []))
     # Lines of least area do not reach the least value of every kind.
-    least = float(solve(Problem(network, UNIT, np.ones((1, 1))), max_passes=0).lower[0])
+    least = float(solve(Problem(network, UNIT, np.ones((1, 1))), settings=av.SolverSettings(max_passes=0)).lower[0])
     assert least <= float(network(np.zeros((1, 1)))[0, 0])
     for offset, expected in ((1e-6 - least, True), (-1e-6 - least, False)):
         found = one_atom(network, UNIT, np.ones(1), offset)
@@ -108,7 +108,7 @@ def test_other_kinds_are_refused_by_name(kind, parameters, words):
     assert words in reason(whole(network, found), found, network)
     # Nobody works for a certificate that nobody can check.
     with pytest.raises(InputError, match="can have no certificate"):
-        av.verify(av.Query("query", found, network), certificate=True)
+        av.verify(av.Query("query", found, network), settings=av.VerifySettings(certificate=True))
 
 
 def test_curves_have_no_exact_numbers():
@@ -220,7 +220,7 @@ def test_arithmetic_costs_what_the_library_says(seed, kind):
     alone = Box(box.lower[None], box.upper[None])
     bounds = preactivation_bounds(network, alone)
     found = one_atom(network, box, objective, 1e9)
-    real, exact = (check(whole(network, found, kind), found, network, exact).worst for exact in (False, True))
+    real, exact = (check(whole(network, found, kind), found, network, exact=exact).worst for exact in (False, True))
     for arithmetic in ("float32", "float64"):
         certificate = whole(network, found, kind, arithmetic)
         cost = real - check(certificate, found, network, arithmetic=arithmetic).worst
@@ -250,13 +250,13 @@ def test_a_certificate_proves_only_the_arithmetic_it_was_recorded_for(exact):
         assert query.arithmetic == declared
         for recorded in ARITHMETICS:
             certificate = whole(network, query, arithmetic=recorded)
-            found = check(certificate, query, network, exact)
+            found = check(certificate, query, network, exact=exact)
             assert found.arithmetic == declared
             assert found.proved is (declared == recorded != "float32")
             if declared != recorded:
                 assert f"recorded for {recorded}" in found.reason and declared in found.reason
             for wanted in ARITHMETICS:
-                named = check(certificate, query, network, exact, arithmetic=wanted)
+                named = check(certificate, query, network, exact=exact, arithmetic=wanted)
                 assert named.arithmetic == wanted and named.proved is (wanted == recorded != "float32")
     with pytest.raises(InputError, match="'exact' is unknown"):
         check(whole(network, query), query, network, arithmetic="exact")
@@ -270,7 +270,7 @@ def test_huge_boxes_prove_nothing_false(box):
     found = one_atom(network, box, -np.ones(1), 0.0)
     for kind in ("neuron", "input"):
         for exact in (False, True):
-            assert not check(whole(network, found, kind), found, network, exact).proved
+            assert not check(whole(network, found, kind), found, network, exact=exact).proved
 
 
 def test_exact_numbers_may_be_beyond_floats():
@@ -288,13 +288,11 @@ def test_little_memory_and_progress():
     found = one_atom(case.network, case.box, case.objective[0], 1e9)
     certificate = random_certificate(np.random.default_rng(0), case.network, found, "input", 6)
     seen = []
-    report = check(
-        certificate, found, case.network, memory=2000.0, progress=lambda done, total: seen.append((done, total))
-    )
-    assert report.proved and seen[-1] == (len(certificate.leaves), len(certificate.leaves)) and len(seen) > 1
+    report = check(certificate, found, case.network, run=av.Run(memory=2000.0, tell=seen.append))
+    assert report.proved and seen[-1].done == seen[-1].total == len(certificate.leaves) and len(seen) > 1
     assert report.worst == pytest.approx(check(certificate, found, case.network).worst, abs=1e-5)
     with pytest.raises(InputError, match="memory"):
-        check(certificate, found, case.network, memory=0.0)
+        check(certificate, found, case.network, run=av.Run(memory=0.0))
 
 
 def test_several_boxes_and_strict_goals():
@@ -326,12 +324,12 @@ def test_coefficients_of_one_output_add_up():
     box = box_of(Box(np.array([0.6]), np.array([0.7])))
     found = property_of(network, [Disjunct(box, (twice,))])
     for exact in (False, True):
-        assert not check(whole(network, found), found, network, exact).proved
+        assert not check(whole(network, found), found, network, exact=exact).proved
     assert av.verify(av.Query("twice", found, network)).verdict is av.Verdict.SAT
 
 
 def test_exact_matrices_keep_within_memory():
     case = random_case(15, widest=6, deepest=3)
     found = one_atom(case.network, case.box, case.objective[0], 1e9)
-    report = check(whole(case.network, found), found, case.network, exact=True, memory=1000.0)
+    report = check(whole(case.network, found), found, case.network, exact=True, run=av.Run(memory=1000.0))
     assert not report.proved and "allow more memory" in report.reason

@@ -107,7 +107,9 @@ def test_the_rules_lines_are_those_of_crown(kind, low, high):
     network = single(kind, *PARAMETERS.get(kind, []))
     box = av.Box(np.array([low]), np.array([high]))
     for sign in (1.0, -1.0):
-        crown = float(av.solve(av.Problem(network, box, np.array([[sign]])), max_passes=0).lower[0])
+        crown = float(
+            av.solve(av.Problem(network, box, np.array([[sign]])), settings=av.SolverSettings(max_passes=0)).lower[0]
+        )
         for spare, expected in ((1e-6, True), (-1e-6, False)):
             found = one_atom(network, box, np.array([sign]), spare - crown)
             proved = check(whole(network, found), found, network).proved
@@ -146,7 +148,7 @@ def test_what_the_search_records_is_proved(kind):
     sampled = network(np.random.default_rng(0).uniform(-1, 1, (4000, 3))) @ row
     level = float(sampled.min() - 0.1 * np.ptp(sampled))
     found = one_atom(network, box, row, -level)
-    outcome = av.verify(av.Query(kind, found, network), certificate=True)
+    outcome = av.verify(av.Query(kind, found, network), settings=av.VerifySettings(certificate=True))
     assert outcome.verdict is av.Verdict.UNSAT and outcome.certificate is not None
     report = check(outcome.certificate, found, network)
     assert report.proved, report.reason

@@ -17,6 +17,7 @@ from admm_verify.memory import Budget
 from admm_verify.network.graph import Network
 from admm_verify.network.layers import network_from_layers
 from admm_verify.properties.property import Atom, Disjunct, Property
+from admm_verify.run import Run
 from admm_verify.sets.exact import ExactBox
 from tests.certificates.provers import property_of
 from tests.certificates.test_corners import whole
@@ -59,7 +60,7 @@ def case(seed: int, shift: float, radius: Fraction, kind: str, thirds: bool, spa
 
 def proved(made: tuple[Network, Property, Certificate], exact: bool = True) -> bool:
     network, query, certificate = made
-    return check(certificate, query, network, exact).proved
+    return check(certificate, query, network, exact=exact).proved
 
 
 @pytest.mark.parametrize("kind", ["neuron", "input"])
@@ -90,12 +91,12 @@ def test_no_float_gets_into_exact_numbers():
     for seed in range(14):
         found = random_case(seed, widest=4, deepest=2)
         numbers = Numbers(True)
-        ranges = CheckedNetwork(found.network, numbers, Budget.of(None)).derive(
+        ranges = CheckedNetwork(found.network, numbers, Budget.of(Run())).derive(
             numbers.of(found.box.lower)[None], numbers.of(found.box.upper)[None]
         )
         for array in (*ranges.lower, *ranges.upper):
             assert isinstance(array, Dyadics) and all(type(number) is int for number in array.integers.flat)
-        floats = CheckedNetwork(found.network, Numbers(False), Budget.of(None)).derive(
+        floats = CheckedNetwork(found.network, Numbers(False), Budget.of(Run())).derive(
             found.box.lower[None], found.box.upper[None]
         )
         for below, exact in zip(floats.lower, ranges.lower, strict=True):

@@ -28,7 +28,7 @@ def query(
 
 
 def proves(network: Network, found, exact: bool, kind: str = "neuron", arithmetic: str = "real") -> bool:
-    return check(whole(network, found, kind, arithmetic), found, network, exact).proved
+    return check(whole(network, found, kind, arithmetic), found, network, exact=exact).proved
 
 
 def check_one(seed: int) -> bool:
@@ -171,5 +171,5 @@ def test_undecided_rules_go_by_the_rounding_of_the_search():
         hidden = builder.activation("relu", builder.matmul(hidden, last))
         network = builder.finish(builder.matmul(hidden, rng.integers(-2, 3, (4, 1)) / 5), "tied")
         found = query(network, -np.ones(2), np.ones(2), [Fraction(1)], Fraction(-(10**6)))
-        rounded, exact = (check(whole(network, found), found, network, exact).worst for exact in (False, True))
+        rounded, exact = (check(whole(network, found), found, network, exact=exact).worst for exact in (False, True))
         assert rounded <= exact <= rounded + 1e-6

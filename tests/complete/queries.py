@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from unittest.mock import patch
 
 import numpy as np
 
 import admm_verify as av
-from admm_verify.complete import decide
 from admm_verify.network.graph import Network
 from admm_verify.properties.property import Atom, Disjunct, NetworkDeclaration, Property, Variable
 from admm_verify.properties.query import Query
@@ -44,7 +42,7 @@ def query_of(network: Network, disjuncts: Sequence[Disjunct], element_type: str 
 
 def by_inputs(query: Query, most: int | None = None, arithmetic: str | None = None) -> Outcome:
     """The front door's answer; boxes of few sides are halved."""
-    return av.verify(query, max_subproblems=most, arithmetic=arithmetic)
+    return av.verify(query, settings=av.VerifySettings(max_subproblems=most, arithmetic=arithmetic))
 
 
 def by_neurons(query: Query, most: int | None = None, arithmetic: str | None = None) -> Outcome:
@@ -63,8 +61,8 @@ def decided(
     stop: Callable[[], bool] | None = None,
 ) -> Outcome:
     """The front door's answer with other settings of the search."""
-    with patch.object(decide, "SearchSettings", lambda: settings):
-        return av.verify(query, max_subproblems=most, arithmetic=arithmetic, stop=stop)
+    asked = av.VerifySettings(max_subproblems=most, arithmetic=arithmetic, search=settings)
+    return av.verify(query, settings=asked, run=av.Run(stop=stop))
 
 
 def satisfied(query: Query, x: Sequence[Number], y: Sequence[Number]) -> bool:

@@ -63,7 +63,7 @@ def test_no_answer_is_wrong(seed: int, family: str, way: str) -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_exact_mode_decides_every_query(seed: int, family: str) -> None:
     for one in list(Drawn.of(family, seed).queries())[seed::5]:
-        outcome = av.verify(one.query, method="milp")
+        outcome = av.verify(one.query, settings=av.VerifySettings(method="milp"))
         assert outcome.verdict.value == one.answer, one.label
         assert outcome.verdict is not av.Verdict.SAT or confirmed(one.query, outcome), one.label
 
@@ -72,14 +72,17 @@ def test_exact_mode_says_which_networks_it_takes() -> None:
     network = network_of("dense", np.random.default_rng(0), kinds=("sigmoid",))
     box = box_of([0.0] * network.input_size, [1.0] * network.input_size)
     with pytest.raises(av.InputError, match=r"'milp' takes networks of ReLU.*has sigmoid\. Use the method 'auto'"):
-        av.verify(query_of(network, [Disjunct(box, (at_most([1.0, 0.0], 0, -100),))]), method="milp")
+        av.verify(
+            query_of(network, [Disjunct(box, (at_most([1.0, 0.0], 0, -100),))]),
+            settings=av.VerifySettings(method="milp"),
+        )
 
 
 def test_exact_mode_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "highspy", None)
     query = next(Drawn.of("residual", 6).queries()).query
     with pytest.raises(av.MissingPackageError, match=r'pip install "admm-verify\[milp\]"'):
-        av.verify(query, method="milp")
+        av.verify(query, settings=av.VerifySettings(method="milp"))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -88,7 +91,7 @@ def test_sums_of_atoms_are_proved(seed: int, family: str) -> None:
     """Atoms that only exclude each other together, on parts that are linear programs."""
     queries = [one for one in Drawn.of(family, seed).queries() if one.label in ("conjunction, -0.1", "boxes, -0.1")]
     for one in queries:
-        found = av.verify(one.query, method="milp", certificate=True)
+        found = av.verify(one.query, settings=av.VerifySettings(method="milp", certificate=True))
         assert found.verdict is av.Verdict.UNSAT and found.certificate is not None
         proof = found.certificate
         report = check(proof, one.query.property, one.query.network)

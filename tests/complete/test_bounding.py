@@ -1,6 +1,6 @@
 """Bounds under splits: below every value that the network attains on the part, whatever slopes and multipliers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -15,7 +15,7 @@ from admm_verify.bounds.region import Region, build_region
 from admm_verify.bounds.relaxed import Bounded, Bounder
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.registry import network_lines
-from admm_verify.run import Stopped
+from admm_verify.run import Run, Stopped
 from admm_verify.sets.box import Box
 from admm_verify.settings import AscentSettings
 from tests.complete.networks import FAMILIES, MIXED, PIECES, box_for, network_of
@@ -51,11 +51,11 @@ class Parts:
         *,
         rng: np.random.Generator,
         settings: AscentSettings,
-        stop: Callable[[], bool] = lambda: False,
+        run: Run | None = None,
     ) -> Bounded:
         """The rows of all parts bounded, from random multipliers of the splits."""
         region, splits = self.split_region(rng)
-        bounder = Bounder(self.network, HOME, settings, stop)
+        bounder = Bounder(self.network, HOME, settings, Run.of(run))
         with quiet_overflow():
             return bounder.bound(region, bounder.rows(self.objective, self.offset), slopes, iterations, splits)
 
@@ -229,7 +229,7 @@ def test_multipliers_move_in_place_and_stay_positive() -> None:
     parts = parts_of(network, box_for(network, rng), rng)
     region, splits = parts.split_region(rng)
     before = [None if split is None else split.beta.copy() for split in splits]
-    bounder = Bounder(network, HOME, AscentSettings(), lambda: False)
+    bounder = Bounder(network, HOME, AscentSettings(), Run())
     with quiet_overflow():
         bounder.bound(region, bounder.rows(parts.objective, parts.offset), None, 5, splits)
     moved = False
@@ -245,8 +245,8 @@ def test_a_stop_ends_the_ascent() -> None:
     network = network_of("dense", rng)
     parts = parts_of(network, box_for(network, rng), rng)
     with pytest.raises(Stopped):
-        parts.bounded(None, 5, rng=rng, settings=AscentSettings(), stop=lambda: True)
-    found = parts.bounded(None, 0, rng=rng, settings=AscentSettings(), stop=lambda: True)
+        parts.bounded(None, 5, rng=rng, settings=AscentSettings(), run=Run(stop=lambda: True))
+    found = parts.bounded(None, 0, rng=rng, settings=AscentSettings(), run=Run(stop=lambda: True))
     assert np.isfinite(found.lower).any()
 
 

@@ -10,6 +10,7 @@ from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.bounds.region import build_region
 from admm_verify.bounds.relaxed import Bounder
 from admm_verify.complete.branching import neuron_scores, side_scores
+from admm_verify.run import Run
 from admm_verify.sets.box import Box
 from admm_verify.settings import AscentSettings
 from tests.complete.networks import FAMILIES, MIXED, box_for, network_of
@@ -57,7 +58,7 @@ def scored(network, box: Box, objective: np.ndarray, atoms: np.ndarray | None = 
     ends = [tuple(end[:, None] for end in side) for side in (pre.lower, pre.upper)]
     with quiet_overflow():
         region = build_region(network, Box.of(lower, upper).spread(), *ends)
-        bounder = Bounder(network, Placement.numpy(), AscentSettings(), lambda: False)
+        bounder = Bounder(network, Placement.numpy(), AscentSettings(), Run())
         own = np.broadcast_to(objective, (len(lower), *objective.shape))
         found = bounder.bound(region, bounder.rows(own, np.zeros(own.shape[:2])), None, 4)
         return side_scores(network, upper - lower, pre, found, found.lower if atoms is None else atoms)

@@ -10,6 +10,7 @@ import pytest
 import admm_verify as av
 from admm_verify.attacks.confirm import confirm
 from admm_verify.bounds import interval, preactivation
+from admm_verify.bounds.preactivation import derived_bounds
 from admm_verify.network.graph import Affine, Network
 from admm_verify.properties.property import Disjunct
 from admm_verify.properties.query import Query
@@ -69,7 +70,7 @@ def test_a_stop_ends_interval_bounds_at_the_next_layer(counted: dict[str, int], 
         return asked > questions
 
     with pytest.raises(Stopped):
-        av.preactivation_bounds(deep(100), av.Box(-np.ones(3), np.ones(3)), "interval", stop=stop, abandon=True)
+        derived_bounds(deep(100), av.Box(-np.ones(3), np.ones(3)), "interval", av.Run(stop=stop))
     assert counted["affine_interval"] <= questions
 
 
@@ -87,7 +88,7 @@ def test_a_query_that_is_stopped_within_its_layers_is_unknown(counted: dict[str,
         asked += 1
         return asked > 20
 
-    outcome = av.verify(question(deep(200)), stop=stop)
+    outcome = av.verify(question(deep(200)), run=av.Run(stop=stop))
     assert outcome.verdict is av.Verdict.UNKNOWN and outcome.undecided == 1
     assert counted["affine_interval"] <= 20
     assert np.all(outcome.rows_lower == -np.inf)
@@ -101,7 +102,7 @@ def test_a_point_is_not_confirmed_in_real_numbers_beyond_the_stop(counted: dict[
     assert confirm(query, disjunct, np.full(3, 0.1)) is not None
     counted["affine_interval"] = 0
     with pytest.raises(Stopped):
-        confirm(query, disjunct, np.full(3, 0.1), lambda: True)
+        confirm(query, disjunct, np.full(3, 0.1), av.Run(stop=lambda: True))
     assert counted["affine_interval"] == 0
 
 
@@ -125,5 +126,5 @@ def test_reading_a_deep_network_ends_at_the_stop(tmp_path: Path) -> None:
     for limit in (150, 300):
         asked = 0
         with pytest.raises(av.StoppedError, match="onnx was not read to its end"):
-            av.read_query(tmp_path / "deep.vnnlib", tmp_path / "deep.onnx", stop=stop)
+            av.read_query(tmp_path / "deep.vnnlib", tmp_path / "deep.onnx", run=av.Run(stop=stop))
         assert asked == limit + 1

@@ -16,6 +16,7 @@ from admm_verify.complete import input_split, neuron_split, pool, tables
 from admm_verify.network.layers import network_from_layers
 from admm_verify.properties.property import Disjunct
 from admm_verify.properties.query import Query
+from admm_verify.settings import SearchSettings
 from tests.clocks import ticking
 from tests.complete.queries import NEURONS, at_most, box_of, confirmed, decided, query_of
 from tests.complete.truth import Asked, Drawn
@@ -24,10 +25,8 @@ STOPS = range(1, 21)
 WAYS = {"inputs": {}, "neurons": {"input_sides": 0}}
 
 
-def decide(query: Query, way: str, **options) -> av.Outcome:
-    if way == "neurons":
-        return decided(query, NEURONS, **options)
-    return av.verify(query, **options)
+def decide(query: Query, way: str, stop: Callable[[], bool] | None = None) -> av.Outcome:
+    return decided(query, NEURONS if way == "neurons" else SearchSettings(), stop=stop)
 
 
 OPEN = (
@@ -121,7 +120,7 @@ PLACES = {
     "the sweep that certifies": (functionals, "backward"),
     "the region of a block": (neuron_split, "spread_region"),
     "the region of boxes": (input_split, "spread_region"),
-    "the bounds of boxes": (input_split, "preactivation_bounds"),
+    "the bounds of boxes": (input_split, "derived_bounds"),
     "CROWN of some neurons": (linear, "crown"),
     "scores of sides": (input_split, "side_scores"),
     "scores of neurons": (neuron_split, "neuron_scores"),
@@ -177,7 +176,7 @@ def test_timeouts_are_kept(timeout: float, sides: int) -> None:
 @pytest.mark.parametrize("k", [1, 30, 1000])
 def test_a_stop_is_heard_soon(k: int, sides: int) -> None:
     question = Question(k)
-    outcome = av.verify(hard_query(sides), stop=question)
+    outcome = av.verify(hard_query(sides), run=av.Run(stop=question))
     assert k <= question.asked <= k + 10
     assert outcome.verdict is av.Verdict.UNKNOWN
 
@@ -185,7 +184,7 @@ def test_a_stop_is_heard_soon(k: int, sides: int) -> None:
 @pytest.mark.parametrize("limit", [1, 2, 9, 100])
 def test_the_count_of_subproblems_is_kept_up_to_one_batch(limit: int) -> None:
     for sides in (18, 30):
-        outcome = av.verify(hard_query(sides), max_subproblems=limit)
+        outcome = av.verify(hard_query(sides), settings=av.VerifySettings(max_subproblems=limit))
         assert outcome.verdict is av.Verdict.UNKNOWN
         assert limit <= outcome.subproblems <= limit + 2 * 1024
 

@@ -32,12 +32,12 @@ def test_every_question_can_end_the_decision():
         asked.append(after)
         return len(asked) > after
 
-    assert av.verify(query, stop=lambda: stop(10**9)).verdict is av.Verdict.UNSAT
+    assert av.verify(query, run=av.Run(stop=lambda: stop(10**9))).verdict is av.Verdict.UNSAT
     questions = len(asked)
     assert questions > 15
     for after in range(questions):
         asked.clear()
-        outcome = av.verify(query, stop=lambda after=after: stop(after))
+        outcome = av.verify(query, run=av.Run(stop=lambda after=after: stop(after)))
         # The last questions may come when all is known already.
         assert outcome.verdict is av.Verdict.UNKNOWN or after > questions - 3
         assert outcome.verdict is not av.Verdict.SAT and 0 <= outcome.undecided <= 5000
@@ -45,8 +45,8 @@ def test_every_question_can_end_the_decision():
 
 def test_boxes_that_do_not_fit_the_memory_are_refused_in_words():
     with pytest.raises(av.QueryError, match=r"5000 different input boxes.*Allow more"):
-        av.verify(many(5000), memory=1e6)
-    assert av.verify(many(5000), memory=1e9).verdict is av.Verdict.UNSAT
+        av.verify(many(5000), run=av.Run(memory=1e6))
+    assert av.verify(many(5000), run=av.Run(memory=1e9)).verdict is av.Verdict.UNSAT
 
 
 def test_long_disjuncts_beside_many_short_ones_are_refused_in_words():
@@ -54,8 +54,8 @@ def test_long_disjuncts_beside_many_short_ones_are_refused_in_words():
     long = Disjunct(box, tuple(atom(-i) for i in range(1, 1001)))
     query = query_of(NETWORK, [long, *(Disjunct(box, (atom(-i),)) for i in range(1001, 2001))])
     with pytest.raises(av.QueryError, match="1001 disjuncts of at most 1000 atoms"):
-        av.verify(query, memory=4e6)
-    assert av.verify(query, memory=1e9).verdict is av.Verdict.UNSAT
+        av.verify(query, run=av.Run(memory=4e6))
+    assert av.verify(query, run=av.Run(memory=1e9)).verdict is av.Verdict.UNSAT
 
 
 def test_padded_rows_repeat_the_last_and_mark_what_has_none():

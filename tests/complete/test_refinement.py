@@ -24,6 +24,7 @@ from admm_verify.network.graph import Network
 from admm_verify.properties.property import Disjunct
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows, atom_rows
+from admm_verify.run import Run
 from admm_verify.sets.box import Box
 from admm_verify.settings import RefineSettings, SearchSettings
 from tests.complete.networks import FAMILIES, MIXED, box_for, flat_box, network_of
@@ -56,7 +57,7 @@ def goals_of(box: Box, objective: np.ndarray, offset: np.ndarray) -> Disjuncts:
 def left_of(network: Network, disjuncts: Disjuncts, settings: SearchSettings = THOROUGH) -> Refined | None:
     whole = preactivation_bounds(network, disjuncts.inputs.at(slice(1)), "tightened")
     spread = [tuple(np.repeat(end, len(disjuncts), axis=0) for end in side) for side in (whole.lower, whole.upper)]
-    return refined(network, disjuncts, PreactivationBounds(*spread), settings, lambda: False, None)
+    return refined(network, disjuncts, PreactivationBounds(*spread), settings, Run())
 
 
 def sources(network: Network) -> list[int]:
@@ -195,13 +196,12 @@ def test_a_conditional_search_goes_on_from_its_file(tmp_path, monkeypatch: pytes
             read.append(saved.conditional)
         return saved
 
-    monkeypatch.setattr(decide, "SearchSettings", lambda: ALWAYS)
     monkeypatch.setattr(Checkpoint, "read", noted)
     hard = searched()
-    whole = av.verify(hard)
-    part = av.verify(hard, max_subproblems=40, checkpoint=path)
+    whole = decided(hard, ALWAYS)
+    part = av.verify(hard, settings=av.VerifySettings(max_subproblems=40, checkpoint=path, search=ALWAYS))
     assert part.verdict is av.Verdict.UNKNOWN and path.exists()
-    rest = av.verify(hard, checkpoint=path)
+    rest = av.verify(hard, settings=av.VerifySettings(checkpoint=path, search=ALWAYS))
     assert whole.verdict is rest.verdict is av.Verdict.UNSAT
     assert part.subproblems < rest.subproblems <= 2 * whole.subproblems
     assert isinstance(read[0], ConditionalBounds)
@@ -237,8 +237,7 @@ def test_a_certificate_knows_of_no_condition(monkeypatch: pytest.MonkeyPatch) ->
         return asked[-1]
 
     monkeypatch.setattr(decide, "refined", noted)
-    monkeypatch.setattr(decide, "SearchSettings", lambda: ALWAYS)
-    outcome = av.verify(searched(), certificate=True)
+    outcome = av.verify(searched(), settings=av.VerifySettings(certificate=True, search=ALWAYS))
     assert outcome.certificate is not None and asked == [None]
 
 
@@ -256,5 +255,5 @@ def test_stopped_it_keeps_what_holds(count: int) -> None:
     disjuncts = goals_of(least.box, least.objective[None, None], offset)
     whole = preactivation_bounds(drawn.network, disjuncts.inputs, "tightened")
     asked = stopping_after(count)
-    left = refined(drawn.network, disjuncts, whole, THOROUGH, lambda: next(asked), None)
+    left = refined(drawn.network, disjuncts, whole, THOROUGH, Run(stop=lambda: next(asked)))
     assert left is None or len(left.disjuncts) == 1

@@ -14,6 +14,7 @@ from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.input_split import InputSplitter
 from admm_verify.complete.neuron_split import NeuronSplitter
 from admm_verify.properties.rows import atom_rows
+from admm_verify.run import Run
 from admm_verify.settings import SearchSettings
 from tests.complete.networks import FAMILIES
 from tests.complete.queries import WAYS
@@ -23,7 +24,7 @@ from tests.complete.truth import Asked, Drawn
 @pytest.fixture
 def two_workers(monkeypatch) -> None:
     for module in ("bounds.relaxed", "bounds.preactivation", "splitting.solve"):
-        monkeypatch.setattr(f"admm_verify.{module}.workers_for", lambda multiplications: 2)
+        monkeypatch.setattr(f"admm_verify.{module}.workers_for", lambda *_: 2)
 
 
 def near(seed: int, family: str) -> list[Asked]:
@@ -47,7 +48,7 @@ def splitters(one: Asked) -> list[InputSplitter | NeuronSplitter]:
     home, settings = Placement.numpy(), SearchSettings(block_numbers=2**9)
     box = rows.box[disjuncts.row[:, 0]]
     pre = preactivation_bounds(network, rows.boxes)
-    common = home, settings, lambda: False, None
+    common = home, settings, Run()
     return [
         InputSplitter(network, disjuncts, *common),
         NeuronSplitter(network, disjuncts, (box, rows.boxes), pre, *common),
@@ -61,7 +62,7 @@ def test_certified_bounds_do_not_depend_on_workers(family: str, monkeypatch) -> 
             grown = []
             for workers in (1, 2, 3):
                 name = "admm_verify.bounds.relaxed.workers_for"
-                monkeypatch.setattr(name, lambda multiplications, workers=workers: workers)
+                monkeypatch.setattr(name, lambda *_, workers=workers: workers)
                 with quiet_overflow():
                     first = splitter.root().open
                     last = splitter.expand(first).open if len(first.disjunct) and first.splittable.all() else first

@@ -5,17 +5,18 @@ import torch
 
 from admm_verify.arrays import Placement
 from admm_verify.complete import decide
-from admm_verify.complete.decide import Decision, Options
+from admm_verify.complete.decide import Decision
+from admm_verify.complete.settings import VerifySettings
+from admm_verify.run import Run
 from admm_verify.settings import SearchSettings
-from admm_verify.splitting.loop import Clock
 from tests.test_proofs import case
 
 HOME = Placement.of(torch.zeros(1, dtype=torch.float64))
 
 
 def decided(query, settings):
-    decision = Decision(query, Options("auto", None, "real", None, None), Clock(), None, settings)
-    decision.run()
+    decision = Decision(query, VerifySettings(arithmetic="real", search=settings), Run())
+    decision.decide()
     return decision.witness is not None, decision.open, decision.subproblems
 
 

@@ -16,6 +16,7 @@ from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, Transpose
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.simplify import simplify
 from admm_verify.sets.box import Box
+from admm_verify.settings import SolverSettings
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solve import METHODS, solve
 from tests.laws.laws import law
@@ -156,7 +157,7 @@ def test_certified_bounds_hold_for_the_original(seed: int, method: str) -> None:
     original = random_graph(seed)
     network, box = simplify(original), unit_box(original)
     objective = np.random.default_rng(seed).standard_normal((2, original.output_size))
-    found = solve(Problem(network, box, objective), method, tolerance=0.0, max_passes=20)
+    found = solve(Problem(network, box, objective), method, settings=SolverSettings(tolerance=0.0, max_passes=20))
     assert np.isfinite(found.lower).all()
     exact_network, rng = ExactNetwork.of(original), np.random.default_rng([seed, 1])
     points = [*rng.uniform(-1, 1, (3, original.input_size)), *rng.choice([-1.0, 1.0], (3, original.input_size))]
@@ -175,7 +176,9 @@ def test_certified_bounds_of_affine_graphs_enclose_the_original(seed: int, metho
     value = ExactNetwork.of(original).values(x)[-1]
     for sign in (1.0, -1.0):
         bounds = preactivation_bounds(network, box, method)
-        found = solve(Problem(network, box, sign * np.eye(len(value)), 0.0, bounds), max_passes=0)
+        found = solve(
+            Problem(network, box, sign * np.eye(len(value)), 0.0, bounds), settings=SolverSettings(max_passes=0)
+        )
         assert all(Fraction(bound) <= Fraction(sign) * exact for bound, exact in zip(found.lower, value, strict=True))
 
 
@@ -317,7 +320,7 @@ def test_bounds_cover_the_roundings_of_merged_biases(levels: int) -> None:
     bounds = preactivation_bounds(network, box, "interval")
     pre = ExactNetwork.of(original).preactivations(np.zeros(1))[0][0]
     assert Fraction(bounds.lower[0][0, 0]) <= pre <= Fraction(bounds.upper[0][0, 0])
-    found = solve(Problem(network, box, -np.ones((1, 1))), max_passes=0)
+    found = solve(Problem(network, box, -np.ones((1, 1))), settings=SolverSettings(max_passes=0))
     assert Fraction(found.lower[0]) <= -pre
 
 
@@ -356,6 +359,6 @@ def test_bounds_cover_what_merging_loses_to_underflow(diagonal: bool, part: str,
         low, high = bounds.lower[0][0, 0], bounds.upper[0][0, 0]
         enclosed = Fraction(low) <= pre <= Fraction(high)
         assert enclosed, f"{method}: {float(pre)} outside [{low}, {high}]"
-        bound = solve(Problem(network, box, [[-1.0]], 0.0, bounds), max_passes=0).lower[0]
+        bound = solve(Problem(network, box, [[-1.0]], 0.0, bounds), settings=SolverSettings(max_passes=0)).lower[0]
         valid = bound == -np.inf or Fraction(bound) <= -pre
         assert valid, f"{method}: lower {bound} over {-float(pre)}"

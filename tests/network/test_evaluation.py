@@ -264,7 +264,8 @@ def test_bounds_in_float32_hold_what_torch_computes(scale: float) -> None:
             box = av.Box(centre - radius, centre + radius)
             pre = av.preactivation_bounds(network, box, "interval")
             error = np.asarray(output_error(network, box, pre, "float32"))[0]
-            found = av.solve(av.Problem(network, box, rows, preactivation=pre), max_passes=0)
+            problem = av.Problem(network, box, rows, preactivation=pre)
+            found = av.solve(problem, settings=av.SolverSettings(max_passes=0))
             assert (np.asarray(found.lower) - np.tile(error, 2) <= expected).all()
 
 

@@ -61,7 +61,10 @@ def test_constants_through_curves_carry_their_rounding() -> None:
     data = constant_of([node("Sigmoid", ["a"], ["c"])], {"a": np.float32([[0.3]])})
     network = network_from_bytes(data, "curve")
     point = av.Box(np.zeros(1), np.zeros(1))
-    bounds = [float(av.solve(av.Problem(network, point, np.array([[s]])), max_passes=0).lower[0]) for s in (1.0, -1.0)]
+    bounds = [
+        float(av.solve(av.Problem(network, point, np.array([[s]])), settings=av.SolverSettings(max_passes=0)).lower[0])
+        for s in (1.0, -1.0)
+    ]
     exact = 1.0 / (1.0 + np.exp(-np.float64(np.float32(0.3))))
     assert bounds[0] <= exact - 1e-16 < exact + 1e-16 <= -bounds[1] <= exact + 1e-9
     assert abs(exact - float(runtime(data, POINT)[0, 0])) < 1e-6
@@ -72,7 +75,9 @@ def test_sums_of_constants_hold_in_real_numbers() -> None:
     data = constant_of([node("MatMul", ["a", "o"], ["c"])], {"a": a, "o": np.ones((3, 1), np.float32)})
     network = network_from_bytes(data, "sum")
     point = av.Box(np.zeros(1), np.zeros(1))
-    upper = -float(av.solve(av.Problem(network, point, np.array([[-1.0]])), max_passes=0).lower[0])
+    upper = -float(
+        av.solve(av.Problem(network, point, np.array([[-1.0]])), settings=av.SolverSettings(max_passes=0)).lower[0]
+    )
     assert Fraction(upper) >= 1 + Fraction(2) ** -24
 
 

@@ -155,7 +155,7 @@ def test_waiting_ends_with_the_time(fake, large):
         return len(asked) > 2
 
     with pytest.raises(ReplayError, match="time to stop"):
-        runtime_output(RELU + bytes(10**7) if large else RELU, X, stop)
+        runtime_output(RELU + bytes(10**7) if large else RELU, X, av.Run(stop=stop))
     assert len(asked) == 3 and not running()
 
 
@@ -163,7 +163,7 @@ def test_threads_have_processes_of_their_own(fake):
     fake("time.sleep(60 if x[0, 0] > 0 else 0)")
     stop = Event()
     with ThreadPoolExecutor(2) as pool:
-        hanging = pool.submit(runtime_output, RELU, np.float32([1, 0]), stop.is_set)
+        hanging = pool.submit(runtime_output, RELU, np.float32([1, 0]), av.Run(stop=stop.is_set))
         assert [runtime_output(RELU, -X * 0)[0] for _ in range(3)] == [0, 0, 0]
         stop.set()
         with pytest.raises(ReplayError):
@@ -240,10 +240,11 @@ def vnnlib(size, outputs, low, atom):
     return "".join(f"(declare-const {name} Real)\n" for name in names) + "".join(box) + f"(assert {atom})\n"
 
 
-def decided(folder, data, text, **options):
+def decided(folder, data, text, *, stop=None, most=None):
     (folder / "net.onnx").write_bytes(data)
     (folder / "q.vnnlib").write_text(text)
-    return av.verify(av.read_query(folder / "q.vnnlib", folder / "net.onnx"), **options)
+    query, settings = av.read_query(folder / "q.vnnlib", folder / "net.onnx"), av.VerifySettings(max_subproblems=most)
+    return av.verify(query, settings=settings, run=av.Run(stop=stop))
 
 
 def test_crash_leaves_a_query_unknown(tmp_path):
@@ -265,7 +266,7 @@ def test_hanging_replay_ends_with_the_search(tmp_path, fake):
 def test_disagreeing_runtime_confirms_nothing(tmp_path, fake, element):
     fake("x = 0 * x")
     data = model([node("Relu", ["x"], ["y"])], (1, 2), element=element)
-    outcome = decided(tmp_path, data, vnnlib(2, 2, 0.0, "(>= Y_0 0.5)"), max_subproblems=50)
+    outcome = decided(tmp_path, data, vnnlib(2, 2, 0.0, "(>= Y_0 0.5)"), most=50)
     assert outcome.verdict is av.Verdict.UNKNOWN and outcome.unconfirmed is None
 
 

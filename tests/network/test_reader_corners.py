@@ -17,7 +17,9 @@ DOUBLE = TensorProto.DOUBLE
 def lower(network: av.Network, low: list[float], high: list[float], objective: list[float]) -> float:
     """The certified bound of one row over a box."""
     box = av.Box(np.array(low), np.array(high))
-    return float(av.solve(av.Problem(network, box, np.array([objective])), max_passes=0).lower[0])
+    return float(
+        av.solve(av.Problem(network, box, np.array([objective])), settings=av.SolverSettings(max_passes=0)).lower[0]
+    )
 
 
 def test_a_cast_that_rounds_is_refused() -> None:

@@ -17,6 +17,7 @@ from admm_verify.programs.integer import Ranges, network_minimum
 from admm_verify.programs.kinks import Kinks
 from admm_verify.programs.relaxed import Part, relaxed_minimum
 from admm_verify.relaxations.registry import network_lines
+from admm_verify.run import Run
 from admm_verify.sets.box import Box
 from admm_verify.settings import AscentSettings
 from tests.complete.networks import FAMILIES, box_for, flat_box, network_of, pairs_of
@@ -60,7 +61,7 @@ class Drawn:
             Ranges(self.inputs, self.kinks, self.stacked(self.bounds.lower), self.stacked(self.bounds.upper)),
             self.objective,
             self.offset,
-            lambda: False,
+            Run(),
         )
         assert found.x is not None
         # HiGHS's point attains what it says.
@@ -118,7 +119,7 @@ def test_multipliers_certify_the_relaxed_minimum(family: str, seed: int, rows: i
     one = drawn(family, seed, rows)
     found = relaxed_minimum(Frame.of(one.network), one.part, one.objective, one.offset, 10.0)
     assert found is not None
-    bounder = Bounder(one.network, Placement.numpy(), AscentSettings(), lambda: False)
+    bounder = Bounder(one.network, Placement.numpy(), AscentSettings(), Run())
     ends = [tuple(end[:, None] for end in side) for side in (one.bounds.lower, one.bounds.upper)]
     region = build_region(one.network, one.inputs.at((None, None)), *ends)
     given = bounder.rows((found.weights @ one.objective)[None, None], (found.weights @ one.offset)[None, None])
@@ -164,7 +165,7 @@ def test_the_integer_minimum_of_several_rows_is_above_that_of_each() -> None:
 def test_a_stopped_program_claims_nothing() -> None:
     one = drawn("residual", 5)
     ranges = Ranges(one.inputs, one.kinks, one.stacked(one.bounds.lower), one.stacked(one.bounds.upper))
-    found = network_minimum(Frame.of(one.network), ranges, one.objective, one.offset, lambda: True)
+    found = network_minimum(Frame.of(one.network), ranges, one.objective, one.offset, Run(stop=lambda: True))
     assert found.bound <= found.value
 
 
@@ -179,5 +180,5 @@ def test_ranges_that_overflow_leave_no_program() -> None:
         Ranges(one.inputs, kinks, low, high),
         Ranges(one.inputs, one.kinks, low, np.inf * np.ones_like(high)),
     ):
-        found = network_minimum(frame, ranges, one.objective, zero, lambda: False)
+        found = network_minimum(frame, ranges, one.objective, zero, Run())
         assert found.bound == -np.inf and found.x is None

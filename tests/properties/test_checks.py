@@ -78,4 +78,4 @@ def test_whole_numbers_and_lists_are_taken():
 def test_thresholds_beyond_float32_are_decided():
     for threshold, verdict in (("-1e300", av.Verdict.UNSAT), ("1e300", av.Verdict.SAT)):
         query = av.Query("far", parse_vnnlib(flat(f"(<= Y_0 {threshold})", inputs=2)), NET)
-        assert av.verify(query, certificate=True).verdict is verdict
+        assert av.verify(query, settings=av.VerifySettings(certificate=True)).verdict is verdict

@@ -73,7 +73,9 @@ FIRST, SECOND = "(* 1.00000000000000000001 Y_0)", "(* 1.00000000000000000003 Y_1
 @pytest.mark.parametrize("arithmetic", ["real", "float32"])
 def test_digits_beyond_float64(condition, verdicts, arithmetic):
     text = flat(condition, unit_box=False) + "(assert (>= X_0 0.5))(assert (<= X_0 1))"
-    outcome = av.verify(Query("q", parse_vnnlib(text), TWICE), max_subproblems=200, arithmetic=arithmetic)
+    outcome = av.verify(
+        Query("q", parse_vnnlib(text), TWICE), settings=av.VerifySettings(max_subproblems=200, arithmetic=arithmetic)
+    )
     allowed = verdicts if arithmetic == "real" or "sat" in verdicts else verdicts | {"unknown"}
     assert outcome.verdict.value in allowed
 
@@ -106,10 +108,10 @@ def test_unsat_is_certified_and_checked_with_seventeen_digits():
     for seed in range(12):
         query = relu_query(seed, 0.5)
         inexact += int(atom_rows(query.property).rounding.any())
-        outcome = av.verify(query, certificate=True)
+        outcome = av.verify(query, settings=av.VerifySettings(certificate=True))
         assert outcome.verdict.value == "unsat"
         for exact in (False, True):
-            report = check(outcome.certificate, query.property, query.network, exact)
+            report = check(outcome.certificate, query.property, query.network, exact=exact)
             assert report.proved, report.reason
         assert av.verify(relu_query(seed, -0.1)).verdict.value == "sat"
     assert inexact > 3

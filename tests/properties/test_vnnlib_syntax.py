@@ -7,7 +7,7 @@ import pytest
 from admm_verify.errors import UnsupportedQueryError
 from admm_verify.memory import Budget
 from admm_verify.properties.vnnlib import parse_vnnlib
-from admm_verify.run import Stopped
+from admm_verify.run import Run, Stopped
 from tests.properties.texts import check_refused, flat, network, only
 
 F = Fraction
@@ -203,11 +203,11 @@ def test_reading_asks_whether_to_stop(text: str) -> None:
         asked.append(after)
         return len(asked) > after
 
-    parse_vnnlib(text, budget=Budget(1e9, lambda: stop(10**9)))
+    parse_vnnlib(text, budget=Budget(1e9, Run(stop=lambda: stop(10**9))))
     questions = len(asked)
     assert questions > 3
     for after in range(questions):
         asked.clear()
         with pytest.raises(Stopped):
-            parse_vnnlib(text, budget=Budget(1e9, lambda after=after: stop(after)))
+            parse_vnnlib(text, budget=Budget(1e9, Run(stop=lambda after=after: stop(after))))
         assert len(asked) == after + 1

@@ -252,8 +252,7 @@ def test_simulations_that_are_none(arguments: Any) -> None:
         ),
         *({"settings": value} for value in ({}, "crown", av.SolverSettings())),
         *({"timeout": value} for value in (-1, np.nan, "1", True, [1])),
-        *({"progress": value} for value in (1, "yes")),
-        {"stop": True},
+        *({"run": value} for value in (1, "yes", {})),
     ],
 )
 def test_sets_that_cannot_be_asked_for(options: Any) -> None:
@@ -271,7 +270,7 @@ def test_sets_that_cannot_be_asked_for(options: Any) -> None:
             for value in (0, -1, 1.5, "1", True)
         ),
         *({name: -1} for name in ("iterations", "cell_iterations")),
-        *({name: value} for name in ("tolerance", "memory") for value in (0, -1, np.nan, "1", True)),
+        *({name: value} for name in ("tolerance",) for value in (0, -1, np.nan, "1", True)),
         {"tighten": None},
         {"window": 1, "tolerance": 0.1},
     ],
@@ -287,7 +286,7 @@ def test_a_grid_of_too_many_cells_is_refused() -> None:
 
 
 def test_sets_are_asked_for_steps_that_there_are() -> None:
-    sets = av.reach_sets(task(), [[1, 0], [0, 1], [-1, 0], [0, -1]], av.ReachSettings(samples=10)).sets
+    sets = av.reach_sets(task(), [[1, 0], [0, 1], [-1, 0], [0, -1]], settings=av.ReachSettings(samples=10)).sets
     assert (sets.box(2)[1] >= 1).all() and (sets.box(2)[1] <= 1.0001).all()
     for step in (3, -1, 0.5, None, "1"):
         bad: Any = step
@@ -330,10 +329,10 @@ def test_long_horizons_are_refused_or_stop(tmp_path) -> None:
     plant = av.Plant.read(["0*u1", "0*u1"], 1)
     still = task(system=av.ContinuousSystem(controller(), plant, 0.5), steps=20_000)
     asked: list[None] = []
-    sets = av.reach_sets(still, stop=lambda: asked.append(None) or True).sets
+    sets = av.reach_sets(still, run=av.Run(stop=lambda: asked.append(None) or True)).sets
     assert sets.ended is av.Ended.STOPPED and sets.valid_steps == 0 and len(asked) < 10
     assert sets.samples.size <= 2**25 + 2 * len(sets.samples) and np.isnan(sets.samples[:, 1:]).all()
     with pytest.raises(av.InputError, match="too long for one graph; give at most 1448 steps"):
         av.reach_sets(task(steps=2000))
-    few = av.reach_sets(task(), settings=av.ReachSettings(samples=2000), stop=lambda: True).sets
+    few = av.reach_sets(task(), settings=av.ReachSettings(samples=2000), run=av.Run(stop=lambda: True)).sets
     assert len(few.samples) == 500

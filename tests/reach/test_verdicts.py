@@ -133,7 +133,7 @@ def test_time_runs_out_in_time(tmp_path) -> None:
         with ticking() as clock:
             report = av.reach_sets(task, settings=av.ReachSettings(tolerance=1e-9, samples=500), timeout=60)
         assert report.sets.ended.value == "timed-out" and 60 < clock.looks <= 80
-    stopped = av.reach_sets(task, stop=lambda: True)
+    stopped = av.reach_sets(task, run=av.Run(stop=lambda: True))
     assert stopped.sets.ended.value == "stopped"
 
 
@@ -151,7 +151,7 @@ def test_options_that_do_not_fit(tmp_path) -> None:
 @pytest.mark.parametrize("directions", ["box", "octagon", "principal", 7])
 def test_directions_of_continuous_systems(tmp_path, directions) -> None:
     task = read_task(write(tmp_path, PENDULUM))
-    sets = av.reach_sets(task, directions, av.ReachSettings(samples=500)).sets
+    sets = av.reach_sets(task, directions, settings=av.ReachSettings(samples=500)).sets
     states = av.simulate(
         task.system, np.random.default_rng(5).uniform(task.initial.lower, task.initial.upper, (500, 2)), 10
     )

@@ -11,6 +11,7 @@ from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_
 from admm_verify.network.graph import Network
 from admm_verify.network.simplify import simplify
 from admm_verify.sets.box import Box
+from admm_verify.settings import SolverSettings
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solve import METHODS, solve
 from tests.random_networks import chain
@@ -62,7 +63,9 @@ def instance(name: str) -> tuple[Problem, np.ndarray]:
 
 def check(name: str, method: str, precision: str, iterations: int) -> None:
     problem, optimum = instance(name)
-    found = solve(problem, method, tolerance=0.0, max_passes=2 * iterations, precision=precision)
+    found = solve(
+        problem, method, settings=SolverSettings(tolerance=0.0, max_passes=2 * iterations, precision=precision)
+    )
     label = f"{name}, {method}, {precision}, {iterations} iterations"
     assert np.isfinite(found.lower).all(), label
     # The stored optima carry the tolerance of the LP solver.
@@ -145,7 +148,7 @@ def test_interval_bounds_are_those_of_the_stored_values(name: str) -> None:
 def check_value(name: str, method: str) -> None:
     """The stored optimum to 1e-4 from below, in one setting for all networks."""
     problem, optimum = stored_problem(name)
-    found = solve(problem, method, tolerance=5e-5 * min(1.0, abs(optimum)), max_passes=5000)
+    found = solve(problem, method, settings=SolverSettings(tolerance=5e-5 * min(1.0, abs(optimum)), max_passes=5000))
     # HiGHS keeps constraints to 1e-7, and the weights of these networks carry that into the optimum.
     slack = 1e-7 * max(1.0, abs(optimum))
     assert found.lower[0] <= optimum + slack
@@ -172,5 +175,5 @@ def test_every_method_stays_below_stored_lp_values(name: str, method: str) -> No
     problem, optimum = stored_problem(name)
     size = max(1.0, abs(optimum))
     for precision in PRECISIONS:
-        found = solve(problem, method, tolerance=0.0, max_passes=400, precision=precision)
+        found = solve(problem, method, settings=SolverSettings(tolerance=0.0, max_passes=400, precision=precision))
         assert found.lower[0] <= optimum + 1e-7 * size <= found.relaxation_upper[0] + 2e-7 * size

@@ -13,6 +13,7 @@ from admm_verify.network.graph import Activation, Network
 from admm_verify.network.maps import DenseMap
 from admm_verify.network.spatial import Window, convolution
 from admm_verify.sets.box import Box
+from admm_verify.settings import SolverSettings
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solve import solve
 from tests.random_networks import Builder as GraphBuilder
@@ -153,7 +154,11 @@ def test_slopes_whose_products_underflow_leave_valid_bounds(method: str, slope: 
     builder.nodes.append(Activation("prelu", small, 1, (np.array([slope]),)))
     builder.dense(2, np.array([[1e300]]), np.zeros(1))
     network = builder.network()
-    found = solve(Problem(network, Box(-np.ones(1), -np.full(1, 0.5)), np.array([[1.0], [-1.0]])), method, max_passes=4)
+    found = solve(
+        Problem(network, Box(-np.ones(1), -np.full(1, 0.5)), np.array([[1.0], [-1.0]])),
+        method,
+        settings=SolverSettings(max_passes=4),
+    )
     for x in (-1.0, -0.5):
         value = ExactPieces(network).values(np.array([x]))[-1][0]
         assert at_most(found.lower[0], value) and at_most(found.lower[1], -value)
@@ -165,5 +170,5 @@ def test_feasible_values_of_numbers_that_underflow_are_no_lower_than_lower_bound
     first = builder.dense(0, np.array([[-2.01749344171912e-309], [3.57196203267662e-309]]), np.zeros(2))
     builder.dense(builder.relu(first), np.array([[-4.9286098350086325e306, 1.0944989568857143e306]]), np.zeros(1))
     problem = Problem(builder.network(), Box(np.array([-1e-8]), np.zeros(1)), np.array([[1.0], [-1.0]]))
-    found = solve(problem, "ascent", max_passes=6)
+    found = solve(problem, "ascent", settings=SolverSettings(max_passes=6))
     assert (found.relaxation_upper >= found.lower).all()

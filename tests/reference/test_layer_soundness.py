@@ -19,6 +19,7 @@ from admm_verify.network.graph import Activation, Affine, Network, Node, Term
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.simplify import simplify
 from admm_verify.sets.box import Box
+from admm_verify.settings import SolverSettings
 from admm_verify.splitting.problem import Problem, Rows
 from admm_verify.splitting.solution import Solution
 from admm_verify.splitting.solve import METHODS, solve
@@ -144,7 +145,7 @@ def run(problem: Problem, method: str, precision: str, budget: int) -> Solution 
     # Overflow in an iteration costs progress, not soundness.
     with np.errstate(over="ignore", invalid="ignore"):
         try:
-            return solve(problem, method, max_passes=budget, precision=precision)
+            return solve(problem, method, settings=SolverSettings(max_passes=budget, precision=precision))
         except InputError:
             assert method == "admm"
             return None
@@ -187,7 +188,7 @@ def test_certified_bounds_hold_on_torch(seed: int, smooth: bool) -> None:
     problem = Problem(case.network, box, torch.asarray(case.objective), torch.asarray(case.offset))
     least = reached(known).min(axis=1)
     for precision in PRECISIONS:
-        found = solve(problem, METHODS[seed % 2 * 2], max_passes=20, precision=precision)
+        found = solve(problem, METHODS[seed % 2 * 2], settings=SolverSettings(max_passes=20, precision=precision))
         check(problem, least, found, f"{case.kind}, torch, {precision}")
 
 
@@ -203,7 +204,7 @@ def test_certified_bounds_lie_under_exact_values_at_the_minimisers_of_programs(s
     case = layer_case(seed, smooth)
     bounds = bounds_by("planes", case)
     problem = Problem(case.network, case.box, case.objective, case.offset, bounds)
-    found, network = solve(problem, max_passes=200), ExactPieces(case.original)
+    found, network = solve(problem, settings=SolverSettings(max_passes=200)), ExactPieces(case.original)
     bent = sum(int((low < high).sum()) for low, high in pairs(bounds))
     for row, (objective, offset) in enumerate(zip(case.objective, case.offset, strict=True)):
         optimum = Formulation(case.network, case.box, pairs(bounds), False).minimum(objective, offset)
@@ -330,7 +331,7 @@ def test_the_bound_comes_close_to_the_relaxations_optimum_on_relu_networks() -> 
         if kinds != {"relu"}:
             continue
         problem = Problem(case.network, case.box, case.objective[:1], case.offset[:1], bounds_by("planes", case))
-        crown = solve(problem, max_passes=0).lower[0]
+        crown = solve(problem, settings=SolverSettings(max_passes=0)).lower[0]
         ends = pairs(problem.preactivation)
         optimum = Formulation(case.network, case.box, ends, False).minimum(case.objective[0], case.offset[0])
         if optimum.value - crown > 1e-3 * optimum.scale:

@@ -13,6 +13,7 @@ from admm_verify.network.graph import Activation, Affine, Network
 from admm_verify.network.maps import DiagonalMap
 from admm_verify.network.simplify import simplify
 from admm_verify.sets.box import Box
+from admm_verify.settings import SolverSettings
 from admm_verify.splitting.dual import certified_bound
 from admm_verify.splitting.problem import Problem, Rows
 from admm_verify.splitting.solve import METHODS, solve
@@ -134,7 +135,7 @@ def test_bounds_cover_merged_chains_that_cancel(middle: str, part: str) -> None:
         missed += Fraction(network.nodes[1].apply([x])[0]) != pre
         post = np.maximum(pre, Fraction(0))
         for sign in (1.0, -1.0):
-            found = solve(Problem(network, box, [[sign]], 0.0, bounds), max_passes=0)
+            found = solve(Problem(network, box, [[sign]], 0.0, bounds), settings=SolverSettings(max_passes=0))
             assert Fraction(found.lower[0]) <= Fraction(sign) * post, seed
     assert missed >= 15, "float64 gets the merged product wrong here"
 
@@ -207,7 +208,9 @@ def test_lower_and_upper_enclose_an_optimum_known_exactly(method: str) -> None:
         truth = exact_dual(
             network, box, bounds, objective, 1.0, lambda k, a, on=active: np.where(on[k], a, Fraction(0))
         )
-        found = solve(Problem(network, box, objective, 1.0, bounds), method, tolerance=0.0, max_passes=20)
+        found = solve(
+            Problem(network, box, objective, 1.0, bounds), method, settings=SolverSettings(tolerance=0.0, max_passes=20)
+        )
         assert Fraction(found.lower[0]) <= truth <= Fraction(found.relaxation_upper[0]), seed
         assert found.gap[0] <= 1e-9 * max(1.0, abs(float(truth)))
 
@@ -219,7 +222,7 @@ def test_the_exact_dual_value_of_a_solution_lies_between_its_bounds(method: str)
     for seed in range(42):
         case = random_case(seed, widest=6, deepest=2)
         problem = Problem(case.network, case.box, case.objective, case.offset)
-        found = solve(problem, method, tolerance=0.0, max_passes=150)
+        found = solve(problem, method, settings=SolverSettings(tolerance=0.0, max_passes=150))
         for row, (objective, offset) in enumerate(zip(case.objective, case.offset, strict=True)):
             given = [exact(g[row]) for g in found.multipliers]
             truth = exact_dual(

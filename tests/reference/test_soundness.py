@@ -11,6 +11,7 @@ import pytest
 from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
 from admm_verify.network.simplify import simplify
 from admm_verify.sets.box import Box
+from admm_verify.settings import SolverSettings
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solution import Solution
 from admm_verify.splitting.solve import METHODS, solve
@@ -62,7 +63,7 @@ def truth(seed: int, thorough: bool = False) -> Truth:
         attained.append([network.objective(x, objective, offset) for x in inputs])
     problem = Problem(case.network, case.box, case.objective, case.offset, bounds)
     lp, scale = np.array([o.value for o in optima]), np.array([o.scale for o in optima])
-    return Truth(case, problem, attained, lp, scale, solve(problem, max_passes=0).lower)
+    return Truth(case, problem, attained, lp, scale, solve(problem, settings=SolverSettings(max_passes=0)).lower)
 
 
 def samples(box: Box, count: int, seed: int) -> np.ndarray:
@@ -88,7 +89,7 @@ def in_default_suite(seed: int, number: int) -> bool:
 def run(problem: Problem, method: str, precision: str, budget: int) -> Solution:
     # Overflow in an iteration costs progress, not soundness; `test_overflow_is_silent` looks at the warnings.
     with np.errstate(over="ignore", invalid="ignore"):
-        return solve(problem, method, max_passes=budget, precision=precision)
+        return solve(problem, method, settings=SolverSettings(max_passes=budget, precision=precision))
 
 
 def check(known: Truth, method: str, precision: str, budget: int) -> None:
@@ -192,7 +193,7 @@ def test_bounds_hold_where_float64_underflows_or_overflows(exponent: int, method
     for seed in range(5):
         problem, network = extreme_case(exponent, seed)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            found = solve(problem, method, max_passes=20)
+            found = solve(problem, method, settings=SolverSettings(max_passes=20))
         assert not (np.isnan(found.lower) | np.isnan(found.relaxation_upper)).any()
         assert (found.lower < np.inf).all()
         for x in samples(problem.inputs.at(0), 10, seed):
@@ -218,8 +219,8 @@ def test_preactivations_stay_inside_where_float64_underflows_or_overflows(expone
 def test_overflow_is_silent(exponent: int, method: str, precision: str) -> None:
     """Numbers too large for the iteration's precision end in a bound, not in a warning (an error in this suite)."""
     problem, _ = extreme_case(exponent, seed=0)
-    crown = solve(problem, method, max_passes=0, precision=precision)
-    found = solve(problem, method, max_passes=30, precision=precision)
+    crown = solve(problem, method, settings=SolverSettings(max_passes=0, precision=precision))
+    found = solve(problem, method, settings=SolverSettings(max_passes=30, precision=precision))
     assert (found.lower >= crown.lower).all() and np.isfinite(crown.lower).all()
 
 

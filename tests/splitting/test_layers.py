@@ -51,9 +51,9 @@ def test_methods_agree_on_layers_of_all_kinds(method: str, device: str | None, p
         pytest.skip("torch finds no CUDA device")
     network, box = small_layers()
     problem = av.Problem(network, box, np.vstack([np.eye(3), -np.eye(3)]))
-    reference = av.solve(problem, "ascent", tolerance=1e-6, max_passes=2000)
-    crown = av.solve(problem, max_passes=0)
-    found = av.solve(problem, method, device=device, precision=precision, max_passes=600)
+    reference = av.solve(problem, "ascent", settings=av.SolverSettings(tolerance=1e-6, max_passes=2000))
+    crown = av.solve(problem, settings=av.SolverSettings(max_passes=0))
+    found = av.solve(problem, method, device=device, settings=av.SolverSettings(precision=precision, max_passes=600))
     assert (found.lower <= reference.relaxation_upper).all() and (found.relaxation_upper >= reference.lower).all()
     closed = (found.lower - crown.lower) / np.maximum(reference.lower - crown.lower, 1e-9)
     assert closed.min() >= 0.9
@@ -64,6 +64,6 @@ def test_admm_takes_networks_with_neurons_that_nobody_reads(seed: int) -> None:
     """Elimination drops matrices that are zero; an activation none of which is left must keep its copy."""
     case = random_case(seed)
     problem = av.Problem(case.network, case.box, np.eye(case.network.output_size))
-    reference = av.solve(problem, "primal_dual", max_passes=2000)
-    found = av.solve(problem, "admm", max_passes=200)
+    reference = av.solve(problem, "primal_dual", settings=av.SolverSettings(max_passes=2000))
+    found = av.solve(problem, "admm", settings=av.SolverSettings(max_passes=200))
     assert (found.lower <= reference.relaxation_upper).all() and (found.relaxation_upper >= reference.lower).all()

@@ -39,7 +39,7 @@ def test_no_exact_output_leaves_its_range(seed, method):
     network, rng = network_of(seed), np.random.default_rng(seed)
     center = rng.standard_normal((2, 3))
     box = av.Box.around(center, 0.3)
-    found = av.output_bounds(network, box, method=method, max_passes=20)
+    found = av.output_bounds(network, box, method=method, settings=av.SolverSettings(max_passes=20))
     assert found.lower.shape == found.upper.shape == (2, 4)
     for row in range(2):
         points = rng.uniform(box.lower[row], box.upper[row], (20, 3))
@@ -59,9 +59,9 @@ def test_a_point_has_a_range_of_rounding_size():
 
 def test_one_call_is_two_calls_of_solve():
     network, box = network_of(1), av.Box(-np.ones(3), np.ones(3))
-    found = av.output_bounds(network, box, max_passes=0)
-    lower = av.solve(av.Problem(network, box, np.eye(4)), max_passes=0).lower
-    upper = -av.solve(av.Problem(network, box, -np.eye(4)), max_passes=0).lower
+    found = av.output_bounds(network, box, settings=av.SolverSettings(max_passes=0))
+    lower = av.solve(av.Problem(network, box, np.eye(4)), settings=av.SolverSettings(max_passes=0)).lower
+    upper = -av.solve(av.Problem(network, box, -np.eye(4)), settings=av.SolverSettings(max_passes=0)).lower
     assert (found.lower >= lower).all() and (found.upper <= upper).all()
     best = av.output_bounds(network, box, method="ascent")
     assert (best.upper - best.lower < found.upper - found.lower).all()
@@ -76,23 +76,23 @@ def test_shapes_follow_the_box(shape, expected):
     module = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3, padding=1, stride=2), torch.nn.ReLU())
     net = av.trace(module, torch.zeros(1, 1, 4, 4))
     box = av.Box(torch.zeros(shape), torch.ones(shape))
-    found = av.output_bounds(net, box, max_passes=0)
+    found = av.output_bounds(net, box, settings=av.SolverSettings(max_passes=0))
     assert tuple(found.lower.shape) == tuple(found.upper.shape) == expected
     assert isinstance(found.lower, torch.Tensor) and (found.lower > -1e-9).all()
 
 
 def test_many_outputs_are_solved_in_parts(monkeypatch):
     network, box = network_of(2), av.Box.around(np.zeros((3, 3)), 0.5)
-    whole = av.output_bounds(network, box, max_passes=4)
+    whole = av.output_bounds(network, box, settings=av.SolverSettings(max_passes=4))
     monkeypatch.setattr("admm_verify.splitting.output_bounds._NUMBERS", 20)
-    parts = av.output_bounds(network, box, max_passes=4)
+    parts = av.output_bounds(network, box, settings=av.SolverSettings(max_passes=4))
     assert np.allclose(whole.lower, parts.lower, rtol=1e-9) and np.allclose(whole.upper, parts.upper, rtol=1e-9)
 
 
 def test_without_time_the_bounds_still_hold():
     network, box = network_of(3), av.Box(-np.ones(3), np.ones(3))
-    for options in ({"timeout": 0.0}, {"stop": lambda: True}):
-        found = av.output_bounds(network, box, **options)
+    for run in (av.Run(timeout=0.0), av.Run(stop=lambda: True)):
+        found = av.output_bounds(network, box, run=run)
         values = network(np.random.default_rng(0).uniform(-1, 1, (500, 3)))
         assert (found.lower <= values.min(axis=0)).all() and (values.max(axis=0) <= found.upper).all()
         assert found.status in (av.Ended.TIMED_OUT, av.Ended.STOPPED) and "certified" in repr(found)
@@ -104,5 +104,7 @@ def test_a_solution_says_what_its_columns_are():
     assert not hasattr(found, "upper")
     text = repr(found)
     assert "bounds nothing of the network" in text and len(text.splitlines()) == 9
-    rows = av.solve(av.Problem(network, av.Box(-np.ones(3), np.ones(3)), np.ones((30, 4))), max_passes=0)
+    rows = av.solve(
+        av.Problem(network, av.Box(-np.ones(3), np.ones(3)), np.ones((30, 4))), settings=av.SolverSettings(max_passes=0)
+    )
     assert "10 more rows" in repr(rows)

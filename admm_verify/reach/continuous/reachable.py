@@ -1,7 +1,6 @@
 """Sets and verdicts of systems in continuous time: cells are halved until they do what is asked of them."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,13 +8,13 @@ import numpy as np
 from admm_verify.arrays import quiet_overflow
 from admm_verify.reach.continuous.checks import holds, violates
 from admm_verify.reach.continuous.simulation import trajectories
-from admm_verify.reach.continuous.tube import ContinuousSettings, Tube, reach
+from admm_verify.reach.continuous.tube import Tube, reach
 from admm_verify.reach.feedback import control_network
 from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.sets import ReachSets, most
 from admm_verify.reach.settings import ReachSettings
 from admm_verify.reach.systems import ContinuousSystem, Task
-from admm_verify.run import Ended
+from admm_verify.run import Ended, Run
 from admm_verify.sets.box import Box
 from admm_verify.verdict import Answer
 
@@ -53,17 +52,16 @@ class ContinuousReach:
         system: ContinuousSystem,
         directions: np.ndarray,
         settings: ReachSettings,
-        stop: Callable[[], Ended | None],
-        progress: Callable[[str], None],
+        run: Run,
     ) -> None:
-        """stop: why to end now, None to go on. Shapes: directions [d, n]."""
+        """Shapes: directions [d, n]."""
         self.task, self.system, self.directions, self.settings = task, system, directions, settings
-        self.stop, self.tell = stop, progress
+        self.run = run
         self.network = control_network(system.controller)
         self.began = time.monotonic()
         count = settings.trajectories(task.steps, task.system.states)
         first = task.box.inside.scattered(count, np.random.default_rng(0))
-        self.samples = trajectories(system, first, task.steps, stop=lambda: stop() is not None)
+        self.samples = trajectories(system, first, task.steps, run=run)
         values = np.einsum("pts,ds->ptd", self.samples, directions)
         self.inner = most(values)
         width = self.inner + most(-values)
@@ -71,14 +69,14 @@ class ContinuousReach:
         self.scale = np.where(known, np.maximum(width, 1e-9 * (1.0 + np.abs(self.inner))), 1.0)
         self.broken: dict[int, np.ndarray] = {}
 
-    def run(self) -> tuple[ReachSets, list[Judgement]]:
+    def reached(self) -> tuple[ReachSets, list[Judgement]]:
         """Sets and verdicts, as far as possible."""
         self._falsify(self.samples)
         parts = self._bounded(self.task.initial.grid(self.settings.grid))
-        ended = self.stop() or Ended.COMPLETE
+        ended = self.run.ended() or Ended.COMPLETE
         while ended is Ended.COMPLETE:
             open = self._open(parts)
-            self.tell(f"{parts.inputs.count} cells, {len(open)} open")
+            self.run.say(f"{parts.inputs.count} cells, {len(open)} open")
             if not len(open):
                 break
             if parts.inputs.count >= self.settings.cells:
@@ -86,7 +84,7 @@ class ContinuousReach:
                 break
             chosen = open[: min(self.settings.batch, self.settings.cells - parts.inputs.count)]
             fresh = self._bounded(self._halved(parts.inputs.at(chosen)))
-            ended = self.stop() or Ended.COMPLETE
+            ended = self.run.ended() or Ended.COMPLETE
             if ended is Ended.COMPLETE:
                 known = parts.take(np.tile(chosen, 2))
                 fresh = replace(
@@ -106,21 +104,8 @@ class ContinuousReach:
         return _Parts(inputs, bound, during, np.array(good, dtype=bool).reshape(-1, inputs.count).T)
 
     def _tube(self, inputs: Box) -> Tube:
-        steps, settings = self.task.steps, ContinuousSettings()
-
-        def told(step: int, steps: int) -> None:
-            self.tell(f"{inputs.count} cells, period {step} of {steps}")
-
-        return reach(
-            self.system.plant,
-            self.network,
-            *inputs.range,
-            steps,
-            self.system.period,
-            settings,
-            lambda: self.stop() is not None,
-            told,
-        )
+        steps, period = self.task.steps, self.system.period
+        return reach(self.system.plant, self.network, *inputs.range, steps, period, run=self.run)
 
     def _open(self, parts: _Parts) -> np.ndarray:
         """The cells that are worth halving, the worst first."""

@@ -10,6 +10,7 @@ from admm_verify.enclosures.expressions import evaluate
 from admm_verify.enclosures.taylor import Plant
 from admm_verify.reach.feedback import control_network
 from admm_verify.reach.systems import ContinuousSystem
+from admm_verify.run import Run
 
 
 def trajectories(
@@ -17,11 +18,11 @@ def trajectories(
     points: np.ndarray,
     steps: int,
     substeps: int = 10,
-    stop: Callable[[], bool] | None = None,
+    run: Run | None = None,
 ) -> np.ndarray:
     """States at all control times from initial points, by the classical Runge-Kutta method in float64.
 
-    stop: asked before every period; once true, the states from there on are NaN.
+    run: asked before every period; once over, the states from there on are NaN.
     Shapes: points [p, n] -> [p, steps + 1, n].
     Error: heuristic; the method's own error is of order (period / substeps)^4.
     """
@@ -30,7 +31,7 @@ def trajectories(
     states[0] = points
     with quiet_overflow():
         for step in range(steps):
-            if stop is not None and stop():
+            if run is not None and run.over():
                 break
             states[step + 1] = integrate(system.plant, states[step], controller(states[step]), period, substeps)
     return np.swapaxes(states, 0, 1)

@@ -15,6 +15,7 @@ from admm_verify.enclosures.taylor import Plant
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Network
 from admm_verify.reach.continuous.control import ControlSettings, controlled
+from admm_verify.run import Run
 from admm_verify.sets.box import Box
 
 
@@ -91,14 +92,12 @@ def reach(
     steps: int,
     period: float | Fraction,
     settings: ContinuousSettings | None = None,
-    stop: Callable[[], bool] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    run: Run | None = None,
 ) -> Tube:
     """The sets that all trajectories of x' = f(x, u), u = controller(x) at every control time, run through.
 
     Where a cell's sets become too loose to go on, its valid_steps stay behind. A float period stands for its shortest
-    decimal. stop: asked before every period; once true, the tube ends there.
-    progress(step, steps): called after each.
+    decimal. run: asked before every period; once over, the tube ends there.
     Shapes: lower, upper [cells, n], the parts of the initial set.
     Raises: InputError where sizes do not fit, or a cell is empty or not finite.
     Error: rounded outward; the controller is meant in real numbers.
@@ -106,11 +105,11 @@ def reach(
     initial = initial_forms(plant, controller, lower, upper)
     valid = np.zeros(len(lower), dtype=np.int64)
     periods: list[Period] = []
-    for found in trace(plant, controller, initial, steps, period, settings, stop):
+    for found in trace(plant, controller, initial, steps, period, settings, run):
         periods.append(found)
         valid[found.cells] = len(periods)
-        if progress is not None:
-            progress(len(periods), steps)
+        if run is not None:
+            run.say(f"{len(lower)} cells, period {len(periods)} of {steps}", len(periods), steps)
     return Tube(initial, tuple(periods), valid)
 
 
@@ -139,11 +138,11 @@ def trace(
     steps: int,
     period: float | Fraction,
     settings: ContinuousSettings | None = None,
-    stop: Callable[[], bool] | None = None,
+    run: Run | None = None,
 ) -> Iterator[Period]:
     """The periods of `reach` one by one, for callers that keep only what they need of each.
 
-    Ends before `steps` periods where no cell has a set any more, or where stop is true.
+    Ends before `steps` periods where no cell has a set any more, or where the run is over.
     """
     chosen = ContinuousSettings() if settings is None else settings
     length = decimal(period, "control period")
@@ -151,7 +150,7 @@ def trace(
         raise InputError(f"The control period is {period}; give a positive number.")
     cells, state, count = np.arange(len(initial.centre)), initial, chosen.flow.substeps
     for _ in range(steps):
-        if stop is not None and stop():
+        if run is not None and run.over():
             return
         control, shared = controlled(controller, state, chosen.control)
         substeps, loss = flow(plant, shared, control, length, chosen.flow, count)

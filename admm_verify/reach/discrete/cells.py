@@ -1,17 +1,17 @@
 """Many functionals of one network over many parts of its input box: certified bounds, and where to halve."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from admm_verify.arrays import Placement, quiet_overflow, to_numpy
-from admm_verify.bounds.preactivation import preactivation_bounds
+from admm_verify.bounds.preactivation import derived_bounds
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.region import spread_region
 from admm_verify.bounds.relaxed import Bounder
 from admm_verify.complete.branching import side_scores
 from admm_verify.network.graph import Network
+from admm_verify.run import Run
 from admm_verify.sets.box import Box
 from admm_verify.settings import AscentSettings, SearchSettings, TightenSettings
 
@@ -48,12 +48,11 @@ class CellBounder:
         method: str,
         iterations: int,
         tighten: TightenSettings,
-        memory: float | None,
-        stop: Callable[[], bool],
+        run: Run,
     ) -> None:
         """method, tighten: of the pre-activation bounds; iterations: of slope ascent. Shapes: rows [rows, outputs]."""
-        self.settings, self.tighten, self.memory, self.stop = SearchSettings(), tighten, memory, stop
-        self.bounder = Bounder(network, Placement.numpy(), AscentSettings(), stop)
+        self.settings, self.tighten = SearchSettings(), tighten
+        self.bounder = Bounder(network, Placement.numpy(), AscentSettings(), run)
         self.network, self.rows, self.method, self.iterations = self.bounder.network, rows, method, iterations
 
     def cells(self, inputs: Box, inner: np.ndarray, scale: np.ndarray) -> Cells:
@@ -61,16 +60,14 @@ class CellBounder:
 
         Raises: Stopped; MemoryError when not even one box fits.
         """
-        pre = preactivation_bounds(
-            self.network, inputs, self.method, self.memory, self.stop, settings=self.tighten, abandon=True
-        )
+        pre = derived_bounds(self.network, inputs, self.method, self.bounder.run, settings=self.tighten)
 
         def work(first: int, last: int) -> Cells:
             part = slice(first, last)
             ends = [tuple(to_numpy(end)[part] for end in side) for side in (pre.lower, pre.upper)]
             return self._block(inputs.at(part), PreactivationBounds(*ends), inner, scale)
 
-        blocks = self.bounder.in_blocks(inputs.count, len(self.rows), self.settings, self.memory, work)
+        blocks = self.bounder.in_blocks(inputs.count, len(self.rows), self.settings, work)
         return joined(blocks)
 
     def _block(self, inputs: Box, pre: PreactivationBounds, inner: np.ndarray, scale: np.ndarray) -> Cells:

@@ -1,7 +1,6 @@
 """Reachable sets of systems in discrete time: one graph over the horizon, and cells where that is not tight enough."""
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from admm_verify.reach.discrete.rollout import Rollout, rollout
 from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.settings import ReachSettings
 from admm_verify.reach.systems import DiscreteSystem
-from admm_verify.run import Ended, Stopped
+from admm_verify.run import Ended, Run, Stopped
 from admm_verify.sets.box import Box
 
 _MOST_ROWS = 2**24
@@ -29,27 +28,26 @@ class DiscreteReach:
         steps: int,
         directions: np.ndarray,
         settings: ReachSettings,
-        stop: Callable[[], Ended | None],
-        progress: Callable[[str], None],
+        run: Run,
     ) -> None:
-        """stop: why to end now, None to go on. Shapes: initial [n]; directions [d, n]."""
+        """Shapes: initial [n]; directions [d, n]."""
         if steps**2 * directions.size > _MOST_ROWS and settings.window is None:
             most = int((_MOST_ROWS / directions.size) ** 0.5)
             raise InputError(
                 f"A horizon of {steps} steps with {len(directions)} directions is too long for one graph; give at most "
                 f"{most} steps, or fewer directions."
             )
-        self.settings, self.stop, self.tell = settings, stop, progress
+        self.settings, self.run = settings, run
         self.initial, self.steps, self.directions = initial, steps, directions
         self.horizon = rollout(system, steps)
         self.system, self.began = system, time.monotonic()
         points = self.horizon.inputs(initial.at(None)).scattered(
             settings.trajectories(steps, system.states), np.random.default_rng(0)
         )
-        self.samples = self.horizon.trajectories(points, lambda: stop() is not None)
+        self.samples = self.horizon.trajectories(points, run)
         self.first = points[: len(self.samples), : system.states]
 
-    def run(self) -> ReachSets:
+    def reached(self) -> ReachSets:
         """Bound everything, as far as possible."""
         values = np.einsum("pts,ds->ptd", self.samples, self.directions).reshape(len(self.samples), -1)
         inner = values.max(axis=0)
@@ -64,9 +62,9 @@ class DiscreteReach:
             cells = self._bounder(self.horizon, rows, False).cells(inputs, inner, scale)
         except Stopped:
             # Intervals are loose, but they take no time.
-            quick = CellBounder(self.horizon.network, rows, "interval", 0, self.settings.tighten, None, lambda: False)
+            quick = CellBounder(self.horizon.network, rows, "interval", 0, self.settings.tighten, self.run.endless())
             cells = quick.cells(inputs, inner, scale)
-            return self._sets(cells.inputs, cells.bound, inner, self.stop() or Ended.STOPPED)
+            return self._sets(cells.inputs, cells.bound, inner, self.run.ended() or Ended.STOPPED)
         if self.settings.tolerance is not None:
             cells, inner, ended = self._refined(cells, inner, scale, self._bounder(self.horizon, rows, True))
         return self._sets(cells.inputs, cells.bound, inner, ended)
@@ -76,9 +74,7 @@ class DiscreteReach:
         method, iterations = (
             (settings.cell_method, settings.cell_iterations) if small else (settings.method, settings.iterations)
         )
-        return CellBounder(
-            graph.network, rows, method, iterations, settings.tighten, settings.memory, lambda: self.stop() is not None
-        )
+        return CellBounder(graph.network, rows, method, iterations, settings.tighten, self.run.silent())
 
     def _refined(
         self, cells: Cells, inner: np.ndarray, scale: np.ndarray, bounder: CellBounder
@@ -87,9 +83,9 @@ class DiscreteReach:
         settings, tolerance = self.settings, self.settings.tolerance
         assert tolerance is not None, "There is something to reach"
         while True:
-            ended = self.stop()
+            ended = self.run.ended()
             gap = ((cells.bound - inner) / scale).max(axis=1)
-            self.tell(f"{len(cells)} cells, largest gap {gap.max():.3g} of the sampled width")
+            self.run.say(f"{len(cells)} cells, largest gap {gap.max():.3g} of the sampled width")
             wanted = np.flatnonzero((gap > tolerance) & (cells.side >= 0))
             if not len(wanted):
                 return cells, inner, Ended.COMPLETE
@@ -123,11 +119,11 @@ class DiscreteReach:
             try:
                 bound = self._bounder(graph, last, False).cells(inputs, none, none + 1.0).bound
             except Stopped:
-                ended = self.stop() or Ended.STOPPED
+                ended = self.run.ended() or Ended.STOPPED
             if not np.isfinite(bound).all():
                 ended = Ended.TOO_LOOSE if ended is Ended.COMPLETE else ended
                 break
-            self.tell(f"step {step} of {self.steps}")
+            self.run.say(f"step {step} of {self.steps}")
             found.append(bound[:, :count])
             boxes.append(Box.of(-bound[:, count + states :], bound[:, count : count + states]))
         missing = [np.full((boxes[0].count, count), np.inf)] * (self.steps - len(found))

@@ -1,6 +1,5 @@
 """Several steps of a system in discrete time as one network, so that bounds see all of them at once."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 
@@ -13,6 +12,7 @@ from admm_verify.network.maps import DenseMap
 from admm_verify.network.splice import splice
 from admm_verify.reach.feedback import control
 from admm_verify.reach.systems import DiscreteSystem, LinearSystem, NetworkSystem
+from admm_verify.run import Run
 from admm_verify.sets.box import Box
 
 _POINTS = 500
@@ -38,17 +38,17 @@ class Rollout:
         """d'x_t as rows over the outputs, all directions of step 1 first: [d, n] -> [steps d, steps n]."""
         return np.kron(np.eye(self.steps), directions)
 
-    def trajectories(self, x: np.ndarray, stop: Callable[[], bool] | None = None) -> np.ndarray:
+    def trajectories(self, x: np.ndarray, run: Run | None = None) -> np.ndarray:
         """The states after every step: inputs of the network [points, inputs] -> [points, steps, n].
 
-        stop: asked after every block of points; once true, the points so far are all.
+        run: asked after every block of points; once over, the points so far are all.
         """
         x = x.reshape(-1, self.network.input_size)
         found = []
         # Small blocks stay near the cache.
         for first in range(0, len(x), _POINTS):
             found.append(np.asarray(self.network(x[first : first + _POINTS])))
-            if stop is not None and stop():
+            if run is not None and run.over():
                 break
         values = np.concatenate(found)
         return values.reshape(len(values), self.steps, self.states)

@@ -1,23 +1,23 @@
 """Requirements on systems in discrete time, decided by branch and bound on the rollout."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import assert_never
 
 import numpy as np
 
-from admm_verify.complete.decide import Decision, Options
+from admm_verify.complete.decide import Decision
+from admm_verify.complete.settings import VerifySettings
 from admm_verify.properties.property import Atom, Disjunct, NetworkDeclaration, Property, Variable
 from admm_verify.properties.query import Query
 from admm_verify.reach.discrete.cells import CellBounder
 from admm_verify.reach.discrete.rollout import Rollout
 from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.systems import Kind, Polytope, Requirement, Task
-from admm_verify.run import Ended
+from admm_verify.run import Ended, Run
 from admm_verify.sets.exact import ExactBox
 from admm_verify.settings import TightenSettings
-from admm_verify.splitting.loop import Clock
 from admm_verify.verdict import Answer
 
 Found = tuple[Answer, np.ndarray | None, int]
@@ -30,11 +30,9 @@ class DiscreteJudge:
         self,
         task: Task,
         graph: Rollout,
-        memory: float | None,
-        clock: Clock,
-        progress: Callable[[str], None],
+        run: Run,
     ) -> None:
-        self.task, self.clock, self.memory, self.tell = task, clock, memory, progress
+        self.task, self.run = task, run
         self.graph = graph
         self.box = task.box.times(ExactBox.of(graph.noise))
 
@@ -85,13 +83,13 @@ class DiscreteJudge:
         )
         declared = NetworkDeclaration("f", (inputs,), (outputs,))
         query = Query("requirement", Property((2, 0), (declared,), disjuncts), network)
-        decision = Decision(query, Options("auto", None, "real", self.memory, None), self.clock, self.tell)
-        decision.run()
+        decision = Decision(query, VerifySettings(arithmetic="real"), self.run)
+        decision.decide()
         if decision.witness is not None and self._certain(decision.witness.exact, disjuncts):
             exact = np.array([float(value) for value in decision.witness.exact])
             return Answer.FALSIFIED, self._trajectory(exact), decision.subproblems
         if decision.witness is not None or decision.open or unsure:
-            late = decision.interruption is Ended.TIMED_OUT
+            late = self.run.ended() is Ended.TIMED_OUT
             return (Answer.TIMED_OUT if late else Answer.UNKNOWN), None, decision.subproblems
         return Answer.VERIFIED, None, decision.subproblems
 
@@ -108,7 +106,7 @@ class DiscreteJudge:
                 for i, value in atom.terms:
                     row[i] = float(value)
             ones, settings = np.ones(len(rows)), TightenSettings()
-            bounder = CellBounder(self.graph.network, rows, "crown", 0, settings, self.memory, lambda: False)
+            bounder = CellBounder(self.graph.network, rows, "crown", 0, settings, self.run.endless())
             bound = bounder.cells(box, 0.0 * ones, ones).bound[0]
             held = [
                 atom.constant + Fraction(float(value)) < 0

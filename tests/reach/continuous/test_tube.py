@@ -16,6 +16,7 @@ from admm_verify.reach.continuous.tube import ContinuousSettings, initial_forms,
 from admm_verify.reach.feedback import control_network
 from admm_verify.reach.spec import read_task
 from admm_verify.reach.systems import ContinuousSystem, Controller
+from admm_verify.run import Progress, Run
 from tests.enclosures.plants import (
     DOUBLE_INTEGRATOR,
     PENDULUM,
@@ -131,19 +132,11 @@ def test_wide_sets_are_given_up():
 
 
 def test_stop_and_progress():
-    seen: list[tuple[int, int]] = []
+    seen: list[Progress] = []
     network = linear_network(np.array([[-1.0, -1.0]]))
-    tube = reach(
-        DOUBLE_INTEGRATOR,
-        network,
-        LOWER,
-        UPPER,
-        10,
-        Fraction(1, 10),
-        stop=lambda: len(seen) == 3,
-        progress=lambda done, steps: seen.append((done, steps)),
-    )
-    assert seen == [(1, 10), (2, 10), (3, 10)] and (tube.valid_steps == 3).all()
+    run = Run(stop=lambda: len(seen) == 3, tell=seen.append)
+    tube = reach(DOUBLE_INTEGRATOR, network, LOWER, UPPER, 10, Fraction(1, 10), run=run)
+    assert [(one.done, one.total) for one in seen] == [(1, 10), (2, 10), (3, 10)] and (tube.valid_steps == 3).all()
     periods = list(trace(DOUBLE_INTEGRATOR, network, tube.initial, 2, 0.1))
     assert [period.cells.tolist() for period in periods] == [[0, 1], [0, 1]]
 

@@ -9,7 +9,7 @@ from admm_verify.reach.discrete.reachable import DiscreteReach, box_support
 from admm_verify.reach.discrete.rollout import rollout
 from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.settings import ReachSettings
-from admm_verify.run import Ended
+from admm_verify.run import Ended, Run
 from admm_verify.sets.box import Box
 from tests.reach.systems import KINDS, initial, trajectories
 from tests.seeds import seeds
@@ -25,12 +25,8 @@ SETTINGS = {
 }
 
 
-def never() -> None:
-    return None
-
-
-def sets(system, settings: ReachSettings, directions: np.ndarray, stop=never) -> ReachSets:
-    return DiscreteReach(system, initial(system), STEPS, directions, settings, stop, lambda text: None).run()
+def sets(system, settings: ReachSettings, directions: np.ndarray, run: Run | None = None) -> ReachSets:
+    return DiscreteReach(system, initial(system), STEPS, directions, settings, Run.of(run)).reached()
 
 
 def in_cell(system, rng: np.random.Generator, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -121,8 +117,8 @@ def test_a_stopped_run_keeps_what_it_has(asks: int) -> None:
     system = KINDS["noisy"](np.random.default_rng(4))
     asked = iter(range(10**6))
     settings = ReachSettings(tolerance=1e-6, samples=100)
-    found = sets(system, settings, box_directions(3), lambda: Ended.TIMED_OUT if next(asked) > asks else None)
-    assert found.ended is Ended.TIMED_OUT and np.isfinite(found.upper).all()
+    found = sets(system, settings, box_directions(3), Run(stop=lambda: next(asked) > asks))
+    assert found.ended is Ended.STOPPED and np.isfinite(found.upper).all()
     states = trajectories(system, np.random.default_rng(0), initial(system), 1000, STEPS)
     assert (states.max(axis=0) <= found.upper[1:, :3]).all()
 

@@ -1,0 +1,48 @@
+"""How `certify` works."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from admm_verify.arrays import Array
+from admm_verify.bounds.arithmetic import check_arithmetic
+from admm_verify.options import ANY, Settings, choice, file_path
+from admm_verify.sets.box import range_ends
+from admm_verify.splitting.solve import METHODS
+
+BOUNDS = ("interval", "crown", "tightened")
+
+Within = tuple[Array | float, Array | float]
+
+
+@dataclass(frozen=True)
+class CertifySettings(Settings):
+    """How `certify` works, beyond what it is asked.
+
+    within: (lowest, highest), numbers or arrays of the input's shape, that boxes are cut with; None for no cut. bounds:
+    "crown"; "tightened" tightens the pre-activation bounds of what CROWN leaves open; "interval" for networks too large
+    for either. arithmetic: "real" bounds the network in real numbers; "float32" and "float64" add the rounding error of
+    evaluating it in that type. method: of `solve`. max_passes: budget per row after the bound before any iteration, 0
+    for none; None tries a short budget, then a longer one. output: a file that takes a JSON line per finished instance,
+    block by block; with the same task it is read first, and only the rest is computed; several processes may share it.
+    Where it cannot be written the result says so.
+
+    Raises: InputError for a choice that does not exist, or a value of another type or range.
+    """
+
+    within: Within | None = (0.0, 1.0)
+    bounds: str = "tightened"
+    arithmetic: str = "real"
+    method: str = "ascent"
+    max_passes: Annotated[int | None, ANY] = None
+    output: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        choice(self.bounds, "The choice of bounds", BOUNDS)
+        check_arithmetic(self.arithmetic)
+        choice(self.method, "The method", METHODS)
+        if self.within is not None:
+            object.__setattr__(self, "within", range_ends(self.within))
+        if self.output is not None:
+            object.__setattr__(self, "output", file_path(self.output, "The output", ", or None"))
+        super().__post_init__()
