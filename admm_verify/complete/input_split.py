@@ -28,8 +28,8 @@ class HalvedBoxes(Nodes):
     """Parts of the disjuncts' boxes.
 
     path: +-(1 + side) for every upper and lower half taken so far, then zeros.
-    Shapes: disjunct, bound, side (the input to halve next, -1 where none is left) [n]; packed, the boxes'
-    ends, [n, 2 inputs]; path [n, depth].
+    Shapes: disjunct, bound, side (the input to halve next, -1 where none is left) [n]; packed (the boxes' ends)
+    [n, 2 inputs]; path [n, depth].
     """
 
     side: np.ndarray
