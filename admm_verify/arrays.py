@@ -128,6 +128,15 @@ def select_rows(condition: Array, chosen: Array, otherwise: Array) -> Array:
     return xp.where(xp.reshape(condition, (-1,) + (1,) * (len(chosen.shape) - 1)), chosen, otherwise)
 
 
+def spread(part: Array, places: np.ndarray, size: int, filler: float = 0.0, axis: int = 0) -> Array:
+    """An array of some size along an axis with the parts of another, not empty one at given places, else a filler."""
+    xp, index = namespace(part), np.full(size, len(places), dtype=np.int64)
+    index[places] = np.arange(len(places))
+    put = Placement.of(part).put_indices
+    edge = xp.full_like(xp.take(part, put(np.zeros(1, dtype=np.int64)), axis=axis), filler)
+    return xp.take(xp.concat([part, edge], axis=axis), put(index), axis=axis)
+
+
 def inner(coefficient: Array, vector: Array) -> Array:
     """sum over the last axis of coefficient * vector, as a matrix product where the vector is shared.
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, namespace, to_numpy
+from admm_verify.arrays import Array, Placement, namespace, spread, to_numpy
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
 from admm_verify.network.maps import DenseMap, DiagonalMap
 from admm_verify.network.selection import SelectionMap
@@ -47,14 +47,9 @@ class Elimination:
 
     def expand(self, arrays: list[Array], rows: Rows) -> list[Array]:
         """Per-neuron arrays of the reduced network spread over the original one, zero where neurons are stable."""
-        xp, count = namespace(rows.objective), rows.objective.shape[0]
-        placement = Placement.of(rows.objective)
-        full = [xp.zeros((count, low.shape[1]), dtype=placement.dtype, device=placement.device) for low in rows.lower]
+        full, put = rows.neurons(0.0), Placement.of(rows.objective).put
         for (k, index), array in zip(self.kept, arrays, strict=True):
-            spread = np.full(full[k].shape[1], len(index), dtype=np.int64)
-            spread[index] = np.arange(len(index))
-            padded = xp.concat([array, full[k][:, :1]], axis=-1)
-            full[k] = _columns(padded, placement.put_indices(spread))
+            full[k] = put(spread(array, index, full[k].shape[1], axis=-1))
         return full
 
 

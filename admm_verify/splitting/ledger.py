@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from admm_verify.arrays import Array, Placement, namespace, select_rows, take_rows, to_numpy
+from admm_verify.arrays import Array, Placement, namespace, select_rows, spread, take_rows, to_numpy
 from admm_verify.bounds.backward import Backward
 from admm_verify.bounds.region import Region
 from admm_verify.splitting.dual import certified_bound, certified_sweep
@@ -56,9 +54,10 @@ class Ledger:
         bound = certified_bound(rows, region, multipliers) if sweep is None else certified_sweep(rows, region, sweep)
         value = feasible_value(rows, errors, point)
         if not everything:
-            bound, value = self._spread(active, bound, -INFINITY), self._spread(active, value, INFINITY)
-            multipliers = [self._spread(active, g, 0.0) for g in multipliers]
-            point = PrimalPoint(self._spread(active, point.x, 0.0), [])
+            places, count = to_numpy(active), self.rows.offset.shape[0]
+            bound, value = spread(bound, places, count, -INFINITY), spread(value, places, count, INFINITY)
+            multipliers = [spread(g, places, count) for g in multipliers]
+            point = PrimalPoint(spread(point.x, places, count), [])
         raised, sunk = bound > self.lower, value < self.upper
         self.lower = xp.where(raised, bound, self.lower)
         self.upper = xp.where(sunk, value, self.upper)
@@ -70,11 +69,3 @@ class Ledger:
         xp = namespace(self.lower)
         scale = xp.maximum(xp.abs(self.lower), xp.ones_like(self.lower))
         return xp.isfinite(self.lower) & (self.upper - self.lower <= tolerance * scale)
-
-    def _spread(self, active: Array, part: Array, filler: float) -> Array:
-        """An array over the active rows spread over all rows, with a filler in the others."""
-        xp, count = namespace(part), self.rows.offset.shape[0]
-        index = np.full(count, part.shape[0], dtype=np.int64)
-        index[to_numpy(active)] = np.arange(part.shape[0])
-        padded = xp.concat([part, xp.full_like(part[:1, ...], filler)], axis=0)
-        return xp.take(padded, Placement.of(part).put_indices(index), axis=0)
