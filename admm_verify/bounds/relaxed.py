@@ -120,7 +120,8 @@ class Relaxed:
         pre: list[Array] = []
         if iterations:
             climb = self.climb(functionals, slopes, settings, iterations, splits)
-            slopes, pre = climb.slopes, climb.run(run)
+            pre = climb.run(run)
+            slopes = climb.slopes
         inside = [line.start for line in self.lines] if slopes is None else self.inside(slopes)
         found = _spread(inside, functionals.lead)
         lower, sweep = certify(self.region, functionals, self._choice(found, splits), self.kinks)

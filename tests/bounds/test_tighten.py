@@ -25,10 +25,11 @@ def test_known_bounds_are_never_made_looser(smooth: bool) -> None:
             assert (tight_low >= low).all() and (tight_high <= high).all(), case.kind
 
 
-def test_slopes_tighten_deep_layers() -> None:
+@pytest.mark.parametrize("cases", [random_case, lambda seed: layer_case(seed, True)], ids=["kinks", "curves"])
+def test_slopes_tighten_deep_layers(cases) -> None:
     gains = []
     for seed in range(10):
-        case = random_case(seed)
+        case = cases(seed)
         crown, tight = (av.preactivation_bounds(case.network, case.box, method) for method in ("crown", "tightened"))
         widths = [sum(float(np.sum(high - low)) for low, high in pairs(found)[1:]) for found in (crown, tight)]
         gains.append(widths[1] / max(widths[0], 1e-30))
