@@ -1,6 +1,7 @@
 """The house rules that no linter checks: file and function lengths, and README commands that exist."""
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
@@ -41,6 +42,23 @@ def test_public_names_are_there_and_documented():
     assert told == admm_verify._ROOMS
     with pytest.raises(AttributeError):
         _ = admm_verify.nothing_of_this_name
+
+
+def public_functions():
+    """The public functions, and the methods of public classes; the constructors of records take their fields."""
+    for name in admm_verify.__all__:
+        thing = getattr(admm_verify, name)
+        for key, value in (vars(thing) if inspect.isclass(thing) else {"__init__": thing}).items():
+            function = getattr(value, "__func__", value)
+            written = inspect.isfunction(function) and function.__code__.co_filename != "<string>"
+            if written and (key == "__init__" or not key.startswith("_")):
+                yield f"{name}.{key}", function
+
+
+def test_public_functions_have_few_parameters():
+    for name, function in public_functions():
+        given = [one for one in inspect.signature(function).parameters if one not in ("self", "cls")]
+        assert len(given) <= 6, f"{name}: {given}"
 
 
 def test_readme_commands_are_known_to_the_cli():

@@ -1,4 +1,4 @@
-"""Auto-PGD: signed steps with momentum, halved and restarted from the best point where progress stalls."""
+"""Auto-PGD: signed steps with momentum, halved and restarted from the best point where it stalls."""
 
 from dataclasses import dataclass, replace
 

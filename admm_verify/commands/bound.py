@@ -34,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Bound a query's rows; the table on stdout, progress on stderr."""
+    """Bound a query's rows; the table on stdout, how far it is on stderr."""
     settings = av.SolverSettings(tolerance=options.tolerance, max_passes=options.max_passes)
     with running(options, options.question()) as run:
         query = asked_query(options, run)

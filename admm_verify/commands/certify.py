@@ -58,7 +58,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Certify what the files hold; the table on stdout, progress on stderr."""
+    """Certify what the files hold; the table on stdout, how far it is on stderr."""
     with reading_beside(options.written):
         network = read_onnx(options.network)
     images, labels = _arrays(options.images, options.labels)

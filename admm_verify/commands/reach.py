@@ -60,7 +60,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Bound, judge, and write what was asked for; the table on stdout, progress on stderr."""
+    """Bound, judge, and write what was asked for; the table on stdout, how far it is on stderr."""
     # Other commands answer sooner without these rooms.
     from admm_verify.reach.front import reach_sets
     from admm_verify.reach.spec import read_task

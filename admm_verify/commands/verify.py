@@ -40,7 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Decide a query: the verdict and a counterexample on stdout, progress on stderr.
+    """Decide a query: the verdict and a counterexample on stdout, how far it is on stderr.
 
     Raises: OutputError, after the verdict, when files cannot be written.
     """

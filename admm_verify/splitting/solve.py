@@ -71,7 +71,7 @@ def solve(
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """How blocks of a problem's rows are solved, here or in another process; they tell of their progress together."""
+    """How blocks of a problem's rows are solved, here or in another process; they tell together how far they are."""
 
     problem: Problem
     method: str
