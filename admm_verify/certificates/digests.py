@@ -1,4 +1,4 @@
-"""Digests of networks and properties: what a certificate speaks about, independent of file formats and names."""
+"""Digests of networks, properties and arrays: what a file speaks about, independent of formats and names."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -37,6 +37,11 @@ def property_digest(property: Property) -> str:
     shared = {key: [text.encode() for text in _ends(box)] for key, box in ends.items()}
     parts = (chain(shared[id(disjunct.box)], _rest(disjunct)) for disjunct in property.disjuncts)
     return _hashed(chain([head], chain.from_iterable(parts)))
+
+
+def arrays_digest(arrays: Iterable[object]) -> str:
+    """SHA-256 of the shapes and the numbers of arrays."""
+    return _hashed(chain.from_iterable((str(np.shape(to_numpy(array))).encode(), _bytes(array)) for array in arrays))
 
 
 def _hashed(pieces: Iterable[bytes]) -> str:

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from admm_verify.arrays import Array, Placement, to_numpy
+from admm_verify.certificates.digests import arrays_digest, network_digest
 from admm_verify.given import plain_array
 from admm_verify.network.graph import Network, check_network
 from admm_verify.options import instance
 from admm_verify.robustness.certification import Certification
 from admm_verify.robustness.instances import Instances
-from admm_verify.robustness.record import FORMAT, Record, digest
+from admm_verify.robustness.record import FORMAT, Record
 from admm_verify.robustness.search import Search, Stage
 from admm_verify.robustness.settings import CertifySettings
 from admm_verify.run import Run
@@ -75,13 +76,12 @@ def _plan(settings: CertifySettings) -> list[Stage]:
 def _task(instances: Instances, settings: CertifySettings) -> dict[str, Any]:
     """What makes two runs the same task."""
     network, within = instances.network, settings.within
-    graphs = network.nodes, (network.as_read or network).nodes
     ends = None if within is None else [to_numpy(plain_array(end, "range within")) for end in range_ends(within)]
     scalar = ends is not None and all(end.ndim == 0 for end in ends)
     return {
         "format": FORMAT,
-        "network": digest((*graphs, network.input_shape, network.output_shape, network.element_type)),
-        "images": digest((instances.images, instances.labels, instances.floor, instances.ceiling)),
+        "network": network_digest(network),
+        "images": arrays_digest((instances.images, instances.labels, instances.floor, instances.ceiling)),
         "radii": instances.radii.tolist(),
         "within": None if ends is None else [float(end) for end in ends] if scalar else "per pixel",
         "arithmetic": settings.arithmetic,

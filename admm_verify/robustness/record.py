@@ -1,23 +1,19 @@
 """A file of finished instances, one JSON line each, so that a killed run goes on where it was."""
 
-import hashlib
 import json
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from admm_verify.arrays import to_numpy
 from admm_verify.errors import InputError, OutputError
 from admm_verify.files import locked, reason, write_all
 from admm_verify.robustness.instances import Instances
 from admm_verify.verdict import Answer
 
-FORMAT = "admm_verify certify 2"
+FORMAT = "admm_verify certify 3"
 
 
 @dataclass(frozen=True)
@@ -150,33 +146,3 @@ def _object(line: str) -> dict[str, Any]:
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def digest(value: Any) -> str:
-    """SHA-256 over the structure and the numbers of nested records, sequences and arrays of any library."""
-    total = hashlib.sha256()
-    _feed(total, value)
-    return total.hexdigest()
-
-
-def _feed(total: Any, value: Any) -> None:
-    """Every chunk comes with its length, so that no two values feed the same bytes."""
-
-    def chunk(content: bytes) -> None:
-        total.update(len(content).to_bytes(8, "little") + content)
-
-    if is_dataclass(value):
-        names = [field.name for field in fields(value)]
-        chunk(f"{type(value).__name__} {names}".encode())
-        for name in names:
-            _feed(total, getattr(value, name))
-    elif isinstance(value, list | tuple):
-        chunk(f"sequence of {len(value)}".encode())
-        for part in value:
-            _feed(total, part)
-    elif hasattr(value, "shape"):
-        array = np.ascontiguousarray(to_numpy(value))
-        chunk(f"array {array.dtype.kind} {array.shape}".encode())
-        chunk(array.astype("<i8" if array.dtype.kind in "iub" else "<f8").tobytes())
-    else:
-        chunk(repr(value).encode())
