@@ -118,7 +118,7 @@ def _outcome(decision: Decision, began: float) -> Outcome:
         verdict,
         None if found is None else found.x,
         None if found is None else found.output,
-        decision.root.lower,
+        decision.root.known.lower,
         open_disjuncts,
         time.monotonic() - began,
         decision.subproblems,

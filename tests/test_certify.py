@@ -130,7 +130,7 @@ def test_a_run_goes_on_where_it_was(tmp_path, monkeypatch):
     header, *lines = lines_of(path)
     assert set(json.loads(header)) >= {"network", "radii", "within", "arithmetic", "bounds", "method"}
     assert len(lines) == len({(json.loads(line)["image"], json.loads(line)["radius"]) for line in lines}) == 48
-    monkeypatch.setattr("admm_verify.robustness.search.solve", None)
+    monkeypatch.setattr("admm_verify.splitting.row_bounds.solve", None)
     again = av.certify(*given, RADII, settings=av.CertifySettings(output=path))
     monkeypatch.undo()
     for kept, torn in ((0, ""), (1, '{"ima'), (20, lines[20][:-1]), (47, '{"image": 3'), (48, "garbage")):

@@ -13,6 +13,7 @@ from admm_verify.commands.running import advise, running
 from admm_verify.given import read_arrays
 from admm_verify.properties.rows import AtomRows, atom_rows
 from admm_verify.report.records.bound import BoundRecord
+from admm_verify.splitting.row_bounds import RowBounds
 from admm_verify.splitting.solve import METHODS
 
 HELP = "certified lower bounds, feasible values and gaps, row by row"
@@ -82,8 +83,5 @@ def _atoms(query: av.Query, rows: AtomRows, box: av.Box, pre: av.PreactivationBo
                 "coefficients with fewer digits."
             )
         rows = rows.charged(reach)
-    if box.count > 1:
-        box = box.at(rows.box)
-        lower, upper = (tuple(end[rows.box] for end in ends) for ends in (pre.lower, pre.upper))
-        pre = av.PreactivationBounds(lower, upper)
-    return av.Problem(query.network, box, rows.objective, rows.offset, pre)
+    known = RowBounds(query.network, box, rows.objective, rows.offset, rows.box, pre)
+    return known.problem(np.arange(len(rows.box)))

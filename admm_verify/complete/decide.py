@@ -29,9 +29,8 @@ from admm_verify.network.graph import Network
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows, as_computed, atom_rows
 from admm_verify.run import Run, Stopped
-from admm_verify.settings import RefineSettings, SolverSettings
+from admm_verify.settings import RefineSettings
 from admm_verify.splitting.placement import iteration_placement
-from admm_verify.splitting.solve import solve
 
 _ARRAYS = 4
 """Arrays of one number per neuron and box that bounds of whole boxes hold at once."""
@@ -91,7 +90,8 @@ class Decision:
         """
         if self.search is not None and self.search.pool is not None:
             return self.search.state.lower
-        best = [max((self.root.lower[row] for row in self.rows.disjuncts[i]), default=-np.inf) for i in self.root.open]
+        lower, rows = self.root.known.lower, self.rows.disjuncts
+        best = (max((lower[row] for row in rows[i]), default=-np.inf) for i in self.root.open)
         return float(min(best, default=np.inf))
 
     @property
@@ -133,7 +133,7 @@ class Decision:
         # Disjuncts without atoms are never part of a search, and never excluded.
         bare = [i for i in self.root.open if not self.rows.disjuncts[i]]
         self.root.open = [*bare, *(int(i) for i in saved.disjuncts)]
-        self.root.bounds, self.conditional = saved.bounds, saved.conditional
+        self.root.known.bounds, self.conditional = saved.bounds, saved.conditional
         self.search = once_more(lambda: self._made(self.root.disjuncts(part_by_part=self._narrow)))
         self.search.restore(saved.open, saved.stuck, saved.bounded, saved.closed)
         self._run(self.search)
@@ -205,10 +205,7 @@ class Decision:
         rows, options = self.root.open_rows(), self.options
         self.run.say(f"{len(self.root.open)} of {len(self.rows.disjuncts)} disjuncts open, {len(rows)} rows")
         method = "auto" if options.method == EXACT else options.method
-        solution = solve(
-            self.root.problem(rows), method, settings=SolverSettings(max_passes=passes), run=self.run.silent()
-        )
-        self.root.record(rows, solution)
+        solution = self.root.solve(rows, method, passes)
         if self.root.open_rows().size:
             self.witness = self.counterexamples.primal(self.root, rows, solution.primal)
 
@@ -277,7 +274,7 @@ class Decision:
             def write() -> None:
                 state = pool.all(), stuck, search.closed, self.subproblems
                 disjuncts = search.splitter.disjuncts.number
-                checkpoint.write(Saved(disjuncts, *state, self.root.bounds, self.conditional))
+                checkpoint.write(Saved(disjuncts, *state, self.root.known.bounds, self.conditional))
 
             self._try_to_keep(write)
 

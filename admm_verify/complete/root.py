@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from admm_verify.arrays import to_numpy
-from admm_verify.bounds.arithmetic import lowered, output_error, output_reach
+from admm_verify.bounds.arithmetic import output_error, output_reach
 from admm_verify.bounds.preactivation import Derivation, derived_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
 from admm_verify.complete.disjuncts import Disjuncts
@@ -13,7 +12,7 @@ from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
-from admm_verify.splitting.problem import Problem
+from admm_verify.splitting.row_bounds import RowBounds
 from admm_verify.splitting.solution import Solution
 
 
@@ -21,6 +20,7 @@ class Root:
     """What is known at the root: a certified bound per row, and the disjuncts not excluded yet.
 
     rows: those given, charged from `start` on for what rounding their objectives takes over the whole boxes.
+    known: what is known of them; before `start` nothing of any layer, and nothing said about a row is sound.
     """
 
     def __init__(
@@ -31,13 +31,10 @@ class Root:
         run: Run,
     ) -> None:
         self.query, self.rows = query, rows
-        self.lower = np.full(len(rows.box), -np.inf)
+        self.known = RowBounds(query.network, rows.boxes, rows.objective, rows.offset, rows.box)
         self.open = list(range(len(rows.disjuncts)))
         self.tightened = np.zeros(0, dtype=np.int64)
         self.run, self.arithmetic = run, arithmetic
-        # Until `start` nothing is known of any layer, and nothing said about a row is sound.
-        self.bounds = PreactivationBounds((), ())
-        self.offset, self.sound = rows.offset, np.zeros(len(rows.box), dtype=bool)
 
     def start(self) -> None:
         """Bounds of all layers over the whole boxes, and what the network's arithmetic takes from the rows.
@@ -50,9 +47,8 @@ class Root:
         if rows.rounding.any():
             reach = output_reach(network, box, bounds)
             rows = rows.charged(np.nextafter(reach + error.max(axis=-1), np.inf))
-        # Where the network's own arithmetic can overflow, no bound in real numbers says anything about it.
-        self.offset, self.sound = lowered(rows.objective, rows.offset, error[rows.box])
-        self.rows, self.bounds = rows, bounds
+        self.rows, self.known = rows, RowBounds(network, box, rows.objective, rows.offset, rows.box, bounds)
+        self.known.charge(error)
 
     def tighten(self, numbers: np.ndarray) -> None:
         """Tighten the pre-activation bounds of the boxes of these rows, once. Raises: Stopped."""
@@ -67,36 +63,29 @@ class Root:
                 end[boxes] = part
             return copies
 
-        ends = merged(self.bounds.lower, found.lower), merged(self.bounds.upper, found.upper)
-        self.bounds = PreactivationBounds(*ends, origin=Origin(self.query.network, self.rows.boxes))
+        bounds = self.known.bounds
+        ends = merged(bounds.lower, found.lower), merged(bounds.upper, found.upper)
+        self.known.bounds = PreactivationBounds(*ends, origin=Origin(self.query.network, self.rows.boxes))
         self.tightened = np.append(self.tightened, boxes)
 
     def derive(self, keep: Callable[[Derivation], None]) -> None:
         """Tighten the pre-activation bounds of all boxes from nothing, told how they come about. Raises: Stopped."""
-        self.bounds = self._bounded(self.rows.boxes, "tightened", None, keep)
+        self.known.bounds = self._bounded(self.rows.boxes, "tightened", None, keep)
 
     def bounds_of(self, boxes: np.ndarray) -> PreactivationBounds:
         """The pre-activation bounds of some boxes."""
-        return self.bounds.take(boxes)
+        return self.known.bounds.take(boxes)
 
     def open_rows(self) -> np.ndarray:
         """Numbers of the rows that belong to an open disjunct."""
         return np.array(sorted({row for i in self.open for row in self.rows.disjuncts[i]}), dtype=np.int64)
 
-    def problem(self, numbers: np.ndarray) -> Problem:
-        """The chosen rows as a problem; rows that all live on one box share it."""
-        rows, boxes = self.rows, self.rows.box[numbers]
-        pick = boxes[:1] if len(set(boxes.tolist())) == 1 else boxes
-        return Problem(
-            self.query.network, rows.boxes.at(pick), rows.objective[numbers], self.offset[numbers], self.bounds_of(pick)
-        )
-
-    def record(self, numbers: np.ndarray, solution: Solution) -> None:
-        """Keep the bounds, and close the disjuncts they exclude."""
-        found = np.where(self.sound[numbers], to_numpy(solution.lower), -np.inf)
-        self.lower[numbers] = np.maximum(self.lower[numbers], found)
-        excluded = np.where(self.rows.strict, self.lower >= 0, self.lower > 0)
+    def solve(self, numbers: np.ndarray, method: str, passes: int) -> Solution:
+        """Bound some rows, keep what is better than before, and close the disjuncts that it excludes."""
+        solution = self.known.solve(numbers, method, passes, self.run)
+        excluded = np.where(self.rows.strict, self.known.lower >= 0, self.known.lower > 0)
         self.open = [i for i in self.open if not any(excluded[row] for row in self.rows.disjuncts[i])]
+        return solution
 
     def disjuncts(self, part_by_part: bool = False) -> Disjuncts:
         """The open disjuncts that have atoms, for a search.
@@ -105,8 +94,8 @@ class Root:
         """
         left = [i for i in self.open if self.rows.disjuncts[i]]
         if part_by_part:
-            return Disjuncts.of(self.rows, self.rows.offset, np.ones_like(self.sound), left)
-        return Disjuncts.of(self.rows, self.offset, self.sound, left)
+            return Disjuncts.of(self.rows, self.rows.offset, np.ones_like(self.known.sound), left)
+        return Disjuncts.of(self.rows, self.known.offset, self.known.sound, left)
 
     def _bounded(
         self,

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 import array_api_compat
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, namespace, take_rows, to_numpy
-from admm_verify.bounds.arithmetic import lowered, output_error
+from admm_verify.arrays import Array, Placement, namespace, to_numpy
+from admm_verify.bounds.arithmetic import output_error
 from admm_verify.bounds.preactivation import derived_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
 from admm_verify.errors import OutputError
@@ -20,9 +20,8 @@ from admm_verify.run import Run, Stopped
 from admm_verify.sets.box import Box
 from admm_verify.settings import SolverSettings
 from admm_verify.splitting.placement import iteration_placement
-from admm_verify.splitting.problem import Problem
+from admm_verify.splitting.row_bounds import RowBounds
 from admm_verify.splitting.solution import Solution
-from admm_verify.splitting.solve import solve
 
 GROUP_WORK = 1_500_000
 """Multiplications of one pass over the boxes whose pre-activation bounds the host computes together.
@@ -145,28 +144,19 @@ class Search:
         if bounds is None:
             return
         margins = instances.margins(numbers)
-        rows_lower = np.stack([block.rows.get(pair, np.full(margins.shape[1], -np.inf)) for pair in pairs])
-        owner, row = np.nonzero(rows_lower <= 0)
-        pick = self.home.put_indices(owner)
-        error = output_error(network, box, bounds, self.settings.arithmetic)
-        objective = self.home.put(margins[owner, row])
-        offset, sound = lowered(objective, 0.0 * objective[:, 0], take_rows(error, pick))
-        problem = Problem(network, box.at(pick), objective, offset, bounds.take(pick))
-        solution = self._solve(problem, block.stage)
-        found = np.where(to_numpy(sound), to_numpy(solution.lower), -np.inf)
-        rows_lower[owner, row] = np.maximum(rows_lower[owner, row], found)
-        self._keep(block, pairs, rows_lower)
+        objective = self.home.put(margins.reshape(-1, margins.shape[2]))
+        owner = np.repeat(np.arange(len(pairs)), margins.shape[1])
+        rows = RowBounds(network, box, objective, 0.0 * objective[:, 0], owner, bounds)
+        rows.charge(output_error(network, box, bounds, self.settings.arithmetic))
+        rows.lower = np.concatenate([block.rows.get(pair, np.full(margins.shape[1], -np.inf)) for pair in pairs])
+        left = np.flatnonzero(rows.lower <= 0)
+        solution = rows.solve(left, self.settings.method, block.stage.passes, self.inner)
+        for pair, lower in zip(pairs, rows.lower.reshape(len(pairs), -1), strict=True):
+            block.rows[pair] = lower
+            self.findings.bounded(*pair, float(lower.min()))
         # No multipliers lift a row above a feasible value of its relaxation.
-        block.hopeless |= {pairs[p] for p in owner[to_numpy(solution.relaxation_upper) <= 0]}
-        self._try_inputs(pairs, owner, solution)
-
-    def _solve(self, problem: Problem, stage: Stage) -> Solution:
-        return solve(problem, self.settings.method, settings=SolverSettings(max_passes=stage.passes), run=self.inner)
-
-    def _keep(self, block: "_Block", pairs: list[Pair], rows_lower: np.ndarray) -> None:
-        for (i, k), lower in zip(pairs, rows_lower, strict=True):
-            block.rows[i, k] = lower
-            self.findings.bounded(i, k, float(lower.min()))
+        block.hopeless |= {pairs[p] for p in owner[left][to_numpy(solution.relaxation_upper) <= 0]}
+        self._try_inputs(pairs, owner[left], solution)
 
     def _try_inputs(self, pairs: list[Pair], owner: np.ndarray, solution: Solution) -> None:
         """The solver's inputs of the instances still open, as counterexamples."""
@@ -216,15 +206,14 @@ class _Block:
         """Go on to a stage."""
         if stage.bounds != self.stage.bounds:
             self.bounds, self.hopeless = {}, set()
-        self.stage, self.tried = stage, set()
+        self.stage, self.tried = stage, set(self.hopeless)
 
     def next_pairs(self, findings: Findings) -> list[Pair]:
         """For every image one open instance not tried in this stage, the middle radius first; none when all are."""
         order = np.argsort(findings.radii)
         chosen = []
         for i in self.images.tolist():
-            left = [(i, int(k)) for k in order if findings.open[i, k]]
-            left = [pair for pair in left if pair not in self.tried and pair not in self.hopeless]
+            left = [pair for k in order if findings.open[i, k] and (pair := (i, int(k))) not in self.tried]
             if left:
                 # Whatever comes out at the middle radius often settles half of the others.
                 chosen.append(left[(len(left) - 1) // 2])
