@@ -69,6 +69,10 @@ class Placement:
         """NumPy on the host; in float64 this is the reference every other placement is compared with."""
         return cls.of(np.zeros(0), np.dtype(dtype))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Modules cannot be pickled; an array that lives there can.
+        return Placement.of, (self.xp.zeros(0, dtype=self.dtype, device=self.device),)
+
     @property
     def is_numpy(self) -> bool:
         """Whether arrays here are NumPy's."""
