@@ -1,6 +1,7 @@
 """Splitting the input box: boxes are halved where that closes the most of the gap, and bounded afresh."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -87,16 +88,14 @@ class InputSplitter:
     def _bounded(self, nodes: HalvedBoxes) -> Grown[HalvedBoxes]:
         box = nodes.inputs.put(self.home)
         pre = derived_bounds(self.network, box, "crown", self.run)
-
-        def work(first: int, last: int) -> Grown[HalvedBoxes]:
-            low, high = (tuple(end[first:last] for end in ends) for ends in (pre.lower, pre.upper))
-            bounds = PreactivationBounds(low, high)
-            return self._block(take(nodes, np.arange(first, last)), box.part(first, last), bounds)
-
-        count = len(nodes.disjunct)
+        work, count = partial(self._block, nodes, box, pre), len(nodes.disjunct)
         return join(self.bounder.in_blocks(count, self.disjuncts.atoms, self.settings, work))
 
-    def _block(self, nodes: HalvedBoxes, box: Box, pre: PreactivationBounds) -> Grown[HalvedBoxes]:
+    def _block(
+        self, all: HalvedBoxes, boxes: Box, bounds: PreactivationBounds, first: int, last: int
+    ) -> Grown[HalvedBoxes]:
+        nodes, box = take(all, np.arange(first, last)), boxes.part(first, last)
+        pre = PreactivationBounds(*(tuple(end[first:last] for end in ends) for ends in (bounds.lower, bounds.upper)))
         put, disjuncts, disjunct = self.home.put, self.disjuncts, nodes.disjunct
         region = spread_region(self.network, box, pre.lower, pre.upper, self.settings.caution)
         offset, sound = self._offset(disjunct, region)

@@ -1,6 +1,7 @@
 """Splitting neurons at their kink: each part fixes signs, and inherits slopes and multipliers from its parent."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -139,13 +140,11 @@ class NeuronSplitter:
         return Branches(disjunct, bound, np.zeros_like(disjunct), both, np.concatenate([beta, beta]), slopes)
 
     def _bounded(self, nodes: Branches, iterations: int) -> Grown[Branches]:
-        def work(first: int, last: int) -> Grown[Branches]:
-            return self._block(take(nodes, np.arange(first, last)), iterations)
-
-        count = len(nodes.disjunct)
+        work, count = partial(self._block, nodes, iterations), len(nodes.disjunct)
         return join(self.bounder.in_blocks(count, self.disjuncts.atoms, self.settings, work))
 
-    def _block(self, nodes: Branches, iterations: int) -> Grown[Branches]:
+    def _block(self, all: Branches, iterations: int, first: int, last: int) -> Grown[Branches]:
+        nodes = take(all, np.arange(first, last))
         put, disjuncts = self.home.put, self.disjuncts
         region, lower, upper = self._region(nodes)
         splits = self.signs.splits(nodes.splits, nodes.beta)
