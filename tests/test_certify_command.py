@@ -16,7 +16,7 @@ from admm_verify import cli
 from admm_verify.cli import main
 from admm_verify.commands import certify as command_module
 from admm_verify.robustness.certify import certify
-from admm_verify.robustness.record import Record
+from admm_verify.robustness.journal import Journal
 from tests.test_certify import classifier_task, lines_of
 
 
@@ -141,7 +141,7 @@ def test_damaged_arrays_are_named(content, files, capsys):
 
 
 def test_interrupt_keeps_the_table_and_the_file(files, monkeypatch, capsys):
-    output, append = files / "found.jsonl", Record.append
+    output, append = files / "found.jsonl", Journal.append
     _, images, labels = classifier_task(3, count=1000)
     np.savez(files / "many.npz", images=images, labels=labels)
 
@@ -149,7 +149,7 @@ def test_interrupt_keeps_the_table_and_the_file(files, monkeypatch, capsys):
         append(record, *lines)
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(Record, "append", interrupted)
+    monkeypatch.setattr(Journal, "append", interrupted)
     assert main(command(files, "--output", str(output), images="many.npz")) == 0
     out, error = capsys.readouterr()
     assert error == "" and "1000 images" in out

@@ -18,9 +18,9 @@ from admm_verify.commands.reach import EXAMPLE
 from admm_verify.complete import decide
 from admm_verify.complete.checkpoint import Checkpoint
 from admm_verify.complete.pool import Pool
-from admm_verify.robustness import record
+from admm_verify.robustness import journal
 from admm_verify.robustness.instances import Instances
-from admm_verify.robustness.record import FORMAT, Finished, Record
+from admm_verify.robustness.journal import FORMAT, Finished, Journal
 from tests.test_certify import classifier_task, lines_of
 from tests.test_checkpoint import LEVEL, query
 from tests.test_cli import QUERY, model_bytes
@@ -44,8 +44,8 @@ def verified(first, last):
 
 def test_opening_a_record_waits_for_whoever_writes(tmp_path, monkeypatch):
     path, given = tmp_path / "found.jsonl", instances()
-    own, opened = Record(path, TASK, given), []
-    other = threading.Thread(target=lambda: opened.append(Record(path, TASK, given)))
+    own, opened = Journal(path, TASK, given), []
+    other = threading.Thread(target=lambda: opened.append(Journal(path, TASK, given)))
 
     def halting(handle, content):
         os.write(handle, content[:150])
@@ -55,13 +55,13 @@ def test_opening_a_record_waits_for_whoever_writes(tmp_path, monkeypatch):
         os.write(handle, content[150:])
 
     with monkeypatch.context() as patch:
-        patch.setattr(record, "write_all", halting)
+        patch.setattr(journal, "write_all", halting)
         own.append(verified(0, 20), 0.1)
     other.join()
     assert opened[0].found == verified(0, 20)
     own.append(verified(20, 30), 0.1)
     opened[0].append(verified(30, 40), 0.1)
-    assert Record(path, TASK, given).found == verified(0, 40)
+    assert Journal(path, TASK, given).found == verified(0, 40)
 
 
 OPENING = """
@@ -69,34 +69,34 @@ from tests.test_unwritten import *
 given = instances()
 os.write(1, b"ready")
 for _ in range(30):
-    Record(sys.argv[1], TASK, given)
+    Journal(sys.argv[1], TASK, given)
 """
 
 
 def test_processes_lose_no_lines_of_a_record(tmp_path):
     path, given = tmp_path / "found.jsonl", instances()
-    own = Record(path, TASK, given)
+    own = Journal(path, TASK, given)
     with subprocess.Popen([sys.executable, "-c", OPENING, str(path)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stdout.read(5) == b"ready"
         for first in range(0, 40, 4):
             own.append(verified(first, first + 4), 0.1)
-    assert process.returncode == 0 and Record(path, TASK, given).found == verified(0, 40)
+    assert process.returncode == 0 and Journal(path, TASK, given).found == verified(0, 40)
 
 
 def test_a_record_that_was_deleted_begins_anew(tmp_path):
     path, given = tmp_path / "found.jsonl", instances()
-    own = Record(path, TASK, given)
+    own = Journal(path, TASK, given)
     path.unlink()
     own.append(verified(0, 3), 0.1)
-    assert Record(path, TASK, given).found == verified(0, 3)
+    assert Journal(path, TASK, given).found == verified(0, 3)
 
 
 def test_lines_never_go_to_the_record_of_another_task(tmp_path):
     path, given = tmp_path / "found.jsonl", instances()
-    own = Record(path, TASK, given)
+    own = Journal(path, TASK, given)
     own.append(verified(0, 3), 0.1)
     path.unlink()
-    Record(path, TASK | {"network": "another"}, given)
+    Journal(path, TASK | {"network": "another"}, given)
     before = path.read_bytes()
     with pytest.raises(av.OutputError, match="replaced meanwhile"):
         own.append(verified(3, 6), 0.1)
@@ -105,7 +105,7 @@ def test_lines_never_go_to_the_record_of_another_task(tmp_path):
 
 def test_lines_are_written_together_or_not_at_all(tmp_path, monkeypatch):
     path, given = tmp_path / "found.jsonl", instances()
-    own = Record(path, TASK, given)
+    own = Journal(path, TASK, given)
     own.append(verified(0, 3), 0.1)
     before = path.read_bytes()
     with monkeypatch.context() as patch:
@@ -118,7 +118,7 @@ def test_lines_are_written_together_or_not_at_all(tmp_path, monkeypatch):
 def test_a_record_that_cannot_begin_leaves_no_file(tmp_path, monkeypatch):
     monkeypatch.setattr(files.os, "fsync", fail)
     with pytest.raises(av.InputError, match="No space left"):
-        Record(tmp_path / "found.jsonl", TASK, instances())
+        Journal(tmp_path / "found.jsonl", TASK, instances())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -126,7 +126,7 @@ def test_a_record_is_a_regular_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (os.devnull, str(tmp_path / "pipe"), str(tmp_path)):
         with pytest.raises(av.InputError, match=r"cannot be read and written|folder"):
-            Record(path, TASK, instances())
+            Journal(path, TASK, instances())
 
 
 def test_results_are_kept_where_their_record_cannot_be_written(tmp_path, monkeypatch):
@@ -134,7 +134,7 @@ def test_results_are_kept_where_their_record_cannot_be_written(tmp_path, monkeyp
     path = tmp_path / "found.jsonl"
     whole = av.certify(network, images, labels, [0.1, 0.02])
     assert whole.unwritten is None
-    original = Record.append
+    original = Journal.append
 
     def refused(self, *arguments):
         with monkeypatch.context() as patch:
@@ -142,7 +142,7 @@ def test_results_are_kept_where_their_record_cannot_be_written(tmp_path, monkeyp
             original(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Record, "append", refused)
+        patch.setattr(Journal, "append", refused)
         found = av.certify(network, images, labels, [0.1, 0.02], settings=av.CertifySettings(output=path))
     assert (found.status == whole.status).all() and "No space left" in str(found.unwritten)
     assert len(lines_of(path)) == 1

@@ -16,7 +16,7 @@ from admm_verify.settings import SolverSettings
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solve import solve
 from admm_verify.streams import tell
-from admm_verify.tables import table
+from admm_verify.text_tables import table
 from admm_verify.verdict import Answer
 
 RADIUS = 0.05

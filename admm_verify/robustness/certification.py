@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from admm_verify.options import member
-from admm_verify.tables import table
+from admm_verify.text_tables import table
 from admm_verify.verdict import Answer
 
 

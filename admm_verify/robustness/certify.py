@@ -10,12 +10,11 @@ from admm_verify.given import plain_array
 from admm_verify.network.graph import Network, check_network
 from admm_verify.options import instance
 from admm_verify.robustness.certification import Certification
+from admm_verify.robustness.certifier import Certifier, Stage
 from admm_verify.robustness.instances import Instances
-from admm_verify.robustness.record import FORMAT, Record
-from admm_verify.robustness.search import Search, Stage
+from admm_verify.robustness.journal import FORMAT, Journal
 from admm_verify.robustness.settings import CertifySettings
 from admm_verify.run import Run
-from admm_verify.sets.box import range_ends
 
 _PASSES, _TIGHTENED_PASSES = (30, 100), (50,)
 """Budgets of passes tried in turn after the bound before any iteration, with the first and with tightened bounds."""
@@ -51,14 +50,12 @@ def certify(
     chosen = CertifySettings() if settings is None else instance(settings, CertifySettings, "settings")
     check_network(network).check_finite()
     instances = Instances.of(network.put(Placement.numpy()), images, labels, radii, chosen.within)
-    search = Search(instances, _plan(chosen), chosen, run)
-    record = None if chosen.output is None else Record(chosen.output, _task(instances, chosen), instances)
-    if record is not None:
-        search.recall(record)
-    search.run(record)
-    found = search.findings
-    seconds = time.monotonic() - began
-    return Certification(instances.radii, found.answer, found.lower, found.correct, seconds, search.unwritten)
+    certifier = Certifier(instances, _plan(chosen), chosen, run)
+    if chosen.output is not None:
+        certifier.recall(Journal(chosen.output, _task(instances, chosen), instances))
+    certifier.certify()
+    found, seconds = certifier.findings, time.monotonic() - began
+    return Certification(instances.radii, found.answer, found.lower, found.correct, seconds, certifier.unwritten)
 
 
 def _plan(settings: CertifySettings) -> list[Stage]:
@@ -76,7 +73,7 @@ def _plan(settings: CertifySettings) -> list[Stage]:
 def _task(instances: Instances, settings: CertifySettings) -> dict[str, Any]:
     """What makes two runs the same task."""
     network, within = instances.network, settings.within
-    ends = None if within is None else [to_numpy(plain_array(end, "range within")) for end in range_ends(within)]
+    ends = None if within is None else [to_numpy(plain_array(end, "range within")) for end in within]
     scalar = ends is not None and all(end.ndim == 0 for end in ends)
     return {
         "format": FORMAT,

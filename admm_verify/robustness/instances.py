@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import array_api_compat
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, quiet_overflow, to_numpy
@@ -90,7 +89,7 @@ class Instances:
         home = Placement(place.xp, getattr(place.xp, points.dtype.name), place.device)
         found = self._margin(numbers, home.put(points))
         again = np.flatnonzero(~(found > 0))
-        if len(again) and not array_api_compat.is_numpy_namespace(place.xp):
+        if len(again) and not place.is_numpy:
             found[again] = self._margin(numbers[again], points[again])
         return found
 

@@ -7,7 +7,7 @@ from itertools import chain
 from admm_verify.arrays import Array, namespace, to_numpy
 from admm_verify.options import member
 from admm_verify.run import Ended
-from admm_verify.tables import table
+from admm_verify.text_tables import table
 
 _SHOWN = 20
 """Rows of a solution that its text shows."""

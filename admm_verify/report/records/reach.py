@@ -10,7 +10,7 @@ from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.systems import Task
 from admm_verify.report.records.record import Record
 from admm_verify.run import Ended
-from admm_verify.tables import table
+from admm_verify.text_tables import table
 from admm_verify.verdict import Answer
 
 _ROWS = 24

@@ -3,10 +3,9 @@
 import time
 from dataclasses import dataclass, field, replace
 
-import array_api_compat
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, namespace, to_numpy
+from admm_verify.arrays import Placement, namespace, to_numpy
 from admm_verify.bounds.arithmetic import output_error
 from admm_verify.bounds.preactivation import derived_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
@@ -14,7 +13,7 @@ from admm_verify.errors import OutputError
 from admm_verify.memory import Budget
 from admm_verify.robustness.findings import Findings
 from admm_verify.robustness.instances import Instances
-from admm_verify.robustness.record import Finished, Record
+from admm_verify.robustness.journal import Finished, Journal
 from admm_verify.robustness.settings import CertifySettings
 from admm_verify.run import Run, Stopped
 from admm_verify.sets.box import Box
@@ -47,71 +46,72 @@ class Stage:
     passes: int
 
 
-class Search:
-    """One run over all open instances."""
+class Certifier:
+    """One run over all instances.
+
+    unwritten: why the journal lacks some of what is finished, None where it does not.
+    """
 
     def __init__(self, instances: Instances, plan: list[Stage], settings: CertifySettings, run: Run) -> None:
-        self.instances, self.plan, self.settings, self.limits = instances, plan, settings, run
+        self.instances, self.plan, self.settings, self.run = instances, plan, settings, run
         self.home = iteration_placement(Placement.numpy(), run.device, None).double
         # Boxes live where the work is done.
         self.inner = replace(run.silent(), device=None)
         self.findings = Findings(len(instances.images), instances.radii)
         self.written = np.zeros(self.findings.open.shape, dtype=bool)
+        self.journal: Journal | None = None
         self.unwritten: str | None = None
 
-    def recall(self, record: Record) -> None:
-        """Take over what a file holds."""
+    def recall(self, journal: Journal) -> None:
+        """Take over what a journal holds, and write what is finished there."""
+        self.journal = journal
         place = {radius: k for k, radius in enumerate(self.instances.radii.tolist())}
-        for one in record.found:
+        for one in journal.found:
             self.findings.recall(one.image, place[one.radius], one.answer, one.lower)
             self.written[one.image, place[one.radius]] = True
         self.findings.spread()
 
-    def run(self, record: Record | None) -> None:
-        """Images block by block; what is finished at the end of each goes to the record."""
+    def certify(self) -> None:
+        """Images block by block; what is finished at the end of each goes to the journal."""
         began = time.monotonic()
         everything = np.arange(len(self.instances.images))
         # The images themselves cost little, and whether they are correct is told even when the time is up.
-        budget = Budget.of(self.limits.endless())
+        budget = Budget.of(self.run.endless())
         budget.blocks(len(everything), self._fitting(1), lambda a, b: self._judge(everything[a:b]))
-        self._save(record, began)
+        self._save(began)
         todo = np.flatnonzero(self.findings.open.any(axis=1))
         rows = max(self.instances.network.output_size - 1, len(self.instances.radii))
 
         def work(first: int, last: int) -> None:
             began = time.monotonic()
             self._block(todo[first:last])
-            self._save(record, began)
+            self._save(began)
 
         try:
-            Budget.of(self.limits).blocks(len(todo), self._fitting(rows), work)
+            Budget.of(self.run).blocks(len(todo), self._fitting(rows), work)
         except Stopped:
             return
 
     def _fitting(self, rows: int) -> int:
         """How many images make a block when each takes so many rows."""
         numbers = rows * sum(node.size for node in self.instances.network.nodes)
-        budget = Budget.of(self.limits)
+        budget = Budget.of(self.run)
         # On the host blocks stay near the cache and take seconds; another device wants all the rows it can hold.
-        step = budget.block(HOST_ARRAYS * numbers) if self._on_host else budget.rows(BLOCK_NUMBERS, numbers)
+        step = budget.block(HOST_ARRAYS * numbers) if self.home.is_numpy else budget.rows(BLOCK_NUMBERS, numbers)
         return max(1, step)
-
-    @property
-    def _on_host(self) -> bool:
-        return array_api_compat.is_numpy_namespace(self.home.xp)
 
     def _judge(self, images: np.ndarray) -> None:
         margin = self.instances.computed_margin(images, self.instances.images[images], self.home)
         self.findings.judged(images, margin)
 
-    def _save(self, record: Record | None, began: float) -> None:
+    def _save(self, began: float) -> None:
         finished = np.argwhere(~self.findings.open & ~self.written)
-        if record is None or not len(finished):
+        if self.journal is None or not len(finished):
             return
         answer, lower, radii = self.findings.answer, self.findings.lower, self.instances.radii
         lines = [Finished(int(i), float(radii[k]), answer.item((i, k)), float(lower[i, k])) for i, k in finished]
         try:
-            record.append(lines, (time.monotonic() - began) / len(lines))
+            self.journal.append(lines, (time.monotonic() - began) / len(lines))
         except OutputError as error:
             # What was found is worth more than its file; the next block tries again.
             self.unwritten = str(error)
@@ -121,17 +121,17 @@ class Search:
     def _report(self) -> None:
         is_open = self.findings.open
         done, total = int(np.sum(~is_open)), is_open.size
-        self.limits.say(f"{done} of {total}: {self.findings.text()}", done, total)
+        self.run.say(f"{done} of {total}: {self.findings.text()}", done, total)
 
     def _block(self, images: np.ndarray) -> None:
         """All stages for some images, radius by radius."""
         block = _Block(images, {})
         for stage in self.plan:
             block.begin(stage)
-            while (pairs := block.next_pairs(self.findings)) and not self.limits.over():
+            while (pairs := block.next_pairs(self.findings)) and not self.run.over():
                 self._bound(block, pairs)
                 self._report()
-        if not self.limits.over():
+        if not self.run.over():
             self.findings.given_up(images)
             self._report()
 
@@ -174,17 +174,16 @@ class Search:
     def _preactivation(self, block: "_Block", pairs: list[Pair], box: Box) -> PreactivationBounds | None:
         """The stage's bounds of the instances, computed for those that do not have them yet; None when interrupted."""
         new = np.array([p for p, pair in enumerate(pairs) if pair not in block.bounds], dtype=np.int64)
-        step = max(1, GROUP_WORK // max(1, self.instances.network.weight_count)) if self._on_host else len(pairs)
+        step = max(1, GROUP_WORK // max(1, self.instances.network.weight_count)) if self.home.is_numpy else len(pairs)
         for first in range(0, len(new), max(1, step)):
-            if self.limits.over():
+            if self.run.over():
                 return None
             group = new[first : first + step]
             part = box.at(self.home.put_indices(group))
             found = derived_bounds(self.instances.network, part, block.stage.bounds, self.inner)
             for row, p in enumerate(group):
                 block.bounds[pairs[p]] = found.take(self.home.put_indices([row]))
-        made = Origin(self.instances.network, box)
-        return _joined([block.bounds[pair] for pair in pairs], made)
+        return _joined([block.bounds[pair] for pair in pairs], Origin(self.instances.network, box))
 
 
 @dataclass(eq=False)
@@ -222,10 +221,6 @@ class _Block:
 
 
 def _joined(parts: list[PreactivationBounds], made: Origin) -> PreactivationBounds:
-    def joined(arrays: tuple[Array, ...]) -> Array:
-        return namespace(*arrays).concat(list(arrays), axis=0)
-
-    lower, upper = ([getattr(part, side) for part in parts] for side in ("lower", "upper"))
-    return PreactivationBounds(
-        tuple(map(joined, zip(*lower, strict=True))), tuple(map(joined, zip(*upper, strict=True))), origin=made
-    )
+    sides = (zip(*(getattr(part, side) for part in parts), strict=True) for side in ("lower", "upper"))
+    lower, upper = (tuple(namespace(*ends).concat(ends, axis=0) for ends in side) for side in sides)
+    return PreactivationBounds(lower, upper, origin=made)

@@ -26,7 +26,7 @@ class Finished:
     lower: float
 
 
-class Record:
+class Journal:
     """The file of one task: a header line that names the task, then a line per finished instance.
 
     Several processes may write to one: each holds its lock while it reads or adds lines, so none are lost. A last line
