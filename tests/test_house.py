@@ -5,6 +5,8 @@ import inspect
 import re
 import subprocess
 import sys
+import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 import admm_verify
 
 ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "admm_verify"
 SOURCES = sorted(
     path
     for folder in ("admm_verify", "problems", "experiments", "benchmarks", "tests")
@@ -59,6 +62,24 @@ def test_public_functions_have_few_parameters():
     for name, function in public_functions():
         given = [one for one in inspect.signature(function).parameters if one not in ("self", "cls")]
         assert len(given) <= 6, f"{name}: {given}"
+
+
+def test_files_that_contributors_are_sent_to_exist():
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Where a change goes")[2]
+    named = {name for row in table.splitlines() for name in re.findall(r"`([\w/]+/[\w.]+\.(?:py|h))`", row)}
+    assert len(named) > 20
+    assert [name for name in sorted(named) if not any((base / name).exists() for base in (ROOT, PACKAGE))] == []
+
+
+def test_the_picture_of_the_rooms_is_in_their_order():
+    rules = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    floors = {name: i for i, floor in enumerate(rules["contracts"][0]["layers"]) for name in floor.split(" | ")}
+    picture = (ROOT / "README.md").read_text(encoding="utf-8").partition("## How it is built")[2].split("```")[1]
+    drawn = [re.split(r" : ", line.partition("   ")[0].strip()) for line in picture.strip().splitlines()]
+    heights = [[{floors[name] for name in step.split(" | ")} for step in line] for line in drawn]
+    assert len(drawn) == 10
+    flat = [height for line in heights for height in line]
+    assert all(max(above) < min(below) for above, below in pairwise(flat))
 
 
 def test_readme_commands_are_known_to_the_cli():
