@@ -9,7 +9,6 @@ import pytest
 from admm_verify.errors import InputError
 from admm_verify.network.layers import network_from_layers
 from admm_verify.reach.directions import box_directions, even_directions, octagon_directions
-from admm_verify.reach.discrete.reachable import box_support
 from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.systems import Kind, NetworkSystem, Polytope, Requirement, Task
@@ -54,7 +53,7 @@ def sets_of(
     lower, upper = task.initial.grid(sides).range
     a, rng = spiral(lower.shape[1]), np.random.default_rng(3)
     powers = [np.linalg.matrix_power(a, t) for t in range(task.steps + 1)]
-    bound = np.stack([box_support(lower, upper, directions @ power) for power in powers], axis=1)
+    bound = np.stack([Box.of(lower, upper).support(directions @ power) for power in powers], axis=1)
     bound[:, 1:] += slack
     first = rng.uniform(task.initial.lower, task.initial.upper, (points, lower.shape[1]))
     samples = np.stack([first @ power.T for power in powers], axis=1)

@@ -65,11 +65,6 @@ class Substep:
             ends.append(self.start * (1.0 - share) + self.end * share)
         return [Substep(first, last, self.bend) for first, last in pairwise([*ends, self.end])]
 
-    def at(self, cells: np.ndarray) -> "Substep":
-        """The substep of some cells."""
-        bend = Interval(self.bend.lower[cells], self.bend.upper[cells])
-        return Substep(self.start.at(cells), self.end.at(cells), bend)
-
     def support(self, directions: np.ndarray) -> np.ndarray:
         """Upper bounds of d'x over all times of the substep, directions [d, n] -> [cells, d]."""
         chord = np.maximum(self.start.support(directions), self.end.support(directions))

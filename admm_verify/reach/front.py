@@ -66,9 +66,9 @@ def reach_sets(
     # Simulations and sets of unstable systems may overflow; what is not finite is no bound.
     with quiet_overflow():
         if isinstance(task.system, ContinuousSystem):
-            sets, judgements = ContinuousReach(task, task.system, rows, settings, run).reached()
+            sets, judgements = ContinuousReach(task, rows, settings, run).reached()
         else:
-            reach = DiscreteReach(task.system, task.initial, task.steps, rows, settings, run)
+            reach = DiscreteReach(task, rows, settings, run)
             sets = reach.reached()
             judge = DiscreteJudge(task, reach.horizon, run)
             judgements = [judge.judge(requirement) for requirement in task.requirements]

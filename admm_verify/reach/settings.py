@@ -1,6 +1,6 @@
 """How reachable sets are found."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from admm_verify.bounds.preactivation import METHODS
@@ -43,6 +43,11 @@ class ReachSettings(Settings):
             choice(getattr(self, name), f"The reach setting {name}", METHODS)
         if self.window is not None and self.tolerance is not None:
             raise InputError("Cells are halved over the whole horizon only; leave out the window or the tolerance.")
+
+    @property
+    def of_cells(self) -> "ReachSettings":
+        """How halved cells are bounded."""
+        return replace(self, method=self.cell_method, iterations=self.cell_iterations)
 
     def trajectories(self, steps: int, states: int) -> int:
         """How many trajectories of so many steps and states are simulated: as have room in memory, at least one."""

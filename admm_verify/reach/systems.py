@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
+from functools import cached_property
 from math import ceil, floor
 from typing import assert_never
 
@@ -12,7 +13,10 @@ import numpy as np
 from admm_verify.enclosures.decimals import decimal, number
 from admm_verify.enclosures.taylor import Plant
 from admm_verify.errors import InputError
+from admm_verify.network.builder import Builder, Tensor
 from admm_verify.network.graph import Network
+from admm_verify.network.maps import DenseMap
+from admm_verify.network.splice import splice
 from admm_verify.options import Range, brief, count, instance, member, several
 from admm_verify.rationals import directed
 from admm_verify.reach.inputs import array, box, set_field
@@ -67,6 +71,20 @@ class Controller:
     def states(self) -> int:
         """Size of the state it observes."""
         return self.observe.shape[1]
+
+    def applied(self, builder: Builder, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """The output at a state, as a part of a network."""
+        seen = Tensor(builder.affine(x, DenseMap(self.observe), self.shift), self.shift.shape)
+        seen = seen if noise is None else builder.add(seen, noise)
+        raw = splice(builder, self.network, seen)
+        u = Tensor(builder.affine(raw, DenseMap(np.diag(self.scale)), self.offset), self.offset.shape)
+        return u if self.limits is None else builder.activation("clip", u, *self.limits)
+
+    @cached_property
+    def law(self) -> Network:
+        """The controller without sensor noise as a network of the state."""
+        builder = Builder((self.states,), "float64")
+        return builder.finish(self.applied(builder, builder.input), "controller")
 
 
 @dataclass(frozen=True, eq=False)

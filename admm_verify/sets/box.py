@@ -7,7 +7,7 @@ from math import prod
 import array_api_compat
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, inner, namespace, quiet_overflow, to_numpy
+from admm_verify.arrays import Array, Placement, gamma, inner, namespace, quiet_overflow, to_numpy
 from admm_verify.errors import InputError
 from admm_verify.given import float64_array, plain_array
 from admm_verify.options import shown
@@ -193,6 +193,14 @@ class Box(WalkableSet):
         xp = namespace(self.lower)
         count = prod(self.lower.shape) // size
         return self.of(*(xp.reshape(end, (count, size)) for end in self.range))
+
+    def support(self, directions: np.ndarray) -> np.ndarray:
+        """max d'x, rounded upward and exact along a coordinate: boxes [boxes, n], directions [d, n] -> [boxes, d]."""
+        value = self.upper @ np.maximum(directions, 0.0).T + self.lower @ np.minimum(directions, 0.0).T
+        loss = 2.0 * gamma(2 * self.size + 4) * (self.reach @ np.abs(directions).T)
+        along = np.count_nonzero(directions, axis=1) <= 1
+        exact = along & np.all(np.isin(directions, (-1.0, 0.0, 1.0)), axis=1)
+        return np.where(exact, value, np.nextafter(value + loss, np.inf))
 
     def scattered(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """Points of one box, a quarter of them vertices, where extremes like to be, [count, inputs]."""

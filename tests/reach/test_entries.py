@@ -10,7 +10,6 @@ import pytest
 
 import admm_verify as av
 from admm_verify.cli import main
-from admm_verify.reach.feedback import control_network
 from tests.reach.tasks import INTEGRATOR, PENDULUM, write
 
 
@@ -183,7 +182,7 @@ def test_activations_of_the_arrays_file_count(tmp_path) -> None:
     arrays = {"W0": weight, "b0": np.zeros(3), "W1": last, "b1": np.zeros(1)}
     np.savez(tmp_path / "net.npz", activations=np.array(["tanh", "linear"]), **arrays)
     x = rng.standard_normal((5, 2))
-    found = np.asarray(control_network(av.read_task(path).system.controller)(x)).reshape(5, 1)
+    found = np.asarray(av.read_task(path).system.controller.law(x)).reshape(5, 1)
     np.testing.assert_allclose(found, np.tanh(x @ weight.T) @ last.T, atol=1e-12)
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import admm_verify as av
-from admm_verify.reach.feedback import control_network
 from admm_verify.reach.spec import read_task
 from admm_verify.reach.systems import ContinuousSystem, Kind, LinearSystem, NetworkSystem
 from tests.reach.tasks import INTEGRATOR, PENDULUM, write
@@ -62,7 +61,7 @@ def test_inputs_scale_and_offset_of_a_controller(tmp_path) -> None:
     x = np.array([[0.3, -0.2], [1.0, 2.0]])
     seen = np.stack([2 * x[:, 0] - x[:, 1], np.full(2, 0.25)], axis=1)
     raw = np.asarray(controller.network(seen)).reshape(2, 1)
-    np.testing.assert_allclose(np.reshape(control_network(controller)(x), (2, 1)), 3 * raw - 1, atol=1e-12)
+    np.testing.assert_allclose(np.reshape(controller.law(x), (2, 1)), 3 * raw - 1, atol=1e-12)
 
 
 def test_half_spaces_have_exact_coefficients(tmp_path) -> None:
@@ -138,5 +137,5 @@ def test_controllers_in_onnx(tmp_path, name: str) -> None:
     (tmp_path / "spec.json").write_text(json.dumps(data))
     given, other = (read_task(path).system.controller for path in (folder / "spec.json", tmp_path / "spec.json"))
     x = np.random.default_rng(0).uniform(-1, 1, (100, given.states))
-    first, second = (np.asarray(control_network(one)(x)) for one in (given, other))
+    first, second = (np.asarray(one.law(x)) for one in (given, other))
     np.testing.assert_allclose(first, second, rtol=1e-5, atol=1e-5)

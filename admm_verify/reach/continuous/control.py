@@ -6,6 +6,7 @@ import numpy as np
 
 from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Placement, gamma, quiet_overflow
 from admm_verify.bounds.relaxed import Twin
+from admm_verify.complete.tables import join
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.enclosures.intervals import above
 from admm_verify.network.graph import Network
@@ -41,12 +42,7 @@ def controlled(network: Network, state: AffineForms, settings: ControlSettings) 
     step, cells = max(1, settings.block_numbers // (2 * widest * widest)), len(state.centre)
     with quiet_overflow():
         blocks = [_closest(placed, state.at(slice(first, first + step)), settings) for first in range(0, cells, step)]
-    control = AffineForms(
-        np.concatenate([block.centre for block in blocks]),
-        np.concatenate([block.generators for block in blocks]),
-        np.concatenate([block.radius for block in blocks]),
-    )
-    return control.refreshed(), state.widened(network.output_size)
+    return join(blocks).refreshed(), state.widened(network.output_size)
 
 
 def _closest(network: Network, state: AffineForms, settings: ControlSettings) -> AffineForms:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from admm_verify.arrays import quiet_overflow
+from admm_verify.complete.tables import join, take
 from admm_verify.reach.continuous.checks import holds, violates
 from admm_verify.reach.continuous.simulation import trajectories
 from admm_verify.reach.continuous.tube import Tube, reach
-from admm_verify.reach.feedback import control_network
 from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.sets import ReachSets, most
 from admm_verify.reach.settings import ReachSettings
@@ -31,37 +31,18 @@ class _Parts:
     during: np.ndarray
     good: np.ndarray
 
-    def take(self, index: np.ndarray) -> "_Parts":
-        return _Parts(self.inputs.at(index), *(array[index] for array in self._arrays))
-
-    def join(self, other: "_Parts") -> "_Parts":
-        inputs = Box.joined([self.inputs, other.inputs])
-        return _Parts(inputs, *(np.concatenate(pair) for pair in zip(self._arrays, other._arrays, strict=True)))
-
-    @property
-    def _arrays(self) -> tuple[np.ndarray, ...]:
-        return self.bound, self.during, self.good
-
 
 class ContinuousReach:
     """The tube of one task, and its requirements."""
 
-    def __init__(
-        self,
-        task: Task,
-        system: ContinuousSystem,
-        directions: np.ndarray,
-        settings: ReachSettings,
-        run: Run,
-    ) -> None:
+    def __init__(self, task: Task, directions: np.ndarray, settings: ReachSettings, run: Run) -> None:
         """Shapes: directions [d, n]."""
-        self.task, self.system, self.directions, self.settings = task, system, directions, settings
-        self.run = run
-        self.network = control_network(system.controller)
+        assert isinstance(task.system, ContinuousSystem), "Discrete time has a room of its own"
+        self.task, self.system, self.directions, self.settings, self.run = task, task.system, directions, settings, run
         self.began = time.monotonic()
         count = settings.trajectories(task.steps, task.system.states)
         first = task.box.inside.scattered(count, np.random.default_rng(0))
-        self.samples = trajectories(system, first, task.steps, run=run)
+        self.samples = trajectories(self.system, first, task.steps, run=run)
         values = np.einsum("pts,ds->ptd", self.samples, directions)
         self.inner = most(values)
         width = self.inner + most(-values)
@@ -86,14 +67,14 @@ class ContinuousReach:
             fresh = self._bounded(self._halved(parts.inputs.at(chosen)))
             ended = self.run.ended() or Ended.COMPLETE
             if ended is Ended.COMPLETE:
-                known = parts.take(np.tile(chosen, 2))
+                known = take(parts, np.tile(chosen, 2))
                 fresh = replace(
                     fresh,
                     bound=np.minimum(fresh.bound, known.bound),
                     during=np.minimum(fresh.during, known.during),
                     good=fresh.good | known.good,
                 )
-                parts = parts.take(np.setdiff1d(np.arange(parts.inputs.count), chosen)).join(fresh)
+                parts = join([take(parts, np.setdiff1d(np.arange(parts.inputs.count), chosen)), fresh])
         return self._sets(parts, ended), self._judgements(parts, ended)
 
     def _bounded(self, inputs: Box) -> _Parts:
@@ -104,8 +85,7 @@ class ContinuousReach:
         return _Parts(inputs, bound, during, np.array(good, dtype=bool).reshape(-1, inputs.count).T)
 
     def _tube(self, inputs: Box) -> Tube:
-        steps, period = self.task.steps, self.system.period
-        return reach(self.system.plant, self.network, *inputs.range, steps, period, run=self.run)
+        return reach(self.system, inputs, self.task.steps, run=self.run)
 
     def _open(self, parts: _Parts) -> np.ndarray:
         """The cells that are worth halving, the worst first."""

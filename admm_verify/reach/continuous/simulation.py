@@ -8,7 +8,6 @@ from admm_verify.arrays import quiet_overflow
 from admm_verify.enclosures.arithmetic import FLOATS
 from admm_verify.enclosures.expressions import evaluate
 from admm_verify.enclosures.taylor import Plant
-from admm_verify.reach.feedback import control_network
 from admm_verify.reach.systems import ContinuousSystem
 from admm_verify.run import Run
 
@@ -26,7 +25,7 @@ def trajectories(
     Shapes: points [p, n] -> [p, steps + 1, n].
     Error: heuristic; the method's own error is of order (period / substeps)^4.
     """
-    controller, period = control_network(system.controller), float(system.period)
+    controller, period = system.controller.law, float(system.period)
     states = np.full((steps + 1, *points.shape), np.nan)
     states[0] = points
     with quiet_overflow():

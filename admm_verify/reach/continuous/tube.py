@@ -1,20 +1,17 @@
 """Reachable sets of a continuous plant with a neural controller held constant over each control period."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from fractions import Fraction
 
 import numpy as np
 
 from admm_verify.arrays import quiet_overflow
+from admm_verify.complete.tables import take
 from admm_verify.enclosures.affine_forms import AffineForms
-from admm_verify.enclosures.decimals import decimal
 from admm_verify.enclosures.flow import FlowSettings, Substep, flow, next_substeps
 from admm_verify.enclosures.intervals import Interval
-from admm_verify.enclosures.taylor import Plant
-from admm_verify.errors import InputError
-from admm_verify.network.graph import Network
 from admm_verify.reach.continuous.control import ControlSettings, controlled
+from admm_verify.reach.systems import ContinuousSystem
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
 
@@ -72,7 +69,7 @@ class Tube:
 
     def box(self, step: int) -> Interval:
         """Boxes at a control time, [cells, n]."""
-        size = self.initial.centre.shape[-1]
+        size = self.initial.size
         unit = np.eye(size)
         ends = self.support(step, np.concatenate([unit, -unit]))
         return Interval(-ends[:, size:], ends[:, :size])
@@ -85,81 +82,33 @@ class Tube:
 
 
 def reach(
-    plant: Plant,
-    controller: Network,
-    lower: np.ndarray,
-    upper: np.ndarray,
+    system: ContinuousSystem,
+    inputs: Box,
     steps: int,
-    period: float | Fraction,
     settings: ContinuousSettings | None = None,
     run: Run | None = None,
 ) -> Tube:
-    """The sets that all trajectories of x' = f(x, u), u = controller(x) at every control time, run through.
+    """The sets that all trajectories from boxes of first states run through.
 
-    Where a cell's sets become too loose to go on, its valid_steps stay behind. A float period stands for its shortest
-    decimal. run: asked before every period; once over, the tube ends there.
-    Shapes: lower, upper [cells, n], the parts of the initial set.
-    Raises: InputError where sizes do not fit, or a cell is empty or not finite.
+    Where a cell's sets become too loose to go on, its valid_steps stay behind. run: asked before every period; once
+    over, the tube ends there.
+    Shapes: inputs [cells, n].
     Error: rounded outward; the controller is meant in real numbers.
     """
-    initial = initial_forms(plant, controller, lower, upper)
-    valid = np.zeros(len(lower), dtype=np.int64)
-    periods: list[Period] = []
-    for found in trace(plant, controller, initial, steps, period, settings, run):
-        periods.append(found)
-        valid[found.cells] = len(periods)
-        if run is not None:
-            run.say(f"{len(lower)} cells, period {len(periods)} of {steps}", len(periods), steps)
-    return Tube(initial, tuple(periods), valid)
-
-
-def initial_forms(plant: Plant, controller: Network, lower: np.ndarray, upper: np.ndarray) -> AffineForms:
-    """The cells as affine forms, [cells, n].
-
-    Raises: InputError where sizes do not fit, or an end is not finite, or a cell is empty.
-    """
-    lower, upper = np.asarray(lower, dtype=np.float64), np.asarray(upper, dtype=np.float64)
-    if lower.shape != upper.shape or lower.ndim != 2 or lower.shape[1] != plant.states or not len(lower):
-        raise InputError(
-            f"The cells have shapes {lower.shape} and {upper.shape}; give [cells, {plant.states}] for both ends."
-        )
-    if controller.input_size != plant.states or controller.output_size != plant.inputs:
-        raise InputError(
-            f"The controller takes {controller.input_size} numbers and gives {controller.output_size}; the plant has "
-            f"{plant.states} states and {plant.inputs} inputs."
-        )
-    return AffineForms.around(Box(lower, upper))
-
-
-def trace(
-    plant: Plant,
-    controller: Network,
-    initial: AffineForms,
-    steps: int,
-    period: float | Fraction,
-    settings: ContinuousSettings | None = None,
-    run: Run | None = None,
-) -> Iterator[Period]:
-    """The periods of `reach` one by one, for callers that keep only what they need of each.
-
-    Ends before `steps` periods where no cell has a set any more, or where the run is over.
-    """
-    chosen = ContinuousSettings() if settings is None else settings
-    length = decimal(period, "control period")
-    if length <= 0:
-        raise InputError(f"The control period is {period}; give a positive number.")
-    cells, state, count = np.arange(len(initial.centre)), initial, chosen.flow.substeps
-    for _ in range(steps):
-        if run is not None and run.over():
-            return
-        control, shared = controlled(controller, state, chosen.control)
-        substeps, loss = flow(plant, shared, control, length, chosen.flow, count)
+    chosen, run = ContinuousSettings() if settings is None else settings, Run() if run is None else run
+    initial, periods = AffineForms.around(inputs), []
+    valid, cells, state, count = np.zeros(inputs.count, int), np.arange(inputs.count), initial, chosen.flow.substeps
+    while len(periods) < steps and not run.over():
+        control, shared = controlled(system.controller.law, state, chosen.control)
+        substeps, loss = flow(system.plant, shared, control, system.period, chosen.flow, count)
         count = next_substeps(len(substeps), loss, chosen.flow)
         with quiet_overflow():
             good = np.isfinite(loss) & (substeps[-1].end.deviation <= chosen.widest).all(axis=-1)
         if not good.any():
-            return
+            break
         cells = cells[good]
-        kept = tuple(substep.at(good) for substep in substeps)
-        yield Period(cells, kept)
-        state = kept[-1].end.refreshed().reduced(chosen.flow.symbols)
+        periods.append(Period(cells, take(tuple(substeps), good)))
+        valid[cells] = len(periods)
+        state = periods[-1].substeps[-1].end.refreshed().reduced(chosen.flow.symbols)
+        run.say(f"{inputs.count} cells, period {len(periods)} of {steps}", len(periods), steps)
+    return Tube(initial, tuple(periods), valid)

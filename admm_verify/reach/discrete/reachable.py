@@ -1,16 +1,17 @@
 """Reachable sets of systems in discrete time: one graph over the horizon, and cells where that is not tight enough."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 
-from admm_verify.arrays import gamma
+from admm_verify.complete.tables import join, take
 from admm_verify.errors import InputError
-from admm_verify.reach.discrete.cells import CellBounder, Cells, joined, taken
+from admm_verify.reach.discrete.cells import CellBounder, Cells
 from admm_verify.reach.discrete.rollout import Rollout, rollout
 from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.settings import ReachSettings
-from admm_verify.reach.systems import DiscreteSystem
+from admm_verify.reach.systems import ContinuousSystem, Task
 from admm_verify.run import Ended, Run, Stopped
 from admm_verify.sets.box import Box
 
@@ -21,31 +22,22 @@ _MOST_ROWS = 2**24
 class DiscreteReach:
     """The sets of one system from one box."""
 
-    def __init__(
-        self,
-        system: DiscreteSystem,
-        initial: Box,
-        steps: int,
-        directions: np.ndarray,
-        settings: ReachSettings,
-        run: Run,
-    ) -> None:
-        """Shapes: initial [n]; directions [d, n]."""
-        if steps**2 * directions.size > _MOST_ROWS and settings.window is None:
+    def __init__(self, task: Task, directions: np.ndarray, settings: ReachSettings, run: Run) -> None:
+        """Shapes: directions [d, n]."""
+        assert not isinstance(task.system, ContinuousSystem), "Continuous time has a room of its own"
+        self.system, self.initial, self.steps = task.system, task.initial, task.steps
+        self.directions, self.settings, self.run = directions, settings, run
+        if self.steps**2 * directions.size > _MOST_ROWS and settings.window is None:
             most = int((_MOST_ROWS / directions.size) ** 0.5)
             raise InputError(
-                f"A horizon of {steps} steps with {len(directions)} directions is too long for one graph; give at most "
-                f"{most} steps, or fewer directions."
+                f"A horizon of {self.steps} steps with {len(directions)} directions is too long for one graph; give at "
+                f"most {most} steps, or fewer directions."
             )
-        self.settings, self.run = settings, run
-        self.initial, self.steps, self.directions = initial, steps, directions
-        self.horizon = rollout(system, steps)
-        self.system, self.began = system, time.monotonic()
-        points = self.horizon.inputs(initial.at(None)).scattered(
-            settings.trajectories(steps, system.states), np.random.default_rng(0)
-        )
+        self.horizon, self.began = rollout(self.system, self.steps), time.monotonic()
+        count, states = settings.trajectories(self.steps, self.system.states), self.system.states
+        points = self.horizon.inputs(self.initial.at(None)).scattered(count, np.random.default_rng(0))
         self.samples = self.horizon.trajectories(points, run)
-        self.first = points[: len(self.samples), : system.states]
+        self.first = points[: len(self.samples), :states]
 
     def reached(self) -> ReachSets:
         """Bound everything, as far as possible."""
@@ -59,28 +51,23 @@ class DiscreteReach:
         ended = Ended.COMPLETE
         rows = self.horizon.rows(self.directions)
         try:
-            cells = self._bounder(self.horizon, rows, False).cells(inputs, inner, scale)
+            cells = self._bounder(self.horizon, rows, self.settings).cells(inputs, inner, scale)
         except Stopped:
             # Intervals are loose, but they take no time.
-            quick = CellBounder(self.horizon.network, rows, "interval", 0, self.settings.tighten, self.run.endless())
-            cells = quick.cells(inputs, inner, scale)
+            quick = replace(self.settings, method="interval", iterations=0)
+            cells = CellBounder(self.horizon.network, rows, quick, self.run.endless()).cells(inputs, inner, scale)
             return self._sets(cells.inputs, cells.bound, inner, self.run.ended() or Ended.STOPPED)
         if self.settings.tolerance is not None:
-            cells, inner, ended = self._refined(cells, inner, scale, self._bounder(self.horizon, rows, True))
+            cells, inner, ended = self._refined(cells, inner, scale)
         return self._sets(cells.inputs, cells.bound, inner, ended)
 
-    def _bounder(self, graph: Rollout, rows: np.ndarray, small: bool) -> CellBounder:
-        settings = self.settings
-        method, iterations = (
-            (settings.cell_method, settings.cell_iterations) if small else (settings.method, settings.iterations)
-        )
-        return CellBounder(graph.network, rows, method, iterations, settings.tighten, self.run.silent())
+    def _bounder(self, graph: Rollout, rows: np.ndarray, settings: ReachSettings) -> CellBounder:
+        return CellBounder(graph.network, rows, settings, self.run.silent())
 
-    def _refined(
-        self, cells: Cells, inner: np.ndarray, scale: np.ndarray, bounder: CellBounder
-    ) -> tuple[Cells, np.ndarray, Ended]:
+    def _refined(self, cells: Cells, inner: np.ndarray, scale: np.ndarray) -> tuple[Cells, np.ndarray, Ended]:
         """Halve cells where some bound exceeds what is attained, the worst first."""
         settings, tolerance = self.settings, self.settings.tolerance
+        bounder = self._bounder(self.horizon, self.horizon.rows(self.directions), settings.of_cells)
         assert tolerance is not None, "There is something to reach"
         while True:
             ended = self.run.ended()
@@ -99,7 +86,7 @@ class DiscreteReach:
             parts = parts.at_most(np.tile(cells.bound[worst], (2, 1)))
             attained = self.horizon.trajectories(parts.points.reshape(-1, parts.points.shape[-1]))
             inner = np.maximum(inner, np.einsum("pts,ds->ptd", attained, self.directions).max(axis=0).reshape(-1))
-            cells = joined([taken(cells, np.setdiff1d(np.arange(len(cells)), worst)), parts])
+            cells = join([take(cells, np.setdiff1d(np.arange(len(cells)), worst)), parts])
 
     def _windowed(self, inner: np.ndarray) -> ReachSets:
         """Each step from the boxes of the cells some steps before."""
@@ -117,7 +104,7 @@ class DiscreteReach:
             none = np.zeros(len(rows))
             bound = np.full((1, len(rows)), np.inf)
             try:
-                bound = self._bounder(graph, last, False).cells(inputs, none, none + 1.0).bound
+                bound = self._bounder(graph, last, self.settings).cells(inputs, none, none + 1.0).bound
             except Stopped:
                 ended = self.run.ended() or Ended.STOPPED
             if not np.isfinite(bound).all():
@@ -130,8 +117,8 @@ class DiscreteReach:
         return self._sets(boxes[0], np.concatenate([*found, *missing], axis=1), inner, ended)
 
     def _sets(self, inputs: Box, bound: np.ndarray, inner: np.ndarray, ended: Ended) -> ReachSets:
-        states, count, (lower, upper) = self.horizon.states, len(self.directions), inputs.range
-        start = box_support(lower[:, :states], upper[:, :states], self.directions)
+        states, count = self.horizon.states, len(self.directions)
+        start = inputs.at((slice(None), slice(states))).support(self.directions)
         cells = np.concatenate([start[:, None], bound.reshape(len(bound), self.steps, count)], axis=1)
         first = (self.first @ self.directions.T).max(axis=0)
         samples = np.concatenate([self.first[:, None], self.samples], axis=1)
@@ -139,21 +126,9 @@ class DiscreteReach:
             self.directions,
             cells.max(axis=0),
             np.concatenate([first[None], inner.reshape(self.steps, count)]),
-            lower,
-            upper,
+            *inputs.range,
             cells,
             samples,
             time.monotonic() - self.began,
             ended,
         )
-
-
-def box_support(lower: np.ndarray, upper: np.ndarray, directions: np.ndarray) -> np.ndarray:
-    """max d'x over boxes, rounded upward: lower, upper [cells, n], directions [d, n] -> [cells, d]."""
-    positive, negative = np.maximum(directions, 0.0), np.minimum(directions, 0.0)
-    value = upper @ positive.T + lower @ negative.T
-    size = np.maximum(np.abs(lower), np.abs(upper)) @ np.abs(directions).T
-    exact = np.count_nonzero(directions, axis=1) <= 1
-    loss = 2.0 * gamma(2 * directions.shape[1] + 4) * size
-    one = np.all(np.isin(directions, (-1.0, 0.0, 1.0)), axis=1) & exact
-    return np.where(one, value, np.nextafter(value + loss, np.inf))

@@ -10,7 +10,6 @@ from admm_verify.network.builder import Builder, Tensor
 from admm_verify.network.graph import Network
 from admm_verify.network.maps import DenseMap
 from admm_verify.network.splice import splice
-from admm_verify.reach.feedback import control
 from admm_verify.reach.systems import DiscreteSystem, LinearSystem, NetworkSystem
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
@@ -62,7 +61,8 @@ def rollout(system: DiscreteSystem, steps: int) -> Rollout:
     if steps < 1:
         raise InputError(f"The rollout has {steps} steps; give at least one.")
     process, sensor = _noise(system)
-    sizes = [system.states, *[_size(process)] * steps, *[_size(sensor)] * steps]
+    noise = [process] * steps + [sensor] * steps
+    sizes = [system.states, *(box.size for box in noise)]
     ends = np.cumsum([0, *sizes])
     builder = Builder((int(ends[-1]),), "float64")
 
@@ -79,14 +79,13 @@ def rollout(system: DiscreteSystem, steps: int) -> Rollout:
             x = _linear_step(builder, system, x, part(1 + t), part(1 + steps + t))
         states.append(x)
     network = builder.finish(builder.concat(states, 0), f"{steps} steps")
-    noise = [box for box in (process, sensor) if box is not None for _ in range(steps)]
-    return Rollout(network, system.states, steps, reduce(Box.times, noise, Box.point(np.zeros(0))))
+    return Rollout(network, system.states, steps, reduce(Box.times, noise))
 
 
 def _linear_step(
     builder: Builder, system: LinearSystem, x: Tensor, process: Tensor | None, sensor: Tensor | None
 ) -> Tensor:
-    u = control(builder, system.controller, x, sensor)
+    u = system.controller.applied(builder, x, sensor)
     moved = Tensor(builder.affine(x, DenseMap(system.a), system.c), system.c.shape)
     moved = builder.add(moved, Tensor(builder.affine(u, DenseMap(system.b)), system.c.shape))
     if process is not None and system.e is not None:
@@ -96,9 +95,8 @@ def _linear_step(
     return moved
 
 
-def _noise(system: DiscreteSystem) -> tuple[Box | None, Box | None]:
-    return (system.noise, system.controller.noise) if isinstance(system, LinearSystem) else (None, None)
-
-
-def _size(box: Box | None) -> int:
-    return 0 if box is None else box.size
+def _noise(system: DiscreteSystem) -> tuple[Box, Box]:
+    """Process and sensor noise of a step, without sides where there is none."""
+    given = (system.noise, system.controller.noise) if isinstance(system, LinearSystem) else (None, None)
+    process, sensor = (Box.point(np.zeros(0)) if box is None else box for box in given)
+    return process, sensor

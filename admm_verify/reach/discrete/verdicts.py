@@ -1,7 +1,7 @@
 """Requirements on systems in discrete time, decided by branch and bound on the rollout."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import assert_never
 
@@ -14,10 +14,10 @@ from admm_verify.properties.query import Query
 from admm_verify.reach.discrete.cells import CellBounder
 from admm_verify.reach.discrete.rollout import Rollout
 from admm_verify.reach.judgement import Judgement
+from admm_verify.reach.settings import ReachSettings
 from admm_verify.reach.systems import Kind, Polytope, Requirement, Task
 from admm_verify.run import Ended, Run
 from admm_verify.sets.exact import ExactBox
-from admm_verify.settings import TightenSettings
 from admm_verify.verdict import Answer
 
 Found = tuple[Answer, np.ndarray | None, int]
@@ -26,14 +26,8 @@ Found = tuple[Answer, np.ndarray | None, int]
 class DiscreteJudge:
     """Decides requirements on one system, given as the graph of its whole horizon, one after the other."""
 
-    def __init__(
-        self,
-        task: Task,
-        graph: Rollout,
-        run: Run,
-    ) -> None:
-        self.task, self.run = task, run
-        self.graph = graph
+    def __init__(self, task: Task, graph: Rollout, run: Run) -> None:
+        self.task, self.graph, self.run = task, graph, run
         self.box = task.box.times(ExactBox.of(graph.noise))
 
     def judge(self, requirement: Requirement) -> Judgement:
@@ -95,27 +89,16 @@ class DiscreteJudge:
 
     def _certain(self, point: tuple[Fraction, ...], disjuncts: tuple[Disjunct, ...]) -> bool:
         """Whether certified bounds at a point show all atoms of some disjunct: the witness was computed in floats."""
-        box = ExactBox.point(point).enclosure.at(None)
-        size = self.graph.network.output_size
+        box, settings = ExactBox.point(point).enclosure.at(None), ReachSettings(method="crown", iterations=0)
         for disjunct in disjuncts:
-            if not disjunct.atoms:
-                # A set without limits holds every state.
-                return True
-            rows = np.zeros((len(disjunct.atoms), size))
-            for row, atom in zip(rows, disjunct.atoms, strict=True):
-                for i, value in atom.terms:
-                    row[i] = float(value)
-            ones, settings = np.ones(len(rows)), TightenSettings()
-            bounder = CellBounder(self.graph.network, rows, "crown", 0, settings, self.run.endless())
-            bound = bounder.cells(box, 0.0 * ones, ones).bound[0]
-            held = [
-                atom.constant + Fraction(float(value)) < 0
-                if atom.strict
-                else atom.constant + Fraction(float(value)) <= 0
-                for value, atom in zip(bound, disjunct.atoms, strict=True)
-                if np.isfinite(value)
-            ]
-            if len(held) == len(rows) and all(held):
+            rows, ones = _matrix(disjunct.atoms, self.graph.network.output_size), np.ones(len(disjunct.atoms))
+            # A set without limits holds every state.
+            bound = ones
+            if len(rows):
+                bounder = CellBounder(self.graph.network, rows, settings, self.run.endless())
+                bound = bounder.cells(box, 0.0 * ones, ones).bound[0]
+            pairs = zip(disjunct.atoms, bound, strict=True)
+            if all(np.isfinite(value) and _met(atom, Fraction(float(value))) for atom, value in pairs):
                 return True
         return False
 
@@ -153,12 +136,8 @@ def _first_states(ways: list[list[Atom]], box: ExactBox) -> np.ndarray | None:
     ends = [(float(low), float(high)) for low, high in zip(*box.range, strict=True)]
     size = len(ends)
     for atoms in ways:
-        rows = np.zeros((len(atoms), size + 1))
-        for row, atom in zip(rows, atoms, strict=True):
-            for i, value in atom.terms:
-                row[i] = float(value)
         # The last column is the room that all atoms have, at most 1.
-        rows[:, size] = 1.0
+        rows = np.append(_matrix(atoms, size), np.ones((len(atoms), 1)), axis=1)
         limits = [-float(atom.constant) for atom in atoms]
         cost = np.append(np.zeros(size), -1.0)
         found = linprog(cost, rows, limits, bounds=[*ends, (None, 1.0)], method="highs")
@@ -173,9 +152,18 @@ def _first_states(ways: list[list[Atom]], box: ExactBox) -> np.ndarray | None:
 
 def _excluded(ways: list[list[Atom]], box: ExactBox) -> bool:
     """Whether every way has an atom that holds nowhere in the box."""
+    return all(any(not _met(atom, box.least(atom.terms)) for atom in atoms) for atoms in ways)
 
-    def gone(atom: Atom) -> bool:
-        least = box.least(atom.terms) + atom.constant
-        return least >= 0 if atom.strict else least > 0
 
-    return all(any(gone(atom) for atom in atoms) for atoms in ways)
+def _met(atom: Atom, value: Fraction) -> bool:
+    """Whether an atom holds where its terms have a value."""
+    return value + atom.constant < 0 if atom.strict else value + atom.constant <= 0
+
+
+def _matrix(atoms: Sequence[Atom], size: int) -> np.ndarray:
+    """The coefficients of atoms as floats, [atoms, size]."""
+    rows = np.zeros((len(atoms), size))
+    for row, atom in zip(rows, atoms, strict=True):
+        for i, value in atom.terms:
+            row[i] = float(value)
+    return rows

@@ -6,17 +6,16 @@ from itertools import product
 import numpy as np
 import pytest
 
-from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.enclosures.flow import FlowSettings
 from admm_verify.enclosures.taylor import Plant
-from admm_verify.errors import InputError
+from admm_verify.network.graph import Network
 from admm_verify.reach.continuous.checks import holds
 from admm_verify.reach.continuous.simulation import integrate, trajectories
-from admm_verify.reach.continuous.tube import ContinuousSettings, initial_forms, reach, trace
-from admm_verify.reach.feedback import control_network
+from admm_verify.reach.continuous.tube import ContinuousSettings, reach
 from admm_verify.reach.spec import read_task
 from admm_verify.reach.systems import ContinuousSystem, Controller
 from admm_verify.run import Progress, Run
+from admm_verify.sets.box import Box
 from tests.enclosures.plants import (
     DOUBLE_INTEGRATOR,
     PENDULUM,
@@ -27,6 +26,11 @@ from tests.enclosures.plants import (
     tanh_network,
 )
 from tests.shared import SHARED, needs_shared
+
+
+def made(plant: Plant, network: Network, period: float | Fraction) -> ContinuousSystem:
+    return ContinuousSystem(Controller.of(network), plant, period)
+
 
 LOWER, UPPER = np.array([[1.0, 0.0], [1.1, 0.0]]), np.array([[1.1, 0.1], [1.2, 0.1]])
 
@@ -52,7 +56,7 @@ def halves(lower: np.ndarray, upper: np.ndarray, counts: tuple[int, ...]) -> tup
 )
 def test_trajectories_stay_inside_at_all_times(plant, network, lower, upper, period):
     rng = np.random.default_rng(0)
-    tube = reach(plant, network, lower, upper, 12, period)
+    tube = reach(made(plant, network, period), Box.of(lower, upper), 12)
     assert (tube.valid_steps == 12).all()
     directions = np.concatenate([np.eye(plant.states), rng.standard_normal((4, plant.states))])
     for cell in range(len(lower)):
@@ -73,7 +77,9 @@ def test_trajectories_stay_inside_at_all_times(plant, network, lower, upper, per
 def test_linear_feedback_is_followed_exactly():
     """x'' = u, u = -x - 2 v: every period is a rational map, whose trajectories have to be inside without slack."""
     network = linear_network(np.array([[-1.0, -2.0]]))
-    tube = reach(DOUBLE_INTEGRATOR, network, np.array([[0.5, -0.25]]), np.array([[1.0, 0.25]]), 20, 0.1)
+    tube = reach(
+        made(DOUBLE_INTEGRATOR, network, Fraction(1, 10)), Box.of(np.array([[0.5, -0.25]]), np.array([[1.0, 0.25]])), 20
+    )
     t = Fraction(1, 10)
     for start in product((Fraction(1, 2), Fraction(1)), (Fraction(-1, 4), Fraction(1, 4))):
         x, v = start
@@ -93,7 +99,10 @@ def test_linear_feedback_is_followed_exactly():
 def test_few_symbols_are_enough():
     network = relu_network(1, 2, 10, 10, 1)
     rough = ContinuousSettings(flow=FlowSettings(symbols=6))
-    fine, coarse = (reach(PENDULUM, network, LOWER, UPPER, 15, 0.05, settings) for settings in (None, rough))
+    fine, coarse = (
+        reach(made(PENDULUM, network, Fraction(1, 20)), Box.of(LOWER, UPPER), 15, settings)
+        for settings in (None, rough)
+    )
     widths = [tube.box(15).upper - tube.box(15).lower for tube in (fine, coarse)]
     assert (widths[0] <= widths[1] * 1.01).all() and (widths[1] <= 3 * widths[0]).all()
     assert coarse.periods[-1].substeps[0].start.symbols <= 7
@@ -104,7 +113,7 @@ def test_smaller_cells_have_smaller_sets():
     widths = []
     for count in (1, 4):
         lower, upper = halves(np.array([1.0, 0.0]), np.array([1.2, 0.2]), (count, count))
-        box = reach(PENDULUM, network, lower, upper, 10, 0.05).box(10)
+        box = reach(made(PENDULUM, network, Fraction(1, 20)), Box.of(lower, upper), 10).box(10)
         widths.append(box.upper.max(axis=0) - box.lower.min(axis=0))
     assert (widths[1] < widths[0]).all()
 
@@ -113,7 +122,7 @@ def test_sets_that_become_too_loose_end_and_say_where():
     """x' = x^2 + u beyond its end for one cell, at rest for the other."""
     plant = Plant.read(["x1**2 + 0*u1"], 1)
     network = linear_network(np.zeros((1, 1)))
-    tube = reach(plant, network, np.array([[0.9], [-0.1]]), np.array([[1.0], [0.0]]), 30, 0.1)
+    tube = reach(made(plant, network, Fraction(1, 10)), Box.of(np.array([[0.9], [-0.1]]), np.array([[1.0], [0.0]])), 30)
     assert 5 <= tube.valid_steps[0] <= 10 and tube.valid_steps[1] == 30
     last = int(tube.valid_steps[0])
     up = np.array([[1.0]])
@@ -121,13 +130,18 @@ def test_sets_that_become_too_loose_end_and_say_where():
     assert tube.support(last + 1, up)[0] == np.inf and np.isfinite(tube.support(last + 1, up)[1])
     assert tube.support_during(last, up)[0] == np.inf
     assert (tube.box(31).upper == np.inf).all() and (tube.support_during(30, up) == np.inf).all()
-    alone = reach(plant, network, np.array([[0.9]]), np.array([[1.0]]), 30, 0.1)
+    alone = reach(made(plant, network, Fraction(1, 10)), Box.of(np.array([[0.9]]), np.array([[1.0]])), 30)
     assert len(alone.periods) == alone.valid_steps[0] == last
 
 
 def test_wide_sets_are_given_up():
     plant, network = Plant.read(["5*x1 + 0*u1"], 1), linear_network(np.zeros((1, 1)))
-    tube = reach(plant, network, np.array([[-1.0]]), np.array([[1.0]]), 40, 0.1, ContinuousSettings(widest=20.0))
+    tube = reach(
+        made(plant, network, Fraction(1, 10)),
+        Box.of(np.array([[-1.0]]), np.array([[1.0]])),
+        40,
+        ContinuousSettings(widest=20.0),
+    )
     assert tube.valid_steps[0] == 5
 
 
@@ -135,40 +149,16 @@ def test_stop_and_progress():
     seen: list[Progress] = []
     network = linear_network(np.array([[-1.0, -1.0]]))
     run = Run(stop=lambda: len(seen) == 3, tell=seen.append)
-    tube = reach(DOUBLE_INTEGRATOR, network, LOWER, UPPER, 10, Fraction(1, 10), run=run)
+    tube = reach(made(DOUBLE_INTEGRATOR, network, Fraction(1, 10)), Box.of(LOWER, UPPER), 10, run=run)
     assert [(one.done, one.total) for one in seen] == [(1, 10), (2, 10), (3, 10)] and (tube.valid_steps == 3).all()
-    periods = list(trace(DOUBLE_INTEGRATOR, network, tube.initial, 2, 0.1))
-    assert [period.cells.tolist() for period in periods] == [[0, 1], [0, 1]]
+    assert [period.cells.tolist() for period in tube.periods] == [[0, 1]] * 3
 
 
 def test_simulations_match_an_exact_solution():
     network = linear_network(np.array([[-1.0, -2.0]]))
-    system = ContinuousSystem(Controller.of(network), DOUBLE_INTEGRATOR, Fraction(1, 2))
+    system = made(DOUBLE_INTEGRATOR, network, Fraction(1, 2))
     states = trajectories(system, np.array([[1.0, 0.0]]), 1)
     np.testing.assert_allclose(states[0], [[1.0, 0.0], [1.0 - 0.125, -0.5]], rtol=1e-14)
-
-
-@pytest.mark.parametrize(
-    ("lower", "upper", "words"),
-    [
-        (np.zeros((1, 3)), np.zeros((1, 3)), r"\[cells, 2\]"),
-        (np.zeros(2), np.zeros(2), r"\[cells, 2\]"),
-        (np.zeros((0, 2)), np.zeros((0, 2)), r"\[cells, 2\]"),
-        (np.ones((1, 2)), np.zeros((1, 2)), "empty"),
-        (np.full((1, 2), np.nan), np.zeros((1, 2)), "NaN"),
-    ],
-)
-def test_cells_are_checked(lower, upper, words):
-    with pytest.raises(InputError, match=words):
-        initial_forms(PENDULUM, linear_network(np.zeros((1, 2))), lower, upper)
-
-
-def test_controllers_and_periods_are_checked():
-    with pytest.raises(InputError, match="2 states and 1 inputs"):
-        reach(PENDULUM, linear_network(np.zeros((2, 2))), LOWER, UPPER, 1, 0.1)
-    with pytest.raises(InputError, match="positive"):
-        reach(PENDULUM, linear_network(np.zeros((1, 2))), LOWER, UPPER, 1, 0.0)
-    assert isinstance(initial_forms(PENDULUM, linear_network(np.zeros((1, 2))), LOWER, UPPER), AffineForms)
 
 
 # Sides are cut where cells that are not give sets too loose for the properties; the file's samples have nine digits.
@@ -189,9 +179,7 @@ def test_shared_systems_hold_their_samples_and_properties(name):
     task = read_task(SHARED / "data" / "reach" / name / "spec.json")
     assert isinstance(task.system, ContinuousSystem) and task.sampled is not None
     lower, upper = halves(np.asarray(task.initial.lower), np.asarray(task.initial.upper), SYSTEMS[name])
-    tube = reach(
-        task.system.plant, control_network(task.system.controller), lower, upper, task.steps, task.system.period
-    )
+    tube = reach(task.system, Box.of(lower, upper), task.steps)
     assert (tube.valid_steps == task.steps).all()
     for step, (low, high) in enumerate(zip(*task.sampled, strict=True)):
         box = tube.box(step)

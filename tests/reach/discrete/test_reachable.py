@@ -5,10 +5,11 @@ import pytest
 
 import admm_verify as av
 from admm_verify.reach.directions import box_directions, even_directions, octagon_directions, principal_directions
-from admm_verify.reach.discrete.reachable import DiscreteReach, box_support
+from admm_verify.reach.discrete.reachable import DiscreteReach
 from admm_verify.reach.discrete.rollout import rollout
 from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.settings import ReachSettings
+from admm_verify.reach.systems import Task
 from admm_verify.run import Ended, Run
 from admm_verify.sets.box import Box
 from tests.reach.systems import KINDS, initial, trajectories
@@ -26,7 +27,8 @@ SETTINGS = {
 
 
 def sets(system, settings: ReachSettings, directions: np.ndarray, run: Run | None = None) -> ReachSets:
-    return DiscreteReach(system, initial(system), STEPS, directions, settings, Run.of(run)).reached()
+    task = Task("made", system, initial(system), STEPS)
+    return DiscreteReach(task, directions, settings, Run.of(run)).reached()
 
 
 def in_cell(system, rng: np.random.Generator, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -79,7 +81,7 @@ def test_support_of_boxes_is_rounded_upward() -> None:
     low = rng.standard_normal((50, 3))
     high = low + rng.random((50, 3))
     directions = np.concatenate([box_directions(3), rng.standard_normal((20, 3))])
-    bound = box_support(low, high, directions)
+    bound = Box.of(low, high).support(directions)
     corners = np.where(rng.random((200, 50, 3)) < 0.5, low, high)
     assert (np.einsum("kcs,ds->kcd", corners, directions).max(axis=0) <= bound).all()
     np.testing.assert_array_equal(bound[:, :3], high)

@@ -9,7 +9,6 @@ import admm_verify as av
 from admm_verify.network.builder import Builder
 from admm_verify.network.splice import splice
 from admm_verify.reach.discrete.rollout import rollout
-from admm_verify.reach.feedback import control_network
 from admm_verify.reach.systems import LinearSystem, NetworkSystem
 from admm_verify.sets.box import Box
 from tests.complete.networks import FAMILIES, network_of
@@ -52,7 +51,7 @@ def test_the_control_network_is_the_controller() -> None:
     x = rng.standard_normal((100, 3))
     own = system.controller
     u = np.clip(own.scale * own.network(x @ own.observe.T + own.shift).reshape(100, 1) + own.offset, *own.limits)
-    np.testing.assert_allclose(control_network(own)(x).reshape(100, 1), u, atol=1e-12)
+    np.testing.assert_allclose(own.law(x).reshape(100, 1), u, atol=1e-12)
 
 
 def test_rows_are_directions_of_every_step() -> None:
