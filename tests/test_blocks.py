@@ -1,13 +1,11 @@
 """Blocks of rows in another process, which knows of them only what was pickled: the same numbers."""
 
-import pickle
 from collections.abc import Callable
 from dataclasses import fields
 from functools import partial
 from multiprocessing import get_context
 
 import numpy as np
-import pytest
 
 import admm_verify as av
 from admm_verify.arrays import Placement, quiet_overflow
@@ -60,9 +58,3 @@ def test_blocks_travel_to_another_process() -> None:
         assert len(ours) == len(theirs) > 0, name
         for array, other in zip(ours, theirs, strict=True):
             assert np.array_equal(array, other, equal_nan=True), name
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_placements_travel(dtype: type) -> None:
-    place = Placement.numpy(dtype)
-    assert pickle.loads(pickle.dumps(place)) == place

@@ -10,7 +10,7 @@ from admm_verify.bounds.preactivation import input_rows, output_interval, preact
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.network.graph import Network
 from admm_verify.network.layout import is_single
-from admm_verify.options import instance
+from admm_verify.options import instance, member
 from admm_verify.run import Ended, Run
 from admm_verify.sets.box import Box
 from admm_verify.settings import SolverSettings
@@ -35,6 +35,9 @@ class OutputBounds:
     upper: Array
     status: Ended
     seconds: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "status", member(self.status, "The status of the bounds", Ended))
 
     def __repr__(self) -> str:
         """Both ends, and what they are."""

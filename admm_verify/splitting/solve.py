@@ -88,7 +88,7 @@ class Block:
         rows = reference if self.placement == self.placement.double else Rows.of(problem, self.placement)
         solving = Solving(rows, ledger, settings, self.run, partial(self._note, first))
         solving.interruption = self.run.ended()
-        schemes = _schemes(self.method, settings.max_passes, settings)
+        schemes = _schemes(self.method, settings)
         if len(solving.unfinished(ROUNDING_GAP)) and solving.interruption is None:
             solving.elimination = _elimination(problem, schemes)
         for scheme in schemes:
@@ -108,11 +108,11 @@ def _rows_at_once(problem: Problem, placement: Placement, budget: Budget, settin
     return max(1, budget.rows(numbers, sum(node.size for node in problem.network.nodes)))
 
 
-def _schemes(method: str, max_passes: int | None, settings: SolverSettings) -> list[Scheme]:
+def _schemes(method: str, settings: SolverSettings) -> list[Scheme]:
     """The schemes a method runs one after the other, each with its budget of passes."""
 
     def budget(default: int) -> int:
-        return default if max_passes is None else max_passes
+        return default if settings.max_passes is None else settings.max_passes
 
     if method == "ascent":
         return [Ascent(settings.ascent, budget(settings.ascent.passes))]
