@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -80,6 +81,16 @@ def test_the_picture_of_the_rooms_is_in_their_order():
     assert len(drawn) == 10
     flat = [height for line in heights for height in line]
     assert all(max(above) < min(below) for above, below in pairwise(flat))
+
+
+def test_no_class_name_means_two_things():
+    names = Counter(
+        item.name.removeprefix("_")
+        for path in PACKAGE.rglob("*.py")
+        for item in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(item, ast.ClassDef)
+    )
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_readme_commands_are_known_to_the_cli():

@@ -125,7 +125,7 @@ class Certifier:
 
     def _block(self, images: np.ndarray) -> None:
         """All stages for some images, radius by radius."""
-        block = _Block(images, {})
+        block = _Images(images, {})
         for stage in self.plan:
             block.begin(stage)
             while (pairs := block.next_pairs(self.findings)) and not self.run.over():
@@ -135,7 +135,7 @@ class Certifier:
             self.findings.given_up(images)
             self._report()
 
-    def _bound(self, block: "_Block", pairs: list[Pair]) -> None:
+    def _bound(self, block: "_Images", pairs: list[Pair]) -> None:
         """Bound the open rows of some instances and keep what follows."""
         instances, network = self.instances, self.instances.network
         numbers, radii = np.array([i for i, _ in pairs]), instances.radii[[k for _, k in pairs]]
@@ -171,7 +171,7 @@ class Certifier:
         for p in np.flatnonzero(margin <= 0):
             self.findings.falsified(*chosen[p])
 
-    def _preactivation(self, block: "_Block", pairs: list[Pair], box: Box) -> PreactivationBounds | None:
+    def _preactivation(self, block: "_Images", pairs: list[Pair], box: Box) -> PreactivationBounds | None:
         """The stage's bounds of the instances, computed for those that do not have them yet; None when interrupted."""
         new = np.array([p for p, pair in enumerate(pairs) if pair not in block.bounds], dtype=np.int64)
         step = max(1, GROUP_WORK // max(1, self.instances.network.weight_count)) if self.home.is_numpy else len(pairs)
@@ -187,7 +187,7 @@ class Certifier:
 
 
 @dataclass(eq=False)
-class _Block:
+class _Images:
     """Images worked on together; the bounds of pre-activations are kept as long as a stage asks for them.
 
     rows: certified lower bound of every row of an instance, [classes - 1]. hopeless: instances that no further passes
