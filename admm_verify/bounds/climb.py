@@ -66,6 +66,21 @@ class Step:
     values: tuple[Array, ...] = ()
 
 
+def slopes_of(over: Lined, functionals: Functionals, multipliers: Sequence[Array]) -> list[Array]:
+    """Slopes that give back multipliers of activations' inputs: the nearest in range, and CROWN's where a line is not
+    in use.
+
+    Shapes: multipliers[k] [..., n_k] -> [..., sides n_k].
+    """
+    lines, found = over.lines, []
+    sweep = backward(over.network, functionals.start, 0.0, lambda k, a: lines[k].nearest(a, multipliers[k]))
+    for line, g, a in zip(lines, sweep.pre, sweep.post, strict=True):
+        xp, shape = namespace(line.start), (*functionals.lead, line.start.shape[-1])
+        unused = g is None or a is None
+        found.append(xp.broadcast_to(line.start, shape) if unused else line.recover(a, g))
+    return found
+
+
 class Climb:
     """Maximise D over the slopes of all functionals at once, by Adam with a geometric schedule; slopes move in place.
 

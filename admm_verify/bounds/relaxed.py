@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from admm_verify.arrays import Array, Placement, namespace, quiet_overflow
 from admm_verify.bounds.backward import Backward, Choose, backward
-from admm_verify.bounds.climb import Climb, Splits
+from admm_verify.bounds.climb import Climb, Splits, slopes_of
 from admm_verify.bounds.functionals import Functionals, certify
 from admm_verify.bounds.region import Region
 from admm_verify.memory import Budget
@@ -178,6 +178,10 @@ class Bounder:
     def rows(self, objective: Array, offset: Array) -> Functionals:
         """The rows objective f(x) + offset. Shapes: objective [parts, rows, outputs]; offset [parts, rows]."""
         return Functionals({self.network.output: objective}, offset)
+
+    def slopes_of(self, region: Region, functionals: Functionals, multipliers: Sequence[Array]) -> list[Array]:
+        """The slopes behind multipliers [parts, rows, n_k] of the inputs of all activations."""
+        return slopes_of(Relaxed(region, self.single), functionals, [self.home.put(layer) for layer in multipliers])
 
     def bound(
         self,

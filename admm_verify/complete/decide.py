@@ -228,6 +228,7 @@ class Decision:
         left = refined(self.query.network, disjuncts, known, self.settings, self.quiet)
         if left is not None:
             self._keep(left.disjuncts.number)
+            self.root.climbed(left.disjuncts.row, left.disjuncts.multipliers)
             self.conditional = left.bounds
 
     def _keep(self, disjuncts: np.ndarray) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from admm_verify.complete.tables import take
 from admm_verify.properties.rows import AtomRows
 from admm_verify.sets.box import Box
 
@@ -15,9 +16,12 @@ class Disjuncts:
 
     One is excluded on a part of its box where some atom is positive all over, or not negative where strict. sound is
     false for atoms of which no bound says anything. Disjuncts with fewer atoms than others repeat their last.
+    multipliers: of activations' inputs behind bounds of the atoms, from which a search starts; none where nothing has
+    climbed.
 
     Shapes: inputs [disjuncts, n]; objective [disjuncts, atoms, outputs]; offset, strict, sound, row (the
-    number of the property's row behind an atom) [disjuncts, atoms]; disjunct, count (atoms of its own) [disjuncts].
+    number of the property's row behind an atom) [disjuncts, atoms]; number, count (atoms of its own) [disjuncts];
+    multipliers[k] [disjuncts, atoms, n_k].
     """
 
     inputs: Box
@@ -28,12 +32,20 @@ class Disjuncts:
     row: np.ndarray
     number: np.ndarray
     count: np.ndarray
+    multipliers: tuple[np.ndarray, ...] = ()
 
     @classmethod
-    def of(cls, rows: AtomRows, offset: np.ndarray, sound: np.ndarray, disjuncts: Sequence[int]) -> "Disjuncts":
+    def of(
+        cls,
+        rows: AtomRows,
+        offset: np.ndarray,
+        sound: np.ndarray,
+        disjuncts: Sequence[int],
+        multipliers: Sequence[np.ndarray] = (),
+    ) -> "Disjuncts":
         """The chosen disjuncts, with at least one atom each; offset and sound are those of the arithmetic.
 
-        Shapes: offset, sound [rows].
+        Shapes: offset, sound [rows]; multipliers[k] [rows, n_k].
         """
         row = rows.padded(disjuncts)
         box = rows.box[row[:, 0]]
@@ -46,11 +58,12 @@ class Disjuncts:
             row,
             np.array(disjuncts, dtype=np.int64),
             np.array([len(rows.disjuncts[i]) for i in disjuncts]),
+            tuple(layer[row] for layer in multipliers),
         )
 
     def take(self, index: np.ndarray) -> "Disjuncts":
         """The given disjuncts only."""
-        arrays = {name: array[index] for name, array in vars(self).items() if name != "inputs"}
+        arrays = {name: take(part, index) for name, part in vars(self).items() if name != "inputs"}
         return replace(self, inputs=self.inputs.at(index), **arrays)
 
     def __len__(self) -> int:

@@ -97,7 +97,8 @@ class NeuronSplitter:
             np.zeros((count, atoms, 0), dtype=np.float32),
             np.zeros((count, atoms, 0), dtype=np.float32),
         )
-        return self._bounded(nodes, self.settings.root_iterations)
+        iterations = self.settings.root_iterations
+        return self._bounded(nodes, iterations // 2 if self.disjuncts.multipliers else iterations)
 
     def expand(self, nodes: Branches) -> Grown[Branches]:
         """Both signs of the chosen neuron of every part, or a part itself once more with what its program says."""
@@ -149,7 +150,11 @@ class NeuronSplitter:
         region, lower, upper = self._region(nodes)
         splits = self.signs.splits(nodes.splits, nodes.beta)
         rows = self.bounder.rows(put(disjuncts.objective[nodes.disjunct]), put(disjuncts.offset[nodes.disjunct]))
-        slopes = self._slopes(nodes, self.box[nodes.disjunct]) if nodes.slopes.shape[-1] else None
+        slopes: list[np.ndarray] | None = None
+        if nodes.slopes.shape[-1]:
+            slopes = self._slopes(nodes, self.box[nodes.disjunct])
+        elif disjuncts.multipliers:
+            slopes = self.bounder.slopes_of(region, rows, take(disjuncts.multipliers, nodes.disjunct))
         found = self.bounder.bound(region, rows, slopes, iterations, splits)
         atoms = disjuncts.certified(nodes.disjunct, to_numpy(found.lower))
         excluded = disjuncts.excluded(nodes.disjunct, atoms)

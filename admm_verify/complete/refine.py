@@ -2,7 +2,7 @@
 shorter.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -53,13 +53,11 @@ class _Reached:
     """Bounds of disjuncts' atoms under conditional bounds, and what they come from.
 
     losses[k]: what the relaxation of each neuron takes from the bounds.
-    Shapes: lower [disjuncts, atoms]; slopes[k] [disjuncts, atoms, sides n_k]; multipliers[k] [disjuncts, atoms, n_k];
-    losses[k] [disjuncts, n_k].
+    Shapes: lower [disjuncts, atoms]; multipliers[k] [disjuncts, atoms, n_k]; losses[k] [disjuncts, n_k].
     """
 
     lower: np.ndarray
-    slopes: list[np.ndarray]
-    multipliers: list[np.ndarray | None]
+    multipliers: tuple[np.ndarray, ...]
     losses: list[np.ndarray]
 
 
@@ -79,13 +77,15 @@ class _Rounds:
         left = Refined(disjuncts, ConditionalBounds(bounds.lower, bounds.upper, np.zeros(len(disjuncts), dtype=bool)))
         gained = False
         try:
-            left, reached = _open(left, self._reached(left, None, self.how.root_iterations))
+            # What has climbed already only needs a look.
+            iterations = 0 if disjuncts.multipliers else self.how.root_iterations
+            left, reached = _open(left, self._reached(left, iterations))
             for _ in range(self.how.rounds):
                 if not len(left.disjuncts):
                     break
                 before, worst = len(left.disjuncts), _worst(reached)
                 left = Refined(left.disjuncts, self._round(left, reached))
-                left, reached = _open(left, self._reached(left, reached.slopes, self.how.row_iterations))
+                left, reached = _open(left, self._reached(left, self.how.row_iterations))
                 # NaN, which comes of bounds that are no bounds, is no gain.
                 better = len(left.disjuncts) < before or _worst(reached) - worst >= self.how.least_gain * abs(worst)
                 gained |= better
@@ -96,7 +96,7 @@ class _Rounds:
             pass
         return left if gained or len(left.disjuncts) < len(disjuncts) else None
 
-    def _reached(self, left: Refined, slopes: list[np.ndarray] | None, iterations: int) -> _Reached:
+    def _reached(self, left: Refined, iterations: int) -> _Reached:
         disjuncts, bounds = left.disjuncts, left.bounds
 
         def work(first: int, last: int) -> _Reached:
@@ -104,7 +104,8 @@ class _Rounds:
             inputs = disjuncts.inputs.at(slice(first, last))
             region = spread_region(self.network, inputs, *ends, caution=self.settings.caution)
             rows = self.bounder.rows(disjuncts.objective[first:last], disjuncts.offset[first:last])
-            start = None if slopes is None else [layer[first:last] for layer in slopes]
+            given = [layer[first:last] for layer in disjuncts.multipliers]
+            start = self.bounder.slopes_of(region, rows, given) if given else None
             found = self.bounder.bound(region, rows, start, iterations)
             lines = network_lines(self.network, region.lower, region.upper)
             # What the relaxation of each neuron takes from the bounds of a disjunct's atoms, at most.
@@ -112,7 +113,12 @@ class _Rounds:
                 np.zeros_like(low[:, 0]) if post is None else line.loss(post).max(axis=1)
                 for line, post, low in zip(lines, found.sweep.post, region.lower, strict=True)
             ]
-            return _Reached(found.lower, found.slopes, list(found.sweep.pre), losses)
+            lead = found.lower.shape
+            multipliers = tuple(
+                np.zeros((*lead, low.shape[-1])) if g is None else g
+                for g, low in zip(found.sweep.pre, region.lower, strict=True)
+            )
+            return _Reached(found.lower, multipliers, losses)
 
         blocks = self.bounder.in_blocks(len(disjuncts), disjuncts.atoms, self.settings, work)
         return join(blocks)
@@ -123,12 +129,11 @@ class _Rounds:
 
         def work(first: int, last: int) -> ConditionalBounds:
             own = np.arange(first, last)
-            multipliers = [None if layer is None else layer[own] for layer in reached.multipliers]
             return conditional_bounds(
                 self.network,
                 disjuncts.inputs.at(own),
                 take(left.bounds, own),
-                Condition(disjuncts.objective[own], disjuncts.offset[own], multipliers),
+                Condition(disjuncts.objective[own], disjuncts.offset[own], take(disjuncts.multipliers, own)),
                 [neurons[own] for neurons in wanted],
                 self.how,
                 self.bounder.run,
@@ -184,7 +189,8 @@ def _worst(reached: _Reached) -> float:
 
 
 def _open(left: Refined, reached: _Reached) -> tuple[Refined, _Reached]:
-    """Without the disjuncts that are excluded."""
+    """Without the disjuncts that are excluded; the others keep their multipliers."""
     out = left.bounds.empty | left.disjuncts.excluded(np.arange(len(left.disjuncts)), reached.lower).any(axis=1)
     kept = np.flatnonzero(~out)
-    return Refined(left.disjuncts.take(kept), take(left.bounds, kept)), take(reached, kept)
+    disjuncts = replace(left.disjuncts, multipliers=reached.multipliers).take(kept)
+    return Refined(disjuncts, take(left.bounds, kept)), take(reached, kept)

@@ -1,9 +1,10 @@
 """The root: certified bounds of a query's rows over their whole boxes, and the disjuncts they exclude."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from admm_verify.arrays import to_numpy
 from admm_verify.bounds.arithmetic import output_error, output_reach
 from admm_verify.bounds.preactivation import Derivation, derived_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
@@ -34,6 +35,7 @@ class Root:
         self.known = RowBounds(query.network, rows.boxes, rows.objective, rows.offset, rows.box)
         self.open = list(range(len(rows.disjuncts)))
         self.tightened = np.zeros(0, dtype=np.int64)
+        self.multipliers: list[np.ndarray] = []
         self.run, self.arithmetic = run, arithmetic
 
     def start(self) -> None:
@@ -83,9 +85,22 @@ class Root:
     def solve(self, numbers: np.ndarray, method: str, passes: int) -> Solution:
         """Bound some rows, keep what is better than before, and close the disjuncts that it excludes."""
         solution = self.known.solve(numbers, method, passes, self.run)
+        if passes:
+            self.climbed(numbers, [to_numpy(layer) for layer in solution.multipliers])
         excluded = np.where(self.rows.strict, self.known.lower >= 0, self.known.lower > 0)
         self.open = [i for i in self.open if not any(excluded[row] for row in self.rows.disjuncts[i])]
         return solution
+
+    def climbed(self, numbers: np.ndarray, multipliers: Sequence[np.ndarray]) -> None:
+        """Keep multipliers of some rows, from which whoever bounds them next starts.
+
+        Shapes: numbers [...]; multipliers[k] [..., n_k].
+        """
+        if not self.multipliers:
+            rows = len(self.rows.box)
+            self.multipliers = [np.zeros((rows, layer.shape[-1]), dtype=np.float32) for layer in multipliers]
+        for kept, layer in zip(self.multipliers, multipliers, strict=True):
+            kept[numbers] = layer
 
     def disjuncts(self, part_by_part: bool = False) -> Disjuncts:
         """The open disjuncts that have atoms, for a search.
@@ -95,7 +110,7 @@ class Root:
         left = [i for i in self.open if self.rows.disjuncts[i]]
         if part_by_part:
             return Disjuncts.of(self.rows, self.rows.offset, np.ones_like(self.known.sound), left)
-        return Disjuncts.of(self.rows, self.known.offset, self.known.sound, left)
+        return Disjuncts.of(self.rows, self.known.offset, self.known.sound, left, self.multipliers)
 
     def _bounded(
         self,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, to_numpy
+from admm_verify.bounds.climb import slopes_of
 from admm_verify.run import Ended, Run
 from admm_verify.settings import SolverSettings
 from admm_verify.splitting.eliminate import Elimination
@@ -13,7 +14,7 @@ from admm_verify.splitting.ledger import Ledger
 from admm_verify.splitting.primal import PrimalPoint
 from admm_verify.splitting.problem import Rows
 from admm_verify.splitting.scheme import Scheme
-from admm_verify.splitting.sweeps import filled, polish_sweep, slopes_of
+from admm_verify.splitting.sweeps import filled, objectives, polish_sweep
 
 ROUNDING_GAP = 1e-10
 """Relative gap below which nothing is left to gain in float64."""
@@ -48,7 +49,7 @@ class Solving:
             return
         index = self._indices(numbers)
         rows = self.rows.take(index)
-        slopes = slopes_of(rows, self._multipliers(index))
+        slopes = slopes_of(rows, objectives(rows), self._multipliers(index))
         if self.elimination is not None:
             slopes = self.elimination.restrict(slopes)
             rows = self.elimination.reduce(rows)

@@ -90,15 +90,6 @@ def start_slopes(rows: Rows) -> list[Array]:
     return [xp.broadcast_to(slope, (count, slope.shape[1])) + xp.zeros_like(rows.offset[:, None]) for slope in starts]
 
 
-def slopes_of(rows: Rows, multipliers: list[Array]) -> list[Array]:
-    """Slopes that give back multipliers in slope form, and CROWN's where a line is not in use."""
-    dual, slopes = polish_sweep(rows, multipliers), start_slopes(rows)
-    for k, (g, a) in enumerate(zip(dual.pre, dual.post, strict=True)):
-        if g is not None and a is not None:
-            slopes[k] = rows.lines[k].recover(a, g)
-    return slopes
-
-
 def objectives(rows: Rows) -> Functionals:
     """The rows as functionals of the output."""
     return Functionals({rows.network.output: rows.objective}, rows.offset)
