@@ -11,7 +11,7 @@ import numpy as np
 
 from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Placement
 from admm_verify.bounds.functionals import Functionals
-from admm_verify.bounds.planes import Planes, add, planes_at
+from admm_verify.bounds.planes import Condition, add, planes_at
 from admm_verify.bounds.region import Region, spread_region
 from admm_verify.bounds.relaxed import Relaxed
 from admm_verify.network.graph import Network
@@ -31,19 +31,6 @@ class ConditionalBounds:
     lower: tuple[np.ndarray, ...]
     upper: tuple[np.ndarray, ...]
     empty: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Condition:
-    """Rows objective f + offset that are all at most zero, and multipliers of activations' inputs that bound them.
-
-    Shapes: objective [disjuncts, atoms, outputs]; offset [disjuncts, atoms]; multipliers[k] [disjuncts, atoms, n_k],
-    None where the rows do not reach activation k.
-    """
-
-    objective: np.ndarray
-    offset: np.ndarray
-    multipliers: Sequence[np.ndarray | None]
 
 
 def conditional_bounds(
@@ -70,10 +57,10 @@ def conditional_bounds(
         targets.setdefault(source, []).append(k)
     targets = {t: layers for t, layers in targets.items() if wanted[layers[0]].shape[1]}
     everything = spread_region(network, inputs, lower, upper)
-    planes = planes_at(everything, condition.objective, condition.offset, condition.multipliers, targets)
+    planes = planes_at(everything, condition, targets)
     for t, layers in sorted(targets.items()):
         run.check()
-        if t not in planes[t].parts:
+        if t not in planes[t].start:
             # The rows do not depend on it.
             continue
         below, neurons = sum(i < t for i in network.activations), wanted[layers[0]]
@@ -99,13 +86,13 @@ def _cut(end: np.ndarray, neurons: np.ndarray, found: np.ndarray, better: np.ufu
 class Conditioned:
     """The layers up to one affine node, and planes in the values of these layers."""
 
-    def __init__(self, region: Region, planes: Planes, settings: RefineSettings) -> None:
+    def __init__(self, region: Region, planes: Functionals, settings: RefineSettings) -> None:
         """Shapes: region with leading axes [disjuncts, 1]."""
         self.relaxed, self.settings, self.index = Relaxed(region), settings, region.network.output
         # What is not known to hold cuts nothing: 0 <= 0.
         known = np.isfinite(planes.constant)
-        parts = {i: np.where(known[..., None], part, 0.0) for i, part in planes.parts.items()}
-        self.planes = Planes(parts, np.where(known, planes.constant, 0.0))
+        parts = {i: np.where(known[..., None], part, 0.0) for i, part in planes.start.items()}
+        self.planes = Functionals(parts, np.where(known, planes.constant, 0.0))
 
     def bounds(self, neurons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Certified bounds of the given neurons of the last node where the planes are at most zero.
@@ -124,7 +111,7 @@ class Conditioned:
         """
         count = neurons.shape[1]
         own, sign = np.concatenate([neurons, neurons], axis=1), np.repeat([1.0, -1.0], count)
-        start = {i: weights @ part for i, part in self.planes.parts.items()}
+        start = {i: weights @ part for i, part in self.planes.start.items()}
         place = np.arange(len(own))[:, None], np.arange(2 * count), own
         start[self.index][place] = start[self.index][place] + sign
         constant = (weights @ self.planes.constant[..., None])[..., 0]
@@ -137,7 +124,7 @@ class Conditioned:
         smallest number.
         """
         atoms, size, reached = weights.shape[-1], np.abs(self.planes.constant), np.zeros(len(own))
-        for i, part in self.planes.parts.items():
+        for i, part in self.planes.start.items():
             reach = self._reach(i)
             size = size + (np.abs(part) * reach).sum(axis=-1)
             reached = reached + reach.sum(axis=-1)[:, 0]
@@ -161,13 +148,13 @@ class Duel:
     def __init__(self, conditioned: Conditioned, neurons: np.ndarray) -> None:
         self.settings, self.relaxed = conditioned.settings, conditioned.relaxed
         put, planes, count = Placement.numpy().single.put, conditioned.planes, neurons.shape[1]
-        target, there = self.relaxed.network.affine[conditioned.index], planes.parts[conditioned.index]
+        target, there = self.relaxed.network.affine[conditioned.index], planes.start[conditioned.index]
         sign = np.repeat(np.array([1.0, -1.0], dtype=np.float32), count)
         self.shift = put(planes.constant + (there * target.bias).sum(axis=-1))
         self.constant = put(np.tile(target.bias[neurons], 2)) * sign
         # Both start at the sources of the last node, which spares that product in every step.
         self.rows: dict[int, np.ndarray] = {}
-        self.planes = {i: put(part) for i, part in planes.parts.items() if i != conditioned.index}
+        self.planes = {i: put(part) for i, part in planes.start.items() if i != conditioned.index}
         for term in target.terms:
             own = put(term.map.rows_at(neurons.reshape(-1), Placement.numpy())).reshape(*neurons.shape, -1)
             add(self.rows, term.source, np.tile(own, (1, 2, 1)) * sign[:, None])

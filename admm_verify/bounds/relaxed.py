@@ -33,16 +33,17 @@ class Twin:
 
 @dataclass(frozen=True, eq=False)
 class Bounded:
-    """Certified lower bounds of functionals, with the slopes, the sweep and the best inputs behind them.
+    """Certified lower bounds of functionals, and the slopes, multipliers, sweep and best inputs behind them.
 
     pre: the inputs of all activations of the network linearised at an input late in the ascent, in float32; none where
     there was no ascent.
-    Shapes: lower [parts, rows]; slopes[k] [parts, rows, sides n_k]; vertices [parts, rows, inputs]; pre[k] [parts,
-    rows or 1, n_k].
+    Shapes: lower [parts, rows]; slopes[k] [parts, rows, sides n_k]; multipliers[k] [parts, rows, n_k]; vertices [parts,
+    rows, inputs]; pre[k] [parts, rows or 1, n_k].
     """
 
     lower: Array
     slopes: list[Array]
+    multipliers: tuple[Array, ...]
     sweep: Backward
     vertices: Array
     pre: list[Array]
@@ -125,7 +126,12 @@ class Relaxed:
         inside = [line.start for line in self.lines] if slopes is None else self.inside(slopes)
         found = _spread(inside, functionals.lead)
         lower, sweep = certify(self.region, functionals, self._choice(found, splits), self.kinks)
-        return Bounded(lower, found, sweep, self.inputs.minimiser(sweep.input), pre)
+        lead = functionals.lead
+        multipliers = tuple(
+            namespace(low).zeros((*lead, low.shape[-1]), dtype=low.dtype, device=low.device) if g is None else g
+            for g, low in zip(sweep.pre, self.region.lower, strict=True)
+        )
+        return Bounded(lower, found, multipliers, sweep, self.inputs.minimiser(sweep.input), pre)
 
     def _choice(self, slopes: Sequence[Array], splits: Sequence[Splits | None] = ()) -> Choose:
         put = self.inputs.placement.put

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from admm_verify.arrays import Placement
-from admm_verify.bounds.conditional import Condition, ConditionalBounds, conditional_bounds
+from admm_verify.bounds.conditional import ConditionalBounds, conditional_bounds
+from admm_verify.bounds.planes import Condition
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.region import spread_region
 from admm_verify.bounds.relaxed import Bounder
@@ -113,12 +114,7 @@ class _Rounds:
                 np.zeros_like(low[:, 0]) if post is None else line.loss(post).max(axis=1)
                 for line, post, low in zip(lines, found.sweep.post, region.lower, strict=True)
             ]
-            lead = found.lower.shape
-            multipliers = tuple(
-                np.zeros((*lead, low.shape[-1])) if g is None else g
-                for g, low in zip(found.sweep.pre, region.lower, strict=True)
-            )
-            return _Reached(found.lower, multipliers, losses)
+            return _Reached(found.lower, found.multipliers, losses)
 
         blocks = self.bounder.in_blocks(len(disjuncts), disjuncts.atoms, self.settings, work)
         return join(blocks)

@@ -9,8 +9,9 @@ import pytest
 from scipy import optimize
 
 from admm_verify.arrays import Placement, quiet_overflow
-from admm_verify.bounds.conditional import Condition, ConditionalBounds, Conditioned, conditional_bounds
-from admm_verify.bounds.planes import Planes, planes_at
+from admm_verify.bounds.conditional import ConditionalBounds, Conditioned, conditional_bounds
+from admm_verify.bounds.functionals import Functionals
+from admm_verify.bounds.planes import Condition, planes_at
 from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.bounds.region import Region, build_region
 from admm_verify.bounds.relaxed import Bounder
@@ -85,7 +86,7 @@ def case_of(family: str, seed: int) -> Case:
     bounder = Bounder(network, Placement.numpy(), AscentSettings(), Run())
     with quiet_overflow():
         found = bounder.bound(region, bounder.rows(objective, offset), None, 10)
-    return Case(network, box, known, Condition(objective, offset, found.sweep.pre), region, points, values)
+    return Case(network, box, known, Condition(objective, offset, found.multipliers), region, points, values)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -94,20 +95,20 @@ def test_planes_lie_below_their_rows(family: str, seed: int) -> None:
     case = case_of(family, seed)
     nodes = {0, *case.sources}
     condition = case.condition
-    planes = planes_at(case.region, condition.objective, condition.offset, condition.multipliers, nodes)
-    assert set(planes) == nodes and set(planes[0].parts) == {0}
+    planes = planes_at(case.region, condition, nodes)
+    assert set(planes) == nodes and set(planes[0].start) == {0}
     for i in range(8):
         exact = ExactPieces(case.network).values(case.points[i])
         for node, plane in planes.items():
-            assert all(part <= node for part in plane.parts)
+            assert all(part <= node for part in plane.start)
             for disjunct in range(DISJUNCTS):
                 for atom, row in enumerate(case.rows(disjunct, exact[-1])):
                     assert row >= plane_value(plane, disjunct, atom, exact), (node, disjunct, atom)
 
 
-def plane_value(plane: Planes, disjunct: int, atom: int, values: list[list[Fraction]]) -> Fraction:
+def plane_value(plane: Functionals, disjunct: int, atom: int, values: list[list[Fraction]]) -> Fraction:
     terms = [
-        Fraction(c) * y for i, part in plane.parts.items() for c, y in zip(part[disjunct, atom], values[i], strict=True)
+        Fraction(c) * y for i, part in plane.start.items() for c, y in zip(part[disjunct, atom], values[i], strict=True)
     ]
     return sum(terms, Fraction(plane.constant[disjunct, atom]))
 
@@ -118,7 +119,7 @@ def test_any_slopes_and_weights_give_bounds(family: str, seed: int) -> None:
     case = case_of(family, seed)
     rng = np.random.default_rng(seed)
     condition = case.condition
-    planes = planes_at(case.region, condition.objective, condition.offset, condition.multipliers, case.sources)
+    planes = planes_at(case.region, condition, case.sources)
     met = [list(case.met(disjunct)) for disjunct in range(DISJUNCTS)]
     assert all(met), "Each disjunct's point meets its condition"
     for k, (source, neurons) in enumerate(zip(case.sources, case.everything, strict=True)):
