@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import admm_verify
+from admm_verify.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "admm_verify"
@@ -100,6 +101,12 @@ def test_readme_commands_are_known_to_the_cli():
     for command in commands:
         done = subprocess.run([sys.executable, "-m", "admm_verify", command, "--help"], capture_output=True, check=True)
         assert done.stdout
+
+
+def test_every_command_is_a_file_of_its_own():
+    files = {path.stem for path in (ROOT / "admm_verify" / "commands").glob("*.py")}
+    assert {command.__name__.rpartition(".")[2] for command in COMMANDS} == files - {"__init__", "queries", "running"}
+    assert all(command.HELP and command.run.__doc__ for command in COMMANDS)
 
 
 def test_no_import_of_torch_from_the_package():
