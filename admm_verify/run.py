@@ -99,13 +99,11 @@ class Run:
         Raises: InputError for what is no run, or a time limit or device that is none.
         """
         run = cls() if given is None else instance(given, cls, "run")
-        own = replace(run, timeout=timeout, device=run.device if device is None else device)
-        now = time.monotonic()
-        ends = [now + left for left in (run.timeout, own.timeout) if left is not None]
+        now, device = time.monotonic(), run.device if device is None else device
+        ends = [now + left for left in (run.timeout, timeout_seconds(timeout)) if left is not None]
         ends += [] if run.deadline is None else [run.deadline]
-        return replace(
-            own, timeout=None, deadline=min(ends, default=None), stop=_in_turn(run.stop), tell=_in_turn(run.tell)
-        )
+        stop, tell = _in_turn(run.stop), _in_turn(run.tell)
+        return cls(None, stop, tell, run.memory, device, run.threads, min(ends, default=None))
 
     def ended(self) -> Ended | None:
         """STOPPED or TIMED_OUT once one of them applies, else None."""

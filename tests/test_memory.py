@@ -10,7 +10,7 @@ import pytest
 import admm_verify as av
 from admm_verify.memory import Budget, free_bytes
 from admm_verify.run import Run, Stopped
-from admm_verify.threads import _controller, threads_for
+from admm_verify.threads import LARGE_PASS, _controller, threads_for
 from tests.random_networks import random_case
 from tests.splitting.test_layers import small_layers
 
@@ -182,6 +182,25 @@ def test_threads_that_overlap_leave_blas_as_it_was() -> None:
         assert set(threads()) == {1}
         second.__exit__(None, None, None)
         assert threads() == before
+
+
+def test_few_threads_are_used_even_for_large_passes() -> None:
+    blas = _controller()
+
+    def threads() -> set[int]:
+        return {pool["num_threads"] for pool in blas.info() if pool["user_api"] == "blas"}
+
+    with blas.limit(limits=4):
+        large, larger = threads_for(LARGE_PASS, most=2), threads_for(LARGE_PASS, most=3)
+        with large:
+            with larger, threads_for(1.0):
+                assert threads() == {1}
+            assert threads() == {2}
+        assert threads() == {4}
+        with threads_for(LARGE_PASS):
+            assert threads() == {4}
+        with threads_for(LARGE_PASS, most=8):
+            assert threads() == {4}
 
 
 def test_progress_counts_the_rows_of_all_blocks(monkeypatch) -> None:
