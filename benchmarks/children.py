@@ -106,7 +106,7 @@ class Brood(NeuronSplitter):
         slopes = None if cold else self._slopes(nodes, self.box[nodes.disjunct])
         bounder = Bounder(self.network, self.home, ascent, self.bounder.run)
         with quiet_overflow():
-            found = bounder.bound(region, bounder.rows(objective, offset), slopes, iterations, splits)
+            found = bounder.bound(region, bounder.rows(objective, offset, splits), slopes, iterations)
         kept = [slope[..., columns] for slope, columns in zip(found.slopes, self.columns, strict=True)]
         inherited = np.concatenate(kept, axis=-1).astype(np.float32)
         return replace(nodes, bound=found.lower[:, 0], slopes=inherited, beta=self.signs.betas(nodes.splits, splits, 1))

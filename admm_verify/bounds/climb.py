@@ -11,7 +11,7 @@ from admm_verify.arrays import Array, Placement, namespace
 from admm_verify.backends.choice import verbs_for
 from admm_verify.backends.verbs import Adam, KinkBounds, Verbs
 from admm_verify.bounds.backward import Backward, backward
-from admm_verify.bounds.functionals import Functionals
+from admm_verify.bounds.functionals import Functionals, Splits
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.lines import Contact, CurveLines, KinkLines, Lines
 from admm_verify.run import Run
@@ -30,28 +30,6 @@ class Lined(Protocol):
 
     @property
     def lines(self) -> tuple[Lines, ...]: ...
-
-
-@dataclass(frozen=True, eq=False)
-class Splits:
-    """Neurons of one layer whose sign a branch fixes, sign * pre >= 0, with a multiplier beta >= 0 each.
-
-    The multiplier of the pre-activation becomes g - sign beta; beta moves in place. Over [0, u] or [l, 0] that costs
-    nothing: the least value of sign beta pre there is 0.
-    Shapes: place [splits], flat and distinct places in [rows, n]; row [splits], their rows; sign, beta [splits].
-    """
-
-    place: Array
-    row: Array
-    sign: Array
-    beta: Array
-
-    def lowered(self, g: Array, amount: Array) -> Array:
-        """Multipliers of the whole layer, [..., n], less an amount each at these neurons."""
-        xp = namespace(g)
-        flat = xp.reshape(g, (-1,))
-        flat[self.place] = flat[self.place] - amount
-        return xp.reshape(flat, g.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +66,7 @@ class Climb:
     x the best input and pre_k of the network linearised there, |a_k| (pre_k - touching point) is a supergradient of D
     in the slopes of layer k, turned where the line is above.
 
-    Multipliers beta of splits climb along: -sign pre is their supergradient.
+    Multipliers beta of the functionals' splits climb along: -sign pre is their supergradient.
 
     Reference: the slope ascent of alpha-CROWN (Xu et al., ICLR 2021) and beta-CROWN (Wang et al., NeurIPS 2021), with
     explicit sweeps and this schedule.
@@ -101,7 +79,6 @@ class Climb:
         slopes: list[Array],
         settings: AscentSettings,
         iterations: int,
-        splits: Sequence[Splits | None] = (),
     ):
         """functionals may be replaced between steps by others of the same shape.
 
@@ -112,7 +89,7 @@ class Climb:
         self.best = over.inputs.finder(verbs.vertex, owner)
         self.layers = [_layer(line, slope, verbs, owner) for line, slope in zip(over.lines, slopes, strict=True)]
         self.last = max(*functionals.start, *over.network.activations, 0)
-        for k, split in enumerate(splits):
+        for k, split in enumerate(functionals.splits):
             if split is not None:
                 self.layers[k] = _SplitLayer(self.layers[k], split, settings, iterations)
         self.done = 0

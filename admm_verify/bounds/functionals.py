@@ -12,16 +12,40 @@ from admm_verify.relaxations.lines import KinkLines
 
 
 @dataclass(frozen=True, eq=False)
+class Splits:
+    """Neurons of one layer whose sign a branch fixes, sign * pre >= 0, with a multiplier beta >= 0 each.
+
+    The multiplier of the pre-activation becomes g - sign beta; beta moves in place. Over [0, u] or [l, 0] that costs
+    nothing: the least value of sign beta pre there is 0.
+    Shapes: place [splits], flat and distinct places in [rows, n]; row [splits], their rows; sign, beta [splits].
+    """
+
+    place: Array
+    row: Array
+    sign: Array
+    beta: Array
+
+    def lowered(self, g: Array, amount: Array) -> Array:
+        """Multipliers of the whole layer, [..., n], less an amount each at these neurons."""
+        xp = namespace(g)
+        flat = xp.reshape(g, (-1,))
+        flat[self.place] = flat[self.place] - amount
+        return xp.reshape(flat, g.shape)
+
+
+@dataclass(frozen=True, eq=False)
 class Functionals:
     """Linear functionals of the values z_i of a network's nodes: sum over i of start[i]'z_i + constant.
 
-    error: how far they are, being rounded, from what they stand for; certified bounds lose it.
+    error: how far they are, being rounded, from what they stand for; certified bounds lose it. splits[k]: signs fixed
+    in layer k, None for none; their multipliers are in float32 in any placement, and move in place.
     Shapes: start[i] [..., n_i]; constant and error broadcast against the leading axes.
     """
 
     start: dict[int, Array]
     constant: Array
     error: Array | float = 0.0
+    splits: tuple[Splits | None, ...] = ()
 
     @property
     def lead(self) -> tuple[int, ...]:
@@ -31,7 +55,7 @@ class Functionals:
     def put(self, placement: Placement) -> "Functionals":
         """The functionals as numbers of another placement: for iterations, not for bounds."""
         start = {i: placement.put(part) for i, part in self.start.items()}
-        return Functionals(start, placement.put(self.constant))
+        return Functionals(start, placement.put(self.constant), splits=self.splits)
 
     def negative(self) -> "Functionals":
         """The functionals times -1."""

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from admm_verify.arrays import Array, Placement, namespace, quiet_overflow
 from admm_verify.bounds.backward import Backward, Choose, backward
-from admm_verify.bounds.climb import Climb, Splits, slopes_of
-from admm_verify.bounds.functionals import Functionals, certify
+from admm_verify.bounds.climb import Climb, slopes_of
+from admm_verify.bounds.functionals import Functionals, Splits, certify
 from admm_verify.bounds.region import Region
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Network
@@ -77,16 +77,14 @@ class Relaxed:
         """Slopes in float64 and in the lines' range."""
         return [_inside(self.inputs.placement.put(slope), line) for slope, line in zip(slopes, self.lines, strict=True)]
 
-    def certify(
-        self, functionals: Functionals, slopes: Sequence[Array] | None = None, splits: Sequence[Splits | None] = ()
-    ) -> tuple[Array, Backward]:
+    def certify(self, functionals: Functionals, slopes: Sequence[Array] | None = None) -> tuple[Array, Backward]:
         """Certified lower bounds, [...], and the sweep behind them; from CROWN's slopes where none are given."""
         inside = [line.start for line in self.lines] if slopes is None else self.inside(slopes)
-        return certify(self.region, functionals, self._choice(inside, splits), self.kinks)
+        return certify(self.region, functionals, self._choice(inside, functionals.splits), self.kinks)
 
     def plane(self, functionals: Functionals, slopes: Sequence[Array]) -> tuple[Array, Array]:
         """Certified planes slope'x + shift below the functionals, as `Region.plane`; their error is not subtracted."""
-        choose = self._choice(self.inside(slopes))
+        choose = self._choice(self.inside(slopes), functionals.splits)
         return self.region.plane(backward(self.network, functionals.start, functionals.constant, choose), self.kinks)
 
     def climb(
@@ -95,7 +93,6 @@ class Relaxed:
         slopes: Sequence[Array] | None,
         settings: AscentSettings,
         iterations: int,
-        splits: Sequence[Splits | None] = (),
     ) -> Climb:
         """A climb in float32 over the functionals' slopes, which has not begun; from CROWN's where none are given."""
         twin, place = self.single, self.inputs.placement.single
@@ -103,7 +100,7 @@ class Relaxed:
         if slopes is not None:
             starts = [_inside(place.put(slope), line) for slope, line in zip(slopes, twin.lines, strict=True)]
         started = _spread(starts, functionals.lead)
-        return Climb(twin, functionals.put(place), started, settings, iterations, splits)
+        return Climb(twin, functionals.put(place), started, settings, iterations)
 
     def bounded(
         self,
@@ -111,7 +108,6 @@ class Relaxed:
         slopes: Sequence[Array] | None,
         settings: AscentSettings,
         iterations: int,
-        splits: Sequence[Splits | None] = (),
         run: Run | None = None,
     ) -> Bounded:
         """Certified lower bounds after some iterations of ascent, from CROWN's slopes where none are given.
@@ -120,12 +116,12 @@ class Relaxed:
         """
         pre: list[Array] = []
         if iterations:
-            climb = self.climb(functionals, slopes, settings, iterations, splits)
+            climb = self.climb(functionals, slopes, settings, iterations)
             pre = climb.run(run)
             slopes = climb.slopes
         inside = [line.start for line in self.lines] if slopes is None else self.inside(slopes)
         found = _spread(inside, functionals.lead)
-        lower, sweep = certify(self.region, functionals, self._choice(found, splits), self.kinks)
+        lower, sweep = certify(self.region, functionals, self._choice(found, functionals.splits), self.kinks)
         lead = functionals.lead
         multipliers = tuple(
             namespace(low).zeros((*lead, low.shape[-1]), dtype=low.dtype, device=low.device) if g is None else g
@@ -133,7 +129,7 @@ class Relaxed:
         )
         return Bounded(lower, found, multipliers, sweep, self.inputs.minimiser(sweep.input), pre)
 
-    def _choice(self, slopes: Sequence[Array], splits: Sequence[Splits | None] = ()) -> Choose:
+    def _choice(self, slopes: Sequence[Array], splits: Sequence[Splits | None]) -> Choose:
         put = self.inputs.placement.put
 
         def choose(k: int, a: Array) -> Array:
@@ -181,9 +177,9 @@ class Bounder:
         with threads_for(multiplications, workers, self.run.threads), quiet_overflow():
             return budget.blocks(count, step, work)
 
-    def rows(self, objective: Array, offset: Array) -> Functionals:
+    def rows(self, objective: Array, offset: Array, splits: tuple[Splits | None, ...] = ()) -> Functionals:
         """The rows objective f(x) + offset. Shapes: objective [parts, rows, outputs]; offset [parts, rows]."""
-        return Functionals({self.network.output: objective}, offset)
+        return Functionals({self.network.output: objective}, offset, splits=splits)
 
     def slopes_of(self, region: Region, functionals: Functionals, multipliers: Sequence[Array]) -> list[Array]:
         """The slopes behind multipliers [parts, rows, n_k] of the inputs of all activations."""
@@ -195,8 +191,7 @@ class Bounder:
         functionals: Functionals,
         slopes: Sequence[Array] | None,
         iterations: int,
-        splits: Sequence[Splits | None] = (),
     ) -> Bounded:
         """Certified lower bounds over a region with leading axes [parts or 1, 1], as `Relaxed.bounded`."""
         relaxed = Relaxed(region, self.single)
-        return relaxed.bounded(functionals, slopes, self.settings, iterations, splits, self.run)
+        return relaxed.bounded(functionals, slopes, self.settings, iterations, self.run)

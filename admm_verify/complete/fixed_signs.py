@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from admm_verify.arrays import Placement, to_numpy
-from admm_verify.bounds.climb import Splits
+from admm_verify.bounds.functionals import Splits
 
 
 class FixedSigns:

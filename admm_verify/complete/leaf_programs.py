@@ -101,12 +101,13 @@ class LeafPrograms:
 
     def _certified(self, row: tuple[np.ndarray, float], region: Region, path: np.ndarray, found: "Optimum") -> float:
         beta = found.beta.astype(np.float32)[None, None]
-        rows, splits = self.bounder.rows(row[0][None, None], np.array([[row[1]]])), self.signs.splits(path[None], beta)
+        objective, offset, splits = row[0][None, None], np.array([[row[1]]]), self.signs.splits(path[None], beta)
+        rows = self.bounder.rows(objective, offset, splits)
         given = found.slopes.astype(np.float32) if self.record else found.multipliers
         layers = [part[None, None] for part in self.signs.by_layer(given)]
         with quiet_overflow():
             if self.record:
-                lower = self.bounder.bound(region, rows, layers, 0, splits).lower
+                lower = self.bounder.bound(region, rows, layers, 0).lower
             else:
                 lower, _ = certify(region, rows, lambda k, a: layers[k])
         return float(lower[0, 0])

@@ -149,13 +149,14 @@ class NeuronSplitter:
         put, disjuncts = self.home.put, self.disjuncts
         region, lower, upper = self._region(nodes)
         splits = self.signs.splits(nodes.splits, nodes.beta)
-        rows = self.bounder.rows(put(disjuncts.objective[nodes.disjunct]), put(disjuncts.offset[nodes.disjunct]))
+        objective, offset = put(disjuncts.objective[nodes.disjunct]), put(disjuncts.offset[nodes.disjunct])
+        rows = self.bounder.rows(objective, offset, splits)
         slopes: list[np.ndarray] | None = None
         if nodes.slopes.shape[-1]:
             slopes = self._slopes(nodes, self.box[nodes.disjunct])
         elif disjuncts.multipliers:
             slopes = self.bounder.slopes_of(region, rows, take(disjuncts.multipliers, nodes.disjunct))
-        found = self.bounder.bound(region, rows, slopes, iterations, splits)
+        found = self.bounder.bound(region, rows, slopes, iterations)
         atoms = disjuncts.certified(nodes.disjunct, to_numpy(found.lower))
         excluded = disjuncts.excluded(nodes.disjunct, atoms)
         kept = [to_numpy(slope)[..., kept] for slope, kept in zip(found.slopes, self.columns, strict=True)]

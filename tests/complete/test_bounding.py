@@ -9,7 +9,7 @@ import pytest
 
 from admm_verify.arrays import Placement, quiet_overflow
 from admm_verify.bounds import preactivation
-from admm_verify.bounds.climb import Splits
+from admm_verify.bounds.functionals import Splits
 from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
 from admm_verify.bounds.region import Region, build_region
 from admm_verify.bounds.relaxed import Bounded, Bounder
@@ -57,9 +57,9 @@ class Parts:
         region, splits = self.split_region(rng)
         bounder = Bounder(self.network, HOME, settings, Run.of(run))
         with quiet_overflow():
-            return bounder.bound(region, bounder.rows(self.objective, self.offset), slopes, iterations, splits)
+            return bounder.bound(region, bounder.rows(self.objective, self.offset, splits), slopes, iterations)
 
-    def split_region(self, rng: np.random.Generator) -> tuple[Region, list[Splits | None]]:
+    def split_region(self, rng: np.random.Generator) -> tuple[Region, tuple[Splits | None, ...]]:
         """The region of all parts, and splits with random multipliers."""
         atoms = self.offset.shape[1]
         low, high = (np.reshape(end, (1, 1, -1)) for end in (self.box.lower, self.box.upper))
@@ -74,7 +74,7 @@ class Parts:
             beta = rng.random(len(rows)) * rng.choice(SCALES, len(rows))
             place = rows * sign.shape[1] + neurons
             splits.append(Splits(place, rows, chosen, beta.astype(np.float32)) if len(rows) else None)
-        return cut, splits
+        return cut, tuple(splits)
 
 
 def kinked(network: Network) -> list[bool]:
@@ -231,7 +231,7 @@ def test_multipliers_move_in_place_and_stay_positive() -> None:
     before = [None if split is None else split.beta.copy() for split in splits]
     bounder = Bounder(network, HOME, AscentSettings(), Run())
     with quiet_overflow():
-        bounder.bound(region, bounder.rows(parts.objective, parts.offset), None, 5, splits)
+        bounder.bound(region, bounder.rows(parts.objective, parts.offset, splits), None, 5)
     moved = False
     for split, old in zip(splits, before, strict=True):
         if split is not None and old is not None:
