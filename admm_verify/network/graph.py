@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from os import PathLike
-from typing import NamedTuple
 
 import numpy as np
 
@@ -105,17 +104,6 @@ class Activation:
 Node = Input | Affine | Activation
 
 
-class NetworkStep(NamedTuple):
-    """Node number `node`, behind the input: the affine node that it is, None where it is activation k.
-
-    k of an affine node: the activations before it.
-    """
-
-    node: int
-    affine: Affine | None
-    k: int
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class Network:
     """A network f as nodes in topological order; node 0 is the input and the last node the output.
@@ -171,13 +159,18 @@ class Network:
         return {i: node for i, node in enumerate(self.nodes) if isinstance(node, Affine)}
 
     @cached_property
-    def steps(self) -> tuple[NetworkStep, ...]:
-        """All nodes but the input in order, with the activations counted."""
-        steps, k = [], 0
-        for i in range(1, len(self.nodes)):
-            affine = self.affine.get(i)
-            steps.append(NetworkStep(i, affine, k))
-            k += affine is None
+    def steps(self) -> tuple[tuple[int, Affine | None, int], ...]:
+        """All nodes behind the input in order: their indices, the affine nodes that they are, and the activations
+        before them; without an affine node, that counts the activation that it is.
+        """
+        steps: list[tuple[int, Affine | None, int]] = []
+        k = 0
+        for i, node in enumerate(self.nodes[1:], start=1):
+            if isinstance(node, Affine):
+                steps.append((i, node, k))
+            else:
+                steps.append((i, None, k))
+                k += 1
         return tuple(steps)
 
     @cached_property
