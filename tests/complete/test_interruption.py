@@ -33,7 +33,7 @@ OPEN = (
     ("dense", 4, "alternatives, -0.001"),
     ("residual", 5, "conjunction, -0.001"),
     ("conv", 8, "conjunction, -0.001"),
-    ("dense", 12, "conjunction, 0.001"),
+    ("dense", 8, "conjunction, 0.001"),
 )
 """Queries that the root leaves open and that both ways of splitting decide."""
 
