@@ -3,14 +3,65 @@
 Nothing here imports torch; a torch array brings its own namespace along.
 """
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import array_api_compat
 import numpy as np
 
-Array = Any
-"""An array of any library that follows the Python array API standard."""
+if TYPE_CHECKING or "jaxtyping" in sys.modules:
+    from jaxtyping import Bool, Float, Int, Shaped
+else:  # importing jaxtyping takes longer than a small query
+
+    class Shaped:
+        """Stands for jaxtyping's annotations of dtype and shape where nobody checks them."""
+
+        def __class_getitem__(cls, annotation: tuple[type, str]) -> type:
+            return annotation[0]
+
+    Bool = Float = Int = Shaped
+
+
+@runtime_checkable
+class Array(Protocol):
+    """An array of any library that follows the Python array API standard."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> Any: ...
+    @property
+    def device(self) -> Any: ...
+    @property
+    def T(self) -> Any: ...
+
+    def __array__(self) -> np.ndarray: ...
+    def __len__(self) -> int: ...
+    def __bool__(self) -> bool: ...
+    def __getitem__(self, key: Any, /) -> Any: ...
+    def __setitem__(self, key: Any, value: Any, /) -> None: ...
+    def __neg__(self) -> Any: ...
+    def __abs__(self) -> Any: ...
+    def __add__(self, other: Any, /) -> Any: ...
+    def __radd__(self, other: Any, /) -> Any: ...
+    def __sub__(self, other: Any, /) -> Any: ...
+    def __rsub__(self, other: Any, /) -> Any: ...
+    def __mul__(self, other: Any, /) -> Any: ...
+    def __rmul__(self, other: Any, /) -> Any: ...
+    def __truediv__(self, other: Any, /) -> Any: ...
+    def __rtruediv__(self, other: Any, /) -> Any: ...
+    def __matmul__(self, other: Any, /) -> Any: ...
+    def __pow__(self, other: Any, /) -> Any: ...
+    def __lt__(self, other: Any, /) -> Any: ...
+    def __le__(self, other: Any, /) -> Any: ...
+    def __gt__(self, other: Any, /) -> Any: ...
+    def __ge__(self, other: Any, /) -> Any: ...
+
+
+SameArray = TypeVar("SameArray", bound=Array)
+"""An array of one library, of which another one is made."""
 
 DOUBLE_ROUNDOFF = 2.0**-53
 """Unit roundoff u of float64 with rounding to nearest."""
@@ -107,12 +158,12 @@ class Placement:
         wrong = there < exact if up else there > exact
         return self.xp.where(wrong, self.xp.nextafter(nearest, target), nearest)
 
-    def put_indices(self, indices: Array) -> Array:
+    def put_indices(self, indices: Array | Sequence[int]) -> Array:
         """An integer array moved here as int64."""
         return self.xp.asarray(to_numpy(indices), dtype=self.xp.int64, device=self.device)
 
 
-def to_numpy(array: Array) -> np.ndarray:
+def to_numpy(array: Any) -> np.ndarray:
     """A NumPy view or copy of any array, a sequence of numbers or a number."""
     if array_api_compat.is_torch_array(array):
         return array.detach().cpu().numpy()

@@ -81,7 +81,7 @@ def queried(model: Path, spec: Path) -> tuple[av.Network, av.Box]:
     query = av.read_query(spec, model)
     rows = atom_rows(query.property)
     shape = query.network.input_shape
-    return query.network, rows.boxes.mapped(lambda end: end.reshape(shape))
+    return query.network, rows.boxes.mapped(lambda end: np.reshape(end, shape))
 
 
 def _mnist_boxes() -> dict[str, tuple[av.Network, av.Box]]:

@@ -18,6 +18,7 @@ from safetensors.numpy import save
 from sklearn import datasets
 
 import admm_verify as av
+from admm_verify.arrays import Array
 from admm_verify.network.layers import network_from_layers
 from admm_verify.report.demo import RADIUS, margins
 
@@ -87,18 +88,18 @@ def attack(module: torch.nn.Module, digits: Digits, radius: float, generator: to
 def outcome(network: av.Network, image: np.ndarray, label: int) -> str:
     """What the demo shows for an image, found with the same solvers: a key of KEPT."""
     problem = av.Problem(network, av.Box.around(image, RADIUS, within=(0.0, 1.0)), margins(label))
-    if av.solve(problem, settings=av.SolverSettings(max_passes=0)).lower.min() > 0:
+    if np.min(av.solve(problem, settings=av.SolverSettings(max_passes=0)).lower) > 0:
         return "crown"
     ascent = av.solve(problem, "ascent")
     if misled(network, ascent.primal, label):
         return "falsified"
-    if ascent.lower.min() > 0:
+    if np.min(ascent.lower) > 0:
         return "ascent"
     admm = av.solve(problem, "admm", settings=av.SolverSettings(tolerance=1e-3))
     return "falsified" if misled(network, admm.primal, label) else "unknown"
 
 
-def misled(network: av.Network, points: np.ndarray, label: int) -> bool:
+def misled(network: av.Network, points: Array, label: int) -> bool:
     """Whether some point gets another label."""
     return bool((np.argmax(network(points), axis=1) != label).any())
 

@@ -31,7 +31,7 @@ class Targets:
     inputs: WalkableSet
     objective: Array
     offset: Array
-    strict: Array = None
+    strict: Any = None
 
     def __post_init__(self) -> None:
         inputs = instance(self.inputs, WalkableSet, "The targets' inputs")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from admm_verify.arrays import Array
 from admm_verify.backends.verbs import Adam, KinkBounds, SlopeState
@@ -33,10 +33,10 @@ class KernelCall(NamedTuple):
     """A verb and what its kernel takes: arrays [rows, n], bounds [B, n], box [rows], what else the verb needs."""
 
     verb: str
-    inputs: Sequence[Array]
-    bounds: Sequence[Array] = ()
-    box: Array | None = None
-    extras: Sequence[Array] = ()
+    inputs: Sequence[Any]
+    bounds: Sequence[Any] = ()
+    box: Any = None
+    extras: Sequence[Any] = ()
     numbers: Sequence[float] = ()
 
 
@@ -78,15 +78,15 @@ class CompiledVerbs:
         moved, square = self._run(KernelCall("halpern", (u, r, z, anchor), extras=(since,)))
         return moved, square
 
-    def _run(self, call: KernelCall) -> list[Array]:
+    def _run(self, call: KernelCall) -> list[Any]:
         """Results of a verb: matrices, then sums."""
         raise NotImplementedError
 
-    def _address(self, array: Array) -> int:
+    def _address(self, array: Any) -> int:
         """A number that arrays have in common only where they share memory."""
         raise NotImplementedError
 
-    def _contiguous(self, array: Array) -> Array:
+    def _contiguous(self, array: Any) -> Any:
         """The array, or a contiguous copy that can be written."""
         raise NotImplementedError
 

@@ -71,7 +71,7 @@ class CudaVerbs(CompiledVerbs):
     def state(self, slopes: Array) -> SlopeState:
         return ArrayVerbs().state(slopes)
 
-    def _run(self, call: KernelCall) -> list[Array]:
+    def _run(self, call: KernelCall) -> list[Any]:
         import torch
 
         verb, inputs, bounds, box, extras, numbers = call
@@ -97,10 +97,10 @@ class CudaVerbs(CompiledVerbs):
         self._launch(self._entries[verb, suffix], grid, block, arguments, first.device)
         return results
 
-    def _address(self, array: Array) -> int:
+    def _address(self, array: Any) -> int:
         return array.data_ptr()
 
-    def _contiguous(self, array: Array) -> Array:
+    def _contiguous(self, array: Any) -> Any:
         return array.contiguous()
 
     def _launch(self, entry: Any, grid: tuple[int, int], block: int, arguments: tuple[Any, ...], device: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from admm_verify.arrays import Array
 from admm_verify.backends.compiled import VERBS, CompiledVerbs, KernelCall, fit
 from admm_verify.backends.verbs import Adam, ArrayVerbs, KinkBounds, SlopeState, slope_state
 from admm_verify.errors import InputError
@@ -52,7 +53,7 @@ class NativeVerbs(CompiledVerbs):
             (verb, dtype): _entry(library, verb, suffix) for verb in VERBS for dtype, suffix in _SUFFIXES.items()
         }
 
-    def state(self, slopes: np.ndarray) -> SlopeState:
+    def state(self, slopes: Array) -> SlopeState:
         return slope_state(slopes, lambda shape: _empty(shape, slopes.dtype))
 
     def _run(self, call: KernelCall) -> list[np.ndarray]:
@@ -133,7 +134,7 @@ def _agrees(verbs: NativeVerbs) -> bool:
     )
 
 
-def _samples(verbs: NativeVerbs | ArrayVerbs, dtype: np.dtype) -> list[np.ndarray]:
+def _samples(verbs: NativeVerbs | ArrayVerbs, dtype: np.dtype) -> list[Array]:
     """All results of all verbs on fixed inputs."""
     rows, n = 3, 37
     waves = np.sin(np.arange(1.0, 1.0 + 8 * rows * n).reshape(8, rows, n)).astype(dtype)

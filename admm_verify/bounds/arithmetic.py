@@ -1,6 +1,6 @@
 """What the network's own arithmetic adds to a bound in real numbers."""
 
-from admm_verify.arrays import DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, Array, namespace, quiet_overflow
+from admm_verify.arrays import DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, Array, SameArray, namespace, quiet_overflow
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.region import Region, build_region, evaluation_error
 from admm_verify.network.graph import Network
@@ -47,7 +47,7 @@ def region_error(region: Region, arithmetic: str) -> Array:
     return evaluation_error(region, SINGLE_ROUNDOFF if arithmetic == "float32" else DOUBLE_ROUNDOFF)
 
 
-def lowered(objective: Array, offset: Array, error: Array) -> tuple[Array, Array]:
+def lowered(objective: SameArray, offset: SameArray, error: SameArray) -> tuple[SameArray, SameArray]:
     """The offset minus what the outputs' errors can take from the rows, and where that is finite.
 
     A row whose bound stays positive with this offset is positive as computed. Where the error is infinite the offset

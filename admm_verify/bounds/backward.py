@@ -1,7 +1,8 @@
 """The backward sweep: coefficients of a linear functional, carried from outputs to the input."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from admm_verify.arrays import Array, inner, namespace
 from admm_verify.network.graph import Network
@@ -35,7 +36,7 @@ class Backward:
         return coefficient
 
 
-def backward(network: Network, start: dict[int, Array], constant: Array | float, choose: Choose) -> Backward:
+def backward(network: Network, start: Mapping[int, Array], constant: Any, choose: Choose) -> Backward:
     """One transposed pass: W' for every affine node, choose for every activation.
 
     Shapes: start[i] [..., n_i] coefficients at nodes; constant [...].
@@ -49,8 +50,8 @@ def backward(network: Network, start: dict[int, Array], constant: Array | float,
         if coefficient is None:
             continue
         if affine is None:
-            post[k], pre[k] = coefficient, choose(k, coefficient)
-            _accumulate(coefficients, network.sources[k], pre[k])
+            post[k], pre[k] = coefficient, (multiplier := choose(k, coefficient))
+            _accumulate(coefficients, network.sources[k], multiplier)
             continue
         constant = inner(coefficient, affine.bias) + constant
         for term in affine.terms:

@@ -54,8 +54,7 @@ def slopes_of(over: Lined, functionals: Functionals, multipliers: Sequence[Array
     sweep = backward(over.network, functionals.start, 0.0, lambda k, a: lines[k].nearest(a, multipliers[k]))
     for line, g, a in zip(lines, sweep.pre, sweep.post, strict=True):
         xp, shape = namespace(line.start), (*functionals.lead, line.start.shape[-1])
-        unused = g is None or a is None
-        found.append(xp.broadcast_to(line.start, shape) if unused else line.recover(a, g))
+        found.append(xp.broadcast_to(line.start, shape) if g is None or a is None else line.recover(a, g))
     return found
 
 
@@ -76,7 +75,7 @@ class Climb:
         self,
         over: Lined,
         functionals: Functionals,
-        slopes: list[Array],
+        slopes: Sequence[Array],
         settings: AscentSettings,
         iterations: int,
     ):
@@ -150,7 +149,8 @@ class Climb:
 class _ClimbLayer(Protocol):
     """The lines of one activation and the slopes chosen among them."""
 
-    slopes: Array
+    @property
+    def slopes(self) -> Array: ...
 
     def descend(self, a: Array) -> tuple[Array, Array]:
         """The multiplier of the lines in use, and the sum of a times their intercepts."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Placement
+from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Array, Placement, to_numpy
 from admm_verify.bounds.functionals import Functionals
 from admm_verify.bounds.planes import Condition, add, planes_at
 from admm_verify.bounds.region import Region, spread_region
@@ -103,7 +103,7 @@ class Conditioned:
         found = self.certified(neurons, slopes, weights)
         return found[:, : neurons.shape[1]], -found[:, neurons.shape[1] :]
 
-    def certified(self, neurons: np.ndarray, slopes: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
+    def certified(self, neurons: np.ndarray, slopes: Sequence[Array], weights: np.ndarray) -> np.ndarray:
         """Lower bounds of the neurons and of their negatives from any slopes, and any weights >= 0 of the planes.
 
         Shapes: slopes[k] [disjuncts, 2 m, sides n_k]; weights [disjuncts, 2 m, atoms] -> [disjuncts, 2 m].
@@ -115,7 +115,7 @@ class Conditioned:
         place = np.arange(len(own))[:, None], np.arange(2 * count), own
         start[self.index][place] = start[self.index][place] + sign
         constant = (weights @ self.planes.constant[..., None])[..., 0]
-        return self.relaxed.certify(Functionals(start, constant, self._lost(weights, own)), slopes)[0]
+        return to_numpy(self.relaxed.certify(Functionals(start, constant, self._lost(weights, own)), slopes)[0])
 
     def _lost(self, weights: np.ndarray, own: np.ndarray) -> np.ndarray:
         """What rounding the sum of the neuron and the weighted planes can take, [disjuncts, 2 m].
@@ -153,14 +153,14 @@ class Duel:
         self.shift = put(planes.constant + (there * target.bias).sum(axis=-1))
         self.constant = put(np.tile(target.bias[neurons], 2)) * sign
         # Both start at the sources of the last node, which spares that product in every step.
-        self.rows: dict[int, np.ndarray] = {}
+        self.rows: dict[int, Array] = {}
         self.planes = {i: put(part) for i, part in planes.start.items() if i != conditioned.index}
         for term in target.terms:
-            own = put(term.map.rows_at(neurons.reshape(-1), Placement.numpy())).reshape(*neurons.shape, -1)
+            own = np.reshape(put(term.map.rows_at(neurons.reshape(-1), Placement.numpy())), (*neurons.shape, -1))
             add(self.rows, term.source, np.tile(own, (1, 2, 1)) * sign[:, None])
             add(self.planes, term.source, put(term.map.transpose(there)))
 
-    def run(self) -> tuple[list[np.ndarray], np.ndarray]:
+    def run(self) -> tuple[Sequence[Array], np.ndarray]:
         """Slopes of every activation, and weights of the planes, [disjuncts, 2 m, atoms]."""
         own, plane = (
             np.sum([np.abs(part).sum(axis=-1) for part in parts.values()], axis=0) for parts in (self.rows, self.planes)
@@ -178,7 +178,7 @@ class Duel:
         return climb.slopes, np.where(np.isfinite(weights), weights, 0.0).astype(np.float64)
 
     def _functionals(self, weights: np.ndarray) -> Functionals:
-        start = {i: weights @ part for i, part in self.planes.items()}
+        start: dict[int, Array] = {i: weights @ part for i, part in self.planes.items()}
         for i, part in self.rows.items():
             add(start, i, part)
         return Functionals(start, self.constant + (weights @ self.shift[..., None])[..., 0])

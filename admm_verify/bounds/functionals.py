@@ -1,6 +1,6 @@
 """Linear functionals of a network's values, and the one way from multipliers to certified lower bounds of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +42,7 @@ class Functionals:
     Shapes: start[i] [..., n_i]; constant and error broadcast against the leading axes.
     """
 
-    start: dict[int, Array]
+    start: Mapping[int, Array]
     constant: Array
     error: Array | float = 0.0
     splits: tuple[Splits | None, ...] = ()

@@ -1,6 +1,6 @@
 """Interval bounds of all nodes, forward."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from admm_verify.arrays import SMALLEST, Array, gamma, namespace
 from admm_verify.bounds.ranges import PreactivationBounds
@@ -96,7 +96,9 @@ def cut(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array,
     return xp.maximum(first[0], second[0]), xp.minimum(first[1], second[1])
 
 
-def affine_interval(network: Network, node: Affine, lower: list[Array], upper: list[Array]) -> tuple[Array, Array]:
+def affine_interval(
+    network: Network, node: Affine, lower: Sequence[Array], upper: Sequence[Array]
+) -> tuple[Array, Array]:
     """The interval of an affine node from the intervals of the nodes before it.
 
     W c + b -/+ |W| r with centre c and radius r of the sources, minus and plus a bound on the rounding.

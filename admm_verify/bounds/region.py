@@ -159,8 +159,8 @@ def build_region(network: Network, inputs: InputSet, lower: tuple[Array, ...], u
             # Each of the map's products, forward or transposed, may lose SMALLEST / 2.
             size = xp.sum(reach[term.source], axis=-1) + 2.0 * term.map.columns
             underflow = underflow + SMALLEST * (4.0 * term.map.rows) * size
-        magnitudes.append(node_magnitude(affine, reach) + SMALLEST * affine.roundings)
-        reach.append(magnitudes[-1])
+        reach.append(node_magnitude(affine, reach) + SMALLEST * affine.roundings)
+        magnitudes.append(reach[-1])
     reaches = tuple(largest(low, high) for low, high in zip(lower, upper, strict=True))
     return Region(network, relaxations, inputs, lower, upper, tuple(magnitudes), underflow, reaches)
 

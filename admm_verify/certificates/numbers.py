@@ -88,8 +88,9 @@ class Numbers:
             for term in node.terms
             if isinstance(term.map, DenseMap) and term.map.magnitude is not None
         ]
-        if node.bias_magnitude.integers.any():
-            parts.append(node.bias_magnitude)
+        magnitude: Any = node.bias_magnitude
+        if magnitude.integers.any():
+            parts.append(magnitude)
         return -(-reduce(add, parts)).floor(_DIGITS) if parts else None
 
     def known(self, bound: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -297,6 +298,6 @@ def _dot(a: np.ndarray, array: np.ndarray, box: np.ndarray | None) -> np.ndarray
     return np.vecdot(a, _rows(array, box))
 
 
-def _accumulate(coefficients: dict[int, np.ndarray], index: int, part: np.ndarray) -> None:
+def _accumulate(coefficients: dict[int, np.ndarray], index: int, part: Any) -> None:
     present = coefficients.get(index)
     coefficients[index] = part if present is None else present + part

@@ -1,5 +1,7 @@
 """Where to branch: which input or which neuron is behind the gap of a bound, read off its multipliers."""
 
+from typing import Any
+
 import numpy as np
 
 from admm_verify.arrays import Array, namespace, to_numpy
@@ -27,13 +29,13 @@ def side_scores(
     xp = namespace(width)
     weight = xp.asarray(_weights(atoms), dtype=width.dtype, device=width.device)[..., None]
 
-    def merged(coefficient: Array) -> Array:
+    def merged(coefficient: Any) -> Array:
         return xp.sum(weight * xp.abs(coefficient), axis=1)
 
     score = _LINEAR_SHARE * merged(found.sweep.nodes[0]) * width
     eye = xp.eye(width.shape[-1], dtype=width.dtype, device=width.device)
-    tangents: list[Array] = [width[:, :, None] * eye]
-    noise: list[Array] = [xp.zeros_like(tangents[0])]
+    tangents: list[Any] = [width[:, :, None] * eye]
+    noise: list[Any] = [xp.zeros_like(tangents[0])]
     for _, affine, k in network.steps:
         if affine is not None:
             tangents.append(sum(term.map.apply(tangents[term.source]) for term in affine.terms))

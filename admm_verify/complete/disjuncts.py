@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from admm_verify.arrays import Array
 from admm_verify.complete.tables import take
 from admm_verify.properties.rows import AtomRows
 from admm_verify.sets.box import Box
@@ -38,8 +39,8 @@ class Disjuncts:
     def of(
         cls,
         rows: AtomRows,
-        offset: np.ndarray,
-        sound: np.ndarray,
+        offset: Array,
+        sound: Array,
         disjuncts: Sequence[int],
         multipliers: Sequence[np.ndarray] = (),
     ) -> "Disjuncts":

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from admm_verify.arrays import Placement, to_numpy
+from admm_verify.arrays import Array, Placement, to_numpy
 from admm_verify.bounds.arithmetic import lowered, output_error, region_error
 from admm_verify.bounds.preactivation import derived_bounds
 from admm_verify.bounds.ranges import PreactivationBounds
@@ -34,7 +34,7 @@ class HalvedBoxes(Nodes):
     """
 
     side: np.ndarray
-    packed: np.ndarray
+    packed: Array
     path: np.ndarray
 
     @property

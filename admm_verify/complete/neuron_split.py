@@ -1,11 +1,12 @@
 """Splitting neurons at their kink: each part fixes signs, and inherits slopes and multipliers from its parent."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from admm_verify.arrays import Placement, to_numpy
+from admm_verify.arrays import Array, Placement, to_numpy
 from admm_verify.bounds.conditional import ConditionalBounds
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.region import Region, spread_region
@@ -151,7 +152,7 @@ class NeuronSplitter:
         splits = self.signs.splits(nodes.splits, nodes.beta)
         objective, offset = put(disjuncts.objective[nodes.disjunct]), put(disjuncts.offset[nodes.disjunct])
         rows = self.bounder.rows(objective, offset, splits)
-        slopes: list[np.ndarray] | None = None
+        slopes: Sequence[Array] | None = None
         if nodes.slopes.shape[-1]:
             slopes = self._slopes(nodes, self.box[nodes.disjunct])
         elif disjuncts.multipliers:
@@ -205,7 +206,7 @@ class NeuronSplitter:
                 continue
             pre = to_numpy(found.pre[k])
             pre = pre[parts, best if pre.shape[1] > 1 else 0]
-            score = neuron_scores(lower[k], upper[k], to_numpy(coefficient)[parts, best], pre)
+            score = to_numpy(neuron_scores(lower[k], upper[k], to_numpy(coefficient)[parts, best], pre))
             here = score.argmax(axis=1)
             better = score[parts, here] > top
             top = np.where(better, score[parts, here], top)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from admm_verify.arrays import Placement
+from admm_verify.arrays import Placement, to_numpy
 from admm_verify.bounds.conditional import ConditionalBounds, conditional_bounds
 from admm_verify.bounds.planes import Condition
 from admm_verify.bounds.ranges import PreactivationBounds
@@ -75,7 +75,8 @@ class _Rounds:
 
     def run(self, disjuncts: Disjuncts, bounds: PreactivationBounds) -> Refined | None:
         """What is left; None where nothing has been gained."""
-        left = Refined(disjuncts, ConditionalBounds(bounds.lower, bounds.upper, np.zeros(len(disjuncts), dtype=bool)))
+        lower, upper = (tuple(map(to_numpy, side)) for side in (bounds.lower, bounds.upper))
+        left = Refined(disjuncts, ConditionalBounds(lower, upper, np.zeros(len(disjuncts), dtype=bool)))
         gained = False
         try:
             # What has climbed already only needs a look.
@@ -111,10 +112,10 @@ class _Rounds:
             lines = network_lines(self.network, region.lower, region.upper)
             # What the relaxation of each neuron takes from the bounds of a disjunct's atoms, at most.
             losses = [
-                np.zeros_like(low[:, 0]) if post is None else line.loss(post).max(axis=1)
+                np.zeros_like(low[:, 0]) if post is None else np.max(line.loss(post), axis=1)
                 for line, post, low in zip(lines, found.sweep.post, region.lower, strict=True)
             ]
-            return _Reached(found.lower, found.multipliers, losses)
+            return _Reached(to_numpy(found.lower), tuple(map(to_numpy, found.multipliers)), losses)
 
         blocks = self.bounder.in_blocks(len(disjuncts), disjuncts.atoms, self.settings, work)
         return join(blocks)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from admm_verify.arrays import to_numpy
+from admm_verify.arrays import Array, to_numpy
 from admm_verify.bounds.arithmetic import output_error, output_reach
 from admm_verify.bounds.preactivation import Derivation, derived_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
@@ -45,7 +45,7 @@ class Root:
         """
         network, rows, box = self.query.network, self.rows, self.rows.boxes
         bounds = self._bounded(box, "crown", None)
-        error = output_error(network, box, bounds, self.arithmetic)
+        error = to_numpy(output_error(network, box, bounds, self.arithmetic))
         if rows.rounding.any():
             reach = output_reach(network, box, bounds)
             rows = rows.charged(np.nextafter(reach + error.max(axis=-1), np.inf))
@@ -59,8 +59,8 @@ class Root:
             return
         found = self._bounded(self.rows.boxes.at(boxes), "tightened", self.bounds_of(boxes))
 
-        def merged(ends: tuple[np.ndarray, ...], better: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-            copies = tuple(end.copy() for end in ends)
+        def merged(ends: tuple[Array, ...], better: tuple[Array, ...]) -> tuple[np.ndarray, ...]:
+            copies = tuple(map(np.array, ends))
             for end, part in zip(copies, better, strict=True):
                 end[boxes] = part
             return copies

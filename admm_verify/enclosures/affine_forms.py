@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, gamma
+from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, gamma, to_numpy
 from admm_verify.enclosures.arithmetic import Operand
 from admm_verify.enclosures.intervals import Interval
 from admm_verify.sets.contract import InputSet
@@ -28,6 +28,10 @@ class AffineForms(Zonotope, Operand):
     finite knows nothing: its range is the whole line.
     Reference: Stolfi and de Figueiredo, Self-Validated Numerical Methods and Applications (1997), chapter 3.
     """
+
+    centre: np.ndarray
+    generators: np.ndarray
+    radius: np.ndarray
 
     @classmethod
     def around(cls, inputs: InputSet) -> "AffineForms":
@@ -143,7 +147,7 @@ class AffineForms(Zonotope, Operand):
         linear approximation over the range.
         """
         zero = Interval.point(0.0)
-        rest = zero.hull(bend * (Interval.point(self.deviation).square() * 0.5))
+        rest = zero.hull(bend * (Interval.point(to_numpy(self.deviation)).square() * 0.5))
         linear = AffineForms(np.zeros_like(self.centre), self.generators, self.radius) * slope
         return linear + (value + rest)
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from admm_verify.arrays import Array
 from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.maps import MERGE_UNDERFLOW, DenseMap, DiagonalMap, LinearMap, TransposedMap
 from admm_verify.network.selection import SelectionMap
@@ -91,12 +92,12 @@ def _scaled_channels(scaling: DiagonalMap, map: LinearMap, first: bool) -> Linea
     if not isinstance(map, ConvolutionMap):
         return None
     channels = (map.input_shape if first else map.output_shape)[0]
-    factors = scaling.scale.reshape(channels, -1)
+    factors = np.reshape(scaling.scale, (channels, -1))
     if not np.all(factors == factors[:, :1]):
         return None
     merged = _scaled(map, factors[:, 0], first)
     bound = replace(map, weight=_magnitude(map), magnitude=None)
-    covered = _scaled(bound, _magnitude(scaling).reshape(channels, -1).max(axis=1), first)
+    covered = _scaled(bound, np.reshape(_magnitude(scaling), (channels, -1)).max(axis=1), first)
     return replace(merged, magnitude=covered.magnitude, roundings=map.roundings + scaling.roundings + 1)
 
 
@@ -110,7 +111,7 @@ def _as_scaling(map: LinearMap) -> DiagonalMap | None:
     return map if isinstance(map, DiagonalMap) else None
 
 
-def _magnitude(map: DenseMap | DiagonalMap | ConvolutionMap) -> np.ndarray:
+def _magnitude(map: DenseMap | DiagonalMap | ConvolutionMap) -> Array:
     if map.magnitude is not None:
         return map.magnitude
     return np.abs(map.scale if isinstance(map, DiagonalMap) else map.weight)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
 import array_api_compat
 import numpy as np
@@ -146,7 +147,7 @@ class ConvolutionMap:
             weight, magnitude = weight * factor, magnitude * np.abs(factor) + 2 * MERGE_UNDERFLOW
         return replace(self, weight=weight, magnitude=magnitude, roundings=self.roundings + len(factors))
 
-    def _correlate(self, x: Array, kernel: Array) -> Array:
+    def _correlate(self, x: Any, kernel: Any) -> Array:
         """W x with another kernel of the same shape: patches [C kh kw, n H' W'], then one product per group."""
         if _is_torch_single(x):
             from admm_verify.network import torch_convolution
@@ -167,7 +168,7 @@ class ConvolutionMap:
             result[:, block] = xp.reshape(product, (self.rows, -1))
         return xp.reshape(xp.permute_dims(result, (1, 0)), (*x.shape[:-1], self.rows))
 
-    def _spread(self, y: Array, kernel: Array) -> Array:
+    def _spread(self, y: Any, kernel: Any) -> Array:
         """W' y with another kernel of the same shape: one product per group, then patches are summed in place."""
         if _is_torch_single(y):
             from admm_verify.network import torch_convolution

@@ -14,7 +14,7 @@ from os import PathLike
 
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, namespace, to_numpy
+from admm_verify.arrays import Array, Placement, SameArray, namespace, to_numpy
 from admm_verify.errors import InputError, ModelError
 from admm_verify.given import live_array
 from admm_verify.network.activations import FUNCTIONS, UNBOUNDED
@@ -194,7 +194,7 @@ class Network:
         deepest = max((node.roundings for node in self.affine.values()), default=1)
         return 2 * deepest + widest + 4 * len(self.nodes) + 16
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: SameArray) -> SameArray:
         """f(x) for a batch of inputs, every operator as it was read, in the library and dtype of x.
 
         Gradients of a torch tensor flow through.

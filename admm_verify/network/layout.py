@@ -4,11 +4,11 @@ from math import prod
 
 import array_api_compat
 
-from admm_verify.arrays import Array, namespace
+from admm_verify.arrays import Array, SameArray, namespace
 from admm_verify.errors import InputError
 
 
-def flatten_batch(x: Array, sample: tuple[int, ...], what: str) -> Array:
+def flatten_batch(x: SameArray, sample: tuple[int, ...], what: str) -> SameArray:
     """x as [batch, numbers of a sample].
 
     Shapes: x [*sample] or [batch, *sample], where axes of length one may be missing or added, which moves no number;

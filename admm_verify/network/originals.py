@@ -7,6 +7,7 @@ is large. What a network computes is therefore never a rewriting.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from typing import Any
 
 from admm_verify.arrays import Array, Placement, namespace
 from admm_verify.network import activations
@@ -23,7 +24,7 @@ class Original:
     sources: tuple[int, ...]
     parameters: tuple[Array, ...] = ()
 
-    def apply(self, values: Sequence[Array | None]) -> Array:
+    def apply(self, values: Sequence[Any]) -> Array:
         """The value from those of the nodes before it, computed operation by operation as runtimes do."""
         return ORIGINALS[self.kind]([values[source] for source in self.sources], self.parameters)
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from admm_verify.arrays import Array
 from admm_verify.errors import QueryError
 from admm_verify.memory import Budget, collector_paused
 from admm_verify.properties.property import Atom, Property
@@ -54,7 +55,7 @@ class AtomRows:
         place = np.minimum(np.arange(lengths.max(initial=1)), lengths[:, None] - 1)
         return flat[(np.cumsum(lengths) - lengths)[:, None] + place]
 
-    def charge(self, largest: np.ndarray) -> np.ndarray:
+    def charge(self, largest: Array) -> np.ndarray:
         """What rounding the objective takes from each row at most, where no output in a box exceeds `largest` in size.
 
         Shapes: largest [boxes] -> [rows].
@@ -64,7 +65,7 @@ class AtomRows:
             taken = np.nextafter(self.rounding * largest[self.box], np.inf)
         return np.where(self.rounding > 0, np.where(np.isnan(taken), np.inf, taken), 0.0)
 
-    def charged(self, largest: np.ndarray) -> "AtomRows":
+    def charged(self, largest: Array) -> "AtomRows":
         """Rows that are at most zero wherever their atoms hold, the rounding of their objectives included.
 
         A row of which nothing can be said becomes one that holds everywhere.

@@ -54,7 +54,7 @@ def box(given: Any, size: int, what: str) -> Box:
     """
     instance(given, Box, f"The {what}")
     found = Box(*(array(end, (size,), what) for end in (given.lower, given.upper)))
-    for end in (found.lower, found.upper):
+    for end in found.range:
         end.setflags(write=False)
     return found
 

@@ -1,6 +1,8 @@
 """Every kind of activation with its relaxation: the one table the solvers look into."""
 
 from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import or_
 
 from admm_verify.arrays import Array
 from admm_verify.network.graph import Activation, Network
@@ -38,10 +40,7 @@ def relaxations_by_source(network: Network) -> dict[int, list[Relaxation]]:
 
 def open_to(readers: Iterable[Relaxation], lower: Array, upper: Array) -> Array:
     """Where tighter bounds of a node can matter to an activation that reads it, [..., n]."""
-    first, *others = (reader.open(lower, upper) for reader in readers)
-    for other in others:
-        first = first | other
-    return first
+    return reduce(or_, (reader.open(lower, upper) for reader in readers))
 
 
 def lines_of(node: Activation, lower: Array, upper: Array) -> Lines:

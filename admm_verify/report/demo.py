@@ -88,7 +88,7 @@ def _image(digits: Digits, index: int) -> DemoImage:
     upper = min(float(ascent.relaxation_upper[worst]), float(admm.relaxation_upper[worst]))
     return DemoImage(
         label,
-        *(float(found.lower.min()) for found in (crown, ascent, admm)),
+        *(float(np.min(found.lower)) for found in (crown, ascent, admm)),
         gap=upper - float(lower[worst]),
         verdict=Answer.FALSIFIED if misled else shown,
         seconds=time.monotonic() - began,

@@ -1,6 +1,7 @@
 """Images, labels and radii, checked once: the boxes around them, their margins, and inputs inside them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class Instances:
     ceiling: np.ndarray
 
     @classmethod
-    def of(cls, network: Network, images: Array, labels: Array, radii: Array, within: Within | None) -> "Instances":
+    def of(cls, network: Network, images: Array, labels: Array, radii: Any, within: Within | None) -> "Instances":
         """Checked input; images are rounded to the network's element type, which is what it is given.
 
         Raises: InputError naming what does not fit.
@@ -71,7 +72,7 @@ class Instances:
         middle, placement = self.images[numbers].astype(np.float64), Placement.numpy(self.images.dtype)
         box = Box.inside(middle, radii[:, None], (self.floor, self.ceiling)).inward(placement)
         with np.errstate(over="ignore"):
-            return box.project(points.astype(placement.dtype))
+            return to_numpy(box.project(points.astype(placement.dtype)))
 
     def margins(self, numbers: np.ndarray) -> np.ndarray:
         """Rows f_t - f_j for all classes j but the label t, in the order of j, [len(numbers), classes - 1, classes]."""
@@ -163,7 +164,7 @@ def _labels(raw: np.ndarray, count: int, classes: int) -> np.ndarray:
     return labels
 
 
-def _radii(given: Array) -> np.ndarray:
+def _radii(given: Any) -> np.ndarray:
     radii = to_numpy(float64_array(given, "list of radii"))
     if radii.ndim != 1 or not len(radii):
         raise InputError(f"The radii {shown(given)} are no list of numbers; give at least one, such as [0.01, 0.02].")

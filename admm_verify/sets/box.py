@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from typing import Any
 
 import array_api_compat
 import numpy as np
@@ -62,7 +63,7 @@ class Box(WalkableSet):
         return cls.of(x, x)
 
     @property
-    def range(self) -> tuple[Array, Array]:
+    def range(self) -> tuple[Any, Any]:
         return self.lower, self.upper
 
     @property
@@ -153,7 +154,7 @@ class Box(WalkableSet):
         """
         place = np.arange(len(side)), side
         middle = 0.5 * self.lower[place] + 0.5 * self.upper[place]
-        below, above = self.upper.copy(), self.lower.copy()
+        below, above = np.array(self.upper), np.array(self.lower)
         below[place], above[place] = middle, middle
         return Box.joined([Box.of(self.lower, below), Box.of(above, self.upper)])
 

@@ -40,7 +40,7 @@ class InputSet(ABC):
 
     @property
     @abstractmethod
-    def range(self) -> tuple[Array, Array]:
+    def range(self) -> tuple[Any, Any]:
         """Ends of an interval around every coordinate, [..., n]; rounded outward."""
 
     @property

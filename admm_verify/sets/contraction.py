@@ -16,7 +16,7 @@ def contract(box: Box, coefficient: np.ndarray, bound: np.ndarray, rounds: int) 
     Shapes: box [parts, inputs]; coefficient [parts, atoms, inputs]; bound [parts, atoms] -> box, excluded [parts].
     Error: rounded outward.
     """
-    a, lower, upper = coefficient, box.lower.copy(), box.upper.copy()
+    a, lower, upper = coefficient, np.array(box.lower), np.array(box.upper)
     excluded = np.zeros(len(lower), dtype=bool)
     least = np.where(a > 0, a * lower[:, None], a * upper[:, None]).sum(axis=-1)
     size = (np.abs(a) * box.reach[:, None]).sum(axis=-1) + np.abs(bound)

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
-from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Array, gamma, inner, namespace
+from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Array, SameArray, gamma, inner, namespace
 from admm_verify.sets.contract import InputSet
 
 
-def rounded_up(total: Array, terms: int) -> Array:
+def rounded_up(total: SameArray, terms: int) -> SameArray:
     """An upper bound of a sum of non-negative numbers that was computed with some rounding in each of its terms."""
     return total * (1.0 + 2.0 * (terms + 16) * DOUBLE_ROUNDOFF) + SMALLEST * (terms + 16)
 
@@ -46,7 +46,7 @@ class Zonotope(InputSet):
         return rounded_up(xp.sum(xp.abs(self.generators), axis=-1) + self.radius, self.symbols)
 
     @property
-    def range(self) -> tuple[Array, Array]:
+    def range(self) -> tuple[Any, Any]:
         return self._range
 
     @cached_property

@@ -9,7 +9,8 @@ matrices of a node share one block. Every block has its own copy of every source
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import add
 
 import numpy as np
 
@@ -104,8 +105,7 @@ class AffineGraphs:
 
     def weighted(self, squares: Sequence[Array]) -> Array:
         """The sum of the parts' squares [rows], each times its penalty."""
-        first, *others = (copy.penalty * square for copy, square in zip(self.copies, squares, strict=True))
-        return sum(others, first)
+        return reduce(add, (copy.penalty * square for copy, square in zip(self.copies, squares, strict=True)))
 
 
 def build_graphs(rows: Rows, dual: DualSweep, multipliers: list[Array], penalty: float) -> tuple[AffineGraphs, Array]:

@@ -1,10 +1,11 @@
 """A controller over affine forms: the mean of a lower and an upper plane of its network, and their distance."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Placement, gamma, quiet_overflow
+from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Array, Placement, gamma, quiet_overflow
 from admm_verify.bounds.relaxed import Twin
 from admm_verify.complete.tables import join
 from admm_verify.enclosures.affine_forms import AffineForms
@@ -49,7 +50,7 @@ def _closest(network: Network, state: AffineForms, settings: ControlSettings) ->
     """Forms of the outputs between the closest of several pairs of planes."""
     relaxed = relaxed_over(network, state, settings.tighten, settings.ascent)
     functionals = both_sides(relaxed, np.arange(network.output_size))
-    choices = [[line.start for line in relaxed.lines], [line.parallel for line in relaxed.lines]]
+    choices: list[Sequence[Array]] = [[line.start for line in relaxed.lines], [line.parallel for line in relaxed.lines]]
     if settings.iterations:
         pairs = Twin(relaxed.network, InPairs(*relaxed.inputs.numbers), relaxed.lines)
         choices.append(climbed(pairs, functionals, choices[-1], settings.ascent, settings.iterations))
@@ -59,7 +60,7 @@ def _closest(network: Network, state: AffineForms, settings: ControlSettings) ->
     return best
 
 
-def between(slope: np.ndarray, shift: np.ndarray, state: AffineForms) -> AffineForms:
+def between(slope: Array, shift: Array, state: AffineForms) -> AffineForms:
     """Forms of f from planes L below f (first half of the rows) and M below -f (second half).
 
     With L <= f <= -M, f lies within half the largest -L - M of (L - M) / 2.

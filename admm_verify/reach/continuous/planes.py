@@ -4,6 +4,7 @@ CROWN's backward sweep gives f(x) >= slope'x + shift wherever the bounds of the 
 the least value of a plane is exact; over the box around it all correlation would be lost.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,7 @@ class InPairs(Zonotope):
     largest distance between them.
     """
 
-    def minimiser(self, coefficient: np.ndarray) -> np.ndarray:
+    def minimiser(self, coefficient: Array) -> Array:
         half = coefficient.shape[-2] // 2
         x = super().minimiser(coefficient[..., :half, :] + coefficient[..., half:, :])
         return np.concatenate([x, x], axis=-2)
@@ -43,10 +44,10 @@ def both_sides(relaxed: Relaxed, outputs: np.ndarray) -> Functionals:
 def climbed(
     over: Relaxed | Twin,
     functionals: Functionals,
-    slopes: list[np.ndarray],
+    slopes: Sequence[Array],
     settings: AscentSettings,
     iterations: int,
-) -> list[np.ndarray]:
+) -> Sequence[Array]:
     """The slopes after some steps of ascent in float64."""
     if not iterations or not slopes:
         return slopes
@@ -66,7 +67,7 @@ def relaxed_over(network: Network, state: Zonotope, iterations: int, settings: A
     def refine(forward: Forward, i: int, node: Affine, low: Array, high: Array) -> tuple[Array, Array]:
         relaxed = Relaxed(forward.reduced.region(node))
         for steps in (0, iterations) if iterations and relaxed.lines else (0,):
-            wanted = np.flatnonzero(open_to(forward.readers[i], low, high).any(axis=0))
+            wanted = np.flatnonzero(np.any(open_to(forward.readers[i], low, high), axis=0))
             low, high = _cut(relaxed, (low, high), wanted, settings, steps)
         return low, high
 
@@ -75,10 +76,10 @@ def relaxed_over(network: Network, state: Zonotope, iterations: int, settings: A
 
 
 def _cut(
-    relaxed: Relaxed, ends: tuple[np.ndarray, np.ndarray], wanted: np.ndarray, settings: AscentSettings, iterations: int
+    relaxed: Relaxed, ends: tuple[Array, Array], wanted: np.ndarray, settings: AscentSettings, iterations: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Intervals [cells, n] of the relaxed network's outputs, cut with the planes of those wanted."""
-    low, high = (end.copy() for end in ends)
+    low, high = map(np.array, ends)
     if len(wanted):
         functionals = both_sides(relaxed, wanted)
         slopes = climbed(relaxed, functionals, [line.start for line in relaxed.lines], settings, iterations)

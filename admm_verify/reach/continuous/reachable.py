@@ -105,7 +105,7 @@ class ContinuousReach:
         """Every cell halved at the side that moves its simulated trajectories most."""
         (count, states), cells = inputs.shape, inputs.at((slice(None), None, None))
         ends = cells.project(cells.centre + np.stack([np.eye(states), -np.eye(states)]) * (0.5 * cells.width))
-        paths = trajectories(self.system, ends.reshape(-1, states), self.task.steps)
+        paths = trajectories(self.system, np.reshape(ends, (-1, states)), self.task.steps)
         paths = paths.reshape(count, 2, states, -1, states)
         every = self.samples.reshape(-1, states)
         unit = np.nan_to_num(most(every) + most(-every), nan=1.0, posinf=1.0) + 1e-300

@@ -37,5 +37,5 @@ class BoundRecord(Record):
         """The record of a query's rows."""
         columns = (to_numpy(part).tolist() for part in (solution.lower, solution.relaxation_upper, solution.gap))
         rows = [BoundedRow(*row) for row in zip(*columns, solution.status, strict=True)]
-        passes = int(solution.passes.max())
+        passes = int(to_numpy(solution.passes).max())
         return cls(solution.table(), rows, method, passes, solution.seconds, query.network.name, query.name)
