@@ -13,7 +13,7 @@ from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Array, Placement, to_n
 from admm_verify.bounds.functionals import Functionals
 from admm_verify.bounds.planes import Condition, add, planes_at
 from admm_verify.bounds.region import Region, spread_region
-from admm_verify.bounds.relaxed import Relaxed
+from admm_verify.bounds.relaxed import Relaxed, single_below
 from admm_verify.network.graph import Network
 from admm_verify.run import Run
 from admm_verify.sets.contract import InputSet
@@ -88,7 +88,7 @@ class Conditioned:
 
     def __init__(self, region: Region, planes: Functionals, settings: RefineSettings) -> None:
         """Shapes: region with leading axes [disjuncts, 1]."""
-        self.relaxed, self.settings, self.index = Relaxed(region), settings, region.network.output
+        self.relaxed, self.settings, self.index = Relaxed(region, single_below(region)), settings, region.network.output
         # What is not known to hold cuts nothing: 0 <= 0.
         known = np.isfinite(planes.constant)
         parts = {i: np.where(known[..., None], part, 0.0) for i, part in planes.start.items()}

@@ -33,20 +33,25 @@ class Twin:
 
 @dataclass(frozen=True, eq=False)
 class Bounded:
-    """Certified lower bounds of functionals, and the slopes, multipliers, sweep and best inputs behind them.
+    """Certified lower bounds of functionals over some inputs, and the slopes, multipliers and sweep behind them.
 
     pre: the inputs of all activations of the network linearised at an input late in the ascent, in float32; none where
     there was no ascent.
-    Shapes: lower [parts, rows]; slopes[k] [parts, rows, sides n_k]; multipliers[k] [parts, rows, n_k]; vertices [parts,
-    rows, inputs]; pre[k] [parts, rows or 1, n_k].
+    Shapes: lower [parts, rows]; slopes[k] [parts, rows, sides n_k]; multipliers[k] [parts, rows, n_k]; pre[k] [parts,
+    rows or 1, n_k].
     """
 
     lower: Array
     slopes: list[Array]
     multipliers: tuple[Array, ...]
     sweep: Backward
-    vertices: Array
+    inputs: InputSet
     pre: list[Array]
+
+    @property
+    def vertices(self) -> Array:
+        """Where the sweep's plane is least over the inputs, [parts, rows, n]."""
+        return self.inputs.minimiser(self.sweep.input)
 
 
 class Relaxed:
@@ -58,7 +63,7 @@ class Relaxed:
     """
 
     def __init__(self, region: Region, single: Network | None = None) -> None:
-        """single: the region's network in float32, to spare its conversion."""
+        """single: the region's network in float32, as far as functionals reach, to spare its conversion."""
         self.region, self._single = region, single
         self.network, self.inputs = region.network, region.inputs
         self.lines = network_lines(region.network, region.lower, region.upper)
@@ -127,7 +132,7 @@ class Relaxed:
             namespace(low).zeros((*lead, low.shape[-1]), dtype=low.dtype, device=low.device) if g is None else g
             for g, low in zip(sweep.pre, self.region.lower, strict=True)
         )
-        return Bounded(lower, found, multipliers, sweep, self.inputs.minimiser(sweep.input), pre)
+        return Bounded(lower, found, multipliers, sweep, self.inputs, pre)
 
     def _choice(self, slopes: Sequence[Array], splits: Sequence[Splits | None]) -> Choose:
         put = self.inputs.placement.put
@@ -138,6 +143,13 @@ class Relaxed:
             return g if split is None else split.lowered(g, put(split.sign * split.beta))
 
         return choose
+
+
+def single_below(region: Region) -> Network:
+    """A region's network in float32 without its last node, for functionals that start before it."""
+    nodes = region.network.nodes[:-1]
+    network = Network(nodes, region.network.input_shape, (nodes[-1].size,))
+    return network.put(region.inputs.placement.single)
 
 
 def _inside(slopes: Array, line: Lines) -> Array:

@@ -14,7 +14,7 @@ from admm_verify.bounds.functionals import neurons
 from admm_verify.bounds.linear import crown
 from admm_verify.bounds.receptive import Field
 from admm_verify.bounds.region import Region
-from admm_verify.bounds.relaxed import Relaxed
+from admm_verify.bounds.relaxed import Relaxed, single_below
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Network
 from admm_verify.run import Stopped
@@ -32,7 +32,7 @@ class View(Protocol):
 
     @property
     def single(self) -> Network | None:
-        """The network of all regions in float32, where they share it."""
+        """The network of all regions in float32 below their last node, where they share it."""
         ...
 
     def table(self, wanted: np.ndarray) -> np.ndarray:
@@ -64,7 +64,7 @@ class WholeLayers:
 
     @cached_property
     def _single(self) -> Network:
-        return self.everything.network.put(self.everything.inputs.placement.single)
+        return single_below(self.everything)
 
     def table(self, wanted: np.ndarray) -> np.ndarray:
         return wanted
@@ -138,7 +138,8 @@ def tighten(
     single = view.single
 
     def bound(frames: np.ndarray, wanted: np.ndarray) -> tuple[Array, Array]:
-        relaxed, count = Relaxed(view.region(frames), single), wanted.shape[1]
+        region, count = view.region(frames), wanted.shape[1]
+        relaxed = Relaxed(region, single_below(region) if single is None else single)
         both = neurons(relaxed.region, wanted).both_sides()
         iterations = settings.shallow if len(relaxed.lines) == 1 else settings.iterations
         found = relaxed.bounded(both, None, settings.ascent, iterations)
