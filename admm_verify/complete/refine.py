@@ -3,6 +3,7 @@ shorter.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -99,47 +100,46 @@ class _Rounds:
         return left if gained or len(left.disjuncts) < len(disjuncts) else None
 
     def _reached(self, left: Refined, iterations: int) -> _Reached:
+        disjuncts, work = left.disjuncts, partial(self._reached_block, left, iterations)
+        return join(self.bounder.in_blocks(len(disjuncts), disjuncts.atoms, self.settings, work))
+
+    def _reached_block(self, left: Refined, iterations: int, first: int, last: int) -> _Reached:
         disjuncts, bounds = left.disjuncts, left.bounds
-
-        def work(first: int, last: int) -> _Reached:
-            ends = [tuple(end[first:last] for end in side) for side in (bounds.lower, bounds.upper)]
-            inputs = disjuncts.inputs.at(slice(first, last))
-            region = spread_region(self.network, inputs, *ends, caution=self.settings.caution)
-            rows = self.bounder.rows(disjuncts.objective[first:last], disjuncts.offset[first:last])
-            given = [layer[first:last] for layer in disjuncts.multipliers]
-            start = self.bounder.slopes_of(region, rows, given) if given else None
-            found = self.bounder.bound(region, rows, start, iterations)
-            lines = network_lines(self.network, region.lower, region.upper)
-            # What the relaxation of each neuron takes from the bounds of a disjunct's atoms, at most.
-            losses = [
-                np.zeros_like(low[:, 0]) if post is None else np.max(line.loss(post), axis=1)
-                for line, post, low in zip(lines, found.sweep.post, region.lower, strict=True)
-            ]
-            return _Reached(to_numpy(found.lower), tuple(map(to_numpy, found.multipliers)), losses)
-
-        blocks = self.bounder.in_blocks(len(disjuncts), disjuncts.atoms, self.settings, work)
-        return join(blocks)
+        ends = [tuple(end[first:last] for end in side) for side in (bounds.lower, bounds.upper)]
+        inputs = disjuncts.inputs.at(slice(first, last))
+        region = spread_region(self.network, inputs, *ends, caution=self.settings.caution)
+        rows = self.bounder.rows(disjuncts.objective[first:last], disjuncts.offset[first:last])
+        given = [layer[first:last] for layer in disjuncts.multipliers]
+        start = self.bounder.slopes_of(region, rows, given) if given else None
+        found = self.bounder.bound(region, rows, start, iterations)
+        lines = network_lines(self.network, region.lower, region.upper)
+        # What the relaxation of each neuron takes from the bounds of a disjunct's atoms, at most.
+        losses = [
+            np.zeros_like(low[:, 0]) if post is None else np.max(line.loss(post), axis=1)
+            for line, post, low in zip(lines, found.sweep.post, region.lower, strict=True)
+        ]
+        return _Reached(to_numpy(found.lower), tuple(map(to_numpy, found.multipliers)), losses)
 
     def _round(self, left: Refined, reached: _Reached) -> ConditionalBounds:
         """Bounds of the neurons that matter most, on condition that the disjuncts hold."""
-        disjuncts, wanted = left.disjuncts, self._wanted(reached, left.disjuncts.atoms)
-
-        def work(first: int, last: int) -> ConditionalBounds:
-            own = np.arange(first, last)
-            return conditional_bounds(
-                self.network,
-                disjuncts.inputs.at(own),
-                take(left.bounds, own),
-                Condition(disjuncts.objective[own], disjuncts.offset[own], take(disjuncts.multipliers, own)),
-                [neurons[own] for neurons in wanted],
-                self.how,
-                self.bounder.run,
-            )
-
+        wanted = self._wanted(reached, left.disjuncts.atoms)
         rows = 2 * max(neurons.shape[1] for neurons in wanted)
         if not rows:
             return left.bounds
-        return join(self.bounder.in_blocks(len(disjuncts), rows, self.settings, work))
+        work = partial(self._round_block, left, wanted)
+        return join(self.bounder.in_blocks(len(left.disjuncts), rows, self.settings, work))
+
+    def _round_block(self, left: Refined, wanted: list[np.ndarray], first: int, last: int) -> ConditionalBounds:
+        disjuncts, own = left.disjuncts, np.arange(first, last)
+        return conditional_bounds(
+            self.network,
+            disjuncts.inputs.at(own),
+            take(left.bounds, own),
+            Condition(disjuncts.objective[own], disjuncts.offset[own], take(disjuncts.multipliers, own)),
+            [neurons[own] for neurons in wanted],
+            self.how,
+            self.bounder.run,
+        )
 
     def _wanted(self, reached: _Reached, atoms: int) -> list[np.ndarray]:
         """Neurons of every activation for each disjunct, [disjuncts, m_k], those that cost the disjunct's bound most

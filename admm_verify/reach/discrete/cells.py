@@ -1,6 +1,7 @@
 """Many functionals of one network over many parts of its input box: certified bounds, and where to halve."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -56,14 +57,15 @@ class CellBounder:
         network, how = self.network, self.settings
         pre = derived_bounds(network, inputs, how.method, self.bounder.run, settings=how.tighten)
 
-        def work(first: int, last: int) -> Cells:
-            part = slice(first, last)
-            ends = [tuple(to_numpy(end)[part] for end in side) for side in (pre.lower, pre.upper)]
-            return self._block(inputs.at(part), PreactivationBounds(*ends), inner, scale)
-
+        work = partial(self._block, inputs, pre, inner, scale)
         return join(self.bounder.in_blocks(inputs.count, len(self.rows), SearchSettings(), work))
 
-    def _block(self, inputs: Box, pre: PreactivationBounds, inner: np.ndarray, scale: np.ndarray) -> Cells:
+    def _block(
+        self, all: Box, bounds: PreactivationBounds, inner: np.ndarray, scale: np.ndarray, first: int, last: int
+    ) -> Cells:
+        inputs = all.at(slice(first, last))
+        ends = [tuple(to_numpy(end)[first:last] for end in side) for side in (bounds.lower, bounds.upper)]
+        pre = PreactivationBounds(*ends)
         region = spread_region(self.network, inputs, pre.lower, pre.upper)
         shape = (inputs.count, *self.rows.shape)
         rows = self.bounder.rows(np.broadcast_to(-self.rows, shape), np.zeros(shape[:2]))
