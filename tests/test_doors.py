@@ -13,6 +13,7 @@ import admm_verify as av
 from admm_verify.attacks.search import attack
 from admm_verify.attacks.targets import Targets
 from admm_verify.network.layers import network_from_layers
+from admm_verify.options import Settings
 
 RNG = np.random.default_rng(0)
 NET = network_from_layers([RNG.standard_normal((6, 4)), RNG.standard_normal((3, 6))], [np.zeros(6), np.zeros(3)])
@@ -340,6 +341,15 @@ def test_settings_are_checked_as_they_are_made(kind):
         for value in (*(one for one in NO_NUMBER if one is not right), av.Ended.CONVERGED):
             with pytest.raises(av.InputError, match=f"{field.name}|unknown"):
                 kind(**{field.name: value})
+
+
+def test_records_that_settings_are_made_of_are_public():
+    for name in av.__all__:
+        kind = getattr(av, name)
+        if isinstance(kind, type) and issubclass(kind, Settings):
+            for field in fields(kind):
+                inner = type(getattr(kind(), field.name))
+                assert not issubclass(inner, Settings) or inner.__name__ in av.__all__, f"{name}.{field.name}"
 
 
 def test_a_query_must_declare_the_networks_axes_in_order(tmp_path):
