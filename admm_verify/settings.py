@@ -141,14 +141,14 @@ class SearchSettings(Settings):
 
     input_sides: boxes with at most so many sides of positive width are split at their sides, others at neurons. ascent,
     input_ascent: of bounds under splits of neurons, from a warm start, and of halved boxes. root_iterations,
-    iterations: of ascent at the root and below it. last_iterations: where no neuron is left to split. program_depth:
-    splits from which on parts of networks of at most program_multiplications are also solved as linear programs before
-    they are split; where no neuron is left that is always tried. input_iterations: where boxes are halved.
-    contractions: rounds in which the planes of a disjunct's atoms cut its box. least_batch, most_batch: subproblems
-    split at once; within these the batch grows until a step takes seconds_per_step. block_numbers: numbers of one array
-    of a block of rows over all layers. frontier_bytes: memory of the open subproblems from which on the search goes
-    deep instead of wide. caution: how many times its rounding terms a bound must exceed zero by. refinement: of the
-    root's bounds, before neurons are split.
+    iterations: of ascent at the root, half of them where its rows have climbed before, and below it. last_iterations:
+    where no neuron is left to split. program_depth: splits from which on parts of networks of at most
+    program_multiplications are also solved as linear programs before they are split; where no neuron is left that is
+    always tried. input_iterations: where boxes are halved. contractions: rounds in which the planes of a disjunct's
+    atoms cut its box. least_batch, most_batch: subproblems split at once; within these the batch grows until a step
+    takes seconds_per_step. block_numbers: numbers of one array of a block of rows over all layers. frontier_bytes:
+    memory of the open subproblems from which on the search goes deep instead of wide. caution: how many times its
+    rounding terms a bound must exceed zero by. refinement: of the root's bounds, before neurons are split.
     """
 
     input_sides: Count = 20

@@ -74,10 +74,12 @@ class Functionals:
 def certify(
     region: Region, functionals: Functionals, choose: Choose, kinks: Sequence[KinkLines | None] = ()
 ) -> tuple[Array, Backward]:
-    """Certified lower bounds of functionals over a region from any multipliers, and the sweep behind them.
+    """Certified lower bounds D(g) of functionals over a region from any multipliers g, and the sweep behind them.
 
+    g_k is the multiplier of activation k's input, as `Region.plane` uses it; NaN or infinite ones give no bound.
     kinks: as `Region.concretise` takes them. Shapes: [...], the leading axes.
     Error: rounded downward; NaN becomes -inf: no bound.
+    Reference: DeepSplit, arXiv 2106.09117; Dvijotham et al., arXiv 1803.06567 (the dual).
     """
     sweep = backward(region.network, functionals.start, functionals.constant, choose)
     bound = region.concretise(sweep, kinks) - functionals.error

@@ -1,11 +1,11 @@
 """Bounds of the neurons that are open in each box, packed: CROWN's, or tightened by a few steps of slope ascent."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Protocol
 
 import numpy as np
 
@@ -22,34 +22,34 @@ from admm_verify.sets.contract import InputSet
 from admm_verify.settings import TightenSettings
 
 
-class View(Protocol):
+class View(ABC):
     """How the neurons of an affine node are looked at: a table of frames and the neurons of each, cut out on demand."""
 
     @property
+    @abstractmethod
     def numbers(self) -> int:
         """Numbers of one row over all nodes."""
-        ...
 
-    @property
+    @cached_property
     def single(self) -> Network | None:
         """The network of all regions in float32 below their last node, where they share it."""
-        ...
+        return None
 
+    @abstractmethod
     def table(self, wanted: np.ndarray) -> np.ndarray:
         """What is wanted, [boxes, n], as [frames, neurons]."""
-        ...
 
+    @abstractmethod
     def places(self, frames: np.ndarray, neurons: np.ndarray) -> np.ndarray:
         """The flat indices in [boxes, n] of neurons [f, m] of frames [f]."""
-        ...
 
+    @abstractmethod
     def region(self, frames: np.ndarray) -> Region:
         """The region of some frames, leading axes [f, 1]; its last node holds their neurons."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
-class WholeLayers:
+class WholeLayers(View):
     """Whole nodes: every input set is a frame."""
 
     everything: Region
@@ -58,12 +58,8 @@ class WholeLayers:
     def numbers(self) -> int:
         return sum(node.size for node in self.everything.network.nodes)
 
-    @property
-    def single(self) -> Network:
-        return self._single
-
     @cached_property
-    def _single(self) -> Network:
+    def single(self) -> Network:
         return single_below(self.everything)
 
     def table(self, wanted: np.ndarray) -> np.ndarray:
@@ -77,16 +73,12 @@ class WholeLayers:
 
 
 @dataclass(frozen=True, eq=False)
-class Crops:
+class Crops(View):
     """Receptive fields: every position of every box is a frame, whose neurons are its channels."""
 
     field: Field
     inputs: InputSet
     known: dict[int, tuple[Array, Array]]
-
-    @property
-    def single(self) -> None:
-        return None
 
     @property
     def numbers(self) -> int:

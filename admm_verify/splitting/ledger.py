@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 
 from admm_verify.arrays import Array, Placement, namespace, select_rows, spread, take_rows, to_numpy
 from admm_verify.bounds.backward import Backward
+from admm_verify.bounds.functionals import certify
 from admm_verify.bounds.region import Region
-from admm_verify.splitting.dual import certified_bound, certified_sweep
 from admm_verify.splitting.primal import PrimalPoint, evaluation_errors, feasible_value
 from admm_verify.splitting.problem import Rows
+from admm_verify.splitting.sweeps import objectives
 
 INFINITY = float("inf")
 
@@ -47,22 +48,25 @@ class Ledger:
             rows, region = rows.take(active), region.take(active)
             errors = [take_rows(error, active) for error in errors]
         put = Placement.of(rows.offset).put
-        multipliers = [put(g) for g in multipliers]
+        moved = [put(g) for g in multipliers]
         # Iterations in float32 can leave the box by a rounding error.
         xp = namespace(rows.offset)
         point = PrimalPoint(rows.inputs.project(put(point.x)), [put(share) for share in point.shares])
-        bound = certified_bound(rows, region, multipliers) if sweep is None else certified_sweep(rows, region, sweep)
+        if sweep is None:
+            bound, _ = certify(region, objectives(rows), lambda k, _: moved[k])
+        else:
+            bound = region.concretise(sweep)
         value = feasible_value(rows, errors, point)
         if not everything:
             places, count = to_numpy(active), self.rows.offset.shape[0]
             bound, value = spread(bound, places, count, -INFINITY), spread(value, places, count, INFINITY)
-            multipliers = [spread(g, places, count) for g in multipliers]
+            moved = [spread(g, places, count) for g in moved]
             point = PrimalPoint(spread(point.x, places, count), [])
         raised, sunk = bound > self.lower, value < self.upper
         self.lower = xp.where(raised, bound, self.lower)
         self.upper = xp.where(sunk, value, self.upper)
         self.primal = select_rows(sunk, point.x, self.primal)
-        self.multipliers = [select_rows(raised, g, old) for g, old in zip(multipliers, self.multipliers, strict=True)]
+        self.multipliers = [select_rows(raised, g, old) for g, old in zip(moved, self.multipliers, strict=True)]
 
     def converged(self, tolerance: float) -> Array:
         """Rows whose gap is at most tolerance * max(1, |lower|)."""

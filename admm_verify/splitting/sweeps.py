@@ -53,11 +53,6 @@ def polish_sweep(rows: Rows, multipliers: list[Array]) -> Backward:
     return _from_objective(rows, lambda k, a: rows.lines[k].nearest(a, multipliers[k]))
 
 
-def multiplier_sweep(rows: Rows, multipliers: list[Array]) -> Backward:
-    """The sweep of given multipliers as they are, for `Region.concretise`."""
-    return _from_objective(rows, lambda k, _: multipliers[k])
-
-
 def forward_sweep(rows: Rows, x: Array, dual: DualSweep) -> list[Array]:
     """Pre-activations of the network linearised at the multipliers: every activation is the line in use.
 

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from admm_verify.arrays import Placement
+from admm_verify.bounds import functionals
 from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
 from admm_verify.network.graph import Activation, Affine, Network
 from admm_verify.network.maps import DiagonalMap
 from admm_verify.network.simplify import simplify
 from admm_verify.sets.box import Box
 from admm_verify.settings import SolverSettings
-from admm_verify.splitting.dual import certified_bound
 from admm_verify.splitting.problem import Problem, Rows
 from admm_verify.splitting.solve import METHODS, solve
+from admm_verify.splitting.sweeps import objectives
 from tests.random_networks import Builder, chain, random_case, random_weight, stacked_network
 from tests.reference.exact import ExactNetwork, exact
 
@@ -74,7 +75,8 @@ def multipliers_of(bounds: PreactivationBounds, seed: int, spread: float) -> lis
 
 def certify(network: Network, box: Box, bounds: PreactivationBounds, objective, offset, multipliers) -> float:
     rows = Rows.of(Problem(network, box, objective, offset, bounds), Placement.numpy())
-    return float(certified_bound(rows, rows.region(), multipliers)[0])
+    bound, _ = functionals.certify(rows.region(), objectives(rows), lambda k, _: multipliers[k])
+    return float(bound[0])
 
 
 @pytest.mark.parametrize("spread", [1.0, 10.0, 60.0])
