@@ -11,22 +11,24 @@ from admm_verify.errors import InputError
 
 @dataclass(frozen=True)
 class Signature:
-    """How many arrays of each kind the kernels of a verb take: inputs [rows, n], bounds [B, n], results."""
+    """What the kernels of a verb take: inputs [rows, n], bounds [B, n], other arrays, numbers; and their results."""
 
     inputs: int
     bounds: int
     matrices: int
     sums: int
+    extras: int = 0
+    numbers: int = 0
 
 
 VERBS = {
     "descend": Signature(inputs=2, bounds=2, matrices=1, sums=1),
-    "climb": Signature(inputs=2, bounds=4, matrices=1, sums=0),
+    "climb": Signature(inputs=2, bounds=4, matrices=1, sums=0, extras=3, numbers=4),
     "vertex": Signature(inputs=1, bounds=2, matrices=1, sums=1),
     "project_triangle": Signature(inputs=2, bounds=2, matrices=2, sums=0),
-    "halpern": Signature(inputs=4, bounds=0, matrices=1, sums=1),
+    "halpern": Signature(inputs=4, bounds=0, matrices=1, sums=1, extras=1),
 }
-"""All verbs. Kernels take inputs, bounds, box, B, rows, n, what else the verb needs, then results."""
+"""All verbs. Kernels take inputs, bounds, box, B, rows, n, extras, numbers, then results."""
 
 
 class KernelCall(NamedTuple):

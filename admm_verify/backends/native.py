@@ -11,7 +11,7 @@ import numpy as np
 
 from admm_verify.arrays import Array
 from admm_verify.backends.compiled import VERBS, CompiledVerbs, KernelCall, fit
-from admm_verify.backends.verbs import Adam, ArrayVerbs, KinkBounds, SlopeState, slope_state
+from admm_verify.backends.verbs import ArrayVerbs, SlopeState, samples, slope_state
 from admm_verify.errors import InputError
 from admm_verify.kernels.library import native_library
 
@@ -21,10 +21,6 @@ _APART = 9 * _LINE
 _places = cycle(range(_PAGE // _APART))
 _Bytes = ctypes.c_char * 0
 _POINTER, _COUNT, _NUMBER = ctypes.c_void_p, ctypes.c_longlong, ctypes.c_double
-_EXTRAS = {
-    "climb": (_POINTER,) * 3 + (_NUMBER,) * 4,
-    "halpern": (_POINTER,),
-}
 _SUFFIXES = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
 
 
@@ -113,7 +109,8 @@ def argument_types(verb: str) -> tuple[Any, ...]:
     return (
         (_POINTER,) * (counts.inputs + counts.bounds + 1)
         + (_COUNT,) * 3
-        + _EXTRAS.get(verb, ())
+        + (_POINTER,) * counts.extras
+        + (_NUMBER,) * counts.numbers
         + (_POINTER,) * (counts.matrices + counts.sums)
     )
 
@@ -130,25 +127,5 @@ def _agrees(verbs: NativeVerbs) -> bool:
     return all(
         np.allclose(mine, theirs, rtol=1e-5, atol=1e-5)
         for dtype in _SUFFIXES
-        for mine, theirs in zip(_samples(verbs, dtype), _samples(ArrayVerbs(), dtype), strict=True)
+        for mine, theirs in zip(samples(verbs, dtype), samples(ArrayVerbs(), dtype), strict=True)
     )
-
-
-def _samples(verbs: NativeVerbs | ArrayVerbs, dtype: np.dtype) -> list[Array]:
-    """All results of all verbs on fixed inputs."""
-    rows, n = 3, 37
-    waves = np.sin(np.arange(1.0, 1.0 + 8 * rows * n).reshape(8, rows, n)).astype(dtype)
-    a, b, c, d, mean, square = waves[:6]
-    lower, upper = np.minimum(waves[6], waves[7])[:2], np.maximum(waves[6], waves[7])[:2]
-    chord, intercept = np.abs(lower), np.abs(upper)
-    box, since = np.array([1, 0, 1]), np.arange(1.0, 1.0 + rows).astype(dtype)
-    state = SlopeState(np.abs(d), mean.copy(), square**2)
-    adam = Adam(0.5, 0.9, 1.0 - 0.5**3, 1.0 - 0.9**3, 0.1)
-    return [
-        *verbs.descend(a, b, chord, intercept, box),
-        verbs.climb(a, b, KinkBounds(chord, intercept, lower, upper), box, state, adam),
-        *(state.slopes, state.mean, state.square),
-        *verbs.vertex(a, lower, upper, box),
-        *verbs.project_triangle(lower, upper, a, b, box),
-        *verbs.halpern(a, b, c, d, since),
-    ]

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import numpy as np
+
 from admm_verify.arrays import Array, inner, namespace, take_rows
 from admm_verify.relaxations import triangle
 
@@ -149,3 +151,23 @@ class ArrayVerbs:
         move = u - 0.5 * (r + z)
         pull = (since + 1.0)[:, None] / (since + 2.0)[:, None]
         return anchor / (since + 2.0)[:, None] + pull * (2.0 * u - r), xp.sum(move * move, axis=-1)
+
+
+def samples(verbs: Verbs, dtype: np.dtype) -> list[Array]:
+    """All results of all verbs on fixed inputs of NumPy, by which compiled ones are checked before they are used."""
+    rows, n = 3, 37
+    waves = np.sin(np.arange(1.0, 1.0 + 8 * rows * n).reshape(8, rows, n)).astype(dtype)
+    a, b, c, d, mean, square = waves[:6]
+    lower, upper = np.minimum(waves[6], waves[7])[:2], np.maximum(waves[6], waves[7])[:2]
+    chord, intercept = np.abs(lower), np.abs(upper)
+    box, since = np.array([1, 0, 1]), np.arange(1.0, 1.0 + rows).astype(dtype)
+    state = SlopeState(np.abs(d), mean.copy(), square**2)
+    adam = Adam(0.5, 0.9, 1.0 - 0.5**3, 1.0 - 0.9**3, 0.1)
+    return [
+        *verbs.descend(a, b, chord, intercept, box),
+        verbs.climb(a, b, KinkBounds(chord, intercept, lower, upper), box, state, adam),
+        *(state.slopes, state.mean, state.square),
+        *verbs.vertex(a, lower, upper, box),
+        *verbs.project_triangle(lower, upper, a, b, box),
+        *verbs.halpern(a, b, c, d, since),
+    ]
