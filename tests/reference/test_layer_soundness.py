@@ -158,9 +158,8 @@ def check(problem: Problem, least: np.ndarray, found: Solution, label: str) -> N
     lower, upper = np.asarray(found.lower), np.asarray(found.relaxation_upper)
     assert (upper >= lower).all(), f"{label}: upper {upper} under lower {lower}"
     assert (lower <= least).all(), f"{label}: lower {lower} over {least}, which the network attains"
-    primal = np.asarray(found.primal).reshape(problem.rows, -1)
-    inside = np.asarray(problem.inputs.project(primal)) == primal
-    assert inside.all(), f"{label}: primal outside the box"
+    primal = found.primal.reshape(problem.rows, -1)
+    assert bool((problem.inputs.project(primal) == primal).all()), f"{label}: primal outside the box"
 
 
 def chosen(seed: int, number: int) -> bool:
