@@ -140,19 +140,19 @@ class Placement:
         return Placement(self.xp, self.xp.float32, self.device)
 
     def put(self, array: Array) -> Array:
-        """The array moved here; no copy where it already is here."""
+        """The array moved here, infinite where a number is too large; no copy where it already is here."""
         if isinstance(array, np.ndarray):
             if not array.flags.writeable and not array_api_compat.is_numpy_namespace(self.xp):
                 array = array.copy()
-            return self.xp.asarray(array, dtype=self.dtype, device=self.device)
+            with quiet_overflow():
+                return self.xp.asarray(array, dtype=self.dtype, device=self.device)
         if namespace(array) is self.xp:
             return array_api_compat.to_device(self.xp.astype(array, self.dtype, copy=False), self.device)
         return self.put(to_numpy(array))
 
     def directed(self, array: Array, up: bool) -> Array:
         """An array in float64 moved here, rounded up or down and never the other way."""
-        with quiet_overflow():
-            nearest, exact = self.put(array), self.double.put(array)
+        nearest, exact = self.put(array), self.double.put(array)
         there = self.double.put(nearest)
         target = self.xp.full_like(nearest, float("inf") if up else -float("inf"))
         wrong = there < exact if up else there > exact

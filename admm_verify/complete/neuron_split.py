@@ -198,13 +198,13 @@ class NeuronSplitter:
     ) -> np.ndarray:
         """The neuron whose split promises most for the best atom of each part, 0 where none is open."""
         parts = np.arange(len(atoms))
-        best = atoms.argmax(axis=1)
+        best, inputs = atoms.argmax(axis=1), found.pre or self._reached(found.vertices)
         top, choice = np.zeros(len(atoms)), np.zeros(len(atoms), dtype=np.int32)
         for k, kinked in enumerate(self.kinked):
             coefficient = found.sweep.post[k]
             if not kinked or coefficient is None:
                 continue
-            pre = to_numpy(found.pre[k])
+            pre = to_numpy(inputs[k])
             pre = pre[parts, best if pre.shape[1] > 1 else 0]
             score = to_numpy(neuron_scores(lower[k], upper[k], to_numpy(coefficient)[parts, best], pre))
             here = score.argmax(axis=1)
@@ -212,3 +212,8 @@ class NeuronSplitter:
             top = np.where(better, score[parts, here], top)
             choice = np.where(better, 1 + self.signs.first[k] + here, choice).astype(np.int32)
         return choice
+
+    def _reached(self, points: Array) -> list[Array]:
+        """The inputs of all activations at inputs [..., n], for parts that nothing has climbed."""
+        values = self.network.evaluate(points)
+        return [values[source] for source in self.network.sources]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from admm_verify.arrays import Array, to_numpy
+from admm_verify.arrays import Array, Placement, to_numpy
 from admm_verify.bounds.arithmetic import output_error, output_reach
 from admm_verify.bounds.preactivation import Derivation, derived_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
@@ -86,12 +86,12 @@ class Root:
         """Bound some rows, keep what is better than before, and close the disjuncts that it excludes."""
         solution = self.known.solve(numbers, method, passes, self.run)
         if passes:
-            self.climbed(numbers, [to_numpy(layer) for layer in solution.multipliers])
+            self.climbed(numbers, solution.multipliers)
         excluded = np.where(self.rows.strict, self.known.lower >= 0, self.known.lower > 0)
         self.open = [i for i in self.open if not any(excluded[row] for row in self.rows.disjuncts[i])]
         return solution
 
-    def climbed(self, numbers: np.ndarray, multipliers: Sequence[np.ndarray]) -> None:
+    def climbed(self, numbers: np.ndarray, multipliers: Sequence[Array]) -> None:
         """Keep multipliers of some rows, from which whoever bounds them next starts.
 
         Shapes: numbers [...]; multipliers[k] [..., n_k].
@@ -100,7 +100,7 @@ class Root:
             rows = len(self.rows.box)
             self.multipliers = [np.zeros((rows, layer.shape[-1]), dtype=np.float32) for layer in multipliers]
         for kept, layer in zip(self.multipliers, multipliers, strict=True):
-            kept[numbers] = layer
+            kept[numbers] = Placement.numpy(np.float32).put(layer)
 
     def disjuncts(self, part_by_part: bool = False) -> Disjuncts:
         """The open disjuncts that have atoms, for a search.

@@ -8,7 +8,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, gamma, inner, namespace, quiet_overflow, to_numpy
+from admm_verify.arrays import Array, Placement, gamma, inner, namespace, to_numpy
 from admm_verify.errors import InputError
 from admm_verify.given import float64_array, plain_array
 from admm_verify.options import shown
@@ -135,8 +135,7 @@ class Box(WalkableSet):
 
         Rounding is monotone, so the rounded ends are enough.
         """
-        with quiet_overflow():
-            other = self.put(Placement.numpy(dtype)).put(self.placement)
+        other = self.put(Placement.numpy(dtype)).put(self.placement)
         lower = np.where(np.isfinite(other.lower), np.minimum(self.lower, other.lower), self.lower)
         upper = np.where(np.isfinite(other.upper), np.maximum(self.upper, other.upper), self.upper)
         return self.of(lower, upper)

@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,9 +11,12 @@ import pytest
 import admm_verify as av
 from admm_verify.certificates.check import check
 from admm_verify.properties.property import Disjunct
+from admm_verify.properties.query import Query
+from admm_verify.settings import RefineSettings, SearchSettings
 from tests.complete.networks import FAMILIES, network_of
-from tests.complete.queries import WAYS, at_most, box_of, confirmed, query_of
+from tests.complete.queries import WAYS, at_most, box_of, confirmed, decided, query_of
 from tests.complete.truth import Asked, Drawn
+from tests.random_networks import chain
 
 NETWORKS = 100
 """Of each family."""
@@ -101,3 +105,38 @@ def test_sums_of_atoms_are_proved(seed: int, family: str) -> None:
         for wrong in (-given, 0 * given, given[:0], given[:, :1], given.reshape(-1)):
             changed = check(replace(proof, combinations=wrong), one.query.property, one.query.network)
             assert not changed.proved or not proof.combinations.size
+
+
+def deep_query(exponent: int) -> Query:
+    """A query that takes a search over neurons, on a network whose numbers are scaled by 2^exponent."""
+    rng, sizes = np.random.default_rng(1), [6, 14, 14, 14, 2]
+    weights = [1.6 * rng.standard_normal((m, n)) / np.sqrt(n) for n, m in pairwise(sizes)]
+    biases = [0.2 * rng.standard_normal(m) for m in sizes[1:]]
+    points = np.random.default_rng(1).uniform(-0.7, 0.7, (2000, 6))
+    values = chain(weights, biases)(points)[:, 0]
+    weights[-1], biases[-1] = np.ldexp(weights[-1], exponent), np.ldexp(biases[-1], exponent)
+    limit = float(np.ldexp(1.8 * values.min() - 0.8 * values.max(), exponent))
+    box = box_of([-0.7] * 6, [0.7] * 6)
+    network = replace(chain(weights, biases), element_type="float64")
+    return query_of(network, [Disjunct(box, (at_most([1.0, 0.0], 0.0, limit),))])
+
+
+@pytest.mark.parametrize(("root", "below", "last"), [(1, 5, 200), (0, 5, 200), (40, 0, 200), (40, 1, 0), (0, 0, 0)])
+def test_a_search_without_ascent_splits_neurons_too(root: int, below: int, last: int) -> None:
+    query = deep_query(0)
+    settings = SearchSettings(
+        input_sides=0,
+        root_iterations=root,
+        iterations=below,
+        last_iterations=last,
+        refinement=RefineSettings(rounds=0),
+    )
+    outcome = decided(query, settings, 300)
+    assert outcome.verdict is av.Verdict.UNSAT and outcome.subproblems > 1
+
+
+@pytest.mark.parametrize("exponent", [128, 140, 800])
+def test_networks_too_large_for_float32_are_searched_in_silence(exponent: int) -> None:
+    """Any warning fails a test."""
+    query = deep_query(exponent)
+    assert decided(query, SearchSettings(input_sides=0), 20).verdict in (av.Verdict.UNSAT, av.Verdict.UNKNOWN)
