@@ -1,5 +1,6 @@
 """How to run: until when, whom to ask and to tell, with how much memory, on which device, in how many threads."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,7 +9,9 @@ from threading import RLock
 from typing import Any, Self
 
 from admm_verify.errors import InputError
-from admm_verify.options import Range, callbacks, count, instance, memory_bytes, number, timeout_seconds
+from admm_verify.options import Range, brief, callbacks, count, instance, memory_bytes, number, timeout_seconds
+
+_DEVICE = re.compile(r"(cpu|cuda)(:\d{1,3})?", re.ASCII)
 
 
 class Stopped(Exception):
@@ -64,8 +67,8 @@ class Run:
     timeout: seconds from when a front door takes the run up; deadline: what that makes it, in seconds of
     time.monotonic(). stop: asked often; True ends the work with what is known. tell: told of progress. Threads ask and
     tell one after the other. memory: limit on the working memory in bytes, None for half of what is free. device: None
-    (where the arrays live), "cpu" or "cuda". threads: most of them, of the linear algebra library and for blocks of
-    rows side by side; None for as many as pay.
+    (where the arrays live), "cpu" or "cuda", also "cuda:1" and so on. threads: most of them, of the linear algebra
+    library and for blocks of rows side by side; None for as many as pay.
 
     A run without functions can be pickled; the time that is left goes with it.
     Raises: InputError for a field of the wrong type or range.
@@ -83,9 +86,9 @@ class Run:
         object.__setattr__(self, "timeout", timeout_seconds(self.timeout))
         object.__setattr__(self, "memory", memory_bytes(self.memory))
         callbacks(("stop", self.stop), ("tell", self.tell))
-        if self.device is not None and not isinstance(self.device, str):
-            what = f"{self.device!r} ({type(self.device).__name__})"
-            raise InputError(f"The device is {what}; give text: 'cpu', 'cuda' or 'cuda:N'.")
+        # Doors that compute on the host alone ask no further.
+        if self.device is not None and not (isinstance(self.device, str) and _DEVICE.fullmatch(self.device)):
+            raise InputError(f"The device {brief(self.device)} is unknown; choose 'cpu', 'cuda' or 'cuda:N'.")
         if self.threads is not None:
             count(self.threads, "The number of threads", Range(1), ", or None for as many as pay")
         if self.deadline is not None:

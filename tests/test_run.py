@@ -28,8 +28,8 @@ def no() -> bool:
         {"tell": "me"},
         {"memory": 0.0},
         {"memory": float("nan")},
-        {"device": 1},
         {"threads": 0},
+        {"threads": 2**100},
         {"threads": 1.5},
         {"deadline": "noon"},
     ],
@@ -37,6 +37,19 @@ def no() -> bool:
 def test_every_field_is_checked(field: dict) -> None:
     with pytest.raises(av.InputError, match="give"):
         av.Run(**field)
+
+
+@pytest.mark.parametrize(
+    "device", [1, "", "gpu", "CPU", " cpu", "meta", "cuda:", "cuda:-1", "cu\nda", "cuda:٣", "cuda\n", "cpu" * 99]
+)
+def test_no_run_has_a_device_that_there_is_not(device: object) -> None:
+    with pytest.raises(av.InputError, match="is unknown; choose 'cpu', 'cuda' or 'cuda:N'") as caught:
+        av.Run(device=device)
+    assert len(str(caught.value)) < 200
+
+
+def test_a_device_may_have_a_number() -> None:
+    assert av.Run(device="cuda:1").device == "cuda:1" and av.Run(device="cpu:0").device == "cpu:0"
 
 
 def test_a_door_takes_nothing_else_for_a_run() -> None:

@@ -59,7 +59,7 @@ def preactivation_bounds(
 
     known: bounds that hold already, which are never made looser; they are believed, as `PreactivationBounds` says.
     run: once it is over no bound is tightened any more and the remaining layers keep their interval bounds; it is told
-    of every layer.
+    of every layer. Whatever its device, bounds are computed where the box lives.
     Shapes: box [*input_shape] or [rows, *input_shape]; one bound set per box.
     Raises: InputError for an unknown method, a box or known bounds that do not fit the network, known bounds that were
     made for a box that does not hold this one, or that contradict interval arithmetic.

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from admm_verify.arrays import Array, quiet_overflow
+from admm_verify.arrays import Array, Placement, quiet_overflow
 from admm_verify.errors import InputError
 from admm_verify.options import Range, choice, count, instance
 from admm_verify.reach.continuous.reachable import ContinuousReach
@@ -25,6 +25,7 @@ from admm_verify.reach.settings import ReachSettings
 from admm_verify.reach.simulate import trajectories
 from admm_verify.reach.systems import ContinuousSystem, Task
 from admm_verify.run import Run
+from admm_verify.splitting.placement import iteration_placement
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,14 +54,15 @@ def reach_sets(
 
     directions: "box", "octagon" (all +-e_i and +-e_i +- e_j), "principal" (axes of sampled states beside the box), a
     count of directions around the plane of the first two states, or an array [d, n]. timeout in seconds. run: asked
-    often; once it is over, what is known comes back.
+    often; once it is over, what is known comes back. Its device is that of the search, in discrete time.
 
     Raises: InputError for what is no task or run, directions that do not fit, settings the system cannot have, and a
-    timeout that is negative or NaN.
+    timeout that is negative or NaN; DeviceError.
     """
     instance(task, Task, "The task")
     settings = ReachSettings() if settings is None else instance(settings, ReachSettings, "The settings of reach")
     run, rows = Run.of(run, timeout), _directions(task, directions)
+    iteration_placement(Placement.numpy(), run.device, None)
     if isinstance(task.system, ContinuousSystem) and settings.window is not None:
         raise InputError("A window of steps is for systems in discrete time; leave it out.")
     # Simulations and sets of unstable systems may overflow; what is not finite is no bound.

@@ -336,3 +336,13 @@ def test_long_horizons_are_refused_or_stop(tmp_path) -> None:
         av.reach_sets(task(steps=2000))
     few = av.reach_sets(task(), settings=av.ReachSettings(samples=2000), run=av.Run(stop=lambda: True)).sets
     assert len(few.samples) == 500
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch finds a CUDA device")
+def test_a_device_that_is_missing_is_named_before_any_work() -> None:
+    told: list[av.Progress] = []
+    plant = av.Plant.read(["0*u1", "0*u1"], 1)
+    for given in (task(), task(system=av.ContinuousSystem(controller(), plant, 0.5))):
+        with pytest.raises(av.DeviceError, match="finds 0 CUDA"):
+            av.reach_sets(given, run=av.Run(device="cuda", tell=told.append))
+    assert not told
