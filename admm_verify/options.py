@@ -1,7 +1,7 @@
 """Options that callers hand in: numbers, counts, choices, records and functions, each checked in one line."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 from functools import cache
 from numbers import Integral, Real
@@ -12,6 +12,9 @@ from types import UnionType
 from typing import Annotated, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from admm_verify.errors import InputError
+
+_LARGEST_COUNT = 2.0**63
+"""`sys.maxsize`, which people take for no limit, is below; floats, in which counts are also computed, end beyond."""
 
 Kind = TypeVar("Kind")
 Member = TypeVar("Member", bound=Enum)
@@ -66,12 +69,15 @@ def number(value: object, what: str, allowed: Range = ANY, otherwise: str = "") 
 
 
 def count(value: object, what: str, allowed: Range = ANY, otherwise: str = "") -> int:
-    """A whole number of a range; `otherwise` tells of what else may be given.
+    """A whole number of a range that is no larger than counts get; `otherwise` tells of what else may be given.
 
     Raises: InputError for anything else, such as 2.0 or True.
     """
-    if isinstance(value, Integral) and not isinstance(value, bool) and allowed.holds(int(value)):
-        return int(value)
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        if value > _LARGEST_COUNT:
+            allowed = replace(allowed, most=min(allowed.most, _LARGEST_COUNT))
+        if allowed.holds(int(value)):
+            return int(value)
     raise InputError(f"{what} is {shown(value)}; give a whole number {allowed}{otherwise}.")
 
 

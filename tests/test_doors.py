@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import sys
 from dataclasses import FrozenInstanceError, fields, replace
 from fractions import Fraction
 
@@ -261,7 +262,8 @@ def test_a_problem_is_not_changed_once_it_is_made():
         for name, value in (("network", image_network()), ("inputs", wider), ("objective", -np.eye(3))):
             with pytest.raises(FrozenInstanceError):
                 setattr(problem, name, value)
-        arrays = (*problem.inputs.range, problem.objective, problem.offset)
+        started = replace(problem, start=av.solve(problem).multipliers)
+        arrays = (*problem.inputs.range, problem.objective, problem.offset, *started.start)
         for array in (*arrays, *problem.preactivation.lower, *problem.preactivation.upper):
             with pytest.raises(ValueError, match="read-only"):
                 array[...] = 0.0
@@ -323,6 +325,26 @@ def test_options_are_checked(option):
 def test_multipliers_of_other_problems_are_no_start(start):
     with pytest.raises(av.InputError, match="start"):
         replace(PROBLEM, start=start)
+
+
+def test_counts_end_where_floats_would_overflow():
+    kinds = [av.SolverSettings, av.AscentSettings, av.PrimalDualSettings, av.AdmmSettings, av.TightenSettings]
+    for kind in (*kinds, av.RefineSettings, av.SearchSettings, av.VerifySettings, av.CertifySettings, av.ReachSettings):
+        counts = [field.name for field in fields(kind) if isinstance(getattr(kind(), field.name), int)]
+        counts += {av.SolverSettings: ["max_passes"], av.VerifySettings: ["max_subproblems"]}.get(kind, [])
+        for name in set(counts) - {"certificate"}:
+            kind(**{name: sys.maxsize})
+            with pytest.raises(av.InputError, match=f"{name}.*<= 9.22"):
+                kind(**{name: 10**400})
+    settings = av.SolverSettings(max_passes=sys.maxsize)
+    for method in ("auto", "ascent", "primal_dual", "admm"):
+        assert np.isfinite(av.solve(PROBLEM, method, timeout=0.0, settings=settings).lower).all()
+
+
+@pytest.mark.parametrize("status", [None, 3, av.Ended.CONVERGED, "converged", ["sat"], [None]])
+def test_rows_end_in_words_that_there_are(status):
+    with pytest.raises(av.InputError, match="status"):
+        replace(av.solve(PROBLEM, timeout=0.0), status=status)
 
 
 @pytest.mark.parametrize("value", ["float16", np.float32, 32])

@@ -78,7 +78,7 @@ class Problem:
             known = replace(known, origin=Origin(network, inputs))
         first = None if start is None else _multipliers(start, [(rows, low.shape[1]) for low in known.lower], placement)
         self._fill(network, inputs, coefficients, constants, known, first)
-        for array in (self.objective, *inputs.numbers, *known.lower, *known.upper):
+        for array in (coefficients, *inputs.numbers, *known.lower, *known.upper, *(first or ())):
             if isinstance(array, np.ndarray):
                 array.setflags(write=False)
 

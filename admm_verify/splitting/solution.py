@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from admm_verify.arrays import Array, namespace, to_numpy
-from admm_verify.options import member
+from admm_verify.options import instance, member
 from admm_verify.run import Ended
 from admm_verify.text_tables import table
 
@@ -35,7 +35,9 @@ class Solution:
     seconds: float
 
     def __post_init__(self) -> None:
-        status = tuple(member(one, "The status of a row", Ended) for one in self.status)
+        status = tuple(
+            member(one, "The status of a row", Ended) for one in instance(self.status, (tuple, list), "The status")
+        )
         object.__setattr__(self, "status", status)
 
     @classmethod
