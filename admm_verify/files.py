@@ -144,7 +144,8 @@ def _check_target(path: str) -> None:
         return
     target = Path(os.path.realpath(path))
     # Unlike methods of Path, these take names that are longer than the system allows.
-    if os.path.isdir(target) or not os.path.isdir(target.parent):
+    # What ends in a separator names a folder, which the real path forgets.
+    if os.path.basename(path) in ("", ".") or os.path.isdir(target) or not os.path.isdir(target.parent):
         raise InputError(f"The file {path} cannot be written: it is a folder, or its folder is missing.")
     try:
         os.stat(target)

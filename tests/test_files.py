@@ -156,6 +156,8 @@ def test_targets_are_checked_before_any_work(tmp_path):
     os.link(used, tmp_path / "hard")
     for written, read, words in [
         ([tmp_path], [], "it is a folder"),
+        ([f"{tmp_path / 'none'}/"], [], "it is a folder"),
+        ([f"{tmp_path / 'none'}/."], [], "it is a folder"),
         ([tmp_path / "missing" / "file"], [], "its folder is missing"),
         ([used], [used], "also read"),
         ([tmp_path / "link"], [used], "also read"),
