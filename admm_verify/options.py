@@ -74,7 +74,7 @@ def count(value: object, what: str, allowed: Range = ANY, otherwise: str = "") -
     Raises: InputError for anything else, such as 2.0 or True.
     """
     if isinstance(value, Integral) and not isinstance(value, bool):
-        if value > _LARGEST_COUNT:
+        if int(value) > _LARGEST_COUNT:
             allowed = replace(allowed, most=min(allowed.most, _LARGEST_COUNT))
         if allowed.holds(int(value)):
             return int(value)
