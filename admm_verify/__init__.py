@@ -17,41 +17,21 @@ if TYPE_CHECKING:
     from admm_verify.enclosures.taylor import Plant as Plant
     from admm_verify.errors import (
         AdmmVerifyError as AdmmVerifyError,
-    )
-    from admm_verify.errors import (
         DeviceError as DeviceError,
-    )
-    from admm_verify.errors import (
         InputError as InputError,
-    )
-    from admm_verify.errors import (
         MissingPackageError as MissingPackageError,
-    )
-    from admm_verify.errors import (
         ModelError as ModelError,
-    )
-    from admm_verify.errors import (
         OutputError as OutputError,
-    )
-    from admm_verify.errors import (
         QueryError as QueryError,
-    )
-    from admm_verify.errors import (
         StoppedError as StoppedError,
-    )
-    from admm_verify.errors import (
         UnsupportedOperatorError as UnsupportedOperatorError,
-    )
-    from admm_verify.errors import (
         UnsupportedQueryError as UnsupportedQueryError,
     )
     from admm_verify.network.from_onnx import read_onnx as read_onnx
     from admm_verify.network.from_torch import trace as trace
     from admm_verify.network.graph import Network as Network
-    from admm_verify.properties.query import Query as Query
-    from admm_verify.properties.query import read_query as read_query
-    from admm_verify.reach.front import ReachReport as ReachReport
-    from admm_verify.reach.front import reach_sets as reach_sets
+    from admm_verify.properties.query import Query as Query, read_query as read_query
+    from admm_verify.reach.front import ReachReport as ReachReport, reach_sets as reach_sets
     from admm_verify.reach.judgement import Judgement as Judgement
     from admm_verify.reach.sets import ReachSets as ReachSets
     from admm_verify.reach.settings import ReachSettings as ReachSettings
@@ -59,57 +39,35 @@ if TYPE_CHECKING:
     from admm_verify.reach.spec import read_task as read_task
     from admm_verify.reach.systems import (
         ContinuousSystem as ContinuousSystem,
-    )
-    from admm_verify.reach.systems import (
         Controller as Controller,
-    )
-    from admm_verify.reach.systems import (
         Kind as Kind,
-    )
-    from admm_verify.reach.systems import (
         LinearSystem as LinearSystem,
-    )
-    from admm_verify.reach.systems import (
         NetworkSystem as NetworkSystem,
-    )
-    from admm_verify.reach.systems import (
         Polytope as Polytope,
-    )
-    from admm_verify.reach.systems import (
         Requirement as Requirement,
-    )
-    from admm_verify.reach.systems import (
         Task as Task,
     )
-    from admm_verify.report.reach_plots import time_plot as time_plot
-    from admm_verify.report.reach_plots import tube_plot as tube_plot
+    from admm_verify.report.reach_plots import time_plot as time_plot, tube_plot as tube_plot
     from admm_verify.robustness.certification import Certification as Certification
     from admm_verify.robustness.certify import certify as certify
     from admm_verify.robustness.settings import CertifySettings as CertifySettings
-    from admm_verify.run import Ended as Ended
-    from admm_verify.run import Progress as Progress
-    from admm_verify.run import Run as Run
+    from admm_verify.run import Ended as Ended, Progress as Progress, Run as Run
     from admm_verify.sets.box import Box as Box
-    from admm_verify.settings import AdmmSettings as AdmmSettings
-    from admm_verify.settings import AscentSettings as AscentSettings
-    from admm_verify.settings import PrimalDualSettings as PrimalDualSettings
-    from admm_verify.settings import RefineSettings as RefineSettings
-    from admm_verify.settings import SearchSettings as SearchSettings
     from admm_verify.settings import (
+        AdmmSettings as AdmmSettings,
+        AscentSettings as AscentSettings,
+        PrimalDualSettings as PrimalDualSettings,
+        RefineSettings as RefineSettings,
+        SearchSettings as SearchSettings,
         SolverSettings as SolverSettings,
-    )
-    from admm_verify.settings import (
         TightenSettings as TightenSettings,
     )
-    from admm_verify.splitting.output_bounds import OutputBounds as OutputBounds
-    from admm_verify.splitting.output_bounds import output_bounds as output_bounds
+    from admm_verify.splitting.output_bounds import OutputBounds as OutputBounds, output_bounds as output_bounds
     from admm_verify.splitting.problem import Problem as Problem
     from admm_verify.splitting.solution import Solution as Solution
     from admm_verify.splitting.solve import solve as solve
-    from admm_verify.verdict import Answer as Answer
-    from admm_verify.verdict import Verdict as Verdict
-    from admm_verify.verify import Outcome as Outcome
-    from admm_verify.verify import verify as verify
+    from admm_verify.verdict import Answer as Answer, Verdict as Verdict
+    from admm_verify.verify import Outcome as Outcome, verify as verify
 
 
 __version__ = "0.1.0"

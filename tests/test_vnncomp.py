@@ -23,10 +23,8 @@ from experiments.vnncomp.prepare import warm_up
 from experiments.vnncomp.replay import replay
 from experiments.vnncomp.run import main
 from tests.network.onnx_models import model, node
-from tests.network.test_external_data import QUERY as EXTERNAL_QUERY
-from tests.network.test_external_data import SUM, saved
-from tests.test_cli import OLD_QUERY as QUERY
-from tests.test_cli import WEIGHT
+from tests.network.test_external_data import QUERY as EXTERNAL_QUERY, SUM, saved
+from tests.test_cli import OLD_QUERY as QUERY, WEIGHT
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ROOT / "experiments" / "vnncomp"

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from array_api_compat import torch
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 
 from admm_verify.arrays import SINGLE_ROUNDOFF, Placement, gamma, to_numpy
 from admm_verify.errors import ModelError

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from admm_verify.relaxations.piecewise_linear import Clip, PReLU
 from tests.laws.laws import law

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from admm_verify.relaxations.lines import KinkLines
 from admm_verify.relaxations.triangle import Triangle, project, support

@@ -8,8 +8,7 @@ from operator import eq, ge, gt, le, lt, ne
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from admm_verify.errors import QueryError, UnsupportedQueryError
 from admm_verify.properties.vnnlib import parse_vnnlib

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from array_api_compat import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from admm_verify.arrays import Placement, to_numpy
 from admm_verify.errors import InputError
