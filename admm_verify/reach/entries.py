@@ -34,7 +34,8 @@ def read_entries(path: Path) -> "Entries":
     """
     try:
         if not path.is_file():
-            what = "it is a folder" if path.is_dir() else "there is no such file"
+            strange = "it is a folder" if path.is_dir() else "it is no regular file"
+            what = strange if path.exists() else "there is no such file"
             raise InputError(f"The system {path} cannot be read: {what}.")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)

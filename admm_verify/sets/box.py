@@ -11,7 +11,7 @@ import numpy as np
 from admm_verify.arrays import Array, Placement, gamma, inner, namespace, to_numpy
 from admm_verify.errors import InputError
 from admm_verify.given import float64_array, plain_array
-from admm_verify.options import shown
+from admm_verify.options import brief, shown
 from admm_verify.sets.contract import Finder, InputSet, VertexVerb, WalkableSet
 
 _MOST_CELLS = 10**6
@@ -218,9 +218,12 @@ class Box(WalkableSet):
         Raises: InputError for more than a million cells.
         """
         low, high = (to_numpy(end).reshape(-1) for end in self.range)
-        count = sides ** np.count_nonzero(high > low)
+        # NumPy's integers wrap around.
+        count = sides ** int(np.count_nonzero(high > low))
         if count > _MOST_CELLS:
-            raise InputError(f"A grid of {sides} cells a side makes {count} cells; take at most {_MOST_CELLS} in all.")
+            raise InputError(
+                f"A grid of {sides} cells a side makes {brief(count)} cells; take at most {_MOST_CELLS} in all."
+            )
         cuts = [np.linspace(a, b, sides + 1 if b > a else 2) for a, b in zip(low, high, strict=True)]
         for cut, a, b in zip(cuts, low, high, strict=True):
             cut[0], cut[-1] = a, b

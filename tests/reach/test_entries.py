@@ -137,7 +137,12 @@ def test_files_that_are_no_systems(tmp_path, capsys, text, message) -> None:
 
 def test_paths_that_are_no_files(tmp_path) -> None:
     (tmp_path / "bytes.json").write_bytes(b"\xff\xfe{}")
-    for path, message in ((tmp_path, "is a folder"), (tmp_path / "bytes.json", "no UTF-8"), ("a\0b", "no such file")):
+    for path, message in (
+        (tmp_path, "is a folder"),
+        ("/dev/null", "no regular file"),
+        (tmp_path / "bytes.json", "no UTF-8"),
+        ("a\0b", "no such file"),
+    ):
         with pytest.raises(av.InputError, match=message):
             av.read_task(path)
     for path in (3, None, b"system.json", {"id": 1}):

@@ -100,3 +100,10 @@ def test_a_box_covers_what_lies_in_it_row_by_row():
     unit = av.Box(np.zeros((2, 2)), np.ones((2, 2)))
     assert unit.covers(unit) and unit.covers(av.Box(np.full((1, 2), 0.5), np.ones((1, 2))))
     assert not unit.covers(av.Box(np.zeros((2, 2)), np.array([[1.0, 1.0], [1.0, np.nextafter(1.0, 2.0)]])))
+
+
+@pytest.mark.parametrize("sides", [2, 2**16, 2**32, 2**62, 2**63, 10**9])
+@pytest.mark.parametrize("inputs", [20, 64, 20_000])
+def test_grids_are_counted_without_wrapping_around(sides: int, inputs: int) -> None:
+    with pytest.raises(av.InputError, match="at most 1000000"):
+        av.Box(np.zeros(inputs), np.ones(inputs)).grid(sides)
