@@ -6,15 +6,15 @@ from math import prod
 
 import numpy as np
 
+from admm_verify import Box, Network
 from admm_verify.network.builder import Builder, Tensor, Value
 from admm_verify.network.convolution import ConvolutionMap
-from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
+from admm_verify.network.graph import Activation, Affine, Input, Node, Term
 from admm_verify.network.maps import DenseMap, LinearMap, TransposedMap
 from admm_verify.network.nonlinear import absolute, elu, maximum, prelu as builder_prelu
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.simplify import simplify
 from admm_verify.network.spatial import Window, average_pool, batch_norm, convolution, max_pool, transposed_convolution
-from admm_verify.sets.box import Box
 
 HIDDEN = 150
 """Neurons after which a network grows no further."""

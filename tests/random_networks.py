@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
+from admm_verify import Box, Network
+from admm_verify.network.graph import Activation, Affine, Input, Node, Term
 from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.simplify import simplify
-from admm_verify.sets.box import Box
 
 
 def relaxed(network: Network) -> Network:

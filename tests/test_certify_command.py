@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from admm_verify import cli
+from admm_verify import certify, cli
 from admm_verify.cli import main
 from admm_verify.commands import certify as command_module
-from admm_verify.robustness.certify import certify
 from admm_verify.robustness.journal import Journal
 from tests.test_certify import classifier_task, lines_of
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import admm_verify as av
+from admm_verify import Query
 from admm_verify.network.layers import network_from_layers
-from admm_verify.properties.query import Query
 from admm_verify.properties.vnnlib import parse_vnnlib
 
 HEAD = "(vnnlib-version <2.0>)(declare-network f (declare-input X real [4])(declare-output Y real [1]))"

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import admm_verify as av
+from admm_verify import Run
 from admm_verify.memory import Budget, free_bytes
-from admm_verify.run import Run, Stopped
+from admm_verify.run import Stopped
 from admm_verify.threads import LARGE_PASS, _controller, threads_for
 from tests.random_networks import random_case
 from tests.splitting.test_layers import small_layers

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import admm_verify as av
+from admm_verify import Query
 from admm_verify.certificates.check import check
 from admm_verify.certificates.files import read, write
 from admm_verify.network.layers import network_from_layers
-from admm_verify.properties.query import Query
 from admm_verify.properties.vnnlib import parse_vnnlib
 from tests.shared import SHARED, needs_shared
 

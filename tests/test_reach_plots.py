@@ -6,12 +6,23 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from admm_verify.errors import InputError
+from admm_verify import (
+    Answer,
+    Box,
+    Ended,
+    InputError,
+    Judgement,
+    Kind,
+    NetworkSystem,
+    Polytope,
+    ReachSets,
+    Requirement,
+    Task,
+    time_plot,
+    tube_plot,
+)
 from admm_verify.network.layers import network_from_layers
 from admm_verify.reach.directions import box_directions, even_directions, octagon_directions
-from admm_verify.reach.judgement import Judgement
-from admm_verify.reach.sets import ReachSets
-from admm_verify.reach.systems import Kind, NetworkSystem, Polytope, Requirement, Task
 from admm_verify.report.reach_animation import Film, Plane, animation, cut, rectangle, thinned, view
 from admm_verify.report.reach_plots import (
     cell_excess,
@@ -19,13 +30,8 @@ from admm_verify.report.reach_plots import (
     partition_figure,
     partition_plot,
     time_figure,
-    time_plot,
     tube_figure,
-    tube_plot,
 )
-from admm_verify.run import Ended
-from admm_verify.sets.box import Box
-from admm_verify.verdict import Answer
 
 pytest.importorskip("matplotlib")
 

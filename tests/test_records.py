@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
+from admm_verify import Answer
 from admm_verify.cli import main
 from admm_verify.report.records.bound import BoundRecord
 from admm_verify.report.records.certify import CertifyRecord
@@ -13,7 +14,6 @@ from admm_verify.report.records.check import CheckRecord
 from admm_verify.report.records.demo import DemoCurves, DemoImage, DemoRecord
 from admm_verify.report.records.reach import ReachRecord
 from admm_verify.report.records.verify import VerifyRecord
-from admm_verify.verdict import Answer
 from tests.test_cli import QUERY, model_bytes
 
 

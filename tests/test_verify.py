@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import admm_verify as av
-from admm_verify.network.graph import Affine, Input, Network, Term
+from admm_verify import Network, Query
+from admm_verify.network.graph import Affine, Input, Term
 from admm_verify.network.layers import network_from_layers
 from admm_verify.network.maps import DenseMap
 from admm_verify.network.simplify import simplify
-from admm_verify.properties.query import Query
 from admm_verify.properties.vnnlib import parse_vnnlib
 
 # y = relu(x) - relu(-x) + relu(x) = x + relu(x): two unstable neurons, exact range [-1, 2] on [-1, 1].

@@ -11,13 +11,13 @@ from hypothesis import given, strategies as st
 from onnx import numpy_helper
 
 import admm_verify as av
+from admm_verify import Network, Query
 from admm_verify.attacks.confirm import confirm
 from admm_verify.cli import main
 from admm_verify.complete.counterexamples import Counterexamples
-from admm_verify.network.graph import Input, Network
+from admm_verify.network.graph import Input
 from admm_verify.network.layers import network_from_layers
 from admm_verify.properties.property import Atom, Disjunct, NetworkDeclaration, Property, Variable
-from admm_verify.properties.query import Query
 from admm_verify.properties.rows import atom_rows
 from admm_verify.report.text import assignment, exact_text
 from admm_verify.sets.exact import ExactBox

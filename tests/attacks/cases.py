@@ -4,10 +4,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from admm_verify import Box, Network
 from admm_verify.attacks.targets import Targets
-from admm_verify.network.graph import Network
 from admm_verify.network.layers import network_from_layers
-from admm_verify.sets.box import Box
 from tests.random_layers import layer_case
 from tests.random_networks import Case, chain, random_case
 

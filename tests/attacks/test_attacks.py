@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import admm_verify as av
+from admm_verify import Network
 from admm_verify.arrays import Placement
 from admm_verify.attacks.apgd import Apgd, check_points
 from admm_verify.attacks.hunt import Hunt
@@ -20,7 +21,6 @@ from admm_verify.attacks.search import attack
 from admm_verify.attacks.starts import Starts, starting_points
 from admm_verify.attacks.targets import Found, Targets
 from admm_verify.memory import Budget
-from admm_verify.network.graph import Network
 from admm_verify.network.layers import network_from_layers
 from tests.attacks.cases import loss_at, mnist_like, of_case, planted_convex, planted_linear
 from tests.random_layers import layer_case

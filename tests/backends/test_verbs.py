@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from admm_verify import InputError
 from admm_verify.arrays import quiet_overflow
 from admm_verify.backends.compiled import VERBS
 from admm_verify.backends.native import NativeVerbs, native_verbs
 from admm_verify.backends.verbs import Adam, ArrayVerbs, KinkBounds, SlopeState
-from admm_verify.errors import InputError
 from admm_verify.relaxations.lines import Contact, KinkLines
 from admm_verify.relaxations.triangle import Triangle
 from tests.backends.calls import Call, call, results, samples

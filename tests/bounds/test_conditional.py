@@ -8,18 +8,15 @@ import numpy as np
 import pytest
 from scipy import optimize
 
+from admm_verify import AscentSettings, Box, Network, RefineSettings, Run, preactivation_bounds
 from admm_verify.arrays import Placement, quiet_overflow
 from admm_verify.bounds.conditional import ConditionalBounds, Conditioned, conditional_bounds
 from admm_verify.bounds.functionals import Functionals
 from admm_verify.bounds.planes import Condition, planes_at
-from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.bounds.region import Region, build_region
 from admm_verify.bounds.relaxed import Bounder
-from admm_verify.network.graph import Network
 from admm_verify.network.layers import network_from_layers
-from admm_verify.run import Run, Stopped
-from admm_verify.sets.box import Box
-from admm_verify.settings import AscentSettings, RefineSettings
+from admm_verify.run import Stopped
 from tests.complete.networks import FAMILIES, box_for, flat_box, network_of
 from tests.reference.attack import box_points
 from tests.reference.pieces import ExactPieces

@@ -5,15 +5,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from admm_verify import AscentSettings, Box, Network, preactivation_bounds
 from admm_verify.arrays import quiet_overflow
 from admm_verify.bounds.climb import slopes_of
 from admm_verify.bounds.functionals import Functionals
-from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.bounds.region import spread_region
 from admm_verify.bounds.relaxed import Relaxed
-from admm_verify.network.graph import Network
-from admm_verify.sets.box import Box
-from admm_verify.settings import AscentSettings
 from tests.complete.networks import FAMILIES, PIECES, box_for, flat_box, network_of
 from tests.reference.attack import box_points
 from tests.reference.pieces import ExactPieces

@@ -8,15 +8,12 @@ from itertools import product
 import numpy as np
 from scipy.optimize import linprog
 
+from admm_verify import Box, Network, Problem, SolverSettings, solve
 from admm_verify.certificates.certificate import Certificate, Leaves, Tightening
 from admm_verify.certificates.digests import network_digest, property_digest
-from admm_verify.network.graph import Activation, Affine, Network
+from admm_verify.network.graph import Activation, Affine
 from admm_verify.properties.property import Atom, Disjunct, NetworkDeclaration, Property, Variable
-from admm_verify.sets.box import Box
 from admm_verify.sets.exact import ExactBox
-from admm_verify.settings import SolverSettings
-from admm_verify.splitting.problem import Problem
-from admm_verify.splitting.solve import solve
 
 Rng = np.random.Generator
 

@@ -6,8 +6,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from admm_verify import Network
 from admm_verify.network.builder import Builder, Tensor
-from admm_verify.network.graph import Network
 from admm_verify.network.movement import reduce_mean, reduce_sum
 from admm_verify.network.nonlinear import absolute, maximum, prelu
 from admm_verify.network.spatial import Window, average_pool, batch_norm, convolution, max_pool

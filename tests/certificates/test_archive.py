@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from admm_verify import Run
 from admm_verify.certificates.files import Extent, read, write
 from admm_verify.errors import CertificateError
-from admm_verify.run import Run
 from tests.certificates.provers import one_atom, random_certificate
 from tests.random_networks import random_case
 

@@ -5,13 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from admm_verify import Box, Network, Problem, SolverSettings, solve
 from admm_verify.certificates.certificate import Certificate, Leaves
 from admm_verify.certificates.check import check
-from admm_verify.network.graph import Network
-from admm_verify.sets.box import Box
-from admm_verify.settings import SolverSettings
-from admm_verify.splitting.problem import Problem
-from admm_verify.splitting.solve import solve
 from tests.certificates.provers import (
     one_atom,
     random_certificate,

@@ -7,11 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from admm_verify import Query, Run
 from admm_verify.certificates.digests import network_digest, property_digest
 from admm_verify.certificates.files import read, write
 from admm_verify.commands.check import add_options, check_file
-from admm_verify.properties.query import Query
-from admm_verify.run import Run
 from tests.certificates.provers import halving_certificate, one_atom
 from tests.random_networks import random_case
 

@@ -7,19 +7,15 @@ import numpy as np
 import pytest
 
 import admm_verify as av
+from admm_verify import Box, InputError, Network, Problem, preactivation_bounds, solve
 from admm_verify.bounds.arithmetic import output_error
-from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.certificates.certificate import ARITHMETICS, Certificate, Leaves
 from admm_verify.certificates.check import check
 from admm_verify.certificates.kinds import CHECKED_KINDS
-from admm_verify.errors import InputError
-from admm_verify.network.graph import Activation, Affine, Input, Network, Term
+from admm_verify.network.graph import Activation, Affine, Input, Term
 from admm_verify.network.layers import network_from_layers
 from admm_verify.network.maps import DenseMap
 from admm_verify.properties.property import Atom, Disjunct, Property
-from admm_verify.sets.box import Box
-from admm_verify.splitting.problem import Problem
-from admm_verify.splitting.solve import solve
 from tests.certificates.provers import (
     activations,
     atom_of,

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 import admm_verify as av
+from admm_verify import Network
 from admm_verify.arrays import DOUBLE_ROUNDOFF, quiet_overflow
 from admm_verify.certificates.check import check
 from admm_verify.certificates.kinds import CHECKED_KINDS, checked_kind
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.network.builder import Builder
-from admm_verify.network.graph import Activation, Network
+from admm_verify.network.graph import Activation
 from tests.certificates.provers import one_atom
 from tests.certificates.test_corners import PARAMETERS, single, whole
 

@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 
 import admm_verify.certificates.numbers as rounded
+from admm_verify import Network, Run
 from admm_verify.certificates.certificate import Certificate
 from admm_verify.certificates.check import check
 from admm_verify.certificates.dyadics import Dyadics
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.certificates.ranges import CheckedNetwork
 from admm_verify.memory import Budget
-from admm_verify.network.graph import Network
 from admm_verify.network.layers import network_from_layers
 from admm_verify.properties.property import Atom, Disjunct, Property
-from admm_verify.run import Run
 from admm_verify.sets.exact import ExactBox
 from tests.certificates.provers import property_of
 from tests.certificates.test_corners import whole

@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from admm_verify import InputError, Network
 from admm_verify.certificates.certificate import Certificate
 from admm_verify.certificates.digests import network_digest, property_digest
 from admm_verify.certificates.files import read, write
-from admm_verify.errors import CertificateError, InputError
-from admm_verify.network.graph import Affine, Network
+from admm_verify.errors import CertificateError
+from admm_verify.network.graph import Affine
 from admm_verify.properties.property import Disjunct
 from admm_verify.properties.vnnlib import parse_vnnlib
 from tests.certificates.provers import one_atom, property_of, random_certificate

@@ -6,11 +6,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from admm_verify import Network
 from admm_verify.arrays import quiet_overflow
 from admm_verify.certificates.check import check
 from admm_verify.certificates.digests import network_digest
 from admm_verify.network.builder import Builder
-from admm_verify.network.graph import Network
 from admm_verify.network.spatial import batch_norm
 from admm_verify.properties.property import Atom, Disjunct
 from admm_verify.sets.exact import ExactBox

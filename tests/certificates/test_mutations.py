@@ -5,13 +5,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from admm_verify import Box, Network
 from admm_verify.certificates.certificate import Certificate
 from admm_verify.certificates.check import check
 from admm_verify.certificates.files import read, write
 from admm_verify.errors import CertificateError
-from admm_verify.network.graph import Network
 from admm_verify.properties.property import Disjunct, Property
-from admm_verify.sets.box import Box
 from tests.certificates.mutations import MUTATIONS, mutated
 from tests.certificates.provers import (
     atom_of,

@@ -4,12 +4,11 @@ from fractions import Fraction
 
 import numpy as np
 
+from admm_verify import Box, Network
 from admm_verify.bounds.preactivation import PreactivationBounds
 from admm_verify.network.builder import Builder, Tensor
-from admm_verify.network.graph import Network
 from admm_verify.network.maps import DenseMap
 from admm_verify.network.spatial import Window, convolution
-from admm_verify.sets.box import Box
 from tests.reference.pieces import ExactPieces
 
 FAMILIES = ("dense", "conv", "residual")

@@ -6,12 +6,9 @@ from fractions import Fraction
 import numpy as np
 
 import admm_verify as av
-from admm_verify.network.graph import Network
+from admm_verify import Network, Outcome, Query, SearchSettings
 from admm_verify.properties.property import Atom, Disjunct, NetworkDeclaration, Property, Variable
-from admm_verify.properties.query import Query
 from admm_verify.sets.exact import ExactBox
-from admm_verify.settings import SearchSettings
-from admm_verify.verify import Outcome
 
 Number = float | Fraction
 NEURONS = SearchSettings(input_sides=0)

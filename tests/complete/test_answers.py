@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 import admm_verify as av
+from admm_verify import Query, RefineSettings, SearchSettings
 from admm_verify.certificates.check import check
 from admm_verify.properties.property import Disjunct
-from admm_verify.properties.query import Query
-from admm_verify.settings import RefineSettings, SearchSettings
 from tests.complete.networks import FAMILIES, network_of
 from tests.complete.queries import WAYS, at_most, box_of, confirmed, decided, query_of
 from tests.complete.truth import Asked, Drawn

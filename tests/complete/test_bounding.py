@@ -7,17 +7,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from admm_verify import AscentSettings, Box, Network, Run, preactivation_bounds
 from admm_verify.arrays import Placement, quiet_overflow
 from admm_verify.bounds import preactivation
 from admm_verify.bounds.functionals import Splits
-from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
+from admm_verify.bounds.preactivation import PreactivationBounds
 from admm_verify.bounds.region import Region, build_region
 from admm_verify.bounds.relaxed import Bounded, Bounder
-from admm_verify.network.graph import Network
 from admm_verify.relaxations.registry import network_lines
-from admm_verify.run import Run, Stopped
-from admm_verify.sets.box import Box
-from admm_verify.settings import AscentSettings
+from admm_verify.run import Stopped
 from tests.complete.networks import FAMILIES, MIXED, PIECES, box_for, network_of
 from tests.reference.attack import EXTENDED, Plain, box_points
 from tests.reference.pieces import ExactPieces

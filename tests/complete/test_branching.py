@@ -4,14 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from admm_verify import AscentSettings, Box, Run, preactivation_bounds
 from admm_verify.arrays import Placement, quiet_overflow
-from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.bounds.region import build_region
 from admm_verify.bounds.relaxed import Bounder
 from admm_verify.complete.branching import neuron_scores, side_scores
-from admm_verify.run import Run
-from admm_verify.sets.box import Box
-from admm_verify.settings import AscentSettings
 from tests.complete.networks import FAMILIES, MIXED, box_for, network_of
 from tests.random_layers import layer_case
 from tests.random_networks import random_case

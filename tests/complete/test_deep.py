@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import admm_verify as av
+from admm_verify import Network, Query
 from admm_verify.attacks.confirm import confirm
 from admm_verify.bounds import interval
 from admm_verify.bounds.preactivation import derived_bounds
-from admm_verify.network.graph import Affine, Network
+from admm_verify.network.graph import Affine
 from admm_verify.properties.property import Disjunct
-from admm_verify.properties.query import Query
 from admm_verify.run import Stopped
 from tests.complete.queries import at_most, box_of, query_of
 from tests.network.onnx_models import model, node

@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 
 import admm_verify as av
+from admm_verify import Query, SearchSettings
 from admm_verify.bounds import climb, functionals, linear, relaxed
 from admm_verify.complete import input_split, neuron_split, pool, tables
 from admm_verify.network.layers import network_from_layers
 from admm_verify.properties.property import Disjunct
-from admm_verify.properties.query import Query
-from admm_verify.settings import SearchSettings
 from tests.clocks import ticking
 from tests.complete.queries import NEURONS, at_most, box_of, confirmed, decided, query_of
 from tests.complete.truth import Asked, Drawn

@@ -10,23 +10,19 @@ import numpy as np
 import pytest
 
 import admm_verify as av
+from admm_verify import Box, Network, Query, RefineSettings, Run, SearchSettings, preactivation_bounds
 from admm_verify.arrays import to_numpy
 from admm_verify.attacks.gradient import value_and_gradient
 from admm_verify.bounds.conditional import ConditionalBounds
-from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
+from admm_verify.bounds.preactivation import PreactivationBounds
 from admm_verify.complete import decide
 from admm_verify.complete.checkpoint import Checkpoint
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.neuron_split import Branches, NeuronSplitter
 from admm_verify.complete.refine import Refined, refined
 from admm_verify.complete.splitter import Grown
-from admm_verify.network.graph import Network
 from admm_verify.properties.property import Disjunct
-from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows, atom_rows
-from admm_verify.run import Run
-from admm_verify.sets.box import Box
-from admm_verify.settings import RefineSettings, SearchSettings
 from tests.complete.networks import FAMILIES, MIXED, box_for, flat_box, network_of
 from tests.complete.queries import at_most, box_of, confirmed, decided, query_of
 from tests.complete.truth import Drawn

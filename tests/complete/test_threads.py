@@ -8,14 +8,12 @@ import sys
 import numpy as np
 import pytest
 
+from admm_verify import Run, SearchSettings, preactivation_bounds
 from admm_verify.arrays import Placement, quiet_overflow
-from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.input_split import InputSplitter
 from admm_verify.complete.neuron_split import NeuronSplitter
 from admm_verify.properties.rows import atom_rows
-from admm_verify.run import Run
-from admm_verify.settings import SearchSettings
 from tests.complete.networks import FAMILIES
 from tests.complete.queries import WAYS
 from tests.complete.truth import Asked, Drawn

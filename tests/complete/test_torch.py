@@ -3,12 +3,10 @@
 import pytest
 import torch
 
+from admm_verify import Run, SearchSettings, VerifySettings
 from admm_verify.arrays import Placement
 from admm_verify.complete import decide
 from admm_verify.complete.decide import Decision
-from admm_verify.complete.settings import VerifySettings
-from admm_verify.run import Run
-from admm_verify.settings import SearchSettings
 from tests.test_proofs import case
 
 HOME = Placement.of(torch.zeros(1, dtype=torch.float64))

@@ -6,8 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from admm_verify import Query
 from admm_verify.properties.property import Disjunct
-from admm_verify.properties.query import Query
 from tests.complete.queries import WAYS, at_most, box_of, confirmed, query_of
 from tests.complete.traps import KINDS, Trap, evaluations, exact_ends
 

@@ -11,7 +11,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
+from admm_verify import Network
+from admm_verify.network.graph import Activation, Affine, Input, Node, Term
 from admm_verify.network.layers import network_from_layers
 from admm_verify.network.maps import DenseMap
 from tests.reference.pieces import ExactPieces

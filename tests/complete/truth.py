@@ -7,11 +7,8 @@ from unittest.mock import patch
 
 import numpy as np
 
-from admm_verify.bounds.preactivation import preactivation_bounds
-from admm_verify.network.graph import Network
+from admm_verify import Box, Network, Query, preactivation_bounds
 from admm_verify.properties.property import Disjunct
-from admm_verify.properties.query import Query
-from admm_verify.sets.box import Box
 from admm_verify.sets.exact import ExactBox
 from tests.complete.networks import box_for, exact_output, flat_box, network_of, pairs_of
 from tests.complete.queries import at_most, box_of, query_of

@@ -5,10 +5,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from admm_verify import Network, Plant
 from admm_verify.enclosures.affine_forms import AffineForms
-from admm_verify.enclosures.taylor import Plant
 from admm_verify.network.builder import Builder, Tensor
-from admm_verify.network.graph import Network
 from admm_verify.network.layers import network_from_layers
 from admm_verify.network.maps import DenseMap
 

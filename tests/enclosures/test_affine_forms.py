@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from admm_verify import Box
 from admm_verify.arrays import quiet_overflow
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.enclosures.intervals import Interval
-from admm_verify.sets.box import Box
 from tests.enclosures.exact import BINARY, ERROR, apply
 from tests.laws.laws import law
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from admm_verify import InputError
 from admm_verify.enclosures.arithmetic import FLOATS
 from admm_verify.enclosures.decimals import shortest_decimal
 from admm_verify.enclosures.expressions import Applied, Reader, affine, evaluate, in_order
-from admm_verify.errors import InputError
 from tests.laws.laws import law
 
 NAMES = ("x1", "x2", "u1")

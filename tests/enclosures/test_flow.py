@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy.linalg import expm
 
+from admm_verify import Box, Plant
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.enclosures.flow import FlowSettings, flow, next_substeps, picard, taylor_step
 from admm_verify.enclosures.intervals import Interval
-from admm_verify.enclosures.taylor import Plant
 from admm_verify.reach.continuous.simulation import integrate
-from admm_verify.sets.box import Box
 from tests.enclosures.plants import DOUBLE_INTEGRATOR, PENDULUM, RICCATI, UNICYCLE, exact_point
 from tests.laws.laws import law
 

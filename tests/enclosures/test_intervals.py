@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from admm_verify import InputError
 from admm_verify.arrays import quiet_overflow
 from admm_verify.enclosures.intervals import PI, Interval
-from admm_verify.errors import InputError
 from tests.enclosures.exact import BINARY, ERROR, apply
 from tests.laws.laws import law
 

@@ -6,10 +6,10 @@ from math import comb, factorial
 import numpy as np
 import pytest
 
+from admm_verify import InputError, Plant
 from admm_verify.enclosures.arithmetic import FLOATS, FUNCTIONS, ZERO, Arithmetic
 from admm_verify.enclosures.intervals import ENCLOSURES, Interval
-from admm_verify.enclosures.taylor import Plant, taylor_coefficients
-from admm_verify.errors import InputError
+from admm_verify.enclosures.taylor import taylor_coefficients
 from admm_verify.reach.continuous.simulation import integrate
 from tests.enclosures.plants import PENDULUM, UNICYCLE
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
+from admm_verify import ModelError
 from admm_verify.arrays import Placement
-from admm_verify.errors import ModelError
 from admm_verify.network.compose import add, compose
 from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.maps import DenseMap, DiagonalMap, TransposedMap

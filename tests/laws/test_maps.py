@@ -7,8 +7,8 @@ import pytest
 from array_api_compat import torch
 from hypothesis import assume, given, strategies as st
 
+from admm_verify import ModelError
 from admm_verify.arrays import SINGLE_ROUNDOFF, Placement, gamma, to_numpy
-from admm_verify.errors import ModelError
 from admm_verify.network.compose import add, compose
 from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, TransposedMap
 from admm_verify.network.selection import SelectionMap

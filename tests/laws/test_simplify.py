@@ -6,18 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from admm_verify import Box, Network, Problem, SolverSettings, preactivation_bounds, solve
 from admm_verify.arrays import gamma
-from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.network.compose import add, compose
 from admm_verify.network.convolution import ConvolutionMap
-from admm_verify.network.graph import Activation, Affine, Input, Network
+from admm_verify.network.graph import Activation, Affine, Input
 from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, TransposedMap
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.simplify import simplify
-from admm_verify.sets.box import Box
-from admm_verify.settings import SolverSettings
-from admm_verify.splitting.problem import Problem
-from admm_verify.splitting.solve import METHODS, solve
+from admm_verify.splitting.solve import METHODS
 from tests.laws.laws import law
 from tests.random_networks import Builder, random_graph, relaxed
 from tests.reference.exact import ExactNetwork, exact

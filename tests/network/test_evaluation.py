@@ -10,10 +10,10 @@ from onnx import TensorProto
 from torch import nn
 
 import admm_verify as av
+from admm_verify import Network
 from admm_verify.bounds.arithmetic import output_error
 from admm_verify.network.builder import Builder
 from admm_verify.network.from_onnx import network_from_bytes
-from admm_verify.network.graph import Network
 from admm_verify.network.splice import splice
 from tests.network.onnx_models import model, node, runtime
 from tests.network.test_torch_layers import Every, Function

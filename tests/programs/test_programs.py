@@ -6,20 +6,18 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
+from admm_verify import AscentSettings, Box, Network, Run, preactivation_bounds
 from admm_verify.arrays import Placement, quiet_overflow
 from admm_verify.bounds.functionals import certify
-from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
+from admm_verify.bounds.preactivation import PreactivationBounds
 from admm_verify.bounds.region import build_region
 from admm_verify.bounds.relaxed import Bounder
-from admm_verify.network.graph import Affine, Network
+from admm_verify.network.graph import Affine
 from admm_verify.programs.frame import Frame, sparse_map
 from admm_verify.programs.integer import Ranges, network_minimum
 from admm_verify.programs.kinks import Kinks
 from admm_verify.programs.relaxed import Part, relaxed_minimum
 from admm_verify.relaxations.registry import network_lines
-from admm_verify.run import Run
-from admm_verify.sets.box import Box
-from admm_verify.settings import AscentSettings
 from tests.complete.networks import FAMILIES, box_for, flat_box, network_of, pairs_of
 from tests.complete.truth import minimum
 from tests.reference.pieces import Formulation

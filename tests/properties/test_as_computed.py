@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from admm_verify import Box
 from admm_verify.properties.property import Atom, Disjunct, NetworkDeclaration, Property, Variable
 from admm_verify.properties.rows import as_computed, atom_rows
-from admm_verify.sets.box import Box
 from admm_verify.sets.exact import ExactBox
 
 NUMBERS = st.fractions(min_value=-(10**6), max_value=10**6, max_denominator=10**9)

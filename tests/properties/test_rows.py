@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 import admm_verify as av
+from admm_verify import Query
 from admm_verify.certificates.check import check
 from admm_verify.network.layers import network_from_layers
 from admm_verify.properties.property import Atom, Disjunct, NetworkDeclaration, Property, Variable
-from admm_verify.properties.query import Query
 from admm_verify.properties.rows import atom_rows
 from admm_verify.properties.vnnlib import parse_vnnlib
 from admm_verify.sets.exact import ExactBox

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from admm_verify.errors import QueryError
+from admm_verify import QueryError
 from admm_verify.properties.vnnlib import parse_vnnlib, read_property
 from tests.properties.texts import flat
 from tests.shared import SHARED, needs_shared

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from admm_verify.errors import QueryError, UnsupportedQueryError
+from admm_verify import QueryError, UnsupportedQueryError
 from admm_verify.properties.vnnlib import parse_vnnlib
 from admm_verify.sets.exact import ExactBox
 from tests.properties.texts import box, check_refused, flat, network, only

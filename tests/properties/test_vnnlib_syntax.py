@@ -4,10 +4,10 @@ from fractions import Fraction
 
 import pytest
 
-from admm_verify.errors import UnsupportedQueryError
+from admm_verify import Run, UnsupportedQueryError
 from admm_verify.memory import Budget
 from admm_verify.properties.vnnlib import parse_vnnlib
-from admm_verify.run import Run, Stopped
+from admm_verify.run import Stopped
 from tests.properties.texts import check_refused, flat, network, only
 
 F = Fraction

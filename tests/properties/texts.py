@@ -2,7 +2,7 @@
 
 import pytest
 
-from admm_verify.errors import QueryError
+from admm_verify import QueryError
 from admm_verify.memory import Budget
 from admm_verify.properties.property import Disjunct
 from admm_verify.properties.vnnlib import parse_vnnlib

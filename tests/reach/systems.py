@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from admm_verify import Box, Controller, LinearSystem, NetworkSystem
 from admm_verify.network.layers import network_from_layers
-from admm_verify.reach.systems import Controller, DiscreteSystem, LinearSystem, NetworkSystem
-from admm_verify.sets.box import Box
+from admm_verify.reach.systems import DiscreteSystem
 
 Randomness = np.random.Generator
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import admm_verify as av
+from admm_verify import Kind
 from admm_verify.network.layers import network_from_layers
 from admm_verify.options import choice, member
-from admm_verify.reach.systems import Kind
 from admm_verify.report.reach_animation import animation
 
 EYE, ZERO = np.eye(2), np.zeros(2)

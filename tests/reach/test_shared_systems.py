@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import admm_verify as av
-from admm_verify.verdict import Answer
+from admm_verify import Answer
 from problems import feedback
 from tests.shared import needs_shared
 

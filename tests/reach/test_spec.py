@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import admm_verify as av
-from admm_verify.reach.spec import read_task
-from admm_verify.reach.systems import ContinuousSystem, Kind, LinearSystem, NetworkSystem
+from admm_verify import ContinuousSystem, Kind, LinearSystem, NetworkSystem, read_task
 from tests.reach.tasks import INTEGRATOR, PENDULUM, write
 from tests.shared import SHARED, needs_shared
 

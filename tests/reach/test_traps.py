@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import admm_verify as av
-from admm_verify.verdict import Answer
+from admm_verify import Answer
 
 
 def verdicts(folder: Path, data: dict[str, Any], weight: float = 0.0) -> list[Answer]:

@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 
 import admm_verify as av
-from admm_verify.reach.spec import read_task
-from admm_verify.reach.systems import Kind, Polytope, Requirement, Task
-from admm_verify.verdict import Answer
+from admm_verify import Answer, Kind, Polytope, Requirement, Task, read_task
 from tests.clocks import ticking
 from tests.reach.systems import KINDS, initial, trajectories
 from tests.reach.tasks import INTEGRATOR, PENDULUM, write

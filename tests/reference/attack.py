@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from admm_verify.network.graph import Activation, Affine, Network
-from admm_verify.sets.box import Box
+from admm_verify import Box, Network
+from admm_verify.network.graph import Activation, Affine
 
 Numbers = np.ndarray
 

@@ -5,7 +5,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from admm_verify.network.graph import Activation, Affine, Network
+from admm_verify import Network
+from admm_verify.network.graph import Activation, Affine
 from admm_verify.network.maps import LinearMap
 
 exact = np.vectorize(Fraction, otypes=[object])

@@ -6,7 +6,8 @@ import highspy
 import numpy as np
 from scipy import sparse
 
-from admm_verify.network.graph import Activation, Affine, Network
+from admm_verify import Network
+from admm_verify.network.graph import Activation, Affine
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,8 +5,8 @@ from fractions import Fraction
 import numpy as np
 from scipy import sparse
 
-from admm_verify.network.graph import Activation, Affine, Input, Network
-from admm_verify.sets.box import Box
+from admm_verify import Box, Network
+from admm_verify.network.graph import Activation, Affine, Input
 from tests.reference.attack import FUNCTIONS
 from tests.reference.highs import Optimum, Program, run, unit
 

@@ -7,13 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
-from admm_verify.network.graph import Network
+from admm_verify import Box, Network, Problem, SolverSettings, preactivation_bounds, solve
+from admm_verify.bounds.preactivation import PreactivationBounds
 from admm_verify.network.simplify import simplify
-from admm_verify.sets.box import Box
-from admm_verify.settings import SolverSettings
-from admm_verify.splitting.problem import Problem
-from admm_verify.splitting.solve import METHODS, solve
+from admm_verify.splitting.solve import METHODS
 from tests.random_networks import chain
 from tests.shared import SHARED, needs_shared
 

@@ -5,15 +5,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from admm_verify import Box, Network, Problem, preactivation_bounds
 from admm_verify.arrays import DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, Placement
-from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.bounds.region import evaluation_error
-from admm_verify.network.graph import Activation, Affine, Network, Term
+from admm_verify.network.graph import Activation, Affine, Term
 from admm_verify.network.maps import DenseMap, DiagonalMap
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.simplify import simplify
-from admm_verify.sets.box import Box
-from admm_verify.splitting.problem import Problem, Rows
+from admm_verify.splitting.problem import Rows
 from tests.random_networks import Builder, chain, random_case, stacked_network
 from tests.reference.exact import ExactNetwork, exact
 

@@ -5,17 +5,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from admm_verify import Box, Network, Problem, SolverSettings, preactivation_bounds, solve
 from admm_verify.bounds import preactivation
-from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
+from admm_verify.bounds.preactivation import PreactivationBounds
 from admm_verify.network.builder import Builder, Tensor
 from admm_verify.network.convolution import ConvolutionMap
-from admm_verify.network.graph import Activation, Network
+from admm_verify.network.graph import Activation
 from admm_verify.network.maps import DenseMap
 from admm_verify.network.spatial import Window, convolution
-from admm_verify.sets.box import Box
-from admm_verify.settings import SolverSettings
-from admm_verify.splitting.problem import Problem
-from admm_verify.splitting.solve import solve
 from tests.random_networks import Builder as GraphBuilder
 from tests.reference.attack import box_points
 from tests.reference.pieces import ExactPieces

@@ -9,20 +9,17 @@ import numpy as np
 import pytest
 import torch
 
+from admm_verify import Box, InputError, Network, Problem, Solution, SolverSettings, preactivation_bounds, solve
 from admm_verify.arrays import SINGLE_ROUNDOFF, Placement, quiet_overflow
 from admm_verify.bounds import preactivation
-from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
+from admm_verify.bounds.preactivation import PreactivationBounds
 from admm_verify.bounds.receptive import Field
 from admm_verify.bounds.region import evaluation_error
-from admm_verify.errors import InputError
-from admm_verify.network.graph import Activation, Affine, Network, Node, Term
+from admm_verify.network.graph import Activation, Affine, Node, Term
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.simplify import simplify
-from admm_verify.sets.box import Box
-from admm_verify.settings import SolverSettings
-from admm_verify.splitting.problem import Problem, Rows
-from admm_verify.splitting.solution import Solution
-from admm_verify.splitting.solve import METHODS, solve
+from admm_verify.splitting.problem import Rows
+from admm_verify.splitting.solve import METHODS
 from tests.random_layers import LayerCase, layer_case
 from tests.reference.attack import EXTENDED, Plain, box_points, hunt
 from tests.reference.pieces import ExactPieces, Formulation

@@ -7,17 +7,24 @@ import numpy as np
 import pytest
 import torch
 
-from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
-from admm_verify.errors import InputError, ModelError
-from admm_verify.network.graph import Affine, Network, Term
+from admm_verify import (
+    Box,
+    Ended,
+    InputError,
+    ModelError,
+    Network,
+    Problem,
+    Run,
+    Solution,
+    SolverSettings,
+    preactivation_bounds,
+    solve,
+)
+from admm_verify.bounds.preactivation import PreactivationBounds
+from admm_verify.network.graph import Affine, Term
 from admm_verify.network.maps import DenseMap, DiagonalMap
 from admm_verify.network.simplify import simplify
-from admm_verify.run import Ended, Run
-from admm_verify.sets.box import Box
-from admm_verify.settings import SolverSettings
-from admm_verify.splitting.problem import Problem
-from admm_verify.splitting.solution import Solution
-from admm_verify.splitting.solve import METHODS, solve
+from admm_verify.splitting.solve import METHODS
 from tests.random_networks import Case, chain, random_case
 from tests.reference.highs import Optimum, highs_optimum
 

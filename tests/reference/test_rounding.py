@@ -7,16 +7,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from admm_verify import Box, Network, Problem, SolverSettings, preactivation_bounds, solve
 from admm_verify.arrays import Placement
 from admm_verify.bounds import functionals
-from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
-from admm_verify.network.graph import Activation, Affine, Network
+from admm_verify.bounds.preactivation import PreactivationBounds
+from admm_verify.network.graph import Activation, Affine
 from admm_verify.network.maps import DiagonalMap
 from admm_verify.network.simplify import simplify
-from admm_verify.sets.box import Box
-from admm_verify.settings import SolverSettings
-from admm_verify.splitting.problem import Problem, Rows
-from admm_verify.splitting.solve import METHODS, solve
+from admm_verify.splitting.problem import Rows
+from admm_verify.splitting.solve import METHODS
 from admm_verify.splitting.sweeps import objectives
 from tests.random_networks import Builder, chain, random_case, random_weight, stacked_network
 from tests.reference.exact import ExactNetwork, exact

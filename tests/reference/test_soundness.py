@@ -8,13 +8,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from admm_verify.bounds.preactivation import PreactivationBounds, preactivation_bounds
+from admm_verify import Box, Problem, Solution, SolverSettings, preactivation_bounds, solve
+from admm_verify.bounds.preactivation import PreactivationBounds
 from admm_verify.network.simplify import simplify
-from admm_verify.sets.box import Box
-from admm_verify.settings import SolverSettings
-from admm_verify.splitting.problem import Problem
-from admm_verify.splitting.solution import Solution
-from admm_verify.splitting.solve import METHODS, solve
+from admm_verify.splitting.solve import METHODS
 from tests.random_networks import KINDS, Case, chain, random_case
 from tests.reference.exact import ExactNetwork, exact
 from tests.reference.highs import highs_optimum

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import assume, example, given, settings, strategies as st
 
+from admm_verify import Box
 from admm_verify.arrays import quiet_overflow
-from admm_verify.sets.box import Box
 from admm_verify.sets.contraction import contract
 
 WIDE = [0.0, -0.0, 1.0, -1.0, 0.1, 3e-310, -5e-324, 5e-324, 2.2250738585072014e-308, 1e-200, -1e-160, 1e160, 1e300]

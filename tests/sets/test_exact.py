@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 from hypothesis import given, strategies as st
 
-from admm_verify.sets.box import Box
+from admm_verify import Box
 from admm_verify.sets.exact import ExactBox
 
 NUMBERS = st.fractions(min_value=-(10**6), max_value=10**6, max_denominator=10**9)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from scipy.optimize import lsq_linear
 
-from admm_verify.sets.box import Box
+from admm_verify import Box
 from admm_verify.sets.zonotope import Zonotope
 from tests.sets import laws
 from tests.sets.laws import Point, Subject

@@ -9,8 +9,8 @@ import pytest
 from array_api_compat import torch
 from hypothesis import given, strategies as st
 
+from admm_verify import InputError
 from admm_verify.arrays import Placement, to_numpy
-from admm_verify.errors import InputError
 from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, TransposedMap
 from admm_verify.network.selection import SelectionMap

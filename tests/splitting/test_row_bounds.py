@@ -4,9 +4,8 @@ import numpy as np
 import torch
 
 import admm_verify as av
+from admm_verify import Run, preactivation_bounds
 from admm_verify.arrays import Placement
-from admm_verify.bounds.preactivation import preactivation_bounds
-from admm_verify.run import Run
 from admm_verify.splitting.row_bounds import RowBounds
 from tests.splitting.test_output_bounds import network_of
 

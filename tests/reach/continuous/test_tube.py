@@ -6,16 +6,11 @@ from itertools import product
 import numpy as np
 import pytest
 
+from admm_verify import Box, ContinuousSystem, Controller, Network, Plant, Progress, Run, read_task
 from admm_verify.enclosures.flow import FlowSettings
-from admm_verify.enclosures.taylor import Plant
-from admm_verify.network.graph import Network
 from admm_verify.reach.continuous.checks import holds
 from admm_verify.reach.continuous.simulation import integrate, trajectories
 from admm_verify.reach.continuous.tube import ContinuousSettings, reach
-from admm_verify.reach.spec import read_task
-from admm_verify.reach.systems import ContinuousSystem, Controller
-from admm_verify.run import Progress, Run
-from admm_verify.sets.box import Box
 from tests.enclosures.plants import (
     DOUBLE_INTEGRATOR,
     PENDULUM,

@@ -4,14 +4,10 @@ import numpy as np
 import pytest
 
 import admm_verify as av
+from admm_verify import Box, Ended, ReachSets, ReachSettings, Run, Task
 from admm_verify.reach.directions import box_directions, even_directions, octagon_directions, principal_directions
 from admm_verify.reach.discrete.reachable import DiscreteReach
 from admm_verify.reach.discrete.rollout import rollout
-from admm_verify.reach.sets import ReachSets
-from admm_verify.reach.settings import ReachSettings
-from admm_verify.reach.systems import Task
-from admm_verify.run import Ended, Run
-from admm_verify.sets.box import Box
 from tests.reach.systems import KINDS, initial, trajectories
 from tests.seeds import seeds
 

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 import admm_verify as av
+from admm_verify import Box, LinearSystem, NetworkSystem
 from admm_verify.network.builder import Builder
 from admm_verify.network.splice import splice
 from admm_verify.reach.discrete.rollout import rollout
-from admm_verify.reach.systems import LinearSystem, NetworkSystem
-from admm_verify.sets.box import Box
 from tests.complete.networks import FAMILIES, network_of
 from tests.reach.systems import KINDS, dense, drawn, initial, linear, simulated
 
