@@ -134,7 +134,7 @@ def tighten(
         relaxed = Relaxed(region, single_below(region) if single is None else single)
         both = neurons(relaxed.region, wanted).both_sides()
         iterations = settings.shallow if len(relaxed.lines) == 1 else settings.iterations
-        found = relaxed.bounded(both, None, settings.ascent, iterations)
+        found = relaxed.bounded(both, None, settings.ascent, iterations, budget.run)
         if keep is not None:
             keep(Steps(frames, wanted, found.slopes, [line.maximum > line.minimum for line in relaxed.lines]))
         return found.lower[:, :count], -found.lower[:, count:]
