@@ -34,6 +34,8 @@ class CheckedKind(ABC):
 
     kinked: bool = False
     """A kink at 0 and nothing else: one slope can be chosen, that below, and a sign makes phi linear."""
+    rectifies: bool = False
+    """max(p, 0), of which tighter ends of a known sign say nothing."""
     curved: bool = False
     """In float64 only."""
     evaluation_roundings: float = 32.0

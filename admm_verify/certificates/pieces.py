@@ -47,6 +47,7 @@ class CheckedKink(CheckedKind):
 class CheckedRelu(CheckedKink):
     """max(x, 0)."""
 
+    rectifies = True
     evaluation_roundings = 0.0
 
     def left(self, numbers: Numbers) -> Any:

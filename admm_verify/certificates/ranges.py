@@ -212,7 +212,7 @@ class CheckedNetwork:
         self.own = dict(zip(network.sources, self.network.sources, strict=True)) if numbers.exact else None
         self.feeds: dict[int, bool] = {}
         for source, kind in zip(self.network.sources, self.kinds, strict=True):
-            self.feeds[source] = self.feeds.get(source, False) or not kind.kinked
+            self.feeds[source] = self.feeds.get(source, False) or not kind.rectifies
 
     def derive(
         self, lower: np.ndarray, upper: np.ndarray, better: Sequence[Tightening] = (), like: CheckedRanges | None = None

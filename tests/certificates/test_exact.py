@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import admm_verify.certificates.numbers as rounded
-from admm_verify import Network, Run
+from admm_verify import Box, Network, Run, preactivation_bounds
 from admm_verify.certificates.certificate import Certificate
 from admm_verify.certificates.check import check
 from admm_verify.certificates.dyadics import Dyadics
@@ -20,6 +20,7 @@ from admm_verify.properties.property import Atom, Disjunct, Property
 from admm_verify.sets.exact import ExactBox
 from tests.certificates.provers import property_of
 from tests.certificates.test_corners import whole
+from tests.complete.networks import box_for, flat_box, network_of
 from tests.random_networks import random_case
 
 Layers = tuple[list[np.ndarray], list[np.ndarray]]
@@ -102,3 +103,20 @@ def test_no_float_gets_into_exact_numbers():
             assert (numbers.of(below) <= exact).all()
         for above, exact in zip(floats.upper, ranges.upper, strict=True):
             assert (numbers.of(above) >= exact).all()
+
+
+@pytest.mark.parametrize("family", ["dense", "residual"])
+@pytest.mark.parametrize("kind", ["relu", "prelu"])
+@pytest.mark.parametrize("seed", range(8))
+def test_derived_bounds_are_as_tight_as_those_of_a_search(seed: int, kind: str, family: str) -> None:
+    """Else leaves that a search has excluded cannot be proved; neurons of a known sign count where they are no ReLU."""
+    rng = np.random.default_rng([seed, 31])
+    network = network_of(family, rng, (kind,), depth=4, wide=8)
+    box = flat_box(box_for(network, rng, network.input_size))
+    ends = np.reshape(box.lower, (1, -1)), np.reshape(box.upper, (1, -1))
+    ranges = CheckedNetwork(network, Numbers(False), Budget.of(Run())).derive(*ends)
+    known = preactivation_bounds(network, Box(*ends))
+    for source, lower, upper in zip(network.sources, known.lower, known.upper, strict=True):
+        low, high = ranges.lower[source], ranges.upper[source]
+        slack = 1e-9 * (1.0 + np.abs(lower) + np.abs(upper))
+        assert (low >= lower - slack).all() and (high <= upper + slack).all()
