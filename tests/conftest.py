@@ -7,6 +7,10 @@ from itertools import pairwise
 for pool in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(pool, "1")
 
+from tests import checking
+
+checking.install()
+
 import numpy as np
 import pytest
 
