@@ -1,7 +1,7 @@
 """The seam of the kernels: the elementwise chains in which an iteration spends its time, one verb each.
 
-Arrays are [rows, n] in one floating dtype. Bounds and lines are [B, n]: row r uses their row box[r], and rows of one
-box share it; with B = 1 all rows share it, whatever `box` says. Sums over a row come back as [rows].
+All arrays have one floating dtype. Row r uses row box[r] of bounds and lines, and rows of one box share it; where there
+is one box only, all rows share it, whatever `box` says.
 """
 
 from collections.abc import Callable
@@ -10,8 +10,13 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from admm_verify.arrays import Array, inner, namespace, take_rows
+from admm_verify.arrays import Array, Float, Int, inner, namespace, take_rows
 from admm_verify.relaxations import triangle
+
+Values = Float[Array, "rows n"]
+PerBox = Float[Array, "boxes n"]
+Owner = Int[Array, " rows"]
+Sums = Float[Array, " rows"]
 
 
 @dataclass(frozen=True)
@@ -26,12 +31,12 @@ class Adam:
 
 
 class KinkBounds(NamedTuple):
-    """A kink layer's upper lines, chord pre + intercept, and the range of its slopes, [B, n] each."""
+    """A kink layer's upper lines, chord pre + intercept, and the range of its slopes."""
 
-    chord: Array
-    intercept: Array
-    minimum: Array
-    maximum: Array
+    chord: PerBox
+    intercept: PerBox
+    minimum: PerBox
+    maximum: PerBox
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +48,7 @@ class SlopeState:
     square: Array
 
 
-def slope_state(slopes: Array, empty: Callable[[tuple[int, ...]], Array]) -> SlopeState:
+def slope_state(slopes: Values, empty: Callable[[tuple[int, ...]], Array]) -> SlopeState:
     """Slopes as they are before Adam's first step, in arrays that `empty` makes."""
     arrays = [empty(tuple(slopes.shape)) for _ in range(3)]
     for array, value in zip(arrays, (slopes, 0.0, 0.0), strict=True):
@@ -54,60 +59,52 @@ def slope_state(slopes: Array, empty: Callable[[tuple[int, ...]], Array]) -> Slo
 class Verbs(Protocol):
     """Fused elementwise work on [rows, n] arrays.
 
-    Valid when: 0 <= box < B, no array overlaps another, and all have one dtype. Raises: InputError in the native
+    Valid when: 0 <= box < boxes, no array overlaps another, and all have one dtype. Raises: InputError in the native
     version for shapes, dtypes and boxes that do not fit; on a GPU a box out of range is not noticed.
     Error: a few roundings of the terms; sums over a row a few more. NaN stays NaN.
     """
 
-    def state(self, slopes: Array) -> SlopeState:
-        """Slopes [rows, n], copied, as they are before Adam's first step."""
+    def state(self, slopes: Values) -> SlopeState:
+        """Slopes, copied, as they are before Adam's first step."""
         ...
 
-    def descend(self, a: Array, slopes: Array, chord: Array, intercept: Array, box: Array) -> tuple[Array, Array]:
+    def descend(self, a: Values, slopes: Values, chord: PerBox, intercept: PerBox, box: Owner) -> tuple[Values, Sums]:
         """A kink layer's part of the backward sweep.
 
         g = slopes a where a > 0, else chord a; value = sum of min(a, 0) intercept.
-
-        Shapes: a, slopes, g [rows, n]; chord, intercept [B, n]; box, value [rows].
         """
         ...
 
-    def climb(self, a: Array, pre: Array, bounds: KinkBounds, box: Array, state: SlopeState, adam: Adam) -> Array:
+    def climb(self, a: Values, pre: Values, bounds: KinkBounds, box: Owner, state: SlopeState, adam: Adam) -> Values:
         """A kink layer's part of the forward sweep, and Adam's step on its slopes in place.
 
         post = slopes pre where a > 0, else chord pre + intercept, with the slopes before the step;
         gradient = max(a, 0) pre, mean = momentum mean + (1 - momentum) gradient, square = memory square + (1 - memory)
         gradient^2, slopes = clip(slopes + rate (maximum - minimum) (mean / first) / max(sqrt(square / second), least),
         minimum, maximum), where least is the dtype's smallest normal number.
-
-        Shapes: a, pre, post, state [rows, n]; bounds [B, n]; box [rows].
         """
         ...
 
-    def vertex(self, coefficient: Array, lower: Array, upper: Array, box: Array) -> tuple[Array, Array]:
+    def vertex(self, coefficient: Values, lower: PerBox, upper: PerBox, box: Owner) -> tuple[Values, Sums]:
         """The vertex of the box that minimises coefficient'x.
 
         x = lower where coefficient > 0, else upper; value = sum of coefficient x.
-
-        Shapes: coefficient, x [rows, n]; lower, upper [B, n]; box, value [rows].
         """
         ...
 
-    def project_triangle(self, lower: Array, upper: Array, pre: Array, post: Array, box: Array) -> tuple[Array, Array]:
+    def project_triangle(
+        self, lower: PerBox, upper: PerBox, pre: Values, post: Values, box: Owner
+    ) -> tuple[Values, Values]:
         """The nearest point of the triangle relaxation.
 
         (p, q) = argmin (p - pre)^2 + (q - post)^2, in the closed form of `relaxations.triangle.project`.
-
-        Shapes: pre, post, p, q [rows, n]; lower, upper [B, n]; box [rows].
         """
         ...
 
-    def halpern(self, u: Array, r: Array, z: Array, anchor: Array, since: Array) -> tuple[Array, Array]:
+    def halpern(self, u: Values, r: Values, z: Values, anchor: Values, since: Sums) -> tuple[Values, Sums]:
         """Halpern's step of the reflected operator, with r = 2 v - z, and the square of the residual.
 
         z_new = anchor / (since + 2) + (since + 1) / (since + 2) (2 u - r); square = sum of (u - (r + z) / 2)^2.
-
-        Shapes: u, r, z, anchor, z_new [rows, n]; since, square [rows].
         """
         ...
 
@@ -115,16 +112,16 @@ class Verbs(Protocol):
 class ArrayVerbs:
     """The verbs as chains of array operations, for any library: NumPy in float64 is the reference."""
 
-    def state(self, slopes: Array) -> SlopeState:
+    def state(self, slopes: Values) -> SlopeState:
         xp = namespace(slopes)
         return slope_state(slopes, lambda shape: xp.empty(shape, dtype=slopes.dtype, device=slopes.device))
 
-    def descend(self, a: Array, slopes: Array, chord: Array, intercept: Array, box: Array) -> tuple[Array, Array]:
+    def descend(self, a: Values, slopes: Values, chord: PerBox, intercept: PerBox, box: Owner) -> tuple[Values, Sums]:
         xp = namespace(a)
         g = xp.where(a > 0, slopes, take_rows(chord, box)) * a
         return g, inner(xp.minimum(a, xp.zeros_like(a[..., :1])), take_rows(intercept, box))
 
-    def climb(self, a: Array, pre: Array, bounds: KinkBounds, box: Array, state: SlopeState, adam: Adam) -> Array:
+    def climb(self, a: Values, pre: Values, bounds: KinkBounds, box: Owner, state: SlopeState, adam: Adam) -> Values:
         xp = namespace(a)
         chord, intercept, low, high = (take_rows(bound, box) for bound in bounds)
         post = xp.where(a > 0, state.slopes * pre, chord * pre + intercept)
@@ -138,15 +135,17 @@ class ArrayVerbs:
             array[...] = moved
         return post
 
-    def vertex(self, coefficient: Array, lower: Array, upper: Array, box: Array) -> tuple[Array, Array]:
+    def vertex(self, coefficient: Values, lower: PerBox, upper: PerBox, box: Owner) -> tuple[Values, Sums]:
         xp = namespace(coefficient)
         x = xp.where(coefficient > 0, take_rows(lower, box), take_rows(upper, box))
         return x, inner(coefficient, x)
 
-    def project_triangle(self, lower: Array, upper: Array, pre: Array, post: Array, box: Array) -> tuple[Array, Array]:
+    def project_triangle(
+        self, lower: PerBox, upper: PerBox, pre: Values, post: Values, box: Owner
+    ) -> tuple[Values, Values]:
         return triangle.project(take_rows(lower, box), take_rows(upper, box), pre, post)
 
-    def halpern(self, u: Array, r: Array, z: Array, anchor: Array, since: Array) -> tuple[Array, Array]:
+    def halpern(self, u: Values, r: Values, z: Values, anchor: Values, since: Sums) -> tuple[Values, Sums]:
         xp = namespace(u)
         move = u - 0.5 * (r + z)
         pull = (since + 1.0)[:, None] / (since + 2.0)[:, None]

@@ -3,7 +3,13 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from admm_verify.arrays import Array, take_rows
+from admm_verify.arrays import Array, Bool, Float, take_rows
+
+Layer = Float[Array, "*#layer"]
+"""A number for every neuron of a layer, [..., n]; all axes broadcast."""
+
+Mask = Bool[Array, "*#layer"]
+"""Some neurons of a layer, [..., n]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -13,16 +19,14 @@ class SlopeRange:
     For every slope s between lower_min and lower_max some line s p + c touches phi from below on [l, u]; for every s
     between upper_min and upper_max some line touches it from above. Steeper or flatter ones touch at an end of [l, u]
     only and are never better. Where phi is linear on [l, u] all are equal.
-
-    Shapes: all [..., n].
     """
 
-    lower_min: Array
-    lower_max: Array
-    upper_min: Array
-    upper_max: Array
-    lower: Array
-    upper: Array
+    lower_min: Layer
+    lower_max: Layer
+    upper_min: Layer
+    upper_max: Layer
+    lower: Layer
+    upper: Layer
 
     def take(self, rows: Array) -> "SlopeRange":
         """The ranges of the given rows only."""
@@ -33,7 +37,7 @@ class SlopeRange:
 class Relaxation(ABC):
     """The convex hull of {(p, phi(p)) : l <= p <= u}, for whole layers at once, and the facts about phi that count.
 
-    Shapes: l, u, p, q and the weights [..., n], broadcasting; l <= u.
+    Valid when: l <= u.
     """
 
     kinked: bool = False
@@ -48,30 +52,30 @@ class Relaxation(ABC):
     32 cover the rational approximations and clamped arguments of common runtimes in float32.
     """
 
-    def open(self, lower: Array, upper: Array) -> Array:
+    def open(self, lower: Layer, upper: Layer) -> Mask:
         """Where tighter ends of [l, u] can matter."""
         return lower < upper
 
     @abstractmethod
-    def gradient(self, x: Array) -> Array:
+    def gradient(self, x: Layer) -> Layer:
         """phi'(x), at a kink the one to the right; for attacks, in any precision."""
 
     @abstractmethod
-    def image(self, lower: Array, upper: Array) -> tuple[Array, Array]:
+    def image(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
         """An interval that holds phi([l, u]), rounded outward."""
 
     @abstractmethod
-    def slopes(self, lower: Array, upper: Array) -> SlopeRange:
+    def slopes(self, lower: Layer, upper: Layer) -> SlopeRange:
         """The slopes of linear bounds; rounded, since only `support` turns a slope into a bound."""
 
     @abstractmethod
-    def touch(self, lower: Array, upper: Array, slope: Array, above: Array) -> tuple[Array, Array]:
+    def touch(self, lower: Layer, upper: Layer, slope: Layer, above: Mask) -> tuple[Layer, Layer]:
         """The point (p, phi(p)) where a line of this slope touches phi from below, or from above where `above`: the
         argmin over [l, u] of phi(p) - slope p, or the argmax. Not certified.
         """
 
     @abstractmethod
-    def support(self, lower: Array, upper: Array, post_weight: Array, pre_weight: Array) -> Array:
+    def support(self, lower: Layer, upper: Layer, post_weight: Layer, pre_weight: Layer) -> Layer:
         """A lower bound of min over the hull of post_weight q - pre_weight p, tight up to rounding.
 
         Error: the result exceeds the true minimum by at most 32 roundings (2^-53 each in float64) of
@@ -80,13 +84,13 @@ class Relaxation(ABC):
         """
 
     @abstractmethod
-    def hull(self, lower: Array, upper: Array, pre: Array) -> tuple[Array, Array]:
+    def hull(self, lower: Layer, upper: Layer, pre: Layer) -> tuple[Layer, Layer]:
         """Floor and ceiling of the hull at p = pre, l <= pre <= u: from inside, up to rounding."""
 
     @abstractmethod
-    def project(self, lower: Array, upper: Array, pre: Array, post: Array) -> tuple[Array, Array]:
+    def project(self, lower: Layer, upper: Layer, pre: Layer, post: Layer) -> tuple[Layer, Layer]:
         """The nearest point of the hull: argmin (p - pre)^2 + (q - post)^2; it lies in the hull up to rounding."""
 
     @abstractmethod
-    def gain(self, lower: Array, upper: Array) -> Array:
+    def gain(self, lower: Layer, upper: Layer) -> Layer:
         """A Lipschitz constant of phi, >= max |phi'| over [l, u], rounded upward."""

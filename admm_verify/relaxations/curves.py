@@ -2,7 +2,8 @@
 
 from typing import Protocol
 
-from admm_verify.arrays import Array, namespace
+from admm_verify.arrays import namespace
+from admm_verify.relaxations.contract import Layer, Mask
 
 TANGENT_STEPS = 5
 """Measured: 4 reach rounding for all u between 1e-4 and 1e30."""
@@ -14,47 +15,47 @@ NEAREST_STEPS = 12
 class Curve(Protocol):
     """An increasing phi that is convex left of its inflection point, with phi(-x) = 2 phi(0) - phi(x) if it has one."""
 
-    def value(self, x: Array) -> Array:
+    def value(self, x: Layer) -> Layer:
         """phi(x)."""
         ...
 
-    def derivative(self, x: Array) -> Array:
+    def derivative(self, x: Layer) -> Layer:
         """phi'(x), relatively accurate."""
         ...
 
-    def bend(self, x: Array) -> Array:
+    def bend(self, x: Layer) -> Layer:
         """phi''(x) / phi'(x)."""
         ...
 
-    def inverse_derivative(self, slope: Array) -> Array:
+    def inverse_derivative(self, slope: Layer) -> Layer:
         """The x on the convex branch where phi'(x) comes nearest to the slope, for any finite slope."""
         ...
 
 
-def between(x: Array, low: Array, high: Array) -> Array:
+def between(x: Layer, low: Layer, high: Layer) -> Layer:
     """min(max(x, low), high)."""
     xp = namespace(x, low, high)
     return xp.minimum(xp.maximum(x, low), high)
 
 
-def tiniest(array: Array) -> float:
+def tiniest(array: Layer) -> float:
     """The smallest normal number of the array's type: below it products lose relative accuracy."""
     return float(namespace(array).finfo(array.dtype).smallest_normal)
 
 
-def epsilon(array: Array) -> float:
+def epsilon(array: Layer) -> float:
     """Two roundings of the array's type."""
     return float(namespace(array).finfo(array.dtype).eps)
 
 
-def chord_slope(start: Array, start_post: Array, end: Array, end_post: Array, otherwise: Array) -> Array:
+def chord_slope(start: Layer, start_post: Layer, end: Layer, end_post: Layer, otherwise: Layer) -> Layer:
     """(q1 - q0) / (p1 - p0) where p1 > p0, else the number given."""
     xp = namespace(start, end)
     run = end - start
     return xp.where(run > 0, (end_post - start_post) / xp.where(run > 0, run, xp.ones_like(run)), otherwise)
 
 
-def along_segment(start: Array, start_post: Array, end: Array, end_post: Array, pre: Array) -> Array:
+def along_segment(start: Layer, start_post: Layer, end: Layer, end_post: Layer, pre: Layer) -> Layer:
     """The height of a segment at pre, at the nearer end outside it, at the start where it has no length."""
     xp = namespace(start, end, pre)
     run = end - start
@@ -63,8 +64,8 @@ def along_segment(start: Array, start_post: Array, end: Array, end_post: Array, 
 
 
 def nearest_on_line(
-    start: Array, start_post: Array, end: Array, slope: Array, pre: Array, post: Array
-) -> tuple[Array, Array, Array]:
+    start: Layer, start_post: Layer, end: Layer, slope: Layer, pre: Layer, post: Layer
+) -> tuple[Layer, Layer, Layer]:
     """The nearest point of a segment from start, and how far the foot on its whole line is to the right of start.
 
     At a kink of a convex chain that distance names the piece with the nearest point. Distances to the pieces cannot:
@@ -76,7 +77,7 @@ def nearest_on_line(
     return p, start_post + slope * (p - start), shift
 
 
-def tangent_point(curve: Curve, upper: Array) -> Array:
+def tangent_point(curve: Curve, upper: Layer) -> Layer:
     """The t <= 0 where the line through (u, phi(u)) touches a curve with inflection point 0; 0 where u <= 0.
 
     phi'(t) (u - t) = phi(u) - phi(t), by iterating t <- (phi')^-1 of the slope k(t) of the chord from t to u. As
@@ -96,8 +97,8 @@ def tangent_point(curve: Curve, upper: Array) -> Array:
 
 
 def nearest_on_curve(
-    curve: Curve, start: Array, end: Array, pre: Array, post: Array, above: Array
-) -> tuple[Array, Array]:
+    curve: Curve, start: Layer, end: Layer, pre: Layer, post: Layer, above: Mask
+) -> tuple[Layer, Layer]:
     """The nearest point on the graph over [start, end].
 
     Where the point is above, phi is concave on [start, end] and odd about 0 up to a constant; otherwise it is convex.
@@ -126,14 +127,14 @@ def nearest_on_curve(
     return p, curve.value(p)
 
 
-def _leftmost(curve: Curve, left: Array, high: Array, aim: Array, rise: Array) -> Array:
+def _leftmost(curve: Curve, left: Layer, high: Layer, aim: Layer, rise: Layer) -> Layer:
     """A lower bound of the solution: it is within 1 of the aim, or phi' >= 1 / rise there, with phi's rise at high."""
     xp = namespace(left, high)
     steep = curve.inverse_derivative(1.0 / xp.maximum(rise, 2.0**-20 * xp.ones_like(rise)))
     return between(xp.minimum(aim - 1.0, steep), left, high)
 
 
-def _residual(curve: Curve, sign: Array, aim: Array, post: Array, p: Array) -> tuple[Array, Array, Array]:
+def _residual(curve: Curve, sign: Layer, aim: Layer, post: Layer, p: Layer) -> tuple[Layer, Layer, Layer]:
     """X, Y and the longer of the Newton steps of X - Y and of log X - log Y, which has none where either is not > 0."""
     xp = namespace(p, aim)
     rise, run = sign * (curve.value(sign * p) - post), aim - p

@@ -7,83 +7,82 @@ chosen (ReLU and other convex functions with one kink at 0) a neuron has one slo
 from dataclasses import dataclass
 from typing import Protocol
 
-from admm_verify.arrays import Array, inner, namespace, take_rows
-from admm_verify.relaxations.contract import Relaxation, SlopeRange
+from admm_verify.arrays import Array, Float, inner, namespace, take_rows
+from admm_verify.relaxations.contract import Layer, Mask, Relaxation, SlopeRange
+
+Slopes = Float[Array, "*#sides"]
+"""The slopes of a layer's neurons: the lower ones, then, where they can be chosen, the upper ones."""
 
 
 @dataclass(frozen=True, eq=False)
 class Contact:
-    """Lines in use: their slopes g / a and, for curves, where they touch the graph.
-
-    Shapes: slope, p, q [rows, n]; p and q None for kinks, whose lines pass through fixed points.
+    """Lines in use: their slopes g / a and where they touch the graph, None for kinks, whose lines pass through fixed
+    points.
     """
 
-    slope: Array
-    p: Array | None = None
-    q: Array | None = None
+    slope: Layer
+    p: Layer | None = None
+    q: Layer | None = None
 
 
 class Lines(Protocol):
-    """Linear bounds of a layer as functions of its slopes.
+    """Linear bounds of a layer as functions of its slopes."""
 
-    Shapes: a and pre [rows, n]; slopes, `minimum`, `maximum`, `start` and directions [rows or 1, sides n].
-    """
-
-    def contact(self, a: Array, slopes: Array) -> "Contact":
+    def contact(self, a: Layer, slopes: Slopes) -> "Contact":
         """The lines in use: the lower ones where a > 0, else the upper ones."""
         ...
 
     @property
-    def minimum(self) -> Array:
+    def minimum(self) -> Slopes:
         """Least slopes worth choosing."""
         ...
 
     @property
-    def maximum(self) -> Array:
+    def maximum(self) -> Slopes:
         """Largest slopes worth choosing."""
         ...
 
     @property
-    def start(self) -> Array:
+    def start(self) -> Slopes:
         """CROWN's slopes."""
         ...
 
     @property
-    def pace(self) -> Array:
+    def pace(self) -> Slopes:
         """(maximum - minimum) / (u - l), or 0 where there is nothing to choose."""
         ...
 
     @property
-    def parallel(self) -> Array:
+    def parallel(self) -> Slopes:
         """Slopes of lines below and above that are parallel, and as near to each other as such lines get."""
         ...
 
     @property
-    def bent(self) -> Array:
-        """Where the relaxation is not a line, [rows or 1, n]."""
+    def bent(self) -> Mask:
+        """Where the relaxation is not a line."""
         ...
 
-    def loss(self, a: Array) -> Array:
-        """What the relaxation of each neuron takes from a bound, at most, [rows, n]."""
+    def loss(self, a: Layer) -> Layer:
+        """What the relaxation of each neuron takes from a bound, at most."""
         ...
 
-    def value(self, a: Array, contact: "Contact") -> Array:
-        """sum over neurons of a times the intercept in use, [rows]."""
+    def value(self, a: Layer, contact: "Contact") -> Float[Array, "*#rows"]:
+        """sum over neurons of a times the intercept in use."""
         ...
 
-    def post(self, a: Array, contact: "Contact", pre: Array) -> Array:
+    def post(self, a: Layer, contact: "Contact", pre: Layer) -> Layer:
         """The line in use at pre."""
         ...
 
-    def direction(self, a: Array, contact: "Contact", pre: Array) -> Array:
+    def direction(self, a: Layer, contact: "Contact", pre: Layer) -> Slopes:
         """The slopes' direction of ascent: pre minus the touching point, turned where the line is above."""
         ...
 
-    def nearest(self, a: Array, multiplier: Array) -> Array:
+    def nearest(self, a: Layer, multiplier: Layer) -> Layer:
         """The nearest multiplier that belongs to a slope in range."""
         ...
 
-    def recover(self, a: Array, multiplier: Array) -> Array:
+    def recover(self, a: Layer, multiplier: Layer) -> Slopes:
         """Slopes that give the multiplier back where a is not 0, else CROWN's."""
         ...
 
@@ -98,18 +97,17 @@ class KinkLines:
 
     Stable neurons have minimum = maximum = upper_slope and no intercept. For multipliers g = slope(a) a in floating
     point, `support` differs from the exact support of the relaxation by a few roundings of |g| max|p| at most.
-    Shapes: [rows or 1, n] each.
     """
 
-    upper_slope: Array
-    upper_intercept: Array
-    minimum: Array
-    maximum: Array
-    start: Array
-    pace: Array
+    upper_slope: Layer
+    upper_intercept: Layer
+    minimum: Layer
+    maximum: Layer
+    start: Layer
+    pace: Layer
 
     @classmethod
-    def of(cls, slopes: SlopeRange, lower: Array, upper: Array) -> "KinkLines":
+    def of(cls, slopes: SlopeRange, lower: Layer, upper: Layer) -> "KinkLines":
         """From the slopes' ranges."""
         xp = namespace(lower)
         span = slopes.lower_max - slopes.lower_min
@@ -125,42 +123,42 @@ class KinkLines:
         return cls(slopes.upper, intercept, slopes.lower_min, slopes.lower_max, slopes.lower, pace)
 
     @property
-    def parallel(self) -> Array:
+    def parallel(self) -> Slopes:
         xp = namespace(self.minimum)
         return xp.minimum(xp.maximum(self.upper_slope, self.minimum), self.maximum)
 
     @property
-    def bent(self) -> Array:
+    def bent(self) -> Mask:
         return self.maximum > self.minimum
 
-    def loss(self, a: Array) -> Array:
+    def loss(self, a: Layer) -> Layer:
         # A line through the kink takes nothing at the kink; the chord takes its intercept.
         return namespace(a).maximum(-a, namespace(a).zeros_like(a)) * self.upper_intercept
 
-    def contact(self, a: Array, slopes: Array) -> Contact:
+    def contact(self, a: Layer, slopes: Slopes) -> Contact:
         return Contact(namespace(a).where(a > 0, slopes, self.upper_slope))
 
-    def value(self, a: Array, contact: Contact) -> Array:
+    def value(self, a: Layer, contact: Contact) -> Float[Array, "*#rows"]:
         return self.support(a)
 
-    def support(self, a: Array) -> Array:
+    def support(self, a: Layer) -> Float[Array, "*#rows"]:
         """`value`, which needs no contact: sum over neurons of min(a, 0) times the chord's intercept."""
         # Only the chord has an intercept, and only neurons with a < 0 use it.
         return inner(namespace(a).minimum(a, namespace(a).zeros_like(a[..., :1])), self.upper_intercept)
 
-    def post(self, a: Array, contact: Contact, pre: Array) -> Array:
+    def post(self, a: Layer, contact: Contact, pre: Layer) -> Layer:
         intercept = namespace(a).where(a > 0, namespace(a).zeros_like(self.upper_intercept), self.upper_intercept)
         return contact.slope * pre + intercept
 
-    def direction(self, a: Array, contact: Contact, pre: Array) -> Array:
+    def direction(self, a: Layer, contact: Contact, pre: Layer) -> Slopes:
         return namespace(a).where(a > 0, pre, namespace(a).zeros_like(pre))
 
-    def nearest(self, a: Array, multiplier: Array) -> Array:
+    def nearest(self, a: Layer, multiplier: Layer) -> Layer:
         xp = namespace(a)
         inside = xp.minimum(xp.maximum(multiplier, self.minimum * a), self.maximum * a)
         return xp.where(a > 0, inside, self.upper_slope * a)
 
-    def recover(self, a: Array, multiplier: Array) -> Array:
+    def recover(self, a: Layer, multiplier: Layer) -> Slopes:
         xp = namespace(a)
         ratio = multiplier / xp.where(a > 0, a, xp.ones_like(a))
         # Coefficients near the smallest number leave nothing of a quotient; any slope in range will do.
@@ -182,75 +180,75 @@ class CurveLines:
     """A line below and a line above, each with its own slope; intercepts come from where the lines touch."""
 
     relaxation: Relaxation
-    lower: Array
-    upper: Array
+    lower: Layer
+    upper: Layer
     slopes: SlopeRange
 
     @property
-    def minimum(self) -> Array:
+    def minimum(self) -> Slopes:
         return _both(self.slopes.lower_min, self.slopes.upper_min)
 
     @property
-    def maximum(self) -> Array:
+    def maximum(self) -> Slopes:
         return _both(self.slopes.lower_max, self.slopes.upper_max)
 
     @property
-    def start(self) -> Array:
+    def start(self) -> Slopes:
         return _both(self.slopes.lower, self.slopes.upper)
 
     @property
-    def span(self) -> Array:
+    def span(self) -> Slopes:
         """The unit of a step: maximum - minimum."""
         return self.maximum - self.minimum
 
     @property
-    def pace(self) -> Array:
+    def pace(self) -> Slopes:
         positive = _positive(self.upper - self.lower)
         return (self.maximum - self.minimum) / _both(positive, positive)
 
     @property
-    def parallel(self) -> Array:
+    def parallel(self) -> Slopes:
         # The flattest slope that both sides allow touches at one end each.
         flat = namespace(self.lower).maximum(self.slopes.lower_min, self.slopes.upper_min)
         return _both(flat, flat)
 
     @property
-    def bent(self) -> Array:
+    def bent(self) -> Mask:
         ranges = self.slopes
         chosen = (ranges.lower_max > ranges.lower_min) | (ranges.upper_max > ranges.upper_min)
         return chosen | (ranges.lower_max != ranges.upper_max)
 
-    def loss(self, a: Array) -> Array:
+    def loss(self, a: Layer) -> Layer:
         return namespace(a).abs(a) * (self.upper - self.lower)
 
-    def contact(self, a: Array, slopes: Array) -> Contact:
+    def contact(self, a: Layer, slopes: Slopes) -> Contact:
         below, above = _sides(slopes)
         slope = namespace(a).where(a > 0, below, above)
         return Contact(slope, *self.relaxation.touch(self.lower, self.upper, slope, a <= 0))
 
-    def value(self, a: Array, contact: Contact) -> Array:
+    def value(self, a: Layer, contact: Contact) -> Float[Array, "*#rows"]:
         return namespace(a).sum(a * _intercept(contact), axis=-1)
 
-    def post(self, a: Array, contact: Contact, pre: Array) -> Array:
+    def post(self, a: Layer, contact: Contact, pre: Layer) -> Layer:
         return contact.slope * pre + _intercept(contact)
 
-    def direction(self, a: Array, contact: Contact, pre: Array) -> Array:
+    def direction(self, a: Layer, contact: Contact, pre: Layer) -> Slopes:
         xp, gap = namespace(a), pre - contact.p
         zero = xp.zeros_like(gap)
         return _both(xp.where(a > 0, gap, zero), xp.where(a < 0, -gap, zero))
 
-    def gradient(self, a: Array, contact: Contact, pre: Array) -> Array:
+    def gradient(self, a: Layer, contact: Contact, pre: Layer) -> Slopes:
         """The supergradient of D in the slopes, |a| direction."""
         size = namespace(a).abs(a)
         return _both(size, size) * self.direction(a, contact, pre)
 
-    def nearest(self, a: Array, multiplier: Array) -> Array:
+    def nearest(self, a: Layer, multiplier: Layer) -> Layer:
         xp, ranges = namespace(a), self.slopes
         below = xp.minimum(xp.maximum(multiplier, ranges.lower_min * a), ranges.lower_max * a)
         above = xp.minimum(xp.maximum(multiplier, ranges.upper_max * a), ranges.upper_min * a)
         return xp.where(a > 0, below, above)
 
-    def recover(self, a: Array, multiplier: Array) -> Array:
+    def recover(self, a: Layer, multiplier: Layer) -> Slopes:
         xp, ranges = namespace(a), self.slopes
         ratio = multiplier / xp.where(a == 0, xp.ones_like(a), a)
         below = xp.minimum(xp.maximum(ratio, ranges.lower_min), ranges.lower_max)
@@ -262,22 +260,22 @@ class CurveLines:
         return CurveLines(self.relaxation, lower, upper, self.slopes.take(rows))
 
 
-def _positive(width: Array) -> Array:
+def _positive(width: Layer) -> Layer:
     """Widths to divide by: not below the smallest normal number, whose inverse is still finite."""
     xp = namespace(width)
     return xp.maximum(width, xp.full_like(width, xp.finfo(width.dtype).smallest_normal))
 
 
-def _intercept(contact: Contact) -> Array:
+def _intercept(contact: Contact) -> Layer:
     assert contact.q is not None
     return contact.q - contact.slope * contact.p
 
 
-def _both(below: Array, above: Array) -> Array:
+def _both(below: Layer, above: Layer) -> Slopes:
     xp = namespace(below, above)
     return xp.concat(list(xp.broadcast_arrays(below, above)), axis=-1)
 
 
-def _sides(slopes: Array) -> tuple[Array, Array]:
+def _sides(slopes: Slopes) -> tuple[Layer, Layer]:
     size = slopes.shape[-1] // 2
     return slopes[..., :size], slopes[..., size:]

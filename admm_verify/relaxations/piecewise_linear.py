@@ -3,9 +3,9 @@
 from abc import abstractmethod
 from dataclasses import dataclass
 
-from admm_verify.arrays import Array, namespace
+from admm_verify.arrays import namespace
 from admm_verify.network.activations import clip, prelu
-from admm_verify.relaxations.contract import Relaxation, SlopeRange
+from admm_verify.relaxations.contract import Layer, Mask, Relaxation, SlopeRange
 from admm_verify.relaxations.curves import along_segment, between, chord_slope, nearest_on_line, tiniest
 
 
@@ -13,21 +13,21 @@ from admm_verify.relaxations.curves import along_segment, between, chord_slope, 
 class Quadrangle:
     """The hull conv{(l, phi(l)), (a, phi(a)), (b, phi(b)), (u, phi(u))}: a chain l, a, u below and l, b, u above.
 
-    Shapes: all [..., n]; l <= a, b <= u, and a chain without a kink repeats an end.
+    Valid when: l <= a, b <= u, and a chain without a kink repeats an end.
     """
 
-    left: tuple[Array, Array]
-    below: tuple[Array, Array]
-    above: tuple[Array, Array]
-    right: tuple[Array, Array]
+    left: tuple[Layer, Layer]
+    below: tuple[Layer, Layer]
+    above: tuple[Layer, Layer]
+    right: tuple[Layer, Layer]
 
     @property
-    def corners(self) -> tuple[tuple[Array, Array], ...]:
+    def corners(self) -> tuple[tuple[Layer, Layer], ...]:
         """The vertices (p, phi(p))."""
         return self.left, self.below, self.above, self.right
 
     @property
-    def edges(self) -> tuple[tuple[Array, Array, Array, Array], ...]:
+    def edges(self) -> tuple[tuple[Layer, Layer, Layer, Layer], ...]:
         """The boundary's segments, as start and end."""
         return (
             (*self.left, *self.below),
@@ -41,18 +41,18 @@ class PiecewiseLinear(Relaxation):
     """What piecewise linear relaxations share; a subclass says where phi bends."""
 
     @abstractmethod
-    def value(self, pre: Array) -> Array:
+    def value(self, pre: Layer) -> Layer:
         """phi(pre)."""
 
     @abstractmethod
-    def kinks(self, lower: Array, upper: Array) -> tuple[Array, Array]:
+    def kinks(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
         """The convex and the concave kink, each moved to the nearest point of [l, u]."""
 
     @abstractmethod
-    def piece_slope(self, lower: Array, upper: Array) -> Array:
+    def piece_slope(self, lower: Layer, upper: Layer) -> Layer:
         """The slope of phi where it has no kink inside [l, u]; any number elsewhere."""
 
-    def slopes(self, lower: Array, upper: Array) -> SlopeRange:
+    def slopes(self, lower: Layer, upper: Layer) -> SlopeRange:
         """The slopes of the chains' edges; by default the edge over (l + u) / 2.
 
         Among lines on one side of phi the one of least area is best at the midpoint of [l, u]; for ReLU that is CROWN's
@@ -78,7 +78,7 @@ class PiecewiseLinear(Relaxation):
             upper=xp.where(high - b > b - low, right, left),
         )
 
-    def touch(self, lower: Array, upper: Array, slope: Array, above: Array) -> tuple[Array, Array]:
+    def touch(self, lower: Layer, upper: Layer, slope: Layer, above: Mask) -> tuple[Layer, Layer]:
         """The vertex where phi(p) - slope p is least, or greatest."""
         xp = namespace(lower, upper, slope)
         best, *others = self._quadrangle(lower, upper).corners
@@ -88,7 +88,7 @@ class PiecewiseLinear(Relaxation):
             best = xp.where(better, other[0], best[0]), xp.where(better, other[1], best[1])
         return best
 
-    def support(self, lower: Array, upper: Array, post_weight: Array, pre_weight: Array) -> Array:
+    def support(self, lower: Layer, upper: Layer, post_weight: Layer, pre_weight: Layer) -> Layer:
         """min over the vertices of post_weight q - pre_weight p.
 
         Error: at most 4 roundings of |post_weight| max|phi| + |pre_weight| max|p|.
@@ -99,7 +99,7 @@ class PiecewiseLinear(Relaxation):
             first = xp.minimum(first, other)
         return first
 
-    def hull(self, lower: Array, upper: Array, pre: Array) -> tuple[Array, Array]:
+    def hull(self, lower: Layer, upper: Layer, pre: Layer) -> tuple[Layer, Layer]:
         """The chains' heights at pre."""
         xp = namespace(lower, upper, pre)
         heights = [along_segment(*edge, pre) for edge in self._quadrangle(lower, upper).edges]
@@ -109,7 +109,7 @@ class PiecewiseLinear(Relaxation):
         # The graph itself is in the hull, and rounding must not exclude it.
         return xp.minimum(floor, value), xp.maximum(ceiling, value)
 
-    def project(self, lower: Array, upper: Array, pre: Array, post: Array) -> tuple[Array, Array]:
+    def project(self, lower: Layer, upper: Layer, pre: Layer, post: Layer) -> tuple[Layer, Layer]:
         """The point itself inside, else the nearest one of the chain on whose side it is, left or right of the kink."""
         xp = namespace(lower, upper, pre, post)
         near = between(pre, lower, upper)
@@ -132,7 +132,7 @@ class PiecewiseLinear(Relaxation):
         p, q = xp.where(onward, p, other), xp.where(onward, q, other_post)
         return xp.where(inside, pre, p), xp.where(inside, post, q)
 
-    def _quadrangle(self, lower: Array, upper: Array) -> Quadrangle:
+    def _quadrangle(self, lower: Layer, upper: Layer) -> Quadrangle:
         low, a, b, high = ((p, self.value(p)) for p in (lower, *self.kinks(lower, upper), upper))
         return Quadrangle(low, a, b, high)
 
@@ -144,29 +144,29 @@ class PReLU(PiecewiseLinear):
     Shapes: slope [n] or broadcasting to [..., n].
     """
 
-    slope: Array
+    slope: Layer
 
     kinked = zero_at_zero = True
     evaluation_roundings = 2.0
     """One product, or max(x, 0) + slope min(x, 0)."""
 
-    def value(self, pre: Array) -> Array:
+    def value(self, pre: Layer) -> Layer:
         """phi(pre); one rounding."""
         return prelu(pre, (self.slope,))
 
-    def gradient(self, x: Array) -> Array:
+    def gradient(self, x: Layer) -> Layer:
         return namespace(x).where(x >= 0, namespace(x).ones_like(x), self.slope)
 
-    def kinks(self, lower: Array, upper: Array) -> tuple[Array, Array]:
+    def kinks(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
         """0 below, none above."""
         return between(namespace(lower, upper).zeros_like(lower), lower, upper), upper
 
-    def piece_slope(self, lower: Array, upper: Array) -> Array:
+    def piece_slope(self, lower: Layer, upper: Layer) -> Layer:
         """1 on the right, the slope on the left."""
         xp = namespace(lower, upper)
         return xp.where(lower >= 0, xp.ones_like(lower), self.slope)
 
-    def image(self, lower: Array, upper: Array) -> tuple[Array, Array]:
+    def image(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
         """The least and the greatest value at l, 0 if inside, and u; products go outward unless they are exact.
 
         The smallest normal number makes max|phi| of an image a measure of underflow in the product, too.
@@ -181,7 +181,7 @@ class PReLU(PiecewiseLinear):
         least, greatest = xp.minimum(*down), xp.maximum(*up)
         return xp.where((lower < 0) & (upper > 0), xp.minimum(least, xp.zeros_like(least)), least), greatest
 
-    def gain(self, lower: Array, upper: Array) -> Array:
+    def gain(self, lower: Layer, upper: Layer) -> Layer:
         """max |slope| over the pieces met; both at 0."""
         xp = namespace(lower, upper)
         zero, one = xp.zeros_like(lower), xp.ones_like(lower)
@@ -196,31 +196,31 @@ class Clip(PiecewiseLinear):
     Shapes: low, high [n] or broadcasting to [..., n].
     """
 
-    low: Array
-    high: Array
+    low: Layer
+    high: Layer
 
     evaluation_roundings = 0.0
 
-    def value(self, pre: Array) -> Array:
+    def value(self, pre: Layer) -> Layer:
         """phi(pre), exact."""
         return clip(pre, (self.low, self.high))
 
-    def gradient(self, x: Array) -> Array:
+    def gradient(self, x: Layer) -> Layer:
         return namespace(x).astype((x >= self.low) & (x < self.high), x.dtype)
 
-    def kinks(self, lower: Array, upper: Array) -> tuple[Array, Array]:
+    def kinks(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
         """low below and high above."""
         return between(self.low, lower, upper), between(self.high, lower, upper)
 
-    def piece_slope(self, lower: Array, upper: Array) -> Array:
+    def piece_slope(self, lower: Layer, upper: Layer) -> Layer:
         """1 between low and high, else 0."""
         return self.gain(lower, upper)
 
-    def image(self, lower: Array, upper: Array) -> tuple[Array, Array]:
+    def image(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
         """[phi(l), phi(u)], exact."""
         return self.value(lower), self.value(upper)
 
-    def gain(self, lower: Array, upper: Array) -> Array:
+    def gain(self, lower: Layer, upper: Layer) -> Layer:
         """1 where [l, u] enters (low, high), else 0."""
         xp = namespace(lower, upper)
         one = xp.ones_like(lower)

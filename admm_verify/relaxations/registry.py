@@ -7,7 +7,7 @@ from operator import or_
 from admm_verify.arrays import Array
 from admm_verify.network.graph import Activation, Network
 from admm_verify.relaxations import piecewise_linear, s_shaped
-from admm_verify.relaxations.contract import Relaxation
+from admm_verify.relaxations.contract import Layer, Mask, Relaxation
 from admm_verify.relaxations.lines import CurveLines, KinkLines, Lines
 from admm_verify.relaxations.triangle import Triangle
 
@@ -38,12 +38,12 @@ def relaxations_by_source(network: Network) -> dict[int, list[Relaxation]]:
     return found
 
 
-def open_to(readers: Iterable[Relaxation], lower: Array, upper: Array) -> Array:
-    """Where tighter bounds of a node can matter to an activation that reads it, [..., n]."""
+def open_to(readers: Iterable[Relaxation], lower: Layer, upper: Layer) -> Mask:
+    """Where tighter bounds of a node can matter to an activation that reads it."""
     return reduce(or_, (reader.open(lower, upper) for reader in readers))
 
 
-def lines_of(node: Activation, lower: Array, upper: Array) -> Lines:
+def lines_of(node: Activation, lower: Layer, upper: Layer) -> Lines:
     """The linear bounds of an activation over given pre-activation bounds."""
     relaxation = relaxation_of(node)
     slopes = relaxation.slopes(lower, upper)

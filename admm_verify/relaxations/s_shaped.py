@@ -7,9 +7,9 @@ On [l, u] the hull's floor follows phi on [l, t] and then the chord to u, where 
 from abc import abstractmethod
 from dataclasses import dataclass
 
-from admm_verify.arrays import Array, namespace
+from admm_verify.arrays import namespace
 from admm_verify.network.activations import elu, sigmoid, softplus, tanh
-from admm_verify.relaxations.contract import Relaxation, SlopeRange
+from admm_verify.relaxations.contract import Layer, Mask, Relaxation, SlopeRange
 from admm_verify.relaxations.curves import (
     along_segment,
     between,
@@ -40,29 +40,29 @@ class SShaped(Relaxation):
     """Where a convex phi becomes a line, up to rounding in float64; infinity for others."""
 
     @abstractmethod
-    def value(self, x: Array) -> Array:
+    def value(self, x: Layer) -> Layer:
         """phi(x)."""
 
     @abstractmethod
-    def derivative(self, x: Array) -> Array:
+    def derivative(self, x: Layer) -> Layer:
         """phi'(x), relatively accurate; at a kink the left one."""
 
     @abstractmethod
-    def bend(self, x: Array) -> Array:
+    def bend(self, x: Layer) -> Layer:
         """phi''(x) / phi'(x)."""
 
     @abstractmethod
-    def inverse_derivative(self, slope: Array) -> Array:
+    def inverse_derivative(self, slope: Layer) -> Layer:
         """The x on the convex branch where phi'(x) comes nearest to the slope, for any finite slope."""
 
-    def gradient(self, x: Array) -> Array:
+    def gradient(self, x: Layer) -> Layer:
         return self.derivative(x)
 
-    def subgradient(self, x: Array, slope: Array) -> Array:
+    def subgradient(self, x: Layer, slope: Layer) -> Layer:
         """The slope of a tangent at x, at a kink the one nearest to the slope given."""
         return self.derivative(x)
 
-    def contacts(self, lower: Array, upper: Array) -> tuple[Array, Array]:
+    def contacts(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
         """The points t and s: the floor is a chord on [t, u] and the ceiling on [l, s]."""
         xp = namespace(lower, upper)
         if self.inflection == INFINITY:
@@ -71,7 +71,7 @@ class SShaped(Relaxation):
         t = between(tangent_point(self, upper), lower, middle)
         return t, between(-tangent_point(self, -lower), middle, upper)
 
-    def image(self, lower: Array, upper: Array) -> tuple[Array, Array]:
+    def image(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
         """[phi(l), phi(u)], 32 roundings and one smallest normal number outward, within phi's values.
 
         The smallest normal number makes max|phi| of an image a measure of underflow errors in phi too.
@@ -83,7 +83,7 @@ class SShaped(Relaxation):
         least, greatest = self.values
         return xp.maximum(down, xp.full_like(down, least)), xp.minimum(up, xp.full_like(up, greatest))
 
-    def slopes(self, lower: Array, upper: Array) -> SlopeRange:
+    def slopes(self, lower: Layer, upper: Layer) -> SlopeRange:
         """phi' on the curved part of floor and ceiling, the chord's on the rest; by default that at m = (l + u) / 2.
 
         Among lines on one side of phi the one of least area is best at m, so it touches the hull's boundary there: the
@@ -107,7 +107,7 @@ class SShaped(Relaxation):
             upper=xp.where(middle > s, between(tangent, upper_min, ceiling_chord), ceiling_chord),
         )
 
-    def touch(self, lower: Array, upper: Array, slope: Array, above: Array) -> tuple[Array, Array]:
+    def touch(self, lower: Layer, upper: Layer, slope: Layer, above: Mask) -> tuple[Layer, Layer]:
         """The best of l, u and the point of that derivative on the convex, or the concave, branch."""
         xp = namespace(lower, upper, slope)
         inner = self._stationary(lower, upper, slope, above)[2]
@@ -119,7 +119,7 @@ class SShaped(Relaxation):
             best = xp.where(better, p, best[0]), xp.where(better, q, best[1])
         return best
 
-    def support(self, lower: Array, upper: Array, post_weight: Array, pre_weight: Array) -> Array:
+    def support(self, lower: Layer, upper: Layer, post_weight: Layer, pre_weight: Layer) -> Layer:
         """A lower bound of min over [l, u] of h(p) = a phi(p) - g p, which is the minimum over the hull.
 
         On the piece [x, y] where h is convex, h(p) >= h(t) + h'(t) (p - t) >= h(t) + min(h'(t) (x - t), h'(t) (y - t))
@@ -145,11 +145,11 @@ class SShaped(Relaxation):
         far = xp.where(falling, lower, upper)
         return xp.minimum(bound, post_weight * self.value(far) - pre_weight * far)
 
-    def hull(self, lower: Array, upper: Array, pre: Array) -> tuple[Array, Array]:
+    def hull(self, lower: Layer, upper: Layer, pre: Layer) -> tuple[Layer, Layer]:
         """phi on the curved parts and chords between points of the graph elsewhere: from inside for any t and s."""
         return self._heights(lower, upper, self.contacts(lower, upper), pre)
 
-    def project(self, lower: Array, upper: Array, pre: Array, post: Array) -> tuple[Array, Array]:
+    def project(self, lower: Layer, upper: Layer, pre: Layer, post: Layer) -> tuple[Layer, Layer]:
         """The point itself inside, else the nearest one on the chord or on the curve, on whichever side of their kink.
 
         A point above the hull at the p in [l, u] next to it belongs on the ceiling, a point below on the floor.
@@ -169,7 +169,7 @@ class SShaped(Relaxation):
         p, q = xp.where(straight, p, curved[0]), xp.where(straight, q, curved[1])
         return xp.where(inside, pre, p), xp.where(inside, post, q)
 
-    def gain(self, lower: Array, upper: Array) -> Array:
+    def gain(self, lower: Layer, upper: Layer) -> Layer:
         """phi' where [l, u] comes nearest to the steepest point, 32 roundings and one smallest normal number upward."""
         xp = namespace(lower, upper)
         center = xp.full_like(lower, self.inflection)
@@ -177,7 +177,7 @@ class SShaped(Relaxation):
         raised = here * (1.0 + 16.0 * epsilon(here)) + tiniest(here)
         return xp.minimum(raised, xp.full_like(raised, self.steepest))
 
-    def _heights(self, lower: Array, upper: Array, contacts: tuple[Array, Array], pre: Array) -> tuple[Array, Array]:
+    def _heights(self, lower: Layer, upper: Layer, contacts: tuple[Layer, Layer], pre: Layer) -> tuple[Layer, Layer]:
         """Floor and ceiling at pre, given the points where they turn straight."""
         xp = namespace(lower, upper, pre)
         t, s = contacts
@@ -187,7 +187,7 @@ class SShaped(Relaxation):
         # The graph itself is in the hull, and rounding must not exclude it.
         return xp.where(pre > t, xp.minimum(floor, value), value), xp.where(pre < s, xp.maximum(ceiling, value), value)
 
-    def _chord(self, start: Array, end: Array) -> Array:
+    def _chord(self, start: Layer, end: Layer) -> Layer:
         """The slope of a chord, phi' if it has no length; the mean value theorem bounds it against cancellation."""
         xp = namespace(start, end)
         slopes = self.derivative(start), self.derivative(end)
@@ -196,7 +196,7 @@ class SShaped(Relaxation):
         center = xp.full_like(slope, self.inflection)
         return between(slope, least, self.derivative(between(center, start, end)))
 
-    def _stationary(self, lower: Array, upper: Array, slope: Array, falling: Array) -> tuple[Array, Array, Array]:
+    def _stationary(self, lower: Layer, upper: Layer, slope: Layer, falling: Mask) -> tuple[Layer, Layer, Layer]:
         """The piece of [l, u] where phi is convex (concave where falling), and the point of that slope next to it."""
         xp = namespace(lower, upper, slope)
         center = between(xp.full_like(lower, self.inflection), lower, upper)
@@ -205,14 +205,14 @@ class SShaped(Relaxation):
         return start, end, between(xp.where(falling, -point, point), start, end)
 
 
-def _logistic_derivative(x: Array) -> Array:
+def _logistic_derivative(x: Layer) -> Layer:
     """The derivative e / (1 + e)^2 of the sigmoid, with e = exp(-|x|), relatively accurate on both tails."""
     xp = namespace(x)
     small = xp.exp(-xp.abs(x))
     return small / ((1.0 + small) * (1.0 + small))
 
 
-def _logistic_inverse(ratio: Array) -> Array:
+def _logistic_inverse(ratio: Layer) -> Layer:
     """The x <= 0 where the sigmoid's derivative is ratio / 4: log(ratio) - 2 log(1 + sqrt(1 - ratio))."""
     xp = namespace(ratio)
     one = xp.ones_like(ratio)
@@ -229,16 +229,16 @@ class Sigmoid(SShaped):
     steepest = 0.25
     straight_from = INFINITY
 
-    def value(self, x: Array) -> Array:
+    def value(self, x: Layer) -> Layer:
         return sigmoid(x, ())
 
-    def derivative(self, x: Array) -> Array:
+    def derivative(self, x: Layer) -> Layer:
         return _logistic_derivative(x)
 
-    def bend(self, x: Array) -> Array:
+    def bend(self, x: Layer) -> Layer:
         return -namespace(x).tanh(0.5 * x)
 
-    def inverse_derivative(self, slope: Array) -> Array:
+    def inverse_derivative(self, slope: Layer) -> Layer:
         return _logistic_inverse(4.0 * slope)
 
 
@@ -252,16 +252,16 @@ class Tanh(SShaped):
     steepest = 1.0
     straight_from = INFINITY
 
-    def value(self, x: Array) -> Array:
+    def value(self, x: Layer) -> Layer:
         return tanh(x, ())
 
-    def derivative(self, x: Array) -> Array:
+    def derivative(self, x: Layer) -> Layer:
         return 4.0 * _logistic_derivative(2.0 * x)
 
-    def bend(self, x: Array) -> Array:
+    def bend(self, x: Layer) -> Layer:
         return -2.0 * namespace(x).tanh(x)
 
-    def inverse_derivative(self, slope: Array) -> Array:
+    def inverse_derivative(self, slope: Layer) -> Layer:
         return 0.5 * _logistic_inverse(slope)
 
 
@@ -274,16 +274,16 @@ class Softplus(SShaped):
     steepest = 1.0
     straight_from = 40.0
 
-    def value(self, x: Array) -> Array:
+    def value(self, x: Layer) -> Layer:
         return softplus(x, ())
 
-    def derivative(self, x: Array) -> Array:
+    def derivative(self, x: Layer) -> Layer:
         return sigmoid(x, ())
 
-    def bend(self, x: Array) -> Array:
+    def bend(self, x: Layer) -> Layer:
         return sigmoid(-x, ())
 
-    def inverse_derivative(self, slope: Array) -> Array:
+    def inverse_derivative(self, slope: Layer) -> Layer:
         xp = namespace(slope)
         one = xp.ones_like(slope)
         slope = between(slope, tiniest(slope) * one, (1.0 - epsilon(slope)) * one)
@@ -297,7 +297,7 @@ class Elu(SShaped):
     Shapes: alpha [n] or broadcasting to [..., n], 0 < alpha <= 1.
     """
 
-    alpha: Array
+    alpha: Layer
 
     zero_at_zero = True
     inflection = INFINITY
@@ -305,26 +305,26 @@ class Elu(SShaped):
     steepest = 1.0
     straight_from = 0.0
 
-    def value(self, x: Array) -> Array:
+    def value(self, x: Layer) -> Layer:
         return elu(x, (self.alpha,))
 
-    def derivative(self, x: Array) -> Array:
+    def derivative(self, x: Layer) -> Layer:
         xp = namespace(x)
         return xp.where(x > 0, xp.ones_like(x), self.alpha * xp.exp(xp.minimum(x, xp.zeros_like(x))))
 
-    def bend(self, x: Array) -> Array:
+    def bend(self, x: Layer) -> Layer:
         xp = namespace(x)
         return xp.where(x > 0, xp.zeros_like(x), xp.ones_like(x))
 
-    def inverse_derivative(self, slope: Array) -> Array:
+    def inverse_derivative(self, slope: Layer) -> Layer:
         xp = namespace(slope)
         ratio = between(slope, tiniest(slope) * xp.ones_like(slope), self.alpha) / self.alpha
         return xp.minimum(xp.log(ratio), xp.zeros_like(ratio))
 
-    def gradient(self, x: Array) -> Array:
+    def gradient(self, x: Layer) -> Layer:
         return namespace(x).where(x >= 0, namespace(x).ones_like(x), self.derivative(x))
 
-    def subgradient(self, x: Array, slope: Array) -> Array:
+    def subgradient(self, x: Layer, slope: Layer) -> Layer:
         xp = namespace(x, slope)
         return xp.where(x == 0, between(slope, self.alpha, xp.ones_like(slope)), self.derivative(x))
 

@@ -5,8 +5,8 @@ Reference: Ehlers, Formal Verification of Piece-Wise Linear Feed-Forward Neural 
 
 from dataclasses import dataclass
 
-from admm_verify.arrays import Array, namespace
-from admm_verify.relaxations.contract import Relaxation, SlopeRange
+from admm_verify.arrays import namespace
+from admm_verify.relaxations.contract import Layer, Mask, Relaxation, SlopeRange
 
 
 @dataclass(frozen=True)
@@ -16,18 +16,18 @@ class Triangle(Relaxation):
     kinked = rectifies = zero_at_zero = True
     evaluation_roundings = 0.0
 
-    def open(self, lower: Array, upper: Array) -> Array:
+    def open(self, lower: Layer, upper: Layer) -> Mask:
         return (lower < 0) & (upper > 0)
 
-    def gradient(self, x: Array) -> Array:
+    def gradient(self, x: Layer) -> Layer:
         return namespace(x).astype(x >= 0, x.dtype)
 
-    def image(self, lower: Array, upper: Array) -> tuple[Array, Array]:
+    def image(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
         xp = namespace(lower)
         zero = xp.zeros_like(lower)
         return xp.maximum(lower, zero), xp.maximum(upper, zero)
 
-    def slopes(self, lower: Array, upper: Array) -> SlopeRange:
+    def slopes(self, lower: Layer, upper: Layer) -> SlopeRange:
         """Unstable (l < 0 < u): chord u / (u - l) above, any slope in [0, 1] below. Stable: the function itself.
 
         Reference: Zhang et al., Efficient Neural Network Robustness Certification with General Activation Functions,
@@ -47,7 +47,7 @@ class Triangle(Relaxation):
             upper=chord,
         )
 
-    def touch(self, lower: Array, upper: Array, slope: Array, above: Array) -> tuple[Array, Array]:
+    def touch(self, lower: Layer, upper: Layer, slope: Layer, above: Mask) -> tuple[Layer, Layer]:
         xp = namespace(lower, upper, slope)
         sign = xp.where(above, -xp.ones_like(lower), xp.ones_like(lower))
         best, best_value = lower, sign * (xp.maximum(lower, xp.zeros_like(lower)) - slope * lower)
@@ -57,10 +57,10 @@ class Triangle(Relaxation):
             best_value = xp.minimum(value, best_value)
         return best, xp.maximum(best, xp.zeros_like(best))
 
-    def support(self, lower: Array, upper: Array, post_weight: Array, pre_weight: Array) -> Array:
+    def support(self, lower: Layer, upper: Layer, post_weight: Layer, pre_weight: Layer) -> Layer:
         return support(lower, upper, post_weight, pre_weight)
 
-    def hull(self, lower: Array, upper: Array, pre: Array) -> tuple[Array, Array]:
+    def hull(self, lower: Layer, upper: Layer, pre: Layer) -> tuple[Layer, Layer]:
         xp = namespace(lower, upper, pre)
         zero = xp.zeros_like(lower)
         unstable = (lower < 0) & (upper > 0)
@@ -68,18 +68,17 @@ class Triangle(Relaxation):
         chord = xp.where(unstable, upper / xp.where(unstable, upper - lower, xp.ones_like(lower)), zero)
         return floor, xp.maximum(floor, chord * (pre - lower))
 
-    def project(self, lower: Array, upper: Array, pre: Array, post: Array) -> tuple[Array, Array]:
+    def project(self, lower: Layer, upper: Layer, pre: Layer, post: Layer) -> tuple[Layer, Layer]:
         return project(lower, upper, pre, post)
 
-    def gain(self, lower: Array, upper: Array) -> Array:
+    def gain(self, lower: Layer, upper: Layer) -> Layer:
         xp = namespace(lower)
         return xp.where(upper > 0, xp.ones_like(upper), xp.zeros_like(upper))
 
 
-def support(lower: Array, upper: Array, post_weight: Array, pre_weight: Array) -> Array:
+def support(lower: Layer, upper: Layer, post_weight: Layer, pre_weight: Layer) -> Layer:
     """min over (p, q) in the relaxation of post_weight q - pre_weight p, attained at a vertex.
 
-    Shapes: [..., n] each, broadcasting.
     Error: a few roundings of |post_weight| max|q| + |pre_weight| max|p|.
     """
     xp = namespace(lower, upper, post_weight, pre_weight)
@@ -90,14 +89,12 @@ def support(lower: Array, upper: Array, post_weight: Array, pre_weight: Array) -
     return xp.where((lower < 0) & (upper > 0), xp.minimum(least, xp.zeros_like(least)), least)
 
 
-def project(lower: Array, upper: Array, pre: Array, post: Array) -> tuple[Array, Array]:
+def project(lower: Layer, upper: Layer, pre: Layer, post: Layer) -> tuple[Layer, Layer]:
     """The nearest point of the relaxation: argmin (p - pre)^2 + (q - post)^2.
 
     With s = u / (u - l): above the chord, (l + t, s t) at t = clip(((pre - l) + s post) / (1 + s^2), 0, u - l); below
     ReLU, on its graph at clip(pre, l, 0) where pre <= 0, else at clip((pre + post) / 2, 0, u); inside, the point
     itself. A stable neuron's relaxation is the single edge between its two vertices.
-
-    Shapes: [..., n] each, broadcasting.
     """
     xp = namespace(lower, upper, pre, post)
     zero = xp.zeros_like(lower)
