@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, namespace
+from admm_verify.arrays import Array, Float, Placement, namespace
 from admm_verify.backends.choice import verbs_for
 from admm_verify.backends.verbs import Adam, KinkBounds, Verbs
 from admm_verify.bounds.backward import Backward, backward
@@ -38,8 +38,8 @@ class Step:
     the nodes of the network linearised there, as far as functionals and activations reach.
     """
 
-    value: Array
-    x: Array
+    value: Float[Array, "..."]
+    x: Float[Array, "... n"]
     sweep: Backward
     values: tuple[Array, ...] = ()
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Array, Placement, to_numpy
+from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Array, Bool, Float, Placement, to_numpy
 from admm_verify.bounds.functionals import Functionals
 from admm_verify.bounds.planes import Condition, add, planes_at
 from admm_verify.bounds.region import Region, spread_region
@@ -25,12 +25,11 @@ class ConditionalBounds:
     """Bounds of every activation's input wherever all atoms of a disjunct are at most zero, for each disjunct its own.
 
     empty: disjuncts whose atoms are proven to be at most zero together nowhere; their bounds are anything.
-    Shapes: lower[k], upper[k] [disjuncts, n_k]; empty [disjuncts].
     """
 
-    lower: tuple[np.ndarray, ...]
-    upper: tuple[np.ndarray, ...]
-    empty: np.ndarray
+    lower: tuple[Float[np.ndarray, "disjuncts _"], ...]
+    upper: tuple[Float[np.ndarray, "disjuncts _"], ...]
+    empty: Bool[np.ndarray, " disjuncts"]
 
 
 def conditional_bounds(

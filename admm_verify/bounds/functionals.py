@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, namespace
+from admm_verify.arrays import Array, Float, Int, Placement, namespace
 from admm_verify.bounds.backward import Backward, Choose, backward
 from admm_verify.bounds.region import Region
 from admm_verify.relaxations.lines import KinkLines
@@ -17,13 +17,13 @@ class Splits:
 
     The multiplier of the pre-activation becomes g - sign beta; beta moves in place. Over [0, u] or [l, 0] that costs
     nothing: the least value of sign beta pre there is 0.
-    Shapes: place [splits], flat and distinct places in [rows, n]; row [splits], their rows; sign, beta [splits].
+    place: flat and distinct, in [rows, n]; row: of each place.
     """
 
-    place: Array
-    row: Array
-    sign: Array
-    beta: Array
+    place: Int[Array, " splits"]
+    row: Int[Array, " splits"]
+    sign: Float[Array, " splits"]
+    beta: Float[Array, " splits"]
 
     def lowered(self, g: Array, amount: Array) -> Array:
         """Multipliers of the whole layer, [..., n], less an amount each at these neurons."""
@@ -42,8 +42,8 @@ class Functionals:
     Shapes: start[i] [..., n_i]; constant and error broadcast against the leading axes.
     """
 
-    start: Mapping[int, Array]
-    constant: Array
+    start: Mapping[int, Float[Array, "... _"]]
+    constant: Float[Array, "..."]
     error: Array | float = 0.0
     splits: tuple[Splits | None, ...] = ()
 
@@ -73,7 +73,7 @@ class Functionals:
 
 def certify(
     region: Region, functionals: Functionals, choose: Choose, kinks: Sequence[KinkLines | None] = ()
-) -> tuple[Array, Backward]:
+) -> tuple[Float[Array, "..."], Backward]:
     """Certified lower bounds D(g) of functionals over a region from any multipliers g, and the sweep behind them.
 
     g_k is the multiplier of activation k's input, as `Region.plane` uses it; NaN or infinite ones give no bound.
@@ -87,7 +87,7 @@ def certify(
     return xp.where(xp.isnan(bound), xp.full_like(bound, -float("inf")), bound), sweep
 
 
-def neurons(region: Region, wanted: np.ndarray) -> Functionals:
+def neurons(region: Region, wanted: Int[np.ndarray, "... m"]) -> Functionals:
     """Neurons of a region's last node, [m] of every set or [sets, m], as functionals of the nodes before it.
 
     The rounding of that first product is their error.

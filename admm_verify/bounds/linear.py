@@ -2,17 +2,19 @@
 
 import numpy as np
 
-from admm_verify.arrays import Array
+from admm_verify.arrays import Array, Float, Int
 from admm_verify.bounds.functionals import neurons
 from admm_verify.bounds.region import Region
 from admm_verify.bounds.relaxed import Relaxed
 from admm_verify.memory import Budget
 
 
-def linear_bounds(region: Region, wanted: np.ndarray, budget: Budget) -> tuple[Array, Array]:
+def linear_bounds(
+    region: Region, wanted: Int[np.ndarray, " m"], budget: Budget
+) -> tuple[Float[Array, "boxes m"], Float[Array, "boxes m"]]:
     """CROWN bounds of the wanted neurons of the region's last node, from the bounds of the activations before it.
 
-    Shapes: region with leading axes [boxes, 1]; wanted [m] -> lower, upper [boxes, m].
+    Shapes: region with leading axes [boxes, 1].
     Error: rounded outward. Raises: MemoryError when not even one row fits.
     """
     widest = max(node.size for node in region.network.nodes)
@@ -24,7 +26,9 @@ def linear_bounds(region: Region, wanted: np.ndarray, budget: Budget) -> tuple[A
     return xp.concat([low for low, _ in blocks], axis=-1), xp.concat([high for _, high in blocks], axis=-1)
 
 
-def crown(relaxed: Relaxed, wanted: np.ndarray) -> tuple[Array, Array]:
+def crown(
+    relaxed: Relaxed, wanted: Int[np.ndarray, "*#boxes m"]
+) -> tuple[Float[Array, "*boxes m"], Float[Array, "*boxes m"]]:
     """CROWN's bounds of neurons of a relaxed region's last node, [sets, m], for wanted [m] or [sets, m]."""
     chosen = neurons(relaxed.region, wanted)
     return relaxed.certify(chosen)[0], -relaxed.certify(chosen.negative())[0]

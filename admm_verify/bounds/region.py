@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from admm_verify.arrays import SINGLE_ROUNDOFF, SMALLEST, Array, gamma, inner, namespace, take_rows
+from admm_verify.arrays import SINGLE_ROUNDOFF, SMALLEST, Array, Float, gamma, inner, namespace, take_rows
 from admm_verify.bounds.backward import Backward
 from admm_verify.network.graph import Affine, Network
 from admm_verify.relaxations.contract import Relaxation
@@ -33,7 +33,7 @@ class Region:
     reaches: tuple[Array, ...]
     caution: float = 1.0
 
-    def concretise(self, sweep: Backward, kinks: Sequence[KinkLines | None] = ()) -> Array:
+    def concretise(self, sweep: Backward, kinks: Sequence[KinkLines | None] = ()) -> Float[Array, "..."]:
         """A certified lower bound of the functional behind a sweep, over the region's relaxation.
 
         D(g) = min over the input set of slope'x + shift of the sweep's `plane`, and D(g) <= LP optimum <= true minimum
@@ -45,7 +45,9 @@ class Region:
         shift, least = self._lowered(sweep, kinks)
         return _finite(shift + least)
 
-    def plane(self, sweep: Backward, kinks: Sequence[KinkLines | None] = ()) -> tuple[Array, Array]:
+    def plane(
+        self, sweep: Backward, kinks: Sequence[KinkLines | None] = ()
+    ) -> tuple[Float[Array, "... n"], Float[Array, "..."]]:
         """A certified plane below the functional behind a sweep: slope'x + shift for every x of the input set.
 
         slope = the sweep's coefficient of the input; shift = constant + sum_k sum_i min over the vertices (p, q) of

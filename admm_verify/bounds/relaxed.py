@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
-from admm_verify.arrays import Array, Placement, namespace, quiet_overflow
+from admm_verify.arrays import Array, Float, Placement, namespace, quiet_overflow
 from admm_verify.bounds.backward import Backward, Choose, backward
 from admm_verify.bounds.climb import Climb, slopes_of
 from admm_verify.bounds.functionals import Functionals, Splits, certify
@@ -41,7 +41,7 @@ class Bounded:
     rows or 1, n_k].
     """
 
-    lower: Array
+    lower: Float[Array, "..."]
     slopes: list[Array]
     multipliers: tuple[Array, ...]
     sweep: Backward

@@ -9,7 +9,7 @@ from math import prod
 
 import numpy as np
 
-from admm_verify.arrays import Array, Placement
+from admm_verify.arrays import Array, Bool, Float, Int, Placement
 from admm_verify.bounds.functionals import neurons
 from admm_verify.bounds.linear import crown
 from admm_verify.bounds.receptive import Field
@@ -20,6 +20,12 @@ from admm_verify.network.graph import Network
 from admm_verify.run import Stopped
 from admm_verify.sets.contract import InputSet
 from admm_verify.settings import TightenSettings
+
+Mask = Bool[np.ndarray, "boxes n"]
+"""Some neurons of a node, in each box."""
+
+Ends = Float[Array, "boxes n"]
+"""A bound for every neuron of a node, in each box."""
 
 
 class View(ABC):
@@ -102,28 +108,27 @@ class Steps:
     """The slopes behind tightened bounds of some neurons of a node, from which anybody can bound them again.
 
     chosen[k]: where they were chosen; elsewhere they follow from the bounds.
-    Shapes: frames [f]; neurons [f, m]; slopes[k] [f, 2 m, sides n_k] of every activation below: for the lower bounds,
-    then for the upper ones, as lower bounds of the negatives; chosen[k] [f, 1, sides n_k].
+    slopes[k]: of every activation below, for the lower bounds, then for the upper ones, as lower bounds of the
+    negatives.
     """
 
-    frames: np.ndarray
-    neurons: np.ndarray
-    slopes: list[Array]
-    chosen: list[Array]
+    frames: Int[np.ndarray, " f"]
+    neurons: Int[np.ndarray, "f m"]
+    slopes: list[Float[Array, "f both _"]]
+    chosen: list[Bool[Array, "f 1 _"]]
 
 
 def tighten(
     view: View,
-    wanted: np.ndarray,
-    ends: tuple[Array, Array],
+    wanted: Mask,
+    ends: tuple[Ends, Ends],
     settings: TightenSettings,
     budget: Budget,
     keep: Callable[[Steps], None] | None = None,
-) -> tuple[Array, Array]:
-    """Bounds of a node [boxes, n], cut with tightened bounds of the wanted neurons; once stopped, of those done so far.
+) -> tuple[Ends, Ends]:
+    """Bounds of a node, cut with tightened bounds of the wanted neurons; once stopped, of those done so far.
 
     keep: told the slopes of every block.
-    Shapes: wanted, a mask, and both ends [boxes, n].
     Reference: alpha-CROWN with optimised intermediate bounds (Xu et al., ICLR 2021).
     """
     limit = min(settings.block_numbers // view.numbers, budget.block(view.numbers)) // 2
@@ -146,10 +151,9 @@ def tighten(
     return _cut(ends, done)
 
 
-def packed_crown(view: View, wanted: np.ndarray, ends: tuple[Array, Array], budget: Budget) -> tuple[Array, Array]:
-    """Bounds of a node [boxes, n], cut with CROWN's bounds of the neurons wanted in each box, and of no others.
+def packed_crown(view: View, wanted: Mask, ends: tuple[Ends, Ends], budget: Budget) -> tuple[Ends, Ends]:
+    """Bounds of a node, cut with CROWN's bounds of the neurons wanted in each box, and of no others.
 
-    Shapes: wanted, a mask, and both ends [boxes, n].
     Raises: Stopped.
     """
     limit = min(_CROWN_NUMBERS // view.numbers, budget.block(view.numbers))

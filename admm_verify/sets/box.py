@@ -8,11 +8,11 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, gamma, inner, namespace, to_numpy
+from admm_verify.arrays import Array, Bool, Float, Int, Placement, gamma, inner, namespace, to_numpy
 from admm_verify.errors import InputError
 from admm_verify.given import float64_array, plain_array
 from admm_verify.options import brief, shown
-from admm_verify.sets.contract import Finder, InputSet, VertexVerb, WalkableSet
+from admm_verify.sets.contract import Finder, InputSet, Numbers, Vectors, VertexVerb, WalkableSet
 
 _MOST_CELLS = 10**6
 
@@ -71,7 +71,7 @@ class Box(WalkableSet):
         return self.lower, self.upper
 
     @property
-    def reach(self) -> Array:
+    def reach(self) -> Vectors:
         return self._reach
 
     @cached_property
@@ -80,7 +80,7 @@ class Box(WalkableSet):
         return xp.maximum(xp.abs(self.lower), xp.abs(self.upper))
 
     @property
-    def centre(self) -> Array:
+    def centre(self) -> Vectors:
         return self.project(self.middle[0])
 
     @cached_property
@@ -89,32 +89,32 @@ class Box(WalkableSet):
         centre = self.lower / 2 + self.upper / 2
         return centre, namespace(centre).maximum(self.upper - centre, centre - self.lower)
 
-    def minimum(self, coefficient: Array) -> tuple[Array, Array]:
+    def minimum(self, coefficient: Vectors) -> tuple[Numbers, Numbers]:
         # min over the box of a x = a c - |a| r.
         centre, radius = self.middle
         size = namespace(coefficient).abs(coefficient)
         return inner(coefficient, centre) - inner(size, radius), 2.0 * inner(size, self.reach)
 
-    def minimiser(self, coefficient: Array) -> Array:
+    def minimiser(self, coefficient: Vectors) -> Vectors:
         return namespace(coefficient).where(coefficient > 0, self.lower, self.upper)
 
-    def project(self, x: Array) -> Array:
+    def project(self, x: Vectors) -> Vectors:
         xp = namespace(x)
         return xp.minimum(xp.maximum(x, self.lower), self.upper)
 
-    def stepped(self, x: Array, step: Array | float, direction: Array) -> Array:
+    def stepped(self, x: Vectors, step: Array | float, direction: Vectors) -> Vectors:
         # In the largest norm, the steepest ascent is along the signs.
         xp = namespace(x)
         signs = xp.astype(direction > 0, x.dtype) - xp.astype(direction < 0, x.dtype)
         # In this order, no step is the product of infinity and zero.
         return self.project(x + (step * signs) * self.half)
 
-    def sample(self, count: int, rng: np.random.Generator) -> Array:
+    def sample(self, count: int, rng: np.random.Generator) -> Float[Array, "... points n"]:
         shares = self.placement.put(rng.uniform(-1.0, 1.0, (*self.lead, count, self.size)))
         boxes = self.at((..., None, slice(None)))
         return boxes.project(boxes.centre + shares * boxes.half)
 
-    def corners(self, most: int) -> Array | None:
+    def corners(self, most: int) -> Float[Array, "... corners n"] | None:
         count, (lower, upper) = 2**self.sides, map(to_numpy, self.range)
         if count > most:
             return None
@@ -141,16 +141,13 @@ class Box(WalkableSet):
         return self.of(lower, upper)
 
     @property
-    def halvable(self) -> np.ndarray:
-        """The sides with a number strictly between their ends, [..., n]."""
+    def halvable(self) -> Bool[np.ndarray, "... n"]:
+        """The sides with a number strictly between their ends."""
         middle = 0.5 * self.lower + 0.5 * self.upper
         return (self.lower < middle) & (middle < self.upper)
 
-    def halved(self, side: np.ndarray) -> "Box":
-        """The lower halves of all boxes and then the upper ones, which share the middle: [2 boxes, n].
-
-        Shapes: side [boxes], where each is cut.
-        """
+    def halved(self, side: Int[np.ndarray, " boxes"]) -> "Box":
+        """The lower halves of all boxes and then the upper ones, which share the middle; `side`: where each is cut."""
         place = np.arange(len(side)), side
         middle = 0.5 * self.lower[place] + 0.5 * self.upper[place]
         below, above = np.array(self.upper), np.array(self.lower)
@@ -164,7 +161,7 @@ class Box(WalkableSet):
         return self.of(*(xp.concat([own, xp.broadcast_to(end, shape)], axis=-1) for own, end in pairs))
 
     @property
-    def packed(self) -> Array:
+    def packed(self) -> Vectors:
         """The lower and then the upper ends in one array, [..., 2 n]."""
         return namespace(self.lower).concat(self.range, axis=-1)
 
@@ -194,16 +191,16 @@ class Box(WalkableSet):
         count = prod(self.lower.shape) // size
         return self.of(*(xp.reshape(end, (count, size)) for end in self.range))
 
-    def support(self, directions: np.ndarray) -> np.ndarray:
-        """max d'x, rounded upward and exact along a coordinate: boxes [boxes, n], directions [d, n] -> [boxes, d]."""
+    def support(self, directions: Float[np.ndarray, "d n"]) -> Float[np.ndarray, "boxes d"]:
+        """max d'x over each box, rounded upward and exact along a coordinate."""
         value = self.upper @ np.maximum(directions, 0.0).T + self.lower @ np.minimum(directions, 0.0).T
         loss = 2.0 * gamma(2 * self.size + 4) * (self.reach @ np.abs(directions).T)
         along = np.count_nonzero(directions, axis=1) <= 1
         exact = along & np.all(np.isin(directions, (-1.0, 0.0, 1.0)), axis=1)
         return np.where(exact, value, np.nextafter(value + loss, np.inf))
 
-    def scattered(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Points of one box, a quarter of them vertices, where extremes like to be, [count, inputs]."""
+    def scattered(self, count: int, rng: np.random.Generator) -> Float[np.ndarray, "points n"]:
+        """Points of one box, a quarter of them vertices, where extremes like to be."""
         low, high = (to_numpy(end).reshape(1, -1) for end in self.range)
         # Ends may be so far apart that their difference overflows.
         share = rng.random((count, low.shape[1]))

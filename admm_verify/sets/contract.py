@@ -7,7 +7,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, namespace, take_rows, to_numpy
+from admm_verify.arrays import Array, Float, Placement, namespace, take_rows, to_numpy
+
+Vectors = Float[Array, "... n"]
+"""Functionals of inputs, points, or a number for each input of every set."""
+
+Numbers = Float[Array, "..."]
+"""A number for each of some functionals."""
 
 Finder = Callable[[Array], tuple[Array, Array]]
 """find(coefficient) -> a minimiser of c'x and the value there, as `InputSet.best`."""
@@ -25,18 +31,17 @@ class InputSet(ABC):
     """
 
     @abstractmethod
-    def minimum(self, coefficient: Array) -> tuple[Array, Array]:
+    def minimum(self, coefficient: Vectors) -> tuple[Numbers, Numbers]:
         """min over the set of c'x as computed, or less, and a magnitude: the value exceeds the true one by at most
         gamma_N times that.
 
         N counts the n products, their sum, and a few roundings more; c itself may be off by a relative error that the
         same magnitude, at least sum |c_i| max|x_i|, accounts for.
-        Shapes: [..., n] -> value, magnitude [...].
         """
 
     @abstractmethod
-    def minimiser(self, coefficient: Array) -> Array:
-        """A point of the set where c'x is least, up to rounding, [..., n]."""
+    def minimiser(self, coefficient: Vectors) -> Vectors:
+        """A point of the set where c'x is least, up to rounding."""
 
     @property
     @abstractmethod
@@ -45,18 +50,18 @@ class InputSet(ABC):
 
     @property
     @abstractmethod
-    def reach(self) -> Array:
-        """max |x_i| over the set, [..., n]; rounded upward."""
+    def reach(self) -> Vectors:
+        """max |x_i| over the set, rounded upward."""
 
     @cached_property
-    def width(self) -> Array:
-        """How long the range of every coordinate is, as computed, [..., n]."""
+    def width(self) -> Vectors:
+        """How long the range of every coordinate is, as computed."""
         lower, upper = self.range
         return upper - lower
 
     @cached_property
-    def half(self) -> Array:
-        """Half of that, [..., n]; no overflow even for the widest sets."""
+    def half(self) -> Vectors:
+        """Half of that; no overflow even for the widest sets."""
         lower, upper = self.range
         return 0.5 * upper - 0.5 * lower
 
@@ -135,8 +140,8 @@ class InputSet(ABC):
         """The number n of inputs."""
         return self.shape[-1]
 
-    def best(self, coefficient: Array) -> tuple[Array, Array]:
-        """A minimiser of c'x and the value there, as computed: what an iteration needs. Shapes: [..., n], [...]."""
+    def best(self, coefficient: Vectors) -> tuple[Vectors, Numbers]:
+        """A minimiser of c'x and the value there, as computed: what an iteration needs."""
         x = self.minimiser(coefficient)
         return x, namespace(x).sum(coefficient * x, axis=-1)
 
@@ -152,29 +157,29 @@ class WalkableSet(InputSet):
     """An input set that solvers and attacks can move in: nearest points and steps have a closed form."""
 
     @abstractmethod
-    def project(self, x: Array) -> Array:
-        """The nearest point of the set, up to rounding, [..., n]."""
+    def project(self, x: Vectors) -> Vectors:
+        """The nearest point of the set, up to rounding."""
 
     @property
     @abstractmethod
-    def centre(self) -> Array:
-        """A point in the middle of the set, [..., n]."""
+    def centre(self) -> Vectors:
+        """A point in the middle of the set."""
 
     @abstractmethod
-    def stepped(self, x: Array, step: Array | float, direction: Array) -> Array:
+    def stepped(self, x: Vectors, step: Array | float, direction: Vectors) -> Vectors:
         """The points of the set nearest to where a step from x along a direction's steepest ascent leads.
 
         Steepest is meant in the set's own norm, in which a step of 1 goes from the centre to the border. Where the
         direction is NaN, it does not move.
-        Shapes: x, direction [..., n]; step a number or [..., 1].
+        Shapes: step a number or [..., 1].
         """
 
     @abstractmethod
-    def sample(self, count: int, rng: np.random.Generator) -> Array:
-        """Uniform points of every set, [..., count, n]."""
+    def sample(self, count: int, rng: np.random.Generator) -> Float[Array, "... points n"]:
+        """Uniform points of every set."""
 
-    def corners(self, most: int) -> Array | None:
-        """All corners of every set, [..., corners, n], some of them several times; None where there are more."""
+    def corners(self, most: int) -> Float[Array, "... corners n"] | None:
+        """All corners of every set, some of them several times; None where there are more."""
         return None
 
     @abstractmethod

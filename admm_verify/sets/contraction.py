@@ -2,18 +2,19 @@
 
 import numpy as np
 
-from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST
+from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Bool, Float
 from admm_verify.sets.box import Box
 
 
-def contract(box: Box, coefficient: np.ndarray, bound: np.ndarray, rounds: int) -> tuple[Box, np.ndarray]:
+def contract(
+    box: Box, coefficient: Float[np.ndarray, "parts atoms n"], bound: Float[np.ndarray, "parts atoms"], rounds: int
+) -> tuple[Box, Bool[np.ndarray, " parts"]]:
     """The boxes without what a'x + e > 0 excludes, and which of them are excluded altogether.
 
     bound is certified: f(x) >= a'x + e on the box with e = bound - min over the box of a'x. Where f(x) <= 0, so is
     a'x + e, hence x_i <= l_i - (min a'x + e) / a_i for a_i > 0, and likewise from above for a_i < 0. Rows without a
     bound cut nothing.
 
-    Shapes: box [parts, inputs]; coefficient [parts, atoms, inputs]; bound [parts, atoms] -> box, excluded [parts].
     Error: rounded outward.
     """
     a, lower, upper = coefficient, np.array(box.lower), np.array(box.upper)

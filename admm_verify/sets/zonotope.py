@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
-from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Array, SameArray, gamma, inner, namespace
-from admm_verify.sets.contract import InputSet
+from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Array, Float, SameArray, gamma, inner, namespace
+from admm_verify.sets.contract import InputSet, Numbers, Vectors
 
 
 def rounded_up(total: SameArray, terms: int) -> SameArray:
@@ -40,8 +40,8 @@ class Zonotope(InputSet):
         return self.generators.shape[-1]
 
     @cached_property
-    def deviation(self) -> Array:
-        """An upper bound of |x - centre|, [..., n]."""
+    def deviation(self) -> Numbers:
+        """An upper bound of |x - centre|, for every coordinate."""
         xp = namespace(self.centre)
         return rounded_up(xp.sum(xp.abs(self.generators), axis=-1) + self.radius, self.symbols)
 
@@ -58,11 +58,11 @@ class Zonotope(InputSet):
         return xp.where(known, lower, -infinity), xp.where(known, upper, infinity)
 
     @property
-    def reach(self) -> Array:
+    def reach(self) -> Vectors:
         xp, (lower, upper) = namespace(self.centre), self.range
         return xp.maximum(xp.abs(lower), xp.abs(upper))
 
-    def minimum(self, coefficient: Array) -> tuple[Array, Array]:
+    def minimum(self, coefficient: Vectors) -> tuple[Numbers, Numbers]:
         # min c'x = c'centre - sum over symbols |c'g| - |c|'radius.
         xp, symbols = namespace(coefficient), self.symbols
         size = xp.abs(coefficient)
@@ -73,7 +73,7 @@ class Zonotope(InputSet):
         slack = 2.0 * gamma(symbols + 3) * most + SMALLEST * self.size * (symbols + 2)
         return value - slack, 2.0 * most
 
-    def minimiser(self, coefficient: Array) -> Array:
+    def minimiser(self, coefficient: Vectors) -> Vectors:
         xp = namespace(coefficient)
         z, shared = -xp.sign(self._along(coefficient)), self._shared
         moved = (self.generators @ z[..., None])[..., 0] if shared is None else z @ xp.matrix_transpose(shared)
@@ -87,8 +87,8 @@ class Zonotope(InputSet):
         same = xp.all(self.centre == other.centre) & xp.all(self.generators == other.generators)
         return bool(same & xp.all(self.radius >= other.radius))
 
-    def _along(self, coefficient: Array) -> Array:
-        """c'generators, [..., m]."""
+    def _along(self, coefficient: Vectors) -> Float[Array, "... m"]:
+        """c'generators."""
         shared = self._shared
         return (coefficient[..., None, :] @ self.generators)[..., 0, :] if shared is None else coefficient @ shared
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from admm_verify.arrays import Array, namespace, to_numpy
+from admm_verify.arrays import Array, Float, Int, namespace, to_numpy
 from admm_verify.options import instance, member
 from admm_verify.run import Ended
 from admm_verify.text_tables import table
@@ -22,15 +22,14 @@ class Solution:
     minimum, and no output of the network, for which there is `output_bounds`. gap = relaxation_upper - lower. primal:
     the input of that point, inside the box. multipliers: what `lower` was certified from, usable as a warm start.
     passes: iteration passes per row (one pass is one product with every W, or every W'; check points come on top).
-
-    Shapes: lower, relaxation_upper, gap, passes [rows]; primal [rows, *input_shape]; multipliers[k] [rows, n_k].
+    Shapes: primal [rows, *input_shape]; gap [rows].
     """
 
-    lower: Array
-    relaxation_upper: Array
-    primal: Array
-    multipliers: tuple[Array, ...]
-    passes: Array
+    lower: Float[Array, " rows"]
+    relaxation_upper: Float[Array, " rows"]
+    primal: Float[Array, "..."]
+    multipliers: tuple[Float[Array, "rows _"], ...]
+    passes: Int[Array, " rows"]
     status: tuple[Ended, ...]
     seconds: float
 
