@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
-from jaxtyping import TypeCheckError
 
 from admm_verify.arrays import Array, namespace
 from admm_verify.backends.verbs import ArrayVerbs
 from admm_verify.relaxations.triangle import Triangle
+
+REASON = "arrays are not checked in calls: pip install jaxtyping beartype"
+TypeCheckError = pytest.importorskip("jaxtyping", reason=REASON).TypeCheckError
+pytest.importorskip("beartype", reason=REASON)
 
 
 def test_arrays_of_another_shape_are_refused():
