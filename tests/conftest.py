@@ -1,15 +1,14 @@
 """Fixtures shared by all tests."""
 
 import os
-from importlib.util import find_spec
 from itertools import pairwise
 
 # Thread pools that spin between small products take three times the processor time; a caller's choice stays.
 for pool in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(pool, "1")
 
-# Machines that tests are carried to without a network may lack them; `tests/test_checking.py` then says so.
-if find_spec("jaxtyping") and find_spec("beartype"):
+# Every call checked takes several times as long: `tests/test_checking.py` runs the rooms' own tests so.
+if os.environ.get("ADMM_VERIFY_CHECK_ARRAYS"):
     from tests import checking
 
     checking.install()

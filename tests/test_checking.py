@@ -1,4 +1,12 @@
-"""That tests check calls against their annotations of arrays."""
+"""That calls of nouns, sets, relaxations, bounds and verbs hand over arrays as their annotations say.
+
+The checks are on where ADMM_VERIFY_CHECK_ARRAYS is set, which the first test does for processes of its own.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +19,28 @@ REASON = "arrays are not checked in calls: pip install jaxtyping beartype"
 TypeCheckError = pytest.importorskip("jaxtyping", reason=REASON).TypeCheckError
 pytest.importorskip("beartype", reason=REASON)
 
+ROOT = Path(__file__).parents[1]
+CHECKED = bool(os.environ.get("ADMM_VERIFY_CHECK_ARRAYS"))
+only_checked = pytest.mark.skipif(not CHECKED, reason="runs in the process that checks arrays")
 
+
+@pytest.mark.skipif(CHECKED, reason="runs the others")
+@pytest.mark.parametrize(
+    "rooms",
+    [
+        ("tests/test_checking.py", "tests/sets/test_box.py"),
+        pytest.param(("tests/sets", "tests/laws", "tests/bounds/test_conditional.py"), marks=pytest.mark.slow),
+        pytest.param(("tests/backends/test_verbs.py", "tests/splitting/test_graphs.py"), marks=pytest.mark.slow),
+    ],
+)
+def test_calls_hand_over_what_annotations_say(rooms: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *rooms]
+    checked = os.environ | {"ADMM_VERIFY_CHECK_ARRAYS": "1"}
+    found = subprocess.run(command, cwd=ROOT, env=checked, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout[-4000:] + found.stderr[-2000:]
+
+
+@only_checked
 def test_arrays_of_another_shape_are_refused():
     with pytest.raises(TypeCheckError):
         Triangle().image(np.zeros(3), np.ones(4))
@@ -20,6 +49,7 @@ def test_arrays_of_another_shape_are_refused():
         ArrayVerbs().vertex(values, np.zeros((1, 3)), np.zeros((2, 3)), box)
 
 
+@only_checked
 def test_arrays_of_another_dtype_are_refused():
     with pytest.raises(TypeCheckError):
         Triangle().image(np.zeros(3, dtype=np.int64), np.ones(3, dtype=np.int64))
