@@ -389,15 +389,3 @@ def test_a_query_must_declare_the_networks_axes_in_order(tmp_path):
         else:
             with pytest.raises(av.QueryError, match="with shape"):
                 av.read_query(path, net)
-
-
-def test_tightening_asks_between_its_steps():
-    shapes = (6, 4), (5, 6), (3, 5)
-    deep = network_from_layers([RNG.standard_normal(shape) for shape in shapes], [np.zeros(rows) for rows, _ in shapes])
-    asked = []
-    stop = av.Run(stop=lambda: asked.append(None) or len(asked) > 50)
-    many = av.TightenSettings(iterations=10_000, shallow=10_000)
-    found = av.preactivation_bounds(deep, BOX, "tightened", settings=many, run=stop)
-    loose = av.preactivation_bounds(deep, BOX)
-    assert 50 < len(asked) < 100
-    assert all((low <= tight).all() for low, tight in zip(loose.lower, found.lower, strict=True))

@@ -6,6 +6,7 @@ from hypothesis import given, strategies as st
 
 import admm_verify as av
 from admm_verify.bounds.tighten import _blocks
+from admm_verify.network.layers import network_from_layers
 from tests.random_layers import layer_case
 from tests.random_networks import chain, random_case
 
@@ -154,3 +155,15 @@ def test_threads_change_nothing(monkeypatch) -> None:
         for ours, theirs in zip(pairs(together), pairs(alone), strict=True):
             for end, other in zip(ours, theirs, strict=True):
                 np.testing.assert_allclose(end, other, rtol=1e-3, atol=1e-3 * np.abs(other).max(initial=1e-30))
+
+
+def test_tightening_asks_between_its_steps():
+    rng, shapes = np.random.default_rng(0), ((6, 4), (5, 6), (3, 5))
+    deep = network_from_layers([rng.standard_normal(shape) for shape in shapes], [np.zeros(rows) for rows, _ in shapes])
+    asked, box = [], av.Box(-np.ones(4), np.ones(4))
+    stop = av.Run(stop=lambda: asked.append(None) or len(asked) > 50)
+    many = av.TightenSettings(iterations=10_000, shallow=10_000)
+    found = av.preactivation_bounds(deep, box, "tightened", settings=many, run=stop)
+    loose = av.preactivation_bounds(deep, box)
+    assert 50 < len(asked) < 100
+    assert all((low <= tight).all() for low, tight in zip(loose.lower, found.lower, strict=True))
