@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -17,9 +18,19 @@ from admm_verify.files import check_targets, reason
 from admm_verify.interrupts import Interrupts
 from admm_verify.streams import Results, complain, results_alone
 
-NAME = "admm_verify"
+NAME, PROGRAM = "admm_verify", "admm-verify"
 
 COMMANDS = (verify, bound, certify, reach, check, supports, demo)
+
+
+class Options(argparse.Namespace):
+    """A command's options, and what all commands may ask for though not all of them take it."""
+
+    timeout: float | None = None
+    threads: int | None = None
+    device: str = "auto"
+    network: Sequence[str] = ()
+    json: str | None = None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,25 +58,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return status or _said(results)
 
 
-def _parsed(arguments: Sequence[str] | None, results: Results) -> argparse.Namespace:
+def _parsed(arguments: Sequence[str] | None, results: Results) -> Options:
     """The options; help and versions, which argparse prints, are results too."""
     with redirect_stdout(StringIO()) as shown:
         try:
-            return _parser().parse_args(arguments)
+            options = _parser().parse_args(arguments, Options())
         except SystemExit as ended:
             if text := shown.getvalue():
                 results.say(text.rstrip("\n"))
             raise SystemExit(ended.code or _said(results)) from None
+    options.given = {name: value for name, value in vars(options).items() if name not in ("command", "run")}
+    options.command_line = [PROGRAM, *(sys.argv[1:] if arguments is None else arguments)]
+    return options
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: Options) -> int:
     if options.command is None:
         options.say(_parser().format_help().rstrip())
         return 0
     named = list(vars(options).values())
     options.written = [path for path in named if isinstance(path, Written)]
     networks = [path for _, path in network_files(options.network)]
-    check_targets(options.written, [path for path in named if isinstance(path, Read)] + networks)
+    options.read = [path for path in named if isinstance(path, Read)] + networks
+    options.files = []
+    check_targets(options.written, options.read)
     with threadpool_limits(limits=options.threads):
         return options.run(options)
 
@@ -93,13 +109,9 @@ def _age() -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="admm-verify", description="Certified worst-case bounds of neural networks by operator splitting."
-    )
+    parser = Parser(prog=PROGRAM, description="Certified worst-case bounds of neural networks by operator splitting.")
     parser.add_argument("--name", action="version", version=NAME, help="print the solver's name and exit")
     parser.add_argument("--version", action="version", version=av.__version__, help="print the version and exit")
-    # Not all commands take these.
-    parser.set_defaults(timeout=None, threads=None, device="auto", network=())
     parsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     for command in COMMANDS:
         added = parsers.add_parser(command.__name__.rpartition(".")[2], help=command.HELP)

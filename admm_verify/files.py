@@ -112,16 +112,16 @@ def check_targets(written: Sequence[str], read: Sequence[str]) -> None:
 
 
 @contextmanager
-def reading_beside(written: Sequence[str]) -> Iterator[None]:
+def reading_beside(written: Sequence[str]) -> Iterator[list[str]]:
     """Refuse targets, as `check_targets` does, that are among the files which the block names by `note_read`.
 
-    Inputs name further files: external data of models, controllers of systems.
+    Yields the list that takes their names. Inputs name further files: external data of models, controllers of systems.
     Raises: InputError.
     """
     names: list[str] = []
     token = _READ.set(names)
     try:
-        yield
+        yield names
     finally:
         _READ.reset(token)
     check_targets(written, names)
@@ -132,6 +132,18 @@ def note_read(path: str | os.PathLike[str]) -> None:
     names = _READ.get()
     if names is not None:
         names.append(os.fspath(path))
+
+
+def sha256(path: str | os.PathLike[str]) -> str | None:
+    """The SHA-256 of a regular file's bytes, None for what is none or cannot be read."""
+    try:
+        # A pipe would have us wait for whoever writes into it.
+        if not os.path.isfile(path):
+            return None
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def reason(error: OSError) -> str:

@@ -1,12 +1,14 @@
 """The JSON of every command: entries as they have always been called, under a schema that they keep to."""
 
+import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
-from admm_verify import Answer
+from admm_verify import Answer, __version__
 from admm_verify.cli import main
 from admm_verify.report.records.bound import BoundRecord
 from admm_verify.report.records.certify import CertifyRecord
@@ -35,16 +37,32 @@ ENTRIES = {
     VerifyRecord: {"verdict", "unconfirmed", "counterexample", "exact_input", "output", "rows", "undecided_disjuncts"}
     | {"subproblems", "lower", "seconds", "network", "query"},
 }
-"""What each JSON has always held, beside the schema's name and version."""
+"""What each JSON has always held, beside what all of them do."""
+
+HEAD = {"schema", "version", "provenance"}
 
 
 def written(kind, arguments, path, status=0):
     assert main([*arguments, "--json", str(path)]) == status
-    content = json.loads(path.read_text())
+    content = strict(path.read_text())
     assert faults(kind, content) == []
-    assert set(content) == ENTRIES[kind] | {"schema", "version"}
+    assert set(content) == ENTRIES[kind] | HEAD
     assert content["schema"] == f"admm_verify/{arguments[0]}" == kind.SCHEMA
+    made = content["provenance"]
+    assert made["command"] == ["admm-verify", *arguments, "--json", str(path)]
+    assert made["versions"]["admm_verify"] == __version__ and made["versions"]["numpy"] == np.__version__
+    for file in made["files"]:
+        assert file["sha256"] == hashlib.sha256(Path(file["path"]).read_bytes()).hexdigest()
     return content
+
+
+def strict(text):
+    """What JSON says without the numbers that only Python reads."""
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    return json.loads(text, parse_constant=refuse)
 
 
 @pytest.mark.parametrize("atom", ["(>= Y[0,0] 2.5)", "(>= Y[0,1] 0.5)"])
@@ -60,6 +78,12 @@ def test_answers_to_queries(atom, tmp_path):
         assert written(CheckRecord, ["check", proof, *given], tmp_path / "check.json")["leaves"] is not None
     unread = written(VerifyRecord, ["verify", *given, "--timeout", "0"], tmp_path / "unread.json")
     assert unread["verdict"] == "timed-out" and unread["network"] is None
+    assert unread["provenance"]["arithmetic"] is None and found["provenance"]["arithmetic"] == "real"
+    assert found["provenance"]["options"] | {"timeout": 0.0, "certificate": None, "json": None} == (
+        unread["provenance"]["options"] | {"json": None}
+    )
+    assert [Path(file["path"]).name for file in found["provenance"]["files"]] == ["query.vnnlib", "net.onnx"]
+    assert unread["lower"] is None and found["lower"] == ("inf" if found["verdict"] == "unsat" else found["lower"])
     (tmp_path / "torn.npz").write_bytes(b"PK")
     torn = written(CheckRecord, ["check", str(tmp_path / "torn.npz"), *given], tmp_path / "torn.json", status=1)
     assert not torn["proved"] and torn["reason"] and torn["leaves"] is None
@@ -76,27 +100,30 @@ def test_certified_images(tmp_path):
 
 
 def test_sets(tmp_path):
-    written(ReachRecord, ["reach", "--steps", "1"], tmp_path / "reach.json")
+    found = written(ReachRecord, ["reach", "--steps", "1"], tmp_path / "reach.json")
+    names = [Path(file["path"]).name for file in found["provenance"]["files"]]
+    assert names == ["double_integrator.json", "double_integrator.npz"]
 
 
-def test_numbers_that_are_not_finite_are_null():
+def test_numbers_that_are_not_finite_are_texts():
     image = DemoImage(3, -np.inf, np.nan, 0.5, np.inf, Answer.UNKNOWN, 0.1)
     record = DemoRecord("", 0.1, DemoCurves(0, [1, 2], {"admm": [1.0, np.nan]}), [image])
     content = record.json()
-    assert faults(DemoRecord, content) == [] and set(content) == ENTRIES[DemoRecord] | {"schema", "version"}
-    assert content["images"][0]["gap"] is None and content["convergence"]["distance"] == {"admm": [1.0, None]}
+    assert faults(DemoRecord, content) == [] and set(content) == ENTRIES[DemoRecord] | HEAD
+    assert content["images"][0]["gap"] == "inf" and content["images"][0]["crown"] == "-inf"
+    assert content["convergence"]["distance"] == {"admm": [1.0, "nan"]}
 
 
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"radius": "wide"}, "$.radius: 'wide' is not of type 'number'"),
-        ({"radius": True}, "$.radius: True is not of type 'number'"),
+        ({"radius": "wide"}, "$.radius: 'wide' does not match '^(-?inf|nan)$'"),
+        ({"radius": True}, "$.radius: True is not of type 'number', 'string'"),
         ({"images": [{"label": 1.5}]}, "$.images[0].label: 1.5 is not of type 'integer'"),
         ({"convergence": None}, "$.convergence: None is not of type 'object'"),
         ({"convergence": {"distance": {"admm": 3}}}, "$.convergence.distance.admm: 3 is not of type 'array'"),
         ({"more": 1}, "'more' was unexpected"),
-        ({"version": 2}, "$.version: 1 was expected"),
+        ({"version": 1}, "$.version: 2 was expected"),
     ],
 )
 def test_the_schema_finds_faults(change, fault):

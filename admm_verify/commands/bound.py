@@ -9,7 +9,7 @@ from admm_verify.arguments import Read, decimal, whole
 from admm_verify.bounds.arithmetic import output_reach
 from admm_verify.bounds.preactivation import METHODS as BOUND_METHODS
 from admm_verify.commands.queries import add_solved_query, asked_query
-from admm_verify.commands.running import advise, running
+from admm_verify.commands.running import advise, running, write_record
 from admm_verify.given import read_arrays
 from admm_verify.properties.rows import AtomRows, atom_rows
 from admm_verify.report.records.bound import BoundRecord
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     options.say(record.text)
     advise(options, solution.status)
     if options.json:
-        record.write(options.json)
+        write_record(options, record)
     return 0
 
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from admm_verify.arguments import Read, Written, decimal, whole
 from admm_verify.bounds.arithmetic import ARITHMETICS
-from admm_verify.commands.running import add_running, advise, running
+from admm_verify.commands.running import add_running, advise, reading, running, write_record
 from admm_verify.errors import InputError
-from admm_verify.files import every, reading_beside, require_written
+from admm_verify.files import every, require_written
 from admm_verify.given import read_arrays
 from admm_verify.network.from_onnx import read_onnx
 from admm_verify.report.records.certify import CertifyRecord
@@ -59,7 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Certify what the files hold; the table on stdout, how far it is on stderr."""
-    with reading_beside(options.written):
+    with reading(options):
         network = read_onnx(options.network)
     images, labels = _arrays(options.images, options.labels)
     settings = CertifySettings(
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     advise(options, found.status.flat)
     writers: list[Callable[[], object]] = []
     if options.json:
-        writers.append(lambda: record.write(options.json))
+        writers.append(lambda: write_record(options, record, options.arithmetic))
     every([*writers, lambda: require_written(found.unwritten)])
     return 0
 

@@ -7,7 +7,7 @@ from admm_verify.certificates.certificate import ARITHMETICS
 from admm_verify.certificates.check import check
 from admm_verify.certificates.files import Extent, read
 from admm_verify.commands.queries import add_query, asked_query
-from admm_verify.commands.running import add_memory, running
+from admm_verify.commands.running import add_memory, running, write_record
 from admm_verify.errors import CertificateError
 from admm_verify.properties.query import Query
 from admm_verify.report.records.check import CheckRecord
@@ -46,5 +46,5 @@ def check_file(options: argparse.Namespace, query: Query, how: Run) -> int:
     if not record.proved:
         complain(record.reason)
     if options.json:
-        record.write(options.json)
+        write_record(options, record, options.arithmetic or query.property.arithmetic)
     return 0 if record.proved else 1

@@ -3,7 +3,7 @@
 import argparse
 
 from admm_verify.arguments import Written
-from admm_verify.commands.running import add_json
+from admm_verify.commands.running import add_json, write_record
 from admm_verify.files import every
 
 HELP = "bounds and verdicts on an embedded digit classifier, with a plot"
@@ -25,5 +25,5 @@ def run(options: argparse.Namespace) -> int:
     record = run_demo()
     options.say(record.text)
     draw = [lambda: draw_demo(options.plot, record.convergence, options.say)]
-    every([*draw, lambda: record.write(options.json)] if options.json else draw)
+    every([*draw, lambda: write_record(options, record)] if options.json else draw)
     return 0

@@ -6,9 +6,8 @@ import os
 from collections.abc import Sequence
 
 from admm_verify.arguments import Read
-from admm_verify.commands.running import add_running
+from admm_verify.commands.running import add_running, reading
 from admm_verify.errors import InputError
-from admm_verify.files import reading_beside
 from admm_verify.properties.query import Query, read_query
 from admm_verify.run import Run
 
@@ -56,7 +55,7 @@ def asked_query(options: argparse.Namespace, run: Run) -> Query:
         if name in networks:
             raise InputError(f"--network {name or path} was given twice. Give each network once.")
         networks[name] = path
-    with reading_beside(options.written):
+    with reading(options):
         query = read_query(options.query, networks, run=run)
     # It lives as long as the process: the collector of cycles need not look at its millions of numbers.
     gc.freeze()

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from admm_verify.arguments import Read, Written, decimal, whole
-from admm_verify.commands.running import add_running, advise, running
+from admm_verify.commands.running import add_running, advise, reading, running, write_record
 from admm_verify.errors import InputError, MissingPackageError, is_installed
-from admm_verify.files import every, reading_beside
+from admm_verify.files import every, note_read
 from admm_verify.options import Range, count
 from admm_verify.reach.directions import TEMPLATES
 
@@ -78,7 +78,9 @@ def run(options: argparse.Namespace) -> int:
     ):
         if path:
             checked_path(path, formats, what)
-    with reading_beside(options.written):
+    with reading(options):
+        if options.system is None:
+            note_read(EXAMPLE)
         task = read_task(options.system or EXAMPLE)
     if options.steps is not None:
         task = replace(task, steps=count(options.steps, "The option --steps", Range(1, most=MOST_STEPS)), sampled=None)
@@ -123,7 +125,7 @@ def _writers(
     sets, judgements = report.sets, report.judgements
     writers: list[Callable[[], None]] = []
     if options.json:
-        writers.append(lambda: record.write(options.json))
+        writers.append(lambda: write_record(options, record))
     if options.plot or options.time_plot:
         from admm_verify.report.reach_plots import time_plot, tube_plot
 

@@ -4,9 +4,14 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
+import admm_verify
 from admm_verify.arguments import Written, at_least_one, decimal
+from admm_verify.files import reading_beside
 from admm_verify.options import timeout_seconds
+from admm_verify.report.records.provenance import Provenance, digested, installed_versions
+from admm_verify.report.records.record import Record
 from admm_verify.run import Advised, Run
 from admm_verify.streams import tell
 
@@ -39,6 +44,31 @@ def add_memory(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """What all commands share that find something."""
     parser.add_argument("--json", type=Written, metavar="FILE", help="write the complete result")
+
+
+@contextmanager
+def reading(options: argparse.Namespace) -> Iterator[None]:
+    """Read what the options name: files that these name in turn are no targets, and the JSON names all of them.
+
+    Raises: InputError.
+    """
+    # What is written while a long run goes on is not what was read.
+    if options.json:
+        options.files += digested(options.read)
+    with reading_beside(options.written) as beside:
+        yield
+    if options.json:
+        options.files += digested(beside)
+
+
+def write_record(options: argparse.Namespace, record: Record, arithmetic: str | None = "real") -> None:
+    """Write the JSON that --json asks for, with how the command came to it; arithmetic: None where it is not known yet.
+
+    Raises: OutputError when the file cannot be written.
+    """
+    versions = installed_versions(admm_verify.__version__)
+    made = Provenance(arithmetic, options.command_line, options.given, options.files, versions)
+    replace(record, provenance=made).write(options.json)
 
 
 def advise(options: argparse.Namespace, found: Iterable[Advised]) -> None:

@@ -12,7 +12,7 @@ from admm_verify.arguments import Written, whole
 from admm_verify.bounds.arithmetic import ARITHMETICS
 from admm_verify.certificates.files import write as write_certificate
 from admm_verify.commands.queries import add_solved_query, asked_query
-from admm_verify.commands.running import advise, running
+from admm_verify.commands.running import advise, running, write_record
 from admm_verify.complete.settings import METHODS
 from admm_verify.files import every, reason, replaced, require_written
 from admm_verify.network.from_onnx import tensor_bytes
@@ -87,7 +87,7 @@ def _unread(options: argparse.Namespace, verdict: av.Verdict, why: str) -> None:
     complain(why)
     advise(options, [verdict])
     if options.json:
-        record.write(options.json)
+        write_record(options, record, options.arithmetic)
 
 
 def _writers(options: argparse.Namespace, query: av.Query, outcome: av.Outcome) -> list[Callable[[], object]]:
@@ -97,7 +97,8 @@ def _writers(options: argparse.Namespace, query: av.Query, outcome: av.Outcome) 
     if certificate is not None:
         writers.append(lambda: write_certificate(certificate, options.certificate))
     if options.json:
-        writers.append(lambda: VerifyRecord.of(query, outcome).write(options.json))
+        record, arithmetic = VerifyRecord.of(query, outcome), options.arithmetic or query.property.arithmetic
+        writers.append(lambda: write_record(options, record, arithmetic))
     return [*writers, lambda: require_written(outcome.unwritten)]
 
 

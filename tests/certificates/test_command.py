@@ -29,7 +29,7 @@ def made(tmp_path):
 def options(*arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     add_options(parser)
-    parser.set_defaults(say=print)
+    parser.set_defaults(say=print, command_line=[], given={}, files=[])
     return parser.parse_args([*arguments, "--network", "net.onnx"])
 
 
