@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 import admm_verify as av
 from admm_verify.arguments import Parser, Read, Written
 from admm_verify.commands import bound, certify, check, demo, reach, supports, verify
-from admm_verify.commands.queries import network_files
+from admm_verify.commands.queries import fixed_files, network_files
 from admm_verify.files import check_targets, reason
 from admm_verify.interrupts import Interrupts
 from admm_verify.streams import Results, complain, results_alone
@@ -30,6 +30,7 @@ class Options(argparse.Namespace):
     threads: int | None = None
     device: str = "auto"
     network: Sequence[str] = ()
+    fix: Sequence[str] = ()
     json: str | None = None
 
 
@@ -78,7 +79,7 @@ def _run(options: Options) -> int:
         return 0
     named = list(vars(options).values())
     options.written = [path for path in named if isinstance(path, Written)]
-    networks = [path for _, path in network_files(options.network)]
+    networks = [path for _, path in (*network_files(options.network), *fixed_files(options.fix))]
     options.read = [path for path in named if isinstance(path, Read)] + networks
     options.files = []
     check_targets(options.written, options.read)

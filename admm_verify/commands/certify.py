@@ -7,6 +7,7 @@ import numpy as np
 
 from admm_verify.arguments import Read, Written, decimal, whole
 from admm_verify.bounds.arithmetic import ARITHMETICS
+from admm_verify.commands.queries import add_part, fixed_inputs
 from admm_verify.commands.running import add_running, advise, reading, running, write_record
 from admm_verify.errors import InputError
 from admm_verify.files import every, require_written
@@ -26,6 +27,7 @@ _NAMES = ("images", "labels")
 def add_options(parser: argparse.ArgumentParser) -> None:
     """All options of `certify`."""
     parser.add_argument("--network", required=True, metavar="FILE.onnx", help="a classifier, one output per class")
+    add_part(parser)
     parser.add_argument(
         "--images",
         type=Read,
@@ -60,7 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Certify what the files hold; the table on stdout, how far it is on stderr."""
     with reading(options):
-        network = read_onnx(options.network)
+        network = read_onnx(options.network, output=options.output_name, inputs=fixed_inputs(options.fix))
     images, labels = _arrays(options.images, options.labels)
     settings = CertifySettings(
         within=None if options.unbounded else tuple(options.within),

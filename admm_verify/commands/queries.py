@@ -5,9 +5,12 @@ import gc
 import os
 from collections.abc import Sequence
 
+import numpy as np
+
 from admm_verify.arguments import Read
 from admm_verify.commands.running import add_running, reading
 from admm_verify.errors import InputError
+from admm_verify.given import read_arrays
 from admm_verify.properties.query import Query, read_query
 from admm_verify.run import Run
 
@@ -17,6 +20,21 @@ def add_query(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", type=Read, metavar="QUERY.vnnlib", help="VNN-LIB 1.0 or 2.0, also .gz")
     parser.add_argument(
         "--network", action="append", default=[], metavar="[NAME=]FILE.onnx", required=True, help="the ONNX model"
+    )
+    add_part(parser)
+
+
+def add_part(parser: argparse.ArgumentParser) -> None:
+    """What all commands share that read an ONNX model."""
+    parser.add_argument(
+        "--output-name", metavar="NAME", help="which of the model's outputs, or of the values inside, is meant"
+    )
+    parser.add_argument(
+        "--fix",
+        action="append",
+        default=[],
+        metavar="NAME=FILE.npy",
+        help="an input of the model that is constant, and its value; all inputs but one",
     )
 
 
@@ -45,6 +63,36 @@ def network_files(given: str | Sequence[str]) -> list[tuple[str, str]]:
     return found
 
 
+def fixed_inputs(given: Sequence[str]) -> dict[str, np.ndarray]:
+    """The constant inputs that the option --fix names.
+
+    Raises: InputError for what is no name and file, a name given twice, and files that cannot be read.
+    """
+    found: dict[str, np.ndarray] = {}
+    for name, path in fixed_files(given):
+        array = read_arrays(path, f"value of the input {name}", ())
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"The value {path} of the input {name} holds several arrays; give a .npy file.")
+        if name in found:
+            raise InputError(f"--fix {name} was given twice. Give each input once.")
+        found[name] = array
+    return found
+
+
+def fixed_files(given: Sequence[str]) -> list[tuple[str, str]]:
+    """The names and the files in the option --fix.
+
+    Raises: InputError for what is no name and file.
+    """
+    found = []
+    for text in given:
+        name, _, path = text.partition("=")
+        if not name or not path:
+            raise InputError(f"--fix {text} is no name of an input and file with its value. Give NAME=FILE.npy.")
+        found.append((name, path))
+    return found
+
+
 def asked_query(options: argparse.Namespace, run: Run) -> Query:
     """The query that the options name.
 
@@ -56,7 +104,8 @@ def asked_query(options: argparse.Namespace, run: Run) -> Query:
             raise InputError(f"--network {name or path} was given twice. Give each network once.")
         networks[name] = path
     with reading(options):
-        query = read_query(options.query, networks, run=run)
+        inputs = fixed_inputs(options.fix)
+        query = read_query(options.query, networks, output=options.output_name, inputs=inputs, run=run)
     # It lives as long as the process: the collector of cycles need not look at its millions of numbers.
     gc.freeze()
     return query

@@ -1,6 +1,6 @@
 """From ONNX models to networks; onnx is imported only when a model is read."""
 
-import os
+from collections.abc import Mapping
 from math import prod
 from typing import Any
 
@@ -10,11 +10,12 @@ from admm_verify.arrays import quiet_overflow
 from admm_verify.errors import ModelError, UnsupportedOperatorError
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
 from admm_verify.network.graph import Network
-from admm_verify.network.onnx_checks import DOMAINS, ENTRIES, check_graph, element_type, read_tensor
-from admm_verify.network.onnx_files import Model, model_from_bytes, read_model
+from admm_verify.network.onnx_checks import DOMAINS, ENTRIES, element_type, read_tensor
+from admm_verify.network.onnx_files import Model, ModelSource, model_from_bytes, read_model
 from admm_verify.network.onnx_folding import RANDOM, on_constants
 from admm_verify.network.onnx_form import misuse
 from admm_verify.network.onnx_operators import OPERATORS
+from admm_verify.network.onnx_part import part_of
 from admm_verify.run import Run
 
 OPSETS = (8, 25)
@@ -28,25 +29,31 @@ _UNBOUNDED_INPUTS = ("Clip",)
 """Operators whose constants may be infinite."""
 
 
-def read_onnx(path: str | os.PathLike[str]) -> Network:
-    """A network from an ONNX file (.onnx, or gzip-compressed), with external data in its folder or below it.
+def read_onnx(path: ModelSource, *, output: str | None = None, inputs: Mapping[str, object] | None = None) -> Network:
+    """A network from an ONNX model: a ModelProto, or a file (.onnx, or gzip-compressed) with all of its external data.
 
-    One input, one output; a symbolic batch dimension counts as one sample. The result is simplified: affine chains
-    are merged, with the rounding of the merge accounted for in every bound.
+    One input, one output; a symbolic batch dimension counts as one sample. External data is in the file's folder or
+    below it. output: which of several, or any value inside, by name; what only others need is not looked at. inputs:
+    {name: array}, constants for all inputs but one. The result is simplified: affine chains are merged, with the
+    rounding of the merge accounted for in every bound.
 
-    Raises: ModelError for a file that cannot be read or holds NaN or infinite weights; UnsupportedOperatorError,
-    naming operator, node and opset, for anything outside `supports --onnx-operators`.
+    Raises: ModelError for a file that cannot be read, holds NaN or infinite weights, or has several inputs or outputs
+    of which none was chosen; InputError for constants that do not fit; UnsupportedOperatorError, naming operator, node
+    and opset, for anything outside `supports --onnx-operators`.
     """
-    return network_from_model(read_model(path))
+    return network_from_model(part_of(read_model(path), output, inputs))
 
 
 def network_from_bytes(data: bytes, name: str) -> Network:
     """A network from the bytes of an ONNX model; `name` is for messages. Raises as `read_onnx`."""
-    return network_from_model(model_from_bytes(data, name))
+    return network_from_model(part_of(model_from_bytes(data, name)))
 
 
 def network_from_model(model: Model, run: Run | None = None) -> Network:
-    """A network from a parsed ONNX model. Raises as `read_onnx`; Stopped once the run, asked at every node, is over."""
+    """A network from a parsed ONNX model, as `part_of` leaves it.
+
+    Raises: as `read_onnx`; Stopped once the run, asked at every node, is over.
+    """
     try:
         # Whatever overflows here is found where it is used, or at the end.
         with quiet_overflow():
@@ -69,7 +76,6 @@ class _Walker:
 
     def __init__(self, model: Any, name: str) -> None:
         self.model, self.name = model, name
-        check_graph(model, name)
         self.opset = next(entry.version for entry in model.opset_import if entry.domain in DOMAINS)
         if not OPSETS[0] <= self.opset <= OPSETS[1]:
             raise UnsupportedOperatorError(
@@ -95,23 +101,21 @@ class _Walker:
             self.unfollowed.update(node.output[len(values) :])
             for output, value in zip(node.output, values, strict=False):
                 self.values[output] = value
-        outputs = self.model.graph.output
-        if len(outputs) != 1:
-            raise ModelError(f"{self.name} has {len(outputs)} outputs; networks with exactly one are read.")
-        output = self.values.get(outputs[0].name)
+        name = self.model.graph.output[0].name
+        output = self.values.get(name)
         if not isinstance(output, Tensor):
-            raise ModelError(f"The output {outputs[0].name} of {self.name} does not depend on its input.")
+            raise ModelError(f"The output {name} of {self.name} does not depend on its input.")
         return self.builder.finish(output, self.name, run)
 
     def _input_info(self) -> tuple[Any, str]:
-        sources = [value for value in self.model.graph.input if value.name not in self.values]
-        if len(sources) != 1:
-            names = ", ".join(value.name for value in sources) or "none"
-            raise ModelError(f"{self.name} has {len(sources)} inputs ({names}); networks with exactly one are read.")
-        found = element_type(sources[0].type.tensor_type.elem_type)
+        source = next(value for value in self.model.graph.input if value.name not in self.values)
+        found = element_type(source.type.tensor_type.elem_type)
         if found not in _ELEMENT_TYPES:
-            raise ModelError(f"The input {sources[0].name} of {self.name} is {found}; float32 and float64 are read.")
-        return sources[0], _ELEMENT_TYPES[found]
+            raise ModelError(
+                f"The input {source.name} of {self.name} is {found}; float32 and float64 are read. Export the network "
+                "in one of these, from behind what turns its input into floating point numbers."
+            )
+        return source, _ELEMENT_TYPES[found]
 
     def _input(self) -> tuple[int, ...]:
         source, _ = self._input_info()

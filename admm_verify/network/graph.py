@@ -296,7 +296,7 @@ def check_network(given: object) -> Network:
     elif isinstance(given, str | bytes | PathLike):
         advice = 'read the file first: av.read_onnx("net.onnx")'
     elif any(base.startswith("onnx.") and base.endswith("ModelProto") for base in bases):
-        advice = 'save the model and read the file: onnx.save(model, "net.onnx"), then av.read_onnx("net.onnx")'
+        advice = "read the model first: av.read_onnx(model)"
     else:
         advice = "make one with av.read_onnx(path) or av.trace(module, example_input)"
     raise InputError(f"A Network is wanted here, and a {type(given).__name__} was given; {advice}.")

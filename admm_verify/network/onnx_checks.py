@@ -11,6 +11,9 @@ from admm_verify.errors import ModelError
 DOMAINS = ("", "ai.onnx")
 """The two names of the standard's domain of operators."""
 
+CLASSIC = "ai.onnx.ml"
+"""The domain of the standard's operators for what is no neural network, such as scalers and linear classifiers."""
+
 ENTRIES = 2**22
 """Entries of the largest input that is read, 27 times those of a colour image of 224 x 224 pixels."""
 
@@ -65,6 +68,19 @@ def _check_unique(names: Iterable[str], what: str, kind: str) -> None:
         seen.add(name)
 
 
+def read_type(code: int, where: str) -> np.dtype:
+    """NumPy's name of an element type that is read; `where` names what has it.
+
+    Raises: ModelError for any other.
+    """
+    from onnx.helper import tensor_dtype_to_np_dtype
+
+    found = element_type(code)
+    if found not in _NUMBERS:
+        raise ModelError(f"{where} is {found}; read are {', '.join(_NUMBERS)}.")
+    return np.dtype(tensor_dtype_to_np_dtype(code))
+
+
 def read_tensor(tensor: Any, where: str) -> np.ndarray:
     """The array of a TensorProto that holds its data; `where` names it.
 
@@ -72,9 +88,7 @@ def read_tensor(tensor: Any, where: str) -> np.ndarray:
     """
     from onnx import numpy_helper
 
-    found = element_type(tensor.data_type)
-    if found not in _NUMBERS:
-        raise ModelError(f"{where} is {found}; read are {', '.join(_NUMBERS)}.")
+    found = read_type(tensor.data_type, where)
     sizes = list(tensor.dims)
     if any(size < 0 for size in sizes) or prod(sizes) > 2**31:
         raise ModelError(f"{where} has the shape {sizes}, which is negative or larger than an ONNX file.")

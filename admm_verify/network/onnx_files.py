@@ -5,7 +5,7 @@ import io
 import os
 import zlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeGuard
 
 from admm_verify.errors import ModelError
 from admm_verify.network.external_data import ExternalData, is_external, tensors_of
@@ -13,6 +13,18 @@ from admm_verify.options import file_path
 
 SIZE_LIMIT = 2**31
 """Bytes of the largest model that protobuf holds."""
+
+
+class ModelProto(Protocol):
+    """A model in memory, as the package onnx makes them."""
+
+    def SerializeToString(self) -> bytes:
+        """Its bytes."""
+        ...
+
+
+ModelSource = str | os.PathLike[str] | ModelProto
+"""Where an ONNX model comes from: the path of its file, or itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,14 +39,16 @@ class Model:
     proto: Any
 
 
-def read_model(path: str | os.PathLike[str]) -> Model:
-    """The model in an ONNX file (.onnx, or gzip-compressed), external data of its tensors included.
+def read_model(source: ModelSource) -> Model:
+    """The model in an ONNX file (.onnx, or gzip-compressed), external data of its tensors included, or in memory.
 
     External data is read once, from regular files in the model's folder or below it.
 
-    Raises: ModelError naming the file and what is wrong with it; InputError for what is no path.
+    Raises: ModelError naming the file and what is wrong with it; InputError for what is neither path nor model.
     """
-    path = file_path(path, "The network", f" .onnx{_advice(path)}")
+    if is_model(source):
+        return model_from_bytes(_serialised(source), source.graph.name or "the model")
+    path = file_path(source, "The network", f" .onnx{_advice(source)}")
     data = _content(path)
     proto = _parsed(data, path.name)
     outside = [tensor for tensor in tensors_of(proto) if is_external(tensor)]
@@ -44,14 +58,32 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     return Model(path.name, proto.SerializeToString(), proto)
 
 
+def is_model(given: object) -> TypeGuard[Any]:
+    """Whether something is a ModelProto, whatever implementation of protobuf made it."""
+    return any(base.__name__ == "ModelProto" and base.__module__.startswith("onnx") for base in type(given).__mro__)
+
+
+def _serialised(proto: Any) -> bytes:
+    try:
+        return proto.SerializeToString()
+    except Exception as error:
+        # Errors of protobuf's implementations have no common type; whatever it raises, there are no bytes.
+        raise ModelError(
+            f"The model in memory cannot be turned into bytes: {error}. Save it with external data, and give the path: "
+            'onnx.save(model, "net.onnx", save_as_external_data=True).'
+        ) from error
+
+
 def _advice(given: object) -> str:
-    """What to do instead where a model itself was given as a path."""
+    """What to do instead where something else than a path or a model was given."""
     bases = [f"{base.__module__}.{base.__name__}" for base in type(given).__mro__]
     if "torch.nn.modules.module.Module" in bases:
         return "; a torch module becomes a network by av.trace(module, example_input)"
-    if any(base.startswith("onnx.") for base in bases):
-        return '; a model in memory is saved first: onnx.save(model, "net.onnx")'
-    return ""
+    if any(base.endswith(".ONNXProgram") for base in bases):
+        return "; of what torch.onnx.export returns, give the entry model_proto"
+    if any(base.startswith("onnxruntime.") for base in bases):
+        return "; of a session of onnxruntime, give the file that it was made from"
+    return ", or a model in memory, an onnx.ModelProto"
 
 
 def model_from_bytes(data: bytes, name: str) -> Model:

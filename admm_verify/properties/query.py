@@ -4,18 +4,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from admm_verify.errors import QueryError, StoppedError
+from admm_verify.errors import InputError, QueryError, StoppedError
 from admm_verify.memory import Budget
 from admm_verify.network.from_onnx import network_from_model
 from admm_verify.network.graph import Network, check_network
-from admm_verify.network.onnx_files import read_model
+from admm_verify.network.onnx_files import ModelSource, read_model
+from admm_verify.network.onnx_part import part_of
 from admm_verify.options import file_path, instance
 from admm_verify.properties.checks import check_layout, check_property, check_types
 from admm_verify.properties.property import Property
 from admm_verify.properties.vnnlib import read_property
 from admm_verify.run import Run, Stopped
 
-NetworkSource = str | os.PathLike[str] | Network
+NetworkSource = ModelSource | Network
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,14 +46,16 @@ def read_query(
     path: str | os.PathLike[str],
     networks: Mapping[str, NetworkSource] | NetworkSource,
     *,
+    output: str | None = None,
+    inputs: Mapping[str, object] | None = None,
     timeout: float | None = None,
     run: Run | None = None,
 ) -> Query:
     """A query from a VNN-LIB file (1.0 or 2.0, also gzip-compressed) and its network.
 
-    networks: {declared name: network or ONNX path}; for a VNN-LIB 1.0 file, which declares no name, or for a single
-    network, the network or path itself suffices. timeout in seconds and run, asked now and then, end the reading; its
-    memory limits what the query may take.
+    networks: {declared name: network, ONNX path or ModelProto}; for a VNN-LIB 1.0 file, which declares no name, or for
+    a single network, the network or path itself suffices. output, inputs: what to read of a model, as for `read_onnx`.
+    timeout in seconds and run, asked now and then, end the reading; its memory limits what the query may take.
 
     Raises: QueryError with line and column for a file that cannot be read, for missing or surplus networks, for what
     does not fit the memory, and where sizes or element types do not match; UnsupportedQueryError for what the solver
@@ -64,9 +67,14 @@ def read_query(
         found = read_property(place, Budget.of(run))
         source = _chosen(found, networks, reading)
         if isinstance(source, Network):
+            if output is not None or inputs:
+                raise InputError(
+                    f"{source.name} is a network already, whose output and constants are chosen. Choose them in "
+                    "av.read_onnx(path, output=..., inputs=...), or give the path here."
+                )
             network, model = source, None
         else:
-            read = read_model(source)
+            read = part_of(read_model(source), output, inputs)
             reading = read.name
             network, model = network_from_model(read, run), read.data
     except Stopped:
