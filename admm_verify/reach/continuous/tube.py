@@ -10,7 +10,7 @@ from admm_verify.complete.tables import take
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.enclosures.flow import FlowSettings, Substep, flow, next_substeps
 from admm_verify.enclosures.intervals import Interval
-from admm_verify.reach.continuous.control import ControlSettings, controlled
+from admm_verify.reach.control import ControlSettings, controlled
 from admm_verify.reach.systems import ContinuousSystem
 from admm_verify.run import Run
 from admm_verify.sets.box import Box

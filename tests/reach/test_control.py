@@ -11,8 +11,8 @@ from admm_verify.arrays import quiet_overflow
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.network.graph import Activation, Affine
 from admm_verify.network.maps import DenseMap
-from admm_verify.reach.continuous.control import ControlSettings, between, controlled
-from admm_verify.reach.continuous.planes import both_sides, climbed, relaxed_over
+from admm_verify.reach.control import ControlSettings, between, controlled
+from admm_verify.reach.planes import both_sides, climbed, relaxed_over
 from tests.enclosures.exact import elementary
 from tests.enclosures.plants import exact_point, linear_network, relu_network, tanh_network
 from tests.laws.laws import law

@@ -11,7 +11,7 @@ from admm_verify.complete.tables import join
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.enclosures.intervals import above
 from admm_verify.network.graph import Network
-from admm_verify.reach.continuous.planes import InPairs, both_sides, climbed, relaxed_over
+from admm_verify.reach.planes import InPairs, both_sides, climbed, relaxed_over
 from admm_verify.settings import AscentSettings
 
 
