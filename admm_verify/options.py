@@ -51,6 +51,8 @@ Decay = Annotated[float, Range(0.0, most=1.0 - 2.0**-53)]
 """Below 1: what is left of something after a step."""
 Memory = Annotated[float | None, POSITIVE]
 """A limit in bytes, None for half of what is free."""
+Allowance = Annotated[float | None, Range(0.0, most=float_info.max)]
+"""Seconds that something optional may take, None where it is not wanted."""
 
 
 def number(value: object, what: str, allowed: Range = ANY, otherwise: str = "") -> float:

@@ -5,7 +5,7 @@ import math
 from dataclasses import Field, fields, is_dataclass
 from enum import Enum
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -64,7 +64,7 @@ def _rule(kind: Any) -> dict[str, Any]:
     if kind in _TYPES:
         return _TYPES[kind]
     if get_args(kind):
-        return _composed(UnionType if isinstance(kind, UnionType) else get_origin(kind), get_args(kind))
+        return _composed(get_origin(kind), get_args(kind))
     return {"enum": [member.value for member in kind]} if issubclass(kind, Enum) else object_schema(kind)
 
 
@@ -72,7 +72,7 @@ def _composed(outer: Any, inner: tuple[Any, ...]) -> dict[str, Any]:
     if outer is Literal:
         return {"enum": list(inner)}
     parts = [_rule(part) for part in inner]
-    if outer is UnionType:
+    if outer in (Union, UnionType):
         return {"anyOf": parts}
     if outer is tuple:
         return {"type": "array", "prefixItems": parts, "minItems": len(parts), "maxItems": len(parts)}

@@ -184,21 +184,32 @@ def test_a_file_that_is_no_record_is_never_touched(tmp_path, content):
     assert path.read_bytes() == content
 
 
+def test_a_file_of_an_earlier_version_is_named(tmp_path):
+    (tmp_path / "old.jsonl").write_text('{"format": "admm_verify certify 3"}\n')
+    with pytest.raises(av.InputError, match="another version, admm_verify certify 3"):
+        av.certify(*classifier_task(4), RADII, settings=av.CertifySettings(output=tmp_path / "old.jsonl"))
+
+
 @pytest.mark.parametrize(
     "line",
     [
         "{}",
-        '{"image": 99, "radius": 0.1, "label": 0, "status": "verified", "lower": 1.0}',
-        '{"image": 0, "radius": 0.7, "label": 0, "status": "verified", "lower": 1.0}',
-        '{"image": 0, "radius": 0.1, "label": LABEL, "status": "verified", "lower": -1.0}',
-        '{"image": 0, "radius": 0.1, "label": LABEL, "status": "verified", "lower": null}',
-        '{"image": 0, "radius": 0.1, "label": LABEL, "status": "timed-out", "lower": null}',
-        '{"image": 0, "radius": 0.1, "label": LABEL, "status": "unknown", "lower": NaN',
-        '{"image": 0, "radius": 0.1, "label": LABEL, "status": "unknown", "lower": NaN}',
-        '{"image": 0, "radius": 0.1, "label": LABEL, "status": "verified", "lower": Infinity}',
-        '{"image": 0, "radius": 0.1, "label": LABEL, "status": "verified", "lower": true}',
-        '{"image": true, "radius": 0.1, "label": LABEL, "status": "unknown", "lower": null}',
-        '{"image": 0, "radius": 0.1, "label": LABEL, "status": "unknown", "lower": -1' + 400 * "0" + "}",
+        '{"image": 99, "radius": 0.1, "label": 0, "status": "verified", "searched": 0.0, "lower": 1.0}',
+        '{"image": 0, "radius": 0.7, "label": 0, "status": "verified", "searched": 0.0, "lower": 1.0}',
+        '{"image": 0, "radius": 0.1, "label": LABEL, "status": "verified", "searched": 0.0, "lower": -1.0}',
+        '{"image": 0, "radius": 0.1, "label": LABEL, "status": "verified", "searched": 0.0, "lower": "-inf"}',
+        '{"image": 0, "radius": 0.1, "label": LABEL, "status": "timed-out", "searched": 0.0, "lower": "-inf"}',
+        '{"image": 0, "radius": 0.1, "label": LABEL, "status": "unknown", "searched": 0.0, "lower": NaN',
+        '{"image": 0, "radius": 0.1, "label": LABEL, "status": "unknown", "searched": 0.0, "lower": NaN}',
+        '{"image": 0, "radius": 0.1, "label": LABEL, "status": "verified", "searched": 0.0, "lower": Infinity}',
+        '{"image": 0, "radius": 0.1, "label": LABEL, "status": "verified", "searched": 0.0, "lower": true}',
+        '{"image": true, "radius": 0.1, "label": LABEL, "status": "unknown", "searched": 0.0, "lower": "-inf"}',
+        '{"image": 0, "radius": 0.1, "label": LABEL, "status": "unknown", "searched": 0.0, "lower": -1'
+        + 400 * "0"
+        + "}",
+        '{"image": 0, "radius": 0.1, "label": LABEL, "status": "unknown", "searched": -1.0, "lower": "-inf"}',
+        '{"image": 0, "radius": 0.1, "label": LABEL, "status": "unknown", "searched": 0.0, "lower": null}',
+        '{"image": 0, "radius": 0.1, "label": LABEL, "status": "falsified", "searched": 0.0, "lower": "-inf"}',
         100_000 * "[",
     ],
 )

@@ -56,11 +56,11 @@ def test_opening_a_record_waits_for_whoever_writes(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(journal, "write_all", halting)
-        own.append(verified(0, 20), 0.1)
+        own.append(verified(0, 20))
     other.join()
     assert opened[0].found == verified(0, 20)
-    own.append(verified(20, 30), 0.1)
-    opened[0].append(verified(30, 40), 0.1)
+    own.append(verified(20, 30))
+    opened[0].append(verified(30, 40))
     assert Journal(path, TASK, given).found == verified(0, 40)
 
 
@@ -79,7 +79,7 @@ def test_processes_lose_no_lines_of_a_record(tmp_path):
     with subprocess.Popen([sys.executable, "-c", OPENING, str(path)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stdout.read(5) == b"ready"
         for first in range(0, 40, 4):
-            own.append(verified(first, first + 4), 0.1)
+            own.append(verified(first, first + 4))
     assert process.returncode == 0 and Journal(path, TASK, given).found == verified(0, 40)
 
 
@@ -87,31 +87,31 @@ def test_a_record_that_was_deleted_begins_anew(tmp_path):
     path, given = tmp_path / "found.jsonl", instances()
     own = Journal(path, TASK, given)
     path.unlink()
-    own.append(verified(0, 3), 0.1)
+    own.append(verified(0, 3))
     assert Journal(path, TASK, given).found == verified(0, 3)
 
 
 def test_lines_never_go_to_the_record_of_another_task(tmp_path):
     path, given = tmp_path / "found.jsonl", instances()
     own = Journal(path, TASK, given)
-    own.append(verified(0, 3), 0.1)
+    own.append(verified(0, 3))
     path.unlink()
     Journal(path, TASK | {"network": "another"}, given)
     before = path.read_bytes()
     with pytest.raises(av.OutputError, match="replaced meanwhile"):
-        own.append(verified(3, 6), 0.1)
+        own.append(verified(3, 6))
     assert path.read_bytes() == before
 
 
 def test_lines_are_written_together_or_not_at_all(tmp_path, monkeypatch):
     path, given = tmp_path / "found.jsonl", instances()
     own = Journal(path, TASK, given)
-    own.append(verified(0, 3), 0.1)
+    own.append(verified(0, 3))
     before = path.read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(files.os, "fsync", fail)
         with pytest.raises(av.OutputError, match="No space left"):
-            own.append(verified(3, 6), 0.1)
+            own.append(verified(3, 6))
     assert path.read_bytes() == before
 
 

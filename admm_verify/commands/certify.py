@@ -56,6 +56,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Written, metavar="FILE.jsonl", help="a line per finished instance; run again to go on"
     )
+    parser.add_argument(
+        "--search", type=decimal, metavar="SECONDS", help="branch and bound for each image that bounds leave unknown"
+    )
     add_running(parser)
 
 
@@ -71,6 +74,7 @@ def run(options: argparse.Namespace) -> int:
         method=options.method,
         max_passes=options.max_passes,
         output=options.output,
+        search=options.search,
     )
     with running(options, options.question()) as how:
         found = certify(network, images, labels, options.radii, settings=settings, run=how)

@@ -14,10 +14,13 @@ class Certification:
     """Results per image and radius.
 
     lower: certified lower bound of min over j != t of f_t - f_j within the radius, -inf where none was computed.
-    correct: whether the image itself is classified like its label. seconds: of this call, without what a file held.
+    It is 0 where all that branch and bound has shown is that the minimum is above. correct: whether the image itself is
+    classified like its label. counterexamples: of every instance that is falsified, else None. seconds: of this call,
+    without what a file held.
     unwritten: why the file of finished instances lacks some of them, None where it does not.
 
-    Shapes: radii [radii], in the order given; status (of `Answer`), lower [images, radii]; correct [images].
+    Shapes: radii [radii], in the order given; status (of `Answer`), lower, counterexamples [images, radii]; correct
+    [images].
     Error: lower is rounded downward.
     """
 
@@ -25,6 +28,7 @@ class Certification:
     status: np.ndarray
     lower: np.ndarray
     correct: np.ndarray
+    counterexamples: np.ndarray
     seconds: float
     unwritten: str | None = None
 

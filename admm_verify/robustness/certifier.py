@@ -1,6 +1,8 @@
 """The work behind `certify`: images in blocks, each block through stages of ever better bounds."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,6 +16,7 @@ from admm_verify.memory import Budget
 from admm_verify.robustness.findings import Findings
 from admm_verify.robustness.instances import Instances
 from admm_verify.robustness.journal import Finished, Journal
+from admm_verify.robustness.search import ImageSearch
 from admm_verify.robustness.settings import CertifySettings
 from admm_verify.run import Run, Stopped
 from admm_verify.sets.box import Box
@@ -21,6 +24,7 @@ from admm_verify.settings import SolverSettings
 from admm_verify.splitting.placement import iteration_placement
 from admm_verify.splitting.row_bounds import RowBounds
 from admm_verify.splitting.solution import Solution
+from admm_verify.verdict import Answer
 
 GROUP_WORK = 1_500_000
 """Multiplications of one pass over the boxes whose pre-activation bounds the host computes together.
@@ -58,39 +62,52 @@ class Certifier:
         # Boxes live where the work is done.
         self.inner = replace(run.silent(), device=None)
         self.findings = Findings(len(instances.images), instances.radii)
-        self.written = np.zeros(self.findings.open.shape, dtype=bool)
+        self.spent = np.zeros(self.findings.open.shape)
         self.journal: Journal | None = None
         self.unwritten: str | None = None
 
     def recall(self, journal: Journal) -> None:
-        """Take over what a journal holds, and write what is finished there."""
+        """Take over what a journal holds, and write what is finished there.
+
+        A counterexample counts if it is one here: rounding on another machine may be another one.
+        """
         self.journal = journal
         place = {radius: k for k, radius in enumerate(self.instances.radii.tolist())}
+        found = None
         for one in journal.found:
-            self.findings.recall(one.image, place[one.radius], one.answer, one.lower)
-            self.written[one.image, place[one.radius]] = True
+            key = one.image, place[one.radius]
+            if one.answer is Answer.VERIFIED:
+                self.findings.recall_verified(*key, one.lower)
+            elif (point := one.counterexample) is None:
+                self.findings.recall_unknown(*key, one.lower, one.searched)
+            else:
+                # Lines of larger radii often repeat the input of the one before.
+                if found is None or found.image != one.image or not np.array_equal(found.input.reshape(-1), point):
+                    found = self.instances.counterexample(one.image, point)
+                if found is not None:
+                    self.findings.recall_falsified(*key, one.lower, found)
         self.findings.spread()
 
     def certify(self) -> None:
-        """Images block by block; what is finished at the end of each goes to the journal."""
-        began = time.monotonic()
+        """Images block by block; what is finished at the end of each, and of each search, goes to the journal."""
         everything = np.arange(len(self.instances.images))
         # The images themselves cost little, and whether they are correct is told even when the time is up.
         budget = Budget.of(self.run.endless())
         budget.blocks(len(everything), self._fitting(1), lambda a, b: self._judge(everything[a:b]))
-        self._save(began)
+        self._save()
         todo = np.flatnonzero(self.findings.open.any(axis=1))
         rows = max(self.instances.network.output_size - 1, len(self.instances.radii))
 
         def work(first: int, last: int) -> None:
-            began = time.monotonic()
-            self._block(todo[first:last])
-            self._save(began)
+            with self._timed(todo[first:last]):
+                self._block(todo[first:last])
 
-        try:
+        with suppress(Stopped):
             Budget.of(self.run).blocks(len(todo), self._fitting(rows), work)
-        except Stopped:
-            return
+            self._search()
+        self._save()
+        if self.settings.search is not None:
+            self.findings.reopen(self.settings.search)
 
     def _fitting(self, rows: int) -> int:
         """How many images make a block when each takes so many rows."""
@@ -100,23 +117,65 @@ class Certifier:
         step = budget.block(HOST_ARRAYS * numbers) if self.home.is_numpy else budget.rows(BLOCK_NUMBERS, numbers)
         return max(1, step)
 
+    def _search(self) -> None:
+        """Branch and bound for what all bounds have left unknown, image by image."""
+        seconds = self.settings.search
+        if seconds is None:
+            return
+        search = ImageSearch(self.instances, self.findings, self.settings.arithmetic, seconds)
+        for image in range(len(self.instances.images)):
+            if len(self.findings.unsearched(image, seconds)) and not self.run.over():
+                with self._timed(np.array([image])):
+                    search.search(image, self.run.silent())
+                self._report()
+
     def _judge(self, images: np.ndarray) -> None:
-        margin = self.instances.computed_margin(images, self.instances.images[images], self.home)
+        instances, points = self.instances, self.instances.images[images]
+        margin = instances.computed_margin(images, points, self.home)
+        for p in np.flatnonzero(margin <= 0):
+            found = instances.counterexample(int(images[p]), points[p])
+            if found is None:
+                # Alone, it is no counterexample: rounding in a batch is another one.
+                margin[p] = instances.computed_margin(images[[p]], points[[p]], Placement.numpy())[0]
+            else:
+                self.findings.misclassified(int(images[p]), found)
         self.findings.judged(images, margin)
 
-    def _save(self, began: float) -> None:
-        finished = np.argwhere(~self.findings.open & ~self.written)
-        if self.journal is None or not len(finished):
-            return
-        answer, lower, radii = self.findings.answer, self.findings.lower, self.instances.radii
-        lines = [Finished(int(i), float(radii[k]), answer.item((i, k)), float(lower[i, k])) for i, k in finished]
+    @contextmanager
+    def _timed(self, images: np.ndarray) -> Iterator[None]:
+        """Charge what is worked on meanwhile for the time, in equal shares, and save what is finished."""
+        began, worked = time.monotonic(), self.findings.undecided(images)
         try:
-            self.journal.append(lines, (time.monotonic() - began) / len(lines))
+            yield
+        finally:
+            self.spent[images] += worked * ((time.monotonic() - began) / max(1, int(np.sum(worked))))
+        self._save()
+
+    def _save(self) -> None:
+        fresh = np.argwhere(self.findings.fresh)
+        if self.journal is None or not len(fresh):
+            return
+        try:
+            self.journal.append([self._finished(int(i), int(k)) for i, k in fresh])
         except OutputError as error:
             # What was found is worth more than its file; the next block tries again.
             self.unwritten = str(error)
             return
-        self.unwritten, self.written = None, ~self.findings.open
+        self.unwritten = None
+        self.findings.fresh[:] = False
+
+    def _finished(self, i: int, k: int) -> Finished:
+        findings, found = self.findings, self.findings.counterexamples.item((i, k))
+        return Finished(
+            i,
+            float(findings.radii[k]),
+            findings.answer.item((i, k)),
+            float(findings.lower[i, k]),
+            float(findings.searched[i, k]),
+            float(self.spent[i, k]),
+            None if found is None else found.prediction,
+            None if found is None else found.input,
+        )
 
     def _report(self) -> None:
         is_open = self.findings.open
@@ -167,9 +226,14 @@ class Certifier:
         instances, chosen = self.instances, [pairs[p] for p in owner[tried]]
         numbers, radii = np.array([i for i, _ in chosen]), instances.radii[[k for _, k in chosen]]
         points = to_numpy(solution.primal).reshape(len(owner), -1)[tried]
-        margin = instances.computed_margin(numbers, instances.inside(numbers, radii, points), self.home)
-        for p in np.flatnonzero(margin <= 0):
-            self.findings.falsified(*chosen[p])
+        inside = instances.inside(numbers, radii, points)
+        margin = instances.computed_margin(numbers, inside, self.home)
+        likely = np.flatnonzero(margin <= 0)
+        for p in likely[np.argsort(margin[likely])]:
+            image, k = chosen[p]
+            found = instances.counterexample(image, inside[p]) if self.findings.open[image, k] else None
+            if found is not None:
+                self.findings.falsified(image, k, found)
 
     def _preactivation(self, block: "_Images", pairs: list[Pair], box: Box) -> PreactivationBounds | None:
         """The stage's bounds of the instances, computed for those that do not have them yet; None when interrupted."""

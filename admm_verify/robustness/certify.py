@@ -12,9 +12,10 @@ from admm_verify.options import instance
 from admm_verify.robustness.certification import Certification
 from admm_verify.robustness.certifier import Certifier, Stage
 from admm_verify.robustness.instances import Instances
-from admm_verify.robustness.journal import FORMAT, Journal
+from admm_verify.robustness.journal import FORMAT, Journal, JournalHeader
 from admm_verify.robustness.settings import CertifySettings
 from admm_verify.run import Run
+from admm_verify.schemas import plain
 
 _PASSES, _TIGHTENED_PASSES = (30, 100), (50,)
 """Budgets of passes tried in turn after the bound before any iteration, with the first and with tightened bounds."""
@@ -32,9 +33,11 @@ def certify(
     """For every image x with label t and every radius r: does every input of the box around x give class t?
 
     The box is [x - r, x + r], cut with `settings.within`. Verified: min over j != t of f_t - f_j over the box has a
-    certified lower bound above 0. Falsified: the image, or an input of the box that the solver found, has f_j >= f_t
-    for some other class when the network is computed in its element type. What holds at a radius holds at every smaller
-    one, what fails at every larger one. Cheap bounds come first; only what stays open gets more.
+    certified lower bound above 0, or branch and bound has excluded that it is not above. Falsified: the image, or an
+    input of the box that was found, has f_j >= f_t for some other class when the network is computed in its element
+    type; the result keeps that input. What holds at a radius holds at every smaller one, what fails at every larger
+    one. Cheap bounds come first; only what stays open gets more, and in the end branch and bound where
+    `settings.search` allows it some time.
 
     run: asked between blocks and inside the solver, and told of the instances finished so far. What is open once it is
     over is "timed-out".
@@ -55,7 +58,8 @@ def certify(
         certifier.recall(Journal(chosen.output, _task(instances, chosen), instances))
     certifier.certify()
     found, seconds = certifier.findings, time.monotonic() - began
-    return Certification(instances.radii, found.answer, found.lower, found.correct, seconds, certifier.unwritten)
+    answers = found.answer, found.lower, found.correct, found.counterexamples
+    return Certification(instances.radii, *answers, seconds, certifier.unwritten)
 
 
 def _plan(settings: CertifySettings) -> list[Stage]:
@@ -75,14 +79,15 @@ def _task(instances: Instances, settings: CertifySettings) -> dict[str, Any]:
     network, within = instances.network, settings.within
     ends = None if within is None else [to_numpy(plain_array(end, "range within")) for end in within]
     scalar = ends is not None and all(end.ndim == 0 for end in ends)
-    return {
-        "format": FORMAT,
-        "network": network_digest(network),
-        "images": arrays_digest((instances.images, instances.labels, instances.floor, instances.ceiling)),
-        "radii": instances.radii.tolist(),
-        "within": None if ends is None else [float(end) for end in ends] if scalar else "per pixel",
-        "arithmetic": settings.arithmetic,
-        "bounds": settings.bounds,
-        "method": settings.method,
-        "max_passes": settings.max_passes,
-    }
+    header = JournalHeader(
+        FORMAT,
+        network_digest(network),
+        arrays_digest((instances.images, instances.labels, instances.floor, instances.ceiling)),
+        instances.radii.tolist(),
+        None if ends is None else [float(end) for end in ends] if scalar else "per pixel",
+        settings.arithmetic,
+        settings.bounds,
+        settings.method,
+        settings.max_passes,
+    )
+    return plain(header)

@@ -3,13 +3,18 @@
 import numpy as np
 
 from admm_verify.errors import InputError
+from admm_verify.robustness.counterexample import Counterexample
 from admm_verify.verdict import Answer
 
 
 class Findings:
     """Answers and certified margins; an instance is open until it has an answer other than TIMED_OUT.
 
-    Shapes: answer (of `Answer`), lower, open [images, radii]; correct [images]; radii [radii].
+    searched: seconds that branch and bound was given in vain. counterexamples: of what is falsified, else None. fresh:
+    what changed since it was last set to False.
+
+    Shapes: answer (of `Answer`), lower, open, searched, counterexamples, fresh [images, radii]; correct [images]; radii
+    [radii].
     """
 
     def __init__(self, images: int, radii: np.ndarray) -> None:
@@ -17,59 +22,104 @@ class Findings:
         self.answer = np.full((images, len(radii)), Answer.TIMED_OUT, dtype=object)
         self.lower = np.full(self.answer.shape, -np.inf)
         self.open = np.ones(self.answer.shape, dtype=bool)
+        self.searched = np.zeros(self.answer.shape)
+        self.counterexamples = np.full(self.answer.shape, None, dtype=object)
+        self.fresh = np.zeros(self.answer.shape, dtype=bool)
         self.correct = np.zeros(images, dtype=bool)
         # What a record says of each image: the largest radius verified, and the smallest falsified.
         self._verified = np.full(images, -np.inf)
         self._falsified = np.full(images, np.inf)
 
-    def recall(self, image: int, k: int, answer: Answer, margin: float) -> None:
-        """Take over what an earlier run found; a repetition changes nothing."""
-        if answer is Answer.VERIFIED:
-            self._verified[image] = max(self._verified[image], self.radii[k])
-        elif answer is Answer.FALSIFIED:
-            self._falsified[image] = min(self._falsified[image], self.radii[k])
-        if self.open[image, k]:
+    def recall_verified(self, image: int, k: int, margin: float) -> None:
+        """Take over what an earlier run verified; a repetition changes nothing."""
+        self._verified[image] = max(self._verified[image], self.radii[k])
+        self.lower[image, k] = max(self.lower[image, k], margin)
+        self._settle(image, self._only(k), Answer.VERIFIED)
+
+    def recall_falsified(self, image: int, k: int, margin: float, found: Counterexample) -> None:
+        """Take over a counterexample of an earlier run, and its bound; a repetition changes nothing."""
+        self._falsified[image] = min(self._falsified[image], self.radii[k])
+        self.lower[image, k] = max(self.lower[image, k], margin)
+        self._falsify(image, self._only(k), found)
+
+    def recall_unknown(self, image: int, k: int, margin: float, searched: float) -> None:
+        """Take over what an earlier run could not decide; a repetition changes nothing."""
+        self.searched[image, k] = max(self.searched[image, k], searched)
+        if self.answer[image, k] not in (Answer.VERIFIED, Answer.FALSIFIED):
             self.lower[image, k] = max(self.lower[image, k], margin)
-            self._settle(image, np.arange(len(self.radii)) == k, answer)
+            self._settle(image, self._only(k), Answer.UNKNOWN)
 
     def spread(self) -> None:
-        """Tell the open instances what the recalled ones say about them.
+        """Tell what the recalled instances say about the others; what is recalled is not fresh.
 
         Raises: InputError where these contradict each other.
         """
         self._check_recalled()
+        self.fresh[:] = False
         for image, k in np.argwhere(self.answer == Answer.VERIFIED):
-            self.bounded(int(image), int(k), float(self.lower[image, k]))
+            self.verified(int(image), int(k), float(self.lower[image, k]))
         for image, k in np.argwhere(self.answer == Answer.FALSIFIED):
-            self.falsified(int(image), int(k))
+            self.falsified(int(image), int(k), self.counterexamples.item((image, k)))
 
     def bounded(self, image: int, k: int, margin: float) -> None:
         """A certified margin at a radius, which holds at every smaller one too; above 0 it verifies them."""
         smaller = self.radii <= self.radii[k]
-        raised = smaller & (self.open[image] | (self.answer[image] == Answer.VERIFIED))
+        raised = smaller & (self.answer[image] != Answer.FALSIFIED)
         self.lower[image, raised] = np.maximum(self.lower[image, raised], margin)
         if margin > 0:
             self._settle(image, smaller, Answer.VERIFIED)
 
-    def falsified(self, image: int, k: int) -> None:
+    def verified(self, image: int, k: int, margin: float = 0.0) -> None:
+        """A proof that no input within a radius is misclassified, which holds at every smaller one too.
+
+        margin: a certified bound; 0 where all that is known is that the true margin lies above.
+        """
+        self.bounded(image, k, margin)
+        self._settle(image, self.radii <= self.radii[k], Answer.VERIFIED)
+
+    def falsified(self, image: int, k: int, found: Counterexample) -> None:
         """A misclassified input within a radius, which is within every larger one too."""
-        self._settle(image, self.radii >= self.radii[k], Answer.FALSIFIED)
+        self._falsify(image, self.radii >= self.radii[k], found)
 
     def judged(self, images: np.ndarray, margin: np.ndarray) -> None:
-        """The margins of the images themselves, as computed; NaN says nothing.
-
-        Raises: InputError where a recalled instance contradicts them.
-        """
-        self._falsified[images[margin <= 0]] = 0.0
-        self._check_recalled()
+        """The margins of the images themselves, as computed, above 0 where they are classified like their labels."""
         self.correct[images] = margin > 0
-        for image in images[margin <= 0]:
-            self._settle(int(image), np.ones(len(self.radii), dtype=bool), Answer.FALSIFIED)
+
+    def misclassified(self, image: int, found: Counterexample) -> None:
+        """An image that is a counterexample itself.
+
+        Raises: InputError where a recalled instance contradicts that.
+        """
+        self._falsified[image] = 0.0
+        self._check_recalled()
+        self._falsify(image, np.ones(len(self.radii), dtype=bool), found)
 
     def given_up(self, images: np.ndarray) -> None:
-        """Nothing more is tried for these images."""
+        """Bounds do not decide what is open of these images."""
         for image in images:
             self._settle(int(image), self.open[image].copy(), Answer.UNKNOWN)
+
+    def is_unknown(self, image: int, k: int) -> bool:
+        """Whether bounds have not decided an instance, nor anything else."""
+        return self.answer[image, k] is Answer.UNKNOWN
+
+    def search_ended(self, image: int, k: int, seconds: float) -> None:
+        """Branch and bound was given so many seconds for the image; where that was in vain, it is noted."""
+        if self.is_unknown(image, k):
+            self.searched[image, k], self.fresh[image, k] = seconds, True
+
+    def unsearched(self, image: int, seconds: float) -> np.ndarray:
+        """The radii that are unknown and for which branch and bound was never given so many seconds."""
+        return np.flatnonzero((self.answer[image] == Answer.UNKNOWN) & (self.searched[image] < seconds))
+
+    def reopen(self, seconds: float) -> None:
+        """What is unknown and was not given so many seconds of branch and bound is not done with."""
+        cut = (self.answer == Answer.UNKNOWN) & (self.searched < seconds)
+        self.answer[cut], self.open[cut] = Answer.TIMED_OUT, True
+
+    def undecided(self, images: np.ndarray | int) -> np.ndarray:
+        """Which instances of some images are neither verified nor falsified, [..., radii]."""
+        return (self.answer[images] == Answer.TIMED_OUT) | (self.answer[images] == Answer.UNKNOWN)
 
     def text(self) -> str:
         """Counts in words."""
@@ -85,7 +135,18 @@ class Findings:
                 f"misclassified within the radius {self._falsified[image]:g}: the file is damaged. Delete it."
             )
 
-    def _settle(self, image: int, which: np.ndarray, answer: Answer) -> None:
-        closed = self.open[image] & which
-        self.answer[image, closed] = answer
-        self.open[image, closed] = False
+    def _only(self, k: int) -> np.ndarray:
+        return np.arange(len(self.radii)) == k
+
+    def _falsify(self, image: int, which: np.ndarray, found: Counterexample) -> None:
+        for k in self._settle(image, which, Answer.FALSIFIED):
+            self.counterexamples[image, k] = found
+
+    def _settle(self, image: int, which: np.ndarray, answer: Answer) -> np.ndarray:
+        """Answer some instances that are open, or unknown if this is better; returns which."""
+        below = self.open[image] if answer is Answer.UNKNOWN else self.undecided(image)
+        settled = np.flatnonzero(below & which)
+        self.answer[image, settled] = answer
+        self.open[image, settled] = False
+        self.fresh[image, settled] = True
+        return settled

@@ -1,6 +1,7 @@
 """Images, labels and radii, checked once: the boxes around them, their margins, and inputs inside them."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from admm_verify.given import float64_array, plain_array
 from admm_verify.network.graph import Network
 from admm_verify.network.layout import flatten_batch
 from admm_verify.options import shown
+from admm_verify.robustness.counterexample import Counterexample
 from admm_verify.robustness.settings import Within
 from admm_verify.sets.box import Box, range_ends
+from admm_verify.sets.exact import ExactBox
 
 _SLACK = 1e-6
 """Share of the range that rounding, as of a normalisation, may carry a pixel beyond its end."""
@@ -73,6 +76,42 @@ class Instances:
         box = Box.inside(middle, radii[:, None], (self.floor, self.ceiling)).inward(placement)
         with np.errstate(over="ignore"):
             return to_numpy(box.project(points.astype(placement.dtype)))
+
+    def exact_box(self, number: int, radius: float) -> ExactBox:
+        """The box around an image, in real numbers."""
+        middle, width = [Fraction(float(value)) for value in self.images[number]], Fraction(radius)
+        lower = [value - width for value in middle]
+        upper = [value + width for value in middle]
+        for i in np.flatnonzero(np.isfinite(self.floor)):
+            lower[i] = max(lower[i], Fraction(float(self.floor[i])))
+        for i in np.flatnonzero(np.isfinite(self.ceiling)):
+            upper[i] = min(upper[i], Fraction(float(self.ceiling[i])))
+        return ExactBox(tuple(lower), tuple(upper))
+
+    def holds(self, number: int, radius: float, point: np.ndarray) -> bool:
+        """Whether an input [inputs] of the element type lies in the box around an image, in real numbers."""
+        if not np.isfinite(point).all():
+            return False
+        near = self.inside(np.array([number]), np.array([radius]), point[None])[0]
+        # Those are inside for certain; what they leave out is a matter of the last digit.
+        return np.array_equal(near, point) or self.exact_box(number, radius).holds([Fraction(float(x)) for x in point])
+
+    def counterexample(self, number: int, point: np.ndarray) -> Counterexample | None:
+        """An input as a counterexample where the network, on it alone, computes no smaller an output of another class
+        than of the label; else None.
+
+        Shapes: point [inputs] in the element type, inside a box around the image.
+        """
+        with quiet_overflow():
+            values = to_numpy(self.network(point[None])).reshape(-1)
+        if not np.isfinite(values).all():
+            return None
+        label = int(self.labels[number])
+        prediction = int(np.argmax(np.where(np.arange(len(values)) == label, -np.inf, values)))
+        if values[prediction] < values[label]:
+            return None
+        original, found = (x.reshape(self.network.input_shape) for x in (self.images[number], point))
+        return Counterexample(number, label, prediction, original, found, values)
 
     def margins(self, numbers: np.ndarray) -> np.ndarray:
         """Rows f_t - f_j for all classes j but the label t, in the order of j, [len(numbers), classes - 1, classes]."""

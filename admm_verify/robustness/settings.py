@@ -6,7 +6,7 @@ from typing import Annotated
 
 from admm_verify.arrays import Array
 from admm_verify.bounds.arithmetic import check_arithmetic
-from admm_verify.options import ANY, Settings, choice, file_path
+from admm_verify.options import ANY, Allowance, Settings, choice, file_path
 from admm_verify.sets.box import range_ends
 from admm_verify.splitting.solve import METHODS
 
@@ -25,7 +25,9 @@ class CertifySettings(Settings):
     evaluating it in that type. method: of `solve`. max_passes: budget per row after the bound before any iteration, 0
     for none; None tries a short budget, then a longer one. output: a file that takes a JSON line per finished instance,
     block by block; with the same task it is read first, and only the rest is computed; several processes may share it.
-    Where it cannot be written the result says so.
+    Where it cannot be written the result says so. search: seconds of branch and bound (`verify`) for each image that
+    bounds leave unknown, shared by its radii; None for none. A file of a task without them, or with fewer, is gone on
+    with.
 
     Raises: InputError for a choice that does not exist, or a value of another type or range.
     """
@@ -36,6 +38,7 @@ class CertifySettings(Settings):
     method: str = "ascent"
     max_passes: Annotated[int | None, ANY] = None
     output: str | Path | None = None
+    search: Allowance = None
 
     def __post_init__(self) -> None:
         choice(self.bounds, "The choice of bounds", BOUNDS)

@@ -20,13 +20,43 @@ class CertifiedRadius:
 
 
 @dataclass(frozen=True)
+class CounterexampleEntry:
+    """An input that falsifies an image at some radii: exact numbers, flat in the order of the network's input."""
+
+    radii: list[float]
+    label: int
+    prediction: int
+    output: list[float]
+    input: list[float]
+
+
+@dataclass(frozen=True)
 class CertifiedImage:
-    """An image: its number, whether it is classified like its label, and an answer and a margin per radius."""
+    """An image: its number, whether it is classified like its label, an answer and a margin per radius, and inputs that
+    show what is falsified.
+    """
 
     image: int
     correct: bool
     status: list[Answer]
     lower: list[float]
+    counterexamples: list[CounterexampleEntry]
+
+    @classmethod
+    def of(cls, found: Certification, i: int) -> "CertifiedImage":
+        """An image of a certification."""
+        shown = {id(one): one for one in found.counterexamples[i] if one is not None}
+        entries = [
+            CounterexampleEntry(
+                [float(r) for r, own in zip(found.radii, found.counterexamples[i], strict=True) if own is one],
+                one.label,
+                one.prediction,
+                one.output.reshape(-1).tolist(),
+                one.input.reshape(-1).tolist(),
+            )
+            for one in shown.values()
+        ]
+        return cls(i, bool(found.correct[i]), found.status[i].tolist(), found.lower[i].tolist(), entries)
 
 
 @dataclass(frozen=True)
@@ -46,8 +76,5 @@ class CertifyRecord(Record):
         """The record of the images and radii of a network."""
         columns = found.radii, found.certified_accuracy, *(found.count(answer) for answer in Answer)
         radii = [CertifiedRadius(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
-        images = [
-            CertifiedImage(i, bool(found.correct[i]), found.status[i].tolist(), found.lower[i].tolist())
-            for i in range(len(found.correct))
-        ]
+        images = [CertifiedImage.of(found, i) for i in range(len(found.correct))]
         return cls(repr(found), network, radii, found.clean_accuracy, found.seconds, images)

@@ -1,0 +1,34 @@
+"""An input near an image that the network gives another class, as computed."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Counterexample:
+    """An input of the boxes in which an image is falsified, and what the network computes there for it alone.
+
+    label: of the image; prediction: the class of the largest other output, which is at least as large as the label's.
+
+    Shapes: original (the image as the network takes it), input [*input_shape] in the network's element type; output
+    [classes].
+    Error: exact; the input lies in the box in real numbers, and the output is computed in the network's element type.
+    """
+
+    image: int
+    label: int
+    prediction: int
+    original: np.ndarray
+    input: np.ndarray
+    output: np.ndarray
+
+    @property
+    def distance(self) -> float:
+        """The largest change of an entry, as computed."""
+        change = self.input.astype(np.float64) - self.original.astype(np.float64)
+        return float(np.max(np.abs(change), initial=0.0))
+
+    def __repr__(self) -> str:
+        """In one line."""
+        return f"image {self.image}: {self.label} becomes {self.prediction}, distance {self.distance:.4g}"
