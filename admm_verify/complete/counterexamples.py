@@ -46,6 +46,10 @@ class Counterexamples:
             start_runtime()
         return self._attacked(disjuncts, (QUICK,), 0)
 
+    def quick_work(self, disjuncts: list[int]) -> float:
+        """Multiplications of a short descent at most: every step goes forward and back."""
+        return 2.0 * QUICK.steps * len(disjuncts) * self.query.network.weight_count
+
     def thorough(self, disjuncts: list[int], seed: int) -> Witness | None:
         """What the attacks in sequence find."""
         return self._attacked(disjuncts, SEQUENCE, seed)

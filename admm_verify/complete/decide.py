@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import numpy as np
 from admm_verify.arrays import Placement
 from admm_verify.attacks.confirm import Witness
 from admm_verify.bounds.conditional import ConditionalBounds
+from admm_verify.bounds.work import crown_work
 from admm_verify.certificates.certificate import Certificate, Tightening
 from admm_verify.certificates.digests import network_digest, property_digest
 from admm_verify.complete.checkpoint import FORMAT, Checkpoint, Saved
@@ -23,6 +26,7 @@ from admm_verify.complete.refine import refined
 from admm_verify.complete.root import Root
 from admm_verify.complete.search import Search, Standing
 from admm_verify.complete.settings import EXACT, VerifySettings
+from admm_verify.complete.turns import Turns
 from admm_verify.errors import OutputError, QueryError
 from admm_verify.memory import Budget, once_more
 from admm_verify.network.graph import Network
@@ -37,6 +41,12 @@ _ARRAYS = 4
 
 _ATTACKS = (0.3, 3.0, 12.0, 48.0)
 """Seconds of search after which thorough attacks take a turn: most queries are decided before the first."""
+
+_DEAR = 1e9
+"""Multiplications of bounds of whole boxes, about a second, from which a short attack that costs less comes first."""
+
+_THOROUGH = 70.0
+"""How many times as long as the short attack the thorough ones take, counted in passes."""
 
 
 class Decision:
@@ -55,8 +65,10 @@ class Decision:
         budget = Budget.of(run)
         rows = as_computed(atom_rows(query.property, budget), self.arithmetic)
         _check_memory(query.network, rows.boxes.count, budget)
-        self.root = Root(query, rows, self.arithmetic, run)
+        self.turns = Turns(self._attack_between)
+        self.root = Root(query, rows, self.arithmetic, run.unless(self.turns))
         self.counterexamples = Counterexamples(query, rows, run.silent())
+        self._seeds = count()
         self.witness: Witness | None = None
         self.search: Search[HalvedBoxes] | Search[Branches] | None = None
         self.conditional: ConditionalBounds | None = None
@@ -105,29 +117,34 @@ class Decision:
         # What was found by the time that somebody said stop counts.
         with suppress(Stopped):
             self.witness = self.counterexamples.boxes_alone()
-            if self.witness is None:
-                once_more(self.root.start)
-                if saved is None:
-                    self._decide()
-                else:
-                    self._resume(saved)
+            for stage in self._stages(saved):
+                if self.witness is not None or not self.root.open_rows().size or self.quiet.over():
+                    break
+                once_more(stage)
         if self.checkpoint is not None and (self.witness is not None or not self.open):
             self._try_to_keep(self.checkpoint.remove)
 
-    def _decide(self) -> None:
-        stages = [self._crown, self._quick_attack, self._ascent, self._tightened]
+    def _stages(self, saved: Saved | None) -> list[Callable[[], None]]:
+        """What is done about the query in order, until it is decided."""
+        if saved is not None:
+            return [self.root.start, partial(self._resume, saved)]
+        bounds, better = [self.root.start, self._crown], [self._ascent, self._tightened]
         if self.options.certificate:
-            stages = [self._quick_attack, self._derived]
+            bounds, better = [self.root.start], [self._derived]
+        attack = [self._quick_attack]
+        stages = [*attack, *bounds, *better] if self._bounds_are_dear else [*bounds, *attack, *better]
         if self.options.method == EXACT:
             from admm_verify.complete.milp import check_programs
 
             check_programs(self.query.network)
             stages.append(self._programs)
-        stages.append(self._search)
-        for stage in stages:
-            if self.witness is not None or not self.root.open_rows().size or self.quiet.over():
-                return
-            once_more(stage)
+        return [*stages, self._search]
+
+    @property
+    def _bounds_are_dear(self) -> bool:
+        """Whether bounds of whole boxes are estimated to take a while, and longer than a short attack."""
+        bounds = self.rows.boxes.count * crown_work(self.query.network)
+        return bounds >= max(_DEAR, self.counterexamples.quick_work(self.root.open))
 
     def _resume(self, saved: Saved) -> None:
         # Disjuncts without atoms are never part of a search, and never excluded.
@@ -143,7 +160,15 @@ class Decision:
 
     def _quick_attack(self) -> None:
         self.run.say("attack")
+        began = time.monotonic()
         self.witness = self.counterexamples.quick(self.root.open)
+        self.turns.begin(_THOROUGH * (time.monotonic() - began))
+
+    def _attack_between(self) -> bool:
+        """Attack between two blocks of bounds; whether there is no more to be done."""
+        self.run.say("attack")
+        self.witness = self._attacked(self.root.open)
+        return self.witness is not None or self.quiet.over()
 
     def _ascent(self) -> None:
         if not self._narrow:
@@ -206,7 +231,7 @@ class Decision:
         self.run.say(f"{len(self.root.open)} of {len(self.rows.disjuncts)} disjuncts open, {len(rows)} rows")
         method = "auto" if options.method == EXACT else options.method
         solution = self.root.solve(rows, method, passes)
-        if self.root.open_rows().size:
+        if self.witness is None and self.root.open_rows().size:
             self.witness = self.counterexamples.primal(self.root, rows, solution.primal)
 
     def _search(self) -> None:
@@ -214,7 +239,7 @@ class Decision:
             return
         if not self._narrow:
             self._refine()
-        if self.root.open_rows().size:
+        if self.witness is None and self.root.open_rows().size:
             self.search = self._made(self.root.disjuncts(part_by_part=self._narrow))
             self._run(self.search)
 
@@ -225,7 +250,7 @@ class Decision:
         self.run.say("refinement")
         disjuncts = self.root.disjuncts()
         known = self.root.bounds_of(self.rows.box[disjuncts.row[:, 0]])
-        left = refined(self.query.network, disjuncts, known, self.settings, self.quiet)
+        left = refined(self.query.network, disjuncts, known, self.settings, self.quiet.unless(self.turns))
         if left is not None:
             self._keep(left.disjuncts.number)
             self.root.climbed(left.disjuncts.row, left.disjuncts.multipliers)
@@ -239,7 +264,7 @@ class Decision:
     def _run(self, search: Search) -> None:
         """Search and attack in turn."""
         spent = 0.0
-        for seed, turn in enumerate((*_ATTACKS, np.inf)):
+        for turn in (*_ATTACKS, np.inf):
             began = time.monotonic()
             end = began + turn - spent
             once_more(lambda end=end: search.advance(lambda: time.monotonic() >= end or self._enough(search)))
@@ -249,7 +274,7 @@ class Decision:
             if not len(left) or self.witness is not None or self.quiet.over() or self._enough(search):
                 break
             self.run.say("attack")
-            self.witness = self._attacked([int(i) for i in left], seed)
+            self.witness = self._attacked([int(i) for i in left])
             # What was set aside may still hold a counterexample, but is not split again.
             if search.done or self.witness is not None:
                 break
@@ -265,7 +290,9 @@ class Decision:
             self.search = self._made(self.root.disjuncts())
             self._run(self.search)
 
-    def _attacked(self, disjuncts: list[int], seed: int) -> Witness | None:
+    def _attacked(self, disjuncts: list[int]) -> Witness | None:
+        # Every attack has random starts of its own.
+        seed = next(self._seeds)
         return once_more(lambda: self.counterexamples.thorough(disjuncts, seed))
 
     def _save(self, search: Search) -> None:
