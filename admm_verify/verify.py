@@ -64,7 +64,8 @@ def verify(
     """UNSAT when certified bounds exclude every disjunct, SAT for a confirmed counterexample, else UNKNOWN.
 
     Bounds of the whole boxes come first, then attacks, then branch and bound: boxes with few sides are halved, else
-    neurons are split at their kink, until nothing is left or the time is up. Everything found by then counts.
+    neurons are split at their kink, until nothing is left or the time is up. Everything found by then counts. Where
+    bounds are estimated to cost more than a short attack, that comes before them, and longer ones take turns with them.
 
     A counterexample is rounded into the box in the network's element type, replayed by onnxruntime in a process of its
     own (by our own forward pass in that type where it is not installed, or lacks one of the operators in that type),
