@@ -47,9 +47,11 @@ if TYPE_CHECKING:
         Requirement as Requirement,
         Task as Task,
     )
+    from admm_verify.report.counterexample_plots import counterexample_plot as counterexample_plot
     from admm_verify.report.reach_plots import time_plot as time_plot, tube_plot as tube_plot
     from admm_verify.robustness.certification import Certification as Certification
     from admm_verify.robustness.certify import certify as certify
+    from admm_verify.robustness.counterexample import Counterexample as Counterexample
     from admm_verify.robustness.settings import CertifySettings as CertifySettings
     from admm_verify.run import Ended as Ended, Progress as Progress, Run as Run
     from admm_verify.sets.box import Box as Box
@@ -82,6 +84,7 @@ _ROOMS = {
     "CertifySettings": "robustness.settings",
     "ContinuousSystem": "reach.systems",
     "Controller": "reach.systems",
+    "Counterexample": "robustness.counterexample",
     "DeviceError": "errors",
     "Ended": "run",
     "InputError": "errors",
@@ -120,6 +123,7 @@ _ROOMS = {
     "Verdict": "verdict",
     "VerifySettings": "complete.settings",
     "certify": "robustness.certify",
+    "counterexample_plot": "report.counterexample_plots",
     "output_bounds": "splitting.output_bounds",
     "preactivation_bounds": "bounds.preactivation",
     "reach_sets": "reach.front",

@@ -168,3 +168,31 @@ def test_time_counts_from_the_start_of_the_process(files, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["admm-verify", *command(files, "--timeout", "51")])
     assert main() == 0
     assert 0.0 <= asked[0] <= 1.0
+
+
+def test_the_command_draws(files, capsys):
+    pytest.importorskip("matplotlib")
+    picture = files / "a.png"
+    assert main(command(files, "--plot", str(picture))) == 0
+    assert picture.read_bytes()[1:4] == b"PNG" and not capsys.readouterr().err
+    assert main(command(files, "--plot", str(files / "a.xyz"))) == 1
+    shown = capsys.readouterr()
+    assert not shown.out and "suffix" in shown.err
+    np.savez(files / "two.npz", images=np.load(files / "images.npy")[:2], labels=np.load(files / "labels.npy")[:2])
+    network = ["--network", str(files / "net.onnx"), "--images", str(files / "two.npz"), "--radii", "0"]
+    assert main(["certify", *network, "--plot", str(files / "b.png")]) == 0
+    shown = capsys.readouterr()
+    assert "verified" in shown.out and "nothing to draw" in shown.err and not (files / "b.png").exists()
+
+
+def test_the_command_searches_what_its_record_leaves_unknown(files, capsys):
+    plain = command(files, "--bounds", "interval", "--max-passes", "0", "--output", str(files / "found.jsonl"))
+    assert main(plain) == 0
+    unknown = [int(line.split()[3]) for line in capsys.readouterr().out.splitlines()[3:]]
+    assert main([*plain, "--search", "20", "--json", str(files / "out.json")]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
+    assert sum(unknown) > 0 and all(row[3] == row[4] == "0" for row in rows)
+    content = json.loads((files / "out.json").read_text())
+    assert content["provenance"]["options"]["search"] == 20.0
+    assert sum(len(image["counterexamples"]) > 0 for image in content["images"]) == int(rows[0][2])
+    assert main(command(files, "--search", "-1")) == 1 and "CertifySettings.search" in capsys.readouterr().err

@@ -14,9 +14,12 @@ from admm_verify.files import every, require_written
 from admm_verify.given import read_arrays
 from admm_verify.network.from_onnx import read_onnx
 from admm_verify.report.records.certify import CertifyRecord
+from admm_verify.robustness.certification import Certification
 from admm_verify.robustness.certify import certify
 from admm_verify.robustness.settings import BOUNDS, CertifySettings
 from admm_verify.splitting.solve import METHODS
+from admm_verify.streams import complain
+from admm_verify.verdict import Answer
 
 HELP = "robustness of a classifier: many images and radii at once"
 
@@ -59,11 +62,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--search", type=decimal, metavar="SECONDS", help="branch and bound for each image that bounds leave unknown"
     )
+    parser.add_argument("--plot", type=Written, metavar="FILE.png", help="falsified images and their counterexamples")
     add_running(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Certify what the files hold; the table on stdout, how far it is on stderr."""
+    if options.plot:
+        from admm_verify.report.picture_inputs import checked_path, require_matplotlib
+        from admm_verify.report.pictures import FORMATS
+
+        require_matplotlib()
+        checked_path(options.plot, FORMATS, "plot")
     with reading(options):
         network = read_onnx(options.network, output=options.output_name, inputs=fixed_inputs(options.fix))
     images, labels = _arrays(options.images, options.labels)
@@ -84,8 +94,19 @@ def run(options: argparse.Namespace) -> int:
     writers: list[Callable[[], object]] = []
     if options.json:
         writers.append(lambda: write_record(options, record, options.arithmetic))
+    if options.plot:
+        writers.append(lambda: _draw(options.plot, found))
     every([*writers, lambda: require_written(found.unwritten)])
     return 0
+
+
+def _draw(path: str, found: Certification) -> None:
+    from admm_verify.report.counterexample_plots import counterexample_plot
+
+    if found.count(Answer.FALSIFIED).any():
+        counterexample_plot(path, found)
+    else:
+        complain(f"No image is falsified, so that there is nothing to draw in {path}.")
 
 
 def _arrays(images: str, labels: str | None) -> tuple[np.ndarray, np.ndarray]:

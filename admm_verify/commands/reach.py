@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from admm_verify.arguments import Read, Written, decimal, whole
 from admm_verify.commands.running import add_running, advise, reading, running, write_record
-from admm_verify.errors import InputError, MissingPackageError, is_installed
+from admm_verify.errors import InputError
 from admm_verify.files import every, note_read
 from admm_verify.options import Range, count
 from admm_verify.reach.directions import TEMPLATES
@@ -65,12 +65,12 @@ def run(options: argparse.Namespace) -> int:
     from admm_verify.reach.front import reach_sets
     from admm_verify.reach.spec import read_task
     from admm_verify.reach.systems import MOST_STEPS
-    from admm_verify.report.picture_inputs import checked_path
+    from admm_verify.report.picture_inputs import checked_path, require_matplotlib
     from admm_verify.report.pictures import FORMATS
     from admm_verify.report.records.reach import ReachRecord
 
-    if (options.plot or options.time_plot or options.animation) and not is_installed("matplotlib"):
-        raise MissingPackageError('Pictures need matplotlib: pip install "admm-verify[plot]".')
+    if options.plot or options.time_plot or options.animation:
+        require_matplotlib()
     for path, formats, what in (
         (options.plot, FORMATS, "plot"),
         (options.time_plot, FORMATS, "plot"),

@@ -1,4 +1,4 @@
-"""What pictures of reachable sets are drawn from, checked before anything is drawn."""
+"""What pictures are drawn from and with, checked before anything is drawn."""
 
 import os
 from collections.abc import Sequence
@@ -12,13 +12,18 @@ from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.systems import Task
 
 
+def require_matplotlib() -> None:
+    """Raises: MissingPackageError where pictures cannot be drawn."""
+    if not is_installed("matplotlib"):
+        raise MissingPackageError('Pictures need matplotlib: pip install "admm-verify[plot]".')
+
+
 def check_drawn(task: Task, sets: ReachSets, judgements: Sequence[Judgement] = ()) -> None:
     """Refuse sets and judgements of another task.
 
     Raises: InputError for those, and for things of another kind; MissingPackageError without matplotlib.
     """
-    if not is_installed("matplotlib"):
-        raise MissingPackageError('Pictures need matplotlib: pip install "admm-verify[plot]".')
+    require_matplotlib()
     states = instance(task, Task, "The task").system.states
     if instance(sets, ReachSets, "The sets").directions.shape[1] != states:
         raise InputError(f"The sets are of {sets.directions.shape[1]} states, the task of {states}.")
