@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from admm_verify.network.from_onnx import read_onnx as read_onnx
     from admm_verify.network.from_torch import trace as trace
     from admm_verify.network.graph import Network as Network
-    from admm_verify.properties.query import Query as Query, read_query as read_query
+    from admm_verify.properties.query import Query as Query, query as query, read_query as read_query
     from admm_verify.reach.front import ReachReport as ReachReport, reach_sets as reach_sets
     from admm_verify.reach.judgement import Judgement as Judgement
     from admm_verify.reach.sets import ReachSets as ReachSets
@@ -126,6 +126,7 @@ _ROOMS = {
     "counterexample_plot": "report.counterexample_plots",
     "output_bounds": "splitting.output_bounds",
     "preactivation_bounds": "bounds.preactivation",
+    "query": "properties.query",
     "reach_sets": "reach.front",
     "read_onnx": "network.from_onnx",
     "read_query": "properties.query",

@@ -100,8 +100,11 @@ class Assertions:
         if len(form.items) != 2:
             message = f"found an assert of {len(form.items) - 1} conditions; write one, joining several by (and ...)."
             raise self._error(message, form)
-        never = self._add(form.items[1:], self.conjunction)
-        self.never = self.never or never
+        self._take(form.items[1:])
+
+    def add(self, condition: Condition) -> None:
+        """Add a condition that is reduced already."""
+        self._take([condition])
 
     def reduced(self, form: Form) -> Condition:
         """What a condition becomes, its own conditions reduced already.
@@ -146,6 +149,10 @@ class Assertions:
                 return self._atoms(sign, terms if first < second else terms[::-1], _ZERO, match.start())
         word, left_word, right_word = words(match)
         return self._compared(word.text, left_word, right_word, match.start())
+
+    def _take(self, operands: Iterable[object]) -> None:
+        never = self._add(operands, self.conjunction)
+        self.never = self.never or never
 
     def _possible(self, operands: Iterable[object]) -> tuple[list[InputBound | Atom | Conjunction], Never | None]:
         """The conditions among operands, and the first of those that nothing satisfies."""

@@ -1,7 +1,7 @@
 """The in-memory property: input boxes and linear output atoms, in exact rational numbers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import prod
 
@@ -35,13 +35,13 @@ class NetworkDeclaration:
 class Atom:
     """The constraint sum of coefficient * y[index] + constant <= 0 (< 0 when strict) on the flat output y.
 
-    line is where it stands in the file, for messages. Coefficients of one output are added up.
+    line is where it stands in the file and makes no difference. Coefficients of one output are added up.
     """
 
     terms: tuple[tuple[int, Fraction], ...]
     constant: Fraction
     strict: bool
-    line: int = 0
+    line: int = field(default=0, compare=False)
 
     def __post_init__(self) -> None:
         if len(dict(self.terms)) < len(self.terms):
@@ -53,7 +53,7 @@ class Atom:
     def __hash__(self) -> int:
         # Hashing a Fraction takes a modular inverse; its two integers serve as well.
         numbers = [(index, value.numerator, value.denominator) for index, value in self.terms]
-        return hash((*numbers, self.constant.numerator, self.constant.denominator, self.strict, self.line))
+        return hash((*numbers, self.constant.numerator, self.constant.denominator, self.strict))
 
     def value(self, y: Sequence[Fraction]) -> Fraction:
         """The left-hand side at y, exactly."""

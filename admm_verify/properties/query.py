@@ -12,9 +12,11 @@ from admm_verify.network.onnx_files import ModelSource, read_model
 from admm_verify.network.onnx_part import part_of
 from admm_verify.options import file_path, instance
 from admm_verify.properties.checks import check_layout, check_property, check_types
+from admm_verify.properties.infix import property_of
 from admm_verify.properties.property import Property
 from admm_verify.properties.vnnlib import read_property
 from admm_verify.run import Run, Stopped
+from admm_verify.sets.box import Box
 
 NetworkSource = ModelSource | Network
 
@@ -80,6 +82,28 @@ def read_query(
     except Stopped:
         raise StoppedError(f"{reading} was not read to its end: the time was up, or a stop was asked.") from None
     return Query(place.name, found, network, model)
+
+
+def query(network: NetworkSource, box: Box | None, condition: str) -> Query:
+    """A query without a file: is there an x in the box for which the condition holds of x and y = f(x)?
+
+    condition is what a counterexample satisfies, the opposite of what is to be shown, as in VNN-LIB: comparisons by <=,
+    <, >=, >, ==, != of sums of multiples of outputs y0, y1, ... (y[i,j] where they have several axes), joined by and,
+    or and parentheses, such as "y0 <= y1 or y0 <= y2". Comparisons of single inputs x0, x1, ... with numbers cut the
+    box; without a box they bound every input. Numbers of the condition are the decimals that are written, floats of the
+    box the numbers they are.
+
+    network: a network or an ONNX path; only a path lets counterexamples be replayed by onnxruntime.
+    Shapes: box [inputs] or the network's input shape, with or without a batch axis of one.
+    Raises: QueryError with the column for what is no condition, for empty boxes and unbounded inputs;
+        UnsupportedQueryError for products of variables and for couplings of inputs; InputError; ModelError.
+    """
+    if isinstance(network, Network):
+        found, model = network, None
+    else:
+        read = read_model(network)
+        found, model = network_from_model(read, Run()), read.data
+    return Query("query", property_of(check_network(found), box, condition), found, model)
 
 
 def _chosen(found: Property, networks: Mapping[str, NetworkSource] | NetworkSource, path: str) -> NetworkSource:

@@ -27,7 +27,7 @@ _ONE = Fraction(1)
 
 @dataclass(frozen=True, eq=False)
 class AtomRows:
-    """Rows c'y + d, one per distinct pair of input box and output atom, in file order.
+    """Rows c'y + d, one per input box and output atom (of the same atom on the same line one), in file order.
 
     A disjunct is excluded when for one of its rows min c'y + d over the box is > 0 (>= 0 where strict).
 
@@ -87,24 +87,24 @@ def atom_rows(found: Property, budget: Budget | None = None) -> AtomRows:
     """
     outputs = found.networks[0].outputs[0].size
     boxes: dict[int, tuple[int, ExactBox]] = {}
-    rows: dict[tuple[int, Atom], int] = {}
+    rows: dict[tuple[int, Atom, int], int] = {}
     disjuncts: list[tuple[int, ...]] = []
     with collector_paused():
         for disjunct in _paced(found.disjuncts, budget):
             number, _ = boxes.setdefault(id(disjunct.box), (len(boxes), disjunct.box))
-            disjuncts.append(tuple([rows.setdefault((number, atom), len(rows)) for atom in disjunct.atoms]))
+            disjuncts.append(tuple([rows.setdefault((number, atom, atom.line), len(rows)) for atom in disjunct.atoms]))
         inputs = found.networks[0].inputs[0].size
         # Where disjuncts stand side by side, all take the atoms of the longest.
         most = max(map(len, disjuncts), default=0)
         numbers = len(rows) * outputs + 2 * len(boxes) * inputs + len(disjuncts) * most * outputs
         _check_size(numbers, f"{len(disjuncts)} disjuncts of at most {most} atoms", budget)
         objective, scalars = np.zeros((len(rows), outputs)), np.zeros((3, len(rows)))
-        for row, (number, atom) in enumerate(_paced(rows, budget)):
+        for row, (number, atom, _) in enumerate(_paced(rows, budget)):
             scalars[:, row] = number, *_fill(objective[row], atom)
         ends = np.zeros((2, len(boxes), inputs))
         for box, (_, exact) in enumerate(_paced(boxes.values(), budget)):
             ends[:, box] = exact.enclosure.range
-        strict = np.array([atom.strict for _, atom in rows], dtype=bool)
+        strict = np.array([atom.strict for _, atom, _ in rows], dtype=bool)
     own, (_, offset, rounding) = scalars[0].astype(np.int64), scalars
     return AtomRows(Box.of(*ends), own, objective, offset, rounding, strict, tuple(disjuncts))
 

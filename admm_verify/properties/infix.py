@@ -1,0 +1,201 @@
+"""Conditions as people write them, `0 <= y0 - y1 and (x2 > 0.5 or y0 < 2*y2)`, to the property of a VNN-LIB file."""
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, NoReturn
+
+from admm_verify.errors import InputError, QueryError, UnsupportedQueryError
+from admm_verify.network.graph import Network
+from admm_verify.network.layout import flatten_batch
+from admm_verify.properties.conditions import Assertions, Condition, InputBound
+from admm_verify.properties.dnf import disjuncts
+from admm_verify.properties.linear import Entry, Scope
+from admm_verify.properties.property import NetworkDeclaration, Property, Variable
+from admm_verify.properties.sexpr import MAX_DEPTH, Form, Node, Source, Word, shown
+from admm_verify.sets.box import Box
+from admm_verify.sets.exact import ExactBox
+
+MAX_CHARACTERS = 2**20
+
+_FORMS = "y0, Y_0 or y[0] for an output, x0, X_0 or x[0] for an input, as y[0,3] where it has several axes"
+_SIGNS: dict[type[ast.AST], str] = {
+    ast.LtE: "<=",
+    ast.Lt: "<",
+    ast.GtE: ">=",
+    ast.Gt: ">",
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.Add: "+",
+    ast.Sub: "-",
+    ast.Mult: "*",
+}
+_INDEX = re.compile(r"\d{1,18}(?:,\d{1,18})*", re.ASCII)
+_NAME = re.compile(r"([xyXY])(?:_?(0|[1-9]\d{0,17}))?", re.ASCII)
+
+
+def property_of(network: Network, box: Box | None, condition: str) -> Property:
+    """The property that x satisfies when it lies in the box and the condition holds for x and y = f(x).
+
+    A float of the box is the very number it is, a number of the condition the decimal that is written.
+    Raises: InputError for no text and for a box that is not one of the network's inputs; QueryError and
+        UnsupportedQueryError as `read_property`, with the column.
+    """
+    if not isinstance(condition, str):
+        given = type(condition).__name__
+        raise InputError(f"The condition is of type {given}; give text, such as 'y0 <= y1 and y2 > 0.5'.")
+    source = Source("the condition", condition)
+    assertions = Assertions(Scope(source))
+    if box is not None:
+        assertions.conjunction.bounds += _sides(box, network)
+    reading = _Reading(source, assertions, (network.input_shape, network.output_shape))
+    assertions.add(reading.condition(_parsed(source)))
+    sides = [
+        Variable(name, "real", (prod(shape),))
+        for name, shape in (("X", network.input_shape), ("Y", network.output_shape))
+    ]
+    declared = NetworkDeclaration("", (sides[0],), (sides[1],))
+    ways, impossible = disjuncts(assertions, sides[0].size)
+    return Property((1, 0), (declared,), ways, impossible)
+
+
+def _sides(box: Box, network: Network) -> Iterator[InputBound]:
+    """The bounds of all inputs."""
+    if not isinstance(box, Box):
+        raise InputError(f"A Box is wanted here, and a {type(box).__name__} was given; make one: av.Box(lower, upper).")
+    flat = box.mapped(lambda end: flatten_batch(end, network.input_shape, f"the input of {network.name}"))
+    if flat.lead != (1,):
+        raise InputError(f"The box has {flat.lead[0]} rows; a query speaks of one box, so make a query of each row.")
+    exact = ExactBox.of(flat.mapped(lambda end: end[0]))
+    for entry, (lower, upper) in enumerate(zip(exact.lower, exact.upper, strict=True)):
+        yield InputBound(entry, False, lower, False, 0)
+        yield InputBound(entry, True, upper, False, 0)
+
+
+def _parsed(source: Source) -> ast.expr:
+    """The text by Python's own grammar, which knows the precedence everybody knows."""
+    # Line breaks and other white space end nothing; leading blanks would be an indentation.
+    text = re.sub(r"\s", " ", source.text)
+    for odd in re.finditer(r"[^ -~]|[#\\]", text, re.ASCII):
+        message = f"found {shown(odd[0])}; write <=, <, >=, >, == and != between sums, joined by and, or, parentheses."
+        raise source.error(message, odd.start())
+    if len(text) > MAX_CHARACTERS:
+        raise source.error(f"it has more than {MAX_CHARACTERS} characters; write a VNN-LIB file of it.")
+    try:
+        return ast.parse(text.lstrip(), mode="eval").body
+    except SyntaxError as error:
+        hint = "; to compare, write == instead of =" if re.search(r"(?<![<>=!])=(?!=)", text) else ""
+        message = f"this is no condition{hint}. Write one such as 'y0 <= y1 and (y2 > 0.5 or 2*y0 != y1)'."
+        place = len(text) - len(text.lstrip()) + (error.offset or 1) - 1
+        raise source.error(message, max(min(place, len(text) - 1), 0)) from None
+    except (RecursionError, MemoryError):
+        raise _too_deep(source) from None
+
+
+def _too_deep(source: Source, place: int | None = None) -> QueryError:
+    return source.error(f"it is nested deeper than {MAX_DEPTH}, the most read; flatten it.", place)
+
+
+@dataclass
+class _Reading:
+    """Python's tree to the forms of VNN-LIB; conditions become what they mean as soon as they are complete.
+
+    shapes: of the network's input and output.
+    """
+
+    source: Source
+    assertions: Assertions
+    shapes: tuple[tuple[int, ...], tuple[int, ...]]
+
+    def condition(self, node: ast.expr, depth: int = 0) -> Condition:
+        """What a comparison, or several joined by and, or, becomes."""
+        if isinstance(node, ast.BoolOp):
+            head = "and" if isinstance(node.op, ast.And) else "or"
+            return self._reduced(head, [self.condition(part, self._below(depth, node)) for part in node.values], node)
+        if not isinstance(node, ast.Compare):
+            self._refuse(node, " where a condition belongs; conditions are comparisons, joined by and, or")
+        sums = [self._sum(part, self._below(depth, node)) for part in (node.left, *node.comparators)]
+        links: list[Condition] = []
+        for sign, left, right in zip(node.ops, sums[:-1], sums[1:], strict=True):
+            if type(sign) not in _SIGNS:
+                self._refuse(node, "; comparisons are <=, <, >=, >, == and !=")
+            links.append(self._reduced(_SIGNS[type(sign)], [left, right], node))
+        return links[0] if len(links) == 1 else self._reduced("and", links, node)
+
+    def _reduced(self, head: str, operands: Sequence[Any], node: ast.expr) -> Condition:
+        # As where a file is read: conditions stand in the forms around them as what they have become.
+        place = self._place(node)
+        return self.assertions.reduced(Form([Word(head, place), *operands], place))
+
+    def _sum(self, node: ast.expr, depth: int) -> Node:
+        """A linear expression as a form; long sums, which Python nests, are one form."""
+        place, inner = self._place(node), self._below(depth, node)
+        later: list[Node] = []
+        while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
+            term = self._sum(node.right, inner)
+            later.append(term if isinstance(node.op, ast.Add) else Form([Word("-", place), term], place))
+            node = node.left
+        first = self._product(node, inner)
+        return Form([Word("+", place), first, *reversed(later)], place) if later else first
+
+    def _product(self, node: ast.expr, depth: int) -> Node:
+        place = self._place(node)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+            return Form([Word("*", place), self._sum(node.left, depth), self._sum(node.right, depth)], place)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
+            sign = "-" if isinstance(node.op, ast.USub) else "+"
+            return Form([Word(sign, place), self._sum(node.operand, depth)], place)
+        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+            return Word(self._text(node), place)
+        if isinstance(node, ast.Name | ast.Subscript):
+            return self._entry(node)
+        self._refuse(node, " where a number, a variable, or a sum or multiple of those belongs")
+
+    def _entry(self, node: ast.Name | ast.Subscript) -> Word:
+        """One entry of the input or output, declared under its flat name."""
+        name, bracket, inside = re.sub(r"\s", "", self._text(node)).partition("[")
+        match, numbers = _NAME.fullmatch(name), inside.removesuffix("]")
+        if match is None or (bracket and (match[2] or not _INDEX.fullmatch(numbers))):
+            self._refuse(node, f" as a variable; write {_FORMS}")
+        is_output = match[1] in "yY"
+        shape = self.shapes[is_output]
+        index = tuple(map(int, numbers.split(","))) if bracket else (int(match[2]),) if match[2] else (0,) * len(shape)
+        # Flat, or by all axes; a name alone stands for the only entry there is.
+        sizes = shape if len(index) == len(shape) > 1 else (prod(shape),)
+        alone = bool(bracket or match[2]) or prod(shape) == 1
+        if not alone or len(index) != len(sizes) or any(i >= size for i, size in zip(index, sizes, strict=True)):
+            side = "output" if is_output else "input"
+            self._refuse(node, f"; the network's {side} has shape {list(shape)}, counted from 0: write {_FORMS}")
+        flat = 0
+        for i, size in zip(index, sizes, strict=True):
+            flat = flat * size + i
+        plain = f"{'Y' if is_output else 'X'}_{flat}"
+        self.assertions.scope.declare_entry(plain, Entry(is_output, flat))
+        return Word(plain, self._place(node))
+
+    def _below(self, depth: int, node: ast.expr) -> int:
+        if depth >= MAX_DEPTH:
+            raise _too_deep(self.source, self._place(node))
+        return depth + 1
+
+    def _text(self, node: ast.expr) -> str:
+        length = (node.end_col_offset or node.col_offset) - node.col_offset
+        return self.source.text[self._place(node) : self._place(node) + length]
+
+    def _place(self, node: ast.expr) -> int:
+        """Where a node begins: the text was parsed without the blanks it begins with."""
+        return len(self.source.text) - len(self.source.text.lstrip()) + node.col_offset
+
+    def _refuse(self, node: ast.expr, why: str) -> NoReturn:
+        kind: type[QueryError] = QueryError
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div | ast.Pow):
+            kind, why = UnsupportedQueryError, "; supported is linear arithmetic: multiply by a decimal, as in 0.5*y0"
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            why = "; write the opposite comparison instead of not"
+        elif any(
+            isinstance(part, ast.BinOp) and isinstance(part.op, ast.BitAnd | ast.BitOr) for part in ast.walk(node)
+        ):
+            why = "; join conditions by and, or (& and | bind closer than <=)"
+        raise self.source.error(f"found {shown(self._text(node))}{why}.", self._place(node), kind)
