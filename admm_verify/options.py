@@ -12,6 +12,7 @@ from types import UnionType
 from typing import Annotated, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from admm_verify.errors import InputError
+from admm_verify.reprs import short_repr
 
 _LARGEST_COUNT = 2.0**63
 """`sys.maxsize`, which people take for no limit, is below; floats, in which counts are also computed, end beyond."""
@@ -178,12 +179,14 @@ def callbacks(*given: tuple[str, object]) -> None:
             raise InputError(f"{name} is {shown(value)}; give a function, or None.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Settings:
     """A record whose fields are checked as it is made: numbers by the Range that their annotation names.
 
     Raises: InputError naming the field.
     """
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         for rule in _rules(type(self)):

@@ -11,7 +11,7 @@ from admm_verify.options import ANY, AtLeastOne, Count, Decay, Nonnegative, Posi
 PRECISIONS = ("float32", "float64")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AscentSettings(Settings):
     """Dual ascent on slopes: Adam with a geometric step schedule over a planned number of iterations.
 
@@ -31,7 +31,7 @@ class AscentSettings(Settings):
     passes: Count = 100
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TightenSettings(Settings):
     """Tightened pre-activation bounds: slope ascent for both sides of every neuron that CROWN leaves open.
 
@@ -46,7 +46,7 @@ class TightenSettings(Settings):
     block_numbers: AtLeastOne = 3 * 2**17
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PrimalDualSettings(Settings):
     """Primal-dual splitting on the eliminated chain.
 
@@ -65,7 +65,7 @@ class PrimalDualSettings(Settings):
     passes: Count = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AdmmSettings(Settings):
     """Layered ADMM (Douglas-Rachford) with Halpern anchoring.
 
@@ -80,7 +80,7 @@ class AdmmSettings(Settings):
     passes: Count = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SolverSettings(Settings):
     """All tunable numbers of `solve`.
 
@@ -111,7 +111,7 @@ class SolverSettings(Settings):
         super().__post_init__()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RefineSettings(Settings):
     """Output-aware refinement: bounds of neurons on condition that a disjunct holds, round by round, before a search.
 
@@ -135,7 +135,7 @@ class RefineSettings(Settings):
     row_iterations: Count = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SearchSettings(Settings):
     """Branch and bound.
 

@@ -15,12 +15,13 @@ from admm_verify.complete.settings import VerifySettings
 from admm_verify.network.onnx_runtime import forget_models
 from admm_verify.options import instance, member
 from admm_verify.properties.query import Query
+from admm_verify.reprs import short_repr
 from admm_verify.run import Ended, Run, Stopped
 from admm_verify.splitting.placement import iteration_placement
 from admm_verify.verdict import Verdict
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Outcome:
     """The answer to a query.
 
@@ -48,6 +49,8 @@ class Outcome:
     certificate: Certificate | None = None
     unwritten: str | None = None
     unconfirmed: str | None = None
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "verdict", member(self.verdict, "The verdict", Verdict))

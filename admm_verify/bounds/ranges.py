@@ -12,10 +12,11 @@ from admm_verify.given import float64_array
 from admm_verify.network.graph import Network, check_network
 from admm_verify.network.layout import flatten_batch
 from admm_verify.options import instance
+from admm_verify.reprs import short_repr
 from admm_verify.sets.contract import InputSet
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PreactivationBounds:
     """One pair (lower, upper) per activation node in graph order.
 
@@ -29,6 +30,8 @@ class PreactivationBounds:
     lower: tuple[Array, ...]
     upper: tuple[Array, ...]
     origin: "Origin | None" = field(default=None, repr=False, kw_only=True)
+
+    __repr__ = short_repr
 
     @classmethod
     def from_arrays(cls, network: Network, pairs: Sequence[tuple[Array, Array]]) -> "PreactivationBounds":

@@ -7,6 +7,7 @@ import numpy as np
 
 from admm_verify.errors import CertificateError
 from admm_verify.options import brief
+from admm_verify.reprs import short_repr
 
 ARITHMETICS = ("real", "float32", "float64")
 
@@ -58,7 +59,7 @@ class Leaves:
         return len(self.goal)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Certificate:
     """The claim that no input satisfies a query in an arithmetic, with slopes and multipliers that prove it.
 
@@ -76,6 +77,8 @@ class Certificate:
     columns: tuple[np.ndarray, ...]
     leaves: Leaves
     combinations: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
+
+    __repr__ = short_repr
 
     def validate(self) -> None:
         """Raise CertificateError for types, shapes and numbers that no certificate has."""

@@ -18,7 +18,7 @@ EXACT = "milp"
 METHODS = (*BOUND_METHODS, EXACT)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class VerifySettings(Settings):
     """How `verify` works, beyond what it is asked.
 

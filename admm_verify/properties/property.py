@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from math import prod
 
+from admm_verify.reprs import short_repr
 from admm_verify.sets.exact import ExactBox
 
 
@@ -77,7 +78,7 @@ class Disjunct:
         return self.box.holds(x) and all(atom.holds(y) for atom in self.atoms)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Property:
     """A query's meaning: satisfied by x when some disjunct holds for (x, f(x)).
 
@@ -87,6 +88,8 @@ class Property:
     version: tuple[int, int]
     networks: tuple[NetworkDeclaration, ...]
     disjuncts: tuple[Disjunct, ...]
+
+    __repr__ = short_repr
 
     @property
     def arithmetic(self) -> str:

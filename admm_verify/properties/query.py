@@ -15,13 +15,14 @@ from admm_verify.properties.checks import check_layout, check_property, check_ty
 from admm_verify.properties.infix import property_of
 from admm_verify.properties.property import Property
 from admm_verify.properties.vnnlib import read_property
+from admm_verify.reprs import short_repr
 from admm_verify.run import Run, Stopped
 from admm_verify.sets.box import Box
 
 NetworkSource = ModelSource | Network
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Query:
     """A property and its network; model holds the ONNX bytes where the network came from a file, external data
     included, for replaying counterexamples.
@@ -34,6 +35,8 @@ class Query:
     property: Property
     network: Network
     model: bytes | None = None
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         check_network(self.network)
@@ -64,27 +67,22 @@ def read_query(
     does not cover; ModelError; StoppedError.
     """
     run, place = Run.of(run, timeout), file_path(path, "The query")
-    reading = os.fspath(place)
     try:
         found = read_property(place, Budget.of(run))
-        source = _chosen(found, networks, reading)
-        if isinstance(source, Network):
-            if output is not None or inputs:
-                raise InputError(
-                    f"{source.name} is a network already, whose output and constants are chosen. Choose them in "
-                    "av.read_onnx(path, output=..., inputs=...), or give the path here."
-                )
-            network, model = source, None
-        else:
-            read = part_of(read_model(source), output, inputs)
-            reading = read.name
-            network, model = network_from_model(read, run), read.data
     except Stopped:
-        raise StoppedError(f"{reading} was not read to its end: the time was up, or a stop was asked.") from None
+        raise _unread(os.fspath(place)) from None
+    network, model = _network_of(_chosen(found, networks, os.fspath(place)), output, inputs, run)
     return Query(place.name, found, network, model)
 
 
-def query(network: NetworkSource, box: Box | None, condition: str) -> Query:
+def query(
+    network: NetworkSource,
+    box: Box | None,
+    condition: str,
+    *,
+    output: str | None = None,
+    inputs: Mapping[str, object] | None = None,
+) -> Query:
     """A query without a file: is there an x in the box for which the condition holds of x and y = f(x)?
 
     condition is what a counterexample satisfies, the opposite of what is to be shown, as in VNN-LIB: comparisons by <=,
@@ -93,17 +91,36 @@ def query(network: NetworkSource, box: Box | None, condition: str) -> Query:
     box; without a box they bound every input. Numbers of the condition are the decimals that are written, floats of the
     box the numbers they are.
 
-    network: a network or an ONNX path; only a path lets counterexamples be replayed by onnxruntime.
+    network: a network, ONNX path or ModelProto; only a model lets counterexamples be replayed by onnxruntime. output,
+    inputs: what to read of a model, as for `read_onnx`.
     Shapes: box [inputs] or the network's input shape, with or without a batch axis of one.
     Raises: QueryError with the column for what is no condition, for empty boxes and unbounded inputs;
         UnsupportedQueryError for products of variables and for couplings of inputs; InputError; ModelError.
     """
-    if isinstance(network, Network):
-        found, model = network, None
-    else:
-        read = read_model(network)
-        found, model = network_from_model(read, Run()), read.data
-    return Query("query", property_of(check_network(found), box, condition), found, model)
+    found, model = _network_of(network, output, inputs, Run())
+    return Query("query", property_of(found, box, condition), found, model)
+
+
+def _network_of(
+    source: NetworkSource, output: str | None, inputs: Mapping[str, object] | None, run: Run
+) -> tuple[Network, bytes | None]:
+    """A network, and the model that it was read from."""
+    if isinstance(source, Network):
+        if output is not None or inputs:
+            raise InputError(
+                f"{source.name} is a network already, whose output and constants are chosen. Choose them in "
+                "av.read_onnx(path, output=..., inputs=...), or give the path here."
+            )
+        return source, None
+    read = part_of(read_model(source), output, inputs)
+    try:
+        return network_from_model(read, run), read.data
+    except Stopped:
+        raise _unread(read.name) from None
+
+
+def _unread(name: str) -> StoppedError:
+    return StoppedError(f"{name} was not read to its end: the time was up, or a stop was asked.")
 
 
 def _chosen(found: Property, networks: Mapping[str, NetworkSource] | NetworkSource, path: str) -> NetworkSource:

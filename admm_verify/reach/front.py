@@ -24,16 +24,19 @@ from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.settings import ReachSettings
 from admm_verify.reach.simulate import trajectories
 from admm_verify.reach.systems import ContinuousSystem, Task
+from admm_verify.reprs import short_repr
 from admm_verify.run import Run
 from admm_verify.splitting.placement import iteration_placement
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ReachReport:
     """The sets of a task, and what was found out about each of its requirements, in order."""
 
     sets: ReachSets
     judgements: tuple[Judgement, ...]
+
+    __repr__ = short_repr
 
 
 def reach_sets(

@@ -7,10 +7,11 @@ import numpy as np
 from admm_verify.options import member
 from admm_verify.reach.inputs import set_field
 from admm_verify.reach.systems import Requirement
+from admm_verify.reprs import short_repr
 from admm_verify.verdict import Answer
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Judgement:
     """Verified by certified bounds, falsified by a trajectory whose violation is certified too, or neither.
 
@@ -26,6 +27,8 @@ class Judgement:
     parts: int
     trajectory: np.ndarray | None = None
     remarks: tuple[str, ...] = ()
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         set_field(self, "outcome", member(self.outcome, "The outcome of a judgement", Answer))

@@ -7,10 +7,11 @@ import numpy as np
 from admm_verify.errors import InputError
 from admm_verify.options import Range, count, member
 from admm_verify.reach.inputs import set_field
+from admm_verify.reprs import short_repr
 from admm_verify.run import Ended
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ReachSets:
     """For every step t and direction d, inner <= max d'x_t over all trajectories <= upper.
 
@@ -33,6 +34,8 @@ class ReachSets:
     ended: Ended
     period: float = 1.0
     during: np.ndarray | None = None
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         set_field(self, "ended", member(self.ended, "The end of the work", Ended))

@@ -12,7 +12,7 @@ _MOST_NUMBERS = 2**25
 """Of all simulated states: a quarter of a gigabyte."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ReachSettings(Settings):
     """Reachable sets.
 

@@ -20,6 +20,7 @@ from admm_verify.network.splice import splice
 from admm_verify.options import Range, brief, count, instance, member, several
 from admm_verify.rationals import directed
 from admm_verify.reach.inputs import array, box, set_field
+from admm_verify.reprs import short_repr
 from admm_verify.sets.box import Box
 from admm_verify.sets.exact import ExactBox
 
@@ -27,7 +28,7 @@ MOST_STEPS = 20_000
 """Steps of a horizon; graphs and sets of many more have no room in any memory."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Controller:
     """u = min(max(scale * f(observe x + shift + v) + offset, low), high) with sensor noise v in a box.
 
@@ -43,6 +44,8 @@ class Controller:
     offset: np.ndarray
     limits: tuple[np.ndarray, np.ndarray] | None = None
     noise: Box | None = None
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         instance(self.network, Network, "The controller's network")
@@ -87,7 +90,7 @@ class Controller:
         return builder.finish(self.applied(builder, builder.input), "controller")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LinearSystem:
     """x+ = a x + b u + c + e w + r(x, u) with u from the controller and process noise w in a box.
 
@@ -103,6 +106,8 @@ class LinearSystem:
     e: np.ndarray | None = None
     noise: Box | None = None
     residual: Network | None = None
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         controller = instance(self.controller, Controller, "The system's controller")
@@ -126,7 +131,7 @@ class LinearSystem:
         return self.controller.states
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class NetworkSystem:
     """x+ = f(x).
 
@@ -134,6 +139,8 @@ class NetworkSystem:
     """
 
     network: Network
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         instance(self.network, Network, "The system's network")
@@ -149,7 +156,7 @@ class NetworkSystem:
         return self.network.input_size
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ContinuousSystem:
     """dx/dt = f(x, u), where u is taken from the controller at the start of every period and held.
 
@@ -160,6 +167,8 @@ class ContinuousSystem:
     controller: Controller
     plant: Plant
     period: Fraction
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         instance(self.controller, Controller, "The system's controller")
@@ -187,7 +196,7 @@ System = DiscreteSystem | ContinuousSystem
 SYSTEMS = LinearSystem, NetworkSystem, ContinuousSystem
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Polytope:
     """The set {x : normals x <= limits}; without rows, everything.
 
@@ -197,6 +206,8 @@ class Polytope:
 
     normals: np.ndarray
     limits: tuple[Fraction, ...]
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         set_field(self, "normals", array(self.normals, (None, None), "polytope's normals"))
@@ -248,7 +259,7 @@ class Kind(Enum):
     REACH_SOME_TIME = "reach_some_time"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Requirement:
     """What trajectories must do between two times, counted in steps or control periods; the last is the end.
 
@@ -262,6 +273,8 @@ class Requirement:
     first: Fraction
     last: Fraction
     text: str = ""
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         set_field(self, "kind", member(self.kind, "The kind of a requirement", Kind))
@@ -305,7 +318,7 @@ class Requirement:
                 assert_never(self.kind)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Task:
     """A system with the box it starts in, how long it runs and what it must do.
 
@@ -327,6 +340,8 @@ class Task:
     sampled: tuple[np.ndarray, np.ndarray] | None = None
     exact: ExactBox | None = None
     remarks: tuple[str, ...] = ()
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         instance(self.name, str, "The name of a task")

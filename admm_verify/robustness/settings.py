@@ -15,7 +15,7 @@ BOUNDS = ("interval", "crown", "tightened")
 Within = tuple[Array | float, Array | float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CertifySettings(Settings):
     """How `certify` works, beyond what it is asked.
 

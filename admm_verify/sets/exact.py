@@ -8,10 +8,11 @@ import numpy as np
 
 from admm_verify.arrays import quiet_overflow, to_numpy
 from admm_verify.rationals import directed, nearest_float
+from admm_verify.reprs import short_repr
 from admm_verify.sets.box import Box
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ExactBox:
     """lower <= x <= upper on the flat input, exactly; strict ends are indices where equality is excluded."""
 
@@ -19,6 +20,8 @@ class ExactBox:
     upper: tuple[Fraction, ...]
     strict_lower: frozenset[int] = frozenset()
     strict_upper: frozenset[int] = frozenset()
+
+    __repr__ = short_repr
 
     @classmethod
     def of(cls, box: Box) -> "ExactBox":

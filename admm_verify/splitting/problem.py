@@ -17,6 +17,7 @@ from admm_verify.network.graph import Network
 from admm_verify.relaxations.contract import Relaxation
 from admm_verify.relaxations.lines import Lines
 from admm_verify.relaxations.registry import network_lines, relaxations_of
+from admm_verify.reprs import short_repr
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import WalkableSet
 
@@ -43,6 +44,8 @@ class Problem:
     offset: Array
     preactivation: PreactivationBounds
     start: tuple[Array, ...] | None
+
+    __repr__ = short_repr
 
     def __init__(
         self,
