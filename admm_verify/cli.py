@@ -20,6 +20,10 @@ from admm_verify.streams import Results, complain, results_alone
 
 NAME, PROGRAM = "admm_verify", "admm-verify"
 
+_STATUS = """Exit status: 0 with an answer, whatever it is; 1 after an error, where a file could not be written, and
+where check proves nothing; 2 for a command line that is refused; 128 and the number of a signal that ended the work
+before there was an answer, as 130 for Ctrl-C."""
+
 COMMANDS = (verify, bound, certify, reach, check, supports, demo)
 
 
@@ -110,12 +114,14 @@ def _age() -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog=PROGRAM, description="Certified worst-case bounds of neural networks by operator splitting.")
+    about = "Certified worst-case bounds of neural networks by operator splitting."
+    parser = Parser(prog=PROGRAM, description=about, epilog=_STATUS)
     parser.add_argument("--name", action="version", version=NAME, help="print the solver's name and exit")
     parser.add_argument("--version", action="version", version=av.__version__, help="print the version and exit")
     parsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     for command in COMMANDS:
-        added = parsers.add_parser(command.__name__.rpartition(".")[2], help=command.HELP)
+        name = command.__name__.rpartition(".")[2]
+        added = parsers.add_parser(name, help=command.HELP, description=command.HELP, epilog=_STATUS)
         command.add_options(added)
         added.set_defaults(run=command.run)
     return parser

@@ -34,6 +34,13 @@ def read_arrays(
             return {name: content[name] for name in content.files if names is None or name in names}
     # Headers and archives are parsed by numpy, tokenize and zipfile, and damaged ones end in errors of any kind.
     except Exception as error:
+        if "pickle" in str(error):
+            # NumPy advises to allow it, also for what is only text.
+            raise InputError(
+                f"The {what} {os.fspath(path)} holds no arrays of numbers: it is another file than .npz or .npy, or "
+                "was saved from objects. Save plain numbers by numpy.save or numpy.savez; text such as CSV is read by "
+                "numpy.loadtxt first."
+            ) from None
         reason = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
         raise InputError(f"The {what} {os.fspath(path)} cannot be read as .npz or .npy: {reason}.") from error
 

@@ -136,15 +136,15 @@ def flag(value: object, what: str) -> bool:
     raise InputError(f"{what} is {shown(value)}; give True or False.")
 
 
-def instance(value: object, kind: type[Kind] | tuple[type[Kind], ...], what: str) -> Kind:
-    """An instance of a class, or of one of several.
+def instance(value: object, kind: type[Kind] | tuple[type[Kind], ...], what: str, advice: str = "") -> Kind:
+    """An instance of a class, or of one of several; `advice` tells how to get one.
 
     Raises: InputError for anything else, such as a dictionary or the class itself.
     """
     if isinstance(value, kind):
         return value
     names = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
-    raise InputError(f"{what} is {shown(value)}; give an instance of {names}.")
+    raise InputError(f"{what} is {shown(value)}; give an instance of {names}{advice}.")
 
 
 def several(given: object, kind: type[Kind], what: str) -> tuple[Kind, ...]:

@@ -87,6 +87,9 @@ class Run:
         object.__setattr__(self, "memory", memory_bytes(self.memory))
         callbacks(("stop", self.stop), ("tell", self.tell))
         # Doors that compute on the host alone ask no further.
+        kind = type(self.device)
+        if (kind.__module__, kind.__name__) == ("torch", "device"):
+            object.__setattr__(self, "device", str(self.device))
         if self.device is not None and not (isinstance(self.device, str) and _DEVICE.fullmatch(self.device)):
             raise InputError(f"The device {brief(self.device)} is unknown; choose 'cpu', 'cuda' or 'cuda:N'.")
         if self.threads is not None:

@@ -81,7 +81,7 @@ def verify(
     checkpoint of another query; MissingPackageError for "milp" without highspy; DeviceError; UnsupportedQueryError.
     """
     began = time.monotonic()
-    instance(query, Query, "The query")
+    instance(query, Query, "The query", ", such as av.read_query(path, network) or av.query(network, box, condition)")
     run = Run.of(run, timeout, device)
     iteration_placement(Placement.numpy(), run.device, None)
     chosen = VerifySettings() if settings is None else instance(settings, VerifySettings, "settings")

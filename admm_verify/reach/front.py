@@ -62,7 +62,7 @@ def reach_sets(
     Raises: InputError for what is no task or run, directions that do not fit, settings the system cannot have, and a
     timeout that is negative or NaN; DeviceError.
     """
-    instance(task, Task, "The task")
+    instance(task, Task, "The task", ", such as av.read_task(path)")
     settings = ReachSettings() if settings is None else instance(settings, ReachSettings, "The settings of reach")
     run, rows = Run.of(run, timeout), _directions(task, directions)
     iteration_placement(Placement.numpy(), run.device, None)

@@ -24,7 +24,7 @@ def check_drawn(task: Task, sets: ReachSets, judgements: Sequence[Judgement] = (
     Raises: InputError for those, and for things of another kind; MissingPackageError without matplotlib.
     """
     require_matplotlib()
-    states = instance(task, Task, "The task").system.states
+    states = instance(task, Task, "The task", ", such as av.read_task(path)").system.states
     if instance(sets, ReachSets, "The sets").directions.shape[1] != states:
         raise InputError(f"The sets are of {sets.directions.shape[1]} states, the task of {states}.")
     if sets.steps != task.steps:

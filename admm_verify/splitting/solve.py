@@ -52,7 +52,7 @@ def solve(
     projection; DeviceError where the device is missing; MemoryError when not even one row fits.
     """
     began = time.monotonic()
-    instance(problem, Problem, "The problem")
+    instance(problem, Problem, "The problem", ": av.Problem(network, box, objective)")
     choice(method, "The method", METHODS)
     run = Run.of(run, timeout, device)
     chosen = SolverSettings() if settings is None else instance(settings, SolverSettings, "settings")
