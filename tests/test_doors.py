@@ -13,7 +13,6 @@ import torch
 import admm_verify as av
 from admm_verify.attacks.search import attack
 from admm_verify.attacks.targets import Targets
-from admm_verify.given import read_arrays
 from admm_verify.network.layers import network_from_layers
 from admm_verify.options import Settings
 
@@ -390,27 +389,3 @@ def test_a_query_must_declare_the_networks_axes_in_order(tmp_path):
         else:
             with pytest.raises(av.QueryError, match="with shape"):
                 av.read_query(path, net)
-
-
-def test_a_file_without_arrays_is_told_so_and_never_to_be_unpickled(tmp_path):
-    table, objects = tmp_path / "images.csv", tmp_path / "objects.npz"
-    table.write_text("1,2\n3,4\n")
-    np.savez(objects, images=np.array([1, None], dtype=object), labels=np.array([1]))
-    for path in (table, objects):
-        with pytest.raises(av.InputError, match=r"numpy\.savez") as caught:
-            read_arrays(path, "images file")
-        assert "allow" not in str(caught.value) and "pickle" not in str(caught.value)
-
-
-def test_what_is_no_problem_task_or_query_is_told_how_to_get_one():
-    for door, advice in ((av.solve, r"av\.Problem\("), (av.verify, r"av\.query\("), (av.reach_sets, r"av\.read_task\(")):
-        with pytest.raises(av.InputError, match=advice):
-            door("file")
-
-
-def test_torch_devices_are_devices():
-    assert av.Run(device=torch.device("cpu")).device == "cpu"
-    assert av.Run(device=torch.device("cuda", 1)).device == "cuda:1"
-    assert av.solve(PROBLEM, device=torch.device("cpu")).lower.shape == (3,)
-    with pytest.raises(av.InputError, match="mps"):
-        av.Run(device=torch.device("mps"))
