@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from admm_verify.complete.tables import join, take
 from admm_verify.errors import InputError
 from admm_verify.reach.discrete.cells import CellBounder, Cells
 from admm_verify.reach.discrete.rollout import Rollout, rollout
+from admm_verify.reach.discrete.splitting import CellTubes, Splitting
 from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.settings import ReachSettings
 from admm_verify.reach.systems import ContinuousSystem, Task
@@ -18,6 +20,12 @@ from admm_verify.sets.box import Box
 _MOST_ROWS = 2**24
 """Numbers of the matrix of all directions at all steps."""
 
+_EXACT = 0.01
+"""Share of the sampled width within which sets are as good as exact."""
+
+_PAYS = 0.25
+"""Share of the sampled width that CROWN must gain on cells for more effort to pay."""
+
 
 class DiscreteReach:
     """The sets of one system from one box."""
@@ -25,7 +33,7 @@ class DiscreteReach:
     def __init__(self, task: Task, directions: np.ndarray, settings: ReachSettings, run: Run) -> None:
         """Shapes: directions [d, n]."""
         assert not isinstance(task.system, ContinuousSystem), "Continuous time has a room of its own"
-        self.system, self.initial, self.steps = task.system, task.initial, task.steps
+        self.task, self.system, self.initial, self.steps = task, task.system, task.initial, task.steps
         self.directions, self.settings, self.run = directions, settings, run
         if self.steps**2 * directions.size > _MOST_ROWS and settings.window is None:
             most = int((_MOST_ROWS / directions.size) ** 0.5)
@@ -39,6 +47,13 @@ class DiscreteReach:
         self.samples = self.horizon.trajectories(points, run)
         self.first = points[: len(self.samples), :states]
 
+    @cached_property
+    def tubes(self) -> CellTubes:
+        """The sets that the steps run through one after the other, from cells of the initial box."""
+        paths = np.concatenate([self.first[:, None], self.samples], axis=1)
+        splitting = Splitting(self.task, self.horizon, self.directions, paths, self.settings.cells, self.run)
+        return splitting.found(self.initial.grid(self.settings.grid), self.settings.batch)
+
     def reached(self) -> ReachSets:
         """Bound everything, as far as possible."""
         values = np.einsum("pts,ds->ptd", self.samples, self.directions).reshape(len(self.samples), -1)
@@ -47,19 +62,43 @@ class DiscreteReach:
         scale = np.maximum(width, 1e-9 * (1.0 + np.abs(inner)))
         if self.settings.window is not None:
             return self._windowed(inner)
-        inputs = self.horizon.inputs(self.initial.grid(self.settings.grid))
-        ended = Ended.COMPLETE
-        rows = self.horizon.rows(self.directions)
+        known = self.tubes.upper[1:].reshape(-1)
+        if (known - inner <= _EXACT * scale).all():
+            return self._sets(self.tubes.inputs, self.tubes.bound[:, 1:], inner, Ended.COMPLETE)
         try:
-            cells = self._bounder(self.horizon, rows, self.settings).cells(inputs, inner, scale)
+            cells = self._whole(known, inner, scale)
         except Stopped:
-            # Intervals are loose, but they take no time.
-            quick = replace(self.settings, method="interval", iterations=0)
-            cells = CellBounder(self.horizon.network, rows, quick, self.run.endless()).cells(inputs, inner, scale)
-            return self._sets(cells.inputs, cells.bound, inner, self.run.ended() or Ended.STOPPED)
+            return self._stopped(inner, scale)
+        ended = Ended.COMPLETE
         if self.settings.tolerance is not None:
             cells, inner, ended = self._refined(cells, inner, scale)
+        if len(cells) < self.tubes.inputs.count:
+            whole = cells.bound.max(axis=0).reshape(self.steps, -1)
+            return self._sets(self.tubes.inputs, np.minimum(self.tubes.bound[:, 1:], whole), inner, ended)
         return self._sets(cells.inputs, cells.bound, inner, ended)
+
+    def _whole(self, known: np.ndarray, inner: np.ndarray, scale: np.ndarray) -> Cells:
+        """Bounds over the grid by the graph of the whole horizon, none of them above known ones."""
+        inputs, rows = self.horizon.inputs(self.initial.grid(self.settings.grid)), self.horizon.rows(self.directions)
+        if self.tubes.inputs.count > inputs.count:
+            # Tightening the whole box takes long, and rarely gets ahead of small cells where CROWN does not.
+            plain = replace(self.settings, method="crown", iterations=0)
+            cells = self._bounder(self.horizon, rows, plain).cells(inputs, inner, scale)
+            if (cells.bound.max(axis=0) > known - _PAYS * scale).all():
+                return cells.at_most(known)
+        return self._bounder(self.horizon, rows, self.settings).cells(inputs, inner, scale).at_most(known)
+
+    def _stopped(self, inner: np.ndarray, scale: np.ndarray) -> ReachSets:
+        """What is known where no time is left for the graph."""
+        ended, tubes = self.run.ended() or Ended.STOPPED, self.tubes
+        bound = tubes.bound[:, 1:]
+        if not np.isfinite(bound.max(axis=0)).all():
+            # Intervals are loose, but they take no time.
+            quick, inputs = replace(self.settings, method="interval", iterations=0), self.horizon.inputs(tubes.inputs)
+            rows = self.horizon.rows(self.directions)
+            cells = CellBounder(self.horizon.network, rows, quick, self.run.endless()).cells(inputs, inner, scale)
+            bound = np.minimum(bound, cells.bound.reshape(bound.shape))
+        return self._sets(tubes.inputs, bound, inner, ended)
 
     def _bounder(self, graph: Rollout, rows: np.ndarray, settings: ReachSettings) -> CellBounder:
         return CellBounder(graph.network, rows, settings, self.run.silent())

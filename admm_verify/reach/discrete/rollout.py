@@ -82,6 +82,13 @@ def rollout(system: DiscreteSystem, steps: int) -> Rollout:
     return Rollout(network, system.states, steps, reduce(Box.times, noise))
 
 
+def noise_columns(system: DiscreteSystem, step: int, steps: int) -> np.ndarray:
+    """Where the inputs of a rollout of so many steps hold the noise of one of them, counted from 0."""
+    n, process, sensor = system.states, *(box.size for box in _noise(system))
+    own = n + step * process + np.arange(process), n + steps * process + step * sensor + np.arange(sensor)
+    return np.concatenate(own)
+
+
 def _linear_step(
     builder: Builder, system: LinearSystem, x: Tensor, process: Tensor | None, sensor: Tensor | None
 ) -> Tensor:

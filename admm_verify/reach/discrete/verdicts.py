@@ -13,6 +13,7 @@ from admm_verify.properties.property import Atom, Disjunct, NetworkDeclaration, 
 from admm_verify.properties.query import Query
 from admm_verify.reach.discrete.cells import CellBounder
 from admm_verify.reach.discrete.rollout import Rollout
+from admm_verify.reach.discrete.splitting import CellTubes
 from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.settings import ReachSettings
 from admm_verify.reach.systems import Kind, Polytope, Requirement, Task
@@ -26,9 +27,23 @@ Found = tuple[Answer, np.ndarray | None, int]
 class DiscreteJudge:
     """Decides requirements on one system, given as the graph of its whole horizon, one after the other."""
 
-    def __init__(self, task: Task, graph: Rollout, run: Run) -> None:
-        self.task, self.graph, self.run = task, graph, run
+    def __init__(self, task: Task, graph: Rollout, run: Run, known: CellTubes) -> None:
+        """known: what the cells of the initial box have shown."""
+        self.task, self.graph, self.run, self.known = task, graph, run, known
         self.box = task.box.times(ExactBox.of(graph.noise))
+
+    def judged(self) -> list[Judgement]:
+        """The verdicts on all requirements, in order."""
+        return [self._known(i) or self.judge(requirement) for i, requirement in enumerate(self.task.requirements)]
+
+    def _known(self, place: int) -> Judgement | None:
+        """The verdict that the cells give."""
+        requirement, known = self.task.requirements[place], self.known
+        if place in known.broken:
+            return Judgement(requirement, Answer.FALSIFIED, known.seconds, len(known.good), known.broken[place])
+        if known.good[:, place].all():
+            return Judgement(requirement, Answer.VERIFIED, known.seconds, len(known.good))
+        return None
 
     def judge(self, requirement: Requirement) -> Judgement:
         """The verdict on one requirement."""

@@ -1,0 +1,83 @@
+"""Zonotopes that hold all trajectories of a system in discrete time, step after step, for many cells at once.
+
+Where the graph of a whole horizon bounds every neuron anew from the first state on, each step here starts from the set
+that the step before it has left: the rollout is cut at every step, and what the cut carries over is an affine form in
+the first state, so that nothing but the relaxation's own error is lost. That is loose for large cells, and takes so
+little time that cells can be small.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from admm_verify.complete.tables import take
+from admm_verify.enclosures.affine_forms import AffineForms
+from admm_verify.reach.control import ControlSettings, controlled
+from admm_verify.reach.discrete.rollout import noise_columns, rollout
+from admm_verify.reach.systems import DiscreteSystem
+from admm_verify.run import Run
+from admm_verify.sets.box import Box
+
+_PLANES = ControlSettings(iterations=0, tighten=0)
+"""CROWN's own planes: four cells without ascent take less time, and are tighter, than one with it."""
+
+_SYMBOLS = 60
+"""Of a set; there are at least 10 for every state."""
+
+
+@dataclass(frozen=True, eq=False)
+class StepSets:
+    """The sets after each step, for the cells that still have one.
+
+    count: of cells. cells[t] [k]: which of them have a set after step t, whose forms are states[t] [k, n].
+    """
+
+    count: int
+    cells: tuple[np.ndarray, ...]
+    states: tuple[AffineForms, ...]
+
+    def support(self, step: int, directions: np.ndarray) -> np.ndarray:
+        """Upper bounds of d'x after a step for directions [d, n] -> [cells, d]; infinite where there is no set."""
+        found = np.full((self.count, len(directions)), np.inf)
+        if step < len(self.states):
+            found[self.cells[step]] = self.states[step].support(directions)
+        return found
+
+
+def step_sets(system: DiscreteSystem, inputs: Box, steps: int, widest: np.ndarray, run: Run) -> StepSets:
+    """The sets that all trajectories from cells of the first state and the noise run through.
+
+    A cell whose set is wider than `widest`, from its middle on, has none from there on. run: asked
+    before every step; once over, nobody has.
+    Shapes: inputs [cells, n ..], as those of the `rollout` of so many steps; widest [n].
+    Error: rounded outward; the system is meant in real numbers.
+    """
+    once, most = rollout(system, 1), max(_SYMBOLS, 10 * system.states)
+    state, cells = AffineForms.around(inputs.at((slice(None), slice(system.states)))), np.arange(inputs.count)
+    found = [(cells, state)]
+    for t in range(1, steps + 1):
+        if run.over():
+            break
+        noise = inputs.at((cells[:, None], noise_columns(system, t - 1, steps)))
+        state = controlled(once.network, _beside(state, noise), _PLANES)[0]
+        # NaN is not within any width.
+        good = (state.deviation <= widest).all(axis=-1)
+        if not good.any():
+            break
+        cells, state = cells[good], take(state, good)
+        found.append((cells, state))
+        state = state.reduced(most)
+    return StepSets(inputs.count, *zip(*found, strict=True))
+
+
+def _beside(state: AffineForms, noise: Box) -> AffineForms:
+    """Forms of a step's inputs: those of the state, and noise with symbols of its own."""
+    if not noise.size:
+        return state
+    own, size, symbols = AffineForms.around(noise), state.size, state.symbols
+    generators = np.zeros((len(state.centre), size + own.size, symbols + own.size))
+    generators[:, :size, :symbols], generators[:, size:, symbols:] = state.generators, own.generators
+    centre, radius = (
+        np.concatenate(pair, axis=-1) for pair in ((state.centre, own.centre), (state.radius, own.radius))
+    )
+    return AffineForms(centre, generators, radius)
