@@ -1,5 +1,6 @@
 """Records as strict JSON, and as the JSON Schema that their annotations are."""
 
+import inspect
 import json
 import math
 from dataclasses import Field, fields, is_dataclass
@@ -51,7 +52,10 @@ def document(title: str, found: dict[str, Any]) -> dict[str, Any]:
 def object_schema(kind: type, entries: tuple[Field[Any], ...] | None = None) -> dict[str, Any]:
     """The schema of a record's JSON: all of its entries, or those of some fields, and no others."""
     chosen, hints = fields(kind) if entries is None else entries, get_type_hints(kind)
+    told = " ".join((inspect.getdoc(kind) or "").split())
     return {
+        # JSON has another word for nothing.
+        "description": told.replace("None", "null"),
         "type": "object",
         "properties": {key(field): _rule(hints[field.name]) for field in chosen},
         "required": [key(field) for field in chosen],

@@ -3,9 +3,9 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -18,13 +18,33 @@ from admm_verify.memory import Budget
 from admm_verify.network.graph import Network
 from admm_verify.properties.property import Property
 from admm_verify.run import Run
+from admm_verify.schemas import json_text
 
 _FORMAT = 3
 
+
+@dataclass(frozen=True)
+class Manifest:
+    """The header of a certificate: JSON in UTF-8, the bytes of its member `header`.
+
+    network, query: SHA-256 of what was read. kind: what the leaves split. columns: how many slopes of a leaf belong to
+    each activation. tightenings: of each the box, the node, how many of its neurons, and how many slopes of each
+    belong to each activation.
+    """
+
+    format: Literal[3]
+    network: str
+    query: str
+    arithmetic: Literal["real", "float32", "float64"]
+    kind: Literal["neuron", "input"]
+    columns: list[int]
+    tightenings: list[tuple[int, int, int, list[int]]]
+
+
+_ENTRIES = {entry.name for entry in fields(Manifest)}
+
 _LEAVES = ("goal", "atom", "splits", "beta", "slopes")
 _ARRAYS = (*_LEAVES, "columns", "neurons", "tightened", "lower", "upper", "combinations")
-_ENTRIES = {"format", "network", "query", "arithmetic", "kind", "columns", "tightenings"}
-
 _INTEGERS, _FLOATS = np.dtype("<i4"), np.dtype("<f4")
 _KINDS = {
     "header": ArrayKind(np.dtype("|u1"), 1),
@@ -55,17 +75,17 @@ def write(certificate: Certificate, path: str | os.PathLike[str]) -> None:
     """
     certificate.validate()
     found, leaves = certificate.tightenings, certificate.leaves
-    header = {
-        "format": _FORMAT,
-        "network": certificate.network,
-        "query": certificate.query,
-        "arithmetic": certificate.arithmetic,
-        "kind": certificate.kind,
-        "columns": [len(column) for column in certificate.columns],
-        "tightenings": [[t.box, t.node, len(t.neurons), [len(column) for column in t.columns]] for t in found],
-    }
+    header = Manifest(
+        _FORMAT,
+        certificate.network,
+        certificate.query,
+        cast(Any, certificate.arithmetic),
+        cast(Any, certificate.kind),
+        [len(column) for column in certificate.columns],
+        [(t.box, t.node, len(t.neurons), [len(column) for column in t.columns]) for t in found],
+    )
     arrays = {
-        "header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
+        "header": np.frombuffer(json_text(header).encode(), dtype=np.uint8),
         **{name: np.ascontiguousarray(getattr(leaves, name)) for name in _LEAVES},
         "columns": _joined(certificate.columns, np.int32),
         "neurons": _joined([t.neurons for t in found], np.int32),

@@ -3,6 +3,7 @@
 import argparse
 
 from admm_verify.network.from_onnx import OPSETS, SUPPORTED
+from admm_verify.report.schemas import schema_names, schema_text
 
 HELP = "what this solver supports, one value a line"
 
@@ -18,6 +19,7 @@ CAPABILITIES: dict[str, tuple[str, ...]] = {
     "arithmetic-complexity-theories": ("BND", "COUT"),
     "optimised-disjunctive-reasoning": ("false",),
     "serialise-assignments": ("true",),
+    "schemas": schema_names(),
 }
 """What `supports` answers, one value a line."""
 
@@ -27,9 +29,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
     for name in CAPABILITIES:
         which.add_argument(f"--{name}", action="store_const", const=name, dest="capability")
+    which.add_argument(
+        "--schema", choices=schema_names(), metavar="NAME", help="the JSON Schema of one of the formats --schemas lists"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Say all values of a capability."""
-    options.say("\n".join(CAPABILITIES[options.capability]))
+    """Say all values of a capability, or a schema."""
+    options.say(schema_text(options.schema) if options.schema else "\n".join(CAPABILITIES[options.capability]))
     return 0

@@ -47,8 +47,11 @@ from admm_verify.sets.exact import ExactBox
 
 T = TypeVar("T")
 
-_HALF_SPACE = "always_le"
-_DESCRIPTIONS = (
+SCHEMA, VERSION = "admm_verify/system", 1
+"""What a file may say that it is; the version counts changes that take an entry away or give it another meaning."""
+
+HALF_SPACE = "always_le"
+DESCRIPTIONS = (
     "description",
     "source",
     "licence",
@@ -84,7 +87,9 @@ def read_task(path: str | os.PathLike[str]) -> Task:
 
 
 def _task(data: Entries, folder: Path) -> Task:
-    data.skip(*_DESCRIPTIONS)
+    data.skip(*DESCRIPTIONS)
+    data.get("schema", word(SCHEMA), None)
+    data.get("version", count(VERSION, VERSION), None)
     steps = data.take("horizon_steps", count(1, MOST_STEPS))
     name = data.get("id", text, folder.name)
     remarks: list[str] = []
@@ -159,8 +164,8 @@ def _period(data: Entries) -> Fraction:
 
 
 def _requirement(data: Entries, states: int, period: Fraction, steps: int) -> Requirement:
-    kind = data.take("kind", word(*(one.value for one in Kind), _HALF_SPACE))
-    if kind == _HALF_SPACE:
+    kind = data.take("kind", word(*(one.value for one in Kind), HALF_SPACE))
+    if kind == HALF_SPACE:
         names = _names(states)
         found = _half_space(*affine(Reader(names).read(data.take("expr", text)), names))
         kind = Kind.ALWAYS_IN.value
