@@ -23,8 +23,8 @@ class FlowSettings:
 
     order: of the Taylor polynomial. substeps, most: fewest and most of every period; their number is doubled while
     some cell has no enclosure, or a remainder above its share `remainder` of the set. trials: Picard iterations.
-    inflation: of a box that is not an enclosure yet, relative to its width. symbols: most symbols that forms have
-    after a period.
+    inflation: of a box that is not an enclosure yet, relative to what it gained in a trial. symbols: most symbols that
+    forms have after a period.
     """
 
     order: int = 4
@@ -32,7 +32,7 @@ class FlowSettings:
     most: int = 8
     remainder: float = 1e-3
     trials: int = 12
-    inflation: float = 0.1
+    inflation: float = 1.0
     symbols: int = 80
 
 
@@ -197,19 +197,27 @@ def picard(
             defined &= radicand.lower >= 0
         return start + Interval.stack(moved), defined
 
-    box = _inflated(start.hull(image(start)[0]), settings.inflation)
+    box = start.hull(image(start)[0])
     for _ in range(settings.trials):
         reached, defined = image(box)
-        inside = box.contains(reached).all(axis=-1) & defined
-        # An image inside its box is an enclosure too, and a smaller one.
-        box = reached.where((inside | found)[:, None], _inflated(box.hull(reached), settings.inflation))
+        inside = box.contains(reached)
+        enclosed = inside.all(axis=-1) & defined
         done = found.all()
-        found |= inside
+        # An image inside its box is an enclosure too, and a smaller one. Elsewhere only coordinates that leave the box
+        # move its ends: widening the others as well would push those that depend on them out again.
+        grown = box.where(inside, _beyond(box, reached, settings.inflation))
+        box = reached.where((enclosed | found)[:, None], grown)
+        found |= enclosed
         if done:
             break
     return box, found
 
 
-def _inflated(box: Interval, share: float) -> Interval:
-    extra = share * (box.upper - box.lower) + 1e-12 * box.magnitude + 1e-300
-    return Interval(below(box.lower - extra), above(box.upper + extra))
+def _beyond(box: Interval, reached: Interval, share: float) -> Interval:
+    """The hull of both, each end moved on by so many times what it gained, and by some roundings."""
+    hull = box.hull(reached)
+    slack = 1e-14 * hull.magnitude + 1e-300
+    return Interval(
+        below(hull.lower - share * (box.lower - hull.lower) - slack),
+        above(hull.upper + share * (hull.upper - box.upper) + slack),
+    )

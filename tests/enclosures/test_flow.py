@@ -9,10 +9,19 @@ from scipy.linalg import expm
 
 from admm_verify import Box, Plant
 from admm_verify.enclosures.affine_forms import AffineForms
+from admm_verify.enclosures.expressions import evaluate
 from admm_verify.enclosures.flow import FlowSettings, flow, next_substeps, picard, taylor_step
-from admm_verify.enclosures.intervals import Interval
+from admm_verify.enclosures.intervals import ENCLOSURES, Interval
 from admm_verify.reach.continuous.simulation import integrate
-from tests.enclosures.plants import DOUBLE_INTEGRATOR, PENDULUM, RICCATI, UNICYCLE, exact_point
+from tests.enclosures.plants import (
+    CHAIN,
+    DOUBLE_INTEGRATOR,
+    PENDULUM,
+    RICCATI,
+    RIGID_BODY,
+    UNICYCLE,
+    exact_point,
+)
 from tests.laws.laws import law
 
 SEEDS = st.integers(0, 10**6)
@@ -170,6 +179,24 @@ def test_enclosures_hold_their_own_images():
     control = Interval(np.full((2, 1), -0.5), np.full((2, 1), 0.5))
     box, found = picard(PENDULUM, start, control, Fraction(1, 20), SETTINGS)
     assert found.all() and box.contains(start).all()
+
+
+@pytest.mark.parametrize("width", [0.0, 1e-300, 1e-15, 1e-9, 1e-4, 0.1])
+@pytest.mark.parametrize(
+    "plant", [PENDULUM, UNICYCLE, RIGID_BODY, CHAIN], ids=["pendulum", "unicycle", "body", "chain"]
+)
+def test_sets_of_any_size_have_enclosures_also_at_rest(plant, width):
+    """Not much larger than what they start from and how far they can get."""
+    half = np.full((1, plant.states), 0.5 * width)
+    for centre in (0.0, 0.7):
+        start, control = Interval(centre - half, centre + half), Interval.point(np.zeros((1, plant.inputs)))
+        for length in (Fraction(1, 20), Fraction(1, 5)):
+            box, found = picard(plant, start, control, length, SETTINGS)
+            assert found.all() and box.contains(start).all()
+            speeds = evaluate(plant.rates, plant.values(box.coordinates(), control.coordinates()), ENCLOSURES)
+            for i, speed in enumerate(speeds):
+                spread = (box.upper - box.lower)[0, i]
+                assert spread <= 1.2 * (width + 2.0 * float(length) * speed.magnitude) + 1e-12
 
 
 @pytest.mark.parametrize("text", ["x1**2", "1/(x1-1)", "sqrt(x1-1)", "exp(exp(x1))"])
