@@ -2,16 +2,26 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from enum import Enum
 from threading import RLock
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from admm_verify.errors import InputError
 from admm_verify.options import Range, brief, callbacks, count, instance, memory_bytes, number, timeout_seconds
 
+Item = TypeVar("Item")
+
 _DEVICE = re.compile(r"(cpu|cuda)(:\d{1,3})?", re.ASCII)
+
+_GRACE = 0.5
+"""Seconds past its deadline that what a run has begun may take to its own end."""
+
+_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+"""When the long steps of what is computed in this context are to end, grace included."""
 
 
 class Stopped(Exception):
@@ -126,6 +136,21 @@ class Run:
         if self.over():
             raise Stopped
 
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Within, what goes step by step through `paced` ends where the deadline is long past.
+
+        Whoever computes in blocks asks the run itself, soon enough for most; a pass through a large network takes
+        seconds, and the functions behind it know of no run. Of several runs that watch the first deadline counts.
+        """
+        own = None if self.deadline is None else self.deadline + _GRACE
+        ends = [end for end in (_deadline.get(), own) if end is not None]
+        token = _deadline.set(min(ends, default=None))
+        try:
+            yield
+        finally:
+            _deadline.reset(token)
+
     def say(self, text: str, done: int = 0, total: int | None = None) -> None:
         """Tell of progress where somebody listens."""
         if self.tell is not None:
@@ -151,6 +176,18 @@ class Run:
     def __setstate__(self, state: dict[str, Any]) -> None:
         left = state["deadline"]
         vars(self).update(state, deadline=None if left is None else left + time.monotonic())
+
+
+def paced(steps: Iterable[Item]) -> Iterator[Item]:
+    """The steps of a long computation, such as the nodes of a network.
+
+    Raises: Stopped, between two of them, once the deadline of a run that watches is long past.
+    """
+    end = _deadline.get()
+    for step in steps:
+        if end is not None and time.monotonic() >= end:
+            raise Stopped
+        yield step
 
 
 class Flag:

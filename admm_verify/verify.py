@@ -95,8 +95,9 @@ def _decided(query: Query, settings: VerifySettings, run: Run, began: float) -> 
     if not query.property.disjuncts:
         return Outcome(Verdict.UNSAT, None, None, np.zeros(0), 0, time.monotonic() - began)
     try:
-        decision = Decision(query, settings, run)
-        decision.decide()
+        with run.watching():
+            decision = Decision(query, settings, run)
+            decision.decide()
     except Stopped:
         # Not even the rows were made.
         verdict, count = _unfinished(run), len(query.property.disjuncts)

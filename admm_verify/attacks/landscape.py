@@ -14,6 +14,9 @@ from admm_verify.network.graph import Network
 from admm_verify.run import Run
 from admm_verify.threads import threads_for
 
+_TOGETHER = 8
+"""Rows of a block, where memory allows as many."""
+
 _ROUNDINGS = 16.0
 """Roundings of the terms of an atom by which another evaluation of the same network may differ."""
 
@@ -113,7 +116,9 @@ class Landscape:
         xp, (count, each) = namespace(*arrays), arrays[0].shape[:2]
         flat = [xp.reshape(array, (count * each, array.shape[-1])) for array in arrays]
         target = Placement.of(arrays[0]).put_indices(np.repeat(np.arange(count), each))
-        step = max(1, self.budget.block(sum(node.size for node in self.network.nodes)))
+        numbers = sum(node.size for node in self.network.nodes)
+        # One row of a large convolution takes nearly as long as a few.
+        step = max(1, self.budget.block(numbers), self.budget.rows(_TOGETHER * numbers, numbers))
         with threads_for(count * each * self.network.weight_count, most=self.budget.run.threads), quiet_overflow():
             parts = self.budget.blocks(
                 count * each, step, lambda i, j: work(target[i:j], *(array[i:j] for array in flat))

@@ -6,6 +6,7 @@ from typing import Any
 
 from admm_verify.arrays import Array, inner, namespace
 from admm_verify.network.graph import Network
+from admm_verify.run import paced
 
 Choose = Callable[[int, Array], Array]
 """choose(k, a) -> g: the multiplier g of activation k's pre-activation, given the coefficient a of its output."""
@@ -45,7 +46,7 @@ def backward(network: Network, start: Mapping[int, Array], constant: Any, choose
     coefficients: list[Array | None] = [start.get(i) for i in range(len(network.nodes))]
     pre: list[Array | None] = [None] * len(network.activations)
     post: list[Array | None] = [None] * len(network.activations)
-    for i, affine, k in reversed(network.steps):
+    for i, affine, k in paced(reversed(network.steps)):
         coefficient = coefficients[i]
         if coefficient is None:
             continue

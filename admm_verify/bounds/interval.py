@@ -9,6 +9,7 @@ from admm_verify.bounds.region import largest, node_magnitude
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Affine, Network
 from admm_verify.relaxations.registry import relaxation_of, relaxations_by_source
+from admm_verify.run import paced
 from admm_verify.sets.contract import InputSet
 
 Refine = Callable[["Forward", int, Affine, Array, Array], tuple[Array, Array]]
@@ -52,7 +53,7 @@ class Forward:
         """
         network = self.network
         self._within(0, self.lower[0], self.upper[0])
-        for i, node, k in network.steps[:last]:
+        for i, node, k in paced(network.steps[:last]):
             if before is not None:
                 before()
             if node is not None:

@@ -8,6 +8,9 @@ from admm_verify.bounds.region import Region
 from admm_verify.bounds.relaxed import Relaxed
 from admm_verify.memory import Budget
 
+_PRODUCT = 2e9
+"""Multiplications of a block's product with one node: enough to be worth its call, and less than a second."""
+
 
 def linear_bounds(
     region: Region, wanted: Int[np.ndarray, " m"], budget: Budget
@@ -19,7 +22,8 @@ def linear_bounds(
     """
     widest = max(node.size for node in region.network.nodes)
     boxes = region.inputs.lead[0]
-    step = max(1, budget.block(boxes * widest))
+    heaviest = max((node.multiplications for node in region.network.affine.values()), default=0)
+    step = max(1, min(budget.block(boxes * widest), int(_PRODUCT // max(1, boxes * heaviest))))
     relaxed = Relaxed(region)
     blocks = budget.blocks(len(wanted), step, lambda first, last: crown(relaxed, wanted[first:last]))
     xp = region.inputs.placement.xp

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from admm_verify.arrays import Array, namespace
 from admm_verify.bounds.functionals import Functionals, certify
 from admm_verify.bounds.region import Region
+from admm_verify.run import paced
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,7 @@ def planes_at(region: Region, condition: Condition, nodes: Collection[int]) -> d
     """
     network, reached = region.network, {}
     carried: dict[int, Array] = {network.output: condition.objective}
-    for i, affine, k in reversed(network.steps):
+    for i, affine, k in paced(reversed(network.steps)):
         if i in nodes:
             reached[i] = dict(carried)
         coefficient = carried.pop(i, None)

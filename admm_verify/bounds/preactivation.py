@@ -194,6 +194,10 @@ class _Refinement:
         # A node that reads the input alone is an exact affine image: nothing is left to refine.
         if self.stopped or all(term.source == 0 for term in node.terms):
             return low, high
+        with self.budget.run.watching():
+            return self._better(forward, index, node, low, high)
+
+    def _better(self, forward: Forward, index: int, node: Affine, low: Array, high: Array) -> tuple[Array, Array]:
         readers = forward.readers[index]
         open = open_to(readers, low, high)
         better = self._refined(forward, index, node, (low, high), to_numpy(open))
@@ -202,7 +206,11 @@ class _Refinement:
         wanted = to_numpy(open_to(readers, low, high))
         if self.settings is None or self.stopped or not wanted.any():
             return low, high
-        return self._tightened(forward, index, node, (low, high), wanted, self.settings)
+        try:
+            return self._tightened(forward, index, node, (low, high), wanted, self.settings)
+        except Stopped:
+            self.stopped = True
+            return low, high
 
     def _refined(
         self, forward: Forward, index: int, node: Affine, ends: tuple[Array, Array], open: np.ndarray

@@ -18,6 +18,7 @@ from admm_verify.network.graph import Activation, Affine, Input, Network, Node, 
 from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap
 from admm_verify.network.selection import SelectionMap
 from admm_verify.relaxations.registry import facts_of
+from admm_verify.run import paced
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import InputSet
 
@@ -190,7 +191,7 @@ class Field:
         nodes: list[Node] = [Input(self.windows[0].entries)]
         place = {0: 0}
         lower, upper = [], []
-        for i, affine, k in self.network.steps:
+        for i, affine, k in paced(self.network.steps):
             if i not in self.windows:
                 continue
             window = self.windows[i]

@@ -9,6 +9,7 @@ from admm_verify.network.graph import Affine, Network
 from admm_verify.relaxations.contract import Relaxation
 from admm_verify.relaxations.lines import KinkLines
 from admm_verify.relaxations.registry import relaxations_of
+from admm_verify.run import paced
 from admm_verify.sets.contract import InputSet
 
 
@@ -151,7 +152,7 @@ def build_region(network: Network, inputs: InputSet, lower: tuple[Array, ...], u
     xp = namespace(reach[0])
     magnitudes: list[Array | None] = [None]
     underflow = 4.0 * SMALLEST * network.roundings * xp.ones_like(reach[0][..., 0])
-    for _, affine, k in network.steps:
+    for _, affine, k in paced(network.steps):
         if affine is None:
             reach.append(largest(*relaxations[k].image(lower[k], upper[k])))
             magnitudes.append(None)
@@ -196,7 +197,7 @@ def evaluation_error(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> Array
     error: list[Array] = [xp.zeros_like(reach[0])]
     limit = (2.0**126) if roundoff == SINGLE_ROUNDOFF else 2.0**1022
     overflow = xp.max(reach[0], axis=-1) > limit
-    for _, affine, k in region.network.steps:
+    for _, affine, k in paced(region.network.steps):
         if affine is None:
             inflation = error[region.network.sources[k]]
             low, high = region.lower[k] - inflation, region.upper[k] + inflation

@@ -18,5 +18,5 @@ def crown_work(network: Network) -> float:
             field = receptive_field(network, i)
             cropped = np.inf if field is None else field.cost(np.arange(node.size))
             total += 2.0 * min(node.size * below, cropped)
-        below += sum(term.map.multiplications for term in node.terms)
+        below += node.multiplications
     return total

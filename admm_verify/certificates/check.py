@@ -96,6 +96,7 @@ def check(
         with (
             quiet_overflow(),
             threads_for(network.weight_count * max(node.size for node in network.nodes), most=how.threads),
+            how.watching(),
         ):
             found.run()
         proved = True

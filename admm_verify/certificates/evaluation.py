@@ -5,6 +5,7 @@ import numpy as np
 from admm_verify.arrays import DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, gamma
 from admm_verify.certificates.ranges import CheckedNetwork, CheckedRanges
 from admm_verify.errors import CertificateError
+from admm_verify.run import paced
 
 
 def evaluation_error(model: CheckedNetwork, ranges: CheckedRanges, arithmetic: str) -> np.ndarray:
@@ -27,7 +28,7 @@ def evaluation_error(model: CheckedNetwork, ranges: CheckedRanges, arithmetic: s
     tiny, spare = 2.0**-126 * model.roundings, 1.0 + 1e-9
     reach = [np.maximum(abs(ranges.lower[0]), abs(ranges.upper[0]))]
     error, largest = [np.zeros(reach[0].shape)], [np.max(reach[0])]
-    for i, node, k in model.network.steps:
+    for i, node, k in paced(model.network.steps):
         if node is not None:
             shape = len(reach[0]), node.size
             inflated, carried = np.broadcast_to(node.bias_magnitude, shape), np.zeros(shape)

@@ -13,6 +13,7 @@ from admm_verify.certificates.lines import CheckedLines, Chosen
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Affine, Network
+from admm_verify.run import paced
 
 _BLOCK_NUMBERS, _BLOCK_ROWS = 2**16, 64
 """Numbers in one array of a block of rows, which stay in the cache, and the least rows of a block."""
@@ -146,7 +147,7 @@ class CheckedRanges:
         Shapes: start[i] [rows, n_i]; constant, size (what it is off by, relatively, and |constant|) [rows] -> [rows].
         """
         network, numbers, coefficients, value = self.model.network, self.model.numbers, dict(start), constant
-        for i, affine, k in reversed(network.steps[: max(start)]):
+        for i, affine, k in paced(reversed(network.steps[: max(start)])):
             a = coefficients.pop(i, None)
             if a is None:
                 continue
@@ -224,7 +225,7 @@ class CheckedNetwork:
         Shapes: lower, upper [boxes, inputs]; one box where there are better ones. Raises: CertificateError.
         """
         ranges = CheckedRanges(self, lower, upper, like)
-        for i, node, k in self.network.steps:
+        for i, node, k in paced(self.network.steps):
             if node is None:
                 ranges.add_activation(k)
             else:

@@ -17,6 +17,7 @@ from admm_verify.network.graph import Activation, Affine, Input, Network, Node, 
 from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, TransposedMap
 from admm_verify.network.originals import Original
 from admm_verify.network.selection import SelectionMap
+from admm_verify.run import paced
 
 _DENSE_LIMIT = 2**22
 """Entries of the largest matrix of exact numbers."""
@@ -81,7 +82,7 @@ class Exact:
         self._sums: list[Sum] = [Sum({}, _zeros(network.input_size), 0)]
         self._places: dict[int, int] = {}
         self._twins: dict[tuple[str, int, tuple[bytes, ...]], int] = {}
-        for _, affine, k in read.steps:
+        for _, affine, k in paced(read.steps):
             self._sums.append(self._activation(read.functions[k]) if affine is None else self._affine(affine))
         self._place(len(read.nodes) - 1, True)
         self.network = replace(network, nodes=tuple(self.nodes), as_read=None)

@@ -1,6 +1,7 @@
 """The command `bound`: its options and its table."""
 
 import argparse
+import time
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from admm_verify.commands.running import advise, running, write_record
 from admm_verify.given import read_arrays
 from admm_verify.properties.rows import AtomRows, atom_rows
 from admm_verify.report.records.bound import BoundRecord
+from admm_verify.run import Stopped
 from admm_verify.splitting.row_bounds import RowBounds
 from admm_verify.splitting.solve import METHODS
 
@@ -37,9 +39,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Bound a query's rows; the table on stdout, how far it is on stderr."""
     settings = av.SolverSettings(tolerance=options.tolerance, max_passes=options.max_passes)
-    with running(options, options.question()) as run:
+    with running(options, options.question()) as run, run.watching():
         query = asked_query(options, run)
-        solution = av.solve(_problem(query, options, run), options.method, settings=settings, run=run)
+        solution = _solved(query, options, settings, run)
     record = BoundRecord.of(query, options.method, solution)
     options.say(record.text)
     advise(options, solution.status)
@@ -48,8 +50,23 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _problem(query: av.Query, options: argparse.Namespace, run: av.Run) -> av.Problem:
-    """The query's atoms, or the rows of a file over the query's only box, as a problem."""
+def _solved(query: av.Query, options: argparse.Namespace, settings: av.SolverSettings, run: av.Run) -> av.Solution:
+    """Bounds of the query's atoms, or of the rows of a file over the query's only box."""
+    began = time.monotonic()
+    rows, matrix = _asked(query, options)
+    box, count = rows.boxes, len(rows.box) if matrix is None else len(np.atleast_2d(matrix))
+    try:
+        pre = av.preactivation_bounds(query.network, box, options.bounds, run=run)
+        problem = _atoms(query, rows, box, pre) if matrix is None else av.Problem(query.network, box, matrix, 0.0, pre)
+        return av.solve(problem, options.method, settings=settings, run=run)
+    except Stopped:
+        # The time was up while layers were bounded, without which nothing is known of the rows.
+        owners = box if box.count == 1 else box.at(rows.box)
+        return av.Solution.unknown(query.network, owners, count, av.Ended.TIMED_OUT, time.monotonic() - began)
+
+
+def _asked(query: av.Query, options: argparse.Namespace) -> tuple[AtomRows, np.ndarray | None]:
+    """The query's atoms, and the rows of a file where they are asked for instead."""
     objective = options.objective
     if not query.property.disjuncts:
         raise av.QueryError(f"{query.name} has no disjunct left to bound: its constraints exclude each other.")
@@ -58,12 +75,7 @@ def _problem(query: av.Query, options: argparse.Namespace, run: av.Run) -> av.Pr
         raise av.QueryError(f"{query.name} has no output constraint to bound. Add one, or give --objective.")
     if objective is not None and rows.boxes.count != 1:
         raise av.QueryError(f"{query.name} has {rows.boxes.count} input boxes; --objective needs exactly one.")
-    matrix = None if objective is None else _matrix(objective)
-    box = rows.boxes
-    pre = av.preactivation_bounds(query.network, box, options.bounds, run=run)
-    if matrix is None:
-        return _atoms(query, rows, box, pre)
-    return av.Problem(query.network, box, matrix, 0.0, pre)
+    return rows, None if objective is None else _matrix(objective)
 
 
 def _matrix(objective: str) -> np.ndarray:

@@ -9,14 +9,16 @@ from admm_verify.arguments import Read, Written, decimal, whole
 from admm_verify.bounds.arithmetic import ARITHMETICS
 from admm_verify.commands.queries import add_part, fixed_inputs
 from admm_verify.commands.running import add_running, advise, reading, running, write_record
-from admm_verify.errors import InputError
+from admm_verify.errors import InputError, StoppedError
 from admm_verify.files import every, require_written
 from admm_verify.given import read_arrays
 from admm_verify.network.from_onnx import read_onnx
+from admm_verify.network.graph import Network
 from admm_verify.report.records.certify import CertifyRecord
 from admm_verify.robustness.certification import Certification
 from admm_verify.robustness.certify import certify
 from admm_verify.robustness.settings import BOUNDS, CertifySettings
+from admm_verify.run import Stopped
 from admm_verify.splitting.solve import METHODS
 from admm_verify.streams import complain
 from admm_verify.verdict import Answer
@@ -74,9 +76,6 @@ def run(options: argparse.Namespace) -> int:
 
         require_matplotlib()
         checked_path(options.plot, FORMATS, "plot")
-    with reading(options):
-        network = read_onnx(options.network, output=options.output_name, inputs=fixed_inputs(options.fix))
-    images, labels = _arrays(options.images, options.labels)
     settings = CertifySettings(
         within=None if options.unbounded else tuple(options.within),
         bounds=options.bounds,
@@ -86,7 +85,8 @@ def run(options: argparse.Namespace) -> int:
         output=options.output,
         search=options.search,
     )
-    with running(options, options.question()) as how:
+    with running(options, options.question()) as how, how.watching():
+        network, images, labels = _given(options)
         found = certify(network, images, labels, options.radii, settings=settings, run=how)
     record = CertifyRecord.of(network.name, found)
     options.say(record.text)
@@ -107,6 +107,19 @@ def _draw(path: str, found: Certification) -> None:
         counterexample_plot(path, found)
     else:
         complain(f"No image is falsified, so that there is nothing to draw in {path}.")
+
+
+def _given(options: argparse.Namespace) -> tuple[Network, np.ndarray, np.ndarray]:
+    """The network, images and labels that the options name.
+
+    Raises: StoppedError once the time is up.
+    """
+    try:
+        with reading(options):
+            network = read_onnx(options.network, output=options.output_name, inputs=fixed_inputs(options.fix))
+        return network, *_arrays(options.images, options.labels)
+    except Stopped:
+        raise StoppedError(f"{options.network} was not read to its end: the time was up. Allow more.") from None
 
 
 def _arrays(images: str, labels: str | None) -> tuple[np.ndarray, np.ndarray]:

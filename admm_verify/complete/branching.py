@@ -9,6 +9,7 @@ from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.relaxed import Bounded
 from admm_verify.network.graph import Activation, Network
 from admm_verify.relaxations.registry import relaxation_of
+from admm_verify.run import paced
 
 _LINEAR_SHARE = 0.125
 """What halving a side closes of a bound's linear part, against what it closes of the relaxations' heights."""
@@ -36,7 +37,7 @@ def side_scores(
     eye = xp.eye(width.shape[-1], dtype=width.dtype, device=width.device)
     tangents: list[Any] = [width[:, :, None] * eye]
     noise: list[Any] = [xp.zeros_like(tangents[0])]
-    for _, affine, k in network.steps:
+    for _, affine, k in paced(network.steps):
         if affine is not None:
             tangents.append(sum(term.map.apply(tangents[term.source]) for term in affine.terms))
             noise.append(sum(term.map.absolute_apply(noise[term.source]) for term in affine.terms))

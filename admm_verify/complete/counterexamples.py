@@ -16,7 +16,7 @@ from admm_verify.network.onnx_runtime import start_runtime
 from admm_verify.properties.property import Disjunct
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows
-from admm_verify.run import Flag, Run
+from admm_verify.run import Flag, Run, Stopped
 from admm_verify.threads import threads_for
 
 _TRIES = 16
@@ -123,8 +123,11 @@ class Counterexamples:
     def _attacked(self, disjuncts: list[int], methods: Sequence[Method], seed: int) -> Witness | None:
         """What attacks find on some disjuncts and is confirmed."""
         targets, network = Targets.of(self.rows, disjuncts, self.dtype), self.query.network
-        with quiet_overflow():
-            found = attack(network, targets, methods, seed=seed, any_suffices=True, run=self.run)
+        try:
+            with quiet_overflow():
+                found = attack(network, targets, methods, seed=seed, any_suffices=True, run=self.run)
+        except Stopped:
+            return None
         hits = np.flatnonzero(targets.hit(found.loss))
         for i in hits[np.argsort(found.loss[hits])][:_TRIES]:
             witness = self._confirm(self.query.property.disjuncts[disjuncts[i]], found.x[i])

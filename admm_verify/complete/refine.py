@@ -172,7 +172,7 @@ def _costs(network: Network) -> list[float]:
 
     What a convolution sees of the input is too little for a plane through all of it to cut.
     """
-    counts = [sum(term.map.multiplications for term in node.terms) for node in network.affine.values()]
+    counts = [node.multiplications for node in network.affine.values()]
     passes = dict(zip(network.affine, np.cumsum(counts), strict=True))
 
     def narrow(node: Affine) -> bool:

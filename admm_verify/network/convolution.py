@@ -12,6 +12,7 @@ from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.errors import ModelError
 from admm_verify.network.maps import MERGE_UNDERFLOW, DenseMap, unit_rows
 from admm_verify.network.native_convolution import native_convolution
+from admm_verify.run import paced
 
 _HOST_NUMBERS = 2**20
 """Numbers in one block of patches on the host: 8 MiB."""
@@ -159,7 +160,7 @@ class ConvolutionMap:
         xp, images = namespace(x), self._columns(x)
         result = xp.empty((self.rows, images.shape[1]), dtype=x.dtype, device=x.device)
         matrix = self._matrix(kernel)
-        for block in self._blocks(images):
+        for block in paced(self._blocks(images)):
             padded = self._padded(images[:, block])
             patches = xp.empty(self._patches_shape(padded.shape[-1]), dtype=x.dtype, device=x.device)
             for u, v, window in self._windows():
@@ -181,7 +182,7 @@ class ConvolutionMap:
         result = xp.empty((self.columns, images.shape[1]), dtype=y.dtype, device=y.device)
         matrix = xp.permute_dims(self._matrix(kernel), (0, 2, 1))
         (top, left, bottom, right), (channels, height, width) = self.padding, self.input_shape
-        for block in self._blocks(images):
+        for block in paced(self._blocks(images)):
             # Flattening copies, so that the product finds contiguous rows.
             part = xp.reshape(images[:, block], (-1,))
             product = matrix @ xp.reshape(part, (self.groups, matrix.shape[-1], -1))

@@ -16,7 +16,7 @@ from admm_verify.network.onnx_folding import RANDOM, on_constants
 from admm_verify.network.onnx_form import misuse
 from admm_verify.network.onnx_operators import OPERATORS
 from admm_verify.network.onnx_part import part_of
-from admm_verify.run import Run
+from admm_verify.run import Run, paced
 
 OPSETS = (8, 25)
 """Lowest and highest opset version of the default domain that is read."""
@@ -83,7 +83,7 @@ class _Walker:
                 "Convert it with onnx.version_converter or export it again."
             )
         self.values: dict[str, Value] = {}
-        for initializer in model.graph.initializer:
+        for initializer in paced(model.graph.initializer):
             self.values[initializer.name] = read_tensor(initializer, f"The tensor {initializer.name} of {name}")
         self.unfollowed: set[str] = set()
         self.computed: set[str] = set()
@@ -93,7 +93,7 @@ class _Walker:
         """The whole graph as a simplified network. Raises: Stopped."""
         source, _ = self._input_info()
         self.values[source.name] = self.builder.input
-        for position, node in enumerate(self.model.graph.node):
+        for position, node in paced(enumerate(self.model.graph.node)):
             if run is not None:
                 run.check()
             label = node.name or f"number {position}"

@@ -21,6 +21,7 @@ from admm_verify.network.activations import FUNCTIONS, UNBOUNDED
 from admm_verify.network.layout import flatten_batch, is_single
 from admm_verify.network.maps import LinearMap
 from admm_verify.network.originals import Original
+from admm_verify.run import paced
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class Affine:
     @property
     def size(self) -> int:
         return self.bias.shape[-1]
+
+    @property
+    def multiplications(self) -> int:
+        """Multiplications of one product for one row."""
+        return sum(term.map.multiplications for term in self.terms)
 
     @property
     def roundings(self) -> int:
@@ -185,7 +191,7 @@ class Network:
     @cached_property
     def weight_count(self) -> int:
         """Multiplications of one pass for one row."""
-        return sum(term.map.multiplications for node in self.affine.values() for term in node.terms)
+        return sum(node.multiplications for node in self.affine.values())
 
     @cached_property
     def roundings(self) -> int:
@@ -216,7 +222,7 @@ class Network:
         """The output at x [batch, input_size], where nodes that stand for an original function are computed by it."""
         placement = Placement.of(x)
         values: list[Array | None] = [x, *(None for _ in self.nodes[1:])]
-        for i, spent in self._schedule:
+        for i, spent in paced(self._schedule):
             values[i] = _computation(self.nodes[i], placement)(values)
             for source in spent:
                 values[source] = None
@@ -242,7 +248,7 @@ class Network:
         stands for activation k.
         """
         values: list[Array] = [x]
-        for _, affine, k in self.steps[:last]:
+        for _, affine, k in paced(self.steps[:last]):
             values.append(post(k, values[self.sources[k]]) if affine is None else affine.apply(values))
         return values
 
@@ -251,13 +257,13 @@ class Network:
 
         The graph as read stays where it is: evaluating it takes its numbers to wherever the inputs are.
         """
-        return replace(self, nodes=tuple(_put_node(node, placement) for node in self.nodes))
+        return replace(self, nodes=tuple(_put_node(node, placement) for node in paced(self.nodes)))
 
     def check_finite(self) -> None:
         """Raise ModelError naming the first node with NaN or infinite numbers."""
         if self.as_read is not None:
             self.as_read.check_finite()
-        for i, node in enumerate(self.nodes):
+        for i, node in paced(enumerate(self.nodes)):
             if not isinstance(node, Input) and not _is_finite(node):
                 raise ModelError(
                     f"The {type(node).__name__.lower()} node {i} of {self.name} holds NaN or infinite numbers, for "

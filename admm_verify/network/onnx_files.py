@@ -5,14 +5,18 @@ import io
 import os
 import zlib
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeGuard
+from typing import Any, BinaryIO, Protocol, TypeGuard
 
 from admm_verify.errors import ModelError
 from admm_verify.network.external_data import ExternalData, is_external, tensors_of
 from admm_verify.options import file_path
+from admm_verify.run import paced
 
 SIZE_LIMIT = 2**31
 """Bytes of the largest model that protobuf holds."""
+
+_PART = 2**24
+"""Bytes of a file that are read at once."""
 
 
 class ModelProto(Protocol):
@@ -105,10 +109,10 @@ def _content(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a file, decompressed where it is gzip."""
     try:
         with open(path, "rb") as file:
-            data = file.read(SIZE_LIMIT)
+            data = _read(file)
         if data[:2] == b"\x1f\x8b":
             with gzip.open(io.BytesIO(data), "rb") as file:
-                data = file.read(SIZE_LIMIT)
+                data = _read(file)
     except (OSError, ValueError, EOFError, zlib.error) as error:
         raise ModelError(f"The network file {os.fspath(path)} cannot be read: {_reason(error)}.") from error
     if not data:
@@ -116,6 +120,16 @@ def _content(path: str | os.PathLike[str]) -> bytes:
     if len(data) >= SIZE_LIMIT:
         raise ModelError(f"The network file {os.fspath(path)} is larger than 2 GiB, the limit of an ONNX file.")
     return data
+
+
+def _read(file: BinaryIO | gzip.GzipFile) -> bytes:
+    """A file's content, up to the limit, part by part."""
+    parts: list[bytes] = []
+    for left in paced(range(SIZE_LIMIT, 0, -_PART)):
+        parts.append(file.read(min(_PART, left)))
+        if not parts[-1]:
+            break
+    return b"".join(parts)
 
 
 def _parsed(data: bytes, name: str) -> Any:

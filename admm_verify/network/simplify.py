@@ -10,7 +10,7 @@ from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term, sources_of
 from admm_verify.network.maps import FLUSHED, MERGE_UNDERFLOW, LinearMap, TransposedMap
 from admm_verify.network.selection import SelectionMap
-from admm_verify.run import Run
+from admm_verify.run import Run, paced
 
 _MANY_TERMS = 4
 """Terms from which a node that several read stays as it is: sums of sums would double their terms at every step."""
@@ -33,7 +33,7 @@ def simplify(network: Network, run: Run | None = None) -> Network:
     place: dict[int, int] = {}
     readers: dict[int, int] = {}
     twins: dict[tuple[str, int, tuple[bytes, ...]], int] = {}
-    for i, node in enumerate(originals):
+    for i, node in paced(enumerate(originals)):
         if run is not None:
             run.check()
         if isinstance(node, Activation):

@@ -68,7 +68,8 @@ def read_query(
     """
     run, place = Run.of(run, timeout), file_path(path, "The query")
     try:
-        found = read_property(place, Budget.of(run))
+        with run.watching():
+            found = read_property(place, Budget.of(run))
     except Stopped:
         raise _unread(os.fspath(place)) from None
     network, model = _network_of(_chosen(found, networks, os.fspath(place)), output, inputs, run)
@@ -112,11 +113,14 @@ def _network_of(
                 "av.read_onnx(path, output=..., inputs=...), or give the path here."
             )
         return source, None
-    read = part_of(read_model(source), output, inputs)
+    reading = "The network"
     try:
-        return network_from_model(read, run), read.data
+        with run.watching():
+            read = part_of(read_model(source), output, inputs)
+            reading = read.name
+            return network_from_model(read, run), read.data
     except Stopped:
-        raise _unread(read.name) from None
+        raise _unread(reading) from None
 
 
 def _unread(name: str) -> StoppedError:

@@ -45,8 +45,9 @@ class Certification:
 
     @property
     def clean_accuracy(self) -> float:
-        """Share of all images that are classified like their label."""
-        return float(np.mean(self.correct))
+        """Share of the images that are classified like their label, of those that were evaluated in time."""
+        known = self.correct | (self.status != Answer.TIMED_OUT).any(axis=1)
+        return float(np.sum(self.correct) / max(1, np.sum(known)))
 
     def count(self, answer: Answer) -> np.ndarray:
         """How many images have this answer, given as itself or as its word, [radii].

@@ -91,19 +91,15 @@ class Certifier:
     def certify(self) -> None:
         """Images block by block; what is finished at the end of each, and of each search, goes to the journal."""
         everything = np.arange(len(self.instances.images))
-        # The images themselves cost little, and whether they are correct is told even when the time is up.
-        budget = Budget.of(self.run.endless())
-        budget.blocks(len(everything), self._fitting(1), lambda a, b: self._judge(everything[a:b]))
-        self._save()
-        todo = np.flatnonzero(self.findings.open.any(axis=1))
         rows = max(self.instances.network.output_size - 1, len(self.instances.radii))
 
-        def work(first: int, last: int) -> None:
-            with self._timed(todo[first:last]):
-                self._block(todo[first:last])
-
         with suppress(Stopped):
-            Budget.of(self.run).blocks(len(todo), self._fitting(rows), work)
+            # The images themselves cost little, and whether they are correct is told even when the time is up.
+            budget = Budget.of(self.run.endless())
+            budget.blocks(len(everything), self._fitting(1), lambda a, b: self._judge(everything[a:b]))
+            self._save()
+            todo = np.flatnonzero(self.findings.open.any(axis=1))
+            Budget.of(self.run).blocks(len(todo), self._fitting(rows), lambda a, b: self._timed_block(todo[a:b]))
             self._search()
         self._save()
         if self.settings.search is not None:
@@ -181,6 +177,10 @@ class Certifier:
         is_open = self.findings.open
         done, total = int(np.sum(~is_open)), is_open.size
         self.run.say(f"{done} of {total}: {self.findings.text()}", done, total)
+
+    def _timed_block(self, images: np.ndarray) -> None:
+        with self._timed(images):
+            self._block(images)
 
     def _block(self, images: np.ndarray) -> None:
         """All stages for some images, radius by radius."""

@@ -56,7 +56,8 @@ def certify(
     certifier = Certifier(instances, _plan(chosen), chosen, run)
     if chosen.output is not None:
         certifier.recall(Journal(chosen.output, _task(instances, chosen), instances))
-    certifier.certify()
+    with run.watching():
+        certifier.certify()
     found, seconds = certifier.findings, time.monotonic() - began
     answers = found.answer, found.lower, found.correct, found.counterexamples
     return Certification(instances.radii, *answers, seconds, certifier.unwritten)

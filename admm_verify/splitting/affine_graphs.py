@@ -17,6 +17,7 @@ import numpy as np
 from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.network.graph import Network
 from admm_verify.network.maps import DenseMap, LinearMap, TransposedMap
+from admm_verify.run import paced
 from admm_verify.splitting.graphs import Graph, graph_of
 from admm_verify.splitting.problem import Rows
 from admm_verify.splitting.sweeps import DualSweep, filled
@@ -157,7 +158,7 @@ def layer_multipliers(rows: Rows, layers: tuple[GraphLayer, ...], dual: DualSwee
 def network_layers(network: Network) -> tuple[GraphLayer, ...]:
     """The layers in topological order."""
     layers = []
-    for i, affine, k in network.steps:
+    for i, affine, k in paced(network.steps):
         if affine is None:
             layers.append(GraphLayer(network.sources[k], k, i))
         elif network.readers[i] & network.affine.keys():

@@ -15,6 +15,7 @@ from admm_verify.network.graph import Activation, Affine, Input, Network, Node, 
 from admm_verify.network.maps import DenseMap, DiagonalMap
 from admm_verify.network.selection import SelectionMap
 from admm_verify.relaxations.registry import facts_of, network_lines, relaxations_of
+from admm_verify.run import paced
 from admm_verify.splitting.problem import Problem, Rows
 
 
@@ -87,7 +88,7 @@ def eliminate(problem: Problem) -> Elimination:
     # An affine node over the input and reduced activations: its rows are the unstable and then the active neurons.
     affine: dict[int, tuple[dict[int, np.ndarray], np.ndarray]] = {}
     split: dict[int, _Partition] = {}
-    for i, node, k in network.steps:
+    for i, node, k in paced(network.steps):
         if node is not None:
             order = np.concatenate(neurons[feeds[i]]) if i in feeds else np.arange(node.size)
             affine[i] = _fold(node, order, network.input_size, affine, split)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from admm_verify.arrays import SMALLEST, Array, gamma, namespace
 from admm_verify.bounds.backward import Backward
 from admm_verify.bounds.region import Region, largest
+from admm_verify.run import paced
 from admm_verify.splitting.problem import Rows
 from admm_verify.splitting.state import PerRow
 from admm_verify.splitting.sweeps import DualSweep
@@ -93,7 +94,7 @@ def evaluation_errors(rows: Rows, region: Region) -> list[Array]:
     xp = rows.xp
     relative = 4.0 * gamma(rows.network.roundings)
     errors: list[Array] = [xp.zeros_like(rows.inputs.reach)]
-    for i, affine, k in rows.network.steps:
+    for i, affine, k in paced(rows.network.steps):
         if affine is None:
             # Chord and interpolation add a few roundings of numbers no larger than these.
             relaxation, low, high = rows.relaxations[k], rows.lower[k], rows.upper[k]

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from itertools import chain
 
 from admm_verify.arrays import Array, Float, Int, namespace, to_numpy
+from admm_verify.network.graph import Network
 from admm_verify.options import instance, member
 from admm_verify.run import Ended
+from admm_verify.sets.box import Box
 from admm_verify.text_tables import table
 
 _SHOWN = 20
@@ -38,6 +40,35 @@ class Solution:
             member(one, "The status of a row", Ended) for one in instance(self.status, (tuple, list), "The status")
         )
         object.__setattr__(self, "status", status)
+
+    @classmethod
+    def unknown(cls, network: Network, inputs: Box, rows: int, ended: Ended, seconds: float) -> "Solution":
+        """Rows of which nothing is known, over [1 or rows, n] inputs."""
+        home = inputs.placement.double
+        xp, like = home.xp, {"dtype": home.dtype, "device": home.device}
+        centre = xp.broadcast_to(home.put(inputs.centre), (rows, inputs.size))
+        infinity = xp.full((rows,), float("inf"), **like)
+        return cls(
+            -infinity,
+            infinity,
+            xp.reshape(centre, (rows, *network.input_shape)),
+            tuple(xp.zeros((rows, network.nodes[source].size), **like) for source in network.sources),
+            xp.zeros((rows,), dtype=xp.int64, device=home.device),
+            (ended,) * rows,
+            seconds,
+        )
+
+    def part(self, first: int, last: int, ended: Ended) -> "Solution":
+        """The rows first..last, with how they ended where they have not converged."""
+        return Solution(
+            self.lower[first:last],
+            self.relaxation_upper[first:last],
+            self.primal[first:last],
+            tuple(layer[first:last] for layer in self.multipliers),
+            self.passes[first:last],
+            tuple(one if one is Ended.CONVERGED else ended for one in self.status[first:last]),
+            self.seconds,
+        )
 
     @classmethod
     def join(cls, parts: Sequence["Solution"], seconds: float) -> "Solution":

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
 from admm_verify.memory import Budget, keep_freed_memory
 from admm_verify.options import choice, instance
-from admm_verify.run import Ended, Run
+from admm_verify.run import Ended, Run, Stopped
 from admm_verify.settings import SolverSettings
 from admm_verify.splitting.admm import Admm
 from admm_verify.splitting.ascent import Ascent
@@ -46,7 +47,8 @@ def solve(
     bounds. Bounds are certified in float64 whatever the precision of the iterations.
 
     device: None (where the box lives), "cpu" or "cuda". timeout in seconds. run: asked after every iteration; once
-    it is over the best results so far come back. Rows are solved in blocks that fit into its memory.
+    it is over the best results so far come back. Rows are solved in blocks that fit into its memory; of several, all
+    get their CROWN bounds first where there is a timeout, and those whose turn does not come have no bound.
 
     Raises: InputError for an option of the wrong type or range, or for "admm" on a map without a closed-form
     projection; DeviceError where the device is missing; MemoryError when not even one row fits.
@@ -65,34 +67,65 @@ def solve(
     block = Block(problem, method, placement, chosen, run.unless(budget.given_up))
     keep_freed_memory()
     pass_work = min(step, problem.rows) * problem.network.weight_count
-    with threads_for(pass_work, workers, run.threads), quiet_overflow():
+    # Who gives no time at all waits for CROWN's bounds of the first block.
+    in_time = run.deadline is None or began < run.deadline
+    with threads_for(pass_work, workers, run.threads), quiet_overflow(), run.watching() if in_time else nullcontext():
+        if run.deadline is not None and step < problem.rows and chosen.max_passes != 0:
+            # The first blocks may take all the time there is.
+            quick = replace(block, settings=replace(chosen, max_passes=0), run=block.run.silent())
+            block = replace(block, known=Solution.join(budget.blocks(problem.rows, step, quick.solved), 0.0))
         return Solution.join(budget.blocks(problem.rows, step, block.solved), time.monotonic() - began)
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """How blocks of a problem's rows are solved, here or in another process; they tell together how far they are."""
+    """How blocks of a problem's rows are solved, here or in another process; they tell together how far they are.
+
+    known: of all rows, for blocks whose turn does not come; None for nothing.
+    """
 
     problem: Problem
     method: str
     placement: Placement
     settings: SolverSettings
     run: Run
+    known: Solution | None = None
     reports: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def solved(self, first: int, last: int) -> Solution:
-        """The rows first..last: their CROWN bounds first, then the schemes in turn."""
-        began, problem, settings = time.monotonic(), self.problem.block(first, last), self.settings
+        """The rows first..last: their CROWN bounds first, then the schemes in turn.
+
+        What is known already, of rows behind the first block whose turn comes when the run is over, or that then take
+        long.
+        """
+        began, problem = time.monotonic(), self.problem.block(first, last)
+        ended = self.run.ended() if first else None
+        if ended is None:
+            try:
+                return self._solved(problem, first, began)
+            except Stopped:
+                ended = Ended.TIMED_OUT
+        if self.known is not None:
+            return self.known.part(first, last, ended)
+        return Solution.unknown(problem.network, problem.inputs, problem.rows, ended, time.monotonic() - began)
+
+    def _solved(self, problem: Problem, first: int, began: float) -> Solution:
+        """Raises: Stopped before anything is known."""
+        settings = self.settings
         reference = Rows.of(problem, self.placement.double)
         ledger = _first_bounds(reference, problem.start)
         rows = reference if self.placement == self.placement.double else Rows.of(problem, self.placement)
         solving = Solving(rows, ledger, settings, self.run, partial(self._note, first))
         solving.interruption = self.run.ended()
         schemes = _schemes(self.method, settings)
-        if len(solving.unfinished(ROUNDING_GAP)) and solving.interruption is None:
-            solving.elimination = _elimination(problem, schemes)
-        for scheme in schemes:
-            solving.iterate(scheme)
+        try:
+            if len(solving.unfinished(ROUNDING_GAP)) and solving.interruption is None:
+                solving.elimination = _elimination(problem, schemes)
+            for scheme in schemes:
+                solving.iterate(scheme)
+        except Stopped:
+            # The ledger holds what is known.
+            solving.interruption = Ended.TIMED_OUT
         return _solution(problem, solving, time.monotonic() - began)
 
     def _note(self, first: int, passes: int, finished: int) -> None:
