@@ -12,7 +12,9 @@ from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.bounds.linear import crown, linear_bounds
 from admm_verify.bounds.region import Region, build_region
 from admm_verify.bounds.relaxed import Relaxed
+from admm_verify.bounds.windows import Crop, Plane, planes_below, step_of
 from admm_verify.memory import Budget
+from admm_verify.network.compose import compose
 from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
 from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap
@@ -30,59 +32,6 @@ _ALONE = 1.5
 
 _OFF = -1.0
 """Both bounds of a ReLU outside the image: it is off whatever its input is, and no multiplier reaches that input."""
-
-Plane = tuple[int, int, int]
-"""Channels, height, width."""
-
-
-@dataclass(frozen=True)
-class Crop:
-    """What output position (i, j) sees of a node: `size` entries per axis from stride * (i, j) + offset on."""
-
-    plane: Plane
-    stride: tuple[int, int]
-    offset: tuple[int, int]
-    size: tuple[int, int]
-
-    @property
-    def entries(self) -> int:
-        """Entries of the crop, all channels."""
-        return self.plane[0] * self.size[0] * self.size[1]
-
-    def union(self, other: "Crop") -> "Crop | None":
-        """The least window around both, or None where they do not move alike."""
-        if self.plane != other.plane or self.stride != other.stride:
-            return None
-        offset = tuple(min(a, b) for a, b in zip(self.offset, other.offset, strict=True))
-        ends = [max(self.offset[i] + self.size[i], other.offset[i] + other.size[i]) for i in (0, 1)]
-        return Crop(self.plane, self.stride, (offset[0], offset[1]), (ends[0] - offset[0], ends[1] - offset[1]))
-
-    def below(self, map: LinearMap) -> "Crop | None":
-        """What this window sees through a map, or None where the map is not local."""
-        if isinstance(map, SelectionMap):
-            return self if map.is_identity else None
-        # A reshape costs nothing, so the same entries can be another plane to the reader.
-        if not isinstance(map, ConvolutionMap) or map.output_shape != self.plane:
-            return None
-        reach = [(map.weight.shape[2 + i] - 1) * map.dilation[i] for i in (0, 1)]
-        stride = [self.stride[i] * map.stride[i] for i in (0, 1)]
-        offset = [self.offset[i] * map.stride[i] - map.padding[i] for i in (0, 1)]
-        size = [(self.size[i] - 1) * map.stride[i] + reach[i] + 1 for i in (0, 1)]
-        return Crop(map.input_shape, (stride[0], stride[1]), (offset[0], offset[1]), (size[0], size[1]))
-
-    def indices(self, positions: np.ndarray) -> np.ndarray:
-        """Flat indices of the crop of every position (i, j), [positions, entries]; outside the image: the size."""
-        channels, height, width = self.plane
-        axes = []
-        for axis, length in enumerate((height, width)):
-            places = positions[:, axis, None] * self.stride[axis] + self.offset[axis] + np.arange(self.size[axis])
-            axes.append((places, (places >= 0) & (places < length)))
-        (rows, row_ok), (columns, column_ok) = axes
-        plane = rows[:, None, :, None] * width + columns[:, None, None, :]
-        flat = plane + np.arange(channels)[None, :, None, None] * (height * width)
-        inside = row_ok[:, None, :, None] & column_ok[:, None, None, :]
-        return np.where(inside, flat, channels * height * width).reshape(len(positions), -1)
-
 
 @dataclass(frozen=True, eq=False)
 class Field:
@@ -240,19 +189,21 @@ class Field:
 def receptive_field(network: Network, target: int) -> Field | None:
     """The crops below an affine node, or None where some node in between is not local.
 
-    Local are convolutions and identities that read activations (zero at zero) or the input; a rearranged input
-    (channels last) is followed through its selection.
+    Local are convolutions, slices with strides (of which pooling is made), scalings of channels and identities; a
+    rearranged input (channels last) is followed through its selection.
     """
-    planes = {term.map.output_shape for term in network.affine[target].terms if isinstance(term.map, ConvolutionMap)}
-    if len(planes) != 1:
+    planes = planes_below(network, target)
+    if target not in planes:
         return None
-    windows = {target: Crop(planes.pop(), (1, 1), (0, 0), (1, 1))}
+    windows = {target: Crop(planes[target], (1, 1), (0, 0), (1, 1))}
     selections: list[SelectionMap | None] = []
     for i, affine, k in reversed(network.steps[:target]):
         if i not in windows:
             continue
         seen_through = (
-            [(network.sources[k], windows[i])] if affine is None else _seen(network, affine, windows[i], selections)
+            [(network.sources[k], windows[i])]
+            if affine is None
+            else _seen(network, affine, windows[i], planes, selections)
         )
         for source, seen in seen_through:
             joined = seen if seen is None or source not in windows else windows[source].union(seen)
@@ -273,20 +224,22 @@ def receptive_field(network: Network, target: int) -> Field | None:
 
 
 def _seen(
-    network: Network, node: Affine, window: Crop, selections: list[SelectionMap | None]
+    network: Network,
+    node: Affine,
+    window: Crop,
+    planes: dict[int, Plane],
+    selections: list[SelectionMap | None],
 ) -> list[tuple[int, Crop | None]]:
     """The sources of a node with the windows they are seen through; how the input is read goes to `selections`."""
     found: list[tuple[int, Crop | None]] = []
     for term in node.terms:
-        source, seen = network.affine.get(term.source), window.below(term.map)
-        if source is None:
-            found.append((term.source, seen))
-            if term.source == 0:
-                selections.append(None)
-            continue
-        moved = _rearranged_input(source)
-        found.append((0, None if moved is None else seen))
-        selections.append(moved)
+        source = network.affine.get(term.source)
+        moved = None if source is None else _rearranged_input(source)
+        origin = term.source if moved is None else 0
+        step = step_of(term.map, window.plane, planes.get(origin))
+        found.append((origin, None if step is None else window.below(step)))
+        if origin == 0:
+            selections.append(moved)
     return found
 
 
@@ -300,13 +253,16 @@ def _rearranged_input(node: Affine) -> SelectionMap | None:
 
 def _cropped_map(map: LinearMap, window: Crop, source: Crop) -> LinearMap:
     """The map between two crops: entries of `window` from entries of `source`, on the host."""
-    steps = (map.stride, map.dilation, map.padding) if isinstance(map, ConvolutionMap) else ((1, 1), (1, 1), (0, 0))
-    stride, dilation, padding = steps
-    first = [window.offset[i] * stride[i] - padding[i] - source.offset[i] for i in (0, 1)]
+    step = step_of(map, window.plane, source.plane)
+    assert step is not None, "The windows were found through this map"
+    stride = step.stride
+    first = [window.offset[i] * stride[i] + step.offset[i] - source.offset[i] for i in (0, 1)]
     rows, columns = (first[i] + stride[i] * np.arange(window.size[i]) for i in (0, 1))
     inner = np.arange(source.entries).reshape(source.plane[0], *source.size)
     if not isinstance(map, ConvolutionMap):
-        return SelectionMap.from_gather(inner[:, rows[:, None], columns].reshape(-1), source.entries)
+        moved = SelectionMap.from_gather(inner[:, rows[:, None], columns].reshape(-1), source.entries)
+        return _scaled_rows(map, moved, window.plane[0]) if isinstance(map, DiagonalMap) else moved
+    dilation = map.dilation
 
     def matrix(kernel: Array) -> np.ndarray:
         weight = to_numpy(kernel)
@@ -323,6 +279,21 @@ def _cropped_map(map: LinearMap, window: Crop, source: Crop) -> LinearMap:
 
     magnitude = None if map.magnitude is None else matrix(map.magnitude)
     return DenseMap(matrix(map.weight), magnitude, map.roundings)
+
+
+def _scaled_rows(map: DiagonalMap, moved: SelectionMap, channels: int) -> LinearMap:
+    """A scaling of whole channels after a selection of their entries."""
+
+    def spread(numbers: Array) -> np.ndarray:
+        return np.repeat(np.reshape(to_numpy(numbers), (channels, -1))[:, 0], moved.rows // channels)
+
+    magnitude = None if map.magnitude is None else spread(map.magnitude)
+    scaling = DiagonalMap(spread(map.scale), magnitude, map.roundings)
+    if moved.is_identity:
+        return scaling
+    merged = compose(scaling.dense(), moved)
+    assert merged is not None, "Matrices absorb selections"
+    return merged
 
 
 def _crops(array: Array, rows: np.ndarray, index: np.ndarray, placement: Placement, outside: float = 0.0) -> Array:

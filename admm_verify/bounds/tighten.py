@@ -148,7 +148,7 @@ def tighten(
     # What is done when the work is stopped counts.
     with suppress(Stopped):
         _packed(view, wanted, limit, budget, bound, done)
-    return _cut(ends, done)
+    return _cut(ends, done, wanted)
 
 
 def packed_crown(view: View, wanted: Mask, ends: tuple[Ends, Ends], budget: Budget) -> tuple[Ends, Ends]:
@@ -163,7 +163,7 @@ def packed_crown(view: View, wanted: Mask, ends: tuple[Ends, Ends], budget: Budg
         return crown(Relaxed(view.region(frames)), neurons)
 
     _packed(view, wanted, limit, budget, bound, done)
-    return _cut(ends, done)
+    return _cut(ends, done, wanted)
 
 
 _CROWN_NUMBERS = 2**20
@@ -194,14 +194,17 @@ def _packed(
     budget.blocks(len(tasks), 1, work)
 
 
-def _cut(ends: tuple[Array, Array], done: list[_Found]) -> tuple[Array, Array]:
-    """Both ends [boxes, n] cut with bounds of some entries, given by their flat places."""
+def _cut(ends: tuple[Array, Array], done: list[_Found], wanted: np.ndarray) -> tuple[Array, Array]:
+    """Both ends [boxes, n] cut with bounds of the wanted entries among those given by their flat places.
+
+    What fills blocks up depends on their sizes, and must not count.
+    """
     placement, shape = Placement.of(ends[0]), ends[0].shape
     xp, size = placement.xp, prod(shape)
     place = np.concatenate([np.zeros(0, dtype=np.int64), *(places.reshape(-1) for places, _, _ in done)])
     spread = np.full(size, len(place), dtype=np.int64)
     spread[place] = np.arange(len(place))
-    pick = placement.put_indices(spread)
+    pick = placement.put_indices(np.where(wanted.reshape(-1), spread, len(place)))
     infinity = xp.full((1,), float("inf"), dtype=placement.dtype, device=placement.device)
 
     def everywhere(found: list[Array], filler: Array) -> Array:

@@ -113,17 +113,18 @@ def window_maximum(builder: Builder, x: Tensor, axis: int, index: np.ndarray) ->
 
     Shapes: index [windows, width], the positions in each window; the axis gets length `windows`.
     """
-    parts = builder.select(x, np.moveaxis(x.labels, axis, -1)[..., index])
+    # What is paired comes first and leaves the other axes in place: pairs of entries of an image are images again.
+    parts = builder.select(x, np.stack([np.take(x.labels, places, axis) for places in index.T]))
     unpaired = []
-    while parts.shape[-1] > 1:
-        labels, half = parts.labels, parts.shape[-1] // 2
-        if parts.shape[-1] % 2:
-            unpaired.append(builder.select(parts, labels[..., -1:]))
-        first, second = builder.select(parts, labels[..., :half]), builder.select(parts, labels[..., half : 2 * half])
+    while parts.shape[0] > 1:
+        labels, half = parts.labels, parts.shape[0] // 2
+        if parts.shape[0] % 2:
+            unpaired.append(builder.select(parts, labels[-1:]))
+        first, second = builder.select(parts, labels[:half]), builder.select(parts, labels[half : 2 * half])
         parts = maximum(builder, first, second)
     for part in unpaired:
         parts = maximum(builder, parts, part)
-    return builder.select(parts, np.moveaxis(parts.labels[..., 0], -1, axis))
+    return builder.select(parts, parts.labels[0])
 
 
 def reduce_max(builder: Builder, x: Tensor, axes: Sequence[int] | None, keep: bool) -> Tensor:
