@@ -33,6 +33,7 @@ _ALONE = 1.5
 _OFF = -1.0
 """Both bounds of a ReLU outside the image: it is off whatever its input is, and no multiplier reaches that input."""
 
+
 @dataclass(frozen=True, eq=False)
 class Field:
     """The crops below one affine node: a window or, for a rearranged input, a selection behind one, per node."""
