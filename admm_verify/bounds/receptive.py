@@ -12,7 +12,7 @@ from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.bounds.linear import crown, linear_bounds
 from admm_verify.bounds.region import Region, build_region
 from admm_verify.bounds.relaxed import Relaxed
-from admm_verify.bounds.windows import Crop, Plane, planes_below, step_of
+from admm_verify.bounds.windows import Crop, Plane, planes_below, slide_of
 from admm_verify.memory import Budget
 from admm_verify.network.compose import compose
 from admm_verify.network.convolution import ConvolutionMap
@@ -237,8 +237,8 @@ def _seen(
         source = network.affine.get(term.source)
         moved = None if source is None else _rearranged_input(source)
         origin = term.source if moved is None else 0
-        step = step_of(term.map, window.plane, planes.get(origin))
-        found.append((origin, None if step is None else window.below(step)))
+        slide = slide_of(term.map, window.plane, planes.get(origin))
+        found.append((origin, None if slide is None else window.below(slide)))
         if origin == 0:
             selections.append(moved)
     return found
@@ -254,10 +254,10 @@ def _rearranged_input(node: Affine) -> SelectionMap | None:
 
 def _cropped_map(map: LinearMap, window: Crop, source: Crop) -> LinearMap:
     """The map between two crops: entries of `window` from entries of `source`, on the host."""
-    step = step_of(map, window.plane, source.plane)
-    assert step is not None, "The windows were found through this map"
-    stride = step.stride
-    first = [window.offset[i] * stride[i] + step.offset[i] - source.offset[i] for i in (0, 1)]
+    slide = slide_of(map, window.plane, source.plane)
+    assert slide is not None, "The windows were found through this map"
+    stride = slide.stride
+    first = [window.offset[i] * stride[i] + slide.offset[i] - source.offset[i] for i in (0, 1)]
     rows, columns = (first[i] + stride[i] * np.arange(window.size[i]) for i in (0, 1))
     inner = np.arange(source.entries).reshape(source.plane[0], *source.size)
     if not isinstance(map, ConvolutionMap):

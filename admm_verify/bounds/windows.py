@@ -1,4 +1,4 @@
-"""What one position of an image sees of the nodes below it: planes, windows on them, and the steps between windows."""
+"""What one position of an image sees of the nodes below it: planes, windows on them, and how windows slide."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Step:
+class Slide:
     """How a map reads its source: position p of the result sees `reach` + 1 places from stride p + offset on, of the
     source's plane.
     """
@@ -51,20 +51,20 @@ class Crop:
         ends = [max(self.offset[i] + self.size[i], other.offset[i] + other.size[i]) for i in (0, 1)]
         return Crop(self.plane, self.stride, (offset[0], offset[1]), (ends[0] - offset[0], ends[1] - offset[1]))
 
-    def below(self, step: Step) -> "Crop":
-        """What this window sees of the source of a step."""
+    def below(self, slide: Slide) -> "Crop":
+        """What this window sees of the source of a slide."""
         stride, offset, size = zip(
             *(
                 (
-                    self.stride[i] * step.stride[i],
-                    self.offset[i] * step.stride[i] + step.offset[i],
-                    (self.size[i] - 1) * step.stride[i] + step.reach[i] + 1,
+                    self.stride[i] * slide.stride[i],
+                    self.offset[i] * slide.stride[i] + slide.offset[i],
+                    (self.size[i] - 1) * slide.stride[i] + slide.reach[i] + 1,
                 )
                 for i in (0, 1)
             ),
             strict=True,
         )
-        return Crop(step.plane, stride, offset, size)
+        return Crop(slide.plane, stride, offset, size)
 
     def indices(self, positions: np.ndarray) -> np.ndarray:
         """Flat indices of the crop of every position (i, j), [positions, entries]; outside the image: the size."""
@@ -80,8 +80,8 @@ class Crop:
         return np.where(inside, flat, channels * height * width).reshape(len(positions), -1)
 
 
-def step_of(map: LinearMap, plane: Plane, source: Plane | None) -> Step | None:
-    """The step of a map to an image of the given plane, or None where the map is not local.
+def slide_of(map: LinearMap, plane: Plane, source: Plane | None) -> Slide | None:
+    """The slide of a map to an image of the given plane, or None where the map is not local.
 
     source: the plane of what it reads, as far as that is known; a convolution knows its own, and the entries behind an
     identity can be any plane.
@@ -91,13 +91,13 @@ def step_of(map: LinearMap, plane: Plane, source: Plane | None) -> Step | None:
         if map.output_shape != plane:
             return None
         reach = [(map.weight.shape[2 + i] - 1) * map.dilation[i] for i in (0, 1)]
-        return Step(map.input_shape, map.stride, (-map.padding[0], -map.padding[1]), (reach[0], reach[1]))
+        return Slide(map.input_shape, map.stride, (-map.padding[0], -map.padding[1]), (reach[0], reach[1]))
     if isinstance(map, DiagonalMap):
-        return Step(plane) if _scales_channels(map, plane) else None
+        return Slide(plane) if _scales_channels(map, plane) else None
     if not isinstance(map, SelectionMap):
         return None
     if map.is_identity:
-        return Step(plane)
+        return Slide(plane)
     found = None if source is None else _sliced(map, source)
     return found[1] if found is not None and found[0] == plane else None
 
@@ -140,8 +140,8 @@ def _scales_channels(map: DiagonalMap, plane: Plane) -> bool:
     return True
 
 
-def _sliced(map: SelectionMap, source: Plane) -> tuple[Plane, Step] | None:
-    """The plane and the step of a selection that takes every s-th row and every t-th column of all channels of an
+def _sliced(map: SelectionMap, source: Plane) -> tuple[Plane, Slide] | None:
+    """The plane and the slide of a selection that takes every s-th row and every t-th column of all channels of an
     image, or None where it does anything else.
     """
     gather = to_numpy(map.gather)
@@ -164,7 +164,7 @@ def _sliced(map: SelectionMap, source: Plane) -> tuple[Plane, Step] | None:
     if vertical is None or horizontal is None:
         return None
     offset = int(rows[0, 0]), int(columns[0, 0])
-    return (channels, len(rows), length), Step(source, (vertical, horizontal), offset)
+    return (channels, len(rows), length), Slide(source, (vertical, horizontal), offset)
 
 
 def _pace(places: np.ndarray) -> int | None:

@@ -7,7 +7,7 @@ import admm_verify as av
 from admm_verify.bounds import preactivation
 from admm_verify.bounds.preactivation import PreactivationBounds
 from admm_verify.bounds.receptive import receptive_field
-from admm_verify.bounds.windows import Plane, Step, step_of
+from admm_verify.bounds.windows import Plane, Slide, slide_of
 from admm_verify.network.builder import Builder, Tensor
 from admm_verify.network.graph import Network
 from admm_verify.network.maps import DiagonalMap
@@ -20,13 +20,13 @@ LABELS = np.arange(60).reshape(SOURCE)
 
 
 @pytest.mark.parametrize(
-    ("index", "plane", "step"),
+    ("index", "plane", "slide"),
     [
-        (LABELS, SOURCE, Step(SOURCE)),
-        (LABELS[:, ::2], (2, 3, 6), Step(SOURCE, (2, 1))),
-        (LABELS[:, 1::2, 2:], (2, 2, 4), Step(SOURCE, (2, 1), (1, 2))),
-        (LABELS[:, :, 1::3], (2, 5, 2), Step(SOURCE, (1, 3), (0, 1))),
-        (LABELS[:, 2:3, 4:5], (2, 1, 1), Step(SOURCE, (1, 1), (2, 4))),
+        (LABELS, SOURCE, Slide(SOURCE)),
+        (LABELS[:, ::2], (2, 3, 6), Slide(SOURCE, (2, 1))),
+        (LABELS[:, 1::2, 2:], (2, 2, 4), Slide(SOURCE, (2, 1), (1, 2))),
+        (LABELS[:, :, 1::3], (2, 5, 2), Slide(SOURCE, (1, 3), (0, 1))),
+        (LABELS[:, 2:3, 4:5], (2, 1, 1), Slide(SOURCE, (1, 1), (2, 4))),
         (LABELS[:, ::-1], SOURCE, None),
         (LABELS[:1], (1, 5, 6), None),
         (LABELS[::-1], SOURCE, None),
@@ -36,13 +36,13 @@ LABELS = np.arange(60).reshape(SOURCE)
         (np.where(LABELS % 30 < 6, 60, LABELS), SOURCE, None),
     ],
 )
-def test_a_selection_is_a_slice_only_where_it_is_one(index: np.ndarray, plane: Plane, step: Step | None) -> None:
-    assert step_of(SelectionMap.from_gather(index.reshape(-1), 60), plane, SOURCE) == step
+def test_a_selection_is_a_slice_only_where_it_is_one(index: np.ndarray, plane: Plane, slide: Slide | None) -> None:
+    assert slide_of(SelectionMap.from_gather(index.reshape(-1), 60), plane, SOURCE) == slide
 
 
 def test_a_scaling_is_local_where_it_scales_whole_channels() -> None:
-    assert step_of(DiagonalMap(np.repeat([2.0, -1.0], 30)), SOURCE, SOURCE) == Step(SOURCE)
-    assert step_of(DiagonalMap(np.arange(60.0)), SOURCE, SOURCE) is None
+    assert slide_of(DiagonalMap(np.repeat([2.0, -1.0], 30)), SOURCE, SOURCE) == Slide(SOURCE)
+    assert slide_of(DiagonalMap(np.arange(60.0)), SOURCE, SOURCE) is None
 
 
 def lenet(side: int, width: int, stride: int, padding: int, first: str) -> Network:
