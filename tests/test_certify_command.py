@@ -74,7 +74,7 @@ def test_the_command_end_to_end(files, capsys):
         ((), "images.npy", ["--labels"]),
         ((), "odd.npz", ["no array images and no array labels"]),
         ((), "torn.npz", ["torn.npz", "cannot be read"]),
-        ((), "net.onnx", ["net.onnx", "cannot be read"]),
+        ((), "net.onnx", ["net.onnx", "no arrays of numbers"]),
         ((), "missing.npz", ["missing.npz", "No such file"]),
         (("--labels", "set.npz"), "images.npy", ["several arrays"]),
         (("--within", "1", "0"), "set.npz", ["lowest <= highest"]),
