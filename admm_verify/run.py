@@ -131,6 +131,15 @@ class Run:
         """Whether somebody said stop or the time is up."""
         return self.ended() is not None
 
+    @property
+    def left(self) -> float:
+        """Seconds until the time is up, infinite where there is no limit."""
+        return float("inf") if self.deadline is None else self.deadline - time.monotonic()
+
+    def within(self, share: float) -> "Run":
+        """The same run for a part of the work that may take this share of the time that is left."""
+        return self if self.deadline is None else replace(self, deadline=self.deadline - (1.0 - share) * self.left)
+
     def check(self) -> None:
         """Raises: Stopped once somebody said stop or the time is up."""
         if self.over():

@@ -7,7 +7,7 @@ import numpy as np
 from admm_verify.arrays import Array, Placement, quiet_overflow
 from admm_verify.errors import InputError
 from admm_verify.options import Range, choice, count, instance
-from admm_verify.reach.continuous.reachable import ContinuousReach
+from admm_verify.reach.continuous.reachable import continuous_reach
 from admm_verify.reach.directions import (
     MOST_DIRECTIONS,
     TEMPLATES,
@@ -72,7 +72,7 @@ def reach_sets(
     # Simulations and sets of unstable systems may overflow; what is not finite is no bound.
     with quiet_overflow():
         if isinstance(task.system, ContinuousSystem):
-            sets, judgements = ContinuousReach(task, rows, settings, run).reached()
+            sets, judgements = continuous_reach(task, rows, settings, run)
         else:
             reach = DiscreteReach(task, rows, settings, run)
             sets = reach.reached()

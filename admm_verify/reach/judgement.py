@@ -16,7 +16,7 @@ class Judgement:
     """Verified by certified bounds, falsified by a trajectory whose violation is certified too, or neither.
 
     trajectory: states at every step of a violating one. parts: cells or subproblems that were looked at. remarks: what
-    the verdict leaves out, as sentences.
+    the verdict leaves out, as sentences. reason: why neither was shown, in sentences; empty where one was.
     Shapes: trajectory [steps + 1, n].
     Raises: InputError for an unknown outcome.
     """
@@ -27,6 +27,7 @@ class Judgement:
     parts: int
     trajectory: np.ndarray | None = None
     remarks: tuple[str, ...] = ()
+    reason: str = ""
 
     __repr__ = short_repr
 

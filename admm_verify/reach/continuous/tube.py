@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fractions import Fraction
+from math import ceil, floor
 
 import numpy as np
 
@@ -10,10 +12,14 @@ from admm_verify.complete.tables import take
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.enclosures.flow import FlowSettings, Substep, flow, next_substeps
 from admm_verify.enclosures.intervals import Interval
+from admm_verify.reach.checks import TrajectorySets
 from admm_verify.reach.control import ControlSettings, controlled
-from admm_verify.reach.systems import ContinuousSystem
+from admm_verify.reach.systems import ContinuousSystem, Polytope
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
+
+_PIECES = 8
+"""Of a substep, where it comes near a set to be avoided."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Period:
 
 
 @dataclass(frozen=True, eq=False)
-class Tube:
+class Tube(TrajectorySets):
     """Sets that hold all trajectories from each cell, period by period.
 
     initial: the cells' own forms. valid_steps [cells]: how many periods have sets.
@@ -66,6 +72,34 @@ class Tube:
             return np.max([substep.support(directions) for substep in part.substeps], axis=0)
 
         return self._spread(period, most, len(directions))
+
+    def stays_inside(self, region: Polytope, first: Fraction, last: Fraction) -> np.ndarray:
+        begin, end = floor(first), ceil(last)
+        if begin == end:
+            return self.inside(region, begin)
+        good = self.valid_steps >= end
+        for t in range(begin, end):
+            good &= region.holds(self.support_during(t, region.normals))
+        return good
+
+    def stays_outside(self, region: Polytope, first: Fraction, last: Fraction) -> np.ndarray:
+        """Whether every piece of time has a row of the region that holds nowhere in it, [cells]."""
+        begin, end = floor(first), ceil(last)
+        if begin == end:
+            return self.outside(region, begin)
+        good = self.valid_steps >= end
+        for period in self.periods[begin:end]:
+            for substep in period.substeps:
+                away = region.misses(-substep.support(-region.normals))
+                # Long pieces of a path around a corner touch it; shorter ones do not.
+                if not away[good[period.cells]].all():
+                    parts = [region.misses(-piece.support(-region.normals)) for piece in substep.pieces(_PIECES)]
+                    away |= np.all(parts, axis=0)
+                good[period.cells] &= away
+        return good
+
+    def during(self, steps: int, directions: np.ndarray) -> np.ndarray:
+        return np.stack([self.support_during(t, directions) for t in range(steps)], axis=1)
 
     def box(self, step: int) -> Interval:
         """Boxes at a control time, [cells, n]."""

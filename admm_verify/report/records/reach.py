@@ -31,10 +31,11 @@ class CellsEntry:
 
 @dataclass(frozen=True)
 class RequirementEntry:
-    """A requirement: what was found out about it, and a trajectory that violates it."""
+    """A requirement: what was found out about it, why no more, and a trajectory that violates it."""
 
     text: str
     verdict: Answer
+    reason: str
     seconds: float
     parts: int
     remarks: list[str]
@@ -44,7 +45,8 @@ class RequirementEntry:
     def of(cls, found: Judgement) -> "RequirementEntry":
         """The entry of a judgement."""
         path = None if found.trajectory is None else found.trajectory.tolist()
-        return cls(found.requirement.text, found.outcome, found.seconds, found.parts, list(found.remarks), path)
+        about, words = found.requirement.text, (found.outcome, found.reason)
+        return cls(about, *words, found.seconds, found.parts, list(found.remarks), path)
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,8 @@ def _text(task: Task, report: ReachReport) -> str:
         lines.append(what if stopped else f"The sets are too loose after step {sets.valid_steps}.")
     for judgement in report.judgements:
         lines.append(judgement.text)
+        if judgement.reason:
+            lines.append(f"  {judgement.reason}")
         if judgement.trajectory is not None:
             first = ", ".join(f"{value:.9g}" for value in judgement.trajectory[0])
             lines.append(f"  violated from ({first})")

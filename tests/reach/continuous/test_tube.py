@@ -8,7 +8,7 @@ import pytest
 
 from admm_verify import Box, ContinuousSystem, Controller, Network, Plant, Progress, Run, read_task
 from admm_verify.enclosures.flow import FlowSettings
-from admm_verify.reach.continuous.checks import holds
+from admm_verify.reach.checks import holds
 from admm_verify.reach.continuous.simulation import integrate, trajectories
 from admm_verify.reach.continuous.tube import ContinuousSettings, reach
 from tests.enclosures.plants import (

@@ -1,0 +1,107 @@
+"""States at which a plant is not defined: it divides by zero, or takes the square root of a negative number.
+
+Where a divisor has both signs on a connected set, it is zero in between.
+"""
+
+import numpy as np
+
+from admm_verify.arrays import quiet_overflow
+from admm_verify.enclosures.arithmetic import FLOATS
+from admm_verify.enclosures.expressions import Expression, Name, evaluate, in_order
+from admm_verify.enclosures.intervals import ENCLOSURES, Interval
+from admm_verify.enclosures.taylor import Plant
+from admm_verify.run import Run
+from admm_verify.sets.box import Box
+
+_CELLS, _HALVINGS = 64, 40
+"""Cells looked at side by side, and how often each side of them is halved."""
+
+
+def singular_start(plant: Plant, box: Box, run: Run) -> str:
+    """Why the plant is not defined at some state of a box, in words; empty where nothing is found.
+
+    Shapes: box [n].
+    """
+    with quiet_overflow():
+        for node, root in _partial(plant):
+            near = _undefined(plant, node, root, box, run)
+            if near is not None:
+                return f"{_what(plant, node, root)} for first states near ({', '.join(f'{x:.6g}' for x in near)})."
+    return ""
+
+
+def crossing(plant: Plant, paths: np.ndarray) -> tuple[int, tuple[int, int]] | None:
+    """The first step at which a divisor has one sign on one simulated trajectory and the other on another one.
+
+    Shapes: paths [points, steps + 1, n] -> step, the two trajectories.
+    """
+    found = []
+    with quiet_overflow():
+        for node, root in _partial(plant):
+            if root:
+                continue
+            value = evaluate([node], plant.values(list(np.moveaxis(paths, -1, 0)), []), FLOATS)[0]
+            value = np.where(np.isfinite(value), np.broadcast_to(value, paths.shape[:2]), 0.0)
+            both = np.flatnonzero((value.min(axis=0) < 0) & (value.max(axis=0) > 0))
+            if len(both):
+                step = int(both[0])
+                found.append((step, (int(value[:, step].argmin()), int(value[:, step].argmax()))))
+    return min(found, default=None)
+
+
+def crosses(plant: Plant, first: Interval, second: Interval) -> str:
+    """Which divisor has one sign on one box of states and the other on another for certain, in words; else empty.
+
+    Shapes: first, second [n].
+    """
+    with quiet_overflow():
+        for node, root in _partial(plant):
+            one, other = (_enclosed(plant, node, box) for box in (first, second))
+            if not root and ((one.upper < 0 < other.lower) or (other.upper < 0 < one.lower)):
+                return f"{_what(plant, node, root)}."
+    return ""
+
+
+def _partial(plant: Plant) -> list[tuple[Expression, bool]]:
+    """The divisors, and marked as such what roots are taken of, which depend on the state alone."""
+    nodes = [*((node, False) for node in plant.divisors), *((node, True) for node in plant.radicands)]
+    states = {f"x{i + 1}" for i in range(plant.states)}
+    names = [{part.name for part in in_order([node]) if isinstance(part, Name)} for node, _ in nodes]
+    return [node for node, used in zip(nodes, names, strict=True) if used <= states]
+
+
+def _what(plant: Plant, node: Expression, root: bool) -> str:
+    where = [i + 1 for i, rate in enumerate(plant.rates) if any(part is node for part in in_order([rate]))]
+    what = "takes the square root of a negative number" if root else "divides by 0"
+    return f"The plant's equation {where[0]} {what}"
+
+
+def _enclosed(plant: Plant, node: Expression, box: Interval) -> Interval:
+    """An expression's range over boxes of states, [..., n] -> [...]."""
+    shape = np.shape(box.lower)[:-1]
+    value = evaluate([node], plant.values(box.coordinates(), []), ENCLOSURES)[0]
+    return Interval(np.broadcast_to(value.lower, shape), np.broadcast_to(value.upper, shape))
+
+
+def _undefined(plant: Plant, node: Expression, root: bool, box: Box, run: Run) -> np.ndarray | None:
+    """A state at or near which what is divided by is zero, or what a root is taken of is negative; None for none."""
+    cells, signs = box.at(None), set()
+    for _ in range(_HALVINGS * max(1, box.sides) + 1):
+        value = _enclosed(plant, node, Interval(*cells.range))
+        kept = value.lower < 0 if root else (value.lower <= 0) & (value.upper >= 0)
+        if run.over() or not kept.any():
+            return None
+        cells = cells.at(kept)
+        middle = np.asarray(cells.centre)
+        at = _enclosed(plant, node, Interval.point(middle))
+        signs |= set(np.sign(at.lower[(at.lower > 0) | (at.upper < 0)]).tolist())
+        best = np.argsort(at.upper if root else at.magnitude)[: _CELLS // 2]
+        if (at.upper < 0).any() if root else len(signs) > 1:
+            return middle[best[0]]
+        cells = cells.at(best)
+        share = np.where(cells.halvable, np.asarray(cells.width) / np.maximum(np.asarray(box.width), 1e-300), 0.0)
+        if not (share > 0).any():
+            return middle[best[0]]
+        cells = cells.at((share > 0).any(axis=1))
+        cells = cells.halved(share[(share > 0).any(axis=1)].argmax(axis=1))
+    return np.asarray(cells.centre)[0]

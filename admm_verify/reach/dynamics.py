@@ -1,0 +1,48 @@
+"""What is known of a system over its horizon: its trajectories, and sets that hold all of them from a cell."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from admm_verify.reach.checks import TrajectorySets
+from admm_verify.run import Run
+from admm_verify.sets.box import Box
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectories:
+    """Simulated trajectories, which prove nothing, and what each begins with.
+
+    Shapes: points [count, inputs]; paths [count, steps + 1, n].
+    """
+
+    points: np.ndarray
+    paths: np.ndarray
+
+
+class Dynamics(ABC):
+    """A system over a horizon.
+
+    inputs: a box around all that a trajectory depends on: the first state, and behind it the noise of all steps.
+    inside: the float64 numbers of it that are certainly meant, [inputs] each.
+    """
+
+    inputs: Box
+    inside: Box
+
+    @abstractmethod
+    def simulated(self, points: np.ndarray, run: Run) -> Trajectories:
+        """Trajectories from points of the inputs, [count, inputs]; where the run ends, NaN or none for the last."""
+
+    @abstractmethod
+    def sets(self, cells: Box, run: Run) -> TrajectorySets:
+        """Sets that hold all trajectories of each cell, [cells, inputs], up to where the run ends."""
+
+    @abstractmethod
+    def around(self, points: np.ndarray) -> Box:
+        """The smallest boxes that hold an exact point of the inputs near each of some, [points, inputs]."""
+
+    @abstractmethod
+    def singularity(self, known: Trajectories, run: Run) -> tuple[int, str] | None:
+        """A step by which some trajectory is not defined any more, and a sentence on why, where that is found."""

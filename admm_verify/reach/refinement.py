@@ -1,0 +1,229 @@
+"""Cells of what trajectories begin with, halved until the sets from each do what is asked of them."""
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from admm_verify.arrays import quiet_overflow
+from admm_verify.complete.tables import join, take
+from admm_verify.reach.checks import holds, violates
+from admm_verify.reach.dynamics import Dynamics, Trajectories
+from admm_verify.reach.judgement import Judgement
+from admm_verify.reach.probes import Probes, room
+from admm_verify.reach.sets import most
+from admm_verify.reach.settings import ReachSettings
+from admm_verify.reach.systems import Task
+from admm_verify.run import Ended, Run
+from admm_verify.sets.box import Box
+from admm_verify.verdict import Answer
+
+_SECONDS = 0.5
+"""Cells are halved so many at once that this takes about so long."""
+
+_BLOCK = 5000
+"""Trajectories that are simulated at once."""
+
+_WHY = {
+    Ended.TIMED_OUT: "The time was up.",
+    Ended.STOPPED: "The run was stopped.",
+    Ended.CELL_LIMIT: "The limit of cells was reached.",
+    Ended.COMPLETE: "Cells cannot be halved any further.",
+}
+
+_CLEAREST = 8
+"""Simulated violations that are looked at closer."""
+
+_HUNTS, _HUNTED, _AROUND = 6, 16, 32
+"""Rounds of a hunt for violations, the worst trajectories that it goes on from, and points around each."""
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Cells with what their sets say: support at steps and during periods, and which requirements hold.
+
+    Shapes: inputs [cells, inputs]; bound [cells, steps + 1, d]; during [cells, steps, d], None in discrete time; good
+    [cells, requirements].
+    """
+
+    inputs: Box
+    bound: np.ndarray
+    during: np.ndarray | None
+    good: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.bound)
+
+    def besides(self, known: "Parts") -> "Parts":
+        """The same cells with what is known already of sets that hold them."""
+        both = self.during is not None and known.during is not None
+        during = np.minimum(self.during, known.during) if both else self.during
+        return replace(self, bound=np.minimum(self.bound, known.bound), during=during, good=self.good | known.good)
+
+
+class Refinement:
+    """Halves cells of one system for its requirements, and where asked to for the width of its sets.
+
+    broken: trajectories that violate a requirement for certain. hopeless: why no cell can show a requirement.
+    """
+
+    def __init__(self, task: Task, dynamics: Dynamics, directions: np.ndarray, settings: ReachSettings, run: Run):
+        """Simulates. Shapes: directions [d, n]."""
+        self.task, self.dynamics, self.directions, self.settings, self.run = task, dynamics, directions, settings, run
+        self.began = time.monotonic()
+        self.known = _sampled(dynamics, settings.trajectories(task.steps, task.system.states), run.within(0.25))
+        values = np.einsum("pts,ds->ptd", self.known.paths, directions)
+        self.inner, width = most(values), most(values) + most(-values)
+        self.scale = np.where(np.isfinite(width), np.maximum(width, 1e-9 * (1.0 + np.abs(self.inner))), 1.0)
+        self.broken: dict[int, np.ndarray] = {}
+        self.hopeless: dict[int, str] = {}
+        self._worth, self._batch = task.steps, 1
+        self._falsify(self.known)
+
+    def start(self, cells: Box) -> None:
+        """Sets from the whole box, then from cells of it; where time does not reach, those of the whole box count."""
+        began = time.monotonic()
+        self.parts = self._bounded(self.dynamics.inputs.at(None))
+        self._adapt(time.monotonic() - began)
+        whole, found = np.zeros(cells.count, dtype=int), []
+        if cells.count > 1:
+            known, first = replace(take(self.parts, whole), inputs=cells), 0
+            while first < cells.count and not self.run.over():
+                some, began = np.arange(first, min(first + self._batch, cells.count)), time.monotonic()
+                found.append(self._bounded(cells.at(some)).besides(take(known, some)))
+                self._adapt(time.monotonic() - began)
+                first += len(some)
+            self.parts = join([*found, take(known, np.arange(first, cells.count))])
+
+    def refine(self, cells: int, run: Run) -> Ended:
+        """Halve cells until nothing is open, there are so many of them, or a run is over."""
+        if self._open().size and not run.over():
+            self._look(run)
+        turn = 0
+        while True:
+            ended, open = run.ended(), self._open(turn % 2 > 0)
+            self.run.say(f"{len(self.parts)} cells, {len(open)} open")
+            if ended is not None or not len(open):
+                return ended or Ended.COMPLETE
+            if len(self.parts) >= cells:
+                return Ended.CELL_LIMIT
+            chosen, began = open[: min(self._batch, cells - len(self.parts))], time.monotonic()
+            known = take(self.parts, np.tile(chosen, 2))
+            fresh = self._bounded(self._halved(self.parts.inputs.at(chosen)), run).besides(known)
+            self.parts = join([take(self.parts, np.setdiff1d(np.arange(len(self.parts)), chosen)), fresh])
+            self._adapt(time.monotonic() - began)
+            turn += 1
+
+    def judgement(self, i: int, ended: Ended) -> Judgement:
+        """What is known of a requirement once the work has ended."""
+        outcome, reason, open = Answer.UNKNOWN, "", int(np.count_nonzero(~self.parts.good[:, i]))
+        if i in self.broken:
+            outcome = Answer.FALSIFIED
+        elif not open:
+            outcome = Answer.VERIFIED
+        elif i in self.hopeless:
+            reason = self.hopeless[i]
+        else:
+            outcome = Answer.TIMED_OUT if ended is Ended.TIMED_OUT else outcome
+            reason = f"{_WHY[ended]} {open} of {len(self.parts)} cells are undecided."
+        seconds, requirement = time.monotonic() - self.began, self.task.requirements[i]
+        return Judgement(requirement, outcome, seconds, len(self.parts), self.broken.get(i), reason=reason)
+
+    def undecided(self) -> list[int]:
+        """The numbers of the requirements that more cells could decide."""
+        asked = np.flatnonzero(~self.parts.good.all(axis=0))
+        return [int(i) for i in asked if i not in self.broken and i not in self.hopeless]
+
+    def _look(self, run: Run) -> None:
+        """Before anything is halved: look for violations, and for what no cell can show."""
+        for i in self.undecided():
+            self._hunt(i, run)
+        probes = Probes.of(self.task, self.dynamics, self.known, run)
+        if probes is not None:
+            self._worth = probes.steps
+            reasons = {i: probes.reason(i) for i in self.undecided()}
+            self.hopeless |= {i: reason for i, reason in reasons.items() if reason}
+
+    def _bounded(self, inputs: Box, run: Run | None = None) -> Parts:
+        sets, steps = self.dynamics.sets(inputs, self.run if run is None else run), self.task.steps
+        bound = np.stack([sets.support(t, self.directions) for t in range(steps + 1)], axis=1)
+        good = [holds(requirement, sets, steps) for requirement in self.task.requirements]
+        during = sets.during(steps, self.directions)
+        return Parts(inputs, bound, during, np.array(good, dtype=bool).reshape(-1, inputs.count).T)
+
+    def _open(self, width_first: bool = False) -> np.ndarray:
+        """The cells that are worth halving, for requirements and for the width of sets, the worst of each first."""
+        parts, tolerance = self.parts, self.settings.tolerance
+        with quiet_overflow():
+            gap = np.nan_to_num((parts.bound - self.inner) / self.scale, nan=np.inf)[:, 1:].max(axis=(1, 2))
+        # Smaller cells keep their sets longer.
+        short = ~np.isfinite(parts.bound[:, : self._worth + 1]).all(axis=(1, 2))
+        wanted = ~parts.good[:, self.undecided()].all(axis=1) | short
+        wide = np.zeros_like(wanted) if tolerance is None else gap > tolerance
+        halvable = parts.inputs.halvable.any(axis=1)
+        both = [np.flatnonzero(halvable & one) for one in (wanted, wide & ~wanted)]
+        return np.concatenate([one[np.argsort(-gap[one])] for one in (both[::-1] if width_first else both)])
+
+    def _halved(self, inputs: Box) -> Box:
+        """Every cell halved at the side that moves its simulated trajectories most."""
+        (count, sides), cells = inputs.shape, inputs.at((slice(None), None, None))
+        ends = cells.project(cells.centre + np.stack([np.eye(sides), -np.eye(sides)]) * (0.5 * cells.width))
+        tried = self.dynamics.simulated(np.reshape(ends, (-1, sides)), self.run.endless())
+        states = tried.paths.shape[-1]
+        paths = tried.paths.reshape(count, 2, sides, -1, states)
+        every = self.known.paths.reshape(-1, states)
+        unit = np.nan_to_num(most(every) + most(-every), nan=1.0, posinf=1.0) + 1e-300
+        with quiet_overflow():
+            moved = np.nan_to_num(np.abs(paths[:, 0] - paths[:, 1]) / unit, nan=1e300).max(axis=(2, 3))
+        self._falsify(tried)
+        return inputs.halved(np.where(inputs.halvable, moved, -1.0).argmax(axis=1))
+
+    def _hunt(self, i: int, run: Run) -> None:
+        """Look for a violation of a requirement around the trajectories that come nearest to one."""
+        requirement, tried, rng = self.task.requirements[i], self.known, np.random.default_rng(1)
+        box = self.dynamics.inside
+        for turn in range(_HUNTS):
+            if run.over() or i in self.broken:
+                return
+            worst = np.argsort(room(requirement, tried.paths))[:_HUNTED]
+            moves = rng.standard_normal((_HUNTED, _AROUND, box.size)) * (np.asarray(box.width) * 0.5 ** (turn + 2))
+            near = box.project(tried.points[worst][:, None] + moves[: len(worst)])
+            found = self.dynamics.simulated(np.reshape(near, (-1, box.size)), run.endless())
+            self._falsify(found)
+            tried = join([take(tried, worst), found])
+        best = np.argsort(room(requirement, tried.paths))[:1]
+        self.known = join([take(tried, best), self.known])
+
+    def _falsify(self, tried: Trajectories) -> None:
+        """Look for violations among simulated trajectories, and certify the clearest."""
+        for i, requirement in enumerate(self.task.requirements):
+            if i in self.broken:
+                continue
+            left = room(requirement, tried.paths)
+            _, own = np.unique(tried.points, axis=0, return_index=True)
+            worst = own[np.argsort(left[own], kind="stable")][:_CLEAREST]
+            worst = worst[left[worst] < 0]
+            if not len(worst):
+                continue
+            starts = self.dynamics.around(tried.points[worst])
+            sets = self.dynamics.sets(starts, self.run)
+            certain = np.flatnonzero(violates(requirement, sets, self.task.steps))
+            if len(certain):
+                point = starts.at(certain[:1]).range[0]
+                self.broken[i] = self.dynamics.simulated(point, self.run.endless()).paths[0]
+
+    def _adapt(self, seconds: float) -> None:
+        if seconds < _SECONDS:
+            self._batch = min(2 * self._batch, self.settings.batch)
+        elif seconds > 2 * _SECONDS:
+            self._batch = max(1, self._batch // 2)
+
+
+def _sampled(dynamics: Dynamics, count: int, run: Run) -> Trajectories:
+    """So many trajectories from anywhere, or as many as there is time for."""
+    rng, found, left = np.random.default_rng(0), [], count
+    while left > 0 and not (found and run.over()):
+        points = dynamics.inside.scattered(min(left, _BLOCK), rng)
+        found.append(dynamics.simulated(points, run))
+        left -= len(points)
+    return join(found)
