@@ -56,8 +56,9 @@ class Parts:
 
     def besides(self, known: "Parts") -> "Parts":
         """The same cells with what is known already of sets that hold them."""
-        both = self.during is not None and known.during is not None
-        during = np.minimum(self.during, known.during) if both else self.during
+        during = self.during
+        if during is not None and known.during is not None:
+            during = np.minimum(during, known.during)
         return replace(self, bound=np.minimum(self.bound, known.bound), during=during, good=self.good | known.good)
 
 
@@ -197,20 +198,23 @@ class Refinement:
     def _falsify(self, tried: Trajectories) -> None:
         """Look for violations among simulated trajectories, and certify the clearest."""
         for i, requirement in enumerate(self.task.requirements):
-            if i in self.broken:
-                continue
             left = room(requirement, tried.paths)
+            if i in self.broken or not (left < 0).any():
+                continue
             _, own = np.unique(tried.points, axis=0, return_index=True)
             worst = own[np.argsort(left[own], kind="stable")][:_CLEAREST]
             worst = worst[left[worst] < 0]
-            if not len(worst):
-                continue
-            starts = self.dynamics.around(tried.points[worst])
-            sets = self.dynamics.sets(starts, self.run)
-            certain = np.flatnonzero(violates(requirement, sets, self.task.steps))
-            if len(certain):
-                point = starts.at(certain[:1]).range[0]
-                self.broken[i] = self.dynamics.simulated(point, self.run.endless()).paths[0]
+            # One is mostly enough, and takes a fraction of the time.
+            for some in (worst[:1], worst[1:]):
+                if i not in self.broken and len(some):
+                    self._certify(i, tried.points[some])
+
+    def _certify(self, i: int, points: np.ndarray) -> None:
+        """Whether the trajectory from one of some points violates a requirement for certain."""
+        starts = self.dynamics.around(points)
+        certain = violates(self.task.requirements[i], self.dynamics.sets(starts, self.run), self.task.steps)
+        for point in starts.at(np.flatnonzero(certain)[:1]).range[0]:
+            self.broken[i] = self.dynamics.simulated(point[None], self.run.endless()).paths[0]
 
     def _adapt(self, seconds: float) -> None:
         if seconds < _SECONDS:

@@ -22,13 +22,14 @@ def continuous_reach(
     refinement.start(task.initial.grid(settings.grid))
     ended = refinement.refine(settings.cells, run)
     judgements = [refinement.judgement(i, ended) for i in range(len(task.requirements))]
-    parts = refinement.parts
+    parts, (lower, upper) = refinement.parts, refinement.parts.inputs.range
     assert parts.during is not None, "Time is continuous"
     sets = ReachSets(
         directions,
         parts.bound.max(axis=0),
         refinement.inner,
-        *parts.inputs.range,
+        lower,
+        upper,
         parts.bound,
         refinement.known.paths,
         time.monotonic() - began,
