@@ -47,8 +47,8 @@ class Probes:
     @property
     def steps(self) -> int:
         """How far there can be sets from all cells."""
-        reached = int(self.sets.valid_steps.min())
-        return reached if self.singular is None else max(0, min(reached, self.singular[0] - 1))
+        ends = [int(self.sets.valid_steps[j]) for j in range(len(self.sets.valid_steps)) if self._ends(j)]
+        return min([*ends, self.task.steps] if self.singular is None else [*ends, max(0, self.singular[0] - 1)])
 
     def reason(self, i: int) -> str:
         """Why no cells can show a requirement; empty where they may."""
@@ -60,24 +60,28 @@ class Probes:
         if self.singular is not None and (requirement.first if some_time else last) >= self.singular[0]:
             return self.singular[1]
         short = np.flatnonzero(~holds(requirement, self.sets, steps))
-        if not len(short):
-            return ""
-        broken = room(requirement, self.from_points.paths[short]) < 0
-        if last > steps and broken.any():
-            return (
-                f"Not all trajectories get there within the horizon, as from {self._start(short[broken][0])}. {behind}"
-            )
-        return self._short(int(short[0]), bool(broken[0]), min(int(last), steps))
+        broken = room(requirement, self.from_points.paths) < 0
+        late = short[broken[short]] if last > steps else short[:0]
+        if len(late):
+            return f"From {self._start(int(late[0]))}, it is not met within the horizon. {behind}"
+        for j in map(int, short):
+            start, reached = self._start(j), int(self.sets.valid_steps[j])
+            if reached >= min(last, steps):
+                what = "breaks" if broken[j] else "meets"
+                return (
+                    f"The sets from the single state {start} are too loose to tell; a simulation from there {what} it."
+                )
+            if self._ends(j):
+                return f"The trajectory from {start} is not finite, or the plant not defined, after step {reached}."
+        return ""
 
-    def _short(self, j: int, broken: bool, last: int) -> str:
-        """Why the sets from a point do not show what is asked up to a step."""
-        start, reached = self._start(j), int(self.sets.valid_steps[j])
-        if reached >= last:
-            what = "breaks" if broken else "meets"
-            return f"The sets from the single state {start} are too loose to tell; a simulation from there {what} it."
-        if not np.isfinite(self.from_points.paths[j, reached + 1]).all():
-            return f"The trajectory from {start} is not finite, or the plant not defined, after step {reached}."
-        return f"The sets from the single state {start} are too loose to go on after step {reached}."
+    def _ends(self, j: int) -> bool:
+        """Whether there is no state any more where the sets from a point end, as far as a simulation tells.
+
+        Where there is one, other cells may have better luck.
+        """
+        reached = int(self.sets.valid_steps[j])
+        return reached < self.task.steps and not np.isfinite(self.from_points.paths[j, reached + 1]).all()
 
     def _start(self, j: int) -> str:
         return f"({', '.join(f'{value:.6g}' for value in self.from_points.paths[j, 0])})"

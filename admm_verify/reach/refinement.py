@@ -19,7 +19,7 @@ from admm_verify.sets.box import Box
 from admm_verify.verdict import Answer
 
 _SECONDS = 0.5
-"""Cells are halved so many at once that this takes about so long."""
+"""Between two questions whether the time is up."""
 
 _BLOCK = 5000
 """Trajectories that are simulated at once."""
@@ -78,7 +78,8 @@ class Refinement:
         self.scale = np.where(np.isfinite(width), np.maximum(width, 1e-9 * (1.0 + np.abs(self.inner))), 1.0)
         self.broken: dict[int, np.ndarray] = {}
         self.hopeless: dict[int, str] = {}
-        self._worth, self._batch = task.steps, 1
+        self._worth, self._looked = task.steps, False
+        self._batch = settings.batch if run.deadline is None else 1
         self._falsify(self.known)
 
     def start(self, cells: Box) -> None:
@@ -98,8 +99,6 @@ class Refinement:
 
     def refine(self, cells: int, run: Run) -> Ended:
         """Halve cells until nothing is open, there are so many of them, or a run is over."""
-        if self._open().size and not run.over():
-            self._look(run)
         turn = 0
         while True:
             ended, open = run.ended(), self._open(turn % 2 > 0)
@@ -108,6 +107,10 @@ class Refinement:
                 return ended or Ended.COMPLETE
             if len(self.parts) >= cells:
                 return Ended.CELL_LIMIT
+            # Sets that end too early are often mended by one cut.
+            if not self._looked and (self.undecided() or turn == 2):
+                self._look(run)
+                continue
             chosen, began = open[: min(self._batch, cells - len(self.parts))], time.monotonic()
             known = take(self.parts, np.tile(chosen, 2))
             fresh = self._bounded(self._halved(self.parts.inputs.at(chosen)), run).besides(known)
@@ -136,7 +139,8 @@ class Refinement:
         return [int(i) for i in asked if i not in self.broken and i not in self.hopeless]
 
     def _look(self, run: Run) -> None:
-        """Before anything is halved: look for violations, and for what no cell can show."""
+        """Look for violations, and for what no cell can show."""
+        self._looked = True
         for i in self.undecided():
             self._hunt(i, run)
         probes = Probes.of(self.task, self.dynamics, self.known, run)
@@ -217,9 +221,11 @@ class Refinement:
             self.broken[i] = self.dynamics.simulated(point[None], self.run.endless()).paths[0]
 
     def _adapt(self, seconds: float) -> None:
-        if seconds < _SECONDS:
+        """Large batches are the fastest ones; towards the end of the time small ones waste less of it."""
+        allowed = min(self.run.left / 4, _SECONDS * self.task.steps)
+        if self.run.deadline is None or seconds < allowed / 2:
             self._batch = min(2 * self._batch, self.settings.batch)
-        elif seconds > 2 * _SECONDS:
+        elif seconds > allowed:
             self._batch = max(1, self._batch // 2)
 
 
