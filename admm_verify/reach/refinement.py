@@ -62,7 +62,7 @@ class Parts:
         return replace(self, bound=np.minimum(self.bound, known.bound), during=during, good=self.good | known.good)
 
 
-class Refinement:
+class CellRefinement:
     """Halves cells of one system for its requirements, and where asked to for the width of its sets.
 
     broken: trajectories that violate a requirement for certain. hopeless: why no cell can show a requirement.

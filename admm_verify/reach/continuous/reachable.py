@@ -6,7 +6,7 @@ import numpy as np
 
 from admm_verify.reach.continuous.dynamics import SampledPlant
 from admm_verify.reach.judgement import Judgement
-from admm_verify.reach.refinement import Refinement
+from admm_verify.reach.refinement import CellRefinement
 from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.settings import ReachSettings
 from admm_verify.reach.systems import ContinuousSystem, Task
@@ -18,7 +18,7 @@ def continuous_reach(
 ) -> tuple[ReachSets, list[Judgement]]:
     """Sets and verdicts, as far as possible. Shapes: directions [d, n]."""
     assert isinstance(task.system, ContinuousSystem), "Discrete time has a room of its own"
-    began, refinement = time.monotonic(), Refinement(task, SampledPlant(task), directions, settings, run)
+    began, refinement = time.monotonic(), CellRefinement(task, SampledPlant(task), directions, settings, run)
     refinement.start(task.initial.grid(settings.grid))
     ended = refinement.refine(settings.cells, run)
     judgements = [refinement.judgement(i, ended) for i in range(len(task.requirements))]
