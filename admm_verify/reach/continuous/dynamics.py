@@ -37,6 +37,6 @@ class SampledPlant(Dynamics):
         if found is None:
             return None
         step, pair = found
-        box = self.sets(self.around(known.points[list(pair)]), run).box(step)
-        reason = crosses(plant, *(Interval(box.lower[j], box.upper[j]) for j in (0, 1)))
+        there = self.sets(self.around(known.points[list(pair)]), run).box(step)
+        reason = crosses(plant, *(Interval(there.lower[j], there.upper[j]) for j in (0, 1)))
         return (step, f"{reason} by step {step}.") if reason else None

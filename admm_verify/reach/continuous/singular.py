@@ -76,10 +76,10 @@ def _what(plant: Plant, node: Expression, root: bool) -> str:
     return f"The plant's equation {where[0]} {what}"
 
 
-def _enclosed(plant: Plant, node: Expression, box: Interval) -> Interval:
+def _enclosed(plant: Plant, node: Expression, states: Interval) -> Interval:
     """An expression's range over boxes of states, [..., n] -> [...]."""
-    shape = np.shape(box.lower)[:-1]
-    value = evaluate([node], plant.values(box.coordinates(), []), ENCLOSURES)[0]
+    shape = np.shape(states.lower)[:-1]
+    value = evaluate([node], plant.values(states.coordinates(), []), ENCLOSURES)[0]
     return Interval(np.broadcast_to(value.lower, shape), np.broadcast_to(value.upper, shape))
 
 
