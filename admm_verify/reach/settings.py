@@ -1,6 +1,6 @@
 """How reachable sets are found."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from admm_verify.bounds.preactivation import METHODS
@@ -16,7 +16,8 @@ _MOST_NUMBERS = 2**25
 class ReachSettings(Settings):
     """Reachable sets.
 
-    method: of the pre-activation bounds of the whole box, "crown" or "tightened". tighten: how those are tightened.
+    method: of the pre-activation bounds of the whole box, "crown" or "tightened". tighten: how those are tightened,
+    None as hard as pays.
     iterations: of slope ascent of the final bounds. grid: cells per side to begin with. tolerance: halve cells until no
     bound exceeds what a trajectory attains by more than this share of the direction's sampled width; None halves
     nothing. cells: most of them. batch: halved at once. cell_method, cell_iterations: of the halved cells' bounds.
@@ -26,7 +27,7 @@ class ReachSettings(Settings):
     """
 
     method: str = "tightened"
-    tighten: TightenSettings = field(default_factory=TightenSettings)
+    tighten: TightenSettings | None = None
     iterations: Count = 50
     grid: AtLeastOne = 1
     tolerance: Annotated[float | None, POSITIVE] = None

@@ -9,6 +9,7 @@ import numpy as np
 from admm_verify.complete.tables import join, take
 from admm_verify.errors import InputError
 from admm_verify.reach.discrete.cells import CellBounder, Cells
+from admm_verify.reach.discrete.effort import tightened
 from admm_verify.reach.discrete.rollout import Rollout, rollout
 from admm_verify.reach.discrete.splitting import CellTubes, Splitting
 from admm_verify.reach.sets import ReachSets
@@ -86,7 +87,12 @@ class DiscreteReach:
             cells = self._bounder(self.horizon, rows, plain).cells(inputs, inner, scale)
             if (cells.bound.max(axis=0) > known - _PAYS * scale).all():
                 return cells.at_most(known)
-        return self._bounder(self.horizon, rows, self.settings).cells(inputs, inner, scale).at_most(known)
+
+        def bound(how: ReachSettings) -> tuple[Cells, float]:
+            cells = self._bounder(self.horizon, rows, how).cells(inputs, inner, scale).at_most(known)
+            return cells, float(((cells.bound - inner) / scale).max())
+
+        return tightened(bound, self.settings, self.run)
 
     def _stopped(self, inner: np.ndarray, scale: np.ndarray) -> ReachSets:
         """What is known where no time is left for the graph."""
