@@ -247,6 +247,17 @@ def test_bounds_that_become_infinite_are_left_out(continuous):
     assert headline(task, replace(sets, ended=Ended.TIMED_OUT), []).endswith("no bounds after step 6: timed-out")
 
 
+def test_sets_that_cover_the_picture_are_not_painted_over_the_others():
+    task = task_of(2, 6, ())
+    sets = sets_of(task, octagon_directions(2), sides=1)
+    sets.upper[4:] = 1e3
+    figures = all_figures(task, sets, [])
+    plane = Plane.of(task, sets, (0, 1))
+    assert [len(corners) > 0 for corners in plane.shapes(sets.upper)] == [True] * 4 + [False] * 3
+    assert any("wider than the picture" in text.get_text() for text in figures[0].legends[0].get_texts())
+    assert figures[3].axes[0].get_title().endswith("wider than the picture")
+
+
 STAY2 = requirement(Kind.ALWAYS_IN, [-2, None], [2, 2])
 
 

@@ -103,7 +103,8 @@ class Film:
         colour = self.colours[step]
         self.now.set(verts=[self.shapes[step]], facecolors=[(*colour[:3], 0.35)], edgecolors=[colour])
         self.dots.set_data(*self.points[:, step].T)
-        loose = "" if len(self.shapes[step]) else ": no bounds"
+        some = np.isfinite(sets.upper[step]).all()
+        loose = "" if len(self.shapes[step]) else ": wider than the picture" if some else ": no bounds"
         when = f"step {step} of {sets.steps}" if sets.during is None else f"time {step * sets.period:.4g}"
         name = plain(textwrap.shorten(self.plane.task.name, 50, placeholder=" .."))
         self.axes.set_title(f"{name}, {when}{loose}", fontsize="medium")
@@ -136,11 +137,16 @@ class Plane:
         return cls(task, sets, axes, low, high, rectangle(2.0 * low - high, 2.0 * high - low))
 
     def shapes(self, bound: np.ndarray) -> list[np.ndarray]:
-        """The polygons that bounds [sets, d] leave in the plane, [corners, 2] each; empty where they are too loose."""
+        """The polygons that bounds [sets, d] leave in the plane, [corners, 2] each.
+
+        Empty where they are too loose, as where they cover the picture: one colour everywhere would hide the others.
+        """
         ends = np.stack(box_ends(self.sets.directions, bound))[..., self.axes]
         rows = self._flat(self.sets.directions)
         parts = cut(self.canvas, self.sets.directions[rows][:, self.axes], bound[:, rows])
-        fine = np.logical_and(np.isfinite(ends).all(axis=(0, 2)), np.isfinite(parts).all(axis=(1, 2)))
+        heights = rectangle(self.low, self.high) @ self.sets.directions[rows][:, self.axes].T
+        covering = (heights <= bound[:, None, rows]).all(axis=(1, 2))
+        fine = np.isfinite(ends).all(axis=(0, 2)) & np.isfinite(parts).all(axis=(1, 2)) & ~covering
         return [part if good else part[:0] for part, good in zip(parts, fine, strict=True)]
 
     def between(self) -> list[np.ndarray]:

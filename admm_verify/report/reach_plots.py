@@ -120,6 +120,9 @@ def tube_figure(
     draw_dots(ax, plane, drawn, tints)
     when = "certified after each step" if sets.during is None else "certified at control times"
     handles.append(Patch(facecolor=(middle, 0.25), edgecolor=middle, label=when))
+    if len(bounded) < len(shapes):
+        missing = "some steps: wider" if len(bounded) else "all sets are wider"
+        handles.append(Patch(color="none", label=f"{missing} than the picture"))
     handles += _draw_paths(ax, plane)
     handles += _draw_violations(ax, plane, judgements)
     bar = figure.colorbar(ScalarMappable(Normalize(0.0, end), colours), ax=ax, label=label, pad=0.02)
