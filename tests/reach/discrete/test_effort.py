@@ -5,56 +5,80 @@ import pytest
 
 import admm_verify as av
 from admm_verify.network.layers import network_from_layers
-from admm_verify.reach.discrete import effort
+from admm_verify.reach.discrete.cells import CellBounder, Cells
+from admm_verify.reach.discrete.effort import tightened
+from admm_verify.reach.discrete.rollout import rollout
+from admm_verify.run import Run, Stopped
 from problems import feedback
 
 
-def task(steps: int = 4, width: int = 12) -> av.Task:
-    """A network in feedback whose relaxation is loose after some steps."""
-    rng = np.random.default_rng(3)
-    weights = [
-        rng.standard_normal((width, 2)),
-        rng.standard_normal((width, width)) / 3,
-        rng.standard_normal((2, width)),
-    ]
-    biases = [rng.standard_normal(len(part)) / 2 for part in weights]
-    return av.Task(
-        "loose", av.NetworkSystem(network_from_layers(weights, biases)), av.Box(-np.ones(2), np.ones(2)), steps
-    )
+class Loose:
+    """A network in feedback whose relaxation is loose after some steps, and the rounds that are asked of it."""
+
+    def __init__(self) -> None:
+        rng, width = np.random.default_rng(3), 12
+        weights = [rng.standard_normal(shape) / size for shape, size in (((width, 2), 1), ((width, width), 3))]
+        weights.append(rng.standard_normal((2, width)))
+        network = network_from_layers(weights, [rng.standard_normal(len(part)) / 2 for part in weights])
+        self.graph, self.box = rollout(av.NetworkSystem(network), 4), av.Box(-np.ones((1, 2)), np.ones((1, 2)))
+        self.rows = self.graph.rows(np.concatenate([np.eye(2), -np.eye(2)]))[-4:]
+        points = rng.uniform(-1, 1, (500, 2))
+        self.attained = (self.graph.trajectories(points).reshape(500, -1) @ self.rows.T).max(axis=0)
+        self.rounds: list[int] = []
+
+    def bound(self, how: av.ReachSettings) -> tuple[Cells, float]:
+        """The bounds, and how far the worst is from what points attain."""
+        self.rounds.append((how.tighten or av.TightenSettings()).iterations)
+        ones = np.ones(len(self.rows))
+        cells = CellBounder(self.graph.network, self.rows, how, Run()).cells(self.box, self.attained, ones)
+        return cells, float((cells.bound - self.attained).max())
 
 
 def test_what_is_loose_is_tightened_in_more_steps_and_holds_all_trajectories():
-    said: list[str] = []
-    once = av.reach_sets(task(), settings=av.ReachSettings(tighten=av.TightenSettings(), samples=500)).sets
-    run = av.Run(tell=lambda progress: said.append(progress.text))
-    free = av.reach_sets(task(), settings=av.ReachSettings(samples=500), run=run).sets
-    assert any("tightening in 32 steps" in text for text in said)
-    assert (free.upper <= once.upper).all() and (free.upper[-1] < once.upper[-1]).all()
-    assert (free.inner <= free.upper).all()
+    loose = Loose()
+    once, gap = loose.bound(av.ReachSettings())
+    found = tightened(loose.bound, av.ReachSettings(), Run())
+    assert loose.rounds[1:3] == [8, 32] and gap > 0.1
+    assert (loose.attained <= found.bound).all() and (found.bound <= once.bound).all()
+    assert found.bound.sum() < 0.98 * once.bound.sum()
 
 
-def test_what_is_close_is_not(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(effort, "_CLOSE", np.inf)
-    once = av.reach_sets(task(), settings=av.ReachSettings(tighten=av.TightenSettings(), samples=500)).sets
-    free = av.reach_sets(task(), settings=av.ReachSettings(samples=500)).sets
-    assert np.array_equal(free.upper, once.upper)
+@pytest.mark.parametrize(
+    "settings",
+    [av.ReachSettings(tighten=av.TightenSettings()), av.ReachSettings(method="crown"), av.ReachSettings(tolerance=0.1)],
+)
+def test_one_round_where_settings_say_how_or_cells_are_halved(settings):
+    loose = Loose()
+    tightened(loose.bound, settings, Run())
+    assert len(loose.rounds) == 1
+
+
+@pytest.mark.parametrize("gaps", [[0.05], [float("inf")], [5.0, 4.95], [5.0, 4.0, 3.99]])
+def test_rounds_end_where_they_gain_nothing(gaps):
+    cells, asked = Cells(av.Box(np.zeros((1, 1)), np.ones((1, 1))), *np.zeros((3, 1, 1))), []
+
+    def bound(how: av.ReachSettings) -> tuple[Cells, float]:
+        asked.append(how)
+        return cells, gaps[len(asked) - 1]
+
+    tightened(bound, av.ReachSettings(), Run())
+    assert len(asked) == len(gaps)
 
 
 def test_a_round_that_is_cut_short_leaves_the_bounds_of_the_one_before():
-    once = av.reach_sets(task(), settings=av.ReachSettings(tighten=av.TightenSettings(), samples=500)).sets
-    began: list[str] = []
+    loose = Loose()
 
-    def tell(progress: av.Progress) -> None:
-        if "tightening in" in progress.text:
-            began.append(progress.text)
+    def bound(how: av.ReachSettings) -> tuple[Cells, float]:
+        if loose.rounds:
+            raise Stopped
+        return loose.bound(how)
 
-    run = av.Run(stop=lambda: bool(began), tell=tell)
-    cut = av.reach_sets(task(), settings=av.ReachSettings(samples=500), run=run).sets
-    assert began and (cut.upper <= once.upper).all() and np.isfinite(cut.upper).all()
+    found = tightened(bound, av.ReachSettings(), Run())
+    assert np.array_equal(found.bound, Loose().bound(av.ReachSettings())[0].bound)
 
 
-@pytest.mark.slow
 @pytest.mark.data
-def test_fitzhugh_nagumo_comes_to_its_relaxation_by_default():
-    sets = av.reach_sets(feedback.fitzhugh_nagumo(100), settings=av.ReachSettings(samples=1000)).sets
-    assert feedback.FITZHUGH_TRUE[100] <= sets.upper[5, 0] <= 1.01 * feedback.FITZHUGH_LP[100]
+@pytest.mark.parametrize("width", [100, pytest.param(400, marks=pytest.mark.slow)])
+def test_fitzhugh_nagumo_is_far_below_its_relaxation_by_default(width):
+    sets = av.reach_sets(feedback.fitzhugh_nagumo(width), settings=av.ReachSettings(samples=1000)).sets
+    assert feedback.FITZHUGH_TRUE[width] - 0.01 <= sets.upper[5, 0] <= feedback.FITZHUGH_LP[width] / 10
