@@ -77,6 +77,9 @@ def verify(
     Where the box holds no number of that type, as when it fixes an input at 0.1, the network runs at the nearest one,
     and the query must hold in real numbers at the exact point too.
 
+    Of a network that ends in a softmax, an argmax or the like, comparisons are answered by its scores (`Query.note()`
+    says so): UNSAT holds in real numbers, where a softmax keeps their order; SAT is replayed on the whole network.
+
     Raises: InputError for what is no query, settings or run, a query that declares an unknown arithmetic, and a
     checkpoint of another query; MissingPackageError for "milp" without highspy; DeviceError; UnsupportedQueryError.
     """
@@ -85,7 +88,9 @@ def verify(
     run = Run.of(run, timeout, device)
     iteration_placement(Placement.numpy(), run.device, None)
     chosen = VerifySettings() if settings is None else instance(settings, VerifySettings, "settings")
-    check_arithmetic(query.property.arithmetic if chosen.arithmetic is None else chosen.arithmetic)
+    arithmetic = query.property.arithmetic if chosen.arithmetic is None else chosen.arithmetic
+    check_arithmetic(arithmetic)
+    query = query.about_scores(arithmetic)
     if chosen.certificate:
         check_kinds(query.network)
     return _decided(query, chosen, run, began)

@@ -64,13 +64,14 @@ def confirm(query: Query, disjunct: Disjunct, x: np.ndarray, run: Run | None = N
     if not _holds(disjunct, own):
         return None
     replayed = None if query.model is None else runtime_output(query.model, point, how)
-    output = own if replayed is None else replayed
-    if not _holds(disjunct, output):
+    output = _own(query, point, own) if replayed is None else replayed
+    if not _answers(query, disjunct, exact, output):
         return None
     if any(Fraction(float(value)) != wanted for value, wanted in zip(point, exact, strict=True)):
         if not _holds_in_real_numbers(query, disjunct, exact, how):
             return None
-    return Witness(point.reshape(network.input_shape), output.reshape(network.output_shape), exact)
+    answering = (query.asked or query).network
+    return Witness(point.reshape(network.input_shape), output.reshape(answering.output_shape), exact)
 
 
 def _nearest(exact: tuple[Fraction, ...], dtype: Any) -> np.ndarray:
@@ -85,6 +86,22 @@ def _holds(disjunct: Disjunct, output: np.ndarray) -> bool:
         return False
     y = [Fraction(float(value)) for value in output]
     return all(atom.holds(y) for atom in disjunct.atoms)
+
+
+def _own(query: Query, point: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """What the network that is asked about computes itself, which is more than its scores where it has a head."""
+    if query.asked is None:
+        return scores
+    network = query.asked.network
+    with quiet_overflow():
+        return to_numpy(network(point.reshape(network.input_shape))).reshape(-1)
+
+
+def _answers(query: Query, disjunct: Disjunct, exact: tuple[Fraction, ...], output: np.ndarray) -> bool:
+    """Whether an output of the network that is asked about is what was looked for."""
+    if query.asked is None:
+        return _holds(disjunct, output)
+    return bool(np.isfinite(output).all()) and query.asked.accepts(exact, [Fraction(float(y)) for y in output])
 
 
 def _holds_in_real_numbers(query: Query, disjunct: Disjunct, exact: tuple[Fraction, ...], run: Run) -> bool:

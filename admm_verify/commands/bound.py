@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     """Bound a query's rows; the table on stdout, how far it is on stderr."""
     settings = av.SolverSettings(tolerance=options.tolerance, max_passes=options.max_passes)
     with running(options, options.question()) as run, run.watching():
-        query = asked_query(options, run)
+        query = asked_query(options, run).about_scores()
         solution = _solved(query, options, settings, run)
     record = BoundRecord.of(query, options.method, solution)
     options.say(record.text)

@@ -13,6 +13,7 @@ from admm_verify.errors import InputError
 from admm_verify.given import read_arrays
 from admm_verify.properties.query import Query, read_query
 from admm_verify.run import Run
+from admm_verify.streams import tell
 
 
 def add_query(parser: argparse.ArgumentParser) -> None:
@@ -106,6 +107,9 @@ def asked_query(options: argparse.Namespace, run: Run) -> Query:
     with reading(options):
         inputs = fixed_inputs(options.fix)
         query = read_query(options.query, networks, output=options.output_name, inputs=inputs, run=run)
+    note = query.note()
+    if note is not None:
+        tell(f"{note}.\n")
     # It lives as long as the process: the collector of cycles need not look at its millions of numbers.
     gc.freeze()
     return query

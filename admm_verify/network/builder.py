@@ -13,6 +13,7 @@ import numpy as np
 
 from admm_verify.errors import ModelError
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
+from admm_verify.network.heads import Head
 from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap
 from admm_verify.network.originals import Original
 from admm_verify.network.selection import SelectionMap
@@ -40,8 +41,20 @@ class Tensor:
         return np.arange(self.size).reshape(self.shape)
 
 
+@dataclass(frozen=True)
+class Scored:
+    """The result of a classifier's head, with its literal shape, and the scores that it was made of."""
+
+    scores: Tensor
+    head: Head
+    shape: tuple[int, ...]
+
+
 Value = Tensor | np.ndarray
 """A tensor, or a constant."""
+
+Result = Value | Scored
+"""What an operator gives: a head's result can be read by little else than the output."""
 
 
 class UnsupportedUse(Exception):
@@ -56,23 +69,25 @@ class Builder:
         self.element_type = element_type
         self._nodes: list[Node] = [Input(prod(input_shape))]
 
-    def finish(self, output: Tensor, name: str, run: Run | None = None) -> Network:
+    def finish(self, output: Tensor | Scored, name: str, run: Run | None = None) -> Network:
         """The simplified network with the given output.
 
         Shapes lose a leading batch axis of one sample.
         Raises: ModelError where input or output have no entries; Stopped once the run, asked at every node, is over.
         """
-        for side, value in (("input", self.input), ("output", output)):
+        scores = output.scores if isinstance(output, Scored) else output
+        for side, value in (("input", self.input), ("output", scores)):
             if not value.size:
                 raise ModelError(
                     f"The {side} of {name} has shape {value.shape} and thus no entries, of which nothing can be said. "
                     "Give a network with at least one."
                 )
-        self.affine(output, SelectionMap.identity(output.size))
-        shapes = [
-            shape[1:] if len(shape) > 1 and shape[0] == 1 else shape for shape in (self.input.shape, output.shape)
-        ]
-        return simplify(Network(tuple(self._nodes), shapes[0], shapes[1], name, self.element_type), run)
+        self.affine(scores, SelectionMap.identity(scores.size))
+        shapes = _sample(self.input.shape), _sample(scores.shape)
+        made = simplify(Network(tuple(self._nodes), *shapes, name, self.element_type), run)
+        if isinstance(output, Tensor):
+            return made
+        return replace(made, head=replace(output.head, shape=shapes[1]), output_shape=_sample(output.shape))
 
     def check_cast(self, element_type: str) -> None:
         """Refuse a cast that rounds, which no bound covers."""
@@ -235,6 +250,11 @@ class Builder:
         if prod(shape) == x.size:
             return Tensor(x.node, shape)
         return self.select(x, np.broadcast_to(x.labels, shape))
+
+
+def _sample(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A literal shape without a leading batch axis of one sample."""
+    return shape[1:] if len(shape) > 1 and shape[0] == 1 else shape
 
 
 def _broadcast(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,6 +1,7 @@
 """From ONNX models to networks; onnx is imported only when a model is read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -8,12 +9,14 @@ import numpy as np
 
 from admm_verify.arrays import quiet_overflow
 from admm_verify.errors import ModelError, UnsupportedOperatorError
-from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
+from admm_verify.network.builder import Builder, Result, Scored, Tensor, UnsupportedUse
 from admm_verify.network.graph import Network
-from admm_verify.network.onnx_checks import DOMAINS, ENTRIES, element_type, read_tensor
+from admm_verify.network.onnx_checks import CLASSIC, DOMAINS, ENTRIES, element_type, read_tensor
+from admm_verify.network.onnx_classic import CLASSICAL
 from admm_verify.network.onnx_files import Model, ModelSource, model_from_bytes, read_model
 from admm_verify.network.onnx_folding import RANDOM, on_constants
 from admm_verify.network.onnx_form import misuse
+from admm_verify.network.onnx_heads import GOES_ON, STARTS
 from admm_verify.network.onnx_operators import OPERATORS
 from admm_verify.network.onnx_part import part_of
 from admm_verify.run import Run, paced
@@ -21,10 +24,13 @@ from admm_verify.run import Run, paced
 OPSETS = (8, 25)
 """Lowest and highest opset version of the default domain that is read."""
 
-SUPPORTED = tuple(sorted([*OPERATORS, "Constant"]))
-"""Names of the operators that are read."""
+_ENDS = {".".join(filter(None, name)) for name in STARTS}
+
+SUPPORTED = tuple(sorted({*OPERATORS, "Constant", *_ENDS, *(f"{CLASSIC}.{name}" for name in CLASSICAL)}))
+"""Names of the operators that are read, in full where they are of another domain than the default one."""
 
 _ELEMENT_TYPES = {"FLOAT": "float32", "DOUBLE": "float64"}
+_KNOWN = ("", CLASSIC)
 _UNBOUNDED_INPUTS = ("Clip",)
 """Operators whose constants may be infinite."""
 
@@ -77,12 +83,13 @@ class _Walker:
     def __init__(self, model: Any, name: str) -> None:
         self.model, self.name = model, name
         self.opset = next(entry.version for entry in model.opset_import if entry.domain in DOMAINS)
+        self.classic = next((entry.version for entry in model.opset_import if entry.domain == CLASSIC), 1)
         if not OPSETS[0] <= self.opset <= OPSETS[1]:
             raise UnsupportedOperatorError(
                 f"{name} uses ONNX opset {self.opset}; versions {OPSETS[0]} to {OPSETS[1]} are read. "
                 "Convert it with onnx.version_converter or export it again."
             )
-        self.values: dict[str, Value] = {}
+        self.values: dict[str, Result] = {}
         for initializer in paced(model.graph.initializer):
             self.values[initializer.name] = read_tensor(initializer, f"The tensor {initializer.name} of {name}")
         self.unfollowed: set[str] = set()
@@ -103,8 +110,11 @@ class _Walker:
                 self.values[output] = value
         name = self.model.graph.output[0].name
         output = self.values.get(name)
-        if not isinstance(output, Tensor):
-            raise ModelError(f"The output {name} of {self.name} does not depend on its input.")
+        if not isinstance(output, Tensor | Scored):
+            raise ModelError(
+                f"The output {name} of {self.name} does not depend on its input, or is text. Choose another value of "
+                "it by its name: output=..., on the command line --output-name."
+            )
         return self.builder.finish(output, self.name, run)
 
     def _input_info(self) -> tuple[Any, str]:
@@ -143,34 +153,14 @@ class _Walker:
                     "Check the training run or the export that produced it."
                 )
 
-    def _outputs(self, node: Any, label: str) -> list[Value]:
+    def _outputs(self, node: Any, label: str) -> list[Result]:
         """The values of one node's outputs."""
-        handler = OPERATORS.get(node.op_type) if node.domain in DOMAINS else None
-        missing = [name for name in node.input if name and name not in self.values]
-        if missing and missing[0] in self.unfollowed:
-            raise UnsupportedOperatorError(
-                f"Node {label} of {self.name} reads {missing[0]}, an output that is not followed, such as the places "
-                "of a maximum. Use the values only."
-            )
-        if missing:
-            raise ModelError(f"Node {label} of {self.name} reads {missing[0]}, which nothing before it defines.")
-        if node.op_type in RANDOM:
-            raise UnsupportedOperatorError(
-                f"Operator {node.op_type} (node {label} of {self.name}) draws random numbers at every run, so that the "
-                "model is no function of its input. Export the network in evaluation mode, without noise."
-            )
+        self._check_reads(node, label)
         inputs = [self.values[name] if name else None for name in node.input]
-        if node.domain in DOMAINS:
+        if node.domain in (*DOMAINS, CLASSIC):
             self._check_form(node, inputs, label)
         folded = node.domain in DOMAINS and all(value is None or isinstance(value, np.ndarray) for value in inputs)
-        if folded:
-            handler = on_constants(node.op_type, inputs)
-        if handler is None:
-            raise UnsupportedOperatorError(
-                f"Operator {node.op_type} (node {label} of {self.name}, opset {self.opset}) is not supported"
-                f"{' on constants; store its result as a constant' if folded else ''}. "
-                f"Supported: {', '.join(SUPPORTED)}."
-            )
+        handler = self._handler(node, inputs, label, folded)
         if node.op_type not in _UNBOUNDED_INPUTS and not folded:
             self._check_finite(node)
         try:
@@ -184,19 +174,63 @@ class _Walker:
             sources = [name for name in node.input if name and isinstance(self.values[name], Tensor)]
             if all(name in self.computed for name in sources):
                 self.computed.update(node.output)
-        return values
+        return [_named(value, node.input[0], inputs[0]) if isinstance(value, Scored) else value for value in values]
 
-    def _check_form(self, node: Any, inputs: list[Value | None], label: str) -> None:
-        types = [
-            self.builder.element_type if isinstance(value, Tensor) else None if value is None else value.dtype.name
-            for value in inputs
-        ]
-        wrong = misuse(node, self.opset, types)
+    def _check_reads(self, node: Any, label: str) -> None:
+        missing = [name for name in node.input if name and name not in self.values]
+        if missing and missing[0] in self.unfollowed:
+            raise UnsupportedOperatorError(
+                f"Node {label} of {self.name} reads {missing[0]}, an output that is not followed, such as the places "
+                "of a maximum. Use the values only."
+            )
+        if missing:
+            raise ModelError(f"Node {label} of {self.name} reads {missing[0]}, which nothing before it defines.")
+        if node.op_type in RANDOM:
+            raise UnsupportedOperatorError(
+                f"Operator {node.op_type} (node {label} of {self.name}) draws random numbers at every run, so that the "
+                "model is no function of its input. Export the network in evaluation mode, without noise."
+            )
+
+    def _handler(self, node: Any, inputs: list[Result | None], label: str, folded: bool) -> Callable[..., list[Result]]:
+        """What computes a node's outputs of these inputs; folded: they are all constants."""
+        kind = "" if node.domain in DOMAINS else node.domain, node.op_type
+        ended = next((value for value in inputs if isinstance(value, Scored)), None)
+        found: Callable[..., Any] | None
+        if ended is not None:
+            found = GOES_ON.get(kind)
+        elif folded:
+            found = on_constants(node.op_type, [value for value in inputs if not isinstance(value, Scored)])
+        else:
+            found = STARTS.get(kind) or (CLASSICAL if kind[0] else OPERATORS).get(kind[1] if kind[0] in _KNOWN else "")
+        if found is not None:
+            return found
+        if ended is not None:
+            raise UnsupportedOperatorError(
+                f"Operator {node.op_type} (node {label} of {self.name}, opset {self.opset}) reads the result of "
+                f"{ended.head.words}, which is supported at the end of a classifier alone. Choose the scores before it "
+                f"as the network's output{f': output={ended.head.source!r}' if ended.head.source else ''}."
+            )
+        name = ".".join(filter(None, kind))
+        raise UnsupportedOperatorError(
+            f"Operator {name} (node {label} of {self.name}, opset {self.opset}) is not supported"
+            f"{' on constants; store its result as a constant' if folded else ''}. "
+            f"Supported: {', '.join(SUPPORTED)}."
+        )
+
+    def _check_form(self, node: Any, inputs: list[Result | None], label: str) -> None:
+        types = [None if value is None else self._type(value) for value in inputs]
+        wrong = misuse(node, self.classic if node.domain == CLASSIC else self.opset, types)
         if wrong is not None:
             raise UnsupportedOperatorError(
                 f"Operator {node.op_type} (node {label} of {self.name}, opset {self.opset}) {wrong}; runtimes refuse "
                 "such a model or disagree on it. Export the network again."
             )
+
+    def _type(self, value: Result) -> str:
+        """NumPy's name of the element type."""
+        if isinstance(value, np.ndarray):
+            return value.dtype.name
+        return "int64" if isinstance(value, Scored) and value.head.places else self.builder.element_type
 
     def _hint(self, node: Any) -> str:
         """What to do about inputs that are constant but not taken as constants."""
@@ -217,3 +251,10 @@ class _Walker:
             where = f"The attribute {attribute.name} of a node of {self.name}"
             found[attribute.name] = read_tensor(attribute.t, where) if tensor else get_attribute_value(attribute)
         return found
+
+
+def _named(value: Scored, source: str, first: Result | None) -> Scored:
+    """A head's result that knows the name of its scores in the model."""
+    if value.head.source or value.scores is not first:
+        return value
+    return replace(value, head=replace(value.head, source=source))

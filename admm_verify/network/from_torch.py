@@ -12,8 +12,9 @@ from torch.nn.parameter import is_lazy
 from admm_verify.arrays import quiet_overflow, to_numpy
 from admm_verify.errors import InputError, ModelError, UnsupportedOperatorError
 from admm_verify.given import live_array
-from admm_verify.network.builder import Builder, Tensor, UnsupportedUse
+from admm_verify.network.builder import Builder, Scored, Tensor, UnsupportedUse
 from admm_verify.network.graph import Network
+from admm_verify.network.torch_heads import GOES_ON, STARTS
 from admm_verify.network.torch_layers import Unfollowed
 from admm_verify.network.torch_operations import OPERATIONS
 from admm_verify.network.torch_trial import check_function
@@ -22,8 +23,10 @@ UNINITIALISED = ("empty", "empty_like", "empty_permuted", "empty_strided", "new_
 """Operations whose result holds whatever the memory held before."""
 
 
-def trace(module: torch.nn.Module, example_input: torch.Tensor) -> Network:
+def trace(module: torch.nn.Module, example_input: torch.Tensor, *, output: str | int | None = None) -> Network:
     """A network from a torch module, read with torch.export in evaluation mode.
+
+    output: which entry of a tuple, list or dictionary that the module returns; None where it returns one tensor.
 
     Shapes: example_input [batch, ...] with a leading batch axis, of which one sample is used; its values do not matter.
     Raises: InputError for what is no module; ModelError when torch cannot export it, or a parameter holds NaN or
@@ -44,20 +47,33 @@ def trace(module: torch.nn.Module, example_input: torch.Tensor) -> Network:
     sample = example_input[:1] if example_input.ndim > 1 else example_input
     name = type(module).__name__
     _check_parameters(module, name)
+    read = module if output is None else _Returned(module, output)
     modes = {part: part.training for part in module.modules()}
     try:
         # torch.export warns about its own internals; nothing a caller could act on.
         with torch.no_grad(), warnings.catch_warnings(action="ignore"), quiet_overflow():
-            exported = _exported(module.eval(), sample.detach(), name)
+            exported = _exported(read.eval(), sample.detach(), name)
             element_type = str(sample.dtype).removeprefix("torch.")
             network = _Interpreter(exported, name, tuple(sample.shape), element_type).run()
             network.check_finite()
-            check_function(module, network, sample, name)
+            check_function(read, network, sample, name)
     finally:
         # One by one: a part may have been frozen inside a module that trains.
         for part, training in modes.items():
             part.training = training
     return network
+
+
+class _Returned(torch.nn.Module):
+    """One entry of what a module returns."""
+
+    def __init__(self, module: torch.nn.Module, output: str | int) -> None:
+        super().__init__()
+        self.module, self.output = module, output
+
+    def forward(self, x: torch.Tensor) -> Any:
+        """The entry."""
+        return self.module(x)[self.output]
 
 
 def _exported(module: torch.nn.Module, sample: torch.Tensor, name: str) -> Any:
@@ -112,21 +128,20 @@ class _Interpreter:
 
     def run(self) -> Network:
         """The whole graph as a simplified network."""
-        for node in self.exported.graph.nodes:
+        *nodes, last = self.exported.graph.nodes
+        returned = last.args[0]
+        if len(returned) != 1:
+            raise ModelError(
+                f"{self.name} returns {len(returned)} values; modules that return exactly one tensor are read. Choose "
+                "an entry of a tuple or dictionary by av.trace(module, example_input, output=...), its number or key."
+            )
+        for node in nodes:
             if node.op == "call_function":
                 self.values[node.name] = self._call(node)
-            elif node.op == "output":
-                outputs = map_arg(node.args[0], lambda n: self.values[n.name])
-                return self._finish(outputs)
-        raise ModelError(f"{self.name} has no output.")
-
-    def _finish(self, outputs: Any) -> Network:
-        if len(outputs) != 1 or not isinstance(outputs[0], Tensor):
-            raise ModelError(
-                f"{self.name} returns {len(outputs)} values, or one that does not depend on its input; "
-                "modules that return exactly one tensor are read."
-            )
-        return self.builder.finish(outputs[0], self.name)
+        output = map_arg(returned[0], lambda node: self.values[node.name])
+        if not isinstance(output, Tensor | Scored):
+            raise ModelError(f"What {self.name} returns does not depend on its input. Return what does.")
+        return self.builder.finish(output, self.name)
 
     def _call(self, node: Any) -> Any:
         name = getattr(node.target, "__name__", str(node.target))
@@ -140,7 +155,8 @@ class _Interpreter:
                 f"Operation {packet} (node {node.name} of {self.name}) reads an output that is not followed, such as "
                 "the places of a maximum or the statistics of a batch. Use the values only."
             )
-        handler = OPERATIONS.get(packet)
+        ended = _held(Scored, (args, options))
+        handler = STARTS.get(packet, OPERATIONS.get(packet)) if ended is None else GOES_ON.get(packet)
         random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
         if packet in UNINITIALISED or (random and handler is None):
             raise UnsupportedOperatorError(
@@ -148,8 +164,13 @@ class _Interpreter:
                 "every call. Take noise out, use torch.zeros instead of torch.empty, and write layers with a dropout "
                 "inside, such as recurrent ones, with single operations."
             )
-        if not random and not _holds(Tensor, (args, options)):
+        if not random and not _holds(Tensor | Scored, (args, options)):
             return self._folded(node, packet, args, options)
+        if handler is None and ended is not None:
+            raise UnsupportedOperatorError(
+                f"Operation {packet} (node {node.name} of {self.name}) reads the result of {ended.head.words}, which "
+                "is supported at the end of a classifier alone. Trace the part before it."
+            )
         if handler is None:
             raise UnsupportedOperatorError(
                 f"Operation {packet} (node {node.name} of {self.name}) is not supported. "
@@ -183,11 +204,16 @@ class _Interpreter:
             ) from error
 
 
-def _holds(kind: type, arguments: Any) -> bool:
+def _holds(kind: Any, arguments: Any) -> bool:
     """Whether a value of this kind stands anywhere in an operation's arguments."""
+    return _held(kind, arguments) is not None
+
+
+def _held(kind: Any, arguments: Any) -> Any:
+    """The first value of this kind in an operation's arguments; None where there is none."""
     found = []
-    map_aggregate(arguments, lambda a: found.append(isinstance(a, kind)))
-    return any(found)
+    map_aggregate(arguments, lambda a: found.append(a) if isinstance(a, kind) else None)
+    return found[0] if found else None
 
 
 def _fold(target: Any, args: Any, options: Any) -> Any:

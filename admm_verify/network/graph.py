@@ -18,6 +18,7 @@ from admm_verify.arrays import Array, Placement, SameArray, namespace, to_numpy
 from admm_verify.errors import InputError, ModelError
 from admm_verify.given import live_array
 from admm_verify.network.activations import FUNCTIONS, UNBOUNDED
+from admm_verify.network.heads import Head
 from admm_verify.network.layout import flatten_batch, is_single
 from admm_verify.network.maps import LinearMap
 from admm_verify.network.originals import Original
@@ -115,7 +116,8 @@ class Network:
     """A network f as nodes in topological order; node 0 is the input and the last node the output.
 
     as_read: the graph before affine chains were merged, which shares its numbers wherever nothing was merged and in
-    which rewritten functions know their originals; what f computes. None where that is `nodes` itself.
+    which rewritten functions know their originals; what f computes. None where that is `nodes` itself. head: what f
+    does with the last node's values, the scores of classes, at the end, such as a softmax; None for nothing.
     Shapes: input_shape and output_shape are per sample, without a batch axis.
     """
 
@@ -125,10 +127,12 @@ class Network:
     name: str = "network"
     element_type: str = "float32"
     as_read: "Network | None" = None
+    head: Head | None = None
 
     def __repr__(self) -> str:
         """One line per node: number, what it is, size, and the nodes it reads."""
         head = f"{self.name}: input {self.input_shape}, output {self.output_shape}, {self.element_type}"
+        head += "" if self.head is None else f", by {self.head.words} of the scores"
         return "\n".join([head, *(f"{i:4d}  {_description(node)}" for i, node in enumerate(self.nodes))])
 
     @property
@@ -143,6 +147,14 @@ class Network:
     def output(self) -> int:
         """Index of the output node."""
         return len(self.nodes) - 1
+
+    @cached_property
+    def scores(self) -> "Network":
+        """The network without its head: what a softmax, or the like, at its end is applied to; itself without one."""
+        if self.head is None:
+            return self
+        name = f"{self.name} before {self.head.words}"
+        return replace(self, head=None, output_shape=self.head.shape, name=name)
 
     @cached_property
     def activations(self) -> tuple[int, ...]:
@@ -215,6 +227,7 @@ class Network:
         if not xp.isdtype(flat.dtype, "real floating"):
             raise InputError(f"The network was given {flat.dtype} numbers; give it floating point ones.")
         batch = (self.as_read or self)._computed(flat)
+        batch = batch if self.head is None else self.head.apply(batch)
         single = is_single(tuple(given.shape), self.input_shape)
         return xp.reshape(batch, self.output_shape if single else (batch.shape[0], *self.output_shape))
 
@@ -290,7 +303,22 @@ def _is_finite(node: Affine | Activation) -> bool:
 
 
 def check_network(given: object) -> Network:
-    """What was handed in as a network.
+    """What was handed in as a network without a head.
+
+    Raises: InputError for anything else, saying how to make one of it.
+    """
+    found = check_classifier(given)
+    if found.head is not None:
+        raise InputError(
+            f"{found.name} ends in {found.head.words}, of which no bounds are computed here. Comparisons between "
+            "classes are those of the scores before it: av.verify and av.certify leave it out by themselves; anywhere "
+            "else give network.scores, the same network without it."
+        )
+    return found
+
+
+def check_classifier(given: object) -> Network:
+    """What was handed in as a network, which may have a head.
 
     Raises: InputError for anything else, saying how to make one of it.
     """

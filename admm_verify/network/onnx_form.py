@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from admm_verify.network.onnx_checks import CLASSIC
+
 _TYPES = {"float32": "float", "float64": "double"}
 """ONNX's names of element types, by NumPy's, where they differ."""
 
@@ -26,14 +28,14 @@ _FIELDS = {
 
 
 def misuse(node: Any, opset: int, types: Sequence[str | None]) -> str | None:
-    """What is wrong with a NodeProto of the default domain, as the end of a sentence; None where nothing is.
+    """What is wrong with a NodeProto of a standard domain, as the end of a sentence; None where nothing is.
 
     types: NumPy's name of every input's element type, None for inputs left out.
     """
     from onnx import defs
 
     try:
-        schema = defs.get_schema(node.op_type, opset, "")
+        schema = defs.get_schema(node.op_type, opset, node.domain if node.domain == CLASSIC else "")
     except defs.SchemaError:
         return "is no operator of this opset"
     if schema.deprecated:

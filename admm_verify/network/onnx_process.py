@@ -2,7 +2,8 @@
 
 Arguments: the file descriptor of a connected socket, and the number of the process to serve. A message is a kind, a
 length and as many bytes. In come a model, an input as float32 or float64, which is answered, and the wish to forget the
-model. Out go an output as float32 or float64, or that onnxruntime is missing, lacks an operator, or failed and why.
+model. Out go an output as float32 or float64, labels of classes as float64, or that onnxruntime is missing, lacks an
+operator, or failed and why.
 """
 
 import os
@@ -62,6 +63,8 @@ class _ReplayedModel:
             # onnxruntime's error types are not public; whatever it raises is told to the process that asked.
             kind = NOT_IMPLEMENTED if type(error).__name__ == "NotImplemented" else ERROR
             return kind, str(error).encode()
+        if output.dtype.kind in "iu":
+            output = output.astype("float64")
         if output.dtype.char not in "fd":
             return ERROR, f"its output is {output.dtype}".encode()
         return output.dtype.char.encode(), output.tobytes()

@@ -1,19 +1,21 @@
 """A query: a property together with the network it speaks about."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from admm_verify.errors import InputError, QueryError, StoppedError
 from admm_verify.memory import Budget
 from admm_verify.network.from_onnx import network_from_model
-from admm_verify.network.graph import Network, check_network
+from admm_verify.network.graph import Network, check_classifier
 from admm_verify.network.onnx_files import ModelSource, read_model
 from admm_verify.network.onnx_part import part_of
 from admm_verify.options import file_path, instance
 from admm_verify.properties.checks import check_layout, check_property, check_types
 from admm_verify.properties.infix import property_of
 from admm_verify.properties.property import Property
+from admm_verify.properties.scores import about_scores
 from admm_verify.properties.vnnlib import read_property
 from admm_verify.reprs import short_repr
 from admm_verify.run import Run, Stopped
@@ -25,7 +27,8 @@ NetworkSource = ModelSource | Network
 @dataclass(frozen=True, eq=False, repr=False)
 class Query:
     """A property and its network; model holds the ONNX bytes where the network came from a file, external data
-    included, for replaying counterexamples.
+    included, for replaying counterexamples. asked: the question that this one stands for, where it is one about the
+    scores of a classifier.
 
     Raises: QueryError for a property that speaks of other inputs or outputs than the network has, in number, layout or
     element type, and for boxes that are empty or numbers that are not exact; InputError for what is no network.
@@ -35,16 +38,37 @@ class Query:
     property: Property
     network: Network
     model: bytes | None = None
+    asked: "Query | None" = None
 
     __repr__ = short_repr
 
     def __post_init__(self) -> None:
-        check_network(self.network)
+        check_classifier(self.network)
         found = check_property(self.property)
         check_layout(found, self.network)
         check_types(found, self.network)
         if self.model is not None:
             instance(self.model, bytes, "The query's model")
+
+    def note(self) -> str | None:
+        """What is left out of the network to answer, in words; None where nothing is."""
+        return None if self.network.head is None else self.network.head.note(self.network.name)
+
+    def about_scores(self, arithmetic: str | None = None) -> "Query":
+        """The same question about the scores before the network's head, in an arithmetic, by default the declared one.
+
+        Itself where the network has none. A counterexample of it counts once it is one of the question asked.
+        Raises: UnsupportedQueryError where the scores alone do not tell.
+        """
+        head = self.network.head
+        if head is None:
+            return self
+        found = about_scores(self.property, head, arithmetic or self.property.arithmetic, self.network.name)
+        return replace(self, property=found, network=self.network.scores, asked=self)
+
+    def accepts(self, x: Sequence[Fraction], y: Sequence[Fraction]) -> bool:
+        """Whether an input and what the network computes there satisfy the query, exactly."""
+        return any(disjunct.holds(x, y) for disjunct in self.property.disjuncts)
 
 
 def read_query(

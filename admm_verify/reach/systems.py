@@ -14,7 +14,7 @@ from admm_verify.enclosures.decimals import decimal, number
 from admm_verify.enclosures.taylor import Plant
 from admm_verify.errors import InputError
 from admm_verify.network.builder import Builder, Tensor
-from admm_verify.network.graph import Network
+from admm_verify.network.graph import Network, check_network
 from admm_verify.network.maps import DenseMap
 from admm_verify.network.splice import splice
 from admm_verify.options import Range, brief, count, instance, member, several
@@ -48,7 +48,7 @@ class Controller:
     __repr__ = short_repr
 
     def __post_init__(self) -> None:
-        instance(self.network, Network, "The controller's network")
+        check_network(instance(self.network, Network, "The controller's network"))
         inputs, outputs = self.network.input_size, self.network.output_size
         shapes = (("observe", (inputs, None)), ("shift", (inputs,)), ("scale", (outputs,)), ("offset", (outputs,)))
         for name, shape in shapes:
@@ -66,7 +66,7 @@ class Controller:
 
         Raises: InputError for what is no network.
         """
-        instance(network, Network, "The controller's network")
+        check_network(instance(network, Network, "The controller's network"))
         inputs, outputs = network.input_size, network.output_size
         return cls(network, np.eye(inputs), np.zeros(inputs), np.ones(outputs), np.zeros(outputs))
 
@@ -121,7 +121,7 @@ class LinearSystem:
             set_field(self, "noise", box(self.noise, self.e.shape[1], "process noise"))
         if self.residual is None:
             return
-        residual = instance(self.residual, Network, "The residual")
+        residual = check_network(instance(self.residual, Network, "The residual"))
         if (residual.input_size, residual.output_size) != (n + m, n):
             raise InputError(f"The residual must take {n + m} numbers, state and input, and give {n}.")
 
@@ -143,7 +143,7 @@ class NetworkSystem:
     __repr__ = short_repr
 
     def __post_init__(self) -> None:
-        instance(self.network, Network, "The system's network")
+        check_network(instance(self.network, Network, "The system's network"))
         if self.network.input_size != self.network.output_size:
             raise InputError(
                 f"{self.network.name} takes {self.network.input_size} numbers and gives {self.network.output_size}; a "

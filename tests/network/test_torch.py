@@ -52,7 +52,7 @@ def test_module_keeps_its_mode():
 
 
 def test_unsupported_operation_is_named():
-    for layer, name in ((nn.GELU(), "gelu"), (nn.SiLU(), "silu"), (nn.Softmax(1), "softmax")):
+    for layer, name in ((nn.GELU(), "gelu"), (nn.SiLU(), "silu")):
         with pytest.raises(av.UnsupportedOperatorError, match=name):
             av.trace(nn.Sequential(nn.Linear(3, 3), layer), torch.zeros(1, 3))
 

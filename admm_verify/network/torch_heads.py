@@ -1,0 +1,83 @@
+"""Torch operations at the end of a classifier: softmax and its like, argmax, and what may follow them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from admm_verify.network.builder import Builder, Scored, Tensor, UnsupportedUse
+from admm_verify.network.heads import Head, groups_along
+from admm_verify.network.torch_operations import OPERATIONS
+
+HeadOperation = Callable[..., Scored]
+
+_KEEPING = "_to_copy _unsafe_view alias clone contiguous detach flatten reshape squeeze to unflatten unsqueeze view"
+"""Operations that leave every entry where it is."""
+
+
+def _softmax(step: str) -> HeadOperation:
+    def handler(builder: Builder, x: Any, axis: int, half: Any = None, *, dtype: Any = None) -> Scored:
+        # The last argument of one form asks for half precision, of another one for a type.
+        if half not in (None, False) and str(half) != f"torch.{builder.element_type}":
+            raise UnsupportedUse(f"it computes in {half}; use one type throughout")
+        if dtype is not None and str(dtype) != f"torch.{builder.element_type}":
+            raise UnsupportedUse(f"it computes in {dtype}; use one type throughout")
+        scores = _scores(x)
+        return Scored(scores, Head.along(step, scores.shape, _axis(axis, scores.shape)), scores.shape)
+
+    return handler
+
+
+def _argmax(builder: Builder, x: Any, axis: int | None = None, keepdim: bool = False) -> Scored:
+    shape = x.shape if axis is not None else (_scores(x).size,)
+    place = _axis(0 if axis is None else axis, shape)
+    if isinstance(x, Scored):
+        if groups_along(shape, place) != x.head.groups:
+            raise UnsupportedUse(f"it goes along another axis than {x.head.words} before it")
+        head = x.head.then("argmax")
+    else:
+        head = Head.along("argmax", shape, place)
+    kept = (1,) if keepdim else ()
+    return Scored(x.scores if isinstance(x, Scored) else x, head, (*shape[:place], *kept, *shape[place + 1 :]))
+
+
+def _log(builder: Builder, x: Any) -> Scored:
+    if not isinstance(x, Scored) or x.head.steps != ("softmax",):
+        raise UnsupportedUse("a logarithm is read behind a softmax alone")
+    return replace(x, head=x.head.then("log"))
+
+
+def _scores(x: Any) -> Tensor:
+    if not isinstance(x, Tensor):
+        raise UnsupportedUse("it is no function of scores alone")
+    return x
+
+
+def _axis(axis: int, shape: tuple[int, ...]) -> int:
+    if not -len(shape) <= axis < len(shape):
+        raise UnsupportedUse(f"its axis {axis} is not one of shape {shape}")
+    return axis % len(shape)
+
+
+def _kept(name: str) -> HeadOperation:
+    """An operation that leaves every entry of a head's result where it is; itself tells the shape."""
+
+    def handler(builder: Builder, x: Any, *arguments: Any, **options: Any) -> Scored:
+        moved = OPERATIONS[name](builder, Tensor(x.scores.node, x.shape), *arguments, **options)
+        if not isinstance(moved, Tensor) or moved.node != x.scores.node:
+            raise UnsupportedUse(f"it moves the entries of the result of {x.head.words}")
+        return replace(x, shape=moved.shape)
+
+    return handler
+
+
+STARTS: dict[str, HeadOperation] = {
+    "_log_softmax": _softmax("log_softmax"),
+    "_softmax": _softmax("softmax"),
+    "argmax": _argmax,
+    "log_softmax": _softmax("log_softmax"),
+    "softmax": _softmax("softmax"),
+}
+"""What makes a head of scores, by ATen operator name."""
+
+GOES_ON: dict[str, HeadOperation] = {"argmax": _argmax, "log": _log, **{name: _kept(name) for name in _KEEPING.split()}}
+"""What reads the result of a head."""
