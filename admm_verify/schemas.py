@@ -20,9 +20,9 @@ _TYPES: dict[type, dict[str, Any]] = {
 }
 
 
-def json_text(content: object, indent: int | None = None) -> str:
+def json_text(content: object) -> str:
     """Plain data as JSON that every reader takes; numbers that are not finite become the texts "inf", "-inf", "nan"."""
-    return json.dumps(plain(content), indent=indent, allow_nan=False)
+    return json.dumps(plain(content), allow_nan=False)
 
 
 def plain(value: Any) -> Any:
@@ -32,7 +32,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
+        # Inputs are long lists of finite numbers.
+        finite = set(map(type, value)) == {float} and all(map(math.isfinite, value))
+        return value if finite else [plain(part) for part in value]
     if isinstance(value, Enum):
         return value.value
     # Texts of other classes would be written as they like.

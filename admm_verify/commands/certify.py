@@ -88,12 +88,12 @@ def run(options: argparse.Namespace) -> int:
     with running(options, options.question()) as how, how.watching():
         network, images, labels = _given(options)
         found = certify(network, images, labels, options.radii, settings=settings, run=how)
-    record = CertifyRecord.of(network.name, found)
-    options.say(record.text)
+    options.say(repr(found))
     advise(options, found.status.flat)
     writers: list[Callable[[], object]] = []
     if options.json:
-        writers.append(lambda: write_record(options, record, options.arithmetic))
+        # Its counterexamples take many times the memory of their arrays.
+        writers.append(lambda: write_record(options, CertifyRecord.of(network.name, found), options.arithmetic))
     if options.plot:
         writers.append(lambda: _draw(options.plot, found))
     every([*writers, lambda: require_written(found.unwritten)])

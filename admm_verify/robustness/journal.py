@@ -203,7 +203,7 @@ class Journal:
     def _point(self, given: Any) -> np.ndarray | None:
         """An input in the element type that its numbers say exactly."""
         images = self._instances.images
-        if type(given) is not list or len(given) != images.shape[1] or not all(type(x) is float for x in given):
+        if type(given) is not list or len(given) != images.shape[1] or set(map(type, given)) != {float}:
             return None
         exact = np.array(given)
         with np.errstate(over="ignore"):

@@ -49,4 +49,16 @@ def write_json(path: str, content: dict[str, Any]) -> None:
     Raises: OutputError when the file cannot be written.
     """
     with replaced(path, "JSON file") as file:
-        file.write((json_text(content, indent=1) + "\n").encode())
+        file.write(f"{{\n{_entries(plain(content))}\n}}\n".encode())
+
+
+def _entries(content: dict[str, Any]) -> str:
+    """A line per entry, and per object in a list of these: json's own indentation takes a line per number, and long."""
+    return ",\n".join(f" {json_text(name)}: {_value(value)}" for name, value in content.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        items = ",\n".join(f"  {json_text(item)}" for item in value)
+        return f"[\n{items}\n ]"
+    return json_text(value)
