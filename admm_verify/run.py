@@ -127,11 +127,6 @@ class Run:
             return Ended.STOPPED
         return Ended.TIMED_OUT if self.deadline is not None and time.monotonic() >= self.deadline else None
 
-    @property
-    def left(self) -> float:
-        """Seconds until the time is up, infinite where there is no limit."""
-        return float("inf") if self.deadline is None else self.deadline - time.monotonic()
-
     def over(self) -> bool:
         """Whether somebody said stop or the time is up."""
         return self.ended() is not None

@@ -3,10 +3,22 @@
 Every record refuses numbers of another type or range as it is made, with an InputError that names the field.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
-from admm_verify.options import ANY, AtLeastOne, Count, Decay, Nonnegative, Positive, Range, Settings, Share, choice
+from admm_verify.options import (
+    ANY,
+    AtLeastOne,
+    Count,
+    Decay,
+    Nonnegative,
+    Positive,
+    Range,
+    Settings,
+    Share,
+    choice,
+    instance,
+)
 
 PRECISIONS = ("float32", "float64")
 
@@ -109,6 +121,18 @@ class SolverSettings(Settings):
         if self.precision is not None:
             choice(self.precision, "The precision", PRECISIONS)
         super().__post_init__()
+
+    @classmethod
+    def of(
+        cls, given: "SolverSettings | None", tolerance: float | None = None, max_passes: int | None = None
+    ) -> "SolverSettings":
+        """The settings of a front door that was handed some, or a tolerance and a budget of its own.
+
+        Raises: InputError for what are no settings, or a tolerance or budget that is none.
+        """
+        found = cls() if given is None else instance(given, cls, "settings")
+        near = found.tolerance if tolerance is None else tolerance
+        return replace(found, tolerance=near, max_passes=found.max_passes if max_passes is None else max_passes)
 
 
 @dataclass(frozen=True, repr=False)

@@ -34,6 +34,8 @@ def solve(
     problem: Problem,
     method: str = "auto",
     *,
+    tolerance: float | None = None,
+    max_passes: int | None = None,
     timeout: float | None = None,
     device: str | None = None,
     settings: SolverSettings | None = None,
@@ -46,9 +48,10 @@ def solve(
     gap is at most tolerance * max(1, |lower|). No method returns less than the CROWN bound of the same pre-activation
     bounds. Bounds are certified in float64 whatever the precision of the iterations.
 
-    device: None (where the box lives), "cpu" or "cuda". timeout in seconds. run: asked after every iteration; once
-    it is over the best results so far come back. Rows are solved in blocks that fit into its memory; of several, all
-    get their CROWN bounds first where there is a timeout, and those whose turn does not come have no bound.
+    tolerance, max_passes and device come before the same fields of settings and run; of two time limits the first one
+    counts. device: None (where the box lives), "cpu" or "cuda". timeout in seconds. run: asked after every iteration;
+    once it is over the best results so far come back. Rows are solved in blocks that fit into its memory; of several,
+    all get their CROWN bounds first where there is a timeout, and those whose turn does not come have no bound.
 
     Raises: InputError for an option of the wrong type or range, or for "admm" on a map without a closed-form
     projection; DeviceError where the device is missing; MemoryError when not even one row fits.
@@ -57,7 +60,7 @@ def solve(
     instance(problem, Problem, "The problem", ": av.Problem(network, box, objective)")
     choice(method, "The method", METHODS)
     run = Run.of(run, timeout, device)
-    chosen = SolverSettings() if settings is None else instance(settings, SolverSettings, "settings")
+    chosen = SolverSettings.of(settings, tolerance, max_passes)
     placement = iteration_placement(problem.inputs.placement, run.device, chosen.precision)
     work = problem.rows * problem.network.weight_count
     workers = workers_for(work, run.threads) if placement.is_numpy else 1
