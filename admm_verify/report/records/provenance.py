@@ -10,7 +10,7 @@ from admm_verify.files import sha256
 _PACKAGES = ("numpy", "scipy", "torch", "onnx", "onnxruntime", "highspy")
 """Those that results may depend on."""
 
-Option = str | int | float | bool | list[str] | list[float] | None
+Option = str | int | float | bool | list[str] | list[float | list[float]] | None
 
 
 @dataclass(frozen=True)
