@@ -5,7 +5,7 @@ The core is here; `spatial.py` has windows over spatial axes, `movement.py` move
 nothing and every movement of entries is a selection.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -105,6 +105,10 @@ class Builder:
         self._nodes.append(node)
         return Tensor(len(self._nodes) - 1, (node.size,))
 
+    def node(self, number: int) -> Node:
+        """A node of this graph."""
+        return self._nodes[number]
+
     def activation(self, kind: str, x: Tensor, *parameters: np.ndarray | float) -> Tensor:
         """Append an elementwise activation, its parameters broadcast to the shape of x."""
         arrays = tuple(np.array(np.broadcast_to(p, x.shape), dtype=np.float64).reshape(-1) for p in parameters)
@@ -197,8 +201,6 @@ class Builder:
             raise UnsupportedUse("it multiplies two values that both depend on the input")
         x, constant = (first, second) if isinstance(first, Tensor) else (second, first)
         assert isinstance(x, Tensor) and isinstance(constant, np.ndarray)
-        if constant.ndim > 2:
-            raise UnsupportedUse(f"its constant factor has {constant.ndim} dimensions; at most 2 are supported")
         if constant.ndim == 2 and x is first and prod(x.shape[:-1]) == 1 and x.shape[-1] == constant.shape[0]:
             shape = (*x.shape[:-1], constant.shape[1])
             return Tensor(self.affine(x, DenseMap(constant.T.astype(np.float64))), shape)
@@ -208,27 +210,54 @@ class Builder:
         units = np.eye(x.size).reshape(x.size, *x.shape)
         columns = [unit @ constant if x is first else constant @ unit for unit in units]
         weight = np.stack([column.reshape(-1) for column in columns], axis=1).astype(np.float64)
-        return Tensor(self.affine(x, DenseMap(weight, roundings=constant.shape[0])), probe.shape)
+        return Tensor(self.affine(x, DenseMap(weight)), probe.shape)
 
     def concat(self, parts: list[Value], axis: int) -> Tensor:
         """Tensors and constants side by side along an axis."""
-        sizes = [prod(part.shape) for part in parts]
-        offsets = np.cumsum([0, *sizes])
-        labels = [
-            np.arange(start, start + size).reshape(part.shape)
-            for part, size, start in zip(parts, sizes, offsets[:-1], strict=True)
-        ]
-        order = np.concatenate(labels, axis=axis)
-        flat = order.reshape(-1)
+        (joined,) = self.rearranged(parts, lambda labels: [np.concatenate(labels, axis=axis)])
+        if isinstance(joined, np.ndarray):
+            raise UnsupportedUse("nothing is left of its input")
+        return joined
+
+    def rearranged(
+        self, values: Sequence[Value], rearrange: Callable[[list[np.ndarray]], Sequence[np.ndarray]]
+    ) -> list[Value]:
+        """What becomes of tensors and constants where their entries are moved, repeated, mixed or left out.
+
+        Every entry has a label of its own, a whole number from 1; `rearrange` takes the labels in the shape of each
+        value and returns those of each result, with 0 for the number zero. Results without a tensor are constants.
+        """
+        pool: dict[Hashable, tuple[Value, int]] = {}
+        labels, count = [], 1
+        for i, value in enumerate(values):
+            # The same tensor twice is one source, from which one selection takes.
+            key = ("node", value.node) if isinstance(value, Tensor) else i
+            if key not in pool:
+                pool[key] = (value, count)
+                count += prod(value.shape)
+            first = pool[key][1]
+            labels.append(np.arange(first, first + prod(value.shape)).reshape(value.shape))
+        return [self._drawn(list(pool.values()), np.asarray(drawn)) for drawn in rearrange(labels)]
+
+    def _drawn(self, pool: list[tuple[Value, int]], labels: np.ndarray) -> Value:
+        """The entries with some labels; pool: the values and each one's first label."""
+        flat = labels.reshape(-1).astype(np.int64)
         terms, bias = [], np.zeros(flat.size)
-        for part, start, stop in zip(parts, offsets[:-1], offsets[1:], strict=True):
-            mine = (flat >= start) & (flat < stop)
-            if isinstance(part, Tensor):
-                gather = np.where(mine, flat - start, part.size)
-                terms.append(Term(part.node, SelectionMap.from_gather(gather, part.size)))
+        for value, first in pool:
+            size = prod(value.shape)
+            mine = (flat >= first) & (flat < first + size)
+            if not mine.any():
+                continue
+            if isinstance(value, Tensor):
+                whole = flat.size == size and bool(np.array_equal(flat, np.arange(first, first + size)))
+                if whole:
+                    return Tensor(value.node, labels.shape)
+                terms.append(Term(value.node, SelectionMap.from_gather(np.where(mine, flat - first, size), size)))
             else:
-                bias[mine] = part.reshape(-1)[flat[mine] - start]
-        return Tensor(self._sum(terms, flat.size, bias), order.shape)
+                bias[mine] = value.reshape(-1)[flat[mine] - first]
+        if not terms:
+            return bias.reshape(labels.shape)
+        return Tensor(self._sum(terms, flat.size, bias), labels.shape)
 
     def _sum(
         self, terms: list[Term], size: int, bias: np.ndarray | None = None, magnitude: np.ndarray | None = None

@@ -6,11 +6,14 @@ from math import prod
 import numpy as np
 
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
-from admm_verify.network.maps import TransposedMap
+from admm_verify.network.maps import DenseMap, TransposedMap
 from admm_verify.network.selection import SelectionMap
 
 PAD_MODES = ("constant", "edge", "reflect", "wrap")
 """What may surround a padded tensor, in the words that NumPy and ONNX share."""
+
+DENSE_ENTRIES = 2**20
+"""Entries of the largest matrix that sums of few entries are written as."""
 
 
 def axes_of(x: Value, axes: Sequence[int] | None) -> tuple[int, ...]:
@@ -42,8 +45,41 @@ def reduce_sum(builder: Builder, x: Tensor, axes: Sequence[int] | None, keep: bo
     kept = reduced_shape(x, chosen, True)
     total = int(np.prod(kept))
     repeat = np.broadcast_to(np.arange(total).reshape(kept), x.shape).reshape(-1)
-    map = TransposedMap(SelectionMap.from_gather(repeat, total))
-    return Tensor(builder.affine(x, map), reduced_shape(x, chosen, keep))
+    return sum_at(builder, x, repeat, reduced_shape(x, chosen, keep))
+
+
+def sum_at(builder: Builder, x: Tensor, places: np.ndarray, shape: tuple[int, ...]) -> Tensor:
+    """A tensor of some shape, each entry the sum of those of x that have its place: the adjoint of taking entries.
+
+    Shapes: places one number per entry of x, the place in the flat result; the result's size stands for none.
+    """
+    return Tensor(builder.affine(x, TransposedMap(SelectionMap.from_gather(places.reshape(-1), prod(shape)))), shape)
+
+
+def combine(builder: Builder, x: Tensor, index: np.ndarray, weight: np.ndarray) -> Tensor:
+    """Weighted sums of few entries each: y[i] = sum over k of weight[i, k] x[index[i, k]]; the index x.size is none.
+
+    Shapes: index, weight [..., k] -> [...].
+    """
+    rows = index.reshape(-1, index.shape[-1])
+    if len(rows) * x.size <= DENSE_ENTRIES:
+        # A matrix merges with its neighbours.
+        matrix = np.zeros((len(rows), x.size + 1))
+        np.add.at(matrix, (np.arange(len(rows))[:, None], rows), weight.reshape(rows.shape))
+        return Tensor(builder.affine(x, DenseMap(matrix[:, :-1])), index.shape[:-1])
+    return reduce_sum(builder, builder.scale(builder.select(x, index), weight), [-1], False)
+
+
+def cumulative_sum(builder: Builder, x: Tensor, axis: int, exclusive: bool = False, reverse: bool = False) -> Tensor:
+    """Sums of all entries up to each one along an axis; exclusive: without itself; reverse: from each one on."""
+    (axis,) = axes_in(len(x.shape), [axis])
+    length = x.shape[axis]
+    steps = np.arange(length)
+    taken = steps[None] < steps[:, None] if exclusive else steps[None] <= steps[:, None]
+    taken = taken[::-1, ::-1] if reverse else taken
+    lines = np.moveaxis(x.labels, axis, -1)[..., None, :]
+    index = np.moveaxis(np.where(taken, lines, x.size), -2, axis)
+    return combine(builder, x, index, np.ones(index.shape))
 
 
 def reduce_mean(builder: Builder, x: Tensor, axes: Sequence[int] | None, keep: bool) -> Tensor:
