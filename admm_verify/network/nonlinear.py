@@ -3,13 +3,13 @@
 The rewriting holds in real numbers and is what is relaxed; the network computes the function itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from admm_verify.arrays import DOUBLE_ROUNDOFF
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
-from admm_verify.network.movement import axes_of, reduced_shape
+from admm_verify.network.movement import axes_of, reduce_sum, reduced_shape
 from admm_verify.network.selection import SelectionMap
 
 UNBOUNDED = float(np.finfo(np.float32).max)
@@ -140,6 +140,58 @@ def reduce_min(builder: Builder, x: Tensor, axes: Sequence[int] | None, keep: bo
     """The minimum over axes, all of them for None: -max(-x)."""
     negative = builder.scale(x, np.array(-1.0))
     return builder.scale(reduce_max(builder, negative, axes, keep), np.array(-1.0))
+
+
+def largest(builder: Builder, x: Tensor, axis: int, count: int) -> Tensor:
+    """The `count` largest entries along an axis, from the largest down: a sorting network of maxima and minima."""
+    length = x.shape[axis]
+    if count == 1:
+        return reduce_max(builder, x, [axis], True)
+    values = builder.select(x, np.moveaxis(x.labels, axis, -1))
+    needed, kept = np.arange(length) < count, []
+    for first, second in reversed(list(_exchanges(length))):
+        used = needed[first] | needed[second]
+        kept.append((first[used], second[used]))
+        needed[first[used]] = needed[second[used]] = True
+    for first, second in reversed(kept):
+        labels = values.labels
+        pair = [builder.select(values, labels[..., side]) for side in (first, second)]
+        ends = [maximum(builder, *pair), minimum(builder, *pair)]
+        rest = np.setdiff1d(np.arange(length), [*first, *second])
+        if rest.size:
+            ends.append(builder.select(values, labels[..., rest]))
+        joined = builder.concat([*ends], -1)
+        values = builder.select(joined, joined.labels[..., np.argsort([*first, *second, *rest])])
+    return builder.select(values, np.moveaxis(values.labels[..., :count], -1, axis))
+
+
+def _exchanges(length: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Steps that sort `length` entries by exchanging disjoint pairs: Batcher's merge exchange.
+
+    Source: D. Knuth, The Art of Computer Programming, volume 3, algorithm 5.2.2M.
+    """
+    top = 1 << max(length - 1, 1).bit_length() - 1
+    step = top
+    while step > 0:
+        far, rest, distance = top, 0, step
+        while True:
+            first = np.array([i for i in range(length - distance) if i & step == rest], dtype=np.int64)
+            if first.size:
+                yield first, first + distance
+            if far == step:
+                break
+            distance, far, rest = far - step, far // 2, step
+        step //= 2
+
+
+def norm(builder: Builder, x: Tensor, order: float, axes: Sequence[int] | None, keep: bool) -> Tensor:
+    """The 1-norm or the max-norm over axes, all of them for None; of order -inf, the smallest size."""
+    size = absolute(builder, x)
+    if order == 1:
+        return reduce_sum(builder, size, axes, keep)
+    if np.isinf(order):
+        return (reduce_max if order > 0 else reduce_min)(builder, size, axes, keep)
+    raise UnsupportedUse(f"its order is {order:g}; 1, inf and -inf are supported")
 
 
 def elu(builder: Builder, x: Tensor, alpha: float) -> Tensor:
