@@ -98,6 +98,12 @@ def softplus(sources: Sequence[Array], parameters: Sequence[Array]) -> Array:
     return namespace(x).where(wide > threshold, x, activations.softplus(wide, ()) / beta)
 
 
+def switch(sources: Sequence[Array], parameters: Sequence[Array]) -> Array:
+    """x where d > 0, else y, of the sources (d, x, y)."""
+    excess, x, y = sources
+    return namespace(x).where(excess > 0, x, y)
+
+
 ORIGINALS: dict[str, Function] = {
     "batch_norm": batch_norm,
     "celu": celu,
@@ -109,5 +115,6 @@ ORIGINALS: dict[str, Function] = {
     "quotient": quotient,
     "selu": selu,
     "softplus": softplus,
+    "switch": switch,
 }
 """Every kind of function that an affine node can stand for."""

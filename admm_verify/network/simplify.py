@@ -161,7 +161,8 @@ def _alive(nodes: list[Node], output: int) -> tuple[Node, ...]:
     needed = {0, output}
     for i in range(output, 0, -1):
         if i in needed:
-            needed.update(sources_of(nodes[i]))
+            # What the network computes may read more than what is relaxed.
+            needed.update(sources_of(nodes[i]), sources_of(nodes[i], computed=True))
     order = [*sorted(needed - {output}), output]
     renumbered = {old: new for new, old in enumerate(order)}
     return tuple(_renumber(nodes[old], renumbered) for old in order)
