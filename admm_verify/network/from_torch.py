@@ -2,6 +2,7 @@
 
 import operator
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,24 @@ from admm_verify.errors import InputError, ModelError, UnsupportedOperatorError
 from admm_verify.given import live_array
 from admm_verify.network.builder import Builder, Scored, Tensor, UnsupportedUse
 from admm_verify.network.graph import Network
-from admm_verify.network.torch_heads import GOES_ON, STARTS
+from admm_verify.network.refusals import nearest
+from admm_verify.network.switch import Condition
+from admm_verify.network.torch_conditions import CONDITIONAL
+from admm_verify.network.torch_heads import GOES_ON, STARTS, kept
 from admm_verify.network.torch_layers import Unfollowed
+from admm_verify.network.torch_movement import MOVES, SUMS, added, moved
 from admm_verify.network.torch_operations import OPERATIONS
+from admm_verify.network.torch_sources import asked_for, decomposed, operation_name, source_line
 from admm_verify.network.torch_trial import check_function
 
 UNINITIALISED = ("empty", "empty_like", "empty_permuted", "empty_strided", "new_empty", "new_empty_strided", "resize")
 """Operations whose result holds whatever the memory held before."""
+
+SHAPED = ("full_like", "new_full", "new_ones", "new_zeros", "ones_like", "sym_numel", "sym_size", "zeros_like")
+"""Operations that read nothing of a tensor but its shape and type."""
+
+KNOWN = frozenset((*OPERATIONS, *STARTS, *GOES_ON, *SHAPED, *UNINITIALISED)) | MOVES | SUMS
+"""Names of the operations that are read as they are; others are written out by torch, where it can."""
 
 
 def trace(module: torch.nn.Module, example_input: torch.Tensor, *, output: str | int | None = None) -> Network:
@@ -81,7 +93,7 @@ def _exported(module: torch.nn.Module, sample: torch.Tensor, name: str) -> Any:
     try:
         exported = torch.export.export(module, (sample,))
         # Operations in place become ordinary ones here; what they do to views of the same memory is torch's job.
-        return exported.run_decompositions({})
+        return decomposed(exported.run_decompositions({}), KNOWN)
     except Exception as error:
         # torch.export runs the module's own code, which may raise anything.
         raise ModelError(f"torch.export cannot read {name}: {error}") from error
@@ -105,6 +117,10 @@ def _check_parameters(module: torch.nn.Module, name: str) -> None:
                     f"The parameter {label} of {name} holds NaN or infinite numbers, for which no bound exists. "
                     "Check the training run."
                 )
+
+
+_FOLLOWED = Tensor | Scored | Condition
+"""What depends on the input."""
 
 
 class _Interpreter:
@@ -139,52 +155,94 @@ class _Interpreter:
             if node.op == "call_function":
                 self.values[node.name] = self._call(node)
         output = map_arg(returned[0], lambda node: self.values[node.name])
+        if isinstance(output, Condition):
+            raise UnsupportedOperatorError(
+                f"{self.name} returns a comparison of values that depend on the input, whose steps have no relaxation. "
+                "Return what is compared; a property can hold the comparison."
+            )
         if not isinstance(output, Tensor | Scored):
             raise ModelError(f"What {self.name} returns does not depend on its input. Return what does.")
         return self.builder.finish(output, self.name)
 
     def _call(self, node: Any) -> Any:
-        name = getattr(node.target, "__name__", str(node.target))
-        packet = str(getattr(node.target, "overloadpacket", name)).removeprefix("aten.")
+        packet = operation_name(node)
         args = map_arg(node.args, lambda n: self.values[n.name])
         options = map_arg(node.kwargs, lambda n: self.values[n.name])
         if node.target is operator.getitem:
             return args[0][args[1]]
         if _holds(Unfollowed, (args, options)):
             raise UnsupportedOperatorError(
-                f"Operation {packet} (node {node.name} of {self.name}) reads an output that is not followed, such as "
-                "the places of a maximum or the statistics of a batch. Use the values only."
+                f"{self._label(node)} reads an output that is not followed, such as the places of a maximum or the "
+                "statistics of a batch. Use the values only."
             )
-        ended = _held(Scored, (args, options))
-        handler = STARTS.get(packet, OPERATIONS.get(packet)) if ended is None else GOES_ON.get(packet)
         random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
-        if packet in UNINITIALISED or (random and handler is None):
+        if packet in UNINITIALISED or (random and packet not in KNOWN):
             raise UnsupportedOperatorError(
-                f"Operation {packet} (node {node.name} of {self.name}) is not supported: it can give other numbers at "
-                "every call. Take noise out, use torch.zeros instead of torch.empty, and write layers with a dropout "
-                "inside, such as recurrent ones, with single operations."
+                f"{self._label(node)} is not supported: it can give other numbers at every call. Take noise out, use "
+                "torch.zeros instead of torch.empty, and write layers with a dropout inside, such as recurrent ones, "
+                "with single operations."
             )
-        if not random and not _holds(Tensor | Scored, (args, options)):
-            return self._folded(node, packet, args, options)
-        if handler is None and ended is not None:
-            raise UnsupportedOperatorError(
-                f"Operation {packet} (node {node.name} of {self.name}) reads the result of {ended.head.words}, which "
-                "is supported at the end of a classifier alone. Trace the part before it."
-            )
-        if handler is None:
-            raise UnsupportedOperatorError(
-                f"Operation {packet} (node {node.name} of {self.name}) is not supported. "
-                f"Supported: {', '.join(sorted(OPERATIONS))}."
-            )
+        if packet in SHAPED:
+            args, options = map_aggregate((args, options), self._shape_alone)
+        if not random and not _holds(_FOLLOWED, (args, options)):
+            return self._folded(node, args, options)
+        work = self._work(node, packet, args, options)
         rounded, named = map_aggregate((args, options), self._rounded)
         try:
-            return handler(self.builder, *rounded, **named)
-        except (UnsupportedUse, ValueError, TypeError, LookupError, ArithmeticError) as error:
+            return work(rounded, named)
+        except (UnsupportedUse, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
             # Options that a handler does not know reach it as arguments it does not have.
             reason = f"one of its options is unknown here ({error})" if isinstance(error, TypeError) else error
             raise UnsupportedOperatorError(
-                f"Operation {packet} (node {node.name} of {self.name}) is used in a way that is not supported: {reason}"
+                f"{self._label(node)} is used in a way that is not supported: {reason}"
             ) from error
+
+    def _work(self, node: Any, packet: str, args: Any, options: Any) -> Callable[[Any, Any], Any]:
+        """What makes builder calls of a node's arguments, rounded, by position and by name."""
+        ended = _held(Scored, (args, options))
+        conditional = _holds(Condition, (args, options))
+        table = GOES_ON if ended is not None else CONDITIONAL if conditional else STARTS | OPERATIONS
+        handler = table.get(packet)
+        if handler is not None:
+            return lambda args, options: handler(self.builder, *args, **options)
+        if conditional:
+            raise UnsupportedOperatorError(
+                f"{self._label(node)} reads a comparison of values that depend on the input, whose steps have no "
+                "relaxation. Read are torch.where, masked_fill and products with it, where both sides meet as in "
+                "torch.where(x > 0, x, 0.1 * x)."
+            )
+        if ended is not None and packet not in MOVES:
+            raise UnsupportedOperatorError(
+                f"{self._label(node)} reads the result of {ended.head.words}, which is supported at the end of a "
+                "classifier alone. Trace the part before it."
+            )
+        if packet not in MOVES | SUMS:
+            raise UnsupportedOperatorError(
+                f"{self._label(node)} is not supported. {nearest(asked_for(node), OPERATIONS.keys() | MOVES | SUMS)}"
+            )
+        names = [one.name for one in node.target._schema.arguments]
+
+        def of_entries(args: Any, options: Any) -> Any:
+            given = dict(zip(names, args, strict=False)) | options
+            if packet in SUMS and (packet not in MOVES or given.get("accumulate")):
+                return added(self.builder, given)
+            plain = map_aggregate(given, lambda a: Tensor(a.scores.node, a.shape) if isinstance(a, Scored) else a)
+            result = moved(self.builder, node.target, plain, getattr(node.meta.get("val"), "dtype", None))
+            return result if ended is None else kept(ended, result)
+
+        return of_entries
+
+    def _label(self, node: Any) -> str:
+        """The operation as a module's author knows it, with where it is called."""
+        asked, packet = asked_for(node), operation_name(node)
+        written_out = "" if packet.strip("_") == asked.strip("_") else f", written out as {packet}"
+        line = source_line(node)
+        place = "" if line is None else f', called by "{line[0]}" ({line[1]}),'
+        return f"Operation {asked} (node {node.name} of {self.name}{written_out}){place}"
+
+    def _shape_alone(self, value: Any) -> Any:
+        """A value of which only shape and type matter."""
+        return np.zeros(value.shape, self.builder.element_type) if isinstance(value, Tensor) else value
 
     def _rounded(self, value: Any) -> Any:
         """A single number as torch takes it beside tensors, rounded to their type."""
@@ -195,13 +253,11 @@ class _Interpreter:
             number = np.asarray(value).astype(self.builder.element_type)
         return number if array else float(number)
 
-    def _folded(self, node: Any, packet: str, args: Any, options: Any) -> Any:
+    def _folded(self, node: Any, args: Any, options: Any) -> Any:
         try:
             return _fold(node.target, args, options)
         except (RuntimeError, ValueError, TypeError) as error:
-            raise UnsupportedOperatorError(
-                f"Operation {packet} (node {node.name} of {self.name}) on constants cannot be evaluated: {error}"
-            ) from error
+            raise UnsupportedOperatorError(f"{self._label(node)} on constants cannot be evaluated: {error}") from error
 
 
 def _holds(kind: Any, arguments: Any) -> bool:

@@ -10,8 +10,8 @@ from admm_verify.network.torch_operations import OPERATIONS
 
 HeadOperation = Callable[..., Scored]
 
-_KEEPING = "_to_copy _unsafe_view alias clone contiguous detach flatten reshape squeeze to unflatten unsqueeze view"
-"""Operations that leave every entry where it is."""
+_KEEPING = "_to_copy alias clone contiguous detach to"
+"""Operations that leave every entry where it is, beside those that might move them."""
 
 
 def _softmax(step: str) -> HeadOperation:
@@ -58,16 +58,20 @@ def _axis(axis: int, shape: tuple[int, ...]) -> int:
     return axis % len(shape)
 
 
-def _kept(name: str) -> HeadOperation:
-    """An operation that leaves every entry of a head's result where it is; itself tells the shape."""
+def _same(name: str) -> HeadOperation:
+    """An operation that leaves a head's result as it is, where its options are known."""
 
     def handler(builder: Builder, x: Any, *arguments: Any, **options: Any) -> Scored:
-        moved = OPERATIONS[name](builder, Tensor(x.scores.node, x.shape), *arguments, **options)
-        if not isinstance(moved, Tensor) or moved.node != x.scores.node:
-            raise UnsupportedUse(f"it moves the entries of the result of {x.head.words}")
-        return replace(x, shape=moved.shape)
+        return kept(x, OPERATIONS[name](builder, Tensor(x.scores.node, x.shape), *arguments, **options))
 
     return handler
+
+
+def kept(x: Scored, moved: Any) -> Scored:
+    """A head's result after an operation whose result on the scores, in the head's shape, is `moved`."""
+    if not isinstance(moved, Tensor) or moved.node != x.scores.node:
+        raise UnsupportedUse(f"it moves the entries of the result of {x.head.words}")
+    return replace(x, shape=moved.shape)
 
 
 STARTS: dict[str, HeadOperation] = {
@@ -79,5 +83,5 @@ STARTS: dict[str, HeadOperation] = {
 }
 """What makes a head of scores, by ATen operator name."""
 
-GOES_ON: dict[str, HeadOperation] = {"argmax": _argmax, "log": _log, **{name: _kept(name) for name in _KEEPING.split()}}
+GOES_ON: dict[str, HeadOperation] = {"argmax": _argmax, "log": _log, **{name: _same(name) for name in _KEEPING.split()}}
 """What reads the result of a head."""

@@ -297,6 +297,8 @@ LAYERS: dict[str, Handler] = {
     "conv_transpose2d": _conv_transpose,
     "convolution": _convolution,
     "elu": _elu,
+    "fmax": _maximum,
+    "fmin": _minimum,
     "hardsigmoid": _hard_sigmoid,
     "hardtanh": _hardtanh,
     "leaky_relu": _leaky_relu,

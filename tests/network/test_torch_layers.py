@@ -185,7 +185,6 @@ def test_narrow_resnet18_agrees():
 REFUSED = {
     "conv3d": (nn.Conv3d(1, 1, 2), (1, 3, 3, 3), "conv3d"),
     "bilinear": (nn.Upsample(scale_factor=2, mode="bilinear"), IMAGE, "upsample_bilinear2d"),
-    "fraction": (nn.Upsample(size=(12, 9)), IMAGE, "integer factors"),
     "uneven": (nn.AdaptiveAvgPool2d(3), IMAGE, "does not divide"),
     "statistics": (nn.BatchNorm2d(4, track_running_stats=False), IMAGE, "statistics"),
     "softplus": (nn.Softplus(threshold=2), IMAGE, "threshold"),
