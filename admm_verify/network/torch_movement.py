@@ -109,7 +109,7 @@ def added(builder: Builder, given: dict[str, Any]) -> Value:
 def _structure(value: Any, name: str) -> Any:
     """A constant argument as torch takes it."""
     if isinstance(value, Tensor):
-        raise UnsupportedUse(f"its {name} depends on the input; it must be constant")
+        raise UnsupportedUse(f"its argument {name} depends on the input; it must be constant")
     return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
 
 
