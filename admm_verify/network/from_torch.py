@@ -16,7 +16,7 @@ from admm_verify.given import live_array
 from admm_verify.network.builder import Builder, Scored, Tensor, UnsupportedUse
 from admm_verify.network.graph import Network
 from admm_verify.network.refusals import nearest
-from admm_verify.network.switch import Condition
+from admm_verify.network.switch import Comparison
 from admm_verify.network.torch_conditions import CONDITIONAL
 from admm_verify.network.torch_heads import GOES_ON, STARTS, kept
 from admm_verify.network.torch_layers import Unfollowed
@@ -119,7 +119,7 @@ def _check_parameters(module: torch.nn.Module, name: str) -> None:
                 )
 
 
-_FOLLOWED = Tensor | Scored | Condition
+_FOLLOWED = Tensor | Scored | Comparison
 """What depends on the input."""
 
 
@@ -155,7 +155,7 @@ class _Interpreter:
             if node.op == "call_function":
                 self.values[node.name] = self._call(node)
         output = map_arg(returned[0], lambda node: self.values[node.name])
-        if isinstance(output, Condition):
+        if isinstance(output, Comparison):
             raise UnsupportedOperatorError(
                 f"{self.name} returns a comparison of values that depend on the input, whose steps have no relaxation. "
                 "Return what is compared; a property can hold the comparison."
@@ -200,7 +200,7 @@ class _Interpreter:
     def _work(self, node: Any, packet: str, args: Any, options: Any) -> Callable[[Any, Any], Any]:
         """What makes builder calls of a node's arguments, rounded, by position and by name."""
         ended = _held(Scored, (args, options))
-        conditional = _holds(Condition, (args, options))
+        conditional = _holds(Comparison, (args, options))
         table = GOES_ON if ended is not None else CONDITIONAL if conditional else STARTS | OPERATIONS
         handler = table.get(packet)
         if handler is not None:

@@ -26,7 +26,7 @@ _JUMP = (
 
 
 @dataclass(frozen=True)
-class Condition:
+class Comparison:
     """A condition per entry: that excess > 0, or the contrary."""
 
     excess: Tensor
@@ -36,8 +36,8 @@ class Condition:
     def shape(self) -> tuple[int, ...]:
         return self.excess.shape
 
-    def negated(self) -> "Condition":
-        return Condition(self.excess, not self.inverted)
+    def negated(self) -> "Comparison":
+        return Comparison(self.excess, not self.inverted)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class _Line:
     reach: np.ndarray
 
 
-def switch(builder: Builder, condition: Condition, first: Value, second: Value) -> Tensor:
+def switch(builder: Builder, condition: Comparison, first: Value, second: Value) -> Tensor:
     """first where the condition holds, else second, broadcast together."""
     if condition.inverted:
         first, second = second, first

@@ -5,23 +5,23 @@ from typing import Any
 import numpy as np
 
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
-from admm_verify.network.switch import Condition, switch
+from admm_verify.network.switch import Comparison, switch
 from admm_verify.network.torch_layers import Handler, data, number
 
 
-def _greater(builder: Builder, first: Any, second: Any) -> Condition:
-    return Condition(builder.add(number(first), number(second), -1.0))
+def _greater(builder: Builder, first: Any, second: Any) -> Comparison:
+    return Comparison(builder.add(number(first), number(second), -1.0))
 
 
-def _less(builder: Builder, first: Any, second: Any) -> Condition:
+def _less(builder: Builder, first: Any, second: Any) -> Comparison:
     return _greater(builder, second, first)
 
 
-def _at_least(builder: Builder, first: Any, second: Any) -> Condition:
+def _at_least(builder: Builder, first: Any, second: Any) -> Comparison:
     return _less(builder, first, second).negated()
 
 
-def _at_most(builder: Builder, first: Any, second: Any) -> Condition:
+def _at_most(builder: Builder, first: Any, second: Any) -> Comparison:
     return _greater(builder, first, second).negated()
 
 
@@ -30,7 +30,7 @@ COMPARISONS: dict[str, Handler] = {"ge": _at_least, "gt": _greater, "le": _at_mo
 
 
 def _where(builder: Builder, condition: Any, first: Any, second: Any) -> Value:
-    if not isinstance(condition, Condition):
+    if not isinstance(condition, Comparison):
         raise UnsupportedUse("one of its values is itself a comparison, whose steps have no relaxation")
     return switch(builder, condition, number(first), number(second))
 
@@ -41,24 +41,24 @@ def _masked_fill(builder: Builder, x: Any, mask: Any, fill: Any) -> Value:
 
 def _index_put(builder: Builder, x: Any, indices: Any, fill: Any, accumulate: bool = False) -> Value:
     mask = indices[0]
-    whole = len(indices) == 1 and isinstance(mask, Condition) and mask.shape == x.shape
+    whole = len(indices) == 1 and isinstance(mask, Comparison) and mask.shape == x.shape
     if not whole or accumulate or isinstance(fill, Tensor) or np.size(fill) != 1:
         raise UnsupportedUse("it writes by a comparison, of the whole tensor, anything but one constant number")
     return _where(builder, mask, np.reshape(fill, ()), x)
 
 
 def _times(builder: Builder, first: Any, second: Any) -> Value:
-    condition, other = (first, second) if isinstance(first, Condition) else (second, first)
-    if isinstance(other, Condition):
+    condition, other = (first, second) if isinstance(first, Comparison) else (second, first)
+    if isinstance(other, Comparison):
         raise UnsupportedUse("it multiplies two comparisons, whose steps have no relaxation")
     return switch(builder, condition, data(other), np.zeros(()))
 
 
-def _not(builder: Builder, condition: Condition) -> Condition:
+def _not(builder: Builder, condition: Comparison) -> Comparison:
     return condition.negated()
 
 
-def _as_it_is(builder: Builder, condition: Condition, *target: Any, **options: Any) -> Condition:
+def _as_it_is(builder: Builder, condition: Comparison, *target: Any, **options: Any) -> Comparison:
     """A copy, or ones and zeros in another type."""
     return condition
 
