@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         AdmmVerifyError as AdmmVerifyError,
         DeviceError as DeviceError,
         InputError as InputError,
+        MissingNameError as MissingNameError,
         MissingPackageError as MissingPackageError,
         ModelError as ModelError,
         OutputError as OutputError,
@@ -91,6 +92,7 @@ _ROOMS = {
     "Judgement": "reach.judgement",
     "Kind": "reach.systems",
     "LinearSystem": "reach.systems",
+    "MissingNameError": "errors",
     "MissingPackageError": "errors",
     "ModelError": "errors",
     "Network": "network.graph",
@@ -146,7 +148,10 @@ def __getattr__(name: str) -> "Any":
     if name == "__all__":
         return sorted(_ROOMS)
     if name not in _ROOMS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from difflib import get_close_matches
+
+        near = ", ".join(f"av.{one}" for one in get_close_matches(name, _ROOMS, n=3))
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{near and f'; near it are {near}'}")
     found = globals()[name] = getattr(import_module(f"admm_verify.{_ROOMS[name]}"), name)
     return found
 

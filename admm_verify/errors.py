@@ -19,6 +19,10 @@ class InputError(AdmmVerifyError, ValueError):
     """A number, shape or option given by the caller cannot be used."""
 
 
+class MissingNameError(AdmmVerifyError, AttributeError):
+    """A name that users of other libraries look for; the message says what it is called here."""
+
+
 class OutputError(InputError):
     """A file that was to be written could not be; what was found is not lost by that."""
 

@@ -49,3 +49,15 @@ def test_solve_takes_what_nearly_everybody_sets_by_itself():
     for wrong in ({"max_passes": -1}, {"max_passes": 2.5}, {"tolerance": "small"}, {"tolerance": -1.0}):
         with pytest.raises(av.InputError):
             av.solve(problem, **wrong)
+
+
+def test_names_of_other_libraries_lead_to_ours():
+    net = network_from_layers([np.eye(2), np.ones((1, 2))], [np.zeros(2), np.zeros(1)])
+    found = av.solve(av.Problem(net, av.Box(-np.ones(2), np.ones(2)), np.ones((1, 1))))
+    with pytest.raises(av.MissingNameError, match=r"av\.output_bounds"):
+        _ = found.upper
+    assert not hasattr(found, "upper")
+    with pytest.raises(AttributeError, match=r"near it are av\.output_bounds"):
+        _ = av.output_bound
+    with pytest.raises(AttributeError, match="has no attribute 'quux'$"):
+        _ = av.quux

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import NoReturn
 
 from admm_verify.arrays import Array, Float, Int, namespace, to_numpy
+from admm_verify.errors import MissingNameError
 from admm_verify.network.graph import Network
 from admm_verify.options import instance, member
 from admm_verify.run import Ended
@@ -93,6 +95,18 @@ class Solution:
     def gap(self) -> Array:
         """relaxation_upper - lower: how far the relaxation's optimum can be from the bound."""
         return self.relaxation_upper - self.lower
+
+    @property
+    def upper(self) -> NoReturn:
+        """What other libraries call so, an upper bound of an output, is in `output_bounds`.
+
+        Raises: MissingNameError.
+        """
+        raise MissingNameError(
+            "A Solution has no upper bounds of outputs: a feasible value of the relaxation, relaxation_upper, may lie "
+            "below what the network attains. For certified lower and upper bounds of every output take "
+            "av.output_bounds(network, box); for those of rows, -av.solve(av.Problem(network, box, -objective)).lower."
+        )
 
     def table(self, most: int | None = None) -> str:
         """A line per row, for the first `most` rows."""
