@@ -297,7 +297,7 @@ WRONG = {
     "nan": (IMAGES * [1, np.nan, 1], LABELS, [0.1], {}, "Image 0, pixel 1 is nan"),
     "infinite": (IMAGES * np.inf, LABELS, [0.1], {}, "finite"),
     "beyond float32": (IMAGES * 1e60, LABELS, [0.1], {"within": None}, "beyond float32"),
-    "bytes": (np.full((2, 3), 255), LABELS, [0.1], {}, "outside the range.*Scale"),
+    "bytes": (np.full((2, 3), 255), LABELS, [0.1], {}, "outside the range.*images / 255"),
     "labels too few": (IMAGES, LABELS[:1], [0.1], {}, "one integer per image"),
     "labels as numbers": (IMAGES, LABELS * 1.0, [0.1], {}, "integer"),
     "no such class": (IMAGES, LABELS + 3, [0.1], {}, "Label 4 of image 1.*0 to 3"),

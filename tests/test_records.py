@@ -28,14 +28,14 @@ def faults(record, content):
 
 ENTRIES = {
     BoundRecord: {"rows", "method", "passes", "seconds", "network", "query"},
-    CertifyRecord: {"radii", "clean_accuracy", "seconds", "images", "network"},
+    CertifyRecord: {"radii", "clean_accuracy", "seconds", "images", "network", "note"},
     CheckRecord: {"proved", "exact", "query", "network", "reason", "arithmetic", "query_digest", "network_digest"}
     | {"leaves", "worst", "seconds"},
     DemoRecord: {"radius", "images", "convergence"},
     ReachRecord: {"system", "steps", "period", "directions", "upper", "attained", "during", "cells", "ended", "seconds"}
     | {"remarks", "requirements"},
     VerifyRecord: {"verdict", "unconfirmed", "counterexample", "exact_input", "output", "rows", "undecided_disjuncts"}
-    | {"subproblems", "lower", "seconds", "network", "query"},
+    | {"subproblems", "lower", "seconds", "network", "query", "note"},
 }
 """What each JSON has always held, beside what all of them do."""
 

@@ -42,8 +42,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--labels", type=Read, metavar="FILE.npy", help="one integer per image")
     parser.add_argument(
-        "--radii", required=True, nargs="+", type=decimal, metavar="R", help="largest change of a pixel"
+        "--radii",
+        required=True,
+        nargs="+",
+        type=_radius,
+        metavar="R",
+        help="largest change of a pixel; R,R,R: one for each channel",
     )
+    parser.add_argument(
+        "--mean", nargs="+", type=decimal, metavar="M", help="of the normalisation (image - mean) / std; per channel"
+    )
+    parser.add_argument("--std", nargs="+", type=decimal, metavar="S", help="with --mean")
     cut = parser.add_mutually_exclusive_group()
     cut.add_argument(
         "--within",
@@ -84,6 +93,8 @@ def run(options: argparse.Namespace) -> int:
         max_passes=options.max_passes,
         output=options.output,
         search=options.search,
+        mean=options.mean,
+        std=options.std,
     )
     with running(options, options.question()) as how, how.watching():
         network, images, labels = _given(options)
@@ -98,6 +109,15 @@ def run(options: argparse.Namespace) -> int:
         writers.append(lambda: _draw(options.plot, found))
     every([*writers, lambda: require_written(found.unwritten)])
     return 0
+
+
+def _radius(text: str) -> float | list[float]:
+    """A radius, or one for each channel.
+
+    Raises: ArgumentTypeError for other text.
+    """
+    numbers = [decimal(part) for part in text.split(",")]
+    return numbers[0] if len(numbers) == 1 else numbers
 
 
 def _draw(path: str, found: Certification) -> None:

@@ -3,9 +3,11 @@
 from math import prod
 
 import array_api_compat
+import numpy as np
 
-from admm_verify.arrays import Array, SameArray, namespace
+from admm_verify.arrays import Array, SameArray, namespace, to_numpy
 from admm_verify.errors import InputError
+from admm_verify.given import float64_array
 
 
 def flatten_batch(x: SameArray, sample: tuple[int, ...], what: str) -> SameArray:
@@ -23,6 +25,29 @@ def flatten_batch(x: SameArray, sample: tuple[int, ...], what: str) -> SameArray
             f"{_order_advice(x, shape, sample)}Give one sample {sample} or a batch [batch, {_listed(sample)}]{flat}."
         )
     return namespace(x).reshape(x, (-1, size))
+
+
+def per_entry(value: object, sample: tuple[int, ...], what: str) -> np.ndarray:
+    """Numbers for every entry of a sample, flat, in float64.
+
+    Shapes: value a number, an array that broadcasts to the sample, or [channels], which are the first or the last axis.
+    Raises: InputError for what is no array of real numbers, and for any other shape.
+    """
+    array = to_numpy(float64_array(value, what))
+    axes = [axis for axis in (0, len(sample) - 1) if array.ndim == 1 and len(sample) > 1 and len(array) == sample[axis]]
+    if len(axes) > 1 and len(array) > 1:
+        raise InputError(
+            f"The {what} has {len(array)} numbers, which may be for the first or for the last axis of {sample}. Give "
+            f"an array of the shape {sample}."
+        )
+    if axes == [0]:
+        array = array.reshape(-1, *[1] * (len(sample) - 1))
+    try:
+        return np.broadcast_to(array, sample).reshape(-1)
+    except ValueError:
+        raise InputError(
+            f"The {what} has shape {array.shape}; give a number, one per channel, or an array of shape {sample}."
+        ) from None
 
 
 def is_single(shape: tuple[int, ...], sample: tuple[int, ...]) -> bool:

@@ -17,7 +17,8 @@ class Certification:
     It is 0 where all that branch and bound has shown is that the minimum is above. correct: whether the image itself is
     classified like its label. counterexamples: of every instance that is falsified, else None. seconds: of this call,
     without what a file held.
-    unwritten: why the file of finished instances lacks some of them, None where it does not.
+    unwritten: why the file of finished instances lacks some of them, None where it does not. note: what was left out of
+    the network, such as a softmax at its end, None for nothing.
 
     Shapes: radii [radii], in the order given; status (of `Answer`), lower, counterexamples [images, radii]; correct
     [images].
@@ -31,6 +32,7 @@ class Certification:
     counterexamples: np.ndarray
     seconds: float
     unwritten: str | None = None
+    note: str | None = None
 
     def __post_init__(self) -> None:
         status = np.empty(np.shape(self.status), dtype=object)
@@ -64,4 +66,5 @@ class Certification:
             for k, radius in enumerate(self.radii)
         ]
         head = f"{len(self.correct)} images, clean accuracy {self.clean_accuracy:.2%}, {self.seconds:.1f} s"
+        head += "" if self.note is None else f"\n{self.note}"
         return f"{head}\n{table(['radius', *counts, 'certified accuracy'], rows)}"

@@ -2,15 +2,23 @@
 
 import time
 from collections.abc import Sequence
+from os import PathLike
 from typing import Any
 
-from admm_verify.arrays import Array, Placement, to_numpy
+import numpy as np
+
+from admm_verify.arrays import Placement, to_numpy
 from admm_verify.certificates.digests import arrays_digest, network_digest
+from admm_verify.errors import InputError
 from admm_verify.given import plain_array
-from admm_verify.network.graph import Network, check_network
+from admm_verify.network.from_onnx import read_onnx
+from admm_verify.network.graph import Network, check_classifier
+from admm_verify.network.normalised import normalised
+from admm_verify.network.onnx_files import ModelSource, is_model
 from admm_verify.options import instance
 from admm_verify.robustness.certification import Certification
 from admm_verify.robustness.certifier import Certifier, Stage
+from admm_verify.robustness.data_sets import images_and_labels
 from admm_verify.robustness.instances import Instances
 from admm_verify.robustness.journal import FORMAT, Journal, JournalHeader
 from admm_verify.robustness.settings import CertifySettings
@@ -22,10 +30,10 @@ _PASSES, _TIGHTENED_PASSES = (30, 100), (50,)
 
 
 def certify(
-    network: Network,
-    images: Array,
-    labels: Array,
-    radii: Sequence[float],
+    network: Network | ModelSource,
+    images: Any,
+    labels: Any,
+    radii: Sequence[Any] | np.ndarray,
     *,
     settings: CertifySettings | None = None,
     run: Run | None = None,
@@ -39,11 +47,15 @@ def certify(
     one. Cheap bounds come first; only what stays open gets more, and in the end branch and bound where
     `settings.search` allows it some time.
 
+    network: also an ONNX file or ModelProto of one output. A softmax, an argmax or the like at its end is left out, as
+    the result's note says: f are the scores before it. images: the array, or images and labels together, with None as
+    labels: a mapping of the arrays images and labels, a torch DataLoader, or a Dataset of pairs.
+
     run: asked between blocks and inside the solver, and told of the instances finished so far. What is open once it is
     over is "timed-out".
 
     Shapes: images [images, *input_shape] or [images, inputs], rounded to the network's element type; labels [images],
-    integers.
+    integers; radii [radii], or [radii, channels] where channels may change by different amounts.
     Units: radii in those of the images.
     Raises: InputError for anything that does not fit, or a file of another task; DeviceError; MemoryError when not even
     one image fits.
@@ -51,8 +63,10 @@ def certify(
     began = time.monotonic()
     run = Run.of(run)
     chosen = CertifySettings() if settings is None else instance(settings, CertifySettings, "settings")
-    check_network(network).check_finite()
-    instances = Instances.of(network.put(Placement.numpy()), images, labels, radii, chosen.within)
+    scores, note = _scores(network, chosen)
+    scores.check_finite()
+    images, labels = images_and_labels(images, labels)
+    instances = Instances.of(scores.put(Placement.numpy()), images, labels, radii, chosen.within)
     certifier = Certifier(instances, _plan(chosen), chosen, run)
     if chosen.output is not None:
         certifier.recall(Journal(chosen.output, _task(instances, chosen), instances))
@@ -60,7 +74,24 @@ def certify(
         certifier.certify()
     found, seconds = certifier.findings, time.monotonic() - began
     answers = found.answer, found.lower, found.correct, found.counterexamples
-    return Certification(instances.radii, *answers, seconds, certifier.unwritten)
+    return Certification(instances.radii, *answers, seconds, certifier.unwritten, note)
+
+
+def _scores(given: Network | ModelSource, settings: CertifySettings) -> tuple[Network, str | None]:
+    """The network whose outputs are compared, and what was left out of the one that was given, in words."""
+    found = read_onnx(given) if isinstance(given, str | PathLike) or is_model(given) else check_classifier(given)
+    note = None
+    if found.head is not None:
+        if found.head.groups[1] != found.scores.output_size:
+            raise InputError(f"{found.name} classifies several things at once; give one that names one class.")
+        if not found.head.exact and settings.arithmetic != "real":
+            raise InputError(
+                f"{found.name} ends in {found.head.words}, which in {settings.arithmetic} arithmetic rounds: two classes "
+                "may tie where their scores do not. Certify in real arithmetic, or the scores: network.scores."
+            )
+        note = found.head.note(found.name)
+    compared = found.scores
+    return (compared if settings.mean is None else normalised(compared, settings.mean, settings.std)), note
 
 
 def _plan(settings: CertifySettings) -> list[Stage]:
@@ -83,7 +114,7 @@ def _task(instances: Instances, settings: CertifySettings) -> dict[str, Any]:
     header = JournalHeader(
         FORMAT,
         network_digest(network),
-        arrays_digest((instances.images, instances.labels, instances.floor, instances.ceiling)),
+        arrays_digest(_numbers(instances)),
         instances.radii.tolist(),
         None if ends is None else [float(end) for end in ends] if scalar else "per pixel",
         settings.arithmetic,
@@ -92,3 +123,9 @@ def _task(instances: Instances, settings: CertifySettings) -> dict[str, Any]:
         settings.max_passes,
     )
     return plain(header)
+
+
+def _numbers(instances: Instances) -> list[np.ndarray]:
+    """The arrays of the instances; how far pixels may change says nothing new where all may change by the radius."""
+    arrays = [instances.images, instances.labels, instances.floor, instances.ceiling]
+    return arrays if instances.reach.shape[1] == 1 else [*arrays, instances.reach]

@@ -10,12 +10,14 @@ from admm_verify.arrays import Array, Placement, quiet_overflow, to_numpy
 from admm_verify.errors import InputError
 from admm_verify.given import float64_array, plain_array
 from admm_verify.network.graph import Network
-from admm_verify.network.layout import flatten_batch
+from admm_verify.network.layout import flatten_batch, per_entry
 from admm_verify.options import shown
 from admm_verify.robustness.counterexample import Counterexample
 from admm_verify.robustness.settings import Within
 from admm_verify.sets.box import Box, range_ends
 from admm_verify.sets.exact import ExactBox
+
+_BYTE = 255.0
 
 _SLACK = 1e-6
 """Share of the range that rounding, as of a normalisation, may carry a pixel beyond its end."""
@@ -25,14 +27,16 @@ _SLACK = 1e-6
 class Instances:
     """Every image with every radius.
 
-    Shapes: images [images, inputs] in the network's element type; labels [images]; radii [radii]; floor, ceiling
-    [inputs] in float64, infinite where there is none.
+    radii: one number for each, the largest over the pixels; reach: that of every pixel, or one for all of them.
+    Shapes: images [images, inputs] in the network's element type; labels [images]; radii [radii]; reach [radii, 1 or
+    inputs]; floor, ceiling [inputs] in float64, infinite where there is none.
     """
 
     network: Network
     images: np.ndarray
     labels: np.ndarray
     radii: np.ndarray
+    reach: np.ndarray
     floor: np.ndarray
     ceiling: np.ndarray
 
@@ -61,11 +65,15 @@ class Instances:
                 f"The images hold numbers beyond {np.dtype(dtype).name}, which {network.name} computes in."
             )
         found = _labels(to_numpy(plain_array(labels, "labels")), len(raw), network.output_size)
-        return cls(network, rounded, found, _radii(radii), floor, ceiling)
+        return cls(network, rounded, found, *_radii(radii, network.input_shape), floor, ceiling)
+
+    def reaches(self, radii: np.ndarray) -> np.ndarray:
+        """How far each pixel may change at some of the radii, [m, 1 or inputs]."""
+        return self.reach[np.argmax(radii[:, None] == self.radii, axis=1)]
 
     def box(self, numbers: np.ndarray, radii: np.ndarray) -> Box:
         """The boxes of the given images, one radius each, rounded outward, [len(numbers), inputs]."""
-        return Box.around(self.images[numbers].astype(np.float64), radii[:, None], (self.floor, self.ceiling))
+        return Box.around(self.images[numbers].astype(np.float64), self.reaches(radii), (self.floor, self.ceiling))
 
     def inside(self, numbers: np.ndarray, radii: np.ndarray, points: np.ndarray) -> np.ndarray:
         """Points moved to the nearest numbers of the network's element type that are inside the boxes for certain.
@@ -73,15 +81,17 @@ class Instances:
         Shapes: numbers, radii [m]; points [m, inputs] -> [m, inputs].
         """
         middle, placement = self.images[numbers].astype(np.float64), Placement.numpy(self.images.dtype)
-        box = Box.inside(middle, radii[:, None], (self.floor, self.ceiling)).inward(placement)
+        box = Box.inside(middle, self.reaches(radii), (self.floor, self.ceiling)).inward(placement)
         with np.errstate(over="ignore"):
             return to_numpy(box.project(points.astype(placement.dtype)))
 
     def exact_box(self, number: int, radius: float) -> ExactBox:
         """The box around an image, in real numbers."""
-        middle, width = [Fraction(float(value)) for value in self.images[number]], Fraction(radius)
-        lower = [value - width for value in middle]
-        upper = [value + width for value in middle]
+        widths = np.broadcast_to(self.reaches(np.array([radius])), (1, self.network.input_size))[0]
+        given = zip(self.images[number].tolist(), widths.tolist(), strict=True)
+        pairs = [(Fraction(value), Fraction(width)) for value, width in given]
+        lower = [value - width for value, width in pairs]
+        upper = [value + width for value, width in pairs]
         for i in np.flatnonzero(np.isfinite(self.floor)):
             lower[i] = max(lower[i], Fraction(float(self.floor[i])))
         for i in np.flatnonzero(np.isfinite(self.ceiling)):
@@ -160,21 +170,13 @@ def _range(network: Network, within: Within | None) -> tuple[np.ndarray, np.ndar
     size = network.input_size
     if within is None:
         return np.full(size, -np.inf), np.full(size, np.inf)
-    ends = []
-    for end in range_ends(within):
-        array = to_numpy(float64_array(end, "range within"))
-        try:
-            ends.append(np.broadcast_to(array, network.input_shape).reshape(size))
-        except ValueError:
-            raise InputError(
-                f"The range within has an end of shape {array.shape}; {network.name} takes {network.input_shape}."
-            ) from None
-    bad = np.flatnonzero(~(ends[0] <= ends[1]))
+    low, high = (per_entry(end, network.input_shape, "range within") for end in range_ends(within))
+    bad = np.flatnonzero(~(low <= high))
     if len(bad):
         raise InputError(
-            f"The range within is [{ends[0][bad[0]]}, {ends[1][bad[0]]}] at pixel {bad[0]}; give lowest <= highest."
+            f"The range within is [{low[bad[0]]}, {high[bad[0]]}] at pixel {bad[0]}; give lowest <= highest."
         )
-    return ends[0], ends[1]
+    return low, high
 
 
 def _check_range(raw: np.ndarray, floor: np.ndarray, ceiling: np.ndarray) -> None:
@@ -183,9 +185,17 @@ def _check_range(raw: np.ndarray, floor: np.ndarray, ceiling: np.ndarray) -> Non
     outside = np.argwhere((raw < floor - slack) | (raw > ceiling + slack))
     if len(outside):
         image, pixel = outside[0]
+        low, high = f"{floor[pixel]:g}", f"{ceiling[pixel]:g}"
+        what = f"Image {image}, pixel {pixel} is {raw[image, pixel]:g}, outside the range within, [{low}, {high}]"
+        if (raw >= 0).all() and (raw <= _BYTE).all() and (raw == np.round(raw)).all():
+            raise InputError(
+                f"{what}: the images are whole numbers from 0 to 255, as files hold them. A network of numbers from 0 "
+                "to 1 takes images / 255, with radii and the range in that unit; for one that takes these numbers give "
+                "the range within=(0, 255)."
+            )
         raise InputError(
-            f"Image {image}, pixel {pixel} is {raw[image, pixel]:g}, outside the range within, [{floor[pixel]:g}, "
-            f"{ceiling[pixel]:g}]. Scale the images as the network takes them, or give their range; None for no range."
+            f"{what}. Scale the images as the network takes them, or give their range; None for no range. Images "
+            "before their normalisation are taken with its mean and std."
         )
 
 
@@ -203,12 +213,21 @@ def _labels(raw: np.ndarray, count: int, classes: int) -> np.ndarray:
     return labels
 
 
-def _radii(given: Any) -> np.ndarray:
-    radii = to_numpy(float64_array(given, "list of radii"))
-    if radii.ndim != 1 or not len(radii):
+def _radii(given: Any, sample: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """The radii, one number each, and how far every pixel may change at them."""
+    found = to_numpy(float64_array(given, "list of radii"))
+    if not found.ndim or not len(found):
         raise InputError(f"The radii {shown(given)} are no list of numbers; give at least one, such as [0.01, 0.02].")
-    if not (np.isfinite(radii) & (radii >= 0)).all():
-        raise InputError(f"The radii {radii.tolist()} hold a negative, infinite or NaN number; give finite ones >= 0.")
+    if not (np.isfinite(found) & (found >= 0)).all():
+        raise InputError(f"The radii {found.tolist()} hold a negative, infinite or NaN number; give finite ones >= 0.")
+    reach = found[:, None] if found.ndim == 1 else np.stack([per_entry(one, sample, "radius") for one in found])
+    radii = reach.max(axis=1)
     if len(np.unique(radii)) < len(radii):
-        raise InputError(f"The radii {radii.tolist()} name one radius twice; give each once.")
-    return radii
+        raise InputError(f"The radii {found.tolist()} name one radius twice; give each once.")
+    ordered = reach[np.argsort(radii)]
+    if (ordered[1:] < ordered[:-1]).any():
+        raise InputError(
+            f"The radii {found.tolist()} are no larger and smaller ones: some let one channel change more and another "
+            "less. Certify those one by one."
+        )
+    return radii, reach

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from admm_verify.arrays import Array
 from admm_verify.bounds.arithmetic import check_arithmetic
+from admm_verify.errors import InputError
 from admm_verify.options import ANY, Allowance, Settings, choice, file_path
 from admm_verify.sets.box import range_ends
 from admm_verify.splitting.solve import METHODS
@@ -19,7 +20,9 @@ Within = tuple[Array | float, Array | float]
 class CertifySettings(Settings):
     """How `certify` works, beyond what it is asked.
 
-    within: (lowest, highest), numbers or arrays of the input's shape, that boxes are cut with; None for no cut. bounds:
+    within: (lowest, highest), numbers, one per channel, or arrays of the input's shape, that boxes are cut with; None
+    for no cut. mean, std: the network is given (x - mean) / std, numbers or one per channel, while images, radii and
+    range are those before; None where images are as the network takes them. bounds:
     "crown"; "tightened" tightens the pre-activation bounds of what CROWN leaves open; "interval" for networks too large
     for either. arithmetic: "real" bounds the network in real numbers; "float32" and "float64" add the rounding error of
     evaluating it in that type. method: of `solve`. max_passes: budget per row after the bound before any iteration, 0
@@ -39,11 +42,15 @@ class CertifySettings(Settings):
     max_passes: Annotated[int | None, ANY] = None
     output: str | Path | None = None
     search: Allowance = None
+    mean: object = None
+    std: object = None
 
     def __post_init__(self) -> None:
         choice(self.bounds, "The choice of bounds", BOUNDS)
         check_arithmetic(self.arithmetic)
         choice(self.method, "The method", METHODS)
+        if (self.mean is None) != (self.std is None):
+            raise InputError("A normalisation has a mean and a standard deviation: give both mean and std, or neither.")
         if self.within is not None:
             object.__setattr__(self, "within", range_ends(self.within))
         if self.output is not None:

@@ -61,7 +61,7 @@ class CertifiedImage:
 
 @dataclass(frozen=True)
 class CertifyRecord(Record):
-    """Radius by radius and image by image."""
+    """Radius by radius and image by image; note: what was left out of the network, such as a softmax at its end."""
 
     SCHEMA = "admm_verify/certify"
 
@@ -70,6 +70,7 @@ class CertifyRecord(Record):
     clean_accuracy: float
     seconds: float
     images: list[CertifiedImage]
+    note: str | None
 
     @classmethod
     def of(cls, network: str, found: Certification) -> "CertifyRecord":
@@ -77,4 +78,4 @@ class CertifyRecord(Record):
         columns = found.radii, found.certified_accuracy, *(found.count(answer) for answer in Answer)
         radii = [CertifiedRadius(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
         images = [CertifiedImage.of(found, i) for i in range(len(found.correct))]
-        return cls(repr(found), network, radii, found.clean_accuracy, found.seconds, images)
+        return cls(repr(found), network, radii, found.clean_accuracy, found.seconds, images, found.note)

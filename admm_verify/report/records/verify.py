@@ -20,7 +20,8 @@ class RowBound:
 class VerifyRecord(Record):
     """The answer to a query, as `Outcome` says it; without a network, it was not read to its end.
 
-    exact_input: coordinates as decimals or fractions that say exactly them.
+    exact_input: coordinates as decimals or fractions that say exactly them. note: what was left out of the network,
+    such as a softmax at its end, so that rows are about the scores before it.
     """
 
     SCHEMA = "admm_verify/verify"
@@ -37,6 +38,7 @@ class VerifyRecord(Record):
     subproblems: int = 0
     lower: float | None = None
     network: str | None = None
+    note: str | None = None
 
     @classmethod
     def of(cls, query: Query, outcome: Outcome) -> "VerifyRecord":
@@ -56,4 +58,5 @@ class VerifyRecord(Record):
             outcome.subproblems,
             outcome.lower,
             query.network.name,
+            query.note(),
         )
