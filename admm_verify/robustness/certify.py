@@ -86,8 +86,8 @@ def _scores(given: Network | ModelSource, settings: CertifySettings) -> tuple[Ne
             raise InputError(f"{found.name} classifies several things at once; give one that names one class.")
         if not found.head.exact and settings.arithmetic != "real":
             raise InputError(
-                f"{found.name} ends in {found.head.words}, which in {settings.arithmetic} arithmetic rounds: two classes "
-                "may tie where their scores do not. Certify in real arithmetic, or the scores: network.scores."
+                f"{found.name} ends in {found.head.words}, which in {settings.arithmetic} arithmetic rounds: two "
+                "classes may tie where their scores do not. Certify in real arithmetic, or the scores: network.scores."
             )
         note = found.head.note(found.name)
     compared = found.scores
