@@ -59,5 +59,5 @@ def test_names_of_other_libraries_lead_to_ours():
     assert not hasattr(found, "upper")
     with pytest.raises(AttributeError, match=r"near it are av\.output_bounds"):
         _ = av.output_bound
-    with pytest.raises(AttributeError, match="has no attribute 'quux'$"):
+    with pytest.raises(AttributeError, match=r"has no attribute 'quux'$"):
         _ = av.quux
