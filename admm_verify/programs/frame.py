@@ -9,6 +9,7 @@ from scipy import sparse
 from admm_verify.arrays import Placement
 from admm_verify.network.graph import Network
 from admm_verify.network.maps import LinearMap
+from admm_verify.run import paced
 
 _BLOCK = 256
 """Columns of a map that are made dense at once."""
@@ -60,7 +61,7 @@ class Frame:
         eye = sparse.csr_array(sparse.eye_array(width))
         values = [(eye[: network.input_size], np.zeros(network.input_size))]
         pre, post, ties, tied, first = [], [], [], [], network.input_size
-        for _, affine, k in network.steps:
+        for _, affine, k in paced(network.steps):
             if affine is not None:
                 parts = [(sparse_map(term.map), values[term.source]) for term in affine.terms]
                 matrix = sum((part @ own for part, (own, _) in parts), sparse.csr_array((affine.size, width)))
@@ -96,7 +97,7 @@ def matrix(entries: Sequence[Entries], rows: int, width: int) -> sparse.csr_arra
 def sparse_map(map: LinearMap) -> sparse.csr_array:
     """A linear map on the host as a sparse matrix [rows, columns]."""
     blocks = []
-    for first in range(0, map.columns, _BLOCK):
+    for first in paced(range(0, map.columns, _BLOCK)):
         picked = np.eye(min(_BLOCK, map.columns - first), map.columns, first)
         blocks.append(sparse.csr_array(np.asarray(map.apply(picked))))
     return sparse.csr_array(sparse.vstack(blocks).T)

@@ -87,6 +87,8 @@ def network_minimum(
         solver = highspy.Highs()
     for name, value in _OPTIONS.items():
         solver.setOptionValue(name, value)
+    # Presolving asks no callback.
+    solver.setOptionValue("time_limit", max(0.0, run.left))
     solver.passModel(_model(frame, ranges, objective, offset))
     solver.cbMipInterrupt.subscribe(lambda event: event.interrupt() if run.over() else None)
     solver.cbSimplexInterrupt.subscribe(lambda event: event.interrupt() if run.over() else None)
