@@ -87,7 +87,7 @@ class LeafPrograms:
         # Disjuncts with fewer atoms than others repeat their last one.
         own = slice(0, int(disjuncts.count[disjunct]))
         objective, offset = disjuncts.objective[disjunct, own], disjuncts.offset[disjunct, own]
-        found = relaxed_minimum(self._frame, part, objective, offset, _SECONDS)
+        found = relaxed_minimum(self._frame, part, objective, offset, max(0.0, min(_SECONDS, self.bounder.run.left)))
         if found is None:
             return None
         weights, row = _weighted(objective, offset, found.weights)
