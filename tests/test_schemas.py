@@ -198,3 +198,15 @@ def test_the_shared_systems_keep_to_their_schema():
     for path in specs:
         av.read_task(path)
         assert faults("system", json.loads(path.read_text())) == [], path
+
+
+def test_the_page_on_formats_names_all_entries():
+    page = (Path(__file__).parents[1] / "FORMATS.md").read_text()
+    for name in schema_names():
+        schema = json.loads(schema_text(name))
+        shown = page if name == "system" else page.partition("## Systems")[0]
+        entries = [entry for one in (schema, *schema.get("oneOf", ())) for entry in one.get("properties", ())]
+        assert entries and f"`{name}`" in shown
+        # The header of a certificate is for programs.
+        missing = [entry for entry in entries if f"`{entry}`" not in shown and f'"{entry}"' not in shown]
+        assert missing == [] or name == "certificate", name
