@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from fractions import Fraction
+from math import ceil, floor
 from typing import assert_never
 
 import numpy as np
@@ -25,13 +26,13 @@ class TrajectorySets(ABC):
         """Upper bounds over the periods from the first so many steps on, [cells, steps, d]; None in discrete time."""
         return None
 
-    @abstractmethod
     def stays_inside(self, region: Polytope, first: Fraction, last: Fraction) -> np.ndarray:
-        """Whether all trajectories are in a region at all times between two, [cells]."""
+        """Whether all trajectories are in a region at all times between two, [cells]; here, after all steps."""
+        return np.all([self.inside(region, t) for t in range(ceil(first), floor(last) + 1)], axis=0)
 
-    @abstractmethod
     def stays_outside(self, region: Polytope, first: Fraction, last: Fraction) -> np.ndarray:
-        """Whether no trajectory is in a region at any time between two, [cells]."""
+        """Whether no trajectory is in a region at any time between two, [cells]; here, after any step."""
+        return np.all([self.outside(region, t) for t in range(ceil(first), floor(last) + 1)], axis=0)
 
     def inside(self, region: Polytope, step: int) -> np.ndarray:
         """Whether all trajectories are in a region after a step, [cells]."""

@@ -31,6 +31,11 @@ class Dynamics(ABC):
     inputs: Box
     inside: Box
 
+    @property
+    def sides(self) -> int:
+        """How many inputs, the first ones, cells are halved at."""
+        return self.inputs.size
+
     @abstractmethod
     def simulated(self, points: np.ndarray, run: Run) -> Trajectories:
         """Trajectories from points of the inputs, [count, inputs]; where the run ends, NaN or none for the last."""

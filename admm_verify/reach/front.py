@@ -17,7 +17,6 @@ from admm_verify.reach.directions import (
     principal_directions,
 )
 from admm_verify.reach.discrete.reachable import DiscreteReach
-from admm_verify.reach.discrete.verdicts import DiscreteJudge
 from admm_verify.reach.inputs import array
 from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.sets import ReachSets
@@ -74,10 +73,7 @@ def reach_sets(
         if isinstance(task.system, ContinuousSystem):
             sets, judgements = continuous_reach(task, rows, settings, run)
         else:
-            reach = DiscreteReach(task, rows, settings, run)
-            sets = reach.reached()
-            judge = DiscreteJudge(task, reach.horizon, run, reach.tubes)
-            judgements = judge.judged()
+            sets, judgements = DiscreteReach(task, rows, settings, run).reached()
     return ReachReport(sets, tuple(replace(one, remarks=task.remarks) for one in judgements))
 
 

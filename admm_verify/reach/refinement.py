@@ -97,11 +97,15 @@ class CellRefinement:
                 first += len(some)
             self.parts = join([*found, take(known, np.arange(first, cells.count))])
 
-    def refine(self, cells: int, run: Run) -> Ended:
-        """Halve cells until nothing is open, there are so many of them, or a run is over."""
+    def refine(self, cells: int, run: Run, tolerance: float | None = None) -> Ended:
+        """Halve cells until nothing is open, there are so many of them, or a run is over.
+
+        Open are cells for which a requirement is undecided, and those whose bounds exceed what is attained by more
+        than the tolerance, a share of the sampled width.
+        """
         turn = 0
         while True:
-            ended, open = run.ended(), self._open(turn % 2 > 0)
+            ended, open = run.ended(), self._open(tolerance, width_first=turn % 2 > 0)
             self.run.say(f"{len(self.parts)} cells, {len(open)} open")
             if ended is not None or not len(open):
                 return ended or Ended.COMPLETE
@@ -156,24 +160,25 @@ class CellRefinement:
         during = sets.during(steps, self.directions)
         return Parts(inputs, bound, during, np.array(good, dtype=bool).reshape(-1, inputs.count).T)
 
-    def _open(self, width_first: bool = False) -> np.ndarray:
+    def _open(self, tolerance: float | None, width_first: bool) -> np.ndarray:
         """The cells that are worth halving, for requirements and for the width of sets, the worst of each first."""
-        parts, tolerance = self.parts, self.settings.tolerance
+        parts = self.parts
         with quiet_overflow():
             gap = np.nan_to_num((parts.bound - self.inner) / self.scale, nan=np.inf)[:, 1:].max(axis=(1, 2))
         # Smaller cells keep their sets longer.
         short = ~np.isfinite(parts.bound[:, : self._worth + 1]).all(axis=(1, 2))
         wanted = ~parts.good[:, self.undecided()].all(axis=1) | short
         wide = np.zeros_like(wanted) if tolerance is None else gap > tolerance
-        halvable = parts.inputs.halvable.any(axis=1)
+        halvable = parts.inputs.halvable[:, : self.dynamics.sides].any(axis=1)
         both = [np.flatnonzero(halvable & one) for one in (wanted, wide & ~wanted)]
         return np.concatenate([one[np.argsort(-gap[one])] for one in (both[::-1] if width_first else both)])
 
     def _halved(self, inputs: Box) -> Box:
         """Every cell halved at the side that moves its simulated trajectories most."""
-        (count, sides), cells = inputs.shape, inputs.at((slice(None), None, None))
-        ends = cells.project(cells.centre + np.stack([np.eye(sides), -np.eye(sides)]) * (0.5 * cells.width))
-        tried = self.dynamics.simulated(np.reshape(ends, (-1, sides)), self.run.endless())
+        (count, size), cells, sides = inputs.shape, inputs.at((slice(None), None, None)), self.dynamics.sides
+        unit = np.eye(size)[:sides]
+        ends = cells.project(cells.centre + np.stack([unit, -unit]) * (0.5 * cells.width))
+        tried = self.dynamics.simulated(np.reshape(ends, (-1, size)), self.run.endless())
         states = tried.paths.shape[-1]
         paths = tried.paths.reshape(count, 2, sides, -1, states)
         every = self.known.paths.reshape(-1, states)
@@ -181,7 +186,7 @@ class CellRefinement:
         with quiet_overflow():
             moved = np.nan_to_num(np.abs(paths[:, 0] - paths[:, 1]) / unit, nan=1e300).max(axis=(2, 3))
         self._falsify(tried)
-        return inputs.halved(np.where(inputs.halvable, moved, -1.0).argmax(axis=1))
+        return inputs.halved(np.where(inputs.halvable[:, :sides], moved, -1.0).argmax(axis=1))
 
     def _hunt(self, i: int, run: Run) -> None:
         """Look for a violation of a requirement around the trajectories that come nearest to one."""

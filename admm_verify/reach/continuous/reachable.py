@@ -20,7 +20,7 @@ def continuous_reach(
     assert isinstance(task.system, ContinuousSystem), "Discrete time has a room of its own"
     began, refinement = time.monotonic(), CellRefinement(task, SampledPlant(task), directions, settings, run)
     refinement.start(task.initial.grid(settings.grid))
-    ended = refinement.refine(settings.cells, run)
+    ended = refinement.refine(settings.cells, run, settings.tolerance)
     judgements = [refinement.judgement(i, ended) for i in range(len(task.requirements))]
     parts, (lower, upper) = refinement.parts, refinement.parts.inputs.range
     assert parts.during is not None, "Time is continuous"

@@ -1,179 +1,119 @@
-"""Reachable sets of systems in discrete time: one graph over the horizon, and cells where that is not tight enough."""
+"""Sets and verdicts of systems in discrete time: cells from step to step, then one graph over the horizon."""
 
 import time
-from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
-from admm_verify.complete.tables import join, take
-from admm_verify.errors import InputError
-from admm_verify.reach.discrete.cells import CellBounder, Cells
-from admm_verify.reach.discrete.effort import tightened
-from admm_verify.reach.discrete.rollout import Rollout, rollout
-from admm_verify.reach.discrete.splitting import CellTubes, Splitting
+from admm_verify.reach.checks import holds
+from admm_verify.reach.discrete.dynamics import SteppedSystem
+from admm_verify.reach.discrete.graph import GraphBounds
+from admm_verify.reach.discrete.known import BoundedSets
+from admm_verify.reach.discrete.verdicts import DiscreteJudge
+from admm_verify.reach.judgement import Judgement
+from admm_verify.reach.refinement import CellRefinement
 from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.settings import ReachSettings
-from admm_verify.reach.systems import ContinuousSystem, Task
+from admm_verify.reach.systems import Task
 from admm_verify.run import Ended, Run, Stopped
 from admm_verify.sets.box import Box
-
-_MOST_ROWS = 2**24
-"""Numbers of the matrix of all directions at all steps."""
+from admm_verify.verdict import Answer
 
 _EXACT = 0.01
 """Share of the sampled width within which sets are as good as exact."""
 
-_PAYS = 0.25
-"""Share of the sampled width that CROWN must gain on cells for more effort to pay."""
+_LOOSE, _LOOSE_CELLS = 1.0, 64
+"""Share of the sampled width by which sets are too wide, and most cells that are made for tighter ones alone."""
+
+_CELLS = 1024
+"""Made before the graph of the horizon is asked, which takes over where cells do not get smaller fast enough."""
+
+_GRACE = 0.25
+"""Seconds after the end of the time for intervals where there is nothing better."""
 
 
 class DiscreteReach:
-    """The sets of one system from one box."""
+    """The sets of one task, and its requirements.
+
+    Cells get up to half of the time that is left; where requirements are open then, the graph gets up to half of the
+    rest, and branch and bound what remains.
+    """
 
     def __init__(self, task: Task, directions: np.ndarray, settings: ReachSettings, run: Run) -> None:
         """Shapes: directions [d, n]."""
-        assert not isinstance(task.system, ContinuousSystem), "Continuous time has a room of its own"
-        self.task, self.system, self.initial, self.steps = task, task.system, task.initial, task.steps
-        self.directions, self.settings, self.run = directions, settings, run
-        if self.steps**2 * directions.size > _MOST_ROWS and settings.window is None:
-            most = int((_MOST_ROWS / directions.size) ** 0.5)
-            raise InputError(
-                f"A horizon of {self.steps} steps with {len(directions)} directions is too long for one graph; give at "
-                f"most {most} steps, or fewer directions."
-            )
-        self.horizon, self.began = rollout(self.system, self.steps), time.monotonic()
-        count, states = settings.trajectories(self.steps, self.system.states), self.system.states
-        points = self.horizon.inputs(self.initial.at(None)).scattered(count, np.random.default_rng(0))
-        self.samples = self.horizon.trajectories(points, run)
-        self.first = points[: len(self.samples), :states]
+        self.task, self.directions, self.settings, self.run = task, directions, settings, run
+        self.began, self.dynamics = time.monotonic(), SteppedSystem(task)
+        self.cells = CellRefinement(task, self.dynamics, directions, settings, run)
+        self.graph = GraphBounds(task, directions, settings, self.cells.inner[1:], self.cells.scale[1:])
+
+    def reached(self) -> tuple[ReachSets, list[Judgement]]:
+        """Sets and verdicts, as far as possible."""
+        cells, limit = self.cells, self.settings.cells
+        cells.start(self._grid)
+        early = self.run.within(0.5)
+        cells.refine(min(limit, _LOOSE_CELLS), early, _LOOSE)
+        cells.refine(min(limit, _CELLS), early)
+        sets = self._sets(self.run.within(0.5 if cells.undecided() else 1.0))
+        found = BoundedSets.of(self.directions, sets.cells_bound)
+        for i, requirement in enumerate(self.task.requirements):
+            if holds(requirement, found, self.task.steps).all():
+                cells.parts.good[:, i] = True
+        judge, answers = DiscreteJudge(self.task, self.graph, self.run), {}
+        open = cells.undecided()
+        for place, i in enumerate(open):
+            share = self.run.within(1.0 / (len(open) - place))
+            answers[i] = judge.judge(self.task.requirements[i], cells.known, share)
+        ended = Ended.COMPLETE
+        if any(one.outcome not in (Answer.VERIFIED, Answer.FALSIFIED) for one in answers.values()):
+            ended = cells.refine(limit, self.run)
+        return sets, [self._judgement(i, answers.get(i), ended) for i in range(len(self.task.requirements))]
+
+    def _judgement(self, i: int, answer: Judgement | None, ended: Ended) -> Judgement:
+        """What cells show, where they do; else what the graph does."""
+        found = self.cells.judgement(i, ended)
+        decided = found.outcome in (Answer.VERIFIED, Answer.FALSIFIED)
+        if answer is None or (decided and answer.outcome is not Answer.VERIFIED):
+            return found
+        return answer
 
     @cached_property
-    def tubes(self) -> CellTubes:
-        """The sets that the steps run through one after the other, from cells of the initial box."""
-        paths = np.concatenate([self.first[:, None], self.samples], axis=1)
-        splitting = Splitting(self.task, self.horizon, self.directions, paths, self.settings.cells, self.run)
-        return splitting.found(self.initial.grid(self.settings.grid), self.settings.batch)
+    def _grid(self) -> Box:
+        return self.task.initial.grid(self.settings.grid).times(self.dynamics.noise)
 
-    def reached(self) -> ReachSets:
-        """Bound everything, as far as possible."""
-        values = np.einsum("pts,ds->ptd", self.samples, self.directions).reshape(len(self.samples), -1)
-        inner = values.max(axis=0)
-        width = inner - values.min(axis=0)
-        scale = np.maximum(width, 1e-9 * (1.0 + np.abs(inner)))
+    def _sets(self, run: Run) -> ReachSets:
+        """What cells and the graph say together, over the finer ones."""
+        parts, ended = self.cells.parts, Ended.COMPLETE
+        inputs, tubes = parts.inputs, parts.bound[:, 1:].reshape(len(parts), -1)
         if self.settings.window is not None:
-            return self._windowed(inner)
-        known = self.tubes.upper[1:].reshape(-1)
-        if (known - inner <= _EXACT * scale).all():
-            return self._sets(self.tubes.inputs, self.tubes.bound[:, 1:], inner, Ended.COMPLETE)
+            states, bound, ended = self.graph.windowed(run)
+            return self._of(states, bound, ended)
+        known = tubes.max(axis=0)
+        if (known - self.graph.inner <= _EXACT * self.graph.scale).all():
+            return self._of(inputs, tubes, ended)
         try:
-            cells = self._whole(known, inner, scale)
+            found, ended = self.graph.cells(known if len(parts) > self._grid.count else None, run)
         except Stopped:
-            return self._stopped(inner, scale)
-        ended = Ended.COMPLETE
-        if self.settings.tolerance is not None:
-            cells, inner, ended = self._refined(cells, inner, scale)
-        if len(cells) < self.tubes.inputs.count:
-            whole = cells.bound.max(axis=0).reshape(self.steps, -1)
-            return self._sets(self.tubes.inputs, np.minimum(self.tubes.bound[:, 1:], whole), inner, ended)
-        return self._sets(cells.inputs, cells.bound, inner, ended)
+            if not np.isfinite(known).all():
+                tubes = np.minimum(tubes, self.graph.hurried(Run.of(self.run.endless(), _GRACE)))
+            return self._of(inputs, tubes, self.run.ended() or Ended.STOPPED)
+        found = found.at_most(known)
+        if self.settings.tolerance is not None and ended is Ended.COMPLETE:
+            found, ended = self.graph.refined(found, run)
+        if len(found) < len(parts):
+            return self._of(inputs, np.minimum(tubes, found.bound.max(axis=0)), ended)
+        return self._of(found.inputs, found.bound, ended)
 
-    def _whole(self, known: np.ndarray, inner: np.ndarray, scale: np.ndarray) -> Cells:
-        """Bounds over the grid by the graph of the whole horizon, none of them above known ones."""
-        inputs, rows = self.horizon.inputs(self.initial.grid(self.settings.grid)), self.horizon.rows(self.directions)
-        if self.tubes.inputs.count > inputs.count:
-            # Tightening the whole box takes long, and rarely gets ahead of small cells where CROWN does not.
-            plain = replace(self.settings, method="crown", iterations=0)
-            cells = self._bounder(self.horizon, rows, plain).cells(inputs, inner, scale)
-            if (cells.bound.max(axis=0) > known - _PAYS * scale).all():
-                return cells.at_most(known)
-
-        def bound(how: ReachSettings) -> tuple[Cells, float]:
-            cells = self._bounder(self.horizon, rows, how).cells(inputs, inner, scale).at_most(known)
-            return cells, float(((cells.bound - inner) / scale).max())
-
-        return tightened(bound, self.settings, self.run)
-
-    def _stopped(self, inner: np.ndarray, scale: np.ndarray) -> ReachSets:
-        """What is known where no time is left for the graph."""
-        ended, tubes = self.run.ended() or Ended.STOPPED, self.tubes
-        bound = tubes.bound[:, 1:]
-        if not np.isfinite(bound.max(axis=0)).all():
-            # Intervals are loose, but they take no time.
-            quick, inputs = replace(self.settings, method="interval", iterations=0), self.horizon.inputs(tubes.inputs)
-            rows = self.horizon.rows(self.directions)
-            cells = CellBounder(self.horizon.network, rows, quick, self.run.endless()).cells(inputs, inner, scale)
-            bound = np.minimum(bound, cells.bound.reshape(bound.shape))
-        return self._sets(tubes.inputs, bound, inner, ended)
-
-    def _bounder(self, graph: Rollout, rows: np.ndarray, settings: ReachSettings) -> CellBounder:
-        return CellBounder(graph.network, rows, settings, self.run.silent())
-
-    def _refined(self, cells: Cells, inner: np.ndarray, scale: np.ndarray) -> tuple[Cells, np.ndarray, Ended]:
-        """Halve cells where some bound exceeds what is attained, the worst first."""
-        settings, tolerance = self.settings, self.settings.tolerance
-        bounder = self._bounder(self.horizon, self.horizon.rows(self.directions), settings.of_cells)
-        assert tolerance is not None, "There is something to reach"
-        while True:
-            ended = self.run.ended()
-            gap = ((cells.bound - inner) / scale).max(axis=1)
-            self.run.say(f"{len(cells)} cells, largest gap {gap.max():.3g} of the sampled width")
-            wanted = np.flatnonzero((gap > tolerance) & (cells.side >= 0))
-            if not len(wanted):
-                return cells, inner, Ended.COMPLETE
-            if ended is not None or len(cells) >= settings.cells:
-                return cells, inner, ended or Ended.CELL_LIMIT
-            worst = wanted[np.argsort(-gap[wanted])][: min(settings.batch, settings.cells - len(cells))]
-            try:
-                parts = bounder.cells(cells.inputs.at(worst).halved(cells.side[worst]), inner, scale)
-            except Stopped:
-                continue
-            parts = parts.at_most(np.tile(cells.bound[worst], (2, 1)))
-            attained = self.horizon.trajectories(parts.points.reshape(-1, parts.points.shape[-1]))
-            inner = np.maximum(inner, np.einsum("pts,ds->ptd", attained, self.directions).max(axis=0).reshape(-1))
-            cells = join([take(cells, np.setdiff1d(np.arange(len(cells)), worst)), parts])
-
-    def _windowed(self, inner: np.ndarray) -> ReachSets:
-        """Each step from the boxes of the cells some steps before."""
-        window, states = min(self.settings.window or 1, self.steps), self.horizon.states
-        count = len(self.directions)
-        unit = np.concatenate([np.eye(states), -np.eye(states)])
-        rows = np.concatenate([self.directions, unit])
-        boxes = [self.initial.grid(self.settings.grid)]
-        found, ended = [], Ended.COMPLETE
-        for step in range(1, self.steps + 1):
-            depth = min(window, step)
-            graph = rollout(self.system, depth)
-            last = np.kron(np.eye(depth)[-1:], rows)
-            inputs = graph.inputs(boxes[step - depth])
-            none = np.zeros(len(rows))
-            bound = np.full((1, len(rows)), np.inf)
-            try:
-                bound = self._bounder(graph, last, self.settings).cells(inputs, none, none + 1.0).bound
-            except Stopped:
-                ended = self.run.ended() or Ended.STOPPED
-            if not np.isfinite(bound).all():
-                ended = Ended.TOO_LOOSE if ended is Ended.COMPLETE else ended
-                break
-            self.run.say(f"step {step} of {self.steps}")
-            found.append(bound[:, :count])
-            boxes.append(Box.of(-bound[:, count + states :], bound[:, count : count + states]))
-        missing = [np.full((boxes[0].count, count), np.inf)] * (self.steps - len(found))
-        return self._sets(boxes[0], np.concatenate([*found, *missing], axis=1), inner, ended)
-
-    def _sets(self, inputs: Box, bound: np.ndarray, inner: np.ndarray, ended: Ended) -> ReachSets:
-        states, count = self.horizon.states, len(self.directions)
+    def _of(self, inputs: Box, bound: np.ndarray, ended: Ended) -> ReachSets:
+        states, count, known = self.task.system.states, len(self.directions), self.cells.known
         start = inputs.at((slice(None), slice(states))).support(self.directions)
-        cells = np.concatenate([start[:, None], bound.reshape(len(bound), self.steps, count)], axis=1)
-        first = (self.first @ self.directions.T).max(axis=0)
-        samples = np.concatenate([self.first[:, None], self.samples], axis=1)
+        cells = np.concatenate([start[:, None], bound.reshape(len(bound), self.task.steps, count)], axis=1)
         return ReachSets(
             self.directions,
             cells.max(axis=0),
-            np.concatenate([first[None], inner.reshape(self.steps, count)]),
+            np.concatenate([self.cells.inner[:1], self.graph.inner.reshape(self.task.steps, count)]),
             *inputs.range,
             cells,
-            samples,
+            known.paths,
             time.monotonic() - self.began,
             ended,
         )

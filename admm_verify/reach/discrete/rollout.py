@@ -79,7 +79,13 @@ def rollout(system: DiscreteSystem, steps: int) -> Rollout:
             x = _linear_step(builder, system, x, part(1 + t), part(1 + steps + t))
         states.append(x)
     network = builder.finish(builder.concat(states, 0), f"{steps} steps")
-    return Rollout(network, system.states, steps, reduce(Box.times, noise))
+    return Rollout(network, system.states, steps, noise_box(system, steps))
+
+
+def noise_box(system: DiscreteSystem, steps: int) -> Box:
+    """The noise of so many steps, as a rollout reads it behind the first state."""
+    process, sensor = _noise(system)
+    return reduce(Box.times, [process] * steps + [sensor] * steps)
 
 
 def noise_columns(system: DiscreteSystem, step: int, steps: int) -> np.ndarray:

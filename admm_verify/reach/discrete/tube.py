@@ -12,6 +12,7 @@ import numpy as np
 
 from admm_verify.complete.tables import take
 from admm_verify.enclosures.affine_forms import AffineForms
+from admm_verify.reach.checks import TrajectorySets
 from admm_verify.reach.control import ControlSettings, controlled
 from admm_verify.reach.discrete.rollout import noise_columns, rollout
 from admm_verify.reach.systems import DiscreteSystem
@@ -26,19 +27,18 @@ _SYMBOLS = 60
 
 
 @dataclass(frozen=True, eq=False)
-class StepSets:
+class StepSets(TrajectorySets):
     """The sets after each step, for the cells that still have one.
 
-    count: of cells. cells[t] [k]: which of them have a set after step t, whose forms are states[t] [k, n].
+    cells[t] [k]: which of them have a set after step t, whose forms are states[t] [k, n].
     """
 
-    count: int
+    valid_steps: np.ndarray
     cells: tuple[np.ndarray, ...]
     states: tuple[AffineForms, ...]
 
     def support(self, step: int, directions: np.ndarray) -> np.ndarray:
-        """Upper bounds of d'x after a step for directions [d, n] -> [cells, d]; infinite where there is no set."""
-        found = np.full((self.count, len(directions)), np.inf)
+        found = np.full((len(self.valid_steps), len(directions)), np.inf)
         if step < len(self.states):
             found[self.cells[step]] = self.states[step].support(directions)
         return found
@@ -54,7 +54,7 @@ def step_sets(system: DiscreteSystem, inputs: Box, steps: int, widest: np.ndarra
     """
     once, most = rollout(system, 1), max(_SYMBOLS, 10 * system.states)
     state, cells = AffineForms.around(inputs.at((slice(None), slice(system.states)))), np.arange(inputs.count)
-    found = [(cells, state)]
+    found, valid = [(cells, state)], np.zeros(inputs.count, dtype=int)
     for t in range(1, steps + 1):
         if run.over():
             break
@@ -66,8 +66,9 @@ def step_sets(system: DiscreteSystem, inputs: Box, steps: int, widest: np.ndarra
             break
         cells, state = cells[good], take(state, good)
         found.append((cells, state))
+        valid[cells] = t
         state = state.reduced(most)
-    return StepSets(inputs.count, *zip(*found, strict=True))
+    return StepSets(valid, *zip(*found, strict=True))
 
 
 def _beside(state: AffineForms, noise: Box) -> AffineForms:

@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
+from functools import cached_property
 from typing import assert_never
 
 import numpy as np
@@ -12,8 +14,9 @@ from admm_verify.complete.settings import VerifySettings
 from admm_verify.properties.property import Atom, Disjunct, NetworkDeclaration, Property, Variable
 from admm_verify.properties.query import Query
 from admm_verify.reach.discrete.cells import CellBounder
+from admm_verify.reach.discrete.graph import GraphBounds
 from admm_verify.reach.discrete.rollout import Rollout
-from admm_verify.reach.discrete.splitting import CellTubes
+from admm_verify.reach.dynamics import Trajectories
 from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.settings import ReachSettings
 from admm_verify.reach.systems import Kind, Polytope, Requirement, Task
@@ -23,54 +26,59 @@ from admm_verify.verdict import Answer
 
 Found = tuple[Answer, np.ndarray | None, int]
 
+_TIMES = 3
+"""Steps after which branch and bound looks whether all trajectories are in a set to be reached at some time."""
+
+_REASONS = {
+    Answer.UNKNOWN: "Branch and bound ended without a proof, or a violation that can be certified.",
+    Answer.TIMED_OUT: "The time was up before branch and bound was done.",
+}
+
 
 class DiscreteJudge:
-    """Decides requirements on one system, given as the graph of its whole horizon, one after the other."""
+    """Decides requirements on one task by the graph of its whole horizon, one after the other."""
 
-    def __init__(self, task: Task, graph: Rollout, run: Run, known: CellTubes) -> None:
-        """known: what the cells of the initial box have shown."""
-        self.task, self.graph, self.run, self.known = task, graph, run, known
-        self.box = task.box.times(ExactBox.of(graph.noise))
+    def __init__(self, task: Task, bounds: GraphBounds, run: Run) -> None:
+        self.task, self.bounds, self.run = task, bounds, run
 
-    def judged(self) -> list[Judgement]:
-        """The verdicts on all requirements, in order."""
-        return [self._known(i) or self.judge(requirement) for i, requirement in enumerate(self.task.requirements)]
+    @property
+    def graph(self) -> Rollout:
+        """The graph of the horizon, which takes a while to make."""
+        return self.bounds.horizon
 
-    def _known(self, place: int) -> Judgement | None:
-        """The verdict that the cells give."""
-        requirement, known = self.task.requirements[place], self.known
-        if place in known.broken:
-            return Judgement(requirement, Answer.FALSIFIED, known.seconds, len(known.good), known.broken[place])
-        if known.good[:, place].all():
-            return Judgement(requirement, Answer.VERIFIED, known.seconds, len(known.good))
-        return None
+    @cached_property
+    def box(self) -> ExactBox:
+        """All that trajectories depend on."""
+        return self.task.box.times(ExactBox.of(self.graph.noise))
 
-    def judge(self, requirement: Requirement) -> Judgement:
-        """The verdict on one requirement."""
-        began = time.monotonic()
-        steps = list(requirement.control_times(self.task.steps))
+    def judge(self, requirement: Requirement, known: Trajectories, run: Run) -> Judgement:
+        """The verdict on one requirement within the horizon, as far as the time of a run lets find it.
+
+        known: simulated trajectories.
+        """
+        began, steps, self.run = time.monotonic(), list(requirement.control_times(self.task.steps)), run
         match requirement.kind:
             case Kind.REACH_SOME_TIME:
-                outcome, trajectory, parts = self._some_time(requirement.set, steps)
+                found = self._some_time(requirement, steps, known.paths)
             case Kind.NEVER_IN:
-                inside = [(t, _inside(requirement.set, t, self.graph)) for t in steps]
-                outcome, trajectory, parts = self._decided(inside)
+                found = self._decided([(t, _inside(requirement.set, t, self.graph)) for t in steps])
             case Kind.ALWAYS_IN | Kind.REACH_AT_END:
-                ways = [(t, [atom]) for t in steps for atom in _outside(requirement.set, t, self.graph)]
-                outcome, trajectory, parts = self._decided(ways)
+                found = self._decided([(t, [atom]) for t in steps for atom in _outside(requirement.set, t, self.graph)])
             case _:
                 assert_never(requirement.kind)
-        late = requirement.last > self.task.steps and requirement.kind is not Kind.REACH_SOME_TIME
-        if outcome is Answer.VERIFIED and late:
-            # What is to happen behind the horizon is not known.
-            outcome = Answer.UNKNOWN
-        return Judgement(requirement, outcome, time.monotonic() - began, parts, trajectory)
+        outcome, trajectory, parts = found
+        reason = _REASONS.get(outcome, "")
+        return Judgement(requirement, outcome, time.monotonic() - began, parts, trajectory, reason=reason)
 
-    def _some_time(self, goal: Polytope, steps: list[int]) -> Found:
-        """Verified where all trajectories are inside at one time; trajectories of their own times stay unknown."""
-        parts = 0
-        for t in reversed(steps):
-            found = self._decided([(t, [atom]) for atom in _outside(goal, t, self.graph)])
+    def _some_time(self, requirement: Requirement, steps: list[int], paths: np.ndarray) -> Found:
+        """Verified where all trajectories are inside at one time; trajectories of their own times stay unknown.
+
+        The times at which all simulated ones are furthest inside come first, and those with one outside not at all.
+        """
+        parts, ends = 0, replace(requirement, kind=Kind.ALWAYS_IN)
+        room = {t: float(replace(ends, first=t, last=t).room(paths).min()) for t in steps}
+        for t in sorted((t for t in steps if room[t] >= 0), key=lambda t: -room[t])[:_TIMES]:
+            found = self._decided([(t, [atom]) for atom in _outside(requirement.set, t, self.graph)])
             parts += found[2]
             if found[0] in (Answer.VERIFIED, Answer.TIMED_OUT):
                 return found[0], None, parts

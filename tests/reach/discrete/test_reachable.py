@@ -24,7 +24,7 @@ SETTINGS = {
 
 def sets(system, settings: ReachSettings, directions: np.ndarray, run: Run | None = None) -> ReachSets:
     task = Task("made", system, initial(system), STEPS)
-    return DiscreteReach(task, directions, settings, Run.of(run)).reached()
+    return DiscreteReach(task, directions, settings, Run.of(run)).reached()[0]
 
 
 def in_cell(system, rng: np.random.Generator, low: np.ndarray, high: np.ndarray) -> np.ndarray:

@@ -8,8 +8,8 @@ import pytest
 
 import admm_verify as av
 from admm_verify import Answer, Box, Kind, Polytope, ReachSettings, Requirement, Run
+from admm_verify.reach.checks import holds, violates
 from admm_verify.reach.directions import octagon_directions
-from admm_verify.reach.discrete.checks import holds, violates
 from admm_verify.reach.discrete.rollout import rollout
 from admm_verify.reach.discrete.tube import step_sets
 from problems import train_avoidance

@@ -1,0 +1,59 @@
+"""A system in discrete time over its horizon, step by step."""
+
+import numpy as np
+
+from admm_verify.reach.discrete.rollout import noise_box, noise_columns, rollout
+from admm_verify.reach.discrete.tube import StepSets, step_sets
+from admm_verify.reach.dynamics import Dynamics, Trajectories
+from admm_verify.reach.sets import most
+from admm_verify.reach.systems import ContinuousSystem, Task
+from admm_verify.run import Run
+from admm_verify.sets.box import Box
+from admm_verify.sets.exact import ExactBox
+
+_WIDEST = 3.0
+"""Largest sampled widths beyond which a cell's set, from its middle on, is given up: it is halved in any case."""
+
+_SAMPLES = 200
+"""Trajectories that tell these widths."""
+
+
+class SteppedSystem(Dynamics):
+    """Of a task in discrete time."""
+
+    def __init__(self, task: Task) -> None:
+        assert not isinstance(task.system, ContinuousSystem), "Continuous time has a room of its own"
+        self.task, self.system, self.once = task, task.system, rollout(task.system, 1).network
+        self.columns = [noise_columns(task.system, t, task.steps) for t in range(task.steps)]
+        self.noise = noise_box(task.system, task.steps)
+        self.inputs, self.exact = task.initial.times(self.noise), task.box.times(ExactBox.of(self.noise))
+        self.inside = self.exact.inside
+        paths = self.simulated(self.inside.scattered(_SAMPLES, np.random.default_rng(0)), Run()).paths
+        width = (most(paths) + most(-paths)).max(axis=0)
+        self.widest = _WIDEST * (np.nan_to_num(width, nan=np.inf) + 1e-9 * (1.0 + np.abs(paths[0, 0])))
+
+    @property
+    def sides(self) -> int:
+        """Noise is halved only where the first state is a single one: it has many sides of little effect each."""
+        states = self.system.states
+        return states if self.task.initial.sides else self.inputs.size
+
+    def simulated(self, points: np.ndarray, run: Run) -> Trajectories:
+        paths = np.full((len(points), self.task.steps + 1, self.system.states), np.nan)
+        state = paths[:, 0] = points[:, : self.system.states]
+        for t, noise in enumerate(self.columns):
+            if run.over():
+                break
+            state = paths[:, t + 1] = self.once(np.concatenate([state, points[:, noise]], axis=1))
+        return Trajectories(points, paths)
+
+    def sets(self, cells: Box, run: Run) -> StepSets:
+        widest = np.full_like(self.widest, np.inf) if cells.covers(self.inputs) else self.widest
+        return step_sets(self.system, cells, self.task.steps, widest, run)
+
+    def around(self, points: np.ndarray) -> Box:
+        return self.exact.around(points)
+
+    def singularity(self, known: Trajectories, run: Run) -> tuple[int, str] | None:
+        """None: networks are defined everywhere."""
+        return None
