@@ -18,6 +18,17 @@ def room(requirement: Requirement, paths: np.ndarray) -> np.ndarray:
         return np.nan_to_num(requirement.room(paths), nan=np.inf)
 
 
+def behind(requirement: Requirement, steps: int) -> str:
+    """Why a horizon is too short to show a requirement, whatever trajectories do; empty where it is not."""
+    late = requirement.last > steps and requirement.kind is not Kind.REACH_SOME_TIME
+    return _late(requirement, steps) if late else ""
+
+
+def _late(requirement: Requirement, steps: int) -> str:
+    last = ceil(requirement.last)
+    return f"It is about times up to step {last}, and the horizon ends at step {steps}: give a longer one."
+
+
 @dataclass(frozen=True, eq=False)
 class Probes:
     """Single points with the sets from each, which every cell that holds the point has sets around.
@@ -54,16 +65,13 @@ class Probes:
         """Why no cells can show a requirement; empty where they may."""
         requirement, steps = self.task.requirements[i], self.task.steps
         some_time, last = requirement.kind is Kind.REACH_SOME_TIME, requirement.last
-        behind = f"It is about times up to step {ceil(last)}, and the horizon ends at step {steps}: give a longer one."
-        if last > steps and not some_time:
-            return behind
         if self.singular is not None and (requirement.first if some_time else last) >= self.singular[0]:
             return self.singular[1]
         short = np.flatnonzero(~holds(requirement, self.sets, steps))
         broken = room(requirement, self.from_points.paths) < 0
         late = short[broken[short]] if last > steps else short[:0]
         if len(late):
-            return f"From {self._start(int(late[0]))}, it is not met within the horizon. {behind}"
+            return f"From {self._start(int(late[0]))}, it is not met within the horizon. {_late(requirement, steps)}"
         for j in map(int, short):
             start, reached = self._start(j), int(self.sets.valid_steps[j])
             if reached >= min(last, steps):

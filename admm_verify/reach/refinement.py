@@ -10,7 +10,7 @@ from admm_verify.complete.tables import join, take
 from admm_verify.reach.checks import holds, violates
 from admm_verify.reach.dynamics import Dynamics, Trajectories
 from admm_verify.reach.judgement import Judgement
-from admm_verify.reach.probes import Probes, room
+from admm_verify.reach.probes import Probes, behind, room
 from admm_verify.reach.sets import most
 from admm_verify.reach.settings import ReachSettings
 from admm_verify.reach.systems import Task
@@ -21,8 +21,8 @@ from admm_verify.verdict import Answer
 _SECONDS = 0.5
 """Between two questions whether the time is up."""
 
-_BLOCK = 5000
-"""Trajectories that are simulated at once."""
+_FIRST, _BLOCK = 500, 2500
+"""Trajectories that are simulated in any case, and then at once."""
 
 _WHY = {
     Ended.TIMED_OUT: "The time was up.",
@@ -72,12 +72,13 @@ class CellRefinement:
         """Simulates. Shapes: directions [d, n]."""
         self.task, self.dynamics, self.directions, self.settings, self.run = task, dynamics, directions, settings, run
         self.began = time.monotonic()
-        self.known = _sampled(dynamics, settings.trajectories(task.steps, task.system.states), run.within(0.25))
+        self.known = _sampled(dynamics, settings.trajectories(task.steps, task.system.states), run.within(0.1))
         values = np.einsum("pts,ds->ptd", self.known.paths, directions)
         self.inner, width = most(values), most(values) + most(-values)
         self.scale = np.where(np.isfinite(width), np.maximum(width, 1e-9 * (1.0 + np.abs(self.inner))), 1.0)
         self.broken: dict[int, np.ndarray] = {}
-        self.hopeless: dict[int, str] = {}
+        reasons = {i: behind(requirement, task.steps) for i, requirement in enumerate(task.requirements)}
+        self.hopeless = {i: reason for i, reason in reasons.items() if reason}
         self._worth, self._looked = task.steps, False
         self._batch = settings.batch if run.deadline is None else 1
         self._falsify(self.known)
@@ -104,6 +105,8 @@ class CellRefinement:
         than the tolerance, a share of the sampled width.
         """
         turn = 0
+        if not self._looked and self._unknown() and not run.over():
+            self._look(run)
         while True:
             ended, open = run.ended(), self._open(tolerance, width_first=turn % 2 > 0)
             self.run.say(f"{len(self.parts)} cells, {len(open)} open")
@@ -112,7 +115,7 @@ class CellRefinement:
             if len(self.parts) >= cells:
                 return Ended.CELL_LIMIT
             # Sets that end too early are often mended by one cut.
-            if not self._looked and (self.undecided() or turn == 2):
+            if not self._looked and turn == 2:
                 self._look(run)
                 continue
             chosen, began = open[: min(self._batch, cells - len(self.parts))], time.monotonic()
@@ -139,13 +142,15 @@ class CellRefinement:
 
     def undecided(self) -> list[int]:
         """The numbers of the requirements that more cells could decide."""
-        asked = np.flatnonzero(~self.parts.good.all(axis=0))
-        return [int(i) for i in asked if i not in self.broken and i not in self.hopeless]
+        return [i for i in self._unknown() if i not in self.hopeless]
+
+    def _unknown(self) -> list[int]:
+        return [int(i) for i in np.flatnonzero(~self.parts.good.all(axis=0)) if i not in self.broken]
 
     def _look(self, run: Run) -> None:
         """Look for violations, and for what no cell can show."""
         self._looked = True
-        for i in self.undecided():
+        for i in self._unknown():
             self._hunt(i, run)
         probes = Probes.of(self.task, self.dynamics, self.known, run)
         if probes is not None:
@@ -238,7 +243,7 @@ def _sampled(dynamics: Dynamics, count: int, run: Run) -> Trajectories:
     """So many trajectories from anywhere, or as many as there is time for."""
     rng, found, left = np.random.default_rng(0), [], count
     while left > 0 and not (found and run.over()):
-        points = dynamics.inside.scattered(min(left, _BLOCK), rng)
+        points = dynamics.inside.scattered(min(left, _BLOCK if found else _FIRST), rng)
         found.append(dynamics.simulated(points, run))
         left -= len(points)
     return join(found)

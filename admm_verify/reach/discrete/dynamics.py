@@ -39,11 +39,10 @@ class SteppedSystem(Dynamics):
         return states if self.task.initial.sides else self.inputs.size
 
     def simulated(self, points: np.ndarray, run: Run) -> Trajectories:
-        paths = np.full((len(points), self.task.steps + 1, self.system.states), np.nan)
+        """All of them, which takes next to no time."""
+        paths = np.empty((len(points), self.task.steps + 1, self.system.states))
         state = paths[:, 0] = points[:, : self.system.states]
         for t, noise in enumerate(self.columns):
-            if run.over():
-                break
             state = paths[:, t + 1] = self.once(np.concatenate([state, points[:, noise]], axis=1))
         return Trajectories(points, paths)
 

@@ -1,5 +1,6 @@
 """Bounds of all steps of a system in discrete time by one graph, and cells where that is not tight enough."""
 
+import time
 from dataclasses import replace
 from functools import cached_property
 
@@ -21,6 +22,16 @@ _PAYS = 0.25
 """Share of the sampled width that CROWN must gain on cells for more effort to pay."""
 
 
+def check_length(task: Task, directions: np.ndarray, settings: ReachSettings) -> None:
+    """Raise InputError where a horizon is too long for one graph."""
+    if task.steps**2 * directions.size > _MOST_ROWS and settings.window is None:
+        most = int((_MOST_ROWS / directions.size) ** 0.5)
+        raise InputError(
+            f"A horizon of {task.steps} steps with {len(directions)} directions is too long for one graph; give at "
+            f"most {most} steps, or fewer directions."
+        )
+
+
 class GraphBounds:
     """Upper bounds of every direction after every step, [cells, steps d].
 
@@ -34,17 +45,19 @@ class GraphBounds:
         assert not isinstance(task.system, ContinuousSystem), "Continuous time has a room of its own"
         self.task, self.system, self.directions, self.settings = task, task.system, directions, settings
         self.inner, self.scale = inner.reshape(-1), scale.reshape(-1)
-        if task.steps**2 * directions.size > _MOST_ROWS and settings.window is None:
-            most = int((_MOST_ROWS / directions.size) ** 0.5)
-            raise InputError(
-                f"A horizon of {task.steps} steps with {len(directions)} directions is too long for one graph; give at "
-                f"most {most} steps, or fewer directions."
-            )
+        began = time.monotonic()
+        self.once = rollout(task.system, 1)
+        # To make the graph, to bring it into both precisions, and until somebody asks for the first time.
+        self._seconds = 3.0 * task.steps * (time.monotonic() - began)
 
     @cached_property
     def horizon(self) -> Rollout:
         """The graph of all steps."""
         return rollout(self.system, self.task.steps)
+
+    def fits(self, run: Run) -> bool:
+        """Whether there is time to begin with the graph."""
+        return not run.over() and self._seconds < run.left
 
     @cached_property
     def rows(self) -> np.ndarray:
@@ -57,6 +70,8 @@ class GraphBounds:
         Where time may end, the whole box comes first, whose bounds stand for those of cells that are not reached.
         Raises: Stopped, where there are none.
         """
+        if not self.fits(run):
+            raise Stopped
         inputs, ended = self.horizon.inputs(self.task.initial.grid(self.settings.grid)), Ended.COMPLETE
         if known is not None:
             # Tightening the whole box takes long, and rarely gets ahead of small cells where CROWN does not.
@@ -124,12 +139,12 @@ class GraphBounds:
 
     def hurried(self, run: Run) -> np.ndarray:
         """Intervals over the whole box, step after step until a run is over: loose, but they take no time."""
-        once, rows, count = rollout(self.system, 1), self._with_sides, len(self.directions)
+        rows, count = self._with_sides, len(self.directions)
         quick = replace(self.settings, method="interval", iterations=0)
-        bounder = CellBounder(once.network, rows, quick, run.endless())
+        bounder = CellBounder(self.once.network, rows, quick, run.endless())
         box, bound = self.task.initial.at(None), np.full((self.task.steps, count), np.inf)
         for step in range(self.task.steps):
-            found = bounder.cells(once.inputs(box), *_plain(rows)).bound
+            found = bounder.cells(self.once.inputs(box), *_plain(rows)).bound
             bound[step] = found[0, :count]
             if run.over() or not np.isfinite(found).all():
                 break

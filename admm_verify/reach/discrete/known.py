@@ -1,6 +1,6 @@
 """Bounds of some directions after every step as sets, which say something of other directions too."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,6 +20,7 @@ class BoundedSets(TrajectorySets):
     valid_steps: np.ndarray
     directions: np.ndarray
     bound: np.ndarray
+    _found: dict[bytes, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, directions: np.ndarray, bound: np.ndarray) -> "BoundedSets":
@@ -27,18 +28,25 @@ class BoundedSets(TrajectorySets):
         return cls(np.full(len(bound), bound.shape[1] - 1), directions, bound)
 
     def support(self, step: int, directions: np.ndarray) -> np.ndarray:
-        known, size = self.bound[:, step], directions.shape[1]
-        rows = [self._rows(direction) for direction in (*box_directions(size), *directions)]
-        sides, own = rows[: 2 * size], rows[2 * size :]
-        found = np.full((len(known), len(directions)), np.inf)
-        if all(len(row) for row in sides):
-            ends = known[:, [row[0] for row in sides]]
-            finite = np.isfinite(ends).all(axis=1)
-            found[finite] = Box.of(-ends[finite, size:], ends[finite, :size]).support(directions)
-        for column, row in enumerate(own):
-            if len(row):
-                found[:, column] = np.minimum(found[:, column], known[:, row[0]])
+        # All steps at once take little longer than one.
+        key = np.ascontiguousarray(directions).tobytes()
+        if key not in self._found:
+            self._found[key] = self._all(directions)
+        return self._found[key][:, step]
+
+    def _all(self, directions: np.ndarray) -> np.ndarray:
+        """Bounds of directions at all steps, [cells, steps + 1, d]."""
+        size, lead = directions.shape[1], self.bound.shape[:2]
+        found, sides = np.full((*lead, len(directions)), np.inf), self._places(box_directions(size))
+        if (sides >= 0).all():
+            ends = self.bound[..., sides]
+            finite = np.isfinite(ends).all(axis=-1)
+            found[finite] = Box.of(-ends[finite][:, size:], ends[finite][:, :size]).support(directions)
+        own = self._places(directions)
+        found[..., own >= 0] = np.minimum(found[..., own >= 0], self.bound[..., own[own >= 0]])
         return found
 
-    def _rows(self, direction: np.ndarray) -> np.ndarray:
-        return np.flatnonzero((self.directions == direction).all(axis=1))
+    def _places(self, directions: np.ndarray) -> np.ndarray:
+        """Where each direction is among those that are bounded, -1 for nowhere."""
+        same = (self.directions[None] == directions[:, None]).all(axis=-1)
+        return np.where(same.any(axis=1), same.argmax(axis=1), -1)

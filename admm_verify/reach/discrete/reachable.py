@@ -1,13 +1,14 @@
 """Sets and verdicts of systems in discrete time: cells from step to step, then one graph over the horizon."""
 
 import time
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
 from admm_verify.reach.checks import holds
 from admm_verify.reach.discrete.dynamics import SteppedSystem
-from admm_verify.reach.discrete.graph import GraphBounds
+from admm_verify.reach.discrete.graph import GraphBounds, check_length
 from admm_verify.reach.discrete.known import BoundedSets
 from admm_verify.reach.discrete.verdicts import DiscreteJudge
 from admm_verify.reach.judgement import Judgement
@@ -28,6 +29,8 @@ _LOOSE, _LOOSE_CELLS = 1.0, 64
 _CELLS = 1024
 """Made before the graph of the horizon is asked, which takes over where cells do not get smaller fast enough."""
 
+_DECIDED = Answer.VERIFIED, Answer.FALSIFIED
+
 _GRACE = 0.25
 """Seconds after the end of the time for intervals where there is nothing better."""
 
@@ -41,6 +44,7 @@ class DiscreteReach:
 
     def __init__(self, task: Task, directions: np.ndarray, settings: ReachSettings, run: Run) -> None:
         """Shapes: directions [d, n]."""
+        check_length(task, directions, settings)
         self.task, self.directions, self.settings, self.run = task, directions, settings, run
         self.began, self.dynamics = time.monotonic(), SteppedSystem(task)
         self.cells = CellRefinement(task, self.dynamics, directions, settings, run)
@@ -64,17 +68,17 @@ class DiscreteReach:
             share = self.run.within(1.0 / (len(open) - place))
             answers[i] = judge.judge(self.task.requirements[i], cells.known, share)
         ended = Ended.COMPLETE
-        if any(one.outcome not in (Answer.VERIFIED, Answer.FALSIFIED) for one in answers.values()):
+        if any(one.outcome not in _DECIDED for one in answers.values()):
             ended = cells.refine(limit, self.run)
         return sets, [self._judgement(i, answers.get(i), ended) for i in range(len(self.task.requirements))]
 
     def _judgement(self, i: int, answer: Judgement | None, ended: Ended) -> Judgement:
         """What cells show, where they do; else what the graph does."""
         found = self.cells.judgement(i, ended)
-        decided = found.outcome in (Answer.VERIFIED, Answer.FALSIFIED)
-        if answer is None or (decided and answer.outcome is not Answer.VERIFIED):
-            return found
-        return answer
+        if answer is None or found.outcome in _DECIDED or answer.outcome in _DECIDED:
+            return found if answer is None or answer.outcome not in _DECIDED else answer
+        seconds, parts = found.seconds + answer.seconds, found.parts + answer.parts
+        return replace(found, seconds=seconds, parts=parts, reason=f"{found.reason} {answer.reason}")
 
     @cached_property
     def _grid(self) -> Box:

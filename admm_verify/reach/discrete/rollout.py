@@ -1,7 +1,6 @@
 """Several steps of a system in discrete time as one network, so that bounds see all of them at once."""
 
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 
@@ -84,8 +83,8 @@ def rollout(system: DiscreteSystem, steps: int) -> Rollout:
 
 def noise_box(system: DiscreteSystem, steps: int) -> Box:
     """The noise of so many steps, as a rollout reads it behind the first state."""
-    process, sensor = _noise(system)
-    return reduce(Box.times, [process] * steps + [sensor] * steps)
+    ends = ([np.tile(end, steps) for end in noise.range] for noise in _noise(system))
+    return Box.of(*map(np.concatenate, zip(*ends, strict=True)))
 
 
 def noise_columns(system: DiscreteSystem, step: int, steps: int) -> np.ndarray:

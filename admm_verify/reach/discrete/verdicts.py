@@ -18,9 +18,10 @@ from admm_verify.reach.discrete.graph import GraphBounds
 from admm_verify.reach.discrete.rollout import Rollout
 from admm_verify.reach.dynamics import Trajectories
 from admm_verify.reach.judgement import Judgement
+from admm_verify.reach.probes import behind
 from admm_verify.reach.settings import ReachSettings
 from admm_verify.reach.systems import Kind, Polytope, Requirement, Task
-from admm_verify.run import Ended, Run
+from admm_verify.run import Ended, Run, Stopped
 from admm_verify.sets.exact import ExactBox
 from admm_verify.verdict import Answer
 
@@ -31,7 +32,7 @@ _TIMES = 3
 
 _REASONS = {
     Answer.UNKNOWN: "Branch and bound ended without a proof, or a violation that can be certified.",
-    Answer.TIMED_OUT: "The time was up before branch and bound was done.",
+    Answer.TIMED_OUT: "The time was up, too, before branch and bound was done.",
 }
 
 
@@ -57,6 +58,8 @@ class DiscreteJudge:
         known: simulated trajectories.
         """
         began, steps, self.run = time.monotonic(), list(requirement.control_times(self.task.steps)), run
+        if not self.bounds.fits(run):
+            return Judgement(requirement, Answer.TIMED_OUT, 0.0, 0, reason=_REASONS[Answer.TIMED_OUT])
         match requirement.kind:
             case Kind.REACH_SOME_TIME:
                 found = self._some_time(requirement, steps, known.paths)
@@ -67,6 +70,8 @@ class DiscreteJudge:
             case _:
                 assert_never(requirement.kind)
         outcome, trajectory, parts = found
+        if outcome is Answer.VERIFIED and behind(requirement, self.task.steps):
+            outcome = Answer.UNKNOWN
         reason = _REASONS.get(outcome, "")
         return Judgement(requirement, outcome, time.monotonic() - began, parts, trajectory, reason=reason)
 
@@ -100,7 +105,10 @@ class DiscreteJudge:
         )
         declared = NetworkDeclaration("f", (inputs,), (outputs,))
         query = Query("requirement", Property((2, 0), (declared,), disjuncts), network)
-        decision = Decision(query, VerifySettings(arithmetic="real"), self.run)
+        try:
+            decision = Decision(query, VerifySettings(arithmetic="real"), self.run)
+        except Stopped:
+            return Answer.TIMED_OUT, None, 0
         decision.decide()
         if decision.witness is not None and self._certain(decision.witness.exact, disjuncts):
             exact = np.array([float(value) for value in decision.witness.exact])
