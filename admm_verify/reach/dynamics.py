@@ -5,9 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from admm_verify.complete.tables import join
 from admm_verify.reach.checks import TrajectorySets
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
+
+_FIRST, _BLOCK = 500, 2500
+"""Trajectories that are simulated in any case, and then at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +39,15 @@ class Dynamics(ABC):
     def sides(self) -> int:
         """How many inputs, the first ones, cells are halved at."""
         return self.inputs.size
+
+    def sampled(self, count: int, run: Run) -> Trajectories:
+        """So many trajectories from anywhere, or as many as there is time for."""
+        rng, found, left = np.random.default_rng(0), [], count
+        while left > 0 and not (found and run.over()):
+            points = self.inside.scattered(min(left, _BLOCK if found else _FIRST), rng)
+            found.append(self.simulated(points, run))
+            left -= len(points)
+        return join(found)
 
     @abstractmethod
     def simulated(self, points: np.ndarray, run: Run) -> Trajectories:

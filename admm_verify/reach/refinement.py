@@ -21,9 +21,6 @@ from admm_verify.verdict import Answer
 _SECONDS = 0.5
 """Between two questions whether the time is up."""
 
-_FIRST, _BLOCK = 500, 2500
-"""Trajectories that are simulated in any case, and then at once."""
-
 _WHY = {
     Ended.TIMED_OUT: "The time was up.",
     Ended.STOPPED: "The run was stopped.",
@@ -72,7 +69,7 @@ class CellRefinement:
         """Simulates. Shapes: directions [d, n]."""
         self.task, self.dynamics, self.directions, self.settings, self.run = task, dynamics, directions, settings, run
         self.began = time.monotonic()
-        self.known = _sampled(dynamics, settings.trajectories(task.steps, task.system.states), run.within(0.1))
+        self.known = dynamics.sampled(settings.trajectories(task.steps, task.system.states), run.within(0.1))
         values = np.einsum("pts,ds->ptd", self.known.paths, directions)
         self.inner, width = most(values), most(values) + most(-values)
         self.scale = np.where(np.isfinite(width), np.maximum(width, 1e-9 * (1.0 + np.abs(self.inner))), 1.0)
@@ -237,13 +234,3 @@ class CellRefinement:
             self._batch = min(2 * self._batch, self.settings.batch)
         elif seconds > allowed:
             self._batch = max(1, self._batch // 2)
-
-
-def _sampled(dynamics: Dynamics, count: int, run: Run) -> Trajectories:
-    """So many trajectories from anywhere, or as many as there is time for."""
-    rng, found, left = np.random.default_rng(0), [], count
-    while left > 0 and not (found and run.over()):
-        points = dynamics.inside.scattered(min(left, _BLOCK if found else _FIRST), rng)
-        found.append(dynamics.simulated(points, run))
-        left -= len(points)
-    return join(found)

@@ -94,7 +94,9 @@ def test_a_shorter_horizon_changes_no_meaning(tmp_path, capsys) -> None:
     from admm_verify.cli import main
 
     assert main(["reach", str(tmp_path / "system.json"), "--steps", "3"]) == 0
-    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()[-2:]] == ["unknown"] * 2
+    lines = capsys.readouterr().out.splitlines()[-4:]
+    assert [line.split(":")[0] for line in lines[::2]] == ["unknown"] * 2
+    assert lines[1::2] == ["  It is about times up to step 10, and the horizon ends at step 3: give a longer one."] * 2
 
 
 @pytest.mark.parametrize("make", [discrete, continuous])

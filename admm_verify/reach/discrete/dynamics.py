@@ -14,9 +14,6 @@ from admm_verify.sets.exact import ExactBox
 _WIDEST = 3.0
 """Largest sampled widths beyond which a cell's set, from its middle on, is given up: it is halved in any case."""
 
-_SAMPLES = 200
-"""Trajectories that tell these widths."""
-
 
 class SteppedSystem(Dynamics):
     """Of a task in discrete time."""
@@ -28,9 +25,7 @@ class SteppedSystem(Dynamics):
         self.noise = noise_box(task.system, task.steps)
         self.inputs, self.exact = task.initial.times(self.noise), task.box.times(ExactBox.of(self.noise))
         self.inside = self.exact.inside
-        paths = self.simulated(self.inside.scattered(_SAMPLES, np.random.default_rng(0)), Run()).paths
-        width = (most(paths) + most(-paths)).max(axis=0)
-        self.widest = _WIDEST * (np.nan_to_num(width, nan=np.inf) + 1e-9 * (1.0 + np.abs(paths[0, 0])))
+        self.widest = np.full(task.system.states, np.inf)
 
     @property
     def sides(self) -> int:
@@ -38,12 +33,19 @@ class SteppedSystem(Dynamics):
         states = self.system.states
         return states if self.task.initial.sides else self.inputs.size
 
+    def sampled(self, count: int, run: Run) -> Trajectories:
+        """The same, from which it is known how wide sets are when they are too wide."""
+        known = super().sampled(count, run)
+        width = (most(known.paths) + most(-known.paths)).max(axis=0)
+        self.widest = _WIDEST * (np.nan_to_num(width, nan=np.inf) + 1e-9 * (1.0 + np.abs(known.paths[0, 0])))
+        return known
+
     def simulated(self, points: np.ndarray, run: Run) -> Trajectories:
         """All of them, which takes next to no time."""
         paths = np.empty((len(points), self.task.steps + 1, self.system.states))
         state = paths[:, 0] = points[:, : self.system.states]
         for t, noise in enumerate(self.columns):
-            state = paths[:, t + 1] = self.once(np.concatenate([state, points[:, noise]], axis=1))
+            state = paths[:, t + 1] = self.once.evaluate(np.concatenate([state, points[:, noise]], axis=1))[-1]
         return Trajectories(points, paths)
 
     def sets(self, cells: Box, run: Run) -> StepSets:
