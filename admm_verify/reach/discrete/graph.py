@@ -9,6 +9,7 @@ import numpy as np
 from admm_verify.complete.tables import join, take
 from admm_verify.errors import InputError
 from admm_verify.reach.discrete.cells import CellBounder, Cells
+from admm_verify.reach.discrete.effort import tightened
 from admm_verify.reach.discrete.rollout import Rollout, rollout
 from admm_verify.reach.settings import ReachSettings
 from admm_verify.reach.systems import ContinuousSystem, Task
@@ -79,8 +80,8 @@ class GraphBounds:
             if (plain.bound.max(axis=0) > known - _PAYS * self.scale).all():
                 return plain.at_most(known), ended
         if inputs.count == 1 or run.deadline is None:
-            return self._bounded(inputs, self.settings, run), ended
-        whole, found, first = self._bounded(self.horizon.inputs(self.task.initial.at(None)), self.settings, run), [], 0
+            return self._tightened(inputs, known, run), ended
+        whole, found, first = self._tightened(self.horizon.inputs(self.task.initial.at(None)), known, run), [], 0
         while first < inputs.count and ended is Ended.COMPLETE:
             try:
                 found.append(self._bounded(inputs.at(slice(first, first + self.settings.batch)), self.settings, run))
@@ -160,6 +161,14 @@ class GraphBounds:
         """The boxes of bounds of these rows."""
         count, states = len(self.directions), self.system.states
         return Box.of(-bound[:, count + states :], bound[:, count : count + states])
+
+    def _tightened(self, inputs: Box, known: np.ndarray | None, run: Run) -> Cells:
+        def bound(how: ReachSettings) -> tuple[Cells, float]:
+            found = self._bounded(inputs, how, run)
+            found = found if known is None else found.at_most(known)
+            return found, float(((found.bound - self.inner) / self.scale).max())
+
+        return tightened(bound, self.settings, run)
 
     def _bounded(self, inputs: Box, settings: ReachSettings, run: Run) -> Cells:
         bounder = CellBounder(self.horizon.network, self.rows, settings, run.silent())
