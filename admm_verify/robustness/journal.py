@@ -32,8 +32,8 @@ _ANSWERS = {answer.value: answer for answer in Answer if answer is not Answer.TI
 class JournalHeader:
     """The first line: what makes two runs the same task.
 
-    network, images: SHA-256 of what they are made of, whatever file they come from. within: its two ends, or "per
-    pixel", which is then part of the images' digest.
+    network, images: SHA-256 of what they are made of, whatever file they come from. radii: the largest amount of each;
+    where channels have their own, these are part of the images' digest, as is within where it says "per pixel".
     """
 
     format: Format
