@@ -18,26 +18,6 @@ RICCATI = Plant.read(["-x1*x1 + 0*u1"], 1)
 CHAIN = Plant.read([*(f"x{i + 1}" for i in range(1, 12)), "u1"], 1)
 """Twelve integrators in a row."""
 
-RIGID_BODY = Plant.read(
-    [
-        "c2*c3*x4 + (s1*s2*c3 - c1*s3)*x5 + (c1*s2*c3 + s1*s3)*x6",
-        "c2*s3*x4 + (s1*s2*s3 + c1*c3)*x5 + (c1*s2*s3 - s1*c3)*x6",
-        "-s2*x4 + s1*c2*x5 + c1*c2*x6",
-        "x12*x5 - x11*x6 + u1",
-        "x10*x6 - x12*x4 + u2",
-        "x11*x4 - x10*x5 + u3",
-        "x10 + (s1*x11 + c1*x12)*s2/c2",
-        "c1*x11 - s1*x12",
-        "(s1*x11 + c1*x12)/c2",
-        "-0.9*x11*x12 + u4/0.05",
-        "0.9*x10*x12 + u5/0.05",
-        "0*x10*x11 + u6/0.1",
-    ],
-    6,
-    let=[(f"{letter}{i}", f"{name}(x{i + 6})") for i in (1, 2, 3) for letter, name in (("s", "sin"), ("c", "cos"))],
-)
-"""Position, velocity along the body's axes, angles, rates of turn."""
-
 
 def relu_network(seed: int, *sizes: int, gain: float = 1.0) -> Network:
     rng = np.random.default_rng(seed)

@@ -13,12 +13,12 @@ from admm_verify.enclosures.expressions import evaluate
 from admm_verify.enclosures.flow import FlowSettings, flow, next_substeps, picard, taylor_step
 from admm_verify.enclosures.intervals import ENCLOSURES, Interval
 from admm_verify.reach.continuous.simulation import integrate
+from problems.flight import RIGID_BODY
 from tests.enclosures.plants import (
     CHAIN,
     DOUBLE_INTEGRATOR,
     PENDULUM,
     RICCATI,
-    RIGID_BODY,
     UNICYCLE,
     exact_point,
 )
