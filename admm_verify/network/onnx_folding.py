@@ -12,6 +12,7 @@ import numpy as np
 from admm_verify.network.builder import Builder, UnsupportedUse, Value
 from admm_verify.network.movement import axes_of, reduced_shape
 from admm_verify.network.onnx_activations import clip_ends
+from admm_verify.network.onnx_entries import FOLDERS
 from admm_verify.network.onnx_inputs import (
     Attributes,
     Handler,
@@ -21,7 +22,6 @@ from admm_verify.network.onnx_inputs import (
     constant,
     given,
     integers,
-    text,
 )
 from admm_verify.network.onnx_movement import MOVEMENT, MOVES
 from admm_verify.network.onnx_operators import OPERATORS
@@ -100,13 +100,6 @@ def _clip(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
     if low is not None:
         x = _elementwise(np.maximum)([x, low], attributes, opset)
     return x if high is None else _elementwise(np.minimum)([x, high], attributes, opset)
-
-
-def _where(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
-    condition, first, second = _arrays(inputs)
-    if condition.dtype != bool or first.dtype != second.dtype:
-        raise UnsupportedUse(f"its constants are of types {condition.dtype}, {first.dtype} and {second.dtype}")
-    return np.where(condition, first, second)
 
 
 def _cast_to(x: np.ndarray, target: np.dtype) -> np.ndarray:
@@ -197,55 +190,11 @@ def _place(function: Callable[..., np.ndarray]) -> _Folder:
 def _cumulative_sum(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
     x = constant(inputs[0], "input")
     axis = axis_given({"axis": constant(inputs[1], "axis").item()}, len(x.shape), 0)
-    if x.dtype.kind == "f":
-        raise UnsupportedUse("it sums floats, whose last digits depend on the runtime")
     turned = np.flip(x, axis) if attributes.get("reverse", 0) else x
     sums = np.cumsum(turned, axis=axis, dtype=x.dtype)
     if attributes.get("exclusive", 0):
         sums = sums - turned
     return np.flip(sums, axis) if attributes.get("reverse", 0) else sums
-
-
-def _trilu(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
-    diagonal = given(inputs, 1)
-    offset = 0 if diagonal is None else int(constant(diagonal, "diagonal").item())
-    triangle = np.triu if attributes.get("upper", 1) else np.tril
-    return triangle(constant(inputs[0], "input"), offset)
-
-
-def _gather_elements(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
-    x, indices = _arrays(inputs)
-    return np.take_along_axis(x, indices, axis=axis_given(attributes, len(x.shape), 0))
-
-
-def _scatter_elements(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
-    x, indices, updates = _arrays(inputs)
-    axis = axis_given(attributes, len(x.shape), 0)
-    places = [np.asarray(place) for place in np.indices(indices.shape)]
-    places[axis] = np.where(indices < 0, indices + x.shape[axis], indices)
-    return _scattered(x, tuple(places), updates, attributes)
-
-
-def _scatter_nd(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
-    x, indices, updates = _arrays(inputs)
-    lengths = np.array(x.shape[: indices.shape[-1]])
-    whole = np.where(indices < 0, indices + lengths, indices)
-    places = tuple(np.asarray(whole[..., i]) for i in range(len(lengths)))
-    return _scattered(x, places, updates, attributes)
-
-
-def _scattered(
-    x: np.ndarray, places: tuple[np.ndarray, ...], updates: np.ndarray, attributes: Attributes
-) -> np.ndarray:
-    """x with the entries at some places replaced, each of them once."""
-    if text(attributes, "reduction", "none") != "none":
-        raise UnsupportedUse("it reduces what it scatters; a plain replacement is folded")
-    flat = np.ravel_multi_index(places, x.shape[: len(places)])
-    if len(np.unique(flat)) < flat.size:
-        raise UnsupportedUse("it writes to one place twice, which no order is defined for")
-    result = x.copy()
-    result[places] = updates
-    return result
 
 
 def _dequantize(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
@@ -268,6 +217,7 @@ def _dequantize(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarra
 
 
 EXACT: dict[str, _Folder] = {
+    **FOLDERS,
     "Abs": _elementwise(np.abs),
     "Add": _elementwise(np.add),
     "And": _elementwise(np.logical_and, "b"),
@@ -284,7 +234,6 @@ EXACT: dict[str, _Folder] = {
     "Div": _elementwise(_quotient),
     "Equal": _elementwise(np.equal, "fiub"),
     "Floor": _elementwise(np.floor, "f"),
-    "GatherElements": _gather_elements,
     "Greater": _elementwise(np.greater),
     "GreaterOrEqual": _elementwise(np.greater_equal),
     "Identity": lambda inputs, attributes, opset: constant(inputs[0], "input"),
@@ -305,14 +254,9 @@ EXACT: dict[str, _Folder] = {
     "ReduceSum": _reduction(np.sum, "iu"),
     "Relu": _elementwise(lambda x: np.maximum(x, x.dtype.type(0)), "fi"),
     "Round": _elementwise(np.rint, "f"),
-    "Scatter": _scatter_elements,
-    "ScatterElements": _scatter_elements,
-    "ScatterND": _scatter_nd,
     "Sign": _elementwise(np.sign),
     "Sqrt": _elementwise(np.sqrt, "f"),
     "Sub": _elementwise(np.subtract),
-    "Trilu": _trilu,
-    "Where": _where,
     "Xor": _elementwise(np.logical_xor, "b"),
 }
 """How operators on constants are computed, beside those that move entries."""
@@ -324,7 +268,7 @@ def on_constants(kind: str, inputs: Inputs) -> Handler | None:
     Its results are constants where they are the same in every runtime, otherwise values of the graph.
     """
     floats = inputs and isinstance(inputs[0], np.ndarray) and inputs[0].dtype.kind == "f"
-    if kind in EXACT and not (floats and kind in ("ReduceProd", "ReduceSum")):
+    if kind in EXACT and not (floats and kind in ("CumSum", "ReduceProd", "ReduceSum")):
         return _exactly(EXACT[kind])
     if kind in MOVES:
         return MOVEMENT[kind]

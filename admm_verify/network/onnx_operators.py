@@ -10,9 +10,11 @@ import numpy as np
 
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
 from admm_verify.network.onnx_activations import ACTIVATIONS
+from admm_verify.network.onnx_entries import ENTRIES
 from admm_verify.network.onnx_inputs import Attributes, Handler, Inputs, constant, given, numbers, present, real, tensor
 from admm_verify.network.onnx_layers import LAYERS
 from admm_verify.network.onnx_movement import MOVEMENT
+from admm_verify.network.onnx_sums import SUMS
 
 REAL_TYPES = {1: "float32", 11: "float64"}
 """The codes of the element types that a cast between leaves a real number as it is."""
@@ -114,8 +116,10 @@ def _cast(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) 
 
 OPERATORS: dict[str, Handler] = {
     **ACTIVATIONS,
+    **ENTRIES,
     **LAYERS,
     **MOVEMENT,
+    **SUMS,
     "Add": _add,
     "Cast": _cast,
     "Div": _div,

@@ -85,7 +85,9 @@ def place(kind):
 def cumulative(d):
     shape = d.shape(1, 3)
     axis = np.array(d.axis(len(shape)), d.one("int32", "int64"))
-    return Use("CumSum", (), [numbers(d, *shape), axis], d.attributes(0.4, exclusive=[0, 1], reverse=[0, 1]))
+    # Sums of floats are not folded.
+    x = numbers(d, *shape, kinds=("int64", "int32"))
+    return Use("CumSum", (), [x, axis], d.attributes(0.4, exclusive=[0, 1], reverse=[0, 1]))
 
 
 def trilu(d):

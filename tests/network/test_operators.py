@@ -8,6 +8,7 @@ import pytest
 
 from admm_verify.network.from_onnx import OPSETS
 from tests.network.constant_draws import FOLDED
+from tests.network.entry_draws import ENTRIES
 from tests.network.movement_draws import MOVEMENT
 from tests.network.operator_draws import ARITHMETIC, LAYERS, Draw, X
 from tests.network.operator_judge import INACCURATE, judged
@@ -48,17 +49,20 @@ def check(draws, seeds: range, constant: bool = False) -> None:
 
 def test_operators_compute_what_runtimes_compute() -> None:
     check(READ, range(400))
+    check(ENTRIES, range(140))
 
 
 def test_operators_on_constants_are_folded_as_runtimes_do() -> None:
     check(FOLDED, range(150))
     check(READ, range(150), constant=True)
+    check(ENTRIES, range(70), constant=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(10))
 def test_many_operators_compute_what_runtimes_compute(part: int) -> None:
     check(READ, range(1000 + 1000 * part, 2000 + 1000 * part))
+    check(ENTRIES, range(1000 + 300 * part, 1300 + 300 * part))
 
 
 @pytest.mark.slow
