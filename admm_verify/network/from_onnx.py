@@ -11,14 +11,17 @@ from admm_verify.arrays import quiet_overflow
 from admm_verify.errors import ModelError, UnsupportedOperatorError
 from admm_verify.network.builder import Builder, Result, Scored, Tensor, UnsupportedUse
 from admm_verify.network.graph import Network
-from admm_verify.network.onnx_checks import CLASSIC, DOMAINS, ENTRIES, element_type, read_tensor
+from admm_verify.network.onnx_checks import CLASSIC, DOMAINS, ENTRIES, check_branch, element_type, read_tensor
 from admm_verify.network.onnx_classic import CLASSICAL
+from admm_verify.network.onnx_conditions import COMPARISONS, CONDITIONAL
 from admm_verify.network.onnx_files import Model, ModelSource, model_from_bytes, read_model
 from admm_verify.network.onnx_folding import RANDOM, on_constants
 from admm_verify.network.onnx_form import misuse
 from admm_verify.network.onnx_heads import GOES_ON, STARTS
 from admm_verify.network.onnx_operators import OPERATORS
 from admm_verify.network.onnx_part import part_of
+from admm_verify.network.refusals import nearest
+from admm_verify.network.switch import Comparison
 from admm_verify.run import Run, paced
 
 OPSETS = (8, 25)
@@ -26,13 +29,20 @@ OPSETS = (8, 25)
 
 _ENDS = {".".join(filter(None, name)) for name in STARTS}
 
-SUPPORTED = tuple(sorted({*OPERATORS, "Constant", *_ENDS, *(f"{CLASSIC}.{name}" for name in CLASSICAL)}))
+SUPPORTED = tuple(
+    sorted(
+        {*OPERATORS, *COMPARISONS, *CONDITIONAL, "Constant", "If", *_ENDS, *(f"{CLASSIC}.{name}" for name in CLASSICAL)}
+    )
+)
 """Names of the operators that are read, in full where they are of another domain than the default one."""
 
 _ELEMENT_TYPES = {"FLOAT": "float32", "DOUBLE": "float64"}
 _KNOWN = ("", CLASSIC)
 _UNBOUNDED_INPUTS = ("Clip",)
 """Operators whose constants may be infinite."""
+
+_Held = Result | Comparison
+"""What a name in a graph stands for."""
 
 
 def read_onnx(path: ModelSource, *, output: str | None = None, inputs: Mapping[str, object] | None = None) -> Network:
@@ -89,7 +99,7 @@ class _Walker:
                 f"{name} uses ONNX opset {self.opset}; versions {OPSETS[0]} to {OPSETS[1]} are read. "
                 "Convert it with onnx.version_converter or export it again."
             )
-        self.values: dict[str, Result] = {}
+        self.values: dict[str, _Held] = {}
         for initializer in paced(model.graph.initializer):
             self.values[initializer.name] = read_tensor(initializer, f"The tensor {initializer.name} of {name}")
         self.unfollowed: set[str] = set()
@@ -100,14 +110,7 @@ class _Walker:
         """The whole graph as a simplified network. Raises: Stopped."""
         source, _ = self._input_info()
         self.values[source.name] = self.builder.input
-        for position, node in paced(enumerate(self.model.graph.node)):
-            if run is not None:
-                run.check()
-            label = node.name or f"number {position}"
-            values = self._outputs(node, label)
-            self.unfollowed.update(node.output[len(values) :])
-            for output, value in zip(node.output, values, strict=False):
-                self.values[output] = value
+        self._take(self.model.graph.node, run)
         name = self.model.graph.output[0].name
         output = self.values.get(name)
         if not isinstance(output, Tensor | Scored):
@@ -116,6 +119,42 @@ class _Walker:
                 "it by its name: output=..., on the command line --output-name."
             )
         return self.builder.finish(output, self.name, run)
+
+    def _take(self, nodes: Any, run: Run | None) -> None:
+        """Read nodes in their order. Raises: Stopped."""
+        for position, node in paced(enumerate(nodes)):
+            if run is not None:
+                run.check()
+            label = node.name or f"number {position}"
+            choice = node.op_type == "If" and node.domain in DOMAINS
+            values = self._branch(node, label, run) if choice else self._outputs(node, label)
+            self.unfollowed.update(node.output[len(values) :])
+            for output, value in zip(node.output, values, strict=False):
+                self.values[output] = value
+
+    def _branch(self, node: Any, label: str, run: Run | None) -> list[_Held]:
+        """The outputs of an If with a constant condition: those of one of its graphs, which reads what is around it."""
+        self._check_reads(node, label)
+        condition = self.values[node.input[0]] if len(node.input) == 1 and node.input[0] else None
+        self._check_form(node, [condition], label)
+        if not isinstance(condition, np.ndarray) or condition.size != 1:
+            raise UnsupportedOperatorError(
+                f"Operator If (node {label} of {self.name}, opset {self.opset}) chooses by a value that depends on the "
+                "input, or by several; it must be one constant. Export the branch that is taken."
+            )
+        wanted = "then_branch" if condition.item() else "else_branch"
+        graph = next(attribute.g for attribute in node.attribute if attribute.name == wanted)
+        check_branch(graph, len(node.output), f"A branch of {label} in {self.name}")
+        around = dict(self.values)
+        for initializer in graph.initializer:
+            self.values[initializer.name] = read_tensor(initializer, f"The tensor {initializer.name} of {self.name}")
+        self._take(graph.node, run)
+        missing = [value.name for value in graph.output if value.name not in self.values]
+        if missing:
+            raise ModelError(f"A branch of {label} in {self.name} does not define its output {missing[0]}.")
+        values = [self.values[value.name] for value in graph.output]
+        self.values = around
+        return values
 
     def _input_info(self) -> tuple[Any, str]:
         source = next(value for value in self.model.graph.input if value.name not in self.values)
@@ -153,7 +192,7 @@ class _Walker:
                     "Check the training run or the export that produced it."
                 )
 
-    def _outputs(self, node: Any, label: str) -> list[Result]:
+    def _outputs(self, node: Any, label: str) -> list[_Held]:
         """The values of one node's outputs."""
         self._check_reads(node, label)
         inputs = [self.values[name] if name else None for name in node.input]
@@ -191,33 +230,42 @@ class _Walker:
                 "model is no function of its input. Export the network in evaluation mode, without noise."
             )
 
-    def _handler(self, node: Any, inputs: list[Result | None], label: str, folded: bool) -> Callable[..., list[Result]]:
+    def _handler(self, node: Any, inputs: list[_Held | None], label: str, folded: bool) -> Callable[..., list[_Held]]:
         """What computes a node's outputs of these inputs; folded: they are all constants."""
         kind = "" if node.domain in DOMAINS else node.domain, node.op_type
+        name = ".".join(filter(None, kind))
         ended = next((value for value in inputs if isinstance(value, Scored)), None)
+        conditional = any(isinstance(value, Comparison) for value in inputs)
         found: Callable[..., Any] | None
         if ended is not None:
             found = GOES_ON.get(kind)
+        elif conditional:
+            found = CONDITIONAL.get(name)
         elif folded:
-            found = on_constants(node.op_type, [value for value in inputs if not isinstance(value, Scored)])
+            found = on_constants(node.op_type, [value for value in inputs if isinstance(value, np.ndarray | None)])
         else:
-            found = STARTS.get(kind) or (CLASSICAL if kind[0] else OPERATORS).get(kind[1] if kind[0] in _KNOWN else "")
+            known = CLASSICAL if kind[0] == CLASSIC else OPERATORS | COMPARISONS
+            found = STARTS.get(kind) or (known.get(node.op_type) if kind[0] in _KNOWN else None)
         if found is not None:
             return found
+        where = f"Operator {name} (node {label} of {self.name}, opset {self.opset})"
         if ended is not None:
             raise UnsupportedOperatorError(
-                f"Operator {node.op_type} (node {label} of {self.name}, opset {self.opset}) reads the result of "
-                f"{ended.head.words}, which is supported at the end of a classifier alone. Choose the scores before it "
-                f"as the network's output{f': output={ended.head.source!r}' if ended.head.source else ''}."
+                f"{where} reads the result of {ended.head.words}, which is supported at the end of a classifier alone. "
+                "Choose the scores before it as the network's output"
+                f"{f': output={ended.head.source!r}' if ended.head.source else ''}."
             )
-        name = ".".join(filter(None, kind))
+        if conditional:
+            raise UnsupportedOperatorError(
+                f"{where} reads a comparison of values that depend on the input, whose steps have no relaxation. Read "
+                "is Where, whose two sides must meet, as x where x > 0 and 0.1 x else."
+            )
         raise UnsupportedOperatorError(
-            f"Operator {name} (node {label} of {self.name}, opset {self.opset}) is not supported"
-            f"{' on constants; store its result as a constant' if folded else ''}. "
-            f"Supported: {', '.join(SUPPORTED)}."
+            f"{where} is not supported{' on constants; store its result as a constant' if folded else ''}. "
+            f"{nearest(node.op_type, SUPPORTED)} All of them: admm-verify supports --onnx-operators."
         )
 
-    def _check_form(self, node: Any, inputs: list[Result | None], label: str) -> None:
+    def _check_form(self, node: Any, inputs: list[_Held | None], label: str) -> None:
         types = [None if value is None else self._type(value) for value in inputs]
         wrong = misuse(node, self.classic if node.domain == CLASSIC else self.opset, types)
         if wrong is not None:
@@ -226,10 +274,12 @@ class _Walker:
                 "such a model or disagree on it. Export the network again."
             )
 
-    def _type(self, value: Result) -> str:
+    def _type(self, value: _Held) -> str:
         """NumPy's name of the element type."""
         if isinstance(value, np.ndarray):
             return value.dtype.name
+        if isinstance(value, Comparison):
+            return "bool"
         return "int64" if isinstance(value, Scored) and value.head.places else self.builder.element_type
 
     def _hint(self, node: Any) -> str:
@@ -253,7 +303,7 @@ class _Walker:
         return found
 
 
-def _named(value: Scored, source: str, first: Result | None) -> Scored:
+def _named(value: Scored, source: str, first: _Held | None) -> Scored:
     """A head's result that knows the name of its scores in the model."""
     if value.head.source or value.scores is not first:
         return value

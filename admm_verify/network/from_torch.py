@@ -226,7 +226,7 @@ class _Interpreter:
             given = dict(zip(names, args, strict=False)) | options
             if packet in SUMS and (packet not in MOVES or given.get("accumulate")):
                 return added(self.builder, given)
-            plain = map_aggregate(given, lambda a: Tensor(a.scores.node, a.shape) if isinstance(a, Scored) else a)
+            plain = map_aggregate(given, _without_head)
             result = moved(self.builder, node.target, plain, getattr(node.meta.get("val"), "dtype", None))
             return result if ended is None else kept(ended, result)
 
@@ -258,6 +258,11 @@ class _Interpreter:
             return _fold(node.target, args, options)
         except (RuntimeError, ValueError, TypeError) as error:
             raise UnsupportedOperatorError(f"{self._label(node)} on constants cannot be evaluated: {error}") from error
+
+
+def _without_head(value: Any) -> Any:
+    """A head's result as if it were the scores, with its own shape."""
+    return Tensor(value.scores.node, value.shape) if isinstance(value, Scored) else value
 
 
 def _holds(kind: Any, arguments: Any) -> bool:

@@ -36,11 +36,7 @@ def check_graph(model: Any, name: str) -> None:
         raise ModelError(f"{name} is not an ONNX model with a graph: it has no nodes or no output.")
     if graph.sparse_initializer:
         raise ModelError(f"{name} holds sparse tensors, which are not read. Store them as dense ones.")
-    for node in graph.node:
-        texts = (node.name, node.op_type, node.domain, *node.input, *node.output, *(a.name for a in node.attribute))
-        # What is no UTF-8 is handed out as bytes.
-        if not all(isinstance(text, str) for text in texts):
-            raise ModelError(f"{name} holds names that are no text, in the node {node.name!r}. Export it again.")
+    _check_texts(graph, name)
     for function in model.functions:
         if function.domain in DOMAINS:
             raise ModelError(
@@ -56,6 +52,24 @@ def check_graph(model: Any, name: str) -> None:
     _check_unique([value.name for value in graph.input], f"{name} declares", "inputs")
     outputs = [output for node in graph.node for output in node.output if output]
     _check_unique([*{*initializers, *(value.name for value in graph.input)}, *outputs], f"{name} defines", "values")
+
+
+def check_branch(graph: Any, outputs: int, what: str) -> None:
+    """Raise ModelError unless a branch, a graph without inputs, has as many outputs and defines each value once."""
+    if graph.input or graph.sparse_initializer or len(graph.output) != outputs:
+        raise ModelError(f"{what} has inputs, sparse tensors or another number of outputs than it. Export it again.")
+    _check_texts(graph, what)
+    names = [tensor.name for tensor in graph.initializer]
+    names += [output for node in graph.node for output in node.output if output]
+    _check_unique(names, f"{what} defines", "values")
+
+
+def _check_texts(graph: Any, name: str) -> None:
+    for node in graph.node:
+        texts = (node.name, node.op_type, node.domain, *node.input, *node.output, *(a.name for a in node.attribute))
+        # What is no UTF-8 is handed out as bytes.
+        if not all(isinstance(text, str) for text in texts):
+            raise ModelError(f"{name} holds names that are no text, in the node {node.name!r}. Export it again.")
 
 
 def _check_unique(names: Iterable[str], what: str, kind: str) -> None:

@@ -1,0 +1,48 @@
+"""ONNX comparisons of values that depend on the input, and what may read them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
+from admm_verify.network.onnx_inputs import Attributes, numbers, present
+from admm_verify.network.switch import Comparison, switch
+
+Conditional = Callable[[Builder, Any, Attributes, int], list[Any]]
+"""A handler that gives or takes a comparison."""
+
+
+def _compared(swapped: bool, inverted: bool) -> Conditional:
+    def handler(builder: Builder, inputs: Any, attributes: Attributes, opset: int) -> list[Any]:
+        first, second = (_real(value) for value in inputs)
+        if swapped:
+            first, second = second, first
+        return [Comparison(builder.add(first, second, -1.0), inverted)]
+
+    return handler
+
+
+def _real(value: Value | None) -> Value:
+    return value if isinstance(value, Tensor) else numbers(present(value), "constant")
+
+
+def _where(builder: Builder, inputs: Any, attributes: Attributes, opset: int) -> list[Any]:
+    condition, first, second = inputs
+    if not isinstance(condition, Comparison):
+        raise UnsupportedUse("one of its values is itself a comparison, whose steps have no relaxation")
+    return [switch(builder, condition, _real(first), _real(second))]
+
+
+def _not(builder: Builder, inputs: Any, attributes: Attributes, opset: int) -> list[Any]:
+    return [inputs[0].negated()]
+
+
+COMPARISONS: dict[str, Conditional] = {
+    "Greater": _compared(False, False),
+    "GreaterOrEqual": _compared(True, True),
+    "Less": _compared(True, False),
+    "LessOrEqual": _compared(False, True),
+}
+"""Handlers by operator name, whose results are comparisons."""
+
+CONDITIONAL: dict[str, Conditional] = {"Not": _not, "Where": _where}
+"""Handlers by operator name of operators that read a comparison."""
