@@ -4,7 +4,8 @@
 
 Parts: "double integrator" (areas by method, octagon, a million trajectories), "fitzhugh" (bounds on the largest x1,
 unsplit and split), "shared" (every shared system: how far the tube goes, its width over the sampled one, verdicts, and
-trajectories outside), "noise" (process and sensor noise against noisy trajectories). Writes one JSON per part and PNGs.
+trajectories outside), "avoidance" (vehicles that steer round an obstacle, as stored and otherwise), "noise" (process
+and sensor noise against noisy trajectories). Writes one JSON per part and PNGs.
 Trajectories in continuous time are integrated numerically; what two step sizes differ by is their own error, and a
 trajectory counts as outside where it is further out than that.
 """
@@ -14,13 +15,14 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from scipy.spatial import ConvexHull, HalfspaceIntersection
 
 import admm_verify as av
-from problems import feedback
+from problems import feedback, train_avoidance
 
 RESULTS = Path(__file__).parent / "results" / "reachability"
 CHUNK = 20_000
@@ -37,6 +39,7 @@ def main() -> None:
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     parts: dict[str, Callable[[argparse.Namespace], Any]] = {
+        "avoidance": avoidance,
         "double_integrator": double_integrator,
         "fitzhugh_nagumo": fitzhugh_nagumo,
         "noise": noise,
@@ -46,6 +49,39 @@ def main() -> None:
         if options.only in name or (name == "shared" and any(options.only in one for one in feedback.SHARED)):
             found = part(options)
             (options.output / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+def avoidance(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Both vehicles: as stored, from a larger box, other pupils, control periods and places of the obstacle."""
+    rows = []
+    for vehicle in (train_avoidance.robot, train_avoidance.flyer):
+        variants = {
+            "stored": (vehicle(), 0),
+            "larger box": (vehicle(size=1.5), 0),
+            "other pupil": (vehicle(), 1),
+            "coarse": (vehicle(1.0, 11), 5),
+            "fine": (vehicle(0.1, 110), 0),
+            "shifted": (vehicle(shift=0.5), 3),
+        }
+        for name, (variant, seed) in variants.items():
+            with TemporaryDirectory() as folder:
+                task = av.read_task(train_avoidance.write(variant, Path(folder), seed))
+            began, used = time.monotonic(), time.process_time()
+            report = av.reach_sets(task, timeout=options.seconds)
+            row = {
+                "system": task.name,
+                "variant": name,
+                "all seconds": time.monotonic() - began,
+                "processor seconds": time.process_time() - used,
+                **summary(task, report.sets),
+                **outside(task, report.sets, options.points),
+                "verdicts": [one.outcome.value for one in report.judgements],
+            }
+            rows.append(row)
+            print(row, flush=True)
+            if name == "stored":
+                av.tube_plot(options.output / f"{task.name}.png", task, report.sets, report.judgements)
+    return rows
 
 
 def double_integrator(options: argparse.Namespace) -> list[dict[str, Any]]:
