@@ -49,6 +49,14 @@ class Dynamics(ABC):
             left -= len(points)
         return join(found)
 
+    def opened(self, cells: Box, ends: Trajectories) -> np.ndarray:
+        """What each side of some cells does to the error of their sets, in shares that only compare: [cells, sides].
+
+        ends: from the lower end of every side through the middle of each cell, then from the upper ones, cell by cell.
+        Zero where nothing is known of it.
+        """
+        return np.zeros((cells.count, self.sides))
+
     @abstractmethod
     def simulated(self, points: np.ndarray, run: Run) -> Trajectories:
         """Trajectories from points of the inputs, [count, inputs]; where the run ends, NaN or none for the last."""

@@ -31,6 +31,9 @@ _WHY = {
 _CLEAREST = 8
 """Simulated violations that are looked at closer."""
 
+_MOVED = 0.1
+"""Weight of how far sides move trajectories beside what they do to the sets' error."""
+
 _HUNTS, _HUNTED, _AROUND = 6, 16, 32
 """Rounds of a hunt for violations, the worst trajectories that it goes on from, and points around each."""
 
@@ -176,10 +179,10 @@ class CellRefinement:
         return np.concatenate([one[np.argsort(-gap[one])] for one in (both[::-1] if width_first else both)])
 
     def _halved(self, inputs: Box) -> Box:
-        """Every cell halved at the side that moves its simulated trajectories most."""
+        """Every cell halved at the side that loosens its sets most, or else moves its simulated trajectories most."""
         (count, size), cells, sides = inputs.shape, inputs.at((slice(None), None, None)), self.dynamics.sides
         unit = np.eye(size)[:sides]
-        ends = cells.project(cells.centre + np.stack([unit, -unit]) * (0.5 * cells.width))
+        ends = cells.project(cells.centre + np.stack([-unit, unit]) * (0.5 * cells.width))
         tried = self.dynamics.simulated(np.reshape(ends, (-1, size)), self.run.endless())
         states = tried.paths.shape[-1]
         paths = tried.paths.reshape(count, 2, sides, -1, states)
@@ -187,8 +190,9 @@ class CellRefinement:
         unit = np.nan_to_num(most(every) + most(-every), nan=1.0, posinf=1.0) + 1e-300
         with quiet_overflow():
             moved = np.nan_to_num(np.abs(paths[:, 0] - paths[:, 1]) / unit, nan=1e300).max(axis=(2, 3))
+            score = _shares(self.dynamics.opened(inputs, tried)) + _MOVED * _shares(moved)
         self._falsify(tried)
-        return inputs.halved(np.where(inputs.halvable[:, :sides], moved, -1.0).argmax(axis=1))
+        return inputs.halved(np.where(inputs.halvable[:, :sides], score, -1.0).argmax(axis=1))
 
     def _hunt(self, i: int, run: Run) -> None:
         """Look for a violation of a requirement around the trajectories that come nearest to one."""
@@ -234,3 +238,9 @@ class CellRefinement:
             self._batch = min(2 * self._batch, self.settings.batch)
         elif seconds > allowed:
             self._batch = max(1, self._batch // 2)
+
+
+def _shares(score: np.ndarray) -> np.ndarray:
+    """Every cell's numbers over their sum, [cells, sides]."""
+    total = score.sum(axis=1, keepdims=True)
+    return score / np.where(total > 0, total, 1.0)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from admm_verify.reach.discrete.rollout import noise_box, noise_columns, rollout
+from admm_verify.reach.discrete.sides import opened
 from admm_verify.reach.discrete.tube import StepSets, step_sets
 from admm_verify.reach.dynamics import Dynamics, Trajectories
 from admm_verify.reach.sets import most
@@ -47,6 +48,18 @@ class SteppedSystem(Dynamics):
         for t, noise in enumerate(self.columns):
             state = paths[:, t + 1] = self.once.evaluate(np.concatenate([state, points[:, noise]], axis=1))[-1]
         return Trajectories(points, paths)
+
+    def opened(self, cells: Box, ends: Trajectories) -> np.ndarray:
+        """By the neurons that are open along simulated trajectories."""
+        shape, middle = (cells.count, 2, self.sides, -1), self.simulated(np.asarray(cells.centre), Run())
+        score = np.zeros((cells.count, self.sides))
+        for t in range(self.task.steps):
+            score += opened(self.once, self._seen(middle, t), self._seen(ends, t).reshape(shape))
+        return score
+
+    def _seen(self, known: Trajectories, step: int) -> np.ndarray:
+        """The inputs of a step along trajectories."""
+        return np.concatenate([known.paths[:, step], known.points[:, self.columns[step]]], axis=1)
 
     def sets(self, cells: Box, run: Run) -> StepSets:
         widest = np.full_like(self.widest, np.inf) if cells.covers(self.inputs) else self.widest

@@ -8,9 +8,11 @@ import pytest
 
 import admm_verify as av
 from admm_verify import Answer, Box, Kind, Polytope, ReachSettings, Requirement, Run
+from admm_verify.network.layers import network_from_layers
 from admm_verify.reach.checks import holds, violates
 from admm_verify.reach.directions import octagon_directions
 from admm_verify.reach.discrete.rollout import rollout
+from admm_verify.reach.discrete.sides import opened
 from admm_verify.reach.discrete.tube import step_sets
 from problems import train_avoidance
 from tests.reach.systems import KINDS, initial
@@ -105,3 +107,14 @@ def test_vehicles_steer_round_the_obstacle(vehicle: str) -> None:
         ends = report.sets.box(t)
         assert (ends[0] <= paths[:, t].min(axis=0)).all() and (paths[:, t].max(axis=0) <= ends[1]).all()
         assert (ends[1] - ends[0] <= 4.0 * (high[t] - low[t])).all()
+
+
+def test_the_side_that_opens_neurons_is_halved() -> None:
+    # max(x0 - 2, 0) and max(x1, 0): only the second is open near 0, though the first moves more.
+    network = network_from_layers([np.diag([9.0, 1.0]), np.eye(2)], [np.array([-20.0, 0.0]), np.zeros(2)])
+    middle, half = np.zeros((1, 2)), np.diag([1.0, 0.5])
+    score = opened(network, middle, np.stack([middle - half, middle + half])[None])
+    np.testing.assert_allclose(score, [[0.0, 1.0]])
+    # A side that does as much to the open neuron gets as much.
+    shared = network_from_layers([np.array([[2.0, 4.0]]), np.eye(1)], [np.zeros(1), np.zeros(1)])
+    np.testing.assert_allclose(opened(shared, middle, np.stack([middle - half, middle + half])[None]), [[0.5, 0.5]])
