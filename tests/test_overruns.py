@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 
 import admm_verify as av
+from admm_verify.cli import main
 from admm_verify.commands import bound
+from admm_verify.network import from_onnx
 from admm_verify.network.layers import network_from_layers
 from admm_verify.network.maps import DenseMap
 from admm_verify.properties.property import Disjunct
 from admm_verify.run import Stopped, paced
 from tests.complete.queries import at_most, box_of, query_of
+from tests.network.onnx_models import model, node
 
 SIZES = (8, 6, 6, 6, 6, 6, 4)
 LATEST = 6.0
@@ -133,6 +136,36 @@ def test_rows_without_any_bound_are_told_as_such(clock, monkeypatch) -> None:
         with in_time(clock, timeout), run.watching():
             found = bound._solved(asked, options, av.SolverSettings(), run)
         assert found.status == (av.Ended.TIMED_OUT,) and found.lower.shape == (1,)
+
+
+def test_reading_ends_in_time(clock, monkeypatch, tmp_path, capsys) -> None:
+    read = from_onnx.read_tensor
+
+    def slow(tensor, where):
+        clock.now += 1.0
+        return read(tensor, where)
+
+    monkeypatch.setattr(from_onnx, "read_tensor", slow)
+    names, constants = [f"w{k}" for k in range(30)], {}
+    nodes = [node("MatMul", ["x", names[0]], ["g0"])]
+    for k, name in enumerate(names):
+        constants[name] = np.eye(2, dtype=np.float32)
+        nodes += [node("MatMul", [f"g{k - 1}", name], [f"g{k}"])] if k else []
+    path = tmp_path / "net.onnx"
+    path.write_bytes(model([*nodes, node("Identity", ["g29"], ["y"])], [1, 2], constants))
+    bounds = "".join(f"(assert (>= X_{i} 0))(assert (<= X_{i} 1))" for i in (0, 1))
+    declared = "".join(f"(declare-const {name} Real)" for name in ("X_0", "X_1", "Y_0", "Y_1"))
+    (tmp_path / "q.vnnlib").write_text(f"{declared}{bounds}(assert (<= Y_0 -1))")
+    np.savez(tmp_path / "set.npz", images=np.zeros((1, 2)), labels=np.zeros(1, dtype=int))
+    with in_time(clock, 3.0), pytest.raises(av.StoppedError):
+        av.read_query(tmp_path / "q.vnnlib", path, timeout=3.0)
+    given = ["--network", str(path), "--timeout", "3"]
+    with in_time(clock, 3.0):
+        assert main(["verify", str(tmp_path / "q.vnnlib"), *given]) == 0
+    assert capsys.readouterr().out.startswith("timed-out")
+    with in_time(clock, 3.0):
+        assert main(["certify", "--images", str(tmp_path / "set.npz"), "--radii", "0.1", *given]) == 1
+    assert "net.onnx was not read to its end" in capsys.readouterr().err
 
 
 def test_steps_are_paced_by_the_first_deadline_of_all_that_watch(clock) -> None:
