@@ -1,6 +1,6 @@
 """From ONNX models to networks; onnx is imported only when a model is read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -11,6 +11,7 @@ from admm_verify.arrays import quiet_overflow
 from admm_verify.errors import ModelError, UnsupportedOperatorError
 from admm_verify.network.builder import Builder, Result, Scored, Tensor, UnsupportedUse
 from admm_verify.network.graph import Network
+from admm_verify.network.onnx_advice import advice
 from admm_verify.network.onnx_checks import CLASSIC, DOMAINS, ENTRIES, check_branch, element_type, read_tensor
 from admm_verify.network.onnx_classic import CLASSICAL
 from admm_verify.network.onnx_conditions import COMPARISONS, CONDITIONAL
@@ -24,7 +25,7 @@ from admm_verify.network.refusals import nearest
 from admm_verify.network.switch import Comparison
 from admm_verify.run import Run, paced
 
-OPSETS = (8, 25)
+OPSETS = (8, 26)
 """Lowest and highest opset version of the default domain that is read."""
 
 _ENDS = {".".join(filter(None, name)) for name in STARTS}
@@ -43,6 +44,8 @@ _UNBOUNDED_INPUTS = ("Clip",)
 
 _Held = Result | Comparison
 """What a name in a graph stands for."""
+
+_AnyHandler = Callable[..., Sequence[_Held | None]]
 
 
 def read_onnx(path: ModelSource, *, output: str | None = None, inputs: Mapping[str, object] | None = None) -> Network:
@@ -115,8 +118,9 @@ class _Walker:
         output = self.values.get(name)
         if not isinstance(output, Tensor | Scored):
             raise ModelError(
-                f"The output {name} of {self.name} does not depend on its input, or is text. Choose another value of "
-                "it by its name: output=..., on the command line --output-name."
+                f"The output {name} of {self.name} does not depend on its input, or is not followed, as "
+                "labels that are text are not. Choose another value by its name: output=..., on the command line "
+                "--output-name."
             )
         return self.builder.finish(output, self.name, run)
 
@@ -130,9 +134,12 @@ class _Walker:
             values = self._branch(node, label, run) if choice else self._outputs(node, label)
             self.unfollowed.update(node.output[len(values) :])
             for output, value in zip(node.output, values, strict=False):
-                self.values[output] = value
+                if value is None:
+                    self.unfollowed.add(output)
+                else:
+                    self.values[output] = value
 
-    def _branch(self, node: Any, label: str, run: Run | None) -> list[_Held]:
+    def _branch(self, node: Any, label: str, run: Run | None) -> list[_Held | None]:
         """The outputs of an If with a constant condition: those of one of its graphs, which reads what is around it."""
         self._check_reads(node, label)
         condition = self.values[node.input[0]] if len(node.input) == 1 and node.input[0] else None
@@ -152,7 +159,7 @@ class _Walker:
         missing = [value.name for value in graph.output if value.name not in self.values]
         if missing:
             raise ModelError(f"A branch of {label} in {self.name} does not define its output {missing[0]}.")
-        values = [self.values[value.name] for value in graph.output]
+        values: list[_Held | None] = [self.values[value.name] for value in graph.output]
         self.values = around
         return values
 
@@ -162,7 +169,8 @@ class _Walker:
         if found not in _ELEMENT_TYPES:
             raise ModelError(
                 f"The input {source.name} of {self.name} is {found}; float32 and float64 are read. Export the network "
-                "in one of these, from behind what turns its input into floating point numbers."
+                "in one of these, or cut off what turns its input into floating point numbers: "
+                "onnx.utils.extract_model(path, part, [first float value], [output])."
             )
         return source, _ELEMENT_TYPES[found]
 
@@ -175,7 +183,8 @@ class _Walker:
             if dim.dim_value <= 0 and axis > 0:
                 raise ModelError(
                     f"Axis {axis} of the input {source.name} of {self.name} has no fixed length "
-                    f"({dim.dim_param or 'unnamed'}); only the first, the batch, may be symbolic."
+                    f"({dim.dim_param or 'unnamed'}); only the first, the batch, may be symbolic. Export the network "
+                    "for inputs of one size, or fix it with onnxruntime.tools.make_dynamic_shape_fixed."
                 )
             shape.append(dim.dim_value if dim.dim_value > 0 else 1)
         if prod(shape) > ENTRIES:
@@ -192,8 +201,8 @@ class _Walker:
                     "Check the training run or the export that produced it."
                 )
 
-    def _outputs(self, node: Any, label: str) -> list[_Held]:
-        """The values of one node's outputs."""
+    def _outputs(self, node: Any, label: str) -> list[_Held | None]:
+        """The values of one node's outputs, None for one that is not followed."""
         self._check_reads(node, label)
         inputs = [self.values[name] if name else None for name in node.input]
         if node.domain in (*DOMAINS, CLASSIC):
@@ -220,7 +229,7 @@ class _Walker:
         if missing and missing[0] in self.unfollowed:
             raise UnsupportedOperatorError(
                 f"Node {label} of {self.name} reads {missing[0]}, an output that is not followed, such as the places "
-                "of a maximum. Use the values only."
+                "of a maximum, or labels that are text. Use the values only."
             )
         if missing:
             raise ModelError(f"Node {label} of {self.name} reads {missing[0]}, which nothing before it defines.")
@@ -230,13 +239,13 @@ class _Walker:
                 "model is no function of its input. Export the network in evaluation mode, without noise."
             )
 
-    def _handler(self, node: Any, inputs: list[_Held | None], label: str, folded: bool) -> Callable[..., list[_Held]]:
+    def _handler(self, node: Any, inputs: list[_Held | None], label: str, folded: bool) -> _AnyHandler:
         """What computes a node's outputs of these inputs; folded: they are all constants."""
         kind = "" if node.domain in DOMAINS else node.domain, node.op_type
         name = ".".join(filter(None, kind))
         ended = next((value for value in inputs if isinstance(value, Scored)), None)
         conditional = any(isinstance(value, Comparison) for value in inputs)
-        found: Callable[..., Any] | None
+        found: _AnyHandler | None
         if ended is not None:
             found = GOES_ON.get(kind)
         elif conditional:
@@ -261,8 +270,9 @@ class _Walker:
                 "is Where, whose two sides must meet, as x where x > 0 and 0.1 x else."
             )
         raise UnsupportedOperatorError(
-            f"{where} is not supported{' on constants; store its result as a constant' if folded else ''}. "
-            f"{nearest(node.op_type, SUPPORTED)} All of them: admm-verify supports --onnx-operators."
+            f"{where} is not supported{' on constants; store its result as a constant' if folded else ''}."
+            f"{advice(*kind)}{self._part_before(node)} {nearest(node.op_type, SUPPORTED)} "
+            "All of them: admm-verify supports --onnx-operators."
         )
 
     def _check_form(self, node: Any, inputs: list[_Held | None], label: str) -> None:
@@ -281,6 +291,12 @@ class _Walker:
         if isinstance(value, Comparison):
             return "bool"
         return "int64" if isinstance(value, Scored) and value.head.places else self.builder.element_type
+
+    def _part_before(self, node: Any) -> str:
+        """How to read the model up to a node, where it does something to the network's input until then."""
+        names = [name for name in node.input if name and isinstance(self.values[name], Tensor)]
+        own = [name for name in names if self.values[name] is not self.builder.input]
+        return f" The part before it is read by output={own[0]!r}." if own else ""
 
     def _hint(self, node: Any) -> str:
         """What to do about inputs that are constant but not taken as constants."""

@@ -20,9 +20,10 @@ def flatten_batch(x: SameArray, sample: tuple[int, ...], what: str) -> SameArray
     shape, size = tuple(x.shape), prod(sample)
     if not is_sample(shape, sample) and not (len(shape) > 0 and shape[0] > 0 and is_sample(shape[1:], sample)):
         flat = "" if len(sample) == 1 else f", or flat vectors [{size}] or [batch, {size}]"
+        frozen = frozen_batch(shape, sample) or frozen_batch(shape[1:], sample)
         raise InputError(
-            f"The shape {shape} does not fit {what}, which takes {sample}. "
-            f"{_order_advice(x, shape, sample)}Give one sample {sample} or a batch [batch, {_listed(sample)}]{flat}."
+            f"The shape {shape} does not fit {what}, which takes {sample}. {_order_advice(x, shape, sample)}{frozen}"
+            f"Give one sample {sample} or a batch [batch, {_listed(sample)}]{flat}."
         )
     return namespace(x).reshape(x, (-1, size))
 
@@ -65,6 +66,17 @@ def is_sample(shape: tuple[int, ...], sample: tuple[int, ...]) -> bool:
     if (sample and not shape) or prod(shape) != prod(sample):
         return False
     return len(shape) == 1 or _shortens(shape, sample) or _shortens(sample, shape)
+
+
+def frozen_batch(shape: tuple[int, ...], sample: tuple[int, ...]) -> str:
+    """What to do where a shape is that of one of the samples of which a network takes several at once; else nothing."""
+    if len(sample) < 2 or not shape or not is_sample(shape, sample[1:]):
+        return ""
+    return (
+        f"The network seems to have been exported with a frozen batch: it takes {sample[0]} samples of shape "
+        f"{sample[1:]} at once. Export it again with a batch of one sample, or with a dynamic batch axis "
+        '(torch.onnx.export with dynamic_axes={"input": {0: "batch"}} or dynamic_shapes). '
+    )
 
 
 def _shortens(short: tuple[int, ...], long: tuple[int, ...]) -> bool:

@@ -13,7 +13,7 @@ from admm_verify.network.onnx_classic import linear_scores
 from admm_verify.network.onnx_inputs import Attributes, axis_given, text
 from admm_verify.network.onnx_operators import OPERATORS
 
-HeadHandler = Callable[[Builder, Sequence[Result | None], Attributes, int], list[Result]]
+HeadHandler = Callable[[Builder, Sequence[Result | None], Attributes, int], Sequence[Result | None]]
 
 _KEEPING = ("Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")
 """Operators that leave every entry where it is."""
@@ -80,7 +80,7 @@ def _scores(found: Result | None) -> Tensor:
 
 def _linear_classifier(
     builder: Builder, inputs: Sequence[Result | None], attributes: Attributes, opset: int
-) -> list[Result]:
+) -> list[Result | None]:
     """The label of the largest of some linear scores, and what a softmax or the like makes of all of them."""
     labels = attributes.get("classlabels_ints", ())
     scores = linear_scores(builder, _scores(inputs[0]), attributes)
@@ -88,14 +88,14 @@ def _linear_classifier(
     if len(labels or attributes.get("classlabels_strings", ())) != classes:
         raise UnsupportedUse(f"it has {classes} rows of coefficients, which is not one for each class")
     best = replace(Head.along("argmax", scores.shape, 1), labels=tuple(labels) if labels else None)
-    # Labels in text have no number; whoever reads them is told to take the scores.
-    label = [Scored(scores, best, scores.shape[:1])] if labels else [np.array(attributes["classlabels_strings"])]
+    # Labels in text are no numbers.
+    label = Scored(scores, best, scores.shape[:1]) if labels else None
     transform = text(attributes, "post_transform", "NONE")
     if transform == "SOFTMAX":
-        return [*label, Scored(scores, Head.along("softmax", scores.shape, 1), scores.shape)]
+        return [label, Scored(scores, Head.along("softmax", scores.shape, 1), scores.shape)]
     if transform not in ("NONE", "LOGISTIC"):
         raise UnsupportedUse(f"its post_transform is {transform}; NONE, SOFTMAX and LOGISTIC are read")
-    return [*label, scores if transform == "NONE" else builder.activation("sigmoid", scores)]
+    return [label, scores if transform == "NONE" else builder.activation("sigmoid", scores)]
 
 
 def _labels(builder: Builder, inputs: Sequence[Result | None], attributes: Attributes, opset: int) -> list[Result]:

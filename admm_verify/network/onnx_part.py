@@ -62,9 +62,12 @@ def _chosen(graph: Any, output: str | None, name: str) -> str:
     if output is None:
         if len(outputs) == 1:
             return outputs[0]
+        # Of a pipeline's label and probabilities, the latter are the network's.
+        floating = [value.name for value in graph.output if _kind(value) in ("maps", "FLOAT", "DOUBLE")]
+        likely = [*floating, *outputs][0]
         raise ModelError(
             f"{name} has {len(outputs)} outputs: {_described(graph.output)}. A network has one: choose it with "
-            f'read_onnx(path, output="{outputs[0]}"), on the command line --output-name {outputs[0]}.'
+            f'read_onnx(path, output="{likely}"), on the command line --output-name {likely}.'
         )
     if not isinstance(output, str):
         raise InputError(f"The output of {name} to read is of type {type(output).__name__}; give its name as text.")
@@ -179,13 +182,14 @@ def _described(values: Iterable[Any]) -> str:
     texts = []
     for value in values:
         sizes = _sizes(value)
-        if value.type.HasField("sequence_type"):
-            kind = "maps"
-        else:
-            kind = element_type(value.type.tensor_type.elem_type)
-            kind += "" if sizes is None else f" [{', '.join('N' if s is None else str(s) for s in sizes)}]"
-        texts.append(f"{value.name} ({kind})")
+        shape = "" if sizes is None else f" [{', '.join('N' if size is None else str(size) for size in sizes)}]"
+        texts.append(f"{value.name} ({_kind(value)}{shape})")
     return _listed(texts) or "none"
+
+
+def _kind(value: Any) -> str:
+    """The element type of a declared value, or that it is a list of maps by which ZipMap names classes."""
+    return "maps" if value.type.HasField("sequence_type") else element_type(value.type.tensor_type.elem_type)
 
 
 def _sizes(value: Any) -> list[int | None] | None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from admm_verify.errors import QueryError
 from admm_verify.network.graph import Network
-from admm_verify.network.layout import is_sample
+from admm_verify.network.layout import frozen_batch, is_sample
 from admm_verify.options import brief
 from admm_verify.properties.property import Atom, Disjunct, NetworkDeclaration, Property, Variable
 from admm_verify.sets.exact import ExactBox
@@ -26,9 +26,10 @@ def check_layout(found: Property, network: Network) -> None:
     for side, variable, shape in _sides(found, network):
         # One number has no layout, whatever the axes around it.
         if not (is_sample(variable.shape, shape) or variable.size == prod(shape) == 1):
+            advice = frozen_batch(variable.shape, shape) or "Give the network the query was written for."
             raise QueryError(
                 f"The query declares the {side} {variable.name} with shape {list(variable.shape)}, but the {side} of "
-                f"{network.name} has shape {list(shape)}. Give the network the query was written for."
+                f"{network.name} has shape {list(shape)}. {advice}".rstrip()
             )
 
 

@@ -126,7 +126,7 @@ REFUSED = {
     "unknown operator": ([node("Erf", ["x"], ["y"], name="soft")], {}, 13, ["Erf", "node soft", "opset 13"]),
     "product of values": ([node("Mul", ["x", "x"], ["y"])], {}, 13, ["Mul", "both depend"]),
     "quotient by x": ([node("Div", ["c", "x"], ["y"])], {"c": np.float32([1.0])}, 13, ["Div", "divisor"]),
-    "old opset": ([node("Relu", ["x"], ["y"])], {}, 7, ["opset 7", "8 to 25"]),
+    "old opset": ([node("Relu", ["x"], ["y"])], {}, 7, ["opset 7", "8 to 26"]),
     "other domain": ([node("Relu", ["x"], ["y"], domain="my.ops")], {}, 13, ["Relu"]),
 }
 
