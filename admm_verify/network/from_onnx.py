@@ -117,10 +117,10 @@ class _Walker:
         name = self.model.graph.output[0].name
         output = self.values.get(name)
         if not isinstance(output, Tensor | Scored):
+            what = "is true or false" if isinstance(output, Comparison) else "does not depend on its input, or is text"
             raise ModelError(
-                f"The output {name} of {self.name} does not depend on its input, or is not followed, as "
-                "labels that are text are not. Choose another value by its name: output=..., on the command line "
-                "--output-name."
+                f"The output {name} of {self.name} {what}. Choose another value of it by its name, such as the numbers "
+                "behind it: output=..., on the command line --output-name."
             )
         return self.builder.finish(output, self.name, run)
 

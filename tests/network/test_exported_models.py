@@ -54,7 +54,7 @@ TOLD = {
     "threshold": (
         lambda: made.ended([node("Sigmoid", "l", "p"), node("Greater", "p half", "y")]),
         {},
-        ["Greater", "output='p'"],
+        ["true or false", "--output-name"],
     ),
     "quantised": (
         lambda: made.ended([node("QuantizeLinear", "l half z", "q"), node("DequantizeLinear", "q half z", "y")]),
