@@ -144,6 +144,13 @@ class CellRefinement:
         """The numbers of the requirements that more cells could decide."""
         return [i for i in self._unknown() if i not in self.hopeless]
 
+    @property
+    def open_share(self) -> float:
+        """The part of the box, by volume, where more cells could decide a requirement."""
+        own, whole = np.asarray(self.parts.inputs.width), np.asarray(self.dynamics.inputs.width)
+        share = np.prod(own / np.where(whole > 0, whole, 1.0), axis=1, where=np.broadcast_to(whole > 0, own.shape))
+        return float(share[~self.parts.good[:, self.undecided()].all(axis=1)].sum())
+
     def _unknown(self) -> list[int]:
         return [int(i) for i in np.flatnonzero(~self.parts.good.all(axis=0)) if i not in self.broken]
 

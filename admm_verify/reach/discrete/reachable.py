@@ -26,8 +26,8 @@ _EXACT = 0.01
 _LOOSE, _LOOSE_CELLS = 1.0, 64
 """Share of the sampled width by which sets are too wide, and most cells that are made for tighter ones alone."""
 
-_CELLS = 1024
-"""Made before the graph of the horizon is asked, which takes over where cells do not get smaller fast enough."""
+_CELLS, _PROGRESS = 1024, 0.8
+"""Made before the graph of the horizon is asked, which takes over where twice as many leave more of the box open."""
 
 _DECIDED = Answer.VERIFIED, Answer.FALSIFIED
 
@@ -56,7 +56,7 @@ class DiscreteReach:
         cells.start(self._grid)
         early = self.run.within(0.5)
         cells.refine(min(limit, _LOOSE_CELLS), early, _LOOSE)
-        cells.refine(min(limit, _CELLS), early)
+        self._refine(early)
         sets = self._sets(self.run.within(0.5 if cells.undecided() else 1.0))
         found = BoundedSets.of(self.directions, sets.cells_bound)
         for i, requirement in enumerate(self.task.requirements):
@@ -71,6 +71,16 @@ class DiscreteReach:
         if any(one.outcome not in _DECIDED for one in answers.values()):
             ended = cells.refine(limit, self.run)
         return sets, [self._judgement(i, answers.get(i), ended) for i in range(len(self.task.requirements))]
+
+    def _refine(self, run: Run) -> None:
+        """Halve cells for the requirements, twice as many each time, as long as ever less of the box is open."""
+        cells, count, share = self.cells, _CELLS, 1.0
+        while True:
+            ended = cells.refine(min(self.settings.cells, count), run)
+            left = cells.open_share
+            if ended is not Ended.CELL_LIMIT or count >= self.settings.cells or left > _PROGRESS * share:
+                return
+            count, share = 2 * count, left
 
     def _judgement(self, i: int, answer: Judgement | None, ended: Ended) -> Judgement:
         """What cells show, where they do; else what the graph does."""

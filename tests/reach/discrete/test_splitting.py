@@ -11,9 +11,11 @@ from admm_verify import Answer, Box, Kind, Polytope, ReachSettings, Requirement,
 from admm_verify.network.layers import network_from_layers
 from admm_verify.reach.checks import holds, violates
 from admm_verify.reach.directions import octagon_directions
+from admm_verify.reach.discrete.dynamics import SteppedSystem
 from admm_verify.reach.discrete.rollout import rollout
 from admm_verify.reach.discrete.sides import opened
 from admm_verify.reach.discrete.tube import step_sets
+from admm_verify.reach.refinement import CellRefinement
 from problems import train_avoidance
 from tests.reach.systems import KINDS, initial
 from tests.seeds import seeds
@@ -118,3 +120,16 @@ def test_the_side_that_opens_neurons_is_halved() -> None:
     # A side that does as much to the open neuron gets as much.
     shared = network_from_layers([np.array([[2.0, 4.0]]), np.eye(1)], [np.zeros(1), np.zeros(1)])
     np.testing.assert_allclose(opened(shared, middle, np.stack([middle - half, middle + half])[None]), [[0.5, 0.5]])
+
+
+def test_the_open_share_of_the_box_goes_to_nothing() -> None:
+    task = av.read_task(train_avoidance.TARGET / "avoid_robot.json")
+    task = replace(task, steps=24, requirements=(replace(task.requirements[0], last=24),))
+    system, settings = SteppedSystem(task), ReachSettings(samples=200)
+    cells = CellRefinement(task, system, octagon_directions(4), settings, Run())
+    cells.start(system.inputs.at(None))
+    shares = [cells.open_share]
+    for count in (4, 16, 64):
+        cells.refine(count, Run())
+        shares.append(cells.open_share)
+    assert shares[0] == 1.0 and shares[-1] == 0.0 and shares == sorted(shares, reverse=True)
