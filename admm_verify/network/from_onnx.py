@@ -21,6 +21,7 @@ from admm_verify.network.onnx_form import misuse
 from admm_verify.network.onnx_heads import GOES_ON, STARTS
 from admm_verify.network.onnx_operators import OPERATORS
 from admm_verify.network.onnx_part import part_of
+from admm_verify.network.onnx_sequences import SEQUENCES
 from admm_verify.network.refusals import nearest
 from admm_verify.network.switch import Comparison
 from admm_verify.run import Run, paced
@@ -30,11 +31,9 @@ OPSETS = (8, 26)
 
 _ENDS = {".".join(filter(None, name)) for name in STARTS}
 
-SUPPORTED = tuple(
-    sorted(
-        {*OPERATORS, *COMPARISONS, *CONDITIONAL, "Constant", "If", *_ENDS, *(f"{CLASSIC}.{name}" for name in CLASSICAL)}
-    )
-)
+_DEFAULT = {*OPERATORS, *COMPARISONS, *CONDITIONAL, *SEQUENCES, "Constant", "If"}
+
+SUPPORTED = tuple(sorted({*_DEFAULT, *_ENDS, *(f"{CLASSIC}.{name}" for name in CLASSICAL)}))
 """Names of the operators that are read, in full where they are of another domain than the default one."""
 
 _ELEMENT_TYPES = {"FLOAT": "float32", "DOUBLE": "float64"}
@@ -42,7 +41,7 @@ _KNOWN = ("", CLASSIC)
 _UNBOUNDED_INPUTS = ("Clip",)
 """Operators whose constants may be infinite."""
 
-_Held = Result | Comparison
+_Held = Result | Comparison | tuple[Result, ...]
 """What a name in a graph stands for."""
 
 _AnyHandler = Callable[..., Sequence[_Held | None]]
@@ -250,6 +249,8 @@ class _Walker:
             found = GOES_ON.get(kind)
         elif conditional:
             found = CONDITIONAL.get(name)
+        elif name in SEQUENCES:
+            found = SEQUENCES[name]
         elif folded:
             found = on_constants(node.op_type, [value for value in inputs if isinstance(value, np.ndarray | None)])
         else:
@@ -276,6 +277,9 @@ class _Walker:
         )
 
     def _check_form(self, node: Any, inputs: list[_Held | None], label: str) -> None:
+        if any(isinstance(value, tuple) for value in inputs):
+            # Operators on sequences look at them themselves.
+            return
         types = [None if value is None else self._type(value) for value in inputs]
         wrong = misuse(node, self.classic if node.domain == CLASSIC else self.opset, types)
         if wrong is not None:
@@ -288,7 +292,7 @@ class _Walker:
         """NumPy's name of the element type."""
         if isinstance(value, np.ndarray):
             return value.dtype.name
-        if isinstance(value, Comparison):
+        if isinstance(value, Comparison) and not value.numeric:
             return "bool"
         return "int64" if isinstance(value, Scored) and value.head.places else self.builder.element_type
 

@@ -1,7 +1,10 @@
 """ONNX comparisons of values that depend on the input, and what may read them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
 from admm_verify.network.onnx_inputs import Attributes, numbers, present
@@ -36,6 +39,20 @@ def _not(builder: Builder, inputs: Any, attributes: Attributes, opset: int) -> l
     return [inputs[0].negated()]
 
 
+def _cast(builder: Builder, inputs: Any, attributes: Attributes, opset: int) -> list[Any]:
+    own = {"float32": 1, "float64": 11}[builder.element_type]
+    if attributes["to"] not in (9, own):
+        raise UnsupportedUse(f"it casts a comparison to another type than bool and {builder.element_type}")
+    return [replace(inputs[0], numeric=attributes["to"] == own)]
+
+
+def _mul(builder: Builder, inputs: Any, attributes: Attributes, opset: int) -> list[Any]:
+    condition, x = inputs if isinstance(inputs[0], Comparison) else inputs[::-1]
+    if not isinstance(x, Tensor):
+        raise UnsupportedUse("it multiplies a comparison with another one or with a constant, whose steps jump")
+    return [switch(builder, condition, x, np.zeros(()))]
+
+
 COMPARISONS: dict[str, Conditional] = {
     "Greater": _compared(False, False),
     "GreaterOrEqual": _compared(True, True),
@@ -44,5 +61,5 @@ COMPARISONS: dict[str, Conditional] = {
 }
 """Handlers by operator name, whose results are comparisons."""
 
-CONDITIONAL: dict[str, Conditional] = {"Not": _not, "Where": _where}
+CONDITIONAL: dict[str, Conditional] = {"Cast": _cast, "Mul": _mul, "Not": _not, "Where": _where}
 """Handlers by operator name of operators that read a comparison."""

@@ -147,6 +147,16 @@ def _shape(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int)
     return [shape[attributes.get("start", 0) : attributes.get("end", len(shape))]]
 
 
+def _eye(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    """Ones on a diagonal of a matrix of the input's shape."""
+    x = present(inputs[0])
+    own = x.dtype.name if isinstance(x, np.ndarray) else builder.element_type
+    kinds = {1: "float32", 6: "int32", 7: "int64", 9: "bool", 11: "float64"}
+    rows, columns = x.shape
+    kind = kinds[attributes["dtype"]] if "dtype" in attributes else own
+    return [np.eye(rows, columns, int(attributes.get("k", 0)), dtype=kind)]
+
+
 def _size(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
     return [np.array(prod(present(inputs[0]).shape), dtype=np.int64)]
 
@@ -237,6 +247,7 @@ def _factors(scales: np.ndarray) -> list[int]:
 MOVEMENT: dict[str, Handler] = {
     "Concat": _concat,
     "Expand": _expand,
+    "EyeLike": _eye,
     "Flatten": _flatten,
     "Gather": _gather,
     "Pad": _pad,

@@ -27,17 +27,18 @@ _JUMP = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """A condition per entry: that excess > 0, or the contrary."""
+    """A condition per entry: that excess > 0, or the contrary; numeric: as the numbers one and zero."""
 
     excess: Tensor
     inverted: bool = False
+    numeric: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.excess.shape
 
     def negated(self) -> "Comparison":
-        return Comparison(self.excess, not self.inverted)
+        return Comparison(self.excess, not self.inverted, self.numeric)
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,14 +30,38 @@ def test_choices_whose_sides_meet_are_those_of_the_runtime(kind: str) -> None:
     agrees(model(nodes, [1, 6], {"t": tenth, "z": np.float32([0.0])}, opset=16))
 
 
+def test_products_with_a_comparison_are_choices() -> None:
+    nodes = [node("Less", ["z", "x"], ["c"]), node("Cast", ["c"], ["m"], to=1), node("Mul", ["m", "x"], ["y"])]
+    agrees(model(nodes, [1, 6], {"z": np.float32([0.0])}, opset=16))
+
+
+def test_sequences_are_read() -> None:
+    nodes = [
+        node("SplitToSequence", ["x", "k"], ["s"], axis=1),
+        node("SequenceAt", ["s", "l"], ["a"]),
+        node("SequenceAt", ["s", "f"], ["b"]),
+        node("SequenceConstruct", ["a", "b", "z"], ["t"]),
+        node("ConcatFromSequence", ["t"], ["j"], axis=1, new_axis=0),
+        node("SplitToSequence", ["j"], ["u"], axis=1, keepdims=0),
+        node("ConcatFromSequence", ["u"], ["y"], axis=-1, new_axis=1),
+    ]
+    places = {"k": np.array(2), "l": np.array(-1), "f": np.array(0), "z": np.float32([[0.5]])}
+    agrees(model(nodes, [1, 6], places, opset=16))
+
+
+def test_ones_on_a_diagonal_are_constants() -> None:
+    nodes = [node("EyeLike", ["x"], ["e"], k=1), node("Mul", ["x", "e"], ["y"])]
+    agrees(model(nodes, [1, 6], opset=16))
+
+
 def test_choices_that_jump_are_refused() -> None:
     nodes = [node("Greater", ["x", "t"], ["c"]), node("Where", ["c", "x", "z"], ["y"])]
     data = model(nodes, [1, 6], {"t": np.float32([0.1]), "z": np.float32([0.0])}, opset=16)
     with pytest.raises(av.UnsupportedOperatorError, match="both sides of the comparison must be one number"):
         network_from_bytes(data, "jump")
-    nodes = [node("Greater", ["x", "t"], ["c"]), node("Cast", ["c"], ["y"], to=1)]
+    nodes = [node("Greater", ["x", "t"], ["c"]), node("Cast", ["c"], ["m"], to=1), node("Neg", ["m"], ["y"])]
     data = model(nodes, [1, 6], {"t": np.float32([0.1])}, opset=16)
-    with pytest.raises(av.UnsupportedOperatorError, match=r"Operator Cast .* reads a comparison"):
+    with pytest.raises(av.UnsupportedOperatorError, match=r"Operator Neg .* reads a comparison"):
         network_from_bytes(data, "step")
 
 
