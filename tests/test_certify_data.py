@@ -59,7 +59,7 @@ def test_data_sets_hold_images_and_labels(plain, tmp_path):
         same(av.certify(NET, file, None, RADII, settings=CROWN), plain)
     for given in (
         {"images": IMAGES, "labels": LABELS, "names": list("abcdef")},
-        {"x": torch.from_numpy(IMAGES), "y": LABELS.tolist()},
+        {"x": torch.from_numpy(IMAGES), "y": LABELS[:, None].tolist()},
         Pairs(),
         torch.utils.data.TensorDataset(torch.from_numpy(IMAGES), torch.from_numpy(LABELS)),
         torch.utils.data.DataLoader(Pairs(), batch_size=4),
@@ -71,6 +71,7 @@ def test_data_sets_hold_images_and_labels(plain, tmp_path):
     ("images", "labels", "words"),
     [
         (IMAGES, None, "no labels"),
+        (IMAGES, np.eye(4)[LABELS], r"labels\.argmax\(axis=1\)"),
         ({"images": IMAGES}, None, "holds images; give"),
         ({"images": IMAGES, "labels": LABELS}, LABELS, "give None as the labels"),
         (torch.utils.data.TensorDataset(torch.from_numpy(IMAGES)), None, "pairs of images and labels"),

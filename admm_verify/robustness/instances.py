@@ -200,11 +200,13 @@ def _check_range(raw: np.ndarray, floor: np.ndarray, ceiling: np.ndarray) -> Non
 
 
 def _labels(raw: np.ndarray, count: int, classes: int) -> np.ndarray:
-    if raw.dtype.kind not in "iu" or raw.shape != (count,):
+    if raw.dtype.kind not in "iu" or raw.shape not in ((count,), (count, 1)):
+        shares = " These seem to be one number per class: give labels.argmax(axis=1)."
         raise InputError(
             f"The labels have shape {raw.shape} and type {raw.dtype}; give one integer per image, [{count}]."
+            f"{shares if raw.shape == (count, classes) else ''}"
         )
-    labels = raw.astype(np.int64)
+    labels = raw.reshape(-1).astype(np.int64)
     bad = np.flatnonzero((labels < 0) | (labels >= classes))
     if len(bad):
         raise InputError(
