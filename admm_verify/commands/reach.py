@@ -49,7 +49,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="cut the initial box into K cells per side, or halve cells until no bound exceeds sampled states by more "
         "than this share of their width, as 0.05",
     )
-    parser.add_argument("--cells", type=whole, default=1024, metavar="N", help="most cells of the initial box")
+    parser.add_argument(
+        "--cells",
+        type=whole,
+        metavar="N",
+        help="most cells of the initial box; default: 1024, in discrete time 20000",
+    )
     parser.add_argument("--window", type=whole, metavar="K", help="steps in one graph; default: all")
     parser.add_argument(
         "--plot", type=Written, metavar="FILE.png", help="the sets in the plane of the first two states"
@@ -85,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
     if options.steps is not None:
         task = replace(task, steps=count(options.steps, "The option --steps", Range(1, most=MOST_STEPS)), sampled=None)
     with running(options, options.question()) as how:
-        report = reach_sets(task, _directions(options.directions), settings=_settings(options), run=how)
+        report = reach_sets(task, _directions(options.directions), settings=_settings(options, task), run=how)
     record = ReachRecord.of(task, report)
     options.say(record.text)
     advise(options, [report.sets.ended, *(judgement.outcome for judgement in report.judgements)])
@@ -93,8 +98,9 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(options: argparse.Namespace) -> "ReachSettings":
+def _settings(options: argparse.Namespace, task: "Task") -> "ReachSettings":
     from admm_verify.reach.settings import ReachSettings
+    from admm_verify.reach.systems import ContinuousSystem
 
     way, _, number = options.partition.partition(":")
     grid, tolerance = 1, None
@@ -109,9 +115,10 @@ def _settings(options: argparse.Namespace) -> "ReachSettings":
         raise InputError(
             f"--partition is {options.partition!r}; give none, uniform:K with a count or greedy:SHARE with a number."
         ) from None
-    return ReachSettings(
-        method=options.method, grid=grid, tolerance=tolerance, cells=options.cells, window=options.window
-    )
+    cells = options.cells
+    if cells is None:
+        cells = 1024 if isinstance(task.system, ContinuousSystem) else 20_000
+    return ReachSettings(method=options.method, grid=grid, tolerance=tolerance, cells=cells, window=options.window)
 
 
 def _directions(text: str) -> str | int:
