@@ -12,7 +12,7 @@ import numpy as np
 
 from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, gamma, to_numpy
 from admm_verify.enclosures.arithmetic import Operand
-from admm_verify.enclosures.intervals import Interval
+from admm_verify.enclosures.intervals import Interval, above
 from admm_verify.sets.contract import InputSet
 from admm_verify.sets.zonotope import Zonotope, rounded_up
 
@@ -94,7 +94,8 @@ class AffineForms(Zonotope, Operand):
         right = Interval.of(other)
         if right is None:
             return NotImplemented
-        middle, spare = right.middle, right.radius
+        exact = right.lower is right.upper
+        middle, spare = (right.lower, 0.0) if exact else (right.middle, right.radius)
         radius = self.radius * np.abs(middle)
         if np.any(spare):
             radius = radius + spare * (np.abs(self.centre) + self.deviation)
@@ -154,11 +155,13 @@ class AffineForms(Zonotope, Operand):
     def _product(self, other: "AffineForms") -> "AffineForms":
         """(c + a)(d + b) = c d + c b + d a + a b."""
         c, d = self.centre, other.centre
-        linear = c[..., None] * other.generators + d[..., None] * self.generators
-        sizes = np.abs(c[..., None] * other.generators) + np.abs(d[..., None] * self.generators)
-        slack = 2.0 * DOUBLE_ROUNDOFF * sizes.sum(axis=-1)
-        radius = np.abs(c) * other.radius + np.abs(d) * self.radius + slack
-        return _rounded(c * d, linear, radius, roundings=1) + self._quadratic(other)
+        first, second = c[..., None] * other.generators, d[..., None] * self.generators
+        rest = self._quadratic(other)
+        # Both products of the generators are rounded, and that of the centres, which the rest may nearly cancel.
+        sizes = (np.abs(first) + np.abs(second)).sum(axis=-1)
+        slack = DOUBLE_ROUNDOFF * (2.0 * sizes + np.abs(c * d)) + SMALLEST
+        radius = np.abs(c) * other.radius + np.abs(d) * self.radius + rest.radius + slack
+        return _rounded(c * d + rest.middle, first + second, radius, roundings=1)
 
     def _quadratic(self, other: "AffineForms") -> Interval:
         """A range of a b for the parts a, b of two forms without their centres.
@@ -175,9 +178,9 @@ class AffineForms(Zonotope, Operand):
         rest = self.radius * scale[..., 0] + other.radius / scale[..., 0]
         # Sums a +- b are off by one rounding of |a| + |b| each.
         slack = DOUBLE_ROUNDOFF * (np.abs(a) + np.abs(b)).sum(axis=-1)
-        plus = Interval.point(rounded_up(np.abs(a + b).sum(axis=-1) + rest + slack, self.symbols)).square()
-        minus = Interval.point(rounded_up(np.abs(a - b).sum(axis=-1) + rest + slack, self.symbols)).square()
-        return Interval(-0.25 * minus.upper - SMALLEST, 0.25 * plus.upper + SMALLEST)
+        plus = rounded_up(np.abs(a + b).sum(axis=-1) + rest + slack, self.symbols)
+        minus = rounded_up(np.abs(a - b).sum(axis=-1) + rest + slack, self.symbols)
+        return Interval(-0.25 * above(minus * minus) - SMALLEST, 0.25 * above(plus * plus) + SMALLEST)
 
     def square(self) -> "AffineForms":
         """x^2: (c + a)^2 = c^2 + 2 c a + a^2 with a^2 between 0 and the spread's square."""

@@ -22,7 +22,8 @@ class FlowSettings:
     """Integration of the plant.
 
     order: of the Taylor polynomial. substeps, most: fewest and most of every period; their number is doubled while
-    some cell has no enclosure, or a remainder above its share `remainder` of the set. trials: Picard iterations.
+    some cell has no enclosure, or a remainder above its share `remainder` of the set. finest: most of a first period
+    where no cell has an enclosure with less, as in stiff plants. trials: Picard iterations.
     inflation: of a box that is not an enclosure yet, relative to what it gained in a trial. symbols: most symbols that
     forms have after a period.
     """
@@ -30,6 +31,7 @@ class FlowSettings:
     order: int = 4
     substeps: int = 2
     most: int = 8
+    finest: int = 256
     remainder: float = 1e-3
     trials: int = 12
     inflation: float = 1.0
@@ -92,15 +94,20 @@ def flow(
     """One control period from all states at once, with the control of each.
 
     Where some cell has no enclosure, or a remainder that counts, all cells take substeps of half the length, up to the
-    settings' limit. substeps: how many to begin with.
+    settings' limit, and beyond it where no cell has an enclosure otherwise: in a first period up to the finest, later
+    once, as sets that explode gain little by that. substeps: how many to begin with; None in a first period.
     Shapes: state [cells, n], control [cells, inputs], over the same symbols -> substeps, and the largest `loss` among
     them, [cells], which is infinite for cells that have no sets.
     """
     count = settings.substeps if substeps is None else substeps
+    beyond = settings.finest if substeps is None else max(settings.most, 2 * substeps)
     with quiet_overflow():
         steps, loss = _steps(plant, state, control, period / count, count, settings)
-        while count < settings.most and not (loss <= settings.remainder).all():
-            count = min(2 * count, settings.most)
+        while not (loss <= settings.remainder).all():
+            most = settings.most if np.isfinite(loss).any() else beyond
+            if count >= most:
+                break
+            count = min(2 * count, most)
             steps, loss = _steps(plant, state, control, period / count, count, settings)
     return steps, loss
 

@@ -76,6 +76,8 @@ class Interval(Operand):
     def _sorted(cls, lower: np.ndarray, upper: np.ndarray) -> "Interval":
         """With NaN turned into the whole line."""
         bad = np.isnan(lower) | np.isnan(upper)
+        if not bad.any():
+            return cls(lower, upper)
         return cls(np.where(bad, -np.inf, lower), np.where(bad, np.inf, upper))
 
     @property
@@ -124,7 +126,10 @@ class Interval(Operand):
         if right is None:
             return NotImplemented
         a, b, c, d = self.lower, self.upper, right.lower, right.upper
-        return self._sorted(*_around(_product(a, c), _product(a, d), _product(b, c), _product(b, d)))
+        low, high = _around(a * c, a * d, b * c, b * d)
+        if np.isnan(low).any():
+            low, high = _around(_product(a, c), _product(a, d), _product(b, c), _product(b, d))
+        return self._sorted(low, high)
 
     def square(self) -> "Interval":
         """x^2."""

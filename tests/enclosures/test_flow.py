@@ -226,3 +226,17 @@ def test_remainders_that_count_are_made_smaller():
     assert counts[0] > counts[1]
     begun, _ = flow(PENDULUM, state, control, Fraction(1, 2), FlowSettings(), 8)
     assert len(begun) == 8
+
+
+def test_stiff_plants_take_short_substeps_from_their_first_period_on():
+    """x1 follows x2 within a two-hundredth: eight substeps of 0.1 are too long for any enclosure."""
+    plant = Plant.read(["-200*(x1 - x2)", "u1 - x2"], 1)
+    state = AffineForms.around(Box.of(np.array([[0.0, 0.5]]), np.array([[0.1, 0.6]])))
+    control = AffineForms(np.zeros((1, 1)), np.zeros((1, 1, 2)), np.zeros((1, 1)))
+    steps, loss = flow(plant, state, control, Fraction(1, 10), SETTINGS)
+    assert np.isfinite(loss).all() and SETTINGS.most < len(steps) < SETTINGS.finest
+    again, loss = flow(plant, steps[-1].end.reduced(0), control, Fraction(1, 10), SETTINGS, len(steps))
+    assert np.isfinite(loss).all() and len(again) == len(steps)
+    for fewer in (2, 8):
+        tried, loss = flow(plant, state, control, Fraction(1, 10), SETTINGS, fewer)
+        assert not np.isfinite(loss).any() and len(tried) <= max(SETTINGS.most, 2 * fewer)

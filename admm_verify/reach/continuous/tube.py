@@ -131,7 +131,7 @@ def reach(
     """
     chosen, run = ContinuousSettings() if settings is None else settings, Run() if run is None else run
     initial, periods = AffineForms.around(inputs), []
-    valid, cells, state, count = np.zeros(inputs.count, int), np.arange(inputs.count), initial, chosen.flow.substeps
+    valid, cells, state, count = np.zeros(inputs.count, int), np.arange(inputs.count), initial, None
     while len(periods) < steps and not run.over():
         control, shared = controlled(system.controller.law, state, chosen.control)
         substeps, loss = flow(system.plant, shared, control, system.period, chosen.flow, count)
