@@ -24,8 +24,8 @@ class FlowSettings:
     order: of the Taylor polynomial. substeps, most: fewest and most of every period; their number is doubled while
     some cell has no enclosure, or a remainder above its share `remainder` of the set. finest: most of a first period
     where no cell has an enclosure with less, as in stiff plants. trials: Picard iterations.
-    inflation: of a box that is not an enclosure yet, relative to what it gained in a trial. symbols: most symbols that
-    forms have after a period.
+    inflation: of a box that is not an enclosure yet, relative to what it gained in a trial. images: of enclosures, each
+    inside the one before. symbols: most symbols that forms have after a period.
     """
 
     order: int = 4
@@ -35,6 +35,7 @@ class FlowSettings:
     remainder: float = 1e-3
     trials: int = 12
     inflation: float = 1.0
+    images: int = 3
     symbols: int = 80
 
 
@@ -208,15 +209,14 @@ def picard(
     for _ in range(settings.trials):
         reached, defined = image(box)
         inside = box.contains(reached)
-        enclosed = inside.all(axis=-1) & defined
-        done = found.all()
+        found |= inside.all(axis=-1) & defined
         # An image inside its box is an enclosure too, and a smaller one. Elsewhere only coordinates that leave the box
         # move its ends: widening the others as well would push those that depend on them out again.
-        grown = box.where(inside, _beyond(box, reached, settings.inflation))
-        box = reached.where((enclosed | found)[:, None], grown)
-        found |= enclosed
-        if done:
+        box = reached.where(found[:, None], box.where(inside, _beyond(box, reached, settings.inflation)))
+        if found.all():
             break
+    for _ in range(settings.images):
+        box = image(box)[0].where(found[:, None], box)
     return box, found
 
 
