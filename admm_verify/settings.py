@@ -55,7 +55,7 @@ class TightenSettings(Settings):
     iterations: Count = 8
     shallow: Count = 5
     ascent: AscentSettings = AscentSettings(step=0.4, momentum=0.2, end_per_iteration=0.9)
-    block_numbers: AtLeastOne = 3 * 2**17
+    block_numbers: AtLeastOne = 3 * 2**19
 
 
 @dataclass(frozen=True, repr=False)

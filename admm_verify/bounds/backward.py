@@ -54,7 +54,8 @@ def backward(network: Network, start: Mapping[int, Array], constant: Any, choose
             post[k], pre[k] = coefficient, (multiplier := choose(k, coefficient))
             _accumulate(coefficients, network.sources[k], multiplier)
             continue
-        constant = inner(coefficient, affine.bias) + constant
+        if affine.shifts:
+            constant = inner(coefficient, affine.bias) + constant
         for term in affine.terms:
             _accumulate(coefficients, term.source, term.map.transpose(coefficient))
     if coefficients[0] is None:

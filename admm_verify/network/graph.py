@@ -22,6 +22,7 @@ from admm_verify.network.heads import Head
 from admm_verify.network.layout import flatten_batch, is_single
 from admm_verify.network.maps import LinearMap
 from admm_verify.network.originals import Original
+from admm_verify.network.selection import SelectionMap
 from admm_verify.run import paced
 
 
@@ -70,12 +71,22 @@ class Affine:
         """Roundings on the longest path through the node: its maps, the sum over terms and the bias."""
         return max((term.map.roundings for term in self.terms), default=0) + len(self.terms) + 1
 
+    @cached_property
+    def shifts(self) -> bool:
+        """Whether the bias has to be added, as it also has where the value would be a source's own array otherwise.
+
+        Not looked up on another device, where that would wait for it.
+        """
+        own = any(isinstance(term.map, SelectionMap) and term.map.is_identity for term in self.terms)
+        return own or not self.terms or not isinstance(self.bias, np.ndarray) or bool(self.bias.any())
+
     def apply(self, values: Sequence[Array | None]) -> Array:
         """The node's value from the values of the nodes before it."""
-        total: Array = self.bias
+        total: Array | None = self.bias if self.shifts else None
         for term in self.terms:
-            total = term.map.apply(_known(values[term.source])) + total
-        return total
+            part = term.map.apply(_known(values[term.source]))
+            total = part if total is None else part + total
+        return _known(total)
 
     def reading(self, places: Mapping[int, int]) -> "Affine":
         """The same node where what it reads has other numbers."""

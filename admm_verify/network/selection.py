@@ -78,6 +78,11 @@ class SelectionMap:
         if self.is_identity:
             return y
         if not self.sums:
+            if isinstance(y, np.ndarray) and self._leaves_no_zero == (True, False):
+                # Twice as fast as a copy with a zero to gather from.
+                spread = np.zeros((*y.shape[:-1], self.columns), dtype=y.dtype)
+                spread[..., self.gather] = y
+                return spread
             return _gather(y, self.scatter, self._leaves_no_zero[1])
         xp = namespace(y)
         parts = [
