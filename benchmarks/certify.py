@@ -43,11 +43,18 @@ class Count:
         return self.images / self.seconds
 
 
-def ours(network: av.Network, images: np.ndarray, labels: np.ndarray, bounds: str, passes: int | None = None) -> Count:
+def ours(
+    network: av.Network,
+    images: np.ndarray,
+    labels: np.ndarray,
+    bounds: str,
+    passes: int | None = None,
+    radii: Sequence[float] = RADII,
+) -> Count:
     """All images and radii in one call."""
     settings = av.CertifySettings(bounds=bounds, max_passes=passes)
     began = time.process_time()
-    found = av.certify(network, images, labels, RADII, settings=settings)
+    found = av.certify(network, images, labels, radii, settings=settings)
     seconds = time.process_time() - began
     counts = [found.count(answer).tolist() for answer in (av.Answer.VERIFIED, av.Answer.FALSIFIED)]
     return Count(f"ours, {bounds}{', no iterations' if passes == 0 else ''}", len(images), *counts, seconds)

@@ -20,12 +20,12 @@ def mnist_test(count: int = 10_000) -> tuple[np.ndarray, np.ndarray]:
     Raises: FileNotFoundError, naming the environment variable, where the shared data set is missing.
     """
     folder = shared_folder() / "data" / "images"
-    images = _idx(folder / "mnist-t10k-images-idx3-ubyte.gz")[:count]
-    labels = _idx(folder / "mnist-t10k-labels-idx1-ubyte.gz")[:count]
+    images = idx(folder / "mnist-t10k-images-idx3-ubyte.gz")[:count]
+    labels = idx(folder / "mnist-t10k-labels-idx1-ubyte.gz")[:count]
     return (images[:, None] / np.float32(255)).astype(np.float32), labels.astype(np.int64)
 
 
-def _idx(path: Path) -> np.ndarray:
+def idx(path: Path) -> np.ndarray:
     """The bytes of an IDX file: two zeros, type 8, the number of axes, their lengths, the values."""
     with gzip.open(path) as file:
         content = file.read()
