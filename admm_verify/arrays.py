@@ -133,6 +133,16 @@ class Placement:
         return array_api_compat.is_numpy_namespace(self.xp)
 
     @property
+    def fastest(self) -> "Placement":
+        """NumPy for arrays of any library on the host, else the same place.
+
+        NumPy's products, convolutions and kernels took less time than torch's there, from one row to many hundreds:
+        half of it for few rows.
+        """
+        there = self.is_numpy or str(self.device) != "cpu"
+        return self if there else Placement.numpy(str(self.dtype).removeprefix("torch."))
+
+    @property
     def double(self) -> "Placement":
         """The same library and device in float64."""
         return Placement(self.xp, self.xp.float64, self.device)

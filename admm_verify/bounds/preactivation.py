@@ -59,7 +59,8 @@ def preactivation_bounds(
 
     known: bounds that hold already, which are never made looser; they are believed, as `PreactivationBounds` says.
     run: once it is over no bound is tightened any more and the remaining layers keep their interval bounds; it is told
-    of every layer. Whatever its device, bounds are computed where the box lives.
+    of every layer. Bounds live where the box does and are computed there, those of tensors on the host by NumPy unless
+    the run names the device "cpu".
     Shapes: box [*input_shape] or [rows, *input_shape]; one bound set per box.
     Raises: InputError for an unknown method, a box or known bounds that do not fit the network, known bounds that were
     made for a box that does not hold this one, or that contradict interval arithmetic.
@@ -67,7 +68,15 @@ def preactivation_bounds(
     Reference: Gowal et al., arXiv 1810.12715 (interval); Zhang et al., NeurIPS 2018 (CROWN); Xu et al., ICLR 2021
     (optimised slopes).
     """
-    return derived_bounds(network, box, method, Run.of(run), known=known, settings=settings, abandon=False)
+    begun, inputs = Run.of(run), input_rows(network, box)
+    home = inputs.placement.double
+    place = home if begun.device == "cpu" else home.fastest
+    moved = inputs if place is home else inputs.put(place)
+    found = derived_bounds(network, moved, method, begun, known=known, settings=settings, abandon=False)
+    if place is home:
+        return found
+    low, high = (tuple(map(home.put, side)) for side in (found.lower, found.upper))
+    return PreactivationBounds(low, high, origin=Origin(network, inputs))
 
 
 def derived_bounds(

@@ -127,14 +127,15 @@ def test_boxes_beyond_float32_leave_bounds_without_nan() -> None:
             assert not (np.isnan(low) | np.isnan(high)).any() and (low <= high).all()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_boxes_in_torch_give_bounds_in_torch(dtype: str) -> None:
+@pytest.mark.parametrize(("dtype", "device"), [("float32", "cpu"), ("float64", "cpu"), ("float32", None)])
+def test_boxes_in_torch_give_bounds_in_torch(dtype: str, device: str | None) -> None:
+    """Computed by NumPy, which is faster there, unless the device is named."""
     torch = pytest.importorskip("torch")
     case = layer_case(1, False)
     ends = [torch.as_tensor(np.asarray(end), dtype=torch.float64) for end in (case.box.lower, case.box.upper)]
     if dtype == "float32":
         ends = [end.to(torch.float32) for end in ends]
-    found = av.preactivation_bounds(case.network, av.Box(*ends), "tightened")
+    found = av.preactivation_bounds(case.network, av.Box(*ends), "tightened", run=av.Run(device=device))
     box = av.Box(*(end.double().numpy() for end in ends))
     for (low, high), (there, above) in zip(
         pairs(av.preactivation_bounds(case.network, box, "tightened")), pairs(found), strict=True
@@ -142,6 +143,7 @@ def test_boxes_in_torch_give_bounds_in_torch(dtype: str) -> None:
         scale = 1e-2 * (1.0 + np.abs(low).max())
         assert there.dtype == torch.float64
         assert np.abs(low - there.numpy()).max() <= scale and np.abs(high - above.numpy()).max() <= scale
+        assert device is not None or (np.array_equal(low, there.numpy()) and np.array_equal(high, above.numpy()))
 
 
 def test_threads_change_nothing(monkeypatch) -> None:
