@@ -44,11 +44,7 @@ def trace(module: torch.nn.Module, example_input: torch.Tensor, *, output: str |
     Raises: InputError for what is no module; ModelError when torch cannot export it, or a parameter holds NaN or
     infinite numbers; UnsupportedOperatorError naming the operation.
     """
-    if not isinstance(module, torch.nn.Module):
-        raise InputError(
-            f"trace takes a torch.nn.Module, and a {type(module).__name__} was given. An ONNX file is read by "
-            "av.read_onnx(path); a function can be put into the forward of a module."
-        )
+    _check_module(module)
     if isinstance(example_input, torch.Tensor):
         live_array(example_input, "example input")
     if not isinstance(example_input, torch.Tensor) or example_input.dtype not in (torch.float32, torch.float64):
@@ -57,7 +53,7 @@ def trace(module: torch.nn.Module, example_input: torch.Tensor, *, output: str |
             f"was given {getattr(example_input, 'dtype', type(example_input).__name__)}."
         )
     sample = example_input[:1] if example_input.ndim > 1 else example_input
-    name = type(module).__name__
+    name = type(module).__name__ + ("" if output is None else f"[{output!r}]")
     _check_parameters(module, name)
     read = module if output is None else _Returned(module, output)
     modes = {part: part.training for part in module.modules()}
@@ -74,6 +70,21 @@ def trace(module: torch.nn.Module, example_input: torch.Tensor, *, output: str |
         for part, training in modes.items():
             part.training = training
     return network
+
+
+def _check_module(module: object) -> None:
+    """Refuse what is no module, or one that torch cannot export, telling what to give instead."""
+    if isinstance(module, torch.jit.ScriptModule):
+        advice = "torch.export reads no script; give the module that it was made from, or read its ONNX export"
+    elif isinstance(module, torch.nn.DataParallel | torch.nn.parallel.DistributedDataParallel):
+        advice = "give the module inside, its entry module"
+    elif isinstance(module, torch.nn.Module):
+        return
+    elif isinstance(module, torch.export.ExportedProgram):
+        advice = "give its module()"
+    else:
+        advice = "an ONNX model is read by av.read_onnx, and a function can be put into the forward of a module"
+    raise InputError(f"trace takes a torch.nn.Module, and a {type(module).__name__} was given: {advice}.")
 
 
 class _Returned(torch.nn.Module):

@@ -238,3 +238,16 @@ def test_one_of_several_outputs_of_a_torch_module_is_traced():
     assert torch.allclose(net(batch), module(batch)["logits"], atol=1e-6)
     with pytest.raises(av.ModelError, match=r"2 values.*output=\.\.\."):
         av.trace(module, batch)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_no_module_that_torch_exports_is_told():
+    module, x = torch.nn.Linear(4, 3), torch.zeros(1, 4)
+    for given, words in (
+        (torch.jit.trace(module, x), "the module that it was made from"),
+        (torch.nn.DataParallel(module), "its entry module"),
+        (model("softmax"), r"av\.read_onnx"),
+        ("net.onnx", r"av\.read_onnx"),
+    ):
+        with pytest.raises(av.InputError, match=words):
+            av.trace(given, x)
