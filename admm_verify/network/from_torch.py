@@ -31,7 +31,7 @@ UNINITIALISED = ("empty", "empty_like", "empty_permuted", "empty_strided", "new_
 SHAPED = ("full_like", "new_full", "new_ones", "new_zeros", "ones_like", "sym_numel", "sym_size", "zeros_like")
 """Operations that read nothing of a tensor but its shape and type."""
 
-KNOWN = frozenset((*OPERATIONS, *STARTS, *GOES_ON, *SHAPED, *UNINITIALISED)) | MOVES | SUMS
+KNOWN = frozenset((*OPERATIONS, *STARTS, *GOES_ON, *SHAPED, *UNINITIALISED, "getitem")) | MOVES | SUMS
 """Names of the operations that are read as they are; others are written out by torch, where it can."""
 
 
