@@ -153,6 +153,17 @@ def test_heads_are_left_out_and_said(head, plain, tmp_path):
         assert av.certify(given, IMAGES, LABELS, RADII, settings=rounded).note
 
 
+def test_names_of_classes_are_no_places_of_scores():
+    given = proto("ArgMax")
+    given.graph.initializer.append(numpy_helper.from_array(np.array([1, 0, 2, 3]), "names"))
+    given.graph.node.append(helper.make_node("Gather", ["names", "y"], ["label"]))
+    given.graph.output[0].name = "label"
+    net = av.read_onnx(given)
+    with pytest.raises(av.InputError, match=r"the labels \(1, 0, 2, 3\).*network\.scores.*'logits'"):
+        av.certify(net, IMAGES, net(IMAGES).reshape(-1), RADII, settings=CROWN)
+    assert av.certify(net.scores, IMAGES, LABELS, RADII, settings=CROWN).correct.all()
+
+
 def test_normalisation_on_the_command_line(tmp_path, capfd):
     onnx.save(proto("Softmax"), tmp_path / "net.onnx")
     np.savez(tmp_path / "set.npz", images=IMAGES, labels=LABELS)

@@ -6,7 +6,7 @@ A network's nodes end at the scores. What only compares scores may leave such a 
 from dataclasses import dataclass, replace
 from math import prod
 
-from admm_verify.arrays import Array, namespace
+from admm_verify.arrays import Array, namespace, quiet_overflow
 
 _NAMES = {
     "softmax": "a softmax",
@@ -82,8 +82,10 @@ class Head:
         """
         xp = namespace(scores)
         x = xp.reshape(scores, (-1, *self.groups))
-        for step in self.steps:
-            x = self._labelled(_place(x, step)) if step in _PLACES else _step(x, step)
+        # A probability that is 0 in the type has the logarithm -inf.
+        with quiet_overflow():
+            for step in self.steps:
+                x = self._labelled(_place(x, step)) if step in _PLACES else _step(x, step)
         return xp.reshape(x, (scores.shape[0], -1))
 
     def _labelled(self, places: Array) -> Array:

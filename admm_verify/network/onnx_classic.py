@@ -1,6 +1,6 @@
 """Operators of the domain ai.onnx.ml, which exporters write for pipelines of scikit-learn, as builder calls.
 
-Classifiers are in `onnx_heads.py`, where their scores end.
+Classifiers are in `onnx_heads.py`, where their scores end. Most return float32 whatever they are given.
 """
 
 import numpy as np
@@ -14,8 +14,8 @@ def linear_scores(builder: Builder, x: Tensor, attributes: Attributes, targets: 
 
     Shapes: x [n, features] or [features] -> [n, rows].
     """
-    if len(x.shape) not in (1, 2):
-        raise UnsupportedUse(f"its input of shape {x.shape} is no list of samples")
+    builder.check_cast("float32")
+    check_samples(x.shape)
     samples, features = (1, *x.shape)[-2:]
     rows = builder.reshape(x, (samples, features))
     weights = np.array(attributes["coefficients"], dtype=np.float32)
@@ -28,6 +28,12 @@ def linear_scores(builder: Builder, x: Tensor, attributes: Attributes, targets: 
     return builder.add(builder.matmul(rows, matrix.T), shift)
 
 
+def check_samples(shape: tuple[int, ...]) -> None:
+    """Refuse what is neither a sample nor a list of samples, of which runtimes take features along other axes."""
+    if len(shape) not in (1, 2):
+        raise UnsupportedUse(f"its input of shape {shape} is no list of samples")
+
+
 def _linear_regressor(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
     if text(attributes, "post_transform", "NONE") != "NONE":
         raise UnsupportedUse("it has a post_transform other than NONE")
@@ -36,9 +42,13 @@ def _linear_regressor(builder: Builder, inputs: Inputs, attributes: Attributes, 
 
 def _scaler(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
     x = tensor(inputs[0])
+    builder.check_cast("float32")
+    check_samples(x.shape)
     shift, factor = (np.array(attributes.get(name, ()), dtype=np.float32) for name in ("offset", "scale"))
-    if any(array.size not in (1, x.shape[-1]) for array in (shift, factor)):
-        raise UnsupportedUse(f"its {shift.size} offsets and {factor.size} factors are not one per feature")
+    if shift.size not in (1, x.shape[-1]) or factor.size != shift.size:
+        raise UnsupportedUse(
+            f"its {shift.size} offsets and {factor.size} factors are not one of each, or one per feature"
+        )
     return [builder.scale(builder.add(x, -shift), factor)]
 
 
@@ -49,12 +59,19 @@ def _imputer(builder: Builder, inputs: Inputs, attributes: Attributes, opset: in
 
 
 def _feature_extractor(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    places = constant(inputs[1], "list of features").reshape(-1).astype(np.int64)
-    return [builder.move(tensor(inputs[0]), lambda entries: entries[..., places])]
+    x, places = tensor(inputs[0]), constant(inputs[1], "list of features").reshape(-1).astype(np.int64)
+    if (places < 0).any():
+        raise UnsupportedUse("its list of features holds negative numbers, which runtimes refuse")
+    return [builder.move(x, lambda entries: entries[..., places])]
 
 
 def _feature_vectorizer(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    return [builder.concat([present(value) for value in inputs], -1)]
+    builder.check_cast("float32")
+    parts = [present(value) for value in inputs]
+    # Runtimes cut or fill up parts of other widths.
+    if [value.shape[1:] for value in parts] != [(width,) for width in attributes.get("inputdimensions", ())]:
+        raise UnsupportedUse("its inputs are no lists of samples with as many features as its inputdimensions say")
+    return [builder.concat(parts, -1)]
 
 
 CLASSICAL: dict[str, Handler] = {

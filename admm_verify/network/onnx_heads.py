@@ -9,7 +9,7 @@ import numpy as np
 from admm_verify.network.builder import Builder, Result, Scored, Tensor, UnsupportedUse
 from admm_verify.network.heads import Head, groups_along
 from admm_verify.network.onnx_checks import CLASSIC
-from admm_verify.network.onnx_classic import linear_scores
+from admm_verify.network.onnx_classic import check_samples, linear_scores
 from admm_verify.network.onnx_inputs import Attributes, axis_given, text
 from admm_verify.network.onnx_operators import OPERATORS
 
@@ -58,7 +58,9 @@ def _normalizer(builder: Builder, inputs: Sequence[Result | None], attributes: A
     found, norm = inputs[0], text(attributes, "norm", "MAX")
     if norm not in _NORMS:
         raise UnsupportedUse(f"its norm {norm} can change the order of classes; L1 and L2 do not")
+    builder.check_cast("float32")
     shape = found.shape if isinstance(found, Tensor | Scored) else ()
+    check_samples(shape)
     head = _continued(found, _NORMS[norm], shape, len(shape) - 1)
     return [Scored(_scores(found), head, shape)]
 
@@ -87,6 +89,8 @@ def _linear_classifier(
     classes = scores.shape[1]
     if len(labels or attributes.get("classlabels_strings", ())) != classes:
         raise UnsupportedUse(f"it has {classes} rows of coefficients, which is not one for each class")
+    if classes < 2 or not attributes.get("intercepts"):
+        raise UnsupportedUse("it has a single class or no intercepts, which runtimes refuse")
     best = replace(Head.along("argmax", scores.shape, 1), labels=tuple(labels) if labels else None)
     # Labels in text are no numbers.
     label = Scored(scores, best, scores.shape[:1]) if labels else None

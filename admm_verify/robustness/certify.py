@@ -13,9 +13,10 @@ from admm_verify.errors import InputError
 from admm_verify.given import plain_array
 from admm_verify.network.from_onnx import read_onnx
 from admm_verify.network.graph import Network, check_classifier
+from admm_verify.network.heads import Head
 from admm_verify.network.normalised import normalised
 from admm_verify.network.onnx_files import ModelSource, is_model
-from admm_verify.options import instance
+from admm_verify.options import brief, instance
 from admm_verify.robustness.certification import Certification
 from admm_verify.robustness.certifier import Certifier, Stage
 from admm_verify.robustness.data_sets import images_and_labels
@@ -89,9 +90,21 @@ def _scores(given: Network | ModelSource, settings: CertifySettings) -> tuple[Ne
                 f"{found.name} ends in {found.head.words}, which in {settings.arithmetic} arithmetic rounds: two "
                 "classes may tie where their scores do not. Certify in real arithmetic, or the scores: network.scores."
             )
+        _check_names(found.head, found.name)
         note = found.head.note(found.name)
     compared = found.scores
     return (compared if settings.mean is None else normalised(compared, settings.mean, settings.std)), note
+
+
+def _check_names(head: Head, name: str) -> None:
+    """Refuse a head with names of its own for the classes: labels would be read as others than they mean."""
+    names = head.class_labels()
+    if names != tuple(range(len(names))):
+        raise InputError(
+            f"{name} gives its classes the labels {brief(names)}, and labels of images are places of scores, counted "
+            f"from 0. Give its scores (network.scores, or the output {head.source!r} by its name) with labels "
+            "0, 1, ... instead, each the place of the class in that list."
+        )
 
 
 def _plan(settings: CertifySettings) -> list[Stage]:

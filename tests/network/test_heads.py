@@ -103,6 +103,11 @@ def test_what_a_network_with_a_head_computes(name):
         assert np.allclose(own.reshape(-1), theirs, rtol=1e-5, atol=1e-6)
 
 
+def test_the_logarithm_of_no_probability_is_computed_in_silence():
+    net = av.read_onnx(model("log of softmax"))
+    assert (net(1e4 * weights(20, 4)) == -np.inf).any()
+
+
 def test_no_door_but_those_of_comparisons_takes_a_head():
     net, box = av.read_onnx(model("softmax")), av.Box(-np.ones(4), np.ones(4))
     for door in (
