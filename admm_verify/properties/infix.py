@@ -2,6 +2,7 @@
 
 import ast
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -84,17 +85,23 @@ def _parsed(source: Source) -> ast.expr:
     if len(text) > MAX_CHARACTERS:
         raise source.error(f"it has more than {MAX_CHARACTERS} characters; write a VNN-LIB file of it.")
     try:
-        return ast.parse(text.lstrip(), mode="eval").body
+        with warnings.catch_warnings():
+            # Whoever turns warnings into errors reads the same conditions, such as 'y0 < 1or y1 < 2'.
+            warnings.simplefilter("ignore")
+            return ast.parse(text.lstrip(), mode="eval").body
     except SyntaxError as error:
         hint = "; to compare, write == instead of =" if re.search(r"(?<![<>=!])=(?!=)", text) else ""
         message = f"this is no condition{hint}. Write one such as 'y0 <= y1 and (y2 > 0.5 or 2*y0 != y1)'."
         place = len(text) - len(text.lstrip()) + (error.offset or 1) - 1
         raise source.error(message, max(min(place, len(text) - 1), 0)) from None
     except (RecursionError, MemoryError):
-        raise _too_deep(source) from None
+        raise source.error(
+            f"it is nested deeper than {MAX_DEPTH}, or a sum of thousands of terms, which are not read; flatten it, and "
+            "write parts of long sums in parentheses."
+        ) from None
 
 
-def _too_deep(source: Source, place: int | None = None) -> QueryError:
+def _too_deep(source: Source, place: int) -> QueryError:
     return source.error(f"it is nested deeper than {MAX_DEPTH}, the most read; flatten it.", place)
 
 

@@ -27,6 +27,7 @@ SAME = {
     "0.1 <= x0 and x1 < 0.7 and y0 <= 0": "(assert (and (<= 0.1 X_0) (< X_1 0.7) (<= Y_0 0)))",
     "x0 <= 0.1 and y0 <= 0 or x[1] >= 0.9": "(assert (or (and (<= X_0 0.1) (<= Y_0 0)) (>= X_1 0.9)))",
     "1 < 2": "(assert (< 1 2))",
+    "y0 < 1or y1 < 2": "(assert (or (< Y_0 1) (< Y_1 2)))",
 }
 
 
@@ -81,6 +82,7 @@ REFUSED = {
     "y0 <= y1) or (y1 <= y2": "no condition",
     "(" * 150 + "y0 <= y1": "no condition|nested deeper",
     "y0 < " + "-" * 150 + "1": "nested deeper",
+    "y0" + " + y1" * 20_000 + " < 1": "a sum of thousands of terms",
     "x0 > 3 and y0 < 1": "the input set is empty",
     "x0 + x1 < 1": "couples several inputs",
 }
