@@ -96,8 +96,8 @@ def _parsed(source: Source) -> ast.expr:
         raise source.error(message, max(min(place, len(text) - 1), 0)) from None
     except (RecursionError, MemoryError):
         raise source.error(
-            f"it is nested deeper than {MAX_DEPTH}, or a sum of thousands of terms, which are not read; flatten it, and "
-            "write parts of long sums in parentheses."
+            f"it is nested deeper than {MAX_DEPTH}, or has a sum of thousands of terms, which is not read; flatten "
+            "it, and write parts of long sums in parentheses."
         ) from None
 
 
