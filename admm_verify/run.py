@@ -15,7 +15,7 @@ from admm_verify.options import Range, brief, callbacks, count, instance, memory
 
 Item = TypeVar("Item")
 
-_DEVICE = re.compile(r"(cpu|cuda)(:\d{1,3})?", re.ASCII)
+_DEVICE = re.compile(r"auto|(cpu|cuda)(:\d{1,3})?", re.ASCII)
 
 _GRACE = 0.5
 """Seconds past its deadline that what a run has begun may take to its own end."""
@@ -77,7 +77,8 @@ class Run:
     timeout: seconds from when a front door takes the run up; deadline: what that makes it, in seconds of
     time.monotonic(). stop: asked often; True ends the work with what is known. tell: told of progress. Threads ask and
     tell one after the other. memory: limit on the working memory in bytes, None for half of what is free. device: None
-    (where the arrays live), "cpu" or "cuda", also "cuda:1" and so on. threads: most of them, of the linear algebra
+    (where the arrays live), "cpu" or "cuda", also "cuda:1" and so on; "auto" is "cuda" for large work where there is
+    one, else None. threads: most of them, of the linear algebra
     library and for blocks of rows side by side; None for as many as pay.
 
     A run without functions can be pickled; the time that is left goes with it.
@@ -101,7 +102,7 @@ class Run:
         if (kind.__module__, kind.__name__) == ("torch", "device"):
             object.__setattr__(self, "device", str(self.device))
         if self.device is not None and not (isinstance(self.device, str) and _DEVICE.fullmatch(self.device)):
-            raise InputError(f"The device {brief(self.device)} is unknown; choose 'cpu', 'cuda' or 'cuda:N'.")
+            raise InputError(f"The device {brief(self.device)} is unknown; choose 'auto', 'cpu', 'cuda' or 'cuda:N'.")
         if self.threads is not None:
             count(self.threads, "The number of threads", Range(1), ", or None for as many as pay")
         if self.deadline is not None:

@@ -43,7 +43,7 @@ def test_every_field_is_checked(field: dict) -> None:
     "device", [1, "", "gpu", "CPU", " cpu", "meta", "cuda:", "cuda:-1", "cu\nda", "cuda:٣", "cuda\n", "cpu" * 99]
 )
 def test_no_run_has_a_device_that_there_is_not(device: object) -> None:
-    with pytest.raises(av.InputError, match="is unknown; choose 'cpu', 'cuda' or 'cuda:N'") as caught:
+    with pytest.raises(av.InputError, match="is unknown; choose 'auto', 'cpu', 'cuda' or 'cuda:N'") as caught:
         av.Run(device=device)
     assert len(str(caught.value)) < 200
 

@@ -24,3 +24,8 @@ def torch_placement(device: str) -> Placement:
             f"{torch.cuda.device_count()} CUDA devices. Use device='cpu', or install a CUDA build of torch."
         )
     return Placement.of(array_api_compat.array_namespace(torch.zeros(0)).zeros(0, dtype=torch.float64, device=wanted))
+
+
+def finds_gpu() -> bool:
+    """Whether torch finds a CUDA device."""
+    return torch.cuda.is_available()

@@ -19,7 +19,7 @@ from admm_verify.streams import tell
 def add_running(parser: argparse.ArgumentParser) -> None:
     """What all commands share that bound or search."""
     parser.add_argument("--timeout", type=decimal, metavar="SECONDS", help="stop with what is known by then")
-    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="auto: the CPU, for small queries")
+    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="auto: a GPU if the work is large")
     parser.add_argument(
         "--threads",
         type=at_least_one,
@@ -89,7 +89,7 @@ def running(options: argparse.Namespace, stop: Callable[[], bool] | None = None)
         stop=stop,
         tell=(lambda progress: tell(f"\r{progress.text}\x1b[K")) if watched else None,
         memory=None if options.memory is None else options.memory * 2.0**30,
-        device=None if options.device in ("auto", "cpu") else options.device,
+        device=None if options.device == "cpu" else options.device,
         # What imports take on the way here counts, too.
         deadline=None if limit is None else options.began + limit,
     )

@@ -347,7 +347,10 @@ class Decision:
     @property
     def _home(self) -> Placement:
         """Where the search takes place."""
-        return iteration_placement(Placement.numpy(), self.run.device, "float64")
+        network = self.query.network
+        # A block of subproblems passes through the network at once.
+        rows = self.settings.block_numbers // sum(node.size for node in network.nodes)
+        return iteration_placement(Placement.numpy(), self.run.device, "float64", rows * network.weight_count)
 
     def _identity(self) -> str:
         """All that a saved state depends on."""

@@ -58,7 +58,9 @@ class Certifier:
 
     def __init__(self, instances: Instances, plan: list[Stage], settings: CertifySettings, run: Run) -> None:
         self.instances, self.plan, self.settings, self.run = instances, plan, settings, run
-        self.home = iteration_placement(Placement.numpy(), run.device, None).double
+        rows = instances.network.output_size * len(instances.images) * len(instances.radii)
+        work = rows * instances.network.weight_count
+        self.home = iteration_placement(Placement.numpy(), run.device, None, work).double
         # Boxes live where the work is done.
         self.inner = replace(run.silent(), device=None)
         self.findings = Findings(len(instances.images), instances.radii)

@@ -3,12 +3,19 @@
 from admm_verify.arrays import Placement
 from admm_verify.errors import MissingPackageError, is_installed
 
+GPU_PASS = 2e9
+"""Multiplications in one pass from which "auto" takes a GPU: some tenths of a second on a core, of which there are a
+hundred or more, while a GPU takes seconds to get ready."""
 
-def iteration_placement(home: Placement, device: str | None, precision: str | None) -> Placement:
+
+def iteration_placement(home: Placement, device: str | None, precision: str | None, work: float = 0.0) -> Placement:
     """The placement of the iterations: for no device where they are fastest without moving to another one.
 
+    work: multiplications of one pass, by which "auto" chooses.
     Raises: InputError for an unknown device; DeviceError where the device is missing.
     """
+    if device == "auto":
+        device = "cuda" if work >= GPU_PASS and _has_gpu() else None
     if device is None or (device == "cpu" and home.is_numpy):
         place = home.fastest
     else:
@@ -21,3 +28,12 @@ def iteration_placement(home: Placement, device: str | None, precision: str | No
     on_gpu = str(place.device).startswith("cuda")
     wanted = precision or ("float32" if on_gpu else "float64")
     return place.single if wanted == "float32" else place.double
+
+
+def _has_gpu() -> bool:
+    """Whether torch is here and finds a GPU."""
+    if not is_installed("torch"):
+        return False
+    from admm_verify.backends.torch_device import finds_gpu
+
+    return finds_gpu()

@@ -49,10 +49,10 @@ def solve(
     bounds. Bounds are certified in float64 whatever the precision of the iterations.
 
     tolerance, max_passes and device come before the same fields of settings and run; of two time limits the first one
-    counts. device: None (where the box lives; NumPy computes for tensors on the host), "cpu" or "cuda". timeout in
-    seconds. run: asked after every iteration; once it is over the best results so far come back. Rows are solved in
-    blocks that fit into its memory; of several, all get their CROWN bounds first where there is a timeout, and those
-    whose turn does not come have no bound.
+    counts. device: None (where the box lives; NumPy computes for tensors on the host), "cpu", "cuda" or "auto".
+    timeout in seconds. run: asked after every iteration; once it is over the best results so far come back. Rows are
+    solved in blocks that fit into its memory; of several, all get their CROWN bounds first where there is a timeout,
+    and those whose turn does not come have no bound.
 
     Raises: InputError for an option of the wrong type or range, or for "admm" on a map without a closed-form
     projection; DeviceError where the device is missing; MemoryError when not even one row fits.
@@ -62,8 +62,8 @@ def solve(
     choice(method, "The method", METHODS)
     run = Run.of(run, timeout, device)
     chosen = SolverSettings.of(settings, tolerance, max_passes)
-    placement = iteration_placement(problem.inputs.placement, run.device, chosen.precision)
     work = problem.rows * problem.network.weight_count
+    placement = iteration_placement(problem.inputs.placement, run.device, chosen.precision, work)
     workers = workers_for(work, run.threads) if placement.is_numpy else 1
     # Every block is begun, and ends with what it has.
     budget = Budget.of(run.endless(), workers)
