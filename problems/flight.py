@@ -85,6 +85,9 @@ class Flight:
         module = torch.nn.Sequential(linear[0], torch.nn.ReLU(), linear[1], torch.nn.ReLU(), linear[2])
         optimiser = torch.optim.Adam(module.parameters(), RATE)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, BATCHES)
+        # So small products gain nothing from threads, which wait for each other beside other work.
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
         for _ in range(BATCHES):
             shares = rng.uniform(-1, 1, (SAMPLES, STATES)) * rng.uniform(0, 1, (SAMPLES, 1))
             wanted = self.teacher(self.goal + self.reach * shares) / self.most
@@ -94,6 +97,7 @@ class Flight:
             loss.backward()
             optimiser.step()
             schedule.step()
+        torch.set_num_threads(threads)
         weights = [layer.weight.detach().double().numpy() for layer in linear]
         biases = [layer.bias.detach().double().numpy() for layer in linear]
         scaled = np.diag(1.0 / self.reach)
