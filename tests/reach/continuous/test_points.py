@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from admm_verify import Box, ContinuousSystem, Controller, Task, reach_sets
+from admm_verify import Box, ContinuousSystem, Controller, ReachSettings, Task, reach_sets
 from admm_verify.reach.continuous.simulation import trajectories
 from admm_verify.reach.continuous.tube import reach
 from problems import feedback, flight
@@ -62,7 +62,7 @@ def test_single_states_of_bodies_last(name):
     [("rigid body", ["verified", "verified"]), ("quadrotor", ["verified", "verified", "falsified"])],
 )
 def test_bodies_are_decided(name, verdicts):
-    report = reach_sets(BODIES[name](), timeout=100)
+    report = reach_sets(BODIES[name](), settings=ReachSettings(cells=4))
     assert [judgement.outcome.value for judgement in report.judgements] == verdicts
 
 
