@@ -8,6 +8,7 @@ from safetensors import safe_open
 
 import admm_verify as av
 from admm_verify.report.demo import RADIUS, load_digits, margins
+from problems import train_avoidance
 from problems.crown_family import crown_instances
 from problems.lp_instances import mnist_fc_instances, shared_folder
 from problems.resnet18 import ResNet, build
@@ -114,3 +115,9 @@ def test_crown_bound_is_that_of_the_peer(name):
     ).lower
     theirs = instance.peers["CROWN"].bound
     assert (ours >= theirs - 1e-4 * np.abs(theirs)).all()
+
+
+@pytest.mark.parametrize("vehicle", [train_avoidance.robot(), train_avoidance.flyer()], ids=["robot", "flyer"])
+def test_stored_vehicles_are_those_of_the_script(vehicle):
+    stored = json.loads((train_avoidance.TARGET / f"{vehicle.name}.json").read_text())
+    assert stored == json.loads(json.dumps(train_avoidance.system(vehicle)))
