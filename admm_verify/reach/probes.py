@@ -56,10 +56,9 @@ class Probes:
         return None if run.over() else cls(task, simulated, sets, singular)
 
     @property
-    def steps(self) -> int:
-        """How far there can be sets from all cells."""
-        ends = [int(self.sets.valid_steps[j]) for j in range(len(self.sets.valid_steps)) if self._ends(j)]
-        return min([*ends, self.task.steps] if self.singular is None else [*ends, max(0, self.singular[0] - 1)])
+    def lasting(self) -> bool:
+        """Whether there may be sets from all cells up to the end."""
+        return self.singular is None and not any(map(self._ends, range(len(self.sets.valid_steps))))
 
     def reason(self, i: int) -> str:
         """Why no cells can show a requirement; empty where they may."""

@@ -79,7 +79,7 @@ class CellRefinement:
         self.broken: dict[int, np.ndarray] = {}
         reasons = {i: behind(requirement, task.steps) for i, requirement in enumerate(task.requirements)}
         self.hopeless = {i: reason for i, reason in reasons.items() if reason}
-        self._worth, self._looked = task.steps, False
+        self._lasting, self._looked = True, False
         self._batch = settings.batch if run.deadline is None else 1
         self._falsify(self.known)
 
@@ -161,7 +161,7 @@ class CellRefinement:
             self._hunt(i, run)
         probes = Probes.of(self.task, self.dynamics, self.known, run)
         if probes is not None:
-            self._worth = probes.steps
+            self._lasting = probes.lasting
             reasons = {i: probes.reason(i) for i in self.undecided()}
             self.hopeless |= {i: reason for i, reason in reasons.items() if reason}
 
@@ -178,7 +178,7 @@ class CellRefinement:
         with quiet_overflow():
             gap = np.nan_to_num((parts.bound - self.inner) / self.scale, nan=np.inf)[:, 1:].max(axis=(1, 2))
         # Smaller cells keep their sets longer.
-        short = ~np.isfinite(parts.bound[:, : self._worth + 1]).all(axis=(1, 2))
+        short = ~np.isfinite(parts.bound).all(axis=(1, 2)) & self._lasting
         wanted = ~parts.good[:, self.undecided()].all(axis=1) | short
         wide = np.zeros_like(wanted) if tolerance is None else gap > tolerance
         halvable = parts.inputs.halvable[:, : self.dynamics.sides].any(axis=1)

@@ -2,14 +2,18 @@
 
 import numpy as np
 
-from admm_verify.enclosures.intervals import Interval
+from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.reach.continuous.simulation import trajectories
 from admm_verify.reach.continuous.singular import crosses, crossing, singular_start
 from admm_verify.reach.continuous.tube import Tube, reach
+from admm_verify.reach.control import ControlSettings, controlled
 from admm_verify.reach.dynamics import Dynamics, Trajectories
 from admm_verify.reach.systems import ContinuousSystem, Task
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
+
+_LOOKED_AT = 2000
+"""Trajectories along which divisors are looked at."""
 
 
 class SampledPlant(Dynamics):
@@ -29,14 +33,29 @@ class SampledPlant(Dynamics):
         return self.task.box.around(points)
 
     def singularity(self, known: Trajectories, run: Run) -> tuple[int, str] | None:
-        plant = self.system.plant
+        plant, law = self.system.plant, self.system.controller.law
         reason = singular_start(plant, self.task.initial, run)
         if reason:
             return 0, reason
-        found = crossing(plant, known.paths)
+        if not plant.divisors:
+            return None
+        paths = known.paths[:_LOOKED_AT]
+        found = crossing(plant, paths, law(paths.reshape(-1, plant.states)).reshape(*paths.shape[:2], -1))
         if found is None:
             return None
         step, pair = found
-        there = self.sets(self.around(known.points[list(pair)]), run).box(step)
-        reason = crosses(plant, *(Interval(there.lower[j], there.upper[j]) for j in (0, 1)))
-        return (step, f"{reason} by step {step}.") if reason else None
+        tube = self.sets(self.around(known.points[list(pair)]), run)
+        if (tube.valid_steps < step).any():
+            # On its way from one sign to the other, a trajectory has met zero.
+            return (
+                step,
+                f"A simulation from {_shown(paths[pair[int(tube.valid_steps.argmin())], 0])} meets a division by 0.",
+            )
+        there = tube.box(step)
+        control, _ = controlled(law, AffineForms.around(Box.of(there.lower, there.upper)), ControlSettings())
+        reason = crosses(plant, there, control.interval)
+        return (step, f"{reason} for some trajectory by step {step}.") if reason else None
+
+
+def _shown(state: np.ndarray) -> str:
+    return f"({', '.join(f'{value:.6g}' for value in state)})"

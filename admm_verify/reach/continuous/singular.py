@@ -22,26 +22,27 @@ def singular_start(plant: Plant, box: Box, run: Run) -> str:
 
     Shapes: box [n].
     """
+    states = {f"x{i + 1}" for i in range(plant.states)}
     with quiet_overflow():
         for node, root in _partial(plant):
-            near = _undefined(plant, node, root, box, run)
+            of_states = {part.name for part in in_order([node]) if isinstance(part, Name)} <= states
+            near = _undefined(plant, node, root, box, run) if of_states else None
             if near is not None:
                 return f"{_what(plant, node, root)} for first states near ({', '.join(f'{x:.6g}' for x in near)})."
     return ""
 
 
-def crossing(plant: Plant, paths: np.ndarray) -> tuple[int, tuple[int, int]] | None:
+def crossing(plant: Plant, paths: np.ndarray, controls: np.ndarray) -> tuple[int, tuple[int, int]] | None:
     """The first step at which a divisor has one sign on one simulated trajectory and the other on another one.
 
-    Shapes: paths [points, steps + 1, n] -> step, the two trajectories.
+    Shapes: paths [points, steps + 1, n]; controls [points, steps + 1, inputs] -> step, the two trajectories.
     """
+    names = plant.values(list(np.moveaxis(paths, -1, 0)), list(np.moveaxis(controls, -1, 0)))
     found = []
     with quiet_overflow():
-        for node, root in _partial(plant):
-            if root:
-                continue
-            value = evaluate([node], plant.values(list(np.moveaxis(paths, -1, 0)), []), FLOATS)[0]
-            value = np.where(np.isfinite(value), np.broadcast_to(value, paths.shape[:2]), 0.0)
+        for node in plant.divisors:
+            value = np.broadcast_to(evaluate([node], names, FLOATS)[0], paths.shape[:2])
+            value = np.where(np.isfinite(value), value, 0.0)
             both = np.flatnonzero((value.min(axis=0) < 0) & (value.max(axis=0) > 0))
             if len(both):
                 step = int(both[0])
@@ -49,25 +50,22 @@ def crossing(plant: Plant, paths: np.ndarray) -> tuple[int, tuple[int, int]] | N
     return min(found, default=None)
 
 
-def crosses(plant: Plant, first: Interval, second: Interval) -> str:
-    """Which divisor has one sign on one box of states and the other on another for certain, in words; else empty.
+def crosses(plant: Plant, states: Interval, controls: Interval) -> str:
+    """Which divisor has one sign on one of two boxes and the other on the other one for certain, in words; else empty.
 
-    Shapes: first, second [n].
+    Shapes: states [2, n], controls [2, inputs].
     """
     with quiet_overflow():
-        for node, root in _partial(plant):
-            one, other = (_enclosed(plant, node, box) for box in (first, second))
-            if not root and ((one.upper < 0 < other.lower) or (other.upper < 0 < one.lower)):
-                return f"{_what(plant, node, root)}."
+        for node in plant.divisors:
+            value = _enclosed(plant, node, states, controls)
+            if value.upper.min() < 0 < value.lower.max():
+                return _what(plant, node, root=False)
     return ""
 
 
 def _partial(plant: Plant) -> list[tuple[Expression, bool]]:
-    """The divisors, and marked as such what roots are taken of, which depend on the state alone."""
-    nodes = [*((node, False) for node in plant.divisors), *((node, True) for node in plant.radicands)]
-    states = {f"x{i + 1}" for i in range(plant.states)}
-    names = [{part.name for part in in_order([node]) if isinstance(part, Name)} for node, _ in nodes]
-    return [node for node, used in zip(nodes, names, strict=True) if used <= states]
+    """The divisors, and marked as such what roots are taken of."""
+    return [*((node, False) for node in plant.divisors), *((node, True) for node in plant.radicands)]
 
 
 def _what(plant: Plant, node: Expression, root: bool) -> str:
@@ -76,10 +74,10 @@ def _what(plant: Plant, node: Expression, root: bool) -> str:
     return f"The plant's equation {where[0]} {what}"
 
 
-def _enclosed(plant: Plant, node: Expression, states: Interval) -> Interval:
-    """An expression's range over boxes of states, [..., n] -> [...]."""
-    shape = np.shape(states.lower)[:-1]
-    value = evaluate([node], plant.values(states.coordinates(), []), ENCLOSURES)[0]
+def _enclosed(plant: Plant, node: Expression, states: Interval, controls: Interval | None = None) -> Interval:
+    """An expression's range over boxes of states and controls, [..., n] -> [...]."""
+    shape, inputs = np.shape(states.lower)[:-1], [] if controls is None else controls.coordinates()
+    value = evaluate([node], plant.values(states.coordinates(), inputs), ENCLOSURES)[0]
     return Interval(np.broadcast_to(value.lower, shape), np.broadcast_to(value.upper, shape))
 
 
