@@ -34,7 +34,10 @@ _CLEAREST = 8
 _MOVED = 0.1
 """Weight of how far sides move trajectories beside what they do to the sets' error."""
 
-_HUNTS, _HUNTED, _AROUND = 6, 16, 32
+_FAR = 0.5
+"""Of the distance between the median and the least, how far the worst trajectory is from a violation."""
+
+_HUNTS, _HUNTED, _AROUND = 4, 8, 16
 """Rounds of a hunt for violations, the worst trajectories that it goes on from, and points around each."""
 
 
@@ -79,22 +82,18 @@ class CellRefinement:
         self.broken: dict[int, np.ndarray] = {}
         reasons = {i: behind(requirement, task.steps) for i, requirement in enumerate(task.requirements)}
         self.hopeless = {i: reason for i, reason in reasons.items() if reason}
-        self._lasting, self._looked = True, False
-        self._batch = settings.batch if run.deadline is None else 1
+        self._lasting, self._looked, self._rate = True, False, 1e-6
         self._falsify(self.known)
 
-    def start(self, cells: Box) -> None:
+    def start(self, cells: Box, run: Run) -> None:
         """Sets from the whole box, then from cells of it; where time does not reach, those of the whole box count."""
-        began = time.monotonic()
-        self.parts = self._bounded(self.dynamics.inputs.at(None))
-        self._adapt(time.monotonic() - began)
+        self.parts = self._bounded(self.dynamics.inputs.at(None), run)
         whole, found = np.zeros(cells.count, dtype=int), []
         if cells.count > 1:
             known, first = replace(take(self.parts, whole), inputs=cells), 0
-            while first < cells.count and not self.run.over():
-                some, began = np.arange(first, min(first + self._batch, cells.count)), time.monotonic()
-                found.append(self._bounded(cells.at(some)).besides(take(known, some)))
-                self._adapt(time.monotonic() - began)
+            while first < cells.count and not run.over():
+                some = np.arange(first, min(first + self._batch, cells.count))
+                found.append(self._bounded(cells.at(some), run).besides(take(known, some)))
                 first += len(some)
             self.parts = join([*found, take(known, np.arange(first, cells.count))])
 
@@ -118,11 +117,10 @@ class CellRefinement:
             if not self._looked and turn == 2:
                 self._look(run)
                 continue
-            chosen, began = open[: min(self._batch, cells - len(self.parts))], time.monotonic()
+            chosen = open[: min(self._batch, cells - len(self.parts))]
             known = take(self.parts, np.tile(chosen, 2))
             fresh = self._bounded(self._halved(self.parts.inputs.at(chosen)), run).besides(known)
             self.parts = join([take(self.parts, np.setdiff1d(np.arange(len(self.parts)), chosen)), fresh])
-            self._adapt(time.monotonic() - began)
             turn += 1
 
     def judgement(self, i: int, ended: Ended) -> Judgement:
@@ -165,8 +163,10 @@ class CellRefinement:
             reasons = {i: probes.reason(i) for i in self.undecided()}
             self.hopeless |= {i: reason for i, reason in reasons.items() if reason}
 
-    def _bounded(self, inputs: Box, run: Run | None = None) -> Parts:
-        sets, steps = self.dynamics.sets(inputs, self.run if run is None else run), self.task.steps
+    def _bounded(self, inputs: Box, run: Run) -> Parts:
+        began, steps = time.monotonic(), self.task.steps
+        sets = self.dynamics.sets(inputs, run)
+        self._rate = 1e-6 + (time.monotonic() - began) / inputs.count
         bound = np.stack([sets.support(t, self.directions) for t in range(steps + 1)], axis=1)
         good = [holds(requirement, sets, steps) for requirement in self.task.requirements]
         during = sets.during(steps, self.directions)
@@ -204,7 +204,10 @@ class CellRefinement:
     def _hunt(self, i: int, run: Run) -> None:
         """Look for a violation of a requirement around the trajectories that come nearest to one."""
         requirement, tried, rng = self.task.requirements[i], self.known, np.random.default_rng(1)
-        box = self.dynamics.inside
+        box, left = self.dynamics.inside, room(requirement, tried.paths)
+        # Far from any violation, beside what trajectories differ by, there is none to be found nearby.
+        if left.min() > _FAR * (np.median(left) - left.min()):
+            return
         for turn in range(_HUNTS):
             if run.over() or i in self.broken:
                 return
@@ -238,13 +241,13 @@ class CellRefinement:
         for point in starts.at(np.flatnonzero(certain)[:1]).range[0]:
             self.broken[i] = self.dynamics.simulated(point[None], self.run.endless()).paths[0]
 
-    def _adapt(self, seconds: float) -> None:
-        """Large batches are the fastest ones; towards the end of the time small ones waste less of it."""
-        allowed = min(self.run.left / 4, _SECONDS * self.task.steps)
-        if self.run.deadline is None or seconds < allowed / 2:
-            self._batch = min(2 * self._batch, self.settings.batch)
-        elif seconds > allowed:
-            self._batch = max(1, self._batch // 2)
+    @property
+    def _batch(self) -> int:
+        """How many cells are taken at once: large batches are the fastest ones, but have to end in time."""
+        if self.run.deadline is None:
+            return self.settings.batch
+        allowed = min(self.run.left / 2, _SECONDS * self.task.steps)
+        return int(min(self.settings.batch, max(1.0, allowed / self._rate)))
 
 
 def _shares(score: np.ndarray) -> np.ndarray:

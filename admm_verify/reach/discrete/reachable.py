@@ -53,7 +53,7 @@ class DiscreteReach:
     def reached(self) -> tuple[ReachSets, list[Judgement]]:
         """Sets and verdicts, as far as possible."""
         cells, limit = self.cells, self.settings.cells
-        cells.start(self._grid)
+        cells.start(self._grid, self.run if self._grid.count == 1 else self.run.within(0.25))
         early = self.run.within(0.5)
         cells.refine(min(limit, _LOOSE_CELLS), early, _LOOSE)
         self._refine(early)
