@@ -12,18 +12,18 @@ _SHOWN_CHARACTERS = 60
 """Of a field; Python's evaluation is not asked for, but a line that can be read."""
 
 
-def short_repr(record: Any) -> str:
+def short_repr(self: Any) -> str:
     """`Name(field=value, ...)` for a dataclass, without fields that have their default.
 
     Give it to a class as `__repr__`, with `@dataclass(repr=False)`.
     """
     parts = []
-    for field in fields(record):
-        value = getattr(record, field.name)
+    for field in fields(self):
+        value = getattr(self, field.name)
         default = field.default_factory() if field.default_factory is not MISSING else field.default
         if field.repr and value is not None and (type(value) is not type(default) or _differ(value, default)):
             parts.append(f"{field.name}={_cut(_short(value))}")
-    return f"{type(record).__name__}({', '.join(parts)})"
+    return f"{type(self).__name__}({', '.join(parts)})"
 
 
 def _differ(value: Any, default: Any) -> bool:

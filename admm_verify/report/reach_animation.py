@@ -145,8 +145,8 @@ class Plane:
         rows = self._flat(self.sets.directions)
         parts = cut(self.canvas, self.sets.directions[rows][:, self.axes], bound[:, rows])
         heights = rectangle(self.low, self.high) @ self.sets.directions[rows][:, self.axes].T
-        covering = (heights <= bound[:, None, rows]).all(axis=(1, 2))
-        fine = np.isfinite(ends).all(axis=(0, 2)) & np.isfinite(parts).all(axis=(1, 2)) & ~covering
+        showing = (heights > bound[:, None, rows]).any(axis=(1, 2))
+        fine = np.logical_and.reduce([showing, np.isfinite(ends).all(axis=(0, 2)), np.isfinite(parts).all(axis=(1, 2))])
         return [part if good else part[:0] for part, good in zip(parts, fine, strict=True)]
 
     def between(self) -> list[np.ndarray]:
