@@ -171,6 +171,11 @@ class _Interpreter:
                 f"{self.name} returns a comparison of values that depend on the input, whose steps have no relaxation. "
                 "Return what is compared; a property can hold the comparison."
             )
+        if isinstance(output, Unfollowed):
+            raise UnsupportedOperatorError(
+                f"{self.name} returns an output that is not followed, such as the order that a sort gives or the largest "
+                "probability of a softmax. Return all values, or for the place of the largest one their argmax."
+            )
         if not isinstance(output, Tensor | Scored):
             raise ModelError(f"What {self.name} returns does not depend on its input. Return what does.")
         return self.builder.finish(output, self.name)
@@ -212,7 +217,7 @@ class _Interpreter:
         """What makes builder calls of a node's arguments, rounded, by position and by name."""
         ended = _held(Scored, (args, options))
         conditional = _holds(Comparison, (args, options))
-        table = GOES_ON if ended is not None else CONDITIONAL if conditional else STARTS | OPERATIONS
+        table = GOES_ON if ended is not None else CONDITIONAL if conditional else OPERATIONS | STARTS
         handler = table.get(packet)
         if handler is not None:
             return lambda args, options: handler(self.builder, *args, **options)

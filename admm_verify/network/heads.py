@@ -6,6 +6,8 @@ A network's nodes end at the scores. What only compares scores may leave such a 
 from dataclasses import dataclass, replace
 from math import prod
 
+import numpy as np
+
 from admm_verify.arrays import Array, namespace, quiet_overflow
 
 _NAMES = {
@@ -69,6 +71,12 @@ class Head:
     def class_labels(self) -> tuple[float, ...]:
         """The result of an argmax for each class."""
         return tuple(range(self.groups[1])) if self.labels is None else self.labels
+
+    def holds_labels(self, dtype: type[np.number]) -> bool:
+        """Whether an element type has all labels of its classes."""
+        with quiet_overflow():
+            labels = np.array(self.class_labels())
+            return np.array_equal(labels.astype(dtype), labels)
 
     def note(self, name: str) -> str:
         """What is done with it where only comparisons are asked for, in words."""

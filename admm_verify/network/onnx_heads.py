@@ -140,8 +140,7 @@ def _kept(name: str) -> HeadHandler:
 
 def _check_labels(head: Head, code: int) -> None:
     """Refuse a cast of labels to a type that does not hold them."""
-    labels = np.array(head.class_labels())
-    if code not in _LABEL_TYPES or not np.array_equal(labels.astype(_LABEL_TYPES[code]), labels):
+    if code not in _LABEL_TYPES or not head.holds_labels(_LABEL_TYPES[code]):
         raise UnsupportedUse("it casts labels to a type that may not hold them")
 
 

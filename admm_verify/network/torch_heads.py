@@ -4,14 +4,25 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from admm_verify.network.builder import Builder, Scored, Tensor, UnsupportedUse
 from admm_verify.network.heads import Head, groups_along
+from admm_verify.network.torch_layers import UNFOLLOWED
 from admm_verify.network.torch_operations import OPERATIONS
 
-HeadOperation = Callable[..., Scored]
+HeadOperation = Callable[..., Any]
 
-_KEEPING = "_to_copy alias clone contiguous detach to"
+_KEEPING = "alias clone contiguous detach"
 """Operations that leave every entry where it is, beside those that might move them."""
+
+_LABEL_TYPES: dict[str, type[np.number]] = {
+    "torch.float32": np.float32,
+    "torch.float64": np.float64,
+    "torch.int32": np.int32,
+    "torch.int64": np.int64,
+}
+"""The element types that labels may be cast to."""
 
 
 def _softmax(step: str) -> HeadOperation:
@@ -67,6 +78,31 @@ def _same(name: str) -> HeadOperation:
     return handler
 
 
+def _cast(name: str) -> HeadOperation:
+    """A cast of a head's result, of labels also to whole numbers."""
+    of_numbers = _same(name)
+
+    def handler(builder: Builder, x: Any, *arguments: Any, **options: Any) -> Scored:
+        kinds = [str(value) for value in (*arguments, *options.values()) if str(value).startswith("torch.")]
+        if not x.head.places or any(kind not in _LABEL_TYPES for kind in kinds):
+            return of_numbers(builder, x, *arguments, **options)
+        if not all(x.head.holds_labels(_LABEL_TYPES[kind]) for kind in kinds):
+            raise UnsupportedUse("it casts labels to a type that may not hold them")
+        return x
+
+    return handler
+
+
+def _max(builder: Builder, x: Any, axis: Any = None, keepdim: bool = False) -> Any:
+    """As `OPERATIONS` has it; along an axis with the places of the largest, of equals the first."""
+    if isinstance(axis, int):
+        values = UNFOLLOWED if isinstance(x, Scored) else OPERATIONS["max"](builder, x, axis, keepdim)[0]
+        return [values, _argmax(builder, x, axis, keepdim)]
+    if isinstance(x, Scored):
+        raise UnsupportedUse(f"it takes the largest entry of the result of {x.head.words}")
+    return OPERATIONS["max"](builder, x, axis, keepdim)
+
+
 def kept(x: Scored, moved: Any) -> Scored:
     """A head's result after an operation whose result on the scores, in the head's shape, is `moved`."""
     if not isinstance(moved, Tensor) or moved.node != x.scores.node:
@@ -79,9 +115,18 @@ STARTS: dict[str, HeadOperation] = {
     "_softmax": _softmax("softmax"),
     "argmax": _argmax,
     "log_softmax": _softmax("log_softmax"),
+    "max": _max,
     "softmax": _softmax("softmax"),
 }
 """What makes a head of scores, by ATen operator name."""
 
-GOES_ON: dict[str, HeadOperation] = {"argmax": _argmax, "log": _log, **{name: _same(name) for name in _KEEPING.split()}}
+GOES_ON: dict[str, HeadOperation] = {
+    "_assert_tensor_metadata": OPERATIONS["_assert_tensor_metadata"],
+    "_to_copy": _cast("_to_copy"),
+    "argmax": _argmax,
+    "log": _log,
+    "max": _max,
+    "to": _cast("to"),
+    **{name: _same(name) for name in _KEEPING.split()},
+}
 """What reads the result of a head."""

@@ -218,6 +218,10 @@ def test_torch_modules_with_a_head():
         (torch.nn.Softmax(1), 3),
         (torch.nn.LogSoftmax(-1), 3),
         (lambda x: torch.softmax(x, 1).argmax(dim=1, keepdim=True), 1),
+        (lambda x: x.argmax(dim=1).float(), 1),
+        (lambda x: x.argmax(dim=1).to(torch.int32), 1),
+        (lambda x: torch.max(x, 1)[1], 1),
+        (lambda x: torch.softmax(x, 1).max(1, keepdim=True).indices, 1),
     ):
         module = Model(head).eval()
         net = av.trace(module, batch)
@@ -226,6 +230,12 @@ def test_torch_modules_with_a_head():
         assert torch.allclose(net(batch).reshape(10, -1).to(theirs.dtype), theirs, atol=1e-6)
     with pytest.raises(av.UnsupportedOperatorError, match="reads the result of a softmax"):
         av.trace(Model(lambda x: 2 * torch.softmax(x, 1)), batch)
+    for refused in (lambda x: torch.softmax(x, 1).max(1)[0], lambda x: x.sort(1)[1]):
+        with pytest.raises(av.UnsupportedOperatorError, match="returns an output that is not followed"):
+            av.trace(Model(refused), batch)
+    for refused in (lambda x: x.argmax(1).bool(), lambda x: x.argmax(1).half(), lambda x: torch.softmax(x, 1).half()):
+        with pytest.raises(av.UnsupportedOperatorError, match="it casts to"):
+            av.trace(Model(refused), batch)
 
 
 def test_one_of_several_outputs_of_a_torch_module_is_traced():
