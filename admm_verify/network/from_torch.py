@@ -173,8 +173,8 @@ class _Interpreter:
             )
         if isinstance(output, Unfollowed):
             raise UnsupportedOperatorError(
-                f"{self.name} returns an output that is not followed, such as the order that a sort gives or the largest "
-                "probability of a softmax. Return all values, or for the place of the largest one their argmax."
+                f"{self.name} returns an output that is not followed, such as the order that a sort gives or the "
+                "largest probability of a softmax. Return all values, or for the place of the largest one their argmax."
             )
         if not isinstance(output, Tensor | Scored):
             raise ModelError(f"What {self.name} returns does not depend on its input. Return what does.")
