@@ -13,6 +13,9 @@ from admm_verify.sets.box import Box
 _FIRST, _BLOCK = 500, 2500
 """Trajectories that are simulated in any case, and then at once."""
 
+_SHARE = 0.1
+"""Of the time, for more than the first ones."""
+
 
 @dataclass(frozen=True, eq=False)
 class Trajectories:
@@ -42,10 +45,10 @@ class Dynamics(ABC):
 
     def sampled(self, count: int, run: Run) -> Trajectories:
         """So many trajectories from anywhere, or as many as there is time for."""
-        rng, found, left = np.random.default_rng(0), [], count
-        while left > 0 and not (found and run.over()):
+        rng, found, left, early = np.random.default_rng(0), [], count, run.within(_SHARE)
+        while left > 0 and not (found and early.over()):
             points = self.inside.scattered(min(left, _BLOCK if found else _FIRST), rng)
-            found.append(self.simulated(points, run))
+            found.append(self.simulated(points, early if found else run))
             left -= len(points)
         return join(found)
 

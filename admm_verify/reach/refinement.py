@@ -75,7 +75,7 @@ class CellRefinement:
         """Simulates. Shapes: directions [d, n]."""
         self.task, self.dynamics, self.directions, self.settings, self.run = task, dynamics, directions, settings, run
         self.began = time.monotonic()
-        self.known = dynamics.sampled(settings.trajectories(task.steps, task.system.states), run.within(0.1))
+        self.known = dynamics.sampled(settings.trajectories(task.steps, task.system.states), run)
         values = np.einsum("pts,ds->ptd", self.known.paths, directions)
         self.inner, width = most(values), most(values) + most(-values)
         self.scale = np.where(np.isfinite(width), np.maximum(width, 1e-9 * (1.0 + np.abs(self.inner))), 1.0)
@@ -190,7 +190,7 @@ class CellRefinement:
         (count, size), cells, sides = inputs.shape, inputs.at((slice(None), None, None)), self.dynamics.sides
         unit = np.eye(size)[:sides]
         ends = cells.project(cells.centre + np.stack([-unit, unit]) * (0.5 * cells.width))
-        tried = self.dynamics.simulated(np.reshape(ends, (-1, size)), self.run.endless())
+        tried = self.dynamics.simulated(np.reshape(ends, (-1, size)), self.run)
         states = tried.paths.shape[-1]
         paths = tried.paths.reshape(count, 2, sides, -1, states)
         every = self.known.paths.reshape(-1, states)
@@ -214,7 +214,7 @@ class CellRefinement:
             worst = np.argsort(room(requirement, tried.paths))[:_HUNTED]
             moves = rng.standard_normal((_HUNTED, _AROUND, box.size)) * (np.asarray(box.width) * 0.5 ** (turn + 2))
             near = box.project(tried.points[worst][:, None] + moves[: len(worst)])
-            found = self.dynamics.simulated(np.reshape(near, (-1, box.size)), run.endless())
+            found = self.dynamics.simulated(np.reshape(near, (-1, box.size)), run)
             self._falsify(found)
             tried = join([take(tried, worst), found])
         best = np.argsort(room(requirement, tried.paths))[:1]

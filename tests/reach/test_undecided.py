@@ -113,7 +113,7 @@ def test_the_end_of_cells_and_of_the_time_are_reasons(tmp_path, capsys) -> None:
     out, (entry,) = capsys.readouterr().out, json.loads((tmp_path / "found.json").read_text())["requirements"]
     assert entry["verdict"] != "unknown" or (entry["reason"] and f"  {entry['reason']}" in out.splitlines())
     with ticking():
-        late = av.reach_sets(av.read_task(path), timeout=15, settings=av.ReachSettings(samples=50)).judgements[0]
+        late = av.reach_sets(av.read_task(path), timeout=2, settings=av.ReachSettings(samples=50)).judgements[0]
     assert late.outcome is Answer.TIMED_OUT and late.reason.startswith("The time was up.")
     stopped = av.reach_sets(av.read_task(path), run=av.Run(stop=lambda: True)).judgements[0]
     assert stopped.reason.startswith("The run was stopped.")

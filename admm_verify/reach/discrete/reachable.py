@@ -109,7 +109,7 @@ class DiscreteReach:
         except Stopped:
             if not np.isfinite(known).all():
                 tubes = np.minimum(tubes, self.graph.hurried(Run.of(self.run.endless(), _GRACE)))
-            return self._of(inputs, tubes, self.run.ended() or Ended.STOPPED)
+            return self._of(inputs, tubes, self.run.ended() or Ended.TIMED_OUT)
         found = found.at_most(known)
         if self.settings.tolerance is not None and ended is Ended.COMPLETE:
             found, ended = self.graph.refined(found, run)
