@@ -63,6 +63,7 @@ def test_data_sets_hold_images_and_labels(plain, tmp_path):
         Pairs(),
         torch.utils.data.TensorDataset(torch.from_numpy(IMAGES), torch.from_numpy(LABELS)),
         torch.utils.data.DataLoader(Pairs(), batch_size=4),
+        torch.utils.data.DataLoader(Pairs(), batch_size=None),
     ):
         same(av.certify(NET, given, None, RADII, settings=CROWN), plain)
 
@@ -119,7 +120,7 @@ def test_radii_of_channels_are_radii_of_their_pixels():
             if one is not None:
                 assert (low - 1e-6 <= one.input).all() and (one.input <= high + 1e-6).all()
     for wrong, words in (
-        ([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1]], "name one radius twice"),
+        ([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1]], "have the same largest number twice"),
         ([[0.1, 0.2, 0.3], [0.4, 0.1, 0.1]], "no larger and smaller ones"),
         ([[0.1, 0.2]], "one per channel"),
         ([], "at least one"),

@@ -56,7 +56,8 @@ def _stacked(given: Any) -> tuple[np.ndarray, np.ndarray]:
     for number, (x, y) in enumerate(_pairs(given)):
         what = f"{'batch' if batches else 'image'} {number} of the data set"
         image, label = to_numpy(plain_array(x, what)), to_numpy(plain_array(y, f"label in {what}"))
-        images.append(image if batches else image[None])
+        # Loaders of batch_size=None hand on what their set holds, which may be single pairs.
+        images.append(image if batches and label.ndim else image[None])
         labels.append(np.atleast_1d(label))
         if images[-1].shape[1:] != images[0].shape[1:]:
             raise InputError(f"The {what} has shape {image.shape}, unlike those before it. Give images of one size.")

@@ -225,7 +225,8 @@ def _radii(given: Any, sample: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]
     reach = found[:, None] if found.ndim == 1 else np.stack([per_entry(one, sample, "radius") for one in found])
     radii = reach.max(axis=1)
     if len(np.unique(radii)) < len(radii):
-        raise InputError(f"The radii {found.tolist()} name one radius twice; give each once.")
+        why = "name one radius twice" if found.ndim == 1 else "have the same largest number twice, which names them"
+        raise InputError(f"The radii {found.tolist()} {why}; give each once, or certify them one by one.")
     ordered = reach[np.argsort(radii)]
     if (ordered[1:] < ordered[:-1]).any():
         raise InputError(
