@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from admm_verify.arrays import to_numpy
 from admm_verify.errors import InputError, ModelError
+from admm_verify.given import plain_array
 from admm_verify.network.onnx_checks import CLASSIC, check_graph, element_type, read_type
 from admm_verify.network.onnx_files import Model
 
@@ -126,10 +128,7 @@ def _tensor(declared: Any, value: object, name: str) -> Any:
     from onnx import numpy_helper
 
     what = f"the input {declared.name} of {name}"
-    try:
-        array = np.asarray(value)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise InputError(f"The value given for {what} is no array of numbers: {error}") from error
+    array = _numbers(value, f"value given for {what}")
     wanted = read_type(declared.type.tensor_type.elem_type, what)
     with np.errstate(all="ignore"):
         cast = array.astype(wanted) if array.dtype.kind in "fiub" else None
@@ -145,6 +144,17 @@ def _tensor(declared: Any, value: object, name: str) -> Any:
     if not fits:
         raise InputError(f"The value given for {what} has shape {array.shape}, but it is {_described([declared])}.")
     return numpy_helper.from_array(np.ascontiguousarray(cast).reshape(cast.shape), declared.name)
+
+
+def _numbers(value: object, what: str) -> np.ndarray:
+    """What was given as an array, truth values as 0 and 1."""
+    try:
+        found: Any = np.asarray(value) if isinstance(value, bool | list | tuple) else value
+    except ValueError as error:
+        raise InputError(f"The {what} is no array of numbers: {error}") from error
+    if str(getattr(found, "dtype", "")).removeprefix("torch.") == "bool":
+        found = found * 1
+    return to_numpy(plain_array(found, what))
 
 
 def _cut(proto: Any, nodes: list[Any], free: Any, target: str, fixed: list[Any]) -> Any:

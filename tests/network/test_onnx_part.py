@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 import admm_verify as av
@@ -46,7 +47,9 @@ def refusal(*given, **chosen):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("fixed", [TABLE, TABLE[0], TABLE.astype(float).tolist()])
+@pytest.mark.parametrize(
+    "fixed", [TABLE, TABLE[0], TABLE.astype(float).tolist(), torch.nn.Parameter(torch.tensor(TABLE))]
+)
 def test_one_output_and_one_input_are_read(fixed):
     proto = two_heads()
     net = av.read_onnx(proto, output="logits", inputs={"table": fixed})
@@ -76,7 +79,9 @@ def test_what_there_is_to_choose_from_is_named():
     assert "Leave one" in refusal(proto, output="logits", inputs={"x": TABLE, "table": TABLE, "image": TABLE[:, :2]})
     assert "no input named y" in refusal(proto, output="logits", inputs={"y": TABLE})
     assert "shape (3,)" in refusal(proto, output="logits", inputs={"table": np.ones(3)})
-    assert "type <U1" in refusal(proto, output="logits", inputs={"table": "a"})
+    assert "type str" in refusal(proto, output="logits", inputs={"table": "a"})
+    masked = np.ma.masked_array(TABLE, mask=TABLE > np.median(TABLE))
+    assert "masked" in refusal(proto, output="logits", inputs={"table": masked})
     assert "mapping" in refusal(proto, output="logits", inputs=[TABLE])
 
 
@@ -88,6 +93,18 @@ def test_integer_inputs_are_given_exactly():
     assert av.read_onnx(proto, inputs={"shape": [3, 2]}).output_shape == (3, 2)
     assert av.read_onnx(proto, inputs={"shape": np.array([3.0, 2.0])}).output_shape == (3, 2)
     assert "int64 is needed" in refusal(proto, inputs={"shape": [3.5, 2.0]})
+
+
+@pytest.mark.parametrize("given", [True, np.array(False), np.bool_(True), 1, torch.tensor(True)])
+def test_truth_values_are_given_as_such(given):
+    nodes = [node("Where", ["flag", "x", "w"], ["y"])]
+    inputs = [floats("x", 1, 3), helper.make_tensor_value_info("flag", TensorProto.BOOL, [])]
+    stored = [numpy_helper.from_array(W[:1], "w")]
+    graph = helper.make_graph([*nodes, node("Add", ["y", "x"], ["z"])], "g", inputs, [floats("z", 1, 3)], stored)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    x = weights(1, 3)
+    net = av.read_onnx(proto, inputs={"flag": given})
+    assert np.allclose(net(x), x + (x if given else W[:1]))
 
 
 def test_functions_are_inlined():
