@@ -79,6 +79,8 @@ class Landscape:
                 largest = xp.astype(values == losses[:, None], values.dtype)
                 weight = xp.where(alone[:, None], largest / xp.sum(largest, axis=-1, keepdims=True), excess)
                 kept.extend((losses, xp.where(alone, losses, squares)))
+                if self.targets.objective.shape[0] == 1:
+                    return weight @ self.targets.objective[0, ...]
                 return xp.sum(weight[..., None] * xp.take(self.targets.objective, target, axis=0), axis=1)
 
             _, gradient = output_and_gradient(self.network, x, weigh)
@@ -108,6 +110,9 @@ class Landscape:
     def _values(self, output: Array, target: Array) -> Array:
         """The atoms' values [rows, atoms] of outputs [rows, outputs] that belong to the given targets."""
         xp = namespace(output)
+        if self.targets.objective.shape[0] == 1:
+            # A thousand atoms of a thousand outputs would be copied once for each row.
+            return output @ self.targets.objective[0, ...].T + self.targets.offset[0, ...]
         objective = xp.take(self.targets.objective, target, axis=0)
         return xp.sum(objective * output[:, None, :], axis=-1) + xp.take(self.targets.offset, target, axis=0)
 

@@ -22,6 +22,9 @@ from admm_verify.threads import threads_for
 _TRIES = 16
 """Points of one set that are replayed, most promising first; each costs a run of the original model."""
 
+_GATHERED = 2**22
+"""Numbers of the atoms that are copied for each of some points; beyond, the points of a disjunct are one product."""
+
 _NEAR = 1e-3
 """Values up to this, times the offset, are looked at again in float64."""
 
@@ -85,8 +88,7 @@ class Counterexamples:
         Of those, all atoms hold at least within the rounding error that bounds have to allow for, with these offsets.
         Shapes: points [points, inputs]; disjunct [points]; offset [points, atoms] -> hopeless [points].
         """
-        objective = disjuncts.objective[disjunct]
-        worst = self._worst(objective, offset, points, self.dtype)
+        worst = self._worst(disjuncts.objective, disjunct, offset, points, self.dtype)
         likely = np.flatnonzero(worst <= 0)
         likely = likely[np.argsort(worst[likely])]
         for i in likely[:_TRIES]:
@@ -95,7 +97,8 @@ class Counterexamples:
                 return witness, np.zeros(len(points), dtype=bool)
         scale = np.abs(offset).max(axis=1, initial=0.0) + 1.0
         near, hopeless = np.flatnonzero(worst <= _NEAR * scale), np.zeros(len(points), dtype=bool)
-        hopeless[near] = self._worst(objective[near], offset[near], points[near], np.float64) <= 0
+        again = self._worst(disjuncts.objective, disjunct[near], offset[near], points[near], np.float64)
+        hopeless[near] = again <= 0
         # What was not replayed may be a counterexample yet.
         hopeless[likely[_TRIES:]] = False
         return None, hopeless
@@ -109,15 +112,17 @@ class Counterexamples:
             self.failure, self._failed.set = str(error), True
             return None
 
-    def _worst(self, objective: np.ndarray, offset: np.ndarray, points: np.ndarray, dtype: type) -> np.ndarray:
-        """The largest atom at every point, as computed in a type; infinite where it is NaN."""
+    def _worst(
+        self, objective: np.ndarray, disjunct: np.ndarray, offset: np.ndarray, points: np.ndarray, dtype: type
+    ) -> np.ndarray:
+        """The largest atom of its disjunct at every point, as computed in a type; infinite where it is NaN."""
         if not len(points):
             return np.zeros(0)
         network = self.query.network
         with threads_for(len(points) * network.weight_count, most=self.run.threads), quiet_overflow():
             x = points.astype(dtype)
             y = to_numpy(network(x.reshape(-1, *network.input_shape))).reshape(len(x), -1)
-            values = np.einsum("pao,po->pa", objective, y) + offset
+            values = _atoms(objective, disjunct, y) + offset
         return np.where(np.isnan(values), np.inf, values).max(axis=1)
 
     def _attacked(self, disjuncts: list[int], methods: Sequence[Method], seed: int) -> Witness | None:
@@ -134,3 +139,17 @@ class Counterexamples:
             if witness is not None:
                 return witness
         return None
+
+
+def _atoms(objective: np.ndarray, disjunct: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The linear part of the atoms of its disjunct at every output.
+
+    Shapes: objective [disjuncts, atoms, outputs]; disjunct [points]; y [points, outputs] -> [points, atoms].
+    """
+    if len(y) * objective[0].size <= _GATHERED:
+        return np.einsum("pao,po->pa", objective[disjunct], y)
+    # Conjunctions of a thousand atoms, as of labels among a thousand classes, would be copied once for each point.
+    found = np.empty((len(y), objective.shape[1]))
+    for one in np.unique(disjunct):
+        found[disjunct == one] = y[disjunct == one] @ objective[one].T
+    return found

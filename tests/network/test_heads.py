@@ -1,5 +1,7 @@
 """Classifiers that end in a softmax, an argmax or the like: they compute it, and are compared by their scores."""
 
+import tracemalloc
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -159,6 +161,21 @@ def test_queries_about_heads_are_decided_by_scores_and_replayed(name, outputs, t
         assert outcome.verdict is (av.Verdict.SAT if sat else av.Verdict.UNSAT)
         if sat:
             assert np.allclose(outcome.output.reshape(-1), query.network(outcome.counterexample).reshape(-1), rtol=1e-5)
+
+
+def test_labels_among_many_classes_take_no_cube_of_memory():
+    """A label is one conjunction of as many atoms as there are classes, each over as many scores."""
+    count = 300
+    proto = model("argmax")
+    proto.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights(4, count), "w"))
+    query = av.query(proto, av.Box(-np.ones(4), np.ones(4)), "y == 7")
+    av.verify(query, settings=av.VerifySettings(max_subproblems=0))
+    tracemalloc.start()
+    try:
+        found = av.verify(query, settings=av.VerifySettings(max_subproblems=0))
+        assert found.verdict is not av.Verdict.UNSAT and tracemalloc.get_traced_memory()[1] < count**3 * 8 / 2
+    finally:
+        tracemalloc.stop()
 
 
 def test_thresholds_are_refused_in_words(tmp_path):
