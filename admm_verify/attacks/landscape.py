@@ -121,7 +121,9 @@ class Landscape:
         xp, (count, each) = namespace(*arrays), arrays[0].shape[:2]
         flat = [xp.reshape(array, (count * each, array.shape[-1])) for array in arrays]
         target = Placement.of(arrays[0]).put_indices(np.repeat(np.arange(count), each))
-        numbers = sum(node.size for node in self.network.nodes)
+        # Beside the values of all nodes every row takes its target's atoms, where there are several.
+        _, atoms, outputs = self.targets.objective.shape
+        numbers = sum(node.size for node in self.network.nodes) + (count > 1) * atoms * outputs
         # One row of a large convolution takes nearly as long as a few.
         step = max(1, self.budget.block(numbers), self.budget.rows(_TOGETHER * numbers, numbers))
         with threads_for(count * each * self.network.weight_count, most=self.budget.run.threads), quiet_overflow():
