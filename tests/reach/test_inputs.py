@@ -72,7 +72,8 @@ def test_results_know_their_words_too() -> None:
     requirement = av.Requirement(av.Kind.ALWAYS_IN, INSIDE, Fraction(0), Fraction(2))
     given: Any = "verified"
     assert av.Judgement(requirement, given, 0.0, 1).outcome is av.Answer.VERIFIED
-    found = av.Certification(np.zeros(1), np.array([["verified"]], dtype=object), np.ones((1, 1)), np.ones(1), 0.0)
+    none, words = np.full((1, 1), None), np.array([["verified"]], dtype=object)
+    found = av.Certification(np.zeros(1), words, np.ones((1, 1)), np.ones(1), none, 0.0)
     assert found.certified_accuracy == [1.0] and found.count(given) == [1]
     outcome = av.Outcome(*[given := "unsat", None, None, np.zeros(0), 0, 0.0])
     assert outcome.verdict is av.Verdict.UNSAT
@@ -82,7 +83,7 @@ def test_results_know_their_words_too() -> None:
     bogus: Any = "bogus"
     for make in (
         lambda: av.Judgement(requirement, bogus, 0.0, 1),
-        lambda: av.Certification(np.zeros(1), np.array([[bogus]]), np.ones((1, 1)), np.ones(1), 0.0),
+        lambda: av.Certification(np.zeros(1), np.array([[bogus]]), np.ones((1, 1)), np.ones(1), none, 0.0),
         lambda: found.count(bogus),
         lambda: av.Outcome(bogus, None, None, np.zeros(0), 0, 0.0),
         lambda: av.Solution(ZERO, ZERO, EYE, (), ZERO, (bogus, bogus), 0.0),
@@ -271,7 +272,7 @@ def test_sets_that_cannot_be_asked_for(options: Any) -> None:
         ),
         *({name: -1} for name in ("iterations", "cell_iterations")),
         *({name: value} for name in ("tolerance",) for value in (0, -1, np.nan, "1", True)),
-        {"tighten": None},
+        {"tighten": 8},
         {"window": 1, "tolerance": 0.1},
     ],
 )

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from admm_verify.bounds.work import crown_work
 from admm_verify.complete.tables import join, take
 from admm_verify.errors import InputError
 from admm_verify.reach.discrete.cells import CellBounder, Cells
@@ -21,6 +22,9 @@ _MOST_ROWS = 2**24
 
 _PAYS = 0.25
 """Share of the sampled width that CROWN must gain on cells for more effort to pay."""
+
+_QUICK = 1e7
+"""Multiplications of CROWN on a graph that is tightened whatever cells have shown."""
 
 
 def check_length(task: Task, directions: np.ndarray, settings: ReachSettings) -> None:
@@ -74,7 +78,7 @@ class GraphBounds:
         if not self.fits(run):
             raise Stopped
         inputs, ended = self.horizon.inputs(self.task.initial.grid(self.settings.grid)), Ended.COMPLETE
-        if known is not None:
+        if known is not None and crown_work(self.horizon.network) > _QUICK:
             # Tightening the whole box takes long, and rarely gets ahead of small cells where CROWN does not.
             plain = self._bounded(inputs, replace(self.settings, method="crown", iterations=0), run)
             if (plain.bound.max(axis=0) > known - _PAYS * self.scale).all():

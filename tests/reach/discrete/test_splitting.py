@@ -127,7 +127,7 @@ def test_the_open_share_of_the_box_goes_to_nothing() -> None:
     task = replace(task, steps=24, requirements=(replace(task.requirements[0], last=24),))
     system, settings = SteppedSystem(task), ReachSettings(samples=200)
     cells = CellRefinement(task, system, octagon_directions(4), settings, Run())
-    cells.start(system.inputs.at(None))
+    cells.start(system.inputs.at(None), Run())
     shares = [cells.open_share]
     for count in (4, 16, 64):
         cells.refine(count, Run())
