@@ -3,7 +3,7 @@
 Anything else jumps, and a jump has no relaxation here. Whether both meet is decided in exact arithmetic.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -125,7 +125,7 @@ def _exactly(operation: np.ufunc, first: np.ndarray, second: np.ndarray) -> np.n
 
 def _slope(excess: _Line, first: _Line, second: _Line) -> np.ndarray:
     """c with first - second = c excess, correctly rounded."""
-    size = excess.shift.size
+    size, excess = excess.shift.size, _merged(excess)
     columns = [first.shift, second.shift, excess.shift]
     matched = [np.zeros(side.weight.shape, dtype=bool) for side in (first, second)]
     for place, weight in zip(excess.place, excess.weight, strict=True):
@@ -143,6 +143,17 @@ def _slope(excess: _Line, first: _Line, second: _Line) -> np.ndarray:
     if len(cases) > _CASES or not np.isfinite(cases).all():
         raise UnsupportedUse("it chooses between too many different lines")
     return np.array([_ratio(case.tolist()) for case in cases])[which.reshape(size)]
+
+
+def _merged(line: _Line) -> _Line:
+    """The same lines, in which every entry has one weight that is not zero, such as the 2 of x + x."""
+    order = np.argsort(line.place, axis=0, kind="stable")
+    place, weight = (np.take_along_axis(part, order, axis=0) for part in (line.place, line.weight))
+    for k in range(1, len(place)):
+        again = place[k] == place[k - 1]
+        weight[k] = _exactly(np.add, weight[k], np.where(again, weight[k - 1], 0.0))
+        weight[k - 1] = np.where(again, 0.0, weight[k - 1])
+    return replace(line, place=place, weight=weight)
 
 
 def _ratio(case: list[float]) -> float:

@@ -105,6 +105,7 @@ VECTORS = {
         lambda x: torch.where(x < C, x, C) + torch.where(x > x.flip(1), x, x.flip(1)),
         lambda x: x.masked_fill(x < 0, 0.0) + x * (x > 0) - x * (~(x <= 0)).double(),
         lambda x: torch.where(3 * x + 1 <= 0.25, -x, 2 * x + 0.75),
+        lambda x: torch.where(x + x > 0, x, 0 * x) - torch.where(x + x.flip(1) + x > x, x + x.flip(1) * 0.5, x * 0.5),
         cut,
     ],
 }
