@@ -14,7 +14,10 @@ def _construct(builder: Builder, inputs: Any, attributes: Attributes, opset: int
 
 
 def _at(builder: Builder, inputs: Any, attributes: Attributes, opset: int) -> list[Any]:
-    return [_listed(inputs)[int(constant(inputs[1], "position").item())]]
+    parts, position = _listed(inputs), int(constant(inputs[1], "position").item())
+    if not -len(parts) <= position < len(parts):
+        raise UnsupportedUse(f"it takes part {position} of a sequence of {len(parts)}")
+    return [parts[position]]
 
 
 def _length(builder: Builder, inputs: Any, attributes: Attributes, opset: int) -> list[Any]:
@@ -40,7 +43,10 @@ def _split(builder: Builder, inputs: Any, attributes: Attributes, opset: int) ->
         if cuts.pop() != length:
             raise UnsupportedUse(f"its split sizes do not add up to the axis length {length}")
     else:
-        cuts = list(range(integers(sizes, "split")[0], length, integers(sizes, "split")[0]))
+        (size,) = integers(sizes, "split")
+        if size < 1:
+            raise UnsupportedUse(f"its parts have {size} entries; give at least one")
+        cuts = list(range(size, length, size))
     bounds = list(zip([0, *cuts], [*cuts, length], strict=True))
     picks = [(slice(None),) * axis + (start if single else slice(start, stop),) for start, stop in bounds]
     return [tuple(builder.move(x, lambda entries, pick=pick: entries[pick]) for pick in picks)]

@@ -26,7 +26,13 @@ def _cumulative_sum(builder: Builder, inputs: Inputs, attributes: Attributes, op
 
 
 def _einsum(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    return [einsum(builder, text(attributes, "equation", ""), [present(value) for value in inputs])]
+    equation, values = text(attributes, "equation", "").replace(" ", ""), [present(value) for value in inputs]
+    terms, arrow, result = equation.partition("->")
+    pairs = zip(terms.split(","), values, strict=False)
+    covers = any("..." in term and len(value.shape) > len(term) - len("...") for term, value in pairs)
+    if arrow and covers and "..." not in result:
+        raise UnsupportedUse("its result leaves out the axes of an ellipsis, which torch adds up and runtimes refuse")
+    return [einsum(builder, equation, values)]
 
 
 def _reduce_l1(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:

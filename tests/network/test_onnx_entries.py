@@ -49,6 +49,24 @@ def test_sequences_are_read() -> None:
     agrees(model(nodes, [1, 6], places, opset=16))
 
 
+@pytest.mark.parametrize(
+    ("nodes", "places", "words"),
+    [
+        (
+            [node("SplitToSequence", ["x", "k"], ["s"], axis=1), node("SequenceAt", ["s", "f"], ["y"])],
+            (-1, 0),
+            "-1 ent",
+        ),
+        ([node("SplitToSequence", ["x", "k"], ["s"], axis=1), node("SequenceAt", ["s", "f"], ["y"])], (2, 3), "part 3"),
+        ([node("Einsum", ["x"], ["y"], equation="b... -> b")], (), "ellipsis"),
+    ],
+)
+def test_what_runtimes_refuse_is_refused(nodes, places, words) -> None:
+    constants = {name: np.array(value) for name, value in zip("kf", places, strict=False)}
+    with pytest.raises(av.UnsupportedOperatorError, match=words):
+        network_from_bytes(model(nodes, [1, 6], constants, opset=16), "refused")
+
+
 def test_ones_on_a_diagonal_are_constants() -> None:
     nodes = [node("EyeLike", ["x"], ["e"], k=1), node("Mul", ["x", "e"], ["y"])]
     agrees(model(nodes, [1, 6], opset=16))
