@@ -158,6 +158,7 @@ def _arrays(images: str, labels: str | None) -> tuple[np.ndarray, np.ndarray]:
     missing = [name for name in _NAMES if name not in arrays]
     if missing:
         raise InputError(
-            f"{images} holds {sorted(arrays) or 'nothing'}, but no array {' and no array '.join(missing)}."
+            f"{images} holds no array {' and no array '.join(missing)}; save both by numpy.savez(file, images=..., "
+            "labels=...), or give --labels FILE.npy."
         )
     return arrays["images"], arrays["labels"]

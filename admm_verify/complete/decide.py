@@ -350,7 +350,8 @@ class Decision:
         network = self.query.network
         # A block of subproblems passes through the network at once.
         rows = self.settings.block_numbers // sum(node.size for node in network.nodes)
-        return iteration_placement(Placement.numpy(), self.run.device, "float64", rows * network.weight_count)
+        work = rows * network.weight_count
+        return iteration_placement(Placement.numpy(), self.run.device, "float64", work, self.run.left)
 
     def _identity(self) -> str:
         """All that a saved state depends on."""

@@ -60,7 +60,7 @@ class Certifier:
         self.instances, self.plan, self.settings, self.run = instances, plan, settings, run
         rows = instances.network.output_size * len(instances.images) * len(instances.radii)
         work = rows * instances.network.weight_count
-        self.home = iteration_placement(Placement.numpy(), run.device, None, work).double
+        self.home = iteration_placement(Placement.numpy(), run.device, None, work, run.left).double
         # Boxes live where the work is done.
         self.inner = replace(run.silent(), device=None)
         self.findings = Findings(len(instances.images), instances.radii)

@@ -1,5 +1,7 @@
 """Where the iterations run: device and precision chosen from what the caller asked for."""
 
+from math import inf
+
 from admm_verify.arrays import Placement
 from admm_verify.errors import MissingPackageError, is_installed
 
@@ -7,15 +9,20 @@ GPU_PASS = 2e9
 """Multiplications in one pass from which "auto" takes a GPU: some tenths of a second on a core, of which there are a
 hundred or more, while a GPU takes seconds to get ready."""
 
+GPU_READY = 5.0
+"""Seconds that must be left from which "auto" takes a GPU: to look for one, torch is loaded, which nothing ends."""
 
-def iteration_placement(home: Placement, device: str | None, precision: str | None, work: float = 0.0) -> Placement:
+
+def iteration_placement(
+    home: Placement, device: str | None, precision: str | None, work: float = 0.0, left: float = inf
+) -> Placement:
     """The placement of the iterations: for no device where they are fastest without moving to another one.
 
-    work: multiplications of one pass, by which "auto" chooses.
+    work: multiplications of one pass, and left: seconds, by which "auto" chooses.
     Raises: InputError for an unknown device; DeviceError where the device is missing.
     """
     if device == "auto":
-        device = "cuda" if work >= GPU_PASS and _has_gpu() else None
+        device = "cuda" if work >= GPU_PASS and left >= GPU_READY and _has_gpu() else None
     if device is None or (device == "cpu" and home.is_numpy):
         place = home.fastest
     else:

@@ -63,7 +63,7 @@ def solve(
     run = Run.of(run, timeout, device)
     chosen = SolverSettings.of(settings, tolerance, max_passes)
     work = problem.rows * problem.network.weight_count
-    placement = iteration_placement(problem.inputs.placement, run.device, chosen.precision, work)
+    placement = iteration_placement(problem.inputs.placement, run.device, chosen.precision, work, run.left)
     workers = workers_for(work, run.threads) if placement.is_numpy else 1
     # Every block is begun, and ends with what it has.
     budget = Budget.of(run.endless(), workers)

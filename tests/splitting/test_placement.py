@@ -4,17 +4,18 @@ import torch
 
 from admm_verify.arrays import Placement
 from admm_verify.splitting import placement
-from admm_verify.splitting.placement import GPU_PASS, iteration_placement
+from admm_verify.splitting.placement import GPU_PASS, GPU_READY, iteration_placement
 
 
-def test_auto_takes_a_gpu_for_large_work_alone(monkeypatch):
+def test_auto_takes_a_gpu_for_large_work_and_with_time_alone(monkeypatch):
     chosen = []
     monkeypatch.setattr("admm_verify.backends.torch_device.torch_placement", lambda name: chosen.append(name) or host)
     host = Placement.numpy()
     for found in (False, True):
         monkeypatch.setattr(placement, "_has_gpu", lambda found=found: found)
         for work in (0.0, GPU_PASS / 2, GPU_PASS):
-            assert iteration_placement(host, "auto", None, work) == host
+            for left in (0.0, GPU_READY / 2, GPU_READY):
+                assert iteration_placement(host, "auto", None, work, left) == host
     assert chosen == ["cuda"]
 
 
