@@ -40,7 +40,12 @@ class SampledPlant(Dynamics):
         if not plant.divisors:
             return None
         paths = known.paths[:_LOOKED_AT]
-        found = crossing(plant, paths, law(paths.reshape(-1, plant.states)).reshape(*paths.shape[:2], -1))
+        control = []
+        for t in range(paths.shape[1]):
+            if run.over():
+                return None
+            control.append(law(paths[:, t]))
+        found = crossing(plant, paths, np.stack(control, axis=1))
         if found is None:
             return None
         step, pair = found
@@ -52,8 +57,8 @@ class SampledPlant(Dynamics):
                 f"A simulation from {_shown(paths[pair[int(tube.valid_steps.argmin())], 0])} meets a division by 0.",
             )
         there = tube.box(step)
-        control, _ = controlled(law, AffineForms.around(Box.of(there.lower, there.upper)), ControlSettings())
-        reason = crosses(plant, there, control.interval)
+        forms, _ = controlled(law, AffineForms.around(Box.of(there.lower, there.upper)), ControlSettings())
+        reason = crosses(plant, there, forms.interval)
         return (step, f"{reason} for some trajectory by step {step}.") if reason else None
 
 
