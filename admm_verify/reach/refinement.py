@@ -31,6 +31,9 @@ _WHY = {
 _CLEAREST = 8
 """Simulated violations that are looked at closer."""
 
+_LOOKING = 0.2
+"""Share of the time left for violations and reasons, before cells are halved."""
+
 _MOVED = 0.1
 """Weight of how far sides move trajectories beside what they do to the sets' error."""
 
@@ -153,8 +156,8 @@ class CellRefinement:
         return [int(i) for i in np.flatnonzero(~self.parts.good.all(axis=0)) if i not in self.broken]
 
     def _look(self, run: Run) -> None:
-        """Look for violations, and for what no cell can show."""
-        self._looked = True
+        """Look for violations, and for what no cell can show, in part of the time that is left."""
+        self._looked, run = True, run.within(_LOOKING)
         for i in self._unknown():
             self._hunt(i, run)
         probes = Probes.of(self.task, self.dynamics, self.known, run)
