@@ -67,7 +67,7 @@ if ! has pytest; then
 elif [ ${#tests[@]} -eq 0 ]; then
     note tests skipped 0 "every test file needs hypothesis, which is not installed"
 else
-    part tests 150 "$python" -m pytest -q -p no:cacheprovider -m gpu "${tests[@]}"
+    part tests 150 "$python" -m pytest -q -o addopts=--strict-markers -p no:cacheprovider -m gpu "${tests[@]}"
 fi
 if [ -f benchmarks/kernels.py ]; then
     part kernels 90 "$python" -m benchmarks.kernels --device "$device" --elements "$elements" --json "$parts/kernels.json"

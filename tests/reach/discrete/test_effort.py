@@ -10,6 +10,7 @@ from admm_verify.reach.discrete.effort import tightened
 from admm_verify.reach.discrete.rollout import rollout
 from admm_verify.run import Run, Stopped
 from problems import feedback
+from tests.shared import needs_shared
 
 
 class Loose:
@@ -77,6 +78,7 @@ def test_a_round_that_is_cut_short_leaves_the_bounds_of_the_one_before():
     assert np.array_equal(found.bound, Loose().bound(av.ReachSettings())[0].bound)
 
 
+@needs_shared
 @pytest.mark.data
 @pytest.mark.parametrize("width", [100, pytest.param(400, marks=pytest.mark.slow)])
 def test_fitzhugh_nagumo_is_far_below_its_relaxation_by_default(width):
