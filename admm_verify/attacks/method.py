@@ -1,5 +1,6 @@
 """What the attacks have in common: from starts of their own and given ones they improve points of every box at once."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from admm_verify.options import Count, Settings
 
 
 @dataclass(frozen=True)
-class Method(Settings):
+class Method(Settings, ABC):
     """One attack with its settings.
 
     starts: where it begins in every box. steps: iterations from there.
@@ -25,6 +26,6 @@ class Method(Settings):
         for rows, points in started(hunt, self.starts, given, rng):
             self.improve(hunt, rows, points)
 
+    @abstractmethod
     def improve(self, hunt: Hunt, rows: np.ndarray, points: Array) -> None:
         """Move the points [targets, points, inputs] of a hunt's targets `rows`."""
-        raise NotImplementedError

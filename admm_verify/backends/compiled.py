@@ -1,5 +1,6 @@
 """What the verbs in native code and on a GPU share: which arrays a kernel takes, and what is checked before it runs."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -42,7 +43,7 @@ class KernelCall(NamedTuple):
     numbers: Sequence[float] = ()
 
 
-class CompiledVerbs:
+class CompiledVerbs(ABC):
     """The verbs by kernels; arrays that are not contiguous are copied."""
 
     def descend(self, a: Array, slopes: Array, chord: Array, intercept: Array, box: Array) -> tuple[Array, Array]:
@@ -80,17 +81,17 @@ class CompiledVerbs:
         moved, square = self._run(KernelCall("halpern", (u, r, z, anchor), extras=(since,)))
         return moved, square
 
+    @abstractmethod
     def _run(self, call: KernelCall) -> list[Any]:
         """Results of a verb: matrices, then sums."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _address(self, array: Any) -> int:
         """A number that arrays have in common only where they share memory."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _contiguous(self, array: Any) -> Any:
         """The array, or a contiguous copy that can be written."""
-        raise NotImplementedError
 
 
 def fit(inputs: Sequence[Array], bounds: Sequence[Array], box: Array | None) -> tuple[int, int, int]:
