@@ -270,6 +270,8 @@ class _Walker:
                 f"{where} reads a comparison of values that depend on the input, whose steps have no relaxation. Read "
                 "is Where, whose two sides must meet, as x where x > 0 and 0.1 x else."
             )
+        if folded and node.op_type in SUPPORTED:
+            raise UnsupportedOperatorError(f"{where} is not supported on constants; store its result as a constant.")
         raise UnsupportedOperatorError(
             f"{where} is not supported{' on constants; store its result as a constant' if folded else ''}."
             f"{advice(*kind)}{self._part_before(node)} {nearest(node.op_type, SUPPORTED)} "
