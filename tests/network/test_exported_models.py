@@ -94,7 +94,12 @@ def test_what_is_exported_is_read_as_onnxruntime_runs_it(name, tmp_path):
     part = part_of(read_model(tmp_path / "net.onnx"), chosen.get("output"), chosen.get("inputs"))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(part.data, options, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(part.data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        if "ValidateOpsetForDomain" in str(error):
+            pytest.skip(f"onnxruntime {onnxruntime.__version__} is older than the model's opset")
+        raise
     dtype = np.dtype(net.element_type)
     for scale in (0.1, 1.0, 3.0):
         x = (scale * made.RNG.standard_normal((1, *net.input_shape))).astype(dtype)
