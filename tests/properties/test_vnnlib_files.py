@@ -14,6 +14,7 @@ from tests.properties.texts import flat
 from tests.shared import SHARED, needs_shared
 
 F = Fraction
+PACKED = gzip.compress(b"(assert (<= 0 1))", mtime=0)  # the time of day would be in the names of tests
 
 
 @pytest.mark.parametrize("name", ["query.vnnlib", "query.vnnlib.gz"])
@@ -30,10 +31,10 @@ def test_files_plain_or_compressed_whatever_their_name(tmp_path: Path, name: str
     [
         (b"", "empty or holds no assertion"),
         (b"\x1f\x8b", "truncated or corrupt"),
-        (gzip.compress(b"(assert (<= 0 1))")[:-9], "truncated or corrupt"),
-        (gzip.compress(b"(assert (<= 0 1))")[:12] + b"\xff" * 20, "truncated or corrupt"),
-        (gzip.compress(b"(assert (<= 0 1))")[:-4] + b"abcd", "truncated or corrupt"),
-        (gzip.compress(b"(assert (<= 0 1))") + b"rest", "truncated or corrupt"),
+        (PACKED[:-9], "truncated or corrupt"),
+        (PACKED[:12] + b"\xff" * 20, "truncated or corrupt"),
+        (PACKED[:-4] + b"abcd", "truncated or corrupt"),
+        (PACKED + b"rest", "truncated or corrupt"),
         (b"\x7fELF\x80\x00", "not a VNN-LIB text file|byte 4"),
         (b"\x08\x00\x12\x07", "not a VNN-LIB text file"),
         ("(assert)".encode("utf-16"), "not a VNN-LIB text file"),
