@@ -1,4 +1,4 @@
-"""Pre-activation bounds [l, u] of every activation: interval, CROWN or tightened, batched over boxes."""
+"""Pre-activation bounds [l, u] of every activation: interval, CROWN or tightened, batched over input sets."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,8 +18,7 @@ from admm_verify.network.layout import flatten_batch
 from admm_verify.options import choice, instance
 from admm_verify.relaxations.registry import open_to
 from admm_verify.run import Run, Stopped
-from admm_verify.sets.box import Box
-from admm_verify.sets.contract import InputSet
+from admm_verify.sets.contract import InputSet, WalkableSet
 from admm_verify.settings import TightenSettings
 from admm_verify.threads import threads_for, workers_for
 
@@ -43,14 +42,14 @@ class Derivation:
 
 def preactivation_bounds(
     network: Network,
-    box: Box,
+    inputs: WalkableSet,
     method: str = "crown",
     *,
     known: PreactivationBounds | None = None,
     settings: TightenSettings | None = None,
     run: Run | None = None,
 ) -> PreactivationBounds:
-    """Certified bounds l <= pre <= u of every activation's input over the box.
+    """Certified bounds l <= pre <= u of every activation's input over the input set.
 
     "interval": forward interval arithmetic. "crown": backward linear bounds over the layers below, intersected with
     the interval ones; a ReLU that the interval alone proves stable is exact already and keeps it. "tightened": CROWN
@@ -59,16 +58,16 @@ def preactivation_bounds(
 
     known: bounds that hold already, which are never made looser; they are believed, as `PreactivationBounds` says.
     run: once it is over no bound is tightened any more and the remaining layers keep their interval bounds; it is told
-    of every layer. Bounds live where the box does and are computed there, those of tensors on the host by NumPy unless
+    of every layer. Bounds live where the set does and are computed there, those of tensors on the host by NumPy unless
     the run names the device "cpu".
-    Shapes: box [*input_shape] or [rows, *input_shape]; one bound set per box.
-    Raises: InputError for an unknown method, a box or known bounds that do not fit the network, known bounds that were
-    made for a box that does not hold this one, or that contradict interval arithmetic.
+    Shapes: inputs of numbers [*input_shape] or [rows, *input_shape]; one bound for each set.
+    Raises: InputError for an unknown method, inputs or known bounds that do not fit the network, known bounds that were
+    made for a set that does not hold this one, or that contradict interval arithmetic.
     Error: rounded outward, in float64.
     Reference: Gowal et al., arXiv 1810.12715 (interval); Zhang et al., NeurIPS 2018 (CROWN); Xu et al., ICLR 2021
     (optimised slopes).
     """
-    begun, inputs = Run.of(run), input_rows(network, box)
+    begun, inputs = Run.of(run), input_rows(network, inputs)
     home = inputs.placement.double
     place = home if begun.device == "cpu" else home.fastest
     moved = inputs if place is home else inputs.put(place)
@@ -81,7 +80,7 @@ def preactivation_bounds(
 
 def derived_bounds(
     network: Network,
-    box: Box,
+    inputs: WalkableSet,
     method: str,
     run: Run,
     *,
@@ -96,7 +95,7 @@ def derived_bounds(
     """
     choice(method, "The bound method", METHODS)
     chosen = TightenSettings() if settings is None else instance(settings, TightenSettings, "settings")
-    inputs = input_rows(network, box)
+    inputs = input_rows(network, inputs)
     placement = inputs.placement.double
     placed = network.put(placement)
     widest = max(node.size for node in network.nodes)
@@ -120,23 +119,26 @@ def derived_bounds(
     return PreactivationBounds(low, high, origin=Origin(network, inputs))
 
 
-def input_rows(network: Network, box: Box) -> Box:
-    """Boxes of a network's inputs as boxes of vectors [rows, n], copied.
+def input_rows(network: Network, inputs: WalkableSet) -> WalkableSet:
+    """Sets of a network's inputs as sets of vectors [rows, n], copied.
 
-    Raises: InputError for what is no network or no box, and for a box that does not fit the network.
+    Raises: InputError for what is no network or no set of inputs, and for one that does not fit the network.
     """
     check_network(network)
-    if not isinstance(box, Box):
-        raise InputError(f"A Box is wanted here, and a {type(box).__name__} was given; make one: av.Box(lower, upper).")
+    if not isinstance(inputs, WalkableSet):
+        raise InputError(
+            f"A set of inputs is wanted here, and a {type(inputs).__name__} was given; make one, such as "
+            "av.Box(lower, upper)."
+        )
     what = f"the input of {network.name}"
-    flat = box.mapped(lambda end: flatten_batch(end, network.input_shape, what))
-    return flat.mapped(lambda end: namespace(end).asarray(end, copy=True))
+    flat = inputs.flattened(lambda part: flatten_batch(part, network.input_shape, what))
+    return flat.mapped(lambda part: namespace(part).asarray(part, copy=True))
 
 
 def fitting(bounds: PreactivationBounds, network: Network, inputs: InputSet) -> PreactivationBounds:
     """Bounds that were handed in for input sets [rows, n], checked as far as they can be.
 
-    Raises: InputError as `PreactivationBounds.checked`, for bounds made for boxes that do not hold these, and for
+    Raises: InputError as `PreactivationBounds.checked`, for bounds made for sets that do not hold these, and for
     bounds that exclude every value that interval arithmetic allows.
     """
     placement = inputs.placement
@@ -145,8 +147,8 @@ def fitting(bounds: PreactivationBounds, network: Network, inputs: InputSet) -> 
         _check_rows(found, inputs.lead[0])
     if found.origin is not None and not found.origin.covers(inputs):
         raise InputError(
-            "The pre-activation bounds were made for a box that does not hold this one, where they may be wrong. Make "
-            "them for this box, or for one that holds it."
+            "The pre-activation bounds were made for a set that does not hold this one, where they may be wrong. Make "
+            "them for this set, or for one that holds it."
         )
     # Wherever they come from, their numbers may have been changed since.
     with quiet_overflow():

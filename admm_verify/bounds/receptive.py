@@ -21,7 +21,6 @@ from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap
 from admm_verify.network.selection import SelectionMap
 from admm_verify.relaxations.registry import facts_of
 from admm_verify.run import paced
-from admm_verify.sets.box import Box
 from admm_verify.sets.contract import InputSet
 
 _MATRIX_LIMIT = 2**21
@@ -137,7 +136,7 @@ class Field:
         index = self.windows[0].indices(positions)
         if self.rearranged is not None:
             index = np.append(to_numpy(self.rearranged.gather), self.network.input_size)[index]
-        seen = Box.of(*(crop(end, index) for end in inputs.range))
+        seen = inputs.seen(lambda part: crop(part, index))
         nodes: list[Node] = [Input(self.windows[0].entries)]
         place = {0: 0}
         lower, upper = [], []

@@ -1,5 +1,6 @@
 """Boxes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -170,6 +171,21 @@ class Box(WalkableSet):
         """The boxes that were `packed`."""
         size = ends.shape[-1] // 2
         return cls.of(ends[..., :size], ends[..., size:])
+
+    def flattened(self, flatten: Callable[[Array], Array]) -> "Box":
+        return self.mapped(flatten)
+
+    def seen(self, crop: Callable[[Array], Array]) -> "Box":
+        return self.mapped(crop)
+
+    def within(self, lower: Vectors, upper: Vectors) -> "Box":
+        xp = namespace(self.lower)
+        low = xp.maximum(self.lower, lower)
+        # What is empty becomes a point.
+        return self.of(low, xp.maximum(low, xp.minimum(self.upper, upper)))
+
+    def contains(self, x: Vectors) -> Bool[Array, "..."]:
+        return namespace(x).all((self.lower <= x) & (x <= self.upper), axis=-1)
 
     def covers(self, other: InputSet) -> bool:
         low, high = other.range

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from admm_verify.arrays import Array, Float, Placement, namespace, take_rows, to_numpy
+from admm_verify.arrays import Array, Bool, Float, Placement, namespace, take_rows, to_numpy
 
 Vectors = Float[Array, "... n"]
 """Functionals of inputs, points, or a number for each input of every set."""
@@ -112,6 +112,10 @@ class InputSet(ABC):
         return self.mapped(placement.put)
 
     @abstractmethod
+    def seen(self, crop: Callable[[Array], Array]) -> "InputSet":
+        """Sets that hold what is left of the points where crop takes some entries of every vector, zero for others."""
+
+    @abstractmethod
     def covers(self, other: "InputSet") -> bool:
         """Whether sets of the same rows, or one of them shared by all rows, lie inside these."""
 
@@ -155,6 +159,25 @@ class InputSet(ABC):
 
 class WalkableSet(InputSet):
     """An input set that solvers and attacks can move in: nearest points and steps have a closed form."""
+
+    @abstractmethod
+    def flattened(self, flatten: Callable[[Array], Array]) -> "WalkableSet":
+        """The sets of tensors as sets of vectors [rows, n], where callers hand them in.
+
+        flatten(array) brings a number for each entry of a tensor, or of each of some tensors, to [rows, n].
+        Raises: InputError where the shapes do not fit, for empty sets, and for those that are not bounded.
+        """
+
+    @abstractmethod
+    def within(self, lower: Vectors, upper: Vectors) -> "WalkableSet":
+        """The parts of the sets inside boxes of float64 numbers, or sets that hold these parts and lie in the boxes.
+
+        A part may be empty; then any bounds hold there.
+        """
+
+    @abstractmethod
+    def contains(self, x: Vectors) -> Bool[Array, "..."]:
+        """Whether points of float64 numbers lie in the sets, exactly: no rounding changes an answer."""
 
     @abstractmethod
     def project(self, x: Vectors) -> Vectors:

@@ -1,10 +1,12 @@
 """Zonotopes with a box around every point."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
 from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Array, Float, SameArray, gamma, inner, namespace
+from admm_verify.sets.box import Box
 from admm_verify.sets.contract import InputSet, Numbers, Vectors
 
 
@@ -78,6 +80,9 @@ class Zonotope(InputSet):
         z, shared = -xp.sign(self._along(coefficient)), self._shared
         moved = (self.generators @ z[..., None])[..., 0] if shared is None else z @ xp.matrix_transpose(shared)
         return self.centre + moved - xp.sign(coefficient) * self.radius
+
+    def seen(self, crop: Callable[[Array], Array]) -> Box:
+        return Box.of(*map(crop, self.range))
 
     def covers(self, other: InputSet) -> bool:
         """True for parts of the same zonotopes that have a smaller radius; others are not looked at closer."""

@@ -12,7 +12,7 @@ from admm_verify.network.graph import Network
 from admm_verify.network.layout import is_single
 from admm_verify.options import instance, member
 from admm_verify.run import Ended, Run
-from admm_verify.sets.box import Box
+from admm_verify.sets.contract import WalkableSet
 from admm_verify.settings import SolverSettings
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solution import Solution
@@ -24,11 +24,11 @@ _NUMBERS = 2**22
 
 @dataclass(frozen=True, eq=False, repr=False)
 class OutputBounds:
-    """lower <= f(x) <= upper for every x in the box, both certified, in float64 and in the library of the box.
+    """lower <= f(x) <= upper for every x of the input set, both certified, in float64 and in the library of the set.
 
     status: of the row that ended first for another reason than a closed gap, else CONVERGED; the bounds hold whatever
     it is. seconds: of the call.
-    Shapes: lower, upper [*output_shape] for one box, [rows, *output_shape] for a batch.
+    Shapes: lower, upper [*output_shape] for one set, [rows, *output_shape] for a batch.
     """
 
     lower: Array
@@ -41,47 +41,49 @@ class OutputBounds:
 
     def __repr__(self) -> str:
         """Both ends, and what they are."""
-        head = f"Output bounds, certified: lower <= f(x) <= upper in the whole box ({self.status.value})"
+        head = f"Output bounds, certified: lower <= f(x) <= upper over the whole set ({self.status.value})"
         return "\n".join([head, f"lower: {to_numpy(self.lower)}", f"upper: {to_numpy(self.upper)}"])
 
 
 def output_bounds(
     network: Network,
-    box: Box,
+    inputs: WalkableSet,
     method: str = "auto",
     *,
     preactivation: PreactivationBounds | None = None,
     settings: SolverSettings | None = None,
     run: Run | None = None,
 ) -> OutputBounds:
-    """Certified lower and upper bounds of every output over the box.
+    """Certified lower and upper bounds of every output over the input set.
 
     `solve` minimises f_i and -f_i for every output i; no bound is looser than interval arithmetic's over the
     pre-activation bounds. Method, settings and run are those of `solve`; max_passes=0 gives the CROWN bounds alone.
     preactivation: as in `Problem`, by default CROWN's.
 
-    Shapes: box [*input_shape] or [rows, *input_shape] -> [*output_shape] or [rows, *output_shape].
+    Shapes: inputs of numbers [*input_shape] or [rows, *input_shape] -> [*output_shape] or [rows, *output_shape].
     Raises: what `Problem` and `solve` raise.
     Error: rounded outward.
     """
     began, run = time.monotonic(), Run.of(run)
-    inputs = input_rows(network, box)
+    rows = input_rows(network, inputs)
     chosen = SolverSettings() if settings is None else instance(settings, SolverSettings, "settings")
     if preactivation is None:
-        preactivation = preactivation_bounds(network, box, run=run)
-    bounds, ranges = output_interval(network, preactivation, inputs)
+        preactivation = preactivation_bounds(network, inputs, run=run)
+    bounds, ranges = output_interval(network, preactivation, rows)
     solutions, outputs = [], network.output_size
-    count, step = inputs.count * 2 * outputs, max(1, _NUMBERS // outputs)
+    count, step = rows.count * 2 * outputs, max(1, _NUMBERS // outputs)
     for first in range(0, count, step):
         owner, row = np.divmod(np.arange(first, min(first + step, count)), 2 * outputs)
-        problem = _problem(network, inputs, bounds, owner, row)
+        problem = _problem(network, rows, bounds, owner, row)
         solutions.append(solve(problem, method, settings=chosen, run=run))
     found = Solution.join(solutions, time.monotonic() - began)
-    return _joined(network, ranges, found, is_single(box.shape, network.input_shape), inputs.placement)
+    return _joined(network, ranges, found, is_single(inputs.shape, network.input_shape), rows.placement)
 
 
-def _problem(network: Network, inputs: Box, bounds: PreactivationBounds, owner: np.ndarray, row: np.ndarray) -> Problem:
-    """Rows f_i (row i) and -f_i (row outputs + i) over the boxes of their owners; one box alone is shared."""
+def _problem(
+    network: Network, inputs: WalkableSet, bounds: PreactivationBounds, owner: np.ndarray, row: np.ndarray
+) -> Problem:
+    """Rows f_i (row i) and -f_i (row outputs + i) over the sets of their owners; one set alone is shared."""
     outputs = network.output_size
     objective = np.zeros((len(row), outputs))
     objective[np.arange(len(row)), row % outputs] = np.where(row < outputs, 1.0, -1.0)

@@ -1,4 +1,4 @@
-"""The problem: rows of min c'f(x) + d over a box, relaxed with given pre-activation bounds."""
+"""The problem: rows of min c'f(x) + d over input sets, relaxed with given pre-activation bounds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -18,28 +18,27 @@ from admm_verify.relaxations.contract import Relaxation
 from admm_verify.relaxations.lines import Lines
 from admm_verify.relaxations.registry import network_lines, relaxations_of
 from admm_verify.reprs import short_repr
-from admm_verify.sets.box import Box
 from admm_verify.sets.contract import WalkableSet
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class Problem:
-    """Rows of a specification: minimise objective f(x) + offset over the inputs, a box, one row each.
+    """Rows of a specification: minimise objective f(x) + offset over the inputs, a set of them, one row each.
 
-    preactivation: bounds that hold over the box, by default CROWN's. Own ones are believed, as `PreactivationBounds`
+    preactivation: bounds that hold over the inputs, by default CROWN's. Own ones are believed, as `PreactivationBounds`
     says: a bound of the problem is no better than they are. start: multipliers of an earlier Solution, from which the
     iterations start; any give bounds. All arrays are copied, without gradients, and stay as
     they are: another problem is made by `dataclasses.replace`, which checks everything again.
 
     Shapes: inputs [*input_shape] or [1 or rows, *input_shape], held as [1 or rows, n]; objective [rows, outputs] or
     [outputs]; offset a number or [rows]; preactivation shared by all rows or one per row.
-    Raises: InputError for what is no network, box or array of real numbers, shapes that do not fit, NaN or infinite
-    coefficients, and pre-activation bounds that are empty, NaN, made for a box that does not hold this one, or
+    Raises: InputError for what is no network, set or array of real numbers, shapes that do not fit, NaN or infinite
+    coefficients, and pre-activation bounds that are empty, NaN, made for a set that does not hold this one, or
     contradict interval arithmetic.
     """
 
     network: Network
-    inputs: Box
+    inputs: WalkableSet
     objective: Array
     offset: Array
     preactivation: PreactivationBounds
@@ -50,7 +49,7 @@ class Problem:
     def __init__(
         self,
         network: Network,
-        inputs: Box,
+        inputs: WalkableSet,
         objective: Array,
         offset: Array | float = 0.0,
         preactivation: PreactivationBounds | None = None,
@@ -72,7 +71,7 @@ class Problem:
         known = (
             preactivation_bounds(network, inputs) if preactivation is None else fitting(preactivation, network, inputs)
         )
-        counts = {"box": inputs.count}
+        counts = {"set of inputs": inputs.count}
         counts |= {f"bounds of activation {k}": low.shape[0] for k, low in enumerate(known.lower)}
         for name, count in counts.items():
             if count not in (1, rows):
@@ -127,7 +126,7 @@ def _as_rows(objective: Array, network: Network) -> Array:
 
 
 def _multipliers(start: Sequence[Array], wanted: list[tuple[int, int]], home: Placement) -> tuple[Array, ...]:
-    """Multipliers that were handed in, copied to where the box lives; any finite ones give a valid bound."""
+    """Multipliers that were handed in, copied to where the inputs live; any finite ones give a valid bound."""
     if not isinstance(start, list | tuple):
         raise InputError(
             f"The start is a {type(start).__name__}; give the multipliers of a Solution, a tuple of arrays."

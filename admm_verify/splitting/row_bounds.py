@@ -9,7 +9,7 @@ from admm_verify.bounds.arithmetic import lowered
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.network.graph import Network
 from admm_verify.run import Run
-from admm_verify.sets.box import Box
+from admm_verify.sets.contract import WalkableSet
 from admm_verify.settings import SolverSettings
 from admm_verify.splitting.problem import Problem
 from admm_verify.splitting.solution import Solution
@@ -26,7 +26,7 @@ class RowBounds:
     """
 
     network: Network
-    inputs: Box
+    inputs: WalkableSet
     objective: Array
     offset: Array
     owner: np.ndarray

@@ -10,7 +10,7 @@ from admm_verify.errors import MissingNameError
 from admm_verify.network.graph import Network
 from admm_verify.options import instance, member
 from admm_verify.run import Ended
-from admm_verify.sets.box import Box
+from admm_verify.sets.contract import WalkableSet
 from admm_verify.text_tables import table
 
 _SHOWN = 20
@@ -19,12 +19,12 @@ _SHOWN = 20
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Solution:
-    """Results per row of a problem, in float64, in the library of the problem's box.
+    """Results per row of a problem, in float64, in the library of the problem's inputs.
 
     lower: certified lower bound of the relaxation's optimum, and so of the true minimum. relaxation_upper: value of a
     feasible point of the relaxation, +inf where none was found; it bounds the relaxation's optimum, *not* the true
     minimum, and no output of the network, for which there is `output_bounds`. gap = relaxation_upper - lower. primal:
-    the input of that point, inside the box. multipliers: what `lower` was certified from, usable as a warm start.
+    the input of that point, inside the set. multipliers: what `lower` was certified from, usable as a warm start.
     passes: iteration passes per row (one pass is one product with every W, or every W'; check points come on top).
     Shapes: primal [rows, *input_shape]; gap [rows].
     """
@@ -44,7 +44,7 @@ class Solution:
         object.__setattr__(self, "status", status)
 
     @classmethod
-    def unknown(cls, network: Network, inputs: Box, rows: int, ended: Ended, seconds: float) -> "Solution":
+    def unknown(cls, network: Network, inputs: WalkableSet, rows: int, ended: Ended, seconds: float) -> "Solution":
         """Rows of which nothing is known, over [1 or rows, n] inputs."""
         home = inputs.placement.double
         xp, like = home.xp, {"dtype": home.dtype, "device": home.device}
@@ -122,7 +122,7 @@ class Solution:
         rows = len(self.status)
         lines = [
             f"Solution of {rows} rows in {self.seconds:.2f} s",
-            "lower: certified, no input in the box has a smaller value",
+            "lower: certified, no input in the set has a smaller value",
             "relaxation_upper: value of a point of the relaxation; it bounds nothing of the network",
             self.table(_SHOWN),
         ]
