@@ -1,0 +1,30 @@
+"""Names of norms, as people write them."""
+
+import numpy as np
+import pytest
+
+import admm_verify as av
+from admm_verify.sets.norms import norm_name
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("l1", "l1"),
+        ("l2", "l2"),
+        ("linf", "linf"),
+        (1, "l1"),
+        (2.0, "l2"),
+        (np.int64(2), "l2"),
+        (np.float32(1), "l1"),
+        (np.inf, "linf"),
+    ],
+)
+def test_names_and_numbers(given, name):
+    assert norm_name(given) == name
+
+
+@pytest.mark.parametrize("given", ["L2", "2", 0, 3, -np.inf, np.nan, True, None, np.ones(2), ("l2",)])
+def test_other_norms_are_refused_with_the_ones_there_are(given):
+    with pytest.raises(av.InputError, match=r"norm is .*'l1', 'l2', 'linf', or its p, one of the numbers 1, 2, inf"):
+        norm_name(given)
