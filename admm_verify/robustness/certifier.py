@@ -19,7 +19,7 @@ from admm_verify.robustness.journal import Finished, Journal
 from admm_verify.robustness.search import ImageSearch
 from admm_verify.robustness.settings import CertifySettings
 from admm_verify.run import Run, Stopped
-from admm_verify.sets.box import Box
+from admm_verify.sets.contract import WalkableSet
 from admm_verify.settings import SolverSettings
 from admm_verify.splitting.placement import iteration_placement
 from admm_verify.splitting.row_bounds import RowBounds
@@ -27,7 +27,7 @@ from admm_verify.splitting.solution import Solution
 from admm_verify.verdict import Answer
 
 GROUP_WORK = 1_500_000
-"""Multiplications of one pass over the boxes whose pre-activation bounds the host computes together.
+"""Multiplications of one pass over the sets whose pre-activation bounds the host computes together.
 
 They all compute the neurons that are unstable in any of them: beyond this, that costs more than the calls it saves
 (measured on dense and convolutional networks of 0.4 to 0.8 million weights).
@@ -61,7 +61,7 @@ class Certifier:
         rows = instances.network.output_size * len(instances.images) * len(instances.radii)
         work = rows * instances.network.weight_count
         self.home = iteration_placement(Placement.numpy(), run.device, None, work, run.left).double
-        # Boxes live where the work is done.
+        # Sets live where the work is done.
         self.inner = replace(run.silent(), device=None)
         self.findings = Findings(len(instances.images), instances.radii)
         self.spent = np.zeros(self.findings.open.shape)
@@ -200,15 +200,15 @@ class Certifier:
         """Bound the open rows of some instances and keep what follows."""
         instances, network = self.instances, self.instances.network
         numbers, radii = np.array([i for i, _ in pairs]), instances.radii[[k for _, k in pairs]]
-        box = instances.box(numbers, radii).put(self.home)
-        bounds = self._preactivation(block, pairs, box)
+        inputs = instances.near.around(numbers, radii).put(self.home)
+        bounds = self._preactivation(block, pairs, inputs)
         if bounds is None:
             return
         margins = instances.margins(numbers)
         objective = self.home.put(margins.reshape(-1, margins.shape[2]))
         owner = np.repeat(np.arange(len(pairs)), margins.shape[1])
-        rows = RowBounds(network, box, objective, 0.0 * objective[:, 0], owner, bounds)
-        rows.charge(output_error(network, box, bounds, self.settings.arithmetic))
+        rows = RowBounds(network, inputs, objective, 0.0 * objective[:, 0], owner, bounds)
+        rows.charge(output_error(network, inputs, bounds, self.settings.arithmetic))
         rows.lower = np.concatenate([block.rows.get(pair, np.full(margins.shape[1], -np.inf)) for pair in pairs])
         left = np.flatnonzero(rows.lower <= 0)
         solution = rows.solve(left, self.settings.method, block.stage.passes, self.inner)
@@ -228,7 +228,7 @@ class Certifier:
         instances, chosen = self.instances, [pairs[p] for p in owner[tried]]
         numbers, radii = np.array([i for i, _ in chosen]), instances.radii[[k for _, k in chosen]]
         points = to_numpy(solution.primal).reshape(len(owner), -1)[tried]
-        inside = instances.inside(numbers, radii, points)
+        inside = instances.near.inside(numbers, radii, points)
         margin = instances.computed_margin(numbers, inside, self.home)
         likely = np.flatnonzero(margin <= 0)
         for p in likely[np.argsort(margin[likely])]:
@@ -237,7 +237,7 @@ class Certifier:
             if found is not None:
                 self.findings.falsified(image, k, found)
 
-    def _preactivation(self, block: "_Images", pairs: list[Pair], box: Box) -> PreactivationBounds | None:
+    def _preactivation(self, block: "_Images", pairs: list[Pair], inputs: WalkableSet) -> PreactivationBounds | None:
         """The stage's bounds of the instances, computed for those that do not have them yet; None when interrupted."""
         new = np.array([p for p, pair in enumerate(pairs) if pair not in block.bounds], dtype=np.int64)
         step = max(1, GROUP_WORK // max(1, self.instances.network.weight_count)) if self.home.is_numpy else len(pairs)
@@ -245,11 +245,11 @@ class Certifier:
             if self.run.over():
                 return None
             group = new[first : first + step]
-            part = box.at(self.home.put_indices(group))
+            part = inputs.at(self.home.put_indices(group))
             found = derived_bounds(self.instances.network, part, block.stage.bounds, self.inner)
             for row, p in enumerate(group):
                 block.bounds[pairs[p]] = found.take(self.home.put_indices([row]))
-        return _joined([block.bounds[pair] for pair in pairs], Origin(self.instances.network, box))
+        return _joined([block.bounds[pair] for pair in pairs], Origin(self.instances.network, inputs))
 
 
 @dataclass(eq=False)

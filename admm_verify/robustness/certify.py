@@ -140,5 +140,6 @@ def _task(instances: Instances, settings: CertifySettings) -> dict[str, Any]:
 
 def _numbers(instances: Instances) -> list[np.ndarray]:
     """The arrays of the instances; how far pixels may change says nothing new where all may change by the radius."""
-    arrays = [instances.images, instances.labels, instances.floor, instances.ceiling]
-    return arrays if instances.reach.shape[1] == 1 else [*arrays, instances.reach]
+    near = instances.near
+    arrays = [near.images, instances.labels, near.floor, near.ceiling]
+    return arrays if near.reach.shape[1] == 1 else [*arrays, near.reach]

@@ -1,7 +1,6 @@
-"""Images, labels and radii, checked once: the boxes around them, their margins, and inputs inside them."""
+"""Images, labels and radii, checked once: their margins, and what the network computes near them."""
 
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,9 @@ from admm_verify.network.graph import Network
 from admm_verify.network.layout import flatten_batch, per_entry
 from admm_verify.options import shown
 from admm_verify.robustness.counterexample import Counterexample
+from admm_verify.robustness.neighbourhoods import BoxNeighbourhoods, Neighbourhoods
 from admm_verify.robustness.settings import Within
-from admm_verify.sets.box import Box, range_ends
-from admm_verify.sets.exact import ExactBox
+from admm_verify.sets.box import range_ends
 
 _BYTE = 255.0
 
@@ -25,20 +24,14 @@ _SLACK = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Instances:
-    """Every image with every radius.
+    """Every image with every radius, and the inputs near them.
 
-    radii: one number for each, the largest over the pixels; reach: that of every pixel, or one for all of them.
-    Shapes: images [images, inputs] in the network's element type; labels [images]; radii [radii]; reach [radii, 1 or
-    inputs]; floor, ceiling [inputs] in float64, infinite where there is none.
+    Shapes: labels [images].
     """
 
     network: Network
-    images: np.ndarray
     labels: np.ndarray
-    radii: np.ndarray
-    reach: np.ndarray
-    floor: np.ndarray
-    ceiling: np.ndarray
+    near: Neighbourhoods
 
     @classmethod
     def of(cls, network: Network, images: Array, labels: Array, radii: Any, within: Within | None) -> "Instances":
@@ -65,46 +58,18 @@ class Instances:
                 f"The images hold numbers beyond {np.dtype(dtype).name}, which {network.name} computes in."
             )
         found = _labels(to_numpy(plain_array(labels, "labels")), len(raw), network.output_size)
-        return cls(network, rounded, found, *_radii(radii, network.input_shape), floor, ceiling)
+        near = BoxNeighbourhoods(rounded, *_radii(radii, network.input_shape), floor, ceiling)
+        return cls(network, found, near)
 
-    def reaches(self, radii: np.ndarray) -> np.ndarray:
-        """How far each pixel may change at some of the radii, [m, 1 or inputs]."""
-        return self.reach[np.argmax(radii[:, None] == self.radii, axis=1)]
+    @property
+    def images(self) -> np.ndarray:
+        """The images in the network's element type, [images, inputs]."""
+        return self.near.images
 
-    def box(self, numbers: np.ndarray, radii: np.ndarray) -> Box:
-        """The boxes of the given images, one radius each, rounded outward, [len(numbers), inputs]."""
-        return Box.around(self.images[numbers].astype(np.float64), self.reaches(radii), (self.floor, self.ceiling))
-
-    def inside(self, numbers: np.ndarray, radii: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """Points moved to the nearest numbers of the network's element type that are inside the boxes for certain.
-
-        Shapes: numbers, radii [m]; points [m, inputs] -> [m, inputs].
-        """
-        middle, placement = self.images[numbers].astype(np.float64), Placement.numpy(self.images.dtype)
-        box = Box.inside(middle, self.reaches(radii), (self.floor, self.ceiling)).inward(placement)
-        with np.errstate(over="ignore"):
-            return to_numpy(box.project(points.astype(placement.dtype)))
-
-    def exact_box(self, number: int, radius: float) -> ExactBox:
-        """The box around an image, in real numbers."""
-        widths = np.broadcast_to(self.reaches(np.array([radius])), (1, self.network.input_size))[0]
-        given = zip(self.images[number].tolist(), widths.tolist(), strict=True)
-        pairs = [(Fraction(value), Fraction(width)) for value, width in given]
-        lower = [value - width for value, width in pairs]
-        upper = [value + width for value, width in pairs]
-        for i in np.flatnonzero(np.isfinite(self.floor)):
-            lower[i] = max(lower[i], Fraction(float(self.floor[i])))
-        for i in np.flatnonzero(np.isfinite(self.ceiling)):
-            upper[i] = min(upper[i], Fraction(float(self.ceiling[i])))
-        return ExactBox(tuple(lower), tuple(upper))
-
-    def holds(self, number: int, radius: float, point: np.ndarray) -> bool:
-        """Whether an input [inputs] of the element type lies in the box around an image, in real numbers."""
-        if not np.isfinite(point).all():
-            return False
-        near = self.inside(np.array([number]), np.array([radius]), point[None])[0]
-        # Those are inside for certain; what they leave out is a matter of the last digit.
-        return np.array_equal(near, point) or self.exact_box(number, radius).holds([Fraction(float(x)) for x in point])
+    @property
+    def radii(self) -> np.ndarray:
+        """The radii, one number for each, the largest over the pixels."""
+        return self.near.radii
 
     def counterexample(self, number: int, point: np.ndarray) -> Counterexample | None:
         """An input as a counterexample where the network, on it alone, computes no smaller an output of another class

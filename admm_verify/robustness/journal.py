@@ -196,7 +196,7 @@ class Journal:
         if answer is not Answer.FALSIFIED:
             return Finished(image, radius, answer, margin, searched)
         point = self._point(content.get("counterexample"))
-        if point is None or not given.holds(image, radius, point):
+        if point is None or not given.near.holds(image, radius, point):
             raise self._damaged(number, line)
         return Finished(image, radius, answer, margin, searched, counterexample=point)
 

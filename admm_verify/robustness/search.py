@@ -45,12 +45,12 @@ class ImageSearch:
         if outcome.counterexample is not None:
             point = outcome.counterexample.reshape(-1)
             found = self.instances.counterexample(image, point)
-            if found is not None and self.instances.holds(image, radius, point):
+            if found is not None and self.instances.near.holds(image, radius, point):
                 self.findings.falsified(image, k, found)
 
     def _query(self, image: int, radius: float) -> Query:
         """Whether some input of the box has an output f_j >= f_t of another class j than the label t."""
-        network, box = self.instances.network, self.instances.exact_box(image, radius)
+        network, box = self.instances.network, self.instances.near.exact(image, radius)
         label = int(self.instances.labels[image])
         declared = NetworkDeclaration(
             "", (Variable("x", "real", network.input_shape),), (Variable("y", "real", network.output_shape),)

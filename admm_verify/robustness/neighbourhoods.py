@@ -1,0 +1,88 @@
+"""The inputs near images that are looked at: sets around them, and inputs that lie inside for certain."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from admm_verify.arrays import Placement, to_numpy
+from admm_verify.sets.box import Box
+from admm_verify.sets.contract import WalkableSet
+from admm_verify.sets.exact import ExactBox
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbourhoods(ABC):
+    """The inputs x near every image c at every radius: |x - c| <= r within [floor, ceiling].
+
+    radii: one number for each, the largest over the pixels; reach: that of
+    every pixel, or one for all of them.
+    Shapes: images [images, inputs] in the network's element type, inside the range; radii [radii]; reach [radii, 1 or
+    inputs]; floor, ceiling [inputs] in float64, infinite where there is none.
+    """
+
+    images: np.ndarray
+    radii: np.ndarray
+    reach: np.ndarray
+    floor: np.ndarray
+    ceiling: np.ndarray
+
+    @abstractmethod
+    def around(self, numbers: np.ndarray, radii: np.ndarray) -> WalkableSet:
+        """Sets that hold those of the given images, one radius each, [len(numbers), inputs]."""
+
+    @abstractmethod
+    def inside(self, numbers: np.ndarray, radii: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """Points moved to near numbers of the network's element type that are inside for certain.
+
+        Shapes: numbers, radii [m]; points [m, inputs] -> [m, inputs].
+        """
+
+    @abstractmethod
+    def exact(self, number: int, radius: float) -> ExactBox:
+        """What is near an image, in real numbers."""
+
+    @abstractmethod
+    def holds(self, number: int, radius: float, point: np.ndarray) -> bool:
+        """Whether an input [inputs] of the element type is near an image, in real numbers."""
+
+    def reaches(self, radii: np.ndarray) -> np.ndarray:
+        """How far each pixel may change at some of the radii, [m, 1 or inputs]."""
+        return self.reach[np.argmax(radii[:, None] == self.radii, axis=1)]
+
+    def centres(self, numbers: np.ndarray) -> np.ndarray:
+        """Some images in float64, which holds them exactly."""
+        return self.images[numbers].astype(np.float64)
+
+
+class BoxNeighbourhoods(Neighbourhoods):
+    """Neighbourhoods in the largest norm: boxes, rounded outward where sets have to hold them."""
+
+    def around(self, numbers: np.ndarray, radii: np.ndarray) -> Box:
+        return Box.around(self.centres(numbers), self.reaches(radii), (self.floor, self.ceiling))
+
+    def inside(self, numbers: np.ndarray, radii: np.ndarray, points: np.ndarray) -> np.ndarray:
+        placement = Placement.numpy(self.images.dtype)
+        box = Box.inside(self.centres(numbers), self.reaches(radii), (self.floor, self.ceiling)).inward(placement)
+        with np.errstate(over="ignore"):
+            return to_numpy(box.project(points.astype(placement.dtype)))
+
+    def exact(self, number: int, radius: float) -> ExactBox:
+        widths = np.broadcast_to(self.reaches(np.array([radius])), (1, self.images.shape[1]))[0]
+        given = zip(self.images[number].tolist(), widths.tolist(), strict=True)
+        pairs = [(Fraction(value), Fraction(width)) for value, width in given]
+        lower = [value - width for value, width in pairs]
+        upper = [value + width for value, width in pairs]
+        for i in np.flatnonzero(np.isfinite(self.floor)):
+            lower[i] = max(lower[i], Fraction(float(self.floor[i])))
+        for i in np.flatnonzero(np.isfinite(self.ceiling)):
+            upper[i] = min(upper[i], Fraction(float(self.ceiling[i])))
+        return ExactBox(tuple(lower), tuple(upper))
+
+    def holds(self, number: int, radius: float, point: np.ndarray) -> bool:
+        if not np.isfinite(point).all():
+            return False
+        near = self.inside(np.array([number]), np.array([radius]), point[None])[0]
+        # Those are inside for certain; what they leave out is a matter of the last digit.
+        return np.array_equal(near, point) or self.exact(number, radius).holds([Fraction(float(x)) for x in point])
