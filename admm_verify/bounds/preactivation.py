@@ -15,7 +15,7 @@ from admm_verify.errors import InputError
 from admm_verify.memory import Budget, keep_freed_memory
 from admm_verify.network.graph import Affine, Network, check_network
 from admm_verify.network.layout import flatten_batch
-from admm_verify.options import choice, instance
+from admm_verify.options import choice, instance, shown
 from admm_verify.relaxations.registry import open_to
 from admm_verify.run import Run, Stopped
 from admm_verify.sets.contract import InputSet, WalkableSet
@@ -51,10 +51,11 @@ def preactivation_bounds(
 ) -> PreactivationBounds:
     """Certified bounds l <= pre <= u of every activation's input over the input set.
 
-    "interval": forward interval arithmetic. "crown": backward linear bounds over the layers below, intersected with
-    the interval ones; a ReLU that the interval alone proves stable is exact already and keeps it. "tightened": CROWN
-    over the tightened layers below, then a few steps of slope ascent for both sides of every neuron still open.
-    Each is at least as tight as the one before it over the same layers below.
+    "interval": forward interval arithmetic, from the set's own minima where a layer reads the input alone. "crown":
+    backward linear bounds over the layers below, intersected with the interval ones; a ReLU that the interval alone
+    proves stable is exact already and keeps it. "tightened": CROWN over the tightened layers below, then a few steps of
+    slope ascent for both sides of every neuron still open. Each is at least as tight as the one before it over the same
+    layers below.
 
     known: bounds that hold already, which are never made looser; they are believed, as `PreactivationBounds` says.
     run: once it is over no bound is tightened any more and the remaining layers keep their interval bounds; it is told
@@ -107,13 +108,14 @@ def derived_bounds(
         given = None if known is None else fitting(known, network, inputs)
         if given is not None:
             _check_rows(given, inputs.lead[0])
-        refine = _Refinement(budget, chosen if method == "tightened" else None, keep)
+        refine = _Refinement(budget, method == "interval", chosen if method == "tightened" else None, keep)
 
         def after(done: int) -> None:
             activations = len(network.activations)
             run.say(f"pre-activation bounds of {done} of {activations} layers", done, activations)
 
-        forward = Forward(placed, inputs, None if method == "interval" else refine, given)
+        needless = method == "interval" and inputs.fills_range
+        forward = Forward(placed, inputs, None if needless else refine, given)
         forward.run(run.check if abandon else None, after)
     low, high = (tuple(side[i] for i in network.sources) for side in (forward.lower, forward.upper))
     return PreactivationBounds(low, high, origin=Origin(network, inputs))
@@ -127,8 +129,7 @@ def input_rows(network: Network, inputs: WalkableSet) -> WalkableSet:
     check_network(network)
     if not isinstance(inputs, WalkableSet):
         raise InputError(
-            f"A set of inputs is wanted here, and a {type(inputs).__name__} was given; make one, such as "
-            "av.Box(lower, upper)."
+            f"A set of inputs is wanted here, and {shown(inputs)} was given; make one, such as av.Box(lower, upper)."
         )
     what = f"the input of {network.name}"
     flat = inputs.flattened(lambda part: flatten_batch(part, network.input_shape, what))
@@ -192,30 +193,38 @@ def _check_rows(bounds: PreactivationBounds, boxes: int) -> None:
 class _Refinement:
     """Better intervals of the affine nodes that feed activations: CROWN's, and slope ascent for what those leave open.
 
-    Once stopped, no interval is refined any more.
+    Those of nodes that read the input alone are exact: from the range where it is all of the set, else by the set's own
+    minima, which is CROWN without any activation below. Once stopped, no interval is refined any more.
     """
 
     def __init__(
-        self, budget: Budget, settings: TightenSettings | None, keep: Callable[[Derivation], None] | None
+        self,
+        budget: Budget,
+        first_only: bool,
+        settings: TightenSettings | None,
+        keep: Callable[[Derivation], None] | None,
     ) -> None:
-        """settings: of slope ascent, None for CROWN alone."""
-        self.budget, self.settings, self.keep, self.stopped = budget, settings, keep, False
+        """first_only: refine nothing but nodes that read the input alone. settings: of slope ascent, None for CROWN
+        alone.
+        """
+        self.budget, self.first_only, self.settings, self.keep = budget, first_only, settings, keep
+        self.stopped = False
 
     def __call__(self, forward: Forward, index: int, node: Affine, low: Array, high: Array) -> tuple[Array, Array]:
-        # A node that reads the input alone is an exact affine image: nothing is left to refine.
-        if self.stopped or all(term.source == 0 for term in node.terms):
+        if self.stopped or (forward.inputs.fills_range if _reads_input(node) else self.first_only):
             return low, high
         with self.budget.run.watching():
             return self._better(forward, index, node, low, high)
 
     def _better(self, forward: Forward, index: int, node: Affine, low: Array, high: Array) -> tuple[Array, Array]:
-        readers = forward.readers[index]
-        open = open_to(readers, low, high)
+        readers, xp = forward.readers[index], namespace(low)
+        # Intervals take all they can get, linear bounds nothing of neurons that are linear.
+        open = xp.ones_like(low, dtype=xp.bool) if self.first_only else open_to(readers, low, high)
         better = self._refined(forward, index, node, (low, high), to_numpy(open))
         # What else was bounded on the way depends on the other boxes of the batch, and must not count.
-        low, high = (namespace(low).where(open, new, old) for new, old in zip(better, (low, high), strict=True))
+        low, high = (xp.where(open, new, old) for new, old in zip(better, (low, high), strict=True))
         wanted = to_numpy(open_to(readers, low, high))
-        if self.settings is None or self.stopped or not wanted.any():
+        if self.settings is None or self.stopped or _reads_input(node) or not wanted.any():
             return low, high
         try:
             return self._tightened(forward, index, node, (low, high), wanted, self.settings)
@@ -275,6 +284,11 @@ class _Refinement:
                 keep(Derivation(index, kept, steps))
 
         return tighten(WholeLayers(forward.reduced.region(node)), wanted, ends, settings, self.budget, told)
+
+
+def _reads_input(node: Affine) -> bool:
+    """Whether a node reads the input alone."""
+    return all(term.source == 0 for term in node.terms)
 
 
 def _known(forward: Forward, index: int) -> dict[int, tuple[Array, Array]]:

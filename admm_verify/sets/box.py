@@ -68,6 +68,10 @@ class Box(WalkableSet):
         return self.lower, self.upper
 
     @property
+    def fills_range(self) -> bool:
+        return True
+
+    @property
     def numbers(self) -> tuple[Array, ...]:
         return self.lower, self.upper
 
@@ -102,6 +106,13 @@ class Box(WalkableSet):
     def project(self, x: Vectors) -> Vectors:
         xp = namespace(x)
         return xp.minimum(xp.maximum(x, self.lower), self.upper)
+
+    def drawn_in(self, x: Vectors) -> Vectors:
+        return self.project(x)
+
+    @cached_property
+    def stride(self) -> Vectors:
+        return self.width
 
     def stepped(self, x: Vectors, step: Array | float, direction: Vectors) -> Vectors:
         # In the largest norm, the steepest ascent is along the signs.

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from admm_verify.arrays import Array, Bool, Float, Placement, namespace, take_rows, to_numpy
+from admm_verify.arrays import Array, Bool, Float, Placement, gamma, namespace, take_rows, to_numpy
 
 Vectors = Float[Array, "... n"]
 """Functionals of inputs, points, or a number for each input of every set."""
@@ -64,6 +64,11 @@ class InputSet(ABC):
         """Half of that; no overflow even for the widest sets."""
         lower, upper = self.range
         return 0.5 * upper - 0.5 * lower
+
+    @property
+    def fills_range(self) -> bool:
+        """Whether every set is all of its range, so that whoever knows the range knows the set."""
+        return False
 
     @property
     def sides(self) -> int:
@@ -183,10 +188,39 @@ class WalkableSet(InputSet):
     def project(self, x: Vectors) -> Vectors:
         """The nearest point of the set, up to rounding."""
 
+    def drawn_in(self, x: Vectors) -> Vectors:
+        """Points near x that lie in the sets for certain, as float64 numbers; NaN where none is found.
+
+        Nearest points are drawn towards the centre, a little at first, until `contains` is sure of them.
+        """
+        xp, x = namespace(x), self.project(x)
+        out = xp.ones_like(x[..., 0], dtype=xp.bool)
+        # First by more than the roundings of a distance, so that few have to be looked at in exact numbers.
+        for share in (max(2.0**-40, 8.0 * gamma(self.size)), 2.0**-30, 2.0**-20, 1.0):
+            x = xp.where(out[..., None], x + share * (self.centre - x), x)
+            out = xp.logical_not(self.contains(x))
+            if not bool(xp.any(out)):
+                break
+        return xp.where(out[..., None], xp.full_like(x, float("nan")), x)
+
     @property
     @abstractmethod
     def centre(self) -> Vectors:
         """A point in the middle of the set."""
+
+    @cached_property
+    def stride(self) -> Vectors:
+        """How far splittings go in a unit step: a length of the sets, shared out evenly among the coordinates.
+
+        It is a number [..., 1] of each set where coordinates have to take alike steps for the nearest point to be the
+        right one; sets that are products of intervals have one for each coordinate, [..., n].
+        """
+        xp = namespace(self.numbers[0])
+        # Some functional that no face of a set is likely to be orthogonal to.
+        share = self.placement.put(np.cos(1.0 + np.arange(self.size)))
+        along = xp.broadcast_to(share, self.shape)
+        across = self.minimiser(along) - self.minimiser(-along)
+        return xp.sqrt(xp.mean(across * across, axis=-1, keepdims=True))
 
     @abstractmethod
     def stepped(self, x: Vectors, step: Array | float, direction: Vectors) -> Vectors:

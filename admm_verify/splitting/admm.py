@@ -41,7 +41,7 @@ class Pointwise:
 
 @dataclass(frozen=True)
 class Admm:
-    """min c'u over u in A (affine graphs), v in B (activations and box), u = v, as a fixed-point iteration on z.
+    """min c'u over u in A (affine graphs), v in B (activations and input set), u = v, as a fixed-point iteration on z.
 
     v = proj_B(z); u = prox of c + indicator of A at 2 v - z, a projection on each affine graph;
     z+ = anchor / (t + 2) + (t + 1) / (t + 2) (z + 2 (u - v)), Halpern's iteration of the reflected operator.

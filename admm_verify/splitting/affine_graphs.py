@@ -183,11 +183,11 @@ def _penalties(
 ) -> tuple[list[float], Array]:
     """Penalties of the sources and their layers' values, shared by the rows, and each row's scale, shared by them.
 
-    penalty rms(multipliers_k) / rms(u_k - l_k) over the neurons unstable in the row, split into these two so that one
-    factorisation serves all rows.
+    penalty rms(multipliers_k) / rms(u_k - l_k) over the neurons unstable in the row, with the input set's stride for
+    u_0 - l_0, split into these two so that one factorisation serves all rows.
     """
-    width = rows.inputs.width
-    wanted = [_ratio(dual.input, width, rows.xp.ones_like(width, dtype=rows.xp.bool))]
+    everywhere = rows.xp.ones_like(rows.inputs.reach, dtype=rows.xp.bool)
+    wanted = [_ratio(dual.input, rows.inputs.stride, everywhere)]
     for layer, g in zip(layers, multipliers, strict=True):
         k = layer.activation
         if k is None:

@@ -49,9 +49,9 @@ class Ledger:
             errors = [take_rows(error, active) for error in errors]
         put = Placement.of(rows.offset).put
         moved = [put(g) for g in multipliers]
-        # Iterations in float32 can leave the box by a rounding error.
+        # Iterations can leave the sets by a rounding error.
         xp = namespace(rows.offset)
-        point = PrimalPoint(rows.inputs.project(put(point.x)), [put(share) for share in point.shares])
+        point = PrimalPoint(rows.inputs.drawn_in(put(point.x)), [put(share) for share in point.shares])
         if sweep is None:
             bound, _ = certify(region, objectives(rows), lambda k, _: moved[k])
         else:

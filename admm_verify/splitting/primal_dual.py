@@ -23,9 +23,9 @@ class PrimalDualState(PerRow):
 
 @dataclass(frozen=True)
 class PrimalDual:
-    """Saddle point of a_0(alpha)'x + constant(alpha) over x in the box (min) and slopes alpha (max).
+    """Saddle point of a_0(alpha)'x + constant(alpha) over x in the input set (min) and slopes alpha (max).
 
-    x+ = proj(x - e_x (u_0 - l_0) a_0 / mean|a_0|); forward sweep from 2 x+ - x;
+    x+ = proj(x - e_x d a_0 / mean|a_0|) with the set's stride d, u_0 - l_0 for boxes; forward sweep from 2 x+ - x;
     alpha_k+ = clip(alpha_k + e_a pre_k / (u_k - l_k), 0, 1) where a_k > 0, for ReLU; other lines alike.
 
     Reference: Chambolle and Pock, JMIV 2011 (extrapolation), on the eliminated form of the relaxation.
@@ -46,7 +46,7 @@ class PrimalDual:
         typical = xp.mean(xp.abs(dual.input), axis=-1, keepdims=True)
         direction = xp.where(typical > 0, dual.input / xp.where(typical > 0, typical, 1.0), 0.0)
         fall = min(1.0, settings.constant / (state.iteration + 1.0)) ** settings.fall
-        x = rows.inputs.project(state.x - fall * settings.primal_step * rows.inputs.width * direction)
+        x = rows.inputs.project(state.x - fall * settings.primal_step * rows.inputs.stride * direction)
         pre = forward_sweep(rows, 2.0 * x - state.x, dual)
         fading = 0.5 ** (state.iteration / settings.dual_step_halving)
         rate = fall * (settings.dual_step_end + (settings.dual_step_start - settings.dual_step_end) * fading)
