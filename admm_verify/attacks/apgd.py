@@ -1,4 +1,4 @@
-"""Auto-PGD: signed steps with momentum, halved and restarted from the best point where it stalls."""
+"""Auto-PGD: steepest steps with momentum, halved and restarted from the best point where it stalls."""
 
 from dataclasses import dataclass, replace
 
@@ -15,12 +15,13 @@ from admm_verify.options import Nonnegative, Share
 class Apgd(Method):
     """Auto-PGD on the atoms' loss; the defaults but for the number of steps are those of the paper.
 
-    z = clip(x_k - step half sign(gradient)),  x_k+1 = clip(x_k + alpha (z - x_k) + (1 - alpha) (x_k - x_k-1)); at check
-    points the step is halved, and the point set back to the best one, where the loss fell in too few iterations or
-    neither step nor least loss changed since the check point before.
+    z = project(x_k - step steepest(gradient)),  x_k+1 = project(x_k + alpha (z - x_k) + (1 - alpha) (x_k - x_k-1)) with
+    the steepest direction in the set's own norm, half sign(gradient) in boxes; at check points the step is halved, and
+    the point set back to the best one, where the loss fell in too few iterations or neither step nor least loss changed
+    since the check point before.
 
-    step: the first one, in half-widths of the box. share: of the iterations between two check points in which the loss
-    has to fall. momentum: share alpha of the new step.
+    step: the first one, in radii of the set, half-widths of a box. share: of the iterations between two check points in
+    which the loss has to fall. momentum: share alpha of the new step.
 
     Reference: Croce and Hein, Reliable evaluation of adversarial robustness, ICML 2020, algorithm 1 and section 3.1.
     """

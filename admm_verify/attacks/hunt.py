@@ -19,7 +19,7 @@ _TARGETS, _MULTIPLICATIONS = 64, 2e8
 
 
 class Moving(Protocol):
-    """A method's state: points [targets, points, inputs] inside the boxes, and how they move."""
+    """A method's state: points [targets, points, inputs] inside the sets, and how they move."""
 
     @property
     def points(self) -> Array: ...

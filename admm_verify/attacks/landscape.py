@@ -23,7 +23,7 @@ _ROUNDINGS = 16.0
 
 @dataclass(frozen=True, eq=False)
 class Landscape:
-    """The losses of targets over their boxes; points are [targets, points, inputs].
+    """The losses of targets over their sets; points are [targets, points, inputs].
 
     network: in the targets' library and dtype. budget: of the work in blocks.
     """

@@ -1,4 +1,4 @@
-"""What the attacks have in common: from starts of their own and given ones they improve points of every box at once."""
+"""What the attacks have in common: from starts of their own and given ones they improve points of every set at once."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from admm_verify.options import Count, Settings
 class Method(Settings, ABC):
     """One attack with its settings.
 
-    starts: where it begins in every box. steps: iterations from there.
+    starts: where it begins in every set. steps: iterations from there.
     """
 
     starts: Starts = STARTS

@@ -19,12 +19,12 @@ _PASSES = 20.0
 
 @dataclass(frozen=True)
 class Starts(Settings):
-    """Where a method starts in every box, besides the centre and the points it is given.
+    """Where a method starts in every set, besides the centre and the points it is given.
 
     restarts: further starts; small networks take up to `most`, as many as keep the multiplications of one pass over
-    all points below `work`. samples: in boxes with at most `few` sides of positive width, the restarts are the best of
-    so many uniform points and of all corners, if these are no more. In larger boxes they are uniform points after
-    `diversify` steps of output-diversified initialisation of size diversify_step, in half-widths of the box.
+    all points below `work`. samples: in sets with at most `few` sides of positive width, the restarts are the best of
+    so many uniform points and of all corners, if these are no more. In larger ones they are uniform points after
+    `diversify` steps of output-diversified initialisation of size diversify_step, in radii of the set.
     """
 
     restarts: Count = 4
@@ -40,7 +40,7 @@ STARTS = Starts()
 
 
 def check_starts(targets: Targets, starts: Array | None) -> Array | None:
-    """Given starts [targets, points, inputs], moved to the targets' place and into their boxes.
+    """Given starts [targets, points, inputs], moved to the targets' place and into their sets.
 
     Raises: InputError for another shape, and for what is no array of real numbers.
     """
@@ -112,7 +112,7 @@ def _best(landscape: Landscape, points: Array, count: int) -> Array:
 
 
 def _diversified(landscape: Landscape, points: Array, settings: Starts, rng: np.random.Generator) -> Array:
-    """Points moved along the signs of the gradient of w' f, with random weights w of their own.
+    """Points moved along the steepest ascent of w' f, with random weights w of their own.
 
     Reference: Tashiro, Song and Ermon, Diversity can be Transferred, NeurIPS 2020, equations 2 and 3.
     """

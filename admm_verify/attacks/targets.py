@@ -1,4 +1,4 @@
-"""What attacks look for: points of boxes at which linear functionals of the network's output are all at most zero."""
+"""What attacks look for: points of sets at which linear functionals of the network's output are all at most zero."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Targets:
 
     Shapes: inputs [targets, n]; objective [targets, atoms, outputs]; offset [targets, atoms]; strict [targets], false
     if not given. A target with fewer atoms than others repeats one of its own.
-    Raises: InputError for what is no box, shapes that do not fit, and no target or atom at all.
+    Raises: InputError for what is no set of inputs, shapes that do not fit, and no target or atom at all.
     """
 
     inputs: WalkableSet
@@ -113,7 +113,7 @@ class Targets:
 class Found:
     """The best point seen per target and its loss, as the network computed it there; infinite where none was finite.
 
-    Shapes: x [targets, inputs], inside the boxes; loss [targets].
+    Shapes: x [targets, inputs], inside the sets, up to rounding where they are no boxes; loss [targets].
     """
 
     x: Array
