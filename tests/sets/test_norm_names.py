@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import admm_verify as av
-from admm_verify.sets.norms import norm_name
+from admm_verify.sets.norm_names import norm_name
 
 
 @pytest.mark.parametrize(

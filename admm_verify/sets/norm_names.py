@@ -6,13 +6,13 @@ from typing import Literal
 from admm_verify.errors import InputError
 from admm_verify.options import shown
 
-Norm = Literal["l1", "l2", "linf"]
+NormName = Literal["l1", "l2", "linf"]
 
-NORMS: dict[Norm, float] = {"l1": 1.0, "l2": 2.0, "linf": float("inf")}
-"""|x|_p = (sum |x_i|^p)^(1/p), and max |x_i| for p = inf."""
+NORMS: dict[NormName, float] = {"l1": 1.0, "l2": 2.0, "linf": float("inf")}
+"""The p of |x|_p = (sum |x_i|^p)^(1/p), and of max |x_i|."""
 
 
-def norm_name(given: object) -> Norm:
+def norm_name(given: object) -> NormName:
     """The name of a norm, given by it or by its p, a number of Python or NumPy.
 
     Raises: InputError for anything else.
