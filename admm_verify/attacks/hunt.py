@@ -65,7 +65,8 @@ class Hunt:
 
     def blocks(self, each: int) -> Iterator[np.ndarray]:
         """The open targets in blocks whose states of so many points per target fit the memory and take a moment."""
-        numbers = _ARRAYS * 8 * each * self.landscape.targets.inputs.size
+        inputs = self.landscape.targets.inputs
+        numbers = 8 * (_ARRAYS * each * inputs.size + inputs.burden)
         quick = max(_TARGETS, _MULTIPLICATIONS // (max(1, each) * max(1, self.landscape.network.weight_count)))
         step = int(max(1, min(quick, self.landscape.budget.bytes // numbers)))
         opened = self.open

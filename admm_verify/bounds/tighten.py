@@ -62,7 +62,7 @@ class WholeLayers(View):
 
     @property
     def numbers(self) -> int:
-        return sum(node.size for node in self.everything.network.nodes)
+        return sum(node.size for node in self.everything.network.nodes) + self.everything.inputs.burden
 
     @cached_property
     def single(self) -> Network:

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from math import prod
 from typing import Any, Self
 
 import numpy as np
@@ -80,6 +81,12 @@ class InputSet(ABC):
     @abstractmethod
     def numbers(self) -> tuple[Array, ...]:
         """The arrays that say which sets these are; leading axes count the sets, and the first array is [..., n]."""
+
+    @property
+    def burden(self) -> int:
+        """How many more numbers each of the sets is made of than a box: what copies of it take."""
+        first = len(self.lead)
+        return max(0, sum(prod(part.shape[first:]) for part in self.numbers) - 2 * self.size)
 
     @classmethod
     @abstractmethod

@@ -19,7 +19,7 @@ from admm_verify.splitting.solution import Solution
 from admm_verify.splitting.solve import solve
 
 _NUMBERS = 2**22
-"""Coefficients of the rows that are solved in one call."""
+"""Coefficients of the rows that are solved in one call, and numbers of their own sets."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -71,7 +71,8 @@ def output_bounds(
         preactivation = preactivation_bounds(network, inputs, run=run)
     bounds, ranges = output_interval(network, preactivation, rows)
     solutions, outputs = [], network.output_size
-    count, step = rows.count * 2 * outputs, max(1, _NUMBERS // outputs)
+    each = max(outputs, rows.burden if rows.count > 1 else 0)
+    count, step = rows.count * 2 * outputs, max(1, _NUMBERS // each)
     for first in range(0, count, step):
         owner, row = np.divmod(np.arange(first, min(first + step, count)), 2 * outputs)
         problem = _problem(network, rows, bounds, owner, row)
