@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from admm_verify.robustness.settings import CertifySettings as CertifySettings
     from admm_verify.run import Ended as Ended, Progress as Progress, Run as Run
     from admm_verify.sets.box import Box as Box
+    from admm_verify.sets.ellipsoid import Ellipsoid as Ellipsoid
+    from admm_verify.sets.product import Product as Product
     from admm_verify.settings import (
         AdmmSettings as AdmmSettings,
         AscentSettings as AscentSettings,
@@ -87,6 +89,7 @@ _ROOMS = {
     "Controller": "reach.systems",
     "Counterexample": "robustness.counterexample",
     "DeviceError": "errors",
+    "Ellipsoid": "sets.ellipsoid",
     "Ended": "run",
     "InputError": "errors",
     "Judgement": "reach.judgement",
@@ -105,6 +108,7 @@ _ROOMS = {
     "PreactivationBounds": "bounds.ranges",
     "PrimalDualSettings": "settings",
     "Problem": "splitting.problem",
+    "Product": "sets.product",
     "Progress": "run",
     "Query": "properties.query",
     "QueryError": "errors",

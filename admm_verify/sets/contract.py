@@ -132,6 +132,11 @@ class InputSet(ABC):
         """Whether sets of the same rows, or one of them shared by all rows, lie inside these."""
 
     @property
+    def supersets(self) -> tuple["InputSet", ...]:
+        """Sets that hold these: themselves, and what they are known to be parts of."""
+        return (self,)
+
+    @property
     def placement(self) -> Placement:
         """Where the numbers of the set live."""
         return Placement.of(self.numbers[0])
