@@ -19,6 +19,9 @@ _SPLITS = 24
 _PROJECTIONS = 60
 """Passes of Dykstra's method, which comes nearer with every one."""
 
+_STILL = 1e-13
+"""Of the range's width: passes that move points by less are the last."""
+
 
 @dataclass(frozen=True, eq=False)
 class Cut(Composite):
@@ -83,9 +86,11 @@ class Cut(Composite):
         first, second = xp.zeros_like(x), xp.zeros_like(x)
         for _ in range(_PROJECTIONS):
             near = self.base.project(x + first)
-            first = x + first - near
+            first, last = x + first - near, x
             x = self.box.project(near + second)
             second = near + second - x
+            if bool(xp.all(xp.abs(x - last) <= _STILL * self.width)):
+                break
         return x
 
     @property

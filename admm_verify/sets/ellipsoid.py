@@ -198,7 +198,7 @@ class Ellipsoid(WalkableSet):
         inside = np.array(inside)
         points, centers = np.broadcast_arrays(to_numpy(x), to_numpy(self.center))
         matrices = np.broadcast_to(to_numpy(self.matrix), (*points.shape, self.size))
-        for k in zip(*np.nonzero(open), strict=True):
+        for k in map(tuple, np.argwhere(open)):
             finite = bool(np.isfinite(points[k]).all())
             d = (
                 [Fraction(float(a)) - Fraction(float(b)) for a, b in zip(points[k], centers[k], strict=True)]
@@ -250,6 +250,8 @@ def _nearest(pull: Vectors, curvature: Vectors, radius: Array) -> Vectors:
     for _ in range(_ROUNDS):
         z, below = _over(pull, curvature + t), curvature + t
         size = length(z)[..., None]
+        if not bool(xp.any(size > room)):
+            break
         fall = xp.sum(_over(_unit(z) ** 2, below), axis=-1, keepdims=True)
         t = t + xp.maximum(_over(size / room - 1.0, fall), xp.zeros_like(t))
     z = _over(pull, curvature + t)

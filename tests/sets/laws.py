@@ -134,3 +134,50 @@ def check_batches(inputs: InputSet, coefficient: np.ndarray) -> None:
     np.testing.assert_allclose(both[:, 0], value, rtol=1e-9, atol=1e-12)
     assert inputs.shape == (*inputs.lead, inputs.size) and inputs.lead == (inputs.count,)
     assert inputs.put(Placement.numpy(np.float32)).placement == Placement.numpy(np.float32)
+
+
+def check_bound(subject: Subject, coefficient: np.ndarray, accuracy: float) -> None:
+    """Minima are bounds, with no slack but what callers account for, and as near as iterations are wanted to come."""
+    size = Fraction(gamma(coefficient.shape[-1] + 4))
+    value, magnitude = subject.inputs.minimum(coefficient)
+    x = subject.inputs.minimiser(coefficient)
+    for k, twin in enumerate(subject.twins):
+        c, scale = exact(coefficient[k]), Fraction(float(magnitude[k]))
+        least, room = twin.minimum(c), Fraction(accuracy) * scale
+        assert least - room - Fraction(1, 10**300) <= Fraction(float(value[k])) <= least + size * scale
+        assert twin.holds(exact(x[k]))
+        assert dot(c, exact(x[k])) <= least + room + Fraction(1, 10**300)
+
+
+def check_nearest(inputs: WalkableSet, twins: tuple[Twin, ...], x: np.ndarray, accuracy: float) -> None:
+    """Projections are points of the set, exactly, nearest up to an accuracy, and stay where they are."""
+    found = inputs.project(x)
+    again = inputs.project(found)
+    size = np.abs(inputs.width).sum(axis=-1) + np.abs(found).sum(axis=-1)
+    for twin, start, end, other, scale in zip(twins, x, found, again, size, strict=True):
+        p = exact(end)
+        normal = [a - b for a, b in zip(p, exact(start), strict=True)]
+        away = Fraction(float(np.abs(start - end).sum()))
+        assert twin.holds(p)
+        assert twin.minimum(normal) >= dot(normal, p) - Fraction(accuracy) * away * Fraction(float(scale))
+        assert np.abs(other - end).max() <= accuracy * scale
+    assert np.array_equal(inputs.project(inputs.centre), inputs.centre)
+
+
+def check_membership(inputs: WalkableSet, twins: tuple[Twin, ...], rng: np.random.Generator) -> None:
+    """What the set says of points inside, outside and within a unit in the last place of the border is exact."""
+    spread = inputs.width * rng.uniform(-1.0, 1.0, inputs.shape)
+    for x in (inputs.centre, inputs.minimiser(spread), inputs.centre + spread, inputs.project(inputs.centre + spread)):
+        for point in (
+            x,
+            np.nextafter(x, np.inf),
+            np.nextafter(x, -np.inf),
+            inputs.centre + 1.000001 * (x - inputs.centre),
+        ):
+            found = inputs.contains(point)
+            assert [bool(one) for one in found] == [twin.holds(exact(y)) for twin, y in zip(twins, point, strict=True)]
+    for x in inputs.sample(3, rng).swapaxes(0, 1):
+        assert inputs.contains(x).all()
+        assert all(twin.holds(exact(y)) for twin, y in zip(twins, x, strict=True))
+        lower, upper = inputs.range
+        assert ((lower <= x) & (x <= upper)).all()
