@@ -34,6 +34,6 @@ class Composite(WalkableSet):
         return self.of_parts(*(part.mapped(change) for part in self.parts))
 
     @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
+    def joined(cls, parts: Sequence[Self]) -> Self:  # pyright: ignore[reportIncompatibleMethodOverride]
         kinds = zip(*(part.parts for part in parts), strict=True)
         return cls.of_parts(*(type(some[0]).joined(some) for some in kinds))

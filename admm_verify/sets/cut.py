@@ -124,7 +124,7 @@ class Cut(Composite):
         return self.box.seen(crop)
 
     def contains(self, x: Vectors) -> Bool[Array, "..."]:
-        return self.base.contains(x) & self.box.contains(x)
+        return namespace(x).logical_and(self.base.contains(x), self.box.contains(x))
 
     def covers(self, other: InputSet) -> bool:
         return self.base.covers(other) and self.box.covers(other)
