@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from admm_verify.robustness.counterexample import Counterexample as Counterexample
     from admm_verify.robustness.settings import CertifySettings as CertifySettings
     from admm_verify.run import Ended as Ended, Progress as Progress, Run as Run
+    from admm_verify.sets.ball import Ball as Ball
     from admm_verify.sets.box import Box as Box
     from admm_verify.sets.ellipsoid import Ellipsoid as Ellipsoid
     from admm_verify.sets.product import Product as Product
@@ -82,6 +83,7 @@ _ROOMS = {
     "AdmmVerifyError": "errors",
     "Answer": "verdict",
     "AscentSettings": "settings",
+    "Ball": "sets.ball",
     "Box": "sets.box",
     "Certification": "robustness.certification",
     "CertifySettings": "robustness.settings",

@@ -269,11 +269,8 @@ class Box(WalkableSet):
         Raises: InputError for what is no array of real numbers, a negative or NaN radius, or when the cut is empty.
         Error: rounded outward.
         """
-        middle = float64_array(center, "center")
+        middle, width = center_and_radius(center, radius)
         placement, xp = Placement.of(middle), namespace(middle)
-        width = _spread(placement, radius, middle, "radius")
-        if not bool(xp.all(width >= 0)):
-            raise InputError(f"The radius {shown(radius)} is negative or NaN; give numbers >= 0.")
         infinity = xp.full_like(middle, float("inf"))
         lower = xp.where(width > 0, xp.nextafter(middle - width, -infinity), middle)
         upper = xp.where(width > 0, xp.nextafter(middle + width, infinity), middle)
@@ -292,6 +289,18 @@ class Box(WalkableSet):
         lower = np.maximum(np.nextafter(center - radius, np.inf), within[0])
         upper = np.minimum(np.nextafter(center + radius, -np.inf), within[1])
         return cls.of(np.minimum(lower, center), np.maximum(upper, center))
+
+
+def center_and_radius(center: Array, radius: Array | float) -> tuple[Array, Array]:
+    """A center, and radii of its shape, as float64 arrays of their own.
+
+    Raises: InputError for what are no arrays of real numbers, radii that do not fit, and negative or NaN ones.
+    """
+    middle = float64_array(center, "center")
+    width = _spread(Placement.of(middle), radius, middle, "radius")
+    if not bool(namespace(middle).all(width >= 0)):
+        raise InputError(f"The radius {shown(radius)} is negative or NaN; give numbers >= 0.")
+    return middle, width
 
 
 def range_ends(within: object) -> tuple[Array, Array]:
