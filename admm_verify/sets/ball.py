@@ -22,16 +22,11 @@ from admm_verify.arrays import (
     to_numpy,
 )
 from admm_verify.errors import InputError
-from admm_verify.options import choice, shown
+from admm_verify.options import shown
 from admm_verify.sets.box import Box, center_and_radius
 from admm_verify.sets.contract import InputSet, Numbers, Vectors, WalkableSet
+from admm_verify.sets.norm_names import NormName, norm_name
 from admm_verify.sets.norms import Cut, Euclidean, Norm, Taxicab
-
-_NORMS = {2: "l2", 1: "l1", inf: "linf"}
-"""Numbers that name a norm as well."""
-
-_SHRINKS = (0.0, 2.0**-44, 2.0**-32, 2.0**-20, 2.0**-8)
-"""How far points go towards the anchor before they lie inside for certain."""
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -63,8 +58,7 @@ class Ball(WalkableSet):
         norm: str | float = "l2",
         within: tuple[Array | float, Array | float] | None = None,
     ) -> WalkableSet:
-        number = isinstance(norm, int | float) and not isinstance(norm, bool)
-        named = choice(_NORMS.get(norm, norm) if number else norm, "The norm", ("l2", "l1", "linf"))
+        named = norm_name(norm)
         middle, width = center_and_radius(center, radius)
         if not bool(namespace(width).all(namespace(width).isfinite(width))):
             raise InputError(
@@ -204,29 +198,38 @@ class Ball(WalkableSet):
     def best(self, coefficient: Vectors) -> tuple[Vectors, Numbers]:
         # An iteration does without a point that lies inside for certain.
         xp = namespace(coefficient)
-        x = self._boxed(self.center + self.radius * self._least(coefficient))
+        y = self._least(coefficient)
+        x = self._snapped(y, self.center + self.radius * y)
         return x, xp.sum(coefficient * x, axis=-1)
 
     def _boxed(self, x: Vectors) -> Vectors:
         xp = namespace(x)
         return xp.minimum(xp.maximum(x, self.lower), self.upper)
 
+    def _snapped(self, y: Vectors, x: Vectors) -> Vectors:
+        """The x near center + radius y, at ends of the box where y is; those of the ball itself are no numbers."""
+        if not self.is_cut:
+            return self._boxed(x)
+        xp, low, high = namespace(y), self._cut.low, self._cut.high
+        x = xp.where((y <= low) & (low > -1.0), self.lower, x)
+        return self._boxed(xp.where((y >= high) & (high < 1.0), self.upper, x))
+
     def _inside(self, y: Vectors) -> Vectors:
         """A point of the set, for certain, next to center + radius y for y of the cut ball up to rounding."""
-        xp, eps = namespace(y), namespace(y).finfo(y.dtype).eps
-        away = self.radius * (y * (1.0 - 8.0 * eps - 8.0 * gamma(self.size + 8)))
-        low, high = self._cut.low, self._cut.high
-        start = self._boxed(_towards(self.center, away))
-        if self.is_cut:
-            # Ends of the box are numbers; those of the ball are not.
-            start = xp.where((y <= low) & (low > -1.0), self.lower, start)
-            start = xp.where((y >= high) & (high < 1.0), self.upper, start)
-        start = xp.where(self.radius > 0, self._boxed(start), self._anchor)
+        xp, place, eps = namespace(y), Placement.of(y), namespace(y).finfo(y.dtype).eps
+        away = self.radius * (y * (1.0 - 4.0 * eps - 3.0 * gamma(self.size + 8)))
+        start = self._snapped(y, _towards(self.center, away))
+        start = xp.where(self.radius > 0, start, self._anchor)
         found, settled = start, self._surely(start)
-        for shrink in _SHRINKS[1:]:
+        for more in (1.0, 2.0**12):
             if bool(xp.all(settled)):
                 return found
-            nearer = _towards(self._anchor, (start - self._anchor) * (1.0 - max(shrink, 8.0 * eps)))
+            # The total is convex on the way to the anchor.
+            total, least = self._total(start)[0], self._spent[1]
+            over = xp.where(total > least, total - least, xp.ones_like(total))
+            share = (total - (1.0 - 2.0 * self._margin)) / over
+            share = place.put(xp.clip(more * (share + 8.0 * eps), 0.0, 1.0))
+            nearer = _towards(self._anchor, (start - self._anchor) * (1.0 - share))
             found = xp.where(settled, found, self._boxed(nearer))
             settled = settled | self._surely(found)
         return xp.where(settled, found, self._anchor)
@@ -244,7 +247,7 @@ class Ball(WalkableSet):
     @property
     def _margin(self) -> float:
         """How far a total of about 1 may be off."""
-        return 4.0 * gamma(self.size + 8)
+        return 2.0 * gamma(self.size + 8)
 
     def _surely(self, x: Vectors) -> Any:
         """Whether points lie inside for certain, [..., 1]; the anchor does wherever anything does."""
@@ -285,13 +288,18 @@ class Ball(WalkableSet):
         most = xp.maximum(xp.max(xp.abs(e), axis=-1, keepdims=True), xp.ones_like(e[..., :1]))
         return xp.where(inside, start, self._inside(self.kind.nearest(e / most, 1.0 / most, self._cut)))
 
+    def drawn_in(self, x: Vectors) -> Vectors:
+        xp, x = namespace(x), self.project(x)
+        return xp.where(self.contains(x)[..., None], x, xp.full_like(x, float("nan")))
+
     def stepped(self, x: Vectors, step: Array | float, direction: Vectors) -> Vectors:
-        # From the centre a step of 1 leads to the point of the set where the direction ascends most.
-        xp = namespace(x)
+        # From the centre a step of 1 leads to the point of the set where the direction ascends most, one of -1 where it
+        # does least.
+        xp, step = namespace(x), self.placement.put(np.asarray(step)) if isinstance(step, int | float) else step
         known = xp.where(xp.isnan(direction), xp.zeros_like(direction), direction)
         largest = xp.finfo(direction.dtype).max
-        top = self.best(-xp.clip(known, -largest, largest))[0]
-        return self.project(x + step * (top - self._anchor))
+        top = self.best(-xp.sign(step) * xp.clip(known, -largest, largest))[0]
+        return self.project(x + xp.abs(step) * (top - self._anchor))
 
     def sample(self, count: int, rng: np.random.Generator) -> Float[Array, "... points n"]:
         drawn = self.placement.put(self.kind.drawn((*self.lead, count, self.size), rng))
@@ -377,7 +385,7 @@ class L1Ball(Ball):
         return balls._inside(xp.broadcast_to(self.placement.put(unit), (*self.lead, 2 * self.size, self.size)))
 
 
-_KINDS: dict[str, type[Ball]] = {"l2": L2Ball, "l1": L1Ball}
+_KINDS: dict[NormName, type[Ball]] = {"l2": L2Ball, "l1": L1Ball}
 
 
 def _towards(start: Array, away: Array) -> Array:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from admm_verify.arrays import Placement, gamma
+from admm_verify.arrays import Placement, gamma, to_numpy
 from admm_verify.sets.contract import InputSet, WalkableSet
 
 Point = Sequence[Fraction]
@@ -45,7 +45,7 @@ def check_minimum(subject: Subject, coefficient: np.ndarray) -> None:
     """The minimum is as near as its magnitude says, and the minimiser a point of the set where it is attained."""
     size = Fraction(gamma(2 * coefficient.shape[-1] + 16))
     value, magnitude = subject.inputs.minimum(coefficient)
-    x, best = subject.inputs.best(coefficient)
+    x, best = subject.inputs.minimiser(coefficient), subject.inputs.best(coefficient)[1]
     least, most = subject.inputs.range
     for k, twin in enumerate(subject.twins):
         c = exact(coefficient[k])
@@ -74,20 +74,28 @@ def check_range(subject: Subject) -> None:
     assert inputs.sides == (lower < upper).sum(axis=1).max()
 
 
-def check_projection(inputs: WalkableSet, twins: tuple[Twin, ...], x: np.ndarray) -> None:
-    """p is nearest to x: a point of the set with (x - p)'(y - p) <= 0 for all its points y; centres are inside."""
+def check_projection(inputs: WalkableSet, twins: tuple[Twin, ...], x: np.ndarray, room: float = 0.0) -> None:
+    """p is nearest to x: a point of the set with (x - p)'(y - p) <= 0 for all its points y; centres are inside.
+
+    room: what rounding may do to nearest points that are no numbers, by the length of the set and of x.
+    """
     for points in (x, inputs.centre):
-        for twin, start, found in zip(twins, points, inputs.project(points), strict=True):
-            p = exact(found)
-            normal = [a - b for a, b in zip(p, exact(start), strict=True)]
-            assert twin.holds(p) and twin.minimum(normal) >= dot(normal, p)
+        near, lengths = inputs.project(points), inputs.width + inputs.reach + np.abs(points)
+        for twin, *numbers in zip(twins, *map(to_numpy, (points, near, lengths)), strict=True):
+            start, p, length = map(exact, numbers)
+            normal = [a - b for a, b in zip(p, start, strict=True)]
+            sizes = [abs(a) + b / 16 for a, b in zip(normal, length, strict=True)]
+            off = Fraction(room) * dot(sizes, length) if room else 0
+            assert twin.holds(p) and twin.minimum(normal) >= dot(normal, p) - off
+    once = inputs.project(x)
+    np.testing.assert_array_equal(inputs.project(once), once)
     np.testing.assert_array_equal(inputs.project(inputs.centre), inputs.centre)
 
 
 def check_steps(inputs: WalkableSet, twins: tuple[Twin, ...], direction: np.ndarray) -> None:
     """One step down a functional from the centre ends where it is least; none is taken along what is no number."""
-    end = inputs.stepped(inputs.centre, -1.0, direction)
-    for twin, c, x, width in zip(twins, direction, end, inputs.width, strict=True):
+    end, widths = to_numpy(inputs.stepped(inputs.centre, -1.0, direction)), to_numpy(inputs.width)
+    for twin, c, x, width in zip(twins, direction, end, widths, strict=True):
         assert twin.holds(exact(x))
         room = 1e-12 * np.abs(c) @ (np.abs(x) + width)
         assert abs(float(dot(exact(c), exact(x)) - twin.minimum(exact(c)))) <= room
@@ -95,16 +103,18 @@ def check_steps(inputs: WalkableSet, twins: tuple[Twin, ...], direction: np.ndar
     np.testing.assert_array_equal(inputs.stepped(inputs.centre, 1.0, lost), inputs.centre)
 
 
-def check_points(inputs: WalkableSet, twins: tuple[Twin, ...], coefficient: np.ndarray) -> None:
-    """Samples are inside, and among all corners is a minimiser."""
-    samples = inputs.sample(5, np.random.default_rng(0))
+def check_points(inputs: WalkableSet, twins: tuple[Twin, ...], coefficient: np.ndarray, room: float = 0.0) -> None:
+    """Samples are inside, and among all corners is a minimiser, where these are numbers."""
+    samples = to_numpy(inputs.sample(5, np.random.default_rng(0)))
     assert samples.shape == (inputs.count, 5, inputs.size)
     assert all(twin.holds(exact(x)) for twin, some in zip(twins, samples, strict=True) for x in some)
     corners = inputs.corners(2**inputs.size)
     if corners is not None:
-        for twin, c, some in zip(twins, coefficient, corners, strict=True):
+        for twin, c, some in zip(twins, coefficient, to_numpy(corners), strict=True):
             assert all(twin.holds(exact(x)) for x in some)
-            assert min(dot(exact(c), exact(x)) for x in some) == twin.minimum(exact(c))
+            least = twin.minimum(exact(c))
+            off = room * np.abs(c) @ np.abs(some).max(axis=0)
+            assert 0 <= min(dot(exact(c), exact(x)) for x in some) - least <= off
 
 
 def check_inward(inputs: WalkableSet, twins: tuple[Twin, ...]) -> None:
