@@ -26,7 +26,7 @@ from admm_verify.options import shown
 from admm_verify.sets.box import Box, center_and_radius
 from admm_verify.sets.contract import InputSet, Numbers, Vectors, WalkableSet
 from admm_verify.sets.norm_names import NormName, norm_name
-from admm_verify.sets.norms import Cut, Euclidean, Norm, Taxicab
+from admm_verify.sets.norms import Euclidean, Norm, Sides, Taxicab
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -96,11 +96,11 @@ class Ball(WalkableSet):
         return self.radius / self._widest
 
     @cached_property
-    def _cut(self) -> Cut:
+    def _sides(self) -> Sides:
         """The box in units of radii."""
         xp = namespace(self.lower)
         low, high = (xp.clip(self._scaled(end), -1.0, 1.0) for end in (self.lower, self.upper))
-        return Cut(low, high, self._share)
+        return Sides(low, high, self._share)
 
     @cached_property
     def _anchor(self) -> Vectors:
@@ -118,7 +118,7 @@ class Ball(WalkableSet):
     @cached_property
     def is_cut(self) -> bool:
         """Whether a box cuts something off one of the balls."""
-        low, high, xp = self._cut.low, self._cut.high, namespace(self.center)
+        low, high, xp = self._sides.low, self._sides.high, namespace(self.center)
         edge = 1.0 - 8.0 * xp.finfo(low.dtype).eps
         return bool(xp.any(((low > -edge) | (high < edge)) & (self.radius > 0)))
 
@@ -172,7 +172,7 @@ class Ball(WalkableSet):
         if not self.is_cut:
             length = (self.kind.dual_length(q) * scale * self._widest)[..., 0]
             return value - length - 8.0 * self.size * SMALLEST, 2.0 * (magnitude + length)
-        h = self.kind.lowest_cut(q, self._cut)[1]
+        h = self.kind.lowest_cut(q, self._sides)[1]
         some = self._share > 0
         g = xp.where((h == q) | ~some, c, scale * (h / xp.where(some, self._share, xp.ones_like(self._share))))
         length = (self.kind.dual_length((g / scale) * self._share) * scale * self._widest)[..., 0]
@@ -190,7 +190,7 @@ class Ball(WalkableSet):
 
     def _least(self, coefficient: Vectors) -> Vectors:
         q = self._tilt(coefficient)[1]
-        return self.kind.lowest_cut(q, self._cut)[0] if self.is_cut else self.kind.lowest(q)
+        return self.kind.lowest_cut(q, self._sides)[0] if self.is_cut else self.kind.lowest(q)
 
     def minimiser(self, coefficient: Vectors) -> Vectors:
         return self._inside(self._least(coefficient))
@@ -210,7 +210,7 @@ class Ball(WalkableSet):
         """The x near center + radius y, at ends of the box where y is; those of the ball itself are no numbers."""
         if not self.is_cut:
             return self._boxed(x)
-        xp, low, high = namespace(y), self._cut.low, self._cut.high
+        xp, low, high = namespace(y), self._sides.low, self._sides.high
         x = xp.where((y <= low) & (low > -1.0), self.lower, x)
         return self._boxed(xp.where((y >= high) & (high < 1.0), self.upper, x))
 
@@ -286,7 +286,7 @@ class Ball(WalkableSet):
             return start
         e = self._scaled(x)
         most = xp.maximum(xp.max(xp.abs(e), axis=-1, keepdims=True), xp.ones_like(e[..., :1]))
-        return xp.where(inside, start, self._inside(self.kind.nearest(e / most, 1.0 / most, self._cut)))
+        return xp.where(inside, start, self._inside(self.kind.nearest(e / most, 1.0 / most, self._sides)))
 
     def drawn_in(self, x: Vectors) -> Vectors:
         xp, x = namespace(x), self.project(x)

@@ -19,7 +19,7 @@ _STEEPEST = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class Cut:
+class Sides:
     """A box in units of radii, within [-1, 1].
 
     Shapes: low, high, and share, the radii by the largest one, [..., n].
@@ -64,7 +64,7 @@ class Norm(ABC):
         """The y of the ball where q'y is least; zero where q is."""
 
     @abstractmethod
-    def lowest_cut(self, q: Units, cut: Cut) -> tuple[Units, Units]:
+    def lowest_cut(self, q: Units, sides: Sides) -> tuple[Units, Units]:
         """The y of the cut ball where q'y is least, and a multiplier h that proves it.
 
         q'y = h'y + (q - h)'y, where y is least for the first part over the ball alone and for the second over the box
@@ -72,7 +72,7 @@ class Norm(ABC):
         """
 
     @abstractmethod
-    def nearest(self, w: Units, theta: Array, cut: Cut) -> Units:
+    def nearest(self, w: Units, theta: Array, sides: Sides) -> Units:
         """The y of the cut ball where |share (y - w / theta)| is least in the plain sense; w / theta lies outside.
 
         Shapes: theta [..., 1], in (0, 1]; |w| <= 1.
@@ -101,16 +101,16 @@ class Euclidean(Norm):
         total = xp.sqrt(xp.sum(part**2, axis=-1, keepdims=True))
         return -part / xp.where(total > 0, total, xp.ones_like(total))
 
-    def lowest_cut(self, q: Units, cut: Cut) -> tuple[Units, Units]:
+    def lowest_cut(self, q: Units, sides: Sides) -> tuple[Units, Units]:
         # y = clip(-s q, low, high), whose length grows with s: s^2 is where its square is 1.
         xp, most = namespace(q), _largest(q)
         p = q / most
-        left = 1.0 - xp.sum(cut.rest**2, axis=-1, keepdims=True)
+        left = 1.0 - xp.sum(sides.rest**2, axis=-1, keepdims=True)
         square = xp.sum(p**2, axis=-1, keepdims=True)
         square = xp.where(square > 0, square, xp.ones_like(square))
         # Each square is at most that of the rest and what q adds.
         first = xp.maximum(left, xp.full_like(left, _STEEPEST)) / square
-        end = cut.lowest(p)
+        end = sides.lowest(p)
         largest = xp.finfo(p.dtype).max
         steps = xp.where(p != 0, end / xp.where(p != 0, p, xp.ones_like(p)), xp.zeros_like(p))
         last = xp.clip(xp.max(xp.abs(steps), axis=-1, keepdims=True) ** 2, 0.0, largest)
@@ -118,23 +118,23 @@ class Euclidean(Norm):
 
         def excess(t: Array) -> tuple[Array, Array]:
             moved = -xp.sqrt(t) * p
-            inside = (moved > cut.low) & (moved < cut.high)
+            inside = (moved > sides.low) & (moved < sides.high)
             slope = xp.sum(xp.where(inside, p, xp.zeros_like(p)) ** 2, axis=-1, keepdims=True)
-            return xp.sum(cut.clip(moved) ** 2, axis=-1, keepdims=True) - 1.0, slope
+            return xp.sum(sides.clip(moved) ** 2, axis=-1, keepdims=True) - 1.0, slope
 
         loose = xp.sum(end**2, axis=-1, keepdims=True) <= 1.0
         # Where the box alone decides there is nothing to look for.
         s = xp.sqrt(crossing(excess, first, xp.where(loose, first, last), first))
         moved = -s * p
-        y = xp.where(loose, end, cut.clip(moved))
+        y = xp.where(loose, end, sides.clip(moved))
         h = xp.where(loose, xp.zeros_like(y), -y / s)
-        inside = (moved > cut.low) & (moved < cut.high)
+        inside = (moved > sides.low) & (moved < sides.high)
         return y, xp.where(inside & ~loose, q, h * most)
 
-    def nearest(self, w: Units, theta: Array, cut: Cut) -> Units:
+    def nearest(self, w: Units, theta: Array, sides: Sides) -> Units:
         # y = clip(w k / (theta k + t), low, high) with k = share^2, shorter for larger t: 1 / |y| is nearly linear.
-        xp, k = namespace(w), cut.share**2
-        rest = xp.sum(cut.rest**2, axis=-1, keepdims=True)
+        xp, k = namespace(w), sides.share**2
+        rest = xp.sum(sides.rest**2, axis=-1, keepdims=True)
         left = xp.sqrt(xp.maximum(1.0 - rest, xp.full_like(rest, _STEEPEST)))
         most = self.length(w) / left
         zero = xp.zeros_like(most)
@@ -146,14 +146,14 @@ class Euclidean(Norm):
 
         def excess(t: Array) -> tuple[Array, Array]:
             moved, below = at(t)
-            y = cut.clip(moved)
-            inside = (moved > cut.low) & (moved < cut.high)
+            y = sides.clip(moved)
+            inside = (moved > sides.low) & (moved < sides.high)
             total = xp.sum(y**2, axis=-1, keepdims=True)
             length = xp.sqrt(total)
             fall = xp.sum(xp.where(inside, y**2 / below, xp.zeros_like(y)), axis=-1, keepdims=True)
             return 1.0 / length - 1.0, fall / (total * length)
 
-        return cut.clip(at(crossing(excess, zero, most, most))[0])
+        return sides.clip(at(crossing(excess, zero, most, most))[0])
 
     def drawn(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         y = rng.standard_normal(shape)
@@ -180,11 +180,11 @@ class Taxicab(Norm):
         places = xp.arange(q.shape[-1], device=array_api_compat.device(q))
         return xp.where(places == first, -xp.sign(q), xp.zeros_like(q))
 
-    def lowest_cut(self, q: Units, cut: Cut) -> tuple[Units, Units]:
+    def lowest_cut(self, q: Units, sides: Sides) -> tuple[Units, Units]:
         # The steepest entries go to their ends, as far as the length lasts.
-        xp, end = namespace(q), cut.lowest(q)
-        rest, size = xp.broadcast_to(cut.rest, end.shape), xp.abs(q)
-        left = 1.0 - xp.sum(xp.abs(cut.rest), axis=-1, keepdims=True)
+        xp, end = namespace(q), sides.lowest(q)
+        rest, size = xp.broadcast_to(sides.rest, end.shape), xp.abs(q)
+        left = 1.0 - xp.sum(xp.abs(sides.rest), axis=-1, keepdims=True)
         order = xp.argsort(size, axis=-1, descending=True)
         extra = xp.take_along_axis(xp.abs(end - rest), order, axis=-1)
         after = xp.cumulative_sum(extra, axis=-1)
@@ -196,12 +196,12 @@ class Taxicab(Norm):
         level = xp.max(over, axis=-1, keepdims=True)
         # Entries that the box keeps away from the center cost length whatever they do.
         h = xp.minimum(xp.maximum(q, -level), level)
-        h = xp.where(cut.low > 0, -level, xp.where(cut.high < 0, level, h))
+        h = xp.where(sides.low > 0, -level, xp.where(sides.high < 0, level, h))
         return y, h
 
-    def nearest(self, w: Units, theta: Array, cut: Cut) -> Units:
+    def nearest(self, w: Units, theta: Array, sides: Sides) -> Units:
         # y = clip(soft(w, t / share^2) / theta, low, high), shorter for larger t.
-        xp, k = namespace(w), cut.share**2
+        xp, k = namespace(w), sides.share**2
         some = k > 0
         k = xp.where(some, k, xp.ones_like(k))
         size = xp.where(some, xp.abs(w), xp.zeros_like(w))
@@ -211,12 +211,12 @@ class Taxicab(Norm):
 
         def excess(t: Array) -> tuple[Array, Array]:
             moved = at(t)
-            inside = (moved > cut.low) & (moved < cut.high) & (moved != 0)
+            inside = (moved > sides.low) & (moved < sides.high) & (moved != 0)
             slope = xp.sum(xp.where(inside, 1.0 / k, xp.zeros_like(k)), axis=-1, keepdims=True) / theta
-            return 1.0 - self.length(cut.clip(moved)), slope
+            return 1.0 - self.length(sides.clip(moved)), slope
 
         zero = xp.zeros_like(theta)
-        return cut.clip(at(crossing(excess, zero, xp.max(size * k, axis=-1, keepdims=True), zero)))
+        return sides.clip(at(crossing(excess, zero, xp.max(size * k, axis=-1, keepdims=True), zero)))
 
     def drawn(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         parts = rng.exponential(size=(*shape[:-1], shape[-1] + 1))
