@@ -90,7 +90,7 @@ def verify(
     chosen = VerifySettings() if settings is None else instance(settings, VerifySettings, "settings")
     arithmetic = query.property.arithmetic if chosen.arithmetic is None else chosen.arithmetic
     check_arithmetic(arithmetic)
-    query = query.about_scores(arithmetic)
+    query = query.about_outputs(arithmetic)
     if chosen.certificate:
         check_kinds(query.network)
     return _decided(query, chosen, run, began)

@@ -18,16 +18,19 @@ from admm_verify.network.onnx_runtime import runtime_output
 from admm_verify.properties.property import Disjunct
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import atom_rows
+from admm_verify.properties.working import working_sets
 from admm_verify.run import Run
+from admm_verify.sets.box import Box
 from admm_verify.sets.exact import ExactBox
+from admm_verify.sets.exact_points import nearest_point
 
 _LARGEST = Fraction(float(np.finfo(np.float64).max))
 
 
 @dataclass(frozen=True, eq=False)
 class Witness:
-    """A confirmed counterexample: exact lies in the query's box, x is exact rounded to the network's element type (the
-    same point wherever the box holds one of that type), and output is what the network computes at x.
+    """A confirmed counterexample: exact lies in the query's input set, x is exact rounded to the network's element type
+    (the same point wherever the set holds one of that type), and output is what the network computes at x.
 
     Shapes: x [*input_shape], output [*output_shape], in the network's element type; exact [inputs].
     """
@@ -44,8 +47,9 @@ def confirm(query: Query, disjunct: Disjunct, x: np.ndarray, run: Run | None = N
     counts where onnxruntime is not installed, or lacks one of the model's operators in its type.
 
     Every coordinate becomes a number of the network's element type where its interval in the box holds one, else a
-    rational number in there, such as the 0.1 of a query that fixes it. With one of these the network is run at the
-    point rounded to its type, and the atoms must in addition hold at the point itself in real numbers, by bounds.
+    rational number in there, such as the 0.1 of a query that fixes it; where couplings or a set of floats cut the box,
+    the point is moved into what they leave of it. With a rational number the network is run at the point rounded to its
+    type, and the atoms must in addition hold at the point itself in real numbers, by bounds.
 
     Shapes: x [inputs].
     Raises: ReplayError when onnxruntime cannot run the model, crashes, or has no answer once the run is over; Stopped
@@ -53,8 +57,8 @@ def confirm(query: Query, disjunct: Disjunct, x: np.ndarray, run: Run | None = N
     """
     network, how = query.network, Run.of(run)
     dtype = np.float64 if network.element_type == "float64" else np.float32
-    exact = disjunct.box.nearest(x, dtype)
-    if exact is None or not disjunct.box.holds(exact):
+    exact = _placed(disjunct, x, dtype)
+    if exact is None:
         return None
     point = _nearest(exact, dtype)
     if not np.isfinite(point).all():
@@ -72,6 +76,17 @@ def confirm(query: Query, disjunct: Disjunct, x: np.ndarray, run: Run | None = N
             return None
     answering = (query.asked or query).network
     return Witness(point.reshape(network.input_shape), output.reshape(answering.output_shape), exact)
+
+
+def _placed(disjunct: Disjunct, x: np.ndarray, dtype: Any) -> tuple[Fraction, ...] | None:
+    """A point of the disjunct's inputs near x, exactly; None where there is none, or none was found."""
+    box, cut = disjunct.box, disjunct.cut
+    if cut is not None:
+        around = working_sets([disjunct], Box.of(*(end[None] for end in box.enclosure.range)))
+        assert around is not None, "there is a cut"
+        return nearest_point(box, cut, around, x, dtype)
+    exact = box.nearest(x, dtype)
+    return exact if exact is not None and box.holds(exact) else None
 
 
 def _nearest(exact: tuple[Fraction, ...], dtype: Any) -> np.ndarray:
@@ -109,7 +124,7 @@ def _holds_in_real_numbers(query: Query, disjunct: Disjunct, exact: tuple[Fracti
 
     Raises: Stopped.
     """
-    rows = atom_rows(replace(query.property, disjuncts=(disjunct,)))
+    rows = atom_rows(replace(query.property, disjuncts=(replace(disjunct, cut=None),)))
     if not len(rows.objective):
         return True
     network = query.network.put(Placement.numpy())

@@ -81,7 +81,7 @@ class Targets:
         with quiet_overflow():
             objective[~bare], offset[~bare] = rows.objective[own], rows.offset[own]
         strict[~bare] = rows.strict[own].any(axis=1)
-        return cls(rows.boxes.at(box), objective, offset, strict)
+        return cls(rows.inputs.at(box), objective, offset, strict)
 
     def __len__(self) -> int:
         return self.inputs.count

@@ -2,6 +2,8 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from dataclasses import fields, is_dataclass
+from fractions import Fraction
 from itertools import chain
 
 import numpy as np
@@ -13,7 +15,9 @@ from admm_verify.network.graph import Activation, Affine, Network
 from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, TransposedMap
 from admm_verify.network.selection import SelectionMap
 from admm_verify.properties.property import Disjunct, Property
+from admm_verify.sets.contract import InputSet
 from admm_verify.sets.exact import ExactBox
+from admm_verify.sets.exact_cut import Inequality
 
 
 def network_digest(network: Network) -> str:
@@ -28,8 +32,8 @@ def network_digest(network: Network) -> str:
 
 
 def property_digest(property: Property) -> str:
-    """SHA-256 of a property's meaning: sizes, declared arithmetic, boxes and atoms in exact numbers, no names and no
-    line numbers.
+    """SHA-256 of a property's meaning: sizes, declared arithmetic, input sets and atoms in exact numbers, no names and
+    no line numbers.
     """
     sizes = [(part.inputs[0].size, part.outputs[0].size) for part in property.networks]
     head = f"sizes {sizes} arithmetic {property.arithmetic}".encode()
@@ -103,5 +107,33 @@ def _rest(disjunct: Disjunct) -> Iterator[bytes]:
     box = disjunct.box
     yield f"strict {sorted(box.strict_lower)} {sorted(box.strict_upper)} atoms {len(disjunct.atoms)}".encode()
     for atom in disjunct.atoms:
-        terms = " ".join(f"{index}:{coefficient}" for index, coefficient in atom.terms)
-        yield f"atom {terms} constant {atom.constant} strict {atom.strict}".encode()
+        yield f"atom {_row(atom)}".encode()
+        if atom.inputs:
+            yield f"inputs {_terms(atom.inputs)}".encode()
+    if disjunct.cut is not None:
+        yield f"cut {len(disjunct.cut.rows)}".encode()
+        yield from (f"row {_row(row)}".encode() for row in disjunct.cut.rows)
+        if disjunct.cut.within is not None:
+            yield from _set(disjunct.cut.within)
+
+
+def _row(row: Inequality) -> str:
+    return f"{_terms(row.terms)} constant {row.constant} strict {row.strict}"
+
+
+def _terms(terms: tuple[tuple[int, Fraction], ...]) -> str:
+    return " ".join(f"{index}:{coefficient}" for index, coefficient in terms)
+
+
+def _set(found: InputSet) -> Iterator[bytes]:
+    """A set's kind and all that it is made of."""
+    assert is_dataclass(found), "sets are records"
+    yield f"set {type(found).__name__}".encode()
+    for part in fields(found):
+        value = getattr(found, part.name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, InputSet):
+                yield from _set(one)
+            else:
+                yield f"{part.name} {np.shape(one)} {'' if hasattr(one, 'shape') else one}".encode()
+                yield _bytes(one) if hasattr(one, "shape") else b""

@@ -15,6 +15,7 @@ from admm_verify.given import read_arrays
 from admm_verify.properties.rows import AtomRows, atom_rows
 from admm_verify.report.records.bound import BoundRecord
 from admm_verify.run import Stopped
+from admm_verify.sets.contract import WalkableSet
 from admm_verify.splitting.row_bounds import RowBounds
 from admm_verify.splitting.solve import METHODS
 
@@ -40,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     """Bound a query's rows; the table on stdout, how far it is on stderr."""
     settings = av.SolverSettings(tolerance=options.tolerance, max_passes=options.max_passes)
     with running(options, options.question()) as run, run.watching():
-        query = asked_query(options, run).about_scores()
+        query = asked_query(options, run).about_outputs()
         solution = _solved(query, options, settings, run)
     record = BoundRecord.of(query, options.method, solution)
     options.say(record.text)
@@ -54,7 +55,7 @@ def _solved(query: av.Query, options: argparse.Namespace, settings: av.SolverSet
     """Bounds of the query's atoms, or of the rows of a file over the query's only box."""
     began = time.monotonic()
     rows, matrix = _asked(query, options)
-    box, count = rows.boxes, len(rows.box) if matrix is None else len(np.atleast_2d(matrix))
+    box, count = rows.inputs, len(rows.box) if matrix is None else len(np.atleast_2d(matrix))
     try:
         pre = av.preactivation_bounds(query.network, box, options.bounds, run=run)
         problem = _atoms(query, rows, box, pre) if matrix is None else av.Problem(query.network, box, matrix, 0.0, pre)
@@ -73,8 +74,8 @@ def _asked(query: av.Query, options: argparse.Namespace) -> tuple[AtomRows, np.n
     rows = atom_rows(query.property)
     if objective is None and not len(rows.box):
         raise av.QueryError(f"{query.name} has no output constraint to bound. Add one, or give --objective.")
-    if objective is not None and rows.boxes.count != 1:
-        raise av.QueryError(f"{query.name} has {rows.boxes.count} input boxes; --objective needs exactly one.")
+    if objective is not None and rows.inputs.count != 1:
+        raise av.QueryError(f"{query.name} has {rows.inputs.count} input boxes; --objective needs exactly one.")
     return rows, None if objective is None else _matrix(objective)
 
 
@@ -85,7 +86,7 @@ def _matrix(objective: str) -> np.ndarray:
     return found.astype(np.float64)
 
 
-def _atoms(query: av.Query, rows: AtomRows, box: av.Box, pre: av.PreactivationBounds) -> av.Problem:
+def _atoms(query: av.Query, rows: AtomRows, box: WalkableSet, pre: av.PreactivationBounds) -> av.Problem:
     """The query's atoms as a problem; rows that all live on one box share it."""
     if rows.rounding.any():
         reach = output_reach(query.network, box, pre)

@@ -29,7 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Check a certificate of a query: proved or not-proved on stdout, the reason on stderr; 0 if proved, else 1."""
     with running(options) as how:
-        return check_file(options, asked_query(options, how).about_scores(options.arithmetic), how)
+        return check_file(options, asked_query(options, how).about_outputs(options.arithmetic), how)
 
 
 def check_file(options: argparse.Namespace, query: Query, how: Run) -> int:

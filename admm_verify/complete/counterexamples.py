@@ -17,6 +17,8 @@ from admm_verify.properties.property import Disjunct
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows
 from admm_verify.run import Flag, Run, Stopped
+from admm_verify.sets.box import Box
+from admm_verify.sets.contract import WalkableSet
 from admm_verify.threads import threads_for
 
 _TRIES = 16
@@ -57,8 +59,8 @@ class Counterexamples:
         """What the attacks in sequence find."""
         return self._attacked(disjuncts, SEQUENCE, seed)
 
-    def boxes_alone(self) -> Witness | None:
-        """A witness of a disjunct without output atoms, which holds anywhere in its box."""
+    def inputs_alone(self) -> Witness | None:
+        """A witness of a disjunct without atoms, which holds anywhere in its input set."""
         for disjunct, rows in zip(self.query.property.disjuncts, self.rows.disjuncts, strict=True):
             if not rows and self.run.over():
                 return None
@@ -98,7 +100,7 @@ class Counterexamples:
         scale = np.abs(offset).max(axis=1, initial=0.0) + 1.0
         near, hopeless = np.flatnonzero(worst <= _NEAR * scale), np.zeros(len(points), dtype=bool)
         again = self._worst(disjuncts.objective, disjunct[near], offset[near], points[near], np.float64)
-        hopeless[near] = again <= 0
+        hopeless[near] = (again <= 0) & _inside(disjuncts.inputs, disjunct[near], points[near])
         # What was not replayed may be a counterexample yet.
         hopeless[likely[_TRIES:]] = False
         return None, hopeless
@@ -139,6 +141,13 @@ class Counterexamples:
             if witness is not None:
                 return witness
         return None
+
+
+def _inside(sets: WalkableSet, disjunct: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Which points lie in the sets of their disjuncts; the nearest points of boxes do."""
+    if isinstance(sets, Box) or not len(points):
+        return np.ones(len(points), dtype=bool)
+    return to_numpy(sets.at(disjunct).contains(points))
 
 
 def _atoms(objective: np.ndarray, disjunct: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -64,7 +64,7 @@ class Decision:
         self.tightenings: list[Tightening] = []
         budget = Budget.of(run)
         rows = as_computed(atom_rows(query.property, budget), self.arithmetic)
-        _check_memory(query.network, rows.boxes.count, budget)
+        _check_memory(query.network, rows.inputs.count, budget)
         self.turns = Turns(self._attack_between)
         self.root = Root(query, rows, self.arithmetic, run.unless(self.turns))
         self.counterexamples = Counterexamples(query, rows, run.silent())
@@ -116,7 +116,7 @@ class Decision:
         saved = None if self.checkpoint is None else self.checkpoint.read(HalvedBoxes if self._narrow else Branches)
         # What was found by the time that somebody said stop counts.
         with suppress(Stopped):
-            self.witness = self.counterexamples.boxes_alone()
+            self.witness = self.counterexamples.inputs_alone()
             for stage in self._stages(saved):
                 if self.witness is not None or not self.root.open_rows().size or self.quiet.over():
                     break
@@ -136,14 +136,14 @@ class Decision:
         if self.options.method == EXACT:
             from admm_verify.complete.milp import check_programs
 
-            check_programs(self.query.network)
+            check_programs(self.query.network, self.rows.inputs)
             stages.append(self._programs)
         return [*stages, self._search]
 
     @property
     def _bounds_are_dear(self) -> bool:
         """Whether bounds of whole boxes are estimated to take a while, and longer than a short attack."""
-        bounds = self.rows.boxes.count * crown_work(self.query.network)
+        bounds = self.rows.inputs.count * crown_work(self.query.network)
         return bounds >= max(_DEAR, self.counterexamples.quick_work(self.root.open))
 
     def _resume(self, saved: Saved) -> None:
@@ -224,7 +224,7 @@ class Decision:
         """Whether boxes have so few sides that splitting them at once beats better bounds of the whole."""
         if self.options.method == EXACT:
             return False
-        return self.rows.boxes.sides <= self.settings.input_sides and self.options.max_subproblems != 0
+        return self.rows.inputs.sides <= self.settings.input_sides and self.options.max_subproblems != 0
 
     def _solve(self, passes: int) -> None:
         rows, options = self.root.open_rows(), self.options
@@ -335,7 +335,7 @@ class Decision:
         rows = self.rows
         if self.conditional is None:
             used, own = np.unique(rows.box[disjuncts.row[:, 0]], return_inverse=True)
-            boxes = own.reshape(-1), rows.boxes.at(used)
+            boxes = own.reshape(-1), rows.inputs.at(used)
             bounds, record = self.root.bounds_of(used), self.options.certificate
         else:
             # What holds on condition of one disjunct says nothing about another one.

@@ -1,4 +1,4 @@
-"""What a search is to exclude: disjuncts as boxes and rows of linear functionals."""
+"""What a search is to exclude: disjuncts as input sets and rows of linear functionals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,14 +8,14 @@ import numpy as np
 from admm_verify.arrays import Array
 from admm_verify.complete.tables import take
 from admm_verify.properties.rows import AtomRows
-from admm_verify.sets.box import Box
+from admm_verify.sets.contract import WalkableSet
 
 
 @dataclass(frozen=True, eq=False)
 class Disjuncts:
-    """Disjuncts: f(x) and x in the box satisfy one where objective f(x) + offset <= 0 for all its atoms.
+    """Disjuncts: f(x) and x of the input set satisfy one where objective f(x) + offset <= 0 for all its atoms.
 
-    One is excluded on a part of its box where some atom is positive all over, or not negative where strict. sound is
+    One is excluded on a part of its set where some atom is positive all over, or not negative where strict. sound is
     false for atoms of which no bound says anything. Disjuncts with fewer atoms than others repeat their last.
     multipliers: of activations' inputs behind bounds of the atoms, from which a search starts; none where nothing has
     climbed.
@@ -25,7 +25,7 @@ class Disjuncts:
     multipliers[k] [disjuncts, atoms, n_k].
     """
 
-    inputs: Box
+    inputs: WalkableSet
     objective: np.ndarray
     offset: np.ndarray
     strict: np.ndarray
@@ -51,7 +51,7 @@ class Disjuncts:
         row = rows.padded(disjuncts)
         box = rows.box[row[:, 0]]
         return cls(
-            rows.boxes.at(box),
+            rows.inputs.at(box),
             rows.objective[row],
             offset[row],
             rows.strict[row],

@@ -1,4 +1,4 @@
-"""Splitting the input box: boxes are halved where that closes the most of the gap, and bounded afresh."""
+"""Splitting the input set: boxes around it are halved where that closes the most of the gap, and bounded afresh."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +10,7 @@ from admm_verify.bounds.arithmetic import lowered, output_error, region_error
 from admm_verify.bounds.preactivation import derived_bounds
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.region import Region, spread_region
-from admm_verify.bounds.relaxed import Bounder
+from admm_verify.bounds.relaxed import Bounded, Bounder
 from admm_verify.complete.branching import side_scores
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.pool import Nodes
@@ -20,7 +20,8 @@ from admm_verify.network.graph import Network
 from admm_verify.relaxations.registry import sides
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
-from admm_verify.sets.contraction import contract
+from admm_verify.sets.contract import WalkableSet
+from admm_verify.sets.contraction import apart, contract, contract_by_planes
 from admm_verify.settings import SearchSettings
 
 
@@ -75,7 +76,8 @@ class InputSplitter:
         disjunct = np.arange(len(self.disjuncts))
         path = np.zeros((len(disjunct), 0), dtype=np.int16)
         bound = np.full(len(disjunct), -np.inf)
-        return self._bounded(HalvedBoxes(disjunct, bound, disjunct, self.disjuncts.inputs.packed, path))
+        packed = Box.of(*self.disjuncts.inputs.range).packed
+        return self._bounded(HalvedBoxes(disjunct, bound, disjunct, packed, path))
 
     def expand(self, nodes: HalvedBoxes) -> Grown[HalvedBoxes]:
         """Both halves of every box."""
@@ -86,25 +88,29 @@ class InputSplitter:
         return self._bounded(HalvedBoxes(disjunct, bound, np.tile(side, 2), packed, np.concatenate([down, up])))
 
     def _bounded(self, nodes: HalvedBoxes) -> Grown[HalvedBoxes]:
-        box = nodes.inputs.put(self.home)
-        pre = derived_bounds(self.network, box, "crown", self.run)
-        work, count = partial(self._block, nodes, box, pre), len(nodes.disjunct)
+        parts = self._parts(nodes).put(self.home)
+        pre = derived_bounds(self.network, parts, "crown", self.run)
+        work, count = partial(self._block, nodes, parts, pre), len(nodes.disjunct)
         return join(self.bounder.in_blocks(count, self.disjuncts.atoms, self.settings, work))
 
+    def _parts(self, nodes: HalvedBoxes) -> WalkableSet:
+        """What of the disjuncts' sets lies in the boxes."""
+        whole, boxes = self.disjuncts.inputs, nodes.inputs
+        return boxes if isinstance(whole, Box) else whole.at(nodes.disjunct).within(*boxes.range)
+
     def _block(
-        self, all: HalvedBoxes, boxes: Box, bounds: PreactivationBounds, first: int, last: int
+        self, all: HalvedBoxes, parts: WalkableSet, bounds: PreactivationBounds, first: int, last: int
     ) -> Grown[HalvedBoxes]:
-        nodes, box = take(all, np.arange(first, last)), boxes.part(first, last)
+        nodes, part = take(all, np.arange(first, last)), parts.part(first, last)
         pre = PreactivationBounds(*(tuple(end[first:last] for end in ends) for ends in (bounds.lower, bounds.upper)))
         put, disjuncts, disjunct = self.home.put, self.disjuncts, nodes.disjunct
-        region = spread_region(self.network, box, pre.lower, pre.upper, self.settings.caution)
+        region = spread_region(self.network, part, pre.lower, pre.upper, self.settings.caution)
         offset, sound = self._offset(disjunct, region)
         rows = self.bounder.rows(put(disjuncts.objective[disjunct]), put(offset))
         found = self.bounder.bound(region, rows, None, self.settings.input_iterations)
         atoms = np.where(sound, disjuncts.certified(disjunct, to_numpy(found.lower)), -np.inf)
         excluded = disjuncts.excluded(disjunct, atoms)
-        coefficient = to_numpy(found.sweep.nodes[0])
-        inputs, empty = contract(nodes.inputs, coefficient, atoms, self.settings.contractions)
+        inputs, empty = self._contracted(nodes, region, found, atoms)
         scores = side_scores(self.network, put(inputs.width), pre, found, atoms) * inputs.halvable
         side = np.where(scores.max(axis=1) > 0, scores.argmax(axis=1), -1)
         bound = np.maximum(nodes.bound, atoms.max(axis=1))
@@ -117,6 +123,22 @@ class InputSplitter:
         )
         points, own = vertices.reshape(-1, inputs.size), np.repeat(disjunct[open], disjuncts.atoms)
         return Grown(left, proof, points, own, self._at(points, own))
+
+    def _contracted(
+        self, nodes: HalvedBoxes, region: Region, found: Bounded, atoms: np.ndarray
+    ) -> tuple[Box, np.ndarray]:
+        """The boxes without what planes below the atoms exclude, and which of them are excluded altogether."""
+        whole, rounds, boxes = self.disjuncts.inputs, self.settings.contractions, nodes.inputs
+        if isinstance(whole, Box):
+            return contract(boxes, to_numpy(found.sweep.nodes[0]), atoms, rounds)
+        # Recorded proofs hold bounds of atoms alone.
+        if not rounds:
+            return boxes, np.zeros(len(nodes.disjunct), dtype=bool)
+        own = whole.at(nodes.disjunct)
+        slope, shift = (to_numpy(side) for side in region.plane(found.sweep))
+        shift = np.where(np.isfinite(atoms), shift, -np.inf)
+        left, empty = contract_by_planes(boxes, slope, shift, rounds)
+        return left, empty | apart(own, left)
 
     def _at(self, points: np.ndarray, disjunct: np.ndarray) -> np.ndarray:
         """The atoms' offsets at points less what the network's arithmetic can take there, [points, atoms]."""

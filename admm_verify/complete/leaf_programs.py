@@ -15,6 +15,8 @@ from admm_verify.complete.fixed_signs import FixedSigns
 from admm_verify.properties.rows import combined
 from admm_verify.relaxations.lines import KinkLines, Lines
 from admm_verify.relaxations.registry import network_lines
+from admm_verify.sets.box import Box
+from admm_verify.sets.contract import InputSet
 
 if TYPE_CHECKING:
     from admm_verify.programs.frame import Frame
@@ -61,9 +63,11 @@ class LeafPrograms:
         self.bounder, self.disjuncts, self.signs, self.record = bounder, disjuncts, signs, record
         self._frame: Frame | None = None
 
-    def suits(self, lines: Sequence[Lines]) -> bool:
-        """Whether programs would be exact up to rounding, and small."""
+    def suits(self, inputs: InputSet, lines: Sequence[Lines]) -> bool:
+        """Whether programs over inputs and lines would be exact up to rounding, and small."""
         size = self.bounder.network.weight_count
+        if not isinstance(inputs, Box):
+            return False
         return size <= _MOST_MULTIPLICATIONS and all(isinstance(line, KinkLines) for line in lines)
 
     def solve(self, disjunct: int, region: Region, path: np.ndarray) -> Leaf | None:

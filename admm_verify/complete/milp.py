@@ -12,11 +12,18 @@ from admm_verify.programs.integer import IntegerOptimum, Ranges, check_highs, ne
 from admm_verify.programs.kinks import Kinks
 from admm_verify.relaxations.registry import facts_of, network_lines
 from admm_verify.run import Run
+from admm_verify.sets.box import Box
+from admm_verify.sets.contract import InputSet
 
 
-def check_programs(network: Network) -> None:
-    """Raise InputError for a network that is no mixed-integer program here, MissingPackageError without highspy."""
+def check_programs(network: Network, inputs: InputSet) -> None:
+    """Raise InputError for what is no mixed-integer program here, MissingPackageError without highspy."""
     check_highs()
+    if not isinstance(inputs, Box):
+        raise InputError(
+            f"The method 'milp' takes inputs in boxes and under linear constraints; these lie in a "
+            f"{type(inputs).__name__}. Use the method 'auto'."
+        )
     kinds = {node.kind for node in network.functions if not facts_of(node).kinked}
     if kinds:
         raise InputError(

@@ -80,7 +80,7 @@ class NeuronSplitter:
         self.starts = [to_numpy(line.start)[:, 0] for line in lines]
         self.signs = FixedSigns([end.shape[1] for end in self.lower], home)
         self.programs = LeafPrograms(self.bounder, disjuncts, self.signs, record)
-        self.has_programs = home.is_numpy and self.programs.suits(lines)
+        self.has_programs = home.is_numpy and self.programs.suits(boxes[1], lines)
         self._programs_first = self.has_programs and network.weight_count <= settings.program_multiplications
         # Only slopes that can be chosen anywhere are kept with the parts.
         self.columns = [

@@ -12,7 +12,7 @@ from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows
 from admm_verify.run import Run
-from admm_verify.sets.box import Box
+from admm_verify.sets.contract import WalkableSet
 from admm_verify.splitting.row_bounds import RowBounds
 from admm_verify.splitting.solution import Solution
 
@@ -32,7 +32,7 @@ class Root:
         run: Run,
     ) -> None:
         self.query, self.rows = query, rows
-        self.known = RowBounds(query.network, rows.boxes, rows.objective, rows.offset, rows.box)
+        self.known = RowBounds(query.network, rows.inputs, rows.objective, rows.offset, rows.box)
         self.open = list(range(len(rows.disjuncts)))
         self.tightened = np.zeros(0, dtype=np.int64)
         self.multipliers: list[np.ndarray] = []
@@ -43,7 +43,7 @@ class Root:
 
         Raises: Stopped once the run is over.
         """
-        network, rows, box = self.query.network, self.rows, self.rows.boxes
+        network, rows, box = self.query.network, self.rows, self.rows.inputs
         bounds = self._bounded(box, "crown", None)
         error = to_numpy(output_error(network, box, bounds, self.arithmetic))
         if rows.rounding.any():
@@ -57,7 +57,7 @@ class Root:
         boxes = np.setdiff1d(self.rows.box[numbers], self.tightened)
         if not len(boxes):
             return
-        found = self._bounded(self.rows.boxes.at(boxes), "tightened", self.bounds_of(boxes))
+        found = self._bounded(self.rows.inputs.at(boxes), "tightened", self.bounds_of(boxes))
 
         def merged(ends: tuple[Array, ...], better: tuple[Array, ...]) -> tuple[np.ndarray, ...]:
             copies = tuple(map(np.array, ends))
@@ -67,12 +67,12 @@ class Root:
 
         bounds = self.known.bounds
         ends = merged(bounds.lower, found.lower), merged(bounds.upper, found.upper)
-        self.known.bounds = PreactivationBounds(*ends, origin=Origin(self.query.network, self.rows.boxes))
+        self.known.bounds = PreactivationBounds(*ends, origin=Origin(self.query.network, self.rows.inputs))
         self.tightened = np.append(self.tightened, boxes)
 
     def derive(self, keep: Callable[[Derivation], None]) -> None:
         """Tighten the pre-activation bounds of all boxes from nothing, told how they come about. Raises: Stopped."""
-        self.known.bounds = self._bounded(self.rows.boxes, "tightened", None, keep)
+        self.known.bounds = self._bounded(self.rows.inputs, "tightened", None, keep)
 
     def bounds_of(self, boxes: np.ndarray) -> PreactivationBounds:
         """The pre-activation bounds of some boxes."""
@@ -114,9 +114,9 @@ class Root:
 
     def _bounded(
         self,
-        box: Box,
+        inputs: WalkableSet,
         method: str,
         known: PreactivationBounds | None,
         keep: Callable[[Derivation], None] | None = None,
     ) -> PreactivationBounds:
-        return derived_bounds(self.query.network, box, method, self.run, known=known, keep=keep)
+        return derived_bounds(self.query.network, inputs, method, self.run, known=known, keep=keep)

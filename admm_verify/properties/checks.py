@@ -11,7 +11,9 @@ from admm_verify.network.graph import Network
 from admm_verify.network.layout import frozen_batch, is_sample
 from admm_verify.options import brief
 from admm_verify.properties.property import Atom, Disjunct, NetworkDeclaration, Property, Variable
+from admm_verify.sets.contract import WalkableSet
 from admm_verify.sets.exact import ExactBox
+from admm_verify.sets.exact_cut import ExactCut, Inequality
 
 Kind = TypeVar("Kind")
 
@@ -74,10 +76,14 @@ def check_property(given: object) -> Property:
             if id(disjunct.box) not in seen:
                 seen.add(id(disjunct.box))
                 _check_box(_one(disjunct.box, ExactBox, "the box"), inputs.size)
+            if disjunct.cut is not None and id(disjunct.cut) not in seen:
+                seen.add(id(disjunct.cut))
+                _check_cut(_one(disjunct.cut, ExactCut, "the cut"), inputs.size)
             for atom in _several(disjunct.atoms, Atom, "the atoms"):
                 if id(atom) not in seen:
                     seen.add(id(atom))
-                    _check_atom(atom, outputs.size)
+                    _check_row(atom, outputs.size, "an atom", "outputs")
+                    _check_terms(atom.inputs, inputs.size, "an atom", "inputs")
         except QueryError as error:
             raise QueryError(f"Disjunct {number} of the property: {error}") from None
     return found
@@ -98,11 +104,25 @@ def _check_box(box: ExactBox, size: int) -> None:
                 raise QueryError(f"its box is empty at input {i}, so that it holds nowhere; leave it out.")
 
 
-def _check_atom(atom: Atom, size: int) -> None:
-    _check_indices([index for index, _ in atom.terms], size, "the outputs of an atom")
-    _check_numbers([*(value for _, value in atom.terms), atom.constant], "an atom")
-    if type(atom.strict) is not bool:
-        raise QueryError(f"the entry strict of an atom is {brief(atom.strict)}; give True or False.")
+def _check_cut(cut: ExactCut, size: int) -> None:
+    for row in _several(cut.rows, Inequality, "the rows of its cut"):
+        _check_row(row, size, "a row of its cut", "inputs")
+    if cut.within is not None:
+        within = _one(cut.within, WalkableSet, "the set of its cut")
+        if within.shape != (1, size):
+            raise QueryError(f"the set of its cut has shape {within.shape}; give one of {size} inputs, (1, {size}).")
+
+
+def _check_row(row: Inequality, size: int, what: str, side: str) -> None:
+    _check_terms(row.terms, size, what, side)
+    _check_numbers([row.constant], what)
+    if type(row.strict) is not bool:
+        raise QueryError(f"the entry strict of {what} is {brief(row.strict)}; give True or False.")
+
+
+def _check_terms(terms: Sequence[tuple[int, Fraction]], size: int, what: str, side: str) -> None:
+    _check_indices([index for index, _ in terms], size, f"the {side} of {what}")
+    _check_numbers([value for _, value in terms], what)
 
 
 def _check_numbers(given: Sequence[object], what: str) -> None:

@@ -1,4 +1,4 @@
-"""Assertions to conditions: bounds on inputs, atoms on outputs, and choices between them, with constants folded."""
+"""Assertions to conditions: bounds and couplings of inputs, atoms, and choices between them, with constants folded."""
 
 import operator
 import re
@@ -11,6 +11,7 @@ from admm_verify.errors import QueryError, UnsupportedQueryError
 from admm_verify.properties.linear import Entry, Scope, check_range, difference
 from admm_verify.properties.property import Atom
 from admm_verify.properties.sexpr import Form, Node, Word, described, words
+from admm_verify.sets.exact_cut import Inequality
 
 _BYTES = 400
 """What a bound or an atom takes, with its number and its place in the property and its rows."""
@@ -26,6 +27,10 @@ _COMPARISONS: dict[str, Callable[[Fraction, Fraction], bool]] = {
     "!=": operator.ne,
 }
 _MIRRORED = {"<=": ">=", "<": ">", ">=": "<=", ">": "<"}
+
+
+Terms: TypeAlias = tuple[tuple[int, Fraction], ...]
+"""Coefficients of some entries."""
 
 
 class InputBound(NamedTuple):
@@ -44,6 +49,13 @@ class InputBound(NamedTuple):
         return (self.value < other.value) == self.upper
 
 
+class Coupling(NamedTuple):
+    """A linear constraint on several inputs, which stands at the offset."""
+
+    row: Inequality
+    offset: int
+
+
 class Never(NamedTuple):
     """A condition that a constant comparison makes false, which stands at the offset."""
 
@@ -52,7 +64,7 @@ class Never(NamedTuple):
 
 @dataclass(slots=True)
 class Conjunction:
-    """All bounds and atoms hold, and of each choice at least one alternative.
+    """All bounds, atoms and couplings of inputs hold, and of each choice at least one alternative.
 
     A choice has at least two alternatives, none of them false.
     """
@@ -60,20 +72,24 @@ class Conjunction:
     bounds: list[InputBound] = field(default_factory=list)
     atoms: list[Atom] = field(default_factory=list)
     choices: "list[list[Condition]]" = field(default_factory=list)
+    couplings: list[Coupling] = field(default_factory=list)
 
-    def add(self, other: "InputBound | Atom | Conjunction") -> None:
+    def add(self, other: "InputBound | Atom | Coupling | Conjunction") -> None:
         """Let another condition hold, too."""
         if isinstance(other, InputBound):
             self.bounds.append(other)
         elif isinstance(other, Atom):
             self.atoms.append(other)
+        elif isinstance(other, Coupling):
+            self.couplings.append(other)
         else:
             self.bounds += other.bounds
             self.atoms += other.atoms
             self.choices += other.choices
+            self.couplings += other.couplings
 
 
-Condition: TypeAlias = InputBound | Atom | Conjunction | Never
+Condition: TypeAlias = InputBound | Atom | Coupling | Conjunction | Never
 
 
 @dataclass
@@ -109,8 +125,8 @@ class Assertions:
     def reduced(self, form: Form) -> Condition:
         """What a condition becomes, its own conditions reduced already.
 
-        Raises: QueryError for what is malformed, UnsupportedQueryError for what is not linear, couples inputs with each
-            other or with outputs, or excludes a single input value.
+        Raises: QueryError for what is malformed, UnsupportedQueryError for what is not linear, or excludes a single
+            input value.
         """
         operands = form.items[1:]
         if form.head in _COMPARISONS:
@@ -154,16 +170,18 @@ class Assertions:
         never = self._add(operands, self.conjunction)
         self.never = self.never or never
 
-    def _possible(self, operands: Iterable[object]) -> tuple[list[InputBound | Atom | Conjunction], Never | None]:
+    def _possible(
+        self, operands: Iterable[object]
+    ) -> tuple[list[InputBound | Atom | Coupling | Conjunction], Never | None]:
         """The conditions among operands, and the first of those that nothing satisfies."""
-        found: list[InputBound | Atom | Conjunction] = []
+        found: list[InputBound | Atom | Coupling | Conjunction] = []
         never = None
         for operand in operands:
             if isinstance(operand, Word):
                 raise self._no_condition(operand)
             if isinstance(operand, Never):
                 never = never or operand
-            elif isinstance(operand, InputBound | Atom | Conjunction):
+            elif isinstance(operand, InputBound | Atom | Coupling | Conjunction):
                 found.append(operand)
         return found, never
 
@@ -186,13 +204,14 @@ class Assertions:
         inputs = [entry for entry in terms if not entry.is_output]
         if not terms:
             return Conjunction() if _COMPARISONS[sign](total.constant, _ZERO) else Never(offset)
-        if not inputs:
+        if len(terms) > 1 or not inputs:
             for number in terms.values():
                 check_range(number, self.scope.source, offset)
-            ordered = sorted((entry.flat, coefficient) for entry, coefficient in terms.items())
-            return self._atoms(sign, tuple(ordered), total.constant, offset)
-        if len(terms) > 1:
-            raise self._coupling(inputs, len(terms) > len(inputs), offset)
+            ordered = sorted((entry.flat, coefficient) for entry, coefficient in terms.items() if entry.is_output)
+            coupled = sorted((entry.flat, terms[entry]) for entry in inputs)
+            if len(inputs) < len(terms):
+                return self._atoms(sign, tuple(ordered), total.constant, offset, tuple(coupled))
+            return self._couplings(sign, tuple(coupled), total.constant, offset)
         coefficient = terms[inputs[0]]
         sign = sign if coefficient > 0 else _MIRRORED.get(sign, sign)
         return self._bound(sign, inputs[0].flat, -total.constant / coefficient, offset)
@@ -210,17 +229,31 @@ class Assertions:
             raise self.scope.source.error(message, offset, UnsupportedQueryError)
         return Conjunction([InputBound(flat, upper, value, False, offset) for upper in (True, False)])
 
-    def _atoms(self, sign: str, terms: tuple[tuple[int, Fraction], ...], constant: Fraction, offset: int) -> Condition:
+    def _atoms(self, sign: str, terms: Terms, constant: Fraction, offset: int, inputs: Terms = ()) -> Condition:
         check_range(constant, self.scope.source, offset)
-        self.bytes += _BYTES + 16 * len(terms)
+        self.bytes += _BYTES + 16 * (len(terms) + len(inputs))
         strict, line = sign in ("<", ">", "!="), self._line(offset)
         if sign in ("<", "<="):
-            return Atom(terms, constant, strict, line)
-        at_least = Atom(tuple((index, -coefficient) for index, coefficient in terms), -constant, strict, line)
+            return Atom(terms, constant, strict, line, inputs)
+        at_least = Atom(_negative(terms), -constant, strict, line, _negative(inputs))
         if sign in (">", ">="):
             return at_least
-        both = [Atom(terms, constant, strict, line), at_least]
+        both = [Atom(terms, constant, strict, line, inputs), at_least]
         return Conjunction(choices=[[*both]]) if sign == "!=" else Conjunction(atoms=both)
+
+    def _couplings(self, sign: str, terms: Terms, constant: Fraction, offset: int) -> Condition:
+        check_range(constant, self.scope.source, offset)
+        self.bytes += 2 * (_BYTES + 16 * len(terms))
+        strict, line = sign in ("<", ">", "!="), self._line(offset)
+        below, above = (
+            Coupling(Inequality(own, value, strict, line), offset)
+            for own, value in ((terms, constant), (_negative(terms), -constant))
+        )
+        if sign in ("<", "<="):
+            return below
+        if sign in (">", ">="):
+            return above
+        return Conjunction(choices=[[below, above]]) if sign == "!=" else Conjunction(couplings=[below, above])
 
     def _line(self, offset: int) -> int:
         known, line = self._place
@@ -229,15 +262,13 @@ class Assertions:
         self._place = offset, line + self.scope.source.text.count("\n", known, offset)
         return self._place[1]
 
-    def _coupling(self, inputs: list[Entry], has_outputs: bool, offset: int) -> QueryError:
-        names = ", ".join(self.scope.entry_name(entry) for entry in inputs[:3])
-        coupled = f"inputs ({names}) with outputs" if has_outputs else f"several inputs ({names})"
-        message = f"this comparison couples {coupled}; supported are bounds on single inputs and linear constraints on "
-        return self.scope.source.error(message + "outputs.", offset, UnsupportedQueryError)
-
     def _no_condition(self, node: Node) -> QueryError:
         message = f"found {described(node)} where a condition belongs; conditions are (and ...), (or ...) and "
         return self._error(message + "comparisons by <=, <, >=, >, == or !=.", node)
 
     def _error(self, message: str, node: Node) -> QueryError:
         return self.scope.source.error(message, node.offset)
+
+
+def _negative(terms: Terms) -> Terms:
+    return tuple((index, -coefficient) for index, coefficient in terms)

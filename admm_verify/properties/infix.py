@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, NoReturn
 
+from admm_verify.arrays import Placement
 from admm_verify.errors import InputError, QueryError, UnsupportedQueryError
 from admm_verify.network.graph import Network
 from admm_verify.network.layout import flatten_batch
@@ -17,6 +18,7 @@ from admm_verify.properties.linear import Entry, Scope
 from admm_verify.properties.property import NetworkDeclaration, Property, Variable
 from admm_verify.properties.sexpr import MAX_DEPTH, Form, Node, Source, Word, shown
 from admm_verify.sets.box import Box
+from admm_verify.sets.contract import WalkableSet
 from admm_verify.sets.exact import ExactBox
 
 MAX_CHARACTERS = 2**20
@@ -37,11 +39,11 @@ _INDEX = re.compile(r"\d{1,18}(?:,\d{1,18})*", re.ASCII)
 _NAME = re.compile(r"([xyXY])(?:_?(0|[1-9]\d{0,17}))?", re.ASCII)
 
 
-def property_of(network: Network, box: Box | None, condition: str) -> Property:
-    """The property that x satisfies when it lies in the box and the condition holds for x and y = f(x).
+def property_of(network: Network, region: WalkableSet | None, condition: str) -> Property:
+    """The property that x satisfies when it lies in the region and the condition holds for x and y = f(x).
 
-    A float of the box is the very number it is, a number of the condition the decimal that is written.
-    Raises: InputError for no text and for a box that is not one of the network's inputs; QueryError and
+    A float of the region is the very number it is, a number of the condition the decimal that is written.
+    Raises: InputError for no text and for a region that is not one of the network's inputs; QueryError and
         UnsupportedQueryError as `read_property`, with the column.
     """
     if not isinstance(condition, str):
@@ -49,8 +51,9 @@ def property_of(network: Network, box: Box | None, condition: str) -> Property:
         raise InputError(f"The condition is of type {given}; give text, such as 'y0 <= y1 and y2 > 0.5'.")
     source = Source("the condition", condition)
     assertions = Assertions(Scope(source))
-    if box is not None:
-        assertions.conjunction.bounds += _sides(box, network)
+    within = None if region is None else _region(region, network)
+    if within is not None:
+        assertions.conjunction.bounds += _sides(within)
     reading = _Reading(source, assertions, (network.input_shape, network.output_shape))
     assertions.add(reading.condition(_parsed(source)))
     sides = [
@@ -58,18 +61,30 @@ def property_of(network: Network, box: Box | None, condition: str) -> Property:
         for name, shape in (("X", network.input_shape), ("Y", network.output_shape))
     ]
     declared = NetworkDeclaration("", (sides[0],), (sides[1],))
-    ways, impossible = disjuncts(assertions, sides[0].size)
+    inside = None if isinstance(within, Box) else within
+    ways, impossible = disjuncts(assertions, sides[0].size, inside)
     return Property((1, 0), (declared,), ways, impossible)
 
 
-def _sides(box: Box, network: Network) -> Iterator[InputBound]:
-    """The bounds of all inputs."""
-    if not isinstance(box, Box):
-        raise InputError(f"A Box is wanted here, and a {type(box).__name__} was given; make one: av.Box(lower, upper).")
-    flat = box.mapped(lambda end: flatten_batch(end, network.input_shape, f"the input of {network.name}"))
+def _region(region: WalkableSet, network: Network) -> WalkableSet:
+    """One set of flat inputs of a network, [1, inputs], in float64 on the host."""
+    if not isinstance(region, WalkableSet):
+        raise InputError(
+            f"A set of inputs is wanted here, and a {type(region).__name__} was given; make one, such as "
+            "av.Box(lower, upper)."
+        )
+    flat = region.flattened(lambda end: flatten_batch(end, network.input_shape, f"the input of {network.name}"))
     if flat.lead != (1,):
-        raise InputError(f"The box has {flat.lead[0]} rows; a query speaks of one box, so make a query of each row.")
-    exact = ExactBox.of(flat.mapped(lambda end: end[0]))
+        kind = type(region).__name__
+        raise InputError(
+            f"The {kind} has {flat.lead[0]} rows; a query speaks of one {kind}, so make a query of each row."
+        )
+    return flat.put(Placement.numpy())
+
+
+def _sides(region: WalkableSet) -> Iterator[InputBound]:
+    """The bounds of all inputs."""
+    exact = ExactBox.of(Box.of(*(end[0] for end in region.range)))
     for entry, (lower, upper) in enumerate(zip(exact.lower, exact.upper, strict=True)):
         yield InputBound(entry, False, lower, False, 0)
         yield InputBound(entry, True, upper, False, 0)

@@ -1,12 +1,13 @@
-"""The in-memory property: input boxes and linear output atoms, in exact rational numbers."""
+"""The in-memory property: input sets and linear atoms, in exact rational numbers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
 
 from admm_verify.reprs import short_repr
 from admm_verify.sets.exact import ExactBox
+from admm_verify.sets.exact_cut import ExactCut, Inequality, summed
 
 
 @dataclass(frozen=True)
@@ -33,49 +34,48 @@ class NetworkDeclaration:
 
 
 @dataclass(frozen=True, slots=True)
-class Atom:
+class Atom(Inequality):
     """The constraint sum of coefficient * y[index] + constant <= 0 (< 0 when strict) on the flat output y.
 
-    line is where it stands in the file and makes no difference. Coefficients of one output are added up.
+    inputs: terms coefficient * x[index] of the flat input that are added on the left. Rows are made of outputs alone:
+    `Query.about_outputs` makes such inputs outputs of the network, too.
     """
 
-    terms: tuple[tuple[int, Fraction], ...]
-    constant: Fraction
-    strict: bool
-    line: int = field(default=0, compare=False)
+    inputs: tuple[tuple[int, Fraction], ...] = ()
+
+    __hash__ = Inequality.__hash__
 
     def __post_init__(self) -> None:
-        if len(dict(self.terms)) < len(self.terms):
-            total: dict[int, Fraction] = {}
-            for index, coefficient in self.terms:
-                total[index] = total.get(index, Fraction(0)) + coefficient
-            object.__setattr__(self, "terms", tuple(total.items()))
+        Inequality.__post_init__(self)
+        if self.inputs:
+            object.__setattr__(self, "inputs", summed(self.inputs))
 
-    def __hash__(self) -> int:
-        # Hashing a Fraction takes a modular inverse; its two integers serve as well.
-        numbers = [(index, value.numerator, value.denominator) for index, value in self.terms]
-        return hash((*numbers, self.constant.numerator, self.constant.denominator, self.strict))
-
-    def value(self, y: Sequence[Fraction]) -> Fraction:
-        """The left-hand side at y, exactly."""
-        return sum((coefficient * y[index] for index, coefficient in self.terms), self.constant)
-
-    def holds(self, y: Sequence[Fraction]) -> bool:
-        """Whether y satisfies the atom, exactly."""
+    def holds(self, y: Sequence[Fraction], x: Sequence[Fraction] = ()) -> bool:
+        """Whether the output y at the input x satisfies the atom, exactly; x may be left out where it reads none."""
         value = self.value(y)
-        return value < 0 if self.strict else value <= 0
+        if self.inputs:
+            value = sum((coefficient * x[index] for index, coefficient in self.inputs), value)
+        return self.admits(value)
 
 
 @dataclass(frozen=True, slots=True)
 class Disjunct:
-    """One way to satisfy a query: x in the box and all atoms hold for f(x). Disjuncts may share one box object."""
+    """One way to satisfy a query: x in the box, and in what the cut leaves of it, and all atoms hold for f(x).
+
+    Disjuncts may share one box and one cut object.
+    """
 
     box: ExactBox
     atoms: tuple[Atom, ...]
+    cut: ExactCut | None = None
+
+    def admits(self, x: Sequence[Fraction]) -> bool:
+        """Whether x is one of the inputs spoken of, exactly."""
+        return self.box.holds(x) and (self.cut is None or self.cut.holds(x))
 
     def holds(self, x: Sequence[Fraction], y: Sequence[Fraction]) -> bool:
         """Whether the pair (x, y) satisfies the disjunct, exactly."""
-        return self.box.holds(x) and all(atom.holds(y) for atom in self.atoms)
+        return self.admits(x) and all(atom.holds(y, x) for atom in self.atoms)
 
 
 @dataclass(frozen=True, repr=False)

@@ -12,6 +12,7 @@ from admm_verify.network.graph import Network, check_classifier
 from admm_verify.network.onnx_files import ModelSource, read_model
 from admm_verify.network.onnx_part import part_of
 from admm_verify.options import file_path, instance
+from admm_verify.properties.beside import about_outputs
 from admm_verify.properties.checks import check_layout, check_property, check_types
 from admm_verify.properties.infix import property_of
 from admm_verify.properties.property import Property
@@ -19,7 +20,7 @@ from admm_verify.properties.scores import about_scores
 from admm_verify.properties.vnnlib import read_property
 from admm_verify.reprs import short_repr
 from admm_verify.run import Run, Stopped
-from admm_verify.sets.box import Box
+from admm_verify.sets.contract import WalkableSet
 
 NetworkSource = ModelSource | Network
 
@@ -66,6 +67,19 @@ class Query:
         found = about_scores(self.property, head, arithmetic or self.property.arithmetic, self.network.name)
         return replace(self, property=found, network=self.network.scores, asked=self)
 
+    def about_outputs(self, arithmetic: str | None = None) -> "Query":
+        """The same question about outputs alone, in an arithmetic, by default the declared one: about the scores of a
+        classifier, as `about_scores` says, and where constraints compare outputs with inputs about a network that hands
+        these on. Itself where it is such a question.
+
+        Raises: UnsupportedQueryError where the scores alone do not tell.
+        """
+        query = self.about_scores(arithmetic)
+        made = about_outputs(query.property, query.network)
+        if made is None:
+            return query
+        return replace(query, property=made[0], network=made[1], asked=query.asked or query)
+
     def accepts(self, x: Sequence[Fraction], y: Sequence[Fraction]) -> bool:
         """Whether an input and what the network computes there satisfy the query, exactly."""
         return any(disjunct.holds(x, y) for disjunct in self.property.disjuncts)
@@ -102,28 +116,30 @@ def read_query(
 
 def query(
     network: NetworkSource,
-    box: Box | None,
+    region: WalkableSet | None,
     condition: str,
     *,
     output: str | None = None,
     inputs: Mapping[str, object] | None = None,
 ) -> Query:
-    """A query without a file: is there an x in the box for which the condition holds of x and y = f(x)?
+    """A query without a file: is there an x in the region for which the condition holds of x and y = f(x)?
 
     condition is what a counterexample satisfies, the opposite of what is to be shown, as in VNN-LIB: comparisons by <=,
-    <, >=, >, ==, != of sums of multiples of outputs y0, y1, ... (y[i,j] where they have several axes), joined by and,
-    or and parentheses, such as "y0 <= y1 or y0 <= y2". Comparisons of single inputs x0, x1, ... with numbers cut the
-    box; without a box they bound every input. Numbers of the condition are the decimals that are written, floats of the
-    box the numbers they are.
+    <, >=, >, ==, != of sums of multiples of outputs y0, y1, ... (y[i,j] where they have several axes) and inputs x0,
+    x1, ..., joined by and, or and parentheses, such as "y0 <= y1 or y0 <= y2" or "x0 + x1 <= 1 and y0 <= x2".
+    Comparisons of single inputs with numbers cut the region; without a region they bound every input. Numbers of the
+    condition are the decimals that are written, floats of the region the numbers they are.
+
+    region: a Box or another set of inputs, such as a Ball or a Polytope; counterexamples lie in it exactly.
 
     network: a network, ONNX path or ModelProto; only a model lets counterexamples be replayed by onnxruntime. output,
     inputs: what to read of a model, as for `read_onnx`.
-    Shapes: box [inputs] or the network's input shape, with or without a batch axis of one.
+    Shapes: region of numbers [inputs] or the network's input shape, with or without a batch axis of one.
     Raises: QueryError with the column for what is no condition, for empty boxes and unbounded inputs;
-        UnsupportedQueryError for products of variables and for couplings of inputs; InputError; ModelError.
+        UnsupportedQueryError for products of variables; InputError; ModelError.
     """
     found, model = _network_of(network, output, inputs, Run())
-    return Query("query", property_of(found, box, condition), found, model)
+    return Query("query", property_of(found, region, condition), found, model)
 
 
 def _network_of(

@@ -1,4 +1,4 @@
-"""A property as arrays: boxes rounded outward and one row per output atom, ready to be bounded."""
+"""A property as arrays: input sets rounded outward and one row per output atom, ready to be bounded."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,10 +12,11 @@ import numpy as np
 from admm_verify.arrays import Array
 from admm_verify.errors import QueryError
 from admm_verify.memory import Budget, collector_paused
-from admm_verify.properties.property import Atom, Property
+from admm_verify.properties.property import Atom, Disjunct, Property
+from admm_verify.properties.working import with_rounded, working_sets
 from admm_verify.rationals import directed_float, is_float, nearest_float
 from admm_verify.sets.box import Box
-from admm_verify.sets.exact import ExactBox
+from admm_verify.sets.contract import WalkableSet
 
 Thing = TypeVar("Thing")
 
@@ -29,11 +30,12 @@ _ONE = Fraction(1)
 class AtomRows:
     """Rows c'y + d, one per input box and output atom (of the same atom on the same line one), in file order.
 
-    A disjunct is excluded when for one of its rows min c'y + d over the box is > 0 (>= 0 where strict).
+    A disjunct is excluded when for one of its rows min c'y + d over the box is > 0 (>= 0 where strict). sets: what
+    couplings and sets of floats leave of the boxes, rounded outward; None where that is all of them.
 
-    Shapes: boxes [boxes, inputs], rounded outward; box [rows] the row's box; objective [rows, outputs]; offset [rows],
-    rounded downward; rounding [rows], the sum of what the objective's entries are off by, rounded upward, 0 where they
-    are exact; strict [rows]. disjuncts[i]: row numbers of disjunct i.
+    Shapes: boxes, sets [boxes, inputs], rounded outward; box [rows] the row's box; objective [rows, outputs]; offset
+    [rows], rounded downward; rounding [rows], the sum of what the objective's entries are off by, rounded upward, 0
+    where they are exact; strict [rows]. disjuncts[i]: row numbers of disjunct i.
     """
 
     boxes: Box
@@ -43,6 +45,12 @@ class AtomRows:
     rounding: np.ndarray
     strict: np.ndarray
     disjuncts: tuple[tuple[int, ...], ...]
+    sets: WalkableSet | None = None
+
+    @property
+    def inputs(self) -> WalkableSet:
+        """The sets that bounds are taken over, one for each box."""
+        return self.boxes if self.sets is None else self.sets
 
     def padded(self, disjuncts: Sequence[int]) -> np.ndarray:
         """Row numbers of some disjuncts, [disjuncts, atoms of the longest]; shorter ones repeat their last.
@@ -83,30 +91,38 @@ def atom_rows(found: Property, budget: Budget | None = None) -> AtomRows:
     """The rows of a property with at least one disjunct.
 
     budget: the memory that rows and boxes may take and a question that ends it, no limits where not given.
-    Raises: QueryError where they do not fit; Stopped.
+    Raises: QueryError where they do not fit, and for atoms that read inputs; Stopped.
     """
     outputs = found.networks[0].outputs[0].size
-    boxes: dict[int, tuple[int, ExactBox]] = {}
+    boxes: dict[tuple[int, int], tuple[int, Disjunct]] = {}
     rows: dict[tuple[int, Atom, int], int] = {}
     disjuncts: list[tuple[int, ...]] = []
     with collector_paused():
         for disjunct in _paced(found.disjuncts, budget):
-            number, _ = boxes.setdefault(id(disjunct.box), (len(boxes), disjunct.box))
+            number, _ = boxes.setdefault(_region(disjunct), (len(boxes), disjunct))
             disjuncts.append(tuple([rows.setdefault((number, atom, atom.line), len(rows)) for atom in disjunct.atoms]))
         inputs = found.networks[0].inputs[0].size
         # Where disjuncts stand side by side, all take the atoms of the longest.
         most = max(map(len, disjuncts), default=0)
-        numbers = len(rows) * outputs + 2 * len(boxes) * inputs + len(disjuncts) * most * outputs
+        owners = [disjunct for _, disjunct in boxes.values()]
+        couplings = max((len(one.cut.rows) for one in owners if one.cut is not None), default=0)
+        numbers = len(rows) * outputs + (2 + couplings) * len(boxes) * inputs + len(disjuncts) * most * outputs
         _check_size(numbers, f"{len(disjuncts)} disjuncts of at most {most} atoms", budget)
         objective, scalars = np.zeros((len(rows), outputs)), np.zeros((3, len(rows)))
         for row, (number, atom, _) in enumerate(_paced(rows, budget)):
             scalars[:, row] = number, *_fill(objective[row], atom)
         ends = np.zeros((2, len(boxes), inputs))
-        for box, (_, exact) in enumerate(_paced(boxes.values(), budget)):
-            ends[:, box] = exact.enclosure.range
+        for box, disjunct in enumerate(_paced(owners, budget)):
+            ends[:, box] = disjunct.box.enclosure.range
+        sets = working_sets(owners, Box.of(*ends))
         strict = np.array([atom.strict for _, atom, _ in rows], dtype=bool)
     own, (_, offset, rounding) = scalars[0].astype(np.int64), scalars
-    return AtomRows(Box.of(*ends), own, objective, offset, rounding, strict, tuple(disjuncts))
+    return AtomRows(Box.of(*ends), own, objective, offset, rounding, strict, tuple(disjuncts), sets)
+
+
+def _region(disjunct: Disjunct) -> tuple[int, int]:
+    """What disjuncts with one set of inputs have in common."""
+    return id(disjunct.box), id(disjunct.cut)
 
 
 def _paced(things: Iterable[Thing], budget: Budget | None) -> Iterator[Thing]:
@@ -126,13 +142,16 @@ def _check_size(numbers: int, what: str, budget: Budget | None) -> None:
 
 
 def as_computed(rows: AtomRows, arithmetic: str) -> AtomRows:
-    """The same rows on boxes that also hold what their points are rounded to when a network in float32 or float64 is
+    """The same rows on sets that also hold what their points are rounded to when a network in float32 or float64 is
     run on them; in "real" arithmetic the rows as they are.
+
+    Raises: UnsupportedQueryError for sets of which that is not known.
     """
     if arithmetic == "real":
         return rows
     # Ends beyond the type overflow as inputs too, which the bound on the evaluation's error notices.
-    return replace(rows, boxes=rows.boxes.with_rounded(np.dtype(arithmetic).type))
+    boxes = rows.boxes.with_rounded(np.dtype(arithmetic).type)
+    return replace(rows, boxes=boxes, sets=None if rows.sets is None else with_rounded(rows.sets, arithmetic))
 
 
 def combined(objective: np.ndarray, offset: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, float] | None:
@@ -153,6 +172,8 @@ def _fill(objective: np.ndarray, atom: Atom) -> tuple[float, float]:
     objective is off by, rounded up.
     """
     terms, scale, lost = atom.terms, _ONE, 0.0
+    if atom.inputs:
+        raise QueryError("A constraint compares outputs with inputs; ask about the query's about_outputs().")
     if not all(is_float(coefficient) for _, coefficient in terms):
         # Whole numbers without a common divisor are exact wherever any multiple of the coefficients is.
         scale = Fraction(lcm(*(c.denominator for _, c in terms)), gcd(*(c.numerator for _, c in terms)))

@@ -37,13 +37,13 @@ def about_scores(asked: Property, head: Head, arithmetic: str, name: str) -> Pro
 def _check_comparison(atom: Atom, head: Head, name: str) -> None:
     """Refuse an atom that may hold for results but not for their scores, or the other way round."""
     terms = [(index, value) for index, value in atom.terms if value]
-    if not terms:
+    if not terms and not atom.inputs:
         return
     totals: dict[tuple[int, int], Fraction] = {}
     for index, value in terms:
         group = _group(head, index)
         totals[group] = totals.get(group, Fraction(0)) + value
-    balanced = not any(totals.values())
+    balanced = not any(totals.values()) and not atom.inputs
     if balanced and (head.keeps_differences or (len(terms) == 2 and not atom.constant)):
         return
     where = f" on line {atom.line}" if atom.line else ""
@@ -93,8 +93,9 @@ def _alternatives(disjunct: Disjunct, head: Head, name: str) -> Iterator[Disjunc
     labels = [Fraction(label) for label in head.class_labels()]
     for atom in disjunct.atoms:
         terms = [(index, value) for index, value in atom.terms if value]
-        if len(terms) > 1:
-            raise UnsupportedQueryError(f"A constraint compares two labels of {name}; compare each with a number.")
+        if len(terms) > 1 or atom.inputs:
+            what = "a label with inputs" if atom.inputs else "two labels"
+            raise UnsupportedQueryError(f"A constraint compares {what} of {name}; compare each with a number.")
         if not terms:
             if not atom.holds([]):
                 return
@@ -113,7 +114,7 @@ def _alternatives(disjunct: Disjunct, head: Head, name: str) -> Iterator[Disjunc
             for (place, chosen), best in zip(asking.items(), combination, strict=True)
             for atom in _beating(best, chosen, (place // inner * classes * inner + place % inner, inner), head)
         ]
-        yield Disjunct(disjunct.box, tuple(atoms))
+        yield Disjunct(disjunct.box, tuple(atoms), disjunct.cut)
 
 
 def _beating(best: int, chosen: Sequence[int], place: tuple[int, int], head: Head) -> Iterator[Atom]:

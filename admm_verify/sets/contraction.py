@@ -1,9 +1,13 @@
-"""Boxes cut down to where linear lower bounds of a disjunct's atoms still allow them to hold."""
+"""Boxes cut down to where linear lower bounds of a disjunct's atoms still allow them to hold, and to where sets are."""
 
 import numpy as np
 
-from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Bool, Float
+from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Bool, Float, gamma
 from admm_verify.sets.box import Box
+from admm_verify.sets.contract import WalkableSet
+
+_MEETINGS = 4
+"""Rounds of nearest points between a set and a box that may lie apart."""
 
 
 def contract(
@@ -17,13 +21,51 @@ def contract(
 
     Error: rounded outward.
     """
-    a, lower, upper = coefficient, np.array(box.lower), np.array(box.upper)
+    a = coefficient
+    least = np.where(a > 0, a * box.lower[:, None], a * box.upper[:, None]).sum(axis=-1)
+    slack = _slack(box, a, bound)
+    return _contracted(box, a, bound - least - slack, slack, rounds)
+
+
+def contract_by_planes(
+    box: Box, coefficient: Float[np.ndarray, "parts planes n"], shift: Float[np.ndarray, "parts planes"], rounds: int
+) -> tuple[Box, Bool[np.ndarray, " parts"]]:
+    """`contract` by planes of which a'x + shift <= 0 is known for all points that are looked for.
+
+    Error: rounded outward.
+    """
+    return _contracted(box, coefficient, shift, _slack(box, coefficient, shift), rounds)
+
+
+def apart(sets: WalkableSet, box: Box) -> Bool[np.ndarray, " parts"]:
+    """Whether sets and boxes have proven to have no point in common; false says nothing.
+
+    With x the nearest point of a set to y, the nearest of a box to x, c = x - y separates them where
+    min over the set of c'x > max over the box of c'y.
+    Shapes: NumPy arrays in float64; sets and box [parts, n].
+    """
+    y = box.project(sets.centre)
+    for _ in range(_MEETINGS):
+        x = sets.project(y)
+        y = box.project(x)
+    direction = np.nan_to_num(x - y)
+    value, magnitude = sets.minimum(direction)
+    top = np.where(direction > 0, direction * box.upper, direction * box.lower).sum(axis=-1)
+    size = magnitude + (np.abs(direction) * box.reach).sum(axis=-1)
+    return value - top > 4.0 * gamma(direction.shape[-1] + 16) * size + SMALLEST * 16 * direction.shape[-1]
+
+
+def _slack(box: Box, a: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """More than all sums of planes are off by; boxes only shrink, so that it stays so."""
+    size = (np.abs(a) * box.reach[:, None]).sum(axis=-1) + np.abs(shift)
+    return 4.0 * (a.shape[-1] + 8) * (DOUBLE_ROUNDOFF * size + SMALLEST)
+
+
+def _contracted(
+    box: Box, a: np.ndarray, shift: np.ndarray, slack: np.ndarray, rounds: int
+) -> tuple[Box, Bool[np.ndarray, " parts"]]:
+    lower, upper = np.array(box.lower), np.array(box.upper)
     excluded = np.zeros(len(lower), dtype=bool)
-    least = np.where(a > 0, a * lower[:, None], a * upper[:, None]).sum(axis=-1)
-    size = (np.abs(a) * box.reach[:, None]).sum(axis=-1) + np.abs(bound)
-    # All sums below are off by less; boxes only shrink, so the size stays an upper bound.
-    slack = 4.0 * (a.shape[-1] + 8) * (DOUBLE_ROUNDOFF * size + SMALLEST)
-    shift = bound - least - slack
     for _ in range(rounds):
         for j in range(a.shape[1]):
             aj = a[:, j]
