@@ -20,7 +20,6 @@ from admm_verify.properties.query import Query
 from admm_verify.properties.rows import atom_rows
 from admm_verify.properties.working import working_sets
 from admm_verify.run import Run
-from admm_verify.sets.box import Box
 from admm_verify.sets.exact import ExactBox
 from admm_verify.sets.exact_points import nearest_point
 
@@ -82,9 +81,8 @@ def _placed(disjunct: Disjunct, x: np.ndarray, dtype: Any) -> tuple[Fraction, ..
     """A point of the disjunct's inputs near x, exactly; None where there is none, or none was found."""
     box, cut = disjunct.box, disjunct.cut
     if cut is not None:
-        around = working_sets([disjunct], Box.of(*(end[None] for end in box.enclosure.range)))
-        assert around is not None, "there is a cut"
-        return nearest_point(box, cut, around, x, dtype)
+        around = box.enclosure.at(None)
+        return nearest_point(box, cut, working_sets([disjunct], around) or around, x, dtype)
     exact = box.nearest(x, dtype)
     return exact if exact is not None and box.holds(exact) else None
 

@@ -54,8 +54,7 @@ def _with_rows(disjunct: Disjunct) -> Disjunct:
     cut = disjunct.cut
     if cut is None or not cut.rows:
         return disjunct
-    left = None if cut.within is None else replace(cut, rows=())
-    return Disjunct(disjunct.box, disjunct.atoms + tuple(map(_atom, cut.rows)), left)
+    return replace(disjunct, atoms=disjunct.atoms + tuple(map(_atom, cut.rows)))
 
 
 def _atom(row: Inequality) -> Atom:

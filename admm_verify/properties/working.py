@@ -15,17 +15,20 @@ def working_sets(owners: Sequence[Disjunct], boxes: Box) -> WalkableSet | None:
 
     Shapes: boxes [owners, inputs], rounded outward.
     """
-    withins = {id(owner.cut.within): owner.cut.within for owner in owners if owner.cut is not None}
-    if not any(within is not None for within in withins.values()):
+    if all(owner.cut is None or owner.cut.within is None for owner in owners):
         return None
-    parts = []
-    for number, owner in enumerate(owners):
-        box = boxes.at(slice(number, number + 1))
-        within = None if owner.cut is None else owner.cut.within
-        assert within is not None, "all disjuncts have one set, or none has"
-        whole = all(np.array_equal(own, end) for own, end in zip(within.range, box.range, strict=True))
-        parts.append(within if whole else within.within(*box.range))
+    parts = [owner.cut.within for owner in owners if owner.cut is not None and owner.cut.within is not None]
+    assert len(parts) == len(owners), "all disjuncts have one set, or none has"
+    ends = [boxes.at(slice(number, number + 1)).range for number in range(len(owners))]
+    if any(_cuts(own, part) for own, part in zip(ends, parts, strict=True)):
+        # One kind for all.
+        parts = [part.within(*own) for own, part in zip(ends, parts, strict=True)]
     return parts[0] if len(parts) == 1 else type(parts[0]).joined(parts)
+
+
+def _cuts(ends: tuple[np.ndarray, np.ndarray], part: WalkableSet) -> bool:
+    """Whether a box is another one than that around a set."""
+    return not all(np.array_equal(own, end) for own, end in zip(ends, part.range, strict=True))
 
 
 def with_rounded(sets: WalkableSet, arithmetic: str) -> WalkableSet:

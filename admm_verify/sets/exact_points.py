@@ -58,13 +58,15 @@ def equalities(rows: Sequence[Inequality]) -> list[Inequality]:
 
 def _candidates(around: WalkableSet, x: np.ndarray) -> Iterator[np.ndarray]:
     """x itself, the nearest point of the set, and points on the way from there to its middle."""
-    yield x
+    given = x[None].astype(np.float64)
+    yield given[0]
     with quiet_overflow():
-        near, middle = around.project(x[None].astype(np.float64)), around.centre
-        for share in _INWARD:
-            way = (near + share * (middle - near))[0]
-            if np.isfinite(way).all():
-                yield way
+        middle = around.centre
+        for near in (around.drawn_in(given), around.project(given)):
+            for share in _INWARD:
+                way = (near + share * (middle - near))[0]
+                if np.isfinite(way).all():
+                    yield way
 
 
 def _on(box: ExactBox, cut: ExactCut, equal: Sequence[Inequality], x: np.ndarray) -> Iterator[Point]:

@@ -27,6 +27,10 @@ SAME = {
     "0.1 <= x0 and x1 < 0.7 and y0 <= 0": "(assert (and (<= 0.1 X_0) (< X_1 0.7) (<= Y_0 0)))",
     "x0 <= 0.1 and y0 <= 0 or x[1] >= 0.9": "(assert (or (and (<= X_0 0.1) (<= Y_0 0)) (>= X_1 0.9)))",
     "1 < 2": "(assert (< 1 2))",
+    "x0 + x1 <= 0.5 and y0 <= 0": "(assert (and (<= (+ X_0 X_1) 0.5) (<= Y_0 0)))",
+    "x0 == x1": "(assert (== X_0 X_1))",
+    "2*x0 > x1 or x0 - x1 != 0.25 and y0 < 1": "(assert (or (> (* 2 X_0) X_1) (and (!= (- X_0 X_1) 0.25) (< Y_0 1))))",
+    "y0 >= x0 + 1 and y1 - x1 != x0": "(assert (and (>= Y_0 (+ X_0 1)) (!= (- Y_1 X_1) X_0)))",
     "y0 < 1or y1 < 2": "(assert (or (< Y_0 1) (< Y_1 2)))",
 }
 
@@ -84,7 +88,9 @@ REFUSED = {
     "y0 < " + "-" * 150 + "1": "nested deeper",
     "y0" + " + y1" * 20_000 + " < 1": "a sum of thousands of terms",
     "x0 > 3 and y0 < 1": "the input set is empty",
-    "x0 + x1 < 1": "couples several inputs",
+    "x0 * x1 < 1": "column 1: .*multiplies variables",
+    "y0 < 1 and x0 + x2 < 1": r"column 17: found 'x2'; the network's input has shape \[2\]",
+    "x0 + 1e400*x1 < 1": "column 6: .*exponent",
 }
 
 
