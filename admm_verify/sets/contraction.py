@@ -44,7 +44,8 @@ def apart(sets: WalkableSet, box: Box) -> Bool[np.ndarray, " parts"]:
     min over the set of c'x > max over the box of c'y.
     Shapes: NumPy arrays in float64; sets and box [parts, n].
     """
-    y = box.project(sets.centre)
+    x = sets.centre
+    y = box.project(x)
     for _ in range(_MEETINGS):
         x = sets.project(y)
         y = box.project(x)
