@@ -104,11 +104,12 @@ def test_what_is_no_condition_is_refused_with_its_column(condition):
 
 def test_other_things_than_a_network_a_box_and_text_are_refused():
     others: list[Any] = [None, 3, ["y0 < 1"], b"y0 < 1"]
+    array: Any = np.zeros(2)
     for wrong in others:
         with pytest.raises(av.InputError, match="give text"):
             av.query(NET, BOX, wrong)
     with pytest.raises(av.InputError, match=r"av\.Box"):
-        av.query(NET, others[0] or np.zeros(2), "y0 < 1")
+        av.query(NET, array, "y0 < 1")
     with pytest.raises(av.InputError, match="2 rows"):
         av.query(NET, av.Box.around(np.zeros((2, 2)), 0.1), "y0 < 1")
     with pytest.raises(av.QueryError, match="no lower bound"):
