@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         SolverSettings as SolverSettings,
         TightenSettings as TightenSettings,
     )
+    from admm_verify.splitting.constraint import Constraint as Constraint
     from admm_verify.splitting.output_bounds import OutputBounds as OutputBounds, output_bounds as output_bounds
     from admm_verify.splitting.problem import Problem as Problem
     from admm_verify.splitting.solution import Solution as Solution
@@ -87,6 +88,7 @@ _ROOMS = {
     "Box": "sets.box",
     "Certification": "robustness.certification",
     "CertifySettings": "robustness.settings",
+    "Constraint": "splitting.constraint",
     "ContinuousSystem": "reach.systems",
     "Controller": "reach.systems",
     "Counterexample": "robustness.counterexample",

@@ -175,6 +175,10 @@ class Placement:
         """An integer array moved here as int64."""
         return self.xp.asarray(to_numpy(indices), dtype=self.xp.int64, device=self.device)
 
+    def put_flags(self, flags: Array) -> Array:
+        """An array of truth values moved here."""
+        return self.xp.asarray(to_numpy(flags), dtype=self.xp.bool, device=self.device)
+
 
 def to_numpy(array: Any) -> np.ndarray:
     """A NumPy view or copy of any array, a sequence of numbers or a number."""

@@ -45,6 +45,8 @@ class Ended(Advised):
 
     CONVERGED = "converged", ""
     """The gap is at most tolerance * max(1, |lower|)."""
+    INFEASIBLE = "infeasible", "Relax the constraints, or the bounds that were given: they hold nowhere."
+    """The constraints are certified to hold nowhere in the input set: lower is +inf, the least value over nothing."""
     COMPLETE = "complete", ""
     """Everything was done as asked."""
     PASS_LIMIT = "pass-limit", "Raise max_passes for a smaller gap."

@@ -11,7 +11,7 @@ from admm_verify.arrays import Array, Float, Placement, namespace
 from admm_verify.backends.choice import verbs_for
 from admm_verify.backends.verbs import Adam, KinkBounds, Verbs
 from admm_verify.bounds.backward import Backward, backward
-from admm_verify.bounds.functionals import Functionals, Splits
+from admm_verify.bounds.functionals import Functionals, Ranges, Splits
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.lines import Contact, CurveLines, KinkLines, Lines
 from admm_verify.run import Run
@@ -65,7 +65,7 @@ class Climb:
     x the best input and pre_k of the network linearised there, |a_k| (pre_k - touching point) is a supergradient of D
     in the slopes of layer k, turned where the line is above.
 
-    Multipliers beta of the functionals' splits climb along: -sign pre is their supergradient.
+    Multipliers of the functionals' splits and ranges climb along: -sign pre is the supergradient in beta.
 
     Reference: the slope ascent of alpha-CROWN (Xu et al., ICLR 2021) and beta-CROWN (Wang et al., NeurIPS 2021), with
     explicit sweeps and this schedule.
@@ -91,6 +91,9 @@ class Climb:
         for k, split in enumerate(functionals.splits):
             if split is not None:
                 self.layers[k] = _SplitLayer(self.layers[k], split, settings, iterations)
+        for k, range in enumerate(functionals.ranges):
+            if range is not None:
+                self.layers[k] = _RangeLayer(self.layers[k], range, settings, iterations)
         self.done = 0
 
     @property
@@ -112,7 +115,7 @@ class Climb:
 
     def step(self) -> Step:
         """Move all slopes once."""
-        seen, adam = self.look(), self._adam()
+        seen, adam = self.look(), self.adam()
 
         def post(k: int, pre: Array) -> Array:
             a = seen.sweep.post[k]
@@ -137,7 +140,8 @@ class Climb:
         x, part = self.best(sweep.input)
         return Step(value + sweep.constant + part, x, sweep)
 
-    def _adam(self) -> Adam:
+    def adam(self) -> Adam:
+        """Adam's constants at the next step."""
         settings, count = self.settings, self.done + 1
         least = settings.least_end * min(1.0, settings.least_end_until / self.iterations)
         end = max(least, settings.end_per_iteration**self.iterations)
@@ -263,3 +267,45 @@ class _SplitLayer:
         splits.beta[...] = xp.maximum(moved, xp.zeros_like(moved))
         self.done += 1
         return post
+
+
+class _RangeLayer:
+    """A layer with ends of its own; the multipliers tau take steps in units of the layer's mean coefficient."""
+
+    def __init__(self, layer: _ClimbLayer, ranges: Ranges, settings: AscentSettings, iterations: int) -> None:
+        self.layer, self.ranges = layer, ranges
+        self.moves = Falling(settings, iterations, ranges.tau)
+
+    @property
+    def slopes(self) -> Array:
+        return self.layer.slopes
+
+    def descend(self, a: Array) -> tuple[Array, Array]:
+        g, value = self.layer.descend(a)
+        return g - self.ranges.tau, value + self.ranges.gained()
+
+    def climb(self, a: Array, pre: Array, adam: Adam) -> Array:
+        post, xp, ranges = self.layer.climb(a, pre, adam), namespace(a), self.ranges
+        unit = xp.mean(xp.abs(a), axis=-1, keepdims=True)
+        moved = ranges.tau + unit * self.moves.next(ranges.gradient(pre), adam)
+        # A step that changes the sign would pay for another end: it ends at zero.
+        ranges.tau[...] = xp.where(moved * ranges.tau < 0, xp.zeros_like(moved), moved)
+        return post
+
+
+class Falling:
+    """Steps of Adam for multipliers of constraints, which fall linearly to none over the iterations planned."""
+
+    def __init__(self, settings: AscentSettings, iterations: int, like: Array) -> None:
+        self.step, self.iterations, self.done = settings.split_step, iterations, 0
+        self.mean, self.square = namespace(like).zeros_like(like), namespace(like).zeros_like(like)
+
+    def next(self, gradient: Array, adam: Adam) -> Array:
+        """The step along a supergradient, in units of the multipliers."""
+        xp = namespace(gradient)
+        self.mean = adam.momentum * self.mean + (1.0 - adam.momentum) * gradient
+        self.square = adam.memory * self.square + (1.0 - adam.memory) * gradient**2
+        least = xp.finfo(gradient.dtype).smallest_normal
+        rate = self.step * (1.0 - self.done / self.iterations)
+        self.done += 1
+        return rate * (self.mean / adam.first) / (xp.sqrt(self.square / adam.second) + least)

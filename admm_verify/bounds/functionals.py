@@ -34,11 +34,41 @@ class Splits:
 
 
 @dataclass(frozen=True, eq=False)
+class Ranges:
+    """Ends lower <= pre <= upper of one layer's inputs that the layers below do not imply, with a multiplier tau each.
+
+    tau (lower - pre) where tau > 0, and tau (upper - pre) where tau < 0, is at most 0 in the range. So the multiplier
+    of the pre-activation becomes g - tau, and the constant gains tau lower, or tau upper; tau moves in place.
+    Shapes: tau [rows, n]; all others [rows, n] or [1, n]; cut: where an end is not implied; tau is 0 elsewhere.
+    """
+
+    lower: Float[Array, "rows n"]
+    upper: Float[Array, "rows n"]
+    cut: Float[Array, "rows n"]
+    tau: Float[Array, "rows n"]
+
+    def gained(self) -> Float[Array, " rows"]:
+        """What the constant gains, as computed."""
+        xp, tau = namespace(self.tau), self.tau
+        return xp.sum(xp.where(tau > 0, tau * self.lower, xp.where(tau < 0, tau * self.upper, 0.0)), axis=-1)
+
+    def gradient(self, pre: Float[Array, "rows n"]) -> Float[Array, "rows n"]:
+        """The supergradient of D in tau at inputs of the linearised network."""
+        xp = namespace(pre)
+        low, high = self.lower - pre, self.upper - pre
+        zero = xp.zeros_like(low)
+        still = xp.maximum(low, zero) + xp.minimum(high, zero)
+        moved = xp.where(self.tau > 0, low, xp.where(self.tau < 0, high, still))
+        return xp.where(self.cut, moved, zero)
+
+
+@dataclass(frozen=True, eq=False)
 class Functionals:
     """Linear functionals of the values z_i of a network's nodes: sum over i of start[i]'z_i + constant.
 
     error: how far they are, being rounded, from what they stand for; certified bounds lose it. splits[k]: signs fixed
-    in layer k, None for none; their multipliers are in float32 in any placement, and move in place.
+    in layer k, None for none; their multipliers are in float32 in any placement, and move in place. ranges[k]: ends of
+    layer k that are constraints of their own, None for none; in the placement of an iteration, which alone has them.
     Shapes: start[i] [..., n_i]; constant and error broadcast against the leading axes.
     """
 
@@ -46,6 +76,7 @@ class Functionals:
     constant: Float[Array, "..."]
     error: Array | float = 0.0
     splits: tuple[Splits | None, ...] = ()
+    ranges: tuple[Ranges | None, ...] = ()
 
     @property
     def lead(self) -> tuple[int, ...]:

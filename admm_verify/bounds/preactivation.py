@@ -76,7 +76,7 @@ def preactivation_bounds(
     if place is home:
         return found
     low, high = (tuple(map(home.put, side)) for side in (found.lower, found.upper))
-    return PreactivationBounds(low, high, origin=Origin(network, inputs))
+    return PreactivationBounds(low, high, origin=Origin(network, inputs, found.implied))
 
 
 def derived_bounds(
@@ -118,7 +118,7 @@ def derived_bounds(
         forward = Forward(placed, inputs, None if needless else refine, given)
         forward.run(run.check if abandon else None, after)
     low, high = (tuple(side[i] for i in network.sources) for side in (forward.lower, forward.upper))
-    return PreactivationBounds(low, high, origin=Origin(network, inputs))
+    return PreactivationBounds(low, high, origin=Origin(network, inputs, given is None or given.implied))
 
 
 def input_rows(network: Network, inputs: WalkableSet) -> WalkableSet:
@@ -178,7 +178,7 @@ def output_interval(
         xp.where(xp.isnan(end), filler, end)
         for end, filler in ((forward.lower[-1], -infinity), (forward.upper[-1], infinity))
     )
-    return PreactivationBounds(lows, highs, origin=Origin(network, inputs)), (low, high)
+    return PreactivationBounds(lows, highs, origin=Origin(network, inputs, found.implied)), (low, high)
 
 
 def _check_rows(bounds: PreactivationBounds, boxes: int) -> None:

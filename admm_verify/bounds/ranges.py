@@ -72,6 +72,11 @@ class PreactivationBounds:
             _check_pair(k, ends[0][-1], ends[1][-1])
         return PreactivationBounds(tuple(ends[0]), tuple(ends[1]), origin=self.origin)
 
+    @property
+    def implied(self) -> bool:
+        """Whether the layers' relaxations, one after the other, are known to imply these bounds."""
+        return self.origin is not None and self.origin.implied
+
     def take(self, rows: Array) -> "PreactivationBounds":
         """The bounds of the given rows only, any of them several times."""
         origin = None if self.origin is None else self.origin.take(rows)
@@ -80,14 +85,18 @@ class PreactivationBounds:
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """What pre-activation bounds were made for: a network and input sets [rows, n], one per row of the bounds."""
+    """What pre-activation bounds were made for: a network and input sets [rows, n], one per row of the bounds.
+
+    implied: whether the layers' relaxations, one after the other, imply the bounds; what callers state may say more.
+    """
 
     network: Network
     inputs: InputSet
+    implied: bool = True
 
     def take(self, rows: Array) -> "Origin":
         """The sets of the given rows only."""
-        return Origin(self.network, self.inputs.take(rows))
+        return Origin(self.network, self.inputs.take(rows), self.implied)
 
     def covers(self, inputs: InputSet) -> bool:
         """Whether sets [rows or 1, n] lie inside these, row by row."""

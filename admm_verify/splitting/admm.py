@@ -9,8 +9,8 @@ from admm_verify.settings import AdmmSettings
 from admm_verify.splitting.affine_graphs import AffineGraphs, build_graphs, layer_multipliers, network_layers
 from admm_verify.splitting.primal import PrimalPoint, best_response, relaxed_values
 from admm_verify.splitting.problem import Rows
-from admm_verify.splitting.state import PerRow
-from admm_verify.splitting.sweeps import DualSweep, filled, polish_sweep, slope_sweep
+from admm_verify.splitting.state import Duals, PerRow
+from admm_verify.splitting.sweeps import DualPoint, DualSweep, filled, polish_sweep, slope_sweep
 from admm_verify.splitting.vector import Vector
 
 
@@ -54,8 +54,8 @@ class Admm:
     passes: int
     stops_at_gap: bool = True
 
-    def start(self, rows: Rows, slopes: list[Array]) -> AdmmState:
-        dual = slope_sweep(rows, slopes)
+    def start(self, rows: Rows, point: DualPoint) -> AdmmState:
+        dual = slope_sweep(rows, point)
         multipliers = layer_multipliers(rows, network_layers(rows.network), dual)
         graphs, scale = build_graphs(rows, dual, multipliers, self.settings.penalty)
         z = _first_vector(rows, graphs, scale, dual, multipliers)
@@ -72,7 +72,7 @@ class Admm:
         restart = (residual <= self.settings.restart * state.residual) | (state.since >= self.settings.longest)
         return _restarted(rows, state, stepped, v, restart, residual) if bool(rows.xp.any(restart)) else stepped
 
-    def multipliers(self, rows: Rows, state: AdmmState) -> list[Array]:
+    def multipliers(self, rows: Rows, state: AdmmState) -> Duals:
         graphs = state.graphs
         r = 2.0 * pointwise(rows, graphs, state.z).v - state.z
         moves = graphs.project(rows, state.scale, r) - r
@@ -83,7 +83,8 @@ class Admm:
                 copies = [(graphs.copies[i], moves.parts[i]) for i in images]
                 first, *others = (copy.penalty / len(images) * copy.read(move) for copy, move in copies)
                 found.append(state.scale * sum(others, first))
-        return filled(polish_sweep(rows, found).pre, found)
+        duals = Duals(found, rows.unweighted())
+        return replace(duals, layers=filled(polish_sweep(rows, duals).pre, found))
 
     def point(self, rows: Rows, state: AdmmState) -> PrimalPoint:
         found = pointwise(rows, state.graphs, state.z)

@@ -1,21 +1,26 @@
 """Dual ascent on slopes, with Adam and a geometric schedule."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from admm_verify.arrays import Array
-from admm_verify.bounds.climb import Climb
+from admm_verify.bounds.climb import Climb, Falling
 from admm_verify.settings import AscentSettings
 from admm_verify.splitting.primal import PrimalPoint
 from admm_verify.splitting.problem import Rows
-from admm_verify.splitting.state import Incumbent, PerRow
-from admm_verify.splitting.sweeps import objectives
+from admm_verify.splitting.state import Duals, Incumbent, PerRow
+from admm_verify.splitting.sweeps import DualPoint, Units, objectives, ranges_of
 
 
 @dataclass(frozen=True, eq=False)
 class AscentState(PerRow):
-    """The climb, which moves on in place, the best multipliers seen, and the mean primal point."""
+    """The climb, which moves on in place as the multipliers of ends do, those of constraints with the units and the
+    averages of their steps, the best multipliers seen, and the mean primal point.
+    """
 
     climb: Climb
+    coupled: Array
+    units: Units | None
+    moves: Falling
     best: Incumbent
     mean: PrimalPoint
 
@@ -25,7 +30,8 @@ class Ascent:
     """Maximise D over the slopes alpha of the linear bounds of unstable neurons; for ReLU, the lower line's in [0, 1].
 
     Multipliers g = alpha a, with the lower line's slope where a > 0, the upper line's where a < 0: every iterate is
-    dual feasible. All rows run the whole schedule, so none is dropped on the way.
+    dual feasible. Multipliers mu >= 0 of constraints climb along by their values in the linearised network. All rows
+    run the whole schedule, so none is dropped on the way.
     """
 
     settings: AscentSettings
@@ -37,23 +43,31 @@ class Ascent:
         """Iterations planned."""
         return max(1, self.passes // 2)
 
-    def start(self, rows: Rows, slopes: list[Array]) -> AscentState:
-        climb = Climb(rows, objectives(rows), slopes, self.settings, self.iterations)
-        return AscentState(climb, Incumbent.none(rows), PrimalPoint.zero(rows))
+    def start(self, rows: Rows, point: DualPoint) -> AscentState:
+        ranges = [ranges_of(rows, point, k) for k in range(len(rows.cut))]
+        coupled, moves = point.coupled, Falling(self.settings, self.iterations, point.coupled)
+        functionals = replace(objectives(rows, coupled), ranges=tuple(ranges))
+        climb = Climb(rows, functionals, point.slopes, self.settings, self.iterations)
+        return AscentState(climb, coupled, Units.of(rows, point), moves, Incumbent.none(rows), PrimalPoint.zero(rows))
 
     def step(self, rows: Rows, state: AscentState) -> AscentState:
         # Steps of the first half are too long to leave anything worth keeping.
-        late = state.climb.done - self.iterations // 2
-        seen = state.climb.step()
+        climb, coupled = state.climb, state.coupled
+        late, adam = climb.done - self.iterations // 2, climb.adam()
+        seen = climb.step()
+        if rows.couplings is not None and state.units is not None:
+            moved = coupled + state.units.multipliers * state.moves.next(rows.couplings.values(seen.values), adam)
+            coupled = rows.xp.maximum(moved, rows.xp.zeros_like(moved))
+            climb.functionals = replace(objectives(rows, coupled), ranges=climb.functionals.ranges)
         if late < 0:
-            return state
-        best = state.best.improved(seen.value, seen.sweep)
-        return AscentState(state.climb, best, state.mean.averaged(seen.x, seen.sweep, late))
+            return replace(state, coupled=coupled)
+        best = state.best.improved(seen.value, seen.sweep, state.coupled)
+        return replace(state, coupled=coupled, best=best, mean=state.mean.averaged(seen.x, seen.sweep, late))
 
-    def multipliers(self, rows: Rows, state: AscentState) -> list[Array]:
+    def multipliers(self, rows: Rows, state: AscentState) -> Duals:
         # The last step's slopes have not been evaluated yet.
         seen = state.climb.look()
-        return state.best.improved(seen.value, seen.sweep).multipliers
+        return state.best.improved(seen.value, seen.sweep, state.coupled).multipliers
 
     def point(self, rows: Rows, state: AscentState) -> PrimalPoint:
         return state.mean

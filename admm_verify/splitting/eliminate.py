@@ -11,12 +11,14 @@ from itertools import pairwise
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, spread, to_numpy
+from admm_verify.bounds.couplings import Couplings
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
 from admm_verify.network.maps import DenseMap, DiagonalMap
 from admm_verify.network.selection import SelectionMap
 from admm_verify.relaxations.registry import facts_of, network_lines, relaxations_of
 from admm_verify.run import paced
 from admm_verify.splitting.problem import Problem, Rows
+from admm_verify.splitting.sweeps import DualPoint
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +42,15 @@ class Elimination:
             upper=upper,
             relaxations=relaxations_of(network),
             lines=network_lines(network, lower, upper),
+            cut=tuple(_kept(rows.cut[k], index) for k, index in picks),
+            couplings=None if rows.couplings is None else _at(rows.couplings, rows.network.output, network.output),
         )
 
-    def restrict(self, arrays: list[Array]) -> list[Array]:
-        """Per-neuron arrays of the original network, kept neurons only."""
-        return [_columns(arrays[k], Placement.of(arrays[k]).put_indices(index)) for k, index in self.kept]
+    def restrict(self, point: DualPoint) -> DualPoint:
+        """Multipliers of the original network, those of kept neurons only."""
+        picks = [(k, Placement.of(point.slopes[k]).put_indices(index)) for k, index in self.kept]
+        slopes = [_columns(point.slopes[k], index) for k, index in picks]
+        return DualPoint(slopes, [_kept(point.ranges[k], index) for k, index in picks], point.coupled)
 
     def expand(self, arrays: list[Array], rows: Rows) -> list[Array]:
         """Per-neuron arrays of the reduced network spread over the original one, zero where neurons are stable."""
@@ -64,11 +70,15 @@ class _Partition:
     source: int
 
 
-def can_eliminate(network: Network) -> bool:
+def can_eliminate(problem: Problem) -> bool:
     """Whether stable neurons fold into matrices: ReLU between affine nodes that read activations or the input only.
 
-    Convolutions stay what they are: their matrices would cost more than the neurons they save.
+    Convolutions stay what they are: their matrices would cost more than the neurons they save. So do networks with
+    constraints on values between input and output.
     """
+    network, couplings = problem.network, problem.couplings
+    if couplings is not None and not couplings.parts.keys() <= {0, network.output}:
+        return False
     terms = [term for node in network.affine.values() for term in node.terms]
     return (
         all(facts_of(node).rectifies for node in network.functions)
@@ -80,8 +90,9 @@ def can_eliminate(network: Network) -> bool:
 def eliminate(problem: Problem) -> Elimination:
     """Fold away every neuron that is stable in all rows of the problem, whose network `can_eliminate` allows."""
     network = problem.network.put(Placement.numpy())
-    bounds = zip(problem.preactivation.lower, problem.preactivation.upper, strict=True)
-    neurons = [_unstable_and_active(to_numpy(low), to_numpy(high)) for low, high in bounds]
+    ends = problem.bounds
+    bounds = zip(ends.lower, ends.upper, ends.cut, strict=True)
+    neurons = [_unstable_and_active(to_numpy(low), to_numpy(high), cut) for low, high, cut in bounds]
     feeds = {source: k for k, source in enumerate(network.sources)}
     nodes: list[Node] = [Input(network.input_size)]
     kept: list[tuple[int, np.ndarray]] = []
@@ -105,9 +116,12 @@ def eliminate(problem: Problem) -> Elimination:
     return Elimination(_reading_all(reduced), tuple(kept))
 
 
-def _unstable_and_active(lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Neurons unstable in some row, and those active in all rows."""
+def _unstable_and_active(lower: np.ndarray, upper: np.ndarray, cut: Array | None) -> tuple[np.ndarray, np.ndarray]:
+    """Neurons unstable in some row, or with ends that are constraints, and the others active in all rows."""
     active, inactive = np.all(lower >= 0, axis=0), np.all(upper <= 0, axis=0)
+    if cut is not None:
+        free = ~np.any(to_numpy(cut), axis=0)
+        active, inactive = active & free, inactive & free
     return np.flatnonzero(np.asarray(~(active | inactive))), np.flatnonzero(np.asarray(active & ~inactive))
 
 
@@ -166,3 +180,12 @@ def _reading_all(network: Network) -> Network:
 
 def _columns(array: Array, index: Array) -> Array:
     return namespace(array).take(array, index, axis=-1)
+
+
+def _kept(array: Array | None, index: Array) -> Array | None:
+    return None if array is None else _columns(array, index)
+
+
+def _at(couplings: Couplings, old: int, new: int) -> Couplings:
+    """Constraints on the input and on an output that has another number."""
+    return Couplings({new if i == old else i: part for i, part in couplings.parts.items()}, couplings.offset)

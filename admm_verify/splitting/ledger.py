@@ -1,6 +1,6 @@
 """The best results so far of every row; the only place where results are kept, all of them in float64."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from admm_verify.arrays import Array, Placement, namespace, select_rows, spread, take_rows, to_numpy
 from admm_verify.bounds.backward import Backward
@@ -8,14 +8,18 @@ from admm_verify.bounds.functionals import certify
 from admm_verify.bounds.region import Region
 from admm_verify.splitting.primal import PrimalPoint, evaluation_errors, feasible_value
 from admm_verify.splitting.problem import Rows
-from admm_verify.splitting.sweeps import objectives
+from admm_verify.splitting.state import Duals
+from admm_verify.splitting.sweeps import DualPoint, filled, objectives, slope_sweep
 
 INFINITY = float("inf")
 
 
 @dataclass(eq=False)
 class Ledger:
-    """Certified bounds and feasible values of a block of rows, improved at check points and never made worse."""
+    """Certified bounds and feasible values of a block of rows, improved at check points and never made worse.
+
+    The lower bound of rows whose constraints are certified to hold nowhere is +inf.
+    """
 
     rows: Rows
     region: Region = field(init=False)
@@ -23,7 +27,7 @@ class Ledger:
     lower: Array = field(init=False)
     upper: Array = field(init=False)
     primal: Array = field(init=False)
-    multipliers: list[Array] = field(init=False)
+    multipliers: Duals = field(init=False)
 
     def __post_init__(self) -> None:
         rows = self.rows
@@ -33,11 +37,9 @@ class Ledger:
         self.lower = xp.full_like(rows.offset, -float("inf"))
         self.upper = xp.full_like(rows.offset, float("inf"))
         self.primal = xp.broadcast_to(rows.inputs.centre, (count, rows.inputs.size))
-        self.multipliers = [xp.zeros((count, low.shape[1]), dtype=low.dtype, device=low.device) for low in rows.lower]
+        self.multipliers = Duals.zero(rows)
 
-    def record(
-        self, active: Array, multipliers: list[Array], point: PrimalPoint, sweep: Backward | None = None
-    ) -> None:
+    def record(self, active: Array, multipliers: Duals, point: PrimalPoint, sweep: Backward | None = None) -> None:
         """Certify multipliers and evaluate a primal point for the active rows; keep what is better.
 
         sweep: the multipliers' backward sweep in float64, where the caller has it already.
@@ -48,28 +50,53 @@ class Ledger:
             rows, region = rows.take(active), region.take(active)
             errors = [take_rows(error, active) for error in errors]
         put = Placement.of(rows.offset).put
-        moved = [put(g) for g in multipliers]
+        moved = multipliers.mapped(put)
         # Iterations can leave the sets by a rounding error.
         xp = namespace(rows.offset)
         point = PrimalPoint(rows.inputs.drawn_in(put(point.x)), [put(share) for share in point.shares])
-        if sweep is None:
-            bound, _ = certify(region, objectives(rows), lambda k, _: moved[k])
-        else:
-            bound = region.concretise(sweep)
+        bound = _certified(rows, region, moved) if sweep is None else region.concretise(sweep)
+        if rows.constrained:
+            moved, bound = _refuted(rows, region, moved, bound)
         value = feasible_value(rows, errors, point)
         if not everything:
             places, count = to_numpy(active), self.rows.offset.shape[0]
             bound, value = spread(bound, places, count, -INFINITY), spread(value, places, count, INFINITY)
-            moved = [spread(g, places, count) for g in moved]
+            moved = moved.mapped(lambda g: spread(g, places, count))
             point = PrimalPoint(spread(point.x, places, count), [])
         raised, sunk = bound > self.lower, value < self.upper
         self.lower = xp.where(raised, bound, self.lower)
         self.upper = xp.where(sunk, value, self.upper)
         self.primal = select_rows(sunk, point.x, self.primal)
-        self.multipliers = [select_rows(raised, g, old) for g, old in zip(moved, self.multipliers, strict=True)]
+        self.multipliers = moved.where(raised, self.multipliers)
+
+    @property
+    def empty(self) -> Array:
+        """Rows whose constraints are certified to hold nowhere: the least value over nothing."""
+        return self.lower >= INFINITY
 
     def converged(self, tolerance: float) -> Array:
-        """Rows whose gap is at most tolerance * max(1, |lower|)."""
+        """Rows whose gap is at most tolerance * max(1, |lower|), and those whose constraints hold nowhere."""
         xp = namespace(self.lower)
         scale = xp.maximum(xp.abs(self.lower), xp.ones_like(self.lower))
-        return xp.isfinite(self.lower) & (self.upper - self.lower <= tolerance * scale)
+        return self.empty | (xp.isfinite(self.lower) & (self.upper - self.lower <= tolerance * scale))
+
+
+def _certified(rows: Rows, region: Region, duals: Duals, keep: float = 1.0) -> Array:
+    """Certified bounds from multipliers of the rows, keep = 1, or of zero, keep = 0, and of constraints."""
+    functionals = objectives(rows, keep=keep)
+    if rows.couplings is not None:
+        error = rows.couplings.lost(functionals, duals.coupled, region)
+        functionals = replace(rows.couplings.added(functionals, duals.coupled), error=error)
+    return certify(region, functionals, lambda k, _: duals.layers[k])[0]
+
+
+def _refuted(rows: Rows, region: Region, duals: Duals, bound: Array) -> tuple[Duals, Array]:
+    """+inf where the constraints alone, weighted, are certified to be positive everywhere, with multipliers of that.
+
+    They would be at most zero where all constraints hold (Farkas).
+    """
+    xp, point = rows.xp, DualPoint.behind(rows, duals)
+    sweep = slope_sweep(rows, point, keep=0.0).sweep
+    alone = Duals(filled(sweep.pre, rows.neurons(0.0)), duals.coupled)
+    empty = _certified(rows, region, alone, keep=0.0) > 0
+    return alone.where(empty, duals), xp.where(empty, xp.full_like(bound, INFINITY), bound)

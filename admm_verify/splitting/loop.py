@@ -1,12 +1,11 @@
 """The loop around every scheme: check points, finished rows, end of the run. Written once."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, to_numpy
-from admm_verify.bounds.climb import slopes_of
 from admm_verify.run import Ended, Run
 from admm_verify.settings import SolverSettings
 from admm_verify.splitting.eliminate import Elimination
@@ -14,7 +13,8 @@ from admm_verify.splitting.ledger import Ledger
 from admm_verify.splitting.primal import PrimalPoint
 from admm_verify.splitting.problem import Rows
 from admm_verify.splitting.scheme import Scheme
-from admm_verify.splitting.sweeps import filled, objectives, polish_sweep
+from admm_verify.splitting.state import Duals
+from admm_verify.splitting.sweeps import DualPoint, filled, polish_sweep
 
 ROUNDING_GAP = 1e-10
 """Relative gap below which nothing is left to gain in float64."""
@@ -49,11 +49,11 @@ class Solving:
             return
         index = self._indices(numbers)
         rows = self.rows.take(index)
-        slopes = slopes_of(rows, objectives(rows), self._multipliers(index))
+        point = DualPoint.behind(rows, self._multipliers(index))
         if self.elimination is not None:
-            slopes = self.elimination.restrict(slopes)
+            point = self.elimination.restrict(point)
             rows = self.elimination.reduce(rows)
-        state = scheme.start(rows, slopes)
+        state = scheme.start(rows, point)
         done = 0
         while done < scheme.passes and self.interruption is None and len(numbers):
             state = scheme.step(rows, state)
@@ -75,16 +75,17 @@ class Solving:
         if self.elimination is not None:
             full = self.rows.take(index)
             shares = self.elimination.expand(point.shares, full)
-            multipliers = self.elimination.expand(multipliers, full)
+            multipliers = replace(multipliers, layers=self.elimination.expand(multipliers.layers, full))
             # Stable neurons have a where they are active, 0 where not.
-            multipliers = filled(polish_sweep(full, multipliers).pre, multipliers)
+            polished = filled(polish_sweep(full, multipliers).pre, multipliers.layers)
+            multipliers = replace(multipliers, layers=polished)
             point = PrimalPoint(point.x, shares)
         self.ledger.record(index, multipliers, point)
         self.noted(int(self.passes.max()), len(self.passes) - len(self.unfinished(self.settings.tolerance)))
 
-    def _multipliers(self, index: Array) -> list[Array]:
-        put = Placement.of(self.rows.offset).put
-        return [put(namespace(g).take(g, index, axis=0)) for g in self.ledger.multipliers]
+    def _multipliers(self, index: Array) -> Duals:
+        put, known = Placement.of(self.rows.offset).put, self.ledger.multipliers
+        return known.mapped(lambda g: put(namespace(g).take(g, index, axis=0)))
 
     def _indices(self, numbers: np.ndarray) -> Array:
         return Placement.of(self.rows.offset).put_indices(numbers)

@@ -6,17 +6,26 @@ from admm_verify.arrays import Array
 from admm_verify.settings import PrimalDualSettings
 from admm_verify.splitting.primal import PrimalPoint
 from admm_verify.splitting.problem import Rows
-from admm_verify.splitting.state import Incumbent, PerRow
-from admm_verify.splitting.sweeps import forward_sweep, slope_sweep
+from admm_verify.splitting.state import Duals, Incumbent, PerRow
+from admm_verify.splitting.sweeps import (
+    DualPoint,
+    DualSweep,
+    Units,
+    forward_sweep,
+    pre_activations,
+    ranges_of,
+    slope_sweep,
+)
 
 
 @dataclass(frozen=True, eq=False)
 class PrimalDualState(PerRow):
-    """Input and slopes, the best multipliers seen, and the mean primal point."""
+    """Input and multipliers, the units of constraints' multipliers, the best ones seen, and the mean primal point."""
 
     iteration: int
     x: Array
-    slopes: list[Array]
+    duals: DualPoint
+    units: Units | None
     best: Incumbent
     mean: PrimalPoint
 
@@ -35,30 +44,34 @@ class PrimalDual:
     passes: int
     stops_at_gap: bool = True
 
-    def start(self, rows: Rows, slopes: list[Array]) -> PrimalDualState:
-        dual = slope_sweep(rows, slopes)
-        best = Incumbent.none(rows).improved(dual.value, dual.sweep)
-        return PrimalDualState(0, rows.inputs.minimiser(dual.input), slopes, best, PrimalPoint.zero(rows))
+    def start(self, rows: Rows, point: DualPoint) -> PrimalDualState:
+        dual = slope_sweep(rows, point)
+        best = Incumbent.none(rows).improved(dual.value, dual.sweep, point.coupled)
+        return PrimalDualState(
+            0, rows.inputs.minimiser(dual.input), point, Units.of(rows, point), best, PrimalPoint.zero(rows)
+        )
 
     def step(self, rows: Rows, state: PrimalDualState) -> PrimalDualState:
         xp, settings = rows.xp, self.settings
-        dual = slope_sweep(rows, state.slopes)
+        dual = slope_sweep(rows, state.duals)
         typical = xp.mean(xp.abs(dual.input), axis=-1, keepdims=True)
         direction = xp.where(typical > 0, dual.input / xp.where(typical > 0, typical, 1.0), 0.0)
         fall = min(1.0, settings.constant / (state.iteration + 1.0)) ** settings.fall
         x = rows.inputs.project(state.x - fall * settings.primal_step * rows.inputs.stride * direction)
-        pre = forward_sweep(rows, 2.0 * x - state.x, dual)
+        values = forward_sweep(rows, 2.0 * x - state.x, dual)
+        pre = pre_activations(rows, values)
         fading = 0.5 ** (state.iteration / settings.dual_step_halving)
         rate = fall * (settings.dual_step_end + (settings.dual_step_start - settings.dual_step_end) * fading)
         slopes = [
             old if a is None else _move(rows, k, old, rate * rows.lines[k].direction(a, dual.contacts[k], p))
-            for k, (old, a, p) in enumerate(zip(state.slopes, dual.sweep.post, pre, strict=True))
+            for k, (old, a, p) in enumerate(zip(state.duals.slopes, dual.sweep.post, pre, strict=True))
         ]
-        best = state.best.improved(dual.value, dual.sweep)
+        duals = DualPoint(slopes, _ranges(rows, state.duals, dual, pre, rate), _coupled(rows, state, values, rate))
+        best = state.best.improved(dual.value, dual.sweep, state.duals.coupled)
         mean = state.mean.averaged(x, dual.sweep, state.iteration)
-        return PrimalDualState(state.iteration + 1, x, slopes, best, mean)
+        return PrimalDualState(state.iteration + 1, x, duals, state.units, best, mean)
 
-    def multipliers(self, rows: Rows, state: PrimalDualState) -> list[Array]:
+    def multipliers(self, rows: Rows, state: PrimalDualState) -> Duals:
         return state.best.multipliers
 
     def point(self, rows: Rows, state: PrimalDualState) -> PrimalPoint:
@@ -70,3 +83,25 @@ def _move(rows: Rows, k: int, slopes: Array, step: Array) -> Array:
     xp, line = rows.xp, rows.lines[k]
     moved = slopes + line.pace * step
     return xp.minimum(xp.maximum(moved, line.minimum), line.maximum)
+
+
+def _ranges(rows: Rows, duals: DualPoint, dual: DualSweep, pre: list[Array], rate: float) -> list[Array | None]:
+    """The multipliers of ends after a step, in units of the layer's mean coefficient per u - l."""
+    xp, found = rows.xp, list(duals.ranges)
+    for k, a in enumerate(dual.sweep.post):
+        ranges = ranges_of(rows, duals, k)
+        if ranges is not None and a is not None:
+            width = ranges.upper - ranges.lower
+            unit = xp.mean(xp.abs(a), axis=-1, keepdims=True) / xp.where(width > 0, width, xp.ones_like(width))
+            moved = ranges.tau + rate * unit * ranges.gradient(pre[k])
+            found[k] = xp.where(moved * ranges.tau < 0, xp.zeros_like(moved), moved)
+    return found
+
+
+def _coupled(rows: Rows, state: PrimalDualState, values: list[Array], rate: float) -> Array:
+    """The multipliers of constraints after a step."""
+    coupled, couplings, xp = state.duals.coupled, rows.couplings, rows.xp
+    if couplings is None or state.units is None:
+        return coupled
+    moved = coupled + rate * state.units.multipliers / state.units.values * couplings.values(values)
+    return xp.maximum(moved, xp.zeros_like(moved))

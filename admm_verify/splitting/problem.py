@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, take_rows
+from admm_verify.bounds.couplings import Couplings
+from admm_verify.bounds.cuts import CutBounds
 from admm_verify.bounds.preactivation import fitting, input_rows, preactivation_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
 from admm_verify.bounds.region import Region, build_region
@@ -19,15 +21,21 @@ from admm_verify.relaxations.lines import Lines
 from admm_verify.relaxations.registry import network_lines, relaxations_of
 from admm_verify.reprs import short_repr
 from admm_verify.sets.contract import WalkableSet
+from admm_verify.splitting.constraint import Constraint, checked_constraints, couplings_of
+from admm_verify.splitting.solution import Solution
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class Problem:
-    """Rows of a specification: minimise objective f(x) + offset over the inputs, a set of them, one row each.
+    """Rows of a specification: minimise objective f(x) + offset over the inputs, a set of them, one row each, where all
+    constraints hold.
 
     preactivation: bounds that hold over the inputs, by default CROWN's. Own ones are believed, as `PreactivationBounds`
-    says: a bound of the problem is no better than they are. start: multipliers of an earlier Solution, from which the
-    iterations start; any give bounds. All arrays are copied, without gradients, and stay as
+    says: a bound of the problem is no better than they are; where they are tighter than what the layers below imply,
+    as signs of neurons that a branch fixes are, they count as constraints too. constraints: one or several, on any
+    node's values, which are relaxed with the network; the least value over nothing is +inf. start: an earlier Solution
+    or its multipliers, those of constraints last, from which the iterations start; any give bounds. All arrays are
+    copied, without gradients, and stay as
     they are: another problem is made by `dataclasses.replace`, which checks everything again.
 
     Shapes: inputs [*input_shape] or [1 or rows, *input_shape], held as [1 or rows, n]; objective [rows, outputs] or
@@ -43,6 +51,7 @@ class Problem:
     offset: Array
     preactivation: PreactivationBounds
     start: tuple[Array, ...] | None
+    constraints: tuple[Constraint, ...]
 
     __repr__ = short_repr
 
@@ -53,7 +62,8 @@ class Problem:
         objective: Array,
         offset: Array | float = 0.0,
         preactivation: PreactivationBounds | None = None,
-        start: Sequence[Array] | None = None,
+        start: Sequence[Array] | Solution | None = None,
+        constraints: Constraint | Sequence[Constraint] = (),
     ) -> None:
         inputs = input_rows(network, inputs)
         placement = inputs.placement
@@ -77,10 +87,14 @@ class Problem:
             if count not in (1, rows):
                 raise InputError(f"The {name} has {count} rows and the objective {rows}; give 1 or {rows}.")
         if known.origin is None:
-            known = replace(known, origin=Origin(network, inputs))
-        first = None if start is None else _multipliers(start, [(rows, low.shape[1]) for low in known.lower], placement)
-        self._fill(network, inputs, coefficients, constants, known, first)
-        for array in (coefficients, *inputs.numbers, *known.lower, *known.upper, *(first or ())):
+            known = replace(known, origin=Origin(network, inputs, implied=False))
+        limits = checked_constraints(constraints, network, rows, placement)
+        count = sum(one.offset.shape[1] for one in limits)
+        wanted = [(rows, low.shape[1]) for low in known.lower] + ([(rows, count)] if count else [])
+        first = None if start is None else _multipliers(start, wanted, placement)
+        self._fill(network, inputs, coefficients, constants, known, first, limits)
+        stated = [array for one in limits for array in (one.offset, *one.coefficients.values())]
+        for array in (coefficients, *inputs.numbers, *known.lower, *known.upper, *(first or ()), *stated):
             if isinstance(array, np.ndarray):
                 array.setflags(write=False)
 
@@ -93,6 +107,16 @@ class Problem:
     def rows(self) -> int:
         """Number of minimisation problems in the batch."""
         return self.objective.shape[0]
+
+    @cached_property
+    def couplings(self) -> Couplings | None:
+        """All constraints as one batch, [1 or rows, m]; None for none."""
+        return couplings_of(self.constraints, self.network)
+
+    @cached_property
+    def bounds(self) -> CutBounds:
+        """The pre-activation bounds, cut with constraints on single neurons, and where they are constraints."""
+        return CutBounds.of(self.network, self.inputs, self.preactivation, self.couplings)
 
     def block(self, first: int, last: int) -> "Problem":
         """Rows first..last as a problem of their own; what the rows share stays shared."""
@@ -109,10 +133,14 @@ class Problem:
             self.inputs.part(first, last),
             self.objective[first:last],
             self.offset[first:last],
-            PreactivationBounds(low, high),
+            PreactivationBounds(low, high, origin=self._origin(first, last)),
             None if self.start is None else tuple(g[first:last] for g in self.start),
+            tuple(one.part(first, last) for one in self.constraints),
         )
         return part
+
+    def _origin(self, first: int, last: int) -> Origin:
+        return Origin(self.network, self.inputs.part(first, last), self.preactivation.implied)
 
 
 def _as_rows(objective: Array, network: Network) -> Array:
@@ -125,8 +153,12 @@ def _as_rows(objective: Array, network: Network) -> Array:
     return namespace(objective).reshape(objective, (-1, size))
 
 
-def _multipliers(start: Sequence[Array], wanted: list[tuple[int, int]], home: Placement) -> tuple[Array, ...]:
+def _multipliers(
+    start: Sequence[Array] | Solution, wanted: list[tuple[int, int]], home: Placement
+) -> tuple[Array, ...]:
     """Multipliers that were handed in, copied to where the inputs live; any finite ones give a valid bound."""
+    if isinstance(start, Solution):
+        start = (*start.multipliers, *([start.constraint_multipliers] if start.constraint_multipliers.shape[1] else []))
     if not isinstance(start, list | tuple):
         raise InputError(
             f"The start is a {type(start).__name__}; give the multipliers of a Solution, a tuple of arrays."
@@ -144,6 +176,7 @@ def _multipliers(start: Sequence[Array], wanted: list[tuple[int, int]], home: Pl
 class Rows:
     """The rows still being solved, in the precision and on the device of the iteration.
 
+    couplings: constraints, None for none; cut[k]: where ends of layer k are constraints, None for nowhere.
     Shapes: objective [rows, outputs]; offset [rows]; all others [rows, n] or [1, n] where rows share them.
     """
 
@@ -155,6 +188,8 @@ class Rows:
     upper: tuple[Array, ...]
     relaxations: tuple[Relaxation, ...]
     lines: tuple[Lines, ...]
+    cut: tuple[Array | None, ...]
+    couplings: Couplings | None
 
     @cached_property
     def xp(self) -> Any:
@@ -165,6 +200,17 @@ class Rows:
     def order(self) -> Array:
         """0, 1, ... for all rows: the bounds of each row are its own, or shared by all."""
         return Placement.of(self.offset).put_indices(np.arange(self.offset.shape[0]))
+
+    @property
+    def constrained(self) -> bool:
+        """Whether anything has to hold that the input set and the layers do not imply."""
+        return self.couplings is not None or any(cut is not None for cut in self.cut)
+
+    def unweighted(self) -> Array:
+        """Multipliers of constraints that are all zero, [rows, m]."""
+        count = 0 if self.couplings is None else self.couplings.count
+        shape = (self.offset.shape[0], count)
+        return self.xp.zeros(shape, dtype=self.offset.dtype, device=self.offset.device)
 
     def neurons(self, value: float) -> list[Array]:
         """One array [rows, n_k] per activation, filled with a value."""
@@ -177,8 +223,8 @@ class Rows:
     @classmethod
     def of(cls, problem: Problem, placement: Placement) -> "Rows":
         """All rows of a problem, moved to a placement."""
-        lower = tuple(placement.put(low) for low in problem.preactivation.lower)
-        upper = tuple(placement.put(high) for high in problem.preactivation.upper)
+        lower, upper = (tuple(map(placement.put, ends)) for ends in (problem.bounds.lower, problem.bounds.upper))
+        flags = [None if cut is None else placement.put_flags(cut) for cut in problem.bounds.cut]
         network = problem.network.put(placement)
         return cls(
             network,
@@ -189,6 +235,8 @@ class Rows:
             upper,
             relaxations_of(network),
             network_lines(network, lower, upper),
+            tuple(flags),
+            None if problem.couplings is None else problem.couplings.put(placement),
         )
 
     def take(self, rows: Array) -> "Rows":
@@ -201,6 +249,8 @@ class Rows:
             lower=tuple(take_rows(low, rows) for low in self.lower),
             upper=tuple(take_rows(high, rows) for high in self.upper),
             lines=tuple(line.take(rows) for line in self.lines),
+            cut=tuple(None if cut is None else take_rows(cut, rows) for cut in self.cut),
+            couplings=None if self.couplings is None else self.couplings.take(rows),
         )
 
     def region(self) -> Region:

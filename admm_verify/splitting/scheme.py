@@ -2,10 +2,10 @@
 
 from typing import Protocol, TypeVar
 
-from admm_verify.arrays import Array
 from admm_verify.splitting.primal import PrimalPoint
 from admm_verify.splitting.problem import Rows
-from admm_verify.splitting.state import PerRow
+from admm_verify.splitting.state import Duals, PerRow
+from admm_verify.splitting.sweeps import DualPoint
 
 State = TypeVar("State", bound=PerRow)
 
@@ -26,15 +26,15 @@ class Scheme(Protocol[State]):
         """Whether rows may leave at a check point; False for a scheme with a planned schedule."""
         ...
 
-    def start(self, rows: Rows, slopes: list[Array]) -> State:
-        """The first state, from lower slopes."""
+    def start(self, rows: Rows, point: DualPoint) -> State:
+        """The first state, from multipliers made of slopes."""
         ...
 
     def step(self, rows: Rows, state: State) -> State:
         """One iteration of two passes."""
         ...
 
-    def multipliers(self, rows: Rows, state: State) -> list[Array]:
+    def multipliers(self, rows: Rows, state: State) -> Duals:
         """The best multipliers so far, to be certified."""
         ...
 

@@ -13,6 +13,9 @@ from admm_verify.run import Ended
 from admm_verify.sets.contract import WalkableSet
 from admm_verify.text_tables import table
 
+_FINAL = (Ended.CONVERGED, Ended.INFEASIBLE)
+"""What more time does not change."""
+
 _SHOWN = 20
 """Rows of a solution that its text shows."""
 
@@ -24,9 +27,12 @@ class Solution:
     lower: certified lower bound of the relaxation's optimum, and so of the true minimum. relaxation_upper: value of a
     feasible point of the relaxation, +inf where none was found; it bounds the relaxation's optimum, *not* the true
     minimum, and no output of the network, for which there is `output_bounds`. gap = relaxation_upper - lower. primal:
-    the input of that point, inside the set. multipliers: what `lower` was certified from, usable as a warm start.
+    the input of that point, inside the set. multipliers: what `lower` was certified from, usable as a warm start, with
+    constraint_multipliers >= 0 of the problem's constraints, one after the other. Where constraints are certified to
+    hold nowhere the status is INFEASIBLE and both values are +inf, their gap 0: the multipliers are then those of the
+    constraints alone, which they prove to be positive (Farkas).
     passes: iteration passes per row (one pass is one product with every W, or every W'; check points come on top).
-    Shapes: primal [rows, *input_shape]; gap [rows].
+    Shapes: primal [rows, *input_shape]; gap [rows]; constraint_multipliers [rows, m], m = 0 without constraints.
     """
 
     lower: Float[Array, " rows"]
@@ -36,6 +42,7 @@ class Solution:
     passes: Int[Array, " rows"]
     status: tuple[Ended, ...]
     seconds: float
+    constraint_multipliers: Float[Array, "rows m"]
 
     def __post_init__(self) -> None:
         status = tuple(
@@ -44,8 +51,10 @@ class Solution:
         object.__setattr__(self, "status", status)
 
     @classmethod
-    def unknown(cls, network: Network, inputs: WalkableSet, rows: int, ended: Ended, seconds: float) -> "Solution":
-        """Rows of which nothing is known, over [1 or rows, n] inputs."""
+    def unknown(
+        cls, network: Network, inputs: WalkableSet, rows: int, ended: Ended, seconds: float, constraints: int = 0
+    ) -> "Solution":
+        """Rows of which nothing is known, over [1 or rows, n] inputs, with so many constraints each."""
         home = inputs.placement.double
         xp, like = home.xp, {"dtype": home.dtype, "device": home.device}
         centre = xp.broadcast_to(home.put(inputs.centre), (rows, inputs.size))
@@ -58,6 +67,7 @@ class Solution:
             xp.zeros((rows,), dtype=xp.int64, device=home.device),
             (ended,) * rows,
             seconds,
+            xp.zeros((rows, constraints), **like),
         )
 
     def part(self, first: int, last: int, ended: Ended) -> "Solution":
@@ -68,17 +78,18 @@ class Solution:
             self.primal[first:last],
             tuple(layer[first:last] for layer in self.multipliers),
             self.passes[first:last],
-            tuple(one if one is Ended.CONVERGED else ended for one in self.status[first:last]),
+            tuple(one if one in _FINAL else ended for one in self.status[first:last]),
             self.seconds,
+            self.constraint_multipliers[first:last],
         )
 
     @classmethod
     def join(cls, parts: Sequence["Solution"], seconds: float) -> "Solution":
         """All rows of consecutive blocks."""
         joined, columns = namespace(parts[0].lower).concat, zip(*(part.multipliers for part in parts), strict=True)
-        lower, upper, primal, passes = (
+        lower, upper, primal, passes, coupled = (
             joined([getattr(part, name) for part in parts], axis=0)
-            for name in ("lower", "relaxation_upper", "primal", "passes")
+            for name in ("lower", "relaxation_upper", "primal", "passes", "constraint_multipliers")
         )
         multipliers = tuple(joined(list(column), axis=0) for column in columns)
         return cls(
@@ -89,12 +100,15 @@ class Solution:
             passes,
             tuple(chain.from_iterable(part.status for part in parts)),
             seconds,
+            coupled,
         )
 
     @property
     def gap(self) -> Array:
-        """relaxation_upper - lower: how far the relaxation's optimum can be from the bound."""
-        return self.relaxation_upper - self.lower
+        """relaxation_upper - lower: how far the relaxation's optimum can be from the bound; 0 where infeasible."""
+        xp = namespace(self.lower)
+        empty = self.lower == float("inf")
+        return xp.where(empty, xp.zeros_like(self.lower), self.relaxation_upper - xp.where(empty, 0.0, self.lower))
 
     @property
     def upper(self) -> NoReturn:

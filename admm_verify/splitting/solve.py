@@ -24,8 +24,12 @@ from admm_verify.splitting.primal_dual import PrimalDual
 from admm_verify.splitting.problem import Problem, Rows
 from admm_verify.splitting.scheme import Scheme
 from admm_verify.splitting.solution import Solution
-from admm_verify.splitting.sweeps import filled, slope_sweep, start_slopes
+from admm_verify.splitting.state import Duals
+from admm_verify.splitting.sweeps import DualPoint, filled, slope_sweep
 from admm_verify.threads import threads_for, workers_for
+
+_BEYOND = {-np.inf: Ended.NO_BOUND, np.inf: Ended.INFEASIBLE}
+"""What bounds that are no numbers say of their rows."""
 
 METHODS = ("auto", "admm", "primal_dual", "ascent")
 
@@ -111,7 +115,8 @@ class Block:
                 ended = Ended.TIMED_OUT
         if self.known is not None:
             return self.known.part(first, last, ended)
-        return Solution.unknown(problem.network, problem.inputs, problem.rows, ended, time.monotonic() - began)
+        count = sum(one.offset.shape[1] for one in problem.constraints)
+        return Solution.unknown(problem.network, problem.inputs, problem.rows, ended, time.monotonic() - began, count)
 
     def _solved(self, problem: Problem, first: int, began: float) -> Solution:
         """Raises: Stopped before anything is known."""
@@ -167,18 +172,20 @@ def _first_bounds(reference: Rows, start: Sequence[Array] | None) -> Ledger:
     """CROWN's bounds, or better ones from the multipliers of a warm start."""
     ledger, placement = Ledger(reference), Placement.of(reference.offset)
     everything = placement.put_indices(np.arange(len(reference.offset)))
-    dual = slope_sweep(reference, start_slopes(reference))
-    multipliers = filled(dual.sweep.pre, ledger.multipliers)
+    dual, zero = slope_sweep(reference, DualPoint.start(reference)), ledger.multipliers
+    multipliers = replace(zero, layers=filled(dual.sweep.pre, zero.layers))
     ledger.record(everything, multipliers, best_response(reference, dual), dual.sweep)
     if start is not None:
-        point = PrimalPoint(ledger.primal, [namespace(g).zeros_like(g) for g in ledger.multipliers])
-        ledger.record(everything, [placement.put(g) for g in start], point)
+        layers = [placement.put(g) for g in start[: len(zero.layers)]]
+        mu = [placement.put(g) for g in start[len(layers) :]]
+        coupled = namespace(*mu).maximum(mu[0], 0.0 * mu[0]) if mu else zero.coupled
+        ledger.record(everything, Duals(layers, coupled), PrimalPoint(ledger.primal, zero.layers))
     return ledger
 
 
 def _elimination(problem: Problem, schemes: list[Scheme]) -> Elimination | None:
     """Fold stable neurons away where that makes the iterations cheaper, and for ADMM always: it converges faster."""
-    if not can_eliminate(problem.network):
+    if not can_eliminate(problem):
         return None
     admm = any(isinstance(scheme, Admm) for scheme in schemes)
     passes = sum(scheme.passes for scheme in schemes)
@@ -198,11 +205,12 @@ def _solution(problem: Problem, solving: Solving, seconds: float) -> Solution:
         lower=home.put(ledger.lower),
         relaxation_upper=home.put(ledger.upper),
         primal=home.xp.reshape(home.put(ledger.primal), (problem.rows, *problem.network.input_shape)),
-        multipliers=tuple(home.put(g) for g in ledger.multipliers),
+        multipliers=tuple(home.put(g) for g in ledger.multipliers.layers),
         passes=home.xp.asarray(solving.passes, device=home.device),
         status=tuple(
-            Ended.NO_BOUND if bound == -np.inf else Ended.CONVERGED if done else ended
-            for bound, done in zip(to_numpy(ledger.lower), converged, strict=True)
+            _BEYOND.get(bound, Ended.CONVERGED if done else ended)
+            for bound, done in zip(to_numpy(ledger.lower).tolist(), converged, strict=True)
         ),
         seconds=seconds,
+        constraint_multipliers=home.put(ledger.multipliers.coupled),
     )

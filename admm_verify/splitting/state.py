@@ -1,5 +1,6 @@
 """Records of arrays with one entry per row, of which finished rows can be dropped."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -18,28 +19,48 @@ class PerRow:
 
 
 @dataclass(frozen=True, eq=False)
-class Incumbent(PerRow):
-    """The best multipliers that a scheme has seen, and their dual value.
+class Duals(PerRow):
+    """Multipliers of a bound: of all activations' inputs, and mu >= 0 of the rows' constraints.
 
-    Shapes: value [rows]; multipliers[k] [rows, n_k].
+    Shapes: layers[k] [rows, n_k]; coupled [rows, m], m = 0 where there are no constraints.
     """
 
+    layers: list[Array]
+    coupled: Array
+
+    @classmethod
+    def zero(cls, rows: Rows) -> "Duals":
+        """All of them zero."""
+        return cls(rows.neurons(0.0), rows.unweighted())
+
+    def mapped(self, change: Callable[[Array], Array]) -> "Duals":
+        """With each of their arrays changed."""
+        return Duals([change(layer) for layer in self.layers], change(self.coupled))
+
+    def where(self, chosen: Array, otherwise: "Duals") -> "Duals":
+        """Those of the chosen rows [rows], the others' elsewhere."""
+        layers = [select_rows(chosen, g, old) for g, old in zip(self.layers, otherwise.layers, strict=True)]
+        return Duals(layers, select_rows(chosen, self.coupled, otherwise.coupled))
+
+
+@dataclass(frozen=True, eq=False)
+class Incumbent(PerRow):
+    """The best multipliers that a scheme has seen, and their dual value, [rows]."""
+
     value: Array
-    multipliers: list[Array]
+    multipliers: Duals
 
     @classmethod
     def none(cls, rows: Rows) -> "Incumbent":
         """Nothing yet, which every value is better than."""
-        return cls(rows.xp.full_like(rows.offset, -float("inf")), rows.neurons(0.0))
+        return cls(rows.xp.full_like(rows.offset, -float("inf")), Duals.zero(rows))
 
-    def improved(self, value: Array, sweep: Backward) -> "Incumbent":
-        """With a sweep's multipliers in the rows where its value is larger."""
-        better = value > self.value
-        multipliers = [
-            old if g is None else select_rows(better, g, old)
-            for g, old in zip(sweep.pre, self.multipliers, strict=True)
-        ]
-        return Incumbent(namespace(value).where(better, value, self.value), multipliers)
+    def improved(self, value: Array, sweep: Backward, coupled: Array) -> "Incumbent":
+        """With a sweep's multipliers, and those of constraints, in the rows where its value is larger."""
+        better, old = value > self.value, self.multipliers
+        found = [before if g is None else g for g, before in zip(sweep.pre, old.layers, strict=True)]
+        better_value = namespace(value).where(better, value, self.value)
+        return Incumbent(better_value, Duals(found, coupled).where(better, old))
 
 
 def _take(value: Any, rows: Array) -> Any:

@@ -5,9 +5,57 @@ from dataclasses import dataclass
 
 from admm_verify.arrays import Array
 from admm_verify.bounds.backward import Backward, Choose, backward
-from admm_verify.bounds.functionals import Functionals
+from admm_verify.bounds.functionals import Functionals, Ranges
 from admm_verify.relaxations.lines import Contact
 from admm_verify.splitting.problem import Rows
+from admm_verify.splitting.state import Duals, PerRow
+
+
+@dataclass(frozen=True, eq=False)
+class DualPoint(PerRow):
+    """What a sweep's multipliers are made of: slopes, multipliers tau of ends that are constraints, and mu >= 0.
+
+    Shapes: slopes[k] [rows or 1, sides n_k]; ranges[k] [rows, n_k] or None; coupled [rows, m].
+    """
+
+    slopes: list[Array]
+    ranges: list[Array | None]
+    coupled: Array
+
+    @classmethod
+    def start(cls, rows: Rows) -> "DualPoint":
+        """CROWN's slopes, [rows, sides n_k] each, and no constraints."""
+        xp, count = rows.xp, rows.objective.shape[0]
+        starts = [line.start for line in rows.lines]
+        zero = xp.zeros_like(rows.offset[:, None])
+        slopes = [xp.broadcast_to(slope, (count, slope.shape[1])) + zero for slope in starts]
+        free = [None if cut is None else layer for cut, layer in zip(rows.cut, rows.neurons(0.0), strict=True)]
+        return cls(slopes, free, rows.unweighted())
+
+    @classmethod
+    def behind(cls, rows: Rows, duals: Duals) -> "DualPoint":
+        """What gives multipliers back: the nearest slopes in range, CROWN's where a line is not in use."""
+        ranges: list[Array | None] = [None] * len(rows.cut)
+
+        def choose(k: int, a: Array) -> Array:
+            near = rows.lines[k].nearest(a, duals.layers[k])
+            cut = rows.cut[k]
+            if cut is None:
+                return near
+            ranges[k] = rows.xp.where(cut, near - duals.layers[k], rows.xp.zeros_like(near))
+            return near - ranges[k]
+
+        sweep, slopes = _from_objective(rows, duals.coupled, choose), []
+        free = [
+            None if cut is None else zero if tau is None else tau
+            for cut, tau, zero in zip(rows.cut, ranges, rows.neurons(0.0), strict=True)
+        ]
+        for line, g, a, tau in zip(rows.lines, sweep.pre, sweep.post, free, strict=True):
+            if g is None or a is None:
+                slopes.append(rows.xp.broadcast_to(line.start, (rows.offset.shape[0], line.start.shape[-1])))
+            else:
+                slopes.append(line.recover(a, g if tau is None else g + tau))
+        return cls(slopes, free, duals.coupled)
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,37 +72,79 @@ class DualSweep:
         return self.sweep.input
 
 
-def slope_sweep(rows: Rows, slopes: list[Array]) -> DualSweep:
-    """Dual-feasible multipliers from slopes: g = s a, with the lower line's slope where a > 0, else the upper's.
+def slope_sweep(rows: Rows, point: DualPoint, keep: float = 1.0) -> DualSweep:
+    """Dual-feasible multipliers g = s a - tau, with the lower line's slope s where a > 0, else the upper's.
 
-    D = constant + min over the box of input'x + sum over neurons of a times the intercept of the line in use.
-
-    Shapes: slopes[k] [rows or 1, sides n_k].
+    D = constant + min over the box of input'x + sum over neurons of a times the intercept of the line in use, and of
+    what the ends that are constraints add. keep: 0 for zero in place of the objective.
     """
     contacts: dict[int, Contact] = {}
 
     def choose(k: int, a: Array) -> Array:
-        contacts[k] = rows.lines[k].contact(a, slopes[k])
-        return contacts[k].slope * a
+        contacts[k] = rows.lines[k].contact(a, point.slopes[k])
+        tau, g = point.ranges[k], contacts[k].slope * a
+        return g if tau is None else g - tau
 
-    sweep = _from_objective(rows, choose)
+    sweep = _from_objective(rows, point.coupled, choose, keep)
     value = sweep.constant + rows.inputs.best(sweep.input)[1]
     for k, a in enumerate(sweep.post):
         if a is not None:
             value = value + rows.lines[k].value(a, contacts[k])
+            ranges = ranges_of(rows, point, k)
+            value = value if ranges is None else value + ranges.gained()
     return DualSweep(sweep, value, contacts)
 
 
-def polish_sweep(rows: Rows, multipliers: list[Array]) -> Backward:
-    """The nearest multipliers that belong to lines in range.
+def ranges_of(rows: Rows, point: DualPoint, k: int) -> Ranges | None:
+    """The ends of layer k that are constraints, with the point's multipliers; None for none."""
+    tau, cut = point.ranges[k], rows.cut[k]
+    return None if tau is None or cut is None else Ranges(rows.lower[k], rows.upper[k], cut, tau)
 
-    Shapes: multipliers[k] [rows, n_k].
-    """
-    return _from_objective(rows, lambda k, a: rows.lines[k].nearest(a, multipliers[k]))
+
+@dataclass(frozen=True, eq=False)
+class Units(PerRow):
+    """Of constraints' multipliers and of constraints' values, [rows, m]: how much each varies over the inputs."""
+
+    multipliers: Array
+    values: Array
+
+    @classmethod
+    def of(cls, rows: Rows, point: DualPoint) -> "Units | None":
+        """With these a constraint counts as much as the objective, both linearised; None without constraints."""
+        couplings, xp = rows.couplings, rows.xp
+        if couplings is None:
+            return None
+        tiny = xp.finfo(rows.offset.dtype).smallest_normal
+
+        def varied(functionals: Functionals) -> Array:
+            def choose(k: int, a: Array) -> Array:
+                return rows.lines[k].contact(a, point.slopes[k]).slope * a
+
+            sweep = backward(rows.network, functionals.start, 0.0, choose)
+            found = xp.sum(xp.abs(sweep.input) * rows.inputs.width, axis=-1)
+            return xp.where(xp.isfinite(found) & (found > tiny), found, xp.ones_like(found))
+
+        own, columns = varied(objectives(rows)), []
+        for j in range(couplings.count):
+            one = xp.zeros_like(point.coupled)
+            one[:, j] = 1.0
+            columns.append(varied(objectives(rows, one, keep=0.0)))
+        values = xp.stack(columns, axis=-1)
+        return cls(own[:, None] / values, values)
+
+
+def polish_sweep(rows: Rows, duals: Duals) -> Backward:
+    """The nearest multipliers that belong to lines in range, and any where ends are constraints."""
+
+    def choose(k: int, a: Array) -> Array:
+        near, cut = rows.lines[k].nearest(a, duals.layers[k]), rows.cut[k]
+        return near if cut is None else rows.xp.where(cut, duals.layers[k], near)
+
+    return _from_objective(rows, duals.coupled, choose)
 
 
 def forward_sweep(rows: Rows, x: Array, dual: DualSweep) -> list[Array]:
-    """Pre-activations of the network linearised at the multipliers: every activation is the line in use.
+    """Values of all nodes of the network linearised at the multipliers: every activation is the line in use.
 
     With x = argmin over the box, |a_k| (pre_k - touching point), turned where the line is above, is a supergradient of
     D in the slopes of layer k.
@@ -65,7 +155,7 @@ def forward_sweep(rows: Rows, x: Array, dual: DualSweep) -> list[Array]:
         # What the objective never reaches may have any value of its relaxation.
         return pre if a is None else rows.lines[k].post(a, dual.contacts[k], pre)
 
-    return pre_activations(rows, rows.network.forward(x, post))
+    return rows.network.forward(x, post)
 
 
 def pre_activations(rows: Rows, values: list[Array]) -> list[Array]:
@@ -78,17 +168,15 @@ def filled(found: Sequence[Array | None], otherwise: Sequence[Array]) -> list[Ar
     return [old if new is None else new for new, old in zip(found, otherwise, strict=True)]
 
 
-def start_slopes(rows: Rows) -> list[Array]:
-    """CROWN's slopes, [rows, sides n_k] each."""
-    xp, count = rows.xp, rows.objective.shape[0]
-    starts = [line.start for line in rows.lines]
-    return [xp.broadcast_to(slope, (count, slope.shape[1])) + xp.zeros_like(rows.offset[:, None]) for slope in starts]
+def objectives(rows: Rows, coupled: Array | None = None, keep: float = 1.0) -> Functionals:
+    """The rows as functionals of the output, with their constraints where multipliers of these are given.
+
+    keep: 0 for zero in place of the objective, else 1.
+    """
+    found = Functionals({rows.network.output: keep * rows.objective}, keep * rows.offset)
+    return found if coupled is None or rows.couplings is None else rows.couplings.added(found, coupled)
 
 
-def objectives(rows: Rows) -> Functionals:
-    """The rows as functionals of the output."""
-    return Functionals({rows.network.output: rows.objective}, rows.offset)
-
-
-def _from_objective(rows: Rows, choose: Choose) -> Backward:
-    return backward(rows.network, {rows.network.output: rows.objective}, rows.offset, choose)
+def _from_objective(rows: Rows, coupled: Array, choose: Choose, keep: float = 1.0) -> Backward:
+    functionals = objectives(rows, coupled, keep)
+    return backward(rows.network, functionals.start, functionals.constant, choose)
