@@ -121,7 +121,7 @@ class Units(PerRow):
                 return rows.lines[k].contact(a, point.slopes[k]).slope * a
 
             sweep = backward(rows.network, functionals.start, 0.0, choose)
-            found = xp.sum(xp.abs(sweep.input) * rows.inputs.width, axis=-1)
+            found = xp.sum(xp.abs(sweep.input) * rows.inputs.stride, axis=-1)
             return xp.where(xp.isfinite(found) & (found > tiny), found, xp.ones_like(found))
 
         own, columns = varied(objectives(rows)), []
