@@ -11,7 +11,7 @@ from admm_verify.arrays import Array, Float, Placement, namespace
 from admm_verify.backends.choice import verbs_for
 from admm_verify.backends.verbs import Adam, KinkBounds, Verbs
 from admm_verify.bounds.backward import Backward, backward
-from admm_verify.bounds.functionals import Functionals, Ranges, Splits
+from admm_verify.bounds.functionals import FreeEnds, Functionals, Splits
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.lines import Contact, CurveLines, KinkLines, Lines
 from admm_verify.run import Run
@@ -272,7 +272,7 @@ class _SplitLayer:
 class _RangeLayer:
     """A layer with ends of its own; the multipliers tau take steps in units of the layer's mean coefficient."""
 
-    def __init__(self, layer: _ClimbLayer, ranges: Ranges, settings: AscentSettings, iterations: int) -> None:
+    def __init__(self, layer: _ClimbLayer, ranges: FreeEnds, settings: AscentSettings, iterations: int) -> None:
         self.layer, self.ranges = layer, ranges
         self.moves = Falling(settings, iterations, ranges.tau)
 

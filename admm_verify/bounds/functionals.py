@@ -34,7 +34,7 @@ class Splits:
 
 
 @dataclass(frozen=True, eq=False)
-class Ranges:
+class FreeEnds:
     """Ends lower <= pre <= upper of one layer's inputs that the layers below do not imply, with a multiplier tau each.
 
     tau (lower - pre) where tau > 0, and tau (upper - pre) where tau < 0, is at most 0 in the range. So the multiplier
@@ -76,7 +76,7 @@ class Functionals:
     constant: Float[Array, "..."]
     error: Array | float = 0.0
     splits: tuple[Splits | None, ...] = ()
-    ranges: tuple[Ranges | None, ...] = ()
+    ranges: tuple[FreeEnds | None, ...] = ()
 
     @property
     def lead(self) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from admm_verify.arrays import Array
 from admm_verify.bounds.backward import Backward, Choose, backward
-from admm_verify.bounds.functionals import Functionals, Ranges
+from admm_verify.bounds.functionals import FreeEnds, Functionals
 from admm_verify.relaxations.lines import Contact
 from admm_verify.splitting.problem import Rows
 from admm_verify.splitting.state import Duals, PerRow
@@ -95,10 +95,10 @@ def slope_sweep(rows: Rows, point: DualPoint, keep: float = 1.0) -> DualSweep:
     return DualSweep(sweep, value, contacts)
 
 
-def ranges_of(rows: Rows, point: DualPoint, k: int) -> Ranges | None:
+def ranges_of(rows: Rows, point: DualPoint, k: int) -> FreeEnds | None:
     """The ends of layer k that are constraints, with the point's multipliers; None for none."""
     tau, cut = point.ranges[k], rows.cut[k]
-    return None if tau is None or cut is None else Ranges(rows.lower[k], rows.upper[k], cut, tau)
+    return None if tau is None or cut is None else FreeEnds(rows.lower[k], rows.upper[k], cut, tau)
 
 
 @dataclass(frozen=True, eq=False)
