@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, to_numpy
+from admm_verify.arrays import Array, Placement, quiet_overflow, to_numpy
 from admm_verify.attacks.hunt import Hunt
 from admm_verify.attacks.landscape import Landscape
 from admm_verify.attacks.method import Method
@@ -62,8 +62,9 @@ class _Descent:
         if self.inputs.fills_range:
             self._within_bounds()
         else:
-            length = float(np.linalg.norm(np.broadcast_to(to_numpy(self.inputs.stride)[0], self.start.shape)))
-            descend(self.loss, self.project, self.project(self.start), length, self.settings.steps, self.over)
+            length = float(np.linalg.norm(np.broadcast_to(to_numpy(self.inputs.stride)[0, 0], self.start.shape)))
+            with quiet_overflow():
+                descend(self.loss, self.project, self.project(self.start), length, self.settings.steps, self.over)
 
     def _within_bounds(self) -> None:
         # SciPy's optimisers take longer to import than most searches, which end before this one.

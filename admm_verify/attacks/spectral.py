@@ -40,7 +40,7 @@ def descend(
     x = start
     value, gradient = loss(x)
     recent = deque([value], _RECENT)
-    pace = length / max(float(np.linalg.norm(gradient)), np.finfo(np.float64).tiny)
+    pace = _across(length, gradient)
     for _ in range(steps):
         ahead = project(x - pace * gradient) - x
         slope = float(gradient @ ahead)
@@ -58,8 +58,14 @@ def descend(
         else:
             return
         step, turn = moved - x, turned - gradient
-        curvature, usual = float(step @ turn), length / max(float(np.linalg.norm(turned)), np.finfo(np.float64).tiny)
+        curvature, usual = float(step @ turn), _across(length, turned)
         pace = float(step @ step) / curvature if curvature > 0.0 else np.inf
         pace = min(max(pace, usual / _RANGE), usual * _RANGE)
         x, gradient = moved, turned
         recent.append(value)
+
+
+def _across(length: float, gradient: np.ndarray) -> float:
+    """The factor that makes a gradient as long as a step across the set; for a gradient of zero any will do."""
+    size = float(np.linalg.norm(gradient))
+    return length / size if size > 0.0 else 1.0
