@@ -28,7 +28,7 @@ def faults(record, content):
 
 ENTRIES = {
     BoundRecord: {"rows", "method", "passes", "seconds", "network", "query"},
-    CertifyRecord: {"radii", "clean_accuracy", "seconds", "images", "network", "note"},
+    CertifyRecord: {"norm", "radii", "clean_accuracy", "seconds", "images", "network", "note"},
     CheckRecord: {"proved", "exact", "query", "network", "reason", "arithmetic", "query_digest", "network_digest"}
     | {"leaves", "worst", "seconds"},
     DemoRecord: {"radius", "images", "convergence"},

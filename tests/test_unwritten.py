@@ -35,7 +35,7 @@ def fail(*arguments):
 
 def instances(count=40):
     network, images, labels = classifier_task(1, count)
-    return Instances.of(network, images, labels, [0.1], (0.0, 1.0))
+    return Instances.of(network, images, labels, [0.1], av.CertifySettings())
 
 
 def verified(first, last):

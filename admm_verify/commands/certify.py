@@ -19,6 +19,7 @@ from admm_verify.robustness.certification import Certification
 from admm_verify.robustness.certify import certify
 from admm_verify.robustness.settings import BOUNDS, CertifySettings
 from admm_verify.run import Stopped
+from admm_verify.sets.norm_names import NORMS
 from admm_verify.splitting.solve import METHODS
 from admm_verify.streams import complain
 from admm_verify.verdict import Answer
@@ -47,7 +48,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=_radius,
         metavar="R",
-        help="largest change of a pixel; R,R,R: one for each channel",
+        help="of the balls around images; R,R,R: one for each channel",
+    )
+    parser.add_argument(
+        "--norm", choices=NORMS, default="linf", help="of the balls; linf: the largest change of a pixel; default linf"
     )
     parser.add_argument(
         "--mean", nargs="+", type=decimal, metavar="M", help="of the normalisation (image - mean) / std; per channel"
@@ -95,6 +99,7 @@ def run(options: argparse.Namespace) -> int:
         search=options.search,
         mean=options.mean,
         std=options.std,
+        norm=options.norm,
     )
     with running(options, options.question()) as how, how.watching():
         network, images, labels = _given(options)

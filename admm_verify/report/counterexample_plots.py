@@ -9,7 +9,7 @@ from admm_verify.errors import InputError
 from admm_verify.options import instance
 from admm_verify.report.picture_inputs import checked_path, require_matplotlib
 from admm_verify.report.pictures import FORMATS, save
-from admm_verify.robustness.certification import Certification
+from admm_verify.robustness.certification import Certification, radius_name
 from admm_verify.robustness.counterexample import Counterexample
 
 if TYPE_CHECKING:
@@ -104,10 +104,12 @@ def _draw(panels: "np.ndarray", one: Counterexample, radius: float) -> None:
     high = max(high, 1.0 if low == 0.0 else low + 1e-300)
     for ax, values, title in (
         (panels[0], before, f"image {one.image}, label {one.label}"),
-        (panels[1], after, f"class {one.prediction}, radius {radius:g}"),
+        (panels[1], after, f"class {one.prediction}, {radius_name(one.norm)} {radius:g}"),
     ):
         _show(ax, (values - low) / (high - low), 0.0, title, "gray")
-    change, size = after - before, one.distance or 1.0
+    change = after - before
+    # Single pixels show in any norm.
+    size = float(np.max(np.abs(change))) or 1.0
     title = f"changed by {one.distance:.3g}" if one.distance else "misclassified as it is"
     if change.ndim == 3:
         _show(panels[2], 0.5 + 0.5 * change / size, 0.0, title, "gray")

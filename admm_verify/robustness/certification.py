@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from admm_verify.options import member
+from admm_verify.sets.norm_names import NormName, norm_name
 from admm_verify.text_tables import table
 from admm_verify.verdict import Answer
 
@@ -18,7 +19,7 @@ class Certification:
     classified like its label. counterexamples: of every instance that is falsified, else None. seconds: of this call,
     without what a file held.
     unwritten: why the file of finished instances lacks some of them, None where it does not. note: what was left out of
-    the network, such as a softmax at its end, None for nothing.
+    the network, such as a softmax at its end, None for nothing. norm: of the balls, "l1", "l2" or "linf".
 
     Shapes: radii [radii], in the order given; status (of `Answer`), lower, counterexamples [images, radii]; correct
     [images].
@@ -33,8 +34,10 @@ class Certification:
     seconds: float
     unwritten: str | None = None
     note: str | None = None
+    norm: NormName = "linf"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "norm", norm_name(self.norm))
         status = np.empty(np.shape(self.status), dtype=object)
         for place, answer in np.ndenumerate(np.asarray(self.status, dtype=object)):
             status[place] = member(answer, "The answer about an image", Answer)
@@ -50,6 +53,16 @@ class Certification:
         """Share of the images that are classified like their label, of those that were evaluated in time."""
         known = self.correct | (self.status != Answer.TIMED_OUT).any(axis=1)
         return float(np.sum(self.correct) / max(1, np.sum(known)))
+
+    @property
+    def certified_radius(self) -> np.ndarray:
+        """The largest radius at which each image is verified, 0 where there is none, [images]."""
+        return np.max(np.where(self.status == Answer.VERIFIED, self.radii, 0.0), axis=1)
+
+    @property
+    def falsified_radius(self) -> np.ndarray:
+        """The smallest radius at which each image is falsified, infinite where there is none, [images]."""
+        return np.min(np.where(self.status == Answer.FALSIFIED, self.radii, np.inf), axis=1)
 
     def count(self, answer: Answer) -> np.ndarray:
         """How many images have this answer, given as itself or as its word, [radii].
@@ -67,4 +80,9 @@ class Certification:
         ]
         head = f"{len(self.correct)} images, clean accuracy {self.clean_accuracy:.2%}, {self.seconds:.1f} s"
         head += "" if self.note is None else f"\n{self.note}"
-        return f"{head}\n{table(['radius', *counts, 'certified accuracy'], rows)}"
+        return f"{head}\n{table([radius_name(self.norm), *counts, 'certified accuracy'], rows)}"
+
+
+def radius_name(norm: NormName) -> str:
+    """What radii of a norm are called; those of boxes have no further word."""
+    return "radius" if norm == "linf" else f"{norm} radius"

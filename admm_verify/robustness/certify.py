@@ -16,7 +16,7 @@ from admm_verify.network.graph import Network, check_classifier
 from admm_verify.network.heads import Head
 from admm_verify.network.normalised import normalised
 from admm_verify.network.onnx_files import ModelSource, is_model
-from admm_verify.options import brief, instance
+from admm_verify.options import brief
 from admm_verify.robustness.certification import Certification
 from admm_verify.robustness.certifier import Certifier, Stage
 from admm_verify.robustness.data_sets import images_and_labels
@@ -36,15 +36,18 @@ def certify(
     labels: Any,
     radii: Sequence[Any] | np.ndarray,
     *,
+    norm: str | float | None = None,
     settings: CertifySettings | None = None,
     run: Run | None = None,
 ) -> Certification:
-    """For every image x with label t and every radius r: does every input of the box around x give class t?
+    """For every image x with label t and every radius r: does every input of the ball around x give class t?
 
-    The box is [x - r, x + r], cut with `settings.within`. Verified: min over j != t of f_t - f_j over the box has a
-    certified lower bound above 0, or branch and bound has excluded that it is not above. Falsified: the image, or an
-    input of the box that was found, has f_j >= f_t for some other class when the network is computed in its element
-    type; the result keeps that input. What holds at a radius holds at every smaller one, what fails at every larger
+    The ball is {z : |(z - x) / r|_p <= 1}, cut with `settings.within`: |z - x|_p <= r where r is one number. p is that
+    of the norm, "l1", "l2" or "linf", also given as 1, 2 or inf; with "linf" the ball is the box [x - r, x + r].
+    Verified: min over j != t of f_t - f_j over the ball has a certified lower bound above 0, or branch and bound has
+    excluded that it is not above. Falsified: the image, or an input of the ball that was found, has f_j >= f_t for some
+    other class when the network is computed in its element type; the result keeps that input, which lies in the ball
+    exactly. What holds at a radius holds at every smaller one, what fails at every larger
     one. Cheap bounds come first; only what stays open gets more, and in the end branch and bound where
     `settings.search` allows it some time.
 
@@ -52,22 +55,23 @@ def certify(
     the result's note says: f are the scores before it. images: the array, or images and labels together, with None as
     labels: a mapping of the arrays images and labels, a torch DataLoader, or a Dataset of pairs.
 
-    run: asked between blocks and inside the solver, and told of the instances finished so far. What is open once it is
-    over is "timed-out".
+    norm: comes before that of settings, which is "linf" by default. run: asked between blocks and inside the solver,
+    and told of the instances finished so far. What is open once it is over is "timed-out".
 
     Shapes: images [images, *input_shape] or [images, inputs], rounded to the network's element type; labels [images],
-    integers; radii [radii], or [radii, channels] where channels may change by different amounts.
-    Units: radii in those of the images.
+    integers; radii [radii], or [radii, channels] or [radii, *input_shape] where channels or pixels may change by
+    different amounts, those of r = 0 not at all.
+    Units: radii in those of the images, before a normalisation by mean and std.
     Raises: InputError for anything that does not fit, or a file of another task; DeviceError; MemoryError when not even
     one image fits.
     """
     began = time.monotonic()
     run = Run.of(run)
-    chosen = CertifySettings() if settings is None else instance(settings, CertifySettings, "settings")
+    chosen = CertifySettings.of(settings, norm)
     scores, note = _scores(network, chosen)
     scores.check_finite()
     images, labels = images_and_labels(images, labels)
-    instances = Instances.of(scores.put(Placement.numpy()), images, labels, radii, chosen.within)
+    instances = Instances.of(scores.put(Placement.numpy()), images, labels, radii, chosen)
     certifier = Certifier(instances, _plan(chosen), chosen, run)
     if chosen.output is not None:
         certifier.recall(Journal(chosen.output, _task(instances, chosen), instances))
@@ -75,7 +79,8 @@ def certify(
         certifier.certify()
     found, seconds = certifier.findings, time.monotonic() - began
     answers = found.answer, found.lower, found.correct, found.counterexamples
-    return Certification(instances.radii, *answers, seconds, certifier.unwritten, note)
+    kind = instances.near.norm
+    return Certification(instances.radii, *answers, seconds, unwritten=certifier.unwritten, note=note, norm=kind)
 
 
 def _scores(given: Network | ModelSource, settings: CertifySettings) -> tuple[Network, str | None]:
@@ -128,6 +133,7 @@ def _task(instances: Instances, settings: CertifySettings) -> dict[str, Any]:
         FORMAT,
         network_digest(network),
         arrays_digest(_numbers(instances)),
+        instances.near.norm,
         instances.radii.tolist(),
         None if ends is None else [float(end) for end in ends] if scalar else "per pixel",
         settings.arithmetic,

@@ -12,9 +12,10 @@ from admm_verify.network.graph import Network
 from admm_verify.network.layout import flatten_batch, per_entry
 from admm_verify.options import shown
 from admm_verify.robustness.counterexample import Counterexample
-from admm_verify.robustness.neighbourhoods import BoxNeighbourhoods, Neighbourhoods
-from admm_verify.robustness.settings import Within
+from admm_verify.robustness.neighbourhoods import Neighbourhoods
+from admm_verify.robustness.settings import CertifySettings, Within
 from admm_verify.sets.box import range_ends
+from admm_verify.sets.norm_names import norm_name
 
 _BYTE = 255.0
 
@@ -34,7 +35,7 @@ class Instances:
     near: Neighbourhoods
 
     @classmethod
-    def of(cls, network: Network, images: Array, labels: Array, radii: Any, within: Within | None) -> "Instances":
+    def of(cls, network: Network, images: Array, labels: Array, radii: Any, settings: CertifySettings) -> "Instances":
         """Checked input; images are rounded to the network's element type, which is what it is given.
 
         Raises: InputError naming what does not fit.
@@ -42,7 +43,7 @@ class Instances:
         if network.output_size < 2:
             raise InputError(f"{network.name} has {network.output_size} output; a classifier has one per class.")
         raw = _images(network, to_numpy(plain_array(images, "images")))
-        floor, ceiling = _range(network, within)
+        floor, ceiling = _range(network, settings.within)
         _check_range(raw, floor, ceiling)
         dtype = np.float64 if network.element_type == "float64" else np.float32
         place = Placement.numpy(dtype)
@@ -58,8 +59,8 @@ class Instances:
                 f"The images hold numbers beyond {np.dtype(dtype).name}, which {network.name} computes in."
             )
         found = _labels(to_numpy(plain_array(labels, "labels")), len(raw), network.output_size)
-        near = BoxNeighbourhoods(rounded, *_radii(radii, network.input_shape), floor, ceiling)
-        return cls(network, found, near)
+        numbers = rounded, *_radii(radii, network.input_shape), floor, ceiling
+        return cls(network, found, Neighbourhoods.of(norm_name(settings.norm), *numbers))
 
     @property
     def images(self) -> np.ndarray:
@@ -75,7 +76,7 @@ class Instances:
         """An input as a counterexample where the network, on it alone, computes no smaller an output of another class
         than of the label; else None.
 
-        Shapes: point [inputs] in the element type, inside a box around the image.
+        Shapes: point [inputs] in the element type, inside a ball around the image.
         """
         with quiet_overflow():
             values = to_numpy(self.network(point[None])).reshape(-1)
@@ -86,7 +87,7 @@ class Instances:
         if values[prediction] < values[label]:
             return None
         original, found = (x.reshape(self.network.input_shape) for x in (self.images[number], point))
-        return Counterexample(number, label, prediction, original, found, values)
+        return Counterexample(number, label, prediction, original, found, values, self.near.norm)
 
     def margins(self, numbers: np.ndarray) -> np.ndarray:
         """Rows f_t - f_j for all classes j but the label t, in the order of j, [len(numbers), classes - 1, classes]."""

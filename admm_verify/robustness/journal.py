@@ -14,6 +14,7 @@ from admm_verify.errors import InputError, OutputError
 from admm_verify.files import locked, reason, write_all
 from admm_verify.robustness.instances import Instances
 from admm_verify.schemas import json_text
+from admm_verify.sets.norm_names import NormName
 from admm_verify.verdict import Answer
 
 _KIND = "admm_verify certify"
@@ -25,6 +26,9 @@ FORMAT: Format = "admm_verify certify 4"
 
 _NO_RECORD = "no record of finished instances"
 
+_BEFORE = {"norm": "linf"}
+"""What headers meant before they said it."""
+
 _ANSWERS = {answer.value: answer for answer in Answer if answer is not Answer.TIMED_OUT}
 
 
@@ -33,12 +37,14 @@ class JournalHeader:
     """The first line: what makes two runs the same task.
 
     network, images: SHA-256 of what they are made of, whatever file they come from. radii: the largest amount of each;
-    where channels have their own, these are part of the images' digest, as is within where it says "per pixel".
+    where channels have their own, these are part of the images' digest, as is within where it says "per pixel". norm:
+    a header without one is of "linf".
     """
 
     format: Format
     network: str
     images: str
+    norm: NormName
     radii: list[float]
     within: list[float] | Literal["per pixel"] | None
     arithmetic: str
@@ -156,13 +162,13 @@ class Journal:
             raise
 
     def _check_header(self, line: str, task: dict[str, Any]) -> None:
-        found = _object(line)
+        found = _BEFORE | _object(line)
         kind = str(found.get("format"))
         if kind != FORMAT:
             other = f"a record of another version, {kind}; this one reads {FORMAT}" if kind.startswith(_KIND) else ""
             raise InputError(f"{self.path} is {other or _NO_RECORD}. Give another file.")
         # Numbers come back from JSON as they went in, tuples as lists.
-        wanted = json.loads(json_text(task))
+        wanted = _BEFORE | json.loads(json_text(task))
         different = [
             f"{key} is {_short(found.get(key))} there and {_short(wanted.get(key))} here"
             for key in dict.fromkeys([*wanted, *found])

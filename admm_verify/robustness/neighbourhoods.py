@@ -7,26 +7,34 @@ from fractions import Fraction
 import numpy as np
 
 from admm_verify.arrays import Placement, to_numpy
+from admm_verify.sets.ball import Ball
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import WalkableSet
 from admm_verify.sets.exact import ExactBox
+from admm_verify.sets.norm_names import NormName
 
 
 @dataclass(frozen=True, eq=False)
 class Neighbourhoods(ABC):
-    """The inputs x near every image c at every radius: |x - c| <= r within [floor, ceiling].
+    """The inputs x near every image c at every radius: |(x - c) / r|_p <= 1 within [floor, ceiling].
 
-    radii: one number for each, the largest over the pixels; reach: that of
-    every pixel, or one for all of them.
+    p is that of the norm. Pixels with r = 0 do not change. radii: one number for each, the largest over the pixels;
+    reach: that of every pixel, or one for all of them.
     Shapes: images [images, inputs] in the network's element type, inside the range; radii [radii]; reach [radii, 1 or
     inputs]; floor, ceiling [inputs] in float64, infinite where there is none.
     """
 
+    norm: NormName
     images: np.ndarray
     radii: np.ndarray
     reach: np.ndarray
     floor: np.ndarray
     ceiling: np.ndarray
+
+    @classmethod
+    def of(cls, norm: NormName, *numbers: np.ndarray) -> "Neighbourhoods":
+        """Those of a norm."""
+        return (BoxNeighbourhoods if norm == "linf" else BallNeighbourhoods)(norm, *numbers)
 
     @abstractmethod
     def around(self, numbers: np.ndarray, radii: np.ndarray) -> WalkableSet:
@@ -41,7 +49,7 @@ class Neighbourhoods(ABC):
 
     @abstractmethod
     def exact(self, number: int, radius: float) -> ExactBox:
-        """What is near an image, in real numbers."""
+        """A box that holds what is near an image, in real numbers: no more where that is a box."""
 
     @abstractmethod
     def holds(self, number: int, radius: float, point: np.ndarray) -> bool:
@@ -54,6 +62,10 @@ class Neighbourhoods(ABC):
     def centres(self, numbers: np.ndarray) -> np.ndarray:
         """Some images in float64, which holds them exactly."""
         return self.images[numbers].astype(np.float64)
+
+    def set_at(self, number: int, radius: float) -> WalkableSet:
+        """The set `around` one image at one radius."""
+        return self.around(np.array([number]), np.array([radius]))
 
 
 class BoxNeighbourhoods(Neighbourhoods):
@@ -86,3 +98,23 @@ class BoxNeighbourhoods(Neighbourhoods):
         near = self.inside(np.array([number]), np.array([radius]), point[None])[0]
         # Those are inside for certain; what they leave out is a matter of the last digit.
         return np.array_equal(near, point) or self.exact(number, radius).holds([Fraction(float(x)) for x in point])
+
+
+class BallNeighbourhoods(Neighbourhoods):
+    """Neighbourhoods in another norm: balls, of which float64 numbers say exactly which they are."""
+
+    def around(self, numbers: np.ndarray, radii: np.ndarray) -> WalkableSet:
+        return Ball(self.centres(numbers), self.reaches(radii), self.norm, (self.floor, self.ceiling))
+
+    def inside(self, numbers: np.ndarray, radii: np.ndarray, points: np.ndarray) -> np.ndarray:
+        placement = Placement.numpy(self.images.dtype)
+        balls = self.around(numbers, radii).inward(placement)
+        with np.errstate(over="ignore"):
+            return to_numpy(balls.project(points.astype(placement.dtype)))
+
+    def exact(self, number: int, radius: float) -> ExactBox:
+        return ExactBox.of(Box.of(*self.set_at(number, radius).range).at(0))
+
+    def holds(self, number: int, radius: float, point: np.ndarray) -> bool:
+        finite = bool(np.isfinite(point).all())
+        return finite and bool(self.set_at(number, radius).contains(point.astype(np.float64)[None])[0])

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from admm_verify.report.records.record import Record
 from admm_verify.robustness.certification import Certification
+from admm_verify.sets.norm_names import NormName
 from admm_verify.verdict import Answer
 
 
@@ -61,11 +62,15 @@ class CertifiedImage:
 
 @dataclass(frozen=True)
 class CertifyRecord(Record):
-    """Radius by radius and image by image; note: what was left out of the network, such as a softmax at its end."""
+    """Radius by radius and image by image.
+
+    norm: of the balls. note: what was left out of the network, such as a softmax at its end.
+    """
 
     SCHEMA = "admm_verify/certify"
 
     network: str
+    norm: NormName
     radii: list[CertifiedRadius]
     clean_accuracy: float
     seconds: float
@@ -78,4 +83,4 @@ class CertifyRecord(Record):
         columns = found.radii, found.certified_accuracy, *(found.count(answer) for answer in Answer)
         radii = [CertifiedRadius(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
         images = [CertifiedImage.of(found, i) for i in range(len(found.correct))]
-        return cls(repr(found), network, radii, found.clean_accuracy, found.seconds, images, found.note)
+        return cls(repr(found), network, found.norm, radii, found.clean_accuracy, found.seconds, images, found.note)
