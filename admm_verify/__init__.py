@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         Task as Task,
     )
     from admm_verify.report.counterexample_plots import counterexample_plot as counterexample_plot
+    from admm_verify.report.radius_maps import radius_map_plot as radius_map_plot
     from admm_verify.report.reach_plots import time_plot as time_plot, tube_plot as tube_plot
     from admm_verify.robustness.certification import Certification as Certification
     from admm_verify.robustness.certify import certify as certify
@@ -137,6 +138,7 @@ _ROOMS = {
     "output_bounds": "splitting.output_bounds",
     "preactivation_bounds": "bounds.preactivation",
     "query": "properties.query",
+    "radius_map_plot": "report.radius_maps",
     "reach_sets": "reach.front",
     "read_onnx": "network.from_onnx",
     "read_query": "properties.query",
