@@ -153,6 +153,9 @@ _ROOMS = {
 """Where the public names come from, each at its first use: the package itself costs no time, and the command line can
 set its streams and signals right before anything is loaded."""
 
+_ELSEWHERE = {"PerturbationLpNorm": "Ball"} | dict.fromkeys(("L1Ball", "L2Ball", "LinfBall", "LpBall"), "Ball")
+"""What other libraries call what is here."""
+
 
 def __getattr__(name: str) -> "Any":
     if name == "__all__":
@@ -160,7 +163,8 @@ def __getattr__(name: str) -> "Any":
     if name not in _ROOMS:
         from difflib import get_close_matches
 
-        near = ", ".join(f"av.{one}" for one in get_close_matches(name, _ROOMS, n=3))
+        found = [_ELSEWHERE[name]] if name in _ELSEWHERE else get_close_matches(name, _ROOMS, n=3)
+        near = ", ".join(f"av.{one}" for one in found)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}{near and f'; near it are {near}'}")
     found = globals()[name] = getattr(import_module(f"admm_verify.{_ROOMS[name]}"), name)
     return found

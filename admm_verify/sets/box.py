@@ -14,6 +14,7 @@ from admm_verify.errors import InputError
 from admm_verify.given import float64_array, plain_array
 from admm_verify.options import brief, shown
 from admm_verify.sets.contract import Finder, InputSet, Numbers, Vectors, VertexVerb, WalkableSet
+from admm_verify.sets.norm_names import norm_name
 
 _MOST_CELLS = 10**6
 
@@ -257,7 +258,12 @@ class Box(WalkableSet):
 
     @classmethod
     def around(
-        cls, center: Array, radius: Array | float, within: tuple[Array | float, Array | float] | None = None
+        cls,
+        center: Array,
+        radius: Array | float,
+        within: tuple[Array | float, Array | float] | None = None,
+        *,
+        norm: str | float = "linf",
     ) -> "Box":
         """The box {x : |x - center| <= radius}, cut with [within[0], within[1]] elementwise.
 
@@ -266,9 +272,15 @@ class Box(WalkableSet):
 
         Shapes: center [*input_shape] or [rows, *input_shape]; radius and both of within numbers or arrays that
         broadcast.
-        Raises: InputError for what is no array of real numbers, a negative or NaN radius, or when the cut is empty.
+        norm: "linf" or inf, in which balls are boxes; `Ball` makes those of other norms.
+        Raises: InputError for what is no array of real numbers, a negative or NaN radius, another norm, or when the cut
+        is empty.
         Error: rounded outward.
         """
+        if (named := norm_name(norm)) != "linf":
+            raise InputError(
+                f"A ball in the norm {named!r} is no box; give av.Ball(center, radius, {named!r}, within) instead."
+            )
         middle, width = center_and_radius(center, radius)
         placement, xp = Placement.of(middle), namespace(middle)
         infinity = xp.full_like(middle, float("inf"))
