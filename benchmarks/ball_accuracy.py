@@ -40,8 +40,9 @@ def foolbox_attacks(norm: str) -> dict[str, Any]:
     """The attacks that follow gradients in a norm: PGD from ten starts, and those that look for the nearest input."""
     # One of its attacks imports GitPython, which refuses to be imported where there is no git program.
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    from foolbox import attacks as known
+    import foolbox
 
+    known: Any = foolbox.attacks
     if norm == "l2":
         return {
             "L2 PGD, 10 starts": known.L2ProjectedGradientDescentAttack().repeat(10),
@@ -75,7 +76,8 @@ def attacked(balls: Subject, norm: str, radii: Sequence[float]) -> dict[str, dic
     """Per attack which balls have a misclassified input, [radii, images], and CPU seconds."""
     import foolbox
 
-    model = foolbox.PyTorchModel(balls.module, bounds=(0, 1), device="cpu")
+    package: Any = foolbox
+    model = package.PyTorchModel(balls.module, bounds=(0, 1), device="cpu")
     images, labels = torch.as_tensor(balls.images), torch.as_tensor(balls.labels)
     found = {}
     for name, method in foolbox_attacks(norm).items():

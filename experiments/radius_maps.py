@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 import admm_verify as av
 
@@ -58,7 +58,7 @@ def nearest_other(network: av.Network, points: np.ndarray, labels: np.ndarray, p
     classes = network(samples).argmax(axis=1)
     found = np.full(len(points), np.inf)
     for label in np.unique(labels):
-        tree, own = cKDTree(samples[classes != label].astype(np.float64)), labels == label
+        tree, own = KDTree(samples[classes != label].astype(np.float64)), labels == label
         found[own] = tree.query(points[own].astype(np.float64), p=p)[0]
     return found
 

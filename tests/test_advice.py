@@ -61,11 +61,3 @@ def test_names_of_other_libraries_lead_to_ours():
         _ = av.output_bound
     with pytest.raises(AttributeError, match=r"has no attribute 'quux'$"):
         _ = av.quux
-    for name in ("L1Ball", "L2Ball", "LinfBall", "LpBall", "PerturbationLpNorm"):
-        with pytest.raises(AttributeError, match=r"near it are av\.Ball$"):
-            getattr(av, name)
-        assert not hasattr(av, name)
-    with pytest.raises(av.InputError, match=r"norm 'l2'.*av\.Ball\(center, radius, 'l2'"):
-        av.Box.around(np.zeros(3), 0.1, norm=2)
-    same = av.Box.around(np.zeros(3), 0.1, norm=np.inf)
-    assert (same.lower == av.Box.around(np.zeros(3), 0.1).lower).all()

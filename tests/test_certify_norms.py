@@ -61,7 +61,7 @@ def test_answers_and_margins_against_sampling(seed, within, norm, tmp_path):
         worst = np.min(values[:, [labels[i]]] - np.delete(values, labels[i], axis=1))
         assert found.lower[i, k] <= worst
         assert answer is not av.Answer.TIMED_OUT and (answer is av.Answer.VERIFIED) == (found.lower[i, k] > 0)
-        one = found.counterexamples[i, k]
+        one = found.counterexamples.item((i, k))
         assert (one is None) == (answer is not av.Answer.FALSIFIED)
         if one is not None:
             assert holds(norm, images[i], RADII[k], within, one.input)
@@ -102,7 +102,7 @@ def test_pixels_of_their_own_radii_and_fixed_ones(norm):
         points = ball_points(norm, images[i].astype(np.float64), radii[k], (0.0, 1.0))
         values = network(points)
         assert found.lower[i, k] <= np.min(values[:, [labels[i]]] - np.delete(values, labels[i], axis=1))
-        one = found.counterexamples[i, k]
+        one = found.counterexamples.item((i, k))
         assert one is None or holds(norm, images[i], radii[k], (0.0, 1.0), one.input)
     # One number for all is the same as that number for each.
     wide = av.certify(network, images, labels, [[0.4] * 3], norm=norm)

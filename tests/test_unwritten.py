@@ -200,7 +200,7 @@ def test_a_checkpoint_is_a_regular_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (os.devnull, tmp_path / "pipe"):
         with pytest.raises(av.InputError, match="no regular file"):
-            Checkpoint(path, "identity").read(dict)
+            Checkpoint(path, "identity").read(lambda content: content)
 
 
 KILLED = """

@@ -12,10 +12,11 @@ from admm_verify.options import several
 from admm_verify.report.picture_inputs import checked_path, require_matplotlib
 from admm_verify.report.pictures import FORMATS, save
 from admm_verify.robustness.certification import Certification
-from admm_verify.sets.norm_names import NORMS
+from admm_verify.sets.norm_names import NORMS, NormName
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.collections import QuadMesh
     from matplotlib.figure import Figure
     from matplotlib.patches import Polygon
 
@@ -54,9 +55,9 @@ def radius_map_figure(points: Array, labels: Array, found: Sequence[Certificatio
 
     most = max(float(one.certified_radius.max()) for one in panels) or 1.0
     figure = Figure(figsize=(_SIDE * len(panels) + 0.9, _SIDE + 0.5), layout="compressed")
-    for ax, one in zip(figure.subplots(1, len(panels), squeeze=False).flat, panels, strict=True):
-        image = _draw(ax, grid, classes, one, most)
-    figure.colorbar(image, ax=figure.axes, label="certified radius", shrink=0.9)
+    axes = list(figure.subplots(1, len(panels), squeeze=False).flat)
+    images = [_draw(ax, grid, classes, one, most) for ax, one in zip(axes, panels, strict=True)]
+    figure.colorbar(images[0], ax=axes, label="certified radius", shrink=0.9)
     return figure
 
 
@@ -83,7 +84,7 @@ def _checked(
     return grid, classes.reshape(grid.shape[:2]), panels
 
 
-def _draw(ax: "Axes", grid: np.ndarray, classes: np.ndarray, found: Certification, most: float) -> object:
+def _draw(ax: "Axes", grid: np.ndarray, classes: np.ndarray, found: Certification, most: float) -> "QuadMesh":
     radii = found.certified_radius.reshape(classes.shape)
     x, y = grid[0, :, 0], grid[:, 0, 1]
     image = ax.pcolormesh(x, y, radii, cmap="viridis", vmin=0.0, vmax=most, shading="nearest", rasterized=True)
@@ -96,7 +97,7 @@ def _draw(ax: "Axes", grid: np.ndarray, classes: np.ndarray, found: Certificatio
     return image
 
 
-def balls(norm: str, points: np.ndarray, radii: np.ndarray) -> list[tuple[np.ndarray, float]]:
+def balls(norm: NormName, points: np.ndarray, radii: np.ndarray) -> list[tuple[np.ndarray, float]]:
     """The largest balls around points that lie between the outermost points and do not meet, largest first.
 
     Shapes: points [n, 2]; radii [n].
@@ -114,7 +115,7 @@ def balls(norm: str, points: np.ndarray, radii: np.ndarray) -> list[tuple[np.nda
     return chosen
 
 
-def _outline(norm: str, centre: np.ndarray, radius: float) -> "Polygon":
+def _outline(norm: NormName, centre: np.ndarray, radius: float) -> "Polygon":
     from matplotlib.patches import Polygon
 
     turn = 0.5 if norm == "linf" else 0.0

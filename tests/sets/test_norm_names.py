@@ -28,3 +28,20 @@ def test_names_and_numbers(given, name):
 def test_other_norms_are_refused_with_the_ones_there_are(given):
     with pytest.raises(av.InputError, match=r"norm is .*'l1', 'l2', 'linf', or its p, one of the numbers 1, 2, inf"):
         norm_name(given)
+
+
+@pytest.mark.parametrize("name", ["L1Ball", "L2Ball", "LinfBall", "LpBall", "PerturbationLpNorm"])
+def test_names_of_other_libraries_lead_to_ours(name):
+    with pytest.raises(AttributeError, match=r"near it are av\.Ball$"):
+        getattr(av, name)
+    assert not hasattr(av, name)
+
+
+def test_boxes_are_balls_of_the_largest_norm_alone():
+    centre = np.array([0.5, -1.0, 3.0])
+    with pytest.raises(av.InputError, match=r"norm 'l2'.*av\.Ball\(center, radius, 'l2', within\)"):
+        av.Box.around(centre, 0.1, norm=2)
+    wanted = av.Box.around(centre, 0.1)
+    for norm in ("linf", np.inf):
+        found = av.Box.around(centre, 0.1, norm=norm)
+        assert np.array_equal(found.lower, wanted.lower) and np.array_equal(found.upper, wanted.upper)
