@@ -50,7 +50,7 @@ def _factors(center: np.ndarray, shape: np.ndarray, which: str) -> Factors:
     rounding = gamma(2 * n + 8) * (np.abs(correlation) + np.abs(half) @ np.abs(half).T)
     residual = np.abs(correlation - half @ half.T) + rounding
     off = residual.sum(axis=1).max() * (1.0 + gamma(n + 8))
-    weights = np.divide(1.0, np.sqrt(values), out=np.zeros_like(values), where=some)
+    weights = np.where(some, 1.0 / np.sqrt(np.where(some, values, 1.0)), 0.0)
     inverse = ((vectors * weights) @ turn).T * over
     axes = scale[:, None] * half
     deviation = np.nextafter(np.sqrt(np.diagonal(matrix)), np.inf) * (np.diagonal(matrix) > 0)
