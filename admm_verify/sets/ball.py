@@ -258,6 +258,9 @@ class Ball(WalkableSet):
         total, out = self._total(x)
         return (total <= 1.0 - self._margin) & ~out
 
+    def surely(self, x: Vectors) -> Bool[Array, "..."]:
+        return self._surely(x)[..., 0]
+
     def contains(self, x: Vectors) -> Bool[Array, "..."]:
         total, out = self._total(x)
         place = Placement.of(total)

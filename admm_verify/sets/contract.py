@@ -196,6 +196,10 @@ class WalkableSet(InputSet):
     def contains(self, x: Vectors) -> Bool[Array, "..."]:
         """Whether points of float64 numbers lie in the sets, exactly: no rounding changes an answer."""
 
+    def surely(self, x: Vectors) -> Bool[Array, "..."]:
+        """Whether points of float64 numbers lie in the sets for certain; no, where that takes exact numbers to tell."""
+        return self.contains(x)
+
     @abstractmethod
     def project(self, x: Vectors) -> Vectors:
         """The nearest point of the set, up to rounding."""
@@ -203,14 +207,15 @@ class WalkableSet(InputSet):
     def drawn_in(self, x: Vectors) -> Vectors:
         """Points near x that lie in the sets for certain, as float64 numbers; NaN where none is found.
 
-        Nearest points are drawn towards the centre, a little at first, until `contains` is sure of them.
+        Nearest points are drawn towards the centre, a little at first, until they are there `surely`.
         """
         xp, x = namespace(x), self.project(x)
-        out = xp.ones_like(x[..., 0], dtype=xp.bool)
-        # First by more than the roundings of a distance, so that few have to be looked at in exact numbers.
+        out, centre = xp.ones_like(x[..., 0], dtype=xp.bool), xp.broadcast_to(self.centre, x.shape)
+        # First by more than the roundings of a distance.
         for share in (max(2.0**-40, 8.0 * gamma(self.size)), 2.0**-30, 2.0**-20, 1.0):
-            x = xp.where(out[..., None], x + share * (self.centre - x), x)
-            out = xp.logical_not(self.contains(x))
+            nearer = x + share * (centre - x) if share < 1.0 else centre
+            x = xp.where(out[..., None], nearer, x)
+            out = xp.logical_not(self.surely(x))
             if not bool(xp.any(out)):
                 break
         return xp.where(out[..., None], xp.full_like(x, float("nan")), x)

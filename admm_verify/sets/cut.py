@@ -126,6 +126,9 @@ class Cut(Composite):
     def contains(self, x: Vectors) -> Bool[Array, "..."]:
         return namespace(x).logical_and(self.base.contains(x), self.box.contains(x))
 
+    def surely(self, x: Vectors) -> Bool[Array, "..."]:
+        return namespace(x).logical_and(self.base.surely(x), self.box.surely(x))
+
     def covers(self, other: InputSet) -> bool:
         return self.base.covers(other) and self.box.covers(other)
 

@@ -193,6 +193,11 @@ class Ellipsoid(WalkableSet):
         sure = self._solid[..., 0] & (inside | outside)
         return self._exactly(x, to_numpy(inside), to_numpy(~sure))
 
+    def surely(self, x: Vectors) -> Bool[Array, "..."]:
+        xp, size = namespace(x), length(applied(self.inverse, x - self.center))
+        inside = self._solid[..., 0] & (size <= 1.0 - self.doubt[..., 0])
+        return xp.logical_or(inside, xp.all(x == self.center, axis=-1))
+
     def _exactly(self, x: Vectors, inside: np.ndarray, open: np.ndarray) -> Array:
         """The answers with those that are open in rational numbers."""
         inside = np.array(inside)
