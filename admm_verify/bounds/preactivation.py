@@ -92,11 +92,11 @@ def derived_bounds(
 ) -> PreactivationBounds:
     """`preactivation_bounds` of all layers or of none: with `abandon`, Stopped is raised once the run is over.
 
+    inputs: rows, as `input_rows` makes them; parts of sets among them may be empty, and have any bounds then.
     keep: told how tightened bounds are derived, block by block; they are then derived on whole layers.
     """
     choice(method, "The bound method", METHODS)
     chosen = TightenSettings() if settings is None else instance(settings, TightenSettings, "settings")
-    inputs = input_rows(network, inputs)
     placement = inputs.placement.double
     placed = network.put(placement)
     widest = max(node.size for node in network.nodes)

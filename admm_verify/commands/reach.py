@@ -46,14 +46,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--partition",
         default="none",
         metavar="none|uniform:K|greedy:SHARE",
-        help="cut the initial box into K cells per side, or halve cells until no bound exceeds sampled states by more "
+        help="cut the initial set into K cells per side, or halve cells until no bound exceeds sampled states by more "
         "than this share of their width, as 0.05",
     )
     parser.add_argument(
         "--cells",
         type=whole,
         metavar="N",
-        help="most cells of the initial box; default: 1024, in discrete time 20000",
+        help="most cells of the initial set; default: 1024, in discrete time 20000",
     )
     parser.add_argument("--window", type=whole, metavar="K", help="steps in one graph; default: all")
     parser.add_argument(

@@ -206,19 +206,21 @@ class AffineForms(Zonotope, Operand):
         generators = np.concatenate([self.generators, own], axis=-1)
         return AffineForms(self.centre, generators, np.zeros_like(self.radius))
 
-    def reduced(self, most: int) -> "AffineForms":
-        """[cells, n] forms of at most max(most, n) symbols: the smallest generators become a box.
+    def reduced(self, most: int, kept: int = 0) -> "AffineForms":
+        """[cells, n] forms of at most max(most, n + kept) symbols: the smallest generators become a box.
 
+        kept: so many symbols, the first ones, stay where they are.
         Valid when: nothing else refers to the symbols.
         Reference: Girard, Reachability of uncertain linear systems using zonotopes, HSCC 2005.
         """
         size = self.centre.shape[-1]
         if self.symbols <= most:
             return self
-        keep = max(most - size, 0)
+        keep = max(most - size, kept)
         unit = np.abs(self.generators).sum(axis=-1, keepdims=True)
         scaled = np.abs(self.generators) / np.where(unit > 0, unit, 1.0)
         score = scaled.sum(axis=-2) - scaled.max(axis=-2)
+        score[..., :kept] = np.inf
         order = np.argsort(-score, axis=-1, kind="stable")[..., None, :]
         sorted_generators = np.take_along_axis(self.generators, np.broadcast_to(order, self.generators.shape), axis=-1)
         rest = np.abs(sorted_generators[..., keep:]).sum(axis=-1)

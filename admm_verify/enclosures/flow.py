@@ -4,6 +4,7 @@ Every step first finds a box that no solution leaves before its end (Picard), th
 affine forms at its start and the remainder over that box.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -68,9 +69,13 @@ class Substep:
             ends.append(self.start * (1.0 - share) + self.end * share)
         return [Substep(first, last, self.bend) for first, last in pairwise([*ends, self.end])]
 
-    def support(self, directions: np.ndarray) -> np.ndarray:
-        """Upper bounds of d'x over all times of the substep, directions [d, n] -> [cells, d]."""
-        chord = np.maximum(self.start.support(directions), self.end.support(directions))
+    def support(self, directions: np.ndarray, of: Callable[[AffineForms], np.ndarray] | None = None) -> np.ndarray:
+        """Upper bounds of d'x over all times of the substep, directions [d, n] -> [cells, d].
+
+        of: upper bounds of d'x over forms, for callers that know more of their symbols than that they lie in [-1, 1].
+        """
+        start, end = (forms.support(directions) if of is None else of(forms) for forms in (self.start, self.end))
+        chord = np.maximum(start, end)
         bend = Interval.point(0.0).hull(self.bend)
         least = _weighted(bend, directions).lower
         return above(chord - np.minimum(least, 0.0))

@@ -7,6 +7,7 @@ import numpy as np
 
 from admm_verify.complete.tables import join
 from admm_verify.reach.checks import TrajectorySets
+from admm_verify.reach.starts import Starts
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
 
@@ -31,23 +32,32 @@ class Trajectories:
 class Dynamics(ABC):
     """A system over a horizon.
 
-    inputs: a box around all that a trajectory depends on: the first state, and behind it the noise of all steps.
-    inside: the float64 numbers of it that are certainly meant, [inputs] each.
+    starts: all that a trajectory depends on, the `inputs` below.
     """
 
-    inputs: Box
-    inside: Box
+    starts: Starts
 
     @property
-    def sides(self) -> int:
-        """How many inputs, the first ones, cells are halved at."""
-        return self.inputs.size
+    @abstractmethod
+    def plain(self) -> "Dynamics":
+        """The same system from first states in a box, whose numbers are the states themselves."""
+
+    def certain(self, points: np.ndarray) -> np.ndarray:
+        """The inputs of `plain` near some of these whose first states lie in the initial set, exactly.
+
+        Shapes: points [count, inputs] -> [at most count, inputs].
+        """
+        first = self.starts.first
+        if first.is_plain:
+            return points[self.starts.holds(points)]
+        states = np.asarray(first.whole.drawn_in(first.states(points[:, : first.numbers])))
+        return np.concatenate([states, points[:, first.numbers :]], axis=1)[~np.isnan(states).any(axis=1)]
 
     def sampled(self, count: int, run: Run) -> Trajectories:
         """So many trajectories from anywhere, or as many as there is time for."""
         rng, found, left, early = np.random.default_rng(0), [], count, run.within(_SHARE)
         while left > 0 and not (found and early.over()):
-            points = self.inside.scattered(min(left, _BLOCK if found else _FIRST), rng)
+            points = self.starts.scattered(min(left, _BLOCK if found else _FIRST), rng)
             found.append(self.simulated(points, early if found else run))
             left -= len(points)
         return join(found)
@@ -58,7 +68,7 @@ class Dynamics(ABC):
         ends: from the lower end of every side through the middle of each cell, then from the upper ones, cell by cell.
         Zero where nothing is known of it.
         """
-        return np.zeros((cells.count, self.sides))
+        return np.zeros((cells.count, self.starts.sides))
 
     @abstractmethod
     def simulated(self, points: np.ndarray, run: Run) -> Trajectories:
@@ -67,10 +77,6 @@ class Dynamics(ABC):
     @abstractmethod
     def sets(self, cells: Box, run: Run) -> TrajectorySets:
         """Sets that hold all trajectories of each cell, [cells, inputs], up to where the run ends."""
-
-    @abstractmethod
-    def around(self, points: np.ndarray) -> Box:
-        """The smallest boxes that hold an exact point of the inputs near each of some, [points, inputs]."""
 
     @abstractmethod
     def singularity(self, known: Trajectories, run: Run) -> tuple[int, str] | None:

@@ -22,6 +22,7 @@ from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.settings import ReachSettings
 from admm_verify.reach.simulate import trajectories
+from admm_verify.reach.starts import scattered
 from admm_verify.reach.systems import ContinuousSystem, Task
 from admm_verify.reprs import short_repr
 from admm_verify.run import Run
@@ -48,11 +49,11 @@ def reach_sets(
 ) -> ReachReport:
     """Certified bounds of d'x_t for every step t and direction d, and verdicts on the task's requirements.
 
-    In discrete time, cells of the initial box are halved until the sets that their trajectories run through, step
+    In discrete time, cells of the initial set are halved until the sets that their trajectories run through, step
     after step, meet the requirements; then all steps are one network, bounded at once, and what is still open is
     decided by branch and bound on it. In continuous time the sets are affine forms in the initial state, carried
     through CROWN's planes of the controller and Taylor expansions of the plant with an enclosed remainder; verdicts
-    hold at all times, not only at control times, and cells of the initial box are halved until they are decided. A
+    hold at all times, not only at control times, and cells of the initial set are halved until they are decided. A
     requirement is falsified by a trajectory whose violation is certified. Everything found by the time limit counts.
 
     directions: "box", "octagon" (all +-e_i and +-e_i +- e_j), "principal" (axes of sampled states beside the box), a
@@ -96,5 +97,5 @@ def _template(task: Task, name: str) -> np.ndarray:
     if name == "octagon":
         return octagon_directions(states)
     rng = np.random.default_rng(0)
-    points = trajectories(task.system, task.initial.scattered(1000, rng), task.steps, rng)[:, -1]
+    points = trajectories(task.system, scattered(task.initial, 1000, rng), task.steps, rng)[:, -1]
     return principal_directions(points[np.isfinite(points).all(axis=1)])

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from admm_verify.arrays import to_numpy
+from admm_verify.arrays import Array, namespace, to_numpy
 from admm_verify.errors import InputError
 from admm_verify.given import float64_array
 from admm_verify.options import instance
 from admm_verify.sets.box import Box
+from admm_verify.sets.contract import WalkableSet
 
 
 def array(given: Any, shape: Sequence[int | None], what: str) -> np.ndarray:
@@ -47,16 +48,28 @@ def _own(given: Any, what: str) -> np.ndarray:
     return found
 
 
-def box(given: Any, size: int, what: str) -> Box:
-    """A read-only NumPy copy of one box of numbers [size].
+def input_set(given: Any, size: int, what: str) -> WalkableSet:
+    """A read-only NumPy copy of one set of points [size].
 
-    Raises: InputError for anything but a Box of this shape.
+    Raises: InputError for anything but a set of this shape, and for one that is empty or not bounded.
     """
-    instance(given, Box, f"The {what}")
-    found = Box(*(array(end, (size,), what) for end in (given.lower, given.upper)))
-    for end in found.range:
-        end.setflags(write=False)
-    return found
+    instance(given, WalkableSet, f"The {what}", ", such as av.Box(lower, upper) or av.Ellipsoid(center, shape)")
+    if isinstance(given, Box):
+        found = Box(*(array(end, (size,), what) for end in given.range))
+        for end in found.range:
+            end.setflags(write=False)
+        return found
+    if given.shape != (size,):
+        raise InputError(f"The {what} has shape {given.shape}; give one set of vectors of {size} numbers.")
+    # A batch of one, and that one again: on the way, sets look whether they are empty or not bounded.
+    one = given.flattened(lambda part: namespace(part).reshape(part, (1, size))).at(0)
+    return one.mapped(_frozen)
+
+
+def _frozen(part: Array) -> np.ndarray:
+    own = np.array(to_numpy(part))
+    own.setflags(write=False)
+    return own
 
 
 def set_field(record: object, name: str, value: Any) -> None:

@@ -49,9 +49,9 @@ class Probes:
         """
         chosen = [int(np.argmin(room(requirement, known.paths))) for requirement in task.requirements]
         chosen += np.flatnonzero(~np.isfinite(known.paths).all(axis=(1, 2)))[:1].tolist()
-        middle = np.asarray(dynamics.inside.centre)
+        middle = dynamics.starts.centre
         points = np.concatenate([known.points[sorted(set(chosen))], middle[None]])
-        sets = dynamics.sets(dynamics.around(points), run)
+        sets = dynamics.sets(dynamics.starts.around(points), run)
         singular, simulated = dynamics.singularity(known, run), dynamics.simulated(points, run)
         return None if run.over() else cls(task, simulated, sets, singular)
 

@@ -77,6 +77,7 @@ class CellRefinement:
     def __init__(self, task: Task, dynamics: Dynamics, directions: np.ndarray, settings: ReachSettings, run: Run):
         """Simulates. Shapes: directions [d, n]."""
         self.task, self.dynamics, self.directions, self.settings, self.run = task, dynamics, directions, settings, run
+        self.starts = dynamics.starts
         self.began = time.monotonic()
         self.known = dynamics.sampled(settings.trajectories(task.steps, task.system.states), run)
         values = np.einsum("pts,ds->ptd", self.known.paths, directions)
@@ -90,7 +91,7 @@ class CellRefinement:
 
     def start(self, cells: Box, run: Run) -> None:
         """Sets from the whole box, then from cells of it; where time does not reach, those of the whole box count."""
-        self.parts = self._bounded(self.dynamics.inputs.at(None), run)
+        self.parts = self._bounded(self.starts.box.at(None), run)
         whole, found = np.zeros(cells.count, dtype=int), []
         if cells.count > 1:
             known, first = replace(take(self.parts, whole), inputs=cells), 0
@@ -121,8 +122,9 @@ class CellRefinement:
                 self._look(run)
                 continue
             chosen = open[: min(self._batch, cells - len(self.parts))]
-            known = take(self.parts, np.tile(chosen, 2))
-            fresh = self._bounded(self._halved(self.parts.inputs.at(chosen)), run).besides(known)
+            halves, known = self._halved(self.parts.inputs.at(chosen)), take(self.parts, np.tile(chosen, 2))
+            kept = self.starts.met(halves)
+            fresh = self._bounded(halves.at(kept), run).besides(take(known, kept))
             self.parts = join([take(self.parts, np.setdiff1d(np.arange(len(self.parts)), chosen)), fresh])
             turn += 1
 
@@ -148,7 +150,7 @@ class CellRefinement:
     @property
     def open_share(self) -> float:
         """The part of the box, by volume, where more cells could decide a requirement."""
-        own, whole = np.asarray(self.parts.inputs.width), np.asarray(self.dynamics.inputs.width)
+        own, whole = np.asarray(self.parts.inputs.width), np.asarray(self.starts.box.width)
         share = np.prod(own / np.where(whole > 0, whole, 1.0), axis=1, where=np.broadcast_to(whole > 0, own.shape))
         return float(share[~self.parts.good[:, self.undecided()].all(axis=1)].sum())
 
@@ -184,13 +186,13 @@ class CellRefinement:
         short = ~np.isfinite(parts.bound).all(axis=(1, 2)) & self._lasting
         wanted = ~parts.good[:, self.undecided()].all(axis=1) | short
         wide = np.zeros_like(wanted) if tolerance is None else gap > tolerance
-        halvable = parts.inputs.halvable[:, : self.dynamics.sides].any(axis=1)
+        halvable = parts.inputs.halvable[:, : self.starts.sides].any(axis=1)
         both = [np.flatnonzero(halvable & one) for one in (wanted, wide & ~wanted)]
         return np.concatenate([one[np.argsort(-gap[one])] for one in (both[::-1] if width_first else both)])
 
     def _halved(self, inputs: Box) -> Box:
         """Every cell halved at the side that loosens its sets most, or else moves its simulated trajectories most."""
-        (count, size), cells, sides = inputs.shape, inputs.at((slice(None), None, None)), self.dynamics.sides
+        (count, size), cells, sides = inputs.shape, inputs.at((slice(None), None, None)), self.starts.sides
         unit = np.eye(size)[:sides]
         ends = cells.project(cells.centre + np.stack([-unit, unit]) * (0.5 * cells.width))
         tried = self.dynamics.simulated(np.reshape(ends, (-1, size)), self.run)
@@ -207,7 +209,7 @@ class CellRefinement:
     def _hunt(self, i: int, run: Run) -> None:
         """Look for a violation of a requirement around the trajectories that come nearest to one."""
         requirement, tried, rng = self.task.requirements[i], self.known, np.random.default_rng(1)
-        box, left = self.dynamics.inside, room(requirement, tried.paths)
+        width, left = self.starts.width, room(requirement, tried.paths)
         # Far from any violation, beside what trajectories differ by, there is none to be found nearby.
         if left.min() > _FAR * (np.median(left) - left.min()):
             return
@@ -215,9 +217,9 @@ class CellRefinement:
             if run.over() or i in self.broken:
                 return
             worst = np.argsort(room(requirement, tried.paths))[:_HUNTED]
-            moves = rng.standard_normal((_HUNTED, _AROUND, box.size)) * (np.asarray(box.width) * 0.5 ** (turn + 2))
-            near = box.project(tried.points[worst][:, None] + moves[: len(worst)])
-            found = self.dynamics.simulated(np.reshape(near, (-1, box.size)), run)
+            moves = rng.standard_normal((_HUNTED, _AROUND, len(width))) * (width * 0.5 ** (turn + 2))
+            near = (tried.points[worst][:, None] + moves[: len(worst)]).reshape(-1, len(width))
+            found = self.dynamics.simulated(self.starts.near(near), run)
             self._falsify(found)
             tried = join([take(tried, worst), found])
         best = np.argsort(room(requirement, tried.paths))[:1]
@@ -239,10 +241,13 @@ class CellRefinement:
 
     def _certify(self, i: int, points: np.ndarray) -> None:
         """Whether the trajectory from one of some points violates a requirement for certain."""
-        starts = self.dynamics.around(points)
-        certain = violates(self.task.requirements[i], self.dynamics.sets(starts, self.run), self.task.steps)
-        for point in starts.at(np.flatnonzero(certain)[:1]).range[0]:
-            self.broken[i] = self.dynamics.simulated(point[None], self.run.endless()).paths[0]
+        plain = self.dynamics.plain
+        starts = plain.starts.around(self.dynamics.certain(points))
+        if not starts.count:
+            return
+        sure = violates(self.task.requirements[i], plain.sets(starts, self.run), self.task.steps)
+        for point in starts.at(np.flatnonzero(sure)[:1]).range[0]:
+            self.broken[i] = plain.simulated(point[None], self.run.endless()).paths[0]
 
     @property
     def _batch(self) -> int:

@@ -17,8 +17,8 @@ class ReachSets:
 
     upper is certified, infinite from the step on from which sets are too loose to go on; inner is attained by a
     simulated trajectory, up to the rounding of the simulation. during: upper bounds over the whole control period from
-    step t on, for systems in continuous time. cells: the parts of the initial box and, behind it, of the noise of all
-    steps, with bounds over each.
+    step t on, for systems in continuous time. cells: the boxes that the initial set and, behind it, the noise of all
+    steps are cut with, with bounds over each part; those of a zonotope are boxes of its generators' coefficients.
     Shapes: directions [d, n]; upper, inner [steps + 1, d]; during [steps, d]; cells_lower, cells_upper [cells, n ..];
     cells_bound [cells, steps + 1, d]; samples [points, steps + 1, n]. Times: t * period.
     """

@@ -7,6 +7,7 @@ from admm_verify.options import Range, count, instance
 from admm_verify.reach.continuous import simulation
 from admm_verify.reach.discrete.rollout import rollout
 from admm_verify.reach.inputs import rows
+from admm_verify.reach.starts import scattered
 from admm_verify.reach.systems import MOST_STEPS, SYSTEMS, ContinuousSystem, System
 
 
@@ -39,5 +40,5 @@ def trajectories(
     if isinstance(system, ContinuousSystem):
         return simulation.trajectories(system, points, steps, substeps)
     graph = rollout(system, steps)
-    noise = graph.noise.scattered(len(points), rng)
+    noise = scattered(graph.noise, len(points), rng)
     return np.concatenate([points[:, None], graph.trajectories(np.concatenate([points, noise], axis=1))], axis=1)

@@ -19,9 +19,10 @@ from admm_verify.network.maps import DenseMap
 from admm_verify.network.splice import splice
 from admm_verify.options import Range, brief, count, instance, member, several
 from admm_verify.rationals import directed
-from admm_verify.reach.inputs import array, box, set_field
+from admm_verify.reach.inputs import array, input_set, set_field
 from admm_verify.reprs import short_repr
 from admm_verify.sets.box import Box
+from admm_verify.sets.contract import WalkableSet
 from admm_verify.sets.exact import ExactBox
 
 MOST_STEPS = 20_000
@@ -30,7 +31,7 @@ MOST_STEPS = 20_000
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Controller:
-    """u = min(max(scale * f(observe x + shift + v) + offset, low), high) with sensor noise v in a box.
+    """u = min(max(scale * f(observe x + shift + v) + offset, low), high) with sensor noise v in a set.
 
     limits: (low, high), None for none; noise: None for none.
     Shapes: observe [q, n]; shift [q]; scale, offset, low, high [m]; noise [q].
@@ -43,7 +44,7 @@ class Controller:
     scale: np.ndarray
     offset: np.ndarray
     limits: tuple[np.ndarray, np.ndarray] | None = None
-    noise: Box | None = None
+    noise: WalkableSet | None = None
 
     __repr__ = short_repr
 
@@ -58,7 +59,7 @@ class Controller:
             if not (self.limits[0] <= self.limits[1]).all():
                 raise InputError(f"The controller's limits {self.limits} are empty; give low <= high.")
         if self.noise is not None:
-            set_field(self, "noise", box(self.noise, inputs, "sensor noise"))
+            set_field(self, "noise", input_set(self.noise, inputs, "sensor noise"))
 
     @classmethod
     def of(cls, network: Network) -> "Controller":
@@ -92,7 +93,7 @@ class Controller:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LinearSystem:
-    """x+ = a x + b u + c + e w + r(x, u) with u from the controller and process noise w in a box.
+    """x+ = a x + b u + c + e w + r(x, u) with u from the controller and process noise w in a set.
 
     residual: a network r of (x, u) one after the other; None for none. noise: None for none.
     Shapes: a [n, n]; b [n, m]; c [n]; e [n, p]; noise [p].
@@ -104,7 +105,7 @@ class LinearSystem:
     b: np.ndarray
     c: np.ndarray
     e: np.ndarray | None = None
-    noise: Box | None = None
+    noise: WalkableSet | None = None
     residual: Network | None = None
 
     __repr__ = short_repr
@@ -115,10 +116,10 @@ class LinearSystem:
         for name, shape in (("a", (n, n)), ("b", (n, m)), ("c", (n,))):
             set_field(self, name, array(getattr(self, name), shape, f"system's {name}"))
         if (self.e is None) != (self.noise is None):
-            raise InputError("Process noise needs both its matrix e and its box.")
+            raise InputError("Process noise needs both its matrix e and its set.")
         if self.e is not None:
             set_field(self, "e", array(self.e, (n, None), "system's e"))
-            set_field(self, "noise", box(self.noise, self.e.shape[1], "process noise"))
+            set_field(self, "noise", input_set(self.noise, self.e.shape[1], "process noise"))
         if self.residual is None:
             return
         residual = check_network(instance(self.residual, Network, "The residual"))
@@ -320,11 +321,11 @@ class Requirement:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Task:
-    """A system with the box it starts in, how long it runs and what it must do.
+    """A system with the set it starts in, how long it runs and what it must do.
 
     names: of the states, for plots. sampled: (lower, upper) of simulated states at the first control times, if known.
-    exact: the box in exact numbers, where initial is its enclosure; left out where it is not, as after `replace` of
-    initial. remarks: what the source states and this task leaves out, as sentences, which go with
+    exact: an initial box in exact numbers, where initial is its enclosure; left out where it is not, as after
+    `replace` of initial. remarks: what the source states and this task leaves out, as sentences, which go with
     every verdict.
     Shapes: initial [n]; sampled [at most steps + 1, n].
     Raises: InputError for sizes that do not fit, a horizon of less than one step or more than MOST_STEPS, and in
@@ -333,7 +334,7 @@ class Task:
 
     name: str
     system: System
-    initial: Box
+    initial: WalkableSet
     steps: int
     requirements: tuple[Requirement, ...] = ()
     names: tuple[str, ...] = ()
@@ -346,7 +347,7 @@ class Task:
     def __post_init__(self) -> None:
         instance(self.name, str, "The name of a task")
         states = instance(self.system, SYSTEMS, "The system").states
-        set_field(self, "initial", box(self.initial, states, "initial box"))
+        set_field(self, "initial", input_set(self.initial, states, "initial set"))
         set_field(self, "steps", count(self.steps, "The horizon in steps", Range(1, most=MOST_STEPS)))
         for name, kind in (("requirements", Requirement), ("names", str), ("remarks", str)):
             set_field(self, name, several(getattr(self, name), kind, f"{name} of a task"))
@@ -358,7 +359,8 @@ class Task:
                 raise InputError(f"There are sampled states at {len(self.sampled[0])} times for {self.steps} steps.")
         if self.exact is not None:
             rounded = instance(self.exact, ExactBox, "The exact initial box").enclosure.range
-            set_field(self, "exact", self.exact if np.array_equal(rounded, self.initial.range) else None)
+            same = isinstance(self.initial, Box) and np.array_equal(rounded, self.initial.range)
+            set_field(self, "exact", self.exact if same else None)
         for requirement in self.requirements:
             self._check_requirement(requirement)
 
@@ -374,8 +376,8 @@ class Task:
 
     @property
     def box(self) -> ExactBox:
-        """The initial box in exact numbers."""
-        return ExactBox.of(self.initial) if self.exact is None else self.exact
+        """A box around the initial set, in exact numbers; the set itself where it is a box."""
+        return ExactBox.of(Box.of(*self.initial.range)) if self.exact is None else self.exact
 
 
 def _ends(given: object, shape: Sequence[int | None], what: str) -> tuple[np.ndarray, np.ndarray]:

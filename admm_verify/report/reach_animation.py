@@ -17,6 +17,7 @@ from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.systems import Kind, NetworkSystem, Polytope, Requirement, Task
 from admm_verify.report.picture_inputs import check_drawn, checked_axes, checked_path
 from admm_verify.sets.box import Box
+from admm_verify.sets.contract import WalkableSet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +34,7 @@ KINDS = {
 
 # A picture shows sets up to so many widths of what is simulated beside it, and limits up to one width away.
 _WIDTHS = 1.5
-_MOST_FRAMES, _MOST_POINTS, _SECONDS = 60, 300, 6.0
+_MOST_FRAMES, _MOST_POINTS, _MOST_CORNERS, _SECONDS = 60, 300, 180, 6.0
 
 
 def animation(path: str, task: Task, sets: ReachSets, axes: tuple[int, int] = (0, 1)) -> None:
@@ -177,7 +178,7 @@ class Plane:
 
 
 def draw_background(ax: "Axes", plane: Plane) -> "list[Patch]":
-    """Draw regions and the initial box, label the axes, and give what belongs into the legend."""
+    """Draw regions and the initial set, label the axes, and give what belongs into the legend."""
     from matplotlib.patches import Polygon
 
     names = state_names(plane.task)
@@ -196,11 +197,21 @@ def draw_background(ax: "Axes", plane: Plane) -> "list[Patch]":
         ax.add_patch(face)
         handles[label] = ax.add_patch(edge)
         edge.set(linewidth=1.4, label=label)
-    box = plane.task.initial
-    low, high = (np.asarray(end, dtype=np.float64)[list(plane.axes)] for end in box.range)
-    start = Polygon(rectangle(low, high), fill=False, edgecolor="black", linewidth=1.5, zorder=5, label="initial box")
-    draw_dots(ax, plane, [rectangle(low, high)], np.array([[0.0, 0.0, 0.0, 1.0]]))
+    initial = plane.task.initial
+    corners, label = outline(initial, plane.axes), "initial box" if isinstance(initial, Box) else "initial set"
+    start = Polygon(corners, fill=False, edgecolor="black", linewidth=1.5, zorder=5, label=label)
+    draw_dots(ax, plane, [corners], np.array([[0.0, 0.0, 0.0, 1.0]]))
     return [ax.add_patch(start), *handles.values()]
+
+
+def outline(inputs: WalkableSet, axes: tuple[int, int]) -> np.ndarray:
+    """A set [n] seen in the plane of two coordinates: extreme points around it, in order, [corners, 2]."""
+    if isinstance(inputs, Box):
+        return rectangle(*(np.asarray(end, dtype=np.float64)[list(axes)] for end in inputs.range))
+    angle = 2.0 * np.pi * (np.arange(_MOST_CORNERS) + 0.5) / _MOST_CORNERS
+    directions = np.zeros((_MOST_CORNERS, inputs.size))
+    directions[:, axes[0]], directions[:, axes[1]] = np.cos(angle), np.sin(angle)
+    return np.asarray(inputs.minimiser(-directions))[:, list(axes)]
 
 
 def draw_dots(ax: "Axes", plane: Plane, shapes: Sequence[np.ndarray], colours: np.ndarray) -> None:

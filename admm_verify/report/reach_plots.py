@@ -1,4 +1,4 @@
-"""Pictures of reachable sets: in the plane of two states, over time, and of the cells of the initial box."""
+"""Pictures of reachable sets: in the plane of two states, over time, and of the cells of the initial set."""
 
 import textwrap
 from collections import Counter
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from admm_verify.reach.chart import chart_of
 from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.systems import Kind, Task
@@ -33,6 +34,7 @@ from admm_verify.report.reach_animation import (
     view,
 )
 from admm_verify.run import Ended
+from admm_verify.sets.box import Box
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -69,7 +71,10 @@ def time_plot(path: str, task: Task, sets: ReachSets, judgements: Sequence[Judge
 
 
 def partition_plot(path: str, task: Task, sets: ReachSets) -> None:
-    """Write a picture of the cells of the initial box, coloured by how far their bounds exceed what is simulated.
+    """Write a picture of the cells of the initial set, coloured by how far their bounds exceed what is simulated.
+
+    Cells of a zonotope are those of its generators' coefficients; cells of other sets may reach out of them.
+
 
     Raises: InputError when the file cannot be written or its suffix is no picture format.
     """
@@ -192,8 +197,9 @@ def partition_figure(task: Task, sets: ReachSets) -> "Figure":
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    count, states = len(sets.cells_lower), sets.directions.shape[1]
-    ends, names = np.stack([sets.cells_lower, sets.cells_upper])[..., :states], state_names(task)
+    count, first = len(sets.cells_lower), chart_of(task.initial)
+    ends = np.stack([sets.cells_lower, sets.cells_upper])[..., : first.numbers]
+    names = state_names(task) if first.is_plain else [f"coefficient {i + 1}" for i in range(first.numbers)]
     wide = np.flatnonzero((ends[1] > ends[0]).any(axis=0))
     # Sides without width show nothing.
     axes = [int(axis) for axis in wide[:2]] or [0]
@@ -224,8 +230,9 @@ def partition_figure(task: Task, sets: ReachSets) -> "Figure":
         patch = Patch(facecolor=_LOOSE, label="too loose before the others")
         figure.legend(handles=[patch], loc="outside lower center", frameon=False, fontsize="small")
     some = f"{_MOST_CELLS} largest of {count}" if count > _MOST_CELLS else f"{count}"
-    cells = "the initial box is one cell" if count == 1 else f"{some} cells of the initial box"
-    cells = cells if len(wide) else "the initial box is a point"
+    what = "the initial box" if isinstance(task.initial, Box) else "the initial set"
+    cells = f"{what} is one cell" if count == 1 else f"{some} cells of {what}"
+    cells = cells if len(wide) else f"{what} is a point"
     shown = f", seen in {' and '.join(names[axis] for axis in axes)}" if hidden else ""
     figure.suptitle(f"{_wrapped(task.name)}\n{cells}{shown}", fontsize="medium")
     return figure

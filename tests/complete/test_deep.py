@@ -70,7 +70,7 @@ def test_a_stop_ends_interval_bounds_at_the_next_layer(counted: dict[str, int], 
         return asked > questions
 
     with pytest.raises(Stopped):
-        derived_bounds(deep(100), av.Box(-np.ones(3), np.ones(3)), "interval", av.Run(stop=stop))
+        derived_bounds(deep(100), av.Box(-np.ones((1, 3)), np.ones((1, 3))), "interval", av.Run(stop=stop))
     assert counted["affine_interval"] <= questions
 
 

@@ -1,5 +1,8 @@
 """A continuous plant with a sampled controller over its horizon."""
 
+from dataclasses import replace
+from functools import cached_property
+
 import numpy as np
 
 from admm_verify.enclosures.affine_forms import AffineForms
@@ -8,6 +11,7 @@ from admm_verify.reach.continuous.singular import crosses, crossing, singular_st
 from admm_verify.reach.continuous.tube import Tube, reach
 from admm_verify.reach.control import ControlSettings, controlled
 from admm_verify.reach.dynamics import Dynamics, Trajectories
+from admm_verify.reach.starts import starts_of
 from admm_verify.reach.systems import ContinuousSystem, Task
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
@@ -21,16 +25,21 @@ class SampledPlant(Dynamics):
 
     def __init__(self, task: Task) -> None:
         assert isinstance(task.system, ContinuousSystem), "Discrete time has a room of its own"
-        self.task, self.system, self.inputs, self.inside = task, task.system, task.initial, task.box.inside
+        self.task, self.system = task, task.system
+        self.starts = starts_of(task.initial, task.exact, Box.point(np.zeros(0)))
+
+    @cached_property
+    def plain(self) -> "SampledPlant":
+        if self.starts.first.is_plain:
+            return self
+        return SampledPlant(replace(self.task, initial=Box.of(*self.task.initial.range)))
 
     def simulated(self, points: np.ndarray, run: Run) -> Trajectories:
-        return Trajectories(points, trajectories(self.system, points, self.task.steps, run=run))
+        first = self.starts.first.states(points)
+        return Trajectories(points, trajectories(self.system, first, self.task.steps, run=run))
 
     def sets(self, cells: Box, run: Run) -> Tube:
-        return reach(self.system, cells, self.task.steps, run=run)
-
-    def around(self, points: np.ndarray) -> Box:
-        return self.task.box.around(points)
+        return reach(self.system, cells, self.task.steps, run=run, starts=self.starts)
 
     def singularity(self, known: Trajectories, run: Run) -> tuple[int, str] | None:
         plant, law = self.system.plant, self.system.controller.law
@@ -49,7 +58,7 @@ class SampledPlant(Dynamics):
         if found is None:
             return None
         step, pair = found
-        tube = self.sets(self.around(known.points[list(pair)]), run)
+        tube = self.sets(self.starts.around(known.points[list(pair)]), run)
         if (tube.valid_steps < step).any():
             # On its way from one sign to the other, a trajectory has met zero.
             return (

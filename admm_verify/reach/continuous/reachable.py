@@ -19,7 +19,7 @@ def continuous_reach(
     """Sets and verdicts, as far as possible. Shapes: directions [d, n]."""
     assert isinstance(task.system, ContinuousSystem), "Discrete time has a room of its own"
     began, refinement = time.monotonic(), CellRefinement(task, SampledPlant(task), directions, settings, run)
-    refinement.start(task.initial.grid(settings.grid), run)
+    refinement.start(refinement.starts.grid(settings.grid), run)
     ended = refinement.refine(settings.cells, run, settings.tolerance)
     judgements = [refinement.judgement(i, ended) for i in range(len(task.requirements))]
     parts, (lower, upper) = refinement.parts, refinement.parts.inputs.range

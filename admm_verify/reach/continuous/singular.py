@@ -12,21 +12,23 @@ from admm_verify.enclosures.intervals import ENCLOSURES, Interval
 from admm_verify.enclosures.taylor import Plant
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
+from admm_verify.sets.contract import WalkableSet
+from admm_verify.sets.contraction import apart
 
 _CELLS, _HALVINGS = 64, 40
 """Cells looked at side by side, and how often each side of them is halved."""
 
 
-def singular_start(plant: Plant, box: Box, run: Run) -> str:
-    """Why the plant is not defined at some state of a box, in words; empty where nothing is found.
+def singular_start(plant: Plant, initial: WalkableSet, run: Run) -> str:
+    """Why the plant is not defined at some state of a set, in words; empty where nothing is found.
 
-    Shapes: box [n].
+    Shapes: initial [n].
     """
     states = {f"x{i + 1}" for i in range(plant.states)}
     with quiet_overflow():
         for node, root in _partial(plant):
             of_states = {part.name for part in in_order([node]) if isinstance(part, Name)} <= states
-            near = _undefined(plant, node, root, box, run) if of_states else None
+            near = _undefined(plant, node, root, initial, run) if of_states else None
             if near is not None:
                 return f"{_what(plant, node, root)} for first states near ({', '.join(f'{x:.6g}' for x in near)})."
     return ""
@@ -81,16 +83,22 @@ def _enclosed(plant: Plant, node: Expression, states: Interval, controls: Interv
     return Interval(np.broadcast_to(value.lower, shape), np.broadcast_to(value.upper, shape))
 
 
-def _undefined(plant: Plant, node: Expression, root: bool, box: Box, run: Run) -> np.ndarray | None:
+def _undefined(plant: Plant, node: Expression, root: bool, initial: WalkableSet, run: Run) -> np.ndarray | None:
     """A state at or near which what is divided by is zero, or what a root is taken of is negative; None for none."""
-    cells, signs = box.at(None), set()
+    box, signs = Box.of(*initial.range), set()
+    cells = box.at(None)
     for _ in range(_HALVINGS * max(1, box.sides) + 1):
         value = _enclosed(plant, node, Interval(*cells.range))
         kept = value.lower < 0 if root else (value.lower <= 0) & (value.upper >= 0)
         if run.over() or not kept.any():
             return None
         cells = cells.at(kept)
-        middle = np.asarray(cells.centre)
+        if not isinstance(initial, Box):
+            cells = cells.at(~apart(initial.at(None), cells))
+            if not cells.count:
+                return None
+        # Of a set, points inside: nothing outside counts.
+        middle = np.asarray(cells.centre if isinstance(initial, Box) else initial.drawn_in(np.asarray(cells.centre)))
         at = _enclosed(plant, node, Interval.point(middle))
         signs |= set(np.sign(at.lower[(at.lower > 0) | (at.upper < 0)]).tolist())
         best = np.argsort(at.upper if root else at.magnitude)[: _CELLS // 2]

@@ -12,8 +12,10 @@ from admm_verify.complete.tables import take
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.enclosures.flow import FlowSettings, Substep, flow, next_substeps
 from admm_verify.enclosures.intervals import Interval
+from admm_verify.reach.anchor import Anchor
 from admm_verify.reach.checks import TrajectorySets
 from admm_verify.reach.control import ControlSettings, controlled
+from admm_verify.reach.starts import Starts, first_forms
 from admm_verify.reach.systems import ContinuousSystem, Polytope
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
@@ -50,26 +52,30 @@ class Period:
 class Tube(TrajectorySets):
     """Sets that hold all trajectories from each cell, period by period.
 
-    initial: the cells' own forms. valid_steps [cells]: how many periods have sets.
+    initial: the cells' own forms. anchor: what their first symbols stand for. valid_steps [cells]: how many periods
+    have sets.
     """
 
     initial: AffineForms
+    anchor: Anchor
     periods: tuple[Period, ...]
     valid_steps: np.ndarray
 
     def support(self, step: int, directions: np.ndarray) -> np.ndarray:
         """Upper bounds of d'x at a control time for directions [d, n] -> [cells, d]; infinite where there is no set."""
         if step == 0:
-            return self.initial.support(directions)
+            return self.anchor.support(self.initial, directions)
         period = self.periods[step - 1] if step <= len(self.periods) else None
-        return self._spread(period, lambda part: part.substeps[-1].end.support(directions), len(directions))
+        return self._spread(
+            period, lambda part: self.anchor.support(part.substeps[-1].end, directions, part.cells), len(directions)
+        )
 
     def support_during(self, step: int, directions: np.ndarray) -> np.ndarray:
         """Upper bounds of d'x over the whole period from control time `step` on, [cells, d]."""
         period = self.periods[step] if step < len(self.periods) else None
 
         def most(part: Period) -> np.ndarray:
-            return np.max([substep.support(directions) for substep in part.substeps], axis=0)
+            return np.max([self._along(substep, directions, part.cells) for substep in part.substeps], axis=0)
 
         return self._spread(period, most, len(directions))
 
@@ -90,10 +96,13 @@ class Tube(TrajectorySets):
         good = self.valid_steps >= end
         for period in self.periods[begin:end]:
             for substep in period.substeps:
-                away = region.misses(-substep.support(-region.normals))
+                away = region.misses(-self._along(substep, -region.normals, period.cells))
                 # Long pieces of a path around a corner touch it; shorter ones do not.
                 if not away[good[period.cells]].all():
-                    parts = [region.misses(-piece.support(-region.normals)) for piece in substep.pieces(_PIECES)]
+                    parts = [
+                        region.misses(-self._along(piece, -region.normals, period.cells))
+                        for piece in substep.pieces(_PIECES)
+                    ]
                     away |= np.all(parts, axis=0)
                 good[period.cells] &= away
         return good
@@ -108,6 +117,10 @@ class Tube(TrajectorySets):
         ends = self.support(step, np.concatenate([unit, -unit]))
         return Interval(-ends[:, size:], ends[:, :size])
 
+    def _along(self, substep: Substep, directions: np.ndarray, cells: np.ndarray) -> np.ndarray:
+        """Upper bounds of d'x over all times of a substep of some cells, [cells, d]."""
+        return substep.support(directions, lambda forms: self.anchor.support(forms, directions, cells))
+
     def _spread(self, period: Period | None, value: Callable[[Period], np.ndarray], directions: int) -> np.ndarray:
         found = np.full((len(self.valid_steps), directions), np.inf)
         if period is not None:
@@ -121,8 +134,11 @@ def reach(
     steps: int,
     settings: ContinuousSettings | None = None,
     run: Run | None = None,
+    starts: Starts | None = None,
 ) -> Tube:
-    """The sets that all trajectories from boxes of first states run through.
+    """The sets that all trajectories from cells of first states run through.
+
+    starts: what the cells are parts of, None for boxes of states.
 
     Where a cell's sets become too loose to go on, its valid_steps stay behind. run: asked before every period; once
     over, the tube ends there.
@@ -130,7 +146,7 @@ def reach(
     Error: rounded outward; the controller is meant in real numbers.
     """
     chosen, run = ContinuousSettings() if settings is None else settings, Run() if run is None else run
-    initial, periods = AffineForms.around(inputs), []
+    (anchor, initial, _), periods = first_forms(inputs, inputs.size, starts), []
     valid, cells, state, count = np.zeros(inputs.count, int), np.arange(inputs.count), initial, None
     while len(periods) < steps and not run.over():
         control, shared = controlled(system.controller.law, state, chosen.control)
@@ -143,6 +159,6 @@ def reach(
         cells = cells[good]
         periods.append(Period(cells, take(tuple(substeps), good)))
         valid[cells] = len(periods)
-        state = periods[-1].substeps[-1].end.refreshed().reduced(chosen.flow.symbols)
+        state = periods[-1].substeps[-1].end.refreshed().reduced(chosen.flow.symbols, anchor.kept)
         run.say(f"{inputs.count} cells, period {len(periods)} of {steps}", len(periods), steps)
-    return Tube(initial, tuple(periods), valid)
+    return Tube(initial, anchor, tuple(periods), valid)

@@ -1,5 +1,6 @@
 """Many functionals of one network over many parts of its input box: certified bounds, and where to halve."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,6 +17,7 @@ from admm_verify.network.graph import Network
 from admm_verify.reach.settings import ReachSettings
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
+from admm_verify.sets.contract import WalkableSet
 from admm_verify.settings import AscentSettings, SearchSettings
 
 
@@ -42,31 +44,49 @@ class Cells:
 
 
 class CellBounder:
-    """Upper bounds of rows C f(x) over boxes."""
+    """Upper bounds of rows C f(x) over parts of a set that lie in boxes."""
 
-    def __init__(self, network: Network, rows: np.ndarray, settings: ReachSettings, run: Run) -> None:
-        """settings: method, tighten and iterations count. Shapes: rows [rows, outputs]."""
+    def __init__(
+        self,
+        network: Network,
+        rows: np.ndarray,
+        settings: ReachSettings,
+        run: Run,
+        part: Callable[[Box], WalkableSet] | None = None,
+    ) -> None:
+        """settings: method, tighten and iterations count. part: of the set in each of some boxes, None for all of it.
+
+        Shapes: rows [rows, outputs].
+        """
+        self.part = part
         self.bounder = Bounder(network, Placement.numpy(), AscentSettings(), run)
         self.network, self.rows, self.settings = self.bounder.network, rows, settings
 
     def cells(self, inputs: Box, inner: np.ndarray, scale: np.ndarray) -> Cells:
-        """The bounds over boxes [cells, inputs], given values that the rows attain and the units of their gaps, [rows].
+        """The bounds over cells [cells, inputs], given values that the rows attain and the units of their gaps, [rows].
 
         Raises: Stopped; MemoryError when not even one box fits.
         """
-        network, how = self.network, self.settings
-        pre = derived_bounds(network, inputs, how.method, self.bounder.run, settings=how.tighten)
+        network, how, sets = self.network, self.settings, inputs if self.part is None else self.part(inputs)
+        pre = derived_bounds(network, sets, how.method, self.bounder.run, settings=how.tighten)
 
-        work = partial(self._block, inputs, pre, inner, scale)
+        work = partial(self._block, inputs, sets, pre, inner, scale)
         return join(self.bounder.in_blocks(inputs.count, len(self.rows), SearchSettings(), work))
 
     def _block(
-        self, all: Box, bounds: PreactivationBounds, inner: np.ndarray, scale: np.ndarray, first: int, last: int
+        self,
+        cells: Box,
+        sets: WalkableSet,
+        bounds: PreactivationBounds,
+        inner: np.ndarray,
+        scale: np.ndarray,
+        first: int,
+        last: int,
     ) -> Cells:
-        inputs = all.at(slice(first, last))
+        inputs = cells.at(slice(first, last))
         ends = [tuple(to_numpy(end)[first:last] for end in side) for side in (bounds.lower, bounds.upper)]
         pre = PreactivationBounds(*ends)
-        region = spread_region(self.network, inputs, pre.lower, pre.upper)
+        region = spread_region(self.network, sets.part(first, last), pre.lower, pre.upper)
         shape = (inputs.count, *self.rows.shape)
         rows = self.bounder.rows(np.broadcast_to(-self.rows, shape), np.zeros(shape[:2]))
         with quiet_overflow():

@@ -13,6 +13,7 @@ from admm_verify.reach.discrete.cells import CellBounder, Cells
 from admm_verify.reach.discrete.effort import tightened
 from admm_verify.reach.discrete.rollout import Rollout, rollout
 from admm_verify.reach.settings import ReachSettings
+from admm_verify.reach.starts import Starts
 from admm_verify.reach.systems import ContinuousSystem, Task
 from admm_verify.run import Ended, Run, Stopped
 from admm_verify.sets.box import Box
@@ -44,12 +45,18 @@ class GraphBounds:
     """
 
     def __init__(
-        self, task: Task, directions: np.ndarray, settings: ReachSettings, inner: np.ndarray, scale: np.ndarray
+        self,
+        task: Task,
+        starts: Starts,
+        directions: np.ndarray,
+        settings: ReachSettings,
+        inner: np.ndarray,
+        scale: np.ndarray,
     ) -> None:
         """Shapes: directions [d, n]; inner, scale [steps, d]."""
         assert not isinstance(task.system, ContinuousSystem), "Continuous time has a room of its own"
         self.task, self.system, self.directions, self.settings = task, task.system, directions, settings
-        self.inner, self.scale = inner.reshape(-1), scale.reshape(-1)
+        self.starts, self.inner, self.scale = starts, inner.reshape(-1), scale.reshape(-1)
         began = time.monotonic()
         self.once = rollout(task.system, 1)
         # To make the graph, to bring it into both precisions, and until somebody asks for the first time.
@@ -58,7 +65,7 @@ class GraphBounds:
     @cached_property
     def horizon(self) -> Rollout:
         """The graph of all steps."""
-        return rollout(self.system, self.task.steps)
+        return rollout(self.system, self.task.steps, self.starts.first)
 
     def fits(self, run: Run) -> bool:
         """Whether there is time to begin with the graph."""
@@ -77,7 +84,7 @@ class GraphBounds:
         """
         if not self.fits(run):
             raise Stopped
-        inputs, ended = self.horizon.inputs(self.task.initial.grid(self.settings.grid)), Ended.COMPLETE
+        inputs, ended = self.starts.grid(self.settings.grid), Ended.COMPLETE
         if known is not None and crown_work(self.horizon.network) > _QUICK:
             # Tightening the whole box takes long, and rarely gets ahead of small cells where CROWN does not.
             plain = self._bounded(inputs, replace(self.settings, method="crown", iterations=0), run)
@@ -85,7 +92,7 @@ class GraphBounds:
                 return plain.at_most(known), ended
         if inputs.count == 1 or run.deadline is None:
             return self._tightened(inputs, known, run), ended
-        whole, found, first = self._tightened(self.horizon.inputs(self.task.initial.at(None)), known, run), [], 0
+        whole, found, first = self._tightened(self.starts.box.at(None), known, run), [], 0
         while first < inputs.count and ended is Ended.COMPLETE:
             try:
                 found.append(self._bounded(inputs.at(slice(first, first + self.settings.batch)), self.settings, run))
@@ -110,24 +117,27 @@ class GraphBounds:
                 return cells, ended or Ended.CELL_LIMIT
             worst = wanted[np.argsort(-gap[wanted])][: min(settings.batch, settings.cells - len(cells))]
             try:
-                parts = self._bounded(cells.inputs.at(worst).halved(cells.side[worst]), settings.of_cells, run)
+                halves = cells.inputs.at(worst).halved(cells.side[worst])
+                met = self.starts.met(halves)
+                parts = self._bounded(halves.at(met), settings.of_cells, run)
             except Stopped:
                 continue
-            parts = parts.at_most(np.tile(cells.bound[worst], (2, 1)))
-            attained = self.horizon.trajectories(parts.points.reshape(-1, parts.points.shape[-1]))
+            parts = parts.at_most(np.tile(cells.bound[worst], (2, 1))[met])
+            attained = self.horizon.trajectories(self.starts.within(parts.points.reshape(-1, parts.points.shape[-1])))
             values = np.einsum("pts,ds->ptd", attained, self.directions).max(axis=0)
             self.inner = np.maximum(self.inner, values.reshape(-1))
             cells = join([take(cells, np.setdiff1d(np.arange(len(cells)), worst)), parts])
 
     def windowed(self, run: Run) -> tuple[Box, np.ndarray, Ended]:
-        """Each step from the boxes of the grid's cells some steps before: cells [cells, n], bounds, how it ended."""
+        """Each step from the boxes of the grid's cells some steps before: cells, bounds, how it ended."""
         window, count = min(self.settings.window or 1, self.task.steps), len(self.directions)
-        rows = self._with_sides
-        boxes, found, ended = [self.task.initial.grid(self.settings.grid)], [], Ended.COMPLETE
+        rows, starts, own = self._with_sides, self.starts, slice(self.starts.first.numbers)
+        boxes, found, ended = [starts.grid(self.settings.grid).at((slice(None), own))], [], Ended.COMPLETE
         for step in range(1, self.task.steps + 1):
-            depth = min(window, step)
-            graph = rollout(self.system, depth)
-            bounder = CellBounder(graph.network, np.kron(np.eye(depth)[-1:], rows), self.settings, run.silent())
+            depth, chart = min(window, step), starts.first if step <= window else None
+            graph = rollout(self.system, depth, chart)
+            part = None if chart is None else starts.with_noise(graph.noise).part
+            bounder = CellBounder(graph.network, np.kron(np.eye(depth)[-1:], rows), self.settings, run.silent(), part)
             bound = np.full((1, len(rows)), np.inf)
             try:
                 bound = bounder.cells(graph.inputs(boxes[step - depth]), *_plain(rows)).bound
@@ -147,7 +157,7 @@ class GraphBounds:
         rows, count = self._with_sides, len(self.directions)
         quick = replace(self.settings, method="interval", iterations=0)
         bounder = CellBounder(self.once.network, rows, quick, run.endless())
-        box, bound = self.task.initial.at(None), np.full((self.task.steps, count), np.inf)
+        box, bound = Box.of(*self.task.initial.range).at(None), np.full((self.task.steps, count), np.inf)
         for step in range(self.task.steps):
             found = bounder.cells(self.once.inputs(box), *_plain(rows)).bound
             bound[step] = found[0, :count]
@@ -175,7 +185,7 @@ class GraphBounds:
         return tightened(bound, self.settings, run)
 
     def _bounded(self, inputs: Box, settings: ReachSettings, run: Run) -> Cells:
-        bounder = CellBounder(self.horizon.network, self.rows, settings, run.silent())
+        bounder = CellBounder(self.horizon.network, self.rows, settings, run.silent(), self.starts.part)
         return bounder.cells(inputs, self.inner, self.scale)
 
 

@@ -48,7 +48,9 @@ class DiscreteReach:
         self.task, self.directions, self.settings, self.run = task, directions, settings, run
         self.began, self.dynamics = time.monotonic(), SteppedSystem(task)
         self.cells = CellRefinement(task, self.dynamics, directions, settings, run)
-        self.graph = GraphBounds(task, directions, settings, self.cells.inner[1:], self.cells.scale[1:])
+        self.graph = GraphBounds(
+            task, self.dynamics.starts, directions, settings, self.cells.inner[1:], self.cells.scale[1:]
+        )
 
     def reached(self) -> tuple[ReachSets, list[Judgement]]:
         """Sets and verdicts, as far as possible."""
@@ -62,7 +64,7 @@ class DiscreteReach:
         for i, requirement in enumerate(self.task.requirements):
             if holds(requirement, found, self.task.steps).all():
                 cells.parts.good[:, i] = True
-        judge, answers = DiscreteJudge(self.task, self.graph, self.run), {}
+        judge, answers = DiscreteJudge(self.dynamics, self.graph, self.run), {}
         open = cells.undecided()
         for place, i in enumerate(open):
             share = self.run.within(1.0 / (len(open) - place))
@@ -92,7 +94,7 @@ class DiscreteReach:
 
     @cached_property
     def _grid(self) -> Box:
-        return self.task.initial.grid(self.settings.grid).times(self.dynamics.noise)
+        return self.dynamics.starts.grid(self.settings.grid)
 
     def _sets(self, run: Run) -> ReachSets:
         """What cells and the graph say together, over the finer ones."""
@@ -118,8 +120,8 @@ class DiscreteReach:
         return self._of(found.inputs, found.bound, ended)
 
     def _of(self, inputs: Box, bound: np.ndarray, ended: Ended) -> ReachSets:
-        states, count, known = self.task.system.states, len(self.directions), self.cells.known
-        start = inputs.at((slice(None), slice(states))).support(self.directions)
+        count, known = len(self.directions), self.cells.known
+        start = self.dynamics.starts.support(inputs, self.directions)
         cells = np.concatenate([start[:, None], bound.reshape(len(bound), self.task.steps, count)], axis=1)
         return ReachSets(
             self.directions,

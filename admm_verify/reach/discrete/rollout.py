@@ -9,28 +9,30 @@ from admm_verify.network.builder import Builder, Tensor
 from admm_verify.network.graph import Network
 from admm_verify.network.maps import DenseMap
 from admm_verify.network.splice import splice
+from admm_verify.reach.chart import Chart, chart_of, product
 from admm_verify.reach.systems import DiscreteSystem, LinearSystem, NetworkSystem
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
+from admm_verify.sets.contract import WalkableSet
 
 _POINTS = 500
 
 
 @dataclass(frozen=True, eq=False)
 class Rollout:
-    """The network (x_0, w_1 .. w_N, v_1 .. v_N) -> (x_1, .., x_N) of a system.
+    """The network (z_0, w_1 .. w_N, v_1 .. v_N) -> (x_1, .., x_N) of a system, with z_0 the numbers of the first state.
 
-    noise: the box of all w and v, in this order.
+    noise: the set of the numbers of all w and v, in this order.
     """
 
     network: Network
     states: int
     steps: int
-    noise: Box
+    noise: WalkableSet
 
     def inputs(self, first: Box) -> Box:
-        """The network's input boxes for boxes of first states [cells, n]."""
-        return first.times(self.noise)
+        """The network's input boxes for boxes of the first numbers [cells, n], with the box around all noise."""
+        return first.times(Box.of(*self.noise.range))
 
     def rows(self, directions: np.ndarray) -> np.ndarray:
         """d'x_t as rows over the outputs, all directions of step 1 first: [d, n] -> [steps d, steps n]."""
@@ -52,46 +54,49 @@ class Rollout:
         return values.reshape(len(values), self.steps, self.states)
 
 
-def rollout(system: DiscreteSystem, steps: int) -> Rollout:
+def rollout(system: DiscreteSystem, steps: int, first: Chart | None = None) -> Rollout:
     """`steps` steps of a system as one graph; noise is new in every step.
 
+    first: how numbers give the first state, None for the state itself.
     Raises: InputError for less than one step.
     """
     if steps < 1:
         raise InputError(f"The rollout has {steps} steps; give at least one.")
     process, sensor = _noise(system)
     noise = [process] * steps + [sensor] * steps
-    sizes = [system.states, *(box.size for box in noise)]
+    sizes = [system.states if first is None else first.numbers, *(chart.numbers for chart in noise)]
     ends = np.cumsum([0, *sizes])
     builder = Builder((int(ends[-1]),), "float64")
 
-    def part(k: int) -> Tensor | None:
-        return builder.select(builder.input, np.arange(ends[k], ends[k + 1])) if sizes[k] else None
+    def part(k: int, chart: Chart | None) -> Tensor | None:
+        if not sizes[k]:
+            return None
+        own = builder.select(builder.input, np.arange(ends[k], ends[k + 1]))
+        return own if chart is None else chart.applied(builder, own)
 
-    x = part(0)
+    x = part(0, first)
     assert x is not None, "A system has states"
     states = []
     for t in range(steps):
         if isinstance(system, NetworkSystem):
             x = splice(builder, system.network, x)
         else:
-            x = _linear_step(builder, system, x, part(1 + t), part(1 + steps + t))
+            x = _linear_step(builder, system, x, part(1 + t, process), part(1 + steps + t, sensor))
         states.append(x)
     network = builder.finish(builder.concat(states, 0), f"{steps} steps")
-    return Rollout(network, system.states, steps, noise_box(system, steps))
+    return Rollout(network, system.states, steps, noise_set(system, steps))
 
 
-def noise_box(system: DiscreteSystem, steps: int) -> Box:
-    """The noise of so many steps, as a rollout reads it behind the first state."""
-    ends = ([np.tile(end, steps) for end in noise.range] for noise in _noise(system))
-    return Box.of(*map(np.concatenate, zip(*ends, strict=True)))
+def noise_set(system: DiscreteSystem, steps: int) -> WalkableSet:
+    """The numbers of the noise of so many steps, as a rollout reads them behind those of the first state."""
+    process, sensor = (chart.base for chart in _noise(system))
+    return product([process] * steps + [sensor] * steps)
 
 
 def noise_columns(system: DiscreteSystem, step: int, steps: int) -> np.ndarray:
-    """Where the inputs of a rollout of so many steps hold the noise of one of them, counted from 0."""
-    n, process, sensor = system.states, *(box.size for box in _noise(system))
-    own = n + step * process + np.arange(process), n + steps * process + step * sensor + np.arange(sensor)
-    return np.concatenate(own)
+    """Where the numbers of the noise of so many steps hold those of one of them, counted from 0."""
+    process, sensor = (chart.numbers for chart in _noise(system))
+    return np.concatenate([step * process + np.arange(process), steps * process + step * sensor + np.arange(sensor)])
 
 
 def _linear_step(
@@ -107,8 +112,8 @@ def _linear_step(
     return moved
 
 
-def _noise(system: DiscreteSystem) -> tuple[Box, Box]:
-    """Process and sensor noise of a step, without sides where there is none."""
+def _noise(system: DiscreteSystem) -> tuple[Chart, Chart]:
+    """Process and sensor noise of a step, of no numbers where there is none."""
     given = (system.noise, system.controller.noise) if isinstance(system, LinearSystem) else (None, None)
-    process, sensor = (Box.point(np.zeros(0)) if box is None else box for box in given)
+    process, sensor = (chart_of(Box.point(np.zeros(0)) if noise is None else noise) for noise in given)
     return process, sensor

@@ -12,9 +12,11 @@ import numpy as np
 
 from admm_verify.complete.tables import take
 from admm_verify.enclosures.affine_forms import AffineForms
+from admm_verify.reach.anchor import Anchor
 from admm_verify.reach.checks import TrajectorySets
 from admm_verify.reach.control import ControlSettings, controlled
 from admm_verify.reach.discrete.rollout import noise_columns, rollout
+from admm_verify.reach.starts import Starts, first_forms
 from admm_verify.reach.systems import DiscreteSystem
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
@@ -30,35 +32,40 @@ _SYMBOLS = 60
 class StepSets(TrajectorySets):
     """The sets after each step, for the cells that still have one.
 
-    cells[t] [k]: which of them have a set after step t, whose forms are states[t] [k, n].
+    cells[t] [k]: which of them have a set after step t, whose forms are states[t] [k, n]. anchor: what their first
+    symbols stand for.
     """
 
     valid_steps: np.ndarray
+    anchor: Anchor
     cells: tuple[np.ndarray, ...]
     states: tuple[AffineForms, ...]
 
     def support(self, step: int, directions: np.ndarray) -> np.ndarray:
         found = np.full((len(self.valid_steps), len(directions)), np.inf)
         if step < len(self.states):
-            found[self.cells[step]] = self.states[step].support(directions)
+            found[self.cells[step]] = self.anchor.support(self.states[step], directions, self.cells[step])
         return found
 
 
-def step_sets(system: DiscreteSystem, inputs: Box, steps: int, widest: np.ndarray, run: Run) -> StepSets:
+def step_sets(
+    system: DiscreteSystem, inputs: Box, steps: int, widest: np.ndarray, run: Run, starts: Starts | None = None
+) -> StepSets:
     """The sets that all trajectories from cells of the first state and the noise run through.
 
     A cell whose set is wider than `widest`, from its middle on, has none from there on. run: asked
-    before every step; once over, nobody has.
-    Shapes: inputs [cells, n ..], as those of the `rollout` of so many steps; widest [n].
-    Error: rounded outward; the system is meant in real numbers.
+    before every step; once over, nobody has. starts: what the cells are parts of, None for boxes of states.
+    Shapes: inputs [cells, numbers], as those of the `rollout` of so many steps; widest [n].
+    Error: rounded outward; the system is meant in real numbers. Noise counts as the box around it.
     """
     once, most = rollout(system, 1), max(_SYMBOLS, 10 * system.states)
-    state, cells = AffineForms.around(inputs.at((slice(None), slice(system.states)))), np.arange(inputs.count)
+    anchor, state, first = first_forms(inputs, system.states, starts)
+    cells = np.arange(inputs.count)
     found, valid = [(cells, state)], np.zeros(inputs.count, dtype=int)
     for t in range(1, steps + 1):
         if run.over():
             break
-        noise = inputs.at((cells[:, None], noise_columns(system, t - 1, steps)))
+        noise = inputs.at((cells[:, None], first + noise_columns(system, t - 1, steps)))
         state = controlled(once.network, _beside(state, noise), _PLANES)[0]
         # NaN is not within any width.
         good = (state.deviation <= widest).all(axis=-1)
@@ -67,8 +74,8 @@ def step_sets(system: DiscreteSystem, inputs: Box, steps: int, widest: np.ndarra
         cells, state = cells[good], take(state, good)
         found.append((cells, state))
         valid[cells] = t
-        state = state.reduced(most)
-    return StepSets(valid, *zip(*found, strict=True))
+        state = state.reduced(most, anchor.kept)
+    return StepSets(valid, anchor, *zip(*found, strict=True))
 
 
 def _beside(state: AffineForms, noise: Box) -> AffineForms:

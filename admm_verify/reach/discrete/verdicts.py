@@ -1,7 +1,7 @@
 """Requirements on systems in discrete time, decided by branch and bound on the rollout."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
@@ -14,15 +14,18 @@ from admm_verify.complete.settings import VerifySettings
 from admm_verify.properties.property import Atom, Disjunct, NetworkDeclaration, Property, Variable
 from admm_verify.properties.query import Query
 from admm_verify.reach.discrete.cells import CellBounder
+from admm_verify.reach.discrete.dynamics import SteppedSystem
+from admm_verify.reach.discrete.first_states import excluded, first_state, matrix, met
 from admm_verify.reach.discrete.graph import GraphBounds
-from admm_verify.reach.discrete.rollout import Rollout
+from admm_verify.reach.discrete.rollout import Rollout, rollout
 from admm_verify.reach.dynamics import Trajectories
 from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.probes import behind
 from admm_verify.reach.settings import ReachSettings
-from admm_verify.reach.systems import Kind, Polytope, Requirement, Task
+from admm_verify.reach.systems import Kind, Polytope, Requirement
 from admm_verify.run import Ended, Run, Stopped
 from admm_verify.sets.exact import ExactBox
+from admm_verify.sets.exact_cut import ExactCut
 from admm_verify.verdict import Answer
 
 Found = tuple[Answer, np.ndarray | None, int]
@@ -39,8 +42,8 @@ _REASONS = {
 class DiscreteJudge:
     """Decides requirements on one task by the graph of its whole horizon, one after the other."""
 
-    def __init__(self, task: Task, bounds: GraphBounds, run: Run) -> None:
-        self.task, self.bounds, self.run = task, bounds, run
+    def __init__(self, dynamics: SteppedSystem, bounds: GraphBounds, run: Run) -> None:
+        self.dynamics, self.task, self.bounds, self.run = dynamics, dynamics.task, bounds, run
 
     @property
     def graph(self) -> Rollout:
@@ -48,9 +51,21 @@ class DiscreteJudge:
         return self.bounds.horizon
 
     @cached_property
+    def plain(self) -> Rollout:
+        """The same from states themselves."""
+        return self.graph if self.dynamics.starts.first.is_plain else rollout(self.dynamics.system, self.task.steps)
+
+    @cached_property
     def box(self) -> ExactBox:
-        """All that trajectories depend on."""
-        return self.task.box.times(ExactBox.of(self.graph.noise))
+        """A box around all that trajectories depend on; the very set where it is one."""
+        starts = self.dynamics.starts
+        return ExactBox.of(starts.box) if starts.exact is None else starts.exact
+
+    @cached_property
+    def cut(self) -> ExactCut | None:
+        """What they are in that box, None where that is all of it."""
+        starts = self.dynamics.starts
+        return None if starts.exact is not None else ExactCut(within=starts.all.at(None))
 
     def judge(self, requirement: Requirement, known: Trajectories, run: Run) -> Judgement:
         """The verdict on one requirement within the horizon, as far as the time of a run lets find it.
@@ -91,12 +106,13 @@ class DiscreteJudge:
 
     def _decided(self, ways: list[tuple[int, list[Atom]]]) -> Found:
         """Whether one of the ways to violate a requirement, conjunctions of atoms after some step, is possible."""
-        first = [atoms for t, atoms in ways if t == 0]
-        point = _first_states(first, self.box) if first else None
+        first, starts = [atoms for t, atoms in ways if t == 0], self.dynamics.starts
+        point = first_state(first, starts.first.whole, self.task.exact) if first else None
         if point is not None:
-            return Answer.FALSIFIED, self._trajectory(point), 0
-        disjuncts = tuple(Disjunct(self.box, tuple(atoms)) for t, atoms in ways if t > 0)
-        unsure = bool(first) and not _excluded(first, self.box)
+            rest = np.asarray(starts.centre[starts.first.numbers :])
+            return Answer.FALSIFIED, self._trajectory(np.concatenate([point, rest])), 0
+        disjuncts = tuple(Disjunct(self.box, tuple(atoms), self.cut) for t, atoms in ways if t > 0)
+        unsure = bool(first) and not excluded(first, starts.first.whole, self.task.exact)
         if not disjuncts:
             return (Answer.UNKNOWN if unsure else Answer.VERIFIED), None, 0
         network = self.graph.network
@@ -110,32 +126,42 @@ class DiscreteJudge:
         except Stopped:
             return Answer.TIMED_OUT, None, 0
         decision.decide()
-        if decision.witness is not None and self._certain(decision.witness.exact, disjuncts):
-            exact = np.array([float(value) for value in decision.witness.exact])
+        point = None if decision.witness is None else self._certain(decision.witness.exact, disjuncts)
+        if point is not None:
+            exact = np.array([float(value) for value in point])
             return Answer.FALSIFIED, self._trajectory(exact), decision.subproblems
         if decision.witness is not None or decision.open or unsure:
             late = self.run.ended() is Ended.TIMED_OUT
             return (Answer.TIMED_OUT if late else Answer.UNKNOWN), None, decision.subproblems
         return Answer.VERIFIED, None, decision.subproblems
 
-    def _certain(self, point: tuple[Fraction, ...], disjuncts: tuple[Disjunct, ...]) -> bool:
-        """Whether certified bounds at a point show all atoms of some disjunct: the witness was computed in floats."""
+    def _certain(self, witness: tuple[Fraction, ...], disjuncts: tuple[Disjunct, ...]) -> tuple[Fraction, ...] | None:
+        """The inputs of the plain rollout near a point at which certified bounds show all atoms of some disjunct.
+
+        None where they do not, as the witness was computed in floats, or where the first state is outside the set.
+        """
+        point = witness
+        if self.dynamics.starts.exact is None or not self.dynamics.starts.first.is_plain:
+            inside = self.dynamics.certain(np.array([[float(value) for value in witness]]))
+            if not len(inside):
+                return None
+            point = tuple(Fraction(float(value)) for value in inside[0])
         box, settings = ExactBox.point(point).enclosure.at(None), ReachSettings(method="crown", iterations=0)
         for disjunct in disjuncts:
-            rows, ones = _matrix(disjunct.atoms, self.graph.network.output_size), np.ones(len(disjunct.atoms))
+            rows, ones = matrix(disjunct.atoms, self.graph.network.output_size), np.ones(len(disjunct.atoms))
             # A set without limits holds every state.
             bound = ones
             if len(rows):
-                bounder = CellBounder(self.graph.network, rows, settings, self.run.endless())
+                bounder = CellBounder(self.plain.network, rows, settings, self.run.endless())
                 bound = bounder.cells(box, 0.0 * ones, ones).bound[0]
             pairs = zip(disjunct.atoms, bound, strict=True)
-            if all(np.isfinite(value) and _met(atom, Fraction(float(value))) for atom, value in pairs):
-                return True
-        return False
+            if all(np.isfinite(value) and met(atom, Fraction(float(value))) for atom, value in pairs):
+                return point
+        return None
 
     def _trajectory(self, inputs: np.ndarray) -> np.ndarray:
-        first = inputs[: self.graph.states]
-        return np.concatenate([first[None], self.graph.trajectories(inputs[None])[0]])
+        first = inputs[: self.plain.states]
+        return np.concatenate([first[None], self.plain.trajectories(inputs[None])[0]])
 
 
 def _terms(row: np.ndarray, t: int, states: int) -> Iterator[tuple[int, Fraction]]:
@@ -158,43 +184,3 @@ def _inside(region: Polytope, t: int, graph: Rollout) -> list[Atom]:
         Atom(tuple(_terms(row, t, graph.states)), -limit, False)
         for row, limit in zip(region.normals, region.limits, strict=True)
     ]
-
-
-def _first_states(ways: list[list[Atom]], box: ExactBox) -> np.ndarray | None:
-    """A point of the box at which all atoms of some way hold with the most room, by a linear program."""
-    from scipy.optimize import linprog
-
-    ends = [(float(low), float(high)) for low, high in zip(*box.range, strict=True)]
-    size = len(ends)
-    for atoms in ways:
-        # The last column is the room that all atoms have, at most 1.
-        rows = np.append(_matrix(atoms, size), np.ones((len(atoms), 1)), axis=1)
-        limits = [-float(atom.constant) for atom in atoms]
-        cost = np.append(np.zeros(size), -1.0)
-        found = linprog(cost, rows, limits, bounds=[*ends, (None, 1.0)], method="highs")
-        if found.status != 0:
-            continue
-        # The ends may be decimals, which no float equals.
-        exact = box.project(Fraction(float(value)) for value in found.x[:size])
-        if all(atom.holds(exact) for atom in atoms):
-            return np.array([float(value) for value in exact])
-    return None
-
-
-def _excluded(ways: list[list[Atom]], box: ExactBox) -> bool:
-    """Whether every way has an atom that holds nowhere in the box."""
-    return all(any(not _met(atom, box.least(atom.terms)) for atom in atoms) for atoms in ways)
-
-
-def _met(atom: Atom, value: Fraction) -> bool:
-    """Whether an atom holds where its terms have a value."""
-    return value + atom.constant < 0 if atom.strict else value + atom.constant <= 0
-
-
-def _matrix(atoms: Sequence[Atom], size: int) -> np.ndarray:
-    """The coefficients of atoms as floats, [atoms, size]."""
-    rows = np.zeros((len(atoms), size))
-    for row, atom in zip(rows, atoms, strict=True):
-        for i, value in atom.terms:
-            row[i] = float(value)
-    return rows

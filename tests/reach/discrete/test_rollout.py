@@ -72,7 +72,7 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
         NetworkSystem(dense(rng, 3, 4, 2))
     with pytest.raises(av.InputError, match=r"a has shape \(2, 3\); give \(3, 3\)"):
         LinearSystem(good.controller, good.a[:2], good.b, good.c)
-    with pytest.raises(av.InputError, match="both its matrix e and its box"):
+    with pytest.raises(av.InputError, match="both its matrix e and its set"):
         LinearSystem(good.controller, good.a, good.b, good.c, good.e)
     with pytest.raises(av.InputError, match="NaN or infinite"):
         LinearSystem(good.controller, np.nan * good.a, good.b, good.c)
