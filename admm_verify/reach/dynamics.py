@@ -7,7 +7,7 @@ import numpy as np
 
 from admm_verify.complete.tables import join
 from admm_verify.reach.checks import TrajectorySets
-from admm_verify.reach.starts import Starts
+from admm_verify.reach.starts import StartSet
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
 
@@ -35,7 +35,7 @@ class Dynamics(ABC):
     starts: all that a trajectory depends on, the `inputs` below.
     """
 
-    starts: Starts
+    starts: StartSet
 
     @property
     @abstractmethod

@@ -20,7 +20,7 @@ _SHARE = 2.0**-40
 
 
 @dataclass(frozen=True, eq=False)
-class Starts:
+class StartSet:
     """A set of numbers z, those of the first state and, behind them, of the noise; and boxes, the cells, that it is
     cut into.
 
@@ -67,7 +67,7 @@ class Starts:
         """Which cells the set may have points in."""
         return np.ones(cells.count, dtype=bool) if isinstance(self.all, Box) else ~apart(self.all.at(None), cells)
 
-    def with_noise(self, noise: WalkableSet) -> "Starts":
+    def with_noise(self, noise: WalkableSet) -> "StartSet":
         """The same first states with other noise behind them."""
         return starts_of(self.first.whole, None, noise)
 
@@ -117,17 +117,17 @@ class Starts:
         return Box.point(z) if self.exact is None else self.exact.around(z)
 
 
-def starts_of(initial: WalkableSet, exact: ExactBox | None, noise: WalkableSet) -> Starts:
+def starts_of(initial: WalkableSet, exact: ExactBox | None, noise: WalkableSet) -> StartSet:
     """The numbers of first states in a set [n], and behind them of noise.
 
     exact: what a box stands for in exact numbers, None where it stands for itself.
     """
     first = chart_of(initial)
     every = product([first.base, noise])
-    if not isinstance(every, Box):
-        return Starts(first, every, None)
+    if not isinstance(first.base, Box) or not isinstance(noise, Box):
+        return StartSet(first, every, None)
     own = exact if first.is_plain and exact is not None else ExactBox.of(first.base)
-    return Starts(first, every, own.times(ExactBox.of(noise)))
+    return StartSet(first, every, own.times(ExactBox.of(noise)))
 
 
 def _inside(inputs: WalkableSet, cells: Box) -> WalkableSet:
@@ -143,7 +143,7 @@ def _inside(inputs: WalkableSet, cells: Box) -> WalkableSet:
     return every if cells.covers(Box.of(*inputs.range)) else every.within(*cells.range)
 
 
-def first_forms(cells: Box, states: int, starts: Starts | None) -> tuple[Anchor, AffineForms, int]:
+def first_forms(cells: Box, states: int, starts: StartSet | None) -> tuple[Anchor, AffineForms, int]:
     """Forms of the first states of each cell, what their symbols stand for, and how many numbers give a state.
 
     starts: what the cells are parts of, None for boxes of that many states, with noise behind them.

@@ -7,6 +7,7 @@ import numpy as np
 from admm_verify import Box, Controller, LinearSystem, NetworkSystem
 from admm_verify.network.layers import network_from_layers
 from admm_verify.reach.systems import DiscreteSystem
+from admm_verify.sets.contract import WalkableSet
 
 Randomness = np.random.Generator
 
@@ -57,11 +58,11 @@ def initial(system: DiscreteSystem) -> Box:
     return Box(np.linspace(-0.3, 0.1, system.states), np.linspace(0.1, 0.3, system.states))
 
 
-def drawn(rng: Randomness, box: Box | None, count: int, steps: int) -> np.ndarray:
+def drawn(rng: Randomness, box: WalkableSet | None, count: int, steps: int) -> np.ndarray:
     """Points of a box for every step, half of them vertices: [count, steps, size]."""
     if box is None:
         return np.zeros((count, steps, 0))
-    low, high = np.asarray(box.lower), np.asarray(box.upper)
+    low, high = (np.asarray(end) for end in box.range)
     points = rng.uniform(low, high, (count, steps, len(low)))
     corners = np.where(rng.random(points.shape) < 0.5, low, high)
     return np.where(rng.random((count, 1, 1)) < 0.5, corners, points)

@@ -56,10 +56,10 @@ def test_no_trajectory_leaves_the_sets(which: str, kind: str, name: str, seed: i
     z = points if own.matrix is None else np.linalg.solve(own.matrix, (points - own.shift).T).T
     low, high = (ends[:, None, : own.numbers] for ends in (sets.cells_lower, sets.cells_upper))
     assert ((low - 1e-12 <= z) & (z <= high + 1e-12)).all(axis=-1).any(axis=0).all()
-    home = ((low + 1e-9 <= z) & (z <= high - 1e-9)).all(axis=-1)
+    home = np.atleast_2d(((low + 1e-9 <= z) & (z <= high - 1e-9)).all(axis=-1))
     if sets.cells_lower.shape[1] == own.numbers:
-        for cell, bound in zip(home, sets.cells_bound, strict=True):
-            assert (values[cell] <= bound).all()
+        for k, bound in enumerate(sets.cells_bound):
+            assert (values[home[k]] <= bound).all()
 
 
 @pytest.mark.parametrize("seed", seeds(3, 20))
@@ -91,7 +91,7 @@ def test_linear_images_in_continuous_time_are_exact() -> None:
     rng = np.random.default_rng(13)
     gain, a, b = np.array([[-0.5, -1.0]]), np.array([[0.0, 1.0], [-1.0, -0.3]]), np.array([[0.0], [1.0]])
     plant = av.Plant.read(["x2", "-x1 - 0.3*x2 + u1"], 1)
-    system = av.ContinuousSystem(av.Controller.of(network_from_layers([gain], [np.zeros(1)])), plant, 0.1)
+    system = av.ContinuousSystem(av.Controller.of(network_from_layers([gain], [np.zeros(1)])), plant, Fraction(1, 10))
     first = ellipsoid(rng, 2)
     directions = np.concatenate([np.eye(2), -np.eye(2), rng.standard_normal((5, 2))])
     sets = av.reach_sets(Task("linear", system, first, 10), directions).sets
@@ -116,7 +116,7 @@ def test_a_set_is_tighter_than_its_box(kind: str) -> None:
         av.reach_sets(one, "octagon", settings=SETTINGS["tightened"]).sets
         for one in (task, replace(task, initial=Box(*first.range)))
     )
-    assert (own.upper[0] <= hull.upper[0]).all() and (own.upper < hull.upper).any(axis=1).all()
+    assert (own.upper[0] <= hull.upper[0] + 1e-14).all() and (own.upper < hull.upper).any(axis=1).all()
     # Relaxations of less are no tighter in every direction, but on the whole.
     width = np.ptp(np.einsum("pts,ds->ptd", hull.samples, hull.directions), axis=0)
     assert (own.upper <= hull.upper + 0.02 * width).all()
@@ -160,9 +160,9 @@ def test_verdicts_on_limits_beside_what_is_simulated(kind: str, step: int, share
     task, paths = task_of(kind, 3)
     row = np.array([[1.0, 0.5]])
     values = paths[:, step] @ row[0]
-    limit = float(values.max() + share * np.ptp(values))
-    always = av.Requirement(av.Kind.ALWAYS_IN, av.Polytope(row, np.array([limit])), step, step)
-    never = av.Requirement(av.Kind.NEVER_IN, av.Polytope(-row, np.array([-limit])), step, step)
+    limit, time = Fraction(float(values.max() + share * np.ptp(values))), Fraction(step)
+    always = av.Requirement(av.Kind.ALWAYS_IN, av.Polytope(row, (limit,)), time, time)
+    never = av.Requirement(av.Kind.NEVER_IN, av.Polytope(-row, (-limit,)), time, time)
     report = av.reach_sets(replace(task, requirements=(always, never)), settings=ReachSettings(samples=200))
     wanted = av.Answer.VERIFIED if share > 0 else av.Answer.FALSIFIED
     assert [one.outcome for one in report.judgements] == [wanted, wanted]
@@ -170,4 +170,4 @@ def test_verdicts_on_limits_beside_what_is_simulated(kind: str, step: int, share
         if judgement.trajectory is not None:
             # The state that is shown lies in the set, exactly, and breaks the limit.
             assert bool(task.initial.contains(judgement.trajectory[0]))
-            assert judgement.trajectory[step] @ row[0] > limit
+            assert judgement.trajectory[step] @ row[0] > float(limit)

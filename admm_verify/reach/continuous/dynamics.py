@@ -28,8 +28,12 @@ class SampledPlant(Dynamics):
         self.task, self.system = task, task.system
         self.starts = starts_of(task.initial, task.exact, Box.point(np.zeros(0)))
 
-    @cached_property
+    @property
     def plain(self) -> "SampledPlant":
+        return self._plain
+
+    @cached_property
+    def _plain(self) -> "SampledPlant":
         if self.starts.first.is_plain:
             return self
         return SampledPlant(replace(self.task, initial=Box.of(*self.task.initial.range)))

@@ -15,7 +15,7 @@ from admm_verify.enclosures.intervals import Interval
 from admm_verify.reach.anchor import Anchor
 from admm_verify.reach.checks import TrajectorySets
 from admm_verify.reach.control import ControlSettings, controlled
-from admm_verify.reach.starts import Starts, first_forms
+from admm_verify.reach.starts import StartSet, first_forms
 from admm_verify.reach.systems import ContinuousSystem, Polytope
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
@@ -134,7 +134,7 @@ def reach(
     steps: int,
     settings: ContinuousSettings | None = None,
     run: Run | None = None,
-    starts: Starts | None = None,
+    starts: StartSet | None = None,
 ) -> Tube:
     """The sets that all trajectories from cells of first states run through.
 

@@ -30,8 +30,12 @@ class SteppedSystem(Dynamics):
         self.columns = [first + noise_columns(task.system, t, task.steps) for t in range(task.steps)]
         self.widest = np.full(task.system.states, np.inf)
 
-    @cached_property
+    @property
     def plain(self) -> "SteppedSystem":
+        return self._plain
+
+    @cached_property
+    def _plain(self) -> "SteppedSystem":
         if self.starts.first.is_plain:
             return self
         return SteppedSystem(replace(self.task, initial=Box.of(*self.task.initial.range)))

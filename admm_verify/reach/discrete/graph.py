@@ -13,7 +13,7 @@ from admm_verify.reach.discrete.cells import CellBounder, Cells
 from admm_verify.reach.discrete.effort import tightened
 from admm_verify.reach.discrete.rollout import Rollout, rollout
 from admm_verify.reach.settings import ReachSettings
-from admm_verify.reach.starts import Starts
+from admm_verify.reach.starts import StartSet
 from admm_verify.reach.systems import ContinuousSystem, Task
 from admm_verify.run import Ended, Run, Stopped
 from admm_verify.sets.box import Box
@@ -47,7 +47,7 @@ class GraphBounds:
     def __init__(
         self,
         task: Task,
-        starts: Starts,
+        starts: StartSet,
         directions: np.ndarray,
         settings: ReachSettings,
         inner: np.ndarray,

@@ -16,7 +16,7 @@ from admm_verify.reach.anchor import Anchor
 from admm_verify.reach.checks import TrajectorySets
 from admm_verify.reach.control import ControlSettings, controlled
 from admm_verify.reach.discrete.rollout import noise_columns, rollout
-from admm_verify.reach.starts import Starts, first_forms
+from admm_verify.reach.starts import StartSet, first_forms
 from admm_verify.reach.systems import DiscreteSystem
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
@@ -49,7 +49,7 @@ class StepSets(TrajectorySets):
 
 
 def step_sets(
-    system: DiscreteSystem, inputs: Box, steps: int, widest: np.ndarray, run: Run, starts: Starts | None = None
+    system: DiscreteSystem, inputs: Box, steps: int, widest: np.ndarray, run: Run, starts: StartSet | None = None
 ) -> StepSets:
     """The sets that all trajectories from cells of the first state and the noise run through.
 

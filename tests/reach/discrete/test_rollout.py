@@ -49,6 +49,7 @@ def test_the_control_network_is_the_controller() -> None:
     system = linear(rng, noise=False)
     x = rng.standard_normal((100, 3))
     own = system.controller
+    assert own.limits is not None
     u = np.clip(own.scale * own.network(x @ own.observe.T + own.shift).reshape(100, 1) + own.offset, *own.limits)
     np.testing.assert_allclose(own.law(x).reshape(100, 1), u, atol=1e-12)
 

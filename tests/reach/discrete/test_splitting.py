@@ -16,6 +16,7 @@ from admm_verify.reach.discrete.rollout import rollout
 from admm_verify.reach.discrete.sides import opened
 from admm_verify.reach.discrete.tube import step_sets
 from admm_verify.reach.refinement import CellRefinement
+from admm_verify.reach.starts import scattered
 from problems import train_avoidance
 from tests.reach.systems import KINDS, initial
 from tests.seeds import seeds
@@ -79,7 +80,7 @@ def test_no_trajectory_contradicts_what_cells_say(kind: Kind, seed: int) -> None
     middle = graph.trajectories(np.asarray(first.centre))[13, STEPS - 1]
     half = rng.uniform(0.02, 0.4, 3)
     goal = Polytope.box([Fraction(float(x)) for x in middle - half], [Fraction(float(x)) for x in middle + half])
-    requirement = Requirement(kind, goal, 0 if kind is Kind.REACH_AT_END else 3, STEPS)
+    requirement = Requirement(kind, goal, Fraction(0 if kind is Kind.REACH_AT_END else 3), Fraction(STEPS))
     sets = step_sets(system, first, STEPS, ENDLESS, Run())
     good, bad = holds(requirement, sets, STEPS), violates(requirement, sets, STEPS)
     assert not (good & bad).any()
@@ -104,7 +105,7 @@ def test_vehicles_steer_round_the_obstacle(vehicle: str) -> None:
     report = av.reach_sets(task, timeout=60, settings=ReachSettings(samples=1000))
     assert [one.outcome for one in report.judgements] == [Answer.VERIFIED, Answer.VERIFIED]
     low, high = report.sets.sampled_box
-    paths = av.simulate(task.system, task.initial.scattered(2000, np.random.default_rng(0)), task.steps)
+    paths = av.simulate(task.system, scattered(task.initial, 2000, np.random.default_rng(0)), task.steps)
     for t in range(task.steps + 1):
         ends = report.sets.box(t)
         assert (ends[0] <= paths[:, t].min(axis=0)).all() and (paths[:, t].max(axis=0) <= ends[1]).all()
@@ -127,7 +128,7 @@ def test_the_open_share_of_the_box_goes_to_nothing() -> None:
     task = replace(task, steps=24, requirements=(replace(task.requirements[0], last=24),))
     system, settings = SteppedSystem(task), ReachSettings(samples=200)
     cells = CellRefinement(task, system, octagon_directions(4), settings, Run())
-    cells.start(system.inputs.at(None), Run())
+    cells.start(system.starts.box.at(None), Run())
     shares = [cells.open_share]
     for count in (4, 16, 64):
         cells.refine(count, Run())
