@@ -44,7 +44,6 @@ if TYPE_CHECKING:
         Kind as Kind,
         LinearSystem as LinearSystem,
         NetworkSystem as NetworkSystem,
-        Polytope as Polytope,
         Requirement as Requirement,
         Task as Task,
     )
@@ -59,6 +58,7 @@ if TYPE_CHECKING:
     from admm_verify.sets.ball import Ball as Ball
     from admm_verify.sets.box import Box as Box
     from admm_verify.sets.ellipsoid import Ellipsoid as Ellipsoid
+    from admm_verify.sets.polytope import Polytope as Polytope
     from admm_verify.sets.product import Product as Product
     from admm_verify.settings import (
         AdmmSettings as AdmmSettings,
@@ -109,7 +109,7 @@ _ROOMS = {
     "OutputBounds": "splitting.output_bounds",
     "OutputError": "errors",
     "Plant": "enclosures.taylor",
-    "Polytope": "reach.systems",
+    "Polytope": "sets.polytope",
     "PreactivationBounds": "bounds.ranges",
     "PrimalDualSettings": "settings",
     "Problem": "splitting.problem",

@@ -1,10 +1,45 @@
-"""Rational numbers as floats: the nearest ones, and those on one side."""
+"""Rational numbers: what callers give as such, and floats for them: the nearest ones, and those on one side."""
 
 from collections.abc import Iterable
+from decimal import Decimal
 from fractions import Fraction
 from math import inf, isfinite, isinf, nextafter
+from typing import Any
 
 import numpy as np
+
+from admm_verify.errors import InputError
+from admm_verify.options import brief
+
+MAX_EXPONENT = 1000
+"""Of decimals that are read: float64 needs exponents from -324 to 308."""
+
+MAX_BITS = 2**14
+"""Of numbers that are computed exactly, which products would make longer and longer."""
+
+_LARGEST = Fraction(float(np.finfo(np.float64).max))
+
+
+def number(given: Any, what: str) -> Fraction:
+    """A finite number, exactly: a float stands for itself.
+
+    Raises: InputError for what is no number, NaN, infinite, or has more digits than anything here needs.
+    """
+    plain = given.item() if isinstance(given, np.generic) else given
+    match plain:
+        case bool():
+            fine = False
+        case int():
+            fine = plain.bit_length() <= MAX_BITS
+        case float():
+            fine = isfinite(plain)
+        case Decimal():
+            fine = plain.is_finite() and abs(plain.adjusted()) <= MAX_EXPONENT
+        case _:
+            fine = isinstance(plain, Fraction)
+    if not fine or abs(Fraction(plain)) > _LARGEST:
+        raise InputError(f"The {what} is {brief(given)}; give a finite number, of at most 1.79e308.")
+    return Fraction(plain)
 
 
 def directed(values: Iterable[Fraction], dtype: type[np.floating], up: bool) -> np.ndarray:

@@ -1,24 +1,17 @@
 """Decimals as exact fractions, of a size that can be computed with."""
 
 import re
-from decimal import Decimal
 from fractions import Fraction
-from math import isfinite
 from typing import Any
 
 import numpy as np
 
 from admm_verify.errors import InputError
 from admm_verify.options import brief
+from admm_verify.rationals import MAX_EXPONENT, number
 
 MAX_DIGITS = 1000
-MAX_EXPONENT = 1000
-"""Of what is read: float64 needs 17 digits and exponents from -324 to 308."""
-
-MAX_BITS = 2**14
-"""Of numbers that are computed exactly, which products would make longer and longer."""
-
-_LARGEST = Fraction(float(np.finfo(np.float64).max))
+"""Of what is read: float64 needs 17 digits."""
 
 _DECIMAL = re.compile(r"[+-]?(\d*+)(?:\.(\d*+))?+(?:[eE][+-]?0*+(\d*+))?+", re.ASCII)
 
@@ -45,28 +38,6 @@ def read_decimal(text: str) -> Fraction:
 def shortest_decimal(value: float) -> Fraction:
     """The shortest decimal that reads back as this float, exactly: what a file that holds 0.1 means."""
     return Fraction(repr(float(value)))
-
-
-def number(given: Any, what: str) -> Fraction:
-    """A finite number, exactly: a float stands for itself.
-
-    Raises: InputError for what is no number, NaN, infinite, or has more digits than anything here needs.
-    """
-    plain = given.item() if isinstance(given, np.generic) else given
-    match plain:
-        case bool():
-            fine = False
-        case int():
-            fine = plain.bit_length() <= MAX_BITS
-        case float():
-            fine = isfinite(plain)
-        case Decimal():
-            fine = plain.is_finite() and abs(plain.adjusted()) <= MAX_EXPONENT
-        case _:
-            fine = isinstance(plain, Fraction)
-    if not fine or abs(Fraction(plain)) > _LARGEST:
-        raise InputError(f"The {what} is {brief(given)}; give a finite number, of at most 1.79e308.")
-    return Fraction(plain)
 
 
 def decimal(given: Any, what: str) -> Fraction:

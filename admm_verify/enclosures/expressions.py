@@ -12,9 +12,10 @@ from fractions import Fraction
 from typing import Any, TypeVar
 
 from admm_verify.enclosures.arithmetic import FUNCTIONS, Arithmetic, Operand, Operation
-from admm_verify.enclosures.decimals import MAX_BITS, decimal, read_decimal
+from admm_verify.enclosures.decimals import decimal, read_decimal
 from admm_verify.errors import InputError
 from admm_verify.options import brief
+from admm_verify.rationals import MAX_BITS
 
 T = TypeVar("T")
 

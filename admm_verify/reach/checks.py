@@ -7,7 +7,8 @@ from typing import assert_never
 
 import numpy as np
 
-from admm_verify.reach.systems import Kind, Polytope, Requirement
+from admm_verify.reach.systems import Kind, Requirement
+from admm_verify.sets.polytope import Polytope
 
 
 class TrajectorySets(ABC):

@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from admm_verify import options
-from admm_verify.enclosures.decimals import number, read_decimal
+from admm_verify.enclosures.decimals import read_decimal
 from admm_verify.errors import InputError
 from admm_verify.options import Range, brief, choice
+from admm_verify.rationals import number
 
 T = TypeVar("T")
 D = TypeVar("D")

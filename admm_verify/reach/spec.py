@@ -37,13 +37,13 @@ from admm_verify.reach.systems import (
     Kind,
     LinearSystem,
     NetworkSystem,
-    Polytope,
     Requirement,
     System,
     Task,
 )
 from admm_verify.sets.box import Box
 from admm_verify.sets.exact import ExactBox
+from admm_verify.sets.polytope import Polytope
 
 T = TypeVar("T")
 

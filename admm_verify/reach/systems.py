@@ -10,7 +10,7 @@ from typing import assert_never
 
 import numpy as np
 
-from admm_verify.enclosures.decimals import decimal, number
+from admm_verify.enclosures.decimals import decimal
 from admm_verify.enclosures.taylor import Plant
 from admm_verify.errors import InputError
 from admm_verify.network.builder import Builder, Tensor
@@ -18,12 +18,12 @@ from admm_verify.network.graph import Network, check_network
 from admm_verify.network.maps import DenseMap
 from admm_verify.network.splice import splice
 from admm_verify.options import Range, brief, count, instance, member, several
-from admm_verify.rationals import directed
 from admm_verify.reach.inputs import array, input_set, set_field
 from admm_verify.reprs import short_repr
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import WalkableSet
 from admm_verify.sets.exact import ExactBox
+from admm_verify.sets.polytope import Polytope
 
 MOST_STEPS = 20_000
 """Steps of a horizon; graphs and sets of many more have no room in any memory."""
@@ -197,60 +197,6 @@ System = DiscreteSystem | ContinuousSystem
 SYSTEMS = LinearSystem, NetworkSystem, ContinuousSystem
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Polytope:
-    """The set {x : normals x <= limits}; without rows, everything.
-
-    Shapes: normals [rows, n], exact; limits [rows], exact: any numbers, kept as fractions.
-    Raises: InputError unless there is one finite limit for every row, and for a row of zeros, which limits nothing.
-    """
-
-    normals: np.ndarray
-    limits: tuple[Fraction, ...]
-
-    __repr__ = short_repr
-
-    def __post_init__(self) -> None:
-        set_field(self, "normals", array(self.normals, (None, None), "polytope's normals"))
-        given = self.limits.tolist() if isinstance(self.limits, np.ndarray) else self.limits
-        if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != len(self.normals):
-            raise InputError(
-                f"The polytope's limits are {brief(given)} for {len(self.normals)} rows of normals; give one "
-                "number for each."
-            )
-        set_field(self, "limits", tuple(number(limit, f"polytope's limit {i}") for i, limit in enumerate(given)))
-        empty = np.flatnonzero(~self.normals.any(axis=1))
-        if len(empty):
-            raise InputError(f"The polytope's row {empty[0]} of normals is zero, which limits no state; leave it out.")
-
-    @classmethod
-    def box(cls, lower: Sequence[Fraction | None], upper: Sequence[Fraction | None]) -> "Polytope":
-        """lower <= x <= upper, where None is no limit.
-
-        Raises: InputError for ends of different lengths, or an empty box.
-        """
-        lower, upper = (_box_ends(ends, side) for ends, side in ((lower, "lower"), (upper, "upper")))
-        if len(lower) != len(upper):
-            raise InputError(f"A box has {len(lower)} lower and {len(upper)} upper ends; give one of each per state.")
-        for low, high in zip(lower, upper, strict=True):
-            if low is not None and high is not None and low > high:
-                raise InputError(f"A box from {float(low)} to {float(high)} is empty; give lower <= upper.")
-        unit = np.eye(len(lower))
-        rows = [(unit[i], end) for i, end in enumerate(upper) if end is not None]
-        rows += [(-unit[i], -end) for i, end in enumerate(lower) if end is not None]
-        normals = np.array([row for row, _ in rows]).reshape(len(rows), len(lower))
-        return cls(normals, tuple(end for _, end in rows))
-
-    def holds(self, values: np.ndarray) -> np.ndarray:
-        """Whether all rows hold, given certified upper bounds of normals x, [..., rows] -> [...]."""
-        # A float below the limit rounded down is below the limit.
-        return np.all(values <= directed(self.limits, np.float64, up=False), axis=-1)
-
-    def misses(self, values: np.ndarray) -> np.ndarray:
-        """Whether some row holds nowhere, given certified lower bounds of normals x, [..., rows] -> [...]."""
-        return np.any(values > directed(self.limits, np.float64, up=True), axis=-1)
-
-
 class Kind(Enum):
     """What trajectories must do with a set; reach_some_time means one time for each trajectory."""
 
@@ -387,10 +333,3 @@ def _ends(given: object, shape: Sequence[int | None], what: str) -> tuple[np.nda
     if low.shape != high.shape:
         raise InputError(f"The {what} have lower ends of shape {low.shape} and upper ones of {high.shape}.")
     return low, high
-
-
-def _box_ends(given: object, side: str) -> list[Fraction | None]:
-    ends = given.tolist() if isinstance(given, np.ndarray) else given
-    if not isinstance(ends, Sequence) or isinstance(ends, str):
-        raise InputError(f"A box has {brief(given)} as its {side} ends; give one number, or None, per state.")
-    return [None if end is None else number(end, f"{side} end {i} of a box") for i, end in enumerate(ends)]

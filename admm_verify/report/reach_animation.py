@@ -14,10 +14,11 @@ from admm_verify.files import replaced
 from admm_verify.network.layers import network_from_layers
 from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.sets import ReachSets
-from admm_verify.reach.systems import Kind, NetworkSystem, Polytope, Requirement, Task
+from admm_verify.reach.systems import Kind, NetworkSystem, Requirement, Task
 from admm_verify.report.picture_inputs import check_drawn, checked_axes, checked_path
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import WalkableSet
+from admm_verify.sets.polytope import Polytope
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

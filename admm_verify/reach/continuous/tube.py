@@ -16,9 +16,10 @@ from admm_verify.reach.anchor import Anchor
 from admm_verify.reach.checks import TrajectorySets
 from admm_verify.reach.control import ControlSettings, controlled
 from admm_verify.reach.starts import StartSet, first_forms
-from admm_verify.reach.systems import ContinuousSystem, Polytope
+from admm_verify.reach.systems import ContinuousSystem
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
+from admm_verify.sets.polytope import Polytope
 
 _PIECES = 8
 """Of a substep, where it comes near a set to be avoided."""

@@ -22,10 +22,11 @@ from admm_verify.reach.dynamics import Trajectories
 from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.probes import behind
 from admm_verify.reach.settings import ReachSettings
-from admm_verify.reach.systems import Kind, Polytope, Requirement
+from admm_verify.reach.systems import Kind, Requirement
 from admm_verify.run import Ended, Run, Stopped
 from admm_verify.sets.exact import ExactBox
 from admm_verify.sets.exact_cut import ExactCut
+from admm_verify.sets.polytope import Polytope
 from admm_verify.verdict import Answer
 
 Found = tuple[Answer, np.ndarray | None, int]
