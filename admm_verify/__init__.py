@@ -28,6 +28,9 @@ if TYPE_CHECKING:
         UnsupportedOperatorError as UnsupportedOperatorError,
         UnsupportedQueryError as UnsupportedQueryError,
     )
+    from admm_verify.nearest.closest import closest_counterexample as closest_counterexample
+    from admm_verify.nearest.distance import Distance as Distance, distance as distance
+    from admm_verify.nearest.settings import DistanceSettings as DistanceSettings
     from admm_verify.network.from_onnx import read_onnx as read_onnx
     from admm_verify.network.from_torch import trace as trace
     from admm_verify.network.graph import Network as Network
@@ -94,6 +97,8 @@ _ROOMS = {
     "Controller": "reach.systems",
     "Counterexample": "robustness.counterexample",
     "DeviceError": "errors",
+    "Distance": "nearest.distance",
+    "DistanceSettings": "nearest.settings",
     "Ellipsoid": "sets.ellipsoid",
     "Ended": "run",
     "InputError": "errors",
@@ -134,7 +139,9 @@ _ROOMS = {
     "Verdict": "verdict",
     "VerifySettings": "complete.settings",
     "certify": "robustness.certify",
+    "closest_counterexample": "nearest.closest",
     "counterexample_plot": "report.counterexample_plots",
+    "distance": "nearest.distance",
     "output_bounds": "splitting.output_bounds",
     "preactivation_bounds": "bounds.preactivation",
     "query": "properties.query",

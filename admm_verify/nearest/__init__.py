@@ -1,0 +1,1 @@
+"""How near a network comes to something: nearest points, certified from below and attained from above."""

@@ -1,0 +1,125 @@
+"""`distance`: how near the outputs of a network come to a set."""
+
+import time
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+
+from admm_verify.arrays import Placement, quiet_overflow
+from admm_verify.bounds.preactivation import input_rows
+from admm_verify.errors import InputError
+from admm_verify.nearest.outputs import OutputNearness
+from admm_verify.nearest.search import NearSearch
+from admm_verify.nearest.settings import DistanceSettings
+from admm_verify.network.graph import Network
+from admm_verify.network.layout import flatten_batch
+from admm_verify.options import instance, member
+from admm_verify.run import Ended, Run
+from admm_verify.sets.contract import WalkableSet
+from admm_verify.threads import threads_for
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Distance:
+    """A certified enclosure of a least distance: lower <= the least one <= upper, in real numbers, and where it is.
+
+    input: a point of the input set where a distance of at most upper is attained; None where none was found, and upper
+    is infinite. output: the network's output there, as computed. target: what input, or its output, is so near to.
+    Where no point counts at all, lower is infinite too. cells: parts of the input set bounded.
+    Shapes: input [*input_shape]; output [*output_shape].
+    """
+
+    lower: float
+    upper: float
+    input: np.ndarray | None
+    output: np.ndarray | None
+    target: np.ndarray | None
+    status: Ended
+    cells: int
+    seconds: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "status", member(self.status, "The status of the distance", Ended))
+
+    @property
+    def gap(self) -> float:
+        """upper - lower, 0 where both are infinite."""
+        return 0.0 if self.lower == self.upper else self.upper - self.lower
+
+    def __repr__(self) -> str:
+        return (
+            f"Distance, certified: {self.lower:.9g} <= least distance <= {self.upper:.9g} ({self.status.value}, "
+            f"{self.cells} parts, {self.seconds:.2f} s)"
+        )
+
+
+def distance(
+    network: Network,
+    inputs: WalkableSet,
+    target: WalkableSet,
+    *,
+    timeout: float | None = None,
+    settings: DistanceSettings | None = None,
+    run: Run | None = None,
+) -> Distance:
+    """The least Euclidean distance of the network's outputs over a set of inputs from a set of outputs.
+
+    min |f(x) - s|_2 over x in `inputs` and s in `target`, certified from below and attained from above: how far a
+    reachable set stays from an unsafe one. It is positive where the outputs miss the target for certain, and 0 for
+    certain where upper is 0. The input set is halved, part by part, until the gap is closed, so that it should have few
+    inputs of positive width; with more, the gap stays open, and both ends hold all the same. Computed on the CPU.
+
+    Shapes: inputs one set of numbers [*input_shape]; target one of [*output_shape].
+    Raises: InputError for what is no network, set, settings or run, for sets that do not fit it, and for batches.
+    Error: rounded outward.
+    """
+    began, run = time.monotonic(), Run.of(run, timeout)
+    chosen = DistanceSettings() if settings is None else instance(settings, DistanceSettings, "settings")
+    home = Placement.numpy()
+    flat = single_set(input_rows(network, inputs), "inputs").put(home)
+    network.check_finite()
+    target = instance(target, WalkableSet, "The target", ", such as av.Box(lower, upper)")
+    what = f"the output of {network.name}"
+    aim = target.flattened(lambda part: flatten_batch(part, network.output_shape, what))
+    aim = single_set(aim, "target").put(home)
+    nearness = OutputNearness(network.put(home), flat, aim, chosen, run)
+    search = NearSearch(nearness, chosen, run)
+    with searching(network, run):
+        status = search.decide()
+    return found_distance(network, search, status, network.output_shape, began)
+
+
+def single_set(sets: WalkableSet, what: str) -> WalkableSet:
+    """Sets [1, n].
+
+    Raises: InputError for more than one.
+    """
+    if sets.count != 1:
+        raise InputError(f"The {what} are {sets.count} sets; give one, and ask for others one by one.")
+    return sets
+
+
+def searching(network: Network, run: Run) -> AbstractContextManager[object]:
+    """The context that searches run in."""
+    stack = ExitStack()
+    for context in (threads_for(network.weight_count, most=run.threads), quiet_overflow(), run.watching()):
+        stack.enter_context(context)
+    return stack
+
+
+def found_distance(
+    network: Network, search: NearSearch, status: Ended, target_shape: tuple[int, ...], began: float
+) -> Distance:
+    """What a search has found."""
+    best = search.best
+    return Distance(
+        search.lower,
+        search.upper,
+        None if best is None else best.x.reshape(network.input_shape),
+        None if best is None else best.output.reshape(network.scores.output_shape),
+        None if best is None else best.target.reshape(target_shape),
+        status,
+        search.cells,
+        time.monotonic() - began,
+    )
