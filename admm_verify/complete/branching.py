@@ -1,5 +1,6 @@
 """Where to branch: which input or which neuron is behind the gap of a bound, read off its multipliers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,18 @@ def side_scores(
     def merged(coefficient: Any) -> Array:
         return xp.sum(weight * xp.abs(coefficient), axis=1)
 
-    score = _LINEAR_SHARE * merged(found.sweep.nodes[0]) * width
+    sizes = [None if part is None else merged(part) for part in found.sweep.post]
+    score = _LINEAR_SHARE * merged(found.sweep.nodes[0]) * width + height_scores(network, width, pre, sizes)
+    return np.nan_to_num(to_numpy(score), nan=0.0, posinf=1e300)
+
+
+def height_scores(network: Network, width: Array, pre: PreactivationBounds, sizes: Sequence[Array | None]) -> Array:
+    """What each side of the box has of the relaxations' heights, sum_k sum_i size_ki height_ki share_kij.
+
+    Shapes: sizes[k] [boxes, n_k], None for zeros; the others as for `side_scores` -> [boxes, inputs].
+    """
+    xp = namespace(width)
+    score = xp.zeros_like(width)
     eye = xp.eye(width.shape[-1], dtype=width.dtype, device=width.device)
     tangents: list[Any] = [width[:, :, None] * eye]
     noise: list[Any] = [xp.zeros_like(tangents[0])]
@@ -49,10 +61,10 @@ def side_scores(
         share = height * (reach / xp.where(total > 0, total, xp.ones_like(total)))
         tangents.append(tangents[node.source] * slope)
         noise.append(noise[node.source] * xp.abs(slope) + share)
-        coefficient = found.sweep.post[k]
-        if coefficient is not None:
-            score = score + xp.sum(merged(coefficient)[:, None, :] * share, axis=-1)
-    return np.nan_to_num(to_numpy(score), nan=0.0, posinf=1e300)
+        size = sizes[k]
+        if size is not None:
+            score = score + xp.sum(size[:, None, :] * share, axis=-1)
+    return score
 
 
 def _weights(atoms: np.ndarray) -> np.ndarray:

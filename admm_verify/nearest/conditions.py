@@ -5,14 +5,13 @@ from fractions import Fraction
 
 import numpy as np
 
-from admm_verify.arrays import Float
+from admm_verify.arrays import Float, to_numpy
 from admm_verify.attacks.gradient import output_and_gradient
 from admm_verify.bounds.arithmetic import output_reach
+from admm_verify.bounds.functionals import Functionals
 from admm_verify.bounds.preactivation import derived_bounds
 from admm_verify.bounds.region import spread_region
-from admm_verify.bounds.functionals import Functionals
 from admm_verify.bounds.relaxed import Relaxed
-from admm_verify.complete.tables import take
 from admm_verify.memory import Budget
 from admm_verify.nearest.lengths import distance_above
 from admm_verify.nearest.planes import BelowPlanes
@@ -114,16 +113,17 @@ class InputNearness(Nearness):
         output = self.network.output
         rows = Functionals({output: atoms.objective[cells.disjunct]}, atoms.offset[cells.disjunct])
         found = relaxed.bounded(rows, None, settings.ascent, settings.iterations, self.run)
-        slope, shift = relaxed.plane(rows, found.slopes)
-        strict = atoms.strict[cells.disjunct]
-        open = np.flatnonzero(~((found.lower > 0) | (strict & (found.lower >= 0))).any(axis=1))
-        cells, sets = take(cells, open), sets.at(open)
-        below = BelowPlanes(sets, slope[open], shift[open])
+        slope, shift = map(to_numpy, relaxed.plane(rows, found.slopes))
+        below = BelowPlanes(sets, slope, shift)
         x, mu = below.nearest(self.point)
         bound = np.maximum(cells.bound, below.bound(self.point, x, mu))
-        side = chosen_sides(cells.boxes, below.slope)
-        points = self._descended(sets, x, cells.disjunct, settings.descent)
-        return NearCells(cells.disjunct, bound, side, cells.packed, x), points
+        # Where no plane keeps the nearest point out, all may do so once they are better.
+        weight = np.where(mu.any(axis=1, keepdims=True), mu, 1.0)
+        side = chosen_sides(self.network, cells.boxes, pre, found.sweep, weight)
+        strict = atoms.strict[cells.disjunct]
+        excluded = ((found.lower > 0) | (strict & (found.lower >= 0))).any(axis=1)
+        cells = NearCells(cells.disjunct, np.where(excluded, np.inf, bound), side, cells.packed, x)
+        return cells, self._descended(sets, x, cells.disjunct, settings.descent)
 
     def attained(self, x: np.ndarray, disjunct: int) -> Attained | None:
         wanted = self.disjuncts[disjunct]
@@ -134,7 +134,8 @@ class InputNearness(Nearness):
         low, high = there.range
         x = np.clip(x, low, high)
         output = self.network.evaluate(x[None])[-1][0]
-        return Attained(float(distance_above(self.point, low, high)), x, output, self.point)
+        size = float(np.abs([x, self.point]).max())
+        return Attained(float(distance_above(self.point, low, high)), x, output, self.point, size)
 
     def _descended(self, sets: WalkableSet, x: np.ndarray, disjunct: np.ndarray, steps: int) -> NearPoints:
         """The nearest points on the way of some steps, where the atoms hold as computed; infinite values elsewhere."""
@@ -157,7 +158,8 @@ class InputNearness(Nearness):
         objective = self.atoms.objective[disjunct]
         count, atoms, outputs = objective.shape
         again = np.repeat(x, atoms, axis=0)
-        output, gradient = output_and_gradient(self.network, again, lambda _: objective.reshape(-1, outputs))
+        found = output_and_gradient(self.network, again, lambda _: objective.reshape(-1, outputs))
+        output, gradient = map(to_numpy, found)
         value, size = self.atoms.values(output.reshape(count, atoms, outputs)[:, 0], disjunct)
         return value, size, gradient.reshape(*objective.shape[:2], x.shape[1])
 

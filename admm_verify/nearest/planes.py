@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from admm_verify.arrays import SMALLEST, Float, gamma
+from admm_verify.arrays import SMALLEST, Array, Float, gamma
 from admm_verify.nearest.lengths import unit
 from admm_verify.sets.contract import WalkableSet
 
@@ -20,8 +20,8 @@ class BelowPlanes:
     """
 
     sets: WalkableSet
-    slope: Float[np.ndarray, "parts planes n"]
-    shift: Float[np.ndarray, "parts planes"]
+    slope: Float[Array, "parts planes n"]
+    shift: Float[Array, "parts planes"]
 
     def nearest(self, x: Float[np.ndarray, "*#parts n"]) -> tuple[np.ndarray, np.ndarray]:
         """Points p [parts, n] that are nearly the nearest to x, and the multipliers [parts, planes] they belong to.

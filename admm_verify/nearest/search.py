@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from admm_verify.arrays import Float, Int
+from admm_verify.arrays import Array, Float, Int
 from admm_verify.complete.pool import Nodes, Pool
 from admm_verify.complete.tables import join, take
 from admm_verify.memory import Budget, once_more
@@ -35,8 +35,8 @@ class NearCells(Nodes):
     """
 
     side: np.ndarray
-    packed: np.ndarray
-    start: np.ndarray
+    packed: Array
+    start: Array
 
     @property
     def splittable(self) -> np.ndarray:
@@ -61,7 +61,7 @@ class NearPoints:
     Shapes: x [points, inputs]; disjunct, value [points].
     """
 
-    x: np.ndarray
+    x: Array
     disjunct: np.ndarray
     value: np.ndarray
 
@@ -70,13 +70,14 @@ class NearPoints:
 class Attained:
     """A distance that is attained: a point of the input set, the output there, and what that is so near to.
 
-    upper: rounded upward.
+    upper: rounded upward. size: the largest number of the two points that are so near.
     """
 
     upper: float
     x: Float[np.ndarray, " inputs"]
     output: Float[np.ndarray, " outputs"]
     target: Float[np.ndarray, " _"]
+    size: float
 
 
 class Nearness(ABC):
@@ -161,7 +162,8 @@ class NearSearch(Generic[Kind]):
         """The bound that parts need not exceed."""
         if not np.isfinite(self.upper):
             return np.inf
-        return self.upper - max(self.settings.tolerance * self.upper, self.settings.least)
+        assert self.best is not None, "A finite distance is attained somewhere"
+        return self.upper - max(self.settings.tolerance * self.upper, self.settings.least * self.best.size)
 
     def _begin(self) -> None:
         self.run.say("descent")

@@ -1,6 +1,6 @@
 """How distances are searched for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from admm_verify.options import ANY, AtLeastOne, Count, Nonnegative, Settings
@@ -11,8 +11,9 @@ from admm_verify.settings import AscentSettings
 class DistanceSettings(Settings):
     """How `distance` and `closest_counterexample` work.
 
-    tolerance, least: the search ends once upper - lower <= max(tolerance * upper, least). max_cells: parts of the input
-    set that are bounded at most, None for no limit. iterations: of slope ascent for every part, 0 for CROWN's bounds
+    tolerance, least: the search ends once upper - lower <= max(tolerance * upper, least * size), with the size of the
+    largest number of the two points that are so near. max_cells: parts of the input set that are bounded at most, None
+    for no limit. iterations: of slope ascent for every part, 0 for CROWN's bounds
     alone, with the settings `ascent`. descent: steps towards nearer points in every part; starts: points that the first
     descent, over the whole set, starts from. least_batch, most_batch: parts bounded at once; within these the batch
     grows until a step takes a fifth of a second.
@@ -26,4 +27,4 @@ class DistanceSettings(Settings):
     starts: AtLeastOne = 64
     least_batch: AtLeastOne = 8
     most_batch: AtLeastOne = 512
-    ascent: AscentSettings = AscentSettings()
+    ascent: AscentSettings = field(default_factory=AscentSettings)
