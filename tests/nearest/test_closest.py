@@ -1,6 +1,7 @@
 """`closest_counterexample`: certified below, attained above, against the enumeration of activation patterns."""
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,6 +87,7 @@ def test_the_decision_changes_at_the_input_and_nowhere_nearer():
     query = av.query(network, box, condition)
     found = av.closest_counterexample(query, point)
     assert found.status is av.Ended.CONVERGED
+    assert found.input is not None
     assert 0 < found.lower <= found.upper < np.inf
     there = network(found.input)
     assert np.delete(there, own).max() >= there[own] - 1e-12
@@ -131,13 +133,9 @@ def test_inputs_that_no_float_fixes_are_met_exactly():
 
 def test_what_cannot_be_asked_is_refused():
     network, box, point = classifier()
-    query = av.query(network, box, "y0 <= 0")
-    for given in (
-        (network, point),
-        (query, np.zeros(3)),
-        (query, np.zeros((2, 2))),
-        (query, [np.nan, 0.0]),
-        (query, "x"),
-    ):
+    query: Any = av.query(network, box, "y0 <= 0")
+    wrong: tuple[Any, ...] = (np.zeros(3), np.zeros((2, 2)), np.array([np.nan, 0.0]), "x")
+    doors: list[tuple[Any, Any]] = [(network, point), *((query, x) for x in wrong)]
+    for given in doors:
         with pytest.raises(av.InputError):
             av.closest_counterexample(*given)

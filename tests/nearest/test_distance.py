@@ -1,6 +1,7 @@
 """`distance`: certified below, attained above, against the enumeration of activation patterns in tiny networks."""
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,6 +41,9 @@ def test_both_ends_hold_on_random_networks(seed):
         there = truth.exactly(np.clip(x, *box))
         nearest = [min(max(a, y), b) for a, y, b in zip(exact(target[0]), there, exact(target[1]), strict=True)]
         assert Fraction(found.lower) ** 2 <= squared(there, nearest)
+        assert found.input is not None
+        assert found.output is not None
+        assert found.target is not None
         assert (box[0] <= found.input).all() and (found.input <= box[1]).all()
         assert (target[0] <= found.target).all() and (found.target <= target[1]).all()
         attained = truth.exactly(found.input)
@@ -66,6 +70,7 @@ def test_a_target_that_is_hit_has_distance_zero():
     found = av.distance(network, box, av.Box(y - 0.1, y + 0.1))
     assert (found.lower, found.upper, found.gap) == (0.0, 0.0, 0.0)
     assert found.status is av.Ended.CONVERGED
+    assert found.input is not None
     assert (np.abs(network(found.input) - y) <= 0.1 + 1e-12).all()
 
 
@@ -130,17 +135,19 @@ def test_torch_tensors_and_batches_of_one():
 def test_what_cannot_be_asked_is_refused():
     network, box = wide()
     three, point = av.Box(np.zeros((3, 2)), np.ones((3, 2))), av.Box(np.zeros(2), np.zeros(2))
-    for given in (
+    doors: list[tuple[Any, Any, Any]] = [
         (network, three, point),
         (network, box, three),
         (network, box, av.Box(np.zeros(3), np.zeros(3))),
         (network, box, np.zeros(2)),
         (network, point.numbers, point),
         ("network", box, point),
-    ):
+    ]
+    for given in doors:
         with pytest.raises(av.InputError):
             av.distance(*given)
+    settings: Any = av.SolverSettings()
     with pytest.raises(av.InputError):
-        av.distance(network, box, point, settings=av.SolverSettings())
+        av.distance(network, box, point, settings=settings)
     with pytest.raises(av.InputError):
         av.DistanceSettings(tolerance=-1.0)
