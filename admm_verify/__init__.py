@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from admm_verify.sets.ellipsoid import Ellipsoid as Ellipsoid
     from admm_verify.sets.polytope import Polytope as Polytope
     from admm_verify.sets.product import Product as Product
+    from admm_verify.sets.sparse import Sparse as Sparse
     from admm_verify.settings import (
         AdmmSettings as AdmmSettings,
         AscentSettings as AscentSettings,
@@ -131,6 +132,7 @@ _ROOMS = {
     "SearchSettings": "settings",
     "Solution": "splitting.solution",
     "SolverSettings": "settings",
+    "Sparse": "sets.sparse",
     "StoppedError": "errors",
     "Task": "reach.systems",
     "TightenSettings": "settings",
