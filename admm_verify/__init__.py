@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from admm_verify.network.graph import Network as Network
     from admm_verify.properties.query import Query as Query, query as query, read_query as read_query
     from admm_verify.reach.front import ReachReport as ReachReport, reach_sets as reach_sets
+    from admm_verify.reach.images import SetImage as SetImage, set_image as set_image
     from admm_verify.reach.judgement import Judgement as Judgement
     from admm_verify.reach.sets import ReachSets as ReachSets
     from admm_verify.reach.settings import ReachSettings as ReachSettings
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         Task as Task,
     )
     from admm_verify.report.counterexample_plots import counterexample_plot as counterexample_plot
+    from admm_verify.report.image_plots import image_plot as image_plot
     from admm_verify.report.radius_maps import radius_map_plot as radius_map_plot
     from admm_verify.report.reach_plots import time_plot as time_plot, tube_plot as tube_plot
     from admm_verify.robustness.certification import Certification as Certification
@@ -131,6 +133,7 @@ _ROOMS = {
     "Run": "run",
     "SearchSettings": "settings",
     "Solution": "splitting.solution",
+    "SetImage": "reach.images",
     "SolverSettings": "settings",
     "Sparse": "sets.sparse",
     "StoppedError": "errors",
@@ -144,6 +147,7 @@ _ROOMS = {
     "closest_counterexample": "nearest.closest",
     "counterexample_plot": "report.counterexample_plots",
     "distance": "nearest.distance",
+    "image_plot": "report.image_plots",
     "output_bounds": "splitting.output_bounds",
     "preactivation_bounds": "bounds.preactivation",
     "query": "properties.query",
@@ -152,6 +156,7 @@ _ROOMS = {
     "read_onnx": "network.from_onnx",
     "read_query": "properties.query",
     "read_task": "reach.spec",
+    "set_image": "reach.images",
     "simulate": "reach.simulate",
     "solve": "splitting.solve",
     "time_plot": "report.reach_plots",

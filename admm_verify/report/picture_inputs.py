@@ -35,16 +35,16 @@ def check_drawn(task: Task, sets: ReachSets, judgements: Sequence[Judgement] = (
             raise InputError(f"A violating trajectory has shape {np.shape(path)}, not ({task.steps + 1}, {states}).")
 
 
-def checked_axes(axes: object, states: int) -> tuple[int, int]:
-    """Two different states, counted from 0.
+def checked_axes(axes: object, states: int, what: str = "states") -> tuple[int, int]:
+    """Two different states, or whatever else there are so many of, counted from 0.
 
     Raises: InputError for anything else.
     """
     if not isinstance(axes, Sequence | np.ndarray) or isinstance(axes, str) or len(axes) != 2:
-        raise InputError(f"The axes are {brief(axes)}; give two different states from 0 to {states - 1}.")
-    first, second = (count(axis, "An axis of two different states", Range(0, most=states - 1)) for axis in axes)
+        raise InputError(f"The axes are {brief(axes)}; give two different {what} from 0 to {states - 1}.")
+    first, second = (count(axis, f"An axis of two different {what}", Range(0, most=states - 1)) for axis in axes)
     if first == second:
-        raise InputError(f"The axes are {brief(axes)}; give two different states from 0 to {states - 1}.")
+        raise InputError(f"The axes are {brief(axes)}; give two different {what} from 0 to {states - 1}.")
     return first, second
 
 
