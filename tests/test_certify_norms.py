@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import admm_verify as av
+from admm_verify.cli import main
 from admm_verify.network.layers import network_from_layers
+from admm_verify.report.counterexample_plots import counterexample_figure, smallest
 from admm_verify.report.records.certify import CertifyRecord
 from admm_verify.robustness.neighbourhoods import Neighbourhoods
 from tests.test_certify import classifier_task, is_monotone, lines_of
+from tests.test_certify_command import command, files  # noqa: F401
 from tests.test_records import faults, strict
 
 NORMS = {"l1": 1.0, "l2": 2.0, "linf": np.inf}
@@ -196,6 +199,53 @@ def test_the_json_names_the_norm():
     found = av.certify(*classifier_task(3), RADII, norm=1)
     content = strict(json.dumps(CertifyRecord.of("net", found).json()))
     assert faults(CertifyRecord, content) == [] and content["norm"] == "l1"
+
+
+def test_the_command_takes_a_norm(files, capsys):  # noqa: F811
+    out = files / "out.json"
+    assert main(command(files, "--norm", "l1", "--json", str(out), "--plot", str(files / "a.png"))) == 0
+    shown = capsys.readouterr()
+    assert shown.out.splitlines()[1].startswith("l1 radius") and not shown.err
+    assert (files / "a.png").read_bytes()[1:4] == b"PNG"
+    content = json.loads(out.read_text())
+    assert content["norm"] == content["provenance"]["options"]["norm"] == "l1"
+    network = av.read_onnx(files / "net.onnx")
+    with np.load(files / "set.npz") as given_set:
+        found = av.certify(network, given_set, None, [0.1, 0.02], norm="l1")
+    assert [row["verified"] for row in content["radii"]] == found.count(av.Answer.VERIFIED).tolist()
+    with pytest.raises(SystemExit):
+        main(command(files, "--norm", "l3"))
+    assert "'l1', 'l2', 'linf'" in capsys.readouterr().err
+
+
+def test_pictures_name_the_norm_and_how_far_inputs_are():
+    pytest.importorskip("matplotlib")
+    found = av.certify(*classifier_task(3, count=4), [0.4, 0.03], norm="l2")
+    shown = smallest(found)
+    titles = [text for ax in counterexample_figure(found).axes if (text := ax.get_title())]
+    assert len(titles) == 3 * len(shown) >= 3
+    for n, (one, radius) in enumerate(shown):
+        change = one.input.astype(np.float64) - one.original
+        assert one.distance == pytest.approx(np.sqrt(np.sum(change**2)), rel=1e-12) and one.distance <= radius
+        assert titles[3 * n + 1] == f"class {one.prediction}, l2 radius {radius:g}"
+        assert f"{one.distance:.3g}" in titles[3 * n + 2] or one.distance == 0
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_search_decides_what_bounds_leave_unknown(norm):
+    network, images, labels = classifier_task(1, count=6)
+    radii, plain = (0.05, 0.1, 0.2, 0.3), av.CertifySettings(bounds="interval", max_passes=0)
+    before = av.certify(network, images, labels, radii, norm=norm, settings=plain)
+    found = av.certify(network, images, labels, radii, norm=norm, settings=replace(plain, search=20.0))
+    unknown = before.status == av.Answer.UNKNOWN
+    assert unknown.sum() > 3 and (found.status[~unknown] == before.status[~unknown]).all()
+    assert found.count(av.Answer.UNKNOWN).sum() < unknown.sum() and not found.count(av.Answer.TIMED_OUT).any()
+    for (i, k), answer in np.ndenumerate(found.status):
+        values = network(ball_points(norm, images[i].astype(np.float64), radii[k], (0.0, 1.0)))
+        if answer is av.Answer.VERIFIED:
+            assert (values[:, labels[i]] > np.delete(values, labels[i], axis=1).max(axis=1)).all()
+        if answer is av.Answer.FALSIFIED:
+            assert holds(norm, images[i], radii[k], (0.0, 1.0), found.counterexamples.item((i, k)).input)
 
 
 NUMBERS = st.floats(-1.0, 1.0, width=32)
