@@ -15,6 +15,7 @@ from admm_verify.certificates.files import write as write_certificate
 from admm_verify.cli import main
 from admm_verify.commands.reach import EXAMPLE
 from admm_verify.reach.entries import Entries
+from admm_verify.reach.set_entries import KINDS
 from admm_verify.reach.spec import DESCRIPTIONS
 from admm_verify.report.formats import formats, schema_file
 from admm_verify.report.schemas import FOLDER, schema_names, schema_text
@@ -58,6 +59,20 @@ def test_the_header_of_a_certificate(tmp_path):
         header = json.loads(arrays["header"].tobytes())
     assert faults("certificate", header) == []
     assert faults("certificate", header | {"format": 2}) and faults("certificate", header | {"columns": ["1"]})
+
+
+BOX = {"kind": "box", "lower": [-1, -1], "upper": [1, 1]}
+FULL_SETS = {
+    "box": BOX,
+    "ball": {"kind": "ball", "center": [0.1, 0], "radius": [0.5, 1], "norm": "l1", "within": BOX},
+    "ellipsoid": {"kind": "ellipsoid", "center": [0.1, 0], "shape": [[1, 0.5], [0.5, 1]]},
+    "polytope": {"kind": "polytope", "normals": [[1, 1]], "limits": [0.1], "box": BOX},
+    "product": {
+        "kind": "product",
+        "sets": [{"lower": [0], "upper": [1]}, {"kind": "ball", "center": [0], "radius": 1}],
+    },
+}
+"""A set of every kind with all of its entries."""
 
 
 def complete(data, **more):
@@ -130,6 +145,9 @@ def told(data):
 
     def walk(found, path, kind=None):
         found = defined(found)
+        # Of the kinds of a set, boxes: the others are read in a test of their own.
+        if "oneOf" in found:
+            found = defined(found["oneOf"][0])
         if found.get("type") == "array" and "oneOf" in found.get("items", {}):
             for one in found["items"]["oneOf"]:
                 for word in defined(one)["properties"]["kind"]["enum"]:
@@ -154,6 +172,23 @@ def test_the_schema_of_systems_knows_what_the_reader_asks_for(number, tmp_path, 
         refused = {"sensor_noise"} if path == "controller" and number == 1 else set()
         # Notes may be anywhere, and are asked for where they may be anything.
         assert names - refused - {"note"} == written[path, kind] - {"note", "notes"}, path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_schema_of_sets_knows_what_the_reader_asks_for(kind, tmp_path, monkeypatch):
+    data = INTEGRATOR | {"initial_set": FULL_SETS[kind]}
+    assert faults("system", data) == []
+    read = asked(data, tmp_path, monkeypatch)["initial_set", None]
+    own = json.loads(schema_text("system"))["$defs"][kind]
+    assert read == set(own["properties"]) - {"note", "notes"}
+    needed = set(own["required"]) - {"kind"}
+    for changed in (
+        *({key: value for key, value in FULL_SETS[kind].items() if key != name} for name in needed),
+        FULL_SETS[kind] | {"extra": 1},
+    ):
+        with pytest.raises(av.InputError):
+            av.read_task(write(tmp_path, INTEGRATOR | {"initial_set": changed}))
+        assert faults("system", INTEGRATOR | {"initial_set": changed})
 
 
 @pytest.mark.parametrize("number", range(3))

@@ -30,6 +30,7 @@ from admm_verify.reach.entries import (
     vector,
     word,
 )
+from admm_verify.reach.set_entries import read_ends, read_set
 from admm_verify.reach.systems import (
     MOST_STEPS,
     ContinuousSystem,
@@ -41,8 +42,7 @@ from admm_verify.reach.systems import (
     System,
     Task,
 )
-from admm_verify.sets.box import Box
-from admm_verify.sets.exact import ExactBox
+from admm_verify.sets.contract import WalkableSet
 from admm_verify.sets.polytope import Polytope
 
 T = TypeVar("T")
@@ -68,9 +68,9 @@ DESCRIPTIONS = (
 def read_task(path: str | os.PathLike[str]) -> Task:
     """The system of a JSON file, its controller from the file beside it that the JSON names.
 
-    Decimals are exact: boxes are rounded outward, limits compared as fractions; matrices are taken in float64. Every
-    entry is read, or is a description, or is refused; limits of the source that are not applied (u_limits) and notes
-    become the task's remarks, which are said with every verdict.
+    Decimals are exact: boxes are rounded outward, limits compared as fractions; matrices are taken in float64, as are
+    centers, radii and shapes of sets. Every entry is read, or is a description, or is refused; limits of the source
+    that are not applied (u_limits) and notes become the task's remarks, which are said with every verdict.
 
     Raises: InputError for a file that cannot be read or does not say what is needed, naming the entry, and for an entry
     that nobody reads; ModelError for a controller that cannot be read.
@@ -96,17 +96,16 @@ def _task(data: Entries, folder: Path) -> Task:
     system = _system(data, folder, remarks)
     states = system.states
     data.get("state_dim", _size("states", states), None)
-    ends = _ends(data.object("initial_set"), exact)
-    if len(ends[0]) != states:
-        raise InputError(f"The initial set has {len(ends[0])} numbers for {states} states.")
+    initial, box = read_set(data.object("initial_set"))
+    if initial.shape != (states,):
+        raise InputError(f"The initial set has {initial.size} numbers for {states} states.")
     period = _period(data)
     properties = data.objects("property") if data.has("property") else []
     found = tuple(_requirement(entry, states, period, steps) for entry in properties)
     sampled = _sampled(data.object("sampled_inner_bounds"), steps) if data.has("sampled_inner_bounds") else None
     names = tuple(data.get("state_names", listed(text), _names(states)))
     remarks += data.finish()
-    box = ExactBox(*ends)
-    return Task(name, system, box.enclosure, steps, found, names, sampled, box, tuple(remarks))
+    return Task(name, system, initial, steps, found, names, sampled, box, tuple(remarks))
 
 
 def _system(data: Entries, folder: Path, remarks: list[str]) -> System:
@@ -170,7 +169,9 @@ def _requirement(data: Entries, states: int, period: Fraction, steps: int) -> Re
         found = _half_space(*affine(Reader(names).read(data.take("expr", text)), names))
         kind = Kind.ALWAYS_IN.value
     else:
-        found = Polytope.box(*_ends(data.object("box"), exact_or_none))
+        box = data.object("box")
+        box.get("kind", word("box"), None)
+        found = Polytope.box(*read_ends(box, exact_or_none))
         if found.normals.shape[1] != states:
             raise InputError(f"A property's box has {found.normals.shape[1]} ends for {states} states.")
     first = data.take("t_from", exact) / period if data.has("t_from") else Fraction(0)
@@ -187,17 +188,8 @@ def _half_space(coefficients: Sequence[Fraction], constant: Fraction) -> Polytop
     return Polytope(np.array([[float(value) for value in whole]]), (-constant * scale,))
 
 
-def _ends(data: Entries, convert: Convert[T]) -> tuple[tuple[T, ...], tuple[T, ...]]:
-    """The ends of a box; other kinds of sets are refused by name."""
-    data.get("kind", word("box"), None)
-    lower, upper = (tuple(data.take(side, listed(convert))) for side in ("lower", "upper"))
-    if len(lower) != len(upper):
-        raise InputError(f"The box {data.path} has {len(lower)} lower and {len(upper)} upper ends; give as many.")
-    return lower, upper
-
-
-def _noise(data: Entries, name: str) -> Box | None:
-    return ExactBox(*_ends(data.object(name), exact)).enclosure if data.has(name) else None
+def _noise(data: Entries, name: str) -> WalkableSet | None:
+    return read_set(data.object(name))[0] if data.has(name) else None
 
 
 def _sampled(data: Entries, steps: int) -> tuple[np.ndarray, np.ndarray]:

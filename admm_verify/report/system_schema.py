@@ -3,6 +3,7 @@
 from typing import Any
 
 from admm_verify.reach.controller_files import ACTIVATIONS
+from admm_verify.reach.set_entries import KINDS, NORMS
 from admm_verify.reach.spec import DESCRIPTIONS, HALF_SPACE, SCHEMA, VERSION
 from admm_verify.reach.systems import MOST_STEPS, Kind
 from admm_verify.schemas import document
@@ -26,6 +27,8 @@ def system_schema() -> Schema:
     )
     found["$defs"] = {
         "box": _object({"lower": _list(_NUMBER), "upper": _list(_NUMBER)}, {"kind": {"const": "box"}}),
+        "set": {"oneOf": [_defined(kind) for kind in KINDS]},
+        **_sets(),
         "open_box": _object(
             {"lower": _list(_optional(_NUMBER)), "upper": _list(_optional(_NUMBER))}, {"kind": {"const": "box"}}
         ),
@@ -39,9 +42,22 @@ def system_schema() -> Schema:
         ),
         "file": _controller({}),
         "held": _controller(_feedback()),
-        "controller": _controller(_feedback() | {"sensor_noise": _defined("box")}),
+        "controller": _controller(_feedback() | {"sensor_noise": _defined("set")}),
     }
     return found
+
+
+def _sets() -> dict[str, Schema]:
+    """The kinds of sets beside boxes."""
+    numbers, matrix = _list(_NUMBER), _defined("matrix")
+    shape = {
+        "ball": ({"center": numbers, "radius": {"anyOf": [_NUMBER, numbers]}}, {"norm": {"enum": list(NORMS)}}),
+        "ellipsoid": ({"center": numbers, "shape": matrix}, {}),
+        "polytope": ({"normals": matrix, "limits": numbers}, {"box": _defined("box")}),
+        "product": ({"sets": _list(_defined("set")) | {"minItems": 1}}, {}),
+    }
+    shape["ball"][1]["within"] = _defined("box")
+    return {kind: _object({"kind": {"const": kind}, **needed}, more) for kind, (needed, more) in shape.items()}
 
 
 def _linear() -> Schema:
@@ -51,7 +67,7 @@ def _linear() -> Schema:
         _dynamics(
             "discrete_linear",
             {"A": matrix, "B": matrix},
-            {"c": _list(_NUMBER), "E": matrix, "process_noise": _defined("box")},
+            {"c": _list(_NUMBER), "E": matrix, "process_noise": _defined("set")},
         ),
     )
 
@@ -83,7 +99,7 @@ def _system(controller: str, dynamics: Schema) -> Schema:
     required = {
         "controller": _defined(controller),
         "dynamics": dynamics,
-        "initial_set": _defined("box"),
+        "initial_set": _defined("set"),
         "horizon_steps": {"type": "integer", "minimum": 1, "maximum": MOST_STEPS},
     }
     return _object(required, optional)

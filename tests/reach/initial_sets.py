@@ -30,11 +30,20 @@ def taxicab(rng: Randomness, states: int) -> WalkableSet:
     return av.Ball(0.1 * rng.standard_normal(states), 0.3, norm="l1")
 
 
+def polytope(rng: Randomness, states: int) -> av.Polytope:
+    """A box without some corners."""
+    normals = rng.standard_normal((4, states))
+    return av.Polytope(
+        normals, 0.2 * np.linalg.norm(normals, axis=1), av.Box(np.full(states, -0.3), np.full(states, 0.2))
+    )
+
+
 SETS: dict[str, Callable[[Randomness, int], WalkableSet]] = {
     "ellipsoid": ellipsoid,
     "product": product,
     "ball": ball,
     "l1 ball": taxicab,
+    "polytope": polytope,
 }
 
 

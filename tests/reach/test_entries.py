@@ -29,6 +29,14 @@ def put(data: dict[str, Any], *path: Any, to: Any) -> dict[str, Any]:
 SET = {"lower": [-5, -5], "upper": [5, 5]}
 
 
+def ellipsoid(shape: list[list[float]]) -> dict[str, Any]:
+    return {"kind": "ellipsoid", "center": [0, 0], "shape": shape}
+
+
+def polytope(normals: list[list[float]], limits: list[float]) -> dict[str, Any]:
+    return {"kind": "polytope", "normals": normals, "limits": limits}
+
+
 @pytest.mark.parametrize("data", [PENDULUM, INTEGRATOR], ids=["continuous", "discrete"])
 @pytest.mark.parametrize(
     ("path", "to", "message"),
@@ -48,7 +56,21 @@ SET = {"lower": [-5, -5], "upper": [5, 5]}
         (("controller", "u_limit"), [[-1, 1]], "'controller.u_limit' is not read .* mean u_limits"),
         (("controller", "scale"), 2, "'controller.scale' is not read"),
         (("initial_set", "centre"), [0, 0], "'initial_set.centre' is not read"),
-        (("initial_set", "kind"), "ellipsoid", "initial_set.kind 'ellipsoid' is unknown; choose one of box"),
+        (("initial_set", "kind"), "cube", "initial_set.kind 'cube' is unknown; choose one of box, ball, ellipsoid"),
+        (("initial_set", "radius"), 1, "'initial_set.radius' is not read"),
+        (("initial_set",), {"kind": "ball", "center": [0, 0]}, "'initial_set.radius' is missing"),
+        (("initial_set",), {"kind": "ball", "center": [0, 0], "radius": -1}, r"negative .*\(In initial_set.\)"),
+        (("initial_set",), {"kind": "ball", "center": [0, 0], "radius": 1, "norm": "l3"}, "'l3' is unknown"),
+        (("initial_set",), {"kind": "ball", "center": [0], "radius": 1}, "initial set has 1 numbers for 2 states"),
+        (("initial_set",), ellipsoid([[1, 0], [0, -1]]), r"is indefinite.*\(In initial_set.\)"),
+        (("initial_set",), ellipsoid([[1, 2]]), r"shape is an array of shape \(1, 2\)"),
+        (("initial_set",), ellipsoid([[1, 0.5], [0, 1]]), "is not symmetric"),
+        (("initial_set",), polytope([[1, 1], [-1, -1]], [1, -2]), "empty"),
+        (("initial_set",), polytope([[1, 1]], [1]), "bounded|bounds"),
+        (("initial_set",), polytope([[1, 1, 1]], [1]), "has 3 numbers for 2 states|bounded|bounds"),
+        (("initial_set",), polytope([[1, 1]], [1, 2]), "one number for each"),
+        (("initial_set",), {"kind": "product", "sets": []}, "A product of no sets has no inputs"),
+        (("initial_set",), {"kind": "product", "sets": [{"lower": [0], "upper": [1]}]}, "has 1 numbers for 2 states"),
         (("property", 0, "box", "kind"), "ellipsoid", r"property\[0\].box.kind 'ellipsoid' is unknown"),
         (("state_names",), ["position"], "give 2 names"),
         (("state_dim",), 3, "state_dim says 3 states; there are 2"),
@@ -145,7 +167,8 @@ def test_paths_that_are_no_files(tmp_path) -> None:
     ):
         with pytest.raises(av.InputError, match=message):
             av.read_task(path)
-    for path in (3, None, b"system.json", {"id": 1}):
+    strange: list[Any] = [3, None, b"system.json", {"id": 1}]
+    for path in strange:
         with pytest.raises(av.InputError, match="give the path"):
             av.read_task(path)
 
@@ -166,7 +189,7 @@ def test_controllers_that_are_none(tmp_path) -> None:
         one | {"activations": np.array([1.0])},
         one | {"activations": np.array(["tanh"])},
     ):
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
         with pytest.raises(av.InputError, match=r"net\.npz|activations"):
             av.read_task(path)
     np.savez(file, W0=np.array([[None, 1]]), b0=np.zeros(1))
@@ -185,9 +208,12 @@ def test_activations_of_the_arrays_file_count(tmp_path) -> None:
     path, rng = write(tmp_path, data), np.random.default_rng(0)
     weight, last = rng.standard_normal((3, 2)), rng.standard_normal((1, 3))
     arrays = {"W0": weight, "b0": np.zeros(3), "W1": last, "b1": np.zeros(1)}
-    np.savez(tmp_path / "net.npz", activations=np.array(["tanh", "linear"]), **arrays)
+    arrays["activations"] = np.array(["tanh", "linear"])
+    np.savez(tmp_path / "net.npz", **arrays)  # pyright: ignore[reportArgumentType]
     x = rng.standard_normal((5, 2))
-    found = np.asarray(av.read_task(path).system.controller.law(x)).reshape(5, 1)
+    system = av.read_task(path).system
+    assert isinstance(system, av.LinearSystem)
+    found = np.asarray(system.controller.law(x)).reshape(5, 1)
     np.testing.assert_allclose(found, np.tanh(x @ weight.T) @ last.T, atol=1e-12)
 
 

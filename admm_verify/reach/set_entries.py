@@ -1,0 +1,83 @@
+"""Sets of states and noise from the objects of a system's JSON."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+
+from admm_verify.errors import InputError
+from admm_verify.rationals import number
+from admm_verify.reach.entries import Convert, Entries, exact, listed, matrix, vector, word
+from admm_verify.sets.ball import Ball
+from admm_verify.sets.box import Box
+from admm_verify.sets.contract import WalkableSet
+from admm_verify.sets.ellipsoid import Ellipsoid
+from admm_verify.sets.exact import ExactBox
+from admm_verify.sets.polytope import Polytope
+from admm_verify.sets.product import Product
+
+T = TypeVar("T")
+
+NORMS = ("l1", "l2", "linf")
+
+
+def read_set(data: Entries) -> tuple[WalkableSet, ExactBox | None]:
+    """The set of an object, and what a box stands for in exact numbers.
+
+    Raises: InputError for an unknown kind, and as the set of the kind does, with the path of the object.
+    """
+    kind = data.get("kind", word(*KINDS), "box")
+    if kind == "box":
+        box = ExactBox(*read_ends(data, exact))
+        return box.enclosure, box
+    try:
+        return KINDS[kind](data), None
+    except InputError as error:
+        named = data.path in str(error)
+        raise InputError(str(error) if named else f"{error} (In {data.path}.)") from error
+
+
+def read_ends(data: Entries, convert: Convert[T]) -> tuple[tuple[T, ...], tuple[T, ...]]:
+    """The ends of a box."""
+    lower, upper = (tuple(data.take(side, listed(convert))) for side in ("lower", "upper"))
+    if len(lower) != len(upper):
+        raise InputError(f"The box {data.path} has {len(lower)} lower and {len(upper)} upper ends; give as many.")
+    return lower, upper
+
+
+def _box(data: Entries) -> Box:
+    data.get("kind", word("box"), None)
+    return ExactBox(*read_ends(data, exact)).enclosure
+
+
+def _ball(data: Entries) -> WalkableSet:
+    def radius(value: object, path: str) -> float | np.ndarray:
+        return vector(value, path) if isinstance(value, list) else float(number(value, f"entry {path}"))
+
+    within = _box(data.object("within")).range if data.has("within") else None
+    center, norm = data.take("center", vector), data.get("norm", word(*NORMS), "l2")
+    return Ball(center, data.take("radius", radius), norm=norm, within=within)
+
+
+def _ellipsoid(data: Entries) -> WalkableSet:
+    return Ellipsoid(data.take("center", vector), data.take("shape", matrix))
+
+
+def _polytope(data: Entries) -> WalkableSet:
+    normals, limits = data.take("normals", matrix), data.take("limits", listed(exact))
+    box = _box(data.object("box")) if data.has("box") else None
+    return Polytope(normals, tuple(limits), box)
+
+
+def _product(data: Entries) -> WalkableSet:
+    return Product(*(read_set(one)[0] for one in data.objects("sets")))
+
+
+KINDS: dict[str, Callable[[Entries], WalkableSet]] = {
+    "box": _box,
+    "ball": _ball,
+    "ellipsoid": _ellipsoid,
+    "polytope": _polytope,
+    "product": _product,
+}
+"""Every kind of set, by its word."""
