@@ -30,7 +30,10 @@ class AscentSettings(Settings):
     step: first step, in units of the slope's range [0, 1]. momentum, memory: Adam's two averages. The last step is
     step * max(least_end, end_per_iteration ** iterations), where least_end falls like 1 / iterations beyond
     least_end_until iterations. split_step: first step of the multipliers of splits, in units of the mean coefficient
-    of the split neuron's layer; it falls linearly to 0. passes: default budget.
+    of the split neuron's layer; it falls linearly to 0. end_step: first step of the multipliers of ends of neurons'
+    ranges that are constraints, in the same unit; coupling_step: of those of a problem's constraints, in units of what
+    the objective varies per what the constraint varies over the inputs. Both fall geometrically, to limit_end times the
+    first step, with an average limit_momentum of their own. passes: default budget.
     """
 
     step: Nonnegative = 0.5
@@ -40,6 +43,10 @@ class AscentSettings(Settings):
     least_end: Share = 0.004
     least_end_until: Positive = 50.0
     split_step: Nonnegative = 10.0
+    end_step: Nonnegative = 6.0
+    coupling_step: Nonnegative = 1.0
+    limit_momentum: Decay = 0.6
+    limit_end: Share = 0.004
     passes: Count = 100
 
 

@@ -115,7 +115,7 @@ class Climb:
 
     def step(self) -> Step:
         """Move all slopes once."""
-        seen, adam = self.look(), self.adam()
+        seen, adam = self.look(), self._adam()
 
         def post(k: int, pre: Array) -> Array:
             a = seen.sweep.post[k]
@@ -140,8 +140,7 @@ class Climb:
         x, part = self.best(sweep.input)
         return Step(value + sweep.constant + part, x, sweep)
 
-    def adam(self) -> Adam:
-        """Adam's constants at the next step."""
+    def _adam(self) -> Adam:
         settings, count = self.settings, self.done + 1
         least = settings.least_end * min(1.0, settings.least_end_until / self.iterations)
         end = max(least, settings.end_per_iteration**self.iterations)
@@ -274,7 +273,7 @@ class _RangeLayer:
 
     def __init__(self, layer: _ClimbLayer, ranges: FreeEnds, settings: AscentSettings, iterations: int) -> None:
         self.layer, self.ranges = layer, ranges
-        self.moves = Falling(settings, iterations, ranges.tau)
+        self.moves = Falling(settings, iterations, ranges.tau, settings.end_step)
 
     @property
     def slopes(self) -> Array:
@@ -286,26 +285,28 @@ class _RangeLayer:
 
     def climb(self, a: Array, pre: Array, adam: Adam) -> Array:
         post, xp, ranges = self.layer.climb(a, pre, adam), namespace(a), self.ranges
-        unit = xp.mean(xp.abs(a), axis=-1, keepdims=True)
-        moved = ranges.tau + unit * self.moves.next(ranges.gradient(pre), adam)
+        unit = xp.mean(xp.abs(a), axis=-1, keepdims=True) if ranges.unit is None else ranges.unit
+        moved = ranges.tau + unit * self.moves.next(ranges.gradient(pre))
         # A step that changes the sign would pay for another end: it ends at zero.
         ranges.tau[...] = xp.where(moved * ranges.tau < 0, xp.zeros_like(moved), moved)
         return post
 
 
 class Falling:
-    """Steps of Adam for multipliers of constraints, which fall linearly to none over the iterations planned."""
+    """Steps of Adam for multipliers of constraints, with a geometric schedule over the iterations planned."""
 
-    def __init__(self, settings: AscentSettings, iterations: int, like: Array) -> None:
-        self.step, self.iterations, self.done = settings.split_step, iterations, 0
+    def __init__(self, settings: AscentSettings, iterations: int, like: Array, step: float) -> None:
+        """step: the first one, in the multipliers' units."""
+        self.settings, self.iterations, self.step, self.done = settings, iterations, step, 0
         self.mean, self.square = namespace(like).zeros_like(like), namespace(like).zeros_like(like)
 
-    def next(self, gradient: Array, adam: Adam) -> Array:
-        """The step along a supergradient, in units of the multipliers."""
-        xp = namespace(gradient)
-        self.mean = adam.momentum * self.mean + (1.0 - adam.momentum) * gradient
-        self.square = adam.memory * self.square + (1.0 - adam.memory) * gradient**2
-        least = xp.finfo(gradient.dtype).smallest_normal
-        rate = self.step * (1.0 - self.done / self.iterations)
+    def next(self, gradient: Array) -> Array:
+        """The step along a supergradient, in the multipliers' units."""
+        xp, settings = namespace(gradient), self.settings
+        momentum, memory = settings.limit_momentum, settings.memory
+        rate = self.step * settings.limit_end ** (self.done / max(1, self.iterations - 2))
         self.done += 1
-        return rate * (self.mean / adam.first) / (xp.sqrt(self.square / adam.second) + least)
+        self.mean = momentum * self.mean + (1.0 - momentum) * gradient
+        self.square = memory * self.square + (1.0 - memory) * gradient**2
+        first, second = 1.0 - momentum**self.done, 1.0 - memory**self.done
+        return rate * (self.mean / first) / (xp.sqrt(self.square / second) + xp.finfo(gradient.dtype).smallest_normal)

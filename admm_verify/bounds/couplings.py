@@ -50,11 +50,21 @@ class Couplings:
             total = total + times(part, values[i])
         return total
 
+    def size(self, values: Sequence[Array]) -> Float[Array, "rows m"]:
+        """The absolute sums behind the left sides at values, 1 where they are zero."""
+        parts, total = self.sizes
+        for i, part in parts.items():
+            total = total + times(part, abs(values[i]))
+        xp = namespace(total)
+        return xp.where(total > 0, total, xp.ones_like(total))
+
+    def weighed(self, mu: Array) -> dict[int, Array]:
+        """sum over j of mu_j times the coefficients of constraint j, by the node."""
+        return {i: weighed(mu, part) for i, part in self.parts.items()}
+
     def slack(self, values: Sequence[Array], errors: Mapping[int, Array]) -> Float[Array, "rows m"]:
         """A bound on the rounding errors of the left sides in float64, at values that have errors themselves."""
-        sizes, total = self.sizes
-        for i, part in sizes.items():
-            total = total + times(part, abs(values[i]))
+        sizes, total = self.sizes[0], self.size(values)
         count = 4 + len(sizes) + max(part.shape[-1] for part in sizes.values())
         carried = sum((times(part, errors[i]) for i, part in sizes.items()), gamma(count) * total)
         return 1.001 * carried + SMALLEST * count
@@ -62,8 +72,7 @@ class Couplings:
     def added(self, to: Functionals, mu: Array) -> Functionals:
         """Functionals, one per row, plus mu times the left sides, rounded."""
         start = dict(to.start)
-        for i, part in self.parts.items():
-            own = weighed(mu, part)
+        for i, own in self.weighed(mu).items():
             start[i] = start[i] + own if i in start else own
         return replace(to, start=start, constant=to.constant + namespace(mu).sum(mu * self.offset, axis=-1))
 

@@ -39,13 +39,15 @@ class FreeEnds:
 
     tau (lower - pre) where tau > 0, and tau (upper - pre) where tau < 0, is at most 0 in the range. So the multiplier
     of the pre-activation becomes g - tau, and the constant gains tau lower, or tau upper; tau moves in place.
-    Shapes: tau [rows, n]; all others [rows, n] or [1, n]; cut: where an end is not implied; tau is 0 elsewhere.
+    cut: where an end is not implied; tau is 0 elsewhere. unit: of tau, None for the mean coefficient of the layer.
+    Shapes: tau [rows, n]; all others [rows, n] or [1, n].
     """
 
     lower: Float[Array, "rows n"]
     upper: Float[Array, "rows n"]
     cut: Float[Array, "rows n"]
     tau: Float[Array, "rows n"]
+    unit: Float[Array, "rows n"] | None = None
 
     def gained(self) -> Float[Array, " rows"]:
         """What the constant gains, as computed."""

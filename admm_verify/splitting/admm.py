@@ -53,6 +53,7 @@ class Admm:
     settings: AdmmSettings
     passes: int
     stops_at_gap: bool = True
+    keep: float = 1.0
 
     def start(self, rows: Rows, point: DualPoint) -> AdmmState:
         dual = slope_sweep(rows, point)

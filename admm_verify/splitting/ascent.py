@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass, replace
 
-from admm_verify.arrays import Array
+from admm_verify.arrays import Array, namespace
 from admm_verify.bounds.climb import Climb, Falling
 from admm_verify.settings import AscentSettings
 from admm_verify.splitting.primal import PrimalPoint
 from admm_verify.splitting.problem import Rows
 from admm_verify.splitting.state import Duals, Incumbent, PerRow
 from admm_verify.splitting.sweeps import DualPoint, Units, objectives, ranges_of
+
+_LEAST = 0.3
+"""Share of its unit from which on a multiplier takes relative steps: units can be far from where the optimum is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +40,7 @@ class Ascent:
     settings: AscentSettings
     passes: int
     stops_at_gap: bool = False
+    keep: float = 1.0
 
     @property
     def iterations(self) -> int:
@@ -45,7 +49,10 @@ class Ascent:
 
     def start(self, rows: Rows, point: DualPoint) -> AscentState:
         ranges = [ranges_of(rows, point, k) for k in range(len(rows.cut))]
-        coupled, moves = point.coupled, Falling(self.settings, self.iterations, point.coupled)
+        coupled, moves = (
+            point.coupled,
+            Falling(self.settings, self.iterations, point.coupled, self.settings.coupling_step),
+        )
         functionals = replace(objectives(rows, coupled), ranges=tuple(ranges))
         climb = Climb(rows, functionals, point.slopes, self.settings, self.iterations)
         return AscentState(climb, coupled, Units.of(rows, point), moves, Incumbent.none(rows), PrimalPoint.zero(rows))
@@ -53,11 +60,10 @@ class Ascent:
     def step(self, rows: Rows, state: AscentState) -> AscentState:
         # Steps of the first half are too long to leave anything worth keeping.
         climb, coupled = state.climb, state.coupled
-        late, adam = climb.done - self.iterations // 2, climb.adam()
+        late = climb.done - self.iterations // 2
         seen = climb.step()
         if rows.couplings is not None and state.units is not None:
-            moved = coupled + state.units.multipliers * state.moves.next(rows.couplings.values(seen.values), adam)
-            coupled = rows.xp.maximum(moved, rows.xp.zeros_like(moved))
+            coupled = stepped(coupled, state.units.multipliers, state.moves.next(rows.couplings.values(seen.values)))
             climb.functionals = replace(objectives(rows, coupled), ranges=climb.functionals.ranges)
         if late < 0:
             return replace(state, coupled=coupled)
@@ -71,3 +77,10 @@ class Ascent:
 
     def point(self, rows: Rows, state: AscentState) -> PrimalPoint:
         return state.mean
+
+
+def stepped(multipliers: Array, units: Array, step: Array) -> Array:
+    """Multipliers >= 0 after a step that is relative to them, or to a share of their units where they are smaller."""
+    xp = namespace(multipliers)
+    moved = multipliers + xp.maximum(multipliers, _LEAST * units) * step
+    return xp.maximum(moved, xp.zeros_like(moved))

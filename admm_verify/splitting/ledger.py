@@ -6,19 +6,28 @@ from admm_verify.arrays import Array, Placement, namespace, select_rows, spread,
 from admm_verify.bounds.backward import Backward
 from admm_verify.bounds.functionals import certify
 from admm_verify.bounds.region import Region
+from admm_verify.splitting.anchors import Anchors
 from admm_verify.splitting.primal import PrimalPoint, evaluation_errors, feasible_value
 from admm_verify.splitting.problem import Rows
+from admm_verify.splitting.restore import restored
 from admm_verify.splitting.state import Duals
 from admm_verify.splitting.sweeps import DualPoint, filled, objectives, slope_sweep
 
 INFINITY = float("inf")
+
+_RESTORING = 40
+"""Steps towards the constraints from the last point of a scheme."""
+
+_DEEP, _NEAR = 1e-2, 1e-4
+"""By how much constraints are to hold, in their units, where feasibility is asked for, and where a value is."""
 
 
 @dataclass(eq=False)
 class Ledger:
     """Certified bounds and feasible values of a block of rows, improved at check points and never made worse.
 
-    The lower bound of rows whose constraints are certified to hold nowhere is +inf.
+    The lower bound of rows whose constraints are certified to hold nowhere is +inf. anchors: what feasible points of
+    constrained rows are made with; None where nothing is constrained.
     """
 
     rows: Rows
@@ -28,6 +37,7 @@ class Ledger:
     upper: Array = field(init=False)
     primal: Array = field(init=False)
     multipliers: Duals = field(init=False)
+    anchors: Anchors | None = field(init=False)
 
     def __post_init__(self) -> None:
         rows = self.rows
@@ -38,11 +48,22 @@ class Ledger:
         self.upper = xp.full_like(rows.offset, float("inf"))
         self.primal = xp.broadcast_to(rows.inputs.centre, (count, rows.inputs.size))
         self.multipliers = Duals.zero(rows)
+        self.anchors = Anchors.none(rows) if rows.constrained else None
 
-    def record(self, active: Array, multipliers: Duals, point: PrimalPoint, sweep: Backward | None = None) -> None:
+    def record(
+        self,
+        active: Array,
+        multipliers: Duals,
+        point: PrimalPoint,
+        sweep: Backward | None = None,
+        keep: float = 1.0,
+        restore: bool = False,
+    ) -> None:
         """Certify multipliers and evaluate a primal point for the active rows; keep what is better.
 
-        sweep: the multipliers' backward sweep in float64, where the caller has it already.
+        sweep: the multipliers' backward sweep in float64, where the caller has it already. keep: 0 for multipliers of
+        the constraints alone, which prove that these hold nowhere or say nothing. restore: move the point first until
+        the constraints hold.
         """
         rows, region, errors = self.rows, self.region, self.errors
         everything = active.shape[0] == rows.offset.shape[0]
@@ -54,19 +75,30 @@ class Ledger:
         # Iterations can leave the sets by a rounding error.
         xp = namespace(rows.offset)
         point = PrimalPoint(rows.inputs.drawn_in(put(point.x)), [put(share) for share in point.shares])
-        bound = _certified(rows, region, moved) if sweep is None else region.concretise(sweep)
-        if rows.constrained:
+        bound = _certified(rows, region, moved, keep) if sweep is None else region.concretise(sweep)
+        if keep == 0.0:
+            bound = xp.where(bound > 0, INFINITY, -INFINITY)
+        elif rows.constrained:
             moved, bound = _refuted(rows, region, moved, bound)
-        value = feasible_value(rows, errors, point)
+        x = point.x
+        if self.anchors is None:
+            value = feasible_value(rows, errors, point)
+        else:
+            anchors = self.anchors if everything else self.anchors.take(active)
+            if restore:
+                margin = _DEEP if keep == 0.0 else _NEAR
+                point = restored(rows, point, margin, _RESTORING)
+            anchors, x, value = anchors.drawn(rows, errors, point)
+            self.anchors = anchors if everything else self.anchors.with_rows(active, anchors)
         if not everything:
             places, count = to_numpy(active), self.rows.offset.shape[0]
             bound, value = spread(bound, places, count, -INFINITY), spread(value, places, count, INFINITY)
             moved = moved.mapped(lambda g: spread(g, places, count))
-            point = PrimalPoint(spread(point.x, places, count), [])
+            x = spread(x, places, count)
         raised, sunk = bound > self.lower, value < self.upper
         self.lower = xp.where(raised, bound, self.lower)
         self.upper = xp.where(sunk, value, self.upper)
-        self.primal = select_rows(sunk, point.x, self.primal)
+        self.primal = select_rows(sunk, x, self.primal)
         self.multipliers = moved.where(raised, self.multipliers)
 
     @property

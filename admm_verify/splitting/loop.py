@@ -62,7 +62,7 @@ class Solving:
             self.interruption = self.run.ended()
             last = done >= scheme.passes or self.interruption is not None
             if last or (scheme.stops_at_gap and done % (2 * self.settings.check_interval) == 0):
-                self._check(scheme, rows, state, index)
+                self._check(scheme, rows, state, index, last)
                 keep = np.flatnonzero(np.isin(numbers, self.unfinished(tolerance)))
                 # Dropping rows copies every array of the state, so it waits until a fifth of them is finished.
                 if scheme.stops_at_gap and (len(keep) == 0 or len(keep) <= 0.8 * len(numbers)):
@@ -70,17 +70,17 @@ class Solving:
                     rows, state = rows.take(kept), state.take(kept)
                     numbers, index = numbers[keep], self._indices(numbers[keep])
 
-    def _check(self, scheme: Scheme, rows: Rows, state: object, index: Array) -> None:
+    def _check(self, scheme: Scheme, rows: Rows, state: object, index: Array, last: bool) -> None:
         multipliers, point = scheme.multipliers(rows, state), scheme.point(rows, state)
         if self.elimination is not None:
             full = self.rows.take(index)
             shares = self.elimination.expand(point.shares, full)
             multipliers = replace(multipliers, layers=self.elimination.expand(multipliers.layers, full))
             # Stable neurons have a where they are active, 0 where not.
-            polished = filled(polish_sweep(full, multipliers).pre, multipliers.layers)
+            polished = filled(polish_sweep(full, multipliers, scheme.keep).pre, multipliers.layers)
             multipliers = replace(multipliers, layers=polished)
             point = PrimalPoint(point.x, shares)
-        self.ledger.record(index, multipliers, point)
+        self.ledger.record(index, multipliers, point, keep=scheme.keep, restore=last)
         self.noted(int(self.passes.max()), len(self.passes) - len(self.unfinished(self.settings.tolerance)))
 
     def _multipliers(self, index: Array) -> Duals:

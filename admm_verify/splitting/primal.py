@@ -68,11 +68,11 @@ def feasible_value(rows: Rows, errors: Sequence[Array], point: PrimalPoint) -> A
     """The objective of a feasible point of the relaxation, an upper bound on the relaxation's optimum.
 
     x runs forward with post = floor(pre) + share (ceiling(pre) - floor(pre)) of the hull. Where some pre leaves its
-    [l, u], which can happen with bounds that the layers below do not imply, or a constraint does not hold, the point is
-    not feasible and the value is +inf.
+    [l, u], which can happen with bounds that the layers below do not imply, the point is not feasible and the value is
+    +inf.
 
-    Shapes: rows in float64; errors as `evaluation_errors` gives them -> [rows].
-    Error: rounded upward; pre may leave [l, u], and a constraint its limit, by its own rounding error.
+    Valid when: there are no constraints. Shapes: rows in float64; errors as `evaluation_errors` gives them -> [rows].
+    Error: rounded upward; pre may leave [l, u] by its own rounding error.
     """
     xp, values = rows.xp, relaxed_values(rows, point)
     feasible = xp.ones_like(rows.offset, dtype=xp.bool)
@@ -80,10 +80,12 @@ def feasible_value(rows: Rows, errors: Sequence[Array], point: PrimalPoint) -> A
         pre, slack = values[source], errors[source]
         inside = (pre >= rows.lower[k] - slack) & (pre <= rows.upper[k] + slack)
         feasible = feasible & xp.all(inside, axis=-1)
-    if rows.couplings is not None:
-        sizes = {i: xp.broadcast_to(error, values[i].shape) for i, error in enumerate(errors)}
-        slack = rows.couplings.slack(values, sizes)
-        feasible = feasible & xp.all(rows.couplings.values(values) <= slack, axis=-1)
+    return upward_value(rows, errors, values, feasible)
+
+
+def upward_value(rows: Rows, errors: Sequence[Array], values: Sequence[Array], feasible: Array) -> Array:
+    """The objective at values of all nodes, rounded upward; +inf where these are not feasible."""
+    xp = rows.xp
     value = xp.sum(rows.objective * values[-1], axis=-1) + rows.offset
     # Three times covers the last dot product, whose magnitudes are those of the output's own error term.
     value = value + 3.0 * xp.sum(xp.abs(rows.objective) * errors[-1], axis=-1) + 4.0 * gamma(4) * xp.abs(rows.offset)

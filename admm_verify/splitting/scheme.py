@@ -26,6 +26,11 @@ class Scheme(Protocol[State]):
         """Whether rows may leave at a check point; False for a scheme with a planned schedule."""
         ...
 
+    @property
+    def keep(self) -> float:
+        """0 for a scheme that asks for feasibility alone, with zero in place of the objective; else 1."""
+        ...
+
     def start(self, rows: Rows, point: DualPoint) -> State:
         """The first state, from multipliers made of slopes."""
         ...

@@ -16,6 +16,7 @@ from admm_verify.settings import SolverSettings
 from admm_verify.splitting.admm import Admm
 from admm_verify.splitting.ascent import Ascent
 from admm_verify.splitting.eliminate import Elimination, can_eliminate, eliminate, elimination_pays, elimination_work
+from admm_verify.splitting.feasibility import Feasibility
 from admm_verify.splitting.ledger import Ledger
 from admm_verify.splitting.loop import ROUNDING_GAP, Solving
 from admm_verify.splitting.placement import iteration_placement
@@ -126,7 +127,7 @@ class Block:
         rows = reference if self.placement == self.placement.double else Rows.of(problem, self.placement)
         solving = Solving(rows, ledger, settings, self.run, partial(self._note, first))
         solving.interruption = self.run.ended()
-        schemes = _schemes(self.method, settings)
+        schemes = _schemes(self.method, settings, rows.constrained)
         try:
             if len(solving.unfinished(ROUNDING_GAP)) and solving.interruption is None:
                 solving.elimination = _elimination(problem, schemes)
@@ -151,21 +152,31 @@ def _rows_at_once(problem: Problem, placement: Placement, budget: Budget, settin
     return max(1, budget.rows(numbers, sum(node.size for node in problem.network.nodes) + own))
 
 
-def _schemes(method: str, settings: SolverSettings) -> list[Scheme]:
-    """The schemes a method runs one after the other, each with its budget of passes."""
+def _schemes(method: str, settings: SolverSettings, constrained: bool) -> list[Scheme]:
+    """The schemes a method runs one after the other, each with its budget of passes.
 
-    def budget(default: int) -> int:
-        return default if settings.max_passes is None else settings.max_passes
-
+    Where constraints have to hold, a part of them goes to whether they can.
+    """
+    defaults = {
+        "ascent": settings.ascent.passes,
+        "primal_dual": settings.primal_dual.passes,
+        "admm": settings.admm.passes,
+        "auto": settings.auto_passes,
+    }
+    total = defaults[method] if settings.max_passes is None else settings.max_passes
+    first: list[Scheme] = []
+    if constrained:
+        first = [Feasibility(settings.ascent, min(settings.ascent.passes, total // 5))]
+        total -= first[0].passes
     if method == "ascent":
-        return [Ascent(settings.ascent, budget(settings.ascent.passes))]
+        return [*first, Ascent(settings.ascent, total)]
     if method == "primal_dual":
-        return [PrimalDual(settings.primal_dual, budget(settings.primal_dual.passes))]
+        return [*first, PrimalDual(settings.primal_dual, total)]
     if method == "admm":
-        return [Admm(settings.admm, budget(settings.admm.passes))]
-    total = budget(settings.auto_passes)
-    planned = min(settings.ascent.passes, total)
-    return [Ascent(settings.ascent, planned), PrimalDual(settings.polish, total - planned)]
+        return [*first, Admm(settings.admm, total)]
+    # Multipliers of constraints take longer than slopes.
+    planned = min(settings.ascent.passes * (2 if constrained else 1), total)
+    return [*first, Ascent(settings.ascent, planned), PrimalDual(settings.polish, total - planned)]
 
 
 def _first_bounds(reference: Rows, start: Sequence[Array] | None) -> Ledger:

@@ -109,8 +109,11 @@ class Units(PerRow):
     values: Array
 
     @classmethod
-    def of(cls, rows: Rows, point: DualPoint) -> "Units | None":
-        """With these a constraint counts as much as the objective, both linearised; None without constraints."""
+    def of(cls, rows: Rows, point: DualPoint, keep: float = 1.0) -> "Units | None":
+        """With these a constraint counts as much as the objective, both linearised; None without constraints.
+
+        keep: 0 for an objective that varies by 1.
+        """
         couplings, xp = rows.couplings, rows.xp
         if couplings is None:
             return None
@@ -124,7 +127,7 @@ class Units(PerRow):
             found = xp.sum(xp.abs(sweep.input) * rows.inputs.stride, axis=-1)
             return xp.where(xp.isfinite(found) & (found > tiny), found, xp.ones_like(found))
 
-        own, columns = varied(objectives(rows)), []
+        own, columns = varied(objectives(rows, keep=keep)), []
         for j in range(couplings.count):
             one = xp.zeros_like(point.coupled)
             one[:, j] = 1.0
@@ -133,14 +136,14 @@ class Units(PerRow):
         return cls(own[:, None] / values, values)
 
 
-def polish_sweep(rows: Rows, duals: Duals) -> Backward:
-    """The nearest multipliers that belong to lines in range, and any where ends are constraints."""
+def polish_sweep(rows: Rows, duals: Duals, keep: float = 1.0) -> Backward:
+    """The nearest multipliers that belong to lines in range, and any where ends are constraints; keep as above."""
 
     def choose(k: int, a: Array) -> Array:
         near, cut = rows.lines[k].nearest(a, duals.layers[k]), rows.cut[k]
         return near if cut is None else rows.xp.where(cut, duals.layers[k], near)
 
-    return _from_objective(rows, duals.coupled, choose)
+    return _from_objective(rows, duals.coupled, choose, keep)
 
 
 def forward_sweep(rows: Rows, x: Array, dual: DualSweep) -> list[Array]:
