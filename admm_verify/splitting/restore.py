@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from admm_verify.arrays import Array
 from admm_verify.bounds.backward import backward
