@@ -66,15 +66,18 @@ class Chart:
         return z.image(np.broadcast_to(self.matrix, (*z.lead, *self.matrix.shape)), self.shift)
 
 
-def chart_of(given: WalkableSet) -> Chart:
-    """The numbers that a set [n] is cut by: coordinates of the unit ball for an ellipsoid, else the set's own ones."""
-    if isinstance(given, Ellipsoid):
+def chart_of(given: WalkableSet, along_axes: bool = True) -> Chart:
+    """The numbers that a set [n] is cut by: coordinates of a ball for an ellipsoid, else the set's own ones.
+
+    along_axes: whether to do so for ellipsoids, whose states are then a little more than the set.
+    """
+    if isinstance(given, Ellipsoid) and along_axes:
         radius = _ball_radius(given)
         if np.isfinite(radius):
             ball = Ball(np.zeros(given.size), radius)
             return Chart(given, ball, np.asarray(given.axes), np.asarray(given.center))
     if isinstance(given, Product):
-        parts = [chart_of(factor) for factor in given.factors]
+        parts = [chart_of(factor, along_axes) for factor in given.factors]
         if not all(part.is_plain for part in parts):
             return _beside(given, parts)
     return Chart(given, given)

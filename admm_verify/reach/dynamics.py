@@ -51,7 +51,8 @@ class Dynamics(ABC):
         if first.is_plain:
             return points[self.starts.holds(points)]
         states = np.asarray(first.whole.drawn_in(first.states(points[:, : first.numbers])))
-        return np.concatenate([states, points[:, first.numbers :]], axis=1)[~np.isnan(states).any(axis=1)]
+        found = np.concatenate([states, points[:, first.numbers :]], axis=1)[~np.isnan(states).any(axis=1)]
+        return found[self.plain.starts.holds(found)]
 
     def sampled(self, count: int, run: Run) -> Trajectories:
         """So many trajectories from anywhere, or as many as there is time for."""

@@ -115,5 +115,6 @@ def _linear_step(
 def _noise(system: DiscreteSystem) -> tuple[Chart, Chart]:
     """Process and sensor noise of a step, of no numbers where there is none."""
     given = (system.noise, system.controller.noise) if isinstance(system, LinearSystem) else (None, None)
-    process, sensor = (chart_of(Box.point(np.zeros(0)) if noise is None else noise) for noise in given)
+    # Noise that shows a violation has to be noise for certain.
+    process, sensor = (chart_of(Box.point(np.zeros(0)) if noise is None else noise, False) for noise in given)
     return process, sensor
