@@ -47,9 +47,8 @@ def certify(
     Verified: min over j != t of f_t - f_j over the ball has a certified lower bound above 0, or branch and bound has
     excluded that it is not above. Falsified: the image, or an input of the ball that was found, has f_j >= f_t for some
     other class when the network is computed in its element type; the result keeps that input, which lies in the ball
-    exactly. What holds at a radius holds at every smaller one, what fails at every larger
-    one. Cheap bounds come first; only what stays open gets more, and in the end branch and bound where
-    `settings.search` allows it some time.
+    exactly. What holds at a radius holds at every smaller one, what fails at every larger one. Cheap bounds come first;
+    only what stays open gets more, and in the end branch and bound where `settings.search` allows it some time.
 
     network: also an ONNX file or ModelProto of one output. A softmax, an argmax or the like at its end is left out, as
     the result's note says: f are the scores before it. images: the array, or images and labels together, with None as
