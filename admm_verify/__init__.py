@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from admm_verify.splitting.constraint import Constraint as Constraint
     from admm_verify.splitting.output_bounds import OutputBounds as OutputBounds, output_bounds as output_bounds
     from admm_verify.splitting.problem import Problem as Problem
+    from admm_verify.splitting.quadratic import Quadratic as Quadratic
     from admm_verify.splitting.solution import Solution as Solution
     from admm_verify.splitting.solve import solve as solve
     from admm_verify.verdict import Answer as Answer, Verdict as Verdict
@@ -123,6 +124,7 @@ _ROOMS = {
     "Problem": "splitting.problem",
     "Product": "sets.product",
     "Progress": "run",
+    "Quadratic": "splitting.quadratic",
     "Query": "properties.query",
     "QueryError": "errors",
     "ReachReport": "reach.front",

@@ -41,7 +41,8 @@ class Pointwise:
 
 @dataclass(frozen=True)
 class Admm:
-    """min c'u over u in A (affine graphs), v in B (activations and input set), u = v, as a fixed-point iteration on z.
+    """min c'u, or |u - target|^2, over u in A (affine graphs), v in B (activations and input set), u = v, as a
+    fixed-point iteration on z.
 
     v = proj_B(z); u = prox of c + indicator of A at 2 v - z, a projection on each affine graph;
     z+ = anchor / (t + 2) + (t + 1) / (t + 2) (z + 2 (u - v)), Halpern's iteration of the reflected operator.
@@ -84,7 +85,8 @@ class Admm:
                 copies = [(graphs.copies[i], moves.parts[i]) for i in images]
                 first, *others = (copy.penalty / len(images) * copy.read(move) for copy, move in copies)
                 found.append(state.scale * sum(others, first))
-        duals = Duals(found, rows.unweighted())
+        residual = graphs.residual(rows, state.scale, r)
+        rows, duals = rows.tilted(residual), Duals(found, rows.unweighted(), residual)
         return replace(duals, layers=filled(polish_sweep(rows, duals).pre, found))
 
     def point(self, rows: Rows, state: AdmmState) -> PrimalPoint:

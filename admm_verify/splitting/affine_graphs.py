@@ -93,16 +93,54 @@ class AffineGraphs:
 
     def project(self, rows: Rows, scale: Array, point: Vector) -> Vector:
         """argmin over the graphs of c'output + sum of w |u - point|^2 / 2; scale [rows, 1] of all penalties w."""
-        parts = list(point.parts)
+        parts, residual = list(point.parts), self.residual(rows, scale, point)
+        slope = rows.objective if residual is None else 2.0 * residual
         for block in self.blocks:
             if block.graph is None or block.image is None:
                 for e, map in zip(block.edges, block.maps, strict=True):
-                    parts[e] = parts[e] - map.transpose(rows.objective) / (self.copies[e].penalty * scale)
+                    parts[e] = parts[e] - map.transpose(slope) / (self.copies[e].penalty * scale)
             else:
                 sources, parts[block.image] = block.graph.project([parts[e] for e in block.edges], parts[block.image])
                 for e, part in zip(block.edges, sources, strict=True):
                     parts[e] = part
         return Vector(parts)
+
+    def residual(self, rows: Rows, scale: Array, point: Vector) -> Array | None:
+        """y - target of a quadratic objective at the minimiser of |y - target|^2 + sum of w |u - point|^2 / 2 over
+        the output's y = sum of M_e u_e + bias; None for a linear objective.
+
+        u_e = point_e - 2 M_e'residual / w_e, so that (I + 2 sum of M_e M_e' / w_e) residual is the one at the point.
+        Shapes: [rows, m].
+        """
+        if rows.squares is None:
+            return None
+        gap = rows.network.affine[rows.network.output].bias - rows.squares.target
+        for e, map in self._outward:
+            gap = gap + map.apply(point.parts[e])
+        values, vectors = self._outward_kernel(Placement.of(gap))
+        return ((gap @ vectors) / (1.0 + 2.0 * values / scale)) @ vectors.T
+
+    @cached_property
+    def _outward(self) -> list[tuple[int, LinearMap]]:
+        """The copies that the network's output reads, and the maps it reads them by."""
+        own = [block for block in self.blocks if block.graph is None]
+        return [pair for block in own for pair in zip(block.edges, block.maps, strict=True)]
+
+    def _outward_kernel(self, place: Placement) -> tuple[Array, Array]:
+        """Eigenvalues and eigenvectors of the sum of M_e M_e' / w_e, [m], [m, m]."""
+        kept: list[tuple[Array, Array]] = self._kernels
+        if not kept:
+            total = 0.0
+            for e, map in self._outward:
+                eye = place.xp.eye(map.rows, dtype=place.dtype, device=place.device)
+                total = total + to_numpy(map.apply(map.transpose(eye))).astype(np.float64) / self.copies[e].penalty
+            values, vectors = np.linalg.eigh(np.nan_to_num(np.asarray(total)))
+            kept.append((place.put(np.maximum(values, 0.0)), place.put(vectors)))
+        return kept[0]
+
+    @cached_property
+    def _kernels(self) -> list[tuple[Array, Array]]:
+        return []
 
     def weighted(self, squares: Sequence[Array]) -> Array:
         """The sum of the parts' squares [rows], each times its penalty."""

@@ -76,7 +76,7 @@ def can_eliminate(problem: Problem) -> bool:
     Convolutions stay what they are: their matrices would cost more than the neurons they save. So do networks with
     constraints on values between input and output.
     """
-    network, couplings = problem.network, problem.couplings
+    network, couplings = problem.measured, problem.couplings
     if couplings is not None and not couplings.parts.keys() <= {0, network.output}:
         return False
     terms = [term for node in network.affine.values() for term in node.terms]
@@ -89,7 +89,7 @@ def can_eliminate(problem: Problem) -> bool:
 
 def eliminate(problem: Problem) -> Elimination:
     """Fold away every neuron that is stable in all rows of the problem, whose network `can_eliminate` allows."""
-    network = problem.network.put(Placement.numpy())
+    network = problem.measured.put(Placement.numpy())
     ends = problem.bounds
     bounds = zip(ends.lower, ends.upper, ends.cut, strict=True)
     neurons = [_unstable_and_active(to_numpy(low), to_numpy(high), cut) for low, high, cut in bounds]
@@ -127,7 +127,7 @@ def _unstable_and_active(lower: np.ndarray, upper: np.ndarray, cut: Array | None
 
 def elimination_pays(problem: Problem, reduced: Elimination, passes: int) -> bool:
     """Whether the iterations on the reduced network are cheaper."""
-    return passes > 0 and reduced.network.weight_count < 0.8 * problem.network.weight_count
+    return passes > 0 and reduced.network.weight_count < 0.8 * problem.measured.weight_count
 
 
 def elimination_work(problem: Problem) -> float:

@@ -72,6 +72,7 @@ class Ledger:
             errors = [take_rows(error, active) for error in errors]
         put = Placement.of(rows.offset).put
         moved = multipliers.mapped(put)
+        rows = rows.tilted(moved.residual)
         # Iterations can leave the sets by a rounding error.
         xp = namespace(rows.offset)
         point = PrimalPoint(rows.inputs.drawn_in(put(point.x)), [put(share) for share in point.shares])
@@ -100,6 +101,14 @@ class Ledger:
         self.upper = xp.where(sunk, value, self.upper)
         self.primal = select_rows(sunk, x, self.primal)
         self.multipliers = moved.where(raised, self.multipliers)
+
+    def settle(self) -> None:
+        """Of squares no multipliers at all say that they are not negative."""
+        squares = self.rows.squares
+        if squares is not None:
+            below = ~(self.lower > squares.offset)
+            self.lower = namespace(self.lower).where(below, squares.offset, self.lower)
+            self.multipliers = Duals.zero(self.rows).where(below, self.multipliers)
 
     @property
     def empty(self) -> Array:

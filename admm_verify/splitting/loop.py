@@ -48,8 +48,9 @@ class Solving:
         if self.interruption is not None or not len(numbers) or scheme.passes <= 0:
             return
         index = self._indices(numbers)
-        rows = self.rows.take(index)
-        point = DualPoint.behind(rows, self._multipliers(index))
+        known = self._multipliers(index)
+        rows = self.rows.take(index).tilted(known.residual)
+        point = DualPoint.behind(rows, known)
         if self.elimination is not None:
             point = self.elimination.restrict(point)
             rows = self.elimination.reduce(rows)
@@ -73,7 +74,7 @@ class Solving:
     def _check(self, scheme: Scheme, rows: Rows, state: object, index: Array, last: bool) -> None:
         multipliers, point = scheme.multipliers(rows, state), scheme.point(rows, state)
         if self.elimination is not None:
-            full = self.rows.take(index)
+            full = self.rows.take(index).tilted(multipliers.residual)
             shares = self.elimination.expand(point.shares, full)
             multipliers = replace(multipliers, layers=self.elimination.expand(multipliers.layers, full))
             # Stable neurons have a where they are active, 0 where not.

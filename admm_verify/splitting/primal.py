@@ -86,6 +86,9 @@ def feasible_value(rows: Rows, errors: Sequence[Array], point: PrimalPoint) -> A
 def upward_value(rows: Rows, errors: Sequence[Array], values: Sequence[Array], feasible: Array) -> Array:
     """The objective at values of all nodes, rounded upward; +inf where these are not feasible."""
     xp = rows.xp
+    if rows.squares is not None:
+        value = rows.squares.value(values[-1], errors[-1])
+        return xp.where(feasible & xp.isfinite(value), value, xp.full_like(value, float("inf")))
     value = xp.sum(rows.objective * values[-1], axis=-1) + rows.offset
     # Three times covers the last dot product, whose magnitudes are those of the output's own error term.
     value = value + 3.0 * xp.sum(xp.abs(rows.objective) * errors[-1], axis=-1) + 4.0 * gamma(4) * xp.abs(rows.offset)

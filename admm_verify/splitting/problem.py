@@ -22,13 +22,14 @@ from admm_verify.relaxations.registry import network_lines, relaxations_of
 from admm_verify.reprs import short_repr
 from admm_verify.sets.contract import WalkableSet
 from admm_verify.splitting.constraint import Constraint, checked_constraints, couplings_of
+from admm_verify.splitting.quadratic import Quadratic, Squares, output_of
 from admm_verify.splitting.solution import Solution
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class Problem:
     """Rows of a specification: minimise objective f(x) + offset over the inputs, a set of them, one row each, where all
-    constraints hold.
+    constraints hold. The objective may be a `Quadratic`, whose square is minimised.
 
     preactivation: bounds that hold over the inputs, by default CROWN's. Own ones are believed, as `PreactivationBounds`
     says: a bound of the problem is no better than they are; where they are tighter than what the layers below imply,
@@ -47,7 +48,7 @@ class Problem:
 
     network: Network
     inputs: WalkableSet
-    objective: Array
+    objective: Array | Quadratic
     offset: Array
     preactivation: PreactivationBounds
     start: tuple[Array, ...] | None
@@ -59,7 +60,7 @@ class Problem:
         self,
         network: Network,
         inputs: WalkableSet,
-        objective: Array,
+        objective: Array | Quadratic,
         offset: Array | float = 0.0,
         preactivation: PreactivationBounds | None = None,
         start: Sequence[Array] | Solution | None = None,
@@ -69,13 +70,17 @@ class Problem:
         placement = inputs.placement
         xp = placement.xp
         network.check_finite()
-        coefficients = _as_rows(float64_array(objective, "objective", placement), network)
-        rows = coefficients.shape[0]
+        if isinstance(objective, Quadratic):
+            wanted_objective = objective.checked(network, placement)
+            rows, coefficients = wanted_objective.rows, wanted_objective.numbers
+        else:
+            wanted_objective = _as_rows(float64_array(objective, "objective", placement), network)
+            rows, coefficients = wanted_objective.shape[0], (wanted_objective,)
         given = float64_array(offset, "offset", placement)
         if given.shape not in ((), (1,), (rows,)):
             raise InputError(f"The offset has shape {tuple(given.shape)}; give a number or one per row, [{rows}].")
         constants = xp.broadcast_to(given, (rows,))
-        for name, array in (("objective", coefficients), ("offset", constants)):
+        for name, array in (*(("objective", array) for array in coefficients), ("offset", constants)):
             if not bool(xp.all(xp.isfinite(array))):
                 raise InputError(f"The {name} holds NaN or infinite numbers; give finite ones.")
         known = (
@@ -91,10 +96,17 @@ class Problem:
         limits = checked_constraints(constraints, network, rows, placement)
         count = sum(one.offset.shape[1] for one in limits)
         wanted = [(rows, low.shape[1]) for low in known.lower] + ([(rows, count)] if count else [])
+        if isinstance(wanted_objective, Quadratic):
+            wanted.append((rows, wanted_objective.target.shape[1]))
+            if count:
+                raise InputError(
+                    "A quadratic objective takes no constraints. For the input nearest to a point among those that "
+                    "fulfil a condition there is av.closest_counterexample(query, x)."
+                )
         first = None if start is None else _multipliers(start, wanted, placement)
-        self._fill(network, inputs, coefficients, constants, known, first, limits)
+        self._fill(network, inputs, wanted_objective, constants, known, first, limits)
         stated = [array for one in limits for array in (one.offset, *one.coefficients.values())]
-        for array in (coefficients, *inputs.numbers, *known.lower, *known.upper, *(first or ()), *stated):
+        for array in (*coefficients, *inputs.numbers, *known.lower, *known.upper, *(first or ()), *stated):
             if isinstance(array, np.ndarray):
                 array.setflags(write=False)
 
@@ -106,7 +118,13 @@ class Problem:
     @property
     def rows(self) -> int:
         """Number of minimisation problems in the batch."""
-        return self.objective.shape[0]
+        return self.offset.shape[0]
+
+    @cached_property
+    def measured(self) -> Network:
+        """The network whose outputs the objective takes: its own, or what a quadratic objective squares."""
+        objective = self.objective
+        return objective.measured(self.network) if isinstance(objective, Quadratic) else self.network
 
     @cached_property
     def couplings(self) -> Couplings | None:
@@ -131,7 +149,7 @@ class Problem:
         part._fill(
             self.network,
             self.inputs.part(first, last),
-            self.objective[first:last],
+            self.objective.part(first, last) if isinstance(self.objective, Quadratic) else self.objective[first:last],
             self.offset[first:last],
             PreactivationBounds(low, high, origin=self._origin(first, last)),
             None if self.start is None else tuple(g[first:last] for g in self.start),
@@ -158,7 +176,8 @@ def _multipliers(
 ) -> tuple[Array, ...]:
     """Multipliers that were handed in, copied to where the inputs live; any finite ones give a valid bound."""
     if isinstance(start, Solution):
-        start = (*start.multipliers, *([start.constraint_multipliers] if start.constraint_multipliers.shape[1] else []))
+        coupled = [start.constraint_multipliers] if start.constraint_multipliers.shape[1] else []
+        start = (*start.multipliers, *coupled, *([] if start.residual is None else [start.residual]))
     if not isinstance(start, list | tuple):
         raise InputError(
             f"The start is a {type(start).__name__}; give the multipliers of a Solution, a tuple of arrays."
@@ -176,6 +195,7 @@ def _multipliers(
 class Rows:
     """The rows still being solved, in the precision and on the device of the iteration.
 
+    squares: of a quadratic objective, which objective and offset are then a plane below of; None for a linear one.
     couplings: constraints, None for none; cut[k]: where ends of layer k are constraints, None for nowhere.
     Shapes: objective [rows, outputs]; offset [rows]; all others [rows, n] or [1, n] where rows share them.
     """
@@ -190,6 +210,7 @@ class Rows:
     lines: tuple[Lines, ...]
     cut: tuple[Array | None, ...]
     couplings: Couplings | None
+    squares: Squares | None = None
 
     @cached_property
     def xp(self) -> Any:
@@ -225,19 +246,31 @@ class Rows:
         """All rows of a problem, moved to a placement."""
         lower, upper = (tuple(map(placement.put, ends)) for ends in (problem.bounds.lower, problem.bounds.upper))
         flags = [None if cut is None else placement.put_flags(cut) for cut in problem.bounds.cut]
-        network = problem.network.put(placement)
+        network, inputs = problem.measured.put(placement), problem.inputs.put(placement)
+        offset, objective, squares = placement.put(problem.offset), problem.objective, None
+        if isinstance(objective, Quadratic):
+            squares = Squares(placement.put(objective.target), offset)
+            objective, offset = squares.plane(output_of(network, inputs.centre) - squares.target)
         return cls(
             network,
-            placement.put(problem.objective),
-            placement.put(problem.offset),
-            problem.inputs.put(placement),
+            placement.put(objective),
+            offset,
+            inputs,
             lower,
             upper,
             relaxations_of(network),
             network_lines(network, lower, upper),
             tuple(flags),
             None if problem.couplings is None else problem.couplings.put(placement),
+            squares,
         )
+
+    def tilted(self, residual: Array | None) -> "Rows":
+        """The rows with the plane below their squares that touches them where y - target is such, [rows, m]."""
+        if self.squares is None or residual is None:
+            return self
+        objective, offset = self.squares.plane(residual)
+        return replace(self, objective=objective, offset=offset)
 
     def take(self, rows: Array) -> "Rows":
         """The given rows only."""
@@ -251,6 +284,7 @@ class Rows:
             lines=tuple(line.take(rows) for line in self.lines),
             cut=tuple(None if cut is None else take_rows(cut, rows) for cut in self.cut),
             couplings=None if self.couplings is None else self.couplings.take(rows),
+            squares=None if self.squares is None else self.squares.take(rows),
         )
 
     def region(self) -> Region:

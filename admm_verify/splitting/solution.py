@@ -32,7 +32,10 @@ class Solution:
     hold nowhere the status is INFEASIBLE and both values are +inf, their gap 0: the multipliers are then those of the
     constraints alone, which they prove to be positive (Farkas).
     passes: iteration passes per row (one pass is one product with every W, or every W'; check points come on top).
-    Shapes: primal [rows, *input_shape]; gap [rows]; constraint_multipliers [rows, m], m = 0 without constraints.
+    residual: of a quadratic objective, the w behind `lower`, whose plane 2 w'(y - target) - |w|^2 lies below it; None
+    for a linear one.
+    Shapes: primal [rows, *input_shape]; gap [rows]; constraint_multipliers [rows, m], m = 0 without constraints;
+    residual [rows, m].
     """
 
     lower: Float[Array, " rows"]
@@ -43,6 +46,7 @@ class Solution:
     status: tuple[Ended, ...]
     seconds: float
     constraint_multipliers: Float[Array, "rows m"]
+    residual: Float[Array, "rows m"] | None = None
 
     def __post_init__(self) -> None:
         status = tuple(
@@ -81,6 +85,7 @@ class Solution:
             tuple(one if one in _FINAL else ended for one in self.status[first:last]),
             self.seconds,
             self.constraint_multipliers[first:last],
+            None if self.residual is None else self.residual[first:last],
         )
 
     @classmethod
@@ -101,6 +106,7 @@ class Solution:
             tuple(chain.from_iterable(part.status for part in parts)),
             seconds,
             coupled,
+            None if any(part.residual is None for part in parts) else joined([part.residual for part in parts], axis=0),
         )
 
     @property

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
+from admm_verify.errors import InputError
 from admm_verify.memory import Budget, keep_freed_memory
 from admm_verify.options import choice, instance
 from admm_verify.run import Ended, Run, Stopped
@@ -23,6 +24,7 @@ from admm_verify.splitting.placement import iteration_placement
 from admm_verify.splitting.primal import PrimalPoint, best_response
 from admm_verify.splitting.primal_dual import PrimalDual
 from admm_verify.splitting.problem import Problem, Rows
+from admm_verify.splitting.quadratic import Quadratic
 from admm_verify.splitting.scheme import Scheme
 from admm_verify.splitting.solution import Solution
 from admm_verify.splitting.state import Duals
@@ -33,6 +35,9 @@ _BEYOND = {-np.inf: Ended.NO_BOUND, np.inf: Ended.INFEASIBLE}
 """What bounds that are no numbers say of their rows."""
 
 METHODS = ("auto", "admm", "primal_dual", "ascent")
+
+_QUADRATIC = ("auto", "admm")
+"""Methods for quadratic objectives."""
 
 
 def solve(
@@ -51,7 +56,8 @@ def solve(
     "ascent" raises the bound fastest and has a schedule planned over its passes, so it always runs them all;
     "primal_dual" also closes the gap; "admm" is the layered splitting. "auto" is ascent, then primal_dual until every
     gap is at most tolerance * max(1, |lower|). No method returns less than the CROWN bound of the same pre-activation
-    bounds. Bounds are certified in float64 whatever the precision of the iterations.
+    bounds. Bounds are certified in float64 whatever the precision of the iterations. Quadratic objectives are for
+    "admm", which "auto" is for them.
 
     tolerance, max_passes and device come before the same fields of settings and run; of two time limits the first one
     counts. device: None (where the box lives; NumPy computes for tensors on the host), "cpu", "cuda" or "auto".
@@ -65,6 +71,9 @@ def solve(
     began = time.monotonic()
     instance(problem, Problem, "The problem", ": av.Problem(network, box, objective)")
     choice(method, "The method", METHODS)
+    if isinstance(problem.objective, Quadratic) and method not in _QUADRATIC:
+        names = " or ".join(_QUADRATIC)
+        raise InputError(f"The method {method!r} takes linear objectives alone; for a quadratic one choose {names}.")
     run = Run.of(run, timeout, device)
     chosen = SolverSettings.of(settings, tolerance, max_passes)
     work = problem.rows * problem.network.weight_count
@@ -117,7 +126,10 @@ class Block:
         if self.known is not None:
             return self.known.part(first, last, ended)
         count = sum(one.offset.shape[1] for one in problem.constraints)
-        return Solution.unknown(problem.network, problem.inputs, problem.rows, ended, time.monotonic() - began, count)
+        found = Solution.unknown(problem.network, problem.inputs, problem.rows, ended, time.monotonic() - began, count)
+        if isinstance(problem.objective, Quadratic):
+            return replace(found, residual=namespace(found.lower).zeros_like(problem.objective.target))
+        return found
 
     def _solved(self, problem: Problem, first: int, began: float) -> Solution:
         """Raises: Stopped before anything is known."""
@@ -127,7 +139,7 @@ class Block:
         rows = reference if self.placement == self.placement.double else Rows.of(problem, self.placement)
         solving = Solving(rows, ledger, settings, self.run, partial(self._note, first))
         solving.interruption = self.run.ended()
-        schemes = _schemes(self.method, settings, rows.constrained)
+        schemes = _schemes(self.method, settings, rows)
         try:
             if len(solving.unfinished(ROUNDING_GAP)) and solving.interruption is None:
                 solving.elimination = _elimination(problem, schemes)
@@ -152,7 +164,7 @@ def _rows_at_once(problem: Problem, placement: Placement, budget: Budget, settin
     return max(1, budget.rows(numbers, sum(node.size for node in problem.network.nodes) + own))
 
 
-def _schemes(method: str, settings: SolverSettings, constrained: bool) -> list[Scheme]:
+def _schemes(method: str, settings: SolverSettings, rows: Rows) -> list[Scheme]:
     """The schemes a method runs one after the other, each with its budget of passes.
 
     Where constraints have to hold, a part of them goes to whether they can.
@@ -163,6 +175,7 @@ def _schemes(method: str, settings: SolverSettings, constrained: bool) -> list[S
         "admm": settings.admm.passes,
         "auto": settings.auto_passes,
     }
+    constrained, method = rows.constrained, method if rows.squares is None else "admm"
     total = defaults[method] if settings.max_passes is None else settings.max_passes
     first: list[Scheme] = []
     if constrained:
@@ -184,13 +197,15 @@ def _first_bounds(reference: Rows, start: Sequence[Array] | None) -> Ledger:
     ledger, placement = Ledger(reference), Placement.of(reference.offset)
     everything = placement.put_indices(np.arange(len(reference.offset)))
     dual, zero = slope_sweep(reference, DualPoint.start(reference)), ledger.multipliers
-    multipliers = replace(zero, layers=filled(dual.sweep.pre, zero.layers))
+    residual = None if reference.squares is None else 0.5 * reference.objective
+    multipliers = replace(zero, layers=filled(dual.sweep.pre, zero.layers), residual=residual)
     ledger.record(everything, multipliers, best_response(reference, dual), dual.sweep)
     if start is not None:
         layers = [placement.put(g) for g in start[: len(zero.layers)]]
         mu = [placement.put(g) for g in start[len(layers) :]]
+        residual = None if reference.squares is None else mu.pop()
         coupled = namespace(*mu).maximum(mu[0], 0.0 * mu[0]) if mu else zero.coupled
-        ledger.record(everything, Duals(layers, coupled), PrimalPoint(ledger.primal, zero.layers))
+        ledger.record(everything, Duals(layers, coupled, residual), PrimalPoint(ledger.primal, zero.layers))
     return ledger
 
 
@@ -211,7 +226,9 @@ def _solution(problem: Problem, solving: Solving, seconds: float) -> Solution:
     """What is known of a block's rows, where the problem's box lives."""
     home, ledger = problem.inputs.placement.double, solving.ledger
     ended = solving.interruption or Ended.PASS_LIMIT
+    ledger.settle()
     converged = to_numpy(ledger.converged(solving.settings.tolerance))
+    residual = ledger.multipliers.residual
     return Solution(
         lower=home.put(ledger.lower),
         relaxation_upper=home.put(ledger.upper),
@@ -224,4 +241,5 @@ def _solution(problem: Problem, solving: Solving, seconds: float) -> Solution:
         ),
         seconds=seconds,
         constraint_multipliers=home.put(ledger.multipliers.coupled),
+        residual=None if residual is None else home.put(residual),
     )

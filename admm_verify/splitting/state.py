@@ -22,25 +22,32 @@ class PerRow:
 class Duals(PerRow):
     """Multipliers of a bound: of all activations' inputs, and mu >= 0 of the rows' constraints.
 
-    Shapes: layers[k] [rows, n_k]; coupled [rows, m], m = 0 where there are no constraints.
+    residual: w of the plane below a quadratic objective, 2 w'(y - target) - |w|^2; None for a linear one.
+    Shapes: layers[k] [rows, n_k]; coupled [rows, m], m = 0 where there are no constraints; residual [rows, m].
     """
 
     layers: list[Array]
     coupled: Array
+    residual: Array | None = None
 
     @classmethod
     def zero(cls, rows: Rows) -> "Duals":
         """All of them zero."""
-        return cls(rows.neurons(0.0), rows.unweighted())
+        residual = None if rows.squares is None else namespace(rows.objective).zeros_like(rows.objective)
+        return cls(rows.neurons(0.0), rows.unweighted(), residual)
 
     def mapped(self, change: Callable[[Array], Array]) -> "Duals":
         """With each of their arrays changed."""
-        return Duals([change(layer) for layer in self.layers], change(self.coupled))
+        residual = None if self.residual is None else change(self.residual)
+        return Duals([change(layer) for layer in self.layers], change(self.coupled), residual)
 
     def where(self, chosen: Array, otherwise: "Duals") -> "Duals":
         """Those of the chosen rows [rows], the others' elsewhere."""
         layers = [select_rows(chosen, g, old) for g, old in zip(self.layers, otherwise.layers, strict=True)]
-        return Duals(layers, select_rows(chosen, self.coupled, otherwise.coupled))
+        residual = otherwise.residual
+        if self.residual is not None and residual is not None:
+            residual = select_rows(chosen, self.residual, residual)
+        return Duals(layers, select_rows(chosen, self.coupled, otherwise.coupled), residual)
 
 
 @dataclass(frozen=True, eq=False)
