@@ -179,3 +179,21 @@ def test_what_cannot_be_asked_is_refused():
         av.solve(problem, "ascent")
     with pytest.raises(av.InputError, match="closest_counterexample"):
         av.Problem(network, box, av.Quadratic(eye, point), constraints=av.Constraint({"output": eye[0]}, 0.0))
+
+
+def test_signs_of_neurons_count():
+    network, box, targets, _ = some()
+    bounds = av.preactivation_bounds(network, box)
+    unstable = int(np.flatnonzero((bounds.lower[0][0] < 0) & (bounds.upper[0][0] > 0))[0])
+    low = np.array(bounds.lower[0])
+    low[0, unstable] = 0.0
+    split = av.PreactivationBounds((low, *bounds.lower[1:]), bounds.upper)
+    quadratic = av.Quadratic(np.eye(2), targets)
+    found = av.solve(av.Problem(network, box, quadratic, preactivation=split), tolerance=1e-5)
+    whole = av.solve(av.Problem(network, box, quadratic, preactivation=bounds), tolerance=1e-5)
+    assert (found.lower >= whole.lower - 1e-3).all()
+    assert (found.lower > whole.lower + 1e-3).any()
+    x = np.random.default_rng(0).uniform(*box.range, (2000, 3))
+    kept = x[network.forward(x, lambda k, pre: np.maximum(pre, 0.0))[network.sources[0]][:, unstable] >= 0]
+    squares = ((network(kept)[:, None] - targets) ** 2).sum(axis=2)
+    assert (found.lower <= squares.min(axis=0) * (1 + 1e-9)).all()
