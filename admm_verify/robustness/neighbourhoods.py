@@ -11,6 +11,7 @@ from admm_verify.sets.ball import Ball
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import WalkableSet
 from admm_verify.sets.exact import ExactBox
+from admm_verify.sets.exact_cut import ExactCut
 from admm_verify.sets.norm_names import NormName
 
 
@@ -50,6 +51,10 @@ class Neighbourhoods(ABC):
     @abstractmethod
     def exact(self, number: int, radius: float) -> ExactBox:
         """A box that holds what is near an image, in real numbers: no more where that is a box."""
+
+    @abstractmethod
+    def cut(self, number: int, radius: float) -> ExactCut | None:
+        """What is near an image, of that box; None for all of it."""
 
     @abstractmethod
     def holds(self, number: int, radius: float, point: np.ndarray) -> bool:
@@ -92,6 +97,9 @@ class BoxNeighbourhoods(Neighbourhoods):
             upper[i] = min(upper[i], Fraction(float(self.ceiling[i])))
         return ExactBox(tuple(lower), tuple(upper))
 
+    def cut(self, number: int, radius: float) -> None:
+        return None
+
     def holds(self, number: int, radius: float, point: np.ndarray) -> bool:
         if not np.isfinite(point).all():
             return False
@@ -114,6 +122,9 @@ class BallNeighbourhoods(Neighbourhoods):
 
     def exact(self, number: int, radius: float) -> ExactBox:
         return ExactBox.of(Box.of(*self.set_at(number, radius).range).at(0))
+
+    def cut(self, number: int, radius: float) -> ExactCut:
+        return ExactCut(within=self.set_at(number, radius))
 
     def holds(self, number: int, radius: float, point: np.ndarray) -> bool:
         finite = bool(np.isfinite(point).all())

@@ -49,14 +49,17 @@ class ImageSearch:
                 self.findings.falsified(image, k, found)
 
     def _query(self, image: int, radius: float) -> Query:
-        """Whether some input of the box has an output f_j >= f_t of another class j than the label t."""
-        network, box = self.instances.network, self.instances.near.exact(image, radius)
+        """Whether some input of the ball has an output f_j >= f_t of another class j than the label t."""
+        network, near = self.instances.network, self.instances.near
+        # Rounded inputs may lie beside a ball, so that in other arithmetics the whole box around it is asked about.
+        cut = near.cut(image, radius) if self.settings.arithmetic == "real" else None
+        box = near.exact(image, radius)
         label = int(self.instances.labels[image])
         declared = NetworkDeclaration(
             "", (Variable("x", "real", network.input_shape),), (Variable("y", "real", network.output_shape),)
         )
         disjuncts = tuple(
-            Disjunct(box, (Atom(tuple(zip((label, other), _MARGIN, strict=True)), Fraction(0), strict=False),))
+            Disjunct(box, (Atom(tuple(zip((label, other), _MARGIN, strict=True)), Fraction(0), strict=False),), cut)
             for other in range(network.output_size)
             if other != label
         )
