@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from admm_verify.sets.polytope import Polytope as Polytope
     from admm_verify.sets.product import Product as Product
     from admm_verify.sets.sparse import Sparse as Sparse
+    from admm_verify.sets.zonotope import Zonotope as Zonotope
     from admm_verify.settings import (
         AdmmSettings as AdmmSettings,
         AscentSettings as AscentSettings,
@@ -145,6 +146,7 @@ _ROOMS = {
     "UnsupportedQueryError": "errors",
     "Verdict": "verdict",
     "VerifySettings": "complete.settings",
+    "Zonotope": "sets.zonotope",
     "certify": "robustness.certify",
     "closest_counterexample": "nearest.closest",
     "counterexample_plot": "report.counterexample_plots",

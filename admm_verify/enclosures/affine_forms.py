@@ -14,11 +14,11 @@ from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, gamma, to_numpy
 from admm_verify.enclosures.arithmetic import Operand
 from admm_verify.enclosures.intervals import Interval, above
 from admm_verify.sets.contract import InputSet
-from admm_verify.sets.zonotope import Zonotope, rounded_up
+from admm_verify.sets.zonotopes import Zonotopes, rounded_up
 
 
 @dataclass(frozen=True, eq=False)
-class AffineForms(Zonotope, Operand):
+class AffineForms(Zonotopes, Operand):
     """One form per entry: the arithmetic of zonotopes, entry by entry.
 
     Forms that are combined share z; their radii are independent of each other and of z. Results hold every value that

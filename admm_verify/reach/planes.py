@@ -16,12 +16,12 @@ from admm_verify.bounds.interval import Forward
 from admm_verify.bounds.relaxed import Relaxed, Twin
 from admm_verify.network.graph import Affine, Network
 from admm_verify.relaxations.registry import open_to
-from admm_verify.sets.zonotope import Zonotope
+from admm_verify.sets.zonotopes import Zonotopes
 from admm_verify.settings import AscentSettings
 
 
 @dataclass(frozen=True, eq=False)
-class InPairs(Zonotope):
+class InPairs(Zonotopes):
     """Zonotopes where the rows j and j + rows / 2 have one minimiser, that of the sum of their functionals.
 
     A climb over them is one on the least value of the sum of two planes below f and below -f, which is minus the
@@ -58,7 +58,7 @@ def climbed(
     return climb.slopes
 
 
-def relaxed_over(network: Network, state: Zonotope, iterations: int, settings: AscentSettings) -> Relaxed:
+def relaxed_over(network: Network, state: Zonotopes, iterations: int, settings: AscentSettings) -> Relaxed:
     """The network over zonotopes, with pre-activation bounds from planes after some steps of ascent.
 
     Shapes: state [cells, n]; the network in float64.

@@ -68,6 +68,11 @@ class UnitProgram:
             return None
         return xp.reshape(slopes[..., :, None, :] * slopes[..., None, :, :], (*lead, m * m, n))
 
+    @cached_property
+    def square(self) -> Float[Array, "... n n"]:
+        """slopes'slopes."""
+        return namespace(self.slopes).matrix_transpose(self.slopes) @ self.slopes
+
     def normal(self, inverse: Points) -> Float[Array, "... m m"]:
         """slopes diag(inverse) slopes'."""
         xp, pairs, m = namespace(inverse), self._pairs, self.slopes.shape[-2]
@@ -190,24 +195,30 @@ class _Path:
 
 
 class _System:
-    """Newton's equations at one iterate, brought to one of the rows' multipliers."""
+    """Newton's equations at one iterate, brought to one of the rows' multipliers, or of t where rows are soft."""
 
     def __init__(self, path: _Path, slope: Points, over: Rows) -> None:
-        xp = namespace(slope)
+        xp, program = namespace(slope), path.program
         self.path, self.slope, self.over = path, slope, over
-        self.inverse = 1.0 / (path.weight + path.v / path.below + path.w / path.above)
+        bend = path.weight + path.v / path.below + path.w / path.above
+        self.inverse = 1.0 / bend
         self.lone = xp.where(path.bounded > 0, path.mu, xp.ones_like(path.mu))
-        own = xp.ones_like(path.mu) if path.program.soft else path.s / self.lone
-        normal = path.program.normal(self.inverse)
+        if program.soft:
+            own, system = bend, program.square
+        else:
+            own, system = path.s / self.lone, program.normal(self.inverse)
         unit = xp.eye(own.shape[-1], dtype=own.dtype, device=own.device)
-        normal = normal + own[..., None] * unit
-        diagonal = xp.sum(normal * unit, axis=-1)
+        system = system + own[..., None] * unit
+        diagonal = xp.sum(system * unit, axis=-1)
         self.scale = 1.0 / xp.sqrt(diagonal)
-        scaled = normal * self.scale[..., :, None] * self.scale[..., None, :] + _REGULAR * unit
+        scaled = system * self.scale[..., :, None] * self.scale[..., None, :] + _REGULAR * unit
         # What is not finite is not solved: its problem keeps its last iterate.
         known = xp.all(xp.isfinite(scaled), axis=(-2, -1), keepdims=True)
         self.known = xp.where(known[..., 0], xp.ones_like(diagonal), xp.full_like(diagonal, float("nan")))
         self.inverted = xp.linalg.inv(xp.where(known, scaled, unit + xp.zeros_like(scaled)))
+
+    def _solved(self, target: Array) -> Array:
+        return self.scale * applied(self.inverted, self.scale * target) * self.known
 
     def direction(self, level: Array, before: tuple[Array, ...] | None) -> tuple[Array, ...]:
         """The step dt, ds, dv, dw, dmu to a complementarity, with the second-order part of a step before."""
@@ -219,9 +230,13 @@ class _System:
             low, high = low - dt * dv, high + dt * dw
             left = left - path.bounded * ds * dmu
         pull = -self.slope + low / path.below - high / path.above
-        target = applied(path.program.slopes, self.inverse * pull) + self.over + left / self.lone
-        dmu = self.scale * applied(self.inverted, self.scale * target) * self.known
-        dt = self.inverse * (pull - along(dmu, path.program.slopes))
+        slopes = path.program.slopes
+        if path.program.soft:
+            dt = self._solved(pull - along(self.over, slopes))
+            dmu = applied(slopes, dt) + self.over
+        else:
+            dmu = self._solved(applied(slopes, self.inverse * pull) + self.over + left / self.lone)
+            dt = self.inverse * (pull - along(dmu, slopes))
         dv, dw = (low - path.v * dt) / path.below, (high + path.w * dt) / path.above
         ds = path.bounded * (left - path.s * dmu) / self.lone
         return dt, ds, dv, dw, dmu

@@ -224,6 +224,11 @@ class Polytopes(WalkableSet):
     def seen(self, crop: Callable[[Array], Array]) -> Box:
         return self.enclosing.seen(crop)
 
+    def surely(self, x: Vectors) -> Bool[Array, "..."]:
+        xp = namespace(x)
+        kept = xp.all(applied(self.normals, x) <= self.floor - self.doubt, axis=-1)
+        return kept & self.enclosing.contains(x)
+
     def contains(self, x: Vectors) -> Bool[Array, "..."]:
         xp, boxed = namespace(x), self.enclosing.contains(x)
         if not self.rows:

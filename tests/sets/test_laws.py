@@ -12,7 +12,7 @@ from scipy.optimize import lsq_linear
 
 from admm_verify import Box
 from admm_verify.sets.contract import WalkableSet
-from admm_verify.sets.zonotope import Zonotope
+from admm_verify.sets.zonotopes import Zonotopes
 from tests.sets import laws
 from tests.sets.balls import balls
 from tests.sets.laws import Point, Subject
@@ -80,7 +80,7 @@ def zonotopes(rng: np.random.Generator) -> Subject:
         ExactZonotope(laws.exact(c), tuple(tuple(laws.exact(row)) for row in g), laws.exact(r))
         for c, g, r in zip(centre, generators, radius, strict=True)
     )
-    return Subject(Zonotope(centre, generators, radius), tuple(twins))
+    return Subject(Zonotopes(centre, generators, radius), tuple(twins))
 
 
 SUBJECTS: dict[str, Callable[[np.random.Generator], Subject]] = {
