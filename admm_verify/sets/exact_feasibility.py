@@ -14,10 +14,10 @@ def solvable(columns: Sequence[Sequence[Fraction]], target: Sequence[Fraction], 
     The simplex method with bounds, first phase; Bland's rule makes it end.
     Reference: Chvátal, Linear Programming (1983), chapters 3 and 8.
     """
-    return _Tableau(columns, target, start).feasible()
+    return _CubeEquations(columns, target, start).feasible()
 
 
-class _Tableau:
+class _CubeEquations:
     """Rows of equations solved for the basic unknowns; those from `count` on are what rows lack, and are to be 0."""
 
     def __init__(

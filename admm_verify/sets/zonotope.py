@@ -122,7 +122,14 @@ class Zonotope(Zonotopes, WalkableSet):
         place = Placement.of(x)
         double = place.double.put
         z = place.put(self._program.nearest(double(x) - double(self.centre)))
+        inside = inside | self._reached(x - self.centre, z)
         return xp.where(inside, x, self._image(z))
+
+    def _reached(self, away: Vectors, z: Array) -> Array:
+        """Whether z leads to a point inside for certain, but for what its least correction mends, [..., 1]."""
+        left = away - applied(self.generators, z)
+        own = _largest(z + applied(self.inverse, left)) + self.doubt * (1.0 + _largest(z))
+        return self._solid & (own <= 1.0)
 
     @cached_property
     def _program(self) -> "_Distances":
@@ -176,9 +183,7 @@ class Zonotope(Zonotopes, WalkableSet):
         away = x - self.centre
         z = self._program.nearest(xp.where(near[..., None], away, xp.zeros_like(away)))
         left = away - applied(self.generators, z)
-        # Least norm corrections lead from points nearly there to points there, where the inverse is one.
-        own = _largest(z + applied(self.inverse, left)) + self.doubt * (1.0 + _largest(z)) <= 1.0
-        inside = self.surely(x) | (near & (self._solid & own)[..., 0])
+        inside = self.surely(x) | (near & self._reached(away, z)[..., 0])
         outside = xp.logical_not(near) | self._separates(left, away)
         open = to_numpy(xp.logical_not(inside | outside))
         found = np.array(to_numpy(inside))

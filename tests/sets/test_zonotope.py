@@ -79,7 +79,7 @@ def aimed(rng):
     return some, rng.standard_normal(some.inputs.shape) / some.inputs.width
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(SEEDS)
 def test_minima_ranges_and_batches(seed):
     some, coefficient = aimed(np.random.default_rng(seed))
@@ -88,7 +88,7 @@ def test_minima_ranges_and_batches(seed):
     laws.check_batches(some.inputs, coefficient)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(SEEDS)
 def test_points_are_inside_and_nearest(seed):
     rng = np.random.default_rng(seed)
@@ -120,7 +120,7 @@ def test_projections_are_those_of_a_solver(shape):
         assert np.abs(x - best).max() <= 1e-7
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(SEEDS)
 def test_equations_are_solved_in_the_cube_exactly(seed):
     """Whole numbers make points on borders of all kinds; enumeration of vertices of the cube of z tells."""
