@@ -6,7 +6,8 @@ from admm_verify.arrays import Array, Placement, namespace
 from admm_verify.backends.choice import verbs_for
 from admm_verify.relaxations.triangle import Triangle
 from admm_verify.settings import AdmmSettings
-from admm_verify.splitting.affine_graphs import AffineGraphs, build_graphs, layer_multipliers, network_layers
+from admm_verify.splitting.affine_graphs import AffineGraphs, CopyBlock, build_graphs, layer_multipliers, network_layers
+from admm_verify.splitting.coupling_graph import CouplingGraph
 from admm_verify.splitting.primal import PrimalPoint, best_response, relaxed_values
 from admm_verify.splitting.problem import Rows
 from admm_verify.splitting.state import Duals, PerRow
@@ -19,10 +20,12 @@ class AdmmState(PerRow):
     """The fixed-point variable z with its Halpern anchor.
 
     scale: the row's factor on all penalties; residual: |u - v| at the last anchor; since: iterations from there.
+    coupling: the graph of the rows' constraints, None for none.
     Shapes: scale [rows, 1]; residual and since [rows].
     """
 
     graphs: AffineGraphs
+    coupling: CouplingGraph | None
     scale: Array
     z: Vector
     anchor: Vector
@@ -37,6 +40,11 @@ class Pointwise:
     v: Vector
     x: Array
     layers: list[tuple[Array, Array]]
+
+    @property
+    def sources(self) -> list[Array]:
+        """The input, and the outputs of all layers."""
+        return [self.x, *(post for _, post in self.layers)]
 
 
 @dataclass(frozen=True)
@@ -59,16 +67,20 @@ class Admm:
     def start(self, rows: Rows, point: DualPoint) -> AdmmState:
         dual = slope_sweep(rows, point)
         multipliers = layer_multipliers(rows, network_layers(rows.network), dual)
-        graphs, scale = build_graphs(rows, dual, multipliers, self.settings.penalty)
+        graphs, scale, coupling = build_graphs(rows, dual, multipliers, self.settings.penalty)
         z = _first_vector(rows, graphs, scale, dual, multipliers)
+        if coupling is not None and graphs.coupled is not None:
+            z = _with_constraints(
+                coupling, graphs.coupled, z, scale, point.coupled, pointwise(rows, graphs, z, None).sources
+            )
         far, zero = rows.xp.full_like(rows.offset, float("inf")), rows.xp.zeros_like(rows.offset)
-        return AdmmState(graphs, scale, z, z, far, zero)
+        return AdmmState(graphs, coupling, scale, z, z, far, zero)
 
     def step(self, rows: Rows, state: AdmmState) -> AdmmState:
         graphs, z = state.graphs, state.z
-        v = pointwise(rows, graphs, z).v
+        v = pointwise(rows, graphs, z, state.coupling).v
         r = 2.0 * v - z
-        u = graphs.project(rows, state.scale, r)
+        u = graphs.project(rows, state.scale, r, state.coupling)
         moved, residual = _halpern(graphs, u, r, z, state.anchor, state.since)
         stepped = replace(state, z=moved, since=state.since + 1.0)
         restart = (residual <= self.settings.restart * state.residual) | (state.since >= self.settings.longest)
@@ -76,8 +88,8 @@ class Admm:
 
     def multipliers(self, rows: Rows, state: AdmmState) -> Duals:
         graphs = state.graphs
-        r = 2.0 * pointwise(rows, graphs, state.z).v - state.z
-        moves = graphs.project(rows, state.scale, r) - r
+        r = 2.0 * pointwise(rows, graphs, state.z, state.coupling).v - state.z
+        moves = graphs.project(rows, state.scale, r, state.coupling) - r
         found = []
         for layer, images in zip(graphs.layers, graphs.images, strict=True):
             if layer.activation is not None:
@@ -85,16 +97,20 @@ class Admm:
                 copies = [(graphs.copies[i], moves.parts[i]) for i in images]
                 first, *others = (copy.penalty / len(images) * copy.read(move) for copy, move in copies)
                 found.append(state.scale * sum(others, first))
+        coupled, block = rows.unweighted(), graphs.coupled
+        if state.coupling is not None and block is not None and block.image is not None:
+            free = state.scale * moves.parts[block.image] / state.coupling.unit
+            coupled = rows.xp.maximum(free, coupled)
         residual = graphs.residual(rows, state.scale, r)
-        rows, duals = rows.tilted(residual), Duals(found, rows.unweighted(), residual)
+        rows, duals = rows.tilted(residual), Duals(found, coupled, residual)
         return replace(duals, layers=filled(polish_sweep(rows, duals).pre, found))
 
     def point(self, rows: Rows, state: AdmmState) -> PrimalPoint:
-        found = pointwise(rows, state.graphs, state.z)
+        found = pointwise(rows, state.graphs, state.z, state.coupling)
         return PrimalPoint(found.x, _shares(rows, state.graphs, found))
 
 
-def pointwise(rows: Rows, graphs: AffineGraphs, z: Vector) -> Pointwise:
+def pointwise(rows: Rows, graphs: AffineGraphs, z: Vector, coupling: CouplingGraph | None) -> Pointwise:
     """proj_B(z): copies of one source are averaged, images that add up to one layer's value are moved alike."""
     x = rows.inputs.project(graphs.mean(z, 0))
     parts, layers = list(z.parts), []
@@ -108,10 +124,27 @@ def pointwise(rows: Rows, graphs: AffineGraphs, z: Vector) -> Pointwise:
         for i in images:
             parts[i] = z.parts[i] + graphs.copies[i].lay((pre - target) / len(images))
         layers.append((pre, post))
-    for source, edges in zip([x, *(post for _, post in layers)], graphs.edges, strict=True):
+    found = Pointwise(Vector(parts), x, layers)
+    for source, edges in zip(found.sources, graphs.edges, strict=True):
         for e in edges:
             parts[e] = graphs.copies[e].lay(source)
-    return Pointwise(Vector(parts), x, layers)
+    block = graphs.coupled
+    if coupling is not None and block is not None and block.image is not None:
+        parts[block.image] = rows.xp.minimum(z.parts[block.image], coupling.limit)
+    return found
+
+
+def _with_constraints(
+    coupling: CouplingGraph, block: CopyBlock, z: Vector, scale: Array, coupled: Array, sources: list[Array]
+) -> Vector:
+    """The first vector with its copies for constraints, whose multipliers are those given."""
+    parts, read = list(z.parts), [sources[s] for s in block.sources]
+    pull = coupled * coupling.unit / scale
+    assert block.image is not None, "constraints have left sides"
+    parts[block.image] = namespace(pull).minimum(coupling.apply(read), coupling.limit) + pull
+    for e, x, down in zip(block.edges, read, coupling.pulls(pull), strict=True):
+        parts[e] = x - down
+    return Vector(parts)
 
 
 def _projected(rows: Rows, k: int, pre: Array, post: Array) -> tuple[Array, Array]:
@@ -128,6 +161,11 @@ def _first_vector(rows: Rows, graphs: AffineGraphs, scale: Array, dual: DualSwee
     sources, parts = [values[0], *(values[layer.output] for layer in graphs.layers)], []
     for block in graphs.blocks:
         k, g = block.layer, rows.objective
+        if k is None and block.image is not None:
+            # Constraints come last; until they have values of their own, their copies are those of the sources.
+            first = rows.unweighted()
+            parts += [first, *(sources[s] for s in block.sources)]
+            continue
         inward = [(map, sources[s]) for map, s in zip(block.maps, block.sources, strict=True)]
         if k is not None and block.image is not None:
             copy, g, value = graphs.copies[block.image], multipliers[k], values[graphs.layers[k].node]
@@ -175,7 +213,7 @@ def _restarted(rows: Rows, old: AdmmState, stepped: AdmmState, v: Vector, restar
     Reference: the primal weight update of PDLP (Applegate et al., NeurIPS 2021, section 3.3).
     """
     xp, graphs = rows.xp, old.graphs
-    begin = pointwise(rows, graphs, old.anchor).v
+    begin = pointwise(rows, graphs, old.anchor, old.coupling).v
     pull = old.z - v
     primal = graphs.weighted((v - begin).squares())
     dual = graphs.weighted((pull - (old.anchor - begin)).squares())

@@ -18,6 +18,7 @@ from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.network.graph import Network
 from admm_verify.network.maps import DenseMap, LinearMap, TransposedMap
 from admm_verify.run import paced
+from admm_verify.splitting.coupling_graph import CouplingGraph, folded
 from admm_verify.splitting.graphs import Graph, graph_of
 from admm_verify.splitting.problem import Rows
 from admm_verify.splitting.sweeps import DualSweep, filled
@@ -53,7 +54,8 @@ class Copy:
 class CopyBlock:
     """Maps that share one copy of their sum, the sources they read, and the numbers of the block's copies.
 
-    The network's output, which carries the objective, has layer, graph and image None.
+    The network's output, which carries the objective, has layer, graph and image None; a problem's constraints have
+    layer and graph None and no maps, as their graph has rows of its own.
     """
 
     layer: int | None
@@ -71,6 +73,12 @@ class AffineGraphs:
     layers: tuple[GraphLayer, ...]
     blocks: tuple[CopyBlock, ...]
     copies: tuple[Copy, ...]
+
+    @property
+    def coupled(self) -> CopyBlock | None:
+        """The block of a problem's constraints, None for none."""
+        last = self.blocks[-1]
+        return last if last.layer is None and last.image is not None else None
 
     @cached_property
     def images(self) -> list[list[int]]:
@@ -91,12 +99,17 @@ class AffineGraphs:
         first, *others = (self.copies[e].read(z.parts[e]) for e in self.edges[source])
         return sum(others, first) / (1 + len(others))
 
-    def project(self, rows: Rows, scale: Array, point: Vector) -> Vector:
+    def project(self, rows: Rows, scale: Array, point: Vector, coupling: CouplingGraph | None) -> Vector:
         """argmin over the graphs of c'output + sum of w |u - point|^2 / 2; scale [rows, 1] of all penalties w."""
         parts, residual = list(point.parts), self.residual(rows, scale, point)
         slope = rows.objective if residual is None else 2.0 * residual
         for block in self.blocks:
-            if block.graph is None or block.image is None:
+            if block.layer is None and block.image is not None:
+                assert coupling is not None, "the graph comes with its block"
+                sources, parts[block.image] = coupling.project([parts[e] for e in block.edges], parts[block.image])
+                for e, part in zip(block.edges, sources, strict=True):
+                    parts[e] = part
+            elif block.graph is None or block.image is None:
                 for e, map in zip(block.edges, block.maps, strict=True):
                     parts[e] = parts[e] - map.transpose(slope) / (self.copies[e].penalty * scale)
             else:
@@ -123,7 +136,7 @@ class AffineGraphs:
     @cached_property
     def _outward(self) -> list[tuple[int, LinearMap]]:
         """The copies that the network's output reads, and the maps it reads them by."""
-        own = [block for block in self.blocks if block.graph is None]
+        own = [block for block in self.blocks if block.graph is None and block.image is None]
         return [pair for block in own for pair in zip(block.edges, block.maps, strict=True)]
 
     def _outward_kernel(self, place: Placement) -> tuple[Array, Array]:
@@ -147,8 +160,10 @@ class AffineGraphs:
         return reduce(add, (copy.penalty * square for copy, square in zip(self.copies, squares, strict=True)))
 
 
-def build_graphs(rows: Rows, dual: DualSweep, multipliers: list[Array], penalty: float) -> tuple[AffineGraphs, Array]:
-    """Copies, penalties and projections for a batch of rows, and each row's scale [rows, 1].
+def build_graphs(
+    rows: Rows, dual: DualSweep, multipliers: list[Array], penalty: float
+) -> tuple[AffineGraphs, Array, CouplingGraph | None]:
+    """Copies, penalties and projections for a batch of rows, each row's scale [rows, 1], and the constraints' graph.
 
     A source and its layer's value have one penalty, which is divided evenly among the copies of the source; the image
     of each of n blocks has n times the penalty, so that their sum has the layer's.
@@ -158,8 +173,9 @@ def build_graphs(rows: Rows, dual: DualSweep, multipliers: list[Array], penalty:
     layers, placement = network_layers(rows.network), Placement.of(rows.offset)
     weights, scale = _penalties(rows, layers, dual, multipliers, penalty)
     groups = _groups(rows.network, layers)
+    coupled, limit = folded(rows, _places(layers))
     summands = Counter(layer for layer, _ in groups)
-    readers = Counter(source for _, pairs in groups for _, source in pairs)
+    readers = Counter(source for _, pairs in groups for _, source in pairs) + Counter(list(coupled))
     blocks: list[CopyBlock] = []
     copies: list[Copy] = []
     for layer, pairs in groups:
@@ -174,7 +190,14 @@ def build_graphs(rows: Rows, dual: DualSweep, multipliers: list[Array], penalty:
         edges = tuple(range(len(copies), len(copies) + len(maps)))
         copies += [Copy(own, embed) for own in penalties]
         blocks.append(CopyBlock(layer, maps, sources, graph, image, edges))
-    return AffineGraphs(layers, tuple(blocks), tuple(copies)), scale
+    coupling = None
+    if limit is not None:
+        penalties = tuple(weights[source] / readers[source] for source in coupled)
+        coupling, image = CouplingGraph.of(list(coupled.values()), limit, penalties), len(copies)
+        copies += [Copy(1.0, None), *(Copy(own, None) for own in penalties)]
+        edges = tuple(range(image + 1, len(copies)))
+        blocks.append(CopyBlock(None, (), tuple(coupled), None, image, edges))
+    return AffineGraphs(layers, tuple(blocks), tuple(copies)), scale, coupling
 
 
 def layer_multipliers(rows: Rows, layers: tuple[GraphLayer, ...], dual: DualSweep) -> list[Array]:
@@ -204,10 +227,14 @@ def network_layers(network: Network) -> tuple[GraphLayer, ...]:
     return tuple(layers)
 
 
+def _places(layers: tuple[GraphLayer, ...]) -> dict[int, int]:
+    """The sources by their nodes."""
+    return {0: 0} | {layer.output: k + 1 for k, layer in enumerate(layers)}
+
+
 def _groups(network: Network, layers: tuple[GraphLayer, ...]) -> list[tuple[int | None, list[tuple[LinearMap, int]]]]:
     """The maps and sources of every block with its layer, None for the network's output."""
-    places = {0: 0} | {layer.output: k + 1 for k, layer in enumerate(layers)}
-    groups = []
+    places, groups = _places(layers), []
     for k, node in [*((k, layer.node) for k, layer in enumerate(layers)), (None, network.output)]:
         pairs = [(term.map, places[term.source]) for term in network.affine[node].terms]
         matrices = [pair for pair in pairs if isinstance(pair[0], DenseMap)]
