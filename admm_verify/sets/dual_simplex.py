@@ -11,7 +11,7 @@ _ITERATIONS = 8
 _ROUNDINGS = 64.0
 """How far variables may be from their range, in roundings of what is added up, and what is no pivot."""
 
-_FAR = 64.0
+_FAR = 2.0**60
 """How far multipliers go where nothing is feasible: to so many times what they have to outweigh."""
 
 

@@ -5,6 +5,7 @@ from functools import cached_property
 
 from admm_verify.arrays import Array, Float, namespace
 from admm_verify.sets.box import Box
+from admm_verify.sets.dual_newton import nearest_points
 from admm_verify.sets.dual_simplex import solve_programs
 from admm_verify.sets.images import along, applied
 from admm_verify.sets.interior import Points, Rows, UnitProgram
@@ -98,11 +99,17 @@ class ScaledRows:
         away that this difference loses all digits; the second is what the path ends in.
         """
         xp = namespace(x)
+        z, done = nearest_points(x, (self.lower, self.upper), self.normals, self.limits)
+        if bool(xp.all(done)):
+            return z, z
+        # Of the few that Newton's steps did not find, the path comes near.
         cost, weight = self.half * (self.middle - x), self.half * self.half + 0.0 * x
         scale = _scale(xp.concat([cost, weight], axis=-1))
         t, mu = self.program.solve(cost / scale, weight / scale)
         pulled = x - along(self._own(mu) * scale / self.size, self.normals)
-        return xp.minimum(xp.maximum(pulled, self.lower), self.upper), self.middle + self.half * t
+        boxed = xp.minimum(xp.maximum(pulled, self.lower), self.upper)
+        path = self.middle + self.half * t
+        return xp.where(done[..., None], z, boxed), xp.where(done[..., None], z, path)
 
     @cached_property
     def middlemost(self) -> Points:
