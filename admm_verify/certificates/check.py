@@ -11,6 +11,7 @@ import numpy as np
 
 from admm_verify.arrays import quiet_overflow
 from admm_verify.certificates.certificate import ARITHMETICS, Certificate, Tightening
+from admm_verify.certificates.couplings import CheckedCouplings, coupled
 from admm_verify.certificates.digests import network_digest, property_digest
 from admm_verify.certificates.dyadics import cleared
 from admm_verify.certificates.evaluation import evaluation_error, output_reach
@@ -19,14 +20,15 @@ from admm_verify.certificates.numbers import Numbers
 from admm_verify.certificates.parts import check_cover, halved
 from admm_verify.certificates.pieces import CheckedKink
 from admm_verify.certificates.ranges import CheckedNetwork, CheckedRanges, Fixed
+from admm_verify.certificates.regions import check_regions
 from admm_verify.errors import AdmmVerifyError, CertificateError, InputError
 from admm_verify.memory import Budget, keep_freed_memory
 from admm_verify.network.graph import Network, check_network
 from admm_verify.network.simplify import simplify
 from admm_verify.options import brief, choice, flag, instance
 from admm_verify.properties.checks import check_layout, check_property
-from admm_verify.properties.property import Property
-from admm_verify.properties.rows import AtomRows, as_computed, atom_rows, combined
+from admm_verify.properties.property import Disjunct, Property
+from admm_verify.properties.rows import AtomRows, as_computed, atom_rows, combined, region_of
 from admm_verify.run import Run, Stopped
 from admm_verify.sets.exact import ExactBox
 from admm_verify.threads import threads_for
@@ -124,6 +126,8 @@ class _Check:
     model: CheckedNetwork = field(init=False)
     floats: CheckedNetwork = field(init=False)
     rows: AtomRows = field(init=False)
+    couplings: CheckedCouplings | None = None
+    rounded: CheckedCouplings | None = None
 
     def run(self) -> None:
         """Raise CertificateError unless everything is proven."""
@@ -150,10 +154,12 @@ class _Check:
         if not self.property.disjuncts:
             return
         check_cover(leaves.goal, leaves.splits)
-        boxes: dict[int, tuple[int, ExactBox]] = {}
-        own = [boxes.setdefault(id(d.box), (len(boxes), d.box))[0] for d in self.property.disjuncts]
+        boxes: dict[tuple[int, int], tuple[int, Disjunct]] = {}
+        own = [boxes.setdefault(region_of(d), (len(boxes), d))[0] for d in self.property.disjuncts]
+        owners = [disjunct for _, disjunct in boxes.values()]
         self.rows = as_computed(atom_rows(self.property), self.arithmetic)
-        ends = self._ends([box for _, box in boxes.values()])
+        ends = self._ends([disjunct.box for disjunct in owners])
+        self.couplings, self.rounded = self._coupled(owners)
         if self.rows.rounding.any():
             self.rows = self.rows.charged(self._reach())
         box = np.array(own, dtype=np.int64)[leaves.goal]
@@ -207,8 +213,8 @@ class _Check:
     def _check_signs(self, number: int, ends: Ends, better: list[Tightening], chosen: np.ndarray) -> None:
         """Prove the chosen leaves, parts of one box in which neurons have fixed signs."""
         own = slice(number, number + 1)
-        floats = self.floats.derive(*self.rows.boxes.at(own).range, better)
-        ranges, error = self._both(floats, (ends[0][own], ends[1][own]), better)
+        floats = self.floats.derive(self.rows.boxes.at(own).range, better, couplings=_some(self.rounded, own))
+        ranges, error = self._both(floats, (ends[0][own], ends[1][own]), _some(self.couplings, own), better)
 
         def work(first: int, last: int) -> None:
             self._prove(chosen[first:last], ranges, error)
@@ -230,15 +236,16 @@ class _Check:
             else:
                 # Exact middles might be others, and the arithmetic's errors are bounded on these parts.
                 ends = self.numbers.of(floats[0]), self.numbers.of(floats[1])
-            self._prove(part, *self._both(self.floats.derive(floats[0], floats[1]), ends))
+            derived = self.floats.derive(floats, couplings=_some(self.rounded, own))
+            self._prove(part, *self._both(derived, ends, _some(self.couplings, own)))
 
         self.model.blocks(len(chosen), work, _BOXES)
 
     def _both(
-        self, floats: CheckedRanges, ends: Ends, better: Sequence[Tightening] = ()
+        self, floats: CheckedRanges, ends: Ends, couplings: CheckedCouplings | None, better: Sequence[Tightening] = ()
     ) -> tuple[CheckedRanges, np.ndarray]:
         """The ranges over boxes from those in float64, and what the network's own arithmetic changes in each output."""
-        ranges = self.model.derive(ends[0], ends[1], better, like=floats) if self.numbers.exact else floats
+        ranges = self.model.derive(ends, better, floats, couplings) if self.numbers.exact else floats
         return ranges, self.numbers.of(evaluation_error(self.floats, floats, self.arithmetic))
 
     def _prove(self, part: np.ndarray, ranges: CheckedRanges, error: np.ndarray) -> None:
@@ -273,13 +280,23 @@ class _Check:
         lower, upper = (list(chain(*side)) for side in zip(*(box.range for box in boxes), strict=True))
         return self.numbers.fractions(lower, shape, up=False), self.numbers.fractions(upper, shape, up=True)
 
+    def _coupled(self, owners: Sequence[Disjunct]) -> tuple[CheckedCouplings | None, CheckedCouplings | None]:
+        """The couplings of the inputs of some disjuncts, in the checker's numbers and in float64.
+
+        Raises: InputError for other sets than boxes and couplings.
+        """
+        if all(owner.cut is None for owner in owners):
+            return None, None
+        check_regions(self.property)
+        return coupled(self.numbers, self.rows, owners, self.arithmetic), coupled(Numbers(False), self.rows, owners)
+
     def _reach(self) -> np.ndarray:
         """Bounds on the size of the outputs over whole boxes, [boxes]."""
         lower, upper = self.rows.boxes.range
         largest = np.zeros(len(lower))
 
         def work(first: int, last: int) -> None:
-            ranges = self.floats.derive(lower[first:last], upper[first:last])
+            ranges = self.floats.derive((lower[first:last], upper[first:last]))
             largest[first:last] = output_reach(self.floats, ranges, self.arithmetic)
 
         self.model.blocks(len(lower), work, _BOXES)
@@ -329,3 +346,7 @@ class _Check:
             fixed.append(None if slope is None else Fixed(row[here], entry, slope, shift[here]))
             first += node.size
         return fixed
+
+
+def _some(couplings: CheckedCouplings | None, boxes: np.ndarray | slice) -> CheckedCouplings | None:
+    return None if couplings is None else couplings.at(boxes)

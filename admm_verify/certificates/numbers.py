@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from admm_verify.arrays import SMALLEST, Placement, to_numpy
+from admm_verify.arrays import SMALLEST, Placement, quiet_overflow, to_numpy
 from admm_verify.certificates.dyadics import Dyadics
 from admm_verify.certificates.unmerged import Exact
 from admm_verify.network.graph import Affine, Network
@@ -55,6 +55,16 @@ class Numbers:
             return float(Fraction(number.integers.item()) * Fraction(2) ** number.exponent)
         except OverflowError:
             return float("inf") if number > 0 else float("-inf")
+
+    @staticmethod
+    def nearest(array: Any) -> np.ndarray:
+        """An array of these numbers as floats near them, infinite beyond their range."""
+        if not isinstance(array, Dyadics):
+            return np.asarray(array, dtype=np.float64)
+        bits = max((abs(number).bit_length() for number in array.integers.flat), default=0)
+        spare = max(0, bits - 1000)
+        with quiet_overflow():
+            return np.ldexp((array.integers >> spare).astype(np.float64), array.exponent + spare)
 
     @property
     def tiny(self) -> Any:

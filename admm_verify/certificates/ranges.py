@@ -8,6 +8,7 @@ import numpy as np
 
 from admm_verify.arrays import Placement, gamma
 from admm_verify.certificates.certificate import Tightening
+from admm_verify.certificates.couplings import CheckedCouplings
 from admm_verify.certificates.kinds import check_kinds, checked_kind
 from admm_verify.certificates.lines import CheckedLines, Chosen
 from admm_verify.certificates.numbers import Numbers
@@ -50,10 +51,17 @@ class CheckedRanges:
     """
 
     def __init__(
-        self, model: "CheckedNetwork", lower: np.ndarray, upper: np.ndarray, like: "CheckedRanges | None" = None
+        self,
+        model: "CheckedNetwork",
+        ends: tuple[np.ndarray, np.ndarray],
+        like: "CheckedRanges | None" = None,
+        couplings: CheckedCouplings | None = None,
     ) -> None:
-        """like: ranges in float64 over the same boxes, whose slopes are taken."""
-        self.model, self.lower, self.upper, self.like = model, [lower], [upper], like
+        """ends: of the boxes. like: ranges in float64 over the same boxes, whose slopes are taken. couplings: rows that
+        hold over the boxes besides.
+        """
+        lower, upper = ends
+        self.model, self.lower, self.upper, self.like, self.couplings = model, [lower], [upper], like, couplings
         self.reach = [_reach(lower, upper)]
         # Activations and the input have none.
         self.scale: list[np.ndarray | None] = [None]
@@ -169,6 +177,9 @@ class CheckedRanges:
             _accumulate(coefficients, source, g)
         a = coefficients.get(0)
         if a is not None:
+            if self.couplings is not None:
+                a, shift, lost = self.couplings.priced(a, (self.lower[0], self.upper[0]), self.reach[0], box)
+                value, size = value + shift, size + lost
             value = value + _dot(a, self.centre, box) - _dot(abs(a), self.radius, box)
             size = size + 4 * numbers.charge(a, self.reach[0])
         return numbers.known(value - self.model.error * size - self.underflow)
@@ -216,22 +227,27 @@ class CheckedNetwork:
             self.feeds[source] = self.feeds.get(source, False) or not kind.rectifies
 
     def derive(
-        self, lower: np.ndarray, upper: np.ndarray, better: Sequence[Tightening] = (), like: CheckedRanges | None = None
+        self,
+        ends: tuple[np.ndarray, np.ndarray],
+        better: Sequence[Tightening] = (),
+        like: CheckedRanges | None = None,
+        couplings: CheckedCouplings | None = None,
     ) -> CheckedRanges:
-        """Bounds over boxes: intervals, cut with CROWN's where they leave an activation open, then with better ones.
+        """Bounds over boxes, and couplings of their inputs: intervals, cut with CROWN's where they leave an activation
+        open, then with better ones.
 
         like: ranges in float64 over the same boxes, whose slopes exact ones take: where the rule is undecided, as for
         neurons over symmetric intervals, a search has gone by its own rounding.
-        Shapes: lower, upper [boxes, inputs]; one box where there are better ones. Raises: CertificateError.
+        Shapes: ends [boxes, inputs]; one box where there are better ones. Raises: CertificateError.
         """
-        ranges = CheckedRanges(self, lower, upper, like)
+        ranges = CheckedRanges(self, ends, like, couplings)
         for i, node, k in paced(self.network.steps):
             if node is None:
                 ranges.add_activation(k)
             else:
                 low, high, scale = ranges.interval(node)
-                # Of the input alone the interval is exact.
-                if i in self.feeds and any(term.source for term in node.terms):
+                # Of the input alone the interval over a box is exact.
+                if i in self.feeds and (couplings is not None or any(term.source for term in node.terms)):
                     open = low < high if self.feeds[i] else (low < 0) & (high > 0)
                     self._cut(ranges, node, (low, high, scale), np.nonzero(open), None)
                 for found in better:
