@@ -10,6 +10,7 @@ from admm_verify.arrays import Placement
 from admm_verify.bounds.arithmetic import check_arithmetic
 from admm_verify.certificates.certificate import Certificate
 from admm_verify.certificates.kinds import check_kinds
+from admm_verify.certificates.regions import check_regions
 from admm_verify.complete.decide import Decision
 from admm_verify.complete.settings import VerifySettings
 from admm_verify.network.onnx_runtime import forget_models
@@ -26,13 +27,13 @@ class Outcome:
     """The answer to a query.
 
     counterexample and output: with SAT, the confirmed input and the network's output there, in the network's element
-    type. rows_lower: certified lower bound of every output atom's value on its whole box, in file order (an atom can
-    hold only where its value is <= 0). undecided: number of disjuncts left. subproblems: parts of the disjuncts bounded
-    by branch and bound; lower: the proven bound of the best atom on the worst part, at most 0 while one is left.
-    exact_input: the counterexample's exact coordinates, which lie in the query's box; counterexample is these rounded
-    to the network's element type. certificate: what proves UNSAT, where asked for. unwritten: why the checkpoint is not
-    the latest state, or the certificate is missing; None otherwise. unconfirmed: why a counterexample that was found
-    could not be confirmed, which ended the search; None otherwise.
+    type. rows_lower: certified lower bound of every output atom's value on its whole input set, in file order (an atom
+    can hold only where its value is <= 0). undecided: number of disjuncts left. subproblems: parts of the disjuncts
+    bounded by branch and bound; lower: the proven bound of the best atom on the worst part, at most 0 while one is
+    left. exact_input: the counterexample's exact coordinates, which lie in the query's input set; counterexample is
+    these, rounded to the network's element type. certificate: what proves UNSAT, where asked for. unwritten: why the
+    checkpoint is not the latest state, or the certificate is missing; None otherwise. unconfirmed: why a counterexample
+    that was found could not be confirmed, which ended the search; None otherwise.
 
     Shapes: counterexample [*input_shape]; output [*output_shape]; rows_lower [rows].
     """
@@ -70,12 +71,12 @@ def verify(
     neurons are split at their kink, until nothing is left or the time is up. Everything found by then counts. Where
     bounds are estimated to cost more than a short attack, that comes before them, and longer ones take turns with them.
 
-    A counterexample is rounded into the box in the network's element type, replayed by onnxruntime in a process of its
-    own (by our own forward pass in that type where it is not installed, or lacks one of the operators in that type),
-    and that output is checked against the query in exact arithmetic. Where onnxruntime fails or crashes, the answer is
-    UNKNOWN. SAT is thus about the network as computed, whatever the arithmetic; UNSAT about the arithmetic chosen.
-    Where the box holds no number of that type, as when it fixes an input at 0.1, the network runs at the nearest one,
-    and the query must hold in real numbers at the exact point too.
+    A counterexample is rounded into the input set in the network's element type, replayed by onnxruntime in a process
+    of its own (by our own forward pass in that type where it is not installed, or lacks one of the operators in that
+    type), and that output is checked against the query in exact arithmetic. Where onnxruntime fails or crashes, the
+    answer is UNKNOWN. SAT is thus about the network as computed, whatever the arithmetic; UNSAT about the arithmetic
+    chosen. Where the set holds no number of that type, as a box that fixes an input at 0.1, the network runs at the
+    nearest one, and the query must hold in real numbers at the exact point too.
 
     Of a network that ends in a softmax, an argmax or the like, comparisons are answered by its scores (`Query.note()`
     says so): UNSAT holds in real numbers, where a softmax keeps their order; SAT is replayed on the whole network.
@@ -93,6 +94,7 @@ def verify(
     query = query.about_outputs(arithmetic)
     if chosen.certificate:
         check_kinds(query.network)
+        check_regions(query.property)
     return _decided(query, chosen, run, began)
 
 

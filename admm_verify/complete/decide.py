@@ -23,21 +23,21 @@ from admm_verify.complete.input_split import HalvedBoxes, InputSplitter
 from admm_verify.complete.neuron_split import Branches, NeuronSplitter
 from admm_verify.complete.proof import CAUTION, certificate, tightenings
 from admm_verify.complete.refine import refined
-from admm_verify.complete.root import Root
+from admm_verify.complete.root import Root, check_memory
 from admm_verify.complete.search import Search, Standing
 from admm_verify.complete.settings import EXACT, VerifySettings
 from admm_verify.complete.turns import Turns
-from admm_verify.errors import OutputError, QueryError
+from admm_verify.errors import OutputError
 from admm_verify.memory import Budget, once_more
-from admm_verify.network.graph import Network
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows, as_computed, atom_rows
+from admm_verify.relaxations.registry import facts_of
 from admm_verify.run import Run, Stopped
+from admm_verify.sets.ball import Ball
+from admm_verify.sets.box import Box
+from admm_verify.sets.polytopes import Polytopes
 from admm_verify.settings import RefineSettings
 from admm_verify.splitting.placement import iteration_placement
-
-_ARRAYS = 4
-"""Arrays of one number per neuron and box that bounds of whole boxes hold at once."""
 
 _ATTACKS = (0.3, 3.0, 12.0, 48.0)
 """Seconds of search after which thorough attacks take a turn: most queries are decided before the first."""
@@ -64,7 +64,7 @@ class Decision:
         self.tightenings: list[Tightening] = []
         budget = Budget.of(run)
         rows = as_computed(atom_rows(query.property, budget), self.arithmetic)
-        _check_memory(query.network, rows.inputs.count, budget)
+        check_memory(query.network, rows.inputs.count, budget)
         self.turns = Turns(self._attack_between)
         self.root = Root(query, rows, self.arithmetic, run.unless(self.turns))
         self.counterexamples = Counterexamples(query, rows, run.silent())
@@ -118,19 +118,24 @@ class Decision:
         with suppress(Stopped):
             self.witness = self.counterexamples.inputs_alone()
             for stage in self._stages(saved):
-                if self.witness is not None or not self.root.open_rows().size or self.quiet.over():
+                if self.witness is not None or not self._asks or self.quiet.over():
                     break
                 once_more(stage)
         if self.checkpoint is not None and (self.witness is not None or not self.open):
             self._try_to_keep(self.checkpoint.remove)
 
+    @property
+    def _asks(self) -> bool:
+        """Whether bounds can tell more: of open atoms, or whether input sets are empty."""
+        return bool(self.root.open_rows().size) or (self.rows.sets is not None and not self.root.started)
+
     def _stages(self, saved: Saved | None) -> list[Callable[[], None]]:
         """What is done about the query in order, until it is decided."""
         if saved is not None:
-            return [self.root.start, partial(self._resume, saved)]
-        bounds, better = [self.root.start, self._crown], [self._ascent, self._tightened]
+            return [self._start, partial(self._resume, saved)]
+        bounds, better = [self._start, self._crown], [self._ascent, self._tightened]
         if self.options.certificate:
-            bounds, better = [self.root.start], [self._derived]
+            bounds, better = [self._start], [self._derived]
         attack = [self._quick_attack]
         stages = [*attack, *bounds, *better] if self._bounds_are_dear else [*bounds, *attack, *better]
         if self.options.method == EXACT:
@@ -155,6 +160,15 @@ class Decision:
         self.search.restore(saved.open, saved.stuck, saved.bounded, saved.closed)
         self._run(self.search)
 
+    def _start(self) -> None:
+        self.root.start()
+        self._close_empty()
+
+    def _close_empty(self) -> None:
+        # A proof excludes disjuncts by their atoms.
+        rows = self.rows.disjuncts
+        self.root.close_empty(lambda i: self.options.certificate and rows[i])
+
     def _crown(self) -> None:
         self._solve(0)
 
@@ -177,7 +191,9 @@ class Decision:
     def _tightened(self) -> None:
         if not self._narrow:
             self.root.tighten(self.root.open_rows())
-            self._solve(50)
+            self._close_empty()
+            if self.root.open_rows().size:
+                self._solve(50)
 
     def _derived(self) -> None:
         """Tightened bounds whose derivation is recorded; halved boxes are bounded afresh and need none."""
@@ -210,6 +226,9 @@ class Decision:
         if self.open or search is None or search.proofs is None:
             return None
         kind = "input" if self._narrow else "neuron"
+        if self.root.empty.any() and any(not rows for rows in self.rows.disjuncts):
+            self.unwritten = "A disjunct without atoms is excluded for its empty input set, of which there is no proof."
+            return None
         try:
             return certificate(
                 self.query, self.arithmetic, kind, self.tightenings, search.splitter.columns, search.proofs
@@ -221,9 +240,15 @@ class Decision:
 
     @property
     def _narrow(self) -> bool:
-        """Whether boxes have so few sides that splitting them at once beats better bounds of the whole."""
+        """Whether boxes have so few sides that splitting them at once beats better bounds of the whole.
+
+        Minima over parts of other sets than boxes, balls and polytopes take long where all neurons can be split.
+        """
         if self.options.method == EXACT:
             return False
+        if not isinstance(self.rows.inputs, Box | Ball | Polytopes):
+            if all(facts_of(node).kinked for node in self.query.network.functions):
+                return False
         return self.rows.inputs.sides <= self.settings.input_sides and self.options.max_subproblems != 0
 
     def _solve(self, passes: int) -> None:
@@ -363,13 +388,3 @@ class Decision:
         if self.checkpoint is not None and self.checkpoint.due() and self.search is not None:
             self._save(self.search)
         self.run.say(f"{state.bounded} subproblems, {state.open} open, worst bound {state.lower:.6g}", state.bounded)
-
-
-def _check_memory(network: Network, boxes: int, budget: Budget) -> None:
-    """Raise QueryError where the bounds of all neurons over all boxes do not fit the memory."""
-    need = 8.0 * _ARRAYS * boxes * sum(node.size for node in network.nodes)
-    if need > budget.bytes:
-        raise QueryError(
-            f"The query has {boxes} different input boxes; bounds of all neurons over them take {need / 2**30:.3g} "
-            f"GiB, more than the memory allowed, {budget.bytes / 2**30:.3g} GiB. Allow more, or split the query."
-        )

@@ -13,6 +13,7 @@ from admm_verify.bounds.region import Region, spread_region
 from admm_verify.bounds.relaxed import Bounded, Bounder
 from admm_verify.complete.branching import side_scores
 from admm_verify.complete.disjuncts import Disjuncts
+from admm_verify.complete.emptiness import without_contradictions
 from admm_verify.complete.pool import Nodes
 from admm_verify.complete.splitter import Grown, closed, extended
 from admm_verify.complete.tables import join, take
@@ -22,6 +23,7 @@ from admm_verify.run import Run
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import WalkableSet
 from admm_verify.sets.contraction import apart, contract, contract_by_planes
+from admm_verify.sets.polytopes import Polytopes
 from admm_verify.settings import SearchSettings
 
 
@@ -90,6 +92,11 @@ class InputSplitter:
     def _bounded(self, nodes: HalvedBoxes) -> Grown[HalvedBoxes]:
         parts = self._parts(nodes).put(self.home)
         pre = derived_bounds(self.network, parts, "crown", self.run)
+        pre, empty = without_contradictions(self.network, parts, pre, self.run)
+        if self.settings.contractions and empty.any():
+            # Recorded proofs exclude these too by bounds of atoms, which are as good as infinite.
+            kept = np.flatnonzero(~empty)
+            nodes, parts, pre = take(nodes, kept), parts.at(self.home.put_indices(kept)), pre.take(kept)
         work, count = partial(self._block, nodes, parts, pre), len(nodes.disjunct)
         return join(self.bounder.in_blocks(count, self.disjuncts.atoms, self.settings, work))
 
@@ -137,6 +144,8 @@ class InputSplitter:
         own = whole.at(nodes.disjunct)
         slope, shift = (to_numpy(side) for side in region.plane(found.sweep))
         shift = np.where(np.isfinite(atoms), shift, -np.inf)
+        if isinstance(own, Polytopes):
+            slope, shift = np.concatenate([slope, own.normals], axis=1), np.concatenate([shift, -own.ceiling], axis=1)
         left, empty = contract_by_planes(boxes, slope, shift, rounds)
         return left, empty | apart(own, left)
 

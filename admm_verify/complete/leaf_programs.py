@@ -17,6 +17,7 @@ from admm_verify.relaxations.lines import KinkLines, Lines
 from admm_verify.relaxations.registry import network_lines
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import InputSet
+from admm_verify.sets.polytopes import Polytopes
 
 if TYPE_CHECKING:
     from admm_verify.programs.frame import Frame
@@ -66,7 +67,7 @@ class LeafPrograms:
     def suits(self, inputs: InputSet, lines: Sequence[Lines]) -> bool:
         """Whether programs over inputs and lines would be exact up to rounding, and small."""
         size = self.bounder.network.weight_count
-        if not isinstance(inputs, Box):
+        if not isinstance(inputs, Box | Polytopes):
             return False
         return size <= _MOST_MULTIPLICATIONS and all(isinstance(line, KinkLines) for line in lines)
 

@@ -14,12 +14,13 @@ from admm_verify.relaxations.registry import facts_of, network_lines
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import InputSet
+from admm_verify.sets.polytopes import Polytopes
 
 
 def check_programs(network: Network, inputs: InputSet) -> None:
     """Raise InputError for what is no mixed-integer program here, MissingPackageError without highspy."""
     check_highs()
-    if not isinstance(inputs, Box):
+    if not isinstance(inputs, Box | Polytopes):
         raise InputError(
             f"The method 'milp' takes inputs in boxes and under linear constraints; these lie in a "
             f"{type(inputs).__name__}. Use the method 'auto'."

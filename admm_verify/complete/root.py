@@ -9,19 +9,26 @@ from admm_verify.bounds.arithmetic import output_error, output_reach
 from admm_verify.bounds.preactivation import Derivation, derived_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
 from admm_verify.complete.disjuncts import Disjuncts
+from admm_verify.complete.emptiness import without_contradictions
+from admm_verify.errors import QueryError
+from admm_verify.memory import Budget
+from admm_verify.network.graph import Network
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows
 from admm_verify.run import Run
-from admm_verify.sets.contract import WalkableSet
 from admm_verify.splitting.row_bounds import RowBounds
 from admm_verify.splitting.solution import Solution
+
+_ARRAYS = 4
+"""Arrays of one number per neuron and box that bounds of whole boxes hold at once."""
 
 
 class Root:
     """What is known at the root: a certified bound per row, and the disjuncts not excluded yet.
 
     rows: those given, charged from `start` on for what rounding their objectives takes over the whole boxes.
-    known: what is known of them; before `start` nothing of any layer, and nothing said about a row is sound.
+    known: what is known of them; before `start` nothing of any layer, and nothing said about a row is sound. empty:
+    input sets that bounds have proven to be empty.
     """
 
     def __init__(
@@ -34,6 +41,7 @@ class Root:
         self.query, self.rows = query, rows
         self.known = RowBounds(query.network, rows.inputs, rows.objective, rows.offset, rows.box)
         self.open = list(range(len(rows.disjuncts)))
+        self.started, self.empty = False, np.zeros(rows.inputs.count, dtype=bool)
         self.tightened = np.zeros(0, dtype=np.int64)
         self.multipliers: list[np.ndarray] = []
         self.run, self.arithmetic = run, arithmetic
@@ -44,20 +52,21 @@ class Root:
         Raises: Stopped once the run is over.
         """
         network, rows, box = self.query.network, self.rows, self.rows.inputs
-        bounds = self._bounded(box, "crown", None)
+        bounds = self._bounded(np.arange(box.count), "crown", None)
         error = to_numpy(output_error(network, box, bounds, self.arithmetic))
         if rows.rounding.any():
             reach = output_reach(network, box, bounds)
             rows = rows.charged(np.nextafter(reach + error.max(axis=-1), np.inf))
         self.rows, self.known = rows, RowBounds(network, box, rows.objective, rows.offset, rows.box, bounds)
         self.known.charge(error)
+        self.started = True
 
     def tighten(self, numbers: np.ndarray) -> None:
         """Tighten the pre-activation bounds of the boxes of these rows, once. Raises: Stopped."""
         boxes = np.setdiff1d(self.rows.box[numbers], self.tightened)
         if not len(boxes):
             return
-        found = self._bounded(self.rows.inputs.at(boxes), "tightened", self.bounds_of(boxes))
+        found = self._bounded(boxes, "tightened", self.bounds_of(boxes))
 
         def merged(ends: tuple[Array, ...], better: tuple[Array, ...]) -> tuple[np.ndarray, ...]:
             copies = tuple(map(np.array, ends))
@@ -72,7 +81,7 @@ class Root:
 
     def derive(self, keep: Callable[[Derivation], None]) -> None:
         """Tighten the pre-activation bounds of all boxes from nothing, told how they come about. Raises: Stopped."""
-        self.known.bounds = self._bounded(self.rows.inputs, "tightened", None, keep)
+        self.known.bounds = self._bounded(np.arange(self.rows.inputs.count), "tightened", None, keep)
 
     def bounds_of(self, boxes: np.ndarray) -> PreactivationBounds:
         """The pre-activation bounds of some boxes."""
@@ -81,6 +90,11 @@ class Root:
     def open_rows(self) -> np.ndarray:
         """Numbers of the rows that belong to an open disjunct."""
         return np.array(sorted({row for i in self.open for row in self.rows.disjuncts[i]}), dtype=np.int64)
+
+    def close_empty(self, but: Callable[[int], object] = lambda disjunct: False) -> None:
+        """Close the disjuncts whose input sets are empty, but for some."""
+        if self.empty.any():
+            self.open = [i for i in self.open if but(i) or not self.empty[self.rows.owner[i]]]
 
     def solve(self, numbers: np.ndarray, method: str, passes: int) -> Solution:
         """Bound some rows, keep what is better than before, and close the disjuncts that it excludes."""
@@ -114,9 +128,25 @@ class Root:
 
     def _bounded(
         self,
-        inputs: WalkableSet,
+        boxes: np.ndarray,
         method: str,
         known: PreactivationBounds | None,
         keep: Callable[[Derivation], None] | None = None,
     ) -> PreactivationBounds:
-        return derived_bounds(self.query.network, inputs, method, self.run, known=known, keep=keep)
+        network, inputs = self.query.network, self.rows.inputs
+        if len(boxes) < inputs.count:
+            inputs = inputs.at(boxes)
+        found = derived_bounds(network, inputs, method, self.run, known=known, keep=keep)
+        found, empty = without_contradictions(network, inputs, found, self.run)
+        self.empty[boxes] |= empty
+        return found
+
+
+def check_memory(network: Network, boxes: int, budget: Budget) -> None:
+    """Raise QueryError where the bounds of all neurons over all boxes do not fit the memory."""
+    need = 8.0 * _ARRAYS * boxes * sum(node.size for node in network.nodes)
+    if need > budget.bytes:
+        raise QueryError(
+            f"The query has {boxes} different input boxes; bounds of all neurons over them take {need / 2**30:.3g} "
+            f"GiB, more than the memory allowed, {budget.bytes / 2**30:.3g} GiB. Allow more, or split the query."
+        )

@@ -10,6 +10,8 @@ from admm_verify.arrays import Placement
 from admm_verify.network.graph import Network
 from admm_verify.network.maps import LinearMap
 from admm_verify.run import paced
+from admm_verify.sets.contract import InputSet
+from admm_verify.sets.polytopes import Polytopes
 
 _BLOCK = 256
 """Columns of a map that are made dense at once."""
@@ -86,6 +88,17 @@ class Frame:
             sparse.csr_array(values[-1][0]),
             np.asarray(values[-1][1]),
         )
+
+
+def coupled(inputs: InputSet, first: int) -> tuple[list[Entries], np.ndarray]:
+    """The rows of one polytope, from `first` on, and what they are at most; none for other sets, which only get wider.
+
+    Shapes: inputs [n], the first columns.
+    """
+    if not isinstance(inputs, Polytopes):
+        return [], np.zeros(0)
+    row, column = np.nonzero(inputs.normals)
+    return [(first + row, column, inputs.normals[row, column])], np.asarray(inputs.ceiling)
 
 
 def matrix(entries: Sequence[Entries], rows: int, width: int) -> sparse.csr_array:

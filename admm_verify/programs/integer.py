@@ -7,7 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from admm_verify.errors import MissingPackageError
-from admm_verify.programs.frame import Frame, matrix
+from admm_verify.programs.frame import Frame, coupled, matrix
 from admm_verify.programs.kinks import Kinks
 from admm_verify.run import Run
 from admm_verify.sets.contract import InputSet
@@ -29,7 +29,7 @@ _OPTIONS = {
 
 @dataclass(frozen=True, eq=False)
 class Ranges:
-    """An input box with the lines of all neurons and the bounds of their inputs.
+    """An input set, a box or a polytope, with the lines of all neurons and the bounds of their inputs.
 
     Shapes: inputs [n]; pre_lower, pre_upper [sum n_k].
     """
@@ -128,6 +128,8 @@ def _model(frame: Frame, ranges: Ranges, objective: np.ndarray, offset: np.ndarr
         (row, top, -np.ones(rows)),
     ]
     limits = np.concatenate([kinks.limits, -low, np.zeros(count), -(objective @ frame.shift + offset)])
+    couplings, most = coupled(ranges.inputs, len(limits))
+    entries, limits = [*entries, *couplings], np.concatenate([limits, most])
     both = sparse.vstack([matrix(entries, len(limits), width), frame.widened_ties(width)])
     program, count = sparse.csr_array(both), len(limits) + len(frame.tied)
     ends = np.array([np.full(width, -np.inf), np.full(width, np.inf)])

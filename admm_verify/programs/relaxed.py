@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, sparse
 
-from admm_verify.programs.frame import Frame, matrix
+from admm_verify.programs.frame import Frame, coupled, matrix
 from admm_verify.programs.kinks import Kinks
 from admm_verify.sets.contract import InputSet
 
@@ -100,10 +100,12 @@ def _program(frame: Frame, part: Part, objective: np.ndarray, offset: np.ndarray
         frame.rows(objective, first + splits),
         (row, top, -np.ones(rows)),
     ]
+    limits = np.concatenate([part.kinks.limits, np.zeros(splits), -(objective @ frame.shift + offset)])
+    couplings, most = coupled(part.inputs, len(limits))
     free, (lower, upper) = np.full(2 * len(pre), np.inf), part.inputs.range
     return _Program(
-        matrix(entries, first + splits + rows, width),
-        np.concatenate([part.kinks.limits, np.zeros(splits), -(objective @ frame.shift + offset)]),
+        matrix([*entries, *couplings], len(limits) + len(most), width),
+        np.concatenate([limits, most]),
         frame.widened_ties(width),
         frame.tied,
         np.concatenate([lower, -free, np.zeros(splits), [-np.inf]]),
@@ -131,7 +133,7 @@ def _optimum(frame: Frame, part: Part, rows: int, found: optimize.OptimizeResult
     kinks = part.kinks
     size = len(kinks.least)
     # SciPy's marginals of upper limits are negative.
-    duals = -found.ineqlin.marginals
+    duals = -found.ineqlin.marginals[: 3 * size + len(part.splits) + rows]
     first, second, above = duals[:size], duals[size : 2 * size], duals[2 * size : 3 * size]
     a, g = first + second - above, first * kinks.least + second * kinks.most - above * kinks.chord
     slopes = np.clip(np.where(a > 0, g / np.where(a > 0, a, 1.0), kinks.least), kinks.least, kinks.most)

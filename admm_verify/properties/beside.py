@@ -15,7 +15,7 @@ from admm_verify.sets.exact_cut import Inequality
 def about_outputs(asked: Property, network: Network) -> tuple[Property, Network] | None:
     """The same question about a network f beside some of its inputs, (f(x), x_used); None where atoms read none.
 
-    Rows of a cut become atoms, too.
+    Rows of a cut that also has a set of floats become atoms, too: boxes alone are cut by rows.
     """
     disjuncts = [_with_rows(disjunct) for disjunct in asked.disjuncts]
     used = sorted({index for disjunct in disjuncts for atom in disjunct.atoms for index, _ in atom.inputs})
@@ -52,7 +52,7 @@ def beside_inputs(network: Network, used: Sequence[int]) -> Network:
 
 def _with_rows(disjunct: Disjunct) -> Disjunct:
     cut = disjunct.cut
-    if cut is None or not cut.rows:
+    if cut is None or cut.within is None:
         return disjunct
     return replace(disjunct, atoms=disjunct.atoms + tuple(map(_atom, cut.rows)))
 

@@ -11,7 +11,7 @@ from admm_verify.errors import QueryError, UnsupportedQueryError
 from admm_verify.properties.linear import Entry, Scope, check_range, difference
 from admm_verify.properties.property import Atom
 from admm_verify.properties.sexpr import Form, Node, Word, described, words
-from admm_verify.sets.exact_cut import Inequality
+from admm_verify.sets.exact_cut import Inequality, Terms
 
 _BYTES = 400
 """What a bound or an atom takes, with its number and its place in the property and its rows."""
@@ -27,10 +27,6 @@ _COMPARISONS: dict[str, Callable[[Fraction, Fraction], bool]] = {
     "!=": operator.ne,
 }
 _MIRRORED = {"<=": ">=", "<": ">", ">=": "<=", ">": "<"}
-
-
-Terms: TypeAlias = tuple[tuple[int, Fraction], ...]
-"""Coefficients of some entries."""
 
 
 class InputBound(NamedTuple):

@@ -5,14 +5,17 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import prod
 from typing import Any, NoReturn
+
+import numpy as np
 
 from admm_verify.arrays import Placement
 from admm_verify.errors import InputError, QueryError, UnsupportedQueryError
 from admm_verify.network.graph import Network
 from admm_verify.network.layout import flatten_batch
-from admm_verify.properties.conditions import Assertions, Condition, InputBound
+from admm_verify.properties.conditions import Assertions, Condition, Coupling, InputBound
 from admm_verify.properties.dnf import disjuncts
 from admm_verify.properties.linear import Entry, Scope
 from admm_verify.properties.property import NetworkDeclaration, Property, Variable
@@ -20,6 +23,8 @@ from admm_verify.properties.sexpr import MAX_DEPTH, Form, Node, Source, Word, sh
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import WalkableSet
 from admm_verify.sets.exact import ExactBox
+from admm_verify.sets.exact_cut import Inequality
+from admm_verify.sets.polytope import Polytope
 
 MAX_CHARACTERS = 2**20
 
@@ -54,6 +59,8 @@ def property_of(network: Network, region: WalkableSet | None, condition: str) ->
     within = None if region is None else _region(region, network)
     if within is not None:
         assertions.conjunction.bounds += _sides(within)
+    if isinstance(region, Polytope):
+        assertions.conjunction.couplings += _rows(region)
     reading = _Reading(source, assertions, (network.input_shape, network.output_shape))
     assertions.add(reading.condition(_parsed(source)))
     sides = [
@@ -61,7 +68,7 @@ def property_of(network: Network, region: WalkableSet | None, condition: str) ->
         for name, shape in (("X", network.input_shape), ("Y", network.output_shape))
     ]
     declared = NetworkDeclaration("", (sides[0],), (sides[1],))
-    inside = None if isinstance(within, Box) else within
+    inside = None if isinstance(within, Box) or isinstance(region, Polytope) else within
     ways, impossible = disjuncts(assertions, sides[0].size, inside)
     return Property((1, 0), (declared,), ways, impossible)
 
@@ -88,6 +95,15 @@ def _sides(region: WalkableSet) -> Iterator[InputBound]:
     for entry, (lower, upper) in enumerate(zip(exact.lower, exact.upper, strict=True)):
         yield InputBound(entry, False, lower, False, 0)
         yield InputBound(entry, True, upper, False, 0)
+
+
+def _rows(region: Polytope) -> Iterator[Coupling]:
+    """The rows of one polytope, exactly."""
+    single = region.normals.ndim == 2
+    limits = region.limits if single else region.limits[0]
+    for row, limit in zip(region.normals if single else region.normals[0], limits, strict=True):
+        terms = tuple((int(i), Fraction(float(row[i]))) for i in np.flatnonzero(row))
+        yield Coupling(Inequality(terms, -Fraction(limit), False), 0)
 
 
 def _parsed(source: Source) -> ast.expr:

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
-from math import gcd, lcm
 from typing import TypeVar
 
 import numpy as np
@@ -17,13 +16,12 @@ from admm_verify.properties.working import with_rounded, working_sets
 from admm_verify.rationals import directed_float, is_float, nearest_float
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import WalkableSet
+from admm_verify.sets.exact_cut import scaling
 
 Thing = TypeVar("Thing")
 
 _ASKED_EVERY = 1024
 """Things between two looks at the clock, some milliseconds."""
-
-_ONE = Fraction(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +33,7 @@ class AtomRows:
 
     Shapes: boxes, sets [boxes, inputs], rounded outward; box [rows] the row's box; objective [rows, outputs]; offset
     [rows], rounded downward; rounding [rows], the sum of what the objective's entries are off by, rounded upward, 0
-    where they are exact; strict [rows]. disjuncts[i]: row numbers of disjunct i.
+    where they are exact; strict [rows]. disjuncts[i]: row numbers of disjunct i; owner [disjuncts]: the box of each.
     """
 
     boxes: Box
@@ -46,6 +44,7 @@ class AtomRows:
     strict: np.ndarray
     disjuncts: tuple[tuple[int, ...], ...]
     sets: WalkableSet | None = None
+    owner: tuple[int, ...] = ()
 
     @property
     def inputs(self) -> WalkableSet:
@@ -97,9 +96,11 @@ def atom_rows(found: Property, budget: Budget | None = None) -> AtomRows:
     boxes: dict[tuple[int, int], tuple[int, Disjunct]] = {}
     rows: dict[tuple[int, Atom, int], int] = {}
     disjuncts: list[tuple[int, ...]] = []
+    owner: list[int] = []
     with collector_paused():
         for disjunct in _paced(found.disjuncts, budget):
-            number, _ = boxes.setdefault(_region(disjunct), (len(boxes), disjunct))
+            number, _ = boxes.setdefault(region_of(disjunct), (len(boxes), disjunct))
+            owner.append(number)
             disjuncts.append(tuple([rows.setdefault((number, atom, atom.line), len(rows)) for atom in disjunct.atoms]))
         inputs = found.networks[0].inputs[0].size
         # Where disjuncts stand side by side, all take the atoms of the longest.
@@ -117,10 +118,10 @@ def atom_rows(found: Property, budget: Budget | None = None) -> AtomRows:
         sets = working_sets(owners, Box.of(*ends))
         strict = np.array([atom.strict for _, atom, _ in rows], dtype=bool)
     own, (_, offset, rounding) = scalars[0].astype(np.int64), scalars
-    return AtomRows(Box.of(*ends), own, objective, offset, rounding, strict, tuple(disjuncts), sets)
+    return AtomRows(Box.of(*ends), own, objective, offset, rounding, strict, tuple(disjuncts), sets, tuple(owner))
 
 
-def _region(disjunct: Disjunct) -> tuple[int, int]:
+def region_of(disjunct: Disjunct) -> tuple[int, int]:
     """What disjuncts with one set of inputs have in common."""
     return id(disjunct.box), id(disjunct.cut)
 
@@ -151,7 +152,7 @@ def as_computed(rows: AtomRows, arithmetic: str) -> AtomRows:
         return rows
     # Ends beyond the type overflow as inputs too, which the bound on the evaluation's error notices.
     boxes = rows.boxes.with_rounded(np.dtype(arithmetic).type)
-    return replace(rows, boxes=boxes, sets=None if rows.sets is None else with_rounded(rows.sets, arithmetic))
+    return replace(rows, boxes=boxes, sets=None if rows.sets is None else with_rounded(rows.sets, boxes, arithmetic))
 
 
 def combined(objective: np.ndarray, offset: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, float] | None:
@@ -171,16 +172,13 @@ def _fill(objective: np.ndarray, atom: Atom) -> tuple[float, float]:
     """Write the objective of an atom times a positive number over zeros; its offset, rounded down, and what the
     objective is off by, rounded up.
     """
-    terms, scale, lost = atom.terms, _ONE, 0.0
     if atom.inputs:
         raise QueryError("A constraint compares outputs with inputs; ask about the query's about_outputs().")
-    if not all(is_float(coefficient) for _, coefficient in terms):
-        # Whole numbers without a common divisor are exact wherever any multiple of the coefficients is.
-        scale = Fraction(lcm(*(c.denominator for _, c in terms)), gcd(*(c.numerator for _, c in terms)))
-        if not all(is_float(coefficient * scale) for _, coefficient in terms):
-            scale = _ONE
-            off = sum((abs(value - Fraction(nearest_float(value))) for _, value in terms), Fraction(0))
-            lost = directed_float(off, np.float64, up=True)
+    terms, lost = atom.terms, 0.0
+    scale, exact = scaling(terms)
+    if not exact:
+        off = sum((abs(value - Fraction(nearest_float(value))) for _, value in terms), Fraction(0))
+        lost = directed_float(off, np.float64, up=True)
     for index, coefficient in terms:
-        objective[index] = nearest_float(coefficient if scale is _ONE else coefficient * scale)
-    return directed_float(atom.constant if scale is _ONE else atom.constant * scale, np.float64, up=False), lost
+        objective[index] = nearest_float(coefficient if scale == 1 else coefficient * scale)
+    return directed_float(atom.constant if scale == 1 else atom.constant * scale, np.float64, up=False), lost

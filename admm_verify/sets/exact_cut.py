@@ -3,12 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import gcd, lcm
 
 import numpy as np
 
 from admm_verify.rationals import is_float
 from admm_verify.reprs import short_repr
 from admm_verify.sets.contract import WalkableSet
+
+Terms = tuple[tuple[int, Fraction], ...]
+"""Coefficients of some entries."""
+
+_ONE = Fraction(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +24,7 @@ class Inequality:
     line is where it stands in the file and makes no difference. Coefficients of one entry are added up.
     """
 
-    terms: tuple[tuple[int, Fraction], ...]
+    terms: Terms
     constant: Fraction
     strict: bool
     line: int = field(default=0, compare=False)
@@ -63,7 +69,7 @@ class ExactCut:
         return bool(self.within.contains(np.array([[float(value) for value in x]]))[0])
 
 
-def summed(terms: tuple[tuple[int, Fraction], ...]) -> tuple[tuple[int, Fraction], ...]:
+def summed(terms: Terms) -> Terms:
     """Terms with the coefficients of one entry added up."""
     if len(dict(terms)) == len(terms):
         return terms
@@ -71,3 +77,16 @@ def summed(terms: tuple[tuple[int, Fraction], ...]) -> tuple[tuple[int, Fraction
     for index, coefficient in terms:
         total[index] = total.get(index, Fraction(0)) + coefficient
     return tuple(total.items())
+
+
+def scaling(terms: Terms) -> tuple[Fraction, bool]:
+    """A positive number whose products with the coefficients are all float64 numbers, and whether that is so: where
+    there is none, it is 1.
+    """
+    if all(is_float(coefficient) for _, coefficient in terms):
+        return _ONE, True
+    # Whole numbers without a common divisor are exact wherever any multiple of the coefficients is.
+    scale = Fraction(lcm(*(c.denominator for _, c in terms)), gcd(*(c.numerator for _, c in terms)))
+    if all(is_float(coefficient * scale) for _, coefficient in terms):
+        return scale, True
+    return _ONE, False

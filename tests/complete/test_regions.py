@@ -1,0 +1,135 @@
+"""Verdicts over other sets than boxes, on both sides of the least value there: never a wrong one, and exact points."""
+
+from collections.abc import Callable
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import admm_verify as av
+from admm_verify.certificates.check import check
+from tests.complete import regions
+from tests.complete.queries import NEURONS, confirmed
+from tests.complete.regions import Region
+
+KINDS: dict[str, Callable[[np.random.Generator, int], Region]] = {
+    "coupled box": regions.coupled_box,
+    "polytope": regions.polytope,
+    "l2 ball": regions.ball("l2"),
+    "l1 ball": regions.ball("l1"),
+    "ellipsoid": regions.ellipsoid,
+}
+CERTIFIED = ("coupled box", "polytope")
+MARGINS = (0.1, 1e-3, 1e-6)
+NETWORKS, DEFAULT = 40, 3
+
+
+def seeds() -> list:
+    return [pytest.param(seed, marks=[] if seed < DEFAULT else pytest.mark.slow) for seed in range(NETWORKS)]
+
+
+def drawn(kind: str, seed: int) -> tuple[regions.Small, Region, float]:
+    """A network, a region, and the least value there."""
+    rng = np.random.default_rng([seed, list(KINDS).index(kind)])
+    inputs = int(rng.integers(2, 4))
+    network, region = regions.small(rng, inputs, int(rng.integers(3, 6))), KINDS[kind](rng, inputs)
+    least, _ = network.minimum(region)
+    assert np.isfinite(least)
+    points = region.sampled(rng, 1000)
+    assert not len(points) or network(points).min() >= least - 1e-8
+    return network, region, least
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", seeds())
+def test_no_answer_is_wrong_beside_the_optimum(seed: int, kind: str) -> None:
+    network, region, least = drawn(kind, seed)
+    for k, margin in enumerate(MARGINS):
+        for sign in (1.0, -1.0):
+            limit = float(least + sign * margin * max(1.0, abs(least)))
+            query = av.query(network.network, region.region, f"({region.condition}) and y <= {limit!r}")
+            search = NEURONS if (seed + k) % 2 else av.SearchSettings()
+            found = av.verify(query, settings=av.VerifySettings(max_subproblems=400, search=search))
+            right = "sat" if sign > 0 else "unsat"
+            assert found.verdict.value in (right, "unknown"), (margin, sign)
+            assert found.verdict.value == right or margin < 0.1 or kind == "l1 ball", (margin, sign)
+            assert right != found.verdict.value or sign < 0 or confirmed(query, found)
+
+
+@pytest.mark.parametrize("kind", CERTIFIED)
+@pytest.mark.parametrize("seed", seeds())
+def test_couplings_have_proofs(seed: int, kind: str) -> None:
+    network, region, least = drawn(kind, seed)
+    limit = float(least - (0.1, 1e-3)[seed % 2] * max(1.0, abs(least)))
+    query = av.query(network.network, region.region, f"({region.condition}) and y <= {limit!r}")
+    search = NEURONS if seed % 3 else av.SearchSettings()
+    found = av.verify(query, settings=av.VerifySettings(certificate=True, max_subproblems=400, search=search))
+    if found.certificate is None:
+        assert found.verdict is av.Verdict.UNKNOWN and limit > least - 0.05
+        return
+    for exact in (False, True):
+        report = check(found.certificate, query.property, query.network, exact=exact)
+        assert report.proved, report.reason
+    # The same leaves prove nothing of a set with one row less.
+    wider = av.query(network.network, av.Box(region.lower - 1.0, region.upper + 1.0), f"y <= {limit!r}")
+    assert not check(found.certificate, wider.property, wider.network).proved
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_checker_that_knows_the_couplings_only_proves_what_is_true(exact: bool) -> None:
+    """A proof over x0 + x1 <= 1 says nothing where the sum may be larger, even with a digest that is made to fit."""
+    from dataclasses import replace
+
+    from admm_verify.certificates.digests import property_digest
+
+    network = regions.Small(np.eye(2), np.zeros(2), -np.ones(2), 0.0).network
+    box = av.Box(np.zeros(2), np.ones(2))
+    asked = av.query(network, box, "x0 + x1 <= 1 and y <= -1.125")
+    found = av.verify(asked, settings=av.VerifySettings(certificate=True))
+    assert found.verdict is av.Verdict.UNSAT and found.certificate is not None
+    assert check(found.certificate, asked.property, network, exact=exact).proved
+    for wrong in ("y <= -1.125", "x0 + x1 <= 1.25 and y <= -1.125", "x0 + 0.5*x1 <= 1 and y <= -1.125"):
+        other = av.query(network, box, wrong).property
+        forged = replace(found.certificate, query=property_digest(other))
+        assert not check(forged, other, network, exact=exact).proved
+
+
+def test_an_equation_has_exact_points() -> None:
+    network = regions.Small(np.eye(2), np.zeros(2), np.ones(2), 0.0).network
+    box = av.Box(np.zeros(2), np.ones(2))
+    for condition, total in (("x0 + x1 == 1", Fraction(1)), ("x0 + x1 == 0.7", Fraction(7, 10))):
+        query = av.query(network, box, f"{condition} and y <= 1.5")
+        found = av.verify(query)
+        assert found.verdict is av.Verdict.SAT and confirmed(query, found) and found.exact_input is not None
+        assert sum(found.exact_input, Fraction(0)) == total
+    thirds = av.query(network, box, "x0 + x1 == 1 and 3*x0 == 1")
+    found = av.verify(thirds)
+    assert found.exact_input == (Fraction(1, 3), Fraction(2, 3)) and confirmed(thirds, found)
+
+
+@pytest.mark.parametrize("certificate", [False, True])
+def test_sets_that_rows_leave_empty_are_excluded(certificate: bool) -> None:
+    network = regions.Small(np.eye(2), np.zeros(2), np.ones(2), 0.0).network
+    box = av.Box(np.zeros(2), np.ones(2))
+    triangle = "x0 + x1 <= 0.5 and x0 - x1 >= 0.25 and x0 + 3*x1 >= 1"
+    for rest in ("y <= 100", "y <= 100 and x1 >= 0.125"):
+        query = av.query(network, box, f"{triangle} and {rest}")
+        found = av.verify(query, settings=av.VerifySettings(certificate=certificate))
+        assert found.verdict is av.Verdict.UNSAT
+        if certificate:
+            assert found.certificate is not None
+            for exact in (False, True):
+                report = check(found.certificate, query.property, network, exact=exact)
+                assert report.proved, report.reason
+    assert av.verify(av.query(network, box, triangle)).verdict is av.Verdict.UNSAT
+
+
+def test_certificates_of_other_sets_are_refused_with_a_word() -> None:
+    network = regions.Small(np.eye(2), np.zeros(2), np.ones(2), 0.0).network
+    query = av.query(network, av.Ball(np.zeros(2), 1.0), "y <= -1")
+    with pytest.raises(av.InputError, match=r"lie in a .*Ball.*Leave the certificate out"):
+        av.verify(query, settings=av.VerifySettings(certificate=True))
+    with pytest.raises(av.InputError, match=r"milp.*Ball.*auto"):
+        av.verify(query, settings=av.VerifySettings(method="milp"))
+    with pytest.raises(av.UnsupportedQueryError, match=r"float32.*beside a .*Ball"):
+        av.verify(query, settings=av.VerifySettings(arithmetic="float32"))
