@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from admm_verify.arrays import quiet_overflow
+from admm_verify.arrays import quiet_overflow, to_numpy
 from admm_verify.certificates.dyadics import cleared
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.properties.property import Disjunct
@@ -75,8 +75,7 @@ def coupled(numbers: Numbers, rows: AtomRows, owners: Sequence[Disjunct], arithm
     if not numbers.exact or arithmetic != "real":
         sets = rows.sets
         assert isinstance(sets, Polytopes), "couplings make polytopes of boxes"
-        parts = zip(sets.normals, sets.ceiling, strict=True)
-        normals, limits = zip(*((numbers.of(a), numbers.of(b)) for a, b in parts), strict=True)
+        normals, limits = (tuple(map(numbers.of, to_numpy(part))) for part in (sets.normals, sets.ceiling))
         return CheckedCouplings(numbers, normals, limits, which)
     found = [_exact(() if owner.cut is None else owner.cut.rows, len(owner.box.lower)) for owner in owners]
     normals, limits = zip(*found, strict=True)
