@@ -33,7 +33,7 @@ def nearest_points(
     Reference: Qi and Sun, A quadratically convergent Newton method for computing the nearest correlation matrix, SIAM
     J. Matrix Anal. Appl. 28 (2006), whose semismooth dual function has another set in the box's place.
     """
-    xp, search = namespace(x), _Search(namespace(x), x, ends, normals, limits)
+    xp, search = namespace(x), _Pulled(namespace(x), x, ends, normals, limits)
     with quiet_overflow():
         for _ in range(_STEPS):
             if not search.step():
@@ -41,7 +41,7 @@ def nearest_points(
     return search.z, xp.all(search.settled, axis=-1)
 
 
-class _Search:
+class _Pulled:
     """Multipliers mu of rows of length 1, and the points z they pull x to.
 
     Shapes: z [..., n]; mu, slope [..., m].
