@@ -77,7 +77,7 @@ def coupled(numbers: Numbers, rows: AtomRows, owners: Sequence[Disjunct], arithm
         assert isinstance(sets, Polytopes), "couplings make polytopes of boxes"
         normals, limits = (tuple(map(numbers.of, to_numpy(part))) for part in (sets.normals, sets.ceiling))
         return CheckedCouplings(numbers, normals, limits, which)
-    found = [_exact(() if owner.cut is None else owner.cut.rows, len(owner.box.lower)) for owner in owners]
+    found = [_exact(() if owner.cut is None else owner.cut.rows, owner.box.size) for owner in owners]
     normals, limits = zip(*found, strict=True)
     return CheckedCouplings(numbers, normals, limits, which)
 

@@ -52,7 +52,7 @@ def _fill(normal: np.ndarray, row: Inequality, box: ExactBox) -> float:
         normal[index] = nearest_float(coefficient * scale)
         if not exact:
             off = abs(Fraction(float(normal[index])) - coefficient * scale)
-            limit += off * max(abs(box.lower[index]), abs(box.upper[index]))
+            limit += off * box.reach(index)
     return directed_float(limit, np.float64, up=True)
 
 

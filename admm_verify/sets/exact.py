@@ -44,6 +44,15 @@ class ExactBox:
         )
 
     @property
+    def size(self) -> int:
+        """The number of inputs."""
+        return len(self.lower)
+
+    def reach(self, index: int) -> Fraction:
+        """max |x_i| over the box."""
+        return max(abs(self.lower[index]), abs(self.upper[index]))
+
+    @property
     def range(self) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
         """Lower and upper ends."""
         return self.lower, self.upper
