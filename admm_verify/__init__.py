@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from admm_verify.settings import (
         AdmmSettings as AdmmSettings,
         AscentSettings as AscentSettings,
+        JointSettings as JointSettings,
         PrimalDualSettings as PrimalDualSettings,
         RefineSettings as RefineSettings,
         SearchSettings as SearchSettings,
@@ -107,6 +108,7 @@ _ROOMS = {
     "Ellipsoid": "sets.ellipsoid",
     "Ended": "run",
     "InputError": "errors",
+    "JointSettings": "settings",
     "Judgement": "reach.judgement",
     "Kind": "reach.systems",
     "LinearSystem": "reach.systems",

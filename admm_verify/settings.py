@@ -100,13 +100,34 @@ class AdmmSettings(Settings):
 
 
 @dataclass(frozen=True, repr=False)
+class JointSettings(Settings):
+    """Joint relaxations of layers of ReLUs, whose inputs lie in one Euclidean ball, behind any method of `solve`.
+
+    iterations: of ascent over the slopes of all neurons and one weight per layer, two passes each; 0 for none. step:
+    of the slopes, falling geometrically to the share `end` of it; momentum, memory: Adam's decays. local: gains of maps
+    behind what ReLUs let through, computed for each set in seconds where layers are large, in place of those of whole
+    maps, which a network remembers. neurons: layers with at most so many open ones have these bounded jointly first,
+    where all rows share one set.
+    """
+
+    iterations: Count = 0
+    step: Positive = 0.15
+    end: Positive = 0.02
+    momentum: Decay = 0.5
+    memory: Decay = 0.9
+    local: bool = True
+    neurons: Count = 256
+
+
+@dataclass(frozen=True, repr=False)
 class SolverSettings(Settings):
     """All tunable numbers of `solve`.
 
     tolerance: relative gap at which a row is finished. max_passes: budget per row, None for that of the method.
     precision: "float32" or "float64" of the iterations, None for float64 on the CPU and float32 on a GPU. polish: the
     primal-dual phase of "auto", which starts near the optimum and takes smaller steps sooner.
-    auto_passes: budget of "auto", of which ascent takes its own first. check_interval: iterations between check points
+    auto_passes: budget of "auto", of which ascent takes its own first. joint: joint relaxations of layers afterwards,
+    which pay for l2 balls around inputs of convolutional networks. check_interval: iterations between check points
     (certified bound, feasible value, test of the gap). block_numbers: numbers in one array of a block of rows, which
     should stay near the cache; device_block_numbers: the same on a GPU, which wants more; larger batches are solved
     block by block.
@@ -123,6 +144,7 @@ class SolverSettings(Settings):
     block_numbers: AtLeastOne = 2**21
     device_block_numbers: AtLeastOne = 2**25
     auto_passes: Count = 1000
+    joint: JointSettings = JointSettings()
 
     def __post_init__(self) -> None:
         if self.precision is not None:

@@ -1,6 +1,6 @@
 """A region: input set and pre-activation bounds of one network, with the rounding terms that make bounds rigorous."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from admm_verify.arrays import SINGLE_ROUNDOFF, SMALLEST, Array, Float, gamma, inner, namespace, take_rows
@@ -11,6 +11,10 @@ from admm_verify.relaxations.lines import KinkLines
 from admm_verify.relaxations.registry import relaxations_of
 from admm_verify.run import paced
 from admm_verify.sets.contract import InputSet
+
+Joint = Callable[[Array, Array], tuple[Array, Array]]
+"""joint(a, g) -> a lower bound of a'q - g'p for all inputs p and outputs q of a layer, less its own roundings, [...],
+and the magnitude behind the roundings of a and g."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,16 +38,18 @@ class Region:
     reaches: tuple[Array, ...]
     caution: float = 1.0
 
-    def concretise(self, sweep: Backward, kinks: Sequence[KinkLines | None] = ()) -> Float[Array, "..."]:
+    def concretise(
+        self, sweep: Backward, kinks: Sequence[KinkLines | None] = (), joints: Sequence[Joint | None] = ()
+    ) -> Float[Array, "..."]:
         """A certified lower bound of the functional behind a sweep, over the region's relaxation.
 
         D(g) = min over the input set of slope'x + shift of the sweep's `plane`, and D(g) <= LP optimum <= true minimum
-        for any multipliers g.
+        for any multipliers g. joints[k]: given where all neurons of layer k are relaxed together.
 
         Shapes: [...], the leading axes of the sweep's coefficients. NaN becomes -inf: no bound.
         Error: rounded downward.
         """
-        shift, least = self._lowered(sweep, kinks)
+        shift, least = self._lowered(sweep, kinks, joints)
         return _finite(shift + least)
 
     def plane(
@@ -62,7 +68,9 @@ class Region:
         """
         return sweep.input, _finite(self._lowered(sweep, kinks)[0])
 
-    def _lowered(self, sweep: Backward, kinks: Sequence[KinkLines | None]) -> tuple[Array, Array]:
+    def _lowered(
+        self, sweep: Backward, kinks: Sequence[KinkLines | None], joints: Sequence[Joint | None] = ()
+    ) -> tuple[Array, Array]:
         """The shift of a sweep's plane, and the plane's least value without it."""
         least, size = self.inputs.minimum(sweep.input)
         value, magnitude = sweep.constant, abs(sweep.constant) + size
@@ -70,8 +78,11 @@ class Region:
         for k, source in enumerate(self.network.sources):
             pre, post = sweep.pre[k], sweep.post[k]
             if pre is not None and post is not None:
-                xp, kink = namespace(pre), kinks[k] if kinks else None
-                if kink is None:
+                xp, kink, joint = namespace(pre), kinks[k] if kinks else None, joints[k] if joints else None
+                if joint is not None:
+                    part, size = joint(post, pre)
+                    value, magnitude = value + part, magnitude + size
+                elif kink is None:
                     part = self.relaxations[k].support(self.lower[k], self.upper[k], post, pre)
                     value = value + xp.sum(part, axis=-1)
                 else:

@@ -18,6 +18,7 @@ from admm_verify.arrays import Array, Placement, SameArray, namespace, to_numpy
 from admm_verify.errors import InputError, ModelError
 from admm_verify.given import live_array
 from admm_verify.network.activations import FUNCTIONS, UNBOUNDED
+from admm_verify.network.gain import gain
 from admm_verify.network.heads import Head
 from admm_verify.network.layout import flatten_batch, is_single
 from admm_verify.network.maps import LinearMap
@@ -282,6 +283,13 @@ class Network:
         The graph as read stays where it is: evaluating it takes its numbers to wherever the inputs are.
         """
         return replace(self, nodes=tuple(_put_node(node, placement) for node in paced(self.nodes)))
+
+    @cached_property
+    def gains(self) -> tuple[tuple[float, ...], ...]:
+        """Upper bounds of |W|_2 of every term of every node, none for others; they take seconds for large maps."""
+        return tuple(
+            tuple(gain(term.map) for term in node.terms) if isinstance(node, Affine) else () for node in self.nodes
+        )
 
     def check_finite(self) -> None:
         """Raise ModelError naming the first node with NaN or infinite numbers."""

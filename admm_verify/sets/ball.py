@@ -161,6 +161,10 @@ class Ball(WalkableSet):
     def centre(self) -> Vectors:
         return self._anchor
 
+    @property
+    def surrounding(self) -> tuple[Vectors, Numbers]:
+        return self.center, namespace(self.radius).max(self.radius, axis=-1, keepdims=True)
+
     def minimum(self, coefficient: Vectors) -> tuple[Numbers, Numbers]:
         # For any g, c'x = c'center + g'(x - center) + (c - g)'(x - center), of which the second term is at least
         # -|radius g| in the dual norm and the last one least at ends of the box.

@@ -72,6 +72,17 @@ class InputSet(ABC):
         return False
 
     @property
+    def surrounding(self) -> tuple[Vectors, Numbers]:
+        """Center [..., n] and radius [..., 1] of a Euclidean ball that holds the set; the radius is rounded upward."""
+        (lower, upper), xp = self.range, namespace(self.numbers[0])
+        center = 0.5 * lower + 0.5 * upper
+        away = xp.maximum(upper - center, center - lower)
+        most = xp.max(away, axis=-1, keepdims=True)
+        scale = xp.where(most > 0, most, xp.ones_like(most))
+        length = scale * xp.sqrt(xp.sum((away / scale) ** 2, axis=-1, keepdims=True))
+        return center, length * (1.0 + 4.0 * gamma(self.size + 8))
+
+    @property
     def sides(self) -> int:
         """The largest number of coordinates of positive width that one of the sets has."""
         lower, upper = self.range

@@ -18,6 +18,7 @@ from admm_verify.splitting.admm import Admm
 from admm_verify.splitting.ascent import Ascent
 from admm_verify.splitting.eliminate import Elimination, can_eliminate, eliminate, elimination_pays, elimination_work
 from admm_verify.splitting.feasibility import Feasibility
+from admm_verify.splitting.joint import raise_jointly
 from admm_verify.splitting.ledger import Ledger
 from admm_verify.splitting.loop import ROUNDING_GAP, Solving
 from admm_verify.splitting.placement import iteration_placement
@@ -145,6 +146,8 @@ class Block:
                 solving.elimination = _elimination(problem, schemes)
             for scheme in schemes:
                 solving.iterate(scheme)
+            if settings.joint.iterations and solving.interruption is None:
+                raise_jointly(solving, None if settings.joint.local else self.problem.network.gains, settings.joint)
         except Stopped:
             # The ledger holds what is known.
             solving.interruption = Ended.TIMED_OUT
