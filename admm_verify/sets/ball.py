@@ -26,7 +26,7 @@ from admm_verify.options import shown
 from admm_verify.sets.box import Box, center_and_radius
 from admm_verify.sets.contract import InputSet, Numbers, Vectors, WalkableSet
 from admm_verify.sets.norm_names import NormName, norm_name
-from admm_verify.sets.norms import Euclidean, Norm, Sides, Taxicab
+from admm_verify.sets.norms import Euclidean, Norm, Sides, Taxicab, towards
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -222,7 +222,7 @@ class Ball(WalkableSet):
         """A point of the set, for certain, next to center + radius y for y of the cut ball up to rounding."""
         xp, place, eps = namespace(y), Placement.of(y), namespace(y).finfo(y.dtype).eps
         away = self.radius * (y * (1.0 - 4.0 * eps - 3.0 * gamma(self.size + 8)))
-        start = self._snapped(y, _towards(self.center, away))
+        start = self._snapped(y, towards(self.center, away))
         start = xp.where(self.radius > 0, start, self._anchor)
         found, settled = start, self._surely(start)
         for more in (1.0, 2.0**12):
@@ -233,7 +233,7 @@ class Ball(WalkableSet):
             over = xp.where(total > least, total - least, xp.ones_like(total))
             share = (total - (1.0 - 2.0 * self._margin)) / over
             share = place.put(xp.clip(more * (share + 8.0 * eps), 0.0, 1.0))
-            nearer = _towards(self._anchor, (start - self._anchor) * (1.0 - share))
+            nearer = towards(self._anchor, (start - self._anchor) * (1.0 - share))
             found = xp.where(settled, found, self._boxed(nearer))
             settled = settled | self._surely(found)
         return xp.where(settled, found, self._anchor)
@@ -393,9 +393,3 @@ class L1Ball(Ball):
 
 
 _KINDS: dict[NormName, type[Ball]] = {"l2": L2Ball, "l1": L1Ball}
-
-
-def _towards(start: Array, away: Array) -> Array:
-    """start + away, rounded towards the start."""
-    xp, x = namespace(start, away), start + away
-    return xp.where(xp.abs(x - start) > xp.abs(away), xp.nextafter(x, xp.broadcast_to(start, x.shape)), x)

@@ -230,3 +230,9 @@ def _largest(q: Units) -> Array:
     xp = namespace(q)
     most = xp.max(xp.abs(q), axis=-1, keepdims=True)
     return xp.where(most > 0, most, xp.ones_like(most))
+
+
+def towards(start: Array, away: Array) -> Array:
+    """start + away, rounded towards the start."""
+    xp, x = namespace(start, away), start + away
+    return xp.where(xp.abs(x - start) > xp.abs(away), xp.nextafter(x, xp.broadcast_to(start, x.shape)), x)
