@@ -176,7 +176,8 @@ class OutputNearness(Nearness):
             there = unit(gap)
             known = np.isfinite(there).all(axis=-1) & np.any(there, axis=-1)
             v = np.stack([v[:, 0], np.where(known[:, None], there, v[:, 1])], axis=1)
-            climb.functionals = self._rows(v).put(single)
+            # Constants move nothing.
+            climb.functionals = Functionals({output: v}, np.zeros(v.shape[:2])).put(single)
         return v
 
     def _rows(self, v: np.ndarray) -> Functionals:

@@ -100,6 +100,17 @@ class Polytope(Polytopes):
         """Whether some row holds nowhere, given certified lower bounds of normals x, [..., rows] -> [...]."""
         return np.any(values > directed(self.limits, np.float64, up=True), axis=-1)
 
+    def cut(self, box: Box) -> Polytopes | None:
+        """The part of one set in a box of its own, as a set [1, n] of inputs; None where it is empty."""
+        lower, upper = (to_numpy(end).reshape(1, -1) for end in box.range)
+        ceiling, floor = (directed(self.limits, np.float64, up=up)[None] for up in (True, False))
+        found = Polytopes.about(lower, upper, self.normals[None], ceiling, floor)
+        try:
+            refuse_empty(found)
+        except InputError:
+            return None
+        return found
+
     @cached_property
     def bounded(self) -> Polytopes:
         """The sets of inputs, with the smallest boxes around them where these are few.

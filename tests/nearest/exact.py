@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import combinations, product
+from itertools import product
 
 import numpy as np
 
-_ROOM = 1e-9
+from problems.nearest import box_rows, least_norm
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,43 +43,6 @@ class Chain:
             if k + 1 < len(self.weights):
                 values = [max(value, Fraction(0)) for value in values]
         return values
-
-
-def box_rows(lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A box as rows G x <= h."""
-    eye = np.eye(len(lower))
-    return np.concatenate([eye, -eye]), np.concatenate([upper, -lower])
-
-
-def least_norm(a: np.ndarray, b: np.ndarray, g: np.ndarray, h: np.ndarray) -> tuple[float, np.ndarray | None]:
-    """min |a x + b| over g x <= h and a minimiser, by the stationary points of all faces; infinite where it is empty.
-
-    In floating point numbers: constraints may be off by a rounding.
-    """
-    n, best, where = a.shape[1], np.inf, None
-    # Zero rows say yes or no; others have unit length, so that one room fits all.
-    lengths = np.linalg.norm(g, axis=1)
-    if (h[lengths == 0] < 0).any():
-        return best, where
-    g, h = (part[lengths > 0] for part in (g / np.maximum(lengths, 1e-300)[:, None], h / np.maximum(lengths, 1e-300)))
-    size = max(float(np.abs(a).max(initial=0.0)), 1e-300)
-    for active in range(n + 1):
-        chosen = list(combinations(range(len(g)), active))
-        index = np.array(chosen, dtype=int).reshape(len(chosen), active)
-        if not chosen:
-            break
-        system = np.zeros((len(index), n + active, n + active))
-        system[:, :n, :n] = (a.T / size) @ (a / size)
-        system[:, n:, :n] = g[index]
-        system[:, :n, n:] = np.swapaxes(g[index], 1, 2)
-        right = np.concatenate([np.broadcast_to(-(a.T / size) @ (b / size), (len(index), n)), h[index]], axis=1)
-        x = (np.linalg.pinv(system, rcond=1e-12, hermitian=True) @ right[..., None])[:, :n, 0]
-        norms = np.linalg.norm(x @ a.T + b, axis=1)
-        norms = np.where((x @ g.T <= h + _ROOM * (1.0 + np.abs(h))).all(axis=1), norms, np.inf)
-        least = int(norms.argmin())
-        if norms[least] < best:
-            best, where = float(norms[least]), x[least]
-    return best, where
 
 
 def least_distance(
