@@ -1,6 +1,6 @@
 """Sets cut with boxes: what input splitting makes of sets that have corners of no box."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,10 +11,14 @@ from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Array, Bool, Float, Pl
 from admm_verify.sets.box import Box
 from admm_verify.sets.composite import Composite
 from admm_verify.sets.contract import InputSet, Numbers, Vectors, WalkableSet
-from admm_verify.sets.images import length
+from admm_verify.sets.dual_simplex import solve_programs
+from admm_verify.sets.images import along
 
-_SPLITS = 24
-"""Passes in which a functional is shared out between set and box; what bounds lose is looked at at every eighth."""
+_SPLITS = 16
+"""Rounds in which a functional is shared out between set and box."""
+
+_LOOKS = (0, 2, 5, 10, 15)
+"""Rounds after which bounds are made of it, the best of which counts."""
 
 _PROJECTIONS = 60
 """Passes of Dykstra's method, which comes nearer with every one."""
@@ -62,7 +66,7 @@ class Cut(Composite):
         value, size = xp.maximum(value, other), xp.maximum(size, more)
         reach = xp.maximum(self.base.reach, self.reach)
         for k, share in self._shares(coefficient):
-            if k % 8 == 7:
+            if k in _LOOKS:
                 rest = coefficient - share
                 (low, first), (high, second) = self.base.minimum(rest), self.box.minimum(share)
                 # What the difference was rounded by.
@@ -134,25 +138,39 @@ class Cut(Composite):
 
 
 class _Shares:
-    """The parts of a functional that the box takes, better ones pass after pass.
+    """The parts of a functional that the box takes, better ones round after round.
 
-    ADMM on min c'x over x in base, z in box, x = z: at the optimum, minus its multiplier is the best share.
-    Reference: Boyd et al., Distributed optimization and statistical learning via ADMM (2011), 5.
+    Kelley's cutting planes: a point of the box outside the base is cut off by a hyperplane at its nearest point there;
+    with multipliers mu of all planes A so far the box takes c + A'mu, and the base the rest.
+    Reference: Kelley, The cutting-plane method for solving convex programs, J. SIAM 8 (1960).
     """
 
     def __init__(self, cut: Cut, coefficient: Vectors) -> None:
-        xp = namespace(coefficient)
-        size = length(cut.box.half)
-        self.cut, steep = cut, length(coefficient)
-        ones = xp.ones_like(steep)
-        self.slope = (xp.where(steep > 0, steep, ones) / xp.where(size > 0, size, xp.ones_like(size)))[..., None]
-        self.push = coefficient / self.slope
-        self.z = cut.box.project(cut.box.centre - 0.0 * coefficient)
-        self.u = xp.zeros_like(self.z)
+        self.cut, self.coefficient, box = cut, coefficient, cut.box
+        self.middle, self.half = box.middle
+        self.z = box.minimiser(coefficient)
 
-    def __iter__(self) -> "Any":
+    def __iter__(self) -> Iterator[tuple[int, Vectors]]:
+        xp, cost = namespace(self.coefficient), self.coefficient * self.half
+        scale = _most(cost)
+        one = xp.ones_like(self.half)
+        slopes, rooms = [], []
         for k in range(_SPLITS):
-            x = self.cut.base.project(self.z - self.u - self.push)
-            self.z = self.cut.box.project(x + self.u)
-            self.u = self.u + x - self.z
-            yield k, -self.slope * self.u
+            way = -self.coefficient if k == 0 else self.z - self.cut.base.project(self.z)
+            most = -self.cut.base.minimum(-way)[0]
+            slope = way * self.half
+            size = _most(slope)
+            slopes.append(slope / size)
+            rooms.append((most - xp.sum(way * self.middle, axis=-1))[..., None] / size)
+            normals = xp.stack(slopes, axis=-2)
+            t, mu = solve_programs(cost / scale, (-one, one), normals, xp.concat(rooms, axis=-1))
+            self.z = self.cut.box.project(self.middle + self.half * t)
+            share = self.coefficient + scale * along(mu, normals) / xp.where(self.half > 0, self.half, one)
+            yield k, xp.where(self.half > 0, share, self.coefficient)
+
+
+def _most(x: Array) -> Array:
+    """max |x_i|, or 1 for zeros, [..., 1]."""
+    xp = namespace(x)
+    most = xp.max(xp.abs(x), axis=-1, keepdims=True)
+    return xp.where(most > 0, most, xp.ones_like(most))

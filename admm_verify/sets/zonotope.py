@@ -15,7 +15,7 @@ from admm_verify.sets.box import Box
 from admm_verify.sets.contract import InputSet, Vectors, WalkableSet
 from admm_verify.sets.cut import Cut
 from admm_verify.sets.exact_feasibility import solvable
-from admm_verify.sets.images import along, applied, leading
+from admm_verify.sets.images import along, applied, cropped, leading
 from admm_verify.sets.interior import UnitProgram
 from admm_verify.sets.zonotopes import Zonotopes
 
@@ -170,6 +170,14 @@ class Zonotope(Zonotopes, WalkableSet):
 
     def within(self, lower: Vectors, upper: Vectors) -> WalkableSet:
         return Cut.of_parts(self, Box.of(*self.range).within(lower, upper))
+
+    def seen(self, crop: Callable[[Array], Array]) -> InputSet:
+        # Images under a matrix with one entry a row are zonotopes again.
+        columns = cropped(crop, self.generators)
+        if columns is None:
+            return Box.of(*map(crop, self.range))
+        center = crop(self.centre)
+        return Zonotopes(center, columns, namespace(center).zeros_like(center))
 
     def surely(self, x: Vectors) -> Bool[Array, "..."]:
         xp, (lower, upper) = namespace(x), self.range

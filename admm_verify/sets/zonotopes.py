@@ -81,7 +81,7 @@ class Zonotopes(InputSet):
         moved = (self.generators @ z[..., None])[..., 0] if shared is None else z @ xp.matrix_transpose(shared)
         return self.centre + moved - xp.sign(coefficient) * self.radius
 
-    def seen(self, crop: Callable[[Array], Array]) -> Box:
+    def seen(self, crop: Callable[[Array], Array]) -> InputSet:
         return Box.of(*map(crop, self.range))
 
     def covers(self, other: InputSet) -> bool:

@@ -79,7 +79,7 @@ def aimed(rng):
     return some, rng.standard_normal(some.inputs.shape) / some.inputs.width
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(SEEDS)
 def test_minima_ranges_and_batches(seed):
     some, coefficient = aimed(np.random.default_rng(seed))
@@ -88,7 +88,7 @@ def test_minima_ranges_and_batches(seed):
     laws.check_batches(some.inputs, coefficient)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(SEEDS)
 def test_points_are_inside_and_nearest(seed):
     rng = np.random.default_rng(seed)
@@ -120,7 +120,7 @@ def test_projections_are_those_of_a_solver(shape):
         assert np.abs(x - best).max() <= 1e-7
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(SEEDS)
 def test_equations_are_solved_in_the_cube_exactly(seed):
     """Whole numbers make points on borders of all kinds; enumeration of vertices of the cube of z tells."""
@@ -153,6 +153,19 @@ def test_flat_zonotopes_are_told_exactly():
     point = av.Zonotope(np.array([0.1, 0.2]), np.zeros((2, 0)))
     assert point.contains(np.array([0.1, 0.2])) and not point.contains(np.array([0.1, 0.3]))
     np.testing.assert_array_equal(point.project(np.array([1.0, 1.0])), [0.1, 0.2])
+
+
+def test_crops_keep_what_inputs_have_in_common():
+    rng = np.random.default_rng(2)
+    one = av.Zonotope(rng.standard_normal((2, 4)), rng.standard_normal((2, 4, 3)))
+    c = rng.standard_normal((2, 4)) * [1, 0, 1, 0]
+    for sets in (one, av.Zonotope(one.centre, np.tile(one.generators, 30))):
+        seen = sets.seen(lambda part: np.concatenate([part[:, [2, 0]], 0.0 * part[:, :1]], axis=-1))
+        value = seen.minimum(np.stack([c[:, 2], c[:, 0], c[:, 2]], axis=-1))[0]
+        assert (value <= sets.minimum(c)[0] + 1e-12).all()
+    seen = one.seen(lambda part: np.concatenate([part[:, [2, 0]], 0.0 * part[:, :1]], axis=-1))
+    value = seen.minimum(np.stack([c[:, 2], c[:, 0], c[:, 2]], axis=-1))[0]
+    np.testing.assert_allclose(value, one.minimum(c)[0], rtol=1e-12)
 
 
 @pytest.mark.parametrize(
