@@ -67,6 +67,7 @@ FULL_SETS = {
     "ball": {"kind": "ball", "center": [0.1, 0], "radius": [0.5, 1], "norm": "l1", "within": BOX},
     "ellipsoid": {"kind": "ellipsoid", "center": [0.1, 0], "shape": [[1, 0.5], [0.5, 1]]},
     "polytope": {"kind": "polytope", "normals": [[1, 1]], "limits": [0.1], "box": BOX},
+    "zonotope": {"kind": "zonotope", "center": [0.1, 0], "generators": [[1, 0, 0.5], [0, 1, 0.5]]},
     "product": {
         "kind": "product",
         "sets": [{"lower": [0], "upper": [1]}, {"kind": "ball", "center": [0], "radius": 1}],

@@ -14,6 +14,7 @@ from admm_verify.sets.box import Box
 from admm_verify.sets.contract import WalkableSet
 from admm_verify.sets.ellipsoid import Ellipsoid
 from admm_verify.sets.product import Product
+from admm_verify.sets.zonotope import Zonotope
 
 _UPWARD = 1.0 + 1e-12
 """Makes up for the rounding of norms of matrices with thousands of entries."""
@@ -23,7 +24,8 @@ _UPWARD = 1.0 + 1e-12
 class Chart:
     """States matrix z + shift of numbers z in a set, which hold a set of states; without a matrix, z itself.
 
-    Cells are cut out of `base`. For an ellipsoid that is a ball, so that cells lie along its axes. whole: the states.
+    Cells are cut out of `base`: for a zonotope a box, whose cells are zonotopes again, and for an ellipsoid a ball, so
+    that cells lie along its axes. whole: the states.
     Shapes: whole [n]; base [m]; matrix [n, m]; shift [n].
     """
 
@@ -67,10 +69,13 @@ class Chart:
 
 
 def chart_of(given: WalkableSet, along_axes: bool = True) -> Chart:
-    """The numbers that a set [n] is cut by: coordinates of a ball for an ellipsoid, else the set's own ones.
+    """The numbers that a set [n] is cut by: those of a ball for an ellipsoid, of a box for a zonotope, else its own.
 
     along_axes: whether to do so for ellipsoids, whose states are then a little more than the set.
     """
+    if isinstance(given, Zonotope):
+        ends = np.ones(given.symbols)
+        return Chart(given, Box.of(-ends, ends), np.asarray(given.generators), np.asarray(given.center))
     if isinstance(given, Ellipsoid) and along_axes:
         radius = _ball_radius(given)
         if np.isfinite(radius):

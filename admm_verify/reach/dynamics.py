@@ -7,7 +7,7 @@ import numpy as np
 
 from admm_verify.complete.tables import join
 from admm_verify.reach.checks import TrajectorySets
-from admm_verify.reach.starts import StartSet
+from admm_verify.reach.starts import StartSet, drawn_inside
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
 
@@ -50,7 +50,7 @@ class Dynamics(ABC):
         first = self.starts.first
         if first.is_plain:
             return points[self.starts.holds(points)]
-        states = np.asarray(first.whole.drawn_in(first.states(points[:, : first.numbers])))
+        states = drawn_inside(first.whole, first.states(points[:, : first.numbers]))
         found = np.concatenate([states, points[:, first.numbers :]], axis=1)[~np.isnan(states).any(axis=1)]
         return found[self.plain.starts.holds(found)]
 

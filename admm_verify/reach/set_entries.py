@@ -15,6 +15,7 @@ from admm_verify.sets.ellipsoid import Ellipsoid
 from admm_verify.sets.exact import ExactBox
 from admm_verify.sets.polytope import Polytope
 from admm_verify.sets.product import Product
+from admm_verify.sets.zonotope import Zonotope
 
 T = TypeVar("T")
 
@@ -69,6 +70,10 @@ def _polytope(data: Entries) -> WalkableSet:
     return Polytope(normals, tuple(limits), box)
 
 
+def _zonotope(data: Entries) -> WalkableSet:
+    return Zonotope(data.take("center", vector), data.take("generators", matrix))
+
+
 def _product(data: Entries) -> WalkableSet:
     return Product(*(read_set(one)[0] for one in data.objects("sets")))
 
@@ -78,6 +83,7 @@ KINDS: dict[str, Callable[[Entries], WalkableSet]] = {
     "ball": _ball,
     "ellipsoid": _ellipsoid,
     "polytope": _polytope,
+    "zonotope": _zonotope,
     "product": _product,
 }
 """Every kind of set, by its word."""

@@ -165,9 +165,19 @@ def scattered(inputs: WalkableSet, count: int, rng: np.random.Generator) -> Floa
 
 def nearest(inputs: WalkableSet, x: Float[np.ndarray, "points n"]) -> Float[np.ndarray, "points n"]:
     """The nearest points of a set [n], up to rounding; inside it wherever the set has room for that."""
-    inside = np.asarray(inputs.drawn_in(x))
+    inside = drawn_inside(inputs, x)
     # Sets without room, such as part of a plane, may hold no float64 numbers.
     return np.where(np.isnan(inside), np.asarray(inputs.project(x)), inside)
+
+
+def drawn_inside(inputs: WalkableSet, x: Float[np.ndarray, "points n"]) -> Float[np.ndarray, "points n"]:
+    """Points of a set [n] near some, for certain: those that it holds as they are; NaN where none is found."""
+    held = np.asarray(inputs.contains(x))[:, None]
+    if held.all():
+        return x
+    near = x + _SHARE * (np.asarray(inputs.centre) - x)
+    close = np.where(np.asarray(inputs.contains(near))[:, None], near, np.asarray(inputs.drawn_in(x)))
+    return np.where(held, x, close)
 
 
 def upper_support(inputs: InputSet, directions: Float[np.ndarray, "d n"]) -> Float[np.ndarray, "... d"]:

@@ -54,6 +54,7 @@ def _sets() -> dict[str, Schema]:
         "ball": ({"center": numbers, "radius": {"anyOf": [_NUMBER, numbers]}}, {"norm": {"enum": list(NORMS)}}),
         "ellipsoid": ({"center": numbers, "shape": matrix}, {}),
         "polytope": ({"normals": matrix, "limits": numbers}, {"box": _defined("box")}),
+        "zonotope": ({"center": numbers, "generators": matrix}, {}),
         "product": ({"sets": _list(_defined("set")) | {"minItems": 1}}, {}),
     }
     shape["ball"][1]["within"] = _defined("box")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 import admm_verify as av
+from admm_verify.reach.starts import drawn_inside
 from admm_verify.sets.contract import WalkableSet
 
 Randomness = np.random.Generator
@@ -38,18 +39,23 @@ def polytope(rng: Randomness, states: int) -> av.Polytope:
     )
 
 
+def zonotope(rng: Randomness, states: int) -> av.Zonotope:
+    return av.Zonotope(0.1 * rng.standard_normal(states), 0.15 * rng.standard_normal((states, states + 1)))
+
+
 SETS: dict[str, Callable[[Randomness, int], WalkableSet]] = {
     "ellipsoid": ellipsoid,
     "product": product,
     "ball": ball,
     "l1 ball": taxicab,
     "polytope": polytope,
+    "zonotope": zonotope,
 }
 
 
 def inside(rng: Randomness, inputs: WalkableSet, count: int) -> np.ndarray:
     """Points of a set [n], exactly; half of them on its border, as near as floats come."""
     extreme = np.asarray(inputs.minimiser(rng.standard_normal((count, inputs.size))))
-    points = np.asarray(inputs.drawn_in(np.concatenate([extreme, np.asarray(inputs.sample(count, rng))])))
+    points = drawn_inside(inputs, np.concatenate([extreme, np.asarray(inputs.sample(count, rng))]))
     assert np.asarray(inputs.contains(points)).all()
     return points

@@ -69,6 +69,8 @@ def polytope(normals: list[list[float]], limits: list[float]) -> dict[str, Any]:
         (("initial_set",), polytope([[1, 1]], [1]), "bounded|bounds"),
         (("initial_set",), polytope([[1, 1, 1]], [1]), "has 3 numbers for 2 states|bounded|bounds"),
         (("initial_set",), polytope([[1, 1]], [1, 2]), "one number for each"),
+        (("initial_set",), {"kind": "zonotope", "center": [0, 0], "generators": [[1, 2]]}, r"\(2,\)|rows for"),
+        (("initial_set",), {"kind": "zonotope", "center": [0], "generators": [[1]]}, "has 1 numbers for 2 states"),
         (("initial_set",), {"kind": "product", "sets": []}, "A product of no sets has no inputs"),
         (("initial_set",), {"kind": "product", "sets": [{"lower": [0], "upper": [1]}]}, "has 1 numbers for 2 states"),
         (("property", 0, "box", "kind"), "ellipsoid", r"property\[0\].box.kind 'ellipsoid' is unknown"),

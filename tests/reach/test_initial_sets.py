@@ -37,15 +37,15 @@ def linear_feedback(rng: np.random.Generator, states: int) -> av.LinearSystem:
 
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize("kind", SETS)
-@pytest.mark.parametrize("which", ["autonomous", "clipped", "noisy"])
-@pytest.mark.parametrize("seed", seeds(1, 3))
-def test_no_trajectory_leaves_the_sets(which: str, kind: str, name: str, seed: int) -> None:
+@pytest.mark.parametrize("seed", seeds(1, 9))
+def test_no_trajectory_leaves_the_sets(kind: str, name: str, seed: int) -> None:
+    which = ("autonomous", "clipped", "noisy")[(seed + list(SETS).index(kind) + list(SETTINGS).index(name)) % 3]
     rng = np.random.default_rng([seed, 11])
     system = KINDS[which](rng)
     first = SETS[kind](rng, system.states)
     directions = octagon_directions(system.states)
     sets = av.reach_sets(Task("made", system, first, STEPS), directions, settings=SETTINGS[name]).sets
-    points = inside(rng, first, 400)
+    points = inside(rng, first, 300)
     noise = (system.noise, system.controller.noise) if isinstance(system, av.LinearSystem) else (None, None)
     later = simulated(system, points, *(drawn(rng, part, len(points), STEPS) for part in noise))
     paths = np.concatenate([points[:, None], later], axis=1)
@@ -53,6 +53,9 @@ def test_no_trajectory_leaves_the_sets(which: str, kind: str, name: str, seed: i
     assert (values <= sets.upper).all() and (sets.inner <= sets.upper).all()
     # Cells may be cut along axes of the set; points at their border may be rounded out of them.
     own = starts_of(first, None, NONE).first
+    if own.matrix is not None and own.numbers > own.size:
+        # More numbers than states: many stand for one state.
+        return
     z = points if own.matrix is None else np.linalg.solve(own.matrix, (points - own.shift).T).T
     low, high = (ends[:, None, : own.numbers] for ends in (sets.cells_lower, sets.cells_upper))
     assert ((low - 1e-12 <= z) & (z <= high + 1e-12)).all(axis=-1).any(axis=0).all()
@@ -149,13 +152,14 @@ def task_of(kind: str, seed: int) -> tuple[Task, np.ndarray]:
     rng = np.random.default_rng([seed, 16])
     system = KINDS["autonomous"](rng)
     task = Task("made", system, SETS[kind](rng, 2), STEPS)
-    points = inside(rng, task.initial, 2000)
+    starts = starts_of(task.initial, None, NONE)
+    # Corners of what cells are cut from are extreme, too.
+    points = np.concatenate([inside(rng, task.initial, 500), starts.first.states(starts.scattered(500, rng))])
     return task, av.simulate(task.system, points, STEPS)
 
 
 @pytest.mark.parametrize("kind", SETS)
-@pytest.mark.parametrize("step", [0, 2])
-@pytest.mark.parametrize("share", [0.05, -0.05])
+@pytest.mark.parametrize(("step", "share"), [(0, 0.05), (0, -0.05), (2, 0.05), (2, -0.05)])
 def test_verdicts_on_limits_beside_what_is_simulated(kind: str, step: int, share: float) -> None:
     task, paths = task_of(kind, 3)
     row = np.array([[1.0, 0.5]])

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 
 from admm_verify.properties.property import Atom
-from admm_verify.reach.starts import upper_support
+from admm_verify.reach.starts import drawn_inside, upper_support
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import WalkableSet
 from admm_verify.sets.exact import ExactBox
@@ -31,7 +31,7 @@ def first_state(ways: list[list[Atom]], initial: WalkableSet, exact: ExactBox | 
             continue
         rows = matrix(atoms, hull.size)
         tried = np.concatenate([found[None], initial.minimiser(rows), initial.minimiser(rows.sum(axis=0))[None]])
-        for near in np.asarray(initial.drawn_in(tried)):
+        for near in drawn_inside(initial, tried):
             if np.isfinite(near).all() and all(atom.holds([Fraction(float(x)) for x in near]) for atom in atoms):
                 return near
     return None
