@@ -96,6 +96,24 @@ def test_linear_classifiers_are_decided_up_to_their_very_radius(norm, scale):
 
 
 @pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_balls_are_attacked_where_inputs_of_relaxations_do_not_mislead(norm, monkeypatch):
+    """As many as the instances that only the attack falsifies stay unknown without it; all others are the same."""
+    plain = av.CertifySettings(bounds="interval", max_passes=0)
+    counts = np.zeros(2, dtype=int)
+    for seed in range(1, 4):
+        given = (*classifier_task(seed, count=8), (0.1, 0.2, 0.3))
+        found = av.certify(*given, norm=norm, settings=plain)
+        monkeypatch.setattr("admm_verify.robustness.certifier.Certifier._attack", lambda *_: None)
+        without = av.certify(*given, norm=norm, settings=plain)
+        monkeypatch.undo()
+        more = (found.status == av.Answer.FALSIFIED) & (without.status != av.Answer.FALSIFIED)
+        assert (without.status[more] == av.Answer.UNKNOWN).all()
+        assert (found.status[~more] == without.status[~more]).all()
+        counts += int(more.sum()), int((found.status == av.Answer.FALSIFIED).sum())
+    assert 0 < counts[0] < counts[1]
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
 def test_pixels_of_their_own_radii_and_fixed_ones(norm):
     network, images, labels = classifier_task(2, count=6)
     radii = np.array([[0.1, 0.05, 0.0], [0.4, 0.2, 0.0]])
@@ -234,8 +252,11 @@ def test_pictures_name_the_norm_and_how_far_inputs_are():
 @pytest.mark.parametrize("arithmetic", ["real", "float32"])
 @pytest.mark.parametrize("norm", ["l1", "l2"])
 def test_search_decides_what_bounds_leave_unknown(norm, arithmetic):
-    network, images, labels = classifier_task(1, count=6)
-    radii, plain = (0.05, 0.1, 0.2, 0.3), av.CertifySettings(bounds="interval", max_passes=0, arithmetic=arithmetic)
+    network, images, labels = classifier_task(2, count=8)
+    radii, plain = (
+        (0.05, 0.1, 0.15, 0.2, 0.3),
+        av.CertifySettings(bounds="interval", max_passes=0, arithmetic=arithmetic),
+    )
     before = av.certify(network, images, labels, radii, norm=norm, settings=plain)
     found = av.certify(network, images, labels, radii, norm=norm, settings=replace(plain, search=20.0))
     unknown = before.status == av.Answer.UNKNOWN

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from admm_verify.arrays import Placement, namespace, to_numpy
+from admm_verify.arrays import Array, Placement, namespace, to_numpy
+from admm_verify.attacks.search import QUICK, attack
+from admm_verify.attacks.targets import Targets
 from admm_verify.bounds.arithmetic import output_error
 from admm_verify.bounds.preactivation import derived_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
@@ -23,7 +25,6 @@ from admm_verify.sets.contract import WalkableSet
 from admm_verify.settings import SolverSettings
 from admm_verify.splitting.placement import iteration_placement
 from admm_verify.splitting.row_bounds import RowBounds
-from admm_verify.splitting.solution import Solution
 from admm_verify.verdict import Answer
 
 GROUP_WORK = 1_500_000
@@ -187,11 +188,13 @@ class Certifier:
     def _block(self, images: np.ndarray) -> None:
         """All stages for some images, radius by radius."""
         block = _Images(images, {})
-        for stage in self.plan:
+        for number, stage in enumerate(self.plan):
             block.begin(stage)
             while (pairs := block.next_pairs(self.findings)) and not self.run.over():
                 self._bound(block, pairs)
                 self._report()
+            if not number and self.instances.near.is_round:
+                self._attack(images)
         if not self.run.over():
             self.findings.given_up(images)
             self._report()
@@ -217,18 +220,32 @@ class Certifier:
             self.findings.bounded(*pair, float(lower.min()))
         # No multipliers lift a row above a feasible value of its relaxation.
         block.hopeless |= {pairs[p] for p in owner[left][to_numpy(solution.relaxation_upper) <= 0]}
-        self._try_inputs(pairs, owner[left], solution)
+        self._try_inputs([pairs[p] for p in owner[left]], solution.primal)
 
-    def _try_inputs(self, pairs: list[Pair], owner: np.ndarray, solution: Solution) -> None:
-        """The solver's inputs of the instances still open, as counterexamples."""
-        still = np.array([bool(self.findings.open[pair]) for pair in pairs])
-        tried = np.flatnonzero(still[owner])
+    def _attack(self, images: np.ndarray) -> None:
+        """A short attack on the open instances of some images, the smallest radius first."""
+        instances = self.instances
+        place = instances.element(self.home)
+        for k in np.argsort(instances.radii):
+            numbers = images[self.findings.open[images, k]]
+            if not len(numbers) or self.run.over():
+                continue
+            margins = instances.margins(numbers)
+            owner = np.repeat(np.arange(len(numbers)), margins.shape[1])
+            radii = np.full(len(owner), instances.radii[k])
+            inputs = instances.near.around(numbers[owner], radii).put(self.home)
+            rows = place.put(margins.reshape(len(owner), 1, -1))
+            found = attack(instances.network, Targets(inputs, rows, 0.0 * rows[..., 0]), [QUICK], run=self.inner)
+            self._try_inputs([(int(i), int(k)) for i in numbers[owner]], found.x)
+
+    def _try_inputs(self, pairs: list[Pair], points: Array) -> None:
+        """Inputs, one near each of some instances, as counterexamples of those still open, [pairs, ...]."""
+        tried = np.flatnonzero([bool(self.findings.open[pair]) for pair in pairs])
         if not len(tried):
             return
-        instances, chosen = self.instances, [pairs[p] for p in owner[tried]]
+        instances, chosen = self.instances, [pairs[p] for p in tried]
         numbers, radii = np.array([i for i, _ in chosen]), instances.radii[[k for _, k in chosen]]
-        points = to_numpy(solution.primal).reshape(len(owner), -1)[tried]
-        inside = instances.near.inside(numbers, radii, points)
+        inside = instances.near.inside(numbers, radii, to_numpy(points).reshape(len(pairs), -1)[tried])
         margin = instances.computed_margin(numbers, inside, self.home)
         likely = np.flatnonzero(margin <= 0)
         for p in likely[np.argsort(margin[likely])]:

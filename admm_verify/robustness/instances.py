@@ -89,6 +89,10 @@ class Instances:
         original, found = (x.reshape(self.network.input_shape) for x in (self.images[number], point))
         return Counterexample(number, label, prediction, original, found, values, self.near.norm)
 
+    def element(self, place: Placement) -> Placement:
+        """A place, for numbers of the network's element type."""
+        return Placement(place.xp, getattr(place.xp, self.images.dtype.name), place.device)
+
     def margins(self, numbers: np.ndarray) -> np.ndarray:
         """Rows f_t - f_j for all classes j but the label t, in the order of j, [len(numbers), classes - 1, classes]."""
         classes = self.network.output_size
@@ -102,8 +106,7 @@ class Instances:
         Computed with the library of `place`; where another one than NumPy finds no margin, NumPy computes it again.
         Shapes: numbers [m]; points [m, inputs] in the element type -> [m].
         """
-        home = Placement(place.xp, getattr(place.xp, points.dtype.name), place.device)
-        found = self._margin(numbers, home.put(points))
+        found = self._margin(numbers, self.element(place).put(points))
         again = np.flatnonzero(~(found > 0))
         if len(again) and not place.is_numpy:
             found[again] = self._margin(numbers[again], points[again])

@@ -32,6 +32,11 @@ class Neighbourhoods(ABC):
     floor: np.ndarray
     ceiling: np.ndarray
 
+    @property
+    def is_round(self) -> bool:
+        """Whether these are no boxes, whose corners relaxations find; inputs of others are looked for by an attack."""
+        return self.norm != "linf"
+
     @classmethod
     def of(cls, norm: NormName, *numbers: np.ndarray) -> "Neighbourhoods":
         """Those of a norm."""
