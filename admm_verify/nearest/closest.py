@@ -15,7 +15,6 @@ from admm_verify.network.layout import flatten_batch
 from admm_verify.options import instance
 from admm_verify.properties.query import Query
 from admm_verify.run import Ended, Run, Stopped
-from admm_verify.sets.box import Box
 
 
 def closest_counterexample(
@@ -26,14 +25,14 @@ def closest_counterexample(
     settings: DistanceSettings | None = None,
     run: Run | None = None,
 ) -> Distance:
-    """The least Euclidean distance from x of a counterexample: an input that the query's box and condition admit.
+    """The least Euclidean distance from x of a counterexample: an input that the query's inputs and condition admit.
 
-    min |y - x|_2 over y in the box for which the condition holds of f(y), the closest input that changes a decision:
+    min |y - x|_2 over the inputs y for which the condition holds of f(y), the closest input that changes a decision:
     certified from below (no input nearer than `lower` changes it) and attained from above, at the `input` of the
     result. For a classifier that says class k at x the condition is "y0 >= yk or y1 >= yk ..." without yk itself.
     Strict comparisons count as if they were not for the lower end, and the input fulfils them. All in real numbers,
-    whatever arithmetic the query declares. Boxes are halved, part by part, until the gap is closed, so that they should
-    have few inputs of positive width; with more, the gap stays open, and both ends hold all the same.
+    whatever arithmetic the query declares. The inputs are halved, part by part, until the gap is closed, so that they
+    should be few of positive width; with more, the gap stays open, and both ends hold all the same.
 
     Shapes: x [*input_shape].
     Raises: InputError for what is no query, array of finite numbers, settings or run, and for a shape that does not
@@ -43,7 +42,7 @@ def closest_counterexample(
     began, run = time.monotonic(), Run.of(run, timeout)
     instance(query, Query, "The query", ", such as av.query(network, box, condition)")
     chosen = DistanceSettings() if settings is None else instance(settings, DistanceSettings, "settings")
-    asked, query = query.network, query.about_scores("real")
+    asked, query = query.network, query.about_outputs("real")
     network = query.network.put(Placement.numpy())
     network.check_finite()
     point = flatten_batch(to_numpy(float64_array(x, "point x")), network.input_shape, f"the input of {network.name}")
@@ -58,7 +57,6 @@ def closest_counterexample(
         except Stopped:
             ended = run.ended() or Ended.TIMED_OUT
             return Distance(0.0, np.inf, None, None, None, ended, 0, time.monotonic() - began)
-        boxes = Box.joined([one.box.enclosure.at(None) for one in disjuncts])
-        search = NearSearch(InputNearness(network, boxes, atoms, disjuncts, point[0], chosen, run), chosen, run)
+        search = NearSearch(InputNearness(network, atoms, disjuncts, point[0], chosen, run), chosen, run)
         status = search.decide()
     return found_distance(asked, search, status, network.input_shape, began)

@@ -15,16 +15,18 @@ from admm_verify.bounds.relaxed import Relaxed
 from admm_verify.memory import Budget
 from admm_verify.nearest.lengths import distance_above
 from admm_verify.nearest.planes import BelowPlanes
-from admm_verify.nearest.points import enclosed
+from admm_verify.nearest.points import PULLS, enclosed
 from admm_verify.nearest.search import Attained, NearCells, Nearness, NearPoints
 from admm_verify.nearest.settings import DistanceSettings
 from admm_verify.nearest.sides import chosen_sides, within_cells
 from admm_verify.network.graph import Network
 from admm_verify.properties.property import Disjunct, Property
 from admm_verify.properties.rows import atom_rows
+from admm_verify.rationals import nearest_float
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import WalkableSet
+from admm_verify.sets.exact import ExactBox
 
 _SLACK = 1e-11
 """By how much of their terms' sizes atoms are to hold at the points that are tried, so that rounding leaves them so."""
@@ -32,21 +34,25 @@ _SLACK = 1e-11
 _LONG = 3
 """How many times as many steps the first descent takes as those in the parts."""
 
+_FARTHEST = 2.0**-16
+"""Of the way to the centre of its set, what points outside are moved by at most."""
+
 
 @dataclass(frozen=True, eq=False)
 class Atoms:
-    """Conditions objective y + offset <= 0 for all atoms, one such conjunction for each disjunct.
+    """Conditions objective y + offset <= 0 for all atoms and x in a set, one such conjunction for each disjunct.
 
-    Shapes: objective [disjuncts, atoms, outputs]; offset, strict [disjuncts, atoms].
+    Shapes: inputs [disjuncts, n]; objective [disjuncts, atoms, outputs]; offset, strict [disjuncts, atoms].
     """
 
+    inputs: WalkableSet
     objective: np.ndarray
     offset: np.ndarray
     strict: np.ndarray
 
     @classmethod
     def of(cls, network: Network, found: Property, run: Run) -> "Atoms":
-        """The atoms of a property, at most zero wherever they hold over the boxes of its disjuncts."""
+        """The atoms of a property, at most zero wherever they hold over the inputs of its disjuncts."""
         rows = atom_rows(found, Budget.of(run))
         if (rows.rounding > 0).any():
             pre = derived_bounds(network, rows.boxes, "interval", run)
@@ -55,7 +61,8 @@ class Atoms:
         padded = rows.padded(range(len(rows.disjuncts)))
         objective = np.concatenate([rows.objective, np.zeros((1, network.output_size))])[padded]
         offset = np.concatenate([rows.offset, [-1.0]])[padded]
-        return cls(objective, offset, np.concatenate([rows.strict, [False]])[padded])
+        inputs = rows.inputs.at(np.array(rows.owner))
+        return cls(inputs, objective, offset, np.concatenate([rows.strict, [False]])[padded])
 
     def values(self, output: np.ndarray, disjunct: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The atoms at outputs [points, outputs], and the sizes of their terms, [points, atoms]."""
@@ -66,21 +73,25 @@ class Atoms:
 
 @dataclass(frozen=True, eq=False)
 class InputNearness(Nearness):
-    """min |x - point|_2 over x in the box of a disjunct whose atoms hold for f(x).
+    """min |x - point|_2 over the inputs x of a disjunct whose atoms hold for f(x).
 
     Every part has planes a_j'x + c_j below its atoms, certified, so that the distance is at least that of the part
     below these planes; descent linearises the atoms and takes the nearest point in turn.
 
-    Shapes: inputs [disjuncts, n]; point [n]; all in float64 on NumPy.
+    Shapes: point [n]; all in float64 on NumPy.
     """
 
     network: Network
-    inputs: WalkableSet
     atoms: Atoms
     disjuncts: tuple[Disjunct, ...]
     point: Float[np.ndarray, " n"]
     settings: DistanceSettings
     run: Run
+
+    @property
+    def inputs(self) -> WalkableSet:
+        """The inputs of every disjunct, [disjuncts, n]."""
+        return self.atoms.inputs
 
     @property
     def numbers(self) -> int:
@@ -126,16 +137,24 @@ class InputNearness(Nearness):
         return cells, self._descended(sets, x, cells.disjunct, settings.descent)
 
     def attained(self, x: np.ndarray, disjunct: int) -> Attained | None:
-        wanted = self.disjuncts[disjunct]
-        there = wanted.box.around(x)
-        values = enclosed(self.network, there.at(None))
-        if not _hold(wanted, values):
+        wanted, centre = self.disjuncts[disjunct], to_numpy(self.inputs.centre)[disjunct]
+        for pull in (0.0, *PULLS[PULLS < _FARTHEST]):
+            exact = wanted.box.nearest(x + pull * (centre - x), np.float64)
+            if exact is None:
+                return None
+            if wanted.admits(exact):
+                return self._attained(wanted, exact)
+        return None
+
+    def _attained(self, wanted: Disjunct, exact: tuple[Fraction, ...]) -> Attained | None:
+        """The distance of an exact input of a disjunct; None where it is not certain that the atoms hold there."""
+        there = ExactBox.point(exact).enclosure
+        if not _hold(wanted, enclosed(self.network, there.at(None))):
             return None
         low, high = there.range
-        x = np.clip(x, low, high)
-        output = self.network.evaluate(x[None])[-1][0]
+        x = np.array([nearest_float(value) for value in exact])
         size = float(np.abs([x, self.point]).max())
-        return Attained(float(distance_above(self.point, low, high)), x, output, self.point, size)
+        return Attained(float(distance_above(self.point, low, high)), x, self.point, size)
 
     def _descended(self, sets: WalkableSet, x: np.ndarray, disjunct: np.ndarray, steps: int) -> NearPoints:
         """The nearest points on the way of some steps, where the atoms hold as computed; infinite values elsewhere."""

@@ -154,11 +154,12 @@ def found_distance(
 ) -> Distance:
     """What a search has found."""
     best = search.best
+    output = None if best is None else np.asarray(network.scores(best.x.reshape(network.input_shape)))
     return Distance(
         search.lower,
         search.upper,
         None if best is None else best.x.reshape(network.input_shape),
-        None if best is None else best.output.reshape(network.scores.output_shape),
+        output,
         None if best is None else best.target.reshape(target_shape),
         status,
         search.cells,

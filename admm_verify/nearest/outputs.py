@@ -101,7 +101,7 @@ class OutputNearness(Nearness):
         if nearest is None or not np.isfinite(output).all():
             return None
         upper = 0.0 if lies_inside(self.target, values) else float(distance_above(nearest, *values.range)[0])
-        return Attained(upper, point, output, nearest, float(np.abs([output, nearest]).max()))
+        return Attained(upper, point, nearest, float(np.abs([output, nearest]).max()))
 
     def _gap(self, output: Array, aim: Array | None = None) -> np.ndarray:
         """The way from the target's nearest point, or from another one, to an output."""

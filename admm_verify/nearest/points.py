@@ -8,7 +8,7 @@ from admm_verify.network.graph import Network
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import WalkableSet
 
-_PULLS = 2.0 ** -np.arange(52.0, -1.0, -2.0)
+PULLS = 2.0 ** -np.arange(52.0, -1.0, -2.0)
 """Shares of the way to the centre by which points just outside a set are moved."""
 
 
@@ -24,7 +24,7 @@ def enclosed(network: Network, points: Box) -> Box:
 def point_of(inputs: WalkableSet, x: Float[np.ndarray, " n"]) -> np.ndarray | None:
     """A point of a set [1, n], exactly, next to x; None where none is found."""
     start, centre = inputs.project(x[None]), inputs.centre
-    for pull in (0.0, *_PULLS):
+    for pull in (0.0, *PULLS):
         moved = start + pull * (centre - start)
         if bool(np.all(inputs.contains(moved))):
             return moved[0]

@@ -68,14 +68,13 @@ class NearPoints:
 
 @dataclass(frozen=True, eq=False)
 class Attained:
-    """A distance that is attained: a point of the input set, the output there, and what that is so near to.
+    """A distance that is attained: a point of the input set, and what it, or its output, is so near to.
 
     upper: rounded upward. size: the largest number of the two points that are so near.
     """
 
     upper: float
     x: Float[np.ndarray, " inputs"]
-    output: Float[np.ndarray, " outputs"]
     target: Float[np.ndarray, " _"]
     size: float
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import admm_verify as av
+from admm_verify.network.layers import network_from_layers
 from tests.nearest.draws import drawn
 from tests.nearest.exact import closest_input
 from tests.nearest.test_distance import exact, squared
@@ -129,6 +130,36 @@ def test_inputs_that_no_float_fixes_are_met_exactly():
     # 0.1 is no float: the nearest point lies beside, and 0.7 away.
     assert found.lower <= 0.7 <= found.upper
     assert found.gap < 1e-9
+
+
+def test_inputs_that_are_coupled_or_lie_in_a_set():
+    network, _, point = classifier()
+    # y2 says nothing: any input of x0 + x1 <= -1 counts, and the nearest one is the foot of a perpendicular.
+    query = av.query(network, None, "x0 >= -2 and x0 <= 2 and x1 >= -2 and x1 <= 2 and x0 + x1 <= -1 and y2 <= 1e9")
+    found = av.closest_counterexample(query, point)
+    exact = (point.sum() + 1) / np.sqrt(2)
+    assert found.lower <= exact * (1 + 1e-12)
+    assert found.input is not None
+    assert Fraction(float(found.input[0])) + Fraction(float(found.input[1])) <= -1
+    assert found.gap <= 1e-4 * found.upper + 1e-9
+    assert abs(found.upper - exact) <= 1e-4
+    ball = av.Ball(np.array([2.0, 0.2]), 0.5)
+    found = av.closest_counterexample(av.query(network, ball, "y2 <= 1e9"), point)
+    assert found.input is not None
+    assert bool(np.all(ball.contains(found.input)))
+    assert found.lower <= 2.0 - 0.3 - 0.5 + 1e-12
+    assert abs(found.upper - 1.2) <= 1e-4
+
+
+def test_outputs_beside_inputs():
+    network = network_from_layers([np.eye(2), 2.0 * np.eye(2)], [np.zeros(2), np.array([-1.0, 0.0])])
+    # y0 = 2 relu(x0) - 1 >= x0 + 1 from x0 = 2 on.
+    query = av.query(network, av.Box(np.zeros(2), 4.0 * np.ones(2)), "y0 >= x0 + 1")
+    found = av.closest_counterexample(query, np.array([0.5, 1.0]))
+    assert found.lower <= 1.5 <= found.upper
+    assert found.gap <= 1e-4 * found.upper
+    assert found.output is not None
+    assert found.output.shape == (2,)
 
 
 def test_what_cannot_be_asked_is_refused():
