@@ -14,7 +14,7 @@ from admm_verify.network.layers import network_from_layers
 from admm_verify.report.counterexample_plots import counterexample_figure, smallest
 from admm_verify.report.records.certify import CertifyRecord
 from admm_verify.robustness.neighbourhoods import Neighbourhoods
-from tests.test_certify import classifier_task, is_monotone, lines_of
+from tests.test_certify import classifier, classifier_task, is_monotone, lines_of
 from tests.test_certify_command import command, files  # noqa: F401
 from tests.test_records import faults, strict
 
@@ -100,8 +100,10 @@ def test_balls_are_attacked_where_inputs_of_relaxations_do_not_mislead(norm, mon
     """As many as the instances that only the attack falsifies stay unknown without it; all others are the same."""
     plain = av.CertifySettings(bounds="interval", max_passes=0)
     counts = np.zeros(2, dtype=int)
-    for seed in range(1, 4):
-        given = (*classifier_task(seed, count=8), (0.1, 0.2, 0.3))
+    for seed in range(1, 8):
+        network, images = classifier(seed, (12, 24, 24, 5)), np.random.default_rng(seed + 100).random((8, 12))
+        images = images.astype(np.float32)
+        given = network, images, network(images).argmax(axis=1), (0.1, 0.2, 0.4)
         found = av.certify(*given, norm=norm, settings=plain)
         monkeypatch.setattr("admm_verify.robustness.certifier.Certifier._attack", lambda *_: None)
         without = av.certify(*given, norm=norm, settings=plain)
