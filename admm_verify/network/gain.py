@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from admm_verify.arrays import gamma, to_numpy
+from admm_verify.arrays import Placement, gamma, to_numpy
 from admm_verify.network.maps import DiagonalMap, LinearMap
 from admm_verify.network.selection import SelectionMap
 
@@ -59,6 +59,7 @@ def gain(part: LinearMap, slopes: np.ndarray | None = None) -> float:
 
 
 def _by_sums(part: LinearMap) -> float:
+    part = part.put(Placement.numpy())
     rows = float(np.max(to_numpy(part.magnitude_apply(np.ones((1, part.columns)))), initial=0.0))
     columns = float(np.max(to_numpy(part.magnitude_transpose(np.ones((1, part.rows)))), initial=0.0))
     return float(np.sqrt(rows) * np.sqrt(columns)) * (1.0 + 4.0 * gamma(part.rows + part.columns + part.roundings + 8))

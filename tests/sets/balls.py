@@ -86,9 +86,9 @@ class ExactBall:
 def balls(rng: np.random.Generator, norm: NormName) -> Subject:
     """Balls with or without cuts, some of whose entries are fixed; centers inside, outside or far from the origin."""
     sets, size = (int(count) for count in rng.integers(1, 5, 2))
-    scale = 10.0 ** rng.integers(-9, 4, (sets, 1)) * 10.0 ** rng.integers(-1, 2, (sets, size))
+    scale = 10.0 ** rng.integers(-30, 9, (sets, 1)) * 10.0 ** rng.integers(-1, 2, (sets, size))
     radius = rng.uniform(0.1, 1.0, (sets, size)) * scale * (rng.random((sets, size)) < 0.85)
-    center = rng.standard_normal((sets, size)) * 10.0 ** rng.integers(-3, 4, (sets, size))
+    center = rng.standard_normal((sets, size)) * 10.0 ** rng.integers(-30, 9, (sets, size))
     center = np.where(rng.random((sets, 1)) < 0.3, 0.0, center)
     within = None
     if rng.random() < 0.7:
