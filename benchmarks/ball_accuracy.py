@@ -28,7 +28,7 @@ from benchmarks.shares import RESULTS, environment, write_json
 RADII = {"l2": (0.25, 0.5, 1.0), "l1": (1.0, 2.0, 5.0)}
 """Per norm, in units of pixels in [0, 1]."""
 
-NETWORKS = ("mnist_fc_deepsplit", "mnist_conv_wong_eps0.1")
+NETWORKS = ("mnist_conv_small_nat", "mnist_fc_deepsplit")
 
 ORDER = {"l1": 1, "l2": 2}
 
