@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations, islice
 
 import numpy as np
 
@@ -31,6 +32,10 @@ class Around:
 
 
 Pair = tuple[WalkableSet, Described]
+"""A set and its program."""
+
+Union = tuple[WalkableSet, tuple[Described, ...]]
+"""A set, and programs of its parts."""
 
 
 def written(
@@ -117,7 +122,37 @@ def product(around: Around) -> Pair:
     return av.Product(*(one for one, _ in pairs)), written(lift, around.centre, [], np.eye(around.size)[:first])
 
 
-SETS: dict[str, Callable[[Around], Pair]] = {
+def polytope_in_box(around: Around) -> Pair:
+    """A box and random half spaces that cut some of it off, some of them often."""
+    size, count = around.size, int(around.rng.integers(1, 5))
+    normals = around.rng.standard_normal((count, size))
+    room = around.rng.uniform(0.0, 0.6, count) * (np.abs(normals) @ around.half)
+    around_it = av.Box(around.centre - around.half, around.centre + around.half)
+    found = av.Polytope(normals, normals @ around.centre + room, around_it)
+    return found, written(np.diag(around.half), around.centre, [(normals * around.half, room)])
+
+
+def polytope(around: Around) -> Pair:
+    """A parallelepiped and one half space, without a box."""
+    size, wide = around.size, np.where(around.half > 0, around.half, 1e-3)
+    turned = np.eye(size) + 0.3 * around.rng.standard_normal((size, size)) / np.sqrt(size)
+    normals = np.concatenate([turned, -turned, np.ones((1, size))]) / wide
+    room = np.append(np.ones(2 * size), 0.3 * np.sqrt(size))
+    far = np.full(size, 1.01 * np.linalg.norm(np.linalg.inv(turned), np.inf))
+    found = av.Polytope(normals, normals @ around.centre + room)
+    return found, written(np.diag(wide * far), around.centre, [(normals * wide * far, room)])
+
+
+def sparse(around: Around) -> Union:
+    """A few entries change: a box for each choice of them; of many entries, for a few of the choices."""
+    size, count = around.size, 1 + around.size // 3
+    choices = islice(combinations(range(size), count), 50)
+    boxes = [np.where(np.isin(np.arange(size), some), around.half, 0.0) for some in choices]
+    found = av.Sparse(around.centre, count, around.half)
+    return found, tuple(written(np.diag(half), around.centre, []) for half in boxes)
+
+
+SETS: dict[str, Callable[[Around], Pair | Union]] = {
     "box": box,
     "l2 ball": l2_ball,
     "l2 ball of radii": l2_ball_of_radii,
@@ -126,10 +161,14 @@ SETS: dict[str, Callable[[Around], Pair]] = {
     "l1 ball cut": l1_ball_cut,
     "ellipsoid": ellipsoid,
     "product": product,
+    "polytope in a box": polytope_in_box,
+    "polytope": polytope,
+    "sparse": sparse,
 }
 
 
-def drawn(kind: str, seed: int, centre: np.ndarray, half: np.ndarray) -> Pair:
-    """The set of a kind and seed, of vectors [n], and its program."""
+def drawn(kind: str, seed: int, centre: np.ndarray, half: np.ndarray) -> Union:
+    """The set of a kind and seed, of vectors [n], and programs of its parts."""
     rng = np.random.default_rng([seed, list(SETS).index(kind)])
-    return SETS[kind](Around(rng, np.reshape(centre, -1), np.reshape(half, -1)))
+    found, programs = SETS[kind](Around(rng, np.reshape(centre, -1), np.reshape(half, -1)))
+    return found, programs if isinstance(programs, tuple) else (programs,)

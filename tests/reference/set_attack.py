@@ -43,7 +43,7 @@ def hunted(plain: Plain, inputs: WalkableSet, count: int, seed: int, objective: 
     for k in range(steps):
         with np.errstate(over="ignore", invalid="ignore"):
             slope = plain.gradient(plain.values(x)[0], start)
-        x = np.asarray(inputs.stepped(x, -(0.8**k), slope))
+            x = np.asarray(inputs.stepped(x, -(0.8**k), slope))
     return np.concatenate([kept(inputs, x), np.array(starts)])
 
 

@@ -180,9 +180,10 @@ def check_tiny(seed: int, kind: str) -> None:
     """Bounds lie under the exact minimum, and attacks come to it from above."""
     network, rng = tiny(seed), np.random.default_rng([seed, 3])
     size = network.input_size
-    inputs, program = drawn(kind, seed, rng.standard_normal(size), rng.uniform(0.2, 1.0, size))
+    inputs, programs = drawn(kind, seed, rng.standard_normal(size), rng.uniform(0.2, 1.0, size))
     objective, offset = rng.standard_normal((1, 2)), rng.standard_normal(1)
-    value, x = least(network, program, objective[0], float(offset[0]))
+    parts = [least(network, program, objective[0], float(offset[0])) for program in programs]
+    value, x = min(parts, key=lambda part: part[0])
     one, exact = inputs.at(None), ExactNetwork.of(network)
     attained = exact.objective(kept(one, x[None])[0], objective[0], float(offset[0]))
     scale = 1.0 + abs(value)
