@@ -124,7 +124,7 @@ def product(around: Around) -> Pair:
 
 def polytope_in_box(around: Around) -> Pair:
     """A box and random half spaces that cut some of it off, some of them often."""
-    size, count = around.size, int(around.rng.integers(1, 5))
+    size, count = around.size, 3
     normals = around.rng.standard_normal((count, size))
     room = around.rng.uniform(0.0, 0.6, count) * (np.abs(normals) @ around.half)
     around_it = av.Box(around.centre - around.half, around.centre + around.half)
@@ -141,6 +141,13 @@ def polytope(around: Around) -> Pair:
     far = np.full(size, 1.01 * np.linalg.norm(np.linalg.inv(turned), np.inf))
     found = av.Polytope(normals, normals @ around.centre + room)
     return found, written(np.diag(wide * far), around.centre, [(normals * wide * far, room)])
+
+
+def zonotope(around: Around) -> Pair:
+    """More symbols than inputs."""
+    size = around.size
+    generators = around.half[:, None] * around.rng.standard_normal((size, size + 2)) / np.sqrt(size)
+    return av.Zonotope(around.centre, generators), written(generators, around.centre, [])
 
 
 def sparse(around: Around) -> Union:
@@ -163,6 +170,7 @@ SETS: dict[str, Callable[[Around], Pair | Union]] = {
     "product": product,
     "polytope in a box": polytope_in_box,
     "polytope": polytope,
+    "zonotope": zonotope,
     "sparse": sparse,
 }
 

@@ -129,7 +129,9 @@ def input_rows(network: Network, inputs: WalkableSet) -> WalkableSet:
     check_network(network)
     if not isinstance(inputs, WalkableSet):
         raise InputError(
-            f"A set of inputs is wanted here, and {shown(inputs)} was given; make one, such as av.Box(lower, upper)."
+            f"A set of inputs is wanted here, and {shown(inputs)} was given; make one: av.Box(lower, upper), "
+            "av.Ball(center, radius), av.Polytope(normals, limits), av.Ellipsoid(center, shape), "
+            "av.Zonotope(center, generators), av.Product(..) or av.Sparse(center, count, radius)."
         )
     what = f"the input of {network.name}"
     flat = inputs.flattened(lambda part: flatten_batch(part, network.input_shape, what))

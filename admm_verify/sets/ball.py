@@ -23,13 +23,14 @@ from admm_verify.arrays import (
 )
 from admm_verify.errors import InputError
 from admm_verify.options import shown
+from admm_verify.reprs import short_repr
 from admm_verify.sets.box import Box, center_and_radius
 from admm_verify.sets.contract import InputSet, Numbers, Vectors, WalkableSet
 from admm_verify.sets.norm_names import NormName, norm_name
 from admm_verify.sets.norms import Euclidean, Norm, Sides, Taxicab, towards
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class Ball(WalkableSet):
     """The set {x : |(x - center) / radius|_p <= 1, lower <= x <= upper}, or a batch of them, for p = 2 or p = 1.
 
@@ -50,6 +51,8 @@ class Ball(WalkableSet):
     upper: Array
 
     kind: ClassVar[Norm]
+
+    __repr__ = short_repr
 
     def __new__(
         cls,

@@ -13,13 +13,14 @@ from admm_verify.arrays import Array, Bool, Float, Int, Placement, gamma, inner,
 from admm_verify.errors import InputError
 from admm_verify.given import float64_array, plain_array
 from admm_verify.options import brief, shown
+from admm_verify.reprs import short_repr
 from admm_verify.sets.contract import Finder, InputSet, Numbers, Vectors, VertexVerb, WalkableSet
 from admm_verify.sets.norm_names import norm_name
 
 _MOST_CELLS = 10**6
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Box(WalkableSet):
     """The set {x : lower <= x <= upper}, or a batch of them; its ends are copies in float64, without gradients.
 
@@ -31,6 +32,8 @@ class Box(WalkableSet):
 
     lower: Array
     upper: Array
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         for name in ("lower", "upper"):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Array, Bool, Float, Placement, inner, namespace
+from admm_verify.reprs import short_repr
 from admm_verify.sets.box import Box
 from admm_verify.sets.composite import Composite
 from admm_verify.sets.contract import InputSet, Numbers, Vectors, WalkableSet
@@ -27,7 +28,7 @@ _STILL = 1e-13
 """Of the range's width: passes that move points by less are the last."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Cut(Composite):
     """The sets {x in base : x in box}, of one base and one box each; some may be empty, where any bound holds.
 
@@ -37,6 +38,8 @@ class Cut(Composite):
 
     base: WalkableSet
     box: Box
+
+    __repr__ = short_repr
 
     @classmethod
     def of_parts(cls, *parts: Any) -> "Cut":

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from admm_verify.arrays import SMALLEST, Array, Bool, Float, Placement, gamma, inner, namespace, to_numpy
+from admm_verify.reprs import short_repr
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import InputSet, Numbers, Vectors, WalkableSet
 from admm_verify.sets.images import along, applied
@@ -22,7 +23,7 @@ _STEPS = 40
 """Of a random walk, and two more for every coordinate, before its end counts as a sample."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Polytopes(WalkableSet):
     """The sets {x : lower <= x <= upper, normals x <= limits}.
 
@@ -39,6 +40,8 @@ class Polytopes(WalkableSet):
     ceiling: Array
     floor: Array
     inner: Array
+
+    __repr__ = short_repr
 
     @classmethod
     def of(cls, *numbers: Array) -> "Polytopes":

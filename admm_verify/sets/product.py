@@ -12,12 +12,13 @@ import numpy as np
 from admm_verify.arrays import Array, Bool, Float, Placement, namespace
 from admm_verify.errors import InputError
 from admm_verify.options import shown
+from admm_verify.reprs import short_repr
 from admm_verify.sets.box import Box
 from admm_verify.sets.composite import Composite
 from admm_verify.sets.contract import InputSet, Numbers, Vectors, WalkableSet
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class Product(Composite):
     """The sets {x = (x_1, .., x_k) : x_i in set i}: some of the inputs in each of some sets, one after the other.
 
@@ -27,6 +28,8 @@ class Product(Composite):
     """
 
     factors: tuple[WalkableSet, ...]
+
+    __repr__ = short_repr
 
     def __init__(self, *sets: WalkableSet) -> None:
         if not sets:

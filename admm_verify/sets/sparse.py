@@ -13,6 +13,7 @@ from admm_verify.arrays import SMALLEST, Array, Bool, Float, Placement, inner, n
 from admm_verify.errors import InputError
 from admm_verify.given import float64_array
 from admm_verify.options import Range, count as counted, shown
+from admm_verify.reprs import short_repr
 from admm_verify.sets.box import Box, center_and_radius
 from admm_verify.sets.contract import InputSet, Numbers, Vectors, WalkableSet
 
@@ -20,7 +21,7 @@ _MOST_GROUPS = 2**24
 """Labels stay whole numbers in float32."""
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class Sparse(WalkableSet):
     """The set {x : lower <= x <= upper, x = center but for at most `count` groups of entries}, or a batch of them.
 
@@ -44,6 +45,8 @@ class Sparse(WalkableSet):
     upper: Array
     most: Array
     label: Array
+
+    __repr__ = short_repr
 
     def __init__(
         self,
