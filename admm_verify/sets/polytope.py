@@ -117,7 +117,9 @@ class Polytope(Polytopes):
 
         Raises: InputError for empty sets, and for those without bounds.
         """
-        several = self.normals.ndim == 3 or (self.around is not None and len(self.around.lead) > 0)
+        n = self.normals.shape[-1]
+        boxes = () if self.around is None else leading(self.around.shape, n, "box of a polytope")
+        several = self.normals.ndim == 3 or len(boxes) > 0
         normals = self.normals if self.normals.ndim == 3 else self.normals[None]
         limits = self.limits if self.normals.ndim == 3 else (self.limits,)
         ceiling, floor = (
