@@ -2,9 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
+import admm_verify as av
 from admm_verify.cli import main
+from admm_verify.reach.starts import drawn_inside
 from tests.reach.tasks import INTEGRATOR, PENDULUM, write
 
 
@@ -87,3 +90,31 @@ def test_sets_that_end_early_are_named(capsys, tmp_path) -> None:
     assert main(["reach", str(write(tmp_path, data)), "--cells", "1"]) == 0
     out = capsys.readouterr().out
     assert "too loose after step" in out and "unknown" in out
+
+
+INITIAL = {
+    "ellipsoid": {"kind": "ellipsoid", "center": [0.35, 0], "shape": [[0.01, 0.004], [0.004, 0.01]]},
+    "polytope": {"kind": "polytope", "normals": [[1, 1], [-1, 0], [0, -1]], "limits": [0.4, -0.3, 0.1]},
+    "zonotope": {"kind": "zonotope", "center": [0.35, 0], "generators": [[0.03, 0.02, 0], [0, 0.05, 0.04]]},
+    "ball": {"kind": "ball", "center": [0.35, 0], "radius": 0.05, "norm": "l1"},
+}
+
+
+@pytest.mark.parametrize("kind", INITIAL)
+@pytest.mark.parametrize("data", [INTEGRATOR, PENDULUM], ids=["discrete", "continuous"])
+def test_reach_from_a_set_that_is_no_box(data, kind, tmp_path, capsys):
+    path = write(tmp_path, data | {"initial_set": INITIAL[kind]})
+    names = {"--plot": "tube.png", "--time-plot": "time.png", "--json": "out.json"}
+    files = [str(part) for option, name in names.items() for part in (option, tmp_path / name)]
+    assert main(["reach", str(path), "--partition", "uniform:2", *files]) == 0
+    assert "verified: " in capsys.readouterr().out
+    found = json.loads((tmp_path / "out.json").read_text())
+    task = av.read_task(path)
+    points = drawn_inside(task.initial, np.asarray(task.initial.sample(300, np.random.default_rng(0))))
+    states = av.simulate(task.system, points, task.steps)
+    values = np.einsum("pts,ds->ptd", states, np.array(found["directions"]))
+    # Integration in continuous time has an error of its own.
+    assert (values <= np.array(found["upper"]) + (1e-9 if data is PENDULUM else 0.0)).all()
+    # What the reader was told lies behind the result: the file with the set, and its hash.
+    assert str(path) in [one["path"] for one in found["provenance"]["files"]]
+    assert all((tmp_path / name).stat().st_size > 1000 for name in names.values())
