@@ -4,8 +4,9 @@ CROWN's backward sweep gives f(x) >= slope'x + shift wherever the bounds of the 
 the least value of a plane is exact; over the box around it all correlation would be lost.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 
@@ -16,21 +17,52 @@ from admm_verify.bounds.interval import Forward
 from admm_verify.bounds.relaxed import Relaxed, Twin
 from admm_verify.network.graph import Affine, Network
 from admm_verify.relaxations.registry import open_to
-from admm_verify.sets.zonotopes import Zonotopes
+from admm_verify.sets.contract import InputSet, Numbers, Vectors
 from admm_verify.settings import AscentSettings
 
 
 @dataclass(frozen=True, eq=False)
-class InPairs(Zonotopes):
-    """Zonotopes where the rows j and j + rows / 2 have one minimiser, that of the sum of their functionals.
+class InPairs(InputSet):
+    """Sets where the rows j and j + rows / 2 have one minimiser, that of the sum of their functionals.
 
     A climb over them is one on the least value of the sum of two planes below f and below -f, which is minus the
     largest distance between them.
     """
 
-    def minimiser(self, coefficient: Array) -> Array:
+    inputs: InputSet
+
+    @property
+    def numbers(self) -> tuple[Array, ...]:
+        return self.inputs.numbers
+
+    @classmethod
+    def of(cls, *numbers: Array) -> Self:
+        """Not to be had: numbers do not tell the kind of the sets."""
+        raise TypeError("Rows in pairs are made of sets.")
+
+    def mapped(self, change: Callable[[Array], Array]) -> "InPairs":
+        return InPairs(self.inputs.mapped(change))
+
+    @property
+    def range(self) -> tuple[Any, Any]:
+        return self.inputs.range
+
+    @property
+    def reach(self) -> Vectors:
+        return self.inputs.reach
+
+    def seen(self, crop: Callable[[Array], Array]) -> InputSet:
+        return self.inputs.seen(crop)
+
+    def covers(self, other: InputSet) -> bool:
+        return self.inputs.covers(other)
+
+    def minimum(self, coefficient: Vectors) -> tuple[Numbers, Numbers]:
+        return self.inputs.minimum(coefficient)
+
+    def minimiser(self, coefficient: Vectors) -> Vectors:
         half = coefficient.shape[-2] // 2
-        x = super().minimiser(coefficient[..., :half, :] + coefficient[..., half:, :])
+        x = self.inputs.minimiser(coefficient[..., :half, :] + coefficient[..., half:, :])
         return np.concatenate([x, x], axis=-2)
 
 
@@ -58,7 +90,7 @@ def climbed(
     return climb.slopes
 
 
-def relaxed_over(network: Network, state: Zonotopes, iterations: int, settings: AscentSettings) -> Relaxed:
+def relaxed_over(network: Network, state: InputSet, iterations: int, settings: AscentSettings) -> Relaxed:
     """The network over zonotopes, with pre-activation bounds from planes after some steps of ascent.
 
     Shapes: state [cells, n]; the network in float64.

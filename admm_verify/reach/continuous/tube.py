@@ -150,7 +150,7 @@ def reach(
     (anchor, initial, _), periods = first_forms(inputs, inputs.size, starts), []
     valid, cells, state, count = np.zeros(inputs.count, int), np.arange(inputs.count), initial, None
     while len(periods) < steps and not run.over():
-        control, shared = controlled(system.controller.law, state, chosen.control)
+        control, shared = controlled(system.controller.law, state, chosen.control, anchor.at(cells))
         substeps, loss = flow(system.plant, shared, control, system.period, chosen.flow, count)
         count = next_substeps(len(substeps), loss, chosen.flow)
         with quiet_overflow():

@@ -66,7 +66,7 @@ def step_sets(
         if run.over():
             break
         noise = inputs.at((cells[:, None], first + noise_columns(system, t - 1, steps)))
-        state = controlled(once.network, _beside(state, noise), _PLANES)[0]
+        state = controlled(once.network, _beside(state, noise), _PLANES, anchor.at(cells))[0]
         # NaN is not within any width.
         good = (state.deviation <= widest).all(axis=-1)
         if not good.any():
