@@ -293,8 +293,10 @@ class CheckedNetwork:
                 lines = ranges.chosen(better.columns, slopes)
             bound = self.numbers.short(ranges.sweep(lines, boxes, start, constant, size))
             least, most = bound[: len(wanted)], -bound[len(wanted) :]
-            low[where, wanted] = np.maximum(low[where, wanted], least)
-            high[where, wanted] = np.minimum(high[where, wanted], most)
+            # Bounds of what couplings leave empty cross by any amount; kept inside, they spoil no shared magnitude.
+            own = low[where, wanted], high[where, wanted]
+            low[where, wanted] = np.minimum(np.maximum(own[0], least), own[1])
+            high[where, wanted] = np.maximum(np.minimum(own[1], most), own[0])
 
         self.blocks(len(neuron), work)
 

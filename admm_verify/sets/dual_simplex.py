@@ -9,7 +9,13 @@ _ITERATIONS = 8
 """Pivots for each row of the programs, besides a few for all; most functionals take about one for each."""
 
 _ROUNDINGS = 64.0
-"""How far variables may be from their range, in roundings of what is added up, and what is no pivot."""
+"""How far variables may be from their range, in roundings of what is added up."""
+
+_PIVOT = 2.0**-24
+"""How small a pivot is, beside others of its row, that may come of rounding."""
+
+_CLEAR = 2.0**-30
+"""How far rows have to exclude each other, in units of what they add up, before nothing counts as feasible."""
 
 _FAR = 2.0**60
 """How far multipliers go where nothing is feasible: to so many times what they have to outweigh."""
@@ -78,10 +84,12 @@ class _Tableau:
         self.basic = (self.number >= n) & xp.ones((count, 1), dtype=xp.bool, device=c.device)
         self.reduced = xp.concat([c, xp.zeros((count, m), **kind)], axis=-1)
         self.upper, self.ray = self.reduced < 0, xp.zeros((count, m), **kind)
+        self.halted = xp.zeros((count, 1), dtype=xp.bool, device=c.device)
         reach = xp.maximum(xp.abs(lower), xp.abs(upper))
         size = xp.abs(limits) + (xp.abs(normals) @ reach[..., None])[..., 0]
+        self.size = size
         self.slack = _ROUNDINGS * xp.finfo(c.dtype).eps * (size + xp.finfo(c.dtype).smallest_normal)
-        self.tiny = _ROUNDINGS * xp.finfo(c.dtype).eps
+        self.tiny = max(_ROUNDINGS * float(xp.finfo(c.dtype).eps), _PIVOT)
 
     def point(self) -> Array:
         """Where the variables x are, in the boxes."""
@@ -108,7 +116,7 @@ class _Tableau:
         away = xp.maximum(below, above) - (xp.abs(self.inverse) @ self.slack[..., None])[..., 0]
         row = xp.argmax(away, axis=-1)[:, None]
         away = xp.take_along_axis(away, row, axis=-1)
-        open = (away > 0) & xp.all(self.ray == 0, axis=-1, keepdims=True)
+        open = (away > 0) & ~self.halted
         if not bool(xp.any(open)):
             return False
         rises = xp.take_along_axis(below > above, row, axis=-1)
@@ -174,7 +182,11 @@ class _Tableau:
         most = xp.max(xp.abs(self.reduced), axis=-1, keepdims=True)
         far = _FAR * (weight + most + 1.0) / xp.where(endless, slope, xp.ones_like(slope))
         ray = -alpha[:, self.n :]
-        self.ray = xp.where(endless, far * xp.maximum(ray, xp.zeros_like(ray)), self.ray)
+        ray = xp.maximum(ray, xp.zeros_like(ray))
+        # What is next to nothing may come of rounding.
+        clear = endless & (slope > _CLEAR * xp.sum(ray * self.size, axis=-1, keepdims=True))
+        self.ray = xp.where(clear, far * ray, self.ray)
+        self.halted = self.halted | endless
 
     def _ends(self) -> Array:
         """The values of all variables where they are not basic, zero of those that are."""
