@@ -126,7 +126,8 @@ class SolverSettings(Settings):
     tolerance: relative gap at which a row is finished. max_passes: budget per row, None for that of the method.
     precision: "float32" or "float64" of the iterations, None for float64 on the CPU and float32 on a GPU. polish: the
     primal-dual phase of "auto", which starts near the optimum and takes smaller steps sooner.
-    auto_passes: budget of "auto", of which ascent takes its own first. joint: joint relaxations of layers afterwards,
+    auto_passes: budget of "auto", of which ascent takes its own first. deciding_passes: more of the layered splitting
+    for rows of which it is open whether their constraints hold anywhere. joint: joint relaxations of layers afterwards,
     which pay for l2 balls around inputs of convolutional networks. check_interval: iterations between check points
     (certified bound, feasible value, test of the gap). block_numbers: numbers in one array of a block of rows, which
     should stay near the cache; device_block_numbers: the same on a GPU, which wants more; larger batches are solved
@@ -144,6 +145,7 @@ class SolverSettings(Settings):
     block_numbers: AtLeastOne = 2**21
     device_block_numbers: AtLeastOne = 2**25
     auto_passes: Count = 1000
+    deciding_passes: Count = 2000
     joint: JointSettings = JointSettings()
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from admm_verify.splitting.coupling_graph import CouplingGraph
 from admm_verify.splitting.primal import PrimalPoint, best_response, relaxed_values
 from admm_verify.splitting.problem import Rows
 from admm_verify.splitting.state import Duals, PerRow
-from admm_verify.splitting.sweeps import DualPoint, DualSweep, filled, polish_sweep, slope_sweep
+from admm_verify.splitting.sweeps import DualPoint, DualSweep, Units, filled, polish_sweep, slope_sweep
 from admm_verify.splitting.vector import Vector
 
 
@@ -54,7 +54,8 @@ class Admm:
 
     v = proj_B(z); u = prox of c + indicator of A at 2 v - z, a projection on each affine graph;
     z+ = anchor / (t + 2) + (t + 1) / (t + 2) (z + 2 (u - v)), Halpern's iteration of the reflected operator.
-    The multiplier of a layer's value is g = w (u - (2 v - z)), dual feasible because u is optimal on A.
+    The multiplier of a layer's value is g = w (u - (2 v - z)), dual feasible because u is optimal on A. aims: False to
+    ask for feasibility alone: the least t such that all constraints hold up to t, each in the unit of its graph.
 
     Reference: DeepSplit, arXiv 2106.09117; Halpern with restarts: Lu and Yang, arXiv 2407.16144 (r2HPDHG).
     """
@@ -62,23 +63,26 @@ class Admm:
     settings: AdmmSettings
     passes: int
     stops_at_gap: bool = True
-    keep: float = 1.0
+    aims: bool = True
 
     def start(self, rows: Rows, point: DualPoint) -> AdmmState:
+        units = None if rows.aims else Units.of(rows, point)
+        if units is not None:
+            point = replace(point, coupled=units.multipliers / units.values.shape[1])
         dual = slope_sweep(rows, point)
         multipliers = layer_multipliers(rows, network_layers(rows.network), dual)
         graphs, scale, coupling = build_graphs(rows, dual, multipliers, self.settings.penalty)
         z = _first_vector(rows, graphs, scale, dual, multipliers)
         if coupling is not None and graphs.coupled is not None:
             z = _with_constraints(
-                coupling, graphs.coupled, z, scale, point.coupled, pointwise(rows, graphs, z, None).sources
+                coupling, graphs.coupled, z, scale, point.coupled, pointwise(rows, graphs, z, None, scale).sources
             )
         far, zero = rows.xp.full_like(rows.offset, float("inf")), rows.xp.zeros_like(rows.offset)
         return AdmmState(graphs, coupling, scale, z, z, far, zero)
 
     def step(self, rows: Rows, state: AdmmState) -> AdmmState:
         graphs, z = state.graphs, state.z
-        v = pointwise(rows, graphs, z, state.coupling).v
+        v = pointwise(rows, graphs, z, state.coupling, state.scale).v
         r = 2.0 * v - z
         u = graphs.project(rows, state.scale, r, state.coupling)
         moved, residual = _halpern(graphs, u, r, z, state.anchor, state.since)
@@ -88,7 +92,7 @@ class Admm:
 
     def multipliers(self, rows: Rows, state: AdmmState) -> Duals:
         graphs = state.graphs
-        r = 2.0 * pointwise(rows, graphs, state.z, state.coupling).v - state.z
+        r = 2.0 * pointwise(rows, graphs, state.z, state.coupling, state.scale).v - state.z
         moves = graphs.project(rows, state.scale, r, state.coupling) - r
         found = []
         for layer, images in zip(graphs.layers, graphs.images, strict=True):
@@ -106,11 +110,11 @@ class Admm:
         return replace(duals, layers=filled(polish_sweep(rows, duals).pre, found))
 
     def point(self, rows: Rows, state: AdmmState) -> PrimalPoint:
-        found = pointwise(rows, state.graphs, state.z, state.coupling)
+        found = pointwise(rows, state.graphs, state.z, state.coupling, state.scale)
         return PrimalPoint(found.x, _shares(rows, state.graphs, found))
 
 
-def pointwise(rows: Rows, graphs: AffineGraphs, z: Vector, coupling: CouplingGraph | None) -> Pointwise:
+def pointwise(rows: Rows, graphs: AffineGraphs, z: Vector, coupling: CouplingGraph | None, scale: Array) -> Pointwise:
     """proj_B(z): copies of one source are averaged, images that add up to one layer's value are moved alike."""
     x = rows.inputs.project(graphs.mean(z, 0))
     parts, layers = list(z.parts), []
@@ -130,7 +134,7 @@ def pointwise(rows: Rows, graphs: AffineGraphs, z: Vector, coupling: CouplingGra
             parts[e] = graphs.copies[e].lay(source)
     block = graphs.coupled
     if coupling is not None and block is not None and block.image is not None:
-        parts[block.image] = rows.xp.minimum(z.parts[block.image], coupling.limit)
+        parts[block.image] = coupling.limited(z.parts[block.image], None if rows.aims else scale)
     return found
 
 
@@ -141,7 +145,7 @@ def _with_constraints(
     parts, read = list(z.parts), [sources[s] for s in block.sources]
     pull = coupled * coupling.unit / scale
     assert block.image is not None, "constraints have left sides"
-    parts[block.image] = namespace(pull).minimum(coupling.apply(read), coupling.limit) + pull
+    parts[block.image] = coupling.limited(coupling.apply(read), None) + pull
     for e, x, down in zip(block.edges, read, coupling.pulls(pull), strict=True):
         parts[e] = x - down
     return Vector(parts)
@@ -213,7 +217,7 @@ def _restarted(rows: Rows, old: AdmmState, stepped: AdmmState, v: Vector, restar
     Reference: the primal weight update of PDLP (Applegate et al., NeurIPS 2021, section 3.3).
     """
     xp, graphs = rows.xp, old.graphs
-    begin = pointwise(rows, graphs, old.anchor, old.coupling).v
+    begin = pointwise(rows, graphs, old.anchor, old.coupling, old.scale).v
     pull = old.z - v
     primal = graphs.weighted((v - begin).squares())
     dual = graphs.weighted((pull - (old.anchor - begin)).squares())

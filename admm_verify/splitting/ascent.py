@@ -40,7 +40,7 @@ class Ascent:
     settings: AscentSettings
     passes: int
     stops_at_gap: bool = False
-    keep: float = 1.0
+    aims: bool = True
 
     @property
     def iterations(self) -> int:

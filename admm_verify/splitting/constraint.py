@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from admm_verify.reprs import short_repr
 
 Where = Literal["input", "output"] | tuple[Literal["pre", "post"], int]
 """Values of a network: its input, its output, or what activation k, counted from 0 in graph order, reads or gives."""
+
+Numbers = Array | Sequence[Any]
+"""An array, or nested lists of numbers."""
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
@@ -38,7 +41,7 @@ class Constraint:
 
     __repr__ = short_repr
 
-    def __init__(self, coefficients: Mapping[Where, Array], offset: Array | float = 0.0) -> None:
+    def __init__(self, coefficients: Mapping[Where, Numbers], offset: Numbers | float = 0.0) -> None:
         if not isinstance(coefficients, Mapping) or not coefficients:
             raise InputError(
                 f"A constraint's coefficients are {brief(coefficients)}; give arrays by where their values are, such "
@@ -52,12 +55,12 @@ class Constraint:
         object.__setattr__(self, "offset", _finite(offset, "constraint's offset", home))
 
     @classmethod
-    def outputs(cls, normals: Array, limits: Array | float) -> "Constraint":
+    def outputs(cls, normals: Numbers, limits: Numbers | float) -> "Constraint":
         """normals f(x) <= limits. Shapes: normals as coefficients; limits as the offset."""
         return cls({"output": normals}, -_finite(limits, "constraint's limits", None))
 
     @classmethod
-    def inputs(cls, normals: Array, limits: Array | float) -> "Constraint":
+    def inputs(cls, normals: Numbers, limits: Numbers | float) -> "Constraint":
         """normals x <= limits. Shapes: normals as coefficients; limits as the offset."""
         return cls({"input": normals}, -_finite(limits, "constraint's limits", None))
 

@@ -45,6 +45,16 @@ class CouplingGraph(PerRow):
             solver=take_rows(self.solver, rows),
         )
 
+    def limited(self, s: Array, scale: Array | None) -> Array:
+        """The nearest left sides at most their limits, or, for the penalty scale [rows, 1] of s, where t is added to
+        all limits: argmin over s+ and t of t + scale |s+ - s|^2 / 2 with s+ <= limit + t.
+
+        By Moreau's identity that is s minus the projection of scale (s - limit) on the simplex, over scale.
+        """
+        if scale is None:
+            return namespace(s).minimum(s, self.limit)
+        return s - _on_simplex(scale * (s - self.limit)) / scale
+
     def apply(self, sources: list[Array]) -> Array:
         """A x. Shapes: sources[e] [rows, n_e] -> [rows, m]."""
         first, *others = (times(part, x) for part, x in zip(self.parts, sources, strict=True))
@@ -61,6 +71,17 @@ class CouplingGraph(PerRow):
         """
         t = times(self.solver, s - self.apply(sources))
         return [x + pull for x, pull in zip(sources, self.pulls(t), strict=True)], s - t
+
+
+def _on_simplex(v: Array) -> Array:
+    """The nearest points of {mu >= 0, sum mu = 1}, for rows [rows, m]: max(v - theta, 0) for theta by sorting."""
+    xp = namespace(v)
+    falling = -xp.sort(-v, axis=-1)
+    count = xp.cumulative_sum(xp.ones_like(v), axis=-1)
+    thetas = (xp.cumulative_sum(falling, axis=-1) - 1.0) / count
+    used = xp.max(xp.where(falling > thetas, count, xp.zeros_like(count)), axis=-1, keepdims=True)
+    theta = xp.sum(xp.where(count == used, thetas, xp.zeros_like(thetas)), axis=-1, keepdims=True)
+    return xp.maximum(v - theta, xp.zeros_like(v))
 
 
 def folded(rows: Rows, places: dict[int, int]) -> tuple[dict[int, Array], Array | None]:

@@ -28,7 +28,7 @@ class Feasibility:
     settings: AscentSettings
     passes: int
     stops_at_gap: bool = False
-    keep: float = 0.0
+    aims: bool = False
 
     @property
     def iterations(self) -> int:
@@ -36,7 +36,7 @@ class Feasibility:
         return max(1, self.passes // 2)
 
     def start(self, rows: Rows, point: DualPoint) -> AscentState:
-        xp, units = rows.xp, Units.of(rows, point, keep=0.0)
+        xp, units = rows.xp, Units.of(rows, point)
         coupled = point.coupled if units is None else units.multipliers
         ranges = []
         for k, zero in enumerate(rows.neurons(0.0)):
@@ -47,7 +47,7 @@ class Feasibility:
                 found = replace(found, tau=zero, unit=unit)
             ranges.append(found)
         coupled = _scaled(rows, coupled, units, ranges)
-        functionals = replace(objectives(rows, coupled, keep=0.0), ranges=tuple(ranges))
+        functionals = replace(objectives(rows, coupled), ranges=tuple(ranges))
         climb = Climb(rows, functionals, point.slopes, self.settings, self.iterations)
         moves = Falling(self.settings, self.iterations, coupled, self.settings.coupling_step)
         return AscentState(climb, coupled, units, moves, Incumbent.none(rows), PrimalPoint.zero(rows))
@@ -60,7 +60,7 @@ class Feasibility:
         if rows.couplings is not None and state.units is not None:
             coupled = stepped(coupled, state.units.multipliers, state.moves.next(rows.couplings.values(seen.values)))
         coupled = _scaled(rows, coupled, state.units, ranges)
-        climb.functionals = replace(objectives(rows, coupled, keep=0.0), ranges=ranges)
+        climb.functionals = replace(objectives(rows, coupled), ranges=ranges)
         mean = state.mean if late < 0 else state.mean.averaged(seen.x, seen.sweep, late)
         return replace(state, coupled=coupled, best=best, mean=mean)
 

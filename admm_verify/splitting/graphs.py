@@ -8,6 +8,7 @@ import numpy as np
 from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
 from admm_verify.errors import InputError
 from admm_verify.network.convolution import ConvolutionMap
+from admm_verify.network.graph import Network
 from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, TransposedMap
 from admm_verify.network.selection import SelectionMap
 from admm_verify.splitting.frequency import FrequencyGraph
@@ -112,6 +113,17 @@ def graph_of(maps: list[LinearMap], weights: list[float], weight: float, placeme
     if len(maps) == 1 and isinstance(inner, DiagonalMap | SelectionMap):
         return DiagonalGraph.of(map, ratio, placement)
     return DenseGraph.of(maps, weights, weight, placement)
+
+
+def can_project(network: Network) -> bool:
+    """Whether `graph_of` has the projections for all maps of a network."""
+    for node in network.affine.values():
+        for map in (term.map for term in node.terms):
+            inner = map.inner if isinstance(map, TransposedMap) else map
+            closed = isinstance(map, ConvolutionMap | DenseMap) or isinstance(inner, DiagonalMap | SelectionMap)
+            if not closed and map.rows * map.columns > _MATRIX_LIMIT:
+                return False
+    return True
 
 
 def _dense(map: LinearMap) -> DenseMap:

@@ -56,14 +56,14 @@ class Ledger:
         multipliers: Duals,
         point: PrimalPoint,
         sweep: Backward | None = None,
-        keep: float = 1.0,
+        aims: bool = True,
         restore: bool = False,
     ) -> None:
         """Certify multipliers and evaluate a primal point for the active rows; keep what is better.
 
-        sweep: the multipliers' backward sweep in float64, where the caller has it already. keep: 0 for multipliers of
-        the constraints alone, which prove that these hold nowhere or say nothing. restore: move the point first until
-        the constraints hold.
+        sweep: the multipliers' backward sweep in float64, where the caller has it already. aims: False for multipliers
+        of the constraints alone, which prove that these hold nowhere or say nothing. restore: move the point first
+        until the constraints hold.
         """
         rows, region, errors = self.rows, self.region, self.errors
         everything = active.shape[0] == rows.offset.shape[0]
@@ -76,18 +76,20 @@ class Ledger:
         # Iterations can leave the sets by a rounding error.
         xp = namespace(rows.offset)
         point = PrimalPoint(rows.inputs.drawn_in(put(point.x)), [put(share) for share in point.shares])
-        bound = _certified(rows, region, moved, keep) if sweep is None else region.concretise(sweep)
-        if keep == 0.0:
-            bound = xp.where(bound > 0, INFINITY, -INFINITY)
-        elif rows.constrained:
-            moved, bound = _refuted(rows, region, moved, bound)
+        if not aims:
+            empty = _certified(rows.aimless(), region, moved) > 0
+            bound = xp.where(empty, xp.full_like(rows.offset, INFINITY), xp.full_like(rows.offset, -INFINITY))
+        else:
+            bound = _certified(rows, region, moved) if sweep is None else region.concretise(sweep)
+            if rows.constrained:
+                moved, bound = _refuted(rows, region, moved, bound)
         x = point.x
         if self.anchors is None:
             value = feasible_value(rows, errors, point)
         else:
             anchors = self.anchors if everything else self.anchors.take(active)
             if restore:
-                margin = _DEEP if keep == 0.0 else _NEAR
+                margin = _NEAR if aims else _DEEP
                 point = restored(rows, point, margin, _RESTORING)
             anchors, x, value = anchors.drawn(rows, errors, point)
             self.anchors = anchors if everything else self.anchors.with_rows(active, anchors)
@@ -122,9 +124,9 @@ class Ledger:
         return self.empty | (xp.isfinite(self.lower) & (self.upper - self.lower <= tolerance * scale))
 
 
-def _certified(rows: Rows, region: Region, duals: Duals, keep: float = 1.0) -> Array:
-    """Certified bounds from multipliers of the rows, keep = 1, or of zero, keep = 0, and of constraints."""
-    functionals = objectives(rows, keep=keep)
+def _certified(rows: Rows, region: Region, duals: Duals) -> Array:
+    """Certified bounds from multipliers of the rows and of their constraints."""
+    functionals = objectives(rows)
     if rows.couplings is not None:
         error = rows.couplings.lost(functionals, duals.coupled, region)
         functionals = replace(rows.couplings.added(functionals, duals.coupled), error=error)
@@ -137,7 +139,8 @@ def _refuted(rows: Rows, region: Region, duals: Duals, bound: Array) -> tuple[Du
     They would be at most zero where all constraints hold (Farkas).
     """
     xp, point = rows.xp, DualPoint.behind(rows, duals)
-    sweep = slope_sweep(rows, point, keep=0.0).sweep
+    aimless = rows.aimless()
+    sweep = slope_sweep(aimless, point).sweep
     alone = Duals(filled(sweep.pre, rows.neurons(0.0)), duals.coupled)
-    empty = _certified(rows, region, alone, keep=0.0) > 0
+    empty = _certified(aimless, region, alone) > 0
     return alone.where(empty, duals), xp.where(empty, xp.full_like(bound, INFINITY), bound)

@@ -40,16 +40,29 @@ class Solving:
         """Numbers of the rows whose gap is over tolerance * max(1, |lower|)."""
         return np.flatnonzero(~to_numpy(self.ledger.converged(tolerance)))
 
+    def _open(self, scheme: Scheme, tolerance: float) -> np.ndarray:
+        """Numbers of the rows that a scheme has to do with."""
+        numbers = self.unfinished(tolerance)
+        return numbers if scheme.aims else numbers[np.isinf(to_numpy(self.ledger.upper)[numbers])]
+
+    def _taken(self, scheme: Scheme, index: Array) -> Rows:
+        """Some rows, as a scheme takes them."""
+        rows = self.rows.take(index)
+        return rows if scheme.aims else rows.aimless()
+
     def iterate(self, scheme: Scheme) -> None:
-        """Iterate one scheme on the unfinished rows, starting from the ledger's multipliers."""
+        """Iterate one scheme on the unfinished rows, starting from the ledger's multipliers.
+
+        A scheme without aims gets those of which no feasible point is known.
+        """
         # A planned schedule is worth running for any gap that rounding leaves to be closed.
         tolerance = self.settings.tolerance
-        numbers = self.unfinished(tolerance if scheme.stops_at_gap else min(tolerance, ROUNDING_GAP))
+        numbers = self._open(scheme, tolerance if scheme.stops_at_gap else min(tolerance, ROUNDING_GAP))
         if self.interruption is not None or not len(numbers) or scheme.passes <= 0:
             return
         index = self._indices(numbers)
         known = self._multipliers(index)
-        rows = self.rows.take(index).tilted(known.residual)
+        rows = self._taken(scheme, index).tilted(known.residual)
         point = DualPoint.behind(rows, known)
         if self.elimination is not None:
             point = self.elimination.restrict(point)
@@ -64,7 +77,7 @@ class Solving:
             last = done >= scheme.passes or self.interruption is not None
             if last or (scheme.stops_at_gap and done % (2 * self.settings.check_interval) == 0):
                 self._check(scheme, rows, state, index, last)
-                keep = np.flatnonzero(np.isin(numbers, self.unfinished(tolerance)))
+                keep = np.flatnonzero(np.isin(numbers, self._open(scheme, tolerance)))
                 # Dropping rows copies every array of the state, so it waits until a fifth of them is finished.
                 if scheme.stops_at_gap and (len(keep) == 0 or len(keep) <= 0.8 * len(numbers)):
                     kept = self._indices(keep)
@@ -74,14 +87,14 @@ class Solving:
     def _check(self, scheme: Scheme, rows: Rows, state: object, index: Array, last: bool) -> None:
         multipliers, point = scheme.multipliers(rows, state), scheme.point(rows, state)
         if self.elimination is not None:
-            full = self.rows.take(index).tilted(multipliers.residual)
+            full = self._taken(scheme, index).tilted(multipliers.residual)
             shares = self.elimination.expand(point.shares, full)
             multipliers = replace(multipliers, layers=self.elimination.expand(multipliers.layers, full))
             # Stable neurons have a where they are active, 0 where not.
-            polished = filled(polish_sweep(full, multipliers, scheme.keep).pre, multipliers.layers)
+            polished = filled(polish_sweep(full, multipliers).pre, multipliers.layers)
             multipliers = replace(multipliers, layers=polished)
             point = PrimalPoint(point.x, shares)
-        self.ledger.record(index, multipliers, point, keep=scheme.keep, restore=last)
+        self.ledger.record(index, multipliers, point, aims=scheme.aims, restore=last)
         self.noted(int(self.passes.max()), len(self.passes) - len(self.unfinished(self.settings.tolerance)))
 
     def _multipliers(self, index: Array) -> Duals:

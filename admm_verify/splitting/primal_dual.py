@@ -43,7 +43,7 @@ class PrimalDual:
     settings: PrimalDualSettings
     passes: int
     stops_at_gap: bool = True
-    keep: float = 1.0
+    aims: bool = True
 
     def start(self, rows: Rows, point: DualPoint) -> PrimalDualState:
         dual = slope_sweep(rows, point)

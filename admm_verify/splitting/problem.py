@@ -211,6 +211,7 @@ class Rows:
     cut: tuple[Array | None, ...]
     couplings: Couplings | None
     squares: Squares | None = None
+    aims: bool = True
 
     @cached_property
     def xp(self) -> Any:
@@ -226,6 +227,11 @@ class Rows:
     def constrained(self) -> bool:
         """Whether anything has to hold that the input set and the layers do not imply."""
         return self.couplings is not None or any(cut is not None for cut in self.cut)
+
+    def aimless(self) -> "Rows":
+        """The rows with zero for an objective: whether there is a feasible point is all that is asked."""
+        zero = namespace(self.objective).zeros_like
+        return replace(self, objective=zero(self.objective), offset=zero(self.offset), squares=None, aims=False)
 
     def unweighted(self) -> Array:
         """Multipliers of constraints that are all zero, [rows, m]."""

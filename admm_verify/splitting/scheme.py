@@ -27,8 +27,8 @@ class Scheme(Protocol[State]):
         ...
 
     @property
-    def keep(self) -> float:
-        """0 for a scheme that asks for feasibility alone, with zero in place of the objective; else 1."""
+    def aims(self) -> bool:
+        """False for a scheme that asks for feasibility alone: its rows have zero for an objective."""
         ...
 
     def start(self, rows: Rows, point: DualPoint) -> State:

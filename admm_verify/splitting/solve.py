@@ -18,6 +18,7 @@ from admm_verify.splitting.admm import Admm
 from admm_verify.splitting.ascent import Ascent
 from admm_verify.splitting.eliminate import Elimination, can_eliminate, eliminate, elimination_pays, elimination_work
 from admm_verify.splitting.feasibility import Feasibility
+from admm_verify.splitting.graphs import can_project
 from admm_verify.splitting.joint import raise_jointly
 from admm_verify.splitting.ledger import Ledger
 from admm_verify.splitting.loop import ROUNDING_GAP, Solving
@@ -170,7 +171,7 @@ def _rows_at_once(problem: Problem, placement: Placement, budget: Budget, settin
 def _schemes(method: str, settings: SolverSettings, rows: Rows) -> list[Scheme]:
     """The schemes a method runs one after the other, each with its budget of passes.
 
-    Where constraints have to hold, a part of them goes to whether they can.
+    Where constraints have to hold, a part of them goes to whether they can, and more where that stays open.
     """
     defaults = {
         "ascent": settings.ascent.passes,
@@ -180,19 +181,26 @@ def _schemes(method: str, settings: SolverSettings, rows: Rows) -> list[Scheme]:
     }
     constrained, method = rows.constrained, method if rows.squares is None else "admm"
     total = defaults[method] if settings.max_passes is None else settings.max_passes
-    first: list[Scheme] = []
-    if constrained:
-        first = [Feasibility(settings.ascent, min(settings.ascent.passes, total // 5))]
-        total -= first[0].passes
-    if method == "ascent":
-        return [*first, Ascent(settings.ascent, total)]
-    if method == "primal_dual":
-        return [*first, PrimalDual(settings.primal_dual, total)]
-    if method == "admm":
-        return [*first, Admm(settings.admm, total)]
+    if not constrained or total == 0:
+        return _aimed(method, settings, total, settings.ascent.passes)
+    first = Feasibility(settings.ascent, min(settings.ascent.passes, total // 5))
     # Multipliers of constraints take longer than slopes.
-    planned = min(settings.ascent.passes * (2 if constrained else 1), total)
-    return [*first, Ascent(settings.ascent, planned), PrimalDual(settings.polish, total - planned)]
+    found = [first, *_aimed(method, settings, total - first.passes, 2 * settings.ascent.passes)]
+    if rows.couplings is not None and can_project(rows.network):
+        found.append(Admm(settings.admm, settings.deciding_passes, aims=False))
+    return found
+
+
+def _aimed(method: str, settings: SolverSettings, total: int, climbing: int) -> list[Scheme]:
+    """The schemes of a method for so many passes, of which "auto" takes some for climbing."""
+    if method == "ascent":
+        return [Ascent(settings.ascent, total)]
+    if method == "primal_dual":
+        return [PrimalDual(settings.primal_dual, total)]
+    if method == "admm":
+        return [Admm(settings.admm, total)]
+    planned = min(climbing, total)
+    return [Ascent(settings.ascent, planned), PrimalDual(settings.polish, total - planned)]
 
 
 def _first_bounds(reference: Rows, start: Sequence[Array] | None) -> Ledger:

@@ -72,11 +72,11 @@ class DualSweep:
         return self.sweep.input
 
 
-def slope_sweep(rows: Rows, point: DualPoint, keep: float = 1.0) -> DualSweep:
+def slope_sweep(rows: Rows, point: DualPoint) -> DualSweep:
     """Dual-feasible multipliers g = s a - tau, with the lower line's slope s where a > 0, else the upper's.
 
     D = constant + min over the box of input'x + sum over neurons of a times the intercept of the line in use, and of
-    what the ends that are constraints add. keep: 0 for zero in place of the objective.
+    what the ends that are constraints add.
     """
     contacts: dict[int, Contact] = {}
 
@@ -85,7 +85,7 @@ def slope_sweep(rows: Rows, point: DualPoint, keep: float = 1.0) -> DualSweep:
         tau, g = point.ranges[k], contacts[k].slope * a
         return g if tau is None else g - tau
 
-    sweep = _from_objective(rows, point.coupled, choose, keep)
+    sweep = _from_objective(rows, point.coupled, choose)
     value = sweep.constant + rows.inputs.best(sweep.input)[1]
     for k, a in enumerate(sweep.post):
         if a is not None:
@@ -109,11 +109,8 @@ class Units(PerRow):
     values: Array
 
     @classmethod
-    def of(cls, rows: Rows, point: DualPoint, keep: float = 1.0) -> "Units | None":
-        """With these a constraint counts as much as the objective, both linearised; None without constraints.
-
-        keep: 0 for an objective that varies by 1.
-        """
+    def of(cls, rows: Rows, point: DualPoint) -> "Units | None":
+        """With these a constraint counts as much as the objective, both linearised; None without constraints."""
         couplings, xp = rows.couplings, rows.xp
         if couplings is None:
             return None
@@ -127,23 +124,23 @@ class Units(PerRow):
             found = xp.sum(xp.abs(sweep.input) * rows.inputs.stride, axis=-1)
             return xp.where(xp.isfinite(found) & (found > tiny), found, xp.ones_like(found))
 
-        own, columns = varied(objectives(rows, keep=keep)), []
+        own, columns = varied(objectives(rows)), []
         for j in range(couplings.count):
             one = xp.zeros_like(point.coupled)
             one[:, j] = 1.0
-            columns.append(varied(objectives(rows, one, keep=0.0)))
+            columns.append(varied(objectives(rows.aimless(), one)))
         values = xp.stack(columns, axis=-1)
         return cls(own[:, None] / values, values)
 
 
-def polish_sweep(rows: Rows, duals: Duals, keep: float = 1.0) -> Backward:
-    """The nearest multipliers that belong to lines in range, and any where ends are constraints; keep as above."""
+def polish_sweep(rows: Rows, duals: Duals) -> Backward:
+    """The nearest multipliers that belong to lines in range, and any where ends are constraints."""
 
     def choose(k: int, a: Array) -> Array:
         near, cut = rows.lines[k].nearest(a, duals.layers[k]), rows.cut[k]
         return near if cut is None else rows.xp.where(cut, duals.layers[k], near)
 
-    return _from_objective(rows, duals.coupled, choose, keep)
+    return _from_objective(rows, duals.coupled, choose)
 
 
 def forward_sweep(rows: Rows, x: Array, dual: DualSweep) -> list[Array]:
@@ -171,15 +168,12 @@ def filled(found: Sequence[Array | None], otherwise: Sequence[Array]) -> list[Ar
     return [old if new is None else new for new, old in zip(found, otherwise, strict=True)]
 
 
-def objectives(rows: Rows, coupled: Array | None = None, keep: float = 1.0) -> Functionals:
-    """The rows as functionals of the output, with their constraints where multipliers of these are given.
-
-    keep: 0 for zero in place of the objective, else 1.
-    """
-    found = Functionals({rows.network.output: keep * rows.objective}, keep * rows.offset)
+def objectives(rows: Rows, coupled: Array | None = None) -> Functionals:
+    """The rows as functionals of the output, with their constraints where multipliers of these are given."""
+    found = Functionals({rows.network.output: rows.objective}, rows.offset)
     return found if coupled is None or rows.couplings is None else rows.couplings.added(found, coupled)
 
 
-def _from_objective(rows: Rows, coupled: Array, choose: Choose, keep: float = 1.0) -> Backward:
-    functionals = objectives(rows, coupled, keep)
+def _from_objective(rows: Rows, coupled: Array, choose: Choose) -> Backward:
+    functionals = objectives(rows, coupled)
     return backward(rows.network, functionals.start, functionals.constant, choose)
