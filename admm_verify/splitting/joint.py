@@ -1,7 +1,7 @@
 """Ascent over joint relaxations: slopes of single neurons, and one weight for the ball of each layer."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,7 +32,8 @@ def raise_jointly(solving: Solving, gains: Gains, settings: JointSettings) -> No
     if layers is None:
         return
     xp = namespace(ledger.lower)
-    over = _Over(rows, ledger.region, layers, settings, lambda: solving.run.ended() is not None)
+    block = max(1, solving.settings.block_numbers // sum(node.size for node in rows.network.nodes))
+    over = _Over(rows, ledger.region, layers, settings, block, lambda: solving.run.ended() is not None)
     if rows.inputs.count == 1:
         for k in range(1, len(layers)):
             over = over.tightened(k, gains)
@@ -45,13 +46,14 @@ def raise_jointly(solving: Solving, gains: Gains, settings: JointSettings) -> No
 class _Over:
     """What is climbed over: rows in the precision of the iteration, and a region and its balls in float64.
 
-    over: asked between steps whether to end.
+    block: functionals that climb at a time. over: asked between steps whether to end.
     """
 
     rows: Rows
     region: Region
     layers: tuple[JointLayer, ...]
     settings: JointSettings
+    block: int
     over: Callable[[], bool]
 
     def bounds(self, functionals: Functionals, known: Sequence[Array] | None = None) -> Array:
@@ -85,11 +87,14 @@ class _Over:
         wanted = np.flatnonzero((lower < 0) & (upper > 0))
         if not 0 < len(wanted) <= self.settings.neurons or self.over():
             return self
-        place = region.inputs.placement
-        sides = np.zeros((2 * len(wanted), len(lower)))
-        sides[np.arange(len(wanted)), wanted] = 1.0
-        sides[len(wanted) + np.arange(len(wanted)), wanted] = -1.0
-        found = self.bounds(Functionals({source: place.put(sides)}, place.put(np.zeros(len(sides)))))
+        place, parts = region.inputs.placement, []
+        neurons, signs = np.tile(wanted, 2), np.repeat([1.0, -1.0], len(wanted))
+        for first in range(0, len(neurons), self.block):
+            some = neurons[first : first + self.block]
+            sides = np.zeros((len(some), len(lower)))
+            sides[np.arange(len(some)), some] = signs[first : first + self.block]
+            parts.append(self.bounds(Functionals({source: place.put(sides)}, place.put(np.zeros(len(some))))))
+        found = place.xp.concat(parts)
         infinity = float("inf")
         low = spread(found[None, : len(wanted)], wanted, len(lower), -infinity, axis=1)
         high = -spread(found[None, len(wanted) :], wanted, len(lower), -infinity, axis=1)
@@ -99,7 +104,7 @@ class _Over:
         closer = region.within(tuple(lowers), tuple(uppers))
         layers = joint_layers(closer, gains)
         assert layers is not None, "Activations are as they were"
-        return _Over(self.rows, closer, layers, self.settings, self.over)
+        return replace(self, region=closer, layers=layers)
 
 
 @dataclass(eq=False)

@@ -154,3 +154,15 @@ def test_other_activations_stay_as_they_are() -> None:
     problem = av.Problem(replace(network, nodes=tuple(nodes)), av.Ball(np.zeros((1, 4)), 1.0), np.eye(2))
     plain, joint = (av.solve(problem, "ascent", settings=chosen).lower for chosen in (PLAIN, JOINT))
     np.testing.assert_array_equal(plain, joint)
+
+
+def test_neurons_in_blocks_are_bounded_as_all_at_once() -> None:
+    rng = np.random.default_rng(6)
+    network = dense_net(rng, (6, 16, 16, 16, 2))
+    problem = av.Problem(network, av.Ball(rng.random((1, 6)), 0.5), np.array([[1.0, -1.0]]))
+    joint = av.JointSettings(iterations=20)
+    found = [
+        av.solve(problem, "ascent", settings=av.SolverSettings(max_passes=20, joint=joint, block_numbers=numbers)).lower
+        for numbers in (2**21, 150)
+    ]
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-9)
