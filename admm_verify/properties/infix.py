@@ -15,7 +15,7 @@ from admm_verify.arrays import Placement
 from admm_verify.errors import InputError, QueryError, UnsupportedQueryError
 from admm_verify.network.graph import Network
 from admm_verify.network.layout import flatten_batch
-from admm_verify.properties.conditions import Assertions, Condition, Coupling, InputBound
+from admm_verify.properties.conditions import Assertions, Condition, Conjunction, Coupling, InputBound
 from admm_verify.properties.dnf import disjuncts
 from admm_verify.properties.linear import Entry, Scope
 from admm_verify.properties.property import NetworkDeclaration, Property, Variable
@@ -25,8 +25,12 @@ from admm_verify.sets.contract import WalkableSet
 from admm_verify.sets.exact import ExactBox
 from admm_verify.sets.exact_cut import Inequality
 from admm_verify.sets.polytope import Polytope
+from admm_verify.sets.sparse import Sparse
 
 MAX_CHARACTERS = 2**20
+
+_MOST_BOUNDS = 2**16
+"""Of boxes that take the place of a set that is not convex."""
 
 _FORMS = "y0, Y_0 or y[0] for an output, x0, X_0 or x[0] for an input, as y[0,3] where it has several axes"
 _SIGNS: dict[type[ast.AST], str] = {
@@ -57,8 +61,11 @@ def property_of(network: Network, region: WalkableSet | None, condition: str) ->
     source = Source("the condition", condition)
     assertions = Assertions(Scope(source))
     within = None if region is None else _region(region, network)
-    if within is not None:
-        assertions.conjunction.bounds += _sides(within)
+    boxes = within.supports(_MOST_BOUNDS // within.size) if isinstance(within, Sparse) else within
+    if boxes is not None and boxes.count > 1:
+        assertions.conjunction.choices.append([Conjunction(list(_sides(one))) for one in _each(boxes)])
+    elif within is not None:
+        assertions.conjunction.bounds += _sides(within if boxes is None else boxes)
     if isinstance(region, Polytope):
         assertions.conjunction.couplings += _rows(region)
     reading = _Reading(source, assertions, (network.input_shape, network.output_shape))
@@ -68,7 +75,8 @@ def property_of(network: Network, region: WalkableSet | None, condition: str) ->
         for name, shape in (("X", network.input_shape), ("Y", network.output_shape))
     ]
     declared = NetworkDeclaration("", (sides[0],), (sides[1],))
-    inside = None if isinstance(within, Box) or isinstance(region, Polytope) else within
+    # Boxes and polytopes, and a few boxes that together are the set, say all of it.
+    inside = None if isinstance(boxes, Box) or isinstance(region, Polytope) else within
     ways, impossible = disjuncts(assertions, sides[0].size, inside)
     return Property((1, 0), (declared,), ways, impossible)
 
@@ -87,6 +95,10 @@ def _region(region: WalkableSet, network: Network) -> WalkableSet:
             f"The {kind} has {flat.lead[0]} rows; a query speaks of one {kind}, so make a query of each row."
         )
     return flat.put(Placement.numpy())
+
+
+def _each(boxes: WalkableSet) -> Iterator[WalkableSet]:
+    return (boxes.at(slice(number, number + 1)) for number in range(boxes.count))
 
 
 def _sides(region: WalkableSet) -> Iterator[InputBound]:

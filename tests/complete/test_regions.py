@@ -124,6 +124,44 @@ def test_sets_that_rows_leave_empty_are_excluded(certificate: bool) -> None:
     assert av.verify(av.query(network, box, triangle)).verdict is av.Verdict.UNSAT
 
 
+def test_sparse_changes_are_decided_choice_by_choice() -> None:
+    """The hull of what changes one entry of three holds points that no single change reaches."""
+    network = regions.Small(np.eye(3), np.zeros(3), -np.ones(3), 0.0).network
+    sparse = av.Sparse(np.zeros(3), 1, 1.0)
+    query = av.query(network, sparse, "y <= -1.0009765625")
+    assert len(query.property.disjuncts) == 3
+    found = av.verify(query, settings=av.VerifySettings(certificate=True))
+    assert found.verdict is av.Verdict.UNSAT and found.certificate is not None
+    assert check(found.certificate, query.property, network, exact=True).proved
+    reached = av.query(network, sparse, "y <= -0.96875")
+    found = av.verify(reached)
+    assert found.verdict is av.Verdict.SAT and confirmed(reached, found) and found.exact_input is not None
+    assert sum(value != 0 for value in found.exact_input) == 1
+
+
+@pytest.mark.parametrize("kind", ["zonotope", "product", "many sparse changes"])
+def test_all_sets_have_verdicts_with_points_inside(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    network = regions.small(rng, 3, 4)
+    monkeypatch.setattr("admm_verify.properties.infix._MOST_BOUNDS", 3)
+    region = {
+        "zonotope": av.Zonotope(np.zeros(3), 0.3 * rng.standard_normal((3, 4))),
+        "product": av.Product(av.Box(-np.ones(1), np.ones(1)), av.Ball(np.zeros(2), 0.5)),
+        "many sparse changes": av.Sparse(np.zeros(3), 1, 0.5),
+    }[kind]
+    rows = region.flattened(lambda part: np.reshape(part, (1, *np.shape(part))) if np.ndim(part) == 1 else part)
+    values = network(np.asarray(rows.sample(2000, rng))[0])
+    for condition in (
+        f"y <= {float(values.min()) + 0.05!r}",
+        f"x0 + x1 <= 0.125 and y <= {float(np.median(values))!r}",
+    ):
+        query = av.query(network.network, region, condition)
+        found = av.verify(query, settings=av.VerifySettings(max_subproblems=300))
+        assert found.verdict is av.Verdict.SAT and confirmed(query, found)
+    below = av.query(network.network, region, f"y <= {float(values.min() - 20.0)!r}")
+    assert av.verify(below).verdict is av.Verdict.UNSAT
+
+
 def test_certificates_of_other_sets_are_refused_with_a_word() -> None:
     network = regions.Small(np.eye(2), np.zeros(2), np.ones(2), 0.0).network
     query = av.query(network, av.Ball(np.zeros(2), 1.0), "y <= -1")
