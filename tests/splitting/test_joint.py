@@ -165,4 +165,6 @@ def test_neurons_in_blocks_are_bounded_as_all_at_once() -> None:
         av.solve(problem, "ascent", settings=av.SolverSettings(max_passes=20, joint=joint, block_numbers=numbers)).lower
         for numbers in (2**21, 150)
     ]
-    np.testing.assert_allclose(found[0], found[1], rtol=1e-9)
+    # Adam makes steps of what rounding leaves of gradients.
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4)
+    assert found[1] > av.solve(problem, "ascent", settings=PLAIN).lower
