@@ -23,7 +23,8 @@ from admm_verify.network.graph import Network
 from admm_verify.properties.property import Disjunct, Property
 from admm_verify.properties.rows import atom_rows
 from admm_verify.rationals import nearest_float
-from admm_verify.run import Run
+from admm_verify.run import Run, Stopped
+from admm_verify.sets.ball import Ball
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import WalkableSet
 from admm_verify.sets.exact import ExactBox
@@ -36,6 +37,15 @@ _LONG = 3
 
 _FARTHEST = 2.0**-16
 """Of the way to the centre of its set, what points outside are moved by at most."""
+
+_FARTHER = (0.0, 1e-9, 1e-7, 1e-5)
+"""Shares of the distance by which points are moved farther away."""
+
+_FEW = 6
+"""Inputs of positive width up to which halves come at once."""
+
+_RADII, _CLIMBED = 12, 30
+"""Balls that are bounded before any part, and the steps of slope ascent for each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +146,44 @@ class InputNearness(Nearness):
         cells = NearCells(cells.disjunct, np.where(excluded, np.inf, bound), side, cells.packed, x)
         return cells, self._descended(sets, x, cells.disjunct, settings.descent)
 
+    def floor(self, upper: float) -> float:
+        """The radius of a ball around the point where no disjunct's atoms hold, by bounds over some such balls."""
+        if self.inputs.sides <= _FEW:
+            return 0.0
+        low, high = self.inputs.range
+        clear, most = 0.0, min(upper, float(np.min(distance_above(self.point, low, high))))
+        for _ in range(_RADII):
+            radius = 0.5 * (clear + most)
+            if not np.isfinite(radius) or self.run.over():
+                break
+            try:
+                clear, most = (radius, most) if self._clear(radius) else (clear, radius)
+            except Stopped:
+                break
+        return clear
+
+    def _clear(self, radius: float) -> bool:
+        """Whether no disjunct's atoms hold within a radius around the point, by bounds over the ball.
+
+        Raises: Stopped.
+        """
+        balls = Ball(np.broadcast_to(self.point, self.inputs.shape), radius).within(*self.inputs.range)
+        pre = derived_bounds(self.network, balls, "crown", self.run)
+        relaxed = Relaxed(spread_region(self.network, balls, pre.lower, pre.upper))
+        rows = Functionals({self.network.output: self.atoms.objective}, self.atoms.offset)
+        found = relaxed.bounded(rows, None, self.settings.ascent, _CLIMBED, self.run)
+        return bool((to_numpy(found.lower) > 0).any(axis=1).all())
+
     def attained(self, x: np.ndarray, disjunct: int) -> Attained | None:
+        # A little farther away atoms hold for certain that rounding leaves open on their border.
+        for farther in _FARTHER:
+            found = self._admitted(x + farther * (x - self.point), disjunct)
+            if found is not None:
+                return found
+        return None
+
+    def _admitted(self, x: np.ndarray, disjunct: int) -> Attained | None:
+        """What is attained at an input of a disjunct next to x."""
         wanted, centre = self.disjuncts[disjunct], to_numpy(self.inputs.centre)[disjunct]
         for pull in (0.0, *PULLS[PULLS < _FARTHEST]):
             exact = wanted.box.nearest(x + pull * (centre - x), np.float64)

@@ -102,6 +102,13 @@ class Nearness(ABC):
         upper: a distance that is attained; what is farther away does not count any more either.
         """
 
+    def floor(self, upper: float) -> float:
+        """A certified lower bound of the distance that is found without parts, where these would be many.
+
+        upper: as for `bounded`.
+        """
+        return 0.0
+
     @abstractmethod
     def attained(self, x: Float[np.ndarray, " inputs"], disjunct: int) -> Attained | None:
         """What is attained at a point or next to it; None where it does not count."""
@@ -121,6 +128,7 @@ class NearSearch(Generic[Kind]):
         self.cells = 0
         # The least bound of the parts that nothing more is done about.
         self._left = np.inf
+        self._floor = 0.0
         self._batch = settings.least_batch
 
     @property
@@ -132,7 +140,7 @@ class NearSearch(Generic[Kind]):
     def lower(self) -> float:
         """A certified lower bound of all distances."""
         if self.pool is None:
-            return 0.0
+            return self._floor
         # What is attained is no less than the least distance, which parts that were dropped may hold.
         return float(min(self.pool.lowest, self._left, self.upper))
 
@@ -167,6 +175,7 @@ class NearSearch(Generic[Kind]):
     def _begin(self) -> None:
         self.run.say("descent")
         self._try(self.nearness.first_points())
+        self._floor = self.nearness.floor(self.upper)
         whole = self._bounded(self.nearness.whole())
         self._left, self.pool = self._kept(whole), Pool(take(whole, self._open(whole)))
 
@@ -199,7 +208,7 @@ class NearSearch(Generic[Kind]):
     def _block(self, cells: NearCells) -> NearCells:
         found, points = self.nearness.bounded(cells, self.upper)
         self._try(points)
-        return replace(found, bound=np.maximum(found.bound, 0.0))
+        return replace(found, bound=np.maximum(found.bound, self._floor))
 
     def _open(self, cells: NearCells) -> np.ndarray:
         return (cells.bound < self._enough) & cells.splittable

@@ -162,6 +162,20 @@ def test_outputs_beside_inputs():
     assert found.output.shape == (2,)
 
 
+def test_many_inputs_have_a_certified_radius_at_once():
+    _, network = drawn(np.random.default_rng(2), 30, 3, [20, 20])
+    rng = np.random.default_rng(0)
+    point = rng.uniform(0.3, 0.7, 30)
+    own, condition = others(network, point)
+    query = av.query(network, av.Box(np.zeros(30), np.ones(30)), condition)
+    found = av.closest_counterexample(query, point, settings=av.DistanceSettings(max_cells=1))
+    assert found.status is av.Ended.CELL_LIMIT
+    assert 0.05 * found.upper < found.lower < found.upper
+    ways = rng.standard_normal((20_000, 30))
+    around = point + 0.999 * found.lower * ways / np.linalg.norm(ways, axis=1, keepdims=True)
+    assert (network(np.clip(around, 0, 1)).argmax(axis=1) == own).all()
+
+
 def test_what_cannot_be_asked_is_refused():
     network, box, point = classifier()
     query: Any = av.query(network, box, "y0 <= 0")
