@@ -198,7 +198,7 @@ def summary(task: av.Task, sets: av.ReachSets) -> dict[str, Any]:
 def outside(task: av.Task, sets: av.ReachSets, points: int) -> dict[str, int]:
     """How many of so many random trajectories leave the sets at some step, beyond the error of their integration."""
     rng, found = np.random.default_rng(1), 0
-    low, high = np.asarray(task.initial.lower), np.asarray(task.initial.upper)
+    low, high = (np.asarray(end) for end in task.initial.range)
     for first in range(0, points, CHUNK):
         count = min(CHUNK, points - first)
         x = rng.uniform(low, high, (count, len(low)))

@@ -175,3 +175,25 @@ def test_verdicts_on_limits_beside_what_is_simulated(kind: str, step: int, share
             # The state that is shown lies in the set, exactly, and breaks the limit.
             assert bool(task.initial.contains(judgement.trajectory[0]))
             assert judgement.trajectory[step] @ row[0] > float(limit)
+
+
+def test_sets_that_nothing_can_start_from() -> None:
+    system = KINDS["autonomous"](np.random.default_rng(0))
+    half = np.array([[1.0, 1.0]])
+    with pytest.raises(av.InputError, match="is empty"):
+        Task("empty", system, av.Polytope(np.concatenate([half, -half]), (1.0, -2.0), Box(-np.ones(2), np.ones(2))), 2)
+    with pytest.raises(av.InputError, match="bound"):
+        Task("without bounds", system, av.Polytope(half, (1.0,)), 2)
+    with pytest.raises(av.InputError, match="indefinite"):
+        Task("indefinite", system, av.Ellipsoid(np.zeros(2), np.diag([1.0, -1.0])), 2)
+    with pytest.raises(av.InputError, match=r"initial set has shape \(3,\); give one set of vectors of 2 numbers"):
+        Task("wrong size", system, av.Ball(np.zeros(3), 1.0), 2)
+    with pytest.raises(av.InputError, match=r"initial set has shape \(4, 2\); give one set"):
+        Task("several", system, av.Ball(np.zeros((4, 2)), 1.0), 2)
+    with pytest.raises(av.InputError, match="no point within its box"):
+        Task("empty ball", system, av.Ball(np.zeros(2), 1.0, within=(np.full(2, 0.9), np.full(2, 2.0))), 2)
+    with pytest.raises(av.InputError, match=r"av.Ellipsoid"):
+        Task("no set", system, np.zeros(2), 2)  # pyright: ignore[reportArgumentType]
+    noisy = linear(np.random.default_rng(0))
+    with pytest.raises(av.InputError, match="process noise has shape"):
+        replace(noisy, noise=av.Ball(np.zeros(3), 1.0))
