@@ -180,18 +180,22 @@ class Zonotope(Zonotopes, WalkableSet):
         return Zonotopes(center, columns, namespace(center).zeros_like(center))
 
     def surely(self, x: Vectors) -> Bool[Array, "..."]:
+        return self._seen_inside(x)[0]
+
+    def _seen_inside(self, x: Vectors) -> tuple[Bool[Array, "..."], Array]:
+        """Whether points are seen to be inside, and z whose images are nearest to them."""
         xp, (lower, upper) = namespace(x), self.range
-        near = xp.all((lower <= x) & (x <= upper), axis=-1)
-        own = _largest(applied(self.inverse, x - self.centre)) <= 1.0 - self.doubt
-        return near & (self._solid & own)[..., 0] | xp.all(x == self.centre, axis=-1)
+        near, away = xp.all((lower <= x) & (x <= upper), axis=-1), x - self.centre
+        own = self._solid & (_largest(applied(self.inverse, away)) <= 1.0 - self.doubt)
+        z = self._program.nearest(xp.where(near[..., None], away, xp.zeros_like(away)))
+        inside = near & (own | self._reached(away, z))[..., 0]
+        return inside | xp.all(x == self.centre, axis=-1), z
 
     def contains(self, x: Vectors) -> Bool[Array, "..."]:
         xp, (lower, upper) = namespace(x), self.range
         near = xp.all((lower <= x) & (x <= upper), axis=-1)
-        away = x - self.centre
-        z = self._program.nearest(xp.where(near[..., None], away, xp.zeros_like(away)))
+        away, (inside, z) = x - self.centre, self._seen_inside(x)
         left = away - applied(self.generators, z)
-        inside = self.surely(x) | (near & self._reached(away, z)[..., 0])
         outside = xp.logical_not(near) | self._separates(left, away)
         open = to_numpy(xp.logical_not(inside | outside))
         found = np.array(to_numpy(inside))

@@ -9,7 +9,7 @@ from tests.reference.attack import EXTENDED, Plain
 Numbers = np.ndarray
 
 
-def set_points(inputs: WalkableSet, count: int, seed: int, extremes: int = 200) -> Numbers:
+def set_points(inputs: WalkableSet, count: int, seed: int, extremes: int = 100) -> Numbers:
     """Points of one set [1, n] for certain: uniform ones, the centre, and minima of functionals, some along axes."""
     rng = np.random.default_rng([seed, 2])
     normals = rng.standard_normal((extremes, inputs.size))

@@ -154,10 +154,18 @@ IN_SUITE = range(0, NETWORKS, 67)
 """Networks of the default suite, which meets each kind of them and every kind of set."""
 
 
+COSTLY = ("polytope in a box", "polytope", "zonotope")
+"""Kinds whose nearest points are programs of their own."""
+
+
 @pytest.mark.parametrize("kind", SETS)
 def test_no_bound_is_over_what_the_network_attains(kind: str) -> None:
+    number = list(SETS).index(kind)
+    if kind in COSTLY:
+        check_all(3 * number, kind, FEW // 10)
+        return
     for seed in IN_SUITE:
-        check_all(seed + 2 * list(SETS).index(kind), kind, FEW)
+        check_all(seed + 2 * number, kind, FEW)
 
 
 @pytest.mark.slow
@@ -200,7 +208,7 @@ def check_tiny(seed: int, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", SETS)
 def test_tiny_networks_have_exact_minima_over_the_bounds(kind: str) -> None:
-    for seed in range(2):
+    for seed in range(1 if kind in COSTLY else 2):
         check_tiny(seed, kind)
 
 
