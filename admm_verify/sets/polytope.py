@@ -35,7 +35,7 @@ class Polytope(Polytopes):
     Error: bounds hold for limits rounded upward to floats, membership for those rounded downward.
     """
 
-    normals: np.ndarray
+    exact: np.ndarray
     limits: tuple[Any, ...]
     around: Box | None
     place: Placement
@@ -63,7 +63,7 @@ class Polytope(Polytopes):
                 f"The polytope's row {empty[0][-1]} of normals is zero, which limits nothing; leave it out."
             )
         rows.setflags(write=False)
-        self._fill(normals=rows, limits=kept, around=_fitting(box, rows), place=_place(normals, box))
+        self._fill(exact=rows, limits=kept, around=_fitting(box, rows), place=_place(normals, box))
 
     def _fill(self, **values: object) -> None:
         for name, value in values.items():
@@ -71,7 +71,7 @@ class Polytope(Polytopes):
 
     def __repr__(self) -> str:
         box = "" if self.around is None else f", box={self.around!r}"
-        return f"Polytope({self.normals.shape[-2]} rows of {self.normals.shape[-1]} numbers{box})"
+        return f"Polytope({self.exact.shape[-2]} rows of {self.exact.shape[-1]} numbers{box})"
 
     @classmethod
     def box(cls, lower: Sequence[Fraction | None], upper: Sequence[Fraction | None]) -> "Polytope":
@@ -117,11 +117,11 @@ class Polytope(Polytopes):
 
         Raises: InputError for empty sets, and for those without bounds.
         """
-        n = self.normals.shape[-1]
+        n = self.exact.shape[-1]
         boxes = () if self.around is None else leading(self.around.shape, n, "box of a polytope")
-        several = self.normals.ndim == 3 or len(boxes) > 0
-        normals = self.normals if self.normals.ndim == 3 else self.normals[None]
-        limits = self.limits if self.normals.ndim == 3 else (self.limits,)
+        several = self.exact.ndim == 3 or len(boxes) > 0
+        normals = self.exact if self.exact.ndim == 3 else self.exact[None]
+        limits = self.limits if self.exact.ndim == 3 else (self.limits,)
         ceiling, floor = (
             np.array([directed(part, np.float64, up=up) for part in limits]).reshape(normals.shape[:2])
             for up in (True, False)
@@ -155,6 +155,11 @@ class Polytope(Polytopes):
     def upper(self) -> Array:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The upper ends."""
         return self.bounded.upper
+
+    @cached_property
+    def normals(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The rows' normals, where the box lives."""
+        return self.place.put(self.exact)
 
     @property
     def ceiling(self) -> Array:  # pyright: ignore[reportIncompatibleVariableOverride]

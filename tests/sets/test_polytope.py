@@ -253,3 +253,6 @@ def test_torch_gives_what_numpy_does():
     single = there.inward(Placement.of(torch.zeros(0, dtype=torch.float32)))
     assert single.project(torch.asarray(x, dtype=torch.float32)).dtype == torch.float32
     assert single.minimum(torch.asarray(c, dtype=torch.float32))[0].dtype == torch.float32
+    tensors = av.Polytope(torch.ones((1, 2)), [1], av.Box(torch.zeros(2), torch.ones(2)))
+    x = tensors.sample(3, np.random.default_rng(0))
+    assert tensors.contains(x).all() and tensors.minimum(-torch.ones(2, dtype=torch.float64))[0] <= -1
