@@ -9,6 +9,9 @@ from admm_verify.sets.polytopes import Polytopes
 _GUESSES = (10.0, 1e3, 1e5, 1e7, 1e9)
 """Sizes of a first box, in distances of the farthest hyperplane from the origin."""
 
+_TELLING = 3
+"""First boxes that have to be free of points for a set to count as empty."""
+
 _ROUNDS = 6
 """In which boxes are tightened; one or two suffice but for sides of very different lengths."""
 
@@ -115,8 +118,9 @@ def bounding_box(normals: np.ndarray, ceiling: np.ndarray, floor: np.ndarray) ->
             refuse_empty(found)
             return to_numpy(found.lower)[0], to_numpy(found.upper)[0]
         tried.append((sets, int(left.argmax()) % n))
-    errors = [error for sets, _ in tried if (error := _emptiness(sets)) is not None]
-    if errors and len(errors) == len(tried):
+    # Over the largest boxes, rows that exclude each other may seem to do so by rounding alone.
+    errors = [_emptiness(sets) for sets, _ in tried[:_TELLING]]
+    if errors and errors[0] is not None and None not in errors:
         raise errors[0]
     raise InputError(
         f"The polytope is unbounded: its {m} rows give no finite bound of x[{tried[-1][1] if tried else 0}]; add rows, "
