@@ -65,10 +65,11 @@ class Ascent:
         if rows.couplings is not None and state.units is not None:
             coupled = stepped(coupled, state.units.multipliers, state.moves.next(rows.couplings.values(seen.values)))
             climb.functionals = replace(objectives(rows, coupled), ranges=climb.functionals.ranges)
-        if late < 0:
-            return replace(state, coupled=coupled)
-        best = state.best.improved(seen.value, seen.sweep, state.coupled)
-        return replace(state, coupled=coupled, best=best, mean=state.mean.averaged(seen.x, seen.sweep, late))
+        best, mean = state.best, state.mean
+        if late >= 0:
+            best = best.improved(seen.value, seen.sweep, state.coupled)
+            mean = mean.averaged(seen.x, seen.sweep, late)
+        return AscentState(climb, coupled, state.units, state.moves, best, mean)
 
     def multipliers(self, rows: Rows, state: AscentState) -> Duals:
         # The last step's slopes have not been evaluated yet.

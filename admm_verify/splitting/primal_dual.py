@@ -89,6 +89,8 @@ def _move(rows: Rows, k: int, slopes: Array, step: Array) -> Array:
 def _ranges(rows: Rows, duals: DualPoint, dual: DualSweep, pre: list[Array], rate: float) -> list[Array | None]:
     """The multipliers of ends after a step, in units of the layer's mean coefficient per u - l."""
     xp, found = rows.xp, list(duals.ranges)
+    if not rows.constrained:
+        return found
     for k, a in enumerate(dual.sweep.post):
         ranges = ranges_of(rows, duals, k)
         if ranges is not None and a is not None:

@@ -47,7 +47,10 @@ class Duals(PerRow):
         residual = otherwise.residual
         if self.residual is not None and residual is not None:
             residual = select_rows(chosen, self.residual, residual)
-        return Duals(layers, select_rows(chosen, self.coupled, otherwise.coupled), residual)
+        coupled = otherwise.coupled
+        if coupled.shape[1]:
+            coupled = select_rows(chosen, self.coupled, coupled)
+        return Duals(layers, coupled, residual)
 
 
 @dataclass(frozen=True, eq=False)

@@ -90,8 +90,9 @@ def slope_sweep(rows: Rows, point: DualPoint) -> DualSweep:
     for k, a in enumerate(sweep.post):
         if a is not None:
             value = value + rows.lines[k].value(a, contacts[k])
-            ranges = ranges_of(rows, point, k)
-            value = value if ranges is None else value + ranges.gained()
+            if rows.cut[k] is not None:
+                ranges = ranges_of(rows, point, k)
+                value = value if ranges is None else value + ranges.gained()
     return DualSweep(sweep, value, contacts)
 
 
