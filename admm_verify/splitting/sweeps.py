@@ -29,8 +29,7 @@ class DualPoint(PerRow):
         starts = [line.start for line in rows.lines]
         zero = xp.zeros_like(rows.offset[:, None])
         slopes = [xp.broadcast_to(slope, (count, slope.shape[1])) + zero for slope in starts]
-        free = [None if cut is None else layer for cut, layer in zip(rows.cut, rows.neurons(0.0), strict=True)]
-        return cls(slopes, free, rows.unweighted())
+        return cls(slopes, _unmoved(rows), rows.unweighted())
 
     @classmethod
     def behind(cls, rows: Rows, duals: Duals) -> "DualPoint":
@@ -46,16 +45,20 @@ class DualPoint(PerRow):
             return near - ranges[k]
 
         sweep, slopes = _from_objective(rows, duals.coupled, choose), []
-        free = [
-            None if cut is None else zero if tau is None else tau
-            for cut, tau, zero in zip(rows.cut, ranges, rows.neurons(0.0), strict=True)
-        ]
+        free = [zero if tau is None else tau for tau, zero in zip(ranges, _unmoved(rows), strict=True)]
         for line, g, a, tau in zip(rows.lines, sweep.pre, sweep.post, free, strict=True):
             if g is None or a is None:
                 slopes.append(rows.xp.broadcast_to(line.start, (rows.offset.shape[0], line.start.shape[-1])))
             else:
                 slopes.append(line.recover(a, g if tau is None else g + tau))
         return cls(slopes, free, duals.coupled)
+
+
+def _unmoved(rows: Rows) -> list[Array | None]:
+    """Multipliers of ends that are constraints, all zero; None for layers without any."""
+    if not any(cut is not None for cut in rows.cut):
+        return [None] * len(rows.cut)
+    return [None if cut is None else layer for cut, layer in zip(rows.cut, rows.neurons(0.0), strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
