@@ -26,6 +26,11 @@ class Couplings:
         """The number m of constraints of every row."""
         return self.offset.shape[-1]
 
+    @property
+    def burden(self) -> int:
+        """Numbers that every row has of its own."""
+        return self.count + sum(part.shape[1] * part.shape[2] for part in self.parts.values() if part.shape[0] > 1)
+
     @cached_property
     def sizes(self) -> tuple[Mapping[int, Array], Array]:
         """The absolute values of parts and offset."""

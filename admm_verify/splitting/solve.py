@@ -165,6 +165,8 @@ class Block:
 def _rows_at_once(problem: Problem, placement: Placement, budget: Budget, settings: SolverSettings) -> int:
     numbers = settings.block_numbers if str(placement.device) == "cpu" else settings.device_block_numbers
     own = problem.inputs.burden if problem.inputs.count > 1 else 0
+    if problem.couplings is not None:
+        own += problem.couplings.burden
     return max(1, budget.rows(numbers, sum(node.size for node in problem.network.nodes) + own))
 
 
