@@ -21,8 +21,11 @@ def check_bound(subject, coefficient, accuracy):
         assert dot(c, exact(x[k])) <= least + room + Fraction(1, 10**300)
 
 
-def check_nearest(inputs, twins, x, accuracy):
-    """Projections are points of the set, exactly, nearest up to an accuracy, and stay where they are."""
+def check_nearest(inputs, twins, x, accuracy, drawn=0.0):
+    """Projections are points of the set, exactly, nearest up to an accuracy, and stay where they are.
+
+    drawn: by how much of the set's size they are drawn in, so that floats are sure of them.
+    """
     found = inputs.project(x)
     again = inputs.project(found)
     size = np.abs(inputs.width).sum(axis=-1) + np.abs(found).sum(axis=-1)
@@ -30,7 +33,7 @@ def check_nearest(inputs, twins, x, accuracy):
         p = exact(end)
         normal = [a - b for a, b in zip(p, exact(start), strict=True)]
         # Of points that are inside, rounding alone may be left.
-        away = Fraction(float(np.abs(start - end).sum() + accuracy * scale))
+        away = Fraction(float(np.abs(start - end).sum() + (accuracy + drawn / accuracy) * scale))
         assert twin.holds(p)
         assert twin.minimum(normal) >= dot(normal, p) - Fraction(accuracy) * away * Fraction(float(scale))
         assert np.abs(other - end).max() <= accuracy * scale
