@@ -30,13 +30,15 @@ def seeds() -> list:
 
 def drawn(kind: str, seed: int) -> tuple[regions.Small, Region, float]:
     """A network, a region, and the least value there."""
-    place, least = [seed, list(KINDS).index(kind)], np.inf
-    while not np.isfinite(least):
-        # Rows may leave nothing, and the next draw is taken.
+    place = [seed, list(KINDS).index(kind)]
+    while True:
         rng = np.random.default_rng(place)
         inputs = int(rng.integers(2, 4))
         network, region = regions.small(rng, inputs, int(rng.integers(3, 6))), KINDS[kind](rng, inputs)
         least, _ = network.minimum(region)
+        if np.isfinite(least):
+            break
+        # Rows may leave nothing, and the next draw is taken.
         place = [*place, 1]
     points = region.sampled(rng, 1000)
     assert not len(points) or network(points).min() >= least - 1e-8
