@@ -1,5 +1,8 @@
 """What callers hand to systems, requirements, simulations and sets: taken as meant, or refused in words."""
 
+# What is handed in here is often not what is asked for.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportOptionalSubscript=false
+
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -77,7 +80,7 @@ def test_results_know_their_words_too() -> None:
     assert found.certified_accuracy == [1.0] and found.count(given) == [1]
     outcome = av.Outcome(*[given := "unsat", None, None, np.zeros(0), 0, 0.0])
     assert outcome.verdict is av.Verdict.UNSAT
-    solution = av.Solution(ZERO, ZERO, EYE, (), ZERO, *[("converged", "timed-out"), 0.0])
+    solution = av.Solution(ZERO, ZERO, EYE, (), ZERO, *[("converged", "timed-out"), 0.0, np.zeros((2, 0))])
     assert solution.status == (av.Ended.CONVERGED, av.Ended.TIMED_OUT)
     sets = av.reach_sets(task(), settings=av.ReachSettings(samples=50)).sets
     bogus: Any = "bogus"
@@ -86,7 +89,7 @@ def test_results_know_their_words_too() -> None:
         lambda: av.Certification(np.zeros(1), np.array([[bogus]]), np.ones((1, 1)), np.ones(1), none, 0.0),
         lambda: found.count(bogus),
         lambda: av.Outcome(bogus, None, None, np.zeros(0), 0, 0.0),
-        lambda: av.Solution(ZERO, ZERO, EYE, (), ZERO, (bogus, bogus), 0.0),
+        lambda: av.Solution(ZERO, ZERO, EYE, (), ZERO, (bogus, bogus), 0.0, np.zeros((2, 0))),
         lambda: av.ReachSets(**{**vars(sets), "ended": bogus}),
     ):
         with pytest.raises(av.InputError, match="'bogus' is unknown; choose one of"):
