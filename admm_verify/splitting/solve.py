@@ -188,7 +188,7 @@ def _schemes(method: str, settings: SolverSettings, rows: Rows) -> list[Scheme]:
     first = Feasibility(settings.ascent, min(settings.ascent.passes, total // 5))
     # Multipliers of constraints take longer than slopes.
     found = [first, *_aimed(method, settings, total - first.passes, 2 * settings.ascent.passes)]
-    if rows.couplings is not None and can_project(rows.network):
+    if can_project(rows.network):
         found.append(Admm(settings.admm, settings.deciding_passes, aims=False))
     return found
 
