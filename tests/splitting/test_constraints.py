@@ -215,3 +215,15 @@ def test_smooth_networks_take_constraints() -> None:
         found = av.solve(problem, method, max_passes=200)
         assert found.lower[0] <= kept[:, 1].min(), method
         assert found.lower[0] >= free.lower[0] - 1e-3, method
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_given_bounds_that_contradict_each_other_are_flagged(method: str) -> None:
+    """x_0 >= 0.1 and -x_0 >= 0.1 are possible for each neuron alone, and not for both."""
+    network = chain([np.array([[1.0, 0.0], [-1.0, 0.0]]), EYE], [np.zeros(2), np.zeros(2)])
+    bounds = av.PreactivationBounds.from_arrays(network, [(np.full(2, 0.1), np.ones(2))])
+    found = av.solve(av.Problem(network, BOX, EYE, preactivation=bounds), method, max_passes=100)
+    assert found.status == (av.Ended.INFEASIBLE,) * 2
+    touching = av.PreactivationBounds.from_arrays(network, [(np.zeros(2), np.ones(2))])
+    found = av.solve(av.Problem(network, BOX, EYE, preactivation=touching), method, settings=QUICK)
+    assert np.max(np.asarray(found.lower)) <= 0
