@@ -229,13 +229,25 @@ class Ellipsoid(WalkableSet):
         return all(bool(namespace(own).all(own == its)) for own, its in pairs)
 
     def _holds(self, other: "Ellipsoid") -> bool:
-        """Whether the points that another one gives lie inside, |U^-1 (c' - c)| + |U^-1 U'| r <= 1."""
+        """Whether another one lies inside, |U^-1 (c' - c)| + |U^-1 [U', spare']| <= 1.
+
+        All of it, not only the points that it gives: bounds hold for all.
+        """
         home = Placement.numpy().put
         away = np.linalg.norm(to_numpy(applied(self.inverse, other.center - self.center)), axis=-1)
-        stretch = np.linalg.norm(home(self.inverse) @ home(other.axes), ord=2, axis=(-2, -1))
-        room, doubt = home(other._room)[..., 0], home(self.doubt)[..., 0]
-        solid = to_numpy(self._solid)[..., 0]
-        return bool(np.all(solid & ((away + stretch * room) * (1.0 + 1e-9) <= 1.0 - doubt)))
+        inverse = home(self.inverse)
+        axes, spare = (np.linalg.norm(inverse @ part, ord=2, axis=(-2, -1)) for part in other._roots)
+        doubt, solid = home(self.doubt)[..., 0], to_numpy(self._solid)[..., 0]
+        # What computed differences and products are off by, in units of z.
+        size = np.abs(home(self.center)) + np.abs(home(other.center)) + home(other.deviation) * self.size
+        lost = np.linalg.norm((np.abs(inverse) @ size[..., None])[..., 0], axis=-1) * 4.0 * gamma(self.size + 8)
+        return bool(np.all(solid & ((away + np.hypot(axes, spare) + lost) * (1.0 + 1e-9) <= 1.0 - doubt)))
+
+    @property
+    def _roots(self) -> tuple[np.ndarray, np.ndarray]:
+        """The axes, and the spare as a matrix, as arrays of NumPy."""
+        home = Placement.numpy().put
+        return home(self.axes), home(self.spare)[..., None] * np.eye(self.size)
 
 
 def _unit(x: Vectors) -> Vectors:

@@ -240,13 +240,22 @@ class Zonotope(Zonotopes, WalkableSet):
         return corners is not None and bool(namespace(corners).all(self.spread().surely(corners)))
 
     def _holds(self, other: "Zonotope") -> bool:
-        """Whether points of another one with nearly the same generators lie inside."""
+        """Whether another one lies inside: with G' = s G + D its z leads to s z + inverse (c' - c + D z) here.
+
+        All of it, not only the points that it gives: bounds hold for all.
+        """
         home = Placement.numpy().put
-        inverse, doubt = home(self.inverse), home(self.doubt)
-        moved = (np.abs(inverse) @ np.abs(home(other.centre) - home(self.centre))[..., None])[..., 0]
-        turned = np.abs(inverse @ (home(other.generators) - home(self.generators))).sum(axis=-1)
-        most = (moved + turned).max(axis=-1, keepdims=True) * (1.0 + 1e-9) + home(other._room)
-        return bool(np.all((doubt < 0.3) & (most <= 1.0 - doubt)))
+        inverse, doubt, own, its = map(home, (self.inverse, self.doubt, self.generators, other.generators))
+        square = (own * own).sum(axis=(-2, -1), keepdims=True)
+        alike = (own * its).sum(axis=(-2, -1), keepdims=True) / np.where(square > 0, square, 1.0)
+        centers = home(self.centre), home(other.centre)
+        moved = (inverse @ (centers[1] - centers[0])[..., None])[..., 0]
+        turned = np.abs(inverse @ (its - alike * own)).sum(axis=-1)
+        # What computed differences and products are off by.
+        size = sum(map(np.abs, centers)) + (np.abs(its) + np.abs(alike * own)).sum(axis=-1)
+        lost = 4.0 * gamma(self.size + self.symbols + 8) * (np.abs(inverse) @ size[..., None])[..., 0]
+        most = np.abs(alike)[..., 0] + (np.abs(moved) + turned + lost).max(axis=-1, keepdims=True)
+        return bool(np.all((doubt < 0.3) & (most * (1.0 + 1e-9) <= 1.0 - doubt)))
 
 
 class _Distances:

@@ -111,7 +111,7 @@ def test_points_are_inside_and_nearest(seed):
     size = 100.0 * accuracy * np.abs(direction * (np.abs(inputs.centre) + inputs.width)).sum(axis=-1)
     assert (np.abs((direction * (end - inputs.minimiser(direction))).sum(axis=-1)) <= size).all()
     np.testing.assert_array_equal(inputs.stepped(inputs.centre, 1.0, np.full_like(far, np.nan)), inputs.centre)
-    laws.check_inward(inputs, some.twins)
+    laws.check_inward(inputs, some.twins, whole=False)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -186,6 +186,24 @@ def test_networks_take_ellipsoids(small_network):
     with pytest.raises(av.InputError, match="does not hold this one"):
         wider = av.Ellipsoid(inputs.center, 1.1 * np.asarray(inputs.matrix))
         av.preactivation_bounds(small_network, wider, known=bounds)
+
+
+def test_a_thin_ellipsoid_covers_nothing_that_is_longer():
+    thin = np.diag([1.0, 1e-28])
+    inputs = av.Ellipsoid(np.ones(2), thin)
+    for factor in (1.01, 1.1, 1.5):
+        longer = av.Ellipsoid(np.ones(2), factor * thin)
+        assert longer.range[1][0] > inputs.range[1][0] and not inputs.covers(longer)
+    assert inputs.covers(inputs)
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0 - 1e-6, 1.0 + 2.0**-50, 1.25])
+def test_an_ellipsoid_covers_smaller_ones_alone(factor):
+    matrix = np.array([[2.0, 0.5], [0.5, 1.0]])
+    inputs, other = (av.Ellipsoid(np.ones(2), scale * matrix) for scale in (1.0, factor))
+    assert inputs.covers(other) == (factor < 1.0)
+    assert not inputs.covers(av.Ellipsoid(np.array([1.0, 1.0 + 2.0**-50]), matrix))
+    assert inputs.covers(av.Ellipsoid(np.array([1.2, 0.9]), 0.25 * np.eye(2)))
 
 
 def test_torch_gives_what_numpy_does():

@@ -104,7 +104,7 @@ def test_points_are_inside_and_nearest(seed):
     room = 1e-9 * np.abs(direction * (np.abs(end) + inputs.width)).sum(axis=-1)
     assert (np.abs((direction * (end - inputs.minimiser(direction))).sum(axis=-1)) <= room).all()
     np.testing.assert_array_equal(inputs.stepped(inputs.centre, 1.0, np.full_like(far, np.nan)), inputs.centre)
-    laws.check_inward(inputs, some.twins)
+    laws.check_inward(inputs, some.twins, whole=False)
     corners = inputs.corners(2**10)
     best = (direction[:, None] * corners).sum(axis=-1).min(axis=-1)
     assert (np.abs(best - (direction * inputs.minimiser(direction)).sum(axis=-1)) <= room).all()
@@ -212,3 +212,20 @@ def test_torch_gives_what_numpy_does():
     assert list(there.contains(torch.asarray(x))) == list(here.contains(x))
     single = there.inward(Placement.of(torch.zeros(0, dtype=torch.float32)))
     assert single.project(torch.asarray(x, dtype=torch.float32)).dtype == torch.float32
+
+
+def test_a_thin_zonotope_covers_nothing_that_is_longer():
+    inputs = av.Zonotope(np.ones(2), np.diag([1.0, 1e-14]))
+    for factor in (1.01, 1.1, 1.2):
+        longer = av.Zonotope(np.ones(2), np.diag([factor, 1e-14]))
+        assert longer.range[1][0] > inputs.range[1][0] and not inputs.covers(longer)
+    assert inputs.covers(inputs)
+
+
+@pytest.mark.parametrize("factor", [-0.5, 0.5, 1.0 - 1e-6, 1.0 + 2.0**-50, 1.25])
+def test_a_zonotope_covers_smaller_ones_alone(factor):
+    columns = np.array([[1.0, 0.5, 0.25], [0.0, 1.0, -0.5]])
+    inputs, other = (av.Zonotope(np.ones(2), scale * columns) for scale in (1.0, factor))
+    assert inputs.covers(other) == (factor < 1.0)
+    assert not inputs.covers(av.Zonotope(np.array([1.0, 1.0 + 2.0**-50]), columns))
+    assert inputs.covers(av.Zonotope(np.array([1.2, 0.9]), 0.5 * columns))
