@@ -1,6 +1,7 @@
 """Every kind of input set at the doors of bounds, solvers and attacks: batches, torch, images, other processes."""
 
 import pickle
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import count, pairwise
 
@@ -252,6 +253,43 @@ def test_what_is_no_set_is_refused_with_advice(given: object) -> None:
     ):
         with pytest.raises(av.InputError, match=r"av\.Box\(lower, upper\).*av\.Ball\(center, radius\)"):
             door()
+
+
+@every_kind
+def test_one_point_on_the_border_of_one_set_is_told_like_many(kind: str) -> None:
+    own = one(kind)
+    own = own.at(0) if own.lead else own
+    border = np.asarray(own.project(np.full(own.size, 9.0)))
+    for x in (border, np.asarray(own.centre), border + 1.0):
+        assert bool(own.contains(x)) == bool(own.contains(x[None])[0])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: av.Ellipsoid(np.zeros((0, 2)), np.eye(2)),
+        lambda: av.Ellipsoid(np.zeros(2), np.zeros((0, 2, 2))),
+        lambda: av.Zonotope(np.zeros((0, 2)), np.eye(2)),
+        lambda: av.Zonotope(np.zeros(2), np.zeros((0, 2, 1))),
+        lambda: av.Polytope(np.zeros((0, 1, 2)), []),
+        lambda: av.Polytope(np.ones((1, 2)), [1.0], av.Box(np.zeros((0, 2)), np.ones((0, 2)))),
+    ],
+)
+def test_batches_of_no_sets_are_refused(make: Callable[[], object]) -> None:
+    with pytest.raises(av.InputError, match="shape"):
+        make()
+
+
+def test_parts_of_a_product_come_from_any_library() -> None:
+    zero, end = np.zeros(2), np.ones(2)
+    box, ball = av.Box(zero, end), av.Ball(zero, 1.0)
+    there = av.Box(*map(torch.tensor, (zero, end))), av.Ball(torch.tensor(zero), 1.0)
+    plain = av.output_bounds(NET, av.Product(ball, box, box))
+    for parts in ((there[1], box, box), (ball, box, there[0])):
+        found = av.output_bounds(NET, av.Product(*parts))
+        np.testing.assert_allclose(np.asarray(found.lower), plain.lower)
+    limits = torch.ones(1, requires_grad=True)
+    assert av.Polytope(torch.ones(1, 2), limits, box).limits == (1,)
 
 
 @pytest.mark.parametrize("kind", ["l2 ball", "l1 ball", "ellipsoid", "sparse"])

@@ -40,9 +40,10 @@ def checked_axes(axes: object, states: int, what: str = "states") -> tuple[int, 
 
     Raises: InputError for anything else.
     """
-    if not isinstance(axes, Sequence | np.ndarray) or isinstance(axes, str) or len(axes) != 2:
+    given = axes.tolist() if isinstance(axes, np.ndarray) else axes
+    if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != 2:
         raise InputError(f"The axes are {brief(axes)}; give two different {what} from 0 to {states - 1}.")
-    first, second = (count(axis, f"An axis of two different {what}", Range(0, most=states - 1)) for axis in axes)
+    first, second = (count(axis, f"An axis of two different {what}", Range(0, most=states - 1)) for axis in given)
     if first == second:
         raise InputError(f"The axes are {brief(axes)}; give two different {what} from 0 to {states - 1}.")
     return first, second

@@ -275,11 +275,11 @@ class Ball(WalkableSet):
             (total <= 1.0 - self._margin) & ~out,
             (namespace(total).abs(total - 1.0) < self._margin) & ~out,
         )
-        answer, wanted = to_numpy(found[..., 0]).copy(), to_numpy(doubtful[..., 0])
+        answer, wanted = np.array(to_numpy(found[..., 0])), to_numpy(doubtful[..., 0])
         if wanted.any():
             shape = (*wanted.shape, self.size)
             x, center, radius = (np.broadcast_to(to_numpy(part), shape) for part in (x, self.center, self.radius))
-            for index in zip(*np.nonzero(wanted), strict=True):
+            for index in map(tuple, np.argwhere(wanted)):
                 answer[index] = self._exact_total(x[index], center[index], radius[index]) <= 1
         return place.xp.asarray(answer, device=place.device)
 

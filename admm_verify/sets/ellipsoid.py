@@ -56,7 +56,7 @@ class Ellipsoid(WalkableSet):
     def __init__(self, center: Array, shape: Array) -> None:
         middle, matrix = float64_array(center, "ellipsoid's center"), float64_array(shape, "ellipsoid's shape")
         sides = tuple(matrix.shape)
-        if len(sides) not in (2, 3) or sides[-1] != sides[-2] or not sides[-1]:
+        if len(sides) not in (2, 3) or sides[-1] != sides[-2] or 0 in sides:
             raise InputError(f"The ellipsoid's shape is an array of shape {sides}; give (n, n), or (sets, n, n).")
         for name, part in (("center", middle), ("shape", matrix)):
             if not bool(namespace(part).all(namespace(part).isfinite(part))):

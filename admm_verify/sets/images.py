@@ -47,6 +47,8 @@ def leading(shape: tuple[int, ...], size: int, what: str) -> tuple[int, ...]:
 
     Raises: InputError where the shape holds no such tensors.
     """
+    if shape[:1] == (0,):
+        raise InputError(f"The {what} has shape {shape}, which is no set at all; give one or more.")
     if len(shape) > 1 and int(np.prod(shape[1:])) == size:
         return shape[:1]
     if shape and int(np.prod(shape)) == size:

@@ -5,6 +5,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
+import array_api_compat
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, to_numpy
@@ -42,13 +43,13 @@ class Polytope(Polytopes):
 
     def __init__(self, normals: Array, limits: Sequence[Any] | np.ndarray, box: Box | None = None) -> None:
         rows = np.array(to_numpy(float64_array(normals, "polytope's normals")))
-        if rows.ndim not in (2, 3):
+        if rows.ndim not in (2, 3) or (rows.ndim == 3 and not len(rows)):
             raise InputError(
                 f"The polytope's normals has shape {rows.shape}; give (rows, inputs), or (sets, rows, inputs)."
             )
         if not np.isfinite(rows).all():
             raise InputError("The polytope's normals has NaN or infinite numbers; give finite ones.")
-        given = limits.tolist() if isinstance(limits, np.ndarray) else limits
+        given = _listed(limits)
         if rows.ndim == 3:
             if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != len(rows):
                 raise InputError(
@@ -179,6 +180,13 @@ class Polytope(Polytopes):
     @property
     def numbers(self) -> tuple[Array, ...]:
         return self.bounded.numbers
+
+
+def _listed(limits: object) -> object:
+    """Limits of an array as a list; those of NumPy may be exact numbers of any kind."""
+    if array_api_compat.is_torch_array(limits):
+        return to_numpy(float64_array(limits, "polytope's limits")).tolist()
+    return limits.tolist() if isinstance(limits, np.ndarray) else limits
 
 
 def _limits(rows: np.ndarray, given: object) -> tuple[Fraction, ...]:

@@ -23,7 +23,7 @@ class Product(Composite):
     """The sets {x = (x_1, .., x_k) : x_i in set i}: some of the inputs in each of some sets, one after the other.
 
     Shapes: sets [n_i] or [sets, n_i], where a batch of one goes with any other -> [n_1 + .. + n_k], one axis more for
-    batches. Inputs of a network are its flat vector.
+    batches. Inputs of a network are its flat vector. Arrays live where those of the first set do.
     Raises: InputError for no sets, what is no set of inputs, and batches of different lengths.
     """
 
@@ -39,7 +39,9 @@ class Product(Composite):
                 raise InputError(f"Factor {k} of a product is {shown(part)}; give a set, such as av.Box(lower, upper).")
             if len(part.shape) not in (1, 2):
                 raise InputError(f"Factor {k} of a product has shape {part.shape}; give sets of vectors.")
+        place = sets[0].placement.double
         flat = [part.flattened(_as_rows) for part in sets]
+        flat = [part if part.placement == place else part.put(place) for part in flat]
         counts = [part.count for part in flat]
         if any(count not in (1, max(counts)) for count in counts):
             raise InputError(

@@ -51,7 +51,7 @@ class Zonotope(Zonotopes, WalkableSet):
     def __init__(self, center: Array, generators: Array) -> None:
         middle, matrix = float64_array(center, "zonotope's center"), float64_array(generators, "zonotope's generators")
         sides = tuple(matrix.shape)
-        if len(sides) not in (2, 3) or not sides[-2]:
+        if len(sides) not in (2, 3) or 0 in sides[:-1]:
             raise InputError(
                 f"The zonotope's generators are an array of shape {sides}; give (n, symbols), or (sets, n, symbols)."
             )

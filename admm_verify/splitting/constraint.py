@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.bounds.couplings import Couplings
 from admm_verify.errors import InputError
-from admm_verify.given import float64_array
+from admm_verify.given import float64_array, plain_array
 from admm_verify.network.graph import Network, check_network
 from admm_verify.options import brief, several
 from admm_verify.reprs import short_repr
@@ -70,17 +71,25 @@ class Constraint:
     ) -> "Constraint":
         """sign z >= 0 for the input z of one neuron of an activation; neuron and sign may be one for each row.
 
-        Raises: InputError for a neuron that the network lacks, and for signs other than 1 and -1.
+        Raises: InputError for what is no network, a neuron that it lacks, and signs other than 1 and -1.
         """
-        size = network.nodes[_node(check_network(network), _place(("pre", activation)))].size
-        chosen, signs = np.broadcast_arrays(np.asarray(neuron), np.asarray(sign, dtype=np.float64))
+        node = _node(check_network(network), _place(("pre", activation)))
+        size = network.nodes[node].size
+        given = to_numpy(plain_array(neuron, "neuron of a split")), to_numpy(plain_array(sign, "sign of a split"))
+        try:
+            chosen, signs = np.broadcast_arrays(*given)
+        except ValueError:
+            raise InputError(
+                f"The split has neurons of shape {given[0].shape} and signs of shape {given[1].shape}; give one of "
+                "both, or one for each row."
+            ) from None
         if chosen.ndim > 1 or chosen.dtype.kind not in "iu" or chosen.size == 0:
             raise InputError(f"The neuron of a split is {brief(neuron)}; give its number, or one for each row.")
         if not ((chosen >= 0) & (chosen < size)).all():
             raise InputError(f"Activation {activation} has {size} neurons, and the split is at {brief(neuron)}.")
         if not (np.abs(signs) == 1.0).all():
             raise InputError(f"The sign of a split is {brief(sign)}; give 1 or -1.")
-        rows = -signs[..., None] * (np.arange(size) == chosen[..., None])
+        rows = -signs[..., None].astype(np.float64) * (np.arange(size) == chosen[..., None])
         return cls({("pre", activation): rows[:, None, :] if chosen.ndim else rows})
 
     def normal(self, network: Network, rows: int, home: Placement) -> "Constraint":
@@ -177,11 +186,11 @@ def _place(where: object) -> Where:
         return "input"
     if where == "output":
         return "output"
-    if isinstance(where, tuple) and len(where) == 2 and isinstance(where[1], int) and where[1] >= 0:
+    if isinstance(where, tuple) and len(where) == 2 and isinstance(where[1], Integral) and where[1] >= 0:
         if where[0] == "pre":
-            return "pre", where[1]
+            return "pre", int(where[1])
         if where[0] == "post":
-            return "post", where[1]
+            return "post", int(where[1])
     raise InputError(
         f'A constraint is on values at {brief(where)}; give "input", "output", ("pre", k) for what activation k reads, '
         'or ("post", k) for what it gives.'

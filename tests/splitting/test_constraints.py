@@ -44,6 +44,10 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "what is none": (lambda: av.Problem(NET, BOX, EYE, constraints=[1.0]), "Constraint"),  # pyright: ignore
     "a neuron that is not there": (lambda: av.Constraint.split(NET, 0, 2, 1), "2 neurons"),
     "a sign of two": (lambda: av.Constraint.split(NET, 0, 1, 2.0), "sign"),
+    "a sign in words": (lambda: av.Constraint.split(NET, 0, 1, "+"), "sign of a split"),  # pyright: ignore
+    "ragged neurons": (lambda: av.Constraint.split(NET, 0, [[0], [0, 1]], 1), "neuron"),  # pyright: ignore
+    "more signs than neurons": (lambda: av.Constraint.split(NET, 0, [0, 1], [1, 1, 1]), "shape (3,)"),
+    "a split of no network": (lambda: av.Constraint.split(None, 0, 1, 1), "None"),  # pyright: ignore
     "a start without their multipliers": (
         lambda: replace(stated(av.Constraint({"input": [1.0, 1.0]})), start=[np.zeros((2, 2))]),
         "start",
@@ -67,6 +71,15 @@ def test_constraints_of_single_rows_and_shared_ones_agree() -> None:
     first, second = av.solve(shared), av.solve(own)
     assert np.allclose(first.lower, second.lower, atol=1e-9)
     assert first.constraint_multipliers.shape == (2, 3)
+
+
+def test_numbers_of_other_libraries_say_which_neuron() -> None:
+    plain = av.Constraint.split(NET, 0, [0, 1], [-1.0, 1.0])
+    neurons, signs = torch.tensor([0, 1]), torch.tensor([-1.0, 1.0], requires_grad=True)
+    again = av.Constraint.split(NET, np.int64(0), neurons, signs)
+    counted = av.Constraint({("pre", np.int64(0)): plain.coefficients["pre", 0]})  # pyright: ignore
+    for other in (again, counted):
+        np.testing.assert_array_equal(other.coefficients["pre", 0], plain.coefficients["pre", 0])
 
 
 def test_a_split_cuts_the_neuron() -> None:
