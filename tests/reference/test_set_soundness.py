@@ -1,5 +1,6 @@
 """Every method on every kind of set: no certified bound over what a network attains there, zero slack."""
 
+import os
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -25,8 +26,10 @@ from tests.reference.exact import ExactNetwork
 from tests.reference.patterns import least
 from tests.reference.set_attack import enclosed, hunted, kept, reached
 
-NETWORKS = 200
-"""Dense networks and residual ones, layers of all kinds with kinks, and smooth ones."""
+NETWORKS = int(os.environ.get("ADMM_VERIFY_NETWORKS", "12"))
+"""Of the slow run, for each kind of set: dense networks and residual ones, layers of all kinds with kinks, and smooth
+ones. 200 take an hour, and some more for sets whose nearest points are programs of their own.
+"""
 
 SAMPLES = 20_000
 FEW = 1_000
@@ -150,7 +153,7 @@ def check_all(seed: int, kind: str, samples: int) -> None:
     assert (known.lowest[-1] <= np.reshape(ranges.upper, -1)).all(), case.label
 
 
-IN_SUITE = range(0, NETWORKS, 67)
+IN_SUITE = range(0, 200, 67)
 """Networks of the default suite, which meets each kind of them and every kind of set."""
 
 
@@ -170,9 +173,8 @@ def test_no_bound_is_over_what_the_network_attains(kind: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SETS)
-@pytest.mark.parametrize("block", range(10))
-def test_no_bound_of_any_method_is_over_many_samples(block: int, kind: str) -> None:
-    for seed in range(block, NETWORKS, 10):
+def test_no_bound_of_any_method_is_over_many_samples(kind: str) -> None:
+    for seed in range(NETWORKS // 6 if kind in COSTLY else NETWORKS):
         check_all(seed, kind, SAMPLES)
 
 
@@ -215,5 +217,5 @@ def test_tiny_networks_have_exact_minima_over_the_bounds(kind: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SETS)
 def test_many_tiny_networks_have_exact_minima_over_the_bounds(kind: str) -> None:
-    for seed in range(2, 60):
+    for seed in range(2, 2 + NETWORKS // (4 if kind in COSTLY else 1)):
         check_tiny(seed, kind)
