@@ -56,7 +56,7 @@ def confirm(query: Query, disjunct: Disjunct, x: np.ndarray, run: Run | None = N
     """
     network, how = query.network, Run.of(run)
     dtype = np.float64 if network.element_type == "float64" else np.float32
-    exact = _placed(disjunct, x, dtype)
+    exact = _placed(disjunct, x, dtype, how)
     if exact is None:
         return None
     point = _nearest(exact, dtype)
@@ -77,12 +77,12 @@ def confirm(query: Query, disjunct: Disjunct, x: np.ndarray, run: Run | None = N
     return Witness(point.reshape(network.input_shape), output.reshape(answering.output_shape), exact)
 
 
-def _placed(disjunct: Disjunct, x: np.ndarray, dtype: Any) -> tuple[Fraction, ...] | None:
+def _placed(disjunct: Disjunct, x: np.ndarray, dtype: Any, run: Run) -> tuple[Fraction, ...] | None:
     """A point of the disjunct's inputs near x, exactly; None where there is none, or none was found."""
     box, cut = disjunct.box, disjunct.cut
     if cut is not None:
         around = box.enclosure.at(None)
-        return nearest_point(box, cut, working_sets([disjunct], around) or around, x, dtype)
+        return nearest_point(box, cut, working_sets([disjunct], around) or around, x, dtype, run.over)
     exact = box.nearest(x, dtype)
     return exact if exact is not None and box.holds(exact) else None
 

@@ -147,7 +147,7 @@ def _inside(sets: WalkableSet, disjunct: np.ndarray, points: np.ndarray) -> np.n
     """Which points lie in the sets of their disjuncts; the nearest points of boxes do."""
     if isinstance(sets, Box) or not len(points):
         return np.ones(len(points), dtype=bool)
-    return to_numpy(sets.at(disjunct).contains(points))
+    return to_numpy(sets.at(disjunct).found_inside(points))
 
 
 def _atoms(objective: np.ndarray, disjunct: np.ndarray, y: np.ndarray) -> np.ndarray:

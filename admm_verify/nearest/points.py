@@ -26,7 +26,7 @@ def point_of(inputs: WalkableSet, x: Float[np.ndarray, " n"]) -> np.ndarray | No
     start, centre = inputs.project(x[None]), inputs.centre
     for pull in (0.0, *PULLS):
         moved = start + pull * (centre - start)
-        if bool(np.all(inputs.contains(moved))):
+        if bool(np.all(inputs.found_inside(moved))):
             return moved[0]
     return None
 
@@ -34,7 +34,7 @@ def point_of(inputs: WalkableSet, x: Float[np.ndarray, " n"]) -> np.ndarray | No
 def lies_inside(target: WalkableSet, values: Box) -> bool:
     """Whether a convex set [1, n] holds a box [1, n], as far as its corners can be counted."""
     corners = values.corners(_CORNERS) if np.isfinite(values.width).all() else None
-    return corners is not None and bool(np.all(target.contains(corners[0])))
+    return corners is not None and bool(np.all(target.found_inside(corners[0])))
 
 
 _CORNERS = 2**10

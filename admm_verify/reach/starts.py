@@ -172,11 +172,11 @@ def nearest(inputs: WalkableSet, x: Float[np.ndarray, "points n"]) -> Float[np.n
 
 def drawn_inside(inputs: WalkableSet, x: Float[np.ndarray, "points n"]) -> Float[np.ndarray, "points n"]:
     """Points of a set [n] near some, for certain: those that it holds as they are; NaN where none is found."""
-    held = np.asarray(inputs.contains(x))[:, None]
+    held = np.asarray(inputs.found_inside(x))[:, None]
     if held.all():
         return x
     near = x + _SHARE * (np.asarray(inputs.centre) - x)
-    close = np.where(np.asarray(inputs.contains(near))[:, None], near, np.asarray(inputs.drawn_in(x)))
+    close = np.where(np.asarray(inputs.found_inside(near))[:, None], near, np.asarray(inputs.drawn_in(x)))
     return np.where(held, x, close)
 
 

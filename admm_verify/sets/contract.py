@@ -211,6 +211,13 @@ class WalkableSet(InputSet):
         """Whether points of float64 numbers lie in the sets for certain; no, where that takes exact numbers to tell."""
         return self.contains(x)
 
+    def found_inside(self, x: Vectors) -> Bool[Array, "..."]:
+        """Whether points of float64 numbers lie in the sets, exactly where that is told soon; else if they `surely` do.
+
+        Rational numbers tell on which side of a border a point lies, but of many dimensions they may take hours.
+        """
+        return self.contains(x)
+
     @abstractmethod
     def project(self, x: Vectors) -> Vectors:
         """The nearest point of the set, up to rounding."""

@@ -144,6 +144,9 @@ class Cut(Composite):
     def surely(self, x: Vectors) -> Bool[Array, "..."]:
         return namespace(x).logical_and(self.base.surely(x), self.box.surely(x))
 
+    def found_inside(self, x: Vectors) -> Bool[Array, "..."]:
+        return namespace(x).logical_and(self.base.found_inside(x), self.box.contains(x))
+
     def covers(self, other: InputSet) -> bool:
         return self.base.covers(other) and self.box.covers(other)
 

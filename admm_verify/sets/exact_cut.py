@@ -60,13 +60,21 @@ class ExactCut:
 
     def holds(self, x: Sequence[Fraction]) -> bool:
         """Whether a point of the box is one of these, exactly; never for what is no float64, where a set is asked."""
+        point = self._told(x)
+        return point is not None and (self.within is None or bool(self.within.contains(point)[0]))
+
+    def found(self, x: Sequence[Fraction]) -> bool:
+        """`holds` where that is told soon; else, close to the border of a set, no."""
+        point = self._told(x)
+        return point is not None and (self.within is None or bool(self.within.found_inside(point)[0]))
+
+    def _told(self, x: Sequence[Fraction]) -> np.ndarray | None:
+        """A point [1, inputs] that the set has to tell of, if there is one; None for what rows or numbers exclude."""
         if not all(row.admits(row.value(x)) for row in self.rows):
-            return False
+            return None
         if self.within is None:
-            return True
-        if not all(map(is_float, x)):
-            return False
-        return bool(self.within.contains(np.array([[float(value) for value in x]]))[0])
+            return np.zeros((1, len(x)))
+        return np.array([[float(value) for value in x]]) if all(map(is_float, x)) else None
 
 
 def summed(terms: Terms) -> Terms:

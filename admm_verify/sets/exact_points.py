@@ -1,7 +1,8 @@
 """Points of exact sets near ones that were computed: numbers of a type where the set has such, else rational ones."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 
@@ -21,21 +22,28 @@ _GRIDS = (None, 30, 20, 10, 4)
 
 
 def nearest_point(
-    box: ExactBox, cut: ExactCut, around: WalkableSet, x: np.ndarray, dtype: type[np.floating]
+    box: ExactBox,
+    cut: ExactCut,
+    around: WalkableSet,
+    x: np.ndarray,
+    dtype: type[np.floating],
+    over: Callable[[], bool],
 ) -> Point | None:
     """A point of a box and a cut near x, exactly; one of numbers of a type wherever such a one was found.
 
-    around: a set of floats that holds these, in which to go. None where x is not finite, or no point was found.
+    around: a set of floats that holds these, in which to go. None where x is not finite, or no point was found before
+    the time is `over`.
     Shapes: x [inputs]; around [1, inputs].
     """
     if not np.isfinite(x).all():
         return None
     ways = list(_candidates(around, x))
-    for kind in (dtype, np.float64):
-        for way in ways:
-            point = box.nearest(way, kind)
-            if point is not None and box.holds(point) and cut.holds(point):
-                return point
+    for number, (kind, way) in enumerate(product((dtype, np.float64), ways)):
+        if number and over():
+            return None
+        point = box.nearest(way, kind)
+        if point is not None and box.holds(point) and cut.found(point):
+            return point
     equal = equalities(cut.rows)
     if not equal:
         return None
@@ -79,7 +87,7 @@ def _on(box: ExactBox, cut: ExactCut, equal: Sequence[Inequality], x: np.ndarray
         for pivot, row in solved:
             point[pivot] = Fraction(0)
             point[pivot] = -row.value(point)
-        if box.holds(point) and cut.holds(point):
+        if box.holds(point) and cut.found(point):
             yield tuple(point)
 
 

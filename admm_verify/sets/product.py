@@ -178,6 +178,10 @@ class Product(Composite):
         inside = [part.surely(own) for part, own in zip(self.parts, self._split(x), strict=True)]
         return namespace(x).all(namespace(x).stack(inside, axis=-1), axis=-1)
 
+    def found_inside(self, x: Vectors) -> Bool[Array, "..."]:
+        inside = [part.found_inside(own) for part, own in zip(self.parts, self._split(x), strict=True)]
+        return namespace(x).all(namespace(x).stack(inside, axis=-1), axis=-1)
+
     def covers(self, other: InputSet) -> bool:
         return any(self._covers(one) for one in other.supersets)
 

@@ -28,6 +28,9 @@ _RIDGE = 1e-13
 _MOST_CORNERS = 1024
 """Of a box that is asked to be inside."""
 
+_MOST_EXACT = 24
+"""Inputs and symbols up to which rational numbers tell within about a tenth of a second where a point lies."""
+
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class Zonotope(Zonotopes, WalkableSet):
@@ -202,6 +205,9 @@ class Zonotope(Zonotopes, WalkableSet):
         if open.any():
             self._decide(found, open, to_numpy(x + 0.0 * self.centre), to_numpy(z))
         return xp.asarray(found, device=self.placement.device)
+
+    def found_inside(self, x: Vectors) -> Bool[Array, "..."]:
+        return self.contains(x) if max(self.size, self.symbols) <= _MOST_EXACT else self.surely(x)
 
     def _separates(self, functional: Vectors, away: Vectors) -> Bool[Array, "..."]:
         """Whether a'(x - centre) is more than it is anywhere in the set, for certain."""

@@ -1,5 +1,6 @@
 """Verdicts over other sets than boxes, on both sides of the least value there: never a wrong one, and exact points."""
 
+import time
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -8,6 +9,7 @@ import pytest
 
 import admm_verify as av
 from admm_verify.certificates.check import check
+from admm_verify.network.layers import network_from_layers
 from tests.complete import regions
 from tests.complete.queries import NEURONS, confirmed
 from tests.complete.regions import Region
@@ -178,3 +180,23 @@ def test_certificates_of_other_sets_are_refused_with_a_word() -> None:
         av.verify(query, settings=av.VerifySettings(method="milp"))
     with pytest.raises(av.UnsupportedQueryError, match=r"float32.*beside a .*Ball"):
         av.verify(query, settings=av.VerifySettings(arithmetic="float32"))
+
+
+@pytest.mark.parametrize("kind", ["zonotope", "ellipsoid", "product"])
+def test_borders_of_sets_of_many_inputs_take_no_longer_than_the_time_allowed(kind: str) -> None:
+    rng, size = np.random.default_rng(3), 120
+    network = network_from_layers(
+        [rng.standard_normal((8, size)), rng.standard_normal((2, 8))], [np.zeros(8), np.zeros(2)]
+    )
+    centre, columns = rng.random(size), 0.1 * rng.standard_normal((size, size)) / np.sqrt(size)
+    sets = {
+        "zonotope": lambda: av.Zonotope(centre, columns),
+        "ellipsoid": lambda: av.Ellipsoid(centre, columns @ columns.T),
+        "product": lambda: av.Product(av.Zonotope(centre[:-1], columns[:-1, :-1]), av.Ball(centre[-1:], 0.1)),
+    }
+    inputs = sets[kind]()
+    query = av.query(network, inputs, "y0 <= 1000")
+    began = time.process_time()
+    found = av.verify(query, run=av.Run(timeout=5.0))
+    assert time.process_time() - began < 20.0
+    assert found.verdict is av.Verdict.SAT and confirmed(query, found)
