@@ -203,6 +203,16 @@ class WalkableSet(InputSet):
         A part may be empty; then any bounds hold there.
         """
 
+    def shared_with(
+        self, ends: tuple[Vectors, Vectors], coefficient: Vectors
+    ) -> tuple[Vectors, Vectors, Bool[Array, "..."]] | None:
+        """The part d of functionals for which min over the sets of (c - d)'x + min over a box of d'x is greatest, up to
+        rounding, points of the box near to minimisers over what it leaves of the sets, and whether both were found.
+
+        None for sets that know no such way.
+        """
+        return None
+
     @abstractmethod
     def contains(self, x: Vectors) -> Bool[Array, "..."]:
         """Whether points of float64 numbers lie in the sets, exactly: no rounding changes an answer."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,7 @@ from admm_verify.reprs import short_repr
 from admm_verify.sets.box import Box
 from admm_verify.sets.composite import Composite
 from admm_verify.sets.contract import InputSet, Numbers, Vectors, WalkableSet
-from admm_verify.sets.dual_simplex import solve_programs
-from admm_verify.sets.images import along
+from admm_verify.sets.shares import nearest_in_both, plane_shares
 
 _SPLITS = 16
 """Rounds in which a functional is shared out between set and box."""
@@ -22,14 +20,11 @@ _SPLITS = 16
 _FEW = 10
 """Rounds that lead to a point which is nearly the best."""
 
+_CHEAP = 4
+"""Rounds of iterations, which do without the last digits."""
+
 _LOOKS = (0, 2, 5, 10)
 """Rounds after which bounds are made of it, besides the last; the best counts."""
-
-_PROJECTIONS = 40
-"""Passes of Dykstra's method, which comes nearer with every one."""
-
-_STILL = 1e-13
-"""Of the range's width: passes that move points by less are the last."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -71,42 +66,66 @@ class Cut(Composite):
         value, size = self.box.minimum(coefficient)
         other, more = self.base.minimum(coefficient)
         value, size = xp.maximum(value, other), xp.maximum(size, more)
-        reach = xp.maximum(self.base.reach, self.reach)
-        shares = list(self._shares(coefficient))
-        for k, share in enumerate(shares):
-            if k in _LOOKS or k == len(shares) - 1:
-                rest = coefficient - share
-                (low, first), (high, second) = self.base.minimum(rest), self.box.minimum(share)
-                # What the difference was rounded by.
-                slack = 4.0 * DOUBLE_ROUNDOFF * inner(xp.abs(rest) + xp.abs(share), reach) + SMALLEST * self.size
-                both = low + high - slack
-                better = both > value
-                value, size = xp.where(better, both, value), xp.where(better, xp.maximum(first + second, size), size)
+        for share in self._looks(coefficient):
+            both, more = self._shared(coefficient, share)
+            better = both > value
+            value, size = xp.where(better, both, value), xp.where(better, xp.maximum(more, size), size)
         return value, size
 
-    def _shares(self, coefficient: Vectors) -> "_Shares":
-        return _Shares(self, coefficient)
+    def _looks(self, coefficient: Vectors) -> Iterator[Vectors]:
+        """Shares of the box that are worth a bound."""
+        known = self.base.shared_with(self.box.range, coefficient)
+        if known is not None:
+            yield known[0]
+            if bool(namespace(coefficient).all(known[2])):
+                return
+        shares = [share for share, _ in plane_shares(self.base, self.box, coefficient, _SPLITS)]
+        for k, share in enumerate(shares):
+            if k in _LOOKS or k == len(shares) - 1:
+                yield share
+
+    def _shared(self, coefficient: Vectors, share: Vectors) -> tuple[Numbers, Numbers]:
+        """The bound where the box takes a share of a functional, and its magnitude."""
+        xp, rest = namespace(coefficient), coefficient - share
+        (low, first), (high, second) = self.base.minimum(rest), self.box.minimum(share)
+        # What the difference was rounded by.
+        reach = xp.maximum(self.base.reach, self.reach)
+        slack = 4.0 * DOUBLE_ROUNDOFF * inner(xp.abs(rest) + xp.abs(share), reach) + SMALLEST * self.size
+        return low + high - slack, first + second
+
+    def _near(self, coefficient: Vectors, rounds: int, all_known: bool) -> tuple[Vectors, Vectors]:
+        """The share of the box, and points of it near to minimisers; planes find the rest where all are to be known."""
+        xp, known = namespace(coefficient), self.base.shared_with(self.box.range, coefficient)
+        if known is not None and (not all_known or bool(xp.all(known[2]))):
+            return known[:2]
+        found = [(coefficient, self.box.minimiser(coefficient))]
+        found += plane_shares(self.base, self.box, coefficient, rounds)
+        share, x = found[-1]
+        if known is None:
+            return share, x
+        sure = known[2][..., None]
+        return xp.where(sure, known[0], share), xp.where(sure, known[1], x)
 
     def minimiser(self, coefficient: Vectors) -> Vectors:
-        xp, shares, alone = namespace(coefficient), self._shares(coefficient), self.base.minimiser(coefficient)
+        xp, alone = namespace(coefficient), self.base.minimiser(coefficient)
         fits = self.box.contains(alone)[..., None]
         if bool(xp.all(fits)):
             return alone
-        for _ in islice(shares, _FEW):
-            pass
-        return xp.where(fits, alone, self.project(shares.z))
+        return xp.where(fits, alone, self.project(self._near(coefficient, _FEW, True)[1]))
+
+    def best(self, coefficient: Vectors) -> tuple[Vectors, Numbers]:
+        """A point near to a minimiser, and a bound of the value there, which few rounds make."""
+        xp, x = namespace(coefficient), self.base.minimiser(coefficient)
+        fits = self.box.contains(x)[..., None]
+        value = xp.sum(coefficient * x, axis=-1)
+        if bool(xp.all(fits)):
+            return x, value
+        share, point = self._near(coefficient, _CHEAP, False)
+        both = xp.maximum(value, self._shared(coefficient, share)[0])
+        return xp.where(fits, x, point), xp.where(fits[..., 0], value, both)
 
     def project(self, x: Vectors) -> Vectors:
-        xp = namespace(x)
-        first, second = xp.zeros_like(x), xp.zeros_like(x)
-        for _ in range(_PROJECTIONS):
-            near = self.base.project(x + first)
-            first, last = x + first - near, x
-            x = self.box.project(near + second)
-            second = near + second - x
-            if bool(xp.all(xp.abs(x - last) <= _STILL * self.width)):
-                break
-        return x
+        return nearest_in_both(self.base, self.box, x)
 
     @property
     def centre(self) -> Vectors:
@@ -149,45 +168,3 @@ class Cut(Composite):
 
     def covers(self, other: InputSet) -> bool:
         return self.base.covers(other) and self.box.covers(other)
-
-
-class _Shares:
-    """The parts of a functional that the box takes, better ones round after round.
-
-    Kelley's cutting planes: a point of the box outside the base is cut off by a hyperplane at its nearest point there;
-    with multipliers mu of all planes A so far the box takes c + A'mu, and the base the rest.
-    Reference: Kelley, The cutting-plane method for solving convex programs, J. SIAM 8 (1960).
-    """
-
-    def __init__(self, cut: Cut, coefficient: Vectors) -> None:
-        self.cut, self.coefficient, box = cut, coefficient, cut.box
-        self.middle, self.half = box.middle
-        self.z = box.minimiser(coefficient)
-
-    def __iter__(self) -> Iterator[Vectors]:
-        xp, cost = namespace(self.coefficient), self.coefficient * self.half
-        scale = _most(cost)
-        one = xp.ones_like(self.half)
-        slopes, rooms = [], []
-        for k in range(_SPLITS):
-            way = -self.coefficient if k == 0 else self.z - self.cut.base.project(self.z)
-            if bool(xp.all(xp.abs(way) <= _STILL * self.half)):
-                # Nothing is left to cut off.
-                return
-            most = -self.cut.base.minimum(-way)[0]
-            slope = way * self.half
-            size = _most(slope)
-            slopes.append(slope / size)
-            rooms.append((most - xp.sum(way * self.middle, axis=-1))[..., None] / size)
-            normals = xp.stack(slopes, axis=-2)
-            t, mu = solve_programs(cost / scale, (-one, one), normals, xp.concat(rooms, axis=-1))
-            self.z = self.cut.box.project(self.middle + self.half * t)
-            share = self.coefficient + scale * along(mu, normals) / xp.where(self.half > 0, self.half, one)
-            yield xp.where(self.half > 0, share, self.coefficient)
-
-
-def _most(x: Array) -> Array:
-    """max |x_i|, or 1 for zeros, [..., 1]."""
-    xp = namespace(x)
-    most = xp.max(xp.abs(x), axis=-1, keepdims=True)
-    return xp.where(most > 0, most, xp.ones_like(most))

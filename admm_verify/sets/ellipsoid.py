@@ -17,6 +17,7 @@ from admm_verify.sets.contract import InputSet, Numbers, Vectors, WalkableSet
 from admm_verify.sets.cut import Cut
 from admm_verify.sets.images import along, applied, leading, length
 from admm_verify.sets.semidefinite import factored, form_at_most_one, misled
+from admm_verify.sets.slices import Shared, ellipsoid_share
 
 _MOST_CORNERS = 1024
 """Of a box that is asked to be inside."""
@@ -185,6 +186,9 @@ class Ellipsoid(WalkableSet):
 
     def within(self, lower: Vectors, upper: Vectors) -> WalkableSet:
         return Cut.of_parts(self, Box.of(*self.range).within(lower, upper))
+
+    def shared_with(self, ends: tuple[Vectors, Vectors], coefficient: Vectors) -> Shared | None:
+        return ellipsoid_share(self.center, self.matrix, ends, coefficient)
 
     def seen(self, crop: Callable[[Array], Array]) -> InputSet:
         return Box.of(*map(crop, self.range))

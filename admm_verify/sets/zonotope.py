@@ -17,6 +17,7 @@ from admm_verify.sets.cut import Cut
 from admm_verify.sets.exact_feasibility import solvable
 from admm_verify.sets.images import along, applied, cropped, leading
 from admm_verify.sets.interior import UnitProgram
+from admm_verify.sets.slices import Shared, zonotope_share
 from admm_verify.sets.zonotopes import Zonotopes
 
 _AT_END = (1e-3, 1e-5, 1e-8)
@@ -173,6 +174,9 @@ class Zonotope(Zonotopes, WalkableSet):
 
     def within(self, lower: Vectors, upper: Vectors) -> WalkableSet:
         return Cut.of_parts(self, Box.of(*self.range).within(lower, upper))
+
+    def shared_with(self, ends: tuple[Vectors, Vectors], coefficient: Vectors) -> Shared:
+        return zonotope_share(self.centre, self.generators, ends, coefficient)
 
     def seen(self, crop: Callable[[Array], Array]) -> InputSet:
         # Images under a matrix with one entry a row are zonotopes again.
