@@ -2,6 +2,7 @@
 
 import json
 from copy import deepcopy
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -267,3 +268,26 @@ def test_any_value_anywhere_is_read_or_refused_in_words(tmp_path, data) -> None:
                 refused += 1
                 assert len(str(error)) < 1000 and "\n" not in str(error)
     assert refused > 300
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"kind": "product", "sets": [{"lower": [-0.3], "upper": [0.3]}, ellipsoid([[0.01]]) | {"center": [0]}]},
+        {"kind": "product", "sets": [{"lower": [-0.3], "upper": [0.3]}, {"lower": [0.1], "upper": [0.1]}]},
+        polytope([[1, 1]], [0.5]) | {"box": {"lower": [-0.3, -0.3], "upper": [0.3, 0.3]}},
+    ],
+    ids=["product", "product of boxes", "polytope"],
+)
+def test_ends_between_floats_are_exact_in_sets_of_every_kind(tmp_path, given: dict[str, Any]) -> None:
+    """The float above 0.3 belongs to the bounds, and to no counterexample."""
+    data = put(INTEGRATOR, "initial_set", to=given)
+    task = read(tmp_path, put(data, "property", to=[{"kind": "always_le", "expr": "x1 - 0.3", "t_to": 0}]))
+    found = av.reach_sets(task, timeout=1.0)
+    assert found.judgements[0].outcome is not av.Answer.FALSIFIED
+    assert Fraction(float(found.sets.upper[0, 0])) >= Fraction(3, 10)
+    assert not task.initial.contains(np.array([[np.nextafter(0.3, 1.0), 0.1]])).any()
+    task = read(tmp_path, put(data, "property", to=[{"kind": "always_le", "expr": "x1 - 0.29", "t_to": 0}]))
+    broken = av.reach_sets(task, timeout=20.0).judgements[0]
+    assert broken.outcome is av.Answer.FALSIFIED and broken.trajectory is not None
+    assert Fraction(29, 100) < Fraction(float(broken.trajectory[0, 0])) <= Fraction(3, 10)
