@@ -100,6 +100,11 @@ class Constraint:
         """
         parts: dict[Where, Array] = {where: self._laid(network, where, home) for where in self.coefficients}
         offset = home.put(self.offset)
+        if len(offset.shape) > 2:
+            raise InputError(
+                f"A constraint's offset has shape {tuple(offset.shape)}; give a number, [constraints] or [rows, "
+                "constraints]."
+            )
         offset = namespace(offset).reshape(offset, (1,) * (2 - len(offset.shape)) + tuple(offset.shape))
         count = max(part.shape[1] for part in parts.values())
         if offset.shape[1] == 1:

@@ -41,6 +41,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "coefficients of zero": (lambda: stated(av.Constraint({"output": [[1.0, 0], [0, 0]]})), "Constraint 1"),
     "too many rows": (lambda: stated(av.Constraint({"output": np.ones((3, 1, 2))})), "3 rows of 1"),
     "another number of offsets": (lambda: stated(av.Constraint({"output": EYE}, np.zeros(3))), "of 3 constraints"),
+    "offsets with too many axes": (lambda: stated(av.Constraint({"output": EYE}, np.zeros((1, 1, 2)))), "(1, 1, 2)"),
     "what is none": (lambda: av.Problem(NET, BOX, EYE, constraints=[1.0]), "Constraint"),  # pyright: ignore
     "a neuron that is not there": (lambda: av.Constraint.split(NET, 0, 2, 1), "2 neurons"),
     "a sign of two": (lambda: av.Constraint.split(NET, 0, 1, 2.0), "sign"),
