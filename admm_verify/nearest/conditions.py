@@ -107,6 +107,12 @@ class InputNearness(Nearness):
     def numbers(self) -> int:
         return 4 * self.atoms.offset.shape[1] * sum(node.size for node in self.network.nodes)
 
+    @property
+    def scale(self) -> float:
+        width = to_numpy(self.inputs.width)
+        width = width[(width > 0) & np.isfinite(width)]
+        return float(width.min()) if width.size else 0.0
+
     def whole(self) -> NearCells:
         count, packed = self.inputs.count, Box.of(*self.inputs.range).packed
         start = self.inputs.project(np.broadcast_to(self.point, (count, len(self.point))))

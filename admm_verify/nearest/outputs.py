@@ -54,6 +54,12 @@ class OutputNearness(Nearness):
     def numbers(self) -> int:
         return 4 * sum(node.size for node in self.network.nodes)
 
+    @property
+    def scale(self) -> float:
+        x = self.inputs.sample(self.settings.starts, np.random.default_rng(0))[0]
+        size = np.abs(to_numpy(self.network.evaluate(x)[-1]))
+        return float(np.max(size, where=np.isfinite(size), initial=0.0))
+
     def whole(self) -> NearCells:
         box = Box.of(*self.inputs.range)
         return NearCells(np.zeros(1, np.int64), np.zeros(1), np.zeros(1, np.int64), box.packed, self.inputs.centre)

@@ -21,6 +21,9 @@ _STEP = 0.2
 _NUMBERS = 2**20
 """Numbers in one array of a block of parts."""
 
+_TRACE = 1e-5
+"""Of the scale: what counts as the size of points whose numbers are all smaller, or a distance of zero never ends."""
+
 _TRIED = 4
 """Points of a block that are looked at in exact terms, most promising first."""
 
@@ -87,6 +90,11 @@ class Nearness(ABC):
     def numbers(self) -> int:
         """Numbers that bounding one part takes."""
 
+    @property
+    @abstractmethod
+    def scale(self) -> float:
+        """How large the numbers are that distances are made of."""
+
     @abstractmethod
     def whole(self) -> NearCells:
         """The input sets themselves."""
@@ -129,6 +137,7 @@ class NearSearch(Generic[Kind]):
         # The least bound of the parts that nothing more is done about.
         self._left = np.inf
         self._floor = 0.0
+        self._scale = 0.0
         self._batch = settings.least_batch
 
     @property
@@ -170,10 +179,12 @@ class NearSearch(Generic[Kind]):
         if not np.isfinite(self.upper):
             return np.inf
         assert self.best is not None, "A finite distance is attained somewhere"
-        return self.upper - max(self.settings.tolerance * self.upper, self.settings.least * self.best.size)
+        size = max(self.best.size, _TRACE * self._scale)
+        return self.upper - max(self.settings.tolerance * self.upper, self.settings.least * size)
 
     def _begin(self) -> None:
         self.run.say("descent")
+        self._scale = self.nearness.scale
         self._try(self.nearness.first_points())
         self._floor = self.nearness.floor(self.upper)
         whole = self._bounded(self.nearness.whole())

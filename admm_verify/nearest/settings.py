@@ -12,7 +12,8 @@ class DistanceSettings(Settings):
     """How `distance` and `closest_counterexample` work.
 
     tolerance, least: the search ends once upper - lower <= max(tolerance * upper, least * size), with the size of the
-    largest number of the two points that are so near. max_cells: parts of the input set that are bounded at most, None
+    largest number of the two points that are so near, or 1e-5 of the inputs' least width, or of the outputs at some
+    inputs for `distance`, where that is more. max_cells: parts of the input set that are bounded at most, None
     for no limit. iterations: of slope ascent for every part, 0 for CROWN's bounds
     alone, with the settings `ascent`. descent: steps towards nearer points in every part; starts: points that the first
     descent, over the whole set, starts from. least_batch, most_batch: parts bounded at once; within these the batch

@@ -5,6 +5,7 @@ import pytest
 
 import admm_verify as av
 from tests.nearest.draws import drawn
+from tests.random_networks import chain
 
 SETS = {
     "box": lambda c, r: av.Box(c - r, c + r),
@@ -65,3 +66,36 @@ def test_polytopes_without_a_point_or_of_another_size_are_refused():
         av.distance(network, box, av.Polytope(np.array([[-1.0, 0.0], [1.0, 0.0]]), [-1.0, 0.5]))
     with pytest.raises(av.InputError, match="3 numbers"):
         av.distance(network, box, av.Polytope(np.array([[-1.0, 0.0, 0.0]]), [-1.0]))
+
+
+# Every network here is zero at zero alone, where a distance of zero has no digits that could agree.
+AT_ZERO = chain(
+    [
+        np.array([[1.0, 0.3], [-1.0, 0.2], [0.1, 1.0], [0.7, -1.0]]),
+        np.array([[1.0, 1.1, 0.0, 0.4], [0.2, 0.0, 1.0, 1.0]]),
+    ],
+    [np.zeros(4), np.zeros(2)],
+)
+
+
+@pytest.mark.parametrize("exponent", [0, -30, 8])
+@pytest.mark.parametrize("touched", ["box", "ball", "point"])
+def test_a_distance_of_zero_that_one_point_has_is_found_in_few_parts(touched, exponent):
+    scale = 10.0**exponent
+    target = {
+        "box": av.Box(np.full(2, -scale), np.zeros(2)),
+        "ball": av.Ball(np.array([-scale, 0.0]), scale),
+        "point": av.Box(np.zeros(2), np.zeros(2)),
+    }[touched]
+    inputs = av.Box(np.full(2, -scale), scale * np.array([0.9, 0.7]))
+    found = av.distance(AT_ZERO, inputs, target, settings=av.DistanceSettings(max_cells=5000))
+    assert found.status is av.Ended.CONVERGED and found.lower == 0.0 and found.upper <= 1e-13 * scale
+
+
+@pytest.mark.parametrize("exponent", [0, -30, 8])
+def test_a_point_on_the_border_of_a_decision_at_zero_is_met_in_few_parts(exponent):
+    rng, scale = np.random.default_rng(0), 10.0**exponent
+    network = chain([rng.standard_normal((3, 2)), rng.standard_normal((2, 3))], [np.zeros(3), np.zeros(2)])
+    query = av.query(network, av.Box(np.full(2, -scale), np.full(2, scale)), "y0 >= y1")
+    found = av.closest_counterexample(query, np.zeros(2), settings=av.DistanceSettings(max_cells=5000))
+    assert found.status is av.Ended.CONVERGED and found.lower == 0.0 and found.upper <= 1e-13 * scale
