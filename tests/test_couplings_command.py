@@ -71,6 +71,14 @@ def test_an_empty_input_set_is_unsat_and_says_so(tmp_path, capsys):
     assert out == "unsat\n" and "line 7 holds nowhere" in err
 
 
+def test_bounds_where_couplings_exclude_each_other_are_refused_in_their_own_words(tmp_path, capsys):
+    query = answered(tmp_path, WIDE, "(>= (+ X_0 X_1) 1.1)", "(>= Y_0 0.0)")
+    assert main(["bound", query, "--network", str(tmp_path / "net.onnx")]) == 1
+    assert "exclude each other" in capsys.readouterr().err
+    assert main(["verify", query, "--network", str(tmp_path / "net.onnx")]) == 0
+    assert capsys.readouterr().out == "unsat\n"
+
+
 def test_declared_float32_widens_the_coupling(tmp_path, capsys):
     text = QUERY.replace("real", "float32").format(atom="(and (<= (+ X[0,0] X[0,1]) 1.0) (>= Y[0,0] {}))")
     for limit, word in (("1.25", "unsat"), ("0.75", "sat")):

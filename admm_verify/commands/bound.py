@@ -11,6 +11,7 @@ from admm_verify.bounds.arithmetic import output_reach
 from admm_verify.bounds.preactivation import METHODS as BOUND_METHODS
 from admm_verify.commands.queries import add_solved_query, asked_query
 from admm_verify.commands.running import advise, running, write_record
+from admm_verify.complete.emptiness import without_contradictions
 from admm_verify.given import read_arrays
 from admm_verify.properties.rows import AtomRows, atom_rows
 from admm_verify.report.records.bound import BoundRecord
@@ -58,6 +59,11 @@ def _solved(query: av.Query, options: argparse.Namespace, settings: av.SolverSet
     box, count = rows.inputs, len(rows.box) if matrix is None else len(np.atleast_2d(matrix))
     try:
         pre = av.preactivation_bounds(query.network, box, options.bounds, run=run)
+        if without_contradictions(query.network, box, pre, run)[1].any():
+            raise av.QueryError(
+                f"{query.name} has constraints between inputs that exclude each other, where any bound holds. Leave "
+                "such alternatives out, or ask verify."
+            )
         problem = _atoms(query, rows, box, pre) if matrix is None else av.Problem(query.network, box, matrix, 0.0, pre)
         return av.solve(problem, options.method, settings=settings, run=run)
     except Stopped:
