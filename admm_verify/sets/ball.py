@@ -67,7 +67,8 @@ class Ball(WalkableSet):
             raise InputError(
                 f"The radius {shown(radius)} is infinite; give finite numbers, or a Box of the range alone."
             )
-        box = Box.around(middle, width, within)
+        with quiet_overflow():
+            box = Box.around(middle, width, within)
         if named == "linf":
             return box
         return _KINDS[named].of(middle, width, *box.range)
@@ -142,12 +143,12 @@ class Ball(WalkableSet):
         xp, (terms, spent) = namespace(self.center), self._spent
         # What the other entries must spend, an entry cannot.
         left = xp.clip(1.0 - spent + terms + 16.0 * (self.size + 8) * xp.finfo(spent.dtype).eps, 0.0, 1.0)
-        room = self.radius * xp.where(spent > 0, left ** (1.0 / self.kind.power), xp.ones_like(left))
-        infinity = xp.full_like(room, inf)
-        room = xp.where(spent > 0, xp.minimum(self.radius, xp.nextafter(room * (1.0 + 1e-6), infinity)), self.radius)
-        free = room > 0
-        low = xp.where(free, xp.nextafter(self.center - room, -infinity), self.center)
-        high = xp.where(free, xp.nextafter(self.center + room, infinity), self.center)
+        with quiet_overflow():
+            room = self.radius * xp.where(spent > 0, left ** (1.0 / self.kind.power), xp.ones_like(left))
+            infinity = xp.full_like(room, inf)
+            room = xp.minimum(self.radius, xp.nextafter(room * (1.0 + 1e-6), infinity))
+            low = xp.where(room > 0, xp.nextafter(self.center - room, -infinity), self.center)
+            high = xp.where(room > 0, xp.nextafter(self.center + room, infinity), self.center)
         low = xp.minimum(xp.maximum(self.lower, low), self.upper)
         return low, xp.maximum(low, xp.minimum(self.upper, high))
 

@@ -8,7 +8,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, to_numpy
+from admm_verify.arrays import Array, Placement, quiet_overflow, to_numpy
 from admm_verify.errors import InputError
 from admm_verify.given import float64_array
 from admm_verify.options import brief, instance
@@ -113,6 +113,7 @@ class Polytope(Polytopes):
         return found
 
     @cached_property
+    @quiet_overflow()
     def bounded(self) -> Polytopes:
         """The sets of inputs, with the smallest boxes around them where these are few.
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from admm_verify.arrays import Array, Float, namespace
+from admm_verify.arrays import Array, Float, namespace, quiet_overflow
 from admm_verify.sets.box import Box
 from admm_verify.sets.dual_newton import nearest_points
 from admm_verify.sets.dual_simplex import solve_programs
@@ -48,13 +48,14 @@ class ScaledRows:
         """Those of sets of such `numbers`, in float64."""
         xp = namespace(lower)
         middle, half = Box.of(lower, upper).middle
-        scaled = normals * half[..., None, :]
-        size = xp.sum(xp.abs(scaled), axis=-1)
-        whole = size > 0
-        size = xp.where(whole, size, xp.ones_like(size))
-        rooms = (limits - applied(normals, middle)) / size
+        with quiet_overflow():
+            scaled = normals * half[..., None, :]
+            size = xp.sum(xp.abs(scaled), axis=-1)
+            whole = size > 0
+            size = xp.where(whole, size, xp.ones_like(size))
+            rooms = (limits - applied(normals, middle)) / size
+            slopes = scaled / size[..., None]
         rooms = xp.clip(xp.where(whole, rooms, xp.full_like(rooms, _FAR)), -_FAR, _FAR)
-        slopes = scaled / size[..., None]
         own = slopes, rooms
         mates = _mates(slopes, rooms)
         kinds = xp.ones_like(rooms)

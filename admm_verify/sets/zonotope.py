@@ -7,7 +7,17 @@ from functools import cached_property
 
 import numpy as np
 
-from admm_verify.arrays import DOUBLE_ROUNDOFF, Array, Bool, Float, Placement, gamma, namespace, to_numpy
+from admm_verify.arrays import (
+    DOUBLE_ROUNDOFF,
+    Array,
+    Bool,
+    Float,
+    Placement,
+    gamma,
+    namespace,
+    quiet_overflow,
+    to_numpy,
+)
 from admm_verify.errors import InputError
 from admm_verify.given import float64_array
 from admm_verify.reprs import short_repr
@@ -320,13 +330,17 @@ def _largest(z: Array) -> Array:
     return xp.max(xp.abs(z), axis=-1, keepdims=True)
 
 
+@quiet_overflow()
 def _inverse(columns: Float[np.ndarray, "... n m"]) -> Float[np.ndarray, "... m n"]:
     """An inverse from the right where rows are independent, of rows scaled to length 1."""
     size = np.abs(columns).sum(axis=-1, keepdims=True)
     size = np.where(size > 0, size, 1.0)
-    return np.linalg.pinv(columns / size, rcond=1e-12) / np.swapaxes(size, -1, -2)
+    found = np.linalg.pinv(columns / size, rcond=1e-12) / np.swapaxes(size, -1, -2)
+    # Of the smallest numbers there is none.
+    return np.where(np.isfinite(found), found, 0.0)
 
 
+@quiet_overflow()
 def _doubt(
     center: np.ndarray, columns: np.ndarray, inverse: np.ndarray, roundoff: float, moved: np.ndarray | float = 0.0
 ) -> Float[np.ndarray, "... 1"]:

@@ -200,3 +200,25 @@ def test_borders_of_sets_of_many_inputs_take_no_longer_than_the_time_allowed(kin
     found = av.verify(query, run=av.Run(timeout=5.0))
     assert time.process_time() - began < 20.0
     assert found.verdict is av.Verdict.SAT and confirmed(query, found)
+
+
+EXTREMES: dict[str, Callable[[], object]] = {
+    "wide box": lambda: av.Box(np.full(2, -1.7e308), np.full(2, 1.7e308)),
+    "wide l2 ball": lambda: av.Ball(np.full(2, 1e308), 7e307),
+    "wide l1 ball": lambda: av.Ball(np.zeros(2), 1.7e308, norm="l1"),
+    "wide zonotope": lambda: av.Zonotope(np.zeros(2), 1e307 * np.eye(2)),
+    "tiny zonotope": lambda: av.Zonotope(np.zeros(2), 1e-320 * np.eye(2)),
+    "wide polytope": lambda: av.Polytope([[1e300, 1e300]], [1e300], av.Box(np.full(2, -1e307), np.full(2, 1e307))),
+}
+
+
+@pytest.mark.parametrize("kind", EXTREMES)
+@pytest.mark.parametrize("condition", ["y0 <= 1e30", "y0 <= x0 + 5 and x0 + x1 <= 0.5"])
+def test_sets_of_extreme_numbers_are_no_cause_of_warnings(kind: str, condition: str) -> None:
+    rng = np.random.default_rng(0)
+    network = network_from_layers(
+        [rng.standard_normal((4, 2)), rng.standard_normal((1, 4))], [np.zeros(4), np.zeros(1)]
+    )
+    query = av.query(network, EXTREMES[kind](), condition)
+    found = av.verify(query, settings=av.VerifySettings(max_subproblems=20))
+    assert found.verdict is not av.Verdict.SAT or confirmed(query, found)
