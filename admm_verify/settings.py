@@ -124,8 +124,9 @@ class SolverSettings(Settings):
     """All tunable numbers of `solve`.
 
     tolerance: relative gap at which a row is finished. max_passes: budget per row, None for that of the method.
-    precision: "float32" or "float64" of the iterations, None for float64 on the CPU and float32 on a GPU. polish: the
-    primal-dual phase of "auto", which starts near the optimum and takes smaller steps sooner.
+    precision: "float32" or "float64" of the iterations, None for float64 on the CPU and float32 on a GPU. constrained:
+    the ascent where constraints have to hold, whose multipliers take longer than slopes. polish: the primal-dual phase
+    of "auto", which starts near the optimum and takes smaller steps sooner.
     auto_passes: budget of "auto", of which ascent takes its own first. deciding_passes: more of the layered splitting
     for rows of which it is open whether their constraints hold anywhere. joint: joint relaxations of layers afterwards,
     which pay for l2 balls around inputs of convolutional networks. check_interval: iterations between check points
@@ -138,6 +139,7 @@ class SolverSettings(Settings):
     max_passes: Annotated[int | None, ANY] = None
     precision: str | None = None
     ascent: AscentSettings = AscentSettings()
+    constrained: AscentSettings = AscentSettings(step=0.4, end_step=4.0, end_per_iteration=0.95, limit_momentum=0.8)
     primal_dual: PrimalDualSettings = PrimalDualSettings()
     polish: PrimalDualSettings = PrimalDualSettings(constant=20.0)
     admm: AdmmSettings = AdmmSettings()

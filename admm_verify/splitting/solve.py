@@ -13,7 +13,7 @@ from admm_verify.errors import InputError
 from admm_verify.memory import Budget, keep_freed_memory
 from admm_verify.options import choice, instance
 from admm_verify.run import Ended, Run, Stopped
-from admm_verify.settings import SolverSettings
+from admm_verify.settings import AscentSettings, SolverSettings
 from admm_verify.splitting.admm import Admm
 from admm_verify.splitting.ascent import Ascent
 from admm_verify.splitting.eliminate import Elimination, can_eliminate, eliminate, elimination_pays, elimination_work
@@ -184,25 +184,26 @@ def _schemes(method: str, settings: SolverSettings, rows: Rows) -> list[Scheme]:
     constrained, method = rows.constrained, method if rows.squares is None else "admm"
     total = defaults[method] if settings.max_passes is None else settings.max_passes
     if not constrained or total == 0:
-        return _aimed(method, settings, total, settings.ascent.passes)
-    first = Feasibility(settings.ascent, min(settings.ascent.passes, total // 5))
+        return _aimed(method, settings, total, settings.ascent)
+    first = Feasibility(settings.ascent, min(settings.ascent.passes, total // 10))
     # Multipliers of constraints take longer than slopes.
-    found = [first, *_aimed(method, settings, total - first.passes, 2 * settings.ascent.passes)]
+    climbing = replace(settings.constrained, passes=2 * settings.constrained.passes)
+    found = [first, *_aimed(method, settings, total - first.passes, climbing)]
     if can_project(rows.network):
         found.append(Admm(settings.admm, settings.deciding_passes, aims=False))
     return found
 
 
-def _aimed(method: str, settings: SolverSettings, total: int, climbing: int) -> list[Scheme]:
-    """The schemes of a method for so many passes, of which "auto" takes some for climbing."""
+def _aimed(method: str, settings: SolverSettings, total: int, climbing: AscentSettings) -> list[Scheme]:
+    """The schemes of a method for so many passes, of which "auto" takes the climbing's own for climbing."""
     if method == "ascent":
-        return [Ascent(settings.ascent, total)]
+        return [Ascent(climbing, total)]
     if method == "primal_dual":
         return [PrimalDual(settings.primal_dual, total)]
     if method == "admm":
         return [Admm(settings.admm, total)]
-    planned = min(climbing, total)
-    return [Ascent(settings.ascent, planned), PrimalDual(settings.polish, total - planned)]
+    planned = min(climbing.passes, total)
+    return [Ascent(climbing, planned), PrimalDual(settings.polish, total - planned)]
 
 
 def _first_bounds(reference: Rows, start: Sequence[Array] | None) -> Ledger:
