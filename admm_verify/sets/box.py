@@ -255,9 +255,12 @@ class Box(WalkableSet):
         cuts = [np.linspace(a, b, sides + 1 if b > a else 2) for a, b in zip(low, high, strict=True)]
         for cut, a, b in zip(cuts, low, high, strict=True):
             cut[0], cut[-1] = a, b
-        ends = ([cut[:-1] for cut in cuts], [cut[1:] for cut in cuts])
-        meshes = (np.meshgrid(*end, indexing="ij") for end in ends)
-        return self.of(*(np.stack([part.reshape(-1) for part in mesh], axis=1) for mesh in meshes))
+        # The last side changes fastest; NumPy's meshes have 32 axes at most.
+        left, lower, upper = np.arange(count), np.empty((count, len(cuts))), np.empty((count, len(cuts)))
+        for i in reversed(range(len(cuts))):
+            left, place = np.divmod(left, len(cuts[i]) - 1)
+            lower[:, i], upper[:, i] = cuts[i][place], cuts[i][place + 1]
+        return self.of(lower, upper)
 
     @classmethod
     def around(

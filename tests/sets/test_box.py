@@ -107,3 +107,12 @@ def test_a_box_covers_what_lies_in_it_row_by_row():
 def test_grids_are_counted_without_wrapping_around(sides: int, inputs: int) -> None:
     with pytest.raises(av.InputError, match="at most 1000000"):
         av.Box(np.zeros(inputs), np.ones(inputs)).grid(sides)
+
+
+def test_grids_of_many_sides_have_their_cells_in_order() -> None:
+    low, high = np.zeros(40), np.ones(40)
+    whole = av.Box(low, high).grid(1)
+    np.testing.assert_array_equal(whole.range, (low[None], high[None]))
+    few = av.Box(low, np.where(np.arange(40) < 2, high, low)).grid(2)
+    np.testing.assert_array_equal(few.range[0][:, :2], [[0.0, 0.0], [0.0, 0.5], [0.5, 0.0], [0.5, 0.5]])
+    np.testing.assert_array_equal(few.range[1][:, :3], few.range[0][:, :3] + [0.5, 0.5, 0.0])
