@@ -184,7 +184,8 @@ class InputNearness(Nearness):
         # A little farther away atoms hold for certain that rounding leaves open on their border.
         for farther in _FARTHER:
             found = self._admitted(x + farther * (x - self.point), disjunct)
-            if found is not None:
+            # Whether a point is in a flat set takes exact numbers, and time.
+            if found is not None or self.run.over():
                 return found
         return None
 
@@ -193,7 +194,7 @@ class InputNearness(Nearness):
         wanted, centre = self.disjuncts[disjunct], to_numpy(self.inputs.centre)[disjunct]
         for pull in (0.0, *PULLS[PULLS < _FARTHEST]):
             exact = wanted.box.nearest(x + pull * (centre - x), np.float64)
-            if exact is None:
+            if exact is None or self.run.over():
                 return None
             if wanted.admits(exact):
                 return self._attained(wanted, exact)

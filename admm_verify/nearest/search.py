@@ -233,7 +233,7 @@ class NearSearch(Generic[Kind]):
         order: Int[np.ndarray, " _"] = np.argsort(points.value)[:_TRIED]
         for i in order:
             # NaN is never less.
-            if not points.value[i] < self.upper:
+            if not points.value[i] < self.upper or self.run.over():
                 return
             found = self.nearness.attained(points.x[i], int(points.disjunct[i]))
             if found is not None and found.upper < self.upper:

@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from math import lcm
 
 _WIDTH = Fraction(2)
 """Of the range [-1, 1] of every unknown, which counts from its lower end here."""
+
+_PRIME = 2**61 - 1
+"""Of which hardly any minor is a multiple by chance."""
 
 
 def solvable(columns: Sequence[Sequence[Fraction]], target: Sequence[Fraction], start: Sequence[bool]) -> bool:
@@ -14,7 +18,32 @@ def solvable(columns: Sequence[Sequence[Fraction]], target: Sequence[Fraction], 
     The simplex method with bounds, first phase; Bland's rule makes it end.
     Reference: Chvátal, Linear Programming (1983), chapters 3 and 8.
     """
-    return _CubeEquations(columns, target, start).feasible()
+    return not _independent([*columns, target]) and _CubeEquations(columns, target, start).feasible()
+
+
+def _independent(columns: Sequence[Sequence[Fraction]]) -> bool:
+    """Whether columns have proven to be linearly independent; false says nothing.
+
+    Those that are so modulo a prime, once they are whole numbers, are so: a minor that is not zero there is not zero.
+    Most points beside a flat set are told apart like this, in a fraction of the time.
+    """
+    if len(columns) > len(columns[0]):
+        return False
+    left = []
+    for column in columns:
+        scale = lcm(*(value.denominator for value in column))
+        left.append([value.numerator * (scale // value.denominator) % _PRIME for value in column])
+    while left:
+        column = left.pop()
+        pivot = next((i for i, value in enumerate(column) if value), None)
+        if pivot is None:
+            return False
+        over = pow(column[pivot], -1, _PRIME)
+        for k, other in enumerate(left):
+            share = other[pivot] * over % _PRIME
+            if share:
+                left[k] = [(a - share * b) % _PRIME for a, b in zip(other, column, strict=True)]
+    return True
 
 
 class _CubeEquations:

@@ -3,6 +3,7 @@
 # Arrays are NumPy's here, whatever sets may take.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportOperatorIssue=false, reportCallIssue=false
 
+import time
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations, product
@@ -229,3 +230,29 @@ def test_a_zonotope_covers_smaller_ones_alone(factor):
     assert inputs.covers(other) == (factor < 1.0)
     assert not inputs.covers(av.Zonotope(np.array([1.0, 1.0 + 2.0**-50]), columns))
     assert inputs.covers(av.Zonotope(np.array([1.2, 0.9]), 0.5 * columns))
+
+
+def test_points_beside_large_flat_zonotopes_are_told_at_once():
+    rng = np.random.default_rng(0)
+    columns = rng.integers(-8, 9, (40, 20)) / 8.0
+    inputs = av.Zonotope(np.zeros(40), columns)
+    z = rng.integers(-8, 9, (3, 20)) / 8.0
+    on = z @ columns.T
+    beside, began = on + 2.0**-40 * np.eye(40)[:3], time.process_time()
+    assert not inputs.contains(beside).any()
+    assert time.process_time() - began < 2.0
+
+
+@pytest.mark.parametrize("symbols", [1, 2, 3, 5])
+def test_points_of_flat_zonotopes_are_told_exactly(symbols):
+    rng = np.random.default_rng(symbols)
+    columns = rng.integers(-8, 9, (3, symbols)) / 8.0
+    columns[2] = columns[0] + columns[1]
+    inputs = av.Zonotope(np.array([0.5, 0.0, 0.5]), columns)
+    z = rng.integers(-8, 9, (20, symbols)) / 8.0
+    on = z @ columns.T + [0.5, 0.0, 0.5]
+    assert inputs.contains(on).all()
+    assert not inputs.contains(on + 2.0**-45 * np.eye(3)[2]).any()
+    longest = columns[np.abs(columns).sum(axis=1).argmax()]
+    outside = (1.0 + 2.0**-40) * np.sign(longest) @ columns.T + [0.5, 0.0, 0.5]
+    assert not inputs.contains(outside[None]).any()
