@@ -21,6 +21,7 @@ from admm_verify.arrays import (
 from admm_verify.errors import InputError
 from admm_verify.given import float64_array
 from admm_verify.reprs import short_repr
+from admm_verify.sets.bounded_squares import least_squares
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import InputSet, Vectors, WalkableSet
 from admm_verify.sets.cut import Cut
@@ -52,7 +53,7 @@ class Zonotope(Zonotopes, WalkableSet):
     Shapes: center [*input_shape] or [sets, *input_shape]; generators [n, symbols] or [sets, n, symbols], rows in the
     order of inputs.
     Raises: InputError for what are no arrays of finite real numbers, and for sizes that do not fit.
-    Error: minima are rounded outward; nearest points are found by an interior point method.
+    Error: minima are rounded outward; nearest points are found by an active-set method, or an interior point method.
     Reference: Girard, Reachability of uncertain linear systems using zonotopes, HSCC 2005.
     """
 
@@ -136,7 +137,7 @@ class Zonotope(Zonotopes, WalkableSet):
         place = Placement.of(x)
         double = place.double.put
         z = place.put(self._program.nearest(double(x) - double(self.centre)))
-        inside = inside | self._reached(x - self.centre, z)
+        inside = inside | self._reached(x - self.centre, self._room * z)
         return xp.where(inside, x, self._image(z))
 
     def _reached(self, away: Vectors, z: Array) -> Array:
@@ -147,7 +148,7 @@ class Zonotope(Zonotopes, WalkableSet):
 
     @cached_property
     def _program(self) -> "_Distances":
-        return _Distances(self.placement.double.put(self.generators))
+        return _Distances(self.placement.double.put(self._room[..., None] * self.generators))
 
     def stepped(self, x: Vectors, step: Array | float, direction: Vectors) -> Vectors:
         # In the norm of which the set is the unit ball, the steepest ascent is towards the farthest corner.
@@ -204,7 +205,7 @@ class Zonotope(Zonotopes, WalkableSet):
         xp, (lower, upper) = namespace(x), self.range
         near, away = xp.all((lower <= x) & (x <= upper), axis=-1), x - self.centre
         own = self._solid & (_largest(applied(self.inverse, away)) <= 1.0 - self.doubt)
-        z = self._program.nearest(xp.where(near[..., None], away, xp.zeros_like(away)))
+        z = self._room * self._program.nearest(xp.where(near[..., None], away, xp.zeros_like(away)))
         inside = near & (own | self._reached(away, z))[..., 0]
         return inside | xp.all(x == self.centre, axis=-1), z
 
@@ -292,12 +293,27 @@ class _Distances:
         if slopes.shape[-1] < slopes.shape[-2]:
             self.basis, slopes = xp.linalg.qr(slopes)
         self.slopes = slopes
+        self.inverse = xp.linalg.pinv(slopes)
 
     def nearest(self, away: Vectors) -> Array:
         """z for which G z is nearest to a point."""
         xp = namespace(away)
         rooms = away / self.scale
         rooms = rooms if self.basis is None else along(rooms, self.basis)
+        start = applied(self.inverse, rooms)
+        start = xp.where(xp.isfinite(start), start, xp.zeros_like(start))
+        one = xp.ones_like(start)
+        z, found = least_squares(self.slopes, rooms, xp.minimum(xp.maximum(start, -one), one))
+        if bool(xp.all(found)):
+            return z
+        # Of the few that this does not find, the path comes near.
+        shape, open = tuple(z.shape), xp.logical_not(found)[..., None]
+        other = self._path(xp.where(open, rooms, xp.zeros_like(rooms)))
+        return xp.where(open, xp.broadcast_to(other, shape), z)
+
+    def _path(self, rooms: Vectors) -> Array:
+        """z by an interior point method, whose last digits are those of Newton's."""
+        xp = namespace(rooms)
         # Distances of far points by the square of their root, so that all terms are of size 1.
         far = xp.sqrt(xp.maximum(_largest(rooms), xp.ones_like(rooms[..., :1])))
         program = UnitProgram(self.slopes / far[..., None], rooms / far, xp.ones_like(rooms), soft=True)

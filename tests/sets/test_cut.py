@@ -1,5 +1,8 @@
 """Ellipsoids and zonotopes cut with boxes: bounds under what points attain, zero slack, and as near as they come."""
 
+# Arrays are NumPy's here, whatever sets may take.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportOperatorIssue=false, reportCallIssue=false
+
 from fractions import Fraction
 
 import numpy as np
