@@ -98,7 +98,8 @@ def _checked(shape: np.ndarray, which: str) -> tuple[np.ndarray, np.ndarray]:
             f"The ellipsoid's shape{which} is not symmetric: its entries ({i}, {j}) and ({j}, {i}) are {shape[i, j]} "
             f"and {shape[j, i]}; give a symmetric matrix."
         )
-    matrix, n = 0.5 * shape + 0.5 * shape.T, len(shape)
+    # Halves of the smallest numbers are zero.
+    matrix, n = np.where(shape == shape.T, shape, 0.5 * shape + 0.5 * shape.T), len(shape)
     exponent = np.frexp(np.where(diagonal > 0, root, 1.0))[1]
     scale = np.where(diagonal > 0, np.ldexp(1.0, exponent), 0.0)
     over = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)

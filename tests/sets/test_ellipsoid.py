@@ -214,3 +214,11 @@ def test_torch_gives_what_numpy_does():
     np.testing.assert_allclose(there.project(torch.asarray(x)), here.project(x), rtol=1e-9)
     np.testing.assert_allclose(there.minimum(torch.asarray(x))[0], here.minimum(x)[0], rtol=1e-12)
     assert list(there.contains(torch.asarray(x))) == list(here.contains(x))
+
+
+@pytest.mark.parametrize("least", [5e-324, 1.5e-323, 1e-310])
+def test_the_smallest_shapes_are_no_points(least: float) -> None:
+    inputs = av.Ellipsoid(np.zeros(2), np.diag([least, 1.0]))
+    # sqrt(least) is 2**-537 or more.
+    assert inputs.range[1][0] >= 2.0**-537 and inputs.minimum(np.array([1.0, 0.0]))[0] <= -(2.0**-537)
+    assert inputs.contains(np.array([[2.0**-537, 0.0]])).all()
