@@ -25,7 +25,8 @@ def point_of(inputs: WalkableSet, x: Float[np.ndarray, " n"]) -> np.ndarray | No
     """A point of a set [1, n], exactly, next to x; None where none is found."""
     start, centre = inputs.project(x[None]), inputs.centre
     for pull in (0.0, *PULLS):
-        moved = start + pull * (centre - start)
+        # Of a flat set the centre itself may be all that is inside for certain.
+        moved = start + pull * (centre - start) if pull < 1.0 else centre
         if bool(np.all(inputs.found_inside(moved))):
             return moved[0]
     return None

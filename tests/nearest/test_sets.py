@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import admm_verify as av
+from admm_verify.nearest.points import point_of
 from tests.nearest.draws import drawn
 from tests.random_networks import chain
 
@@ -99,3 +100,11 @@ def test_a_point_on_the_border_of_a_decision_at_zero_is_met_in_few_parts(exponen
     query = av.query(network, av.Box(np.full(2, -scale), np.full(2, scale)), "y0 >= y1")
     found = av.closest_counterexample(query, np.zeros(2), settings=av.DistanceSettings(max_cells=5000))
     assert found.status is av.Ended.CONVERGED and found.lower == 0.0 and found.upper <= 1e-13 * scale
+
+
+def test_a_flat_set_has_its_centre_at_least():
+    rng = np.random.default_rng(5)
+    for _ in range(4):
+        inputs = av.Zonotope(rng.standard_normal(3), rng.standard_normal((3, 2))).at(None)
+        x = point_of(inputs, rng.standard_normal(3))
+        assert x is not None and bool(inputs.contains(x[None])[0])
