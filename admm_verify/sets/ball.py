@@ -173,21 +173,21 @@ class Ball(WalkableSet):
         # For any g, c'x = c'center + g'(x - center) + (c - g)'(x - center), of which the second term is at least
         # -|radius g| in the dual norm and the last one least at ends of the box.
         xp, c = namespace(coefficient), coefficient
-        size = xp.abs(c)
-        value = inner(c, self.center)
+        size, value = xp.abs(c), inner(c, self.center)
         magnitude = inner(size, xp.abs(self.center)) + inner(size, self.reach)
         scale, q = self._tilt(c)
+        # Scaled entries lose what is below the smallest number.
+        lost = 8.0 * self.size * SMALLEST * (1.0 + (scale * self._widest)[..., 0])
         if not self.is_cut:
             length = (self.kind.dual_length(q) * scale * self._widest)[..., 0]
-            return value - length - 8.0 * self.size * SMALLEST, 2.0 * (magnitude + length)
-        h = self.kind.lowest_cut(q, self._sides)[1]
-        some = self._share > 0
+            return value - length - lost, 2.0 * (magnitude + length)
+        h, some = self.kind.lowest_cut(q, self._sides)[1], self._share > 0
         g = xp.where((h == q) | ~some, c, scale * (h / xp.where(some, self._share, xp.ones_like(self._share))))
         length = (self.kind.dual_length((g / scale) * self._share) * scale * self._widest)[..., 0]
         rest, below, above = c - g, self.lower - self.center, self.upper - self.center
         least = xp.sum(xp.minimum(rest * below, rest * above), axis=-1)
         most = xp.sum(xp.abs(rest) * xp.maximum(xp.abs(below), xp.abs(above)), axis=-1)
-        return value - length + least - 8.0 * self.size * SMALLEST, 2.0 * (magnitude + length + most)
+        return value - length + least - lost, 2.0 * (magnitude + length + most)
 
     def _tilt(self, coefficient: Vectors) -> tuple[Array, Vectors]:
         """A scale [..., 1] and q with c'x = c'center + scale widest q'y."""

@@ -212,3 +212,10 @@ def test_empty_cuts_are_refused_exactly_and_touching_ones_taken() -> None:
     touching = Ball(np.zeros((1, 2)), 1.0, "l1", (np.array([[0.25, 0.75]]), 1.0))
     solution = av.solve(av.Problem(network, touching, np.ones((1, 1))))
     assert 1.0 - 1e-9 <= float(solution.lower[0]) <= 1.0
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_a_minimum_holds_where_scaled_entries_underflow(norm):
+    ball = Ball(np.zeros(2), np.array([1e200, 1e-200]), norm)
+    value, size = ball.minimum(np.array([1e-300, 1e100]))
+    assert value - 1e-9 * size <= -1e-100
