@@ -92,12 +92,12 @@ def test_no_float_gets_into_exact_numbers():
         found = random_case(seed, widest=4, deepest=2)
         numbers = Numbers(True)
         ranges = CheckedNetwork(found.network, numbers, Budget.of(Run())).derive(
-            numbers.of(found.box.lower)[None], numbers.of(found.box.upper)[None]
+            (numbers.of(found.box.lower)[None], numbers.of(found.box.upper)[None])
         )
         for array in (*ranges.lower, *ranges.upper):
             assert isinstance(array, Dyadics) and all(type(number) is int for number in array.integers.flat)
         floats = CheckedNetwork(found.network, Numbers(False), Budget.of(Run())).derive(
-            found.box.lower[None], found.box.upper[None]
+            (found.box.lower[None], found.box.upper[None])
         )
         for below, exact in zip(floats.lower, ranges.lower, strict=True):
             assert (numbers.of(below) <= exact).all()
@@ -114,7 +114,7 @@ def test_derived_bounds_are_as_tight_as_those_of_a_search(seed: int, kind: str, 
     network = network_of(family, rng, (kind,), depth=4, wide=8)
     box = flat_box(box_for(network, rng, network.input_size))
     ends = np.reshape(box.lower, (1, -1)), np.reshape(box.upper, (1, -1))
-    ranges = CheckedNetwork(network, Numbers(False), Budget.of(Run())).derive(*ends)
+    ranges = CheckedNetwork(network, Numbers(False), Budget.of(Run())).derive(ends)
     known = preactivation_bounds(network, Box(*ends))
     for source, lower, upper in zip(network.sources, known.lower, known.upper, strict=True):
         low, high = ranges.lower[source], ranges.upper[source]
