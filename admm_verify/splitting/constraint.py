@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -191,7 +190,7 @@ def _place(where: object) -> Where:
         return "input"
     if where == "output":
         return "output"
-    if isinstance(where, tuple) and len(where) == 2 and isinstance(where[1], Integral) and where[1] >= 0:
+    if isinstance(where, tuple) and len(where) == 2 and isinstance(where[1], int | np.integer) and where[1] >= 0:
         if where[0] == "pre":
             return "pre", int(where[1])
         if where[0] == "post":
