@@ -136,7 +136,7 @@ class _Cubes:
         # Of a column that joins, what the others do not span; of the inverse without a row, what is orthogonal to it.
         apart = xp.where(leaves, own, column - applied(self.slopes, turned))
         square = xp.sum(apart * apart, axis=-1, keepdims=True)
-        changes = (leaves | joins) & (square > 0) & ~self.settled[..., None]
+        changes = xp.logical_or(leaves, joins) & (square > 0) & ~self.settled[..., None]
         apart = xp.where(changes, apart / xp.where(changes, square, xp.ones_like(square)), xp.zeros_like(apart))
         turned = xp.where(joins & here, turned - 1.0, turned)
         self.inverse = self.inverse - turned[..., None] * apart[..., None, :]
