@@ -147,7 +147,7 @@ class SolverSettings(Settings):
     block_numbers: AtLeastOne = 2**21
     device_block_numbers: AtLeastOne = 2**25
     auto_passes: Count = 1000
-    deciding_passes: Count = 2000
+    deciding_passes: Count = 4000
     joint: JointSettings = JointSettings()
 
     def __post_init__(self) -> None:
