@@ -15,9 +15,15 @@ if os.environ.get("ADMM_VERIFY_CHECK_ARRAYS"):
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 import admm_verify as av
 from admm_verify.network.layers import network_from_layers
+
+# The same draws in every run, at any speed, so that a change is what a failure comes of;
+# `--hypothesis-profile=default` draws others.
+settings.register_profile("repeated", derandomize=True, deadline=None)
+settings.load_profile("repeated")
 
 
 @pytest.fixture

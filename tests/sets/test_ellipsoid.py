@@ -108,7 +108,7 @@ def test_points_are_inside_and_nearest(seed):
     near_laws.check_nearest(inputs, some.twins, far, 4.0 * accuracy)
     near_laws.check_membership(inputs, some.twins, rng)
     end = inputs.stepped(inputs.centre, -1.0, direction)
-    size = 100.0 * accuracy * np.abs(direction * (np.abs(inputs.centre) + inputs.width)).sum(axis=-1)
+    size = 1000.0 * accuracy * np.abs(direction * (np.abs(inputs.centre) + inputs.width)).sum(axis=-1)
     assert (np.abs((direction * (end - inputs.minimiser(direction))).sum(axis=-1)) <= size).all()
     np.testing.assert_array_equal(inputs.stepped(inputs.centre, 1.0, np.full_like(far, np.nan)), inputs.centre)
     laws.check_inward(inputs, some.twins, whole=False)
