@@ -10,6 +10,7 @@ from admm_verify.errors import InputError
 from admm_verify.rationals import number
 from admm_verify.reach.entries import Convert, Entries, exact, listed, matrix, vector, word
 from admm_verify.sets.ball import Ball
+from admm_verify.sets.box import Box
 from admm_verify.sets.contract import WalkableSet
 from admm_verify.sets.ellipsoid import Ellipsoid
 from admm_verify.sets.exact import ExactBox
@@ -46,9 +47,13 @@ def read_ends(data: Entries, convert: Convert[T]) -> tuple[tuple[T, ...], tuple[
     return lower, upper
 
 
-def _box(data: Entries) -> ExactBox:
+def _exact_box(data: Entries) -> ExactBox:
     data.get("kind", word("box"), None)
     return ExactBox(*read_ends(data, exact))
+
+
+def _box(data: Entries) -> Box:
+    return _exact_box(data).enclosure
 
 
 def _rows_of(box: ExactBox) -> tuple[np.ndarray, tuple[Fraction, ...]]:
@@ -72,7 +77,7 @@ def _ball(data: Entries) -> WalkableSet:
     def radius(value: object, path: str) -> float | np.ndarray:
         return vector(value, path) if isinstance(value, list) else float(number(value, f"entry {path}"))
 
-    within = _box(data.object("within")).enclosure.range if data.has("within") else None
+    within = _box(data.object("within")).range if data.has("within") else None
     center, norm = data.take("center", vector), data.get("norm", word(*NORMS), "l2")
     return Ball(center, data.take("radius", radius), norm=norm, within=within)
 
@@ -85,7 +90,7 @@ def _polytope(data: Entries) -> WalkableSet:
     normals, limits = data.take("normals", matrix), data.take("limits", listed(exact))
     if not data.has("box"):
         return Polytope(normals, tuple(limits))
-    box = _box(data.object("box"))
+    box = _exact_box(data.object("box"))
     found, (more, ends) = Polytope(normals, tuple(limits), box.enclosure), _rows_of(box)
     return Polytope(np.concatenate([normals, more]), (*limits, *ends), box.enclosure) if ends else found
 
