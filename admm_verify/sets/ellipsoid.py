@@ -257,7 +257,7 @@ class Ellipsoid(WalkableSet):
     def _roots(self) -> tuple[np.ndarray, np.ndarray]:
         """The axes, and the spare as a matrix, as arrays of NumPy."""
         home = Placement.numpy().put
-        return home(self.axes), home(self.spare)[..., None] * np.eye(self.size)
+        return to_numpy(home(self.axes)), to_numpy(home(self.spare))[..., None] * np.eye(self.size)
 
 
 def _unit(x: Vectors) -> Vectors:
