@@ -9,9 +9,11 @@ from admm_verify.bounds.couplings import Couplings
 from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.network.graph import Network
+from admm_verify.relaxations.contract import Relaxation
+from admm_verify.relaxations.registry import relaxations_of
 from admm_verify.sets.contract import WalkableSet
 
-_SHARE = 1e-6
+_SHARE = 1e-3
 """Of the width that CROWN implies: by less, ends differ by rounding in somebody else's arithmetic."""
 
 
@@ -44,15 +46,20 @@ class CutBounds:
         if bounds.implied and same:
             return cls(bounds.lower, bounds.upper, (None,) * len(lower))
         known = bounds if bounds.implied else preactivation_bounds(network, inputs)
-        cut = [_cut(*ends) for ends in zip(lower, upper, known.lower, known.upper, strict=True)]
+        ends = zip(relaxations_of(network), lower, upper, known.lower, known.upper, strict=True)
+        cut = [_cut(*end) for end in ends]
         return cls(tuple(lower), tuple(upper), tuple(cut))
 
 
-def _cut(lower: Array, upper: Array, low: Array, high: Array) -> Array | None:
-    """Where ends are inside those that are implied by more than a share of the width."""
+def _cut(relaxation: Relaxation, lower: Array, upper: Array, low: Array, high: Array) -> Array | None:
+    """Where ends are inside those that are implied by more than a share of the width.
+
+    Neurons that these leave linear do not count: no more than intervals is known of them, which own bounds often cut
+    without adding anything.
+    """
     xp = namespace(lower, low)
     slack = _SHARE * (high - low)
-    found = (lower > low + slack) | (upper < high - slack)
+    found = ((lower > low + slack) | (upper < high - slack)) & relaxation.open(low, high)
     return found if bool(xp.any(found)) else None
 
 

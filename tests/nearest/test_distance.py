@@ -106,7 +106,7 @@ def test_what_is_known_survives_the_end(kind):
     far = av.Box.around(network(np.zeros(2)) + 50.0, 0.0)
     whole = av.distance(network, box, far, settings=av.DistanceSettings(tolerance=1e-7))
     asked = []
-    stop = {"stop": lambda: asked.append(0) or len(asked) > 12}.get(kind)
+    stop = {"stop": lambda: asked.append(0) or len(asked) > 200}.get(kind)
     found = av.distance(
         network,
         box,
