@@ -23,7 +23,7 @@ KINDS: dict[str, Callable[[np.random.Generator, int], Region]] = {
 }
 CERTIFIED = ("coupled box", "polytope")
 MARGINS = (0.1, 1e-3, 1e-6)
-NETWORKS, DEFAULT = 12, 3
+NETWORKS, DEFAULT = 6, 2
 
 
 def seeds() -> list:
