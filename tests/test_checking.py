@@ -29,7 +29,9 @@ only_checked = pytest.mark.skipif(not CHECKED, reason="runs in the process that 
     "rooms",
     [
         ("tests/test_checking.py", "tests/sets/test_box.py"),
-        pytest.param(("tests/sets", "tests/laws", "tests/bounds/test_conditional.py"), marks=pytest.mark.slow),
+        pytest.param(
+            ("tests/sets/test_contraction.py", "tests/laws", "tests/bounds/test_conditional.py"), marks=pytest.mark.slow
+        ),
         pytest.param(("tests/backends/test_verbs.py", "tests/splitting/test_graphs.py"), marks=pytest.mark.slow),
     ],
 )
