@@ -35,6 +35,9 @@ needs_foolbox = pytest.mark.skipif(
 POINT = 0.01
 """A point of accuracy."""
 
+IMAGES = 30
+"""Of each public network; its radii and ours and their attacks take four CPU seconds an image."""
+
 
 @dataclass(frozen=True, eq=False)
 class Subject:
@@ -165,7 +168,7 @@ def test_foolbox_breaks_no_certified_ball_and_ours_break_as_many(build, foolbox)
 def test_the_benchmark_finds_no_contradiction_on_public_networks(tmp_path):
     # A process of its own, because the benchmarks choose the threads of theirs.
     target = tmp_path / "found.json"
-    command = [sys.executable, "-m", "benchmarks.robust_accuracy", "--images", "100", "--json", str(target)]
+    command = [sys.executable, "-m", "benchmarks.robust_accuracy", "--images", str(IMAGES), "--json", str(target)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     networks = json.loads(target.read_text(encoding="utf-8"))
     assert len(networks) == 2
@@ -173,4 +176,5 @@ def test_the_benchmark_finds_no_contradiction_on_public_networks(tmp_path):
         assert len(network["radii"]) == 3 and network["radii"][0]["certified"] > 0.5
         for row in network["radii"]:
             assert row["contradictions"] == 0
-            assert all(own["points_above_lowest_package"] <= 1 for own in row["ours"].values())
+            # One image more at most.
+            assert all(own["points_above_lowest_package"] <= 100 / IMAGES for own in row["ours"].values())
