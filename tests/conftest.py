@@ -1,7 +1,8 @@
 """Fixtures shared by all tests."""
 
 import os
-from itertools import pairwise
+import zlib
+from itertools import groupby, pairwise
 
 # Thread pools that spin between small products take three times the processor time; a caller's choice stays.
 for pool in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -24,6 +25,24 @@ from admm_verify.network.layers import network_from_layers
 # `--hypothesis-profile=default` draws others.
 settings.register_profile("repeated", derandomize=True, deadline=None)
 settings.load_profile("repeated")
+
+
+SHARE = int(os.environ.get("ADMM_VERIFY_SHARE", "1"))
+"""Of how many parametrisations of each test one is run, for what only asks whether the code runs at all."""
+
+
+# After slow tests and others are left out.
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Each test keeps one parametrisation at least, and not all of them the same ones."""
+    kept, left = [], []
+    for name, group in groupby(items, lambda item: item.nodeid.partition("[")[0]):
+        alike = list(group)
+        first = zlib.crc32(name.encode()) % min(SHARE, len(alike))
+        for i, item in enumerate(alike):
+            (kept if i % SHARE == first else left).append(item)
+    config.hook.pytest_deselected(items=left)
+    items[:] = kept
 
 
 @pytest.fixture
