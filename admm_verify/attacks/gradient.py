@@ -20,7 +20,7 @@ def output_and_gradient(network: Network, x: Array, weigh: Callable[[Array], Arr
     values, relaxations = network.evaluate(x), relaxations_of(network)
 
     def choose(k: int, coefficient: Array) -> Array:
-        return relaxations[k].gradient(values[network.sources[k]]) * coefficient
+        return relaxations[k].gradient(values[network.sources[k]]) * relaxations[k].repeated(coefficient)
 
     swept = backward(network, {network.output: weigh(values[-1])}, 0.0, choose)
     gradient = swept.nodes[0]

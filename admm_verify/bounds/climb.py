@@ -13,6 +13,7 @@ from admm_verify.backends.verbs import Adam, KinkBounds, Verbs
 from admm_verify.bounds.backward import Backward, backward
 from admm_verify.bounds.functionals import FreeEnds, Functionals, Splits
 from admm_verify.network.graph import Network
+from admm_verify.relaxations.bilinear import BilinearPlanes
 from admm_verify.relaxations.lines import Contact, CurveLines, KinkLines, Lines
 from admm_verify.run import Run
 from admm_verify.sets.contract import InputSet
@@ -165,9 +166,9 @@ class _ClimbLayer(Protocol):
 
 
 def _layer(lines: Lines, slopes: Array, verbs: Verbs, boxes: Array) -> _ClimbLayer:
-    if isinstance(lines, CurveLines):
+    if isinstance(lines, CurveLines | BilinearPlanes):
         return _CurveLayer(lines, slopes)
-    assert isinstance(lines, KinkLines), "There are two kinds of lines"
+    assert isinstance(lines, KinkLines), "All others are lines through kinks"
     return _KinkLayer(lines, slopes, verbs, boxes)
 
 
@@ -212,7 +213,7 @@ class _KinkLayer:
 class _CurveLayer:
     """Lines that touch a curve, which are computed anew for every slope."""
 
-    def __init__(self, lines: CurveLines, slopes: Array) -> None:
+    def __init__(self, lines: CurveLines | BilinearPlanes, slopes: Array) -> None:
         xp = namespace(slopes)
         self.lines, self.slopes = lines, slopes
         self.mean, self.square = xp.zeros_like(slopes), xp.zeros_like(slopes)
@@ -220,7 +221,7 @@ class _CurveLayer:
 
     def descend(self, a: Array) -> tuple[Array, Array]:
         self.contact = self.lines.contact(a, self.slopes)
-        return self.contact.slope * a, self.lines.value(a, self.contact)
+        return self.lines.multiplier(a, self.contact), self.lines.value(a, self.contact)
 
     def climb(self, a: Array, pre: Array, adam: Adam) -> Array:
         assert self.contact is not None

@@ -9,7 +9,7 @@ from admm_verify.bounds.couplings import Couplings
 from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.network.graph import Network
-from admm_verify.relaxations.contract import Relaxation
+from admm_verify.relaxations.contract import Hull
 from admm_verify.relaxations.registry import relaxations_of
 from admm_verify.sets.contract import WalkableSet
 
@@ -51,7 +51,7 @@ class CutBounds:
         return cls(tuple(lower), tuple(upper), tuple(cut))
 
 
-def _cut(relaxation: Relaxation, lower: Array, upper: Array, low: Array, high: Array) -> Array | None:
+def _cut(relaxation: Hull, lower: Array, upper: Array, low: Array, high: Array) -> Array | None:
     """Where ends are inside those that are implied by more than a share of the width.
 
     Neurons that these leave linear do not count: no more than intervals is known of them, which own bounds often cut

@@ -54,7 +54,8 @@ def _rest(region: Region, condition: Condition, node: int, parts: dict[int, Arra
     network, objective = region.network, condition.objective
 
     def choose(k: int, a: Array) -> Array:
-        return namespace(a).zeros_like(a) if network.activations[k] <= node else condition.multipliers[k]
+        own = condition.multipliers[k]
+        return namespace(a).zeros_like(own) if network.activations[k] <= node else own
 
     start = {i: -part for i, part in parts.items()}
     start[network.output] = objective if network.output not in parts else namespace(objective).zeros_like(objective)

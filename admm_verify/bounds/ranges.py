@@ -65,8 +65,8 @@ class PreactivationBounds:
                 "for this one."
             )
         ends: tuple[list[Array], list[Array]] = [], []
-        for k, index in enumerate(network.activations):
-            what, size = f"activation {k} of {network.name}", network.nodes[index].size
+        for k, source in enumerate(network.sources):
+            what, size = f"activation {k} of {network.name}", network.nodes[source].size
             for side, given in zip(ends, (lower[k], upper[k]), strict=True):
                 side.append(flatten_batch(float64_array(given, f"bounds of {what}", place), (size,), what))
             _check_pair(k, ends[0][-1], ends[1][-1])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from admm_verify.arrays import SINGLE_ROUNDOFF, SMALLEST, Array, Float, gamma, inner, namespace, take_rows
 from admm_verify.bounds.backward import Backward
 from admm_verify.network.graph import Affine, Network
-from admm_verify.relaxations.contract import Relaxation
+from admm_verify.relaxations.contract import Hull
 from admm_verify.relaxations.lines import KinkLines
 from admm_verify.relaxations.registry import relaxations_of
 from admm_verify.run import paced
@@ -29,7 +29,7 @@ class Region:
     """
 
     network: Network
-    relaxations: tuple[Relaxation, ...]
+    relaxations: tuple[Hull, ...]
     inputs: InputSet
     lower: tuple[Array, ...]
     upper: tuple[Array, ...]
@@ -215,7 +215,7 @@ def evaluation_error(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> Array
             relaxation = region.relaxations[k]
             reach.append(largest(*relaxation.image(low, high)))
             own = relaxation.evaluation_roundings * roundoff
-            carried = relaxation.gain(low, high) * inflation * (1 + 1e-9)
+            carried = relaxation.folded(relaxation.gain(low, high) * inflation) * (1 + 1e-9)
             error.append(carried + own * xp.maximum(reach[-1], xp.ones_like(reach[-1])) + (tiny if own else 0.0))
             continue
         inputs = [xp.max(reach[term.source] + error[term.source], axis=-1) for term in affine.terms]

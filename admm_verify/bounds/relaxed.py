@@ -138,7 +138,7 @@ class Relaxed:
         put = self.inputs.placement.put
 
         def choose(k: int, a: Array) -> Array:
-            g = self.lines[k].contact(a, slopes[k]).slope * a
+            g = self.lines[k].multiplier(a, self.lines[k].contact(a, slopes[k]))
             split = splits[k] if splits else None
             return g if split is None else split.lowered(g, put(split.sign * split.beta))
 

@@ -9,6 +9,7 @@ from admm_verify.arrays import Array, namespace, to_numpy
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.relaxed import Bounded
 from admm_verify.network.graph import Activation, Network
+from admm_verify.relaxations.contract import Hull
 from admm_verify.relaxations.registry import relaxation_of
 from admm_verify.run import paced
 
@@ -55,12 +56,13 @@ def height_scores(network: Network, width: Array, pre: PreactivationBounds, size
             noise.append(sum(term.map.absolute_apply(noise[term.source]) for term in affine.terms))
             continue
         node = network.functions[k]
-        slope, height = (part[:, None, :] for part in _chord(node, pre.lower[k], pre.upper[k]))
+        relaxation = relaxation_of(node)
+        slope, height = (part[:, None, :] for part in _chord(node, relaxation, pre.lower[k], pre.upper[k]))
         reach = xp.abs(tangents[node.source]) + noise[node.source]
         total = xp.sum(reach, axis=1, keepdims=True)
-        share = height * (reach / xp.where(total > 0, total, xp.ones_like(total)))
-        tangents.append(tangents[node.source] * slope)
-        noise.append(noise[node.source] * xp.abs(slope) + share)
+        share = height * relaxation.folded(reach / xp.where(total > 0, total, xp.ones_like(total)))
+        tangents.append(relaxation.folded(tangents[node.source] * slope))
+        noise.append(relaxation.folded(noise[node.source] * xp.abs(slope)) + share)
         size = sizes[k]
         if size is not None:
             score = score + xp.sum(size[:, None, :] * share, axis=-1)
@@ -74,17 +76,22 @@ def _weights(atoms: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(distance), closest / distance, 0.0) ** 2
 
 
-def _chord(node: Activation, lower: Array, upper: Array) -> tuple[Array, Array]:
-    """The slope of an activation from end to end of its range, and the height of its relaxation in between."""
-    xp, relaxation = namespace(lower), relaxation_of(node)
-    low, high = relaxation.image(lower, upper)
-    width = upper - lower
+def _chord(node: Activation, relaxation: Hull, lower: Array, upper: Array) -> tuple[Array, Array]:
+    """The slope of an activation from end to end of its range, in the middle for one of several operands, and the
+    height of its relaxation in between.
+    """
+    xp = namespace(lower)
+    width, zero = upper - lower, xp.zeros_like(lower)
     some = width > 0
-    slope = xp.where(some, (high - low) / xp.where(some, width, xp.ones_like(width)), xp.zeros_like(width))
-    zero = xp.zeros_like(lower)
+    if relaxation.operands > 1:
+        slope = relaxation.gradient(lower / 2 + upper / 2)
+    else:
+        slope = (node(upper) - node(lower)) / xp.where(some, width, xp.ones_like(width))
+    slope = xp.where(some, slope, zero)
     inside = xp.minimum(xp.maximum(zero, lower), upper) if relaxation.kinked else lower / 2 + upper / 2
     floor, ceiling = relaxation.hull(lower, upper, inside)
-    return slope, xp.maximum(ceiling - floor, zero)
+    height = ceiling - floor
+    return slope, xp.maximum(height, xp.zeros_like(height))
 
 
 def neuron_scores(lower: Array, upper: Array, coefficient: Array, pre: Array) -> Array:

@@ -1,11 +1,12 @@
-"""The scalar functions of activation nodes: kind -> phi, elementwise, in any array library."""
+"""The functions of activation nodes: kind -> phi of one number or several, entry by entry, in any array library."""
 
 from collections.abc import Callable, Sequence
 
 from admm_verify.arrays import Array, namespace
 
 Function = Callable[[Array, Sequence[Array]], Array]
-"""phi(x, parameters): x [..., n], each parameter [n] or broadcasting to x."""
+"""phi(x, parameters): x [..., n], each parameter [n] or broadcasting to x; of several operands x [..., m n], one after
+the other."""
 
 
 def relu(x: Array, parameters: Sequence[Array]) -> Array:
@@ -49,16 +50,26 @@ def elu(x: Array, parameters: Sequence[Array]) -> Array:
     return xp.where(x >= 0, x, alpha * xp.expm1(xp.minimum(x, xp.zeros_like(x))))
 
 
+def product(x: Array, parameters: Sequence[Array]) -> Array:
+    """p q of two operands, x = [p; q]."""
+    half = x.shape[-1] // 2
+    return x[..., :half] * x[..., half:]
+
+
 FUNCTIONS: dict[str, Function] = {
     "clip": clip,
     "elu": elu,
     "prelu": prelu,
+    "product": product,
     "relu": relu,
     "sigmoid": sigmoid,
     "softplus": softplus,
     "tanh": tanh,
 }
 """Every kind of activation node; each has a record in `relaxations/registry.py` too."""
+
+OPERANDS = {"product": 2}
+"""Kinds of several operands, with their number; all others have one."""
 
 UNBOUNDED = {"clip"}
 """Kinds whose parameters may be infinite: a clip may have no end on one side."""

@@ -115,6 +115,15 @@ class Builder:
         self._nodes.append(Activation(kind, x.node, x.size, arrays))
         return Tensor(len(self._nodes) - 1, x.shape)
 
+    def product(self, first: Tensor, second: Tensor) -> Tensor:
+        """The product of two values, entry by entry, with broadcasting."""
+        left, right = self._spread(first, second.shape), self._spread(second, first.shape)
+        if left == right:
+            return self.activation("square", left)
+        flat: list[Value] = [Tensor(side.node, (side.size,)) for side in (left, right)]
+        both = self.concat(flat, 0)
+        return Tensor(self.append(Activation("product", both.node, left.size)).node, left.shape)
+
     def reshape(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
         """The same entries in another literal shape."""
         if prod(shape) != x.size:

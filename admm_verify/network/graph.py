@@ -17,7 +17,7 @@ import numpy as np
 from admm_verify.arrays import Array, Placement, SameArray, namespace, to_numpy
 from admm_verify.errors import InputError, ModelError
 from admm_verify.given import live_array
-from admm_verify.network.activations import FUNCTIONS, UNBOUNDED
+from admm_verify.network.activations import FUNCTIONS, OPERANDS, UNBOUNDED
 from admm_verify.network.gain import gain
 from admm_verify.network.heads import Head
 from admm_verify.network.layout import flatten_batch, is_single
@@ -97,15 +97,22 @@ class Affine:
 
 @dataclass(frozen=True, eq=False)
 class Activation:
-    """An elementwise activation y = phi(x_source); `kind` names its function and its relaxation.
+    """An activation y = phi(x_source), entry by entry; `kind` names its function and its relaxation.
 
+    Where phi has m operands the source holds them one after the other: y_i = phi(x_i, x_(n+i), ..).
     parameters: what the kind asks for, such as slopes or ends, one number per entry, [n] each.
+    Shapes: source [m size].
     """
 
     kind: str
     source: int
     size: int
     parameters: tuple[Array, ...] = ()
+
+    @property
+    def operands(self) -> int:
+        """How many numbers phi takes."""
+        return OPERANDS.get(self.kind, 1)
 
     def __call__(self, x: Array) -> Array:
         """phi(x)."""

@@ -1,9 +1,9 @@
-"""What the solvers ask of an activation's relaxation, the convex hull of its graph over [l, u]."""
+"""What the solvers ask of an activation's relaxation, the convex hull of its graph over the range of its operands."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from admm_verify.arrays import Array, Bool, Float, take_rows
+from admm_verify.arrays import Array, Bool, Float, namespace, take_rows
 
 Layer = Float[Array, "*#layer"]
 """A number for every neuron of a layer, [..., n]; all axes broadcast."""
@@ -34,11 +34,16 @@ class SlopeRange:
         return SlopeRange(*(take_rows(part, rows) for part in parts))
 
 
-class Relaxation(ABC):
+class Hull(ABC):
     """The convex hull of {(p, phi(p)) : l <= p <= u}, for whole layers at once, and the facts about phi that count.
 
+    Where phi takes m operands, p are their values one after the other: arrays over the operands, as l, u, p and the
+    weights of p, are [..., m n], and those over the values of phi [..., n].
     Valid when: l <= u.
     """
+
+    operands: int = 1
+    """How many numbers phi takes."""
 
     kinked: bool = False
     """Convex and straight but for one kink at 0, through which all lines below pass; a sign makes phi linear."""
@@ -52,27 +57,28 @@ class Relaxation(ABC):
     32 cover the rational approximations and clamped arguments of common runtimes in float32.
     """
 
+    def repeated(self, layer: Layer) -> Layer:
+        """A number of every value of phi for each of its operands, [..., n] -> [..., m n]."""
+        return layer if self.operands == 1 else namespace(layer).concat([layer] * self.operands, axis=-1)
+
+    def folded(self, layer: Layer) -> Layer:
+        """The sum over the operands, [..., m n] -> [..., n]."""
+        if self.operands == 1:
+            return layer
+        xp, size = namespace(layer), layer.shape[-1] // self.operands
+        return xp.sum(xp.reshape(layer, (*layer.shape[:-1], self.operands, size)), axis=-2)
+
     def open(self, lower: Layer, upper: Layer) -> Mask:
         """Where tighter ends of [l, u] can matter."""
         return lower < upper
 
     @abstractmethod
     def gradient(self, x: Layer) -> Layer:
-        """phi'(x), at a kink the one to the right; for attacks, in any precision."""
+        """The derivative of phi by each operand, at a kink the one to the right; for attacks, in any precision."""
 
     @abstractmethod
     def image(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
         """An interval that holds phi([l, u]), rounded outward."""
-
-    @abstractmethod
-    def slopes(self, lower: Layer, upper: Layer) -> SlopeRange:
-        """The slopes of linear bounds; rounded, since only `support` turns a slope into a bound."""
-
-    @abstractmethod
-    def touch(self, lower: Layer, upper: Layer, slope: Layer, above: Mask) -> tuple[Layer, Layer]:
-        """The point (p, phi(p)) where a line of this slope touches phi from below, or from above where `above`: the
-        argmin over [l, u] of phi(p) - slope p, or the argmax. Not certified.
-        """
 
     @abstractmethod
     def support(self, lower: Layer, upper: Layer, post_weight: Layer, pre_weight: Layer) -> Layer:
@@ -93,4 +99,18 @@ class Relaxation(ABC):
 
     @abstractmethod
     def gain(self, lower: Layer, upper: Layer) -> Layer:
-        """A Lipschitz constant of phi, >= max |phi'| over [l, u], rounded upward."""
+        """Lipschitz constants of phi in each operand, >= max |phi'| over [l, u], rounded upward."""
+
+
+class Relaxation(Hull):
+    """The hull of a function of one number, whose linear bounds are lines of some slope."""
+
+    @abstractmethod
+    def slopes(self, lower: Layer, upper: Layer) -> SlopeRange:
+        """The slopes of linear bounds; rounded, since only `support` turns a slope into a bound."""
+
+    @abstractmethod
+    def touch(self, lower: Layer, upper: Layer, slope: Layer, above: Mask) -> tuple[Layer, Layer]:
+        """The point (p, phi(p)) where a line of this slope touches phi from below, or from above where `above`: the
+        argmin over [l, u] of phi(p) - slope p, or the argmax. Not certified.
+        """

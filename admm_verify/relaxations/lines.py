@@ -16,13 +16,22 @@ Slopes = Float[Array, "*#sides"]
 
 @dataclass(frozen=True, eq=False)
 class Contact:
-    """Lines in use: their slopes g / a and where they touch the graph, None for kinks, whose lines pass through fixed
-    points.
+    """Lines in use: their slopes g / a, of every operand, and where they touch the graph, or their intercepts; neither
+    for kinks, whose lines pass through fixed points.
     """
 
     slope: Layer
     p: Layer | None = None
     q: Layer | None = None
+    intercept: Layer | None = None
+
+    @property
+    def height(self) -> Layer:
+        """The lines at zero."""
+        if self.intercept is not None:
+            return self.intercept
+        assert self.p is not None and self.q is not None, "Lines through kinks know their intercepts themselves"
+        return self.q - self.slope * self.p
 
 
 class Lines(Protocol):
@@ -30,6 +39,10 @@ class Lines(Protocol):
 
     def contact(self, a: Layer, slopes: Slopes) -> "Contact":
         """The lines in use: the lower ones where a > 0, else the upper ones."""
+        ...
+
+    def multiplier(self, a: Layer, contact: "Contact") -> Layer:
+        """The multipliers g of the operands, slope a."""
         ...
 
     @property
@@ -58,12 +71,17 @@ class Lines(Protocol):
         ...
 
     @property
+    def middle(self) -> Layer:
+        """The slopes of the parallel lines, of every operand."""
+        ...
+
+    @property
     def bent(self) -> Mask:
         """Where the relaxation is not a line."""
         ...
 
     def loss(self, a: Layer) -> Layer:
-        """What the relaxation of each neuron takes from a bound, at most."""
+        """What the relaxation takes from a bound, at most, for each of its operands."""
         ...
 
     def value(self, a: Layer, contact: "Contact") -> Float[Array, "*#rows"]:
@@ -126,6 +144,13 @@ class KinkLines:
     def parallel(self) -> Slopes:
         xp = namespace(self.minimum)
         return xp.minimum(xp.maximum(self.upper_slope, self.minimum), self.maximum)
+
+    @property
+    def middle(self) -> Layer:
+        return self.parallel
+
+    def multiplier(self, a: Layer, contact: Contact) -> Layer:
+        return contact.slope * a
 
     @property
     def bent(self) -> Mask:
@@ -209,8 +234,14 @@ class CurveLines:
     @property
     def parallel(self) -> Slopes:
         # The flattest slope that both sides allow touches at one end each.
-        flat = namespace(self.lower).maximum(self.slopes.lower_min, self.slopes.upper_min)
-        return _both(flat, flat)
+        return _both(self.middle, self.middle)
+
+    @property
+    def middle(self) -> Layer:
+        return namespace(self.lower).maximum(self.slopes.lower_min, self.slopes.upper_min)
+
+    def multiplier(self, a: Layer, contact: Contact) -> Layer:
+        return contact.slope * a
 
     @property
     def bent(self) -> Mask:
@@ -227,10 +258,10 @@ class CurveLines:
         return Contact(slope, *self.relaxation.touch(self.lower, self.upper, slope, a <= 0))
 
     def value(self, a: Layer, contact: Contact) -> Float[Array, "*#rows"]:
-        return namespace(a).sum(a * _intercept(contact), axis=-1)
+        return namespace(a).sum(a * contact.height, axis=-1)
 
     def post(self, a: Layer, contact: Contact, pre: Layer) -> Layer:
-        return contact.slope * pre + _intercept(contact)
+        return contact.slope * pre + contact.height
 
     def direction(self, a: Layer, contact: Contact, pre: Layer) -> Slopes:
         xp, gap = namespace(a), pre - contact.p
@@ -264,11 +295,6 @@ def _positive(width: Layer) -> Layer:
     """Widths to divide by: not below the smallest normal number, whose inverse is still finite."""
     xp = namespace(width)
     return xp.maximum(width, xp.full_like(width, xp.finfo(width.dtype).smallest_normal))
-
-
-def _intercept(contact: Contact) -> Layer:
-    assert contact.q is not None
-    return contact.q - contact.slope * contact.p
 
 
 def _both(below: Layer, above: Layer) -> Slopes:

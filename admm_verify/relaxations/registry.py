@@ -7,38 +7,39 @@ from operator import or_
 from admm_verify.arrays import Array
 from admm_verify.network.graph import Activation, Network
 from admm_verify.relaxations import piecewise_linear, s_shaped
-from admm_verify.relaxations.contract import Layer, Mask, Relaxation
+from admm_verify.relaxations.bilinear import Bilinear, BilinearPlanes
+from admm_verify.relaxations.contract import Hull, Layer, Mask, Relaxation
 from admm_verify.relaxations.lines import CurveLines, KinkLines, Lines
 from admm_verify.relaxations.triangle import Triangle
 
-RELAXATIONS: dict[str, type[Relaxation]] = {"relu": Triangle, **piecewise_linear.KINDS, **s_shaped.KINDS}
+RELAXATIONS: dict[str, type[Hull]] = {"relu": Triangle, "product": Bilinear, **piecewise_linear.KINDS, **s_shaped.KINDS}
 """Records by kind, with all facts about it; they are made of the node's parameters in order."""
 
 
-def facts_of(node: Activation) -> type[Relaxation]:
+def facts_of(node: Activation) -> type[Hull]:
     """What holds for an activation whatever its parameters."""
     return RELAXATIONS[node.kind]
 
 
-def relaxation_of(node: Activation) -> Relaxation:
+def relaxation_of(node: Activation) -> Hull:
     """The relaxation of an activation node, with the node's parameters where they are."""
     return RELAXATIONS[node.kind](*node.parameters)
 
 
-def relaxations_of(network: Network) -> tuple[Relaxation, ...]:
+def relaxations_of(network: Network) -> tuple[Hull, ...]:
     """The relaxations of all activations in graph order."""
     return tuple(map(relaxation_of, network.functions))
 
 
-def relaxations_by_source(network: Network) -> dict[int, list[Relaxation]]:
+def relaxations_by_source(network: Network) -> dict[int, list[Hull]]:
     """Of every node that activations read, their relaxations."""
-    found: dict[int, list[Relaxation]] = {}
+    found: dict[int, list[Hull]] = {}
     for node in network.functions:
         found.setdefault(node.source, []).append(relaxation_of(node))
     return found
 
 
-def open_to(readers: Iterable[Relaxation], lower: Layer, upper: Layer) -> Mask:
+def open_to(readers: Iterable[Hull], lower: Layer, upper: Layer) -> Mask:
     """Where tighter bounds of a node can matter to an activation that reads it."""
     return reduce(or_, (reader.open(lower, upper) for reader in readers))
 
@@ -46,6 +47,9 @@ def open_to(readers: Iterable[Relaxation], lower: Layer, upper: Layer) -> Mask:
 def lines_of(node: Activation, lower: Layer, upper: Layer) -> Lines:
     """The linear bounds of an activation over given pre-activation bounds."""
     relaxation = relaxation_of(node)
+    if isinstance(relaxation, Bilinear):
+        return BilinearPlanes(lower, upper)
+    assert isinstance(relaxation, Relaxation), "A function has one operand, or is a product"
     slopes = relaxation.slopes(lower, upper)
     if relaxation.kinked:
         return KinkLines.of(slopes, lower, upper)
@@ -53,7 +57,7 @@ def lines_of(node: Activation, lower: Layer, upper: Layer) -> Lines:
 
 
 def sides(node: Activation) -> int:
-    """Slopes of each neuron: one where only the lower line can be chosen, else two."""
+    """Slopes of each value: one where only the lower line can be chosen, else two."""
     return 1 if facts_of(node).kinked else 2
 
 

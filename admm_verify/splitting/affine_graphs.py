@@ -259,7 +259,7 @@ def _penalties(
             # Nothing bounds these values, so their penalty follows the other layers'.
             wanted.append(rows.xp.zeros_like(rows.offset))
         else:
-            wanted.append(_ratio(g, rows.upper[k] - rows.lower[k], rows.lines[k].bent))
+            wanted.append(_ratio(g, rows.upper[k] - rows.lower[k], rows.relaxations[k].repeated(rows.lines[k].bent)))
     table = penalty * np.stack([to_numpy(column).astype(np.float64) for column in wanted], axis=1)
     table = np.where((table > 0) & np.isfinite(table), table, np.nan)
     known = np.isfinite(table).any(axis=1, keepdims=True)

@@ -27,7 +27,7 @@ class PrimalPoint(PerRow):
         """No point of the relaxation, but where means begin."""
         shape = (rows.offset.shape[0], rows.inputs.size)
         zero = rows.xp.zeros(shape, dtype=rows.offset.dtype, device=rows.offset.device)
-        return cls(zero, rows.neurons(0.0))
+        return cls(zero, rows.outputs())
 
     def averaged(self, x: Array, sweep: Backward, iteration: int) -> "PrimalPoint":
         """The running mean after one more point, with weights growing like iteration^2.
@@ -47,7 +47,7 @@ def best_response(rows: Rows, dual: DualSweep) -> PrimalPoint:
     """The minimiser of the input set for a sweep's coefficients, with ceilings where they are negative, else floors."""
     shares = [
         zero if a is None else rows.xp.astype(a < 0, zero.dtype)
-        for a, zero in zip(dual.sweep.post, rows.neurons(0.0), strict=True)
+        for a, zero in zip(dual.sweep.post, rows.outputs(), strict=True)
     ]
     return PrimalPoint(rows.inputs.minimiser(dual.input), shares)
 
@@ -108,8 +108,9 @@ def evaluation_errors(rows: Rows, region: Region) -> list[Array]:
             # Chord and interpolation add a few roundings of numbers no larger than these.
             relaxation, low, high = rows.relaxations[k], rows.lower[k], rows.upper[k]
             gain = relaxation.gain(low, high)
-            size, before = largest(*relaxation.image(low, high)) + gain * (high - low), errors[rows.network.sources[k]]
-            errors.append(1.001 * gain * before + 8.0 * gamma(8 + relaxation.evaluation_roundings) * size)
+            fold, before = relaxation.folded, errors[rows.network.sources[k]]
+            size = largest(*relaxation.image(low, high)) + fold(gain * (high - low))
+            errors.append(1.001 * fold(gain * before) + 8.0 * gamma(8 + relaxation.evaluation_roundings) * size)
             continue
         magnitude = region.magnitudes[i]
         assert magnitude is not None

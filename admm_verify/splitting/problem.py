@@ -16,7 +16,7 @@ from admm_verify.bounds.region import Region, build_region
 from admm_verify.errors import InputError
 from admm_verify.given import float64_array
 from admm_verify.network.graph import Network
-from admm_verify.relaxations.contract import Relaxation
+from admm_verify.relaxations.contract import Hull
 from admm_verify.relaxations.lines import Lines
 from admm_verify.relaxations.registry import network_lines, relaxations_of
 from admm_verify.reprs import short_repr
@@ -206,7 +206,7 @@ class Rows:
     inputs: WalkableSet
     lower: tuple[Array, ...]
     upper: tuple[Array, ...]
-    relaxations: tuple[Relaxation, ...]
+    relaxations: tuple[Hull, ...]
     lines: tuple[Lines, ...]
     cut: tuple[Array | None, ...]
     couplings: Couplings | None
@@ -240,12 +240,17 @@ class Rows:
         return self.xp.zeros(shape, dtype=self.offset.dtype, device=self.offset.device)
 
     def neurons(self, value: float) -> list[Array]:
-        """One array [rows, n_k] per activation, filled with a value."""
+        """One array [rows, n_k] for the operands of every activation, filled with a value."""
         xp, count = self.xp, self.offset.shape[0]
         return [
             xp.full((count, low.shape[1]), value, dtype=self.offset.dtype, device=self.offset.device)
             for low in self.lower
         ]
+
+    def outputs(self) -> list[Array]:
+        """One array [rows, n_k] of zeros for the values of every activation."""
+        like, count = {"dtype": self.offset.dtype, "device": self.offset.device}, self.offset.shape[0]
+        return [self.xp.zeros((count, node.size), **like) for node in self.network.functions]
 
     @classmethod
     def of(cls, problem: Problem, placement: Placement) -> "Rows":

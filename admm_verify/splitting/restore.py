@@ -26,16 +26,16 @@ class Output:
     @classmethod
     def of(cls, rows: Rows, k: int, pre: Array, share: Array) -> "Output":
         """At [l, u] clipped; where the hull is a line, that line, as far as it takes."""
-        xp, low, high, line = rows.xp, rows.lower[k], rows.upper[k], rows.lines[k]
+        xp, low, high, line, hull = rows.xp, rows.lower[k], rows.upper[k], rows.lines[k], rows.relaxations[k]
         inside = xp.minimum(xp.maximum(pre, low), high)
-        floor, ceiling = rows.relaxations[k].hull(low, high, inside)
+        floor, ceiling = hull.hull(low, high, inside)
         height = ceiling - floor
-        flat = line.parallel[..., : low.shape[-1]]
+        flat = line.middle
         own = floor + share * height
         slope = flat
-        if rows.relaxations[k].rectifies:
+        if hull.rectifies:
             slope = xp.where(line.bent, share * flat + (1.0 - share) * xp.astype(pre > 0, pre.dtype), flat)
-        return cls(xp.where(line.bent, own, own + flat * (pre - inside)), slope, height)
+        return cls(xp.where(line.bent, own, own + hull.folded(flat * (pre - inside))), slope, height)
 
 
 def restored(rows: Rows, point: PrimalPoint, margin: float, iterations: int) -> PrimalPoint:
@@ -54,7 +54,9 @@ def restored(rows: Rows, point: PrimalPoint, margin: float, iterations: int) -> 
         start, total = _pull(rows, values, margin)
         if not start or not bool(xp.any(total > 0)):
             break
-        sweep = backward(rows.network, start, 0.0, lambda k, a, at=outputs: at[k].slope * a)
+        sweep = backward(
+            rows.network, start, 0.0, lambda k, a, at=outputs: at[k].slope * rows.relaxations[k].repeated(a)
+        )
         moves = [
             xp.zeros_like(one.height) if a is None else a * one.height
             for a, one in zip(sweep.post, outputs, strict=True)

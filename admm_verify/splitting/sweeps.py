@@ -85,7 +85,7 @@ def slope_sweep(rows: Rows, point: DualPoint) -> DualSweep:
 
     def choose(k: int, a: Array) -> Array:
         contacts[k] = rows.lines[k].contact(a, point.slopes[k])
-        tau, g = point.ranges[k], contacts[k].slope * a
+        tau, g = point.ranges[k], rows.lines[k].multiplier(a, contacts[k])
         return g if tau is None else g - tau
 
     sweep = _from_objective(rows, point.coupled, choose)
@@ -122,7 +122,7 @@ class Units(PerRow):
 
         def varied(functionals: Functionals) -> Array:
             def choose(k: int, a: Array) -> Array:
-                return rows.lines[k].contact(a, point.slopes[k]).slope * a
+                return rows.lines[k].multiplier(a, rows.lines[k].contact(a, point.slopes[k]))
 
             sweep = backward(rows.network, functionals.start, 0.0, choose)
             found = xp.sum(xp.abs(sweep.input) * rows.inputs.stride, axis=-1)

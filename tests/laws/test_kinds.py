@@ -5,11 +5,11 @@ import pytest
 
 from admm_verify.arrays import DOUBLE_ROUNDOFF, quiet_overflow
 from admm_verify.certificates import kinds as checker
-from admm_verify.network.activations import FUNCTIONS, ONNX, TORCH, UNBOUNDED
+from admm_verify.network.activations import FUNCTIONS, ONNX, OPERANDS, TORCH, UNBOUNDED
 from admm_verify.network.graph import Activation
 from admm_verify.relaxations.registry import RELAXATIONS, facts_of, relaxation_of, sides
 
-KINDS = sorted(FUNCTIONS)
+KINDS = sorted(set(FUNCTIONS) - set(OPERANDS))
 PARAMETERS = {
     "clip": [(-0.4, 0.7), (0.2, np.inf)],
     "elu": [(0.6,), (1.0,)],

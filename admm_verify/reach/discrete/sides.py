@@ -4,6 +4,7 @@ import numpy as np
 
 from admm_verify.arrays import Float
 from admm_verify.network.graph import Network
+from admm_verify.relaxations.contract import Relaxation
 from admm_verify.relaxations.registry import relaxations_of
 
 
@@ -24,8 +25,12 @@ def opened(
     ):
         half = 0.5 * np.abs(end[:, 1] - end[:, 0])
         spread = half.sum(axis=1)
-        slopes = relaxation.slopes(centre - spread, centre + spread)
-        gap = (slopes.lower_max - slopes.lower_min) + (slopes.upper_max - slopes.upper_min)
+        if isinstance(relaxation, Relaxation):
+            slopes = relaxation.slopes(centre - spread, centre + spread)
+            gap = (slopes.lower_max - slopes.lower_min) + (slopes.upper_max - slopes.upper_min)
+        else:
+            # The slopes of a product by one operand range over the other.
+            gap = relaxation.gain(np.zeros_like(spread), 2.0 * spread)
         share = np.where(spread > 0, gap, 0.0) / np.where(spread > 0, spread, 1.0)
         score += np.nan_to_num(np.einsum("csk,ck->cs", half, share), nan=0.0)
     return score
