@@ -1,6 +1,7 @@
 """Interval bounds of all nodes, forward."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from admm_verify.arrays import SMALLEST, Array, gamma, namespace
 from admm_verify.bounds.ranges import PreactivationBounds
@@ -8,7 +9,8 @@ from admm_verify.bounds.reduced import Reduced
 from admm_verify.bounds.region import largest, node_magnitude
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Affine, Network
-from admm_verify.relaxations.registry import relaxation_of, relaxations_by_source
+from admm_verify.network.selection import SelectionMap
+from admm_verify.relaxations.registry import Reader, relaxation_of, relaxations_by_source
 from admm_verify.run import paced
 from admm_verify.sets.contract import InputSet
 
@@ -20,7 +22,7 @@ class Forward:
     """Intervals of all nodes in order, each from those before it.
 
     lower[i], upper[i] [sets, n_i] of the nodes so far. reduced: the network of the nodes so far, where somebody refines
-    what they hold. readers: the relaxations of the activations that read a node, by that node.
+    what they hold. readers: who reads a node that is worth refining, by that node.
     """
 
     def __init__(
@@ -34,7 +36,7 @@ class Forward:
         low, high = inputs.range
         self.network, self.inputs, self.refine = network, inputs, refine
         self.lower, self.upper = [low], [high]
-        self.reduced, self.readers = Reduced(network, inputs), relaxations_by_source(network)
+        self.reduced, self.readers = Reduced(network, inputs), bounded_nodes(network)
         self.given: dict[int, tuple[Array, Array]] = {}
         if known is not None:
             for source, *pair in zip(network.sources, known.lower, known.upper, strict=True):
@@ -89,6 +91,34 @@ class Forward:
                 "there. Give bounds that hold over this box."
             )
         return low, high
+
+
+@dataclass(frozen=True)
+class Copies:
+    """What repeats entries for the operands of products: every open one of them matters."""
+
+    def open(self, lower: Array, upper: Array) -> Array:
+        """Where tighter ends matter."""
+        return lower < upper
+
+
+def bounded_nodes(network: Network) -> dict[int, list[Reader]]:
+    """The affine nodes whose intervals are worth refining, with those who read them.
+
+    They are what activations read; where that only repeats entries of affine nodes, as it does for the factors of a
+    matrix product, those affine nodes.
+    """
+    found: dict[int, list[Reader]] = {}
+    for source, readers in relaxations_by_source(network).items():
+        terms = network.affine[source].terms
+        moves = [term.map for term in terms if isinstance(term.map, SelectionMap)]
+        copies = len(moves) == len(terms) and any(move.repeats for move in moves)
+        below = [term.source for term in terms if term.source in network.affine]
+        if not (copies and below):
+            found.setdefault(source, []).extend(readers)
+        for i in below if copies else ():
+            found.setdefault(i, []).append(Copies())
+    return found
 
 
 def cut(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -63,6 +63,11 @@ class SelectionMap:
         return 0
 
     @property
+    def repeats(self) -> bool:
+        """Whether some entry is used more than once."""
+        return bool(self.sums)
+
+    @property
     def numbers(self) -> tuple[Array, ...]:
         return ()
 

@@ -1,6 +1,7 @@
 """Merging affine chains, so that affine nodes read the input, activations, or affine nodes that do not merge."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +21,8 @@ def simplify(network: Network, run: Run | None = None) -> Network:
     """The same function with affine chains merged, equal activations shared and dead nodes dropped.
 
     After it, every affine node reads the input, activations, or affine nodes that could not be merged into it: their
-    maps do not compose, or a convolution that several nodes read or that reads a sum would be computed several times.
+    maps do not compose, a convolution that several nodes read or that reads a sum would be computed several times, or
+    entries are repeated for products, as those of the factors of a matrix product are, which are bounded before that.
     Parallel terms are added up where their maps allow it. Every activation reads an affine node, and the output is an
     affine node. Merged weights carry the magnitude of their chain, so certified bounds of the result are bounds of the
     original. The graph it was made from stays beside it, without dead nodes, as what the network computes.
@@ -33,6 +35,7 @@ def simplify(network: Network, run: Run | None = None) -> Network:
     place: dict[int, int] = {}
     readers: dict[int, int] = {}
     twins: dict[tuple[str, int, tuple[bytes, ...]], int] = {}
+    paired = _paired(originals)
     for i, node in paced(enumerate(originals)):
         if run is not None:
             run.check()
@@ -44,11 +47,21 @@ def simplify(network: Network, run: Run | None = None) -> Network:
                 twins[key] = len(nodes) - 1
             place[i] = twins[key]
         else:
-            nodes.append(_merge(node, place, nodes, readers) if isinstance(node, Affine) else node)
+            nodes.append(_merge(node, place, nodes, readers, i in paired) if isinstance(node, Affine) else node)
             place[i] = len(nodes) - 1
             readers[place[i]] = counts[i]
     output = _affine(place[len(originals) - 1], nodes)
     return replace(network, nodes=_alive(nodes, output), as_read=as_read)
+
+
+def _paired(nodes: Sequence[Node]) -> set[int]:
+    """The nodes that hold operands of products, or that only move entries on their way there."""
+    found = {node.source for node in nodes if isinstance(node, Activation) and node.operands > 1}
+    for i in range(len(nodes) - 1, 0, -1):
+        node = nodes[i]
+        if i in found and isinstance(node, Affine):
+            found |= {term.source for term in node.terms if isinstance(term.map, SelectionMap)}
+    return found
 
 
 def _affine(index: int, nodes: list[Node]) -> int:
@@ -61,12 +74,15 @@ def _affine(index: int, nodes: list[Node]) -> int:
     return len(nodes) - 1
 
 
-def _merge(node: Affine, place: dict[int, int], nodes: list[Node], readers: dict[int, int]) -> Affine:
-    """The affine node with every affine source replaced by that source's own terms, where they merge."""
+def _merge(node: Affine, place: dict[int, int], nodes: list[Node], readers: dict[int, int], paired: bool) -> Affine:
+    """The affine node with every affine source replaced by that source's own terms, where they merge.
+
+    paired: whether it holds the operands of products.
+    """
     given: dict[int, list[LinearMap]] = {}
     for term in node.terms:
         _append(given.setdefault(place[term.source], []), term.map)
-    merged = _Merged(node, nodes, readers)
+    merged = _Merged(node, nodes, readers, paired)
     hidden = [merged.add(part, index, len(parts) > 1) for index, parts in given.items() for part in parts]
     gain, shift = _behind(node.peak_gain, node.peak_shift, hidden)
     terms = tuple(Term(index, part) for index, parts in sorted(merged.maps.items()) for part in parts)
@@ -76,10 +92,10 @@ def _merge(node: Affine, place: dict[int, int], nodes: list[Node], readers: dict
 class _Merged:
     """The terms and the bias of an affine node while its sources are replaced."""
 
-    def __init__(self, node: Affine, nodes: list[Node], readers: dict[int, int]) -> None:
+    def __init__(self, node: Affine, nodes: list[Node], readers: dict[int, int], paired: bool) -> None:
         self.maps: dict[int, list[LinearMap]] = {}
         self.bias, self.magnitude = node.bias, node.bias_magnitude
-        self._nodes, self._readers = nodes, readers
+        self._nodes, self._readers, self._paired = nodes, readers, paired
 
     def add(self, map: LinearMap, index: int, shared: bool) -> tuple[float, float]:
         """Add map x_index, through node `index` if it merges.
@@ -89,7 +105,8 @@ class _Merged:
         """
         source = self._nodes[index]
         shared = shared or self._readers.get(index, 1) > 1
-        parts = _through(map, source, shared) if isinstance(source, Affine) else None
+        apart = self._paired and isinstance(map, SelectionMap) and map.repeats
+        parts = _through(map, source, shared) if isinstance(source, Affine) and not apart else None
         if parts is None or not isinstance(source, Affine):
             _append(self.maps.setdefault(index, []), map)
             return 0.0, 0.0

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from functools import reduce
 from operator import or_
+from typing import Protocol
 
 from admm_verify.arrays import Array
 from admm_verify.network.graph import Activation, Network
@@ -11,6 +12,15 @@ from admm_verify.relaxations.bilinear import Bilinear, BilinearPlanes
 from admm_verify.relaxations.contract import Hull, Layer, Mask, Relaxation
 from admm_verify.relaxations.lines import CurveLines, KinkLines, Lines
 from admm_verify.relaxations.triangle import Triangle
+
+
+class Reader(Protocol):
+    """Who reads a node."""
+
+    def open(self, lower: Layer, upper: Layer) -> Mask:
+        """Where tighter ends of the node matter."""
+        ...
+
 
 RELAXATIONS: dict[str, type[Hull]] = {"relu": Triangle, "product": Bilinear, **piecewise_linear.KINDS, **s_shaped.KINDS}
 """Records by kind, with all facts about it; they are made of the node's parameters in order."""
@@ -39,8 +49,8 @@ def relaxations_by_source(network: Network) -> dict[int, list[Hull]]:
     return found
 
 
-def open_to(readers: Iterable[Hull], lower: Layer, upper: Layer) -> Mask:
-    """Where tighter bounds of a node can matter to an activation that reads it."""
+def open_to(readers: Iterable[Reader], lower: Layer, upper: Layer) -> Mask:
+    """Where tighter bounds of a node can matter to those who read it."""
     return reduce(or_, (reader.open(lower, upper) for reader in readers))
 
 
