@@ -10,7 +10,7 @@ from admm_verify.bounds.region import largest, node_magnitude
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Affine, Network
 from admm_verify.network.selection import SelectionMap
-from admm_verify.relaxations.registry import Reader, relaxation_of, relaxations_by_source
+from admm_verify.relaxations.registry import ReadsNode, relaxation_of, relaxations_by_source
 from admm_verify.run import paced
 from admm_verify.sets.contract import InputSet
 
@@ -102,13 +102,13 @@ class Copies:
         return lower < upper
 
 
-def bounded_nodes(network: Network) -> dict[int, list[Reader]]:
+def bounded_nodes(network: Network) -> dict[int, list[ReadsNode]]:
     """The affine nodes whose intervals are worth refining, with those who read them.
 
     They are what activations read; where that only repeats entries of affine nodes, as it does for the factors of a
     matrix product, those affine nodes.
     """
-    found: dict[int, list[Reader]] = {}
+    found: dict[int, list[ReadsNode]] = {}
     for source, readers in relaxations_by_source(network).items():
         terms = network.affine[source].terms
         moves = [term.map for term in terms if isinstance(term.map, SelectionMap)]

@@ -8,6 +8,9 @@ from admm_verify.relaxations.contract import Hull, Layer, Mask
 from admm_verify.relaxations.curves import epsilon, tiniest
 from admm_verify.relaxations.lines import Contact, Slopes
 
+_PACE = 0.1
+"""Of a weight, for each range of both operands' product: measured; with 0.5 it jumps between the planes."""
+
 Pair = tuple[Layer, Layer]
 """Two operands, [..., n] each."""
 
@@ -166,7 +169,7 @@ class BilinearPlanes:
     @property
     def pace(self) -> Slopes:
         xp, area = namespace(self.lower), self._area
-        each = xp.where(area > 0, 1.0 / xp.where(area > 0, area, xp.ones_like(area)), xp.zeros_like(area))
+        each = xp.where(area > 0, _PACE / xp.where(area > 0, area, xp.ones_like(area)), xp.zeros_like(area))
         return stacked(each, each)
 
     @property

@@ -14,7 +14,7 @@ from admm_verify.relaxations.lines import CurveLines, KinkLines, Lines
 from admm_verify.relaxations.triangle import Triangle
 
 
-class Reader(Protocol):
+class ReadsNode(Protocol):
     """Who reads a node."""
 
     def open(self, lower: Layer, upper: Layer) -> Mask:
@@ -49,7 +49,7 @@ def relaxations_by_source(network: Network) -> dict[int, list[Hull]]:
     return found
 
 
-def open_to(readers: Iterable[Reader], lower: Layer, upper: Layer) -> Mask:
+def open_to(readers: Iterable[ReadsNode], lower: Layer, upper: Layer) -> Mask:
     """Where tighter bounds of a node can matter to those who read it."""
     return reduce(or_, (reader.open(lower, upper) for reader in readers))
 
