@@ -194,7 +194,7 @@ class _Check:
                 raise CertificateError("A leaf halves an input that the network does not have.")
             return
         pairs = zip(self.model.kinds, self.model.network.functions, strict=True)
-        kinked = [np.full(node.size, kind.kinked) for kind, node in pairs]
+        kinked = [np.full(kind.operands * node.size, kind.kinked) for kind, node in pairs]
         allowed = np.concatenate([np.ones(1, dtype=bool), *kinked])
         if (codes >= len(allowed)).any() or not allowed[codes].all():
             names = ", ".join(name for name, kind in CHECKED_KINDS.items() if kind.kinked)
@@ -337,14 +337,15 @@ class _Check:
         shift, one = sign * self.numbers.of(self.certificate.leaves.beta[part][row, column]), self.numbers.number(1)
         fixed, first = [], 0
         for node, kind in zip(self.model.network.functions, self.model.kinds, strict=True):
-            here = np.flatnonzero((neuron >= first) & (neuron < first + node.size))
+            size = kind.operands * node.size
+            here = np.flatnonzero((neuron >= first) & (neuron < first + size))
             entry = neuron[here] - first
             slope = None
             if len(here):
                 assert isinstance(kind, CheckedKink), "leaves fix signs of kinks only"
                 slope = np.where(sign[here] > 0, one, np.broadcast_to(kind.left(self.numbers), (node.size,))[entry])
             fixed.append(None if slope is None else Fixed(row[here], entry, slope, shift[here]))
-            first += node.size
+            first += size
         return fixed
 
 

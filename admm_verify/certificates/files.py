@@ -113,7 +113,8 @@ class Extent:
         nodes = network.functions
         atoms = max((len(disjunct.atoms) for disjunct in property.disjuncts), default=0)
         slopes = sum(checked_kind(node).sides * node.size for node in nodes)
-        return cls(len(property.disjuncts), atoms, sum(node.size for node in nodes), slopes)
+        neurons = sum(node.operands * node.size for node in nodes)
+        return cls(len(property.disjuncts), atoms, neurons, slopes)
 
 
 def read(path: str | os.PathLike[str], run: Run | None = None, extent: Extent | None = None) -> Certificate:

@@ -3,6 +3,7 @@
 from admm_verify.certificates.curves import CheckedElu, CheckedSigmoid, CheckedSoftplus, CheckedTanh
 from admm_verify.certificates.lines import CheckedKind
 from admm_verify.certificates.pieces import CheckedClip, CheckedPRelu, CheckedRelu
+from admm_verify.certificates.products import CheckedProduct
 from admm_verify.errors import CertificateError, InputError
 from admm_verify.network.graph import Activation, Network
 
@@ -12,6 +13,7 @@ CHECKED_KINDS: dict[str, type[CheckedKind]] = {
     "clip": CheckedClip,
     "elu": CheckedElu,
     "sigmoid": CheckedSigmoid,
+    "product": CheckedProduct,
     "softplus": CheckedSoftplus,
     "tanh": CheckedTanh,
 }

@@ -13,13 +13,15 @@ class CheckedLines:
     """below p + below_at <= phi(p) <= above p + above_at for l <= p <= u.
 
     Valid when: the caller charges kinks the rounding of |coefficient| max|phi| and |multiplier| max|p|.
-    Shapes: [rows or 1, n]; below_at None for 0.
+    Where phi has m operands, p are all of them. weights: what the lines were chosen by where that is not their slopes.
+    Shapes: below, above [rows or 1, m n]; below_at, above_at [rows or 1, n], below_at None for 0.
     """
 
     below: np.ndarray
     below_at: np.ndarray | None
     above: np.ndarray
     above_at: np.ndarray
+    weights: np.ndarray | None = None
 
 
 Chosen = tuple[np.ndarray, np.ndarray]
@@ -29,9 +31,11 @@ Chosen = tuple[np.ndarray, np.ndarray]
 class CheckedKind(ABC):
     """phi of an activation node, made of the node's parameters, and what the checker knows of its kind.
 
-    Shapes: low, high [rows or 1, n].
+    Shapes: low, high [rows or 1, m n] for m operands, one after the other.
     """
 
+    operands: int = 1
+    """How many numbers phi takes."""
     kinked: bool = False
     """A kink at 0 and nothing else: one slope can be chosen, that below, and a sign makes phi linear."""
     rectifies: bool = False
@@ -60,7 +64,15 @@ class CheckedKind(ABC):
 
     @abstractmethod
     def gain(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        """A Lipschitz constant of phi on [low, high], rounded upward; float64."""
+        """Lipschitz constants of phi in its operands on [low, high], rounded upward; float64."""
+
+    def repeated(self, values: np.ndarray) -> np.ndarray:
+        """A number of every value for each of its operands, [rows, n] -> [rows, m n]."""
+        return values if self.operands == 1 else np.concatenate([values] * self.operands, axis=-1)
+
+    def folded(self, numbers: np.ndarray) -> np.ndarray:
+        """The sum over the operands, [rows, m n] -> [rows, n]."""
+        return sum(np.split(numbers, self.operands, axis=-1)) if self.operands > 1 else numbers
 
     def all_slopes(self, numbers: Numbers, lines: CheckedLines) -> Chosen:
         """The slopes of lines in float64, as ones that are chosen."""

@@ -10,7 +10,7 @@ from admm_verify.arrays import Placement, gamma
 from admm_verify.certificates.certificate import Tightening
 from admm_verify.certificates.couplings import CheckedCouplings
 from admm_verify.certificates.kinds import check_kinds, checked_kind
-from admm_verify.certificates.lines import CheckedLines, Chosen
+from admm_verify.certificates.lines import CheckedKind, CheckedLines, Chosen
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Affine, Network
@@ -166,7 +166,8 @@ class CheckedRanges:
                     _accumulate(coefficients, term.source, term.map.transpose(a))
                 continue
             source = network.sources[k]
-            g, part = self._through(lines[k], box, a, fixed[k] if fixed else None)
+            kind = self.model.kinds[k]
+            g, part = self._through(kind, lines[k], box, a, fixed[k] if fixed else None)
             if numbers.exact:
                 # g p >= r p + (g - r) low for any r below g.
                 r = numbers.short(g)
@@ -185,11 +186,12 @@ class CheckedRanges:
         return numbers.known(value - self.model.error * size - self.underflow)
 
     def _through(
-        self, lines: CheckedLines, box: np.ndarray | None, a: np.ndarray, fixed: Fixed | None
+        self, kind: CheckedKind, lines: CheckedLines, box: np.ndarray | None, a: np.ndarray, fixed: Fixed | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Multipliers of an activation's input for coefficients of its output, and the sum of their intercepts."""
         zero = self.model.numbers.number(0)
-        g = a * np.where(a > 0, _rows(lines.below, box), _rows(lines.above, box))
+        wide = kind.repeated(a)
+        g = wide * np.where(wide > 0, _rows(lines.below, box), _rows(lines.above, box))
         negative = np.minimum(a, zero)
         if fixed is not None:
             place = fixed.row, fixed.entry
