@@ -141,6 +141,44 @@ class AffineForms(Zonotopes, Operand):
         at, over = Interval.point(self.centre).sqrt(), self.interval.sqrt()
         return self._expanded(at, 0.5 / at, -0.25 / (over.square() * over))
 
+    def tan(self) -> "AffineForms":
+        """tan x, whose second derivative is 2 t (1 + t^2) with t = tan x; not finite where there may be a pole."""
+        at, over = Interval.point(self.centre).tan(), self.interval.tan()
+        return self._expanded(at, at.square() + 1.0, over * (over.square() + 1.0) * 2.0)
+
+    def abs(self) -> "AffineForms":
+        """|x|: the chord's slope s times x, plus what lies between 0 and the largest of |x| - s x, at an end."""
+        lower, upper = self.range
+        width = upper - lower
+        # Any slope from -1 to 1 will do, since |x| - s x is never below 0 then.
+        slope = np.clip((np.abs(upper) - np.abs(lower)) / np.where(width > 0, width, 1.0), -1.0, 1.0)
+        slope = np.where(lower >= 0, 1.0, np.where(upper <= 0, -1.0, slope))
+        ends = [(Interval.point(end).abs() - Interval.point(end) * slope).upper for end in (lower, upper)]
+        sure = np.abs(slope) == 1.0
+        most = np.where(sure & ((lower >= 0) | (upper <= 0)), 0.0, np.maximum(*ends))
+        return self * slope + Interval(np.zeros_like(most), np.maximum(most, 0.0))
+
+    def max(self, other: "AffineForms | Interval | float") -> "AffineForms":
+        """The larger of x and y, (x + y + |x - y|) / 2, or the one that is known to be."""
+        right = self._operand(other)
+        if right is None:
+            return NotImplemented
+        gap = self - right
+        low, high = gap.range
+        both = (self + right + gap.abs()) * 0.5
+        chosen = both
+        for one, sure in ((self, low >= 0), (right, high <= 0)):
+            chosen = AffineForms(
+                np.where(sure, one.centre, chosen.centre),
+                np.where(sure[..., None], one.generators, chosen.generators),
+                np.where(sure, one.radius, chosen.radius),
+            )
+        return chosen
+
+    def min(self, other: "AffineForms | Interval | float") -> "AffineForms":
+        """The smaller of x and y."""
+        return -(-self).max(-other)
+
     def _expanded(self, value: Interval, slope: Interval, bend: Interval) -> "AffineForms":
         """f(c) + f'(c) (x - c) + f''(between) (x - c)^2 / 2, where (x - c)^2 lies between 0 and the spread's square.
 

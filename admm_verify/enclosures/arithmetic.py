@@ -29,6 +29,10 @@ class Operation(Enum):
     EXP = "exp"
     TANH = "tanh"
     SQRT = "sqrt"
+    TAN = "tan"
+    ABS = "abs"
+    MIN = "min"
+    MAX = "max"
 
 
 _OPERATORS: dict[Operation, Callable[..., Any]] = {
@@ -38,8 +42,13 @@ _OPERATORS: dict[Operation, Callable[..., Any]] = {
     Operation.DIVIDE: operator.truediv,
     Operation.NEGATE: operator.neg,
 }
-FUNCTIONS = (Operation.SIN, Operation.COS, Operation.EXP, Operation.TANH, Operation.SQRT)
-"""Elementary functions, whose values are their names."""
+SMOOTH = (Operation.SIN, Operation.COS, Operation.EXP, Operation.TANH, Operation.SQRT, Operation.TAN)
+"""Functions of one number with all derivatives, whose values are their names."""
+PAIRED = (Operation.MIN, Operation.MAX)
+"""Functions of two numbers."""
+KINKED = (Operation.ABS, *PAIRED)
+"""Functions that have no derivative everywhere."""
+FUNCTIONS = (*SMOOTH, *KINKED)
 
 
 @dataclass(frozen=True)
@@ -47,13 +56,13 @@ class Arithmetic(Generic[T]):
     """What evaluation needs of a type of number besides + - * / and unary minus.
 
     number: encloses an exact number. pi: encloses pi. square: x x for one value x, which a product of two values that
-    happen to be equal is not. functions: the elementary ones.
+    happen to be equal is not. functions: those of one and of two numbers.
     """
 
     number: Callable[[Fraction], T]
     pi: T
     square: Callable[[T], T]
-    functions: Mapping[Operation, Callable[[T], T]]
+    functions: Mapping[Operation, Callable[..., T]]
 
     def apply(self, operation: Operation, *operands: T) -> T:
         """An operation on one or two numbers."""
@@ -61,8 +70,14 @@ class Arithmetic(Generic[T]):
 
     @classmethod
     def of_methods(cls, number: Callable[[Fraction], T], pi: T) -> "Arithmetic[T]":
-        """The arithmetic of numbers whose methods are called square, sin, cos, ..."""
-        return cls(number, pi, methodcaller("square"), {one: methodcaller(one.value) for one in FUNCTIONS})
+        """The arithmetic of numbers whose methods are called square, sin, cos, ..., max."""
+        functions = {one: _method(one.value) for one in FUNCTIONS}
+        return cls(number, pi, methodcaller("square"), functions)
+
+
+def _method(name: str) -> Callable[..., Any]:
+    """What calls a method of the first of several numbers."""
+    return lambda first, *others: getattr(first, name)(*others)
 
 
 def _nearest(value: Fraction) -> np.float64:
@@ -74,7 +89,11 @@ def _nearest(value: Fraction) -> np.float64:
 
 
 FLOATS: Arithmetic[Any] = Arithmetic(
-    _nearest, np.float64(np.pi), np.square, {one: getattr(np, one.value) for one in FUNCTIONS}
+    _nearest,
+    np.float64(np.pi),
+    np.square,
+    {one: getattr(np, one.value) for one in (*SMOOTH, Operation.ABS)}
+    | {Operation.MIN: np.minimum, Operation.MAX: np.maximum},
 )
 """NumPy arrays and numbers in float64, rounded to nearest: for simulation."""
 

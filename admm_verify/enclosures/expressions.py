@@ -8,10 +8,11 @@ import ast
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fractions import Fraction
 from typing import Any, TypeVar
 
-from admm_verify.enclosures.arithmetic import FUNCTIONS, Arithmetic, Operand, Operation
+from admm_verify.enclosures.arithmetic import FUNCTIONS, PAIRED, Arithmetic, Operand, Operation
 from admm_verify.enclosures.decimals import decimal, read_decimal
 from admm_verify.errors import InputError
 from admm_verify.options import brief
@@ -62,8 +63,8 @@ _BINARY = {
 }
 _FUNCTIONS = {operation.value: operation for operation in FUNCTIONS}
 _ALLOWED = (
-    "numbers, pi, names, + - * /, ** with a whole number from 0 to "
-    f"{_LARGEST_POWER}, unary minus and {', '.join(_FUNCTIONS)}"
+    f"numbers, pi, names, + - * /, ** with a whole number from -{_LARGEST_POWER} to {_LARGEST_POWER}, unary minus and "
+    f"{', '.join(_FUNCTIONS)}"
 )
 
 
@@ -143,8 +144,9 @@ class Reader:
                 found = self._power(convert(left), convert(right), tree, text)
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
                 found = self._apply(_BINARY[type(op)], convert(left), convert(right))
-            case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in _FUNCTIONS:
-                found = self._apply(_FUNCTIONS[name], convert(argument))
+            case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
+                operation = _function(name, _place(tree, text))
+                found = self._called(operation, [convert(one) for one in arguments], _place(tree, text))
         if found is None:
             part = ast.get_source_segment(text, tree) or type(tree).__name__
             raise InputError(f"The part {brief(part)} at {_place(tree, text)} is not allowed; write {_ALLOWED}.")
@@ -153,26 +155,42 @@ class Reader:
     def _named(self, name: str, tree: ast.expr, text: str) -> Expression:
         if name not in self._known:
             known = textwrap.shorten(", ".join(sorted(self._known)), 300, placeholder=" ..")
-            raise InputError(f"The name {brief(name)} at {_place(tree, text)} is unknown; known are {known}.")
+            call = f" {name} is a function: write {name}(...)." if name in _FUNCTIONS else ""
+            raise InputError(f"The name {brief(name)} at {_place(tree, text)} is unknown; known are {known}.{call}")
         self._used.add(name)
         return self._known[name]
 
+    def _called(self, operation: Operation, operands: list[Expression], place: str) -> Expression:
+        if operation in PAIRED and len(operands) > 1:
+            first, *others = operands
+            for one in others:
+                first = self._apply(operation, first, one)
+            return first
+        if operation in PAIRED or len(operands) != 1:
+            wanted = "two or more" if operation in PAIRED else "one"
+            raise InputError(
+                f"The function {operation.value} at {place} is given {len(operands)} arguments; write {wanted}."
+            )
+        return self._apply(operation, operands[0])
+
     def _power(self, base: Expression, exponent: Expression, tree: ast.expr, text: str) -> Expression:
-        whole = exponent.value if isinstance(exponent, Number) else Fraction(-1)
-        if whole.denominator != 1 or not 0 <= whole <= _LARGEST_POWER:
+        whole = exponent.value if isinstance(exponent, Number) else Fraction(1, 2)
+        if whole.denominator != 1 or not abs(whole) <= _LARGEST_POWER:
             raise InputError(
                 f"The power at {_place(tree, text)} has an exponent that is not allowed; write {_ALLOWED}."
             )
         result: Expression | None = None
         square = base
-        count = int(whole)
+        count = abs(int(whole))
         while count:
             if count & 1:
                 result = square if result is None else self._apply(Operation.MULTIPLY, result, square)
             count >>= 1
             if count:
                 square = self._apply(Operation.MULTIPLY, square, square)
-        return self._number(Fraction(1)) if result is None else result
+        one = self._number(Fraction(1))
+        result = one if result is None else result
+        return self._apply(Operation.DIVIDE, one, result) if whole < 0 else result
 
     def _number(self, value: Fraction) -> Expression:
         return self._shared((Number, value), Number(value))
@@ -182,6 +200,14 @@ class Reader:
 
     def _shared(self, key: tuple[Any, ...], node: Expression) -> Expression:
         return self._nodes.setdefault(key, node)
+
+
+def _function(name: str, place: str) -> Operation:
+    if name not in _FUNCTIONS:
+        near = get_close_matches(name, _FUNCTIONS, 1)
+        hint = f"; did you mean {near[0]}?" if near else "."
+        raise InputError(f"The function {brief(name)} at {place} is unknown; write {', '.join(_FUNCTIONS)}{hint}")
+    return _FUNCTIONS[name]
 
 
 def _place(tree: ast.expr, text: str) -> str:
@@ -293,5 +319,5 @@ class _Combination(Operand):
         return _Combination({name: factor * slope for name, slope in self.slopes.items()}, factor * self.constant)
 
 
-def _refuse(argument: _Combination) -> _Combination:
+def _refuse(*arguments: _Combination) -> _Combination:
     raise _not_affine("a function")

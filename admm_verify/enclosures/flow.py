@@ -15,7 +15,8 @@ from admm_verify.arrays import quiet_overflow
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.enclosures.expressions import evaluate
 from admm_verify.enclosures.intervals import ENCLOSURES, Interval, above, below
-from admm_verify.enclosures.taylor import Plant, taylor_coefficients
+from admm_verify.enclosures.plants import Plant
+from admm_verify.enclosures.taylor import taylor_coefficients
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,8 @@ def picard(
     time = Interval(np.asarray(0.0), Interval.number(length).upper)
     found = np.zeros(len(start.lower), dtype=bool)
 
-    parts, states, divisors = (*plant.rates, *plant.divisors, *plant.radicands), plant.states, len(plant.divisors)
+    conditions, states = plant.conditions, plant.states
+    parts = (*plant.rates, *(one.node for one in conditions))
 
     def image(box: Interval) -> tuple[Interval, np.ndarray]:
         values = evaluate(parts, plant.values(box.coordinates(), control.coordinates()), ENCLOSURES)
@@ -204,10 +206,8 @@ def picard(
         moved = [zero + time * rate for rate in values[:states]]
         # Zero times what is not defined is not defined.
         defined = np.ones(len(found), dtype=bool)
-        for divisor in values[states : states + divisors]:
-            defined &= (divisor.lower > 0) | (divisor.upper < 0)
-        for radicand in values[states + divisors :]:
-            defined &= radicand.lower >= 0
+        for condition, value in zip(conditions, values[states:], strict=True):
+            defined &= ~condition.broken(value)
         return start + Interval.stack(moved), defined
 
     box = start.hull(image(start)[0])

@@ -11,13 +11,16 @@ from admm_verify.enclosures.arithmetic import Arithmetic, Operand
 from admm_verify.errors import InputError
 
 ELEMENTARY_ERROR = 2.0**-49
-"""Bound on the error of the library's elementary functions: relative for exp and tanh, absolute for sin and cos.
+"""Bound on the error of the library's elementary functions: relative for exp, tan and tanh, absolute for sin and cos.
 
 Sixteen units in the last place, where NumPy's own (libm, SVML) stay within four.
 """
 
 _LARGEST_ANGLE = 2.0**20
-"""Beyond this, sin and cos are only known to lie in [-1, 1]."""
+"""Beyond this, sin and cos are only known to lie in [-1, 1], and nothing is known of tan."""
+
+_TURN_ERROR = 2.0**-32
+"""Turns are off by a few roundings of at most 2^18: an extremum so near to an end is taken to be inside."""
 
 
 def below(x: float | np.ndarray) -> np.ndarray:
@@ -189,6 +192,32 @@ class Interval(Operand):
         low, high = np.sqrt(np.where(bad, 0.0, self.lower)), np.sqrt(np.where(bad, 0.0, self.upper))
         return self._sorted(np.where(bad, -np.inf, np.maximum(below(low), 0.0)), np.where(bad, np.inf, above(high)))
 
+    def tan(self) -> "Interval":
+        """tan x; the whole line where there may be a pole."""
+        huge = ~((self.lower >= -_LARGEST_ANGLE) & (self.upper <= _LARGEST_ANGLE))
+        inside = Interval(np.where(huge, 0.0, self.lower), np.where(huge, 0.0, self.upper))
+        # Of the half turns between two poles, both ends are in the same one for certain.
+        starts, ends = inside.lower / np.pi - 0.5 - _TURN_ERROR, inside.upper / np.pi - 0.5 + _TURN_ERROR
+        bad = huge | (np.floor(starts) != np.floor(ends))
+        low, high = _increasing(np.tan, inside)
+        return Interval(np.where(bad, -np.inf, low), np.where(bad, np.inf, high))
+
+    def abs(self) -> "Interval":
+        """|x|."""
+        least = np.maximum(np.maximum(self.lower, -self.upper), 0.0)
+        return self._sorted(least, self.magnitude)
+
+    def max(self, other: Any) -> Any:
+        """The larger of x and y."""
+        right = Interval.of(other)
+        if right is None:
+            return other.max(self)
+        return self._sorted(np.maximum(self.lower, right.lower), np.maximum(self.upper, right.upper))
+
+    def min(self, other: Any) -> Any:
+        """The smaller of x and y."""
+        return -(-self).max(-other)
+
     def _wave(self, function: Callable[[np.ndarray], np.ndarray], top: float) -> "Interval":
         """A wave whose maxima lie at 2 pi (k + top) and whose minima half a turn later."""
         huge = ~((self.lower >= -_LARGEST_ANGLE) & (self.upper <= _LARGEST_ANGLE))
@@ -196,9 +225,7 @@ class Interval(Operand):
         first, last = function(lower), function(upper)
         low = np.maximum(np.minimum(first, last) - ELEMENTARY_ERROR, -1.0)
         high = np.minimum(np.maximum(first, last) + ELEMENTARY_ERROR, 1.0)
-        # Turns are off by a few roundings of at most 2^18: an extremum so near to an end is taken to be inside.
-        slack = 2.0**-32
-        starts, ends = lower / (2.0 * np.pi) - slack, upper / (2.0 * np.pi) + slack
+        starts, ends = lower / (2.0 * np.pi) - _TURN_ERROR, upper / (2.0 * np.pi) + _TURN_ERROR
         peak = np.floor(ends - top) >= np.ceil(starts - top)
         trough = np.floor(ends - top - 0.5) >= np.ceil(starts - top - 0.5)
         return Interval(np.where(huge | trough, -1.0, low), np.where(huge | peak, 1.0, high))

@@ -1,84 +1,16 @@
 """Taylor coefficients in time of the solution of x' = f(x, u) with u held constant, over any type of number."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
-from typing import Any, TypeGuard
+from typing import Any
 
 from admm_verify.enclosures.arithmetic import ZERO, Arithmetic, Operation
-from admm_verify.enclosures.expressions import Applied, Expression, Name, Number, Pi, Reader, in_order
+from admm_verify.enclosures.expressions import Applied, Expression, Name, Number, Pi
+from admm_verify.enclosures.plants import Plant
 from admm_verify.errors import InputError
-from admm_verify.options import brief, count, instance, several
 
 Series = list[Any]
 """Coefficients from order 0 on, ZERO where they are exactly that."""
-
-
-@dataclass(frozen=True, eq=False)
-class Plant:
-    """The right-hand side f of x' = f(x, u) over the names x1, x2, ... and u1, u2, ...; it does not depend on time."""
-
-    rates: tuple[Expression, ...]
-    inputs: int
-    nodes: tuple[Expression, ...]
-
-    @classmethod
-    def read(
-        cls,
-        equations: Sequence[str],
-        inputs: int,
-        params: Mapping[str, float | Fraction] | None = None,
-        let: Sequence[tuple[str, str]] = (),
-    ) -> "Plant":
-        """The plant of one equation text per state, with `inputs` control inputs.
-
-        Raises: InputError as `Reader.read` does, where there is no equation, and for a parameter or abbreviation that
-        no text uses, which may be a misspelt one.
-        """
-        equations, inputs = several(equations, str, "equations"), count(inputs, "The number of inputs")
-        if not equations:
-            raise InputError("The plant has no equations; give one text per state.")
-        params = {} if params is None else instance(params, Mapping, "The parameters")
-        let = [_pair(item) for item in let]
-        names = [f"x{i + 1}" for i in range(len(equations))] + [f"u{i + 1}" for i in range(inputs)]
-        reader = Reader(names, params, let)
-        rates = tuple(reader.read(text) for text in equations)
-        unused = [name for name in (*params, *(name for name, _ in let)) if name not in reader.used]
-        if unused:
-            raise InputError(f"The name {unused[0]!r} stands for something that no equation uses; leave it out.")
-        return cls(rates, inputs, in_order(rates))
-
-    @property
-    def states(self) -> int:
-        """The number of states."""
-        return len(self.rates)
-
-    @cached_property
-    def divisors(self) -> tuple[Expression, ...]:
-        """What is divided by, which must not be zero, even where nothing is left of the quotient."""
-        return tuple(node.operands[1] for node in self.nodes if _applies(node, Operation.DIVIDE))
-
-    @cached_property
-    def radicands(self) -> tuple[Expression, ...]:
-        """What square roots are taken of, which must not be negative."""
-        return tuple(node.operands[0] for node in self.nodes if _applies(node, Operation.SQRT))
-
-    def values(self, state: Sequence[Any], control: Sequence[Any]) -> dict[str, Any]:
-        """The values of the names x1, ... and u1, ..."""
-        named = {f"x{i + 1}": value for i, value in enumerate(state)}
-        return named | {f"u{i + 1}": value for i, value in enumerate(control)}
-
-
-def _applies(node: Expression, operation: Operation) -> TypeGuard[Applied]:
-    return isinstance(node, Applied) and node.operation is operation
-
-
-def _pair(given: object) -> tuple[str, str]:
-    pair = several(given, str, "name and text of an abbreviation")
-    if len(pair) != 2:
-        raise InputError(f"An abbreviation is {brief(given)}; give a name and a text.")
-    return pair[0], pair[1]
 
 
 def taylor_coefficients(
@@ -138,14 +70,16 @@ class _Growth:
                 value = (a[k] - _sum(b[j] * own[k - j] for j in range(1, k + 1))) / b[0]
             case Operation.SIN | Operation.COS:
                 value = self._wave(node, a, k)[0 if node.operation is Operation.SIN else 1][k]
-            case Operation.SQRT | Operation.EXP | Operation.TANH if k == 0:
+            case Operation.SQRT | Operation.EXP | Operation.TANH | Operation.TAN if k == 0:
                 value = self._function(node.operation, a[0])
             case Operation.SQRT:
                 value = (a[k] - _sum(own[j] * own[k - j] for j in range(1, k))) / (own[0] * 2.0)
             case Operation.EXP:
                 value = _integrated(a, own, k)
-            case Operation.TANH:
-                value = self._tanh(node, a, own, k)
+            case Operation.TANH | Operation.TAN:
+                value = self._tangent(node, a, own, k)
+            case _:
+                raise InputError(f"The function {node.operation.value} has no Taylor series.")
         return value
 
     def _wave(self, node: Applied, a: Series, k: int) -> tuple[Series, Series]:
@@ -161,11 +95,12 @@ class _Growth:
                 cosine.append(-fall)
         return sine, cosine
 
-    def _tanh(self, node: Applied, a: Series, own: Series, k: int) -> Any:
-        """T = tanh a: T' = w a' with w = 1 - T^2, whose coefficients follow T's."""
+    def _tangent(self, node: Applied, a: Series, own: Series, k: int) -> Any:
+        """T = tanh a or tan a: T' = w a' with w = 1 - T^2 or 1 + T^2, whose coefficients follow T's."""
         share = self._shares.setdefault(id(node), [])
         square = self._squared(own, k - 1)
-        share.append(-square + 1.0 if k == 1 else -square)
+        part = square if node.operation is Operation.TAN else -square
+        share.append(part + 1.0 if k == 1 else part)
         return _integrated(a, share, k)
 
     def _squared(self, a: Series, k: int) -> Any:

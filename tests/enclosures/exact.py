@@ -12,6 +12,8 @@ BINARY = {
     "-": lambda x, y: x - y,
     "*": lambda x, y: x * y,
     "/": lambda x, y: x / y,
+    "min": lambda x, y: x.min(y) if hasattr(x, "min") else min(x, y),
+    "max": lambda x, y: x.max(y) if hasattr(x, "max") else max(x, y),
 }
 """Operations of any type of number."""
 
@@ -21,7 +23,7 @@ def decimal_of(value: Fraction) -> Decimal:
 
 
 def elementary(name: str, x: Fraction) -> Fraction:
-    """sin, cos, exp, tanh or sqrt at a fraction, to some 40 digits."""
+    """sin, cos, tan, exp, tanh or sqrt at a fraction, to some 40 digits."""
     with localcontext() as context:
         context.prec = 3 * DIGITS
         value = decimal_of(x)
@@ -34,6 +36,8 @@ def elementary(name: str, x: Fraction) -> Fraction:
         elif name == "tanh":
             small = (-2 * abs(value)).exp()
             result = ((1 - small) / (1 + small)).copy_sign(value)
+        elif name == "tan":
+            result = _wave(value, 1) / _wave(value, 0)
         else:
             result = _wave(value, 0 if name == "cos" else 1)
         return Fraction(result)
@@ -52,14 +56,10 @@ def _wave(x: Decimal, first: int) -> Decimal:
 
 def apply(name: str, *values: Fraction) -> Fraction:
     """An operation of `Operation` by name on exact values."""
-    if name == "+":
-        return values[0] + values[1]
-    if name == "-":
-        return values[0] - values[1]
-    if name == "*":
-        return values[0] * values[1]
-    if name == "/":
-        return values[0] / values[1]
+    if name in BINARY:
+        return BINARY[name](*values)
     if name == "square":
         return values[0] * values[0]
+    if name == "abs":
+        return abs(values[0])
     return elementary(name, values[0])

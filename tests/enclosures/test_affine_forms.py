@@ -21,6 +21,8 @@ UNARY = {
     "exp": AffineForms.exp,
     "tanh": AffineForms.tanh,
     "sqrt": AffineForms.sqrt,
+    "tan": AffineForms.tan,
+    "abs": AffineForms.abs,
 }
 
 
@@ -118,10 +120,21 @@ def test_extreme_sizes():
 def test_what_is_not_defined_is_the_whole_line():
     x = AffineForms(np.array([0.1, 2.0]), np.array([[1.0], [1.0]]), np.zeros(2))
     with quiet_overflow():
-        for found in (x.reciprocal(), 1.0 / x, x.sqrt(), x / x):
+        for found in (x.reciprocal(), 1.0 / x, x.sqrt(), x / x, (x + 1.4).tan(), x.sqrt().abs(), x.sqrt().max(x)):
             box = found.interval
             assert (box.lower[0], box.upper[0]) == (-np.inf, np.inf)
             assert np.isfinite(box.lower[1]) and np.isfinite(box.upper[1])
+
+
+def test_kinks_lose_nothing_away_from_them_and_little_at_them():
+    x = AffineForms(np.array([2.0, -2.0, 0.5]), np.ones((3, 1)), np.zeros(3))
+    found = x.abs()
+    np.testing.assert_allclose(found.generators[:, 0], [1.0, -1.0, 0.5], rtol=1e-12)
+    # The chord of |x| over [-0.5, 1.5] is 0.75 above 0.
+    np.testing.assert_allclose(found.radius, [0.0, 0.0, 0.375], atol=1e-12)
+    same = x.max(x - 0.1)
+    assert (same - x).interval.magnitude.max() <= 1e-12
+    assert x.min(Interval.point(0.5)).interval.upper[0] <= 0.5 + 1e-12
 
 
 def test_correlation_is_kept():

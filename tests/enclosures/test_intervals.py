@@ -19,6 +19,8 @@ UNARY = {
     "exp": Interval.exp,
     "tanh": Interval.tanh,
     "sqrt": Interval.sqrt,
+    "tan": Interval.tan,
+    "abs": Interval.abs,
 }
 FINITE = st.floats(-1e6, 1e6) | st.floats(-2, 2) | st.sampled_from([0.0, -0.0, 1e-200, -1e-300, 5e-324, 1.0])
 ENDS = st.tuples(FINITE, FINITE).map(sorted)
@@ -80,6 +82,24 @@ def test_waves_have_their_extrema(name):
     assert (found.upper - grid.max(axis=0)).max() < 1e-5 and (grid.min(axis=0) - found.lower).max() < 1e-5
 
 
+def test_tangents_between_poles_and_across_them():
+    low, high = np.array([-1.5, 1.0, 1.5, 4.72, -1e9, -np.inf]), np.array([1.5, 1.5, 1.6, 7.8, -1e9, 0.0])
+    found, known = Interval(low, high).tan(), [True, True, False, True, False, False]
+    assert np.array_equal(np.isfinite(found.lower), known) and np.array_equal(np.isfinite(found.upper), known)
+    np.testing.assert_allclose(found.lower[known], np.tan(low[known]), rtol=1e-12)
+    np.testing.assert_allclose(found.upper[known], np.tan(high[known]), rtol=1e-12)
+
+
+def test_kinks_are_exact():
+    x, y = Interval(np.array([-1.0, 2.0, -3.0]), np.array([0.5, 3.0, -2.0])), Interval.point(0.25)
+    for found, low, high in (
+        (x.abs(), [0.0, 2.0, 2.0], [1.0, 3.0, 3.0]),
+        (x.min(y), [-1.0, 0.25, -3.0], [0.25, 0.25, -2.0]),
+        (y.max(x), [0.25, 2.0, 0.25], [0.5, 3.0, 0.25]),
+    ):
+        assert found.lower.tolist() == low and found.upper.tolist() == high
+
+
 def test_waves_of_huge_and_infinite_arguments():
     found = Interval(np.array([1e9, -np.inf, 3.0]), np.array([1e9, 1.0, np.inf])).sin()
     assert (found.lower == -1).all() and (found.upper == 1).all()
@@ -87,7 +107,7 @@ def test_waves_of_huge_and_infinite_arguments():
 
 def test_points_stay_tight():
     x = Interval.point(np.linspace(0.5, 3, 50))
-    for found in (x + 1.0, 2.0 - x, x * x, 1.0 / x, x.square(), x.sin(), x.cos(), x.exp(), x.tanh(), x.sqrt()):
+    for found in (x + 1.0, 2.0 - x, x * x, 1.0 / x, x.square(), x.sin(), x.cos(), x.exp(), x.tanh(), x.sqrt(), x.abs()):
         assert (found.upper - found.lower <= 1e-14 * np.maximum(1.0, found.magnitude)).all()
 
 

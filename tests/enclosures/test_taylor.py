@@ -55,7 +55,7 @@ def series(text: str, start: float) -> list[float]:
         ("exp(x2)", lambda k, a: np.exp(a)),
         ("sin(x2)", lambda k, a: np.sin(a + k * np.pi / 2)),
         ("cos(x2)", lambda k, a: np.cos(a + k * np.pi / 2)),
-        ("1/x2", lambda k, a: (-1) ** k * factorial(k) / a ** (k + 1)),
+        ("x2**-1", lambda k, a: (-1) ** k * factorial(k) / a ** (k + 1)),
         ("sqrt(x2)", lambda k, a: np.prod([0.5 - j for j in range(k)]) * a ** (0.5 - k)),
         ("x2**3", lambda k, a: float(np.prod([3 - j for j in range(k)])) * a ** max(3 - k, 0)),
         (
@@ -79,6 +79,13 @@ def test_tanh():
     plant = Plant.read(["tanh(x2)", "1"], 0)
     found = [c[0] for c in taylor_coefficients(plant, [0.0, 0.3], [], ORDER, FLOATS)][1:]
     np.testing.assert_allclose([c * (k + 1) for k, c in enumerate(found)], expected[:ORDER], rtol=1e-12)
+
+
+def test_tan():
+    """T' = 1 + T^2 as a solution of its own and as a function of time."""
+    own = Plant.read(["1 + x1*x1"], 0)
+    expected = [c[0] for c in taylor_coefficients(own, [np.tan(0.3)], [], ORDER, FLOATS)]
+    np.testing.assert_allclose([c * (k + 1) for k, c in enumerate(series("tan(x2)", 0.3)[1:])], expected[:ORDER])
 
 
 def test_rational_right_hand_sides_exactly():

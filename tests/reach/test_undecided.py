@@ -11,7 +11,7 @@ import pytest
 import admm_verify as av
 from admm_verify import Answer, Ended
 from admm_verify.cli import main
-from admm_verify.reach.continuous.singular import singular_start
+from admm_verify.reach.singular import singular_start
 from tests.clocks import ticking
 from tests.reach.tasks import INTEGRATOR, PENDULUM, write
 
@@ -41,6 +41,8 @@ def plant(first: str, second: str = "u1", low=(0.3, -0.1), high=(0.4, 0.1), **mo
         ("x2/(1 + x2*1e-9 - 1)", "divides by 0"),
         ("1/x2**2*0", "divides by 0"),
         ("sqrt(x2)", "square root of a negative number for first states near"),
+        ("tan(x1*pi/0.7)*0", "tangent of an odd multiple of pi/2 for first states near (0.35"),
+        ("(x1 - 0.35)**-2", "divides by 0 for first states near (0.35"),
         ("1/u1*0 + 1/(x1 - 0.35)", "divides by 0"),
     ],
 )

@@ -7,10 +7,10 @@ import numpy as np
 
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.reach.continuous.simulation import trajectories
-from admm_verify.reach.continuous.singular import crosses, crossing, singular_start
 from admm_verify.reach.continuous.tube import Tube, reach
 from admm_verify.reach.control import ControlSettings, controlled
 from admm_verify.reach.dynamics import Dynamics, Trajectories
+from admm_verify.reach.singular import continuous, crosses, crossing, singular_start
 from admm_verify.reach.starts import starts_of
 from admm_verify.reach.systems import ContinuousSystem, Task
 from admm_verify.run import Run
@@ -50,7 +50,7 @@ class SampledPlant(Dynamics):
         reason = singular_start(plant, self.task.initial, run)
         if reason:
             return 0, reason
-        if not plant.divisors:
+        if not plant.conditions or not continuous(law):
             return None
         paths = known.paths[:_LOOKED_AT]
         control = []
@@ -58,7 +58,8 @@ class SampledPlant(Dynamics):
             if run.over():
                 return None
             control.append(law(paths[:, t]))
-        found = crossing(plant, paths, np.stack(control, axis=1))
+        axes = list(np.moveaxis(paths, -1, 0)), list(np.moveaxis(np.stack(control, axis=1), -1, 0))
+        found = crossing(plant, plant.values(*axes))
         if found is None:
             return None
         step, pair = found
@@ -71,7 +72,7 @@ class SampledPlant(Dynamics):
             )
         there = tube.box(step)
         forms, _ = controlled(law, AffineForms.around(Box.of(there.lower, there.upper)), ControlSettings())
-        reason = crosses(plant, there, forms.interval)
+        reason = crosses(plant, plant.values(there.coordinates(), forms.interval.coordinates()))
         return (step, f"{reason} for some trajectory by step {step}.") if reason else None
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from admm_verify.arrays import quiet_overflow
 from admm_verify.enclosures.arithmetic import FLOATS
 from admm_verify.enclosures.expressions import evaluate
-from admm_verify.enclosures.taylor import Plant
+from admm_verify.enclosures.plants import Plant
 from admm_verify.reach.systems import ContinuousSystem
 from admm_verify.run import Run
 
