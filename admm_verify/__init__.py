@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from admm_verify.bounds.preactivation import preactivation_bounds as preactivation_bounds
     from admm_verify.bounds.ranges import PreactivationBounds as PreactivationBounds
     from admm_verify.complete.settings import VerifySettings as VerifySettings
-    from admm_verify.enclosures.taylor import Plant as Plant
+    from admm_verify.enclosures.plants import Plant as Plant
     from admm_verify.errors import (
         AdmmVerifyError as AdmmVerifyError,
         DeviceError as DeviceError,
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         Kind as Kind,
         LinearSystem as LinearSystem,
         NetworkSystem as NetworkSystem,
+        NonlinearSystem as NonlinearSystem,
         Requirement as Requirement,
         Task as Task,
     )
@@ -117,10 +118,11 @@ _ROOMS = {
     "ModelError": "errors",
     "Network": "network.graph",
     "NetworkSystem": "reach.systems",
+    "NonlinearSystem": "reach.systems",
     "Outcome": "verify",
     "OutputBounds": "splitting.output_bounds",
     "OutputError": "errors",
-    "Plant": "enclosures.taylor",
+    "Plant": "enclosures.plants",
     "Polytope": "sets.polytope",
     "PreactivationBounds": "bounds.ranges",
     "PrimalDualSettings": "settings",

@@ -7,7 +7,8 @@ import numpy as np
 from admm_verify.arrays import Array, Placement, quiet_overflow
 from admm_verify.errors import InputError
 from admm_verify.options import Range, choice, count, instance
-from admm_verify.reach.continuous.reachable import continuous_reach
+from admm_verify.reach.cellwise import cellwise_reach
+from admm_verify.reach.continuous.dynamics import SampledPlant
 from admm_verify.reach.directions import (
     MOST_DIRECTIONS,
     TEMPLATES,
@@ -16,6 +17,7 @@ from admm_verify.reach.directions import (
     octagon_directions,
     principal_directions,
 )
+from admm_verify.reach.discrete.dynamics import SteppedSystem
 from admm_verify.reach.discrete.reachable import DiscreteReach
 from admm_verify.reach.inputs import array
 from admm_verify.reach.judgement import Judgement
@@ -23,7 +25,7 @@ from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.settings import ReachSettings
 from admm_verify.reach.simulate import trajectories
 from admm_verify.reach.starts import scattered
-from admm_verify.reach.systems import ContinuousSystem, Task
+from admm_verify.reach.systems import ContinuousSystem, NonlinearSystem, Task
 from admm_verify.reprs import short_repr
 from admm_verify.run import Run
 from admm_verify.splitting.placement import iteration_placement
@@ -67,12 +69,14 @@ def reach_sets(
     settings = ReachSettings() if settings is None else instance(settings, ReachSettings, "The settings of reach")
     run, rows = Run.of(run, timeout), _directions(task, directions)
     iteration_placement(Placement.numpy(), run.device, None)
-    if isinstance(task.system, ContinuousSystem) and settings.window is not None:
-        raise InputError("A window of steps is for systems in discrete time; leave it out.")
+    of_cells = isinstance(task.system, ContinuousSystem | NonlinearSystem)
+    if of_cells and settings.window is not None:
+        raise InputError("A window of steps is for linear systems and networks in discrete time; leave it out.")
     # Simulations and sets of unstable systems may overflow; what is not finite is no bound.
     with quiet_overflow():
-        if isinstance(task.system, ContinuousSystem):
-            sets, judgements = continuous_reach(task, rows, settings, run)
+        if of_cells:
+            dynamics = SampledPlant(task) if isinstance(task.system, ContinuousSystem) else SteppedSystem(task)
+            sets, judgements = cellwise_reach(task, dynamics, rows, settings, run)
         else:
             sets, judgements = DiscreteReach(task, rows, settings, run).reached()
     return ReachReport(sets, tuple(replace(one, remarks=task.remarks) for one in judgements))

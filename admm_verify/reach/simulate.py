@@ -5,7 +5,8 @@ import numpy as np
 from admm_verify.arrays import Array
 from admm_verify.options import Range, count, instance
 from admm_verify.reach.continuous import simulation
-from admm_verify.reach.discrete.rollout import rollout
+from admm_verify.reach.discrete.rollout import noise_columns, noise_set
+from admm_verify.reach.discrete.steps import step_of
 from admm_verify.reach.inputs import rows
 from admm_verify.reach.starts import scattered
 from admm_verify.reach.systems import MOST_STEPS, SYSTEMS, ContinuousSystem, System
@@ -39,6 +40,10 @@ def trajectories(
     """The same for arguments that need no check."""
     if isinstance(system, ContinuousSystem):
         return simulation.trajectories(system, points, steps, substeps)
-    graph = rollout(system, steps)
-    noise = scattered(graph.noise, len(points), rng)
-    return np.concatenate([points[:, None], graph.trajectories(np.concatenate([points, noise], axis=1))], axis=1)
+    step, noise = step_of(system), scattered(noise_set(system, steps), len(points), rng)
+    states = np.empty((steps + 1, *points.shape))
+    states[0] = points
+    for t in range(steps):
+        seen = np.concatenate([states[t], noise[:, noise_columns(system, t, steps)]], axis=1)
+        states[t + 1] = step.simulated(seen)
+    return np.swapaxes(states, 0, 1)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from admm_verify.enclosures.expressions import Reader, affine
-from admm_verify.enclosures.taylor import Plant
+from admm_verify.enclosures.plants import Plant
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Network
 from admm_verify.options import brief
@@ -38,6 +38,7 @@ from admm_verify.reach.systems import (
     Kind,
     LinearSystem,
     NetworkSystem,
+    NonlinearSystem,
     Requirement,
     System,
     Task,
@@ -49,6 +50,9 @@ T = TypeVar("T")
 
 SCHEMA, VERSION = "admm_verify/system", 1
 """What a file may say that it is; the version counts changes that take an entry away or give it another meaning."""
+
+KINDS = ("discrete_linear", "discrete", "continuous", "network")
+"""Of dynamics."""
 
 HALF_SPACE = "always_le"
 DESCRIPTIONS = (
@@ -109,11 +113,14 @@ def _task(data: Entries, folder: Path) -> Task:
 
 
 def _system(data: Entries, folder: Path, remarks: list[str]) -> System:
-    dynamics, control = data.object("dynamics"), data.object("controller")
+    dynamics = data.object("dynamics")
+    kind = dynamics.take("kind", word(*KINDS))
+    if kind == "discrete" and not data.has("controller"):
+        return _nonlinear(dynamics, None)
+    control = data.object("controller")
     network = read_network(control, folder)
     if control.has("npz") and control.has("onnx"):
         remarks.append(f"{control.where('onnx')} is not read, since {control.where('npz')} is.")
-    kind = dynamics.take("kind", word("discrete_linear", "continuous", "network"))
     if kind == "network":
         return NetworkSystem(network)
     data.get("input_dim", _size("inputs", network.output_size), None)
@@ -128,11 +135,29 @@ def _system(data: Entries, folder: Path, remarks: list[str]) -> System:
             _noise(dynamics, "process_noise"),
         )
     equations = dynamics.take("equations", listed(text))
+    controller = _controller(control, network, len(equations), remarks)
+    if kind == "discrete":
+        return _nonlinear(dynamics, controller)
+    return ContinuousSystem(controller, _plant(dynamics, network.output_size, 0), _period(data))
+
+
+def _nonlinear(dynamics: Entries, controller: Controller | None) -> NonlinearSystem:
+    noise = _noise(dynamics, "process_noise")
+    inputs = 0 if controller is None else controller.network.output_size
+    try:
+        plant = _plant(dynamics, inputs, 0 if noise is None else noise.size)
+    except InputError as error:
+        if controller is None and "'u" in str(error):
+            raise InputError(f"{error} There is no entry controller, which would give the inputs u1, u2, ..") from error
+        raise
+    return NonlinearSystem(controller, plant, noise)
+
+
+def _plant(dynamics: Entries, inputs: int, noises: int) -> Plant:
+    equations = dynamics.take("equations", listed(text))
     given = dynamics.get("params", mapping, {})
     params = {name: exact(value, f"{dynamics.where('params')}.{name}") for name, value in given.items()}
-    let = dynamics.get("let", listed(_pair), [])
-    plant = Plant.read(equations, network.output_size, params, let)
-    return ContinuousSystem(_controller(control, network, len(equations), remarks), plant, _period(data))
+    return Plant.read(equations, inputs, params, dynamics.get("let", listed(_pair), []), noises)
 
 
 def _controller(data: Entries, network: Network, states: int, remarks: list[str]) -> Controller:

@@ -11,7 +11,7 @@ from typing import assert_never
 import numpy as np
 
 from admm_verify.enclosures.decimals import decimal
-from admm_verify.enclosures.taylor import Plant
+from admm_verify.enclosures.plants import Plant
 from admm_verify.errors import InputError
 from admm_verify.network.builder import Builder, Tensor
 from admm_verify.network.graph import Network, check_network
@@ -158,11 +158,52 @@ class NetworkSystem:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class NonlinearSystem:
+    """x+ = f(x, u, w) with u from the controller, None where there is no input, and process noise w in a set.
+
+    noise: None for none. Shapes: noise [p], one number for each of w1, w2, .. of the plant.
+    Raises: InputError for sizes that do not fit.
+    """
+
+    controller: Controller | None
+    plant: Plant
+    noise: WalkableSet | None = None
+
+    __repr__ = short_repr
+
+    def __post_init__(self) -> None:
+        plant = instance(self.plant, Plant, "The plant")
+        if self.controller is not None:
+            _check_fit(instance(self.controller, Controller, "The system's controller"), plant)
+        elif plant.inputs:
+            raise InputError(f"The plant has {plant.inputs} inputs, and there is no controller that gives them.")
+        if (self.noise is None) != (plant.noises == 0):
+            given = "no set" if self.noise is None else "a set"
+            raise InputError(f"The plant reads {plant.noises} numbers of noise, and {given} of it is given; give both.")
+        if self.noise is not None:
+            set_field(self, "noise", input_set(self.noise, plant.noises, "process noise"))
+
+    @property
+    def states(self) -> int:
+        """Size of the state."""
+        return self.plant.states
+
+
+def _check_fit(controller: Controller, plant: Plant) -> None:
+    given = controller.states, controller.network.output_size
+    if given != (plant.states, plant.inputs):
+        raise InputError(
+            f"The controller reads {given[0]} states and gives {given[1]} inputs; the plant has {plant.states} and "
+            f"{plant.inputs}."
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class ContinuousSystem:
     """dx/dt = f(x, u), where u is taken from the controller at the start of every period and held.
 
     period: in the equations' unit of time; a float stands for its shortest decimal.
-    Raises: InputError for sizes that do not fit, and for sensor noise, which only discrete time has.
+    Raises: InputError for sizes that do not fit, for noise, which only discrete time has, and for a plant with kinks.
     """
 
     controller: Controller
@@ -174,17 +215,20 @@ class ContinuousSystem:
     def __post_init__(self) -> None:
         instance(self.controller, Controller, "The system's controller")
         instance(self.plant, Plant, "The plant")
-        given = self.controller.states, self.controller.network.output_size
-        if given != (self.plant.states, self.plant.inputs):
-            raise InputError(
-                f"The controller reads {given[0]} states and gives {given[1]} inputs; the plant has "
-                f"{self.plant.states} and {self.plant.inputs}."
-            )
+        _check_fit(self.controller, self.plant)
         set_field(self, "period", decimal(self.period, "control period"))
         if not 2.0**-1000 < self.period < 2.0**1000:
             raise InputError(f"The control period is {brief(self.period)}; give a positive number.")
-        if self.controller.noise is not None:
-            raise InputError("Sensor noise is supported for systems in discrete time only.")
+        if self.controller.noise is not None or self.plant.noises:
+            kind = "Process" if self.plant.noises else "Sensor"
+            raise InputError(f"{kind} noise is supported for systems in discrete time only.")
+        if self.plant.kinked is not None:
+            equation, function = self.plant.kinked
+            raise InputError(
+                f"The plant's equation {equation} holds {function}, which has no derivative everywhere, and in "
+                "continuous time plants are expanded into Taylor series. Write a smooth function, as sqrt(x**2 + 1e-6) "
+                "for abs(x), or a plant in discrete time."
+            )
 
     @property
     def states(self) -> int:
@@ -192,9 +236,9 @@ class ContinuousSystem:
         return self.plant.states
 
 
-DiscreteSystem = LinearSystem | NetworkSystem
+DiscreteSystem = LinearSystem | NetworkSystem | NonlinearSystem
 System = DiscreteSystem | ContinuousSystem
-SYSTEMS = LinearSystem, NetworkSystem, ContinuousSystem
+SYSTEMS = LinearSystem, NetworkSystem, NonlinearSystem, ContinuousSystem
 
 
 class Kind(Enum):

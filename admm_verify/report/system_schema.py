@@ -17,11 +17,12 @@ _NAME: Schema = {"type": "string", "minLength": 1}
 
 
 def system_schema() -> Schema:
-    """What `read_task` takes: one of three kinds of systems, each with all of its entries."""
-    found = document(SCHEMA, {"oneOf": [_linear(), _continuous(), _network()]})
+    """What `read_task` takes: one of four kinds of systems, each with all of its entries."""
+    found = document(SCHEMA, {"oneOf": [_linear(), _discrete(), _continuous(), _network()]})
     found["description"] = (
-        "A system in feedback: network controllers of x+ = A x + B u + c + E w (discrete_linear) or x' = f(x, u) with "
-        "u held over each period (continuous), or a network that maps the state to the next one (network). Numbers are "
+        "A system in feedback: network controllers of x+ = A x + B u + c + E w (discrete_linear), x+ = f(x, u, w) "
+        "(discrete) or x' = f(x, u) with u held over each period (continuous), or a network that maps the state to the "
+        "next one (network). Numbers are "
         "taken exactly as their decimals say. Every object may have notes: note, notes, or NAME_note of an entry NAME. "
         "The files of controllers lie beside the JSON."
     )
@@ -73,17 +74,27 @@ def _linear() -> Schema:
     )
 
 
+def _discrete() -> Schema:
+    return _system("controller", _equations("discrete", {"process_noise": _defined("set")}), autonomous=True)
+
+
 def _continuous() -> Schema:
+    return _system("held", _equations("continuous", {}))
+
+
+def _equations(kind: str, optional: Schema) -> Schema:
     pair = {"type": "array", "items": _TEXT, "minItems": 2, "maxItems": 2}
     named = {"type": "object", "additionalProperties": _NUMBER}
-    return _system("held", _dynamics("continuous", {"equations": _list(_TEXT)}, {"params": named, "let": _list(pair)}))
+    return _dynamics(kind, {"equations": _list(_TEXT)}, {"params": named, "let": _list(pair)} | optional)
 
 
 def _network() -> Schema:
     return _system("file", _dynamics("network", {}, {}))
 
 
-def _system(controller: str, dynamics: Schema) -> Schema:
+def _system(controller: str, dynamics: Schema, autonomous: bool = False) -> Schema:
+    """autonomous: whether there may be no controller."""
+    required: Schema = {}
     optional: Schema = {
         **dict.fromkeys(DESCRIPTIONS, _ANY),
         "schema": {"const": SCHEMA},
@@ -97,8 +108,8 @@ def _system(controller: str, dynamics: Schema) -> Schema:
     }
     if controller != "file":
         optional["input_dim"] = _NUMBER
-    required = {
-        "controller": _defined(controller),
+    (optional if autonomous else required)["controller"] = _defined(controller)
+    required |= {
         "dynamics": dynamics,
         "initial_set": _defined("set"),
         "horizon_steps": {"type": "integer", "minimum": 1, "maximum": MOST_STEPS},

@@ -72,7 +72,7 @@ def test_half_spaces_have_exact_coefficients(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("path", "to", "message"),
     [
-        (("dynamics", "kind"), "magic", "choose one of discrete_linear, continuous, network"),
+        (("dynamics", "kind"), "magic", "choose one of discrete_linear, discrete, continuous, network"),
         (("dynamics", "equations"), ["g*d*u1"], "reads 2 states .* the plant has 1"),
         (("dynamics", "equations"), ["x2", "x3"], "'x3' .* is unknown"),
         (("dynamics", "equations"), ["x2", "__import__('os')"], "expression|allowed|write"),

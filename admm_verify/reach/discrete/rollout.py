@@ -62,7 +62,7 @@ def rollout(system: DiscreteSystem, steps: int, first: Chart | None = None) -> R
     """
     if steps < 1:
         raise InputError(f"The rollout has {steps} steps; give at least one.")
-    process, sensor = _noise(system)
+    process, sensor = noise_charts(system)
     noise = [process] * steps + [sensor] * steps
     sizes = [system.states if first is None else first.numbers, *(chart.numbers for chart in noise)]
     ends = np.cumsum([0, *sizes])
@@ -89,13 +89,13 @@ def rollout(system: DiscreteSystem, steps: int, first: Chart | None = None) -> R
 
 def noise_set(system: DiscreteSystem, steps: int) -> WalkableSet:
     """The numbers of the noise of so many steps, as a rollout reads them behind those of the first state."""
-    process, sensor = (chart.base for chart in _noise(system))
+    process, sensor = (chart.base for chart in noise_charts(system))
     return product([process] * steps + [sensor] * steps)
 
 
 def noise_columns(system: DiscreteSystem, step: int, steps: int) -> np.ndarray:
     """Where the numbers of the noise of so many steps hold those of one of them, counted from 0."""
-    process, sensor = (chart.numbers for chart in _noise(system))
+    process, sensor = (chart.numbers for chart in noise_charts(system))
     return np.concatenate([step * process + np.arange(process), steps * process + step * sensor + np.arange(sensor)])
 
 
@@ -112,9 +112,13 @@ def _linear_step(
     return moved
 
 
-def _noise(system: DiscreteSystem) -> tuple[Chart, Chart]:
+def noise_charts(system: DiscreteSystem) -> tuple[Chart, Chart]:
     """Process and sensor noise of a step, of no numbers where there is none."""
-    given = (system.noise, system.controller.noise) if isinstance(system, LinearSystem) else (None, None)
+    controller = None if isinstance(system, NetworkSystem) else system.controller
+    given = (
+        None if isinstance(system, NetworkSystem) else system.noise,
+        None if controller is None else controller.noise,
+    )
     # Noise that shows a violation has to be noise for certain.
     process, sensor = (chart_of(Box.point(np.zeros(0)) if noise is None else noise, False) for noise in given)
     return process, sensor

@@ -14,15 +14,11 @@ from admm_verify.complete.tables import take
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.reach.anchor import Anchor
 from admm_verify.reach.checks import TrajectorySets
-from admm_verify.reach.control import ControlSettings, controlled
-from admm_verify.reach.discrete.rollout import noise_columns, rollout
+from admm_verify.reach.discrete.rollout import noise_columns
+from admm_verify.reach.discrete.steps import Step
 from admm_verify.reach.starts import StartSet, first_forms
-from admm_verify.reach.systems import DiscreteSystem
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
-
-_PLANES = ControlSettings(iterations=0, tighten=0)
-"""CROWN's own planes: four cells without ascent take less time, and are tighter, than one with it."""
 
 _SYMBOLS = 60
 """Of a set; there are at least 10 for every state."""
@@ -49,16 +45,16 @@ class StepSets(TrajectorySets):
 
 
 def step_sets(
-    system: DiscreteSystem, inputs: Box, steps: int, widest: np.ndarray, run: Run, starts: StartSet | None = None
+    step: Step, inputs: Box, steps: int, widest: np.ndarray, run: Run, starts: StartSet | None = None
 ) -> StepSets:
-    """The sets that all trajectories from cells of the first state and the noise run through.
+    """The sets that all trajectories of a step's system from cells of the first state and the noise run through.
 
     A cell whose set is wider than `widest`, from its middle on, has none from there on. run: asked
     before every step; once over, nobody has. starts: what the cells are parts of, None for boxes of states.
     Shapes: inputs [cells, numbers], as those of the `rollout` of so many steps; widest [n].
     Error: rounded outward; the system is meant in real numbers. Noise counts as the box around it.
     """
-    once, most = rollout(system, 1), max(_SYMBOLS, 10 * system.states)
+    system, most = step.system, max(_SYMBOLS, 10 * step.system.states)
     anchor, state, first = first_forms(inputs, system.states, starts)
     cells = np.arange(inputs.count)
     found, valid = [(cells, state)], np.zeros(inputs.count, dtype=int)
@@ -66,7 +62,7 @@ def step_sets(
         if run.over():
             break
         noise = inputs.at((cells[:, None], first + noise_columns(system, t - 1, steps)))
-        state = controlled(once.network, _beside(state, noise), _PLANES, anchor.at(cells))[0]
+        state = step.forms(beside(state, noise), anchor.at(cells))
         # NaN is not within any width.
         good = (state.deviation <= widest).all(axis=-1)
         if not good.any():
@@ -78,7 +74,7 @@ def step_sets(
     return StepSets(valid, anchor, *zip(*found, strict=True))
 
 
-def _beside(state: AffineForms, noise: Box) -> AffineForms:
+def beside(state: AffineForms, noise: Box) -> AffineForms:
     """Forms of a step's inputs: those of the state, and noise with symbols of its own."""
     if not noise.size:
         return state

@@ -14,6 +14,7 @@ from admm_verify.reach.directions import octagon_directions
 from admm_verify.reach.discrete.dynamics import SteppedSystem
 from admm_verify.reach.discrete.rollout import rollout
 from admm_verify.reach.discrete.sides import opened
+from admm_verify.reach.discrete.steps import step_of
 from admm_verify.reach.discrete.tube import step_sets
 from admm_verify.reach.refinement import CellRefinement
 from admm_verify.reach.starts import scattered
@@ -37,7 +38,7 @@ def test_no_trajectory_leaves_the_sets_of_its_cell(kind: str, seed: int) -> None
     rng = np.random.default_rng([seed, 21])
     system = KINDS[kind](rng)
     graph, cells = rollout(system, STEPS), cells_of(system)
-    found = step_sets(system, cells, STEPS, ENDLESS[: system.states], Run())
+    found = step_sets(step_of(system), cells, STEPS, ENDLESS[: system.states], Run())
     directions = np.concatenate([octagon_directions(system.states), rng.standard_normal((4, system.states))])
     for k in range(cells.count):
         points = cells.at(slice(k, k + 1)).scattered(2000, rng)
@@ -49,7 +50,7 @@ def test_no_trajectory_leaves_the_sets_of_its_cell(kind: str, seed: int) -> None
 def test_points_stay_points() -> None:
     system = KINDS["clipped"](np.random.default_rng(3))
     point = np.asarray(initial(system).upper)[None]
-    found = step_sets(system, Box.point(point), 60, ENDLESS, Run())
+    found = step_sets(step_of(system), Box.point(point), 60, ENDLESS, Run())
     unit = np.eye(3)
     assert max((found.support(t, unit) + found.support(t, -unit)).max() for t in range(61)) < 1e-9
 
@@ -59,14 +60,14 @@ def test_wide_cells_have_no_sets_any_more() -> None:
     start = initial(system).at(None)
     low, high = start.range
     some = Box.of(*(np.concatenate(pair) for pair in ((low, high), (high, high))))
-    found = step_sets(system, some, STEPS, np.full(3, 0.1), Run())
+    found = step_sets(step_of(system), some, STEPS, np.full(3, 0.1), Run())
     bound = found.support(STEPS, np.eye(3))
     assert np.isinf(bound[0]).all() and np.isfinite(bound[1]).all()
 
 
 def test_a_stopped_run_has_the_first_sets_only() -> None:
     system = KINDS["noisy"](np.random.default_rng(4))
-    found = step_sets(system, cells_of(system), STEPS, ENDLESS, Run(stop=lambda: True))
+    found = step_sets(step_of(system), cells_of(system), STEPS, ENDLESS, Run(stop=lambda: True))
     assert np.isfinite(found.support(0, np.eye(3))).all() and np.isinf(found.support(1, np.eye(3))).all()
 
 
@@ -81,7 +82,7 @@ def test_no_trajectory_contradicts_what_cells_say(kind: Kind, seed: int) -> None
     half = rng.uniform(0.02, 0.4, 3)
     goal = Polytope.box([Fraction(float(x)) for x in middle - half], [Fraction(float(x)) for x in middle + half])
     requirement = Requirement(kind, goal, Fraction(0 if kind is Kind.REACH_AT_END else 3), Fraction(STEPS))
-    sets = step_sets(system, first, STEPS, ENDLESS, Run())
+    sets = step_sets(step_of(system), first, STEPS, ENDLESS, Run())
     good, bad = holds(requirement, sets, STEPS), violates(requirement, sets, STEPS)
     assert not (good & bad).any()
     for k in range(first.count):

@@ -1,10 +1,10 @@
-"""Sets and verdicts of systems in continuous time: cells are halved until they do what is asked of them."""
+"""Sets and verdicts by cells alone, which are halved until they do what is asked of them."""
 
 import time
 
 import numpy as np
 
-from admm_verify.reach.continuous.dynamics import SampledPlant
+from admm_verify.reach.dynamics import Dynamics
 from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.refinement import CellRefinement
 from admm_verify.reach.sets import ReachSets
@@ -13,17 +13,16 @@ from admm_verify.reach.systems import ContinuousSystem, Task
 from admm_verify.run import Ended, Run
 
 
-def continuous_reach(
-    task: Task, directions: np.ndarray, settings: ReachSettings, run: Run
+def cellwise_reach(
+    task: Task, dynamics: Dynamics, directions: np.ndarray, settings: ReachSettings, run: Run
 ) -> tuple[ReachSets, list[Judgement]]:
     """Sets and verdicts, as far as possible. Shapes: directions [d, n]."""
-    assert isinstance(task.system, ContinuousSystem), "Discrete time has a room of its own"
-    began, refinement = time.monotonic(), CellRefinement(task, SampledPlant(task), directions, settings, run)
+    began, refinement = time.monotonic(), CellRefinement(task, dynamics, directions, settings, run)
     refinement.start(refinement.starts.grid(settings.grid), run)
     ended = refinement.refine(settings.cells, run, settings.tolerance)
     judgements = [refinement.judgement(i, ended) for i in range(len(task.requirements))]
     parts, (lower, upper) = refinement.parts, refinement.parts.inputs.range
-    assert parts.during is not None, "Time is continuous"
+    period = float(task.system.period) if isinstance(task.system, ContinuousSystem) else 1.0
     sets = ReachSets(
         directions,
         parts.bound.max(axis=0),
@@ -34,7 +33,7 @@ def continuous_reach(
         refinement.known.paths,
         time.monotonic() - began,
         Ended.TOO_LOOSE if ended is Ended.COMPLETE and not np.isfinite(parts.bound).all() else ended,
-        float(task.system.period),
-        parts.during.max(axis=0),
+        period,
+        None if parts.during is None else parts.during.max(axis=0),
     )
     return sets, judgements
