@@ -195,11 +195,11 @@ class Interval(Operand):
     def tan(self) -> "Interval":
         """tan x; the whole line where there may be a pole."""
         huge = ~((self.lower >= -_LARGEST_ANGLE) & (self.upper <= _LARGEST_ANGLE))
-        inside = Interval(np.where(huge, 0.0, self.lower), np.where(huge, 0.0, self.upper))
+        lower, upper = np.where(huge, 0.0, self.lower), np.where(huge, 0.0, self.upper)
         # Of the half turns between two poles, both ends are in the same one for certain.
-        starts, ends = inside.lower / np.pi - 0.5 - _TURN_ERROR, inside.upper / np.pi - 0.5 + _TURN_ERROR
+        starts, ends = lower / np.pi - 0.5 - _TURN_ERROR, upper / np.pi - 0.5 + _TURN_ERROR
         bad = huge | (np.floor(starts) != np.floor(ends))
-        low, high = _increasing(np.tan, inside)
+        low, high = _increasing(np.tan, Interval(lower, upper))
         return Interval(np.where(bad, -np.inf, low), np.where(bad, np.inf, high))
 
     def abs(self) -> "Interval":

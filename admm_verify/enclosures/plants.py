@@ -25,7 +25,7 @@ class Fault(Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class Condition:
+class Precondition:
     """An expression that must not be zero, or, under a root, not negative, for some operation to be defined.
 
     equation: the number of the first state whose equation holds the operation, from 1.
@@ -94,7 +94,7 @@ class Plant:
         return len(self.rates)
 
     @cached_property
-    def conditions(self) -> tuple[Condition, ...]:
+    def conditions(self) -> tuple[Precondition, ...]:
         """What has to hold for it to be defined, even where nothing is left of a quotient or root."""
         found, seen = [], set()
         for i, rate in enumerate(self.rates):
@@ -119,15 +119,15 @@ class Plant:
         return {f"{name}{i + 1}": value for name, all in given.items() for i, value in enumerate(all)}
 
 
-def _condition(node: Expression, equation: int) -> Condition | None:
+def _condition(node: Expression, equation: int) -> Precondition | None:
     """What an operation asks of its operands; None where it is defined everywhere."""
     match node:
         case Applied(operation=Operation.DIVIDE, operands=(_, divisor)):
-            return Condition(Fault.DIVISION, divisor, equation)
+            return Precondition(Fault.DIVISION, divisor, equation)
         case Applied(operation=Operation.SQRT, operands=(radicand,)):
-            return Condition(Fault.ROOT, radicand, equation)
+            return Precondition(Fault.ROOT, radicand, equation)
         case Applied(operation=Operation.TAN, operands=operands):
-            return Condition(Fault.POLE, Applied(Operation.COS, operands), equation)
+            return Precondition(Fault.POLE, Applied(Operation.COS, operands), equation)
         case _:
             return None
 

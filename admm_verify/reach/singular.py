@@ -11,7 +11,7 @@ from admm_verify.arrays import quiet_overflow
 from admm_verify.enclosures.arithmetic import FLOATS
 from admm_verify.enclosures.expressions import Expression, Name, evaluate, in_order
 from admm_verify.enclosures.intervals import ENCLOSURES, Interval
-from admm_verify.enclosures.plants import Condition, Fault, Plant
+from admm_verify.enclosures.plants import Precondition, Fault, Plant
 from admm_verify.network.graph import Network
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
@@ -77,7 +77,7 @@ def crosses(plant: Plant, values: Mapping[str, Interval]) -> str:
     return ""
 
 
-def _signed(plant: Plant) -> list[Condition]:
+def _signed(plant: Plant) -> list[Precondition]:
     """What must not be zero."""
     return [condition for condition in plant.conditions if condition.fault is not Fault.ROOT]
 
@@ -89,7 +89,7 @@ def _enclosed(plant: Plant, node: Expression, states: Interval) -> Interval:
     return Interval(np.broadcast_to(value.lower, shape), np.broadcast_to(value.upper, shape))
 
 
-def _undefined(plant: Plant, condition: Condition, initial: WalkableSet, run: Run) -> np.ndarray | None:
+def _undefined(plant: Plant, condition: Precondition, initial: WalkableSet, run: Run) -> np.ndarray | None:
     """A state at or near which a condition does not hold; None for none."""
     node, root = condition.node, condition.fault is Fault.ROOT
     box, signs, near = Box.of(*initial.range), set(), None

@@ -24,7 +24,7 @@ _PLANES = ControlSettings(iterations=0, tighten=0)
 """CROWN's own planes: four cells without ascent take less time, and are tighter, than one with it."""
 
 
-class Step(ABC):
+class StepMap(ABC):
     """The next state x+ of (x, w, v), the state and the numbers of process and sensor noise one behind the other."""
 
     system: DiscreteSystem
@@ -48,12 +48,12 @@ class Step(ABC):
         """
 
 
-def step_of(system: DiscreteSystem) -> Step:
+def step_of(system: DiscreteSystem) -> StepMap:
     """A step of any system."""
     return PlantStep(system) if isinstance(system, NonlinearSystem) else NetworkStep(system)
 
 
-class NetworkStep(Step):
+class NetworkStep(StepMap):
     """Of a system whose steps are one network."""
 
     def __init__(self, system: DiscreteSystem) -> None:
@@ -69,7 +69,7 @@ class NetworkStep(Step):
         return opened(self.network, middle, ends)
 
 
-class PlantStep(Step):
+class PlantStep(StepMap):
     """Of a plant from text: planes of the controller, then the arithmetic of affine forms."""
 
     def __init__(self, system: NonlinearSystem) -> None:

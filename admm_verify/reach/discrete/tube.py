@@ -15,7 +15,7 @@ from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.reach.anchor import Anchor
 from admm_verify.reach.checks import TrajectorySets
 from admm_verify.reach.discrete.rollout import noise_columns
-from admm_verify.reach.discrete.steps import Step
+from admm_verify.reach.discrete.steps import StepMap
 from admm_verify.reach.starts import StartSet, first_forms
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
@@ -45,7 +45,7 @@ class StepSets(TrajectorySets):
 
 
 def step_sets(
-    step: Step, inputs: Box, steps: int, widest: np.ndarray, run: Run, starts: StartSet | None = None
+    step: StepMap, inputs: Box, steps: int, widest: np.ndarray, run: Run, starts: StartSet | None = None
 ) -> StepSets:
     """The sets that all trajectories of a step's system from cells of the first state and the noise run through.
 
