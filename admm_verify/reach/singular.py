@@ -11,7 +11,7 @@ from admm_verify.arrays import quiet_overflow
 from admm_verify.enclosures.arithmetic import FLOATS
 from admm_verify.enclosures.expressions import Expression, Name, evaluate, in_order
 from admm_verify.enclosures.intervals import ENCLOSURES, Interval
-from admm_verify.enclosures.plants import Precondition, Fault, Plant
+from admm_verify.enclosures.plants import Fault, Plant, Precondition
 from admm_verify.network.graph import Network
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
