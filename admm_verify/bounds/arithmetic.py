@@ -1,10 +1,17 @@
 """What the network's own arithmetic adds to a bound in real numbers."""
 
-from admm_verify.arrays import DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, Array, SameArray, namespace, quiet_overflow
+from dataclasses import replace
+
+import numpy as np
+
+from admm_verify.arrays import DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, Array, SameArray, namespace, quiet_overflow, to_numpy
+from admm_verify.bounds.interval import Forward
 from admm_verify.bounds.ranges import PreactivationBounds
-from admm_verify.bounds.region import Region, build_region, evaluation_error
-from admm_verify.network.graph import Network
+from admm_verify.bounds.region import Region, build_region, evaluation_error, evaluation_errors
+from admm_verify.network.graph import Activation, Network
 from admm_verify.options import choice
+from admm_verify.relaxations.registry import facts_of, relaxation_of
+from admm_verify.relaxations.steps import Steps
 from admm_verify.sets.contract import InputSet
 
 ARITHMETICS = ("real", "float32", "float64")
@@ -44,7 +51,51 @@ def output_reach(network: Network, inputs: InputSet, bounds: PreactivationBounds
 
 def region_error(region: Region, arithmetic: str) -> Array:
     """`output_error` over a region in "float32" or "float64", [..., outputs]."""
-    return evaluation_error(region, SINGLE_ROUNDOFF if arithmetic == "float32" else DOUBLE_ROUNDOFF)
+    return evaluation_error(region, _roundoff(arithmetic))
+
+
+def _roundoff(arithmetic: str) -> float:
+    return SINGLE_ROUNDOFF if arithmetic == "float32" else DOUBLE_ROUNDOFF
+
+
+def tolerant(network: Network, inputs: InputSet, arithmetic: str) -> Network:
+    """The network whose steps are relaxed with what their arguments can be off by over the inputs, as computed in the
+    arithmetic: near its jump a step may come out on either side. Itself for "real" and without steps.
+
+    Shapes: inputs [sets, n].
+    """
+    steps = [k for k, node in enumerate(network.functions) if issubclass(facts_of(node), Steps)]
+    if arithmetic == "real" or not steps:
+        return network
+    placement = inputs.placement.double
+    wide = network
+    for k in steps:
+        # Of whatever comes out of them, so that errors in front of them can be bounded in one pass.
+        wide = _with_tolerance(wide, k, np.full(network.functions[k].size, _step(network.functions[k]).widest))
+    placed = wide.put(placement)
+    with quiet_overflow():
+        forward = Forward(placed, inputs).run()
+        lower, upper = (tuple(side[i] for i in placed.sources) for side in (forward.lower, forward.upper))
+        errors, _ = evaluation_errors(build_region(placed, inputs, lower, upper), _roundoff(arithmetic))
+    for k in steps:
+        most = to_numpy(errors[network.sources[k]]).max(axis=0)
+        network = _with_tolerance(network, k, 1.000001 * most)
+    return network
+
+
+def _step(node: Activation) -> Steps:
+    found = relaxation_of(node)
+    assert isinstance(found, Steps), "only steps have a tolerance"
+    return found
+
+
+def _with_tolerance(network: Network, k: int, tolerance: np.ndarray) -> Network:
+    """The network whose activation k has a tolerance [n] where it is relaxed."""
+    node = network.functions[k]
+    known = np.where(np.isnan(tolerance), np.inf, tolerance)
+    made = replace(node, parameters=_step(node).tolerant(known))
+    nodes = tuple(made if i == network.activations[k] else other for i, other in enumerate(network.nodes))
+    return replace(network, nodes=nodes, as_read=network.as_read or network)
 
 
 def lowered(objective: SameArray, offset: SameArray, error: SameArray) -> tuple[SameArray, SameArray]:

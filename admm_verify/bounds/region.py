@@ -191,14 +191,30 @@ def spread_region(
 
 
 def evaluation_error(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> Array:
-    """Bound on |floating point evaluation - real value| of each output, for any order of summation.
-
-    e_y = M e_x + gamma_N (M (max|x| + e_x) + bias_magnitude) through affine nodes, with gamma in the given unit
-    roundoff (default float32's); e_y = max|phi'| e_x + the function's own roundings through activations.
+    """Bound on |floating point evaluation - real value| of each output, for any order of summation, as
+    `evaluation_errors` says; infinite where values can overflow.
 
     Shapes: [..., outputs].
-    Valid when: products are rounded to the network's own type or better (no TF32). Infinite where some value on the
-    way can come within a factor 4 of the type's largest number, so that overflow never goes unnoticed.
+    """
+    errors, overflow = evaluation_errors(region, roundoff)
+    return namespace(overflow).where(
+        namespace(overflow).expand_dims(overflow, axis=-1),
+        namespace(overflow).full_like(errors[-1], float("inf")),
+        errors[-1],
+    )
+
+
+def evaluation_errors(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> tuple[list[Array], Array]:
+    """Bounds on |floating point evaluation - real value| of every node's entries, and where values can overflow.
+
+    e_y = M e_x + gamma_N (M (max|x| + e_x) + bias_magnitude) through affine nodes, with gamma in the given unit
+    roundoff (default float32's); e_y = max|phi'| e_x + the function's own roundings through activations. At a step
+    whose tolerance covers e_x the error ends: what is computed there is one of the values that its relaxation holds, and
+    real values behind it are those that follow from it.
+
+    Shapes: of node i [..., n_i]; overflow [...].
+    Valid when: products are rounded to the network's own type or better (no TF32), and nothing overflows: that is said
+    where some value on the way can come within a factor 4 of the type's largest number.
     Reference: Higham, Accuracy and Stability of Numerical Algorithms, section 3.1.
     """
     reach: list[Array] = [region.inputs.reach]
@@ -215,7 +231,7 @@ def evaluation_error(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> Array
             relaxation = region.relaxations[k]
             reach.append(largest(*relaxation.image(low, high)))
             own = relaxation.evaluation_roundings * roundoff
-            carried = relaxation.folded(relaxation.gain(low, high) * inflation) * (1 + 1e-9)
+            carried = relaxation.carried(region.lower[k], region.upper[k], inflation)
             error.append(carried + own * xp.maximum(reach[-1], xp.ones_like(reach[-1])) + (tiny if own else 0.0))
             continue
         inputs = [xp.max(reach[term.source] + error[term.source], axis=-1) for term in affine.terms]
@@ -228,4 +244,4 @@ def evaluation_error(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> Array
         error.append((carried + gamma(affine.roundings, roundoff) * inflated + tiny) * (1 + 1e-9))
         reach.append(inflated)
         overflow = overflow | ~(xp.max(inflated + error[-1], axis=-1) <= limit)
-    return xp.where(xp.expand_dims(overflow, axis=-1), xp.full_like(error[-1], float("inf")), error[-1])
+    return error, overflow

@@ -12,6 +12,7 @@ import numpy as np
 
 from admm_verify.arrays import Placement
 from admm_verify.attacks.confirm import Witness
+from admm_verify.bounds.arithmetic import tolerant
 from admm_verify.bounds.conditional import ConditionalBounds
 from admm_verify.bounds.work import crown_work
 from admm_verify.certificates.certificate import Certificate, Tightening
@@ -53,7 +54,7 @@ class Decision:
     """What is known of a query, which only grows; `decide` stops once it is decided or the run is over."""
 
     def __init__(self, query: Query, options: VerifySettings, run: Run) -> None:
-        self.query, self.options, self.run = query, options, run
+        self.options, self.run = options, run
         self.arithmetic = query.property.arithmetic if options.arithmetic is None else options.arithmetic
         self.settings = options.search
         if options.certificate:
@@ -65,6 +66,7 @@ class Decision:
         budget = Budget.of(run)
         rows = as_computed(atom_rows(query.property, budget), self.arithmetic)
         check_memory(query.network, rows.inputs.count, budget)
+        self.query = query = replace(query, network=tolerant(query.network, rows.inputs, self.arithmetic))
         self.turns = Turns(self._attack_between)
         self.root = Root(query, rows, self.arithmetic, run.unless(self.turns))
         self.counterexamples = Counterexamples(query, rows, run.silent())

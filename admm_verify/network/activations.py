@@ -56,13 +56,45 @@ def product(x: Array, parameters: Sequence[Array]) -> Array:
     return x[..., :half] * x[..., half:]
 
 
+def sign(x: Array, parameters: Sequence[Array]) -> Array:
+    """-1, 0 or 1. Steps may have one more parameter, the tolerance of their relaxation."""
+    return namespace(x).sign(x)
+
+
+def heaviside(x: Array, parameters: Sequence[Array]) -> Array:
+    """0 where x < 0, 1 where x > 0, and at 0 the number given; parameters (at_zero,) of 0 to 1."""
+    xp = namespace(x)
+    at_zero = parameters[0] + xp.zeros_like(x)
+    return xp.where(x == 0, at_zero, xp.astype(x > 0, x.dtype))
+
+
+def floor(x: Array, parameters: Sequence[Array]) -> Array:
+    """The largest whole number that is not above x."""
+    return namespace(x).floor(x)
+
+
+def ceil(x: Array, parameters: Sequence[Array]) -> Array:
+    """The least whole number that is not below x."""
+    return namespace(x).ceil(x)
+
+
+def round_half_even(x: Array, parameters: Sequence[Array]) -> Array:
+    """The nearest whole number, of two the even one."""
+    return namespace(x).round(x)
+
+
 FUNCTIONS: dict[str, Function] = {
+    "ceil": ceil,
     "clip": clip,
     "elu": elu,
+    "floor": floor,
+    "heaviside": heaviside,
     "prelu": prelu,
     "product": product,
     "relu": relu,
+    "round": round_half_even,
     "sigmoid": sigmoid,
+    "sign": sign,
     "softplus": softplus,
     "tanh": tanh,
 }
@@ -74,8 +106,26 @@ OPERANDS = {"product": 2}
 UNBOUNDED = {"clip"}
 """Kinds whose parameters may be infinite: a clip may have no end on one side."""
 
-ONNX = {"Relu": "relu", "Sigmoid": "sigmoid", "Softplus": "softplus", "Tanh": "tanh"}
+ONNX = {
+    "Ceil": "ceil",
+    "Floor": "floor",
+    "Relu": "relu",
+    "Round": "round",
+    "Sigmoid": "sigmoid",
+    "Sign": "sign",
+    "Softplus": "softplus",
+    "Tanh": "tanh",
+}
 """ONNX operators that are one of these functions of their input, whatever their attributes."""
 
-TORCH = {"relu": "relu", "sigmoid": "sigmoid", "tanh": "tanh"}
+TORCH = {
+    "ceil": "ceil",
+    "floor": "floor",
+    "relu": "relu",
+    "round": "round",
+    "sgn": "sign",
+    "sigmoid": "sigmoid",
+    "sign": "sign",
+    "tanh": "tanh",
+}
 """ATen operators that are."""

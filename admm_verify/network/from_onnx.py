@@ -23,6 +23,7 @@ from admm_verify.network.onnx_operators import OPERATORS
 from admm_verify.network.onnx_part import part_of
 from admm_verify.network.onnx_sequences import SEQUENCES
 from admm_verify.network.refusals import nearest
+from admm_verify.network.stepped import step
 from admm_verify.network.switch import Comparison
 from admm_verify.run import Run, paced
 
@@ -114,7 +115,7 @@ class _Walker:
         self.values[source.name] = self.builder.input
         self._take(self.model.graph.node, run)
         name = self.model.graph.output[0].name
-        output = self.values.get(name)
+        output = self._stepped(self.values.get(name))
         if not isinstance(output, Tensor | Scored):
             what = "is true or false" if isinstance(output, Comparison) else "does not depend on its input, or is text"
             raise ModelError(
@@ -204,6 +205,8 @@ class _Walker:
         """The values of one node's outputs, None for one that is not followed."""
         self._check_reads(node, label)
         inputs = [self.values[name] if name else None for name in node.input]
+        if node.op_type not in CONDITIONAL:
+            inputs = [self._stepped(value) for value in inputs]
         if node.domain in (*DOMAINS, CLASSIC):
             self._check_form(node, inputs, label)
         folded = node.domain in DOMAINS and all(value is None or isinstance(value, np.ndarray) for value in inputs)
@@ -267,8 +270,8 @@ class _Walker:
             )
         if conditional:
             raise UnsupportedOperatorError(
-                f"{where} reads a comparison of values that depend on the input, whose steps have no relaxation. Read "
-                "is Where, whose two sides must meet, as x where x > 0 and 0.1 x else."
+                f"{where} reads a comparison of values that depend on the input. Read are casts of it to numbers, and "
+                "Where, whose sides must be constants or meet, as x where x > 0 and 0.1 x else."
             )
         if folded and node.op_type in SUPPORTED:
             raise UnsupportedOperatorError(f"{where} is not supported on constants; store its result as a constant.")
@@ -277,6 +280,10 @@ class _Walker:
             f"{advice(*kind)}{self._part_before(node)} {nearest(node.op_type, SUPPORTED)} "
             "All of them: admm-verify supports --onnx-operators."
         )
+
+    def _stepped(self, value: _Held | None) -> _Held | None:
+        """A comparison as numbers as what it is: a step."""
+        return step(self.builder, value) if isinstance(value, Comparison) and value.numeric else value
 
     def _check_form(self, node: Any, inputs: list[_Held | None], label: str) -> None:
         if any(isinstance(value, tuple) for value in inputs):

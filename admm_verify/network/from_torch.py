@@ -16,6 +16,7 @@ from admm_verify.given import live_array
 from admm_verify.network.builder import Builder, Scored, Tensor, UnsupportedUse
 from admm_verify.network.graph import Network
 from admm_verify.network.refusals import nearest
+from admm_verify.network.stepped import step
 from admm_verify.network.switch import Comparison
 from admm_verify.network.torch_conditions import CONDITIONAL
 from admm_verify.network.torch_heads import GOES_ON, STARTS, kept
@@ -202,6 +203,8 @@ class _Interpreter:
             args, options = map_aggregate((args, options), self._shape_alone)
         if not random and not _holds(_FOLLOWED, (args, options)):
             return self._folded(node, args, options)
+        if packet not in CONDITIONAL:
+            args, options = map_aggregate((args, options), self._stepped)
         work = self._work(node, packet, args, options)
         rounded, named = map_aggregate((args, options), self._rounded)
         try:
@@ -255,6 +258,10 @@ class _Interpreter:
         line = source_line(node)
         place = "" if line is None else f', called by "{line[0]}" ({line[1]}),'
         return f"Operation {asked} (node {node.name} of {self.name}{written_out}){place}"
+
+    def _stepped(self, value: Any) -> Any:
+        """A comparison as what it is as numbers: a step."""
+        return step(self.builder, value) if isinstance(value, Comparison) else value
 
     def _shape_alone(self, value: Any) -> Any:
         """A value of which only shape and type matter."""

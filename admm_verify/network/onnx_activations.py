@@ -19,6 +19,7 @@ from admm_verify.network.onnx_inputs import (
     real,
     tensor,
 )
+from admm_verify.network.stepped import sign
 
 Pairwise = Callable[[Builder, Value, Value], Tensor]
 
@@ -28,6 +29,10 @@ def _kind(kind: str) -> Handler:
         return [builder.activation(kind, tensor(inputs[0]))]
 
     return handler
+
+
+def _sign(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    return [sign(builder, tensor(inputs[0]))]
 
 
 def _abs(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
@@ -112,4 +117,5 @@ ACTIVATIONS: dict[str, Handler] = {
     "Min": _min,
     "PRelu": _prelu,
     "Selu": _selu,
+    "Sign": _sign,
 }

@@ -8,6 +8,7 @@ import numpy as np
 
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
 from admm_verify.network.onnx_inputs import Attributes, numbers, present
+from admm_verify.network.stepped import both, either
 from admm_verify.network.switch import Comparison, switch
 
 Conditional = Callable[[Builder, Any, Attributes, int], list[Any]]
@@ -48,9 +49,18 @@ def _cast(builder: Builder, inputs: Any, attributes: Attributes, opset: int) -> 
 
 def _mul(builder: Builder, inputs: Any, attributes: Attributes, opset: int) -> list[Any]:
     condition, x = inputs if isinstance(inputs[0], Comparison) else inputs[::-1]
-    if not isinstance(x, Tensor):
-        raise UnsupportedUse("it multiplies a comparison with another one or with a constant, whose steps jump")
-    return [switch(builder, condition, x, np.zeros(()))]
+    if isinstance(x, Comparison):
+        return [replace(both(builder, condition, x), numeric=True)]
+    return [switch(builder, condition, _real(x), np.zeros(()))]
+
+
+def _joined(join: Callable[[Builder, Comparison, Comparison], Comparison]) -> Conditional:
+    def handler(builder: Builder, inputs: Any, attributes: Attributes, opset: int) -> list[Any]:
+        if not all(isinstance(value, Comparison) for value in inputs):
+            raise UnsupportedUse("it joins a comparison with constants")
+        return [join(builder, *inputs)]
+
+    return handler
 
 
 COMPARISONS: dict[str, Conditional] = {
@@ -61,5 +71,12 @@ COMPARISONS: dict[str, Conditional] = {
 }
 """Handlers by operator name, whose results are comparisons."""
 
-CONDITIONAL: dict[str, Conditional] = {"Cast": _cast, "Mul": _mul, "Not": _not, "Where": _where}
+CONDITIONAL: dict[str, Conditional] = {
+    "And": _joined(both),
+    "Cast": _cast,
+    "Mul": _mul,
+    "Not": _not,
+    "Or": _joined(either),
+    "Where": _where,
+}
 """Handlers by operator name of operators that read a comparison."""

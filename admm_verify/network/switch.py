@@ -1,6 +1,7 @@
 """Choices by the sign of a value, x where d > 0 and else y, read where both meet at d = 0: y + c relu(d), x - y = c d.
 
-Anything else jumps, and a jump has no relaxation here. Whether both meet is decided in exact arithmetic.
+Constants may jump, y + (x - y) step(d); anything else that does has no relaxation here. Whether both meet is decided in
+exact arithmetic.
 """
 
 from dataclasses import dataclass, replace
@@ -59,8 +60,12 @@ def switch(builder: Builder, condition: Comparison, first: Value, second: Value)
     if condition.inverted:
         first, second = second, first
     shape = np.broadcast_shapes(condition.shape, first.shape, second.shape)
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+        jump = builder.activation("heaviside", _wide(builder, condition.excess, shape), 0.0)
+        jump = builder.scale(jump, np.broadcast_to(first - second, shape), roundings=1)
+        return builder.add(jump, np.broadcast_to(second, shape))
     excess, x, y = (_wide(builder, value, shape) for value in (condition.excess, first, second))
-    lines = [_line(builder, value, _DEPTH) for value in (excess, x, y)]
+    lines = [line_of(builder, value) for value in (excess, x, y)]
     slope = _slope(*lines)
     bent = builder.scale(builder.activation("relu", excess), slope.reshape(shape), roundings=1)
     rewritten = builder.add(bent, y)
@@ -77,7 +82,7 @@ def _wide(builder: Builder, value: Value, shape: tuple[int, ...]) -> Tensor:
     return builder.select(value, np.broadcast_to(value.labels, shape))
 
 
-def _line(builder: Builder, value: Tensor, depth: int) -> _Line:
+def line_of(builder: Builder, value: Tensor, depth: int = _DEPTH) -> _Line:
     """A value as lines of what it is computed from entry by entry."""
     node = builder.node(value.node)
     parts = None
@@ -100,7 +105,7 @@ def _through(builder: Builder, term: Term, depth: int) -> _Line | None:
     """The lines of a summand; None where its map mixes entries."""
     if not isinstance(term.map, SelectionMap | DiagonalMap):
         return None
-    below = _line(builder, Tensor(term.source, (term.map.columns,)), depth)
+    below = line_of(builder, Tensor(term.source, (term.map.columns,)), depth)
     if isinstance(term.map, DiagonalMap):
         scale = np.asarray(term.map.scale)
         weight, shift = _exactly(np.multiply, below.weight, scale), _exactly(np.multiply, below.shift, scale)

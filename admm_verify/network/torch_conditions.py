@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
+from admm_verify.network.stepped import both, either
 from admm_verify.network.switch import Comparison, switch
-from admm_verify.network.torch_layers import Handler, data, number
+from admm_verify.network.torch_layers import Handler, number
 
 
 def _greater(builder: Builder, first: Any, second: Any) -> Comparison:
@@ -50,8 +51,22 @@ def _index_put(builder: Builder, x: Any, indices: Any, fill: Any, accumulate: bo
 def _times(builder: Builder, first: Any, second: Any) -> Value:
     condition, other = (first, second) if isinstance(first, Comparison) else (second, first)
     if isinstance(other, Comparison):
-        raise UnsupportedUse("it multiplies two comparisons, whose steps have no relaxation")
-    return switch(builder, condition, data(other), np.zeros(()))
+        return both(builder, condition, other)
+    return switch(builder, condition, number(other), np.zeros(()))
+
+
+def _both(builder: Builder, first: Any, second: Any) -> Comparison:
+    return both(builder, _condition(first), _condition(second))
+
+
+def _either(builder: Builder, first: Any, second: Any) -> Comparison:
+    return either(builder, _condition(first), _condition(second))
+
+
+def _condition(value: Any) -> Comparison:
+    if not isinstance(value, Comparison):
+        raise UnsupportedUse("it joins a comparison with constants")
+    return value
 
 
 def _not(builder: Builder, condition: Comparison) -> Comparison:
@@ -70,10 +85,14 @@ def _nothing(builder: Builder, *arguments: Any, **options: Any) -> None:
 CONDITIONAL: dict[str, Handler] = {
     "_assert_tensor_metadata": _nothing,
     "_to_copy": _as_it_is,
+    "bitwise_and": _both,
     "bitwise_not": _not,
+    "bitwise_or": _either,
     "clone": _as_it_is,
     "index_put": _index_put,
+    "logical_and": _both,
     "logical_not": _not,
+    "logical_or": _either,
     "masked_fill": _masked_fill,
     "mul": _times,
     "to": _as_it_is,

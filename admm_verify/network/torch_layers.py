@@ -8,6 +8,7 @@ import numpy as np
 from admm_verify.network import nonlinear, spatial
 from admm_verify.network.activations import TORCH
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
+from admm_verify.network.stepped import sign
 
 Handler = Callable[..., Any]
 """A handler takes the builder and then what the ATen operator takes, in its order."""
@@ -190,6 +191,18 @@ def _adaptive_max_pool(builder: Builder, x: Any, outputs: Sequence[int | None]) 
     return [spatial.max_pool(builder, data(x), spatial.adaptive_window(data(x), outputs)), UNFOLLOWED]
 
 
+def _sign(builder: Builder, x: Any) -> Value:
+    return sign(builder, data(x))
+
+
+def _heaviside(builder: Builder, x: Any, at_zero: Any) -> Value:
+    numbers = fixed(at_zero, "value at zero")
+    if not np.all((numbers >= 0) & (numbers <= 1)):
+        raise UnsupportedUse("its value at zero is not between 0 and 1")
+    wide = builder.select(data(x), np.broadcast_to(data(x).labels, np.broadcast_shapes(data(x).shape, numbers.shape)))
+    return builder.activation("heaviside", wide, numbers)
+
+
 def _kind(kind: str) -> Handler:
     return lambda builder, x: builder.activation(kind, data(x))
 
@@ -274,6 +287,9 @@ def _minimum(builder: Builder, first: Any, second: Any) -> Value:
 
 LAYERS: dict[str, Handler] = {
     **{name: _kind(kind) for name, kind in TORCH.items()},
+    "heaviside": _heaviside,
+    "sgn": _sign,
+    "sign": _sign,
     "_adaptive_avg_pool2d": _adaptive_average_pool,
     "_native_batch_norm_legit": _batch_statistics,
     "_native_batch_norm_legit_no_training": _inference_batch_norm,

@@ -74,7 +74,9 @@ class Hull(ABC):
 
     @abstractmethod
     def gradient(self, x: Layer) -> Layer:
-        """The derivative of phi by each operand, at a kink the one to the right; for attacks, in any precision."""
+        """The derivative of phi by each operand, at a kink the one to the right, or what leads attacks where that is zero;
+        in any precision.
+        """
 
     @abstractmethod
     def image(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
@@ -99,7 +101,13 @@ class Hull(ABC):
 
     @abstractmethod
     def gain(self, lower: Layer, upper: Layer) -> Layer:
-        """Lipschitz constants of phi in each operand, >= max |phi'| over [l, u], rounded upward."""
+        """Lipschitz constants in each operand of the hull's floor and ceiling over [l, u], rounded upward: max |phi'|, but
+        for steps.
+        """
+
+    def carried(self, lower: Layer, upper: Layer, error: Layer) -> Layer:
+        """How much phi of arguments in [l, u] that are off by at most `error` is off, rounded upward."""
+        return self.folded(self.gain(lower - error, upper + error) * error) * (1 + 1e-9)
 
 
 class Relaxation(Hull):

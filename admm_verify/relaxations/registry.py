@@ -7,7 +7,7 @@ from typing import Protocol
 
 from admm_verify.arrays import Array
 from admm_verify.network.graph import Activation, Network
-from admm_verify.relaxations import piecewise_linear, s_shaped
+from admm_verify.relaxations import piecewise_linear, s_shaped, steps
 from admm_verify.relaxations.bilinear import Bilinear, BilinearPlanes
 from admm_verify.relaxations.contract import Hull, Layer, Mask, Relaxation
 from admm_verify.relaxations.lines import CurveLines, KinkLines, Lines
@@ -22,7 +22,13 @@ class ReadsNode(Protocol):
         ...
 
 
-RELAXATIONS: dict[str, type[Hull]] = {"relu": Triangle, "product": Bilinear, **piecewise_linear.KINDS, **s_shaped.KINDS}
+RELAXATIONS: dict[str, type[Hull]] = {
+    "product": Bilinear,
+    "relu": Triangle,
+    **piecewise_linear.KINDS,
+    **s_shaped.KINDS,
+    **steps.KINDS,
+}
 """Records by kind, with all facts about it; they are made of the node's parameters in order."""
 
 
