@@ -209,8 +209,8 @@ def evaluation_errors(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> tupl
 
     e_y = M e_x + gamma_N (M (max|x| + e_x) + bias_magnitude) through affine nodes, with gamma in the given unit
     roundoff (default float32's); e_y = max|phi'| e_x + the function's own roundings through activations. At a step
-    whose tolerance covers e_x the error ends: what is computed there is one of the values that its relaxation holds, and
-    real values behind it are those that follow from it.
+    whose tolerance covers e_x the error ends: what is computed there is one of the values that its relaxation holds,
+    and real values behind it are those that follow from it.
 
     Shapes: of node i [..., n_i]; overflow [...].
     Valid when: products are rounded to the network's own type or better (no TF32), and nothing overflows: that is said

@@ -50,7 +50,7 @@ def evaluation_error(model: CheckedNetwork, ranges: CheckedRanges, arithmetic: s
             low, high = ranges.lower[source] - before, ranges.upper[source] + before
             ends = kind.image(model.numbers, low, high)
             reach.append(np.maximum(abs(ends[0]), abs(ends[1])))
-            carried = kind.folded(kind.gain(low, high) * before) * spare
+            carried = kind.carried(low, high, before) * spare
             error.append(carried + own * np.maximum(reach[i], 1.0) + (tiny if own > 0 else 0.0))
     if not all(size <= limit for size in largest):
         raise CertificateError(f"Values of the network may overflow in {arithmetic}, of which no bound says anything.")

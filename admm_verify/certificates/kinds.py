@@ -1,6 +1,7 @@
 """Every kind of activation that can be checked: the checker's own table, which owes nothing to the relaxations."""
 
 from admm_verify.certificates.curves import CheckedElu, CheckedSigmoid, CheckedSoftplus, CheckedTanh
+from admm_verify.certificates.jumps import CheckedCeil, CheckedFloor, CheckedHeaviside, CheckedRound, CheckedSign
 from admm_verify.certificates.lines import CheckedKind
 from admm_verify.certificates.pieces import CheckedClip, CheckedPRelu, CheckedRelu
 from admm_verify.certificates.products import CheckedProduct
@@ -16,6 +17,11 @@ CHECKED_KINDS: dict[str, type[CheckedKind]] = {
     "product": CheckedProduct,
     "softplus": CheckedSoftplus,
     "tanh": CheckedTanh,
+    "sign": CheckedSign,
+    "heaviside": CheckedHeaviside,
+    "floor": CheckedFloor,
+    "ceil": CheckedCeil,
+    "round": CheckedRound,
 }
 
 

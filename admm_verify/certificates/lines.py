@@ -74,6 +74,10 @@ class CheckedKind(ABC):
         """The sum over the operands, [rows, m n] -> [rows, n]."""
         return sum(np.split(numbers, self.operands, axis=-1)) if self.operands > 1 else numbers
 
+    def carried(self, low: np.ndarray, high: np.ndarray, error: np.ndarray) -> np.ndarray:
+        """How much phi is off where its argument, within [low, high], is off by so much; float64."""
+        return self.folded(self.gain(low, high) * error)
+
     def all_slopes(self, numbers: Numbers, lines: CheckedLines) -> Chosen:
         """The slopes of lines in float64, as ones that are chosen."""
         slopes = lines.below if self.kinked else np.concatenate([lines.below, lines.above], axis=-1)

@@ -167,6 +167,7 @@ class _Interpreter:
             if node.op == "call_function":
                 self.values[node.name] = self._call(node)
         output = map_arg(returned[0], lambda node: self.values[node.name])
+        output = self._stepped(output) if isinstance(output, Comparison) and output.numeric else output
         if isinstance(output, Comparison):
             raise UnsupportedOperatorError(
                 f"{self.name} returns a comparison of values that depend on the input, whose steps have no relaxation. "

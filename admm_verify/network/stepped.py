@@ -42,12 +42,13 @@ def _sign_of_step(builder: Builder, x: Tensor) -> Tensor | None:
         line = line_of(builder, x)
     except UnsupportedUse:
         return None
-    if len(line.place) != 1 or len(np.unique(line.place >> 32)) != 1:
+    place = line.place.astype(np.int64)
+    if len(place) != 1 or len(np.unique(place >> 32)) != 1:
         return None
-    node = builder.node(int(line.place[0, 0] >> 32))
+    node = builder.node(int(place[0, 0] >> 32))
     if not isinstance(node, Activation) or node.kind not in ("heaviside", "sign"):
         return None
-    entries, weight, shift = line.place[0] & 0xFFFFFFFF, line.weight[0], line.shift
+    entries, weight, shift = place[0] & 0xFFFFFFFF, line.weight[0], line.shift
     if node.kind == "sign":
         levels = np.array([-1.0, 0.0, 1.0])[:, None] + np.zeros(x.size)
     else:

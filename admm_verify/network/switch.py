@@ -60,11 +60,10 @@ def switch(builder: Builder, condition: Comparison, first: Value, second: Value)
     if condition.inverted:
         first, second = second, first
     shape = np.broadcast_shapes(condition.shape, first.shape, second.shape)
-    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
-        jump = builder.activation("heaviside", _wide(builder, condition.excess, shape), 0.0)
-        jump = builder.scale(jump, np.broadcast_to(first - second, shape), roundings=1)
-        return builder.add(jump, np.broadcast_to(second, shape))
     excess, x, y = (_wide(builder, value, shape) for value in (condition.excess, first, second))
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+        jump = builder.scale(builder.activation("heaviside", excess, 0.0), first - second, roundings=1)
+        return builder.stands_for(builder.add(jump, second), "switch", [excess, x, y])
     lines = [line_of(builder, value) for value in (excess, x, y)]
     slope = _slope(*lines)
     bent = builder.scale(builder.activation("relu", excess), slope.reshape(shape), roundings=1)

@@ -1,5 +1,6 @@
 """ATen comparisons of values that depend on the input, and what may read them."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,8 @@ def _not(builder: Builder, condition: Comparison) -> Comparison:
 
 def _as_it_is(builder: Builder, condition: Comparison, *target: Any, **options: Any) -> Comparison:
     """A copy, or ones and zeros in another type."""
-    return condition
+    kinds = [options.get("dtype"), *target]
+    return replace(condition, numeric=any(getattr(kind, "is_floating_point", False) for kind in kinds))
 
 
 def _nothing(builder: Builder, *arguments: Any, **options: Any) -> None:

@@ -74,8 +74,8 @@ class Hull(ABC):
 
     @abstractmethod
     def gradient(self, x: Layer) -> Layer:
-        """The derivative of phi by each operand, at a kink the one to the right, or what leads attacks where that is zero;
-        in any precision.
+        """The derivative of phi by each operand, at a kink the one to the right, or what leads attacks where that is
+        zero; in any precision.
         """
 
     @abstractmethod
@@ -101,8 +101,8 @@ class Hull(ABC):
 
     @abstractmethod
     def gain(self, lower: Layer, upper: Layer) -> Layer:
-        """Lipschitz constants in each operand of the hull's floor and ceiling over [l, u], rounded upward: max |phi'|, but
-        for steps.
+        """Lipschitz constants in each operand of the hull's floor and ceiling over [l, u], rounded upward: max |phi'|,
+        but for steps.
         """
 
     def carried(self, lower: Layer, upper: Layer, error: Layer) -> Layer:

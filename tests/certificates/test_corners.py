@@ -31,7 +31,7 @@ from tests.random_networks import random_case
 UNIT = Box(np.zeros(1), np.ones(1))
 
 
-PARAMETERS = {"prelu": [0.25], "elu": [0.5], "clip": [0.2, 0.7]}
+PARAMETERS = {"prelu": [0.25], "elu": [0.5], "clip": [0.2, 0.7], "heaviside": [0.5]}
 
 
 def single(kind: str, *parameters: float) -> Network:

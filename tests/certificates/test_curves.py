@@ -1,7 +1,7 @@
 """Lines of every kind of activation hold, for any slopes: against values that are exact, or far more accurate."""
 
 from dataclasses import replace
-from decimal import Decimal, localcontext
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, localcontext
 from fractions import Fraction
 from functools import cache
 
@@ -12,6 +12,7 @@ import admm_verify as av
 from admm_verify import Network
 from admm_verify.arrays import DOUBLE_ROUNDOFF, quiet_overflow
 from admm_verify.certificates.check import check
+from admm_verify.certificates.curves import CheckedCurve
 from admm_verify.certificates.kinds import CHECKED_KINDS, checked_kind
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.network.builder import Builder
@@ -19,7 +20,7 @@ from admm_verify.network.graph import Activation
 from tests.certificates.provers import one_atom
 from tests.certificates.test_corners import PARAMETERS, single, whole
 
-CURVES = [kind for kind, record in CHECKED_KINDS.items() if record.curved]
+CURVES = [kind for kind, record in CHECKED_KINDS.items() if issubclass(record, CheckedCurve)]
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +44,11 @@ def exactly(kind: str, x: float) -> Decimal:
         "elu": lambda: p if p >= 0 else parameters[0] * (small - 1),
         "softplus": lambda: max(p, zero) + (1 + small).ln(),
         "sigmoid": lambda: (small if p < 0 else 1) / (1 + small),
+        "sign": lambda: Decimal((p > 0) - (p < 0)),
+        "heaviside": lambda: parameters[0] if p == 0 else Decimal(int(p > 0)),
+        "floor": lambda: p.to_integral_value(ROUND_FLOOR),
+        "ceil": lambda: p.to_integral_value(ROUND_CEILING),
+        "round": lambda: p.to_integral_value(ROUND_HALF_EVEN),
         "tanh": lambda: (1 if p >= 0 else -1) * (1 - small * small) / (1 + small * small),
     }
     return functions[kind]()

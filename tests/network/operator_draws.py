@@ -257,7 +257,10 @@ LAYERS = {
     "MaxPool": pool("MaxPool"),
 }
 ARITHMETIC = {
-    **{kind: unary(kind) for kind in ("Abs", "Identity", "Neg", "Relu", "Sigmoid", "Softplus", "Tanh")},
+    **{
+        kind: unary(kind)
+        for kind in ("Abs", "Ceil", "Floor", "Identity", "Neg", "Relu", "Sigmoid", "Sign", "Softplus", "Tanh")
+    },
     **{kind: binary(kind) for kind in ("Add", "Div", "Mul", "Pow", "Sub")},
     **{kind: variadic(kind) for kind in ("Max", "Mean", "Min", "Sum")},
     "Cast": cast,

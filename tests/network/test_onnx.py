@@ -198,7 +198,7 @@ def refused_for(path):
 @needs_shared
 def test_all_shared_models_are_there():
     assert len(shared_models()) == 107
-    assert sum(refused_for(path) is not None for path in shared_models()) == 17
+    assert sum(refused_for(path) is not None for path in shared_models()) == 15
 
 
 @pytest.mark.data
