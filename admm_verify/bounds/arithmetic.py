@@ -11,7 +11,7 @@ from admm_verify.bounds.region import Region, build_region, evaluation_error, ev
 from admm_verify.network.graph import Activation, Network
 from admm_verify.options import choice
 from admm_verify.relaxations.registry import facts_of, relaxation_of
-from admm_verify.relaxations.steps import Steps
+from admm_verify.relaxations.steps import StepFunction
 from admm_verify.sets.contract import InputSet
 
 ARITHMETICS = ("real", "float32", "float64")
@@ -64,7 +64,7 @@ def tolerant(network: Network, inputs: InputSet, arithmetic: str) -> Network:
 
     Shapes: inputs [sets, n].
     """
-    steps = [k for k, node in enumerate(network.functions) if issubclass(facts_of(node), Steps)]
+    steps = [k for k, node in enumerate(network.functions) if issubclass(facts_of(node), StepFunction)]
     if arithmetic == "real" or not steps:
         return network
     placement = inputs.placement.double
@@ -83,9 +83,9 @@ def tolerant(network: Network, inputs: InputSet, arithmetic: str) -> Network:
     return network
 
 
-def _step(node: Activation) -> Steps:
+def _step(node: Activation) -> StepFunction:
     found = relaxation_of(node)
-    assert isinstance(found, Steps), "only steps have a tolerance"
+    assert isinstance(found, StepFunction), "only steps have a tolerance"
     return found
 
 

@@ -48,7 +48,7 @@ class Chain(NamedTuple):
         return xp.where(left, one, xp.where(middle, two, three))
 
 
-class Steps(Relaxation):
+class StepFunction(Relaxation):
     """What step functions share; a subclass says which jumps are within [l, u].
 
     Shapes: tolerance, a number or broadcasting to [..., n].
@@ -209,7 +209,7 @@ class Steps(Relaxation):
         return xp.where(error <= self.tolerance, xp.zeros_like(rise), rise * (1.0 + 1e-9))
 
 
-class Jump(Steps):
+class Jump(StepFunction):
     """One jump, at 0."""
 
     widest = float("inf")
@@ -253,7 +253,7 @@ class Heaviside(Jump):
         return self.at_zero, tolerance
 
 
-class Stairs(Steps):
+class Stairs(StepFunction):
     """Whole numbers, with a jump of 1 from each to the next."""
 
     zero_at_zero = True

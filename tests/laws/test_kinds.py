@@ -8,7 +8,7 @@ from admm_verify.certificates import kinds as checker
 from admm_verify.network.activations import FUNCTIONS, ONNX, OPERANDS, TORCH, UNBOUNDED
 from admm_verify.network.graph import Activation
 from admm_verify.relaxations.registry import RELAXATIONS, facts_of, relaxation_of, sides
-from admm_verify.relaxations.steps import Steps
+from admm_verify.relaxations.steps import StepFunction
 
 KINDS = sorted(set(FUNCTIONS) - set(OPERANDS))
 PARAMETERS = {
@@ -84,7 +84,7 @@ def test_what_is_not_open_has_an_exact_relaxation(kind):
             assert (relaxation.open(low, high) | (ceiling - floor < 1e-12)).all()
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if not issubclass(RELAXATIONS[kind], Steps)])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not issubclass(RELAXATIONS[kind], StepFunction)])
 def test_gradients_are_right_derivatives(kind):
     for node in nodes(kind):
         with quiet_overflow():
