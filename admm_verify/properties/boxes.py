@@ -6,15 +6,15 @@ from fractions import Fraction
 from functools import cached_property
 from typing import NamedTuple
 
-from admm_verify.errors import UnsupportedQueryError
 from admm_verify.properties.conditions import InputBound
 from admm_verify.properties.linear import Entry, Scope
 from admm_verify.sets.exact import ExactBox
 
-MAX_BOX_ENTRIES = 20_000_000
-
 _NUMBER_BYTES = 32
 """An entry of a box: its two ends in the box and in the rows."""
+
+_TUPLES = 2**10
+"""Tuples of bounds whose boxes are known at once."""
 
 _ZERO = Fraction(0)
 
@@ -59,37 +59,38 @@ class Boxes:
         """held: bytes that other things take."""
         self._scope, self._inputs, self._held = scope, inputs, held
         self._base = _Ends().cut(scope.source.paced(base))
-        self._built: dict[frozenset[tuple[int, ...]], ExactBox | Contradiction] = {}
+        # By the hash of what the bounds change: boxes of the same one are compared.
+        self._built: dict[int, ExactBox | Contradiction] = {}
+        self._entries = 0
         # By identity: the branches of a product share the very tuple of bounds when only one factor has any.
-        self._by_tuple: dict[int, ExactBox | Contradiction] = {}
+        self._by_tuple: dict[int, tuple[tuple[InputBound, ...], ExactBox | Contradiction]] = {}
 
     def box(self, bounds: tuple[InputBound, ...]) -> ExactBox | Contradiction:
-        """The base box cut by the bounds; the same object for the same bounds. The tuple must outlive this object."""
-        box = self._by_tuple.get(id(bounds))
-        if box is None:
-            cut = self._base.cut(bounds)
-            changes = (*cut.lower.values(), *cut.upper.values())
-            # Hashing a Fraction takes a modular inverse; its two integers serve as well.
-            key = frozenset(
-                (change.entry, change.upper, change.value.numerator, change.value.denominator, change.strict)
-                for change in changes
-            )
-            box = self._built.get(key)
-            if box is None:
-                box = self._built[key] = self._build(cut)
-            self._by_tuple[id(bounds)] = box
-        return box
+        """The base box cut by the bounds; the same object for the same bounds."""
+        known = self._by_tuple.get(id(bounds))
+        if known is None:
+            if len(self._by_tuple) >= _TUPLES:
+                self._by_tuple.clear()
+            known = self._by_tuple[id(bounds)] = bounds, self._shared(self._base.cut(bounds))
+        return known[1]
+
+    def _shared(self, cut: _Ends) -> ExactBox | Contradiction:
+        """The box of a cut; the same object for equal ones, but for two of one hash."""
+        box = self._build(cut)
+        if isinstance(box, Contradiction):
+            return box
+        found = self._built.setdefault(hash(frozenset((*cut.lower.values(), *cut.upper.values()))), box)
+        if found is box:
+            self._entries += self._inputs
+        return found if found == box else box
 
     def _build(self, cut: _Ends) -> ExactBox | Contradiction:
         self._require_complete(cut)
         contradiction = self._base_contradiction or self._contradiction(cut)
         if contradiction:
             return contradiction
-        if (len(self._built) + 1) * self._inputs > MAX_BOX_ENTRIES:
-            message = f"the assertions make more than {len(self._built)} different boxes of {self._inputs} inputs, too "
-            message += "many to hold. Split the query, one file for each alternative of an or."
-            raise self._scope.source.error(message, kind=UnsupportedQueryError)
-        self._scope.source.check(self._held + len(self._built) * self._inputs * _NUMBER_BYTES)
+        what = f"different boxes of {self._inputs} inputs"
+        self._scope.source.check(self._held + self._entries * _NUMBER_BYTES, what=what)
         lower, upper = list(self._base_lower), list(self._base_upper)
         for index, bound in cut.lower.items():
             lower[index] = bound.value
@@ -131,7 +132,8 @@ class Boxes:
         for index in sorted(cut.lower.keys() | cut.upper.keys()):
             lower = cut.lower.get(index) or self._base.lower.get(index)
             upper = cut.upper.get(index) or self._base.upper.get(index)
-            if lower and upper and lower.value >= upper.value:
-                if lower.value > upper.value or lower.strict or upper.strict:
+            # Of an input that is fixed, both ends are often one object.
+            if lower and upper and (lower.value is upper.value or lower.value >= upper.value):
+                if lower.value != upper.value or lower.strict or upper.strict:
                     return Contradiction(lower, upper)
         return None

@@ -10,11 +10,17 @@ from typing import NamedTuple, TypeAlias
 from admm_verify.errors import QueryError, UnsupportedQueryError
 from admm_verify.properties.linear import Entry, Scope, check_range, difference
 from admm_verify.properties.property import Atom
-from admm_verify.properties.sexpr import Form, Node, Word, described, words
+from admm_verify.properties.sexpr import COMPARISON, Form, Node, Word, described, words
 from admm_verify.sets.exact_cut import Inequality, Terms
 
 _BYTES = 400
 """What a bound or an atom takes, with its number and its place in the property and its rows."""
+
+_SHARED_BYTES = 8
+"""What one more conjunction with a bound takes."""
+
+_REMEMBERED = 2**14
+"""Bounds whose text is kept with them; beyond, all are forgotten."""
 
 _ZERO, _ONE = Fraction(0), Fraction(1)
 _COMPARISONS: dict[str, Callable[[Fraction, Fraction], bool]] = {
@@ -29,18 +35,36 @@ _COMPARISONS: dict[str, Callable[[Fraction, Fraction], bool]] = {
 _MIRRORED = {"<=": ">=", "<": ">", ">=": "<=", ">": "<"}
 
 
-class InputBound(NamedTuple):
-    """x[entry] <= value when upper, else x[entry] >= value; without equality when strict."""
+@dataclass(slots=True, eq=False)
+class InputBound:
+    """x[entry] <= value when upper, else x[entry] >= value; without equality when strict.
+
+    Bounds are equal that say the same, wherever they stand. offset: where it stands; of a bound that conjunctions
+    share, where its text stands first.
+    """
 
     entry: int
     upper: bool
     value: Fraction
     strict: bool
     offset: int
+    _hash: int | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, InputBound):
+            return NotImplemented
+        same = self.entry == other.entry and self.upper == other.upper and self.strict == other.strict
+        return same and self.value == other.value
+
+    def __hash__(self) -> int:
+        if self._hash is None:
+            # Hashing a Fraction takes a modular inverse; its two integers serve as well.
+            self._hash = hash((self.entry, self.upper, self.value.numerator, self.value.denominator, self.strict))
+        return self._hash
 
     def tighter_than(self, other: "InputBound") -> bool:
         """Whether this excludes points that the other bound of the same end admits."""
-        if self.value == other.value:
+        if self.value is other.value or self.value == other.value:
             return self.strict and not other.strict
         return (self.value < other.value) == self.upper
 
@@ -58,6 +82,18 @@ class Never(NamedTuple):
     offset: int
 
 
+class Branch(NamedTuple):
+    """All bounds, atoms and couplings of inputs hold: a conjunction without choices."""
+
+    bounds: tuple[InputBound, ...] = ()
+    atoms: tuple[Atom, ...] = ()
+    couplings: tuple[Coupling, ...] = ()
+
+    def joined(self, other: "Branch") -> "Branch":
+        """Both at once."""
+        return Branch(self.bounds + other.bounds, self.atoms + other.atoms, self.couplings + other.couplings)
+
+
 @dataclass(slots=True)
 class Conjunction:
     """All bounds, atoms and couplings of inputs hold, and of each choice at least one alternative.
@@ -70,7 +106,7 @@ class Conjunction:
     choices: "list[list[Condition]]" = field(default_factory=list)
     couplings: list[Coupling] = field(default_factory=list)
 
-    def add(self, other: "InputBound | Atom | Coupling | Conjunction") -> None:
+    def add(self, other: "InputBound | Atom | Coupling | Branch | Conjunction") -> None:
         """Let another condition hold, too."""
         if isinstance(other, InputBound):
             self.bounds.append(other)
@@ -81,11 +117,12 @@ class Conjunction:
         else:
             self.bounds += other.bounds
             self.atoms += other.atoms
-            self.choices += other.choices
             self.couplings += other.couplings
+            if isinstance(other, Conjunction):
+                self.choices += other.choices
 
 
-Condition: TypeAlias = InputBound | Atom | Coupling | Conjunction | Never
+Condition: TypeAlias = InputBound | Atom | Coupling | Branch | Conjunction | Never
 
 
 @dataclass
@@ -93,16 +130,23 @@ class Assertions:
     """The conjunction of the assertions read so far.
 
     never: the first false one, if there is one. dropped: a false alternative of an `or` with others. bytes: what all
-    conditions take in memory.
+    conditions take in memory. sharing: whether conjunctions may share bounds of the same text, which then tell the
+    place of the first one; shared: whether some do.
     """
 
     scope: Scope
+    sharing: bool = True
+    shared: bool = False
     conjunction: Conjunction = field(default_factory=Conjunction)
     never: Never | None = None
     dropped: Never | None = None
     bytes: float = 0.0
     # The last line asked for: offsets come in ascending order.
     _place: tuple[int, int] = (0, 1)
+    _bounds: dict[str, InputBound] = field(default_factory=dict)
+    # The terms of single outputs, which most atoms have.
+    _alone: dict[tuple[int, bool], Terms] = field(default_factory=dict)
+    _last: tuple[InputBound, ...] = ()
 
     def read(self, form: Form) -> None:
         """Add (assert condition), the condition reduced already.
@@ -153,14 +197,60 @@ class Assertions:
             first, second, sign = second, first, _MIRRORED.get(sign, sign)
         if isinstance(first, Entry):
             if isinstance(second, Fraction):
-                if first.is_output:
-                    return self._atoms(sign, ((first.flat, _ONE),), -second, match.start())
-                return self._bound(sign, first.flat, second, match.start())
+                return self._limited(sign, first, second, match.start())
             if first.is_output and second.is_output and first.flat != second.flat:
                 terms = ((first.flat, _ONE), (second.flat, -_ONE))
                 return self._atoms(sign, terms if first < second else terms[::-1], _ZERO, match.start())
         word, left_word, right_word = words(match)
         return self._compared(word.text, left_word, right_word, match.start())
+
+    def joined(self, text: str, offset: int) -> Condition:
+        """What a conjunction of comparisons of two words becomes, the first of which stands at the offset.
+
+        Files of many alternatives write the same bounds again and again: a known text is not read again.
+        """
+        pieces = text.split(")")
+        pieces.pop()
+        found: list[InputBound | None] = list(map(self._bounds.get, pieces))
+        self.shared = self.shared or any(found)
+        rest: list[Condition] = []
+        if not all(found):
+            for number, (piece, known) in enumerate(zip(pieces, found, strict=True)):
+                if known is None:
+                    found[number] = self._new(piece, offset, rest)
+                offset += len(piece) + 1
+        bounds = tuple(bound for bound in found if bound is not None) if rest else tuple(found)
+        return self._united(bounds, rest)
+
+    def _new(self, piece: str, offset: int, rest: list[Condition]) -> InputBound | None:
+        """A bound by its text up to the closing parenthesis; None for any other condition, which joins the rest."""
+        offset += len(piece) - len(piece.lstrip())
+        head, *sides = piece.split()
+        left, right = map(self.scope.known, sides) if len(sides) == 2 else (None, None)
+        if isinstance(left, Entry) and isinstance(right, Fraction):
+            condition = self._limited(head[1:], left, right, offset)
+        else:
+            match = COMPARISON.match(self.scope.source.text, offset)
+            assert match is not None, "the text was matched before"
+            condition = self.compared(match)
+        if not isinstance(condition, InputBound):
+            rest.append(condition)
+            return None
+        if self.sharing:
+            if len(self._bounds) >= _REMEMBERED:
+                self._bounds.clear()
+            self._bounds[piece] = condition
+        return condition
+
+    def _united(self, bounds: tuple[InputBound, ...], rest: list[Condition]) -> Condition:
+        """Bounds and other conditions as one; neighbours that have the same bounds share them."""
+        self._last = bounds = self._last if bounds == self._last else bounds
+        self.bytes += _SHARED_BYTES * len(bounds)
+        if all(isinstance(condition, Atom) for condition in rest):
+            return Branch(bounds, tuple(rest))
+        found = Conjunction(list(bounds))
+        never = self._add(rest, found)
+        return found if never is None else never
 
     def _take(self, operands: Iterable[object]) -> None:
         never = self._add(operands, self.conjunction)
@@ -168,16 +258,16 @@ class Assertions:
 
     def _possible(
         self, operands: Iterable[object]
-    ) -> tuple[list[InputBound | Atom | Coupling | Conjunction], Never | None]:
+    ) -> tuple[list[InputBound | Atom | Coupling | Branch | Conjunction], Never | None]:
         """The conditions among operands, and the first of those that nothing satisfies."""
-        found: list[InputBound | Atom | Coupling | Conjunction] = []
+        found: list[InputBound | Atom | Coupling | Branch | Conjunction] = []
         never = None
         for operand in operands:
             if isinstance(operand, Word):
                 raise self._no_condition(operand)
             if isinstance(operand, Never):
                 never = never or operand
-            elif isinstance(operand, InputBound | Atom | Coupling | Conjunction):
+            elif isinstance(operand, InputBound | Atom | Coupling | Branch | Conjunction):
                 found.append(operand)
         return found, never
 
@@ -211,6 +301,20 @@ class Assertions:
         coefficient = terms[inputs[0]]
         sign = sign if coefficient > 0 else _MIRRORED.get(sign, sign)
         return self._bound(sign, inputs[0].flat, -total.constant / coefficient, offset)
+
+    def _limited(self, sign: str, entry: Entry, value: Fraction, offset: int) -> Condition:
+        """An entry against a number."""
+        if not entry.is_output:
+            return self._bound(sign, entry.flat, value, offset)
+        if sign in ("!=", "==", "="):
+            return self._atoms(sign, ((entry.flat, _ONE),), -value, offset)
+        check_range(value, self.scope.source, offset)
+        self.bytes += _BYTES
+        below = sign in ("<=", "<")
+        key = entry.flat, below
+        if key not in self._alone:
+            self._alone[key] = ((entry.flat, _ONE if below else -_ONE),)
+        return Atom(self._alone[key], -value if below else value, sign in ("<", ">"), self._line(offset))
 
     def _bound(self, sign: str, flat: int, value: Fraction, offset: int) -> Condition:
         check_range(value, self.scope.source, offset)

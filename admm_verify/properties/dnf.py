@@ -3,14 +3,12 @@
 Disjuncts with the same input bounds share their box, and those with the same couplings of inputs their cut.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal, localcontext
 from fractions import Fraction
-from typing import NamedTuple
 
-from admm_verify.errors import UnsupportedQueryError
 from admm_verify.properties.boxes import Boxes, Contradiction
-from admm_verify.properties.conditions import Assertions, Condition, Conjunction, Coupling, InputBound
+from admm_verify.properties.conditions import Assertions, Branch, Condition, Conjunction, Coupling, InputBound
 from admm_verify.properties.cuts import Cuts
 from admm_verify.properties.linear import MAX_DIGITS, Entry
 from admm_verify.properties.property import Atom, Disjunct
@@ -18,15 +16,15 @@ from admm_verify.properties.sexpr import Source
 from admm_verify.sets.contract import WalkableSet
 from admm_verify.sets.exact import ExactBox
 
-MAX_DISJUNCTS = 100_000
-# Memory, at eight bytes each: constraints over all disjuncts.
-MAX_CONSTRAINTS = 20_000_000
-
 # Counts are products of as many factors as a file has `or`; beyond this they only need to be large.
 _COUNTED_TO = 10**15
 
 _DISJUNCT_BYTES, _CONSTRAINT_BYTES = 600, 16
 """A disjunct with its box, and every time it names a bound or an atom."""
+
+
+class PlacesUnknown(Exception):
+    """A message needs the places of bounds that conjunctions share."""
 
 
 def disjuncts(
@@ -37,26 +35,21 @@ def disjuncts(
     within: a set that inputs lie in besides, [1, inputs].
 
     Raises: QueryError for an input without finite bounds, for boxes that are all empty, and for what does not fit the
-        memory; UnsupportedQueryError beyond MAX_DISJUNCTS, MAX_CONSTRAINTS or MAX_BOX_ENTRIES; Stopped.
+        memory; PlacesUnknown where these are to be told and bounds are shared; Stopped.
     """
     top, source = assertions.conjunction, assertions.scope.source
     if assertions.never is not None:
         return (), f"the assertions are false whatever the network: {_false(assertions.never.offset, source)}"
     count, constraints = _measure(top.choices, (0, len(top.atoms), len(top.couplings)), source)
-    if count > MAX_DISJUNCTS or constraints > MAX_CONSTRAINTS:
-        made = f"{_counted(count)} disjuncts with {_counted(constraints)} constraints"
-        message = f"the assertions make {made}; supported are at most {MAX_DISJUNCTS} and {MAX_CONSTRAINTS}. Split the "
-        message += "query, one file for each alternative of an or."
-        raise source.error(message, kind=UnsupportedQueryError)
     held = len(source.text) + assertions.bytes + count * _DISJUNCT_BYTES + constraints * _CONSTRAINT_BYTES
-    source.check(held)
+    source.check(held, what=f"{_counted(count)} disjuncts with {_counted(constraints)} constraints")
     # The bounds outside of any `or` make the base box; only those inside multiply.
     shared_atoms = tuple(top.atoms)
     boxes, cuts = Boxes(assertions.scope, inputs, top.bounds, held), Cuts(top.couplings, within)
     found: list[Disjunct] = []
     contradiction: Contradiction | None = None
     nowhere: Coupling | None = None
-    for branch in source.paced(_expanded(Conjunction(choices=top.choices), source)):
+    for branch in source.paced(_expanded(Conjunction(choices=top.choices))):
         box = boxes.box(branch.bounds)
         if not isinstance(box, ExactBox):
             contradiction = contradiction or box
@@ -72,6 +65,8 @@ def disjuncts(
     if found or contradiction is None:
         return tuple(found), ""
     empty = _empty(contradiction, assertions)
+    if assertions.shared:
+        raise PlacesUnknown
     if assertions.dropped is None:
         message = f"no input satisfies the assertions, the input set is empty: {empty}; correct one of them."
         raise source.error(message, max(end.offset for end in contradiction))
@@ -88,9 +83,10 @@ def _measure(choices: Sequence[Sequence[Condition]], own: tuple[int, ...], sourc
     for choice in choices:
         alternatives, inside = 0, 0
         for alternative in source.paced(choice):
-            if isinstance(alternative, Conjunction):
+            if isinstance(alternative, Conjunction | Branch):
                 sizes = len(alternative.bounds), len(alternative.atoms), len(alternative.couplings)
-                ways, parts = _measure(alternative.choices, sizes, source) if alternative.choices else (1, sum(sizes))
+                further = alternative.choices if isinstance(alternative, Conjunction) else ()
+                ways, parts = _measure(further, sizes, source) if further else (1, sum(sizes))
             else:
                 ways, parts = 1, 1
             alternatives, inside = alternatives + ways, inside + parts
@@ -103,32 +99,42 @@ def _counted(number: int) -> str:
     return str(number) if number < _COUNTED_TO else f"more than {_COUNTED_TO}"
 
 
-class _Branch(NamedTuple):
-    """The bounds, atoms and couplings picked by one way to choose."""
+def _expanded(condition: Condition) -> Iterator[Branch]:
+    """All ways to choose, one after the other."""
+    if isinstance(condition, Branch):
+        yield condition
+    elif isinstance(condition, InputBound):
+        yield Branch(bounds=(condition,))
+    elif isinstance(condition, Atom):
+        yield Branch(atoms=(condition,))
+    elif isinstance(condition, Coupling):
+        yield Branch(couplings=(condition,))
+    else:
+        assert isinstance(condition, Conjunction), "False alternatives are dropped as they are read"
+        own = Branch(tuple(condition.bounds), tuple(condition.atoms), tuple(condition.couplings))
+        yield from _chosen(own, condition.choices)
 
-    bounds: tuple[InputBound, ...] = ()
-    atoms: tuple[Atom, ...] = ()
-    couplings: tuple[Coupling, ...] = ()
 
-    def joined(self, other: "_Branch") -> "_Branch":
-        """Both at once."""
-        return _Branch(self.bounds + other.bounds, self.atoms + other.atoms, self.couplings + other.couplings)
+def _chosen(own: Branch, choices: Sequence[Sequence[Condition]]) -> Iterator[Branch]:
+    """A branch joined with one alternative of each choice, in all ways."""
+    # One generator for each choice, so that many of them need no recursion.
+    levels, joined = [(_alternatives(choices[0]))] if choices else [], [own]
+    if not choices:
+        yield own
+    while levels:
+        branch = next(levels[-1], None)
+        if branch is None:
+            levels.pop()
+            joined.pop()
+        elif len(levels) == len(choices):
+            yield joined[-1].joined(branch)
+        else:
+            joined.append(joined[-1].joined(branch))
+            levels.append(_alternatives(choices[len(levels)]))
 
 
-def _expanded(condition: Condition, source: Source) -> list[_Branch]:
-    if isinstance(condition, InputBound):
-        return [_Branch(bounds=(condition,))]
-    if isinstance(condition, Atom):
-        return [_Branch(atoms=(condition,))]
-    if isinstance(condition, Coupling):
-        return [_Branch(couplings=(condition,))]
-    assert isinstance(condition, Conjunction), "False alternatives are dropped as they are read"
-    branches = [_Branch(tuple(condition.bounds), tuple(condition.atoms), tuple(condition.couplings))]
-    for choice in condition.choices:
-        alternatives = [branch for alternative in source.paced(choice) for branch in _expanded(alternative, source)]
-        pairs = ((left, right) for left in branches for right in alternatives)
-        branches = [left.joined(right) for left, right in source.paced(pairs)]
-    return branches
+def _alternatives(choice: Sequence[Condition]) -> Iterator[Branch]:
+    return (branch for alternative in choice for branch in _expanded(alternative))
 
 
 def _false(offset: int, source: Source) -> str:

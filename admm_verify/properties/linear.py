@@ -17,8 +17,8 @@ MAX_EXPONENT = 300
 _MAX_BITS = 16_384
 _LARGEST_FLOAT = int(sys.float_info.max)
 
-_REMEMBERED = 100_000
-"""Words whose meaning is kept; a spelling that is read once is not worth its memory."""
+_REMEMBERED = 2**14
+"""Numbers that are kept by their spelling; beyond, all are forgotten."""
 
 # What most numbers look like, within all limits; no declared name begins like one.
 _DECIMAL = re.compile(rf"-?+(?=[\d.]{{1,{MAX_DIGITS}}}+\Z)\d++(?:\.\d++)?+", re.ASCII)
@@ -39,18 +39,16 @@ class Entry(NamedTuple):
 
 @dataclass
 class Scope:
-    """What each word of an expression stands for: an entry of a declared variable, or a number.
-
-    meanings: those of words known so far, as they are written; of numbers only so many.
-    """
+    """What each word of an expression stands for: an entry of a declared variable, or a number."""
 
     source: Source
-    meanings: dict[str, Entry | Fraction] = field(default_factory=dict, init=False)
+    _entries: dict[str, Entry] = field(default_factory=dict, init=False)
+    _numbers: dict[str, Fraction] = field(default_factory=dict, init=False)
     _tensors: dict[str, tuple[Variable, bool]] = field(default_factory=dict, init=False)
 
     def declare_entry(self, name: str, entry: Entry) -> None:
         """Make a plain name stand for one entry (VNN-LIB 1.0)."""
-        self.meanings[name] = entry
+        self._entries[name] = entry
 
     def declare_tensor(self, variable: Variable, is_output: bool) -> None:
         """Make name[i,j,...] stand for the entries of a variable (VNN-LIB 2.0)."""
@@ -64,19 +62,25 @@ class Scope:
         value = self.known(word.text)
         if value is None:
             value = self._resolve(word)
-            if isinstance(value, Entry) or len(self.meanings) < _REMEMBERED:
-                self.meanings[word.text] = value
+            if isinstance(value, Entry):
+                self._entries[word.text] = value
+            else:
+                self._remember(word.text, value)
         return value
 
     def known(self, text: str) -> Entry | Fraction | None:
         """What a word stands for where that is plain; None where it takes a closer look, as of `meaning`."""
-        value = self.meanings.get(text)
+        value = self._entries.get(text) or self._numbers.get(text)
         if value is None and _DECIMAL.fullmatch(text):
             whole, _, decimals = text.partition(".")
             value = Fraction(int(whole + decimals), _POWERS[len(decimals)])
-            if len(self.meanings) < _REMEMBERED:
-                self.meanings[text] = value
+            self._remember(text, value)
         return value
+
+    def _remember(self, text: str, value: Fraction) -> None:
+        if len(self._numbers) >= _REMEMBERED:
+            self._numbers.clear()
+        self._numbers[text] = value
 
     def entry_name(self, entry: Entry) -> str:
         """An entry as the file writes it."""

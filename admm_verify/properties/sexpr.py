@@ -22,20 +22,23 @@ _SHOWN_CHARACTERS = 40
 
 Thing = TypeVar("Thing")
 
-_ASKED_EVERY = 1024
-"""Tokens between two looks at the clock and at the memory, a few milliseconds."""
+_ASKED_EVERY, _ASKED_AFTER = 1024, 2**16
+"""Tokens, and characters, between two looks at the clock and at the memory, some milliseconds."""
 
 _TOKEN_BYTES = 160
 """What a word of an open form takes, with its share of the form."""
 
 _COMMENT = r";[^\r\n]*+"  # a lone carriage return ends a line, too
 _PLAIN = r"[^\s()\[\]\",;<>=!]++(?:\[[\d,]*+\])?+"
+_COMPARED = rf"\(\s*+([<>=]=?|!=)\s++({_PLAIN})\s++({_PLAIN})\s*+\)"
+_UNNAMED = rf"\(\s*+(?:[<>=]=?|!=)\s++{_PLAIN}\s++{_PLAIN}\s*+\)"
 # Possessive quantifiers throughout: no text makes the matcher go back and try again. White space is taken with the
 # token before it, so that long stretches of it are passed over at once.
 _TOKEN = re.compile(
     rf"""
     (?:
-    \(\s*+([<>=]=?|!=)\s++({_PLAIN})\s++({_PLAIN})\s*+\)   # a comparison of two words, the bulk of most files
+    {_COMPARED}                                     # a comparison of two words, the bulk of most files
+    |\(and\s++((?:{_UNNAMED}\s*+)++)\)              # several of them at once
     |(\()
     |(\))
     |(
@@ -54,8 +57,10 @@ _TOKEN = re.compile(
     """,
     re.ASCII | re.VERBOSE,
 )
-_SIGN, _LEFT, _RIGHT, _OPEN, _CLOSE, _WORD, _STRAY = range(1, 8)
+_SIGN, _LEFT, _RIGHT, _JOINED, _OPEN, _CLOSE, _WORD, _STRAY = range(1, 9)
 _COMPARISON = _RIGHT  # its last group
+COMPARISON = re.compile(_COMPARED, re.ASCII)
+"""A comparison of two words: its sign and both words."""
 
 
 class Word(NamedTuple):
@@ -93,6 +98,10 @@ class Conditions(Protocol):
         """What a comparison of two words becomes, whose sign and words are the groups 1 to 3 of a match."""
         ...
 
+    def joined(self, text: str, offset: int) -> Any:
+        """What a conjunction of comparisons of two words becomes; the first one's parenthesis is at the offset."""
+        ...
+
     def reduced(self, form: Form) -> Any:
         """What any other condition becomes, its own conditions having been replaced already."""
         ...
@@ -106,13 +115,17 @@ class Source:
     text: str
     budget: Budget = field(default_factory=lambda: Budget.of(Run()))
 
-    def check(self, bytes: float, offset: int | None = None) -> None:
-        """Raise Stopped once the budget's run is over, QueryError where so many bytes do not fit the memory."""
+    def check(self, bytes: float, offset: int | None = None, what: str = "") -> None:
+        """Raise Stopped once the budget's run is over, QueryError where so many bytes, which is taken for what is
+        named, do not fit the memory.
+        """
         self.budget.run.check()
         if bytes > self.budget.bytes:
-            allowed = f"{self.budget.bytes / 2**30:.3g} GiB"
-            message = f"the query takes more than {allowed}, the memory allowed; allow more, or split the query."
-            raise self.error(message, offset)
+            taken = f"the assertions make {what}, which take" if what else "the query takes"
+            message = (
+                f"{taken} more than {self.budget.bytes / 2**30:.3g} GiB, the memory allowed; allow more, or split "
+            )
+            raise self.error(message + "the query, one file for each alternative of an or.", offset)
 
     def paced(self, things: Iterable[Thing]) -> Iterator[Thing]:
         """The same things, with a look at the clock now and then."""
@@ -162,10 +175,11 @@ def read_forms(source: Source, conditions: Conditions) -> Iterator[Form]:
     top: list[Any] = []
     # Those of the innermost open form, and whether the forms among them are conditions: the hot spot of reading a file.
     items, inside = top, False
-    first = 0
+    first = ask = 0
     for number, match in enumerate(_TOKEN.finditer(source.text)):
-        if not number % _ASKED_EVERY:
+        if not number % _ASKED_EVERY or match.start() >= ask:
             source.check(len(source.text) + conditions.bytes + _TOKEN_BYTES * (number - first), match.start())
+            ask = match.start() + _ASKED_AFTER
         kind = match.lastindex
         if kind == _COMPARISON and len(enclosing) < MAX_DEPTH:
             items.append(conditions.compared(match) if inside else _compared(match))
@@ -174,6 +188,9 @@ def read_forms(source: Source, conditions: Conditions) -> Iterator[Form]:
                 head = match[_WORD]
                 inside = head == "assert" if len(enclosing) == 1 else enclosing[-1][1] and head in ("and", "or")
             items.append(Word(match[_WORD], match.start()))
+        elif kind == _JOINED and len(enclosing) < MAX_DEPTH - 1:
+            text, start = match[_JOINED], match.start(_JOINED)
+            items.append(conditions.joined(text, start) if inside else _joined(match))
         elif kind == _OPEN and len(enclosing) < MAX_DEPTH:
             form = Form([], match.start())
             enclosing.append((form, inside))
@@ -219,10 +236,17 @@ def _compared(match: re.Match[str]) -> Form:
     return Form(list(words(match)), match.start())
 
 
+def _joined(match: re.Match[str]) -> Form:
+    parts = COMPARISON.finditer(match.string, match.start(_JOINED), match.end(_JOINED))
+    return Form([Word("and", match.start() + 1), *map(_compared, parts)], match.start())
+
+
 def _refused(match: re.Match[str], source: Source, depth: int) -> QueryError:
     """Why a token cannot stand where it does."""
     kind, offset = match.lastindex, match.start()
-    if kind in (_OPEN, _COMPARISON) and depth >= MAX_DEPTH:
+    if kind == _JOINED and depth < MAX_DEPTH:
+        offset = match.start(_JOINED)
+    if kind in (_OPEN, _COMPARISON, _JOINED) and depth >= MAX_DEPTH - (kind == _JOINED):
         message = f"parentheses are nested deeper than {MAX_DEPTH}, the most read; flatten the expression."
     elif kind == _STRAY:
         hints = {

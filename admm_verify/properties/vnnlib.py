@@ -12,14 +12,13 @@ from typing import BinaryIO
 from admm_verify.errors import QueryError, UnsupportedQueryError
 from admm_verify.memory import Budget, collector_paused
 from admm_verify.properties.conditions import Assertions
-from admm_verify.properties.dnf import disjuncts
+from admm_verify.properties.dnf import PlacesUnknown, disjuncts
 from admm_verify.properties.linear import Entry, Scope
 from admm_verify.properties.property import NetworkDeclaration, Property, Variable
 from admm_verify.properties.sexpr import Form, Node, Source, Word, bracketed, described, read_forms, shown
 from admm_verify.run import Run
 
 FLOAT_TYPES = ("real", "float16", "float32", "float64", "bfloat16")
-MAX_BYTES = 256 * 2**20
 
 _CHUNK_BYTES = 2**20
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -37,8 +36,7 @@ def read_property(path: str | os.PathLike[str], budget: Budget | None = None) ->
     """The property in a VNN-LIB file, plain or gzip-compressed whatever its name.
 
     budget: the memory that reading may take, by default half of what is free, and a question that ends it.
-    Raises: QueryError for a file that cannot be read, is no text, or beyond MAX_BYTES uncompressed or the memory;
-        otherwise as `parse_vnnlib`.
+    Raises: QueryError for a file that cannot be read, is no text, or beyond the memory; otherwise as `parse_vnnlib`.
     """
     allowed = Budget.of(Run()) if budget is None else budget
     name = os.fspath(path)
@@ -75,12 +73,15 @@ def parse_vnnlib(text: str, source: str = "query", budget: Budget | None = None)
     if "\0" in text:
         raise origin.error("not a VNN-LIB text file: it holds NUL characters.", text.index("\0"))
     with collector_paused():
-        return _parsed(origin)
+        try:
+            return _parsed(origin, True)
+        except PlacesUnknown:
+            return _parsed(origin, False)
 
 
-def _parsed(origin: Source) -> Property:
+def _parsed(origin: Source, sharing: bool) -> Property:
     scope = Scope(origin)
-    assertions = Assertions(scope)
+    assertions = Assertions(scope, sharing)
     forms = read_forms(origin, assertions)
     first = next(forms, None)
     if first is None:
@@ -117,9 +118,6 @@ def _bounded(file: gzip.GzipFile | BinaryIO, name: str, budget: Budget) -> bytea
         data += chunk
         # As bytes and as text at once.
         origin.check(2.0 * len(data))
-        if len(data) > MAX_BYTES:
-            limit = f"{MAX_BYTES // 2**20} MiB uncompressed"
-            raise QueryError(f"{name}: the file is larger than {limit}, the most read; split the query.")
     return data
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from admm_verify import QueryError
+from admm_verify.memory import Budget
 from admm_verify.properties.vnnlib import parse_vnnlib, read_property
 from tests.properties.texts import flat
 from tests.shared import SHARED, needs_shared
@@ -57,17 +58,17 @@ def test_unreadable_paths(tmp_path: Path) -> None:
             read_property(f"{tmp_path}/{path}")
 
 
-def test_large_files_are_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("admm_verify.properties.vnnlib.MAX_BYTES", 2**21)
+def test_large_files_are_not_unpacked(tmp_path: Path) -> None:
+    budget = Budget(2.0**23)
     content = flat("(<= Y_0 0)").encode().ljust(2**21)
     (tmp_path / "fits").write_bytes(gzip.compress(content))
-    assert read_property(tmp_path / "fits").disjuncts
-    for data in (content + b" ", gzip.compress(content + b" "), gzip.compress(bytes(2**26))):
+    assert read_property(tmp_path / "fits", budget).disjuncts
+    for data in (content.ljust(2**23), gzip.compress(content.ljust(2**23)), gzip.compress(bytes(2**26))):
         (tmp_path / "large").write_bytes(data)
         tracemalloc.start()
-        with pytest.raises(QueryError, match="larger than 2 MiB"):
-            read_property(tmp_path / "large")
-        assert tracemalloc.get_traced_memory()[1] < 2**23
+        with pytest.raises(QueryError, match=r"takes more than 0\.00781 GiB, the memory allowed"):
+            read_property(tmp_path / "large", budget)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
         tracemalloc.stop()
 
 
@@ -77,6 +78,27 @@ def test_large_queries_are_read() -> None:
     lines += [f"(assert (<= X_{i} 0.{i}5))\n(assert (>= X_{i} -0.{i}5))" for i in range(entries)]
     found = parse_vnnlib("\n".join([*lines, "(assert (<= Y_0 0))"]))
     assert len(found.disjuncts[0].box.lower) == entries
+
+
+def test_files_of_many_boxes_take_the_memory_of_what_they_say() -> None:
+    entries, boxes = 50, 300
+    lines = [f"(declare-const X_{i} Real)" for i in range(entries)] + ["(declare-const Y_0 Real)", "(assert (or"]
+    for number in range(boxes):
+        sides = (
+            f"(>= X_{i} {number % 7}.0) (<= X_{i} {number % 7 + (i == number % entries)}.0)" for i in range(entries)
+        )
+        lines.append(f"(and {' '.join(sides)} (<= Y_0 0.{number}))")
+    text = "\n".join([*lines, "))"])
+    tracemalloc.start()
+    found = parse_vnnlib(text)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found.disjuncts) == boxes
+    # Bounds that are objects of their own take more than 200 bytes each.
+    assert peak < 2 * boxes * entries * 60
+    number = boxes - 2
+    expected = [(F(number % 7), F(number % 7 + (i == number % entries))) for i in range(entries)]
+    assert list(zip(*found.disjuncts[number].box.range, strict=True)) == expected
 
 
 @pytest.fixture(scope="module")

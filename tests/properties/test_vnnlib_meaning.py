@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from admm_verify import QueryError, UnsupportedQueryError
+from admm_verify import QueryError
+from admm_verify.memory import Budget
 from admm_verify.properties.vnnlib import parse_vnnlib
 from admm_verify.sets.exact import ExactBox
 from tests.properties.texts import box, check_refused, flat, network, only
@@ -220,14 +221,49 @@ def test_why_no_disjunct_is_left(conditions: list[str], words: list[str]) -> Non
     assert all(word in found.impossible for word in words)
 
 
-def test_caps(monkeypatch: pytest.MonkeyPatch) -> None:
-    choice = "(or (<= Y_0 0) (<= Y_1 0))"
-    check_refused(flat(*[choice] * 17), "131072 disjuncts|100000|Split", UnsupportedQueryError)
-    check_refused(flat(*[choice] * 5000), f"more than {10**15} disjuncts", UnsupportedQueryError)
-    check_refused(flat(*["(<= Y_0 0)"] * 400, *[choice] * 16), "65536 disjuncts|constraints", UnsupportedQueryError)
-    monkeypatch.setattr("admm_verify.properties.boxes.MAX_BOX_ENTRIES", 2)
-    assert len(parse_vnnlib(flat("(or (<= X_0 0.5) (>= X_0 0.5))")).disjuncts) == 2
-    check_refused(flat("(or (<= X_0 0.5) (<= X_0 0.7) (<= X_0 0.6))"), "different boxes", UnsupportedQueryError)
+def test_memory_alone_limits_disjuncts() -> None:
+    choice, small = "(or (<= Y_0 0) (<= Y_1 0))", Budget(2.0**25)
+    check_refused(flat(*[choice] * 17), "make 131072 disjuncts|0.0312 GiB|allow more|split", budget=small)
+    check_refused(flat(*[choice] * 5000), f"more than {10**15} disjuncts|GiB")
+    check_refused(flat(*["(<= Y_0 0)"] * 400, *[choice] * 16), "65536 disjuncts|constraints", budget=small)
+    many = "(or (<= X_0 0.5) (<= X_0 0.7) (<= X_0 0.6))"
+    assert len({id(disjunct.box) for disjunct in parse_vnnlib(flat(many)).disjuncts}) == 3
+    wide = flat(many, inputs=10**4)
+    assert len(parse_vnnlib(wide, budget=Budget(2e7)).disjuncts) == 3
+    check_refused(wide, "different boxes of 10000 inputs", budget=Budget(9.1e6))
+
+
+def test_alternatives_of_known_bounds() -> None:
+    bounds = "(>= X_0 0.5)(<= X_0 0.75)"
+    found = parse_vnnlib(
+        flat(f"(or (and {bounds}) (and {bounds}(<= Y_0 0)\n(<= Y_1 Y_0))(and (>=  X_0 0.50) (<= X_0 1)))")
+    )
+    boxes = [disjunct.box for disjunct in found.disjuncts]
+    assert boxes[0] is boxes[1] and boxes[0].range == ((F(1, 2),), (F(3, 4),)) and boxes[2].upper == (1,)
+    assert [atom.line for atom in found.disjuncts[1].atoms] == [5, 6]
+    assert parse_vnnlib(flat(f"(or (and {bounds} (!= Y_0 0)) (and {bounds} (< 1 1)))")).disjuncts[1].atoms[0].strict
+
+
+def test_places_of_bounds_that_alternatives_share() -> None:
+    both = "(or (and (<= X_0 3) (>= X_0 2))\n (and (>= X_0 2) (<= X_0 3)))"
+    refused = flat(both, "(and (<= X_0 1)\n(>= X_0 0))", unit_box=False)
+    check_refused(refused, "X_0 has lower > upper|2 on line 4|1 on line 6")
+    choice = "(or (and (>= X_1 1)\n(<= X_1 0.5)) (and\n(>= X_1 1)\n(<= X_1 0)))"
+    check_refused(flat("(and (>= X_1 1) (>= X_0 0))", choice, inputs=2), "1 on line 7|0.5 on line 9")
+
+
+@given(counts=st.lists(st.integers(1, 4), min_size=1, max_size=4), nested=st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_every_way_to_choose_is_one_disjunct(counts: list[int], nested: bool) -> None:
+    texts, own = [], []
+    for count in counts:
+        own.append([F(sum(map(len, own)) + k) for k in range(count)])
+        parts = (f"(<= Y_0 {value})" for value in own[-1])
+        texts.append(f"(or {' '.join(f'(and {part} (or {part} {part}))' if nested else part for part in parts)})")
+    found = [tuple(sorted(-atom.constant for atom in one.atoms)) for one in parse_vnnlib(flat(*texts)).disjuncts]
+    # Nested alternatives name each number twice, in two ways.
+    wanted = [tuple(n for n in way for _ in range(1 + nested)) for way in product(*own)]
+    assert sorted(found) == sorted(wanted * (2 ** len(own) if nested else 1))
 
 
 # A condition as a nested tuple: ("and" | "or", conditions) or (comparison, expression, expression), an expression being
