@@ -8,7 +8,7 @@ from safetensors import safe_open
 
 import admm_verify as av
 from admm_verify.report.demo import RADIUS, load_digits, margins
-from problems import train_avoidance
+from problems import train_avoidance, train_plants
 from problems.crown_family import crown_instances
 from problems.lp_instances import mnist_fc_instances, shared_folder
 from problems.resnet18 import ResNet, build
@@ -115,6 +115,18 @@ def test_crown_bound_is_that_of_the_peer(name):
     ).lower
     theirs = instance.peers["CROWN"].bound
     assert (ours >= theirs - 1e-4 * np.abs(theirs)).all()
+
+
+@pytest.mark.parametrize("problem", train_plants.PROBLEMS, ids=lambda problem: problem.__name__)
+def test_stored_plants_are_those_that_are_trained(problem):
+    own = problem()
+    assert json.loads((train_plants.TARGET / f"{own.name}.json").read_text()) == json.loads(
+        json.dumps(train_plants.system(own))
+    )
+    task = av.read_task(train_plants.TARGET / f"{own.name}.json")
+    states = np.random.default_rng(0).uniform(-1, 1, (200, len(own.names))) * own.reach
+    missed = np.abs(task.system.controller.law(states) - own.teacher(states)).mean()
+    assert missed < 0.1 * np.abs(own.teacher(states)).mean()
 
 
 @pytest.mark.parametrize("vehicle", [train_avoidance.robot(), train_avoidance.flyer()], ids=["robot", "flyer"])

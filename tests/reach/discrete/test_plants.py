@@ -12,6 +12,7 @@ from admm_verify.reach.directions import octagon_directions
 from admm_verify.reach.discrete.rollout import noise_set
 from admm_verify.reach.discrete.steps import step_of
 from admm_verify.reach.discrete.tube import step_sets
+from problems import train_plants
 from tests.reach.systems import dense, drawn
 from tests.seeds import seeds
 
@@ -112,6 +113,19 @@ def test_simulation_and_halved_cells(name: str) -> None:
     for t in range(STEPS + 1):
         assert (np.max(paths[:, t] @ found.directions.T, axis=0) <= found.upper[t]).all()
     assert found.during is None and (name == "noisy" or found.gap <= 0.05)
+
+
+@pytest.mark.parametrize("problem", train_plants.PROBLEMS, ids=lambda problem: problem.__name__)
+def test_trained_plants_keep_close_sets_and_their_requirements(problem) -> None:
+    task = av.read_task(train_plants.TARGET / f"{problem().name}.json")
+    found = av.reach_sets(task, timeout=60, settings=av.ReachSettings(tolerance=0.2, samples=2000))
+    assert all(judgement.outcome is Answer.VERIFIED for judgement in found.judgements)
+    rng = np.random.default_rng(7)
+    paths = av.simulate(task.system, task.initial.scattered(20_000, rng), task.steps)
+    for t in range(task.steps + 1):
+        low, high = found.sets.box(t)
+        assert (low <= paths[:, t].min(axis=0)).all() and (paths[:, t].max(axis=0) <= high).all()
+    assert ((high - low) <= 1.2 * np.ptp(paths[:, -1], axis=0)).all()
 
 
 def test_verdicts_without_a_controller() -> None:
