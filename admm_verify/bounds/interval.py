@@ -1,6 +1,6 @@
 """Interval bounds of all nodes, forward."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from admm_verify.arrays import SMALLEST, Array, gamma, namespace
@@ -13,6 +13,12 @@ from admm_verify.network.selection import SelectionMap
 from admm_verify.relaxations.registry import ReadsNode, relaxation_of, relaxations_by_source
 from admm_verify.run import paced
 from admm_verify.sets.contract import InputSet
+
+Ends = Sequence[Array] | Mapping[int, Array]
+"""Ends of intervals by the numbers of their nodes."""
+
+_BLOCK_NUMBERS = 2**21
+"""Numbers of an interval beyond which it is found for some rows after the others."""
 
 Refine = Callable[["Forward", int, Affine, Array, Array], tuple[Array, Array]]
 """refine(forward, i, node, low, high) -> an interval within [low, high] of an affine node that activations read."""
@@ -137,7 +143,22 @@ def affine_interval(
     Shapes: lower[i], upper[i] [..., n_i] -> [..., n].
     Error: rounded outward.
     """
-    xp = namespace(lower[0])
+    sources = {term.source for term in node.terms}
+    leads = {end[i].shape[:-1] for i in sources for end in (lower, upper)}
+    lead = leads.pop() if len(leads) == 1 else ()
+    if len(lead) != 1 or lead[0] * node.size <= _BLOCK_NUMBERS:
+        return _affine_interval(network, node, lower, upper)
+    # A step of many arrays stays near the cache.
+    step, parts = -(-_BLOCK_NUMBERS // node.size), []
+    for first in range(0, lead[0], step):
+        ends = ({i: end[i][first : first + step] for i in sources} for end in (lower, upper))
+        parts.append(_affine_interval(network, node, *ends))
+    low, high = (namespace(side[0]).concat(list(side), axis=0) for side in zip(*parts, strict=True))
+    return low, high
+
+
+def _affine_interval(network: Network, node: Affine, lower: Ends, upper: Ends) -> tuple[Array, Array]:
+    xp = namespace(node.bias)
     middle: Array = node.bias
     spread: Array = xp.zeros_like(node.bias)
     for term in node.terms:

@@ -154,9 +154,21 @@ def fitting(bounds: PreactivationBounds, network: Network, inputs: InputSet) -> 
             "them for this set, or for one that holds it."
         )
     # Wherever they come from, their numbers may have been changed since.
+    placed, rows = network.put(placement), inputs.lead[0]
+    step = max(1, Budget.of(Run()).block(sum(node.size for node in network.nodes)))
     with quiet_overflow():
-        Forward(network.put(placement), inputs, known=found).run()
+        for first in range(0, rows, step):
+            part = slice(first, first + step)
+            known = PreactivationBounds(
+                *(tuple(_part(end, part) for end in ends) for ends in (found.lower, found.upper))
+            )
+            Forward(placed, inputs if rows <= step else inputs.at(part), known=known).run()
     return found
+
+
+def _part(end: Array, rows: slice) -> Array:
+    """Some rows of an end, which may have one row for all."""
+    return end if end.shape[0] == 1 else end[rows]
 
 
 def output_interval(
