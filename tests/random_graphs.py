@@ -169,6 +169,8 @@ class Growth:
             return (low, low + rng.integers(1, 5, size) / 2.0)
         if kind == "elu":
             return (np.full(size, rng.choice([1.0, 0.5])),)
+        if kind == "heaviside":
+            return (rng.choice([0.0, 0.5, 1.0], size),)
         if kind == "power":
             return (np.full(size, rng.choice([-2.0, -1.0, -0.5, 0.5, 1.5, 3.0, 4.0])),)
         return ()
