@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from admm_verify.arrays import Array, namespace
+from admm_verify.network import smooth_functions
+from admm_verify.network.smooth_functions import SMOOTH
 
 Function = Callable[[Array, Sequence[Array]], Array]
 """phi(x, parameters): x [..., n], each parameter [n] or broadcasting to x; of several operands x [..., m n], one after
@@ -84,6 +86,7 @@ def round_half_even(x: Array, parameters: Sequence[Array]) -> Array:
 
 
 FUNCTIONS: dict[str, Function] = {
+    **SMOOTH,
     "ceil": ceil,
     "clip": clip,
     "elu": elu,
@@ -107,6 +110,7 @@ UNBOUNDED = {"clip"}
 """Kinds whose parameters may be infinite: a clip may have no end on one side."""
 
 ONNX = {
+    **smooth_functions.ONNX,
     "Ceil": "ceil",
     "Floor": "floor",
     "Relu": "relu",
@@ -119,6 +123,7 @@ ONNX = {
 """ONNX operators that are one of these functions of their input, whatever their attributes."""
 
 TORCH = {
+    **smooth_functions.TORCH,
     "ceil": "ceil",
     "floor": "floor",
     "relu": "relu",

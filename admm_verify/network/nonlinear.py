@@ -239,6 +239,27 @@ def softplus(builder: Builder, x: Tensor, beta: float = 1.0, threshold: float = 
     return builder.stands_for(curve, "softplus", [x], np.array(beta), np.array(threshold))
 
 
+_POWERS = {-1.0: "reciprocal", 0.5: "sqrt", 2.0: "square"}
+"""Powers with a kind of their own, by exponent."""
+
+
+def power(builder: Builder, x: Tensor, exponent: Number) -> Tensor:
+    """x^e for constant exponents, which broadcast with x; where some are 0 or 1, all must be the same."""
+    exponents = np.asarray(exponent, dtype=np.float64)
+    shape = np.broadcast_shapes(x.shape, exponents.shape)
+    if np.all(exponents == 1):
+        return builder.scale(x, np.ones(shape))
+    if np.all(exponents == 0):
+        return builder.add(builder.scale(x, np.zeros(shape)), np.ones(shape))
+    if not np.isfinite(exponents).all() or np.any((exponents == 0) | (exponents == 1)):
+        raise UnsupportedUse("its exponents are not finite, or are 0 or 1 among others")
+    wide = x if shape == x.shape else builder.scale(x, np.ones(shape))
+    first = float(exponents.flat[0]) if exponents.size else 1.0
+    if first in _POWERS and np.all(exponents == first):
+        return builder.activation(_POWERS[first], wide)
+    return builder.activation("power", wide, exponents)
+
+
 def _spread(x: Tensor, parameter: np.ndarray) -> np.ndarray:
     """A parameter with one number per entry of x."""
     return np.broadcast_to(parameter, x.shape)

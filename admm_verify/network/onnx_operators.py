@@ -8,6 +8,7 @@ from functools import reduce
 
 import numpy as np
 
+from admm_verify.network import nonlinear
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
 from admm_verify.network.onnx_activations import ACTIVATIONS
 from admm_verify.network.onnx_entries import ENTRIES
@@ -100,11 +101,7 @@ def _mean(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) 
 
 
 def _pow(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    exponent = numbers(inputs[1], "exponent")
-    if not np.all(exponent == 1):
-        raise UnsupportedUse("its exponent is not 1, which is the supported one")
-    # The exponents broadcast, as factors of one do.
-    return [builder.scale(tensor(inputs[0]), exponent)]
+    return [nonlinear.power(builder, tensor(inputs[0]), numbers(inputs[1], "exponent"))]
 
 
 def _cast(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:

@@ -64,11 +64,11 @@ def _negative(builder: Builder, x: Any) -> Value:
 
 
 def _power(builder: Builder, x: Any, exponent: Any) -> Value:
-    exponents = fixed(exponent, "exponent")
-    if not np.all(exponents == 1):
-        raise UnsupportedUse("its exponent is not 1, which is the supported one")
-    # The exponents broadcast, as factors of one do.
-    return builder.scale(data(x), exponents)
+    return nonlinear.power(builder, data(x), fixed(exponent, "exponent"))
+
+
+def _reciprocal_root(builder: Builder, x: Any) -> Value:
+    return nonlinear.power(builder, data(x), -0.5)
 
 
 def _sum(builder: Builder, x: Any, axes: Any = None, keep: bool = False, dtype: Any = None) -> Value:
@@ -218,6 +218,7 @@ OPERATIONS: dict[str, Handler] = {
     "mul": _times,
     "neg": _negative,
     "pow": _power,
+    "rsqrt": _reciprocal_root,
     "rsub": _reverse_minus,
     "sort": _sort,
     "sub": _minus,

@@ -18,7 +18,8 @@ class SlopeRange:
 
     For every slope s between lower_min and lower_max some line s p + c touches phi from below on [l, u]; for every s
     between upper_min and upper_max some line touches it from above. Steeper or flatter ones touch at an end of [l, u]
-    only and are never better. Where phi is linear on [l, u] all are equal.
+    only and are never better, or next to an end where phi' grows beyond use. Where phi is linear on [l, u] all are
+    equal.
     """
 
     lower_min: Layer

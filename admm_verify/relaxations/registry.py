@@ -7,7 +7,7 @@ from typing import Protocol
 
 from admm_verify.arrays import Array
 from admm_verify.network.graph import Activation, Network
-from admm_verify.relaxations import piecewise_linear, s_shaped, steps
+from admm_verify.relaxations import convex, piecewise_linear, powers, s_shaped, steps
 from admm_verify.relaxations.bilinear import Bilinear, BilinearPlanes
 from admm_verify.relaxations.contract import Hull, Layer, Mask, Relaxation
 from admm_verify.relaxations.lines import CurveLines, KinkLines, Lines
@@ -25,7 +25,9 @@ class ReadsNode(Protocol):
 RELAXATIONS: dict[str, type[Hull]] = {
     "product": Bilinear,
     "relu": Triangle,
+    **convex.KINDS,
     **piecewise_linear.KINDS,
+    **powers.KINDS,
     **s_shaped.KINDS,
     **steps.KINDS,
 }

