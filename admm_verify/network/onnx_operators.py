@@ -101,6 +101,8 @@ def _mean(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) 
 
 
 def _pow(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    if isinstance(inputs[1], Tensor):
+        raise UnsupportedUse("its exponent depends on the input; it must be constant")
     return [nonlinear.power(builder, tensor(inputs[0]), numbers(inputs[1], "exponent"))]
 
 

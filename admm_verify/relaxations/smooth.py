@@ -17,9 +17,9 @@ from abc import abstractmethod
 from itertools import pairwise
 
 from admm_verify.arrays import namespace
-from admm_verify.relaxations.chains import Chain, nearest
 from admm_verify.relaxations.contract import Layer, Mask, Relaxation, SlopeRange
 from admm_verify.relaxations.curves import between, epsilon, tiniest
+from admm_verify.relaxations.envelopes import Envelope, nearest
 
 INFINITY = float("inf")
 
@@ -186,8 +186,8 @@ class Smooth(Relaxation):
         _, lower, upper = self.regular(lower, upper)
         least, most = self._capped(lower, upper)
         below, above = (xp.full_like(lower, side, dtype=xp.bool) for side in (False, True))
-        floor, ceiling = Chain.of(self, lower, upper, below), Chain.of(self, lower, upper, above)
-        (first, last), (left, right) = (chain.end_slopes(least, most) for chain in (floor, ceiling))
+        floor, ceiling = Envelope.of(self, lower, upper, below), Envelope.of(self, lower, upper, above)
+        (first, last), (left, right) = (side.end_slopes(least, most) for side in (floor, ceiling))
         lower_min, lower_max = xp.minimum(first, last), xp.maximum(first, last)
         upper_min, upper_max = xp.minimum(left, right), xp.maximum(left, right)
         middle = 0.5 * lower + 0.5 * upper
@@ -262,14 +262,14 @@ class Smooth(Relaxation):
         high = xp.maximum(ceiling.height(near, value), value)
         above = post > high
         inside = (pre == near) & (post >= low) & ~above
-        p, q = nearest(self, Chain.where(above, ceiling, floor), pre, post)
+        p, q = nearest(self, Envelope.where(above, ceiling, floor), pre, post)
         return xp.where(inside, pre, p), xp.where(inside, post, q)
 
-    def _sides(self, lower: Layer, upper: Layer) -> tuple[Chain, Chain]:
+    def _sides(self, lower: Layer, upper: Layer) -> tuple[Envelope, Envelope]:
         """Floor and ceiling."""
         xp = namespace(lower, upper)
         below, above = (xp.full_like(lower, side, dtype=xp.bool) for side in (False, True))
-        return Chain.of(self, lower, upper, below), Chain.of(self, lower, upper, above)
+        return Envelope.of(self, lower, upper, below), Envelope.of(self, lower, upper, above)
 
     def _settled(self, slope: Layer, piece: Piece, above: Mask) -> Layer:
         """The point of that slope in a piece."""

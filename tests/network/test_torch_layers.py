@@ -189,7 +189,7 @@ REFUSED = {
     "statistics": (nn.BatchNorm2d(4, track_running_stats=False), IMAGE, "statistics"),
     "softplus": (nn.Softplus(threshold=2), IMAGE, "threshold"),
     "cast": (Function(lambda x: x.to(torch.float16)), IMAGE, "float16"),
-    "power": (Function(lambda x: x**2), IMAGE, "exponent"),
+    "power": (Function(lambda x: 2.0**x), IMAGE, "constant"),
 }
 
 

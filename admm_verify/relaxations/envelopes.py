@@ -20,7 +20,7 @@ points of sizes from 1e-2 to 10: relative errors below 1e-9 after 16 steps, and 
 
 
 @dataclass(frozen=True, eq=False)
-class Chain:
+class Envelope:
     """The floor of a hull, or its ceiling where above: knots l = x_0 <= .. <= x_5 = u, with chords from x_0 to x_1,
     from x_2 to x_3 and from x_4 to x_5, and phi between.
     """
@@ -31,7 +31,7 @@ class Chain:
     posts: tuple[Layer, ...]
 
     @classmethod
-    def of(cls, curve: "Smooth", lower: Layer, upper: Layer, above: Mask) -> "Chain":
+    def of(cls, curve: "Smooth", lower: Layer, upper: Layer, above: Mask) -> "Envelope":
         """The convex, or concave, envelope of phi over [l, u]."""
         xp = namespace(lower, upper)
         first, *others = curve.pieces(lower, upper, above)
@@ -49,14 +49,14 @@ class Chain:
         return cls(curve, above, knots, tuple(map(curve.value, knots)))
 
     @staticmethod
-    def where(chosen: Mask, some: "Chain", other: "Chain") -> "Chain":
-        """Of two chains of one curve, neuron by neuron."""
+    def where(chosen: Mask, some: "Envelope", other: "Envelope") -> "Envelope":
+        """Of two envelopes of one curve, neuron by neuron."""
         xp = namespace(chosen)
         knots, posts = (
             tuple(xp.where(chosen, a, b) for a, b in zip(*pair, strict=True))
             for pair in ((some.knots, other.knots), (some.posts, other.posts))
         )
-        return Chain(some.curve, xp.where(chosen, some.above, other.above), knots, posts)
+        return Envelope(some.curve, xp.where(chosen, some.above, other.above), knots, posts)
 
     def height(self, pre: Layer, value: Layer) -> Layer:
         """The height at pre in [l, u], where phi is the value given."""
@@ -73,7 +73,7 @@ class Chain:
         return between(chord_slope(*ends, otherwise=least), least, most)
 
     def slope(self, pre: Layer, least: Layer, most: Layer) -> Layer:
-        """A slope of the chain at pre, within a range."""
+        """A slope of the envelope at pre, within a range."""
         xp = namespace(pre)
         found = between(self.curve.slope_at(pre, self.above), least, most)
         for k in (0, 2, 4):
@@ -113,32 +113,32 @@ def _touching(curve: "Smooth", first: "Piece", second: "Piece", above: Mask) -> 
     return s, v
 
 
-def nearest(curve: "Smooth", chain: Chain, pre: Layer, post: Layer) -> tuple[Layer, Layer]:
+def nearest(curve: "Smooth", side: Envelope, pre: Layer, post: Layer) -> tuple[Layer, Layer]:
     """The nearest point of a floor, or a ceiling, from a point beyond it.
 
-    Downhill from the p in [l, u] next to pre, as far as the chain's lowest point (uphill, highest, above), the
+    Downhill from the p in [l, u] next to pre, as far as the envelope's lowest point (uphill, highest, above), the
     derivative D(p) = (p - pre) + (q - post) q' of half the squared distance changes sign once. Part by part from the
     left, D at the start of a part tells whether to go on into it.
 
     Valid when: the point lies below the hull, or above it where above.
     """
     xp = namespace(pre, post)
-    lower, upper = chain.knots[0], chain.knots[5]
+    lower, upper = side.knots[0], side.knots[5]
     near = between(pre, lower, upper)
-    flat = curve.touch(lower, upper, xp.zeros_like(pre), chain.above)[0]
+    flat = curve.touch(lower, upper, xp.zeros_like(pre), side.above)[0]
     left, right = xp.minimum(near, flat), xp.maximum(near, flat)
     least, most = curve.slope_range(lower, upper)
     p = left + xp.zeros_like(pre + post)
-    q = chain.height(p, curve.value(p))
+    q = side.height(p, curve.value(p))
     for k in range(5):
-        start, end = (between(knot, left, right) for knot in (chain.knots[k], chain.knots[k + 1]))
+        start, end = (between(knot, left, right) for knot in (side.knots[k], side.knots[k + 1]))
         if k % 2:
-            slope, height = curve.slope_at(start, chain.above), curve.value(start)
-            found = _on_curve(curve, (start, end), pre, post, chain.above, right == near)
+            slope, height = curve.slope_at(start, side.above), curve.value(start)
+            found = _on_curve(curve, (start, end), pre, post, side.above, right == near)
             reached = curve.value(found)
         else:
-            slope = chain.chord(k, least, most)
-            height = chain.posts[k] + slope * (start - chain.knots[k])
+            slope = side.chord(k, least, most)
+            height = side.posts[k] + slope * (start - side.knots[k])
             found, reached, _ = nearest_on_line(start, height, end, slope, pre, post)
         onward = (end > start) & ((start - pre) + (height - post) * slope < 0)
         p, q = xp.where(onward, found, p), xp.where(onward, reached, q)
@@ -146,7 +146,7 @@ def nearest(curve: "Smooth", chain: Chain, pre: Layer, post: Layer) -> tuple[Lay
 
 
 def _on_curve(curve: "Smooth", part: "Piece", pre: Layer, post: Layer, above: Mask, rising: Mask) -> Layer:
-    """The p of a part of the curve where D(p) = 0, or the end next to it; rising: the chain rises there.
+    """The p of a part of the curve where D(p) = 0, or the end next to it; rising: the envelope rises there.
 
     Turned so that phi is convex and increases, X(x) = Y(x) is solved for X = (phi - post) phi' and Y = pre - x. A
     bracket shrinks by Newton steps on log X - log Y at first, which sees exponentials and powers as lines, then on X -
