@@ -11,6 +11,7 @@ from admm_verify.errors import QueryError, UnsupportedQueryError
 from admm_verify.properties.linear import Entry, Scope, check_range, difference
 from admm_verify.properties.property import Atom
 from admm_verify.properties.sexpr import COMPARISON, Form, Node, Word, described, words
+from admm_verify.properties.slips import chain_advice, condition_advice, infix_advice
 from admm_verify.sets.exact_cut import Inequality, Terms
 
 _BYTES = 400
@@ -154,8 +155,8 @@ class Assertions:
         Raises: QueryError for what is malformed.
         """
         if len(form.items) != 2:
-            message = f"found an assert of {len(form.items) - 1} conditions; write one, joining several by (and ...)."
-            raise self._error(message, form)
+            message = f"found an assert of {len(form.items) - 1} conditions; write one, joining several by (and ...)"
+            raise self._error(f"{message}{infix_advice(form.items[1:])}.", form)
         self._take(form.items[1:])
 
     def add(self, condition: Condition) -> None:
@@ -171,8 +172,8 @@ class Assertions:
         operands = form.items[1:]
         if form.head in _COMPARISONS:
             if len(operands) != 2:
-                message = f"found {form.head!r} with {len(operands)} operands; comparisons take exactly two."
-                raise self._error(message, form)
+                message = f"found {form.head!r} with {len(operands)} operands; comparisons take exactly two"
+                raise self._error(f"{message}{chain_advice(form.head, operands)}.", form)
             left, right = operands
             return self._compared(form.head, left, right, form.offset)
         if form.head not in ("and", "or"):
@@ -364,7 +365,7 @@ class Assertions:
 
     def _no_condition(self, node: Node) -> QueryError:
         message = f"found {described(node)} where a condition belongs; conditions are (and ...), (or ...) and "
-        return self._error(message + "comparisons by <=, <, >=, >, == or !=.", node)
+        return self._error(f"{message}comparisons by <=, <, >=, >, == or !={condition_advice(node)}.", node)
 
     def _error(self, message: str, node: Node) -> QueryError:
         return self.scope.source.error(message, node.offset)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from admm_verify.errors import UnsupportedQueryError
 from admm_verify.properties.property import Variable
 from admm_verify.properties.sexpr import Form, Node, Source, Word, bracketed, described, shown
+from admm_verify.properties.slips import name_advice, term_advice
 
 MAX_DIGITS = 30
 MAX_EXPONENT = 300
@@ -96,8 +97,8 @@ class Scope:
             return Entry(is_output, self._flat_index(word, variable, indices))
         if indices is None and (_LIKE_A_NUMBER.match(name) or _NOT_FINITE.fullmatch(name)):
             return read_number(word, self.source)
-        message = f"found {shown(word.text)}, which is neither a number nor declared above; declare it before its use."
-        raise self.source.error(message, word.offset)
+        message = f"found {shown(word.text)}, which is neither a number nor declared above; declare it before its use"
+        raise self.source.error(f"{message}{name_advice(word.text, not self._tensors)}.", word.offset)
 
     def _flat_index(self, word: Word, variable: Variable, indices: tuple[int, ...] | None) -> int:
         shape = variable.shape
@@ -187,8 +188,8 @@ def _accumulate(node: Node, factor: Fraction, total: Linear, scope: Scope) -> No
         return
     operands = node.items[1:]
     if node.head not in ("+", "-", "*") or not operands:
-        message = f"found {described(node)} where a number, a variable, or (+ ...), (- ...), (* ...) of those belongs."
-        raise scope.source.error(message, node.offset)
+        message = f"found {described(node)} where a number, a variable, or (+ ...), (- ...), (* ...) of those belongs"
+        raise scope.source.error(f"{message}{term_advice(node)}.", node.offset)
     if node.head == "*":
         _accumulate_product(node, factor, total, scope)
         return

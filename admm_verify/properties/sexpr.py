@@ -252,7 +252,7 @@ def _refused(match: re.Match[str], source: Source, depth: int) -> QueryError:
         hints = {
             "[": "a '[' follows a name or element type, holds whole numbers and is closed by ']', as in X[0,3]",
             "]": "it has no '[' after a name before it, as in X[0,3]",
-            ",": "commas only separate the numbers in brackets, as in X[0,3]",
+            ",": "commas only separate the numbers in brackets, as in X[0,3]; decimals have a point, as 1.5",
             '"': "the string it opens is never closed",
         }
         text = match[_STRAY]

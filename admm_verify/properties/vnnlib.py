@@ -16,12 +16,14 @@ from admm_verify.properties.dnf import PlacesUnknown, disjuncts
 from admm_verify.properties.linear import Entry, Scope
 from admm_verify.properties.property import NetworkDeclaration, Property, Variable
 from admm_verify.properties.sexpr import Form, Node, Source, Word, bracketed, described, read_forms, shown
+from admm_verify.properties.slips import command_advice
 from admm_verify.run import Run
 
 FLOAT_TYPES = ("real", "float16", "float32", "float64", "bfloat16")
 
 _CHUNK_BYTES = 2**20
 _GZIP_MAGIC = b"\x1f\x8b"
+_BARE_VERSION = re.compile(r'"?<?\d+(?:\.\d+)?>?"?', re.ASCII)
 _VERSION = re.compile(r"<(\d{1,9})\.(\d{1,9})>", re.ASCII)
 
 _INTEGER_TYPE = re.compile(r"u?int\d+", re.ASCII)
@@ -97,8 +99,8 @@ def _parsed(origin: Source, sharing: bool) -> Property:
         if form.head == "assert":
             assertions.read(form)
             asserted = True
-        elif form.head != declarations.command:
-            raise _unknown_command(form, declarations.command, origin)
+        elif form.head not in declarations.commands:
+            raise _unknown_command(form, declarations.commands[0], origin)
         elif asserted and isinstance(declarations, _NetworkDeclarations):
             message = "found declare-network after an assertion; put all declarations before the first assertion."
             raise origin.error(message, form.offset)
@@ -125,7 +127,10 @@ def _version(form: Form, source: Source) -> tuple[int, int]:
     word = form.items[1] if len(form.items) == 2 else None
     match = _VERSION.fullmatch(word.text) if isinstance(word, Word) else None
     if match is None:
-        raise source.error("found a version of another form than (vnnlib-version <2.0>); write it so.", form.offset)
+        found = "a version of another form"
+        if word is not None and _BARE_VERSION.fullmatch(word.text):
+            found = f"the version {shown(word.text)} without its brackets"
+        raise source.error(f"found {found}; write (vnnlib-version <2.0>).", form.offset)
     version = int(match[1]), int(match[2])
     if version[0] != 2:
         message = f"found the version {version[0]}.{version[1]}; read are 2.x, and 1.0 without a version form."
@@ -139,6 +144,10 @@ def _unknown_command(form: Form, declaration: str, source: Source) -> QueryError
         message += ", and one vnnlib-version as the very first form"
     elif form.head == "declare-network":
         message += "; a VNN-LIB 2.0 file opens by (vnnlib-version <2.0>)"
+    elif form.head in ("declare-const", "declare-fun"):
+        message += "; a VNN-LIB 1.0 file has no version form"
+    else:
+        message += command_advice(form.head)
     return source.error(message + ".", form.offset)
 
 
@@ -148,10 +157,13 @@ def _no_assertion(source: Source) -> QueryError:
 
 @dataclass
 class _FlatDeclarations:
-    """VNN-LIB 1.0: one (declare-const X_i Real) for each entry of the flat input, Y_i of the flat output."""
+    """VNN-LIB 1.0: one (declare-const X_i Real) for each entry of the flat input, Y_i of the flat output.
+
+    In SMT-LIB's other spelling, (declare-fun X_i () Real).
+    """
 
     scope: Scope
-    command: str = "declare-const"
+    commands: tuple[str, ...] = ("declare-const", "declare-fun")
     indices: dict[str, set[int]] = field(default_factory=lambda: {"X": set(), "Y": set()})
 
     def read(self, form: Form) -> None:
@@ -159,8 +171,11 @@ class _FlatDeclarations:
 
         Raises: QueryError for other names, other types than Real, and repeated names.
         """
-        words = [item.text for item in form.items if isinstance(item, Word)]
-        match = _FLAT_NAME.fullmatch(words[1]) if len(words) == len(form.items) == 3 else None
+        items = form.items
+        if form.head == "declare-fun" and len(items) == 4 and isinstance(items[2], Form) and not items[2].items:
+            items = [*items[:2], items[3]]
+        words = [item.text for item in items if isinstance(item, Word)]
+        match = _FLAT_NAME.fullmatch(words[1]) if len(words) == len(items) == 3 else None
         if match is None or words[2] != "Real":
             message = "this declaration is neither (declare-const X_i Real) nor (declare-const Y_i Real) with a whole "
             raise self.scope.source.error(message + "number i; VNN-LIB 1.0 has no other.", form.offset)
@@ -192,7 +207,7 @@ class _NetworkDeclarations:
     """VNN-LIB 2.0: one (declare-network name ...) with one input and one output."""
 
     scope: Scope
-    command: str = "declare-network"
+    commands: tuple[str, ...] = ("declare-network",)
     networks: dict[str, NetworkDeclaration] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
 
