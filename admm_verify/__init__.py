@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from admm_verify.reach.front import ReachReport as ReachReport, reach_sets as reach_sets
     from admm_verify.reach.images import SetImage as SetImage, set_image as set_image
     from admm_verify.reach.judgement import Judgement as Judgement
+    from admm_verify.reach.quantities import Quantities as Quantities
+    from admm_verify.reach.requirements import Kind as Kind, Requirement as Requirement
     from admm_verify.reach.sets import ReachSets as ReachSets
     from admm_verify.reach.settings import ReachSettings as ReachSettings
     from admm_verify.reach.simulate import simulate as simulate
@@ -45,11 +47,9 @@ if TYPE_CHECKING:
     from admm_verify.reach.systems import (
         ContinuousSystem as ContinuousSystem,
         Controller as Controller,
-        Kind as Kind,
         LinearSystem as LinearSystem,
         NetworkSystem as NetworkSystem,
         NonlinearSystem as NonlinearSystem,
-        Requirement as Requirement,
         Task as Task,
     )
     from admm_verify.report.counterexample_plots import counterexample_plot as counterexample_plot
@@ -111,7 +111,7 @@ _ROOMS = {
     "InputError": "errors",
     "JointSettings": "settings",
     "Judgement": "reach.judgement",
-    "Kind": "reach.systems",
+    "Kind": "reach.requirements",
     "LinearSystem": "reach.systems",
     "MissingNameError": "errors",
     "MissingPackageError": "errors",
@@ -136,7 +136,8 @@ _ROOMS = {
     "ReachSets": "reach.sets",
     "ReachSettings": "reach.settings",
     "RefineSettings": "settings",
-    "Requirement": "reach.systems",
+    "Quantities": "reach.quantities",
+    "Requirement": "reach.requirements",
     "Run": "run",
     "SearchSettings": "settings",
     "Solution": "splitting.solution",

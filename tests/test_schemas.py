@@ -81,9 +81,9 @@ def complete(data, **more):
     found = deepcopy(data) | {"schema": "admm_verify/system", "version": 1, "state_dim": 2, "state_names": ["p", "q"]}
     found["sampled_inner_bounds"] = {"t": [0, 1], "lower": [[0, 0]] * 2, "upper": [[1, 1]] * 2, "note": ["any"]}
     found["initial_set"]["kind"] = "box"
-    box = {"kind": "box", "lower": [None, -9], "upper": [9, None]}
+    about = {"box": {"kind": "box", "lower": [None, -9], "upper": [9, None]}, "of": ["x1*x2", "x2"]}
     found["property"] = [
-        {"kind": kind.value, "box": box, "t_to": found["horizon_steps"] * found.get("control_period", 1)}
+        {"kind": kind.value, "t_to": found["horizon_steps"] * found.get("control_period", 1), **about}
         for kind in av.Kind
     ]
     found["property"].append({"kind": "always_le", "expr": "x1-9", "t_from": 0, "t_to": 0.1, "expr_note": "a note"})

@@ -274,8 +274,12 @@ def affine(expression: Expression, names: Sequence[str]) -> tuple[tuple[Fraction
     return tuple(found.slopes.get(name, Fraction(0)) for name in names), found.constant
 
 
-def _not_affine(what: str) -> InputError:
-    return InputError(f"The expression holds {what} where only sums of numbers times variables are allowed.")
+class NotAffineError(InputError):
+    """An expression is no sum of numbers times variables."""
+
+
+def _not_affine(what: str) -> NotAffineError:
+    return NotAffineError(f"The expression holds {what} where only sums of numbers times variables are allowed.")
 
 
 @dataclass(frozen=True)

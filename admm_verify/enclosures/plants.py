@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.enclosures.arithmetic import KINKED, Operation
-from admm_verify.enclosures.expressions import Applied, Expression, Reader, in_order
-from admm_verify.enclosures.intervals import Interval
+from admm_verify.enclosures.expressions import Applied, Expression, Reader, evaluate, in_order
+from admm_verify.enclosures.intervals import ENCLOSURES, Interval
 from admm_verify.errors import InputError
 from admm_verify.options import brief, count, instance, several
 
@@ -95,14 +96,8 @@ class Plant:
 
     @cached_property
     def conditions(self) -> tuple[Precondition, ...]:
-        """What has to hold for it to be defined, even where nothing is left of a quotient or root."""
-        found, seen = [], set()
-        for i, rate in enumerate(self.rates):
-            for node in in_order([rate]):
-                made = _condition(node, i + 1) if id(node) not in seen else None
-                seen.add(id(node))
-                found += [] if made is None else [made]
-        return tuple(found)
+        """What has to hold for it to be defined."""
+        return preconditions(self.rates)
 
     @property
     def kinked(self) -> tuple[int, str] | None:
@@ -117,6 +112,35 @@ class Plant:
         """The values of the names x1, ..., u1, ... and w1, ..."""
         given = {"x": state, "u": control, "w": noise}
         return {f"{name}{i + 1}": value for name, all in given.items() for i, value in enumerate(all)}
+
+
+def preconditions(expressions: Sequence[Expression]) -> tuple[Precondition, ...]:
+    """What has to hold for expressions to be defined, even where nothing is left of a quotient or root."""
+    found, seen = [], set()
+    for i, expression in enumerate(expressions):
+        for node in in_order([expression]):
+            made = _condition(node, i + 1) if id(node) not in seen else None
+            seen.add(id(node))
+            found += [] if made is None else [made]
+    return tuple(found)
+
+
+def enclosed(
+    expressions: Sequence[Expression], conditions: Sequence[Precondition], values: Mapping[str, AffineForms]
+) -> AffineForms:
+    """Forms of expressions over forms of their names; the radius is NaN where they may not be defined, or not finite.
+
+    Shapes: values [cells] each -> [cells, expressions].
+    """
+    found = evaluate([*expressions, *(condition.node for condition in conditions)], values, ENCLOSURES)
+    zero = next(iter(values.values())) * 0.0
+    forms = AffineForms.stack([zero + value for value in found[: len(expressions)]])
+    broken = np.zeros(zero.centre.shape, dtype=bool)
+    for condition, value in zip(conditions, found[len(expressions) :], strict=True):
+        # What is made of nothing may look like something.
+        broken |= condition.broken(value if isinstance(value, Interval) else value.interval)
+    known = np.isfinite(forms.deviation) & np.isfinite(forms.centre) & ~broken[..., None]
+    return AffineForms(forms.centre, forms.generators, np.where(known, forms.radius, np.nan))
 
 
 def _condition(node: Expression, equation: int) -> Precondition | None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from admm_verify.options import member
 from admm_verify.reach.inputs import set_field
-from admm_verify.reach.systems import Requirement
+from admm_verify.reach.requirements import Requirement
 from admm_verify.reprs import short_repr
 from admm_verify.verdict import Answer
 

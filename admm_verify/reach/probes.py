@@ -8,7 +8,8 @@ import numpy as np
 from admm_verify.arrays import quiet_overflow
 from admm_verify.reach.checks import TrajectorySets, holds
 from admm_verify.reach.dynamics import Dynamics, Trajectories
-from admm_verify.reach.systems import Kind, Requirement, Task
+from admm_verify.reach.requirements import Kind, Requirement
+from admm_verify.reach.systems import Task
 from admm_verify.run import Run
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from admm_verify.enclosures.expressions import Reader, affine
+from admm_verify.enclosures.expressions import NotAffineError, Reader, affine
 from admm_verify.enclosures.plants import Plant
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Network
@@ -30,16 +30,16 @@ from admm_verify.reach.entries import (
     vector,
     word,
 )
+from admm_verify.reach.quantities import Quantities, state_names
+from admm_verify.reach.requirements import Kind, Requirement
 from admm_verify.reach.set_entries import read_ends, read_set
 from admm_verify.reach.systems import (
     MOST_STEPS,
     ContinuousSystem,
     Controller,
-    Kind,
     LinearSystem,
     NetworkSystem,
     NonlinearSystem,
-    Requirement,
     System,
     Task,
 )
@@ -107,7 +107,7 @@ def _task(data: Entries, folder: Path) -> Task:
     properties = data.objects("property") if data.has("property") else []
     found = tuple(_requirement(entry, states, period, steps) for entry in properties)
     sampled = _sampled(data.object("sampled_inner_bounds"), steps) if data.has("sampled_inner_bounds") else None
-    names = tuple(data.get("state_names", listed(text), _names(states)))
+    names = tuple(data.get("state_names", listed(text), state_names(states)))
     remarks += data.finish()
     return Task(name, system, initial, steps, found, names, sampled, box, tuple(remarks))
 
@@ -163,7 +163,7 @@ def _plant(dynamics: Entries, inputs: int, noises: int) -> Plant:
 def _controller(data: Entries, network: Network, states: int, remarks: list[str]) -> Controller:
     observe, shift = np.eye(network.input_size), np.zeros(network.input_size)
     if data.has("inputs"):
-        reader, names = Reader(_names(states)), _names(states)
+        reader, names = Reader(state_names(states)), state_names(states)
         parts = [affine(reader.read(entry), names) for entry in data.take("inputs", listed(text))]
         where = data.where("inputs")
         observe = np.array([vector([*row], where) for row, _ in parts]).reshape(len(parts), states)
@@ -188,20 +188,32 @@ def _period(data: Entries) -> Fraction:
 
 
 def _requirement(data: Entries, states: int, period: Fraction, steps: int) -> Requirement:
-    kind = data.take("kind", word(*(one.value for one in Kind), HALF_SPACE))
+    kind, of = data.take("kind", word(*(one.value for one in Kind), HALF_SPACE)), None
     if kind == HALF_SPACE:
-        names = _names(states)
-        found = _half_space(*affine(Reader(names).read(data.take("expr", text)), names))
+        found, of = _at_most_zero(data.take("expr", text), states)
         kind = Kind.ALWAYS_IN.value
     else:
+        texts = data.get("of", listed(text), None)
+        of = None if texts is None else Quantities.read(texts, states)
         box = data.object("box")
         box.get("kind", word("box"), None)
         found = Polytope.box(*read_ends(box, exact_or_none))
-        if found.normals.shape[1] != states:
-            raise InputError(f"A property's box has {found.normals.shape[1]} ends for {states} states.")
+        size, what = (states, "states") if of is None else (of.count, "quantities")
+        if found.normals.shape[1] != size:
+            raise InputError(f"A property's box has {found.normals.shape[1]} ends for {size} {what}.")
     first = data.take("t_from", exact) / period if data.has("t_from") else Fraction(0)
     last = data.take("t_to", exact) / period if data.has("t_to") else Fraction(steps)
-    return Requirement(Kind(kind), found, first, last, json.dumps(data.content, default=float))
+    return Requirement(Kind(kind), found, first, last, json.dumps(data.content, default=float), of)
+
+
+def _at_most_zero(expression: str, states: int) -> tuple[Polytope, Quantities | None]:
+    """The states where an expression is at most 0: a half-space, or a limit of what is not affine."""
+    names = state_names(states)
+    try:
+        row = affine(Reader(names).read(expression), names)
+    except NotAffineError:
+        return Polytope(np.ones((1, 1)), (Fraction(0),)), Quantities.read([expression], states)
+    return _half_space(*row), None
 
 
 def _half_space(coefficients: Sequence[Fraction], constant: Fraction) -> Polytope:
@@ -253,10 +265,6 @@ def _spread(outputs: int) -> Convert[np.ndarray]:
         return found
 
     return spread
-
-
-def _names(states: int) -> list[str]:
-    return [f"x{i + 1}" for i in range(states)]
 
 
 def _size(what: str, own: int) -> Convert[int]:

@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 from fractions import Fraction
 from functools import cached_property
 from math import ceil, floor
-from typing import assert_never
 
 import numpy as np
 
@@ -17,13 +15,13 @@ from admm_verify.network.builder import Builder, Tensor
 from admm_verify.network.graph import Network, check_network
 from admm_verify.network.maps import DenseMap
 from admm_verify.network.splice import splice
-from admm_verify.options import Range, brief, count, instance, member, several
+from admm_verify.options import Range, brief, count, instance, several
 from admm_verify.reach.inputs import array, input_set, set_field
+from admm_verify.reach.requirements import Requirement
 from admm_verify.reprs import short_repr
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import WalkableSet
 from admm_verify.sets.exact import ExactBox
-from admm_verify.sets.polytope import Polytope
 
 MOST_STEPS = 20_000
 """Steps of a horizon; graphs and sets of many more have no room in any memory."""
@@ -241,74 +239,6 @@ System = DiscreteSystem | ContinuousSystem
 SYSTEMS = LinearSystem, NetworkSystem, NonlinearSystem, ContinuousSystem
 
 
-class Kind(Enum):
-    """What trajectories must do with a set; reach_some_time means one time for each trajectory."""
-
-    ALWAYS_IN = "always_in"
-    NEVER_IN = "never_in"
-    REACH_AT_END = "reach_at_end"
-    REACH_SOME_TIME = "reach_some_time"
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Requirement:
-    """What trajectories must do between two times, counted in steps or control periods; the last is the end.
-
-    kind: also as its word. first, last: also as floats, which stand for their shortest decimals.
-    Raises: InputError for an unknown kind, times that are negative or the wrong way round, an end between steps, and a
-    first time that an end has no use for.
-    """
-
-    kind: Kind
-    set: Polytope
-    first: Fraction
-    last: Fraction
-    text: str = ""
-
-    __repr__ = short_repr
-
-    def __post_init__(self) -> None:
-        set_field(self, "kind", member(self.kind, "The kind of a requirement", Kind))
-        instance(self.set, Polytope, "The set of a requirement")
-        instance(self.text, str, "The text of a requirement")
-        for name in ("first", "last"):
-            set_field(self, name, decimal(getattr(self, name), f"{name} time of a requirement"))
-        first, last = brief(self.first), brief(self.last)
-        if not 0 <= self.first <= self.last:
-            raise InputError(f"A requirement is for the times {first} to {last}, in periods; give 0 <= first <= last.")
-        if self.kind is Kind.REACH_AT_END and self.last.denominator != 1:
-            raise InputError(f"The end of a requirement is at {last} periods; give a whole number.")
-        if self.kind is Kind.REACH_AT_END and self.first not in (0, self.last):
-            raise InputError(f"What is to be reached at the end, {last}, has a first time of {first}; leave it at 0.")
-
-    def control_times(self, steps: int) -> range:
-        """The steps of its time that are within a horizon."""
-        first = self.last if self.kind is Kind.REACH_AT_END else self.first
-        return range(ceil(first), min(steps, floor(self.last)) + 1)
-
-    def room(self, paths: np.ndarray) -> np.ndarray:
-        """How far simulated states at steps 0, 1, .. are from breaking it, at these times; negative where they do.
-
-        Shapes: paths [points, steps + 1, n] -> [points].
-        """
-        times = self.control_times(paths.shape[1] - 1)
-        if not len(times):
-            return np.full(len(paths), np.inf)
-        values = paths[:, times.start : times.stop] @ self.set.normals.T
-        # The distance from leaving the set; negative outside.
-        limits = np.array([float(limit) for limit in self.set.limits])
-        inside = np.min(limits - values, axis=-1, initial=np.inf)
-        match self.kind:
-            case Kind.NEVER_IN:
-                return -inside.max(axis=1)
-            case Kind.REACH_SOME_TIME:
-                return inside.max(axis=1)
-            case Kind.ALWAYS_IN | Kind.REACH_AT_END:
-                return inside.min(axis=1)
-            case _:
-                assert_never(self.kind)
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class Task:
     """A system with the set it starts in, how long it runs and what it must do.
@@ -355,9 +285,10 @@ class Task:
             self._check_requirement(requirement)
 
     def _check_requirement(self, requirement: Requirement) -> None:
-        states = requirement.set.normals.shape[1]
-        if states != self.system.states:
-            raise InputError(f"A requirement is about {states} states; the system has {self.system.states}.")
+        if requirement.states != self.system.states:
+            raise InputError(
+                f"A requirement is about {requirement.states} states; the system has {self.system.states}."
+            )
         if not isinstance(self.system, ContinuousSystem) and ceil(requirement.first) > floor(requirement.last):
             raise InputError(
                 f"No step is between {float(requirement.first)} and {float(requirement.last)}, when a requirement is "

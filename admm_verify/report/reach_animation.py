@@ -13,8 +13,9 @@ from admm_verify.errors import InputError
 from admm_verify.files import replaced
 from admm_verify.network.layers import network_from_layers
 from admm_verify.reach.judgement import Judgement
+from admm_verify.reach.requirements import Kind, Requirement
 from admm_verify.reach.sets import ReachSets
-from admm_verify.reach.systems import Kind, NetworkSystem, Requirement, Task
+from admm_verify.reach.systems import NetworkSystem, Task
 from admm_verify.report.picture_inputs import check_drawn, checked_axes, checked_path
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import WalkableSet
@@ -164,6 +165,8 @@ class Plane:
         """The requirements' sets as far as they limit these two states only, with words for them."""
         found = []
         for requirement in self.task.requirements:
+            if requirement.of is not None:
+                continue
             normals = requirement.set.normals
             rows = self._flat(normals) & normals.any(axis=1)
             limits = np.array([float(limit) for limit in requirement.set.limits])
@@ -252,7 +255,7 @@ def over_time(
     )
     found = [one if one.trajectory is None else replace(one, trajectory=timed(one.trajectory)) for one in judgements]
     ends = (np.concatenate([[0.0], np.asarray(end)]) for end in task.initial.range)
-    requirements = tuple(freed(requirement) for requirement in task.requirements)
+    requirements = tuple(freed(requirement) for requirement in task.requirements if requirement.of is None)
     names, box = (time_label(sets), *state_names(task)), Box(*ends)
     # Pictures do not look at the system, but it has to have a state more, too.
     size = along.shape[1]
@@ -305,6 +308,8 @@ def finite(values: np.ndarray) -> np.ndarray:
 
 def single_limits(requirement: Requirement) -> list[tuple[int, float]]:
     """The limits of a requirement's set that concern one state: the state and the number."""
+    if requirement.of is not None:
+        return []
     rows = zip(requirement.set.normals, requirement.set.limits, strict=True)
     alone = [(int(np.flatnonzero(row)[0]), row, limit) for row, limit in rows if np.count_nonzero(row) == 1]
     return [(state, float(limit) / row[state]) for state, row, limit in alone]

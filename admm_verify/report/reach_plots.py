@@ -9,8 +9,9 @@ import numpy as np
 
 from admm_verify.reach.chart import chart_of
 from admm_verify.reach.judgement import Judgement
+from admm_verify.reach.requirements import Kind
 from admm_verify.reach.sets import ReachSets
-from admm_verify.reach.systems import Kind, Task
+from admm_verify.reach.systems import Task
 from admm_verify.report.picture_inputs import check_drawn, checked_path
 from admm_verify.report.pictures import FORMATS, save
 from admm_verify.report.reach_animation import (

@@ -3,9 +3,10 @@
 from typing import Any
 
 from admm_verify.reach.controller_files import ACTIVATIONS
+from admm_verify.reach.requirements import Kind
 from admm_verify.reach.set_entries import KINDS, NORMS
 from admm_verify.reach.spec import DESCRIPTIONS, HALF_SPACE, SCHEMA, VERSION
-from admm_verify.reach.systems import MOST_STEPS, Kind
+from admm_verify.reach.systems import MOST_STEPS
 from admm_verify.schemas import document
 
 Schema = dict[str, Any]
@@ -35,8 +36,8 @@ def system_schema() -> Schema:
         ),
         "matrix": _list(_list(_NUMBER)),
         "limits": _list({"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2}),
-        "within": _requirement([one.value for one in Kind], {"box": _defined("open_box")}),
-        "half_space": _requirement([HALF_SPACE], {"expr": _TEXT}),
+        "within": _requirement([one.value for one in Kind], {"box": _defined("open_box")}, {"of": _list(_TEXT)}),
+        "half_space": _requirement([HALF_SPACE], {"expr": _TEXT}, {}),
         "sampled": _object(
             {"lower": _defined("matrix"), "upper": _defined("matrix")},
             dict.fromkeys(("note", "t", "u_lower", "u_upper"), _ANY),
@@ -145,8 +146,8 @@ def _feedback() -> Schema:
     }
 
 
-def _requirement(kinds: list[str], what: Schema) -> Schema:
-    return _object({"kind": {"enum": kinds}, **what}, {"t_from": _NUMBER, "t_to": _NUMBER})
+def _requirement(kinds: list[str], what: Schema, more: Schema) -> Schema:
+    return _object({"kind": {"enum": kinds}, **what}, {"t_from": _NUMBER, "t_to": _NUMBER, **more})
 
 
 def _object(required: Schema, optional: Schema) -> Schema:

@@ -86,7 +86,12 @@ def test_half_spaces_have_exact_coefficients(tmp_path) -> None:
             [{"kind": "sometimes", "box": {"lower": [0, 0], "upper": [1, 1]}}],
             "kind 'sometimes' is unknown",
         ),
-        (("property",), [{"kind": "always_le", "expr": "x1*x2"}], "product of two variables"),
+        (("property",), [{"kind": "always_le", "expr": "x1*x3"}], "name 'x3' at column 4"),
+        (
+            ("property",),
+            [{"kind": "never_in", "of": ["x1*x2"], "box": {"lower": [0, 0], "upper": [1, 1]}}],
+            "has 2 ends for 1 quantities",
+        ),
         (("property",), [{"kind": "always_in"}], "entry 'property.0..box' is missing"),
         (("horizon_steps",), "many", "horizon_steps is 'many'; give a finite number"),
     ],

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from fractions import Fraction
 from math import ceil, floor
 
 import numpy as np
@@ -13,13 +12,13 @@ from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.enclosures.flow import FlowSettings, Substep, flow, next_substeps
 from admm_verify.enclosures.intervals import Interval
 from admm_verify.reach.anchor import Anchor
-from admm_verify.reach.checks import TrajectorySets
+from admm_verify.reach.checks import TrajectorySets, spread
 from admm_verify.reach.control import ControlSettings, controlled
+from admm_verify.reach.requirements import Requirement
 from admm_verify.reach.starts import StartSet, first_forms
 from admm_verify.reach.systems import ContinuousSystem
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
-from admm_verify.sets.polytope import Polytope
 
 _PIECES = 8
 """Of a substep, where it comes near a set to be avoided."""
@@ -76,32 +75,48 @@ class Tube(TrajectorySets):
         period = self.periods[step] if step < len(self.periods) else None
 
         def most(part: Period) -> np.ndarray:
-            return np.max([self._along(substep, directions, part.cells) for substep in part.substeps], axis=0)
+            return np.max([self._passed(substep, directions, part.cells) for substep in part.substeps], axis=0)
 
         return self._spread(period, most, len(directions))
 
-    def stays_inside(self, region: Polytope, first: Fraction, last: Fraction) -> np.ndarray:
-        begin, end = floor(first), ceil(last)
+    def enclosed(self, step: int) -> AffineForms:
+        if step == 0:
+            return self.initial
+        period = self.periods[step - 1] if step <= len(self.periods) else None
+        cells, size = len(self.valid_steps), self.initial.size
+        return spread(None if period is None else (period.cells, period.substeps[-1].end), cells, size)
+
+    def stays_inside(self, requirement: Requirement) -> np.ndarray:
+        begin, end, region = floor(requirement.first), ceil(requirement.last), requirement.set
         if begin == end:
-            return self.inside(region, begin)
+            return self.inside(requirement, begin)
         good = self.valid_steps >= end
-        for t in range(begin, end):
-            good &= region.holds(self.support_during(t, region.normals))
+        if requirement.of is None:
+            for t in range(begin, end):
+                good &= region.holds(self.support_during(t, region.normals))
+            return good
+        for period in self.periods[begin:end]:
+            for substep in period.substeps:
+                parts = [
+                    region.holds(self._during(requirement, piece, region.normals, period.cells))
+                    for piece in substep.pieces(_PIECES)
+                ]
+                good[period.cells] &= np.all(parts, axis=0)
         return good
 
-    def stays_outside(self, region: Polytope, first: Fraction, last: Fraction) -> np.ndarray:
+    def stays_outside(self, requirement: Requirement) -> np.ndarray:
         """Whether every piece of time has a row of the region that holds nowhere in it, [cells]."""
-        begin, end = floor(first), ceil(last)
+        begin, end, region = floor(requirement.first), ceil(requirement.last), requirement.set
         if begin == end:
-            return self.outside(region, begin)
+            return self.outside(requirement, begin)
         good = self.valid_steps >= end
         for period in self.periods[begin:end]:
             for substep in period.substeps:
-                away = region.misses(-self._along(substep, -region.normals, period.cells))
+                away = region.misses(-self._during(requirement, substep, -region.normals, period.cells))
                 # Long pieces of a path around a corner touch it; shorter ones do not.
                 if not away[good[period.cells]].all():
                     parts = [
-                        region.misses(-self._along(piece, -region.normals, period.cells))
+                        region.misses(-self._during(requirement, piece, -region.normals, period.cells))
                         for piece in substep.pieces(_PIECES)
                     ]
                     away |= np.all(parts, axis=0)
@@ -118,7 +133,16 @@ class Tube(TrajectorySets):
         ends = self.support(step, np.concatenate([unit, -unit]))
         return Interval(-ends[:, size:], ends[:, :size])
 
-    def _along(self, substep: Substep, directions: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    def _during(
+        self, requirement: Requirement, substep: Substep, directions: np.ndarray, cells: np.ndarray
+    ) -> np.ndarray:
+        """Upper bounds of d'y over what a requirement is about, over a whole substep of some cells."""
+        if requirement.of is None:
+            return self._passed(substep, directions, cells)
+        box = Box.of(substep.box.lower, substep.box.upper)
+        return requirement.of.support(AffineForms.around(box), directions)
+
+    def _passed(self, substep: Substep, directions: np.ndarray, cells: np.ndarray) -> np.ndarray:
         """Upper bounds of d'x over all times of a substep of some cells, [cells, d]."""
         return substep.support(directions, lambda forms: self.anchor.support(forms, directions, cells))
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from admm_verify.reach.checks import TrajectorySets
+from admm_verify.enclosures.affine_forms import AffineForms
+from admm_verify.reach.checks import TrajectorySets, spread
 from admm_verify.reach.directions import box_directions
 from admm_verify.sets.box import Box
 
@@ -33,6 +34,13 @@ class BoundedSets(TrajectorySets):
         if key not in self._found:
             self._found[key] = self._all(directions)
         return self._found[key][:, step]
+
+    def enclosed(self, step: int) -> AffineForms:
+        unit = np.eye(self.directions.shape[1])
+        low, high = -self.support(step, -unit), self.support(step, unit)
+        known = np.isfinite(low).all(axis=-1) & np.isfinite(high).all(axis=-1)
+        boxes = AffineForms.around(Box.of(low[known], high[known]))
+        return spread((np.flatnonzero(known), boxes), len(self.bound), len(unit))
 
     def _all(self, directions: np.ndarray) -> np.ndarray:
         """Bounds of directions at all steps, [cells, steps + 1, d]."""

@@ -65,12 +65,13 @@ class DiscreteReach:
             if holds(requirement, found, self.task.steps).all():
                 cells.parts.good[:, i] = True
         judge, answers = DiscreteJudge(self.dynamics, self.graph, self.run), {}
-        open = cells.undecided()
+        # The graph holds states alone.
+        open = [i for i in cells.undecided() if self.task.requirements[i].of is None]
         for place, i in enumerate(open):
             share = self.run.within(1.0 / (len(open) - place))
             answers[i] = judge.judge(self.task.requirements[i], cells.known, share)
         ended = Ended.COMPLETE
-        if any(one.outcome not in _DECIDED for one in answers.values()):
+        if any(i not in answers or answers[i].outcome not in _DECIDED for i in cells.undecided()):
             ended = cells.refine(limit, self.run)
         return sets, [self._judgement(i, answers.get(i), ended) for i in range(len(self.task.requirements))]
 

@@ -81,6 +81,7 @@ def rollout(system: DiscreteSystem, steps: int, first: Chart | None = None) -> R
         if isinstance(system, NetworkSystem):
             x = splice(builder, system.network, x)
         else:
+            assert isinstance(system, LinearSystem), "Plants from text have no graph"
             x = _linear_step(builder, system, x, part(1 + t, process), part(1 + steps + t, sensor))
         states.append(x)
     network = builder.finish(builder.concat(states, 0), f"{steps} steps")

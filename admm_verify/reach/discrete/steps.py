@@ -1,9 +1,7 @@
 """One step of a system in discrete time: of single states, and of sets of them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -11,7 +9,7 @@ from admm_verify.arrays import quiet_overflow
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.enclosures.arithmetic import FLOATS
 from admm_verify.enclosures.expressions import evaluate
-from admm_verify.enclosures.intervals import ENCLOSURES, Interval
+from admm_verify.enclosures.plants import enclosed
 from admm_verify.network.builder import Builder
 from admm_verify.network.graph import Network
 from admm_verify.reach.anchor import Anchor
@@ -60,7 +58,7 @@ class NetworkStep(StepMap):
         self.system, self.network = system, rollout(system, 1).network
 
     def simulated(self, z: np.ndarray) -> np.ndarray:
-        return self.network.evaluate(z)[-1]
+        return np.asarray(self.network.evaluate(z)[-1])
 
     def forms(self, z: AffineForms, anchor: Anchor) -> AffineForms:
         return controlled(self.network, z, _PLANES, anchor)[0]
@@ -73,15 +71,13 @@ class PlantStep(StepMap):
     """Of a plant from text: planes of the controller, then the arithmetic of affine forms."""
 
     def __init__(self, system: NonlinearSystem) -> None:
-        self.system, self.charts = system, noise_charts(system)
+        self.system, self.nonlinear, self.charts = system, system, noise_charts(system)
         self.sizes = [system.states, *(chart.numbers for chart in self.charts)]
-        plant = system.plant
-        self._parts = (*plant.rates, *(condition.node for condition in plant.conditions))
 
     @cached_property
     def law(self) -> Network | None:
         """The controller as a network of (x, w, v); None without one."""
-        controller, (states, process, sensor) = self.system.controller, self.sizes
+        controller, (states, process, sensor) = self.nonlinear.controller, self.sizes
         if controller is None:
             return None
         builder = Builder((states + process + sensor,), "float64")
@@ -93,7 +89,7 @@ class PlantStep(StepMap):
     def simulated(self, z: np.ndarray) -> np.ndarray:
         values = self.values(z)
         with quiet_overflow():
-            found = evaluate(self.system.plant.rates, values, FLOATS)
+            found = evaluate(self.nonlinear.plant.rates, values, FLOATS)
         return np.stack([np.broadcast_to(one, len(z)) for one in found], axis=-1)
 
     def values(self, z: np.ndarray) -> dict[str, np.ndarray]:
@@ -101,18 +97,12 @@ class PlantStep(StepMap):
         states, process, _ = self.sizes
         control = [] if self.law is None else list(np.asarray(self.law.evaluate(z)[-1]).T)
         noise = self.charts[0].states(z[:, states : states + process])
-        return self.system.plant.values(list(z[:, :states].T), control, list(noise.T))
+        return self.nonlinear.plant.values(list(z[:, :states].T), control, list(noise.T))
 
     def forms(self, z: AffineForms, anchor: Anchor) -> AffineForms:
+        plant = self.nonlinear.plant
         with quiet_overflow():
-            names = self.names(z, anchor)
-            values = evaluate(self._parts, names, ENCLOSURES)
-            zero = next(iter(names.values())) * 0.0
-            found = AffineForms.stack([zero + value for value in values[: self.system.states]])
-            broken = self._broken(values[self.system.states :], len(z.centre))
-            # Where a number is not finite, or comes of what is not defined, nothing is known.
-            known = np.isfinite(found.deviation) & np.isfinite(found.centre) & ~broken[:, None]
-        return AffineForms(found.centre, found.generators, np.where(known, found.radius, np.nan)).refreshed()
+            return enclosed(plant.rates, plant.conditions, self.names(z, anchor)).refreshed()
 
     def names(self, z: AffineForms, anchor: Anchor) -> dict[str, AffineForms]:
         """Forms of the plant's names over the symbols of z, and one of its own for each input, [cells] each."""
@@ -125,15 +115,7 @@ class PlantStep(StepMap):
         noise = (
             self.charts[0].forms(AffineForms.stack(parts[states : states + process])).coordinates() if process else []
         )
-        return self.system.plant.values(parts[:states], control, noise)
-
-    def _broken(self, values: Sequence[Any], cells: int) -> np.ndarray:
-        """Where the plant may not be defined, [cells]: what is made of nothing may look like something."""
-        broken = np.zeros(cells, dtype=bool)
-        for condition, value in zip(self.system.plant.conditions, values, strict=True):
-            own = value if isinstance(value, Interval) else value.interval
-            broken |= condition.broken(own)
-        return broken
+        return self.nonlinear.plant.values(parts[:states], control, noise)
 
     def opened(self, middle: np.ndarray, ends: np.ndarray) -> np.ndarray:
         """By the controller's open neurons, and how far the step bends along each side beside how far sides move it."""

@@ -13,7 +13,7 @@ import numpy as np
 from admm_verify.complete.tables import take
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.reach.anchor import Anchor
-from admm_verify.reach.checks import TrajectorySets
+from admm_verify.reach.checks import TrajectorySets, spread
 from admm_verify.reach.discrete.rollout import noise_columns
 from admm_verify.reach.discrete.steps import StepMap
 from admm_verify.reach.starts import StartSet, first_forms
@@ -42,6 +42,10 @@ class StepSets(TrajectorySets):
         if step < len(self.states):
             found[self.cells[step]] = self.anchor.support(self.states[step], directions, self.cells[step])
         return found
+
+    def enclosed(self, step: int) -> AffineForms:
+        known = (self.cells[step], self.states[step]) if step < len(self.states) else None
+        return spread(known, len(self.valid_steps), self.states[0].size)
 
 
 def step_sets(

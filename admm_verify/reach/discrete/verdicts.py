@@ -21,8 +21,8 @@ from admm_verify.reach.discrete.rollout import Rollout, rollout
 from admm_verify.reach.dynamics import Trajectories
 from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.probes import behind
+from admm_verify.reach.requirements import Kind, Requirement
 from admm_verify.reach.settings import ReachSettings
-from admm_verify.reach.systems import Kind, Requirement
 from admm_verify.run import Ended, Run, Stopped
 from admm_verify.sets.exact import ExactBox
 from admm_verify.sets.exact_cut import ExactCut
