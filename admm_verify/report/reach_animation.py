@@ -164,9 +164,7 @@ class Plane:
     def regions(self) -> list[tuple[Requirement, str, np.ndarray]]:
         """The requirements' sets as far as they limit these two states only, with words for them."""
         found = []
-        for requirement in self.task.requirements:
-            if requirement.of is not None:
-                continue
+        for requirement in (one for one in self.task.requirements if one.of is None):
             normals = requirement.set.normals
             rows = self._flat(normals) & normals.any(axis=1)
             limits = np.array([float(limit) for limit in requirement.set.limits])
@@ -238,9 +236,8 @@ def over_time(
         ends = np.broadcast_to(np.stack([high, -low], axis=-1), (*bound.shape[:-1], 2))
         return np.concatenate([ends, bound], axis=-1)
 
-    def freed(requirement: Requirement) -> Requirement:
-        own = requirement.set
-        return replace(requirement, set=Polytope(np.pad(own.normals, ((0, 0), (1, 0))), own.limits))
+    def freed(own: Requirement) -> Requirement:
+        return replace(own, set=Polytope(np.pad(own.set.normals, ((0, 0), (1, 0))), own.set.limits))
 
     along = np.pad(sets.directions, ((0, 0), (1, 0)))
     unit = np.eye(1, along.shape[1])
@@ -308,9 +305,7 @@ def finite(values: np.ndarray) -> np.ndarray:
 
 def single_limits(requirement: Requirement) -> list[tuple[int, float]]:
     """The limits of a requirement's set that concern one state: the state and the number."""
-    if requirement.of is not None:
-        return []
-    rows = zip(requirement.set.normals, requirement.set.limits, strict=True)
+    rows = () if requirement.of else zip(requirement.set.normals, requirement.set.limits, strict=True)
     alone = [(int(np.flatnonzero(row)[0]), row, limit) for row, limit in rows if np.count_nonzero(row) == 1]
     return [(state, float(limit) / row[state]) for state, row, limit in alone]
 
