@@ -139,8 +139,8 @@ class Tube(TrajectorySets):
         """Upper bounds of d'y over what a requirement is about, over a whole substep of some cells."""
         if requirement.of is None:
             return self._passed(substep, directions, cells)
-        box = Box.of(substep.box.lower, substep.box.upper)
-        return requirement.of.support(AffineForms.around(box), directions)
+        passed = substep.box
+        return requirement.of.support(AffineForms.around(Box.of(passed.lower, passed.upper)), directions)
 
     def _passed(self, substep: Substep, directions: np.ndarray, cells: np.ndarray) -> np.ndarray:
         """Upper bounds of d'x over all times of a substep of some cells, [cells, d]."""
