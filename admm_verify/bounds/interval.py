@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from admm_verify.arrays import SMALLEST, Array, gamma, namespace
+from admm_verify.bounds.bands import Bands, reads_input
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.reduced import Reduced
 from admm_verify.bounds.region import largest, node_magnitude
@@ -37,10 +38,13 @@ class Forward:
         inputs: InputSet,
         refine: Refine | None = None,
         known: PreactivationBounds | None = None,
+        bands: Bands | None = None,
     ) -> None:
-        """known: bounds of every activation's input that hold already, which all intervals are cut with."""
+        """known: bounds of every activation's input that hold already, which all intervals are cut with. bands: around
+        functions of the inputs, grown with the intervals, which those of nodes worth refining are cut with.
+        """
         low, high = inputs.range
-        self.network, self.inputs, self.refine = network, inputs, refine
+        self.network, self.inputs, self.refine, self.bands = network, inputs, refine, bands
         self.lower, self.upper = [low], [high]
         self.reduced, self.readers = Reduced(network, inputs), bounded_nodes(network)
         self.given: dict[int, tuple[Array, Array]] = {}
@@ -66,12 +70,18 @@ class Forward:
                 before()
             if node is not None:
                 low, high = self._within(i, *affine_interval(network, node, self.lower, self.upper))
+                if self.bands is not None:
+                    self.bands.add_affine(i, node)
+                    if i in self.readers and not reads_input(node):
+                        low, high = cut((low, high), self.bands.bounds(i))
                 if self.refine is not None:
                     if i in self.readers:
                         low, high = self.refine(self, i, node, low, high)
                     self.reduced.add_affine(node)
             else:
                 pair = self.of_activation(k)
+                if self.bands is not None:
+                    self.bands.add_activation(k, *pair)
                 if self.refine is not None:
                     self.reduced.add_activation(k, *pair)
                 low, high = self._within(i, *relaxation_of(network.functions[k]).image(*pair))

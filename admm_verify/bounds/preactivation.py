@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
+from admm_verify.bounds.bands import Bands, reads_input
 from admm_verify.bounds.interval import Forward, cut
 from admm_verify.bounds.linear import linear_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
 from admm_verify.bounds.receptive import receptive_field
+from admm_verify.bounds.region import largest
 from admm_verify.bounds.tighten import Crops, Steps, WholeLayers, packed_crown, tighten
 from admm_verify.errors import InputError
 from admm_verify.memory import Budget, keep_freed_memory
@@ -22,10 +24,14 @@ from admm_verify.sets.contract import InputSet, WalkableSet
 from admm_verify.settings import TightenSettings
 from admm_verify.threads import threads_for, workers_for
 
-METHODS = ("interval", "crown", "tightened")
+METHODS = ("interval", "forward", "crown", "tightened")
 
 _PACKED_SHARE = 0.7
 """Where fewer of a node's rows are open, each box gets rows of its own, which costs a little more a row."""
+
+_ROUNDED = 2.0**-30
+"""Width of intervals, in shares of the layer's largest end, that is as good as none: roundings of long sums make them
+that wide."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +57,11 @@ def preactivation_bounds(
 ) -> PreactivationBounds:
     """Certified bounds l <= pre <= u of every activation's input over the input set.
 
-    "interval": forward interval arithmetic, from the set's own minima where a layer reads the input alone. "crown":
-    backward linear bounds over the layers below, intersected with the interval ones; a ReLU that the interval alone
-    proves stable is exact already and keeps it. "tightened": CROWN over the tightened layers below, then a few steps of
-    slope ascent for both sides of every neuron still open. Each is at least as tight as the one before it over the same
-    layers below.
+    "interval": forward interval arithmetic, from the set's own minima where a layer reads the input alone. "forward":
+    bands around affine functions of the inputs as well, where inputs are few and layers wide. "crown": backward linear
+    bounds over the layers below, intersected with the forward ones; a ReLU that those alone prove stable is exact
+    already and keeps them. "tightened": CROWN over the tightened layers below, then a few steps of slope ascent for
+    both sides of every neuron still open. Each is at least as tight as the one before it over the same layers below.
 
     known: bounds that hold already, which are never made looser; they are believed, as `PreactivationBounds` says.
     run: once it is over no bound is tightened any more and the remaining layers keep their interval bounds; it is told
@@ -65,8 +71,8 @@ def preactivation_bounds(
     Raises: InputError for an unknown method, inputs or known bounds that do not fit the network, known bounds that were
     made for a set that does not hold this one, or that contradict interval arithmetic.
     Error: rounded outward, in float64.
-    Reference: Gowal et al., arXiv 1810.12715 (interval); Zhang et al., NeurIPS 2018 (CROWN); Xu et al., ICLR 2021
-    (optimised slopes).
+    Reference: Gowal et al., arXiv 1810.12715 (interval); Singh et al., NeurIPS 2018 (forward, parallel lines); Zhang et
+    al., NeurIPS 2018 (CROWN); Xu et al., ICLR 2021 (optimised slopes).
     """
     begun, inputs = Run.of(run), input_rows(network, inputs)
     home = inputs.placement.double
@@ -89,11 +95,13 @@ def derived_bounds(
     settings: TightenSettings | None = None,
     keep: Callable[[Derivation], None] | None = None,
     abandon: bool = True,
+    plain: bool = False,
 ) -> PreactivationBounds:
     """`preactivation_bounds` of all layers or of none: with `abandon`, Stopped is raised once the run is over.
 
     inputs: rows, as `input_rows` makes them; parts of sets among them may be empty, and have any bounds then.
     keep: told how tightened bounds are derived, block by block; they are then derived on whole layers.
+    plain: without bands, as the checker of certificates derives bounds.
     """
     choice(method, "The bound method", METHODS)
     chosen = TightenSettings() if settings is None else instance(settings, TightenSettings, "settings")
@@ -108,14 +116,17 @@ def derived_bounds(
         given = None if known is None else fitting(known, network, inputs)
         if given is not None:
             _check_rows(given, inputs.lead[0])
-        refine = _Refinement(budget, method == "interval", chosen if method == "tightened" else None, keep)
+        first_only = method in ("interval", "forward")
+        refine = _Refinement(budget, first_only, chosen if method == "tightened" else None, keep)
+        banded = method != "interval" and not plain and keep is None
+        bands = Bands.where_useful(placed, inputs, budget.bytes / workers) if banded else None
 
         def after(done: int) -> None:
             activations = len(network.activations)
             run.say(f"pre-activation bounds of {done} of {activations} layers", done, activations)
 
-        needless = method == "interval" and inputs.fills_range
-        forward = Forward(placed, inputs, None if needless else refine, given)
+        needless = first_only and inputs.fills_range
+        forward = Forward(placed, inputs, None if needless else refine, given, bands)
         forward.run(run.check if abandon else None, after)
     low, high = (tuple(side[i] for i in network.sources) for side in (forward.lower, forward.upper))
     return PreactivationBounds(low, high, origin=Origin(network, inputs, given is None or given.implied))
@@ -225,7 +236,7 @@ class _Refinement:
         self.stopped = False
 
     def __call__(self, forward: Forward, index: int, node: Affine, low: Array, high: Array) -> tuple[Array, Array]:
-        if self.stopped or (forward.inputs.fills_range if _reads_input(node) else self.first_only):
+        if self.stopped or (forward.inputs.fills_range if reads_input(node) else self.first_only):
             return low, high
         with self.budget.run.watching():
             return self._better(forward, index, node, low, high)
@@ -233,12 +244,12 @@ class _Refinement:
     def _better(self, forward: Forward, index: int, node: Affine, low: Array, high: Array) -> tuple[Array, Array]:
         readers, xp = forward.readers[index], namespace(low)
         # Intervals take all they can get, linear bounds nothing of neurons that are linear.
-        open = xp.ones_like(low, dtype=xp.bool) if self.first_only else open_to(readers, low, high)
+        open = xp.ones_like(low, dtype=xp.bool) if self.first_only else open_to(readers, low, high) & _wide(low, high)
         better = self._refined(forward, index, node, (low, high), to_numpy(open))
         # What else was bounded on the way depends on the other boxes of the batch, and must not count.
         low, high = (xp.where(open, new, old) for new, old in zip(better, (low, high), strict=True))
-        wanted = to_numpy(open_to(readers, low, high))
-        if self.settings is None or self.stopped or _reads_input(node) or not wanted.any():
+        wanted = to_numpy(open_to(readers, low, high) & _wide(low, high))
+        if self.settings is None or self.stopped or reads_input(node) or not wanted.any():
             return low, high
         try:
             return self._tightened(forward, index, node, (low, high), wanted, self.settings)
@@ -300,9 +311,14 @@ class _Refinement:
         return tighten(WholeLayers(forward.reduced.region(node)), wanted, ends, settings, self.budget, told)
 
 
-def _reads_input(node: Affine) -> bool:
-    """Whether a node reads the input alone."""
-    return all(term.source == 0 for term in node.terms)
+def _wide(low: Array, high: Array) -> Array:
+    """Where intervals of a layer are wider than rounding makes them.
+
+    Neurons that are constant, as in networks that take minima of functions of which some are the same, would otherwise
+    be open wherever their value is zero.
+    """
+    xp = namespace(low)
+    return high - low > _ROUNDED * xp.max(largest(low, high), axis=-1, keepdims=True)
 
 
 def _known(forward: Forward, index: int) -> dict[int, tuple[Array, Array]]:

@@ -68,7 +68,7 @@ class Decision:
         check_memory(query.network, rows.inputs.count, budget)
         self.query = query = replace(query, network=tolerant(query.network, rows.inputs, self.arithmetic))
         self.turns = Turns(self._attack_between)
-        self.root = Root(query, rows, self.arithmetic, run.unless(self.turns))
+        self.root = Root(query, rows, self.arithmetic, run.unless(self.turns), plain=options.certificate)
         self.counterexamples = Counterexamples(query, rows, run.silent())
         self._seeds = count()
         self.witness: Witness | None = None

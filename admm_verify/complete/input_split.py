@@ -91,7 +91,9 @@ class InputSplitter:
 
     def _bounded(self, nodes: HalvedBoxes) -> Grown[HalvedBoxes]:
         parts = self._parts(nodes).put(self.home)
-        pre = derived_bounds(self.network, parts, "crown", self.run)
+        # Whoever checks a proof derives bounds without bands.
+        plain = self.settings.caution > 1.0
+        pre = derived_bounds(self.network, parts, "crown", self.run, plain=plain)
         pre, empty = without_contradictions(self.network, parts, pre, self.run)
         if self.settings.contractions and empty.any():
             # Recorded proofs exclude these too by bounds of atoms, which are as good as infinite.

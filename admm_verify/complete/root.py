@@ -37,14 +37,16 @@ class Root:
         rows: AtomRows,
         arithmetic: str,
         run: Run,
+        plain: bool = False,
     ) -> None:
+        """plain: bounds of neurons as the checker of certificates derives them."""
         self.query, self.rows = query, rows
         self.known = RowBounds(query.network, rows.inputs, rows.objective, rows.offset, rows.box)
         self.open = list(range(len(rows.disjuncts)))
         self.started, self.empty = False, np.zeros(rows.inputs.count, dtype=bool)
         self.tightened = np.zeros(0, dtype=np.int64)
         self.multipliers: list[np.ndarray] = []
-        self.run, self.arithmetic = run, arithmetic
+        self.run, self.arithmetic, self.plain = run, arithmetic, plain
 
     def start(self) -> None:
         """Bounds of all layers over the whole boxes, and what the network's arithmetic takes from the rows.
@@ -136,7 +138,7 @@ class Root:
         network, inputs = self.query.network, self.rows.inputs
         if len(boxes) < inputs.count:
             inputs = inputs.at(boxes)
-        found = derived_bounds(network, inputs, method, self.run, known=known, keep=keep)
+        found = derived_bounds(network, inputs, method, self.run, known=known, keep=keep, plain=self.plain)
         found, empty = without_contradictions(network, inputs, found, self.run)
         self.empty[boxes] |= empty
         return found
