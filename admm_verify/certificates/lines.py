@@ -2,6 +2,8 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 
@@ -72,7 +74,7 @@ class CheckedKind(ABC):
 
     def folded(self, numbers: np.ndarray) -> np.ndarray:
         """The sum over the operands, [rows, m n] -> [rows, n]."""
-        return sum(np.split(numbers, self.operands, axis=-1)) if self.operands > 1 else numbers
+        return reduce(add, np.split(numbers, self.operands, axis=-1))
 
     def carried(self, low: np.ndarray, high: np.ndarray, error: np.ndarray) -> np.ndarray:
         """How much phi is off where its argument, within [low, high], is off by so much; float64."""

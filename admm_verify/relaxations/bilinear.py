@@ -42,8 +42,7 @@ class Bilinear(Hull):
     evaluation_roundings = 2.0
 
     def open(self, lower: Layer, upper: Layer) -> Mask:
-        first, second = pair(upper > lower)
-        both = first & second
+        both = BilinearPlanes(lower, upper).bent
         return namespace(lower).concat([both, both], axis=-1)
 
     def gradient(self, x: Layer) -> Layer:
@@ -178,8 +177,8 @@ class BilinearPlanes:
 
     @property
     def bent(self) -> Mask:
-        first, second = pair(self.upper > self.lower)
-        return first & second
+        (lx, ly), (ux, uy) = pair(self.lower), pair(self.upper)
+        return (ux > lx) & (uy > ly)
 
     @property
     def middle(self) -> Layer:
