@@ -209,7 +209,7 @@ class SearchSettings(Settings):
     """
 
     input_sides: Count = 20
-    ascent: AscentSettings = AscentSettings(step=0.2, split_step=3.0)
+    ascent: AscentSettings = AscentSettings(step=0.2, split_step=3.0, end_step=0.15)
     input_ascent: AscentSettings = AscentSettings()
     root_iterations: Count = 40
     iterations: Count = 5

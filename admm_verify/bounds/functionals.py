@@ -40,21 +40,21 @@ class FreeEnds:
     tau (lower - pre) where tau > 0, and tau (upper - pre) where tau < 0, is at most 0 in the range. So the multiplier
     of the pre-activation becomes g - tau, and the constant gains tau lower, or tau upper; tau moves in place.
     cut: where an end is not implied; tau is 0 elsewhere. unit: of tau, None for the mean coefficient of the layer.
-    Shapes: tau [rows, n]; all others [rows, n] or [1, n].
+    Shapes: tau [rows, n], or [parts, rows, n]; all others alike, with any axis but the last of length 1.
     """
 
-    lower: Float[Array, "rows n"]
-    upper: Float[Array, "rows n"]
-    cut: Float[Array, "rows n"]
-    tau: Float[Array, "rows n"]
-    unit: Float[Array, "rows n"] | None = None
+    lower: Float[Array, "*#rows n"]
+    upper: Float[Array, "*#rows n"]
+    cut: Float[Array, "*#rows n"]
+    tau: Float[Array, "*#rows n"]
+    unit: Float[Array, "*#rows n"] | None = None
 
-    def gained(self) -> Float[Array, " rows"]:
+    def gained(self) -> Float[Array, "*#rows"]:
         """What the constant gains, as computed."""
         xp, tau = namespace(self.tau), self.tau
         return xp.sum(xp.where(tau > 0, tau * self.lower, xp.where(tau < 0, tau * self.upper, 0.0)), axis=-1)
 
-    def gradient(self, pre: Float[Array, "rows n"]) -> Float[Array, "rows n"]:
+    def gradient(self, pre: Float[Array, "*#rows n"]) -> Float[Array, "*#rows n"]:
         """The supergradient of D in tau at inputs of the linearised network."""
         xp = namespace(pre)
         low, high = self.lower - pre, self.upper - pre
@@ -70,7 +70,7 @@ class Functionals:
 
     error: how far they are, being rounded, from what they stand for; certified bounds lose it. splits[k]: signs fixed
     in layer k, None for none; their multipliers are in float32 in any placement, and move in place. ranges[k]: ends of
-    layer k that are constraints of their own, None for none; in the placement of an iteration, which alone has them.
+    layer k that are constraints of their own, None for none; in the placement of the iteration.
     Shapes: start[i] [..., n_i]; constant and error broadcast against the leading axes.
     """
 
@@ -88,7 +88,7 @@ class Functionals:
     def put(self, placement: Placement) -> "Functionals":
         """The functionals as numbers of another placement: for iterations, not for bounds."""
         start = {i: placement.put(part) for i, part in self.start.items()}
-        return Functionals(start, placement.put(self.constant), splits=self.splits)
+        return Functionals(start, placement.put(self.constant), splits=self.splits, ranges=self.ranges)
 
     def negative(self) -> "Functionals":
         """The functionals times -1."""

@@ -8,7 +8,7 @@ from typing import TypeVar
 from admm_verify.arrays import Array, Float, Placement, namespace, quiet_overflow
 from admm_verify.bounds.backward import Backward, Choose, backward
 from admm_verify.bounds.climb import Climb, slopes_of
-from admm_verify.bounds.functionals import Functionals, Splits, certify
+from admm_verify.bounds.functionals import FreeEnds, Functionals, Splits, certify
 from admm_verify.bounds.region import Region
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Network
@@ -56,7 +56,7 @@ class Bounded:
 
 class Relaxed:
     """A region with the lines of all activations over it; multipliers are slope a, less sign beta where signs are
-    fixed.
+    fixed, and less tau where ends are constraints, which none through a kink may have.
 
     Slopes that are handed in may be in any precision, and are brought into the lines' range.
     Shapes: slopes[k] [..., sides n_k] with the leading axes of the functionals.
@@ -85,11 +85,11 @@ class Relaxed:
     def certify(self, functionals: Functionals, slopes: Sequence[Array] | None = None) -> tuple[Array, Backward]:
         """Certified lower bounds, [...], and the sweep behind them; from CROWN's slopes where none are given."""
         inside = [line.start for line in self.lines] if slopes is None else self.inside(slopes)
-        return certify(self.region, functionals, self._choice(inside, functionals.splits), self.kinks)
+        return certify(self.region, functionals, self._choice(inside, functionals), self.kinks)
 
     def plane(self, functionals: Functionals, slopes: Sequence[Array]) -> tuple[Array, Array]:
         """Certified planes slope'x + shift below the functionals, as `Region.plane`; their error is not subtracted."""
-        choose = self._choice(self.inside(slopes), functionals.splits)
+        choose = self._choice(self.inside(slopes), functionals)
         return self.region.plane(backward(self.network, functionals.start, functionals.constant, choose), self.kinks)
 
     def climb(
@@ -126,7 +126,7 @@ class Relaxed:
             slopes = climb.slopes
         inside = [line.start for line in self.lines] if slopes is None else self.inside(slopes)
         found = _spread(inside, functionals.lead)
-        lower, sweep = certify(self.region, functionals, self._choice(found, functionals.splits), self.kinks)
+        lower, sweep = certify(self.region, functionals, self._choice(found, functionals), self.kinks)
         lead = functionals.lead
         multipliers = tuple(
             namespace(low).zeros((*lead, low.shape[-1]), dtype=low.dtype, device=low.device) if g is None else g
@@ -134,12 +134,14 @@ class Relaxed:
         )
         return Bounded(lower, found, multipliers, sweep, self.inputs, pre)
 
-    def _choice(self, slopes: Sequence[Array], splits: Sequence[Splits | None]) -> Choose:
-        put = self.inputs.placement.put
+    def _choice(self, slopes: Sequence[Array], functionals: Functionals) -> Choose:
+        put, splits, ranges = self.inputs.placement.put, functionals.splits, functionals.ranges
 
         def choose(k: int, a: Array) -> Array:
             g = self.lines[k].multiplier(a, self.lines[k].contact(a, slopes[k]))
-            split = splits[k] if splits else None
+            split, ends = splits[k] if splits else None, ranges[k] if ranges else None
+            if ends is not None:
+                g = g - put(ends.tau)
             return g if split is None else split.lowered(g, put(split.sign * split.beta))
 
         return choose
@@ -189,9 +191,15 @@ class Bounder:
         with threads_for(multiplications, workers, self.run.threads), quiet_overflow():
             return budget.blocks(count, step, work)
 
-    def rows(self, objective: Array, offset: Array, splits: tuple[Splits | None, ...] = ()) -> Functionals:
+    def rows(
+        self,
+        objective: Array,
+        offset: Array,
+        splits: tuple[Splits | None, ...] = (),
+        ranges: tuple[FreeEnds | None, ...] = (),
+    ) -> Functionals:
         """The rows objective f(x) + offset. Shapes: objective [parts, rows, outputs]; offset [parts, rows]."""
-        return Functionals({self.network.output: objective}, offset, splits=splits)
+        return Functionals({self.network.output: objective}, offset, splits=splits, ranges=ranges)
 
     def slopes_of(self, region: Region, functionals: Functionals, multipliers: Sequence[Array]) -> list[Array]:
         """The slopes behind multipliers [parts, rows, n_k] of the inputs of all activations."""

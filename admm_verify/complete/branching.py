@@ -94,6 +94,31 @@ def _chord(node: Activation, relaxation: Hull, lower: Array, upper: Array) -> tu
     return slope, xp.maximum(height, xp.zeros_like(height))
 
 
+def range_scores(hull: Hull, lower: Array, upper: Array, coefficient: Array, pre: Array) -> Array:
+    """What cutting the range of each operand in two gains, to first order, at the operands' values.
+
+    The bound has the floor of the whole hull where a > 0, and in the part that holds the values that part's own floor:
+    the score is |a| times the difference; where a < 0, of the ceilings.
+
+    Shapes: lower, upper, pre [..., m n]; coefficient [..., n] -> [..., m n].
+    Reference: the estimates of Shi et al., Neural Network Verification with Branch-and-Bound for General
+    Nonlinearities (arXiv 2405.21063), section 3.3, with the point where the bound is attained.
+    """
+    xp, middle = namespace(coefficient), hull.divided(lower, upper)
+    p = xp.minimum(xp.maximum(pre, lower), upper)
+    whole, found = hull.hull(lower, upper, p), []
+    size = lower.shape[-1] // hull.operands
+    for operand in range(hull.operands):
+        own = xp.arange(lower.shape[-1], device=lower.device) // size == operand
+        low, high = xp.where(own & (p >= middle), middle, lower), xp.where(own & (p < middle), middle, upper)
+        floor, ceiling = hull.hull(low, high, p)
+        gain = xp.where(coefficient > 0, floor - whole[0], whole[1] - ceiling)
+        found.append(xp.abs(coefficient) * xp.maximum(gain, xp.zeros_like(gain)))
+    score = xp.concat(found, axis=-1)
+    # A range that has no float inside cannot be cut.
+    return xp.where((lower < middle) & (middle < upper) & xp.isfinite(score), score, xp.zeros_like(score))
+
+
 def neuron_scores(lower: Array, upper: Array, coefficient: Array, pre: Array) -> Array:
     """What splitting each neuron at its kink gains in the worse child, to first order.
 

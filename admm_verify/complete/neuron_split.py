@@ -1,4 +1,4 @@
-"""Splitting neurons at their kink: each part fixes signs, and inherits slopes and multipliers from its parent."""
+"""Splitting neurons at their kink, or their range in the middle: each part inherits slopes and multipliers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from admm_verify.bounds.conditional import ConditionalBounds
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.region import Region, spread_region
 from admm_verify.bounds.relaxed import Bounded, Bounder
-from admm_verify.complete.branching import neuron_scores
+from admm_verify.complete.branching import neuron_scores, range_scores
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.fixed_signs import FixedSigns
 from admm_verify.complete.leaf_programs import LeafPrograms
@@ -31,10 +31,10 @@ _LAST = np.int32(np.iinfo(np.int32).max)
 
 @dataclass(frozen=True, eq=False)
 class Branches(Nodes):
-    """Parts of the disjuncts' boxes in which some neurons have a fixed sign.
+    """Parts of the disjuncts' boxes in which some neurons have a fixed sign, or half of their range.
 
-    splits: +-(1 + number of the neuron, counted over all activations), 0 for none. choice: the neuron to split next,
-    numbered alike, below 0 where the part's program is solved; _LAST where none is left, 0 after a last attempt.
+    splits: +-(1 + number of the neuron, over all activations' operands), 0 for none. choice: the neuron to split
+    next, numbered alike, below 0 where the part's program is solved; _LAST where none is left, 0 after a last attempt.
     slopes: of the neurons open at the root.
     Shapes: disjunct, bound, choice [n]; splits [n, depth]; beta [n, atoms, depth]; slopes [n, atoms, open].
     """
@@ -76,9 +76,14 @@ class NeuronSplitter:
         ends = [tuple(map(home.put, side)) for side in (self.lower, self.upper)]
         self.region = spread_region(self.network, boxes[1].put(home), *ends, caution=settings.caution)
         lines = network_lines(self.network, self.region.lower, self.region.upper)
-        self.kinked = [isinstance(line, KinkLines) for line in lines]
+        # Certificates hold signs alone.
+        self.hulls = [
+            None if isinstance(line, KinkLines) else hull
+            for line, hull in zip(lines, self.region.relaxations, strict=True)
+        ]
+        self.halves = not record
         self.starts = [to_numpy(line.start)[:, 0] for line in lines]
-        self.signs = FixedSigns([end.shape[1] for end in self.lower], home)
+        self.signs = FixedSigns([end.shape[1] for end in self.lower], home, self.hulls)
         self.programs = LeafPrograms(self.bounder, disjuncts, self.signs, record)
         self.has_programs = home.is_numpy and self.programs.suits(boxes[1], lines)
         self._programs_first = self.has_programs and network.weight_count <= settings.program_multiplications
@@ -150,8 +155,9 @@ class NeuronSplitter:
         put, disjuncts = self.home.put, self.disjuncts
         region, lower, upper = self._region(nodes)
         splits = self.signs.splits(nodes.splits, nodes.beta)
+        ranges = self.signs.ranges(nodes.splits, nodes.beta, lower, upper)
         objective, offset = put(disjuncts.objective[nodes.disjunct]), put(disjuncts.offset[nodes.disjunct])
-        rows = self.bounder.rows(objective, offset, splits)
+        rows = self.bounder.rows(objective, offset, splits, ranges)
         slopes: Sequence[Array] | None = None
         if nodes.slopes.shape[-1]:
             slopes = self._slopes(nodes, self.box[nodes.disjunct])
@@ -161,7 +167,7 @@ class NeuronSplitter:
         atoms = disjuncts.certified(nodes.disjunct, to_numpy(found.lower))
         excluded = disjuncts.excluded(nodes.disjunct, atoms)
         kept = [to_numpy(slope)[..., kept] for slope, kept in zip(found.slopes, self.columns, strict=True)]
-        beta = self.signs.betas(nodes.splits, splits, disjuncts.atoms)
+        beta = self.signs.betas(nodes.splits, splits, ranges, disjuncts.atoms)
         bounds = np.maximum(nodes.bound, atoms.max(axis=1))
         choice = self._choice(lower, upper, found, atoms)
         if iterations < self.settings.last_iterations:
@@ -200,13 +206,14 @@ class NeuronSplitter:
         parts = np.arange(len(atoms))
         best, inputs = atoms.argmax(axis=1), found.pre or self._reached(found.vertices)
         top, choice = np.zeros(len(atoms)), np.zeros(len(atoms), dtype=np.int32)
-        for k, kinked in enumerate(self.kinked):
+        for k, hull in enumerate(self.hulls):
             coefficient = found.sweep.post[k]
-            if not kinked or coefficient is None:
+            if coefficient is None or (hull is not None and not self.halves):
                 continue
             pre = to_numpy(inputs[k])
             pre = pre[parts, best if pre.shape[1] > 1 else 0]
-            score = to_numpy(neuron_scores(lower[k], upper[k], to_numpy(coefficient)[parts, best], pre))
+            own = lower[k], upper[k], to_numpy(coefficient)[parts, best], pre
+            score = to_numpy(neuron_scores(*own) if hull is None else range_scores(hull, *own))
             here = score.argmax(axis=1)
             better = score[parts, here] > top
             top = np.where(better, score[parts, here], top)

@@ -73,6 +73,10 @@ class Hull(ABC):
         """Where tighter ends of [l, u] can matter."""
         return lower < upper
 
+    def divided(self, lower: Layer, upper: Layer) -> Layer:
+        """Where to cut [l, u] in two so that both hulls become small, of every operand: in the middle."""
+        return lower / 2 + upper / 2
+
     @abstractmethod
     def gradient(self, x: Layer) -> Layer:
         """The derivative of phi by each operand, at a kink the one to the right, or what leads attacks where that is
