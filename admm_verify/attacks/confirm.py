@@ -62,12 +62,11 @@ def confirm(query: Query, disjunct: Disjunct, x: np.ndarray, run: Run | None = N
     point = _nearest(exact, dtype)
     if not np.isfinite(point).all():
         return None
-    with quiet_overflow():
-        own = to_numpy(network(point.reshape(network.input_shape))).reshape(-1)
-    if not _holds(disjunct, own):
+    own = _own(query, point)
+    if not _answers(query, disjunct, exact, own):
         return None
     replayed = None if query.model is None else runtime_output(query.model, point, how)
-    output = _own(query, point, own) if replayed is None else replayed
+    output = own if replayed is None else replayed
     if not _answers(query, disjunct, exact, output):
         return None
     if any(Fraction(float(value)) != wanted for value, wanted in zip(point, exact, strict=True)):
@@ -101,11 +100,9 @@ def _holds(disjunct: Disjunct, output: np.ndarray) -> bool:
     return all(atom.holds(y) for atom in disjunct.atoms)
 
 
-def _own(query: Query, point: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """What the network that is asked about computes itself, which is more than its scores where it has a head."""
-    if query.asked is None:
-        return scores
-    network = query.asked.network
+def _own(query: Query, point: np.ndarray) -> np.ndarray:
+    """What the network that is asked about computes, by our own forward pass."""
+    network = (query.asked or query).network
     with quiet_overflow():
         return to_numpy(network(point.reshape(network.input_shape))).reshape(-1)
 

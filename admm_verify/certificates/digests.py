@@ -110,6 +110,8 @@ def _rest(disjunct: Disjunct) -> Iterator[bytes]:
         yield f"atom {_row(atom)}".encode()
         if atom.inputs:
             yield f"inputs {_terms(atom.inputs)}".encode()
+        if atom.products:
+            yield f"products {' '.join(f'{factors}:{coefficient}' for factors, coefficient in atom.products)}".encode()
     if disjunct.cut is not None:
         yield f"cut {len(disjunct.cut.rows)}".encode()
         yield from (f"row {_row(row)}".encode() for row in disjunct.cut.rows)

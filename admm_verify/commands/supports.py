@@ -16,7 +16,7 @@ CAPABILITIES: dict[str, tuple[str, ...]] = {
     "multiple-input-output-theories": ("SIO",),
     "multiple-network-theories": ("SNET",),
     "multiple-node-comparison-theories": ("SNC", "MNC"),
-    "arithmetic-complexity-theories": ("BND", "OUTC", "LIN"),
+    "arithmetic-complexity-theories": ("BND", "OUTC", "LIN", "POLY"),
     "optimised-disjunctive-reasoning": ("false",),
     "serialise-assignments": ("true",),
     "schemas": schema_names(),

@@ -6,7 +6,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import NamedTuple
 
-from admm_verify.properties.conditions import InputBound
+from admm_verify.properties.alternatives import InputBound
 from admm_verify.properties.linear import Entry, Scope
 from admm_verify.sets.exact import ExactBox
 

@@ -84,6 +84,7 @@ def check_property(given: object) -> Property:
                     seen.add(id(atom))
                     _check_row(atom, outputs.size, "an atom", "outputs")
                     _check_terms(atom.inputs, inputs.size, "an atom", "inputs")
+                    _check_products(atom, (inputs.size, outputs.size))
         except QueryError as error:
             raise QueryError(f"Disjunct {number} of the property: {error}") from None
     return found
@@ -123,6 +124,15 @@ def _check_row(row: Inequality, size: int, what: str, side: str) -> None:
 def _check_terms(terms: Sequence[tuple[int, Fraction]], size: int, what: str, side: str) -> None:
     _check_indices([index for index, _ in terms], size, f"the {side} of {what}")
     _check_numbers([value for _, value in terms], what)
+
+
+def _check_products(atom: Atom, sizes: tuple[int, int]) -> None:
+    _check_numbers([value for _, value in atom.products], "an atom")
+    for factors, _ in atom.products:
+        if len(factors) < 2:
+            raise QueryError("a product of an atom has fewer than two factors; give it as a term.")
+        for is_output, index in factors:
+            _check_indices([index], sizes[bool(is_output)], "the products of an atom")
 
 
 def _check_numbers(given: Sequence[object], what: str) -> None:

@@ -5,11 +5,12 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import NamedTuple, TypeAlias
+from typing import Any
 
-from admm_verify.errors import QueryError, UnsupportedQueryError
+from admm_verify.errors import QueryError
+from admm_verify.properties.alternatives import Branch, Condition, Conjunction, Coupling, InputBound, Never
 from admm_verify.properties.linear import Entry, Scope, check_range, difference
-from admm_verify.properties.property import Atom
+from admm_verify.properties.property import Atom, Products
 from admm_verify.properties.sexpr import COMPARISON, Form, Node, Word, described, words
 from admm_verify.properties.slips import chain_advice, condition_advice, infix_advice
 from admm_verify.sets.exact_cut import Inequality, Terms
@@ -34,96 +35,6 @@ _COMPARISONS: dict[str, Callable[[Fraction, Fraction], bool]] = {
     "!=": operator.ne,
 }
 _MIRRORED = {"<=": ">=", "<": ">", ">=": "<=", ">": "<"}
-
-
-@dataclass(slots=True, eq=False)
-class InputBound:
-    """x[entry] <= value when upper, else x[entry] >= value; without equality when strict.
-
-    Bounds are equal that say the same, wherever they stand. offset: where it stands; of a bound that conjunctions
-    share, where its text stands first.
-    """
-
-    entry: int
-    upper: bool
-    value: Fraction
-    strict: bool
-    offset: int
-    _hash: int | None = None
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, InputBound):
-            return NotImplemented
-        same = self.entry == other.entry and self.upper == other.upper and self.strict == other.strict
-        return same and self.value == other.value
-
-    def __hash__(self) -> int:
-        if self._hash is None:
-            # Hashing a Fraction takes a modular inverse; its two integers serve as well.
-            self._hash = hash((self.entry, self.upper, self.value.numerator, self.value.denominator, self.strict))
-        return self._hash
-
-    def tighter_than(self, other: "InputBound") -> bool:
-        """Whether this excludes points that the other bound of the same end admits."""
-        if self.value is other.value or self.value == other.value:
-            return self.strict and not other.strict
-        return (self.value < other.value) == self.upper
-
-
-class Coupling(NamedTuple):
-    """A linear constraint on several inputs, which stands at the offset."""
-
-    row: Inequality
-    offset: int
-
-
-class Never(NamedTuple):
-    """A condition that a constant comparison makes false, which stands at the offset."""
-
-    offset: int
-
-
-class Branch(NamedTuple):
-    """All bounds, atoms and couplings of inputs hold: a conjunction without choices."""
-
-    bounds: tuple[InputBound, ...] = ()
-    atoms: tuple[Atom, ...] = ()
-    couplings: tuple[Coupling, ...] = ()
-
-    def joined(self, other: "Branch") -> "Branch":
-        """Both at once."""
-        return Branch(self.bounds + other.bounds, self.atoms + other.atoms, self.couplings + other.couplings)
-
-
-@dataclass(slots=True)
-class Conjunction:
-    """All bounds, atoms and couplings of inputs hold, and of each choice at least one alternative.
-
-    A choice has at least two alternatives, none of them false.
-    """
-
-    bounds: list[InputBound] = field(default_factory=list)
-    atoms: list[Atom] = field(default_factory=list)
-    choices: "list[list[Condition]]" = field(default_factory=list)
-    couplings: list[Coupling] = field(default_factory=list)
-
-    def add(self, other: "InputBound | Atom | Coupling | Branch | Conjunction") -> None:
-        """Let another condition hold, too."""
-        if isinstance(other, InputBound):
-            self.bounds.append(other)
-        elif isinstance(other, Atom):
-            self.atoms.append(other)
-        elif isinstance(other, Coupling):
-            self.couplings.append(other)
-        else:
-            self.bounds += other.bounds
-            self.atoms += other.atoms
-            self.couplings += other.couplings
-            if isinstance(other, Conjunction):
-                self.choices += other.choices
-
-
-Condition: TypeAlias = InputBound | Atom | Coupling | Branch | Conjunction | Never
 
 
 @dataclass
@@ -166,8 +77,7 @@ class Assertions:
     def reduced(self, form: Form) -> Condition:
         """What a condition becomes, its own conditions reduced already.
 
-        Raises: QueryError for what is malformed, UnsupportedQueryError for what is not linear, or excludes a single
-            input value.
+        Raises: QueryError for what is malformed, UnsupportedQueryError for polynomials of too many terms.
         """
         operands = form.items[1:]
         if form.head in _COMPARISONS:
@@ -288,16 +198,18 @@ class Assertions:
     def _compared(self, sign: str, left: Node, right: Node, offset: int) -> Condition:
         total = difference(left, right, self.scope)
         terms = total.nonzero()
+        products = tuple(sorted((factors, value) for factors, value in total.products.items() if value))
         inputs = [entry for entry in terms if not entry.is_output]
-        if not terms:
+        if not terms and not products:
             return Conjunction() if _COMPARISONS[sign](total.constant, _ZERO) else Never(offset)
-        if len(terms) > 1 or not inputs:
-            for number in terms.values():
+        if len(terms) > 1 or not inputs or products:
+            for number in (*terms.values(), *(value for _, value in products)):
                 check_range(number, self.scope.source, offset)
             ordered = sorted((entry.flat, coefficient) for entry, coefficient in terms.items() if entry.is_output)
             coupled = sorted((entry.flat, terms[entry]) for entry in inputs)
-            if len(inputs) < len(terms):
-                return self._atoms(sign, tuple(ordered), total.constant, offset, tuple(coupled))
+            if len(inputs) < len(terms) or products:
+                beside = tuple(coupled), tuple((tuple(map(tuple, factors)), value) for factors, value in products)
+                return self._atoms(sign, tuple(ordered), total.constant, offset, beside)
             return self._couplings(sign, tuple(coupled), total.constant, offset)
         coefficient = terms[inputs[0]]
         sign = sign if coefficient > 0 else _MIRRORED.get(sign, sign)
@@ -325,21 +237,23 @@ class Assertions:
         if sign in (">=", ">"):
             return InputBound(flat, False, value, sign == ">", offset)
         if sign == "!=":
-            name = self.scope.entry_name(Entry(False, flat))
-            message = f"!= on the input {name} is not supported; write an or of < and >."
-            raise self.scope.source.error(message, offset, UnsupportedQueryError)
+            sides: list[Condition] = [InputBound(flat, upper, value, True, offset) for upper in (True, False)]
+            return Conjunction(choices=[sides])
         return Conjunction([InputBound(flat, upper, value, False, offset) for upper in (True, False)])
 
-    def _atoms(self, sign: str, terms: Terms, constant: Fraction, offset: int, inputs: Terms = ()) -> Condition:
+    def _atoms(
+        self, sign: str, terms: Terms, constant: Fraction, offset: int, beside: tuple[Terms, Products] = ((), ())
+    ) -> Condition:
+        """An atom of outputs, or several, beside inputs and products."""
         check_range(constant, self.scope.source, offset)
-        self.bytes += _BYTES + 16 * (len(terms) + len(inputs))
+        self.bytes += _BYTES + 16 * (len(terms) + len(beside[0])) + _BYTES * len(beside[1])
         strict, line = sign in ("<", ">", "!="), self._line(offset)
         if sign in ("<", "<="):
-            return Atom(terms, constant, strict, line, inputs)
-        at_least = Atom(_negative(terms), -constant, strict, line, _negative(inputs))
+            return Atom(terms, constant, strict, line, *beside)
+        at_least = Atom(_negative(terms), -constant, strict, line, *map(_negative, beside))
         if sign in (">", ">="):
             return at_least
-        both = [Atom(terms, constant, strict, line, inputs), at_least]
+        both = [Atom(terms, constant, strict, line, *beside), at_least]
         return Conjunction(choices=[[*both]]) if sign == "!=" else Conjunction(atoms=both)
 
     def _couplings(self, sign: str, terms: Terms, constant: Fraction, offset: int) -> Condition:
@@ -371,5 +285,5 @@ class Assertions:
         return self.scope.source.error(message, node.offset)
 
 
-def _negative(terms: Terms) -> Terms:
+def _negative(terms: tuple[tuple[Any, Fraction], ...]) -> tuple[tuple[Any, Fraction], ...]:
     return tuple((index, -coefficient) for index, coefficient in terms)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
-from admm_verify.properties.conditions import Coupling
+from admm_verify.properties.alternatives import Coupling
 from admm_verify.sets.contract import WalkableSet
 from admm_verify.sets.exact import ExactBox
 from admm_verify.sets.exact_cut import ExactCut, Inequality

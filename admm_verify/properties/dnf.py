@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
+from admm_verify.properties.alternatives import Branch, Condition, Conjunction, Coupling, InputBound
 from admm_verify.properties.boxes import Boxes, Contradiction
-from admm_verify.properties.conditions import Assertions, Branch, Condition, Conjunction, Coupling, InputBound
+from admm_verify.properties.conditions import Assertions
 from admm_verify.properties.cuts import Cuts
 from admm_verify.properties.linear import MAX_DIGITS, Entry
 from admm_verify.properties.property import Atom, Disjunct

@@ -15,9 +15,10 @@ from admm_verify.arrays import Placement
 from admm_verify.errors import InputError, QueryError, UnsupportedQueryError
 from admm_verify.network.graph import Network
 from admm_verify.network.layout import flatten_batch
-from admm_verify.properties.conditions import Assertions, Condition, Conjunction, Coupling, InputBound
+from admm_verify.properties.alternatives import Condition, Conjunction, Coupling, InputBound
+from admm_verify.properties.conditions import Assertions
 from admm_verify.properties.dnf import disjuncts
-from admm_verify.properties.linear import Entry, Scope
+from admm_verify.properties.linear import MAX_DEGREE, Entry, Scope
 from admm_verify.properties.property import NetworkDeclaration, Property, Variable
 from admm_verify.properties.sexpr import MAX_DEPTH, Form, Node, Source, Word, shown
 from admm_verify.sets.box import Box
@@ -180,7 +181,7 @@ class _Reading:
         return self.assertions.reduced(Form([Word(head, place), *operands], place))
 
     def _sum(self, node: ast.expr, depth: int) -> Node:
-        """A linear expression as a form; long sums, which Python nests, are one form."""
+        """An expression as a form; long sums, which Python nests, are one form."""
         place, inner = self._place(node), self._below(depth, node)
         later: list[Node] = []
         while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
@@ -194,6 +195,8 @@ class _Reading:
         place = self._place(node)
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
             return Form([Word("*", place), self._sum(node.left, depth), self._sum(node.right, depth)], place)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+            return Form([Word("*", place), *[self._sum(node.left, depth)] * self._exponent(node)], place)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
             sign = "-" if isinstance(node.op, ast.USub) else "+"
             return Form([Word(sign, place), self._sum(node.operand, depth)], place)
@@ -202,6 +205,12 @@ class _Reading:
         if isinstance(node, ast.Name | ast.Subscript):
             return self._entry(node)
         self._refuse(node, " where a number, a variable, or a sum or multiple of those belongs")
+
+    def _exponent(self, node: ast.BinOp) -> int:
+        power = node.right
+        if isinstance(power, ast.Constant) and type(power.value) is int and 1 <= power.value <= MAX_DEGREE:
+            return power.value
+        self._refuse(node, f"; exponents are whole numbers from 1 to {MAX_DEGREE}")
 
     def _entry(self, node: ast.Name | ast.Subscript) -> Word:
         """One entry of the input or output, declared under its flat name."""
@@ -240,8 +249,8 @@ class _Reading:
 
     def _refuse(self, node: ast.expr, why: str) -> NoReturn:
         kind: type[QueryError] = QueryError
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div | ast.Pow):
-            kind, why = UnsupportedQueryError, "; supported is linear arithmetic: multiply by a decimal, as in 0.5*y0"
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            kind, why = UnsupportedQueryError, "; there is no division: multiply by a decimal, as in 0.5*y0"
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             why = "; write the opposite comparison instead of not"
         elif any(

@@ -13,6 +13,7 @@ from admm_verify.properties.slips import name_advice, term_advice
 
 MAX_DIGITS = 30
 MAX_EXPONENT = 300
+MAX_DEGREE, MAX_MONOMIALS = 16, 10_000
 
 # Products of literals grow without end; 16384 bits hold a product of fifteen of the largest.
 _MAX_BITS = 16_384
@@ -155,29 +156,46 @@ def check_range(value: Fraction, source: Source, offset: int) -> None:
 
 
 @dataclass
-class Linear:
-    """The running total: sum of coefficient * entry + constant; coefficients may cancel to zero."""
+class Polynomial:
+    """The running total: sum of coefficient * entry + constant, and of coefficients times products of several entries
+    in ascending order; coefficients may cancel to zero.
+    """
 
     terms: dict[Entry, Fraction] = field(default_factory=dict)
     constant: Fraction = _ZERO
+    products: dict[tuple[Entry, ...], Fraction] = field(default_factory=dict)
 
     def nonzero(self) -> dict[Entry, Fraction]:
         """The terms that did not cancel."""
         return {entry: coefficient for entry, coefficient in self.terms.items() if coefficient}
 
+    def monomials(self) -> list[tuple[tuple[Entry, ...], Fraction]]:
+        """All parts that did not cancel, as factors and their coefficient."""
+        parts = [((), self.constant), *(((entry,), value) for entry, value in self.terms.items())]
+        return [(factors, value) for factors, value in (*parts, *self.products.items()) if value]
 
-def difference(left: Node, right: Node, scope: Scope) -> Linear:
-    """The linear form left - right.
+    def add(self, factors: tuple[Entry, ...], coefficient: Fraction) -> None:
+        """Add a coefficient times a product of entries."""
+        if not factors:
+            self.constant += coefficient
+        elif len(factors) == 1:
+            self.terms[factors[0]] = self.terms.get(factors[0], _ZERO) + coefficient
+        else:
+            self.products[factors] = self.products.get(factors, _ZERO) + coefficient
 
-    Raises: QueryError for malformed arithmetic, UnsupportedQueryError for polynomials.
+
+def difference(left: Node, right: Node, scope: Scope) -> Polynomial:
+    """The polynomial left - right.
+
+    Raises: QueryError for malformed arithmetic, UnsupportedQueryError beyond MAX_DEGREE and MAX_MONOMIALS.
     """
-    total = Linear()
+    total = Polynomial()
     _accumulate(left, _ONE, total, scope)
     _accumulate(right, -_ONE, total, scope)
     return total
 
 
-def _accumulate(node: Node, factor: Fraction, total: Linear, scope: Scope) -> None:
+def _accumulate(node: Node, factor: Fraction, total: Polynomial, scope: Scope) -> None:
     """Add factor * node to the total."""
     if isinstance(node, Word):
         meaning = scope.meaning(node)
@@ -198,27 +216,30 @@ def _accumulate(node: Node, factor: Fraction, total: Linear, scope: Scope) -> No
         _accumulate(operand, -factor if negated else factor, total, scope)
 
 
-def _accumulate_product(product: Form, factor: Fraction, total: Linear, scope: Scope) -> None:
-    variable_part: Linear | None = None
-    constant = factor
+def _accumulate_product(product: Form, factor: Fraction, total: Polynomial, scope: Scope) -> None:
+    found: list[tuple[tuple[Entry, ...], Fraction]] = [((), factor)]
     for operand in product.items[1:]:
-        part = Linear()
+        part = Polynomial()
         _accumulate(operand, _ONE, part, scope)
-        if not part.nonzero():
-            constant *= part.constant
-        elif variable_part is None:
-            variable_part = part
-        else:
-            message = "this product multiplies variables (polynomial arithmetic); supported is linear arithmetic."
-            raise scope.source.error(message, product.offset, UnsupportedQueryError)
-        if max(constant.numerator.bit_length(), constant.denominator.bit_length()) > _MAX_BITS:
-            raise scope.source.error("this product of numbers is too large to be read exactly.", product.offset)
-    if variable_part is None:
-        total.constant += constant
-        return
-    total.constant += constant * variable_part.constant
-    for entry, coefficient in variable_part.nonzero().items():
-        total.terms[entry] = total.terms.get(entry, _ZERO) + constant * coefficient
+        expanded = Polynomial()
+        for entries, coefficient in part.monomials():
+            for others, value in found:
+                expanded.add(tuple(sorted(entries + others)), coefficient * value)
+        found = expanded.monomials()
+        _check_product(found, product, scope.source)
+    for factors, coefficient in found:
+        total.add(factors, coefficient)
+
+
+def _check_product(found: list[tuple[tuple[Entry, ...], Fraction]], product: Form, source: Source) -> None:
+    numbers = [number for _, value in found for number in (value.numerator, value.denominator)]
+    if max(map(int.bit_length, numbers), default=0) > _MAX_BITS:
+        raise source.error("this product of numbers is too large to be read exactly.", product.offset)
+    degree = max((len(factors) for factors, _ in found), default=0)
+    if degree > MAX_DEGREE or len(found) > MAX_MONOMIALS:
+        message = f"this polynomial has degree {degree} and {len(found)} terms when it is multiplied out; read are "
+        message += f"degrees up to {MAX_DEGREE} and {MAX_MONOMIALS} terms."
+        raise source.error(message, product.offset, UnsupportedQueryError)
 
 
 def _index_text(shape: tuple[int, ...], flat: int) -> str:

@@ -33,15 +33,23 @@ class NetworkDeclaration:
     outputs: tuple[Variable, ...]
 
 
+Factors = tuple[tuple[bool, int], ...]
+"""At least two entries that are multiplied, in ascending order: whether each is an output, and its index."""
+
+Products = tuple[tuple[Factors, Fraction], ...]
+"""Products of entries, each with its coefficient."""
+
+
 @dataclass(frozen=True, slots=True)
 class Atom(Inequality):
     """The constraint sum of coefficient * y[index] + constant <= 0 (< 0 when strict) on the flat output y.
 
-    inputs: terms coefficient * x[index] of the flat input that are added on the left. Rows are made of outputs alone:
-    `Query.about_outputs` makes such inputs outputs of the network, too.
+    inputs: terms coefficient * x[index] of the flat input that are added on the left; products: terms of several
+    factors. Rows are made of outputs alone: `Query.about_outputs` makes inputs and products outputs of the network.
     """
 
     inputs: tuple[tuple[int, Fraction], ...] = ()
+    products: Products = ()
 
     __hash__ = Inequality.__hash__
 
@@ -55,7 +63,14 @@ class Atom(Inequality):
         value = self.value(y)
         if self.inputs:
             value = sum((coefficient * x[index] for index, coefficient in self.inputs), value)
+        for factors, coefficient in self.products:
+            value += coefficient * prod((y if is_output else x)[index] for is_output, index in factors)
         return self.admits(value)
+
+    @property
+    def of_outputs(self) -> bool:
+        """Whether it is linear in the outputs and reads nothing else."""
+        return not self.inputs and not self.products
 
 
 @dataclass(frozen=True, slots=True)

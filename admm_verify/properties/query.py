@@ -125,8 +125,8 @@ def query(
     """A query without a file: is there an x in the region for which the condition holds of x and y = f(x)?
 
     condition is what a counterexample satisfies, the opposite of what is to be shown, as in VNN-LIB: comparisons by <=,
-    <, >=, >, ==, != of sums of multiples of outputs y0, y1, ... (y[i,j] where they have several axes) and inputs x0,
-    x1, ..., joined by and, or and parentheses, such as "y0 <= y1 or y0 <= y2" or "x0 + x1 <= 1 and y0 <= x2".
+    <, >=, >, ==, != of polynomials of outputs y0, y1, ... (y[i,j] where they have several axes) and inputs x0, x1, ...,
+    joined by and, or and parentheses, such as "y0 <= y1 or y0 <= y2" or "x0 + x1 <= 1 and y0**2 + y1*x0 >= 4".
     Comparisons of single inputs with numbers cut the region; without a region they bound every input. Numbers of the
     condition are the decimals that are written, floats of the region the numbers they are.
 
@@ -136,7 +136,7 @@ def query(
     inputs: what to read of a model, as for `read_onnx`.
     Shapes: region of numbers [inputs] or the network's input shape, with or without a batch axis of one.
     Raises: QueryError with the column for what is no condition, for empty boxes and unbounded inputs;
-        UnsupportedQueryError for products of variables; InputError; ModelError.
+        UnsupportedQueryError for divisions and polynomials of too many terms; InputError; ModelError.
     """
     found, model = _network_of(network, output, inputs, Run())
     return Query("query", property_of(found, region, condition), found, model)

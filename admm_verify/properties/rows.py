@@ -172,8 +172,8 @@ def _fill(objective: np.ndarray, atom: Atom) -> tuple[float, float]:
     """Write the objective of an atom times a positive number over zeros; its offset, rounded down, and what the
     objective is off by, rounded up.
     """
-    if atom.inputs:
-        raise QueryError("A constraint compares outputs with inputs; ask about the query's about_outputs().")
+    if not atom.of_outputs:
+        raise QueryError("A constraint reads inputs, or is no linear one; ask about the query's about_outputs().")
     terms, lost = atom.terms, 0.0
     scale, exact = scaling(terms)
     if not exact:

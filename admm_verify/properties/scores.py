@@ -37,13 +37,13 @@ def about_scores(asked: Property, head: Head, arithmetic: str, name: str) -> Pro
 def _check_comparison(atom: Atom, head: Head, name: str) -> None:
     """Refuse an atom that may hold for results but not for their scores, or the other way round."""
     terms = [(index, value) for index, value in atom.terms if value]
-    if not terms and not atom.inputs:
+    if not terms and atom.of_outputs:
         return
     totals: dict[tuple[int, int], Fraction] = {}
     for index, value in terms:
         group = _group(head, index)
         totals[group] = totals.get(group, Fraction(0)) + value
-    balanced = not any(totals.values()) and not atom.inputs
+    balanced = not any(totals.values()) and atom.of_outputs
     if balanced and (head.keeps_differences or (len(terms) == 2 and not atom.constant)):
         return
     where = f" on line {atom.line}" if atom.line else ""
@@ -93,8 +93,8 @@ def _alternatives(disjunct: Disjunct, head: Head, name: str) -> Iterator[Disjunc
     labels = [Fraction(label) for label in head.class_labels()]
     for atom in disjunct.atoms:
         terms = [(index, value) for index, value in atom.terms if value]
-        if len(terms) > 1 or atom.inputs:
-            what = "a label with inputs" if atom.inputs else "two labels"
+        if len(terms) > 1 or not atom.of_outputs:
+            what = "two labels" if atom.of_outputs else "a label with inputs, or products of labels,"
             raise UnsupportedQueryError(f"A constraint compares {what} of {name}; compare each with a number.")
         if not terms:
             if not atom.holds([]):

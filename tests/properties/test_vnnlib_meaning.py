@@ -270,21 +270,21 @@ def test_every_way_to_choose_is_one_disjunct(counts: list[int], nested: bool) ->
 # ("x" | "y", index), a Fraction, or ("+" | "-" | "*", expressions).
 GRID = st.integers(-4, 4).map(lambda quarters: F(quarters, 4))
 HALVES = st.integers(0, 2).map(lambda halves: F(halves, 2))
-LINEAR = st.recursive(
-    st.tuples(st.just("y"), st.integers(0, 1)) | GRID,
+POLYNOMIAL = st.recursive(
+    st.tuples(st.sampled_from("yyx"), st.integers(0, 1)) | GRID,
     lambda part: (
         st.tuples(st.sampled_from("+-"), st.lists(part, min_size=1, max_size=3))
-        | st.tuples(st.just("*"), st.tuples(GRID, part) | st.tuples(part, GRID))
+        | st.tuples(st.just("*"), st.tuples(GRID, part) | st.tuples(part, GRID) | st.tuples(part, part))
     ),
-    max_leaves=5,
+    max_leaves=6,
 )
-COMPARISON = st.sampled_from(["<=", "<", ">=", ">", "=="])
+COMPARISON = st.sampled_from(["<=", "<", ">=", ">", "==", "!="])
 INPUT = st.tuples(st.just("x"), st.integers(0, 1))
 BOUND = st.tuples(COMPARISON, INPUT, HALVES) | st.tuples(
     COMPARISON, st.tuples(st.just("*"), st.tuples(GRID, INPUT)), GRID
 )
 CONDITION = st.recursive(
-    BOUND | BOUND | st.tuples(COMPARISON | st.just("!="), LINEAR, LINEAR),
+    BOUND | BOUND | st.tuples(COMPARISON, POLYNOMIAL, POLYNOMIAL),
     lambda part: st.tuples(st.sampled_from(["and", "or"]), st.lists(part, min_size=1, max_size=3)),
     max_leaves=8,
 )
