@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from admm_verify.network.from_onnx import read_onnx as read_onnx
     from admm_verify.network.from_torch import trace as trace
     from admm_verify.network.graph import Network as Network
+    from admm_verify.network.torch_plants import trace_plant as trace_plant
     from admm_verify.properties.query import Query as Query, query as query, read_query as read_query
     from admm_verify.reach.front import ReachReport as ReachReport, reach_sets as reach_sets
     from admm_verify.reach.images import SetImage as SetImage, set_image as set_image
@@ -170,6 +171,7 @@ _ROOMS = {
     "solve": "splitting.solve",
     "time_plot": "report.reach_plots",
     "trace": "network.from_torch",
+    "trace_plant": "network.torch_plants",
     "tube_plot": "report.reach_plots",
     "verify": "verify",
 }

@@ -35,11 +35,7 @@ def read_network(entries: Entries, folder: Path) -> Network:
         entries.get("onnx", text, None)
         network, own_kinds, own_sizes = _arrays(folder / entries.take("npz", _name), kinds)
     else:
-        from admm_verify.network.from_onnx import read_onnx
-
-        path = folder / entries.take("onnx", _name)
-        note_read(path)
-        network = read_onnx(path)
+        network = read_onnx_file(entries, folder)
         inner = network.functions
         own_kinds, own_sizes = [node.kind for node in inner], [network.input_size, *(node.size for node in inner)]
         # The last layer of an ONNX file may be an activation, or have none.
@@ -52,6 +48,18 @@ def read_network(entries: Entries, folder: Path) -> Network:
                 f"{brief(own)}; correct it or leave it out."
             )
     return network
+
+
+def read_onnx_file(entries: Entries, folder: Path) -> Network:
+    """The network of an entry onnx.
+
+    Raises: ModelError for a file that cannot be read.
+    """
+    from admm_verify.network.from_onnx import read_onnx
+
+    path = folder / entries.take("onnx", _name)
+    note_read(path)
+    return read_onnx(path)
 
 
 def _name(value: object, path: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, quiet_overflow
+from admm_verify.enclosures.plants import Plant
 from admm_verify.errors import InputError
 from admm_verify.options import Range, choice, count, instance
 from admm_verify.reach.cellwise import cellwise_reach
@@ -69,13 +70,16 @@ def reach_sets(
     settings = ReachSettings() if settings is None else instance(settings, ReachSettings, "The settings of reach")
     run, rows = Run.of(run, timeout), _directions(task, directions)
     iteration_placement(Placement.numpy(), run.device, None)
-    of_cells = isinstance(task.system, ContinuousSystem | NonlinearSystem)
+    system = task.system
+    of_cells = isinstance(system, ContinuousSystem) or (
+        isinstance(system, NonlinearSystem) and isinstance(system.plant, Plant)
+    )
     if of_cells and settings.window is not None:
-        raise InputError("A window of steps is for linear systems and networks in discrete time; leave it out.")
+        raise InputError("A window of steps is for systems in discrete time without texts; leave it out.")
     # Simulations and sets of unstable systems may overflow; what is not finite is no bound.
     with quiet_overflow():
         if of_cells:
-            dynamics = SampledPlant(task) if isinstance(task.system, ContinuousSystem) else SteppedSystem(task)
+            dynamics = SampledPlant(task) if isinstance(system, ContinuousSystem) else SteppedSystem(task)
             sets, judgements = cellwise_reach(task, dynamics, rows, settings, run)
         else:
             sets, judgements = DiscreteReach(task, rows, settings, run).reached()

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from math import lcm
 from pathlib import Path
@@ -15,7 +15,7 @@ from admm_verify.enclosures.plants import Plant
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Network
 from admm_verify.options import brief
-from admm_verify.reach.controller_files import read_network
+from admm_verify.reach.controller_files import read_network, read_onnx_file
 from admm_verify.reach.entries import (
     Convert,
     Entries,
@@ -116,7 +116,7 @@ def _system(data: Entries, folder: Path, remarks: list[str]) -> System:
     dynamics = data.object("dynamics")
     kind = dynamics.take("kind", word(*KINDS))
     if kind == "discrete" and not data.has("controller"):
-        return _nonlinear(dynamics, None)
+        return _nonlinear(dynamics, folder, None)
     control = data.object("controller")
     network = read_network(control, folder)
     if control.has("npz") and control.has("onnx"):
@@ -134,20 +134,25 @@ def _system(data: Entries, folder: Path, remarks: list[str]) -> System:
             dynamics.get("E", matrix, None),
             _noise(dynamics, "process_noise"),
         )
+    if kind == "discrete":
+        return _nonlinear(dynamics, folder, lambda states: _controller(control, network, states, remarks))
     equations = dynamics.take("equations", listed(text))
     controller = _controller(control, network, len(equations), remarks)
-    if kind == "discrete":
-        return _nonlinear(dynamics, controller)
     return ContinuousSystem(controller, _plant(dynamics, network.output_size, 0), _period(data))
 
 
-def _nonlinear(dynamics: Entries, controller: Controller | None) -> NonlinearSystem:
+def _nonlinear(dynamics: Entries, folder: Path, controlled: Callable[[int], Controller] | None) -> NonlinearSystem:
+    """controlled: the controller of so many states, None for none."""
     noise = _noise(dynamics, "process_noise")
+    if dynamics.has("onnx"):
+        network = read_onnx_file(dynamics, folder)
+        return NonlinearSystem(controlled and controlled(network.output_size), network, noise)
+    controller = controlled and controlled(len(dynamics.take("equations", listed(text))))
     inputs = 0 if controller is None else controller.network.output_size
     try:
         plant = _plant(dynamics, inputs, 0 if noise is None else noise.size)
     except InputError as error:
-        if controller is None and "'u" in str(error):
+        if controller is None and "name 'u" in str(error):
             raise InputError(f"{error} There is no entry controller, which would give the inputs u1, u2, ..") from error
         raise
     return NonlinearSystem(controller, plant, noise)

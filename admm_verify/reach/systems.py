@@ -159,32 +159,58 @@ class NetworkSystem:
 class NonlinearSystem:
     """x+ = f(x, u, w) with u from the controller, None where there is no input, and process noise w in a set.
 
-    noise: None for none. Shapes: noise [p], one number for each of w1, w2, .. of the plant.
+    plant: texts, or a network of (x, u, w) one after the other, such as `trace_plant` makes. noise: None for none.
+    Shapes: noise [p], one number for each of w1, w2, .. of the plant.
     Raises: InputError for sizes that do not fit.
     """
 
     controller: Controller | None
-    plant: Plant
+    plant: Plant | Network
     noise: WalkableSet | None = None
 
     __repr__ = short_repr
 
     def __post_init__(self) -> None:
-        plant = instance(self.plant, Plant, "The plant")
+        instance(self.plant, (Plant, Network), "The plant")
         if self.controller is not None:
-            _check_fit(instance(self.controller, Controller, "The system's controller"), plant)
+            instance(self.controller, Controller, "The system's controller")
+        if isinstance(self.plant, Network):
+            self._check_network(check_network(self.plant))
+            noises = 0 if self.noise is None else self.plant.input_size - self._reads
+        else:
+            self._check_texts(self.plant)
+            noises = self.plant.noises
+        if self.noise is not None:
+            set_field(self, "noise", input_set(self.noise, noises, "process noise"))
+
+    @property
+    def states(self) -> int:
+        """Size of the state."""
+        return self.plant.output_size if isinstance(self.plant, Network) else self.plant.states
+
+    @property
+    def _reads(self) -> int:
+        """How many numbers, state and inputs, the plant reads beside noise."""
+        return self.states + (0 if self.controller is None else self.controller.network.output_size)
+
+    def _check_texts(self, plant: Plant) -> None:
+        if self.controller is not None:
+            _check_fit(self.controller, plant)
         elif plant.inputs:
             raise InputError(f"The plant has {plant.inputs} inputs, and there is no controller that gives them.")
         if (self.noise is None) != (plant.noises == 0):
             given = "no set" if self.noise is None else "a set"
             raise InputError(f"The plant reads {plant.noises} numbers of noise, and {given} of it is given; give both.")
-        if self.noise is not None:
-            set_field(self, "noise", input_set(self.noise, plant.noises, "process noise"))
 
-    @property
-    def states(self) -> int:
-        """Size of the state."""
-        return self.plant.states
+    def _check_network(self, plant: Network) -> None:
+        wanted = self._reads + (0 if self.noise is None else self.noise.size)
+        observed = self.states if self.controller is None else self.controller.states
+        if (observed, plant.input_size) != (self.states, wanted):
+            raise InputError(
+                f"The plant {plant.name} takes {plant.input_size} numbers and gives {plant.output_size}; with "
+                f"{observed} states, {self._reads - self.states} inputs and {wanted - self._reads} numbers of noise it "
+                f"has to take {observed + wanted - self.states} and to give {observed}."
+            )
 
 
 def _check_fit(controller: Controller, plant: Plant) -> None:

@@ -76,7 +76,11 @@ def _linear() -> Schema:
 
 
 def _discrete() -> Schema:
-    return _system("controller", _equations("discrete", {"process_noise": _defined("set")}), autonomous=True)
+    dynamics = _equations("discrete", {"process_noise": _defined("set"), "onnx": _NAME})
+    dynamics["required"].remove("equations")
+    names = ["equations", "onnx"]
+    either = {"anyOf": [{"required": [name]} for name in names], "not": {"required": names}}
+    return _system("controller", dynamics | either, autonomous=True)
 
 
 def _continuous() -> Schema:

@@ -77,9 +77,9 @@ class SteppedSystem(Dynamics):
         return step_sets(self.step, cells, self.task.steps, widest, run, self.starts)
 
     def singularity(self, known: Trajectories, run: Run) -> tuple[int, str] | None:
-        if not isinstance(self.step, PlantStep) or not self.step.nonlinear.plant.conditions:
+        if not isinstance(self.step, PlantStep) or not self.step.plant.conditions:
             return None
-        plant = self.step.nonlinear.plant
+        plant = self.step.plant
         reason = singular_start(plant, self.task.initial, run)
         if reason:
             return 1, reason

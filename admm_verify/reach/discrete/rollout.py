@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from admm_verify.errors import InputError
-from admm_verify.network.builder import Builder, Tensor
+from admm_verify.network.builder import Builder, Tensor, Value
 from admm_verify.network.graph import Network
 from admm_verify.network.maps import DenseMap
 from admm_verify.network.splice import splice
 from admm_verify.reach.chart import Chart, chart_of, product
-from admm_verify.reach.systems import DiscreteSystem, LinearSystem, NetworkSystem
+from admm_verify.reach.systems import DiscreteSystem, LinearSystem, NetworkSystem, NonlinearSystem
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import WalkableSet
@@ -81,8 +81,11 @@ def rollout(system: DiscreteSystem, steps: int, first: Chart | None = None) -> R
         if isinstance(system, NetworkSystem):
             x = splice(builder, system.network, x)
         else:
-            assert isinstance(system, LinearSystem), "Plants from text have no graph"
-            x = _linear_step(builder, system, x, part(1 + t, process), part(1 + steps + t, sensor))
+            noise = part(1 + t, process), part(1 + steps + t, sensor)
+            if isinstance(system, LinearSystem):
+                x = _linear_step(builder, system, x, *noise)
+            else:
+                x = _nonlinear_step(builder, system, x, *noise)
         states.append(x)
     network = builder.finish(builder.concat(states, 0), f"{steps} steps")
     return Rollout(network, system.states, steps, noise_set(system, steps))
@@ -111,6 +114,15 @@ def _linear_step(
     if system.residual is not None:
         moved = builder.add(moved, splice(builder, system.residual, builder.concat([x, u], 0)))
     return moved
+
+
+def _nonlinear_step(
+    builder: Builder, system: NonlinearSystem, x: Tensor, process: Tensor | None, sensor: Tensor | None
+) -> Tensor:
+    assert isinstance(system.plant, Network), "Plants from text have no graph"
+    u = None if system.controller is None else system.controller.applied(builder, x, sensor)
+    read: list[Value] = [part for part in (x, u, process) if part is not None]
+    return splice(builder, system.plant, builder.concat(read, 0))
 
 
 def noise_charts(system: DiscreteSystem) -> tuple[Chart, Chart]:

@@ -9,7 +9,7 @@ from admm_verify.arrays import quiet_overflow
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.enclosures.arithmetic import FLOATS
 from admm_verify.enclosures.expressions import evaluate
-from admm_verify.enclosures.plants import enclosed
+from admm_verify.enclosures.plants import Plant, enclosed
 from admm_verify.network.builder import Builder
 from admm_verify.network.graph import Network
 from admm_verify.reach.anchor import Anchor
@@ -48,7 +48,9 @@ class StepMap(ABC):
 
 def step_of(system: DiscreteSystem) -> StepMap:
     """A step of any system."""
-    return PlantStep(system) if isinstance(system, NonlinearSystem) else NetworkStep(system)
+    if isinstance(system, NonlinearSystem) and isinstance(system.plant, Plant):
+        return PlantStep(system, system.plant)
+    return NetworkStep(system)
 
 
 class NetworkStep(StepMap):
@@ -70,14 +72,14 @@ class NetworkStep(StepMap):
 class PlantStep(StepMap):
     """Of a plant from text: planes of the controller, then the arithmetic of affine forms."""
 
-    def __init__(self, system: NonlinearSystem) -> None:
-        self.system, self.nonlinear, self.charts = system, system, noise_charts(system)
+    def __init__(self, system: NonlinearSystem, plant: Plant) -> None:
+        self.system, self.controller, self.plant, self.charts = system, system.controller, plant, noise_charts(system)
         self.sizes = [system.states, *(chart.numbers for chart in self.charts)]
 
     @cached_property
     def law(self) -> Network | None:
         """The controller as a network of (x, w, v); None without one."""
-        controller, (states, process, sensor) = self.nonlinear.controller, self.sizes
+        controller, (states, process, sensor) = self.controller, self.sizes
         if controller is None:
             return None
         builder = Builder((states + process + sensor,), "float64")
@@ -89,7 +91,7 @@ class PlantStep(StepMap):
     def simulated(self, z: np.ndarray) -> np.ndarray:
         values = self.values(z)
         with quiet_overflow():
-            found = evaluate(self.nonlinear.plant.rates, values, FLOATS)
+            found = evaluate(self.plant.rates, values, FLOATS)
         return np.stack([np.broadcast_to(one, len(z)) for one in found], axis=-1)
 
     def values(self, z: np.ndarray) -> dict[str, np.ndarray]:
@@ -97,12 +99,11 @@ class PlantStep(StepMap):
         states, process, _ = self.sizes
         control = [] if self.law is None else list(np.asarray(self.law.evaluate(z)[-1]).T)
         noise = self.charts[0].states(z[:, states : states + process])
-        return self.nonlinear.plant.values(list(z[:, :states].T), control, list(noise.T))
+        return self.plant.values(list(z[:, :states].T), control, list(noise.T))
 
     def forms(self, z: AffineForms, anchor: Anchor) -> AffineForms:
-        plant = self.nonlinear.plant
         with quiet_overflow():
-            return enclosed(plant.rates, plant.conditions, self.names(z, anchor)).refreshed()
+            return enclosed(self.plant.rates, self.plant.conditions, self.names(z, anchor)).refreshed()
 
     def names(self, z: AffineForms, anchor: Anchor) -> dict[str, AffineForms]:
         """Forms of the plant's names over the symbols of z, and one of its own for each input, [cells] each."""
@@ -115,7 +116,7 @@ class PlantStep(StepMap):
         noise = (
             self.charts[0].forms(AffineForms.stack(parts[states : states + process])).coordinates() if process else []
         )
-        return self.nonlinear.plant.values(parts[:states], control, noise)
+        return self.plant.values(parts[:states], control, noise)
 
     def opened(self, middle: np.ndarray, ends: np.ndarray) -> np.ndarray:
         """By the controller's open neurons, and how far the step bends along each side beside how far sides move it."""
