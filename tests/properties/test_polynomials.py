@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import admm_verify as av
+from admm_verify.certificates.check import check
 from admm_verify.properties.property import Atom
 from admm_verify.properties.vnnlib import parse_vnnlib
 from tests.properties.texts import flat, only
@@ -108,7 +109,8 @@ def test_proofs_of_polynomials_are_checked() -> None:
     query = av.query(network, av.Box([-1.0, -1.0], [1.0, 1.0]), "y0*y1 + y1*x0 >= 60")
     outcome = av.verify(query, settings=av.VerifySettings(certificate=True), timeout=20)
     assert outcome.verdict is av.Verdict.UNSAT and outcome.certificate is not None
-    assert av.check(outcome.certificate, query.about_outputs()).valid
+    posed = query.about_outputs()
+    assert check(outcome.certificate, posed.property, posed.network).proved
 
 
 def test_products_of_what_is_not_there_are_refused() -> None:
