@@ -57,7 +57,8 @@ class Reduced:
             return None
         read = [network.affine[i].terms for i in network.readers[index] if i in network.affine]
         around = [*network.affine[node.source].terms, *(t for terms in read for t in terms if t.source == index)]
-        if not all(isinstance(term.map, DenseMap) for term in around):
+        # Matrices with few entries would lose more by the copy than products gain.
+        if not all(isinstance(term.map, DenseMap) and not term.map.is_sparse for term in around):
             return None
         xp = namespace(upper)
         inactive = to_numpy(xp.all(upper <= 0, axis=0))

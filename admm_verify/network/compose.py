@@ -69,6 +69,9 @@ def _matrix_after(outer: DenseMap, inner: LinearMap, roundings: int) -> DenseMap
         magnitude = _magnitude(outer) * _magnitude(inner) + 2 * MERGE_UNDERFLOW
         return DenseMap(outer.weight * inner.scale, magnitude, roundings + 1)
     if isinstance(inner, DenseMap):
+        product = outer.times_sparse(inner)
+        if product is not None:
+            return DenseMap(product[0], product[1] + (outer.columns + 1) * MERGE_UNDERFLOW, roundings + 1)
         magnitude = _magnitude(outer) @ _magnitude(inner) + (outer.columns + 1) * MERGE_UNDERFLOW
         return DenseMap(outer.weight @ inner.weight, magnitude, roundings + 1)
     return None

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace
+from admm_verify.network.few_entries import FewEntries, few_entries
 
 MERGE_UNDERFLOW = 2.0**-1020
 """Added to a merged product's magnitude per factor: times gamma (at least 2^-52) it covers what underflow takes, which
@@ -118,17 +119,35 @@ class DenseMap:
 
     @property
     def multiplications(self) -> int:
-        return self.rows * self.columns
+        return self.rows * self.columns if self._few is None else self._few[0].places.size
 
     @property
     def numbers(self) -> tuple[Array, ...]:
         return (self.weight,)
 
+    @property
+    def is_sparse(self) -> bool:
+        """Whether products go through the few entries that are not zero."""
+        return self._few is not None
+
+    @cached_property
+    def _few(self) -> tuple[FewEntries, FewEntries] | None:
+        """The matrix and its transpose entry by entry, on the host and where there are so few entries that it pays."""
+        return few_entries(self.weight, self.magnitude) if isinstance(self.weight, np.ndarray) else None
+
+    def times_sparse(self, inner: "DenseMap") -> tuple[Array, Array] | None:
+        """The product with another matrix and that of the magnitudes or more, where both have few entries."""
+        if self._few is None or inner._few is None:
+            return None
+        return self._few[0].times(inner._few[0], inner.columns)
+
     def apply(self, x: Array) -> Array:
+        if self._few is not None:
+            return self._few[0].apply(x)
         return _product(x, self._turned if prod(x.shape) > self.columns else self.weight.T)
 
     def transpose(self, y: Array) -> Array:
-        return _product(y, self.weight)
+        return _product(y, self.weight) if self._few is None else self._few[1].apply(y)
 
     @cached_property
     def _turned(self) -> Array:
@@ -138,15 +157,19 @@ class DenseMap:
         return np.ascontiguousarray(self.weight.T)
 
     def absolute_apply(self, x: Array) -> Array:
-        return _product(x, namespace(x).abs(self.weight).T)
+        return _product(x, namespace(x).abs(self.weight).T) if self._few is None else self._few[0].absolute_apply(x)
 
     def magnitude_apply(self, x: Array) -> Array:
+        if self._few is not None:
+            return self._few[0].magnitude_apply(x)
         return self.absolute_apply(x) if self.magnitude is None else _product(x, self.magnitude.T)
 
     def absolute_transpose(self, y: Array) -> Array:
-        return _product(y, namespace(y).abs(self.weight))
+        return _product(y, namespace(y).abs(self.weight)) if self._few is None else self._few[1].absolute_apply(y)
 
     def magnitude_transpose(self, y: Array) -> Array:
+        if self._few is not None:
+            return self._few[1].magnitude_apply(y)
         return self.absolute_transpose(y) if self.magnitude is None else _product(y, self.magnitude)
 
     def rows_at(self, wanted: np.ndarray, placement: Placement) -> Array:
