@@ -78,7 +78,7 @@ def preactivation_bounds(
     home = inputs.placement.double
     place = home if begun.device == "cpu" else home.fastest
     moved = inputs if place is home else inputs.put(place)
-    found = derived_bounds(network, moved, method, begun, known=known, settings=settings, abandon=False)
+    found = derived_bounds(network, moved, method, begun, known=known, settings=settings, abandon=False, looks=True)
     if place is home:
         return found
     low, high = (tuple(map(home.put, side)) for side in (found.lower, found.upper))
@@ -96,12 +96,14 @@ def derived_bounds(
     keep: Callable[[Derivation], None] | None = None,
     abandon: bool = True,
     plain: bool = False,
+    looks: bool = False,
 ) -> PreactivationBounds:
     """`preactivation_bounds` of all layers or of none: with `abandon`, Stopped is raised once the run is over.
 
     inputs: rows, as `input_rows` makes them; parts of sets among them may be empty, and have any bounds then.
     keep: told how tightened bounds are derived, block by block; they are then derived on whole layers.
-    plain: without bands, as the checker of certificates derives bounds.
+    plain: without bands, as the checker of certificates derives bounds. looks: with a second look at the planes of
+    products, which searches do better without: subproblems become fewer, but not by what it takes.
     """
     choice(method, "The bound method", METHODS)
     chosen = TightenSettings() if settings is None else instance(settings, TightenSettings, "settings")
@@ -117,7 +119,7 @@ def derived_bounds(
         if given is not None:
             _check_rows(given, inputs.lead[0])
         first_only = method in ("interval", "forward")
-        refine = _Refinement(budget, first_only, chosen if method == "tightened" else None, keep)
+        refine = _Refinement(budget, first_only, chosen if method == "tightened" else None, keep, looks)
         banded = method != "interval" and not plain and keep is None
         bands = Bands.where_useful(placed, inputs, budget.bytes / workers) if banded else None
 
@@ -228,11 +230,13 @@ class _Refinement:
         first_only: bool,
         settings: TightenSettings | None,
         keep: Callable[[Derivation], None] | None,
+        looks: bool = False,
     ) -> None:
         """first_only: refine nothing but nodes that read the input alone. settings: of slope ascent, None for CROWN
-        alone.
+        alone. looks: at planes of products once more; before an ascent that gains nothing.
         """
         self.budget, self.first_only, self.settings, self.keep = budget, first_only, settings, keep
+        self.looks = looks and settings is None
         self.stopped = False
 
     def __call__(self, forward: Forward, index: int, node: Affine, low: Array, high: Array) -> tuple[Array, Array]:
@@ -267,12 +271,12 @@ class _Refinement:
         field = receptive_field(network, index)
         try:
             if field is None and np.count_nonzero(open) < _PACKED_SHARE * len(wanted) * len(open):
-                return packed_crown(WholeLayers(forward.reduced.region(node)), open, ends, self.budget)
+                return packed_crown(WholeLayers(forward.reduced.region(node)), open, ends, self.budget, self.looks)
             # A crop computes all channels of a position; products of whole planes cost some three times their count.
             if field is not None and field.cost(wanted) < 3 * len(wanted) * network.weight_count:
                 tight = field.bounds(wanted, forward.inputs, _known(forward, index), self.budget)
             else:
-                tight = linear_bounds(forward.reduced.region(node), wanted, self.budget)
+                tight = linear_bounds(forward.reduced.region(node), wanted, self.budget, self.looks)
         except Stopped:
             self.stopped = True
             return ends

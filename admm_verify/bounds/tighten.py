@@ -151,8 +151,10 @@ def tighten(
     return _cut(ends, done, wanted)
 
 
-def packed_crown(view: View, wanted: Mask, ends: tuple[Ends, Ends], budget: Budget) -> tuple[Ends, Ends]:
-    """Bounds of a node, cut with CROWN's bounds of the neurons wanted in each box, and of no others.
+def packed_crown(
+    view: View, wanted: Mask, ends: tuple[Ends, Ends], budget: Budget, looks: bool = False
+) -> tuple[Ends, Ends]:
+    """Bounds of a node, cut with CROWN's bounds of the neurons wanted in each box, and of no others, as `crown`.
 
     Raises: Stopped.
     """
@@ -160,7 +162,7 @@ def packed_crown(view: View, wanted: Mask, ends: tuple[Ends, Ends], budget: Budg
     done: list[_Found] = []
 
     def bound(frames: np.ndarray, neurons: np.ndarray) -> tuple[Array, Array]:
-        return crown(Relaxed(view.region(frames)), neurons)
+        return crown(Relaxed(view.region(frames)), neurons, looks)
 
     _packed(view, wanted, limit, budget, bound, done)
     return _cut(ends, done, wanted)
