@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from admm_verify.enclosures.arithmetic import FUNCTIONS, PAIRED, Arithmetic, Operand, Operation
@@ -149,7 +150,8 @@ class Reader:
                 found = self._called(operation, [convert(one) for one in arguments], _place(tree, text))
         if found is None:
             part = ast.get_source_segment(text, tree) or type(tree).__name__
-            raise InputError(f"The part {brief(part)} at {_place(tree, text)} is not allowed; write {_ALLOWED}.")
+            hint = _hint(tree)
+            raise InputError(f"The part {brief(part)} at {_place(tree, text)} is not allowed; {hint}write {_ALLOWED}.")
         return found
 
     def _named(self, name: str, tree: ast.expr, text: str) -> Expression:
@@ -210,6 +212,17 @@ def _function(name: str, place: str) -> Operation:
     return _FUNCTIONS[name]
 
 
+def _hint(tree: ast.expr) -> str:
+    """What is often written instead of what is read."""
+    match tree:
+        case ast.BinOp(op=ast.BitXor()):
+            return "a power is x**2; "
+        case ast.Call(func=ast.Attribute(attr=name)) if name in _FUNCTIONS:
+            return f"{name} stands without a module's name; "
+        case _:
+            return ""
+
+
 def _place(tree: ast.expr, text: str) -> str:
     return f"column {tree.col_offset + 1} of {brief(text)}"
 
@@ -233,13 +246,19 @@ def in_order(expressions: Sequence[Expression]) -> tuple[Expression, ...]:
     return tuple(seen.values())
 
 
+@lru_cache(maxsize=64)
+def _ordered(expressions: tuple[Expression, ...]) -> tuple[Expression, ...]:
+    """The same for expressions that are evaluated again and again."""
+    return in_order(expressions)
+
+
 def evaluate(expressions: Sequence[Expression], values: Mapping[str, T], arithmetic: Arithmetic[T]) -> list[T]:
     """The values of expressions of one Reader; shared nodes are computed once.
 
     Raises: InputError for a name without a value.
     """
     found: dict[int, T] = {}
-    for node in in_order(expressions):
+    for node in _ordered(tuple(expressions)):
         if isinstance(node, Number):
             found[id(node)] = arithmetic.number(node.value)
         elif isinstance(node, Pi):

@@ -1,5 +1,6 @@
 """What a plant does: a text per state, read into one graph, and where it is defined."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -15,6 +16,9 @@ from admm_verify.enclosures.expressions import Applied, Expression, Reader, eval
 from admm_verify.enclosures.intervals import ENCLOSURES, Interval
 from admm_verify.errors import InputError
 from admm_verify.options import brief, count, instance, several
+
+_COUNTED = re.compile(r"(?<![\w.])(([xuw])(\d{1,9}))\b")
+"""Names of states, inputs and noise."""
 
 
 class Fault(Enum):
@@ -72,8 +76,8 @@ class Plant:
     ) -> "Plant":
         """The plant of one equation text per state, with `inputs` control inputs and `noises` numbers of noise.
 
-        Raises: InputError as `Reader.read` does, where there is no equation, and for a parameter or abbreviation that
-        no text uses, which may be a misspelt one.
+        Raises: InputError as `Reader.read` does, where there is no equation, for an input or a number of noise too
+        many, and for a parameter or abbreviation that no text uses, which may be a misspelt one.
         """
         equations, inputs = several(equations, str, "equations"), count(inputs, "The number of inputs")
         noises = count(noises, "The number of noises")
@@ -82,6 +86,8 @@ class Plant:
         params = {} if params is None else instance(params, Mapping, "The parameters")
         let = [_pair(item) for item in let]
         counts = {"x": len(equations), "u": inputs, "w": noises}
+        for text in (*equations, *(text for _, text in let)):
+            _check_counts(text, counts, {*params, *(name for name, _ in let)})
         reader = Reader([f"{name}{i + 1}" for name, most in counts.items() for i in range(most)], params, let)
         rates = tuple(reader.read(text) for text in equations)
         unused = [name for name in (*params, *(name for name, _ in let)) if name not in reader.used]
@@ -154,6 +160,15 @@ def _condition(node: Expression, equation: int) -> Precondition | None:
             return Precondition(Fault.POLE, Applied(Operation.COS, operands), equation)
         case _:
             return None
+
+
+def _check_counts(text: str, counts: Mapping[str, int], taken: set[str]) -> None:
+    """Refuse a text with a state, an input or a number of noise that there is not, unless its name is taken."""
+    given = {"x": "equations", "u": "inputs, which are outputs of a controller", "w": "numbers of process noise"}
+    for name, letter, number in _COUNTED.findall(text):
+        if name not in taken and not 1 <= int(number) <= counts[letter]:
+            most = counts[letter]
+            raise InputError(f"The expression {brief(text)} holds {name}; there are {most} {given[letter]}.")
 
 
 def _pair(given: object) -> tuple[str, str]:

@@ -35,5 +35,6 @@ def cellwise_reach(
         Ended.TOO_LOOSE if ended is Ended.COMPLETE and not np.isfinite(parts.bound).all() else ended,
         period,
         None if parts.during is None else parts.during.max(axis=0),
+        refinement.ending,
     )
     return sets, judgements

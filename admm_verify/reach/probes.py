@@ -57,9 +57,11 @@ class Probes:
         return None if run.over() else cls(task, simulated, sets, singular)
 
     @property
-    def lasting(self) -> bool:
-        """Whether there may be sets from all cells up to the end."""
-        return self.singular is None and not any(map(self._ends, range(len(self.sets.valid_steps))))
+    def ending(self) -> str:
+        """Why there are no sets from all cells up to the end; empty where there may be."""
+        if self.singular is not None:
+            return self.singular[1]
+        return next((self._ended(j) for j in range(len(self.sets.valid_steps)) if self._ends(j)), "")
 
     def reason(self, i: int) -> str:
         """Why no cells can show a requirement; empty where they may."""
@@ -80,8 +82,12 @@ class Probes:
                     f"The sets from the single state {start} are too loose to tell; a simulation from there {what} it."
                 )
             if self._ends(j):
-                return f"The trajectory from {start} is not finite, or the plant not defined, after step {reached}."
+                return self._ended(j)
         return ""
+
+    def _ended(self, j: int) -> str:
+        after = int(self.sets.valid_steps[j])
+        return f"The trajectory from {self._start(j)} is not finite, or the plant not defined, after step {after}."
 
     def _ends(self, j: int) -> bool:
         """Whether there is no state any more where the sets from a point end, as far as a simulation tells.

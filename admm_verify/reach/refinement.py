@@ -34,6 +34,9 @@ _CLEAREST = 8
 _LOOKING = 0.2
 """Share of the time left for violations and reasons, before cells are halved."""
 
+_LOOKS = (2, 5, 10, 20)
+"""Rounds of halving after which there is a look where none has come to an end yet."""
+
 _MOVED = 0.1
 """Weight of how far sides move trajectories beside what they do to the sets' error."""
 
@@ -71,7 +74,8 @@ class Parts:
 class CellRefinement:
     """Halves cells of one system for its requirements, and where asked to for the width of its sets.
 
-    broken: trajectories that violate a requirement for certain. hopeless: why no cell can show a requirement.
+    broken: trajectories that violate a requirement for certain. hopeless: why no cell can show a requirement. ending:
+    why there are no sets from all cells up to the end, where that is known.
     """
 
     def __init__(self, task: Task, dynamics: Dynamics, directions: np.ndarray, settings: ReachSettings, run: Run):
@@ -86,7 +90,7 @@ class CellRefinement:
         self.broken: dict[int, np.ndarray] = {}
         reasons = {i: behind(requirement, task.steps) for i, requirement in enumerate(task.requirements)}
         self.hopeless = {i: reason for i, reason in reasons.items() if reason}
-        self._lasting, self._looked, self._rate = True, False, 1e-6
+        self.ending, self._looked, self._rate = "", False, 1e-6
         self._falsify(self.known)
 
     def start(self, cells: Box, run: Run) -> None:
@@ -117,9 +121,10 @@ class CellRefinement:
                 return ended or Ended.COMPLETE
             if len(self.parts) >= cells:
                 return Ended.CELL_LIMIT
-            # Sets that end too early are often mended by one cut.
-            if not self._looked and turn == 2:
+            # Sets that end too early are often mended by one cut. A look that took too long is worth another one.
+            if not self._looked and turn in _LOOKS:
                 self._look(run)
+                turn += 1
                 continue
             chosen = open[: min(self._batch, cells - len(self.parts))]
             halves, known = self._halved(self.parts.inputs.at(chosen)), take(self.parts, np.tile(chosen, 2))
@@ -159,12 +164,13 @@ class CellRefinement:
 
     def _look(self, run: Run) -> None:
         """Look for violations, and for what no cell can show, in part of the time that is left."""
-        self._looked, run = True, run.within(_LOOKING)
+        run = run.within(_LOOKING)
         for i in self._unknown():
             self._hunt(i, run)
         probes = Probes.of(self.task, self.dynamics, self.known, run)
         if probes is not None:
-            self._lasting = probes.lasting
+            self._looked = True
+            self.ending = probes.ending
             reasons = {i: probes.reason(i) for i in self.undecided()}
             self.hopeless |= {i: reason for i, reason in reasons.items() if reason}
 
@@ -183,9 +189,9 @@ class CellRefinement:
         with quiet_overflow():
             gap = np.nan_to_num((parts.bound - self.inner) / self.scale, nan=np.inf)[:, 1:].max(axis=(1, 2))
         # Smaller cells keep their sets longer.
-        short = ~np.isfinite(parts.bound).all(axis=(1, 2)) & self._lasting
-        wanted = ~parts.good[:, self.undecided()].all(axis=1) | short
-        wide = np.zeros_like(wanted) if tolerance is None else gap > tolerance
+        short = ~np.isfinite(parts.bound).all(axis=(1, 2))
+        wanted = ~parts.good[:, self.undecided()].all(axis=1) | (short & (not self.ending))
+        wide = np.zeros_like(wanted) if tolerance is None else (gap > tolerance) & ~(short & bool(self.ending))
         halvable = parts.inputs.halvable[:, : self.starts.sides].any(axis=1)
         both = [np.flatnonzero(halvable & one) for one in (wanted, wide & ~wanted)]
         return np.concatenate([one[np.argsort(-gap[one])] for one in (both[::-1] if width_first else both)])

@@ -17,7 +17,8 @@ class ReachSets:
 
     upper is certified, infinite from the step on from which sets are too loose to go on; inner is attained by a
     simulated trajectory, up to the rounding of the simulation. during: upper bounds over the whole control period from
-    step t on, for systems in continuous time. cells: the boxes that the initial set and, behind it, the noise of all
+    step t on, for systems in continuous time. ending: why there are no bounds up to the last step, where that is known.
+    cells: the boxes that the initial set and, behind it, the noise of all
     steps are cut with, with bounds over each part; those of a zonotope are boxes of its generators' coefficients.
     Shapes: directions [d, n]; upper, inner [steps + 1, d]; during [steps, d]; cells_lower, cells_upper [cells, n ..];
     cells_bound [cells, steps + 1, d]; samples [points, steps + 1, n]. Times: t * period.
@@ -34,6 +35,7 @@ class ReachSets:
     ended: Ended
     period: float = 1.0
     during: np.ndarray | None = None
+    ending: str = ""
 
     __repr__ = short_repr
 

@@ -149,13 +149,7 @@ def _nonlinear(dynamics: Entries, folder: Path, controlled: Callable[[int], Cont
         return NonlinearSystem(controlled and controlled(network.output_size), network, noise)
     controller = controlled and controlled(len(dynamics.take("equations", listed(text))))
     inputs = 0 if controller is None else controller.network.output_size
-    try:
-        plant = _plant(dynamics, inputs, 0 if noise is None else noise.size)
-    except InputError as error:
-        if controller is None and "name 'u" in str(error):
-            raise InputError(f"{error} There is no entry controller, which would give the inputs u1, u2, ..") from error
-        raise
-    return NonlinearSystem(controller, plant, noise)
+    return NonlinearSystem(controller, _plant(dynamics, inputs, 0 if noise is None else noise.size), noise)
 
 
 def _plant(dynamics: Entries, inputs: int, noises: int) -> Plant:

@@ -85,6 +85,8 @@ def test_powers():
         ("x1**65", ["whole number"]),
         ("__import__('os')", ["'__import__'", "unknown"]),
         ("x1.real", ["x1.real"]),
+        ("2*x1^2", ["'2*x1^2'", "a power is x**2; write"]),
+        ("np.sin(x1)", ["np.sin(x1)", "sin stands without a module's name"]),
         ("x1 if x1 else x2", ["not allowed"]),
         ("True", ["True"]),
         ("0x10", ["0x10"]),

@@ -101,7 +101,10 @@ def _text(task: Task, report: ReachReport) -> str:
     if sets.valid_steps < sets.steps:
         stopped = sets.ended in (Ended.TIMED_OUT, Ended.STOPPED)
         what = f"There are no bounds after step {sets.valid_steps}: {sets.ended.value}."
-        lines.append(what if stopped else f"The sets are too loose after step {sets.valid_steps}.")
+        what = what if stopped else f"The sets are too loose after step {sets.valid_steps}."
+        # Where there are verdicts, these may say it.
+        told = any(sets.ending == judgement.reason for judgement in report.judgements)
+        lines.append(what if told or not sets.ending else f"{what} {sets.ending}")
     for judgement in report.judgements:
         lines.append(judgement.text)
         if judgement.reason:

@@ -178,6 +178,13 @@ def test_what_does_not_fit_is_named() -> None:
     for texts, words in ((["abs(x1)", "u1"], "equation 1 holds abs"), (["x1 + w1", "u1"], "Process noise")):
         with pytest.raises(av.InputError, match=words):
             av.ContinuousSystem(controller, Plant.read(texts, 1, noises=int("w1" in texts[0])), Fraction(1))
+    for text, words in (
+        ("x3 + u1", "holds x3; there are 2 equations"),
+        ("u1 + u2*x1", "holds u2; there are 1 inputs, which are outputs of a controller"),
+        ("u1 - w1", "holds w1; there are 0 numbers of process noise"),
+    ):
+        with pytest.raises(av.InputError, match=words):
+            Plant.read(["x1", text], 1)
     task = av.Task("plant", NonlinearSystem(controller, plant), Box(np.zeros(2), np.ones(2)), 2)
     with pytest.raises(av.InputError, match="A window of steps"):
         av.reach_sets(task, settings=av.ReachSettings(window=1))
