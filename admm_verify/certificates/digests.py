@@ -10,6 +10,7 @@ import numpy as np
 
 from admm_verify.arrays import to_numpy
 from admm_verify.errors import CertificateError
+from admm_verify.network.blocks import BlockMap
 from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine, Network
 from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, TransposedMap
@@ -67,6 +68,7 @@ def _node(node: object) -> Iterator[bytes]:
             yield from _map(term.map)
         if node.original is not None:
             yield f"original {node.original.kind} {node.original.sources} {len(node.original.parameters)}".encode()
+            yield from (str(shape).encode() for shape in node.original.shapes)
             yield from (_bytes(array) for array in node.original.parameters)
     elif isinstance(node, Activation):
         yield f"activation {node.kind} {node.source} {node.size} {len(node.parameters)}".encode()
@@ -86,6 +88,8 @@ def _map(map: LinearMap) -> Iterator[bytes]:
     if isinstance(map, ConvolutionMap):
         shape = (map.weight.shape, map.input_shape, map.output_shape, map.stride, map.padding, map.dilation)
         yield f"{[tuple(int(size) for size in part) for part in shape]} {map.groups}".encode()
+    elif isinstance(map, BlockMap):
+        yield f"{map.outer} {map.inner}".encode()
     elif not isinstance(map, DenseMap | DiagonalMap):
         raise CertificateError(f"No digest is defined of a {type(map).__name__}.")
     yield from (_bytes(array) for array in map.numbers)

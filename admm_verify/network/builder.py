@@ -12,6 +12,7 @@ from math import prod
 import numpy as np
 
 from admm_verify.errors import ModelError
+from admm_verify.network.blocks import BlockMap
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
 from admm_verify.network.heads import Head
 from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap
@@ -19,6 +20,9 @@ from admm_verify.network.originals import Original
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.simplify import simplify
 from admm_verify.run import Run
+
+BLOCK_LIMIT = 2**16
+"""Entries from which a product with a constant is no matrix of all entries where one along an axis does."""
 
 DENSE_LIMIT = 2**28
 """Entries of the largest matrix that an operator may be expanded to (2 GiB in float64)."""
@@ -190,10 +194,18 @@ class Builder:
         product = Tensor(self.affine(wide, DiagonalMap(1.0 / flat, roundings=2)), wide.shape)
         return self.stands_for(product, "quotient", [wide], flat)
 
-    def stands_for(self, rewritten: Tensor, kind: str, sources: Sequence[Tensor], *parameters: np.ndarray) -> Tensor:
+    def stands_for(
+        self,
+        rewritten: Tensor,
+        kind: str,
+        sources: Sequence[Tensor],
+        *parameters: np.ndarray,
+        shapes: Sequence[tuple[int, ...]] = (),
+    ) -> Tensor:
         """The rewritten value, which the network computes as the original function `kind` of the sources.
 
-        Shapes: rewritten, sources and parameters [n] each, or broadcasting to that.
+        Shapes: rewritten, sources and parameters [n] each, or broadcasting to that; where the function has to do with
+        axes, shapes are those of the sources, and parameters are what it asks for.
         """
         own = isinstance(self._nodes[-1], Affine) and self._nodes[-1].original is None
         if not own or rewritten.node != len(self._nodes) - 1 or any(x.node == rewritten.node for x in sources):
@@ -201,7 +213,7 @@ class Builder:
         node = self._nodes[-1]
         assert isinstance(node, Affine), "the rewritten value is the last one"
         flat = tuple(np.asarray(p, dtype=np.float64).reshape(-1) for p in parameters)
-        self._nodes[-1] = replace(node, original=Original(kind, tuple(x.node for x in sources), flat))
+        self._nodes[-1] = replace(node, original=Original(kind, tuple(x.node for x in sources), flat, tuple(shapes)))
         return rewritten
 
     def matmul(self, first: Value, second: Value) -> Tensor:
@@ -213,6 +225,9 @@ class Builder:
         if constant.ndim == 2 and x is first and prod(x.shape[:-1]) == 1 and x.shape[-1] == constant.shape[0]:
             shape = (*x.shape[:-1], constant.shape[1])
             return Tensor(self.affine(x, DenseMap(constant.T.astype(np.float64))), shape)
+        found = self._along(x, constant, x is first)
+        if found is not None:
+            return found
         # Any other case column by column: the product is linear, so unit vectors give its matrix.
         probe = np.zeros(x.shape) @ constant if x is first else constant @ np.zeros(x.shape)
         _check_size(probe.size, x.size)
@@ -220,6 +235,26 @@ class Builder:
         columns = [unit @ constant if x is first else constant @ unit for unit in units]
         weight = np.stack([column.reshape(-1) for column in columns], axis=1).astype(np.float64)
         return Tensor(self.affine(x, DenseMap(weight)), probe.shape)
+
+    def _along(self, x: Tensor, constant: np.ndarray, first: bool) -> Tensor | None:
+        """The product with a constant as one matrix for all places; None where it is small, or of another form.
+
+        first: whether x is the first factor.
+        """
+        vector = constant.ndim == 1
+        matrix = constant.reshape((-1, 1) if first else (1, -1)) if vector else constant
+        if len(x.shape) < 2 or matrix.ndim > len(x.shape) or matrix.size != prod(matrix.shape[-2:]):
+            return None
+        weight = matrix.reshape(matrix.shape[-2:]).astype(np.float64)
+        weight = np.ascontiguousarray(weight.T if first else weight)
+        shared = x.shape[-1] if first else x.shape[-2]
+        if shared != weight.shape[1] or (x.size // shared) ** 2 * weight.size <= BLOCK_LIMIT:
+            return None
+        *batch, rows, columns = x.shape
+        map = BlockMap(weight, x.size // shared) if first else BlockMap(weight, prod(batch), columns)
+        own = () if vector else (len(weight),)
+        shape = (*batch, rows, *own) if first else (*batch, *own, columns)
+        return Tensor(self.affine(x, map), shape)
 
     def concat(self, parts: list[Value], axis: int) -> Tensor:
         """Tensors and constants side by side along an axis."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from admm_verify.arrays import Array
+from admm_verify.network.blocks import BlockMap
 from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.maps import MERGE_UNDERFLOW, DenseMap, DiagonalMap, LinearMap, TransposedMap
 from admm_verify.network.selection import SelectionMap
@@ -14,7 +15,8 @@ def compose(outer: LinearMap, inner: LinearMap) -> LinearMap | None:
     """The map outer o inner, whose magnitude covers the rounding of its own computation; None where it is not cheap.
 
     Matrices absorb matrices, scalings and selections; scalings and selections absorb their own kind; convolutions and
-    their adjoints absorb scalings of whole channels; identities vanish.
+    their adjoints absorb scalings of whole channels, as matrices along an axis do, and these their own kind; identities
+    vanish.
     """
     roundings = outer.roundings + inner.roundings
     if isinstance(outer, SelectionMap) and outer.is_identity:
@@ -25,6 +27,8 @@ def compose(outer: LinearMap, inner: LinearMap) -> LinearMap | None:
         return _matrix_after(outer, inner, roundings)
     if isinstance(inner, DenseMap):
         return _after_matrix(outer, inner, roundings)
+    if isinstance(outer, BlockMap) or isinstance(inner, BlockMap):
+        return _along_one_axis(outer, inner, roundings)
     return _structured(outer, inner, roundings)
 
 
@@ -39,6 +43,9 @@ def add(first: LinearMap, second: LinearMap) -> LinearMap | None:
             return None
         left, right = first.dense(), second.dense()
         return DenseMap(left.weight + right.weight, _magnitude(left) + _magnitude(right), roundings)
+    if isinstance(first, BlockMap) and isinstance(second, BlockMap) and first.like(second):
+        magnitude = _magnitude(first) + _magnitude(second)
+        return replace(first, weight=first.weight + second.weight, magnitude=magnitude, roundings=roundings)
     scalings = [_as_scaling(part) for part in (first, second)]
     if scalings[0] is None or scalings[1] is None:
         return None
@@ -74,7 +81,37 @@ def _matrix_after(outer: DenseMap, inner: LinearMap, roundings: int) -> DenseMap
             return DenseMap(product[0], product[1] + (outer.columns + 1) * MERGE_UNDERFLOW, roundings + 1)
         magnitude = _magnitude(outer) @ _magnitude(inner) + (outer.columns + 1) * MERGE_UNDERFLOW
         return DenseMap(outer.weight @ inner.weight, magnitude, roundings + 1)
+    if isinstance(inner, BlockMap):
+        magnitude = inner.magnitude_transpose(_magnitude(outer)) + (outer.columns + 1) * MERGE_UNDERFLOW
+        return DenseMap(inner.transpose(outer.weight), magnitude, roundings + 1)
     return None
+
+
+def _along_one_axis(outer: LinearMap, inner: LinearMap, roundings: int) -> BlockMap | None:
+    """The composition of maps of which one takes a matrix along an axis, where the other one does so, too, or scales
+    all places alike.
+    """
+    if isinstance(outer, BlockMap) and isinstance(inner, BlockMap):
+        if not outer.like(inner):
+            return None
+        magnitude = _magnitude(outer) @ _magnitude(inner) + (outer.weight.shape[1] + 1) * MERGE_UNDERFLOW
+        return replace(outer, weight=outer.weight @ inner.weight, magnitude=magnitude, roundings=roundings + 1)
+    if isinstance(outer, BlockMap) and isinstance(inner, DiagonalMap):
+        turned = _scaled_rows(inner, replace(outer, weight=outer.weight.T, magnitude=_magnitude(outer).T), roundings)
+        return turned and replace(turned, weight=turned.weight.T, magnitude=_magnitude(turned).T)
+    both = isinstance(outer, DiagonalMap) and isinstance(inner, BlockMap)
+    return _scaled_rows(outer, inner, roundings) if both else None
+
+
+def _scaled_rows(scaling: DiagonalMap, map: BlockMap, roundings: int) -> BlockMap | None:
+    """A matrix along an axis with its rows scaled, where the scaling is the same for all places."""
+    shape = (map.outer, map.weight.shape[0], map.inner)
+    scale, size = (np.reshape(part, shape) for part in (scaling.scale, _magnitude(scaling)))
+    if not np.all(scale == scale[:1, :, :1]):
+        return None
+    weight = scale[0, :, 0][:, None] * map.weight
+    magnitude = size.max(axis=(0, 2))[:, None] * _magnitude(map) + 2 * MERGE_UNDERFLOW
+    return replace(map, weight=weight, magnitude=magnitude, roundings=roundings + 1)
 
 
 def _after_matrix(outer: LinearMap, inner: DenseMap, roundings: int) -> DenseMap | None:
@@ -114,7 +151,7 @@ def _as_scaling(map: LinearMap) -> DiagonalMap | None:
     return map if isinstance(map, DiagonalMap) else None
 
 
-def _magnitude(map: DenseMap | DiagonalMap | ConvolutionMap) -> Array:
+def _magnitude(map: BlockMap | DenseMap | DiagonalMap | ConvolutionMap) -> Array:
     if map.magnitude is not None:
         return map.magnitude
     return np.abs(map.scale if isinstance(map, DiagonalMap) else map.weight)

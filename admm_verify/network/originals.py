@@ -11,6 +11,7 @@ from typing import Any
 
 from admm_verify.arrays import Array, Placement, namespace
 from admm_verify.network import activations
+from admm_verify.network.original_axes import SHAPED
 
 Function = Callable[[Sequence[Array], Sequence[Array]], Array]
 """f(sources, parameters): sources [..., n] each, parameters [n] each or broadcasting to a source."""
@@ -18,15 +19,24 @@ Function = Callable[[Sequence[Array], Sequence[Array]], Array]
 
 @dataclass(frozen=True, eq=False)
 class Original:
-    """What an affine node stands for in a graph as read: y = f(x_sources; parameters), with f named by `kind`."""
+    """What an affine node stands for in a graph as read: y = f(x_sources; parameters), with f named by `kind`.
+
+    shapes: in which f takes the sources, behind the axis of samples, where it has to do with their axes; else none.
+    """
 
     kind: str
     sources: tuple[int, ...]
     parameters: tuple[Array, ...] = ()
+    shapes: tuple[tuple[int, ...], ...] = ()
 
     def apply(self, values: Sequence[Any]) -> Array:
         """The value from those of the nodes before it, computed operation by operation as runtimes do."""
-        return ORIGINALS[self.kind]([values[source] for source in self.sources], self.parameters)
+        given = [values[source] for source in self.sources]
+        if not self.shapes:
+            return ORIGINALS[self.kind](given, self.parameters)
+        xp, samples = namespace(given[0]), given[0].shape[0]
+        shaped = [xp.reshape(x, (samples, *shape)) for x, shape in zip(given, self.shapes, strict=True)]
+        return xp.reshape(SHAPED[self.kind](shaped, self.parameters), (samples, -1))
 
     def reading(self, places: Mapping[int, int]) -> "Original":
         """The same function where what it reads has other numbers."""
@@ -55,6 +65,11 @@ def clip(sources: Sequence[Array], parameters: Sequence[Array]) -> Array:
 def quotient(sources: Sequence[Array], parameters: Sequence[Array]) -> Array:
     """x / d; parameters (d,)."""
     return sources[0] / parameters[0]
+
+
+def ratio(sources: Sequence[Array], parameters: Sequence[Array]) -> Array:
+    """x / y of two sources, or c / y of one; parameters () or (c,)."""
+    return sources[0] / sources[1] if len(sources) == 2 else parameters[0] / sources[0]
 
 
 def batch_norm(sources: Sequence[Array], parameters: Sequence[Array]) -> Array:
@@ -113,6 +128,7 @@ ORIGINALS: dict[str, Function] = {
     "minimum": minimum,
     "prelu": prelu,
     "quotient": quotient,
+    "ratio": ratio,
     "selu": selu,
     "softplus": softplus,
     "switch": switch,

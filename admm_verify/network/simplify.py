@@ -9,20 +9,24 @@ import numpy as np
 from admm_verify.network.compose import add, compose
 from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term, sources_of
-from admm_verify.network.maps import FLUSHED, MERGE_UNDERFLOW, LinearMap, TransposedMap
+from admm_verify.network.maps import FLUSHED, MERGE_UNDERFLOW, DenseMap, LinearMap, TransposedMap
 from admm_verify.network.selection import SelectionMap
 from admm_verify.run import Run, paced
 
 _MANY_TERMS = 4
 """Terms from which a node that several read stays as it is: sums of sums would double their terms at every step."""
 
+_REPEATED = 2**16
+"""Entries up to which a matrix may have repeated rows."""
+
 
 def simplify(network: Network, run: Run | None = None) -> Network:
     """The same function with affine chains merged, equal activations shared and dead nodes dropped.
 
     After it, every affine node reads the input, activations, or affine nodes that could not be merged into it: their
-    maps do not compose, a convolution that several nodes read or that reads a sum would be computed several times, or
-    entries are repeated for products, as those of the factors of a matrix product are, which are bounded before that.
+    maps do not compose, a convolution that several nodes read or that reads a sum would be computed several times, a
+    large matrix would have its rows repeated, or entries are repeated for products, as those of the factors of a matrix
+    product are, which are bounded before that.
     Parallel terms are added up where their maps allow it. Every activation reads an affine node, and the output is an
     affine node. Merged weights carry the magnitude of their chain, so certified bounds of the result are bounds of the
     original. The graph it was made from stays beside it, without dead nodes, as what the network computes.
@@ -155,9 +159,16 @@ def _through(map: LinearMap, source: Affine, shared: bool) -> list[LinearMap] | 
         return None
     if shared and len(source.terms) >= _MANY_TERMS:
         return None
+    if isinstance(map, SelectionMap) and map.rows > source.size and any(_grows(map, term.map) for term in source.terms):
+        return None
     parts = [compose(map, term.map) for term in source.terms]
     known = [part for part in parts if part is not None]
     return known if len(known) == len(parts) else None
+
+
+def _grows(repeats: SelectionMap, map: LinearMap) -> bool:
+    """Whether a matrix whose rows are repeated would take much more work than the matrix and the repetition."""
+    return isinstance(map, DenseMap) and repeats.rows * map.columns > _REPEATED
 
 
 def _is_convolution(map: LinearMap) -> bool:
