@@ -5,6 +5,7 @@ from math import prod
 
 import numpy as np
 
+from admm_verify.network.blocks import BlockMap
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
 from admm_verify.network.maps import DenseMap, TransposedMap
 from admm_verify.network.selection import SelectionMap
@@ -86,6 +87,15 @@ def reduce_mean(builder: Builder, x: Tensor, axes: Sequence[int] | None, keep: b
     """The mean over axes, all of them for None."""
     total = reduce_sum(builder, x, axes, keep)
     return builder.divide(total, np.array(x.size / total.size))
+
+
+def centred(builder: Builder, x: Tensor) -> Tensor:
+    """x less its mean along axis 1, as one matrix along that axis, of x [outer, n, inner] or [outer, n]."""
+    outer, n, *inner = x.shape
+    weight = np.eye(n) - 1.0 / n
+    # The numbers are rounded, as is the mean.
+    map = BlockMap(weight, outer, prod(inner), np.abs(weight) + 1.0 / n, n + 2)
+    return Tensor(builder.affine(x, map), x.shape)
 
 
 def pad(builder: Builder, x: Value, before: Sequence[int], after: Sequence[int], mode: str, fill: float = 0.0) -> Value:

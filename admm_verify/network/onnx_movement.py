@@ -10,6 +10,7 @@ import numpy as np
 
 from admm_verify.network import movement, nonlinear
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
+from admm_verify.network.interpolation import ASYMMETRIC, interpolate
 from admm_verify.network.movement import axes_in
 from admm_verify.network.onnx_inputs import (
     Attributes,
@@ -205,8 +206,14 @@ def _reduce(reduction: Reduction) -> Handler:
 def _upsample(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
     x, given_scales = present(inputs[0]), given(inputs, 1)
     scales = np.array(attributes["scales"]) if given_scales is None else numbers(given_scales, "scales")
-    if text(attributes, "mode", "nearest") != "nearest":
-        raise UnsupportedUse("its mode is not nearest, which is the supported one")
+    mode = text(attributes, "mode", "nearest")
+    if mode == "linear":
+        if np.any(scales < 1):
+            raise UnsupportedUse("it makes its input smaller, which runtimes refuse")
+        sizes = [int(np.floor(size * scale)) for size, scale in zip(x.shape, scales, strict=True)]
+        return [_interpolated(builder, tensor(x), sizes, scales, ASYMMETRIC)]
+    if mode != "nearest":
+        raise UnsupportedUse(f"its mode is {mode}; nearest and linear are supported")
     return [movement.upsample_nearest(builder, x, _factors(scales))]
 
 
@@ -214,10 +221,7 @@ def _resize(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int
     if opset < 11:
         return _upsample(builder, inputs, attributes, opset)
     x, scales, sizes = present(inputs[0]), given(inputs, 2), given(inputs, 3)
-    if sizes is not None:
-        targets = numbers(sizes, "sizes")
-    else:
-        targets = numbers(scales, "scales")
+    targets = numbers(scales, "scales") if sizes is None else numbers(sizes, "sizes")
     chosen = list(attributes.get("axes", range(len(x.shape))))
     if len(targets) != len(chosen):
         raise UnsupportedUse(f"its {len(targets)} scales or sizes do not fit {len(chosen)} axes")
@@ -227,15 +231,40 @@ def _resize(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int
     coordinates = text(attributes, "coordinate_transformation_mode", "half_pixel").removeprefix("pytorch_")
     rounding = text(attributes, "nearest_mode", "round_prefer_floor")
     plain = text(attributes, "keep_aspect_ratio_policy", "stretch") == "stretch"
-    nearest = text(attributes, "mode", "nearest") == "nearest" and not attributes.get("antialias", 0)
+    mode, plain = text(attributes, "mode", "nearest"), plain and not attributes.get("antialias", 0)
+    if mode == "linear" and plain:
+        wanted = [int(np.floor(length * factor)) for length, factor in zip(x.shape, factors, strict=True)]
+        if sizes is not None:
+            for axis, target in zip(chosen, targets, strict=True):
+                wanted[axis] = int(target)
+        shortest = text(attributes, "coordinate_transformation_mode", "").startswith("pytorch") and 1 in wanted
+        if shortest and x.shape != tuple(wanted):
+            raise UnsupportedUse("it takes single entries of axes, for which its coordinates are others")
+        return [_interpolated(builder, tensor(x), wanted, factors, coordinates)]
+    nearest = mode == "nearest" and plain
     if nearest and np.all(factors == 1) and coordinates in PLAIN:
         return [x]
     if not nearest or (coordinates, rounding) not in NEAREST or not plain:
         raise UnsupportedUse(
-            "supported is mode nearest with coordinates asymmetric and rounding floor, or coordinates half_pixel and "
-            "rounding round_prefer_floor or round_prefer_ceil"
+            "supported are mode linear, and mode nearest with coordinates asymmetric and rounding floor, or with "
+            "coordinates half_pixel and rounding round_prefer_floor or round_prefer_ceil"
         )
     return [movement.upsample_nearest(builder, x, _factors(factors))]
+
+
+def _interpolated(
+    builder: Builder, x: Tensor, sizes: Sequence[int], scales: Sequence[float] | np.ndarray, places: str
+) -> Tensor:
+    """x interpolated to `sizes` entries along its axes, one after the other."""
+    rank, turned = len(x.shape), [axis for axis, scale in enumerate(scales) if scale != 1]
+    outer = {4: ([0, 1], [0, 3]), 5: ([0, 1],)}.get(rank, ([],))
+    if rank < 2 or rank > 5 or all(set(axes) & set(turned) for axes in outer):
+        raise UnsupportedUse(f"it interpolates axes {turned} of rank {rank}, which runtimes refuse")
+    if min(sizes) < 1:
+        raise UnsupportedUse("nothing is left of its input")
+    for axis, (size, scale) in enumerate(zip(sizes, scales, strict=True)):
+        x = interpolate(builder, x, axis, size, float(scale), places)
+    return x
 
 
 def _factors(scales: np.ndarray) -> list[int]:
