@@ -13,30 +13,38 @@ def einsum(builder: Builder, equation: str, operands: list[Value]) -> Tensor:
     tensors = [i for i, value in enumerate(operands) if isinstance(value, Tensor)]
     if len(operands) > 2 or len(tensors) != 1:
         raise UnsupportedUse("it multiplies several values that depend on the input, or more than two operands")
-    terms, result = _letters(equation, [len(value.shape) for value in operands])
-    sizes: dict[str, int] = {}
-    for term, value in zip(terms, operands, strict=True):
-        for letter, size in zip(term, value.shape, strict=True):
-            if sizes.setdefault(letter, size) != size and 1 not in (size, sizes[letter]):
-                raise UnsupportedUse(f"its operands have different lengths along {letter}")
-            sizes[letter] = max(sizes[letter], size)
+    terms, result, sizes = letters(equation, [value.shape for value in operands])
     x = operands[tensors[0]]
     assert isinstance(x, Tensor), "chosen above"
     summed = "".join(sorted(set("".join(terms)) - set(result)))
     if set(summed) - set(terms[tensors[0]]):
         raise UnsupportedUse("it sums a constant alone, whose rounding is unknown; store the sum")
-    index = _spread(x.labels, terms[tensors[0]], result + summed, sizes)
+    index = spread_letters(x.labels, terms[tensors[0]], result + summed, sizes)
     weight = np.ones(())
     for term, value in zip(terms, operands, strict=True):
         if isinstance(value, np.ndarray):
-            weight = _spread(value.astype(np.float64), term, result + summed, sizes)
+            weight = spread_letters(value.astype(np.float64), term, result + summed, sizes)
     shape = (*(sizes[letter] for letter in result), -1)
     wide = np.broadcast_to(weight, index.shape)
     return movement.combine(builder, x, index.reshape(shape), wide.reshape(shape))
 
 
+def letters(equation: str, shapes: list[tuple[int, ...]]) -> tuple[list[str], str, dict[str, int]]:
+    """The letters of every operand's axes and of the result's, with letters of their own for an ellipsis, and the
+    length along each.
+    """
+    terms, result = _letters(equation, [len(shape) for shape in shapes])
+    sizes: dict[str, int] = {}
+    for term, shape in zip(terms, shapes, strict=True):
+        for letter, size in zip(term, shape, strict=True):
+            if sizes.setdefault(letter, size) != size and 1 not in (size, sizes[letter]):
+                raise UnsupportedUse(f"its operands have different lengths along {letter}")
+            sizes[letter] = max(sizes[letter], size)
+    return terms, result, sizes
+
+
 def _letters(equation: str, ranks: list[int]) -> tuple[list[str], str]:
-    """The letters of every operand's axes, and of the result's, with letters of their own for an ellipsis."""
+    """The letters of every operand's axes, and of the result's."""
     left, arrow, right = equation.replace(" ", "").partition("->")
     terms = left.split(",")
     if len(terms) != len(ranks) or any(term.count("...") > 1 for term in terms):
@@ -55,7 +63,7 @@ def _letters(equation: str, ranks: list[int]) -> tuple[list[str], str]:
     return filled, result
 
 
-def _spread(entries: np.ndarray, term: str, order: str, sizes: dict[str, int]) -> np.ndarray:
+def spread_letters(entries: np.ndarray, term: str, order: str, sizes: dict[str, int]) -> np.ndarray:
     """Entries whose axes are named by a term, repeated along all letters in order."""
     own = "".join(letter for letter in order if letter in term)
     # Letters that stand twice take the diagonal.

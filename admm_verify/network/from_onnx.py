@@ -11,6 +11,7 @@ from admm_verify.arrays import quiet_overflow
 from admm_verify.errors import ModelError, UnsupportedOperatorError
 from admm_verify.network.builder import Builder, Result, Scored, Tensor, UnsupportedUse
 from admm_verify.network.graph import Network
+from admm_verify.network.head_nodes import can_be_written, written_out
 from admm_verify.network.onnx_advice import advice
 from admm_verify.network.onnx_checks import CLASSIC, DOMAINS, ENTRIES, check_branch, element_type, read_tensor
 from admm_verify.network.onnx_classic import CLASSICAL
@@ -27,7 +28,7 @@ from admm_verify.network.stepped import step
 from admm_verify.network.switch import Comparison
 from admm_verify.run import Run, paced
 
-OPSETS = (8, 26)
+OPSETS = (7, 26)
 """Lowest and highest opset version of the default domain that is read."""
 
 _ENDS = {".".join(filter(None, name)) for name in STARTS}
@@ -204,7 +205,7 @@ class _Walker:
     def _outputs(self, node: Any, label: str) -> list[_Held | None]:
         """The values of one node's outputs, None for one that is not followed."""
         self._check_reads(node, label)
-        inputs = [self.values[name] if name else None for name in node.input]
+        inputs = [self._read(name, node) if name else None for name in node.input]
         if node.op_type not in CONDITIONAL:
             inputs = [self._stepped(value) for value in inputs]
         if node.domain in (*DOMAINS, CLASSIC):
@@ -225,6 +226,14 @@ class _Walker:
             if all(name in self.computed for name in sources):
                 self.computed.update(node.output)
         return [_named(value, node.input[0], inputs[0]) if isinstance(value, Scored) else value for value in values]
+
+    def _read(self, name: str, node: Any) -> _Held:
+        """What a node reads: a softmax or the like as nodes of its own, unless it stands at the end with this node."""
+        value = self.values[name]
+        kind = "" if node.domain in DOMAINS else node.domain, node.op_type
+        if isinstance(value, Scored) and kind not in GOES_ON and can_be_written(value):
+            self.values[name] = value = written_out(self.builder, value)
+        return value
 
     def _check_reads(self, node: Any, label: str) -> None:
         missing = [name for name in node.input if name and name not in self.values]

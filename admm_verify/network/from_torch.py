@@ -15,11 +15,12 @@ from admm_verify.errors import InputError, ModelError, UnsupportedOperatorError
 from admm_verify.given import live_array
 from admm_verify.network.builder import Builder, Scored, Tensor, UnsupportedUse
 from admm_verify.network.graph import Network
+from admm_verify.network.head_nodes import can_be_written, written_out
 from admm_verify.network.refusals import nearest
 from admm_verify.network.stepped import step
 from admm_verify.network.switch import Comparison
 from admm_verify.network.torch_conditions import CONDITIONAL
-from admm_verify.network.torch_heads import GOES_ON, STARTS, kept
+from admm_verify.network.torch_heads import GOES_ON, STARTS, kept, stays
 from admm_verify.network.torch_layers import Unfollowed
 from admm_verify.network.torch_movement import MOVES, SUMS, added, moved
 from admm_verify.network.torch_operations import OPERATIONS
@@ -184,8 +185,8 @@ class _Interpreter:
 
     def _call(self, node: Any) -> Any:
         packet = operation_name(node)
-        args = map_arg(node.args, lambda n: self.values[n.name])
-        options = map_arg(node.kwargs, lambda n: self.values[n.name])
+        args = map_arg(node.args, lambda n: self._read(n.name, packet))
+        options = map_arg(node.kwargs, lambda n: self._read(n.name, packet))
         if node.target is operator.getitem:
             return args[0][args[1]]
         if _holds(Unfollowed, (args, options)):
@@ -217,6 +218,13 @@ class _Interpreter:
                 f"{self._label(node)} is used in a way that is not supported: {reason}"
             ) from error
 
+    def _read(self, name: str, packet: str) -> Any:
+        """What an operation reads: a softmax or the like as nodes of its own, unless it stands at the end with it."""
+        value = self.values[name]
+        if isinstance(value, Scored) and packet not in GOES_ON and packet not in MOVES and can_be_written(value):
+            self.values[name] = value = written_out(self.builder, value)
+        return value
+
     def _work(self, node: Any, packet: str, args: Any, options: Any) -> Callable[[Any, Any], Any]:
         """What makes builder calls of a node's arguments, rounded, by position and by name."""
         ended = _held(Scored, (args, options))
@@ -246,11 +254,16 @@ class _Interpreter:
             given = dict(zip(names, args, strict=False)) | options
             if packet in SUMS and (packet not in MOVES or given.get("accumulate")):
                 return added(self.builder, given)
-            plain = map_aggregate(given, _without_head)
-            result = moved(self.builder, node.target, plain, getattr(node.meta.get("val"), "dtype", None))
-            return result if ended is None else kept(ended, result)
+            dtype = getattr(node.meta.get("val"), "dtype", None)
+            result = moved(self.builder, node.target, map_aggregate(given, _without_head), dtype)
+            if ended is None or stays(ended, result) or not can_be_written(ended):
+                return result if ended is None else kept(ended, result)
+            return moved(self.builder, node.target, map_aggregate(given, self._written), dtype)
 
         return of_entries
+
+    def _written(self, value: Any) -> Any:
+        return written_out(self.builder, value) if isinstance(value, Scored) else value
 
     def _label(self, node: Any) -> str:
         """The operation as a module's author knows it, with where it is called."""

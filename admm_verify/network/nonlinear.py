@@ -185,13 +185,20 @@ def _exchanges(length: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def norm(builder: Builder, x: Tensor, order: float, axes: Sequence[int] | None, keep: bool) -> Tensor:
-    """The 1-norm or the max-norm over axes, all of them for None; of order -inf, the smallest size."""
+    """The 1-norm, the 2-norm or the max-norm over axes, all of them for None; of order -inf, the smallest size."""
+    if order == 2:
+        return builder.activation("sqrt", sum_of_squares(builder, x, axes, keep))
     size = absolute(builder, x)
     if order == 1:
         return reduce_sum(builder, size, axes, keep)
     if np.isinf(order):
         return (reduce_max if order > 0 else reduce_min)(builder, size, axes, keep)
-    raise UnsupportedUse(f"its order is {order:g}; 1, inf and -inf are supported")
+    raise UnsupportedUse(f"its order is {order:g}; 1, 2, inf and -inf are supported")
+
+
+def sum_of_squares(builder: Builder, x: Tensor, axes: Sequence[int] | None, keep: bool) -> Tensor:
+    """The sum of squares over axes, all of them for None."""
+    return reduce_sum(builder, builder.activation("square", x), axes, keep)
 
 
 def elu(builder: Builder, x: Tensor, alpha: float) -> Tensor:

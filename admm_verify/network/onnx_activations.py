@@ -12,6 +12,7 @@ from admm_verify.network.onnx_inputs import (
     Attributes,
     Handler,
     Inputs,
+    broadcasting,
     constant,
     given,
     numbers,
@@ -88,16 +89,15 @@ def _selu(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) 
 
 
 def _max(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    return [_pairwise(builder, inputs, nonlinear.maximum, np.maximum)]
+    return [_pairwise(builder, broadcasting(inputs, opset), nonlinear.maximum, np.maximum)]
 
 
 def _min(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    return [_pairwise(builder, inputs, nonlinear.minimum, np.minimum)]
+    return [_pairwise(builder, broadcasting(inputs, opset), nonlinear.minimum, np.minimum)]
 
 
-def _pairwise(builder: Builder, inputs: Inputs, of_values: Pairwise, of_constants: np.ufunc) -> Value:
+def _pairwise(builder: Builder, values: list[Value], of_values: Pairwise, of_constants: np.ufunc) -> Value:
     """A chain over all inputs, the constants first among themselves."""
-    values = [present(value) for value in inputs]
     constants = [value for value in values if isinstance(value, np.ndarray)]
     tensors: list[Value] = [value for value in values if isinstance(value, Tensor)]
     if constants:

@@ -7,6 +7,7 @@ from math import prod
 import numpy as np
 
 from admm_verify.network.builder import Builder, Result, Scored, Tensor, UnsupportedUse
+from admm_verify.network.head_nodes import written_out
 from admm_verify.network.heads import Head, groups_along
 from admm_verify.network.onnx_checks import CLASSIC
 from admm_verify.network.onnx_classic import check_samples, linear_scores
@@ -132,7 +133,7 @@ def _kept(name: str) -> HeadHandler:
         others = [None if isinstance(value, Scored) else value for value in rest]
         (moved, *_) = OPERATORS[name](builder, [Tensor(found.scores.node, found.shape), *others], attributes, opset)
         if not isinstance(moved, Tensor) or moved.node != found.scores.node:
-            raise UnsupportedUse(f"it moves the entries of the result of {found.head.words}")
+            return OPERATORS[name](builder, [written_out(builder, found), *others], attributes, opset)
         return [replace(found, shape=moved.shape)]
 
     return handler

@@ -48,6 +48,14 @@ def present(value: Value | None) -> Value:
     return value
 
 
+def broadcasting(inputs: Inputs, opset: int) -> list[Value]:
+    """The inputs of an operator on any number of them, which broadcast since opset 8."""
+    values = [present(value) for value in inputs]
+    if opset < 8 and len({value.shape for value in values}) > 1:
+        raise UnsupportedUse("its inputs have different shapes, which broadcast since opset 8")
+    return values
+
+
 def real(attributes: Attributes, name: str, default: float) -> float:
     """An attribute of type float; the standard's defaults are float32 numbers, too."""
     return float(np.float32(attributes.get(name, default)))

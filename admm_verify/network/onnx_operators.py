@@ -8,13 +8,26 @@ from functools import reduce
 
 import numpy as np
 
-from admm_verify.network import nonlinear
+from admm_verify.network import products
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
 from admm_verify.network.onnx_activations import ACTIVATIONS
 from admm_verify.network.onnx_entries import ENTRIES
-from admm_verify.network.onnx_inputs import Attributes, Handler, Inputs, constant, given, numbers, present, real, tensor
+from admm_verify.network.onnx_inputs import (
+    Attributes,
+    Handler,
+    Inputs,
+    broadcasting,
+    constant,
+    given,
+    numbers,
+    present,
+    real,
+    tensor,
+)
 from admm_verify.network.onnx_layers import LAYERS
 from admm_verify.network.onnx_movement import MOVEMENT
+from admm_verify.network.onnx_normalisation import NORMALISATIONS
+from admm_verify.network.onnx_recurrent import RECURRENT
 from admm_verify.network.onnx_sums import SUMS
 
 REAL_TYPES = {1: "float32", 11: "float64"}
@@ -29,7 +42,7 @@ def _gemm(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) 
         raise UnsupportedUse(f"its factors of shapes {a.shape} and {b.shape} are not matrices")
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         a = builder.lift(a)
-    product = builder.matmul(a, b)
+    product = products.matmul(builder, a, b)
     product = builder.scale(product, np.array(real(attributes, "alpha", 1.0)))
     if c is None:
         return [product]
@@ -46,7 +59,7 @@ def _transposed(builder: Builder, value: Value) -> Value:
 
 
 def _matmul(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    return [builder.matmul(present(inputs[0]), present(inputs[1]))]
+    return [products.matmul(builder, present(inputs[0]), present(inputs[1]))]
 
 
 def _add(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
@@ -58,18 +71,11 @@ def _sub(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -
 
 
 def _mul(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    first, second = inputs[0], inputs[1]
-    if isinstance(first, Tensor) and isinstance(second, Tensor):
-        raise UnsupportedUse("it multiplies two values that both depend on the input")
-    x, factor = (first, second) if isinstance(first, Tensor) else (second, first)
-    return [builder.scale(tensor(x), constant(factor, "factor"))]
+    return [products.times(builder, present(inputs[0]), present(inputs[1]))]
 
 
 def _div(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    divisor = constant(inputs[1], "divisor")
-    if not np.all(np.abs(divisor) > 0):
-        raise UnsupportedUse("its divisor holds a zero")
-    return [builder.divide(tensor(inputs[0]), divisor)]
+    return [products.quotient(builder, present(inputs[0]), present(inputs[1]))]
 
 
 def _neg(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
@@ -88,7 +94,7 @@ def _dropout(builder: Builder, inputs: Inputs, attributes: Attributes, opset: in
 
 
 def _sum(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    values = [present(value) for value in inputs]
+    values = broadcasting(inputs, opset)
     tensors: list[Value] = [value for value in values if isinstance(value, Tensor)]
     # One by one: a sum of constants alone would hide what it loses to rounding.
     constants: list[Value] = [numbers(value, "summand") for value in values if isinstance(value, np.ndarray)]
@@ -101,9 +107,10 @@ def _mean(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) 
 
 
 def _pow(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    if isinstance(inputs[1], Tensor):
-        raise UnsupportedUse("its exponent depends on the input; it must be constant")
-    return [nonlinear.power(builder, tensor(inputs[0]), numbers(inputs[1], "exponent"))]
+    base = present(inputs[0])
+    if isinstance(base, np.ndarray) and base.dtype != builder.element_type:
+        raise UnsupportedUse(f"its base is of type {base.dtype}, to which its result is rounded")
+    return [products.power(builder, base, present(inputs[1]))]
 
 
 def _cast(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
@@ -118,6 +125,8 @@ OPERATORS: dict[str, Handler] = {
     **ENTRIES,
     **LAYERS,
     **MOVEMENT,
+    **NORMALISATIONS,
+    **RECURRENT,
     **SUMS,
     "Add": _add,
     "Cast": _cast,

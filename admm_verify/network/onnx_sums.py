@@ -1,10 +1,11 @@
-"""ONNX operators that add up, compare or order entries as builder calls, one function each."""
+"""ONNX operators that add up, multiply, compare or order entries as builder calls, one function each."""
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from admm_verify.network import movement, nonlinear
-from admm_verify.network.builder import Builder, UnsupportedUse, Value
-from admm_verify.network.einsum import einsum
+from admm_verify.network import movement, nonlinear, products
+from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
 from admm_verify.network.onnx_inputs import (
     Attributes,
     Handler,
@@ -17,6 +18,9 @@ from admm_verify.network.onnx_inputs import (
     tensor,
     text,
 )
+from admm_verify.network.softmax import log_sum_exp
+
+Reduction = Callable[[Builder, Tensor, Sequence[int] | None, bool], Tensor]
 
 
 def _cumulative_sum(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
@@ -32,14 +36,31 @@ def _einsum(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int
     covers = any("..." in term and len(value.shape) > len(term) - len("...") for term, value in pairs)
     if arrow and covers and "..." not in result:
         raise UnsupportedUse("its result leaves out the axes of an ellipsis, which torch adds up and runtimes refuse")
-    return [einsum(builder, equation, values)]
+    return [products.einstein(builder, equation, values)]
 
 
-def _reduce_l1(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    x, axes = tensor(inputs[0]), axes_given(inputs, attributes)
-    if not axes and attributes.get("noop_with_empty_axes", 0):
-        raise UnsupportedUse("it has no axes, in which case runtimes disagree whether it takes sizes")
-    return [nonlinear.norm(builder, x, 1.0, axes or None, bool(attributes.get("keepdims", 1)))]
+def _reduced(reduction: Reduction) -> Handler:
+    """A reduction that does something to every entry, too."""
+
+    def handler(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+        x, axes = tensor(inputs[0]), axes_given(inputs, attributes)
+        if not axes and attributes.get("noop_with_empty_axes", 0):
+            raise UnsupportedUse("it has no axes, in which case runtimes disagree what it does to single entries")
+        return [reduction(builder, x, axes or None, bool(attributes.get("keepdims", 1)))]
+
+    return handler
+
+
+def _sizes(builder: Builder, x: Tensor, axes: Sequence[int] | None, keep: bool) -> Tensor:
+    return nonlinear.norm(builder, x, 1.0, axes, keep)
+
+
+def _length(builder: Builder, x: Tensor, axes: Sequence[int] | None, keep: bool) -> Tensor:
+    return nonlinear.norm(builder, x, 2.0, axes, keep)
+
+
+def _log_sum(builder: Builder, x: Tensor, axes: Sequence[int] | None, keep: bool) -> Tensor:
+    return builder.activation("log", movement.reduce_sum(builder, x, axes, keep))
 
 
 def _top(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
@@ -56,5 +77,15 @@ def _top(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -
     return [builder.scale(turned, np.array(-1.0))]
 
 
-SUMS: dict[str, Handler] = {"CumSum": _cumulative_sum, "Einsum": _einsum, "ReduceL1": _reduce_l1, "TopK": _top}
+SUMS: dict[str, Handler] = {
+    "CumSum": _cumulative_sum,
+    "Einsum": _einsum,
+    "ReduceL1": _reduced(_sizes),
+    "ReduceL2": _reduced(_length),
+    "ReduceLogSum": _reduced(_log_sum),
+    "ReduceLogSumExp": _reduced(log_sum_exp),
+    "ReduceProd": _reduced(products.reduce_product),
+    "ReduceSumSquare": _reduced(nonlinear.sum_of_squares),
+    "TopK": _top,
+}
 """Handlers by operator name."""

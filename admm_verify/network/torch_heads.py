@@ -105,9 +105,14 @@ def _max(builder: Builder, x: Any, axis: Any = None, keepdim: bool = False) -> A
 
 def kept(x: Scored, moved: Any) -> Scored:
     """A head's result after an operation whose result on the scores, in the head's shape, is `moved`."""
-    if not isinstance(moved, Tensor) or moved.node != x.scores.node:
+    if not stays(x, moved):
         raise UnsupportedUse(f"it moves the entries of the result of {x.head.words}")
     return replace(x, shape=moved.shape)
+
+
+def stays(x: Scored, moved: Any) -> bool:
+    """Whether an operation whose result on the scores is `moved` leaves every entry where it is."""
+    return isinstance(moved, Tensor) and moved.node == x.scores.node
 
 
 STARTS: dict[str, HeadOperation] = {

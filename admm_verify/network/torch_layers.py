@@ -8,6 +8,7 @@ import numpy as np
 from admm_verify.network import nonlinear, spatial
 from admm_verify.network.activations import TORCH
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
+from admm_verify.network.interpolation import ALIGNED, CENTRED, interpolate
 from admm_verify.network.stepped import sign
 
 Handler = Callable[..., Any]
@@ -285,6 +286,20 @@ def _minimum(builder: Builder, first: Any, second: Any) -> Value:
     return nonlinear.minimum(builder, number(first), number(second))
 
 
+def _linear_upsample(builder: Builder, x: Any, sizes: Any, aligned: bool = False, *scales: Any) -> Value:
+    """Interpolation along the last axes, in every form of torch's: scales one by one or in a list, or none."""
+    x, count = data(x), len(sizes) if sizes is not None else len(scales[0])
+    flat = [*scales[0]] if scales and isinstance(scales[0], list | tuple) else [*scales]
+    for i in range(count):
+        axis = len(x.shape) - count + i
+        length = x.shape[axis]
+        given = flat[i] if i < len(flat) else None
+        size = int(sizes[i]) if sizes is not None else int(np.floor(length * given))
+        scale = size / length if given is None else float(given)
+        x = interpolate(builder, x, axis, size, scale, ALIGNED if aligned else CENTRED)
+    return x
+
+
 LAYERS: dict[str, Handler] = {
     **{name: _kind(kind) for name, kind in TORCH.items()},
     "heaviside": _heaviside,
@@ -331,5 +346,8 @@ LAYERS: dict[str, Handler] = {
     "rrelu": _rrelu,
     "selu": _selu,
     "softplus": _softplus,
+    "upsample_bilinear2d": _linear_upsample,
+    "upsample_linear1d": _linear_upsample,
+    "upsample_trilinear3d": _linear_upsample,
 }
 """Handlers by ATen operator name."""

@@ -5,32 +5,36 @@ from typing import Any
 
 import numpy as np
 
-from admm_verify.network import movement, nonlinear
+from admm_verify.network import movement, nonlinear, products
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
 from admm_verify.network.torch_conditions import COMPARISONS
 from admm_verify.network.torch_layers import LAYERS, UNFOLLOWED, Handler, data, fixed, number
+from admm_verify.network.torch_normalisation import NORMALISATIONS
+from admm_verify.network.torch_products import PRODUCTS
+from admm_verify.network.torch_recurrent import RECURRENT
 
 
 def _linear(builder: Builder, x: Any, weight: Any, bias: Any = None) -> Value:
-    product = builder.matmul(data(x), fixed(weight, "weight").T)
+    matrix = number(weight)
+    product = products.matmul(builder, number(x), builder.move(matrix, np.transpose))
     return product if bias is None else builder.add(product, number(bias))
 
 
 def _addmm(builder: Builder, bias: Any, first: Any, second: Any, *, beta: float = 1.0, alpha: float = 1.0) -> Value:
     if not isinstance(first, Tensor) and not isinstance(second, Tensor):
         first = builder.lift(fixed(first, "first factor"))
-    product = builder.scale(builder.matmul(first, second), np.array(float(alpha)))
+    product = builder.scale(products.matmul(builder, first, second), np.array(float(alpha)))
     return product if beta == 0 else builder.add(product, number(bias), float(beta))
 
 
 def _addbmm(builder: Builder, bias: Any, first: Any, second: Any, *, beta: float = 1.0, alpha: float = 1.0) -> Value:
-    total = movement.reduce_sum(builder, builder.matmul(first, second), [0], False)
+    total = movement.reduce_sum(builder, products.matmul(builder, first, second), [0], False)
     product = builder.scale(total, np.array(float(alpha)))
     return product if beta == 0 else builder.add(product, number(bias), float(beta))
 
 
 def _product(builder: Builder, first: Any, second: Any) -> Value:
-    return builder.matmul(first, second)
+    return products.matmul(builder, first, second)
 
 
 def _plus(builder: Builder, first: Any, second: Any, alpha: float = 1.0) -> Value:
@@ -45,30 +49,8 @@ def _reverse_minus(builder: Builder, first: Any, second: Any, alpha: float = 1.0
     return builder.add(number(second), number(first), -float(alpha))
 
 
-def _times(builder: Builder, first: Any, second: Any) -> Value:
-    if isinstance(first, Tensor) and isinstance(second, Tensor):
-        raise UnsupportedUse("it multiplies two values that both depend on the input")
-    x, factor = (first, second) if isinstance(first, Tensor) else (second, first)
-    return builder.scale(data(x), fixed(factor, "factor"))
-
-
-def _divided(builder: Builder, first: Any, second: Any) -> Value:
-    divisor = np.asarray(second, dtype=np.float64) if not isinstance(second, Tensor) else None
-    if divisor is None or not np.all(np.abs(divisor) > 0):
-        raise UnsupportedUse("its divisor depends on the input or holds a zero")
-    return builder.divide(data(first), divisor)
-
-
 def _negative(builder: Builder, x: Any) -> Value:
     return builder.scale(data(x), np.array(-1.0))
-
-
-def _power(builder: Builder, x: Any, exponent: Any) -> Value:
-    return nonlinear.power(builder, data(x), fixed(exponent, "exponent"))
-
-
-def _reciprocal_root(builder: Builder, x: Any) -> Value:
-    return nonlinear.power(builder, data(x), -0.5)
 
 
 def _sum(builder: Builder, x: Any, axes: Any = None, keep: bool = False, dtype: Any = None) -> Value:
@@ -185,6 +167,9 @@ def _dropout(builder: Builder, x: Any, _share: float = 0.5, training: bool = Fal
 OPERATIONS: dict[str, Handler] = {
     **COMPARISONS,
     **LAYERS,
+    **NORMALISATIONS,
+    **PRODUCTS,
+    **RECURRENT,
     "_assert_tensor_metadata": _nothing,
     "_to_copy": _to,
     "add": _plus,
@@ -201,7 +186,6 @@ OPERATIONS: dict[str, Handler] = {
     "cumsum": _cumulative_sum,
     "detach": _same,
     "dist": _distance,
-    "div": _divided,
     "dropout": _dropout,
     "feature_alpha_dropout": _dropout,
     "feature_dropout": _dropout,
@@ -215,10 +199,7 @@ OPERATIONS: dict[str, Handler] = {
     "median": _median,
     "min": _extreme(_amin, nonlinear.minimum),
     "mm": _product,
-    "mul": _times,
     "neg": _negative,
-    "pow": _power,
-    "rsqrt": _reciprocal_root,
     "rsub": _reverse_minus,
     "sort": _sort,
     "sub": _minus,
