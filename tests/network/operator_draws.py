@@ -113,7 +113,8 @@ def binary(kind):
         if kind == "Pow":
             exponent = d.one(1, 1, 1, 1, 2, 0)
             other = np.full(other.shape, exponent, d.one(d.dtype, "int64") if d.opset >= 12 else d.dtype)
-        inputs = [X, X] if d.maybe(0.1) else [other, X] if d.maybe(0.4) else [X, other]
+        twice = d.maybe(0.1) and kind != "Pow"
+        inputs = [X, X] if twice else [other, X] if d.maybe(0.4) else [X, other]
         return Use(kind, shape, inputs)
 
     return draw

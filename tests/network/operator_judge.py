@@ -13,10 +13,24 @@ ELEMENTS = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
 INACCURATE = 2e-6
 """Of the largest number around: what float32 arithmetic may lose."""
 
-MISTAKEN = ("AveragePool", "BatchNormalization", "ConvTranspose", "GlobalMaxPool", "MaxPool", "Slice", "Unsqueeze")
+MISTAKEN = (
+    "AveragePool",
+    "BatchNormalization",
+    "ConvTranspose",
+    "GlobalMaxPool",
+    "LSTM",
+    "LpNormalization",
+    "MaxPool",
+    "Slice",
+    "Unsqueeze",
+)
 """Operators that onnx's reference evaluator computes in other ways than its own standard says, in some opset: over
 windows that fit only in part, with statistics of the batch, without groups, over other axes than all spatial ones,
-without padding, with ends of INT_MIN taken literally, with negative axes one after the other."""
+with its own activations alone, by sums with signs, without padding, with ends of INT_MIN taken literally, with negative
+axes one after the other."""
+
+_LACKING = ("under development", "does not support double yet")
+"""What an onnxruntime older than the opset says, and its recurrent operators."""
 
 
 def built(use: Use, opset: int, dtype: str) -> bytes:
@@ -98,8 +112,7 @@ def _runtime(data: bytes, points: list[np.ndarray]) -> list[np.ndarray] | str:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         return [np.asarray(session.run(None, {"x": x})[0]) for x in points]
     except Exception as error:  # onnxruntime's error types are not public
-        # The last words are those of an onnxruntime older than the opset.
-        words = "NOT_IMPLEMENTED", "Could not find an implementation", "under development"
+        words = "NOT_IMPLEMENTED", "Could not find an implementation", *_LACKING
         return "lacking" if any(word in str(error) for word in words) else "invalid"
 
 

@@ -48,7 +48,7 @@ TOLD = {
     "inputs": (made.torch_conditioned, {}, ['inputs={"scale": array}']),
     "pipeline": (made.sklearn_perceptron, {}, ['output="output_probability"', "output_label (INT64 [N])"]),
     "words": (lambda: made.sklearn_regression(words=True), LABEL, ["labels that are text"]),
-    "opset": (lambda: made.dynamo(7), {}, ["opset 7", "8 to 26", "version_converter"]),
+    "opset": (lambda: made.dynamo(6), {}, ["opset 6", "7 to 26", "version_converter"]),
     "bytes": (lambda: made.ended([node("Relu", "l", "y")], TensorProto.UINT8), {}, ["UINT8", "extract_model"]),
     "half": (lambda: made.ended([node("Relu", "l", "y")], TensorProto.FLOAT16), {}, ["FLOAT16", "float32"]),
     "threshold": (
@@ -76,8 +76,8 @@ TOLD = {
         {},
         ["Axis 2", "(h)"],
     ),
-    "softmax inside": (
-        lambda: made.ended([node("Softmax", "l", "p"), node("Relu", "p", "y")]),
+    "argmax inside": (
+        lambda: made.ended([node("ArgMax", "l", "p"), node("Neg", "p", "y")]),
         {},
         ["end of a classifier", "output='l'"],
     ),

@@ -125,11 +125,19 @@ def test_no_door_but_those_of_comparisons_takes_a_head():
     assert av.output_bounds(net.scores, box).lower.size == 3
 
 
+def test_what_reads_a_softmax_makes_it_a_part_of_the_graph():
+    for more in ([node("Relu", ["y"], ["z"])], [node("Transpose", ["y"], ["t"]), node("Mul", ["t", "t"], ["z"])]):
+        net = av.read_onnx(model("softmax", more, "z"))
+        assert net.head is None and av.read_onnx(model("softmax", more, "z"), output="logits").head is None
+        batch = weights(20, 4)
+        shares = np.asarray(av.read_onnx(model("softmax"))(batch))
+        np.testing.assert_allclose(net(batch).reshape(20, -1), shares ** len(more), rtol=1e-6)
+
+
 def test_what_reads_a_head_is_refused_with_the_way_out():
-    proto = model("softmax", [node("Relu", ["y"], ["z"])], "z")
-    with pytest.raises(av.UnsupportedOperatorError, match=r"reads the result of a softmax.*output='logits'"):
+    proto = model("argmax", [node("Neg", ["y"], ["z"])], "z")
+    with pytest.raises(av.UnsupportedOperatorError, match=r"reads the result of an argmax.*output='logits'"):
         av.read_onnx(proto)
-    assert av.read_onnx(proto, output="logits").head is None
     proto = model("argmax", [node("Cast", ["y"], ["z"], to=TensorProto.BOOL)], "z")
     with pytest.raises(av.UnsupportedOperatorError, match="labels"):
         av.read_onnx(proto)
@@ -245,8 +253,8 @@ def test_torch_modules_with_a_head():
         assert net.head is not None and net.output_size == size
         theirs = torch.stack([module(x[None]).reshape(-1) for x in batch]).detach()
         assert torch.allclose(net(batch).reshape(10, -1).to(theirs.dtype), theirs, atol=1e-6)
-    with pytest.raises(av.UnsupportedOperatorError, match="reads the result of a softmax"):
-        av.trace(Model(lambda x: 2 * torch.softmax(x, 1)), batch)
+    with pytest.raises(av.UnsupportedOperatorError, match="reads the result of an argmax"):
+        av.trace(Model(lambda x: 2 * torch.argmax(x, 1)), batch)
     for refused in (lambda x: torch.softmax(x, 1).max(1)[0], lambda x: x.sort(1)[1]):
         with pytest.raises(av.UnsupportedOperatorError, match="returns an output that is not followed"):
             av.trace(Model(refused), batch)

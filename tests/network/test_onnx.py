@@ -128,12 +128,11 @@ def test_float64_models_are_read():
 
 
 REFUSED = {
-    "power": ([node("Pow", ["c", "x"], ["y"])], {"c": np.float32([2.0])}, 13, ["Pow", "exponent"]),
+    "power": ([node("Pow", ["c", "x"], ["y"])], {"c": np.float32([-2.0])}, 13, ["Pow", "not positive"]),
     "cast to whole numbers": ([node("Cast", ["x"], ["y"], to=TensorProto.INT64)], {}, 13, ["Cast", "float32"]),
     "unknown operator": ([node("Erf", ["x"], ["y"], name="soft")], {}, 13, ["Erf", "node soft", "opset 13"]),
-    "product of values": ([node("Mul", ["x", "x"], ["y"])], {}, 13, ["Mul", "both depend"]),
-    "quotient by x": ([node("Div", ["c", "x"], ["y"])], {"c": np.float32([1.0])}, 13, ["Div", "divisor"]),
-    "old opset": ([node("Relu", ["x"], ["y"])], {}, 7, ["opset 7", "8 to 26"]),
+    "quotient by zero": ([node("Div", ["x", "c"], ["y"])], {"c": np.float32([0.0])}, 13, ["Div", "divisor"]),
+    "old opset": ([node("Relu", ["x"], ["y"])], {}, 6, ["opset 6", "7 to 26"]),
     "other domain": ([node("Relu", ["x"], ["y"], domain="my.ops")], {}, 13, ["Relu"]),
 }
 
@@ -185,13 +184,7 @@ REFUSED_SHARED = {
     "lsnc/quadrotor2d_output": "Cos",
     "lsnc/quadrotor2d_state": "Sin",
     "ml4acopf_2023": "Cos",
-    "ml4acopf_2024/14_ieee_ml4acopf-linear": "Mul",
-    "ml4acopf_2024/300_ieee_ml4acopf-linear-nonresidual": "Mul",
     "ml4acopf_2024/300_ieee_ml4acopf.": "Cos",
-    "nn4sys_2023/mscn_128d_dual": "Mul",
-    "nn4sys_2023/pensieve_big_parallel": "Div",
-    "traffic_signs_recognition_2023": "Sign",
-    "vit_2023": "MatMul",
 }
 """Families, or beginnings of names in them, with the operator that they are refused for."""
 
@@ -205,7 +198,7 @@ def refused_for(path):
 @needs_shared
 def test_all_shared_models_are_there():
     assert len(shared_models()) == 107
-    assert sum(refused_for(path) is not None for path in shared_models()) == 15
+    assert sum(refused_for(path) is not None for path in shared_models()) == 8
 
 
 @pytest.mark.data
@@ -234,10 +227,12 @@ def test_shared_model_agrees_with_onnxruntime(path):
     shape = [size if isinstance(size, int) else 1 for size in source.shape]
     inputs = [RNG.random(shape).astype(np.float32) for _ in range(100)]
     expected = np.array([session.run(None, {source.name: x})[0].reshape(-1) for x in inputs])
-    together = np.concatenate([x.reshape(1, -1) for x in inputs]).astype(np.float64)
-    for graph in (network, relaxed(network)):
-        found = graph(together).reshape(100, -1)
-        assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+    together = np.concatenate([x.reshape(1, -1) for x in inputs])
+    # What float32 loses by itself, onnxruntime may lose, too.
+    wide = network(together.astype(np.float64))
+    slack = 1e-5 * np.abs(expected).max() + 4.0 * np.abs(network(together) - wide).max()
+    for found in (wide, relaxed(network)(together.astype(np.float64))):
+        assert np.abs(found.reshape(100, -1) - expected).max() <= slack
 
 
 @pytest.mark.parametrize("opset", [22, 23, 24, 25])

@@ -184,12 +184,11 @@ def test_narrow_resnet18_agrees():
 
 REFUSED = {
     "conv3d": (nn.Conv3d(1, 1, 2), (1, 3, 3, 3), "conv3d"),
-    "bilinear": (nn.Upsample(scale_factor=2, mode="bilinear"), IMAGE, "upsample_bilinear2d"),
     "uneven": (nn.AdaptiveAvgPool2d(3), IMAGE, "does not divide"),
     "statistics": (nn.BatchNorm2d(4, track_running_stats=False), IMAGE, "statistics"),
     "softplus": (nn.Softplus(threshold=2), IMAGE, "threshold"),
     "cast": (Function(lambda x: x.to(torch.float16)), IMAGE, "float16"),
-    "power": (Function(lambda x: 2.0**x), IMAGE, "constant"),
+    "power": (Function(lambda x: (-2.0) ** x), IMAGE, "not positive"),
 }
 
 
