@@ -230,9 +230,10 @@ def evaluation_errors(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> tupl
             low, high = region.lower[k] - inflation, region.upper[k] + inflation
             relaxation = region.relaxations[k]
             reach.append(largest(*relaxation.image(low, high)))
-            own = relaxation.evaluation_roundings * roundoff
+            own = relaxation.own_error(low, high, reach[-1], roundoff)
             carried = relaxation.carried(region.lower[k], region.upper[k], inflation)
-            error.append(carried + own * xp.maximum(reach[-1], xp.ones_like(reach[-1])) + (tiny if own else 0.0))
+            error.append(carried + own + (tiny if relaxation.evaluation_roundings else 0.0))
+            overflow = overflow | ~(xp.max(reach[-1] + error[-1], axis=-1) <= limit)
             continue
         inputs = [xp.max(reach[term.source] + error[term.source], axis=-1) for term in affine.terms]
         for size in inputs:

@@ -46,12 +46,14 @@ def evaluation_error(model: CheckedNetwork, ranges: CheckedRanges, arithmetic: s
             largest.append(np.max(inflated + error[i]))
         else:
             kind, source = model.kinds[k], model.network.sources[k]
-            before, own = error[source], kind.evaluation_roundings * roundoff
+            before = error[source]
             low, high = ranges.lower[source] - before, ranges.upper[source] + before
             ends = kind.image(model.numbers, low, high)
             reach.append(np.maximum(abs(ends[0]), abs(ends[1])))
             carried = kind.carried(low, high, before) * spare
-            error.append(carried + own * np.maximum(reach[i], 1.0) + (tiny if own > 0 else 0.0))
+            own = kind.own_error(low, high, reach[i], roundoff)
+            error.append(carried + own + (tiny if kind.evaluation_roundings > 0 else 0.0))
+            largest.append(np.max(reach[i] + error[i]))
     if not all(size <= limit for size in largest):
         raise CertificateError(f"Values of the network may overflow in {arithmetic}, of which no bound says anything.")
     return error[-1]

@@ -46,6 +46,8 @@ class CheckedKind(ABC):
     """In float64 only."""
     evaluation_roundings: float = 32.0
     """Roundings of max(1, max|phi|) by which float code may miss phi(p), whoever wrote it."""
+    argument_roundings: float = 0.0
+    """Roundings of max(1, max|phi'|) max|p| by which it may miss phi(p) besides."""
 
     @property
     def sides(self) -> int:
@@ -79,6 +81,14 @@ class CheckedKind(ABC):
     def carried(self, low: np.ndarray, high: np.ndarray, error: np.ndarray) -> np.ndarray:
         """How much phi is off where its argument, within [low, high], is off by so much; float64."""
         return self.folded(self.gain(low, high) * error)
+
+    def own_error(self, low: np.ndarray, high: np.ndarray, reach: np.ndarray, roundoff: float) -> np.ndarray:
+        """How much float code may miss phi by on [low, high], where |phi| <= reach; float64."""
+        found = self.evaluation_roundings * roundoff * np.maximum(reach, 1.0)
+        if not self.argument_roundings:
+            return found
+        size = np.maximum(np.abs(low), np.abs(high)) * np.maximum(self.gain(low, high), 1.0)
+        return found + self.argument_roundings * roundoff * size
 
     def all_slopes(self, numbers: Numbers, lines: CheckedLines) -> Chosen:
         """The slopes of lines in float64, as ones that are chosen."""

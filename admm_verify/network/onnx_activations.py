@@ -73,6 +73,13 @@ def _hard_sigmoid(builder: Builder, inputs: Inputs, attributes: Attributes, opse
     return [nonlinear.hard_sigmoid(builder, tensor(inputs[0]), slope, shift)]
 
 
+def _gelu(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    approximate = attributes.get("approximate", "none")
+    if approximate not in ("none", "tanh"):
+        raise UnsupportedUse(f"its approximation is {approximate!r}; 'none' and 'tanh' are supported")
+    return [builder.activation("gelu_tanh" if approximate == "tanh" else "gelu", tensor(inputs[0]))]
+
+
 def _elu(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
     return [nonlinear.elu(builder, tensor(inputs[0]), real(attributes, "alpha", 1.0))]
 
@@ -111,6 +118,7 @@ ACTIVATIONS: dict[str, Handler] = {
     "Celu": _celu,
     "Clip": _clip,
     "Elu": _elu,
+    "Gelu": _gelu,
     "HardSigmoid": _hard_sigmoid,
     "LeakyRelu": _leaky_relu,
     "Max": _max,

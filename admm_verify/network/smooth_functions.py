@@ -1,8 +1,28 @@
 """Smooth functions of one number, elementwise, in any array library: what activation nodes of their kinds compute."""
 
 from collections.abc import Sequence
+from math import pi, sqrt as root
 
 from admm_verify.arrays import Array, namespace
+from admm_verify.network.error_function import erf as error_function, normal_cdf
+
+GELU_SCALE, GELU_CUBE = root(2.0 / pi), 0.044715
+"""The constants of GELU's form with tanh."""
+
+
+def atan(x: Array, parameters: Sequence[Array]) -> Array:
+    """The angle whose tangent is x."""
+    return namespace(x).atan(x)
+
+
+def cos(x: Array, parameters: Sequence[Array]) -> Array:
+    """The cosine."""
+    return namespace(x).cos(x)
+
+
+def erf(x: Array, parameters: Sequence[Array]) -> Array:
+    """The error function."""
+    return error_function(x)
 
 
 def exp(x: Array, parameters: Sequence[Array]) -> Array:
@@ -10,9 +30,36 @@ def exp(x: Array, parameters: Sequence[Array]) -> Array:
     return namespace(x).exp(x)
 
 
+def gelu(x: Array, parameters: Sequence[Array]) -> Array:
+    """x Phi(x) with the normal distribution Phi."""
+    return x * normal_cdf(x)
+
+
+def gelu_tanh(x: Array, parameters: Sequence[Array]) -> Array:
+    """x (1 + tanh(k (x + c x^3))) / 2 = x / (1 + exp(-2 k (x + c x^3))), relatively accurate on the left tail."""
+    xp = namespace(x)
+    # Beyond, the other factor is 0 or 1 and cubes may overflow.
+    near = xp.minimum(xp.maximum(x, xp.full_like(x, -32.0)), xp.full_like(x, 32.0))
+    return x * _sigmoid(2.0 * GELU_SCALE * near * (1.0 + GELU_CUBE * near * near))
+
+
+def hardswish(x: Array, parameters: Sequence[Array]) -> Array:
+    """x min(max(x + 3, 0), 6) / 6."""
+    xp = namespace(x)
+    return x * (xp.minimum(xp.maximum(x + 3.0, xp.zeros_like(x)), xp.full_like(x, 6.0)) / 6.0)
+
+
 def log(x: Array, parameters: Sequence[Array]) -> Array:
     """The natural logarithm."""
     return namespace(x).log(x)
+
+
+def mish(x: Array, parameters: Sequence[Array]) -> Array:
+    """x tanh(log(1 + exp(x))), by rational functions of exp(-|x|)."""
+    xp = namespace(x)
+    small = xp.exp(-xp.abs(x))
+    left, right = small * (small + 2.0), 1.0 + 2.0 * small
+    return x * xp.where(x < 0, left / (left + 2.0), right / (right + 2.0 * small * small))
 
 
 def power(x: Array, parameters: Sequence[Array]) -> Array:
@@ -25,6 +72,21 @@ def reciprocal(x: Array, parameters: Sequence[Array]) -> Array:
     return 1.0 / x
 
 
+def silu(x: Array, parameters: Sequence[Array]) -> Array:
+    """x / (1 + exp(-x))."""
+    return x * _sigmoid(x)
+
+
+def sin(x: Array, parameters: Sequence[Array]) -> Array:
+    """The sine."""
+    return namespace(x).sin(x)
+
+
+def softsign(x: Array, parameters: Sequence[Array]) -> Array:
+    """x / (1 + |x|)."""
+    return x / (1.0 + namespace(x).abs(x))
+
+
 def sqrt(x: Array, parameters: Sequence[Array]) -> Array:
     """The square root."""
     return namespace(x).sqrt(x)
@@ -35,18 +97,53 @@ def square(x: Array, parameters: Sequence[Array]) -> Array:
     return x * x
 
 
+def tan(x: Array, parameters: Sequence[Array]) -> Array:
+    """The tangent."""
+    return namespace(x).tan(x)
+
+
+def _sigmoid(x: Array) -> Array:
+    xp = namespace(x)
+    small = xp.exp(-xp.abs(x))
+    return xp.where(x >= 0, xp.ones_like(x), small) / (1.0 + small)
+
+
 SMOOTH = {
+    "atan": atan,
+    "cos": cos,
+    "erf": erf,
     "exp": exp,
+    "gelu": gelu,
+    "gelu_tanh": gelu_tanh,
+    "hardswish": hardswish,
     "log": log,
+    "mish": mish,
     "power": power,
     "reciprocal": reciprocal,
+    "silu": silu,
+    "sin": sin,
+    "softsign": softsign,
     "sqrt": sqrt,
     "square": square,
+    "tan": tan,
 }
 """These functions by kind."""
 
-ONNX = {"Exp": "exp", "Log": "log", "Reciprocal": "reciprocal", "Sqrt": "sqrt"}
+ONNX = {
+    "Atan": "atan",
+    "Cos": "cos",
+    "Erf": "erf",
+    "Exp": "exp",
+    "HardSwish": "hardswish",
+    "Log": "log",
+    "Mish": "mish",
+    "Reciprocal": "reciprocal",
+    "Sin": "sin",
+    "Softsign": "softsign",
+    "Sqrt": "sqrt",
+    "Tan": "tan",
+}
 """ONNX operators that are one of these functions of their input."""
 
-TORCH = {kind: kind for kind in ("exp", "log", "reciprocal", "sqrt", "square")}
+TORCH = {kind: kind for kind in SMOOTH if kind not in ("gelu", "gelu_tanh", "power")}
 """ATen operators that are."""

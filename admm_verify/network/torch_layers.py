@@ -259,6 +259,10 @@ def _elu(builder: Builder, x: Any, alpha: float = 1.0, scale: float = 1.0, inner
     return nonlinear.elu(builder, data(x), alpha)
 
 
+def _gelu(builder: Builder, x: Any, *, approximate: str = "none") -> Value:
+    return builder.activation("gelu_tanh" if approximate == "tanh" else "gelu", data(x))
+
+
 def _celu(builder: Builder, x: Any, alpha: float = 1.0) -> Value:
     return nonlinear.celu(builder, data(x), alpha)
 
@@ -330,6 +334,7 @@ LAYERS: dict[str, Handler] = {
     "elu": _elu,
     "fmax": _maximum,
     "fmin": _minimum,
+    "gelu": _gelu,
     "hardsigmoid": _hard_sigmoid,
     "hardtanh": _hardtanh,
     "leaky_relu": _leaky_relu,

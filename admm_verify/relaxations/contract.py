@@ -58,6 +58,9 @@ class Hull(ABC):
     32 cover the rational approximations and clamped arguments of common runtimes in float32.
     """
 
+    argument_roundings: float = 0.0
+    """Roundings of max(1, max|phi'|) max|p| by which it may miss phi(p) besides."""
+
     def repeated(self, layer: Layer) -> Layer:
         """A number of every value of phi for each of its operands, [..., n] -> [..., m n]."""
         return layer if self.operands == 1 else namespace(layer).concat([layer] * self.operands, axis=-1)
@@ -113,6 +116,16 @@ class Hull(ABC):
     def carried(self, lower: Layer, upper: Layer, error: Layer) -> Layer:
         """How much phi of arguments in [l, u] that are off by at most `error` is off, rounded upward."""
         return self.folded(self.gain(lower - error, upper + error) * error) * (1 + 1e-9)
+
+    def own_error(self, lower: Layer, upper: Layer, reach: Layer, roundoff: float) -> Layer:
+        """How much float code may miss phi by on [l, u], where |phi| <= reach."""
+        xp = namespace(reach)
+        one = xp.ones_like(reach)
+        found = self.evaluation_roundings * roundoff * xp.maximum(reach, one)
+        if not self.argument_roundings:
+            return found
+        size = xp.maximum(xp.abs(lower), xp.abs(upper)) * xp.maximum(self.gain(lower, upper), one)
+        return found + self.argument_roundings * roundoff * size
 
 
 class Relaxation(Hull):

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from admm_verify.arrays import Array
 from admm_verify.network.graph import Activation, Network
-from admm_verify.relaxations import convex, piecewise_linear, powers, s_shaped, steps
+from admm_verify.relaxations import convex, gates, odd_curves, piecewise_linear, powers, s_shaped, steps, waves
 from admm_verify.relaxations.bilinear import Bilinear, BilinearPlanes
 from admm_verify.relaxations.contract import Hull, Layer, Mask, Relaxation
 from admm_verify.relaxations.lines import CurveLines, KinkLines, Lines
@@ -26,10 +26,13 @@ RELAXATIONS: dict[str, type[Hull]] = {
     "product": Bilinear,
     "relu": Triangle,
     **convex.KINDS,
+    **gates.KINDS,
+    **odd_curves.KINDS,
     **piecewise_linear.KINDS,
     **powers.KINDS,
     **s_shaped.KINDS,
     **steps.KINDS,
+    **waves.KINDS,
 }
 """Records by kind, with all facts about it; they are made of the node's parameters in order."""
 

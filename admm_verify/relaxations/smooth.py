@@ -65,6 +65,10 @@ class Smooth(Relaxation):
         to the slope; any finite number where the piece has no length.
         """
 
+    def polished(self, x: Layer, slope: Layer) -> Layer:
+        """A point where phi' is nearer to the slope than at one that is near; by default that one."""
+        return x
+
     def slope_at(self, x: Layer, above: Mask) -> Layer:
         """phi'(x), at a kink the one on the side of the convex piece, of the concave one where above."""
         return self.derivative(x)
@@ -118,12 +122,8 @@ class Smooth(Relaxation):
         """Whether phi is neither convex nor concave on the whole of its domain."""
         return bool(self.inflections)
 
-    def window(self, lower: Layer, upper: Layer, slope: Layer, above: Mask) -> tuple[Layer, Layer]:
-        """A part of [l, u] that holds the minimum of phi(p) - slope p, the maximum where above."""
-        return lower, upper
-
     def flaw(self, lower: Layer, upper: Layer) -> Layer | float:
-        """What a minimum over a piece loses where computed ends of pieces miss the true ones, per unit of phi."""
+        """What minima lose where computed ends of pieces miss the true ones, per unit of phi."""
         return 0.0
 
     def slope_range(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
@@ -204,10 +204,9 @@ class Smooth(Relaxation):
         """The best of l, u and the points of that slope in the pieces that are convex, or concave where above."""
         xp = namespace(lower, upper, slope)
         _, lower, upper = self.regular(lower, upper)
-        start, end = self.window(lower, upper, slope, above)
-        best = (start, self.value(start))
-        inner = [self._settled(slope, piece, above) for piece in self.pieces(start, end, above)]
-        for p in (*inner, end):
+        best = (lower, self.value(lower))
+        inner = [self._settled(slope, piece, above) for piece in self.pieces(lower, upper, above)]
+        for p in (*inner, upper):
             q = self.value(p)
             gain = (q - best[1]) - slope * (p - best[0])
             better = xp.where(above, -gain, gain) < 0
@@ -227,17 +226,16 @@ class Smooth(Relaxation):
         fine, lower, upper = self.regular(lower, upper)
         above, size = post_weight < 0, xp.abs(post_weight)
         ratio = self._ratio(lower, upper, post_weight, pre_weight)
-        start, end = self.window(lower, upper, ratio, above)
         zero = xp.zeros_like(size)
-        bound = xp.minimum(*(self._level(p, post_weight, pre_weight) for p in (start, end)))
-        for left, right in self.pieces(start, end, above):
-            t = self._settled(ratio, (left, right), above)
+        bound = xp.minimum(*(self._level(p, post_weight, pre_weight) for p in (lower, upper)))
+        for left, right in self.pieces(lower, upper, above):
+            t = between(self.polished(self._settled(ratio, (left, right), above), ratio), left, right)
             slope = self.slope_at(t, above)
             charge = size * self.slope_error(t, slope)
             tilt = post_weight * slope - pre_weight
             drop = xp.minimum((tilt + charge) * (left - t), (tilt - charge) * (right - t))
             bound = xp.minimum(bound, self._level(t, post_weight, pre_weight) + xp.minimum(drop, zero))
-        bound = bound - size * self.flaw(start, end)
+        bound = bound - size * self.flaw(lower, upper)
         known = fine & ~xp.isnan(bound)
         return xp.where(known, bound, self._unbounded(ends, post_weight, pre_weight))
 

@@ -19,7 +19,10 @@ PARAMETERS = {
     "prelu": [(-0.3,), (0.0,), (1.0,)],
 }
 POINTS = np.array([-30.0, -3.0, -0.4, -1e-3, 0.0, 0.3, 0.7, 2.0, 30.0])
-PLACES = dict.fromkeys(("log", "power", "reciprocal", "sqrt"), lambda x: np.abs(x) + 1e-3)
+PLACES = {
+    **dict.fromkeys(("log", "power", "reciprocal", "sqrt"), lambda x: np.abs(x) + 1e-3),
+    "tan": lambda x: 1.5 * np.tanh(x),
+}
 """What brings numbers into the domain of a kind that is not defined everywhere, keeping the order of their sizes."""
 
 
@@ -67,6 +70,7 @@ def test_the_checker_knows_the_same_facts(kind):
         checked = checker.checked_kind(node)
         assert facts_of(node).kinked == checked.kinked
         assert facts_of(node).evaluation_roundings == checked.evaluation_roundings
+        assert facts_of(node).argument_roundings == checked.argument_roundings
         assert sides(node) == checked.sides
 
 

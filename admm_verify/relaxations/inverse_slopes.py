@@ -1,0 +1,105 @@
+"""Where a curve has a given slope, piece by piece, by Chebyshev series that are fitted once for each kind.
+
+Nothing hangs on their accuracy: a point with nearly the slope that was asked for gives a bound that is nearly as tight.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from math import pi
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from admm_verify.arrays import namespace
+from admm_verify.network.error_function import chebyshev
+from admm_verify.relaxations.contract import Layer
+from admm_verify.relaxations.curves import between
+
+if TYPE_CHECKING:
+    from admm_verify.relaxations.gates import Gate
+
+_DEGREE, _NODES, _HALVINGS, _FAR = 12, 48, 80, 60.0
+_LONGEST = 5.0
+"""Tails are inverted up to where the slope has come exp(-25) near its limit."""
+
+Slope = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Middle:
+    """Between two inflections, where phi' grows from least to most: a series in asin of the slope's place between."""
+
+    least: float
+    most: float
+    series: tuple[float, ...]
+
+    def __call__(self, slope: Layer) -> Layer:
+        xp = namespace(slope)
+        place = (2.0 * slope - (self.least + self.most)) / (self.most - self.least)
+        one = xp.ones_like(slope)
+        return chebyshev(self.series, xp.asin(between(place, -one, one)) * (2.0 / pi))
+
+
+@dataclass(frozen=True)
+class Tail:
+    """From an inflection on outward, where phi' goes from its value there to a limit: a series in the root of the
+    logarithm of its distance.
+    """
+
+    inflection: float
+    extreme: float
+    limit: float
+    end: float
+    series: tuple[float, ...]
+
+    def __call__(self, slope: Layer) -> Layer:
+        xp = namespace(slope)
+        share = (slope - self.limit) / (self.extreme - self.limit)
+        near = between(share, xp.full_like(slope, np.exp(-(_LONGEST**2))), xp.ones_like(slope))
+        found = chebyshev(self.series, xp.sqrt(-xp.log(near)) * (2.0 / _LONGEST) - 1.0)
+        # No point has a slope beyond the limit; that of the end comes nearest.
+        return xp.where(share > 0, found, xp.full_like(found, self.end))
+
+
+@dataclass(frozen=True)
+class InverseSlopes:
+    """The inverses of phi' left of, between and right of two inflections."""
+
+    left: Tail
+    middle: Middle
+    right: Tail
+
+
+@cache
+def inverse_slopes(kind: "type[Gate]", left: float, right: float) -> InverseSlopes:
+    """Fitted to the derivative of a kind, which goes from 0 down, up to more than 1, and down to 1."""
+    slope: Slope = kind().derivative
+    least, most = (float(slope(np.array([x]))[0]) for x in (left, right))
+    places = np.cos((np.arange(_NODES) + 0.5) * pi / _NODES)
+    middle = _solved(slope, 0.5 * (least + most) + 0.5 * (most - least) * np.sin(places * pi / 2), left, right)
+    shares = np.exp(-((0.5 * _LONGEST * (places + 1.0)) ** 2))
+    outer = [
+        _solved(slope, limit + shares * (extreme - limit), end, inflection)
+        for limit, extreme, end, inflection in ((0.0, least, -_FAR, left), (1.0, most, _FAR, right))
+    ]
+    return InverseSlopes(
+        left=Tail(left, least, 0.0, -float("inf"), _series(places, outer[0])),
+        middle=Middle(least, most, _series(places, middle)),
+        right=Tail(right, most, 1.0, float("inf"), _series(places, outer[1])),
+    )
+
+
+def _solved(slope: Slope, wanted: np.ndarray, low: float, high: float) -> np.ndarray:
+    """The x between low and high where phi', which is monotone there, has the wanted values."""
+    start, end = np.full(wanted.shape, low), np.full(wanted.shape, high)
+    rising = slope(end) > slope(start)
+    for _ in range(_HALVINGS):
+        middle = 0.5 * start + 0.5 * end
+        before = (slope(middle) < wanted) == rising
+        start, end = np.where(before, middle, start), np.where(before, end, middle)
+    return 0.5 * start + 0.5 * end
+
+
+def _series(places: np.ndarray, values: np.ndarray) -> tuple[float, ...]:
+    return tuple(np.polynomial.chebyshev.chebfit(places, values, _DEGREE).tolist())
