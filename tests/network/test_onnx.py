@@ -181,10 +181,6 @@ def shared_models():
 
 REFUSED_SHARED = {
     "cctsdb_yolo_2023": "Cast",
-    "lsnc/quadrotor2d_output": "Cos",
-    "lsnc/quadrotor2d_state": "Sin",
-    "ml4acopf_2023": "Cos",
-    "ml4acopf_2024/300_ieee_ml4acopf.": "Cos",
 }
 """Families, or beginnings of names in them, with the operator that they are refused for."""
 
@@ -198,7 +194,7 @@ def refused_for(path):
 @needs_shared
 def test_all_shared_models_are_there():
     assert len(shared_models()) == 107
-    assert sum(refused_for(path) is not None for path in shared_models()) == 8
+    assert sum(refused_for(path) is not None for path in shared_models()) == 2
 
 
 @pytest.mark.data
