@@ -36,7 +36,7 @@ def property_digest(property: Property) -> str:
     """SHA-256 of a property's meaning: sizes, declared arithmetic, input sets and atoms in exact numbers, no names and
     no line numbers.
     """
-    sizes = [(part.inputs[0].size, part.outputs[0].size) for part in property.networks]
+    sizes = [(part.input_size, part.output_size) for part in property.networks]
     head = f"sizes {sizes} arithmetic {property.arithmetic}".encode()
     ends = {id(disjunct.box): disjunct.box for disjunct in property.disjuncts}
     shared = {key: [text.encode() for text in _ends(box)] for key, box in ends.items()}

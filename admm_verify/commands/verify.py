@@ -7,6 +7,8 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
+
 import admm_verify as av
 from admm_verify.arguments import Written, whole
 from admm_verify.bounds.arithmetic import ARITHMETICS
@@ -108,10 +110,9 @@ def _assign(options: argparse.Namespace, query: av.Query, outcome: av.Outcome) -
         return
     failure = _serialise(options.serialise_assignments, query, outcome) if options.serialise_assignments else None
     if failure is not None or not options.serialise_assignments:
-        declared = query.property.networks[0]
         output = [Fraction(float(value)) for value in outcome.output.reshape(-1)]
-        options.say(assignment(declared.inputs[0], outcome.exact_input))
-        options.say(assignment(declared.outputs[0], output))
+        for variable, values in query.property.networks[0].parted(outcome.exact_input, output):
+            options.say(assignment(variable, values))
     require_written(failure)
 
 
@@ -120,14 +121,15 @@ def _serialise(folder: str, query: av.Query, outcome: av.Outcome) -> str | None:
 
     Returns why they could not be written, if so.
     """
-    declared = query.property.networks[0]
-    pairs = ((declared.inputs[0], outcome.counterexample), (declared.outputs[0], outcome.output))
+    assert outcome.counterexample is not None and outcome.output is not None, "there is one to write"
+    flat = outcome.counterexample.reshape(-1), outcome.output.reshape(-1)
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        for variable, value in pairs:
-            if value is not None:
-                with replaced(Path(folder) / f"{variable.name}.pb", "assignment") as file:
-                    file.write(tensor_bytes(value.reshape(variable.shape), variable.name))
+        for variable, values in query.property.networks[0].parted(*flat):
+            kind = variable.element_type if variable.whole else None
+            array = np.asarray(values, dtype=kind).reshape(variable.shape)
+            with replaced(Path(folder) / f"{variable.name}.pb", "assignment") as file:
+                file.write(tensor_bytes(array, variable.name))
     except av.OutputError as error:
         return str(error)
     except OSError as error:

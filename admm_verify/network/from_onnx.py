@@ -117,8 +117,10 @@ class _Walker:
         self._take(self.model.graph.node, run)
         name = self.model.graph.output[0].name
         output = self._stepped(self.values.get(name))
+        if isinstance(output, np.ndarray) and output.dtype.kind in "fiu" and output.size:
+            output = self.builder.lift(output)
         if not isinstance(output, Tensor | Scored):
-            what = "is true or false" if isinstance(output, Comparison) else "does not depend on its input, or is text"
+            what = "is true or false" if isinstance(output, Comparison) else "is no array of numbers"
             raise ModelError(
                 f"The output {name} of {self.name} {what}. Choose another value of it by its name, such as the numbers "
                 "behind it: output=..., on the command line --output-name."

@@ -1,6 +1,6 @@
 """The part of an ONNX model that is read: one output, the nodes it needs, and the one input that is left free."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from difflib import get_close_matches
 from typing import Any
 
@@ -24,9 +24,9 @@ def part_of(model: Model, output: str | None = None, inputs: Mapping[str, object
     Raises: ModelError naming what there is to choose from; InputError for values that do not fit.
     """
     check_graph(model.proto, model.name)
-    proto = _inlined(model)
+    proto = inlined(model)
     target = _before_maps(proto.graph, _chosen(proto.graph, output, model.name))
-    nodes = list(_needed(proto.graph, target))
+    nodes = list(needed(proto.graph, {target}))
     read = {name for node in nodes for name in _read(node)}
     stored = {tensor.name for tensor in proto.graph.initializer}
     declared = [value for value in proto.graph.input if value.name not in stored]
@@ -44,7 +44,7 @@ def part_of(model: Model, output: str | None = None, inputs: Mapping[str, object
     return Model(model.name, made.SerializeToString(), made)
 
 
-def _inlined(model: Model) -> Any:
+def inlined(model: Model) -> Any:
     """The model with its own functions, such as torch's exporter writes, replaced by what they do."""
     if not model.proto.functions:
         return model.proto
@@ -68,7 +68,7 @@ def _chosen(graph: Any, output: str | None, name: str) -> str:
         floating = [value.name for value in graph.output if _kind(value) in ("maps", "FLOAT", "DOUBLE")]
         likely = [*floating, *outputs][0]
         raise ModelError(
-            f"{name} has {len(outputs)} outputs: {_described(graph.output)}. A network has one: choose it with "
+            f"{name} has {len(outputs)} outputs: {described(graph.output)}. A network has one: choose it with "
             f'read_onnx(path, output="{likely}"), on the command line --output-name {likely}.'
         )
     if not isinstance(output, str):
@@ -78,7 +78,7 @@ def _chosen(graph: Any, output: str | None, name: str) -> str:
         return output
     near = get_close_matches(output, [*outputs, *inside], n=3)
     raise ModelError(
-        f"{name} has no value named {output}. Its outputs are {_described(graph.output)}"
+        f"{name} has no value named {output}. Its outputs are {described(graph.output)}"
         f"{f'; similar values inside are {_listed(near)}' if near else ''}. Give one of them, or the name of any value."
     )
 
@@ -91,9 +91,9 @@ def _before_maps(graph: Any, target: str) -> str:
     return target
 
 
-def _needed(graph: Any, target: str) -> Iterator[Any]:
-    """The nodes that a value needs, in their order."""
-    wanted, kept = {target}, []
+def needed(graph: Any, targets: Set[str]) -> Iterator[Any]:
+    """The nodes that some values need, in their order."""
+    wanted, kept = set(targets), []
     for node in reversed(graph.node):
         # Whoever reads them refuses nodes without any output.
         if not any(node.output) or any(value in wanted for value in node.output):
@@ -119,7 +119,7 @@ def _fixed(declared: Sequence[Any], inputs: Mapping[str, object], name: str) -> 
     known = {value.name: value for value in declared}
     for key in inputs:
         if key not in known:
-            raise InputError(f"{name} has no input named {key}. Its inputs are {_described(declared)}.")
+            raise InputError(f"{name} has no input named {key}. Its inputs are {described(declared)}.")
     return {key: _tensor(known[key], value, name) for key, value in inputs.items()}
 
 
@@ -135,14 +135,14 @@ def _tensor(declared: Any, value: object, name: str) -> Any:
     # Numbers of floating point are rounded to the input's type, as whoever runs the model rounds them.
     if cast is None or not (wanted.kind == array.dtype.kind == "f" or np.array_equal(cast, array)):
         raise InputError(f"The value given for {what} is of type {array.dtype}, but {wanted} is needed.")
-    sizes = _sizes(declared)
+    sizes = sizes_of(declared)
     if sizes is not None and cast.ndim == len(sizes) - 1 and sizes[0] in (1, None):
         cast = cast[None]
     fits = sizes is None or (
         cast.ndim == len(sizes) and all(size in (None, own) for size, own in zip(sizes, cast.shape, strict=True))
     )
     if not fits:
-        raise InputError(f"The value given for {what} has shape {array.shape}, but it is {_described([declared])}.")
+        raise InputError(f"The value given for {what} has shape {array.shape}, but it is {described([declared])}.")
     return numpy_helper.from_array(np.ascontiguousarray(cast).reshape(cast.shape), declared.name)
 
 
@@ -179,19 +179,19 @@ def _ambiguous(free: Sequence[Any], declared: Sequence[Any], name: str) -> str:
     if not declared:
         return f"{name} has no input: all of its values are constant. Export the network itself."
     if not free:
-        return f"All inputs of {name} were given a value ({_described(declared)}). Leave one of them free."
+        return f"All inputs of {name} were given a value ({described(declared)}). Leave one of them free."
     other = free[-1].name
     return (
-        f"{name} has {len(free)} inputs: {_described(free)}. A network has one: give the others their values with "
+        f"{name} has {len(free)} inputs: {described(free)}. A network has one: give the others their values with "
         f'read_onnx(path, inputs={{"{other}": array}}), on the command line --fix {other}=FILE.npy.'
     )
 
 
-def _described(values: Iterable[Any]) -> str:
+def described(values: Iterable[Any]) -> str:
     """Names, types and shapes."""
     texts = []
     for value in values:
-        sizes = _sizes(value)
+        sizes = sizes_of(value)
         shape = "" if sizes is None else f" [{', '.join('N' if size is None else str(size) for size in sizes)}]"
         texts.append(f"{value.name} ({_kind(value)}{shape})")
     return _listed(texts) or "none"
@@ -202,7 +202,7 @@ def _kind(value: Any) -> str:
     return "maps" if value.type.HasField("sequence_type") else element_type(value.type.tensor_type.elem_type)
 
 
-def _sizes(value: Any) -> list[int | None] | None:
+def sizes_of(value: Any) -> list[int | None] | None:
     """The lengths of a declared value's axes, None where one is free; None where no shape is declared."""
     if not value.type.tensor_type.HasField("shape"):
         return None

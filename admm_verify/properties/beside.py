@@ -46,7 +46,8 @@ def about_outputs(asked: Property, network: Network) -> tuple[Property, Network]
     ways = tuple(replace(disjunct, atoms=tuple(map(moved, disjunct.atoms))) for disjunct in disjuncts)
     declared = asked.networks[0]
     variable = replace(declared.outputs[0], shape=(first + len(used) + len(products),))
-    found = replace(asked, networks=(replace(declared, outputs=(variable,)),), disjuncts=ways)
+    networks = (replace(declared, outputs=(variable,), hidden=()),)
+    found = replace(asked, networks=networks, disjuncts=ways)
     return found, beside_inputs(network, used, products)
 
 

@@ -25,7 +25,21 @@ def check_layout(found: Property, network: Network) -> None:
 
     Raises: QueryError.
     """
-    for side, variable, shape in _sides(found, network):
+    declared = found.networks[0]
+    for side, variables, shape in (
+        ("input", declared.inputs, network.input_shape),
+        ("output", (*declared.outputs, *declared.hidden), network.output_shape),
+    ):
+        if len(variables) > 1:
+            size = sum(variable.size for variable in variables)
+            if size != prod(shape):
+                names = ", ".join(variable.name for variable in variables)
+                raise QueryError(
+                    f"The query declares {names} with {size} entries, but the {side} of {network.name} has "
+                    f"{prod(shape)}. Give the model the query was written for, as a file."
+                )
+            continue
+        (variable,) = variables
         # One number has no layout, whatever the axes around it.
         if not (is_sample(variable.shape, shape) or variable.size == prod(shape) == 1):
             advice = frozen_batch(variable.shape, shape) or "Give the network the query was written for."
@@ -36,24 +50,19 @@ def check_layout(found: Property, network: Network) -> None:
 
 
 def check_types(found: Property, network: Network) -> None:
-    """Refuse a network that computes in another type than a property declares.
+    """Refuse a network that computes in another type than a property declares; outputs may be whole numbers.
 
     Raises: QueryError.
     """
-    for side, variable, _ in _sides(found, network):
-        if variable.element_type not in ("real", network.element_type):
-            raise QueryError(
-                f"The query declares the {side} {variable.name} as {variable.element_type}, but {network.name} "
-                f"computes in {network.element_type}. Declare {network.element_type} or real."
-            )
-
-
-def _sides(found: Property, network: Network) -> tuple[tuple[str, Variable, tuple[int, ...]], ...]:
     declared = found.networks[0]
-    return (
-        ("input", declared.inputs[0], network.input_shape),
-        ("output", declared.outputs[0], network.output_shape),
-    )
+    sides = (("input", declared.inputs), ("output", declared.outputs), ("hidden node", declared.hidden))
+    for side, variables in sides:
+        for variable in variables:
+            if not (variable.whole and side != "input") and variable.element_type not in ("real", network.element_type):
+                raise QueryError(
+                    f"The query declares the {side} {variable.name} as {variable.element_type}, but {network.name} "
+                    f"computes in {network.element_type}. Declare {network.element_type} or real."
+                )
 
 
 def check_property(given: object) -> Property:
@@ -66,25 +75,26 @@ def check_property(given: object) -> Property:
     declarations = tuple(_several(found.networks, NetworkDeclaration, "the property's networks"))
     if len(declarations) != 1:
         raise QueryError(f"The property declares {len(declarations)} networks; declare the one it speaks about.")
-    inputs, outputs = (
-        _variable(side, f"the property's {name}")
-        for side, name in ((declarations[0].inputs, "inputs"), (declarations[0].outputs, "outputs"))
-    )
+    declared = declarations[0]
+    for side, name in ((declared.inputs, "inputs"), (declared.outputs, "outputs"), (declared.hidden, "hidden nodes")):
+        if not _several(side, Variable, f"the property's {name}") and name != "hidden nodes":
+            raise QueryError(f"the property's {name} are no variables; declare one at least.")
+    inputs, outputs = declared.input_size, declared.output_size
     seen: set[int] = set()
     for number, disjunct in enumerate(_several(found.disjuncts, Disjunct, "its disjuncts")):
         try:
             if id(disjunct.box) not in seen:
                 seen.add(id(disjunct.box))
-                _check_box(_one(disjunct.box, ExactBox, "the box"), inputs.size)
+                _check_box(_one(disjunct.box, ExactBox, "the box"), inputs)
             if disjunct.cut is not None and id(disjunct.cut) not in seen:
                 seen.add(id(disjunct.cut))
-                _check_cut(_one(disjunct.cut, ExactCut, "the cut"), inputs.size)
+                _check_cut(_one(disjunct.cut, ExactCut, "the cut"), inputs)
             for atom in _several(disjunct.atoms, Atom, "the atoms"):
                 if id(atom) not in seen:
                     seen.add(id(atom))
-                    _check_row(atom, outputs.size, "an atom", "outputs")
-                    _check_terms(atom.inputs, inputs.size, "an atom", "inputs")
-                    _check_products(atom, (inputs.size, outputs.size))
+                    _check_row(atom, outputs, "an atom", "outputs")
+                    _check_terms(atom.inputs, inputs, "an atom", "inputs")
+                    _check_products(atom, (inputs, outputs))
         except QueryError as error:
             raise QueryError(f"Disjunct {number} of the property: {error}") from None
     return found
@@ -148,13 +158,6 @@ def _check_indices(given: Iterable[object], size: int, what: str) -> None:
     for index in given:
         if type(index) is not int or not 0 <= index < size:
             raise QueryError(f"{what} name {brief(index)}; give whole numbers from 0 to {size - 1}.")
-
-
-def _variable(given: tuple[Variable, ...], what: str) -> Variable:
-    found = _several(given, Variable, what)
-    if len(found) != 1:
-        raise QueryError(f"{what} are {len(found)} variables; declare one.")
-    return found[0]
 
 
 def _several(given: object, kind: type[Kind], what: str) -> Sequence[Kind]:

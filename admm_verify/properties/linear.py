@@ -46,15 +46,16 @@ class Scope:
     source: Source
     _entries: dict[str, Entry] = field(default_factory=dict, init=False)
     _numbers: dict[str, Fraction] = field(default_factory=dict, init=False)
-    _tensors: dict[str, tuple[Variable, bool]] = field(default_factory=dict, init=False)
+    _tensors: dict[str, tuple[Variable, Entry]] = field(default_factory=dict, init=False)
 
     def declare_entry(self, name: str, entry: Entry) -> None:
         """Make a plain name stand for one entry (VNN-LIB 1.0)."""
         self._entries[name] = entry
 
     def declare_tensor(self, variable: Variable, is_output: bool) -> None:
-        """Make name[i,j,...] stand for the entries of a variable (VNN-LIB 2.0)."""
-        self._tensors[variable.name] = (variable, is_output)
+        """Make name[i,j,...] stand for the entries of a variable (VNN-LIB 2.0), behind those of its side so far."""
+        first = sum(other.size for other, start in self._tensors.values() if start.is_output == is_output)
+        self._tensors[variable.name] = variable, Entry(is_output, first)
 
     def meaning(self, word: Word) -> Entry | Fraction:
         """The entry or number a word stands for.
@@ -86,16 +87,16 @@ class Scope:
 
     def entry_name(self, entry: Entry) -> str:
         """An entry as the file writes it."""
-        for variable, is_output in self._tensors.values():
-            if is_output == entry.is_output:
-                return variable.name + _index_text(variable.shape, entry.flat)
+        for variable, first in self._tensors.values():
+            if first.is_output == entry.is_output and 0 <= entry.flat - first.flat < variable.size:
+                return variable.name + _index_text(variable.shape, entry.flat - first.flat)
         return f"{'Y' if entry.is_output else 'X'}_{entry.flat}"
 
     def _resolve(self, word: Word) -> Entry | Fraction:
         name, indices = bracketed(word, self.source)
         if name in self._tensors:
-            variable, is_output = self._tensors[name]
-            return Entry(is_output, self._flat_index(word, variable, indices))
+            variable, first = self._tensors[name]
+            return Entry(first.is_output, first.flat + self._flat_index(word, variable, indices))
         if indices is None and (_LIKE_A_NUMBER.match(name) or _NOT_FINITE.fullmatch(name)):
             return read_number(word, self.source)
         message = f"found {shown(word.text)}, which is neither a number nor declared above; declare it before its use"

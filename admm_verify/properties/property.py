@@ -1,36 +1,80 @@
 """The in-memory property: input sets and linear atoms, in exact rational numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
+from typing import TypeVar
 
 from admm_verify.reprs import short_repr
 from admm_verify.sets.exact import ExactBox
 from admm_verify.sets.exact_cut import ExactCut, Inequality, summed
 
+Number = TypeVar("Number")
+
 
 @dataclass(frozen=True)
 class Variable:
-    """A declared tensor; element_type in lower case ("real", "float32", ...), shape () for a scalar."""
+    """A declared tensor; element_type in lower case ("real", "float32", ...), shape () for a scalar.
+
+    node: the name in the model of a hidden one.
+    """
 
     name: str
     element_type: str
     shape: tuple[int, ...]
+    node: str = ""
 
     @property
     def size(self) -> int:
         """Number of entries."""
         return prod(self.shape)
 
+    @property
+    def whole(self) -> bool:
+        """Whether its entries are whole numbers."""
+        return "int" in self.element_type
+
 
 @dataclass(frozen=True)
 class NetworkDeclaration:
-    """The interface a query declares for one network; name is "" in VNN-LIB 1.0, which declares none."""
+    """The interface a query declares for one network; name is "" in VNN-LIB 1.0, which declares none.
+
+    The flat input has the entries of all inputs in their order, the flat output those of all outputs and after them
+    those of the hidden nodes.
+    """
 
     name: str
     inputs: tuple[Variable, ...]
     outputs: tuple[Variable, ...]
+    hidden: tuple[Variable, ...] = ()
+
+    @property
+    def input_size(self) -> int:
+        """Entries of the flat input."""
+        return sum(variable.size for variable in self.inputs)
+
+    @property
+    def output_size(self) -> int:
+        """Entries of the flat output, hidden nodes included."""
+        return sum(variable.size for variable in (*self.outputs, *self.hidden))
+
+    def parted(self, x: Sequence[Number], y: Sequence[Number]) -> Iterator[tuple[Variable, Sequence[Number]]]:
+        """Every declared tensor, inputs before hidden nodes before outputs, with its own entries of a flat input and a
+        flat output.
+        """
+        outputs = list(_parted(self.outputs, y, 0))
+        yield from _parted(self.inputs, x, 0)
+        yield from _parted(self.hidden, y, sum(variable.size for variable in self.outputs))
+        yield from outputs
+
+
+def _parted(
+    variables: Sequence[Variable], values: Sequence[Number], first: int
+) -> Iterator[tuple[Variable, Sequence[Number]]]:
+    for variable in variables:
+        yield variable, values[first : first + variable.size]
+        first += variable.size
 
 
 Factors = tuple[tuple[bool, int], ...]
@@ -109,7 +153,7 @@ class Property:
     @property
     def arithmetic(self) -> str:
         """The arithmetic the query declares: the first element type that is not "real", else "real"."""
-        sides = [variable for part in self.networks for variable in (*part.inputs, *part.outputs)]
+        sides = [variable for part in self.networks for variable in (*part.inputs, *part.outputs, *part.hidden)]
         return next((side.element_type for side in sides if side.element_type != "real"), "real")
 
     impossible: str = ""

@@ -1,7 +1,8 @@
 """A query: a property together with the network it speaks about."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -9,15 +10,16 @@ from admm_verify.errors import InputError, QueryError, StoppedError
 from admm_verify.memory import Budget
 from admm_verify.network.from_onnx import network_from_model
 from admm_verify.network.graph import Network, check_classifier
-from admm_verify.network.onnx_files import ModelSource, read_model
+from admm_verify.network.onnx_files import Model, ModelSource, read_model
 from admm_verify.network.onnx_part import part_of
+from admm_verify.network.onnx_ports import Port, joined
 from admm_verify.options import file_path, instance
 from admm_verify.properties.beside import about_outputs
 from admm_verify.properties.checks import check_layout, check_property, check_types
 from admm_verify.properties.infix import property_of
-from admm_verify.properties.property import Property
+from admm_verify.properties.property import NetworkDeclaration, Property
 from admm_verify.properties.scores import about_scores
-from admm_verify.properties.vnnlib import read_property
+from admm_verify.properties.vnnlib import declared_in, property_in, read_text
 from admm_verify.reprs import short_repr
 from admm_verify.run import Run, Stopped
 from admm_verify.sets.contract import WalkableSet
@@ -105,12 +107,15 @@ def read_query(
     does not cover; ModelError; StoppedError.
     """
     run, place = Run.of(run, timeout), file_path(path, "The query")
-    try:
-        with run.watching():
-            found = read_property(place, Budget.of(run))
-    except Stopped:
-        raise _unread(os.fspath(place)) from None
-    network, model = _network_of(_chosen(found, networks, os.fspath(place)), output, inputs, run)
+    name = os.fspath(place)
+    with _reading(name, run):
+        text = read_text(place, Budget.of(run))
+        declared = declared_in(text)
+    # A network that is refused costs no more than the text: what it says may take many times as much.
+    source = _chosen("" if declared is None else declared.name, networks, name)
+    network, model = _network_of(source, output, inputs, run, declared)
+    with _reading(name, run):
+        found = property_in(text)
     return Query(place.name, found, network, model)
 
 
@@ -142,10 +147,29 @@ def query(
     return Query("query", property_of(found, region, condition), found, model)
 
 
+@contextmanager
+def _reading(name: str, run: Run) -> Iterator[None]:
+    """Raise StoppedError naming what was read when the run ended."""
+    try:
+        with run.watching():
+            yield
+    except Stopped:
+        raise StoppedError(f"{name} was not read to its end: the time was up, or a stop was asked.") from None
+
+
 def _network_of(
-    source: NetworkSource, output: str | None, inputs: Mapping[str, object] | None, run: Run
+    source: NetworkSource,
+    output: str | None,
+    inputs: Mapping[str, object] | None,
+    run: Run,
+    declared: NetworkDeclaration | None = None,
 ) -> tuple[Network, bytes | None]:
-    """A network, and the model that it was read from."""
+    """A network, and the model that it was read from.
+
+    declared: what a query says of it; with several inputs or outputs, or hidden nodes, these are side by side.
+    """
+    if declared is not None and len((*declared.inputs, *declared.outputs, *declared.hidden)) > 2:
+        return _joined(source, declared, output is not None or bool(inputs), run)
     if isinstance(source, Network):
         if output is not None or inputs:
             raise InputError(
@@ -153,25 +177,35 @@ def _network_of(
                 "av.read_onnx(path, output=..., inputs=...), or give the path here."
             )
         return source, None
-    reading = "The network"
-    try:
-        with run.watching():
-            read = part_of(read_model(source), output, inputs)
-            reading = read.name
-            return network_from_model(read, run), read.data
-    except Stopped:
-        raise _unread(reading) from None
+    return _from_model(lambda: part_of(read_model(source), output, inputs), run)
 
 
-def _unread(name: str) -> StoppedError:
-    return StoppedError(f"{name} was not read to its end: the time was up, or a stop was asked.")
+def _joined(source: NetworkSource, declared: NetworkDeclaration, chosen: bool, run: Run) -> tuple[Network, bytes]:
+    """The network of all that a query declares, and its model. chosen: whether inputs or outputs were chosen, too."""
+    if chosen or isinstance(source, Network):
+        raise InputError(
+            f"The query declares the inputs, outputs and hidden nodes of {declared.name or 'its network'} itself. "
+            "Give the model or its path, without output= or inputs=."
+        )
+    sides = tuple(
+        [Port(one.name, one.element_type, one.shape, one.node) for one in side]
+        for side in (declared.inputs, (*declared.outputs, *declared.hidden))
+    )
+    return _from_model(lambda: joined(read_model(source), *sides), run)
 
 
-def _chosen(found: Property, networks: Mapping[str, NetworkSource] | NetworkSource, path: str) -> NetworkSource:
-    """The one network the property speaks about."""
+def _from_model(read: Callable[[], Model], run: Run) -> tuple[Network, bytes]:
+    """A network from the model that is read, and the model's bytes."""
+    with _reading("The network", run):
+        model = read()
+    with _reading(model.name, run):
+        return network_from_model(model, run), model.data
+
+
+def _chosen(declared: str, networks: Mapping[str, NetworkSource] | NetworkSource, path: str) -> NetworkSource:
+    """The one network that is given, under its declared name where there is one."""
     if not isinstance(networks, Mapping):
         return networks
-    declared = found.networks[0].name
     if len(networks) != 1:
         given = ", ".join(map(str, networks)) or "none"
         raise QueryError(f"{path} speaks about one network and {len(networks)} were given ({given}). Give exactly one.")

@@ -81,7 +81,7 @@ def _about_labels(asked: Property, head: Head, name: str) -> Property:
                 )
     declared = asked.networks[0]
     variable = replace(declared.outputs[0], shape=(outer * classes * inner,))
-    networks = (replace(declared, outputs=(variable,)),)
+    networks = (replace(declared, outputs=(variable,), hidden=()),)
     impossible = asked.impossible or ("" if found else f"no label of {name} fulfils the constraints")
     return Property(asked.version, networks, tuple(found), impossible)
 

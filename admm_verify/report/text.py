@@ -10,7 +10,8 @@ from admm_verify.properties.property import Variable
 def assignment(variable: Variable, values: Iterable[Fraction]) -> str:
     """A variable's values in the VNN-LIB solver format: `NAME TYPE [dims]`, then one value a line, row-major."""
     dims = ",".join(str(size) for size in variable.shape)
-    return "\n".join([f"{variable.name} {variable.element_type} [{dims}]", *map(exact_text, values)])
+    texts = map(str, values) if variable.whole else map(exact_text, values)
+    return "\n".join([f"{variable.name} {variable.element_type} [{dims}]", *texts])
 
 
 def exact_text(value: Fraction) -> str:

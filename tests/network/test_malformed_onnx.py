@@ -80,7 +80,7 @@ WRONG = {
     "no opset": (lambda proto: proto.ClearField("opset_import"), None, "no version"),
     "foreign opset": (lambda proto: setattr(proto.opset_import[0], "domain", "com.other"), None, "no version"),
     "two opsets": (lambda proto: proto.opset_import.add(domain="ai.onnx", version=11), None, "2 versions"),
-    "output without a name": (renamed("output", ""), None, "does not depend"),
+    "output without a name": (renamed("output", ""), None, "is no array of numbers"),
     "input without a name": (renamed("input", ""), None, "without a name"),
     "value defined twice": (
         lambda proto: proto.graph.node.add().CopyFrom(proto.graph.node[0]), None, "two values of the name y"

@@ -26,6 +26,20 @@ def test_flat_declarations_in_any_order_and_between_assertions() -> None:
     assert only(text + "(declare-const X_0 Real)(assert (and (<= 2 X_0) (<= X_0 3)))").box.lower == (2, 0)
 
 
+def test_several_inputs_and_outputs_and_hidden_nodes() -> None:
+    extra = '(declare-input Z real [2]) (declare-hidden H real [1,2] "a \\\\ \\"node") (declare-output V real [2,2])'
+    text = network("(and (<= Z[0] 1) (>= Z[0] 0) (== Z[1] 3))", "(<= (+ V[1,0] H[0,1]) Y[1])", extra=extra)
+    found = parse_vnnlib(text)
+    (declared,) = found.networks
+    assert [variable.name for variable in (*declared.inputs, *declared.outputs, *declared.hidden)] == list("XZVYH")
+    assert declared.hidden[0].node == 'a \\ "node' and (declared.input_size, declared.output_size) == (4, 8)
+    (disjunct,) = found.disjuncts
+    assert disjunct.box.upper == (1, 1, 1, 3) and dict(disjunct.atoms[0].terms) == {2: 1, 5: -1, 7: 1}
+    parts = [(one.name, list(values)) for one, values in declared.parted(range(4), range(10, 18))]
+    assert parts == [("X", [0, 1]), ("Z", [2, 3]), ("H", [16, 17]), ("V", [10, 11, 12, 13]), ("Y", [14, 15])]
+    check_refused(network("(<= Y[0] 0)", extra="(declare-input Z real [3,1])"), "Z[0,0] has no lower bound")
+
+
 @pytest.mark.parametrize("minor", [0, 1, 17])
 @pytest.mark.parametrize("element_type", ["real", "Real", "float16", "float32", "float64", "bfloat16", "Float32"])
 def test_network_declaration(minor: int, element_type: str) -> None:
@@ -141,12 +155,8 @@ def test_malformed(text: str, words: str) -> None:
     [
         ("(vnnlib-version <3.1>)", "3.1|2.x"),
         (network().replace("\n(assert", SECOND + "\n(assert", 1), "line 2|g is a second network|SNET"),
-        (network(extra="(declare-input Z real [1])"), "2 inputs and 1 outputs|SIO"),
-        (network(extra="(declare-output Z real [1])"), "1 inputs and 2 outputs|SIO"),
-        (network(extra='(declare-hidden H real [1,2] "a \\"node")'), "H is a hidden node|NH"),
         (network(x="real [1,2] initialized"), "line 2|X is marked initialized"),
         (network(x="int8 [1,2]"), "integer type int8|float32"),
-        (network(y="UINT64 [2]"), "integer type UINT64"),
         (flat(f"(<= (* {'Y_0 ' * 17}) 0)"), "line 5, column 13|degree 17|up to 16"),
         (flat(f"(<= (* {'(+ Y_0 Y_1 X_0 X_1 X_2 X_3 X_4 X_5)' * 9}) 0)", inputs=6), "terms|10000 terms"),
     ],
