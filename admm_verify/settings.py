@@ -200,12 +200,15 @@ class SearchSettings(Settings):
     input_ascent: of bounds under splits of neurons, from a warm start, and of halved boxes. root_iterations,
     iterations: of ascent at the root, half of them where its rows have climbed before, and below it. last_iterations:
     where no neuron is left to split. program_depth: splits from which on parts of networks of at most
-    program_multiplications are also solved as linear programs before they are split; where no neuron is left that is
-    always tried. input_iterations: where boxes are halved. contractions: rounds in which the planes of a disjunct's
-    atoms cut its box. least_batch, most_batch: subproblems split at once; within these the batch grows until a step
-    takes seconds_per_step. block_numbers: numbers of one array of a block of rows over all layers. frontier_bytes:
-    memory of the open subproblems from which on the search goes deep instead of wide. caution: how many times its
-    rounding terms a bound must exceed zero by. refinement: of the root's bounds, before neurons are split.
+    program_multiplications are also solved as linear programs before they are split, as long as that excludes enough
+    of them; where no neuron is left that is always tried. input_iterations: where boxes are halved. contractions:
+    rounds in which the planes of a disjunct's atoms cut its box. propagations: rounds in which fixed signs and several
+    atoms narrow each other's ranges, where neurons of networks of at most propagated_multiplications are split.
+    least_batch, most_batch: subproblems split at once; within these the batch grows until a step takes
+    seconds_per_step. block_numbers: numbers of one array of a block of rows over all layers. frontier_bytes: memory of
+    the open subproblems from which on the search goes deep instead of wide. caution: how many times its rounding terms
+    a bound must exceed zero by. refinement: of the root's bounds,
+    before neurons are split.
     """
 
     input_sides: Count = 20
@@ -218,6 +221,8 @@ class SearchSettings(Settings):
     program_multiplications: Count = 2**12
     input_iterations: Count = 8
     contractions: Count = 2
+    propagations: Count = 12
+    propagated_multiplications: Count = 2**17
     least_batch: AtLeastOne = 8
     most_batch: AtLeastOne = 1024
     seconds_per_step: Positive = 0.2

@@ -22,7 +22,7 @@ from admm_verify.files import reason, replaced
 
 Kind = TypeVar("Kind", bound=Nodes)
 
-FORMAT = 5
+FORMAT = 6
 """Of the files; states of another one are refused."""
 
 _SHARE = 0.05

@@ -16,17 +16,25 @@ from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.fixed_signs import FixedSigns
 from admm_verify.complete.leaf_programs import LeafPrograms
 from admm_verify.complete.pool import Nodes
+from admm_verify.complete.propagation import Narrowed, Propagation
 from admm_verify.complete.splitter import Closed, Grown, closed, extended
 from admm_verify.complete.tables import join, take
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.lines import KinkLines
 from admm_verify.relaxations.registry import network_lines
 from admm_verify.run import Run
+from admm_verify.sets.box import Box
 from admm_verify.sets.contract import InputSet
+from admm_verify.sets.contraction import contract
 from admm_verify.settings import SearchSettings
 
 _LAST = np.int32(np.iinfo(np.int32).max)
 """The choice where no neuron is left to split: what remains is a linear program, and worth a longer ascent."""
+
+_CREDIT, _REWARD, _CHANCE = 16.0, 4.0, 1.0 / 128
+"""Programs of parts that can still be split: how many there are to begin with, for each that excludes its part, and for
+each part that is split. They pay where signs contradict each other, and cost a hundred times as much as bounds.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,14 +43,16 @@ class Branches(Nodes):
 
     splits: +-(1 + number of the neuron, over all activations' operands), 0 for none. choice: the neuron to split
     next, numbered alike, below 0 where the part's program is solved; _LAST where none is left, 0 after a last attempt.
-    slopes: of the neurons open at the root.
-    Shapes: disjunct, bound, choice [n]; splits [n, depth]; beta [n, atoms, depth]; slopes [n, atoms, open].
+    slopes: of the neurons open at the root. packed: the ends of boxes around the parts, where atoms cut them.
+    Shapes: disjunct, bound, choice [n]; splits [n, depth]; beta [n, atoms, depth]; slopes [n, atoms, open]; packed
+    [n, 2 inputs], or [n, 0] where nothing cuts.
     """
 
     choice: np.ndarray
     splits: np.ndarray
     beta: np.ndarray
     slopes: np.ndarray
+    packed: np.ndarray
 
     @property
     def splittable(self) -> np.ndarray:
@@ -84,13 +94,23 @@ class NeuronSplitter:
         self.halves = not record
         self.starts = [to_numpy(line.start)[:, 0] for line in lines]
         self.signs = FixedSigns([end.shape[1] for end in self.lower], home, self.hulls)
+        self.propagation = self._propagation(boxes[1], record)
         self.programs = LeafPrograms(self.bounder, disjuncts, self.signs, record)
         self.has_programs = home.is_numpy and self.programs.suits(boxes[1], lines)
+        self._credit = _CREDIT
         self._programs_first = self.has_programs and network.weight_count <= settings.program_multiplications
         # Only slopes that can be chosen anywhere are kept with the parts.
         self.columns = [
             np.flatnonzero((to_numpy(line.maximum) > to_numpy(line.minimum)).any(axis=(0, 1))) for line in lines
         ]
+
+    def _propagation(self, inputs: InputSet, record: bool) -> Propagation | None:
+        """What passes on what signs and atoms say, where that pays."""
+        small = self.network.weight_count <= self.settings.propagated_multiplications
+        joint = self.disjuncts.atoms > 1 and isinstance(inputs, Box) and not record
+        if not (small and joint and self.home.is_numpy and Propagation.suits(self.network)):
+            return None
+        return Propagation(self.region, self.box, self.disjuncts, self.settings.propagations)
 
     def root(self) -> Grown[Branches]:
         """The disjuncts without any split."""
@@ -102,13 +122,14 @@ class NeuronSplitter:
             np.zeros((count, 0), dtype=np.int32),
             np.zeros((count, atoms, 0), dtype=np.float32),
             np.zeros((count, atoms, 0), dtype=np.float32),
+            np.zeros((count, 0)) if self.propagation is None else Box.of(*self.disjuncts.inputs.range).packed,
         )
         iterations = self.settings.root_iterations
         return self._bounded(nodes, iterations // 2 if self.disjuncts.multipliers else iterations)
 
     def expand(self, nodes: Branches) -> Grown[Branches]:
         """Both signs of the chosen neuron of every part, or a part itself once more with what its program says."""
-        solved = (nodes.choice == _LAST) | (self._programs_first & (nodes.choice > 0) & self._deep(nodes))
+        solved = (nodes.choice == _LAST) | self._worth_programs(nodes)
         grown = []
         if not solved.all():
             grown.append(self._bounded(self._signs(take(nodes, ~solved)), self.settings.iterations))
@@ -117,20 +138,36 @@ class NeuronSplitter:
             grown.append(self._last(take(nodes, np.array([i]))))
         return join(grown)
 
-    def _deep(self, nodes: Branches) -> np.ndarray:
-        return (nodes.splits != 0).sum(axis=1) >= self.settings.program_depth
+    def _worth_programs(self, nodes: Branches) -> np.ndarray:
+        """The parts whose programs are solved before they are split: as many as earlier ones have earned."""
+        if not self._programs_first:
+            return np.zeros(len(nodes.choice), dtype=bool)
+        self._credit += len(nodes.choice) * _CHANCE
+        deep = (nodes.splits != 0).sum(axis=1) >= self.settings.program_depth
+        wanted = (nodes.choice > 0) & (nodes.choice < _LAST) & deep
+        solved = wanted & (np.cumsum(wanted) <= self._credit)
+        self._credit -= np.count_nonzero(solved)
+        return solved
 
     def _last(self, node: Branches) -> Grown[Branches]:
         """One part by its linear program, or by a long ascent."""
         disjuncts, path = self.disjuncts, node.splits[0][node.splits[0] != 0]
-        leaf = self.programs.solve(int(node.disjunct[0]), self._region(node)[0], path) if self.has_programs else None
+        found = self._narrowed(node)
+        if found.empty.any():
+            return self._dropped(node)
+        leaf = (
+            self.programs.solve(int(node.disjunct[0]), self._region(node, found), path) if self.has_programs else None
+        )
         if leaf is None:
             return self._bounded(node, self.settings.last_iterations)
         slopes = self.signs.by_layer(leaf.slopes)
         none = np.zeros(0, dtype=np.float32)
         kept = np.concatenate([none, *(slope[own] for slope, own in zip(slopes, self.columns, strict=True))])
         proof = Closed(disjuncts.number[node.disjunct], leaf.weights[None], path[None], leaf.beta[None], kept[None])
-        left = replace(node, choice=np.array([-leaf.choice], dtype=np.int32))
+        # The least exact neuron is a poor choice, but where nothing else tells neurons apart.
+        chosen = -node.choice if leaf.choice and node.choice[0] != _LAST else np.array([-leaf.choice], dtype=np.int32)
+        left = replace(node, choice=chosen)
+        self._credit += _REWARD * leaf.excluded
         nothing = np.zeros(0, dtype=np.int64)
         left, proof = (take(left, nothing), proof) if leaf.excluded else (left, take(proof, nothing))
         points = np.repeat(leaf.x[None], len(left.disjunct) * disjuncts.atoms, axis=0)
@@ -143,8 +180,9 @@ class NeuronSplitter:
         beta = np.zeros((*nodes.beta.shape[:2], both.shape[1]), dtype=np.float32)
         held = min(both.shape[1], nodes.beta.shape[2])
         beta[..., :held] = nodes.beta[..., :held]
-        disjunct, bound, slopes = (np.concatenate([part, part]) for part in (nodes.disjunct, nodes.bound, nodes.slopes))
-        return Branches(disjunct, bound, np.zeros_like(disjunct), both, np.concatenate([beta, beta]), slopes)
+        kept = nodes.disjunct, nodes.bound, nodes.slopes, nodes.packed
+        disjunct, bound, slopes, packed = (np.concatenate([part, part]) for part in kept)
+        return Branches(disjunct, bound, np.zeros_like(disjunct), both, np.concatenate([beta, beta]), slopes, packed)
 
     def _bounded(self, nodes: Branches, iterations: int) -> Grown[Branches]:
         work, count = partial(self._block, nodes, iterations), len(nodes.disjunct)
@@ -152,10 +190,16 @@ class NeuronSplitter:
 
     def _block(self, all: Branches, iterations: int, first: int, last: int) -> Grown[Branches]:
         nodes = take(all, np.arange(first, last))
-        put, disjuncts = self.home.put, self.disjuncts
-        region, lower, upper = self._region(nodes)
+        found = self._narrowed(nodes)
+        kept = np.flatnonzero(~found.empty)
+        if not len(kept):
+            return self._dropped(nodes)
+        return self._climbed(take(nodes, kept), take(found, kept), iterations)
+
+    def _climbed(self, nodes: Branches, found: Narrowed, iterations: int) -> Grown[Branches]:
+        put, disjuncts, region = self.home.put, self.disjuncts, self._region(nodes, found)
         splits = self.signs.splits(nodes.splits, nodes.beta)
-        ranges = self.signs.ranges(nodes.splits, nodes.beta, lower, upper)
+        ranges = self.signs.ranges(nodes.splits, nodes.beta, found.lower, found.upper)
         objective, offset = put(disjuncts.objective[nodes.disjunct]), put(disjuncts.offset[nodes.disjunct])
         rows = self.bounder.rows(objective, offset, splits, ranges)
         slopes: Sequence[Array] | None = None
@@ -163,31 +207,57 @@ class NeuronSplitter:
             slopes = self._slopes(nodes, self.box[nodes.disjunct])
         elif disjuncts.multipliers:
             slopes = self.bounder.slopes_of(region, rows, take(disjuncts.multipliers, nodes.disjunct))
-        found = self.bounder.bound(region, rows, slopes, iterations)
-        atoms = disjuncts.certified(nodes.disjunct, to_numpy(found.lower))
+        bounded = self.bounder.bound(region, rows, slopes, iterations)
+        atoms = disjuncts.certified(nodes.disjunct, to_numpy(bounded.lower))
         excluded = disjuncts.excluded(nodes.disjunct, atoms)
-        kept = [to_numpy(slope)[..., kept] for slope, kept in zip(found.slopes, self.columns, strict=True)]
+        found = self._contracted(nodes, found, bounded, atoms)
+        kept = [to_numpy(slope)[..., kept] for slope, kept in zip(bounded.slopes, self.columns, strict=True)]
         beta = self.signs.betas(nodes.splits, splits, ranges, disjuncts.atoms)
         bounds = np.maximum(nodes.bound, atoms.max(axis=1))
-        choice = self._choice(lower, upper, found, atoms)
+        choice = self._choice(nodes, found, bounded, atoms)
         if iterations < self.settings.last_iterations:
             choice = np.where(choice == 0, _LAST, choice)
         flat = np.concatenate([np.zeros((*atoms.shape, 0)), *kept], axis=-1).astype(np.float32)
-        open = np.flatnonzero(~excluded.any(axis=1))
-        left = take(Branches(nodes.disjunct, bounds, choice, nodes.splits, beta, flat), open)
+        open = np.flatnonzero(~(excluded.any(axis=1) | found.empty))
+        left = take(Branches(nodes.disjunct, bounds, choice, nodes.splits, beta, flat, found.packed), open)
         proof = closed(disjuncts, nodes.disjunct, excluded, atoms, nodes.splits, beta, kept)
-        vertices = to_numpy(found.vertices)[open]
+        vertices = to_numpy(bounded.vertices)[open]
         own = np.repeat(nodes.disjunct[open], disjuncts.atoms)
         return Grown(left, proof, vertices.reshape(-1, vertices.shape[-1]), own, disjuncts.offset[own])
 
-    def _region(self, nodes: Branches) -> tuple[Region, list[np.ndarray], list[np.ndarray]]:
-        """The region of every part, and the bounds of every layer with the signs fixed."""
-        put, boxes = self.home.put, self.box[nodes.disjunct]
+    def _narrowed(self, nodes: Branches) -> Narrowed:
+        """What is known of every part: the bounds of every layer with the signs fixed, and what follows of them."""
+        boxes = self.box[nodes.disjunct]
         lower, upper = [end[boxes] for end in self.lower], [end[boxes] for end in self.upper]
         self.signs.clip(nodes.splits, lower, upper)
-        ends = [tuple(put(end)[:, None, :] for end in side) for side in (lower, upper)]
+        if self.propagation is None:
+            return Narrowed(nodes.packed, lower, upper, np.zeros(len(boxes), dtype=bool))
+        return self.propagation(nodes.disjunct, Box.unpacked(nodes.packed), lower, upper)
+
+    def _contracted(self, nodes: Branches, found: Narrowed, bounded: Bounded, atoms: np.ndarray) -> Narrowed:
+        """The same, cut by planes below the atoms."""
+        if self.propagation is None:
+            return found
+        planes = to_numpy(bounded.sweep.nodes[0])
+        box, empty = contract(Box.unpacked(found.packed), planes, atoms, self.settings.contractions)
+        narrowed = self.propagation(nodes.disjunct, box, found.lower, found.upper)
+        return replace(narrowed, empty=narrowed.empty | empty)
+
+    def _dropped(self, nodes: Branches) -> Grown[Branches]:
+        """Nothing left of parts that are empty; where that is used nothing is recorded."""
+        disjuncts, nothing = self.disjuncts, np.zeros(0, dtype=np.int64)
+        none = np.zeros((0, 0), dtype=np.float32)
+        proof = Closed(nothing, np.zeros((0, disjuncts.atoms), dtype=np.float32), nodes.splits[:0], none, none)
+        points = np.zeros((0, disjuncts.inputs.size))
+        return Grown(take(nodes, nothing), proof, points, nothing, disjuncts.offset[nothing])
+
+    def _region(self, nodes: Branches, found: Narrowed) -> Region:
+        """The region of every part."""
+        put, boxes = self.home.put, self.box[nodes.disjunct]
+        ends = [tuple(put(end)[:, None, :] for end in side) for side in (found.lower, found.upper)]
         region = self.region if self.region.inputs.count == 1 else self.region.take(self.home.put_indices(boxes))
-        return region.within(*ends), lower, upper
+        region = region.within(*ends)
+        return region if self.propagation is None else replace(region, inputs=Box.unpacked(found.packed).spread())
 
     def _slopes(self, nodes: Branches, boxes: np.ndarray) -> list[np.ndarray]:
         """The inherited slopes of every layer, CROWN's at the root elsewhere."""
@@ -199,11 +269,11 @@ class NeuronSplitter:
             slopes.append(layer)
         return slopes
 
-    def _choice(
-        self, lower: list[np.ndarray], upper: list[np.ndarray], found: Bounded, atoms: np.ndarray
-    ) -> np.ndarray:
+    def _choice(self, nodes: Branches, narrowed: Narrowed, found: Bounded, atoms: np.ndarray) -> np.ndarray:
         """The neuron whose split promises most for the best atom of each part, 0 where none is open."""
-        parts = np.arange(len(atoms))
+        if self.propagation is not None:
+            return self.propagation.choice(nodes.disjunct, narrowed)
+        lower, upper, parts = narrowed.lower, narrowed.upper, np.arange(len(atoms))
         best, inputs = atoms.argmax(axis=1), found.pre or self._reached(found.vertices)
         top, choice = np.zeros(len(atoms)), np.zeros(len(atoms), dtype=np.int32)
         for k, hull in enumerate(self.hulls):
