@@ -19,7 +19,7 @@ from admm_verify.reach.directions import (
     principal_directions,
 )
 from admm_verify.reach.discrete.dynamics import SteppedSystem
-from admm_verify.reach.discrete.reachable import DiscreteReach
+from admm_verify.reach.discrete.reachable import DiscreteReach, has_graph
 from admm_verify.reach.inputs import array
 from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.sets import ReachSets
@@ -71,16 +71,17 @@ def reach_sets(
     run, rows = Run.of(run, timeout), _directions(task, directions)
     iteration_placement(Placement.numpy(), run.device, None)
     system = task.system
-    of_cells = isinstance(system, ContinuousSystem) or (
+    from_text = isinstance(system, ContinuousSystem) or (
         isinstance(system, NonlinearSystem) and isinstance(system.plant, Plant)
     )
-    if of_cells and settings.window is not None:
+    if from_text and settings.window is not None:
         raise InputError("A window of steps is for systems in discrete time without texts; leave it out.")
     # Simulations and sets of unstable systems may overflow; what is not finite is no bound.
     with quiet_overflow():
-        if of_cells:
-            dynamics = SampledPlant(task) if isinstance(system, ContinuousSystem) else SteppedSystem(task)
-            sets, judgements = cellwise_reach(task, dynamics, rows, settings, run)
+        if isinstance(system, ContinuousSystem):
+            sets, judgements = cellwise_reach(task, SampledPlant(task), rows, settings, run)
+        elif from_text and not has_graph(task, settings):
+            sets, judgements = cellwise_reach(task, SteppedSystem(task), rows, settings, run)
         else:
             sets, judgements = DiscreteReach(task, rows, settings, run).reached()
     return ReachReport(sets, tuple(replace(one, remarks=task.remarks) for one in judgements))

@@ -6,16 +6,19 @@ from functools import cached_property
 
 import numpy as np
 
+from admm_verify.enclosures.plants import Plant
 from admm_verify.reach.checks import holds
 from admm_verify.reach.discrete.dynamics import SteppedSystem
 from admm_verify.reach.discrete.graph import GraphBounds, check_length
 from admm_verify.reach.discrete.known import BoundedSets
+from admm_verify.reach.discrete.rollout import rollout
 from admm_verify.reach.discrete.verdicts import DiscreteJudge
+from admm_verify.reach.discrete.written import writable
 from admm_verify.reach.judgement import Judgement
 from admm_verify.reach.refinement import CellRefinement
 from admm_verify.reach.sets import ReachSets
 from admm_verify.reach.settings import ReachSettings
-from admm_verify.reach.systems import Task
+from admm_verify.reach.systems import NonlinearSystem, Task
 from admm_verify.run import Ended, Run, Stopped
 from admm_verify.sets.box import Box
 from admm_verify.verdict import Answer
@@ -33,6 +36,19 @@ _DECIDED = Answer.VERIFIED, Answer.FALSIFIED
 
 _GRACE = 0.25
 """Seconds after the end of the time for intervals where there is nothing better."""
+
+
+_MOST_FUNCTIONS = 60
+"""Nodes of a horizon's graph that are not affine, up to which it is made for a plant from text."""
+
+
+def has_graph(task: Task, settings: ReachSettings) -> bool:
+    """Whether cells of a plant from text leave something to a graph: where they are not halved for its width alone."""
+    system = task.system
+    assert isinstance(system, NonlinearSystem) and isinstance(system.plant, Plant), "Others have graphs in any case"
+    if settings.tolerance is not None or not writable(system.plant.rates):
+        return False
+    return task.steps * len(rollout(system, 1).network.functions) <= _MOST_FUNCTIONS
 
 
 class DiscreteReach:
@@ -66,7 +82,7 @@ class DiscreteReach:
                 cells.parts.good[:, i] = True
         judge, answers = DiscreteJudge(self.dynamics, self.graph, self.run), {}
         # The graph holds states alone.
-        open = [i for i in cells.undecided() if self.task.requirements[i].of is None]
+        open = [i for i in cells.undecided() if self._counts and self.task.requirements[i].of is None]
         for place, i in enumerate(open):
             share = self.run.within(1.0 / (len(open) - place))
             answers[i] = judge.judge(self.task.requirements[i], cells.known, share)
@@ -93,6 +109,16 @@ class DiscreteReach:
         seconds, parts = found.seconds + answer.seconds, found.parts + answer.parts
         return replace(found, seconds=seconds, parts=parts, reason=f"{found.reason} {answer.reason}")
 
+    @property
+    def _counts(self) -> bool:
+        """Whether the graph says something of trajectories: it does not know where a plant is not defined.
+
+        Where all cells have sets up to the end, it is.
+        """
+        system = self.task.system
+        conditions = isinstance(system, NonlinearSystem) and isinstance(system.plant, Plant) and system.plant.conditions
+        return not conditions or bool(np.isfinite(self.cells.parts.bound).all())
+
     @cached_property
     def _grid(self) -> Box:
         return self.dynamics.starts.grid(self.settings.grid)
@@ -105,6 +131,8 @@ class DiscreteReach:
             states, bound, ended = self.graph.windowed(run)
             return self._of(states, bound, ended)
         known = tubes.max(axis=0)
+        if not self._counts:
+            return self._of(inputs, tubes, run.ended() or Ended.TOO_LOOSE)
         if (known - self.graph.inner <= _EXACT * self.graph.scale).all():
             return self._of(inputs, tubes, ended)
         try:
@@ -133,4 +161,5 @@ class DiscreteReach:
             known.paths,
             time.monotonic() - self.began,
             ended,
+            ending=self.cells.ending,
         )

@@ -10,6 +10,7 @@ from admm_verify.network.graph import Network
 from admm_verify.network.maps import DenseMap
 from admm_verify.network.splice import splice
 from admm_verify.reach.chart import Chart, chart_of, product
+from admm_verify.reach.discrete.written import written
 from admm_verify.reach.systems import DiscreteSystem, LinearSystem, NetworkSystem, NonlinearSystem
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
@@ -119,10 +120,16 @@ def _linear_step(
 def _nonlinear_step(
     builder: Builder, system: NonlinearSystem, x: Tensor, process: Tensor | None, sensor: Tensor | None
 ) -> Tensor:
-    assert isinstance(system.plant, Network), "Plants from text have no graph"
+    plant = system.plant
     u = None if system.controller is None else system.controller.applied(builder, x, sensor)
-    read: list[Value] = [part for part in (x, u, process) if part is not None]
-    return splice(builder, system.plant, builder.concat(read, 0))
+    if isinstance(plant, Network):
+        read: list[Value] = [part for part in (x, u, process) if part is not None]
+        return splice(builder, plant, builder.concat(read, 0))
+
+    def entries(part: Tensor | None) -> list[Tensor]:
+        return [] if part is None else [builder.select(part, np.array([i])) for i in range(part.size)]
+
+    return written(builder, plant.rates, plant.values(entries(x), entries(u), entries(process)))
 
 
 def noise_charts(system: DiscreteSystem) -> tuple[Chart, Chart]:
