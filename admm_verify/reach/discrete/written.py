@@ -29,7 +29,7 @@ def writable(expressions: Sequence[Expression]) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Written(Operand):
+class GraphNumber(Operand):
     """A number of a network under construction; constants beside it are intervals, of which every point is meant.
 
     Error: what the middle of a constant is off by counts as roundings of the node.
@@ -38,11 +38,11 @@ class Written(Operand):
     builder: Builder
     value: Tensor
 
-    def _of(self, value: Tensor) -> "Written":
-        return Written(self.builder, value)
+    def _of(self, value: Tensor) -> "GraphNumber":
+        return GraphNumber(self.builder, value)
 
-    def __add__(self, other: "Written | Interval | float") -> "Written":
-        if isinstance(other, Written):
+    def __add__(self, other: "GraphNumber | Interval | float") -> "GraphNumber":
+        if isinstance(other, GraphNumber):
             return self._of(self.builder.add(self.value, other.value))
         constant = Interval.of(other)
         if constant is None:
@@ -53,11 +53,11 @@ class Written(Operand):
         node = self.builder.affine(self.value, SelectionMap.identity(1), np.array([middle]), magnitude)
         return self._of(Tensor(node, (1,)))
 
-    def __neg__(self) -> "Written":
+    def __neg__(self) -> "GraphNumber":
         return self._of(self.builder.scale(self.value, np.array([-1.0])))
 
-    def __mul__(self, other: "Written | Interval | float") -> "Written":
-        if isinstance(other, Written):
+    def __mul__(self, other: "GraphNumber | Interval | float") -> "GraphNumber":
+        if isinstance(other, GraphNumber):
             return self._of(self.builder.product(self.value, other.value))
         constant = Interval.of(other)
         if constant is None:
@@ -67,33 +67,33 @@ class Written(Operand):
         map = DiagonalMap(np.array([middle]), roundings=roundings)
         return self._of(Tensor(self.builder.affine(self.value, map), (1,)))
 
-    def __truediv__(self, other: "Written | Interval | float") -> "Written":
-        return self * (other.reciprocal() if isinstance(other, Written) else Interval.point(1.0) / other)
+    def __truediv__(self, other: "GraphNumber | Interval | float") -> "GraphNumber":
+        return self * (other.reciprocal() if isinstance(other, GraphNumber) else Interval.point(1.0) / other)
 
-    def __rtruediv__(self, other: "Interval | float") -> "Written":
+    def __rtruediv__(self, other: "Interval | float") -> "GraphNumber":
         return self.reciprocal() * other
 
-    def square(self) -> "Written":
+    def square(self) -> "GraphNumber":
         """x^2."""
         return self * self
 
-    def reciprocal(self) -> "Written":
+    def reciprocal(self) -> "GraphNumber":
         """1 / x."""
         return self.applied("reciprocal")
 
-    def abs(self) -> "Written":
+    def abs(self) -> "GraphNumber":
         """|x|."""
         return self.applied("prelu", -1.0)
 
-    def max(self, other: "Written | Interval") -> "Written":
+    def max(self, other: "GraphNumber | Interval") -> "GraphNumber":
         """The larger one, y + relu(x - y)."""
         return (self - other).applied("relu") + other
 
-    def min(self, other: "Written | Interval") -> "Written":
+    def min(self, other: "GraphNumber | Interval") -> "GraphNumber":
         """The smaller one."""
         return -(-self).max(-other)
 
-    def applied(self, kind: str, *parameters: float) -> "Written":
+    def applied(self, kind: str, *parameters: float) -> "GraphNumber":
         """An activation of it."""
         return self._of(self.builder.activation(kind, self.value, *parameters))
 
@@ -111,7 +111,7 @@ def _middle(constant: Interval) -> tuple[float, float]:
 def _function(operation: Operation) -> Any:
     """A function of nodes and constants."""
     if operation in SMOOTH:
-        return lambda x: x.applied(operation.value) if isinstance(x, Written) else getattr(x, operation.value)()
+        return lambda x: x.applied(operation.value) if isinstance(x, GraphNumber) else getattr(x, operation.value)()
     return ENCLOSURES.functions[operation]
 
 
@@ -125,12 +125,12 @@ def written(builder: Builder, expressions: Sequence[Expression], values: Mapping
 
     Raises: InputError for a constant that is no number, as 1/0.
     """
-    names = {name: Written(builder, value) for name, value in values.items()}
+    names = {name: GraphNumber(builder, value) for name, value in values.items()}
     with quiet_overflow():
         found = evaluate(expressions, names, _NODES)
     parts: list[Value] = []
     for one in found:
-        if isinstance(one, Written):
+        if isinstance(one, GraphNumber):
             parts.append(one.value)
         else:
             zero = next(iter(names.values())) * Interval.number(Fraction(0))
