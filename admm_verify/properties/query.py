@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from admm_verify.errors import InputError, QueryError, StoppedError
+from admm_verify.errors import InputError, QueryError, StoppedError, UnsupportedQueryError
 from admm_verify.memory import Budget
 from admm_verify.network.from_onnx import network_from_model
 from admm_verify.network.graph import Network, check_classifier
+from admm_verify.network.head_nodes import without_head
 from admm_verify.network.onnx_files import Model, ModelSource, read_model
 from admm_verify.network.onnx_part import part_of
 from admm_verify.network.onnx_ports import Port, joined
@@ -55,19 +56,38 @@ class Query:
 
     def note(self) -> str | None:
         """What is left out of the network to answer, in words; None where nothing is."""
-        return None if self.network.head is None else self.network.head.note(self.network.name)
+        if self.network.head is None:
+            return None
+        try:
+            self._of_scores(None)
+        except UnsupportedQueryError:
+            return None
+        return self.network.head.note(self.network.name)
 
     def about_scores(self, arithmetic: str | None = None) -> "Query":
-        """The same question about the scores before the network's head, in an arithmetic, by default the declared one.
+        """The same question about the scores before the network's head, in an arithmetic, by default the declared one;
+        where they alone do not tell, about the network with its head as nodes of its own, in real arithmetic.
 
         Itself where the network has none. A counterexample of it counts once it is one of the question asked.
-        Raises: UnsupportedQueryError where the scores alone do not tell.
+        Raises: UnsupportedQueryError where neither can be had.
         """
-        head = self.network.head
-        if head is None:
+        if self.network.head is None:
             return self
-        found = about_scores(self.property, head, arithmetic or self.property.arithmetic, self.network.name)
+        try:
+            found = self._of_scores(arithmetic)
+        except UnsupportedQueryError:
+            # How a head rounds, nothing bounds.
+            real = (arithmetic or self.property.arithmetic) == "real"
+            network = without_head(self.network) if real else None
+            if network is None:
+                raise
+            return replace(self, network=network, asked=self)
         return replace(self, property=found, network=self.network.scores, asked=self)
+
+    def _of_scores(self, arithmetic: str | None) -> Property:
+        head = self.network.head
+        assert head is not None, "there are scores"
+        return about_scores(self.property, head, arithmetic or self.property.arithmetic, self.network.name)
 
     def about_outputs(self, arithmetic: str | None = None) -> "Query":
         """The same question about outputs alone, in an arithmetic, by default the declared one: about the scores of a
