@@ -7,6 +7,7 @@ import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
 from admm_verify.bounds.bands import Bands, reads_input
+from admm_verify.bounds.domains import check_domains
 from admm_verify.bounds.interval import Forward, cut
 from admm_verify.bounds.linear import linear_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
@@ -69,7 +70,8 @@ def preactivation_bounds(
     the run names the device "cpu".
     Shapes: inputs of numbers [*input_shape] or [rows, *input_shape]; one bound for each set.
     Raises: InputError for an unknown method, inputs or known bounds that do not fit the network, known bounds that were
-    made for a set that does not hold this one, or that contradict interval arithmetic.
+    made for a set that does not hold this one, or that contradict interval arithmetic, and where a function such as log
+    may be undefined in every set.
     Error: rounded outward, in float64.
     Reference: Gowal et al., arXiv 1810.12715 (interval); Singh et al., NeurIPS 2018 (forward, parallel lines); Zhang et
     al., NeurIPS 2018 (CROWN); Xu et al., ICLR 2021 (optimised slopes).
@@ -79,6 +81,7 @@ def preactivation_bounds(
     place = home if begun.device == "cpu" else home.fastest
     moved = inputs if place is home else inputs.put(place)
     found = derived_bounds(network, moved, method, begun, known=known, settings=settings, abandon=False, looks=True)
+    check_domains(network.put(moved.placement.double), found)
     if place is home:
         return found
     low, high = (tuple(map(home.put, side)) for side in (found.lower, found.upper))
