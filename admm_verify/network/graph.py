@@ -155,6 +155,11 @@ class Network:
         return "\n".join([head, *(f"{i:4d}  {_description(node)}" for i, node in enumerate(self.nodes))])
 
     @property
+    def bounded(self) -> bool:
+        """Whether its nodes are what it computes, so that bounds of them are bounds of it."""
+        return True
+
+    @property
     def input_size(self) -> int:
         return prod(self.input_shape)
 
@@ -334,6 +339,11 @@ def check_network(given: object) -> Network:
     Raises: InputError for anything else, saying how to make one of it.
     """
     found = check_classifier(given)
+    if not found.bounded:
+        raise InputError(
+            f"{found.name} reads some of its inputs as whole numbers, of which no bounds are computed here; av.verify "
+            "answers queries about it."
+        )
     if found.head is not None:
         raise InputError(
             f"{found.name} ends in {found.head.words}, of which no bounds are computed here. Comparisons between "

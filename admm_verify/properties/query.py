@@ -6,14 +6,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+import numpy as np
+
 from admm_verify.errors import InputError, QueryError, StoppedError, UnsupportedQueryError
 from admm_verify.memory import Budget
 from admm_verify.network.from_onnx import network_from_model
 from admm_verify.network.graph import Network, check_classifier
 from admm_verify.network.head_nodes import without_head
-from admm_verify.network.onnx_files import Model, ModelSource, read_model
+from admm_verify.network.onnx_files import Model, ModelSource, model_from_bytes, read_model
 from admm_verify.network.onnx_part import part_of
 from admm_verify.network.onnx_ports import Port, joined
+from admm_verify.network.whole import WholeNetwork
 from admm_verify.options import file_path, instance
 from admm_verify.properties.beside import about_outputs
 from admm_verify.properties.checks import check_layout, check_property, check_types
@@ -136,7 +139,7 @@ def read_query(
     network, model = _network_of(source, output, inputs, run, declared)
     with _reading(name, run):
         found = property_in(text)
-    return Query(place.name, found, network, model)
+    return Query(place.name, found, _with_constants(network, model, found, run), model)
 
 
 def query(
@@ -164,7 +167,8 @@ def query(
         UnsupportedQueryError for divisions and polynomials of too many terms; InputError; ModelError.
     """
     found, model = _network_of(network, output, inputs, Run())
-    return Query("query", property_of(found, region, condition), found, model)
+    property = property_of(found, region, condition)
+    return Query("query", property, _with_constants(found, model, property, Run()), model)
 
 
 @contextmanager
@@ -214,12 +218,31 @@ def _joined(source: NetworkSource, declared: NetworkDeclaration, chosen: bool, r
     return _from_model(lambda: joined(read_model(source), *sides), run)
 
 
-def _from_model(read: Callable[[], Model], run: Run) -> tuple[Network, bytes]:
-    """A network from the model that is read, and the model's bytes."""
+def _with_constants(network: Network, model: bytes | None, found: Property, run: Run) -> Network:
+    """A network that reads whole numbers, read again with the inputs that a query fixes as the constants that they are.
+
+    Only a number of the network's type is one, and only where all disjuncts agree on it.
+    """
+    if not isinstance(network, WholeNetwork) or model is None or not found.disjuncts:
+        return network
+    dtype, fixed = np.dtype(network.element_type), {}
+    first = found.disjuncts[0].box
+    for i, value in enumerate(first.lower):
+        number = float(dtype.type(float(value)))
+        if Fraction(number) == value and all(one.box.lower[i] == value == one.box.upper[i] for one in found.disjuncts):
+            fixed[i] = number
+    read = model
+    return _from_model(lambda: part_of(model_from_bytes(read, network.name)), run, fixed)[0]
+
+
+def _from_model(
+    read: Callable[[], Model], run: Run, fixed: Mapping[int, float] | None = None
+) -> tuple[Network, bytes]:
+    """A network from the model that is read, and the model's bytes. fixed: as for `network_from_model`."""
     with _reading("The network", run):
         model = read()
     with _reading(model.name, run):
-        return network_from_model(model, run), model.data
+        return network_from_model(model, run, fixed), model.data
 
 
 def _chosen(declared: str, networks: Mapping[str, NetworkSource] | NetworkSource, path: str) -> NetworkSource:
