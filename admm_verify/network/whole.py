@@ -65,8 +65,12 @@ class WholeNetwork(Network):
         return self.rest, self.lookup
 
     @property
-    def bounded(self) -> bool:
-        return False
+    def refused(self) -> str:
+        """Why other doors than `verify` do not take it."""
+        return (
+            f"{self.name} reads some of its inputs as whole numbers, of which no bounds are computed here; av.verify "
+            "answers queries about it."
+        )
 
     def check_finite(self) -> None:
         self.parts[0].check_finite()
