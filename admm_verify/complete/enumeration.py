@@ -30,6 +30,9 @@ MOST_CELLS = 1_000_000
 _BLOCK_NUMBERS = 2**23
 """Numbers of all nodes' values at once."""
 
+_SWEPT = 16
+"""Cells that linear bounds are swept through at once."""
+
 
 @dataclass(frozen=True, eq=False)
 class Cell:
@@ -88,7 +91,7 @@ class Enumeration:
         rows, box = list(self.rows.disjuncts[number]), disjunct.box
         fixed = all(box.lower[i] == box.upper[i] for i in self.network.real)
         lower, excluded = np.full(len(rows), np.inf), True
-        points = _Points(self.query.network, box, self.arithmetic) if fixed else None
+        points = _Points(self.network, box, self.arithmetic, self.run) if fixed else None
         for cells in self._blocks(disjunct, fixed):
             self.run.check()
             self.cells += len(cells)
@@ -136,10 +139,14 @@ class Enumeration:
 
         What is left is tried in the network itself, the most promising cell first.
         """
-        lower, upper = points.atoms(disjunct, cells)
+        lower, upper = points.atoms(disjunct, cells, sweeps=False)
         strict = np.array([atom.strict for atom in disjunct.atoms], dtype=bool)
         open = np.flatnonzero(~np.where(strict, lower >= 0, lower > 0).any(axis=1))
+        for first in range(0, len(open), _SWEPT):
+            part = open[first : first + _SWEPT]
+            lower[part], upper[part] = points.atoms(disjunct, [cells[i] for i in part], sweeps=True)
         holds = np.where(strict, upper < 0, upper <= 0).all(axis=1)
+        open = open[~np.where(strict, lower >= 0, lower > 0)[open].any(axis=1)]
         for i in open[np.argsort(upper[open].max(axis=1, initial=-np.inf))]:
             part = cells[i].of(disjunct)
             exact = _representative(part.box)
@@ -165,9 +172,8 @@ class Enumeration:
 class _Points:
     """The one point of a box whose inputs are all fixed, but for those that are only cut off."""
 
-    def __init__(self, network: Network, box: ExactBox, arithmetic: str) -> None:
-        assert isinstance(network, WholeNetwork)
-        self.network, self.arithmetic = network, arithmetic
+    def __init__(self, network: WholeNetwork, box: ExactBox, arithmetic: str, run: Run) -> None:
+        self.network, self.arithmetic, self.run = network, arithmetic, run
         self.x = np.array([nearest_float(value) for value in box.lower])
         dtype = np.float32 if arithmetic == "float32" else np.float64
         run = self.x.astype(dtype).astype(np.float64)
@@ -175,11 +181,13 @@ class _Points:
         # A decimal, its nearest number and the one that the network is run at are this far apart, at most.
         self.off = np.where(exact, 0.0, 2.0 * float(np.finfo(dtype).eps) * np.abs(self.x) + 2.0**-126)
 
-    def atoms(self, disjunct: Disjunct, cells: list[Cell]) -> tuple[np.ndarray, np.ndarray]:
+    def atoms(self, disjunct: Disjunct, cells: list[Cell], sweeps: bool) -> tuple[np.ndarray, np.ndarray]:
         """Certified bounds of the atoms' values in cells, in real numbers and as computed, both [cells, atoms]."""
         rest, lookup = self.network.parts
         x = np.concatenate([np.tile(self.x, (len(cells), 1)), np.stack([cell.found for cell in cells])], axis=1)
-        values = at_points(rest, x, np.concatenate([self.off, np.zeros(lookup.size)]), self.arithmetic)
+        values = at_points(
+            rest, x, np.concatenate([self.off, np.zeros(lookup.size)]), self.arithmetic, self.run, sweeps
+        )
         bounds = np.empty((2, len(cells), len(disjunct.atoms)))
         for row, (value, error) in enumerate(zip(values.value, values.error, strict=True)):
             for column, atom in enumerate(disjunct.atoms):

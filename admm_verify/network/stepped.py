@@ -79,10 +79,10 @@ def _excess(builder: Builder, value: Scored) -> Tensor:
     other = builder.reshape(value.scores, (outer, 1, classes, inner))
     mine, theirs = np.indices((classes, classes))
     kept = theirs > mine if value.head.steps == ("argmax",) else theirs < mine
-    wins = builder.activation("heaviside", builder.add(x, other, -1.0), kept[None, :, :, None].astype(np.float64))
-    # Against itself a score counts as neither.
-    won = builder.scale(wins, (mine != theirs)[None, :, :, None].astype(np.float64))
-    return builder.add(reduce_sum(builder, won, [2], False), np.array(1.5 - classes))
+    # Against itself a score loses, clearly.
+    lead = builder.add(builder.add(x, other, -1.0), -1.0 * (mine == theirs)[None, :, :, None])
+    wins = builder.activation("heaviside", lead, kept[None, :, :, None].astype(np.float64))
+    return builder.add(reduce_sum(builder, wins, [2], False), np.array(1.5 - classes))
 
 
 def _complement(builder: Builder, x: Tensor) -> Tensor:
