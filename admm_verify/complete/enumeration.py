@@ -185,9 +185,8 @@ class _Points:
         """Certified bounds of the atoms' values in cells, in real numbers and as computed, both [cells, atoms]."""
         rest, lookup = self.network.parts
         x = np.concatenate([np.tile(self.x, (len(cells), 1)), np.stack([cell.found for cell in cells])], axis=1)
-        values = at_points(
-            rest, x, np.concatenate([self.off, np.zeros(lookup.size)]), self.arithmetic, self.run, sweeps
-        )
+        off = np.concatenate([self.off, np.zeros(lookup.size)])
+        values = at_points(rest, x, off, self.arithmetic, self.run, sweeps)
         bounds = np.empty((2, len(cells), len(disjunct.atoms)))
         for row, (value, error) in enumerate(zip(values.value, values.error, strict=True)):
             for column, atom in enumerate(disjunct.atoms):

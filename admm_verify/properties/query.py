@@ -235,9 +235,7 @@ def _with_constants(network: Network, model: bytes | None, found: Property, run:
     return _from_model(lambda: part_of(model_from_bytes(read, network.name)), run, fixed)[0]
 
 
-def _from_model(
-    read: Callable[[], Model], run: Run, fixed: Mapping[int, float] | None = None
-) -> tuple[Network, bytes]:
+def _from_model(read: Callable[[], Model], run: Run, fixed: Mapping[int, float] | None = None) -> tuple[Network, bytes]:
     """A network from the model that is read, and the model's bytes. fixed: as for `network_from_model`."""
     with _reading("The network", run):
         model = read()
