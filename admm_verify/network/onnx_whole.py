@@ -27,7 +27,7 @@ _REFUSED = (UnsupportedUse, ValueError, KeyError, IndexError, TypeError, Overflo
 
 
 @dataclass(frozen=True, eq=False)
-class _Step:
+class _DecidedNode:
     """A node that is computed from whole numbers and constants. reads: the inputs behind it."""
 
     kind: str
@@ -58,7 +58,7 @@ class WholeNumbers(Lookup):
     opset: int
     known: dict[str, np.ndarray] = field(default_factory=dict)
     casts: dict[str, tuple[np.dtype, np.ndarray]] = field(default_factory=dict)
-    steps: list[_Step] = field(default_factory=list)
+    steps: list[_DecidedNode] = field(default_factory=list)
     extras: dict[str, tuple[int, ...]] = field(default_factory=dict)
     skipped: set[int] = field(default_factory=set)
     constants: dict[str, np.ndarray] = field(default_factory=dict)
@@ -173,7 +173,7 @@ class _Discovery:
         elif not plain or (moving and (deciding or node.op_type not in MOVES)):
             self._read_by_rest(reads)
         else:
-            step = _Step(node.op_type, tuple(node.input), tuple(node.output), attributes, tuple(deciding))
+            step = _DecidedNode(node.op_type, tuple(node.input), tuple(node.output), attributes, tuple(deciding))
             try:
                 values = step.run(found.known | self.moved | self.sample, found.opset)
             except _REFUSED:
