@@ -128,7 +128,7 @@ def _enumerated(query: Query, settings: VerifySettings, run: Run, began: float) 
     finally:
         forget_models()
     verdict = Verdict.SAT if found.witness is not None else Verdict.UNSAT if not found.open else _unfinished(run)
-    witness, known = found.witness, np.where(np.isposinf(found.lower), -np.inf, found.lower)
+    witness, known = found.witness, np.where(np.isposinf(found.least), -np.inf, found.least)
     return Outcome(
         verdict,
         None if witness is None else witness.x,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
-from math import ceil, floor, prod
+from math import prod
 
 import numpy as np
 
@@ -20,8 +20,9 @@ from admm_verify.network.whole import WholeNetwork
 from admm_verify.properties.property import Atom, Disjunct
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import atom_rows
-from admm_verify.rationals import directed_float, nearest_float
+from admm_verify.rationals import directed_float
 from admm_verify.run import Run
+from admm_verify.sets.cells import cell_of, cut_off, whole_point
 from admm_verify.sets.exact import ExactBox
 
 MOST_CELLS = 1_000_000
@@ -48,14 +49,14 @@ class Cell:
         """The disjunct within the cell."""
         box = disjunct.box
         for i, number in self.numbers.items():
-            box = _narrowed(box, i, number)
+            box = cell_of(box, i, number)
         return replace(disjunct, box=box)
 
 
 class Enumeration:
     """What is known of a query after all cells, or some of them, were looked at.
 
-    open: disjuncts that are not excluded. lower: of every row of the property, a certified bound over its input set.
+    open: disjuncts that are not excluded. least: of every row of the property, a certified bound over its input set.
     """
 
     def __init__(self, query: Query, settings: VerifySettings, run: Run) -> None:
@@ -72,7 +73,7 @@ class Enumeration:
                     f"{network.name} reads whole numbers; queries about it are boxes and comparisons of outputs alone."
                 )
         self.rows = atom_rows(query.property)
-        self.lower = np.full(len(self.rows.box), np.inf)
+        self.least = np.full(len(self.rows.box), np.inf)
         self.open = len(query.property.disjuncts)
         self.cells = 0
         self.witness: Witness | None = None
@@ -89,7 +90,7 @@ class Enumeration:
     def _excluded(self, number: int, disjunct: Disjunct) -> bool:
         """Whether all cells of a disjunct are excluded."""
         rows, box = list(self.rows.disjuncts[number]), disjunct.box
-        fixed = all(box.lower[i] == box.upper[i] for i in self.network.real)
+        fixed = all(box.fixes(i) for i in self.network.real)
         lower, excluded = np.full(len(rows), np.inf), True
         points = _Points(self.network, box, self.arithmetic, self.run) if fixed else None
         for cells in self._blocks(disjunct, fixed):
@@ -102,7 +103,7 @@ class Enumeration:
                 lower, excluded = np.minimum(lower, bounds), excluded and not left
             if self.witness is not None:
                 return False
-        self.lower[rows] = lower if fixed else -np.inf
+        self.least[rows] = lower if fixed else -np.inf
         return excluded
 
     def _blocks(self, disjunct: Disjunct, fixed: bool) -> Iterator[list[Cell]]:
@@ -111,7 +112,7 @@ class Enumeration:
         Raises: UnsupportedQueryError for too many.
         """
         network = self.network
-        ranges = [_cut_off(disjunct.box, i) for i in network.whole]
+        ranges = [cut_off(disjunct.box, i) for i in network.whole]
         count = prod(len(numbers) for numbers in ranges)
         if count > MOST_CELLS:
             raise UnsupportedQueryError(
@@ -149,7 +150,7 @@ class Enumeration:
         open = open[~np.where(strict, lower >= 0, lower > 0)[open].any(axis=1)]
         for i in open[np.argsort(upper[open].max(axis=1, initial=-np.inf))]:
             part = cells[i].of(disjunct)
-            exact = _representative(part.box)
+            exact = whole_point(part.box)
             self.witness = confirmed(self.query, part, exact, self.run, lambda i=i: bool(holds[i]))
             if self.witness is not None:
                 break
@@ -174,10 +175,10 @@ class _Points:
 
     def __init__(self, network: WholeNetwork, box: ExactBox, arithmetic: str, run: Run) -> None:
         self.network, self.arithmetic, self.run = network, arithmetic, run
-        self.x = np.array([nearest_float(value) for value in box.lower])
+        self.x = box.lowest
         dtype = np.float32 if arithmetic == "float32" else np.float64
         run = self.x.astype(dtype).astype(np.float64)
-        exact = np.array([Fraction(float(value)) == wanted for value, wanted in zip(run, box.lower, strict=True)])
+        exact = np.array([Fraction(float(value)) == wanted for value, wanted in zip(run, box.range[0], strict=True)])
         # A decimal, its nearest number and the one that the network is run at are this far apart, at most.
         self.off = np.where(exact, 0.0, 2.0 * float(np.finfo(dtype).eps) * np.abs(self.x) + 2.0**-126)
 
@@ -201,41 +202,6 @@ def _atom_range(atom: Atom, value: np.ndarray, error: np.ndarray) -> tuple[float
     middle = sum((c * Fraction(float(value[i])) for i, c in atom.terms), atom.constant)
     slack = sum((abs(c) * Fraction(float(error[i])) for i, c in atom.terms), Fraction(0))
     return directed_float(middle - slack, np.float64, up=False), directed_float(middle + slack, np.float64, up=True)
-
-
-def _cut_off(box: ExactBox, i: int) -> range:
-    """The whole numbers that input i has, cut off towards zero."""
-    low, high = box.lower[i], box.upper[i]
-    first, last = int(low), int(high)
-    if i in box.strict_lower and low == first and first < 0:
-        first += 1
-    if i in box.strict_upper and high == last and last > 0:
-        last -= 1
-    return range(first, last + 1)
-
-
-def _narrowed(box: ExactBox, i: int, number: int) -> ExactBox:
-    """The part of a box in which input i has this whole number, cut off: from it to the next one away from zero."""
-    low, open_below = (number, False) if number > 0 else (number - 1, True)
-    high, open_above = (number, False) if number < 0 else (number + 1, True)
-    lower, upper = list(box.lower), list(box.upper)
-    strict_lower, strict_upper = box.strict_lower, box.strict_upper
-    if low > lower[i] or (low == lower[i] and open_below):
-        lower[i], strict_lower = Fraction(low), strict_lower - {i} | ({i} if open_below else set())
-    if high < upper[i] or (high == upper[i] and open_above):
-        upper[i], strict_upper = Fraction(high), strict_upper - {i} | ({i} if open_above else set())
-    return ExactBox(tuple(lower), tuple(upper), frozenset(strict_lower), frozenset(strict_upper))
-
-
-def _representative(box: ExactBox) -> tuple[Fraction, ...]:
-    """A point of a cell whose other inputs are fixed: a whole number where there is one, else a middle."""
-    found = []
-    for i, (low, high) in enumerate(zip(box.lower, box.upper, strict=True)):
-        least, most = (i in ends for ends in (box.strict_lower, box.strict_upper))
-        near = [Fraction(number) for number in (ceil(low), floor(high)) if low <= number <= high]
-        inside = [number for number in near if (number > low or not least) and (number < high or not most)]
-        found.append(low if low == high else inside[0] if inside else (low + high) / 2)
-    return tuple(found)
 
 
 def _specialised(network: WholeNetwork, found: np.ndarray) -> Network:

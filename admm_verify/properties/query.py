@@ -226,10 +226,10 @@ def _with_constants(network: Network, model: bytes | None, found: Property, run:
     if not isinstance(network, WholeNetwork) or model is None or not found.disjuncts:
         return network
     dtype, fixed = np.dtype(network.element_type), {}
-    first = found.disjuncts[0].box
-    for i, value in enumerate(first.lower):
+    boxes = list({id(one.box): one.box for one in found.disjuncts}.values())
+    for i, value in enumerate(boxes[0].range[0]):
         number = float(dtype.type(float(value)))
-        if Fraction(number) == value and all(one.box.lower[i] == value == one.box.upper[i] for one in found.disjuncts):
+        if Fraction(number) == value and all(box.fixes(i) and box.range[0][i] == value for box in boxes):
             fixed[i] = number
     read = model
     return _from_model(lambda: part_of(model_from_bytes(read, network.name)), run, fixed)[0]
