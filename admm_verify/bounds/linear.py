@@ -6,6 +6,7 @@ from admm_verify.arrays import Array, Float, Int, namespace
 from admm_verify.bounds.functionals import neurons
 from admm_verify.bounds.region import Region
 from admm_verify.bounds.relaxed import Relaxed
+from admm_verify.bounds.seen import seen_region
 from admm_verify.memory import Budget
 from admm_verify.relaxations.bilinear import BilinearPlanes
 from admm_verify.settings import AscentSettings
@@ -26,8 +27,13 @@ def linear_bounds(
     boxes = region.inputs.lead[0]
     heaviest = max((node.multiplications for node in region.network.affine.values()), default=0)
     step = max(1, min(budget.block(boxes * widest), int(_PRODUCT // max(1, boxes * heaviest))))
-    relaxed = Relaxed(region)
-    blocks = budget.blocks(len(wanted), step, lambda first, last: crown(relaxed, wanted[first:last], looks))
+    whole = Relaxed(region)
+
+    def work(first: int, last: int) -> tuple[Array, Array]:
+        seen = seen_region(region, wanted[first:last])
+        return crown(whole if seen is region else Relaxed(seen), wanted[first:last], looks)
+
+    blocks = budget.blocks(len(wanted), step, work)
     xp = region.inputs.placement.xp
     return xp.concat([low for low, _ in blocks], axis=-1), xp.concat([high for _, high in blocks], axis=-1)
 
