@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from admm_verify.arrays import SINGLE_ROUNDOFF, SMALLEST, Array, Float, gamma, inner, namespace, take_rows
 from admm_verify.bounds.backward import Backward
 from admm_verify.network.graph import Affine, Network
+from admm_verify.relaxations.bilinear import MiddlePlanes
 from admm_verify.relaxations.contract import Hull
 from admm_verify.relaxations.lines import KinkLines
 from admm_verify.relaxations.registry import relaxations_of
@@ -15,6 +16,10 @@ from admm_verify.sets.contract import InputSet
 Joint = Callable[[Array, Array], tuple[Array, Array]]
 """joint(a, g) -> a lower bound of a'q - g'p for all inputs p and outputs q of a layer, less its own roundings, [...],
 and the magnitude behind the roundings of a and g."""
+
+
+Plane = KinkLines | MiddlePlanes
+"""Lines whose multipliers have an intercept that spares the relaxation's vertices."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +44,10 @@ class Region:
     caution: float = 1.0
 
     def concretise(
-        self, sweep: Backward, kinks: Sequence[KinkLines | None] = (), joints: Sequence[Joint | None] = ()
+        self,
+        sweep: Backward,
+        kinks: Sequence[Plane | None] = (),
+        joints: Sequence[Joint | None] = (),
     ) -> Float[Array, "..."]:
         """A certified lower bound of the functional behind a sweep, over the region's relaxation.
 
@@ -53,7 +61,7 @@ class Region:
         return _finite(shift + least)
 
     def plane(
-        self, sweep: Backward, kinks: Sequence[KinkLines | None] = ()
+        self, sweep: Backward, kinks: Sequence[Plane | None] = ()
     ) -> tuple[Float[Array, "... n"], Float[Array, "..."]]:
         """A certified plane below the functional behind a sweep: slope'x + shift for every x of the input set.
 
@@ -69,7 +77,7 @@ class Region:
         return sweep.input, _finite(self._lowered(sweep, kinks)[0])
 
     def _lowered(
-        self, sweep: Backward, kinks: Sequence[KinkLines | None], joints: Sequence[Joint | None] = ()
+        self, sweep: Backward, kinks: Sequence[Plane | None], joints: Sequence[Joint | None] = ()
     ) -> tuple[Array, Array]:
         """The shift of a sweep's plane, and the plane's least value without it."""
         least, size = self.inputs.minimum(sweep.input)

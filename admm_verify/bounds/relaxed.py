@@ -12,6 +12,7 @@ from admm_verify.bounds.functionals import FreeEnds, Functionals, Splits, certif
 from admm_verify.bounds.region import Region
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Network
+from admm_verify.relaxations.bilinear import BilinearPlanes, MiddlePlanes
 from admm_verify.relaxations.lines import KinkLines, Lines
 from admm_verify.relaxations.registry import network_lines
 from admm_verify.run import Run
@@ -78,6 +79,12 @@ class Relaxed:
         lower, upper = (tuple(map(place.put, ends)) for ends in (region.lower, region.upper))
         return Twin(network, self.inputs.put(place), network_lines(network, lower, upper))
 
+    @cached_property
+    def _middles(self) -> dict[int, MiddlePlanes]:
+        """CROWN's planes of products, parallel on both sides, by activation."""
+        ends = zip(self.lines, self.region.lower, self.region.upper, strict=True)
+        return {k: MiddlePlanes.of(*pair) for k, (line, *pair) in enumerate(ends) if isinstance(line, BilinearPlanes)}
+
     def inside(self, slopes: Sequence[Array]) -> list[Array]:
         """Slopes in float64 and in the lines' range."""
         return [_inside(self.inputs.placement.put(slope), line) for slope, line in zip(slopes, self.lines, strict=True)]
@@ -85,7 +92,15 @@ class Relaxed:
     def certify(self, functionals: Functionals, slopes: Sequence[Array] | None = None) -> tuple[Array, Backward]:
         """Certified lower bounds, [...], and the sweep behind them; from CROWN's slopes where none are given."""
         inside = [line.start for line in self.lines] if slopes is None else self.inside(slopes)
-        return certify(self.region, functionals, self._choice(inside, functionals), self.kinks)
+        choose = self._choice(inside, functionals)
+        if slopes is not None or functionals.splits or functionals.ranges:
+            return certify(self.region, functionals, choose, self.kinks)
+        middles = self._middles
+
+        def started(k: int, a: Array) -> Array:
+            return middles[k].multiplier(a) if k in middles else choose(k, a)
+
+        return certify(self.region, functionals, started, [middles.get(k, kink) for k, kink in enumerate(self.kinks)])
 
     def plane(self, functionals: Functionals, slopes: Sequence[Array]) -> tuple[Array, Array]:
         """Certified planes slope'x + shift below the functionals, as `Region.plane`; their error is not subtracted."""

@@ -1,6 +1,7 @@
-"""Choices by the sign of a value, x where d > 0 and else y: y + c relu(d) where both meet at d = 0, x - y = c d.
+"""Choices by the sign of a value, x where d > 0 and else y, read where both meet at d = 0: y + c relu(d), x - y = c d.
 
-Whether they do is decided in exact arithmetic. Others jump, y + step(d) (x - y).
+Constants may jump, y + (x - y) step(d); anything else that does has no relaxation here. Whether both meet is decided in
+exact arithmetic.
 """
 
 from dataclasses import dataclass, replace
@@ -63,12 +64,8 @@ def switch(builder: Builder, condition: Comparison, first: Value, second: Value)
     if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
         jump = builder.scale(builder.activation("heaviside", excess, 0.0), first - second, roundings=1)
         return builder.stands_for(builder.add(jump, second), "switch", [excess, x, y])
-    try:
-        lines = [line_of(builder, value) for value in (excess, x, y)]
-        slope = _slope(*lines)
-    except UnsupportedUse:
-        jump = builder.product(builder.activation("heaviside", excess, 0.0), builder.add(x, y, -1.0))
-        return builder.stands_for(builder.add(jump, y), "switch", [excess, x, y])
+    lines = [line_of(builder, value) for value in (excess, x, y)]
+    slope = _slope(*lines)
     bent = builder.scale(builder.activation("relu", excess), slope.reshape(shape), roundings=1)
     rewritten = builder.add(bent, y)
     reach = lines[1].reach + lines[2].reach

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import combinations
 
-from admm_verify.arrays import Array, Float, namespace, take_rows
+from admm_verify.arrays import Array, Float, inner, namespace, take_rows
 from admm_verify.relaxations.contract import Hull, Layer, Mask
 from admm_verify.relaxations.curves import epsilon, tiniest
 from admm_verify.relaxations.lines import Contact, Slopes
@@ -246,6 +246,39 @@ class BilinearPlanes:
     def _area(self) -> Layer:
         first, second = pair(self.upper - self.lower)
         return first * second
+
+
+@dataclass(frozen=True, eq=False)
+class MiddlePlanes:
+    """The planes halfway between the two of a side, parallel below and above: slopes (m_y, m_x) and intercepts
+    -m_x m_y -/+ r_x r_y, for middles m and radii r of the operands' ranges.
+
+    Their multipliers and support are those of any point of the box, without its corners. In floating point `support`
+    is off by a few roundings of |g| max|p| and |a| max|x y|, which bounds charge, for multipliers g as they are here.
+    """
+
+    middle: Layer
+    intercept: Layer
+    area: Layer
+
+    @classmethod
+    def of(cls, lower: Layer, upper: Layer) -> "MiddlePlanes":
+        """From ends [..., 2 n]; the radii are rounded up."""
+        xp = namespace(lower)
+        centre = lower / 2 + upper / 2
+        radius = xp.maximum(upper - centre, centre - lower)
+        radius = xp.nextafter(radius, xp.full_like(radius, float("inf")))
+        (mx, my), (rx, ry) = pair(centre), pair(radius)
+        return cls(stacked(my, mx), mx * my, rx * ry)
+
+    def multiplier(self, a: Layer) -> Layer:
+        """The multipliers of the operands, for coefficients a of the product."""
+        first, second = pair(self.middle)
+        return stacked(a * first, a * second)
+
+    def support(self, a: Layer) -> Float[Array, "*#rows"]:
+        """The sum over products of the least of a q - g_x x - g_y y over the hull, with those multipliers g."""
+        return -inner(a, self.intercept) - inner(namespace(a).abs(a), self.area)
 
 
 def _corners(lower: Layer, upper: Layer) -> list[Pair]:
