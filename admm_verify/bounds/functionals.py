@@ -7,7 +7,7 @@ import numpy as np
 
 from admm_verify.arrays import Array, Float, Int, Placement, namespace
 from admm_verify.bounds.backward import Backward, Choose, backward
-from admm_verify.bounds.region import Plane, Region
+from admm_verify.bounds.region import Region, Sparing
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ class Functionals:
 
 
 def certify(
-    region: Region, functionals: Functionals, choose: Choose, kinks: Sequence[Plane | None] = ()
+    region: Region, functionals: Functionals, choose: Choose, kinks: Sequence[Sparing | None] = ()
 ) -> tuple[Float[Array, "..."], Backward]:
     """Certified lower bounds D(g) of functionals over a region from any multipliers g, and the sweep behind them.
 

@@ -18,7 +18,7 @@ Joint = Callable[[Array, Array], tuple[Array, Array]]
 and the magnitude behind the roundings of a and g."""
 
 
-Plane = KinkLines | MiddlePlanes
+Sparing = KinkLines | MiddlePlanes
 """Lines whose multipliers have an intercept that spares the relaxation's vertices."""
 
 
@@ -46,7 +46,7 @@ class Region:
     def concretise(
         self,
         sweep: Backward,
-        kinks: Sequence[Plane | None] = (),
+        kinks: Sequence[Sparing | None] = (),
         joints: Sequence[Joint | None] = (),
     ) -> Float[Array, "..."]:
         """A certified lower bound of the functional behind a sweep, over the region's relaxation.
@@ -61,7 +61,7 @@ class Region:
         return _finite(shift + least)
 
     def plane(
-        self, sweep: Backward, kinks: Sequence[Plane | None] = ()
+        self, sweep: Backward, kinks: Sequence[Sparing | None] = ()
     ) -> tuple[Float[Array, "... n"], Float[Array, "..."]]:
         """A certified plane below the functional behind a sweep: slope'x + shift for every x of the input set.
 
@@ -77,7 +77,7 @@ class Region:
         return sweep.input, _finite(self._lowered(sweep, kinks)[0])
 
     def _lowered(
-        self, sweep: Backward, kinks: Sequence[Plane | None], joints: Sequence[Joint | None] = ()
+        self, sweep: Backward, kinks: Sequence[Sparing | None], joints: Sequence[Joint | None] = ()
     ) -> tuple[Array, Array]:
         """The shift of a sweep's plane, and the plane's least value without it."""
         least, size = self.inputs.minimum(sweep.input)

@@ -40,7 +40,7 @@ def seen_region(region: Region, wanted: np.ndarray) -> Region:
     ]
     if all(part is None for part in used):
         return region
-    cut = _Cut(network, used, region.inputs.placement)
+    cut = _Narrower(network, used, region.inputs.placement)
     lower, upper = (
         tuple(_taken(end, cut.sources[k]) for k, end in enumerate(ends)) for ends in (region.lower, region.upper)
     )
@@ -64,7 +64,7 @@ def _seen(network: Network, wanted: np.ndarray, placement: Placement) -> list[np
     return masks
 
 
-class _Cut:
+class _Narrower:
     """A network with some activations cut to some of their entries; sources: of their inputs, None for all.
 
     Where a map cannot be cut, a selection before it puts the entries into their old places.
