@@ -1,5 +1,20 @@
 """Every kind of activation that can be checked: the checker's own table, which owes nothing to the relaxations."""
 
+from admm_verify.certificates.bends import CheckedExp, CheckedLog, CheckedReciprocal, CheckedSqrt, CheckedSquare
+from admm_verify.certificates.bent_kinds import (
+    CheckedAtan,
+    CheckedCos,
+    CheckedErf,
+    CheckedGelu,
+    CheckedGeluTanh,
+    CheckedHardSwish,
+    CheckedMish,
+    CheckedPower,
+    CheckedSilu,
+    CheckedSin,
+    CheckedSoftsign,
+    CheckedTan,
+)
 from admm_verify.certificates.curves import CheckedElu, CheckedSigmoid, CheckedSoftplus, CheckedTanh
 from admm_verify.certificates.jumps import CheckedCeil, CheckedFloor, CheckedHeaviside, CheckedRound, CheckedSign
 from admm_verify.certificates.lines import CheckedKind
@@ -22,6 +37,23 @@ CHECKED_KINDS: dict[str, type[CheckedKind]] = {
     "floor": CheckedFloor,
     "ceil": CheckedCeil,
     "round": CheckedRound,
+    "atan": CheckedAtan,
+    "cos": CheckedCos,
+    "erf": CheckedErf,
+    "exp": CheckedExp,
+    "gelu": CheckedGelu,
+    "gelu_tanh": CheckedGeluTanh,
+    "hardswish": CheckedHardSwish,
+    "log": CheckedLog,
+    "mish": CheckedMish,
+    "power": CheckedPower,
+    "reciprocal": CheckedReciprocal,
+    "silu": CheckedSilu,
+    "sin": CheckedSin,
+    "softsign": CheckedSoftsign,
+    "sqrt": CheckedSqrt,
+    "square": CheckedSquare,
+    "tan": CheckedTan,
 }
 
 

@@ -1,6 +1,7 @@
 """Lines below and above activations over intervals, for any slopes that somebody chose: what a checked kind gives."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -100,13 +101,18 @@ def chosen_sides(
     numbers: Numbers, slopes: tuple[np.ndarray, np.ndarray], chosen: Chosen | None, steepest: float
 ) -> list[np.ndarray]:
     """The slopes below and above, of which some were chosen, each between 0 and the steepest there is."""
-    parts = list(slopes)
-    if chosen is not None:
-        columns, values = chosen
-        size = parts[0].shape[1]
-        both = np.concatenate(parts, axis=-1)
-        both = np.broadcast_to(both, (max(len(both), len(values)), 2 * size)).copy()
-        both[:, columns] = values
-        parts = [both[:, :size], both[:, size:]]
     zero, most = numbers.number(0), numbers.number(steepest)
-    return [np.minimum(np.maximum(part, zero), most) for part in parts]
+    return [np.minimum(np.maximum(part, zero), most) for part in replaced(slopes, chosen)]
+
+
+def replaced(slopes: Sequence[np.ndarray], chosen: Chosen | None) -> list[np.ndarray]:
+    """The slopes below and above, with those that were chosen in place of some."""
+    parts = list(slopes)
+    if chosen is None:
+        return parts
+    columns, values = chosen
+    size = parts[0].shape[1]
+    both = np.concatenate(parts, axis=-1)
+    both = np.broadcast_to(both, (max(len(both), len(values)), 2 * size)).copy()
+    both[:, columns] = values
+    return [both[:, :size], both[:, size:]]

@@ -75,7 +75,10 @@ def closed(
     best = np.where(excluded, atoms, -np.inf).argmax(axis=1)[gone]
     # A network without activations has no slopes at all.
     none = np.zeros((len(gone), 0), dtype=np.float32)
-    chosen = np.concatenate([none, *(slope[gone, best] for slope in slopes)], axis=-1).astype(np.float32)
+    chosen = np.concatenate([none, *(slope[gone, best] for slope in slopes)], axis=-1)
+    # Slopes of curves may be beyond float32, where any other one is as sound.
+    limit = np.finfo(np.float32).max
+    chosen = np.clip(chosen, -limit, limit).astype(np.float32)
     own = np.zeros((len(gone), splits.shape[1]), dtype=np.float32) if beta is None else beta[gone, best]
     # Disjuncts with fewer atoms than others repeat their last one.
     atom = np.minimum(best, disjuncts.count[disjunct[gone]] - 1)
