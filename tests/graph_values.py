@@ -17,7 +17,6 @@ TORCH: dict[str, Callable[..., torch.Tensor]] = {
     "ceil": torch.ceil,
     "clip": torch.clamp,
     "cos": torch.cos,
-    "elu": lambda x, alpha: torch.where(x >= 0, x, alpha * torch.expm1(x)),
     "erf": torch.erf,
     "exp": torch.exp,
     "floor": torch.floor,
@@ -28,7 +27,7 @@ TORCH: dict[str, Callable[..., torch.Tensor]] = {
     "log": torch.log,
     "mish": F.mish,
     "power": torch.pow,
-    "prelu": lambda x, slope: torch.where(x >= 0, x, slope * x),
+    "prelu": F.prelu,
     "reciprocal": torch.reciprocal,
     "relu": torch.relu,
     "round": torch.round,
@@ -43,7 +42,7 @@ TORCH: dict[str, Callable[..., torch.Tensor]] = {
     "tan": torch.tan,
     "tanh": torch.tanh,
 }
-"""phi(x, *parameters) in batches."""
+"""phi(x, *parameters) in batches, but for elu, which takes a number."""
 
 Digits = mpmath.mpf
 DIGITS = 60
@@ -120,6 +119,8 @@ def _by_torch(step: Step, given: list[torch.Tensor]) -> torch.Tensor:
         case "matmul":
             first, second = (v.reshape(*v.shape[:-1], *shape) for v, shape in zip(given, step.shapes, strict=True))
             found = (first @ second).flatten(-2)
+        case "elu":
+            found = F.elu(x, float(step.arrays[0][0]))
         case kind:
             found = TORCH[kind](x, *arrays)
     return found

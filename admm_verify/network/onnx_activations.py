@@ -19,6 +19,7 @@ from admm_verify.network.onnx_inputs import (
     present,
     real,
     tensor,
+    text,
 )
 from admm_verify.network.stepped import sign
 
@@ -74,7 +75,7 @@ def _hard_sigmoid(builder: Builder, inputs: Inputs, attributes: Attributes, opse
 
 
 def _gelu(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
-    approximate = attributes.get("approximate", "none")
+    approximate = text(attributes, "approximate", "none")
     if approximate not in ("none", "tanh"):
         raise UnsupportedUse(f"its approximation is {approximate!r}; 'none' and 'tanh' are supported")
     return [builder.activation("gelu_tanh" if approximate == "tanh" else "gelu", tensor(inputs[0]))]
