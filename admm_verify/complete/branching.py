@@ -16,6 +16,9 @@ from admm_verify.run import paced
 _LINEAR_SHARE = 0.125
 """What halving a side closes of a bound's linear part, against what it closes of the relaxations' heights."""
 
+_FLAT = 1e-9
+"""What counts as a gain where there is none."""
+
 
 def side_scores(
     network: Network, width: Array, pre: PreactivationBounds, found: Bounded, atoms: np.ndarray
@@ -30,7 +33,7 @@ def side_scores(
     Shapes: width [boxes, inputs]; pre and found of [boxes]; atoms, bounds [boxes, atoms] -> [boxes, inputs].
     """
     xp = namespace(width)
-    weight = xp.asarray(_weights(atoms), dtype=width.dtype, device=width.device)[..., None]
+    weight = xp.asarray(atom_weights(atoms), dtype=width.dtype, device=width.device)[..., None]
 
     def merged(coefficient: Any) -> Array:
         return xp.sum(weight * xp.abs(coefficient), axis=1)
@@ -69,7 +72,7 @@ def height_scores(network: Network, width: Array, pre: PreactivationBounds, size
     return score
 
 
-def _weights(atoms: np.ndarray) -> np.ndarray:
+def atom_weights(atoms: np.ndarray) -> np.ndarray:
     """Inverse squares of the bounds' distance from zero, the largest of each box one."""
     distance = np.maximum(-atoms, 1e-3 * np.abs(atoms).max(axis=1, keepdims=True)) + 1e-300
     closest = distance.min(axis=1, keepdims=True)
@@ -142,3 +145,20 @@ def neuron_scores(lower: Array, upper: Array, coefficient: Array, pre: Array) ->
     score = xp.maximum(-coefficient, zero * coefficient) * gains + trace
     # An iteration in float32 may overflow in one neuron; the others stay to be chosen.
     return xp.where(bent & xp.isfinite(score), score, zero)
+
+
+def joint_scores(gains: Sequence[np.ndarray | None], smears: Sequence[np.ndarray]) -> list[np.ndarray | None]:
+    """Gains of neurons for bounds, raised up to twofold by how much the rows that bind depend on them, which alone
+    counts where there is nothing to gain.
+
+    Shapes: gains[k], smears[k] [parts, n_k], None for layers that are not split.
+    """
+    pairs = [(gain, smear) for gain, smear in zip(gains, smears, strict=True) if gain is not None]
+    if not pairs:
+        return list(gains)
+    most, widest = (np.max([part.max(axis=1) for part in side], axis=0)[:, None] for side in zip(*pairs, strict=True))
+    most, widest = (np.where(top > 0, top, 1.0) for top in (most, widest))
+    return [
+        None if gain is None else (gain / most + _FLAT) * (1.0 + smear / widest) * (smear > 0)
+        for gain, smear in zip(gains, smears, strict=True)
+    ]

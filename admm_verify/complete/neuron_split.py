@@ -11,7 +11,7 @@ from admm_verify.bounds.conditional import ConditionalBounds
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.region import Region, spread_region
 from admm_verify.bounds.relaxed import Bounded, Bounder
-from admm_verify.complete.branching import neuron_scores, range_scores
+from admm_verify.complete.branching import atom_weights, joint_scores, neuron_scores, range_scores
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.fixed_signs import FixedSigns
 from admm_verify.complete.leaf_programs import LeafPrograms
@@ -35,6 +35,9 @@ _CREDIT, _REWARD, _CHANCE = 16.0, 4.0, 1.0 / 128
 """Programs of parts that can still be split: how many there are to begin with, for each that excludes its part, and for
 each part that is split. They pay where signs contradict each other, and cost a hundred times as much as bounds.
 """
+
+_TRIED, _WORTH = 256, 0.05
+"""Parts after which propagation is given up where it alone has excluded a smaller share of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +100,7 @@ class NeuronSplitter:
         self.propagation = self._propagation(boxes[1], record)
         self.programs = LeafPrograms(self.bounder, disjuncts, self.signs, record)
         self.has_programs = home.is_numpy and self.programs.suits(boxes[1], lines)
-        self._credit = _CREDIT
+        self._credit, self._propagated, self._emptied = _CREDIT, 0, 0
         self._programs_first = self.has_programs and network.weight_count <= settings.program_multiplications
         # Only slopes that can be chosen anywhere are kept with the parts.
         self.columns = [
@@ -129,6 +132,8 @@ class NeuronSplitter:
 
     def expand(self, nodes: Branches) -> Grown[Branches]:
         """Both signs of the chosen neuron of every part, or a part itself once more with what its program says."""
+        if self._propagated >= _TRIED and self._emptied < _WORTH * self._propagated:
+            self.propagation = None
         solved = (nodes.choice == _LAST) | self._worth_programs(nodes)
         grown = []
         if not solved.all():
@@ -218,7 +223,9 @@ class NeuronSplitter:
         if iterations < self.settings.last_iterations:
             choice = np.where(choice == 0, _LAST, choice)
         flat = np.concatenate([np.zeros((*atoms.shape, 0)), *kept], axis=-1).astype(np.float32)
-        open = np.flatnonzero(~(excluded.any(axis=1) | found.empty))
+        gone = excluded.any(axis=1)
+        self._emptied += np.count_nonzero(found.empty & ~gone)
+        open = np.flatnonzero(~(gone | found.empty))
         left = take(Branches(nodes.disjunct, bounds, choice, nodes.splits, beta, flat, found.packed), open)
         proof = closed(disjuncts, nodes.disjunct, excluded, atoms, nodes.splits, beta, kept)
         vertices = to_numpy(bounded.vertices)[open]
@@ -238,6 +245,7 @@ class NeuronSplitter:
         """The same, cut by planes below the atoms."""
         if self.propagation is None:
             return found
+        self._propagated += len(atoms)
         planes = to_numpy(bounded.sweep.nodes[0])
         box, empty = contract(Box.unpacked(found.packed), planes, atoms, self.settings.contractions)
         narrowed = self.propagation(nodes.disjunct, box, found.lower, found.upper)
@@ -270,25 +278,45 @@ class NeuronSplitter:
         return slopes
 
     def _choice(self, nodes: Branches, narrowed: Narrowed, found: Bounded, atoms: np.ndarray) -> np.ndarray:
-        """The neuron whose split promises most for the best atom of each part, 0 where none is open."""
+        """The neuron whose split promises most for the atoms of each part, 0 where none is open."""
+        gains = self._gains(narrowed, found, atoms)
         if self.propagation is not None:
-            return self.propagation.choice(nodes.disjunct, narrowed)
-        lower, upper, parts = narrowed.lower, narrowed.upper, np.arange(len(atoms))
-        best, inputs = atoms.argmax(axis=1), found.pre or self._reached(found.vertices)
+            gains = joint_scores(gains, self.propagation.scores(nodes.disjunct, narrowed))
+        parts = np.arange(len(atoms))
         top, choice = np.zeros(len(atoms)), np.zeros(len(atoms), dtype=np.int32)
-        for k, hull in enumerate(self.hulls):
-            coefficient = found.sweep.post[k]
-            if coefficient is None or (hull is not None and not self.halves):
+        for k, score in enumerate(gains):
+            if score is None:
                 continue
-            pre = to_numpy(inputs[k])
-            pre = pre[parts, best if pre.shape[1] > 1 else 0]
-            own = lower[k], upper[k], to_numpy(coefficient)[parts, best], pre
-            score = to_numpy(neuron_scores(*own) if hull is None else range_scores(hull, *own))
             here = score.argmax(axis=1)
             better = score[parts, here] > top
             top = np.where(better, score[parts, here], top)
             choice = np.where(better, 1 + self.signs.first[k] + here, choice).astype(np.int32)
         return choice
+
+    def _gains(self, narrowed: Narrowed, found: Bounded, atoms: np.ndarray) -> list[np.ndarray | None]:
+        """What a split of every neuron gains for the best atom, or for all that are near to it where they are tied.
+
+        Shapes: [parts, n_k]; None for layers that are not split.
+        """
+        parts, inputs = np.arange(len(atoms)), found.pre or self._reached(found.vertices)
+        chosen = [(atoms.argmax(axis=1), np.ones(len(atoms)))]
+        if self.propagation is not None:
+            chosen = [
+                (np.full(len(atoms), j), weight) for j, weight in enumerate(atom_weights(atoms).T) if weight.any()
+            ]
+        gains: list[np.ndarray | None] = []
+        for k, (low, high, hull) in enumerate(zip(narrowed.lower, narrowed.upper, self.hulls, strict=True)):
+            coefficient = found.sweep.post[k]
+            if coefficient is None or (hull is not None and not self.halves):
+                gains.append(None)
+                continue
+            pre, coefficient, total = to_numpy(inputs[k]), to_numpy(coefficient), np.zeros(())
+            for atom, weight in chosen:
+                own = low, high, coefficient[parts, atom], pre[parts, atom if pre.shape[1] > 1 else 0]
+                score = neuron_scores(*own) if hull is None else range_scores(hull, *own)
+                total = total + weight[:, None] * to_numpy(score)
+            gains.append(total)
+        return gains
 
     def _reached(self, points: Array) -> list[Array]:
         """The inputs of all activations at inputs [..., n], for parts that nothing has climbed."""

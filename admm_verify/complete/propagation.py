@@ -84,31 +84,19 @@ class Propagation:
         packed = Box.of(*(side[self.places[0]].T for side in (ranges.low, ranges.high))).packed
         return Narrowed(packed, [low for low, _ in ends], [high for _, high in ends], ranges.empty)
 
-    def choice(self, disjunct: np.ndarray, found: Narrowed) -> np.ndarray:
-        """The neuron whose sign narrows most rows that bind, as 1 + its number over all layers; 0 where none is open.
-
-        Shapes: disjunct [parts] -> [parts].
-        """
-        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            scores = self._scores(disjunct, found)
-        parts, first = np.arange(len(disjunct)), 0
-        best, choice = np.zeros(len(disjunct)), np.zeros(len(disjunct), dtype=np.int32)
-        for low, high, score in zip(found.lower, found.upper, scores, strict=True):
-            own = np.where((low < 0) & (high > 0), score + _TRACE, 0.0)
-            here = own.argmax(axis=1)
-            better = own[parts, here] > best
-            best = np.where(better, own[parts, here], best)
-            choice = np.where(better, 1 + first + here, choice).astype(np.int32)
-            first += low.shape[1]
-        return choice
-
-    def _scores(self, disjunct: np.ndarray, found: Narrowed) -> list[np.ndarray]:
-        """How much the rows that bind depend on every neuron, [parts, n_k].
+    def scores(self, disjunct: np.ndarray, found: Narrowed) -> list[np.ndarray]:
+        """How much the rows that bind depend on every open neuron, [parts, n_k], 0 for others.
 
         A row whose sums could leave its value's range by the share t of their own counts t times the share that an
         entry has of them: relative smear, Trombettoni et al., A branch-and-bound algorithm with cuts, 2011. A neuron
         has its output's count, and of its input's entries that count what their share of it is, squared.
         """
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            scores = self._scores(disjunct, found)
+        ends = zip(found.lower, found.upper, scores, strict=True)
+        return [np.where((low < 0) & (high > 0), score + _TRACE, 0.0) for low, high, score in ends]
+
+    def _scores(self, disjunct: np.ndarray, found: Narrowed) -> list[np.ndarray]:
         ranges = self._given(Box.unpacked(found.packed), found.lower, found.upper)
         self._forward(disjunct, ranges)
         self._atoms(disjunct, ranges)

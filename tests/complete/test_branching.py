@@ -8,7 +8,7 @@ from admm_verify import AscentSettings, Box, Run, preactivation_bounds
 from admm_verify.arrays import Placement, quiet_overflow
 from admm_verify.bounds.region import build_region
 from admm_verify.bounds.relaxed import Bounder
-from admm_verify.complete.branching import neuron_scores, side_scores
+from admm_verify.complete.branching import joint_scores, neuron_scores, side_scores
 from tests.complete.networks import FAMILIES, MIXED, box_for, network_of
 from tests.random_layers import layer_case
 from tests.random_networks import random_case
@@ -102,3 +102,18 @@ def test_the_side_behind_the_gap_is_chosen() -> None:
     network = network_from_layers(weights, [np.zeros(2), np.zeros(1)])
     scores = scored(network, Box(-np.ones((1, 2)), np.ones((1, 2))), np.array([[-1.0]]))
     assert scores[0, 0] > 0 == scores[0, 1]
+
+
+def test_rows_that_bind_decide_between_equal_gains_only() -> None:
+    smears = [np.array([[0.1, 0.4, 0.0]]), np.array([[0.2, 0.1]])]
+    for gains, chosen in (
+        ([np.ones((1, 3)), None], (0, 1)),
+        ([np.zeros((1, 3)), np.zeros((1, 2))], (0, 1)),
+        ([np.array([[1.0, 0.1, 9.0]]), np.array([[3.0, 0.1]])], (1, 0)),
+    ):
+        scores = joint_scores(gains, smears)
+        best = max((float(part.max()), k, int(part.argmax())) for k, part in enumerate(scores) if part is not None)
+        assert best[1:] == chosen and (scores[1] is None) == (gains[1] is None)
+        # The closed neuron gains nothing, whatever is said of it.
+        assert scores[0] is not None and scores[0][0, 2] == 0
+    assert joint_scores([None], [np.ones((1, 2))]) == [None]

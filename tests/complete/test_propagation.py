@@ -149,7 +149,10 @@ def test_the_variable_of_all_clauses_comes_first() -> None:
     objective, offset = np.array([[-1.0, 0.0], [0.0, 1.0]]), np.array([1.0, 0.0])
     propagation, found = part_of(network, Box(np.zeros(5), np.ones(5)), objective, offset, none)
     # The kink of 2 x_1 - 1 comes after the clauses and the variables.
-    assert propagation.choice(np.zeros(1, dtype=np.int64), found).tolist() == [1 + len(clauses) + 5]
+    (score,) = propagation.scores(np.zeros(1, dtype=np.int64), found)
+    assert int(score[0].argmax()) == len(clauses) + 5
+    # Nothing is to be split where a neuron's sign is known.
+    assert (score[0][(found.lower[0] >= 0)[0] | (found.upper[0] <= 0)[0]] == 0).all()
 
 
 @pytest.mark.parametrize("seed", range(6))
