@@ -1,7 +1,8 @@
 """`verify`: from a query to a verdict, by certified bounds, branch and bound, and confirmed counterexamples."""
 
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -12,8 +13,10 @@ from admm_verify.certificates.certificate import Certificate
 from admm_verify.certificates.kinds import check_kinds
 from admm_verify.certificates.regions import check_regions
 from admm_verify.complete.decide import Decision
+from admm_verify.complete.enumeration import Enumeration
 from admm_verify.complete.settings import VerifySettings
 from admm_verify.network.onnx_runtime import forget_models
+from admm_verify.network.whole import WholeNetwork
 from admm_verify.options import instance, member
 from admm_verify.properties.query import Query
 from admm_verify.reprs import short_repr
@@ -91,6 +94,8 @@ def verify(
     chosen = VerifySettings() if settings is None else instance(settings, VerifySettings, "settings")
     arithmetic = query.property.arithmetic if chosen.arithmetic is None else chosen.arithmetic
     check_arithmetic(arithmetic)
+    if isinstance(query.network, WholeNetwork):
+        return _enumerated(query, replace(chosen, arithmetic=arithmetic), run, began)
     query = query.about_outputs(arithmetic)
     if chosen.certificate:
         check_kinds(query.network)
@@ -112,6 +117,30 @@ def _decided(query: Query, settings: VerifySettings, run: Run, began: float) -> 
     finally:
         forget_models()
     return _outcome(decision, began)
+
+
+def _enumerated(query: Query, settings: VerifySettings, run: Run, began: float) -> Outcome:
+    """The answer about a network that reads whole numbers, cell by cell."""
+    found = Enumeration(query, settings, run)
+    try:
+        with run.watching(), suppress(Stopped):
+            found.decide()
+    finally:
+        forget_models()
+    verdict = Verdict.SAT if found.witness is not None else Verdict.UNSAT if not found.open else _unfinished(run)
+    witness, known = found.witness, np.where(np.isposinf(found.least), -np.inf, found.least)
+    return Outcome(
+        verdict,
+        None if witness is None else witness.x,
+        None if witness is None else witness.output,
+        known,
+        found.open,
+        time.monotonic() - began,
+        found.cells,
+        float("inf") if not found.open else float(known.min(initial=0.0)),
+        None if witness is None else witness.exact,
+        unconfirmed=found.failure if verdict in (Verdict.UNKNOWN, Verdict.TIMED_OUT) else None,
+    )
 
 
 def _unfinished(run: Run) -> Verdict:

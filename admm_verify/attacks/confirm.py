@@ -1,5 +1,6 @@
 """Confirmed counterexamples: a point counts once the network itself, run on it, satisfies the query exactly."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -59,18 +60,29 @@ def confirm(query: Query, disjunct: Disjunct, x: np.ndarray, run: Run | None = N
     exact = _placed(disjunct, x, dtype, how)
     if exact is None:
         return None
+    return confirmed(query, disjunct, exact, how, lambda: _holds_in_real_numbers(query, disjunct, exact, how))
+
+
+def confirmed(
+    query: Query, disjunct: Disjunct, exact: tuple[Fraction, ...], run: Run, proven: Callable[[], bool]
+) -> Witness | None:
+    """`confirm` at a point of the disjunct. proven: whether the atoms hold there in real numbers; asked where the
+    network is run at another one.
+    """
+    network = query.network
+    dtype = np.float64 if network.element_type == "float64" else np.float32
     point = _nearest(exact, dtype)
     if not np.isfinite(point).all():
         return None
     own = _own(query, point)
     if not _answers(query, disjunct, exact, own):
         return None
-    replayed = None if query.model is None else runtime_output(query.model, point, how)
+    replayed = None if query.model is None else runtime_output(query.model, point, run)
     output = own if replayed is None else replayed
     if not _answers(query, disjunct, exact, output):
         return None
     if any(Fraction(float(value)) != wanted for value, wanted in zip(point, exact, strict=True)):
-        if not _holds_in_real_numbers(query, disjunct, exact, how):
+        if not proven():
             return None
     answering = (query.asked or query).network
     return Witness(point.reshape(network.input_shape), output.reshape(answering.output_shape), exact)

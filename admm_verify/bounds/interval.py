@@ -77,6 +77,8 @@ class Forward:
                 if self.refine is not None:
                     if i in self.readers:
                         low, high = self.refine(self, i, node, low, high)
+                        if self.bands is not None:
+                            self.bands.narrow(i, low, high)
                     self.reduced.add_affine(node)
             else:
                 pair = self.of_activation(k)

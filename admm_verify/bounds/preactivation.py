@@ -7,6 +7,7 @@ import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
 from admm_verify.bounds.bands import Bands, reads_input
+from admm_verify.bounds.domains import check_domains
 from admm_verify.bounds.interval import Forward, cut
 from admm_verify.bounds.linear import linear_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
@@ -32,6 +33,15 @@ _PACKED_SHARE = 0.7
 _ROUNDED = 2.0**-30
 """Width of intervals, in shares of the layer's largest end, that is as good as none: roundings of long sums make them
 that wide."""
+
+_PROBES = 16
+"""Neurons of a layer that tell whether sweeps for all of them are worth their time."""
+
+_PROBED = 6
+"""Times as many are to be open for that."""
+
+_NEARLY = 0.8
+"""Share of the bands' widths that sweeps have to leave for bands to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +79,8 @@ def preactivation_bounds(
     the run names the device "cpu".
     Shapes: inputs of numbers [*input_shape] or [rows, *input_shape]; one bound for each set.
     Raises: InputError for an unknown method, inputs or known bounds that do not fit the network, known bounds that were
-    made for a set that does not hold this one, or that contradict interval arithmetic.
+    made for a set that does not hold this one, or that contradict interval arithmetic, and where a function such as log
+    may be undefined in every set.
     Error: rounded outward, in float64.
     Reference: Gowal et al., arXiv 1810.12715 (interval); Singh et al., NeurIPS 2018 (forward, parallel lines); Zhang et
     al., NeurIPS 2018 (CROWN); Xu et al., ICLR 2021 (optimised slopes).
@@ -79,6 +90,7 @@ def preactivation_bounds(
     place = home if begun.device == "cpu" else home.fastest
     moved = inputs if place is home else inputs.put(place)
     found = derived_bounds(network, moved, method, begun, known=known, settings=settings, abandon=False, looks=True)
+    check_domains(network.put(moved.placement.double), found)
     if place is home:
         return found
     low, high = (tuple(map(home.put, side)) for side in (found.lower, found.upper))
@@ -249,7 +261,8 @@ class _Refinement:
         readers, xp = forward.readers[index], namespace(low)
         # Intervals take all they can get, linear bounds nothing of neurons that are linear.
         open = xp.ones_like(low, dtype=xp.bool) if self.first_only else open_to(readers, low, high) & _wide(low, high)
-        better = self._refined(forward, index, node, (low, high), to_numpy(open))
+        chosen = self._promising(forward, index, node, (low, high), to_numpy(open))
+        better = self._refined(forward, index, node, (low, high), chosen)
         # What else was bounded on the way depends on the other boxes of the batch, and must not count.
         low, high = (xp.where(open, new, old) for new, old in zip(better, (low, high), strict=True))
         wanted = to_numpy(open_to(readers, low, high) & _wide(low, high))
@@ -260,6 +273,20 @@ class _Refinement:
         except Stopped:
             self.stopped = True
             return low, high
+
+    def _promising(
+        self, forward: Forward, index: int, node: Affine, ends: tuple[Array, Array], open: np.ndarray
+    ) -> np.ndarray:
+        """The open neurons, or a few of them where sweeps for those say that bands are nearly as good in this layer."""
+        wanted = np.flatnonzero(open.any(axis=0))
+        if forward.bands is None or self.first_only or self.settings is not None or len(wanted) < _PROBED * _PROBES:
+            return open
+        few = np.zeros_like(open)
+        probes = wanted[:: len(wanted) // _PROBES]
+        few[:, probes] = open[:, probes]
+        low, high = self._refined(forward, index, node, ends, few)
+        share = to_numpy((high - low) / (ends[1] - ends[0]))[few]
+        return few if self.stopped or share.mean() > _NEARLY else open
 
     def _refined(
         self, forward: Forward, index: int, node: Affine, ends: tuple[Array, Array], open: np.ndarray

@@ -13,6 +13,9 @@ from admm_verify.relaxations.contract import Hull
 from admm_verify.relaxations.registry import relaxation_of
 from admm_verify.run import paced
 
+_UNKNOWN = 2.0**100
+"""What a range without a relaxation counts more than one with one."""
+
 _LINEAR_SHARE = 0.125
 """What halving a side closes of a bound's linear part, against what it closes of the relaxations' heights."""
 
@@ -73,15 +76,20 @@ def height_scores(network: Network, width: Array, pre: PreactivationBounds, size
 
 
 def atom_weights(atoms: np.ndarray) -> np.ndarray:
-    """Inverse squares of the bounds' distance from zero, the largest of each box one."""
+    """Inverse squares of the bounds' distance from zero, the largest of each box one; all are one without any bound."""
     distance = np.maximum(-atoms, 1e-3 * np.abs(atoms).max(axis=1, keepdims=True)) + 1e-300
     closest = distance.min(axis=1, keepdims=True)
-    return np.where(np.isfinite(distance), closest / distance, 0.0) ** 2
+    unbounded = ~np.isfinite(closest)
+    share = np.where(unbounded, 1.0, closest / np.where(unbounded, 1.0, distance))
+    return np.where(np.isfinite(distance) | unbounded, share, 0.0) ** 2
 
 
 def _chord(node: Activation, relaxation: Hull, lower: Array, upper: Array) -> tuple[Array, Array]:
     """The slope of an activation from end to end of its range, in the middle for one of several operands, and the
     height of its relaxation in between.
+
+    Where there is no relaxation, as where the range leaves the domain, nothing is bounded before the range is smaller:
+    the range itself counts there, more than all else.
     """
     xp = namespace(lower)
     width, zero = upper - lower, xp.zeros_like(lower)
@@ -94,7 +102,14 @@ def _chord(node: Activation, relaxation: Hull, lower: Array, upper: Array) -> tu
     inside = xp.minimum(xp.maximum(zero, lower), upper) if relaxation.kinked else lower / 2 + upper / 2
     floor, ceiling = relaxation.hull(lower, upper, inside)
     height = ceiling - floor
-    return slope, xp.maximum(height, xp.zeros_like(height))
+    height = xp.maximum(height, xp.zeros_like(height))
+    if relaxation.operands == 1:
+        low, high = relaxation.image(lower, upper)
+        known = xp.isfinite(low) & xp.isfinite(high)
+        slope = xp.where(known, slope, xp.ones_like(slope))
+        height = xp.where(known, height, _UNKNOWN * width)
+    slope = xp.where(xp.isfinite(slope), slope, xp.zeros_like(slope))
+    return slope, xp.where(xp.isfinite(height), height, xp.zeros_like(height))
 
 
 def range_scores(hull: Hull, lower: Array, upper: Array, coefficient: Array, pre: Array) -> Array:

@@ -163,7 +163,9 @@ class Decision:
         self._run(self.search)
 
     def _start(self) -> None:
-        self.root.start()
+        # Where boxes are halved, whole ones are bounded once more.
+        halved = self._narrow and self._bounds_are_dear and not self.options.certificate
+        self.root.start("forward" if halved else "crown")
         self._close_empty()
 
     def _close_empty(self) -> None:

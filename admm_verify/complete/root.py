@@ -48,13 +48,14 @@ class Root:
         self.multipliers: list[np.ndarray] = []
         self.run, self.arithmetic, self.plain = run, arithmetic, plain
 
-    def start(self) -> None:
+    def start(self, method: str = "crown") -> None:
         """Bounds of all layers over the whole boxes, and what the network's arithmetic takes from the rows.
 
+        method: of the bounds, "crown" or, where parts of the boxes are bounded afresh anyway, "forward".
         Raises: Stopped once the run is over.
         """
         network, rows, box = self.query.network, self.rows, self.rows.inputs
-        bounds = self._bounded(np.arange(box.count), "crown", None)
+        bounds = self._bounded(np.arange(box.count), method, None)
         error = to_numpy(output_error(network, box, bounds, self.arithmetic))
         if rows.rounding.any():
             reach = output_reach(network, box, bounds)

@@ -87,11 +87,11 @@ class Builder:
                     "Give a network with at least one."
                 )
         self.affine(scores, SelectionMap.identity(scores.size))
-        shapes = _sample(self.input.shape), _sample(scores.shape)
+        shapes = sample_shape(self.input.shape), sample_shape(scores.shape)
         made = simplify(Network(tuple(self._nodes), *shapes, name, self.element_type), run)
         if isinstance(output, Tensor):
             return made
-        return replace(made, head=replace(output.head, shape=shapes[1]), output_shape=_sample(output.shape))
+        return replace(made, head=replace(output.head, shape=shapes[1]), output_shape=sample_shape(output.shape))
 
     def check_cast(self, element_type: str) -> None:
         """Refuse a cast that rounds, which no bound covers."""
@@ -325,7 +325,7 @@ class Builder:
         return self.select(x, np.broadcast_to(x.labels, shape))
 
 
-def _sample(shape: tuple[int, ...]) -> tuple[int, ...]:
+def sample_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """A literal shape without a leading batch axis of one sample."""
     return shape[1:] if len(shape) > 1 and shape[0] == 1 else shape
 

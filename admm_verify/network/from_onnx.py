@@ -9,7 +9,7 @@ import numpy as np
 
 from admm_verify.arrays import quiet_overflow
 from admm_verify.errors import ModelError, UnsupportedOperatorError
-from admm_verify.network.builder import Builder, Result, Scored, Tensor, UnsupportedUse
+from admm_verify.network.builder import Builder, Result, Scored, Tensor, UnsupportedUse, sample_shape
 from admm_verify.network.graph import Network
 from admm_verify.network.head_nodes import can_be_written, written_out
 from admm_verify.network.onnx_advice import advice
@@ -18,14 +18,16 @@ from admm_verify.network.onnx_classic import CLASSICAL
 from admm_verify.network.onnx_conditions import COMPARISONS, CONDITIONAL
 from admm_verify.network.onnx_files import Model, ModelSource, model_from_bytes, read_model
 from admm_verify.network.onnx_folding import RANDOM, on_constants
-from admm_verify.network.onnx_form import misuse
+from admm_verify.network.onnx_form import attributes_of, misuse
 from admm_verify.network.onnx_heads import GOES_ON, STARTS
 from admm_verify.network.onnx_operators import OPERATORS
 from admm_verify.network.onnx_part import part_of
 from admm_verify.network.onnx_sequences import SEQUENCES
+from admm_verify.network.onnx_whole import WholeNumbers, whole_numbers
 from admm_verify.network.refusals import nearest
-from admm_verify.network.stepped import step
+from admm_verify.network.stepped import placed, step
 from admm_verify.network.switch import Comparison
+from admm_verify.network.whole import WholeNetwork
 from admm_verify.run import Run, paced
 
 OPSETS = (7, 26)
@@ -69,15 +71,18 @@ def network_from_bytes(data: bytes, name: str) -> Network:
     return network_from_model(part_of(model_from_bytes(data, name)))
 
 
-def network_from_model(model: Model, run: Run | None = None) -> Network:
+def network_from_model(model: Model, run: Run | None = None, fixed: Mapping[int, float] | None = None) -> Network:
     """A network from a parsed ONNX model, as `part_of` leaves it.
 
+    fixed: numbers of the model's type that its inputs have, by their positions. Taken as constants where the model cuts
+    inputs off to whole numbers, and nowhere else.
     Raises: as `read_onnx`; Stopped once the run, asked at every node, is over.
     """
     try:
         # Whatever overflows here is found where it is used, or at the end.
         with quiet_overflow():
-            network = _Walker(model.proto, model.name).walk(run)
+            whole = whole_numbers(model.proto, model.name, fixed or {})
+            network = _Walker(model.proto, model.name, whole).walk(run)
         network.check_finite()
     except MemoryError as error:
         raise ModelError(f"{model.name} does not fit into memory: {error}. Give a smaller network.") from error
@@ -94,8 +99,9 @@ def tensor_bytes(array: np.ndarray, name: str) -> bytes:
 class _Walker:
     """One pass over a model's nodes in order; each value is a tensor of the builder or a constant."""
 
-    def __init__(self, model: Any, name: str) -> None:
-        self.model, self.name = model, name
+    def __init__(self, model: Any, name: str, whole: WholeNumbers | None = None) -> None:
+        """whole: what whole numbers among the inputs decide, whose values are more inputs."""
+        self.model, self.name, self.whole = model, name, whole
         self.opset = next(entry.version for entry in model.opset_import if entry.domain in DOMAINS)
         self.classic = next((entry.version for entry in model.opset_import if entry.domain == CLASSIC), 1)
         if not OPSETS[0] <= self.opset <= OPSETS[1]:
@@ -108,13 +114,24 @@ class _Walker:
             self.values[initializer.name] = read_tensor(initializer, f"The tensor {initializer.name} of {name}")
         self.unfollowed: set[str] = set()
         self.computed: set[str] = set()
-        self.builder = Builder(self._input(), self._input_info()[1])
+        self.shape = self._input()
+        shape = self.shape if whole is None else (prod(self.shape) + whole.size,)
+        self.builder = Builder(shape, self._input_info()[1])
 
     def walk(self, run: Run | None) -> Network:
         """The whole graph as a simplified network. Raises: Stopped."""
         source, _ = self._input_info()
         self.values[source.name] = self.builder.input
-        self._take(self.model.graph.node, run)
+        skipped: set[int] = set()
+        if self.whole is not None:
+            first, skipped, own = 0, self.whole.skipped, {source.name: self.shape}
+            self.values |= self.whole.constants
+            for name, shape in (own | self.whole.extras).items():
+                places = np.arange(first, first + prod(shape))
+                self.values[name] = self.builder.select(self.builder.input, places.reshape(shape))
+                first += prod(shape)
+        nodes = [node for position, node in enumerate(self.model.graph.node) if position not in skipped]
+        self._take(nodes, run)
         name = self.model.graph.output[0].name
         output = self._stepped(self.values.get(name))
         if isinstance(output, np.ndarray) and output.dtype.kind in "fiu" and output.size:
@@ -125,7 +142,15 @@ class _Walker:
                 f"The output {name} of {self.name} {what}. Choose another value of it by its name, such as the numbers "
                 "behind it: output=..., on the command line --output-name."
             )
-        return self.builder.finish(output, self.name, run)
+        made = self.builder.finish(output, self.name, run)
+        if self.whole is None:
+            return made
+        if made.head is not None:
+            raise UnsupportedOperatorError(
+                f"{self.name} reads whole numbers and ends in {made.head.words}; choose the scores before it as output."
+            )
+        reads = self.whole.whole, self.whole.real
+        return WholeNetwork.of(made, self.whole, sample_shape(self.shape), reads, self.whole.used)
 
     def _take(self, nodes: Any, run: Run | None) -> None:
         """Read nodes in their order. Raises: Stopped."""
@@ -210,6 +235,8 @@ class _Walker:
         inputs = [self._read(name, node) if name else None for name in node.input]
         if node.op_type not in CONDITIONAL:
             inputs = [self._stepped(value) for value in inputs]
+        if ("", node.op_type) not in GOES_ON and node.op_type != "Equal":
+            inputs = [placed(self.builder, value) for value in inputs]
         if node.domain in (*DOMAINS, CLASSIC):
             self._check_form(node, inputs, label)
         folded = node.domain in DOMAINS and all(value is None or isinstance(value, np.ndarray) for value in inputs)
@@ -217,7 +244,7 @@ class _Walker:
         if node.op_type not in _UNBOUNDED_INPUTS and not folded:
             self._check_finite(node)
         try:
-            values = handler(self.builder, inputs, self._attributes(node), self.opset)
+            values = handler(self.builder, inputs, attributes_of(node, self.name), self.opset)
         except (UnsupportedUse, ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
             raise UnsupportedOperatorError(
                 f"Operator {node.op_type} (node {label} of {self.name}, opset {self.opset}) is used in a way that is "
@@ -257,6 +284,7 @@ class _Walker:
         kind = "" if node.domain in DOMAINS else node.domain, node.op_type
         name = ".".join(filter(None, kind))
         ended = next((value for value in inputs if isinstance(value, Scored)), None)
+        ended = None if ended is not None and node.op_type == "Equal" and ended.head.places else ended
         conditional = any(isinstance(value, Comparison) for value in inputs)
         found: _AnyHandler | None
         if ended is not None:
@@ -331,16 +359,6 @@ class _Walker:
             f" {names[0]} is computed from constants by operators whose last digits depend on the runtime, so that it "
             "is taken as a value, not as a constant; store it as a constant, as onnxruntime's optimizer does."
         )
-
-    def _attributes(self, node: Any) -> dict[str, Any]:
-        from onnx.helper import get_attribute_value
-
-        found: dict[str, Any] = {"outputs": len(node.output)}
-        for attribute in node.attribute:
-            tensor = attribute.HasField("t")
-            where = f"The attribute {attribute.name} of a node of {self.name}"
-            found[attribute.name] = read_tensor(attribute.t, where) if tensor else get_attribute_value(attribute)
-        return found
 
 
 def _named(value: Scored, source: str, first: _Held | None) -> Scored:

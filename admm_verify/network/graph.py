@@ -147,6 +147,7 @@ class Network:
     element_type: str = "float32"
     as_read: "Network | None" = None
     head: Head | None = None
+    refused = ""  # why no bounds of its nodes are bounds of it
 
     def __repr__(self) -> str:
         """One line per node: number, what it is, size, and the nodes it reads."""
@@ -334,6 +335,8 @@ def check_network(given: object) -> Network:
     Raises: InputError for anything else, saying how to make one of it.
     """
     found = check_classifier(given)
+    if found.refused:
+        raise InputError(found.refused)
     if found.head is not None:
         raise InputError(
             f"{found.name} ends in {found.head.words}, of which no bounds are computed here. Comparisons between "
@@ -351,14 +354,13 @@ def check_classifier(given: object) -> Network:
     if isinstance(given, Network):
         return given
     bases = {f"{base.__module__}.{base.__name__}" for base in type(given).__mro__}
+    advice = "make one with av.read_onnx(path) or av.trace(module, example_input)"
     if "torch.nn.modules.module.Module" in bases:
         advice = "trace it first: av.trace(module, example_input), with an example that has a leading batch axis"
     elif isinstance(given, str | bytes | PathLike):
         advice = 'read the file first: av.read_onnx("net.onnx")'
     elif any(base.startswith("onnx.") and base.endswith("ModelProto") for base in bases):
         advice = "read the model first: av.read_onnx(model)"
-    else:
-        advice = "make one with av.read_onnx(path) or av.trace(module, example_input)"
     raise InputError(f"A Network is wanted here, and a {type(given).__name__} was given; {advice}.")
 
 

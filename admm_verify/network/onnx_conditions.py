@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
+from admm_verify.network.builder import Builder, Scored, Tensor, UnsupportedUse, Value
 from admm_verify.network.onnx_inputs import Attributes, numbers, present
-from admm_verify.network.stepped import both, either
+from admm_verify.network.stepped import both, either, equal, is_place, placed
 from admm_verify.network.switch import Comparison, switch
 
 Conditional = Callable[[Builder, Any, Attributes, int], list[Any]]
@@ -23,6 +23,14 @@ def _compared(swapped: bool, inverted: bool) -> Conditional:
         return [Comparison(builder.add(first, second, -1.0), inverted)]
 
     return handler
+
+
+def _equal(builder: Builder, inputs: Any, attributes: Attributes, opset: int) -> list[Any]:
+    first, second = inputs
+    for place, other in ((first, second), (second, first)):
+        if isinstance(place, Scored) and isinstance(other, np.ndarray):
+            return [is_place(builder, place, other)]
+    return [equal(builder, *(_real(placed(builder, value)) for value in inputs))]
 
 
 def _real(value: Value | None) -> Value:
@@ -42,8 +50,8 @@ def _not(builder: Builder, inputs: Any, attributes: Attributes, opset: int) -> l
 
 def _cast(builder: Builder, inputs: Any, attributes: Attributes, opset: int) -> list[Any]:
     own = {"float32": 1, "float64": 11}[builder.element_type]
-    if attributes["to"] not in (9, own):
-        raise UnsupportedUse(f"it casts a comparison to another type than bool and {builder.element_type}")
+    if attributes["to"] not in (6, 7, 9, own):
+        raise UnsupportedUse(f"it casts a comparison to another type than bool, integers and {builder.element_type}")
     return [replace(inputs[0], numeric=attributes["to"] == own)]
 
 
@@ -64,6 +72,7 @@ def _joined(join: Callable[[Builder, Comparison, Comparison], Comparison]) -> Co
 
 
 COMPARISONS: dict[str, Conditional] = {
+    "Equal": _equal,
     "Greater": _compared(False, False),
     "GreaterOrEqual": _compared(True, True),
     "Less": _compared(True, False),

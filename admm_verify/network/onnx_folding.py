@@ -267,12 +267,20 @@ def on_constants(kind: str, inputs: Inputs) -> Handler | None:
 
     Its results are constants where they are the same in every runtime, otherwise values of the graph.
     """
+    exact = exactly_on_constants(kind, inputs)
+    if exact is not None:
+        return exact
+    return _lifted(OPERATORS[kind]) if kind in OPERATORS and inputs else None
+
+
+def exactly_on_constants(kind: str, inputs: Inputs) -> Handler | None:
+    """What computes an operator whose inputs are all constants to the last bit in every runtime; None where nothing
+    does.
+    """
     floats = inputs and isinstance(inputs[0], np.ndarray) and inputs[0].dtype.kind == "f"
     if kind in EXACT and not (floats and kind in ("CumSum", "ReduceProd", "ReduceSum")):
         return _exactly(EXACT[kind])
-    if kind in MOVES:
-        return MOVEMENT[kind]
-    return _lifted(OPERATORS[kind]) if kind in OPERATORS and inputs else None
+    return MOVEMENT[kind] if kind in MOVES else None
 
 
 def _exactly(folder: _Folder) -> Handler:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from admm_verify.network.onnx_checks import CLASSIC
+from admm_verify.network.onnx_checks import CLASSIC, read_tensor
 
 _TYPES = {"float32": "float", "float64": "double"}
 """ONNX's names of element types, by NumPy's, where they differ."""
@@ -76,3 +76,15 @@ def _wrong_input(types: Sequence[str | None], schema: Any) -> str | None:
         if name is not None and f"tensor({_TYPES.get(name, name)})" not in formal.types:
             return f"has an input {formal.name} of type {name}"
     return None
+
+
+def attributes_of(node: Any, name: str) -> dict[str, Any]:
+    """The attributes of a node of a model by their names, and how many outputs it has."""
+    from onnx.helper import get_attribute_value
+
+    found: dict[str, Any] = {"outputs": len(node.output)}
+    for attribute in node.attribute:
+        tensor = attribute.HasField("t")
+        where = f"The attribute {attribute.name} of a node of {name}"
+        found[attribute.name] = read_tensor(attribute.t, where) if tensor else get_attribute_value(attribute)
+    return found

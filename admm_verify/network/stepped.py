@@ -1,10 +1,18 @@
-"""Signs and comparisons as steps, of single entries or of signs again."""
+"""Signs, comparisons and the places of the largest numbers as steps."""
+
+from typing import TypeVar
 
 import numpy as np
 
-from admm_verify.network.builder import Builder, Tensor, UnsupportedUse
+from admm_verify.network.builder import Builder, Scored, Tensor, UnsupportedUse, Value
 from admm_verify.network.graph import Activation
+from admm_verify.network.movement import reduce_sum
 from admm_verify.network.switch import Comparison, line_of
+
+T = TypeVar("T")
+
+_CLASSES = 128
+"""Numbers of which the largest is found, each against each."""
 
 _CLEAR = 2.0**-10
 """Shares of the numbers that a sum adds up within which its sign might depend on rounding."""
@@ -30,6 +38,51 @@ def both(builder: Builder, first: Comparison, second: Comparison) -> Comparison:
 def either(builder: Builder, first: Comparison, second: Comparison) -> Comparison:
     """Whether one of two comparisons holds."""
     return Comparison(builder.add(builder.add(step(builder, first), step(builder, second)), np.array(-0.5)))
+
+
+def equal(builder: Builder, first: Value, second: Value) -> Comparison:
+    """Whether two values are the same number: neither is larger."""
+    gaps = [builder.add(x, y, -1.0) for x, y in ((first, second), (second, first))]
+    return either(builder, Comparison(gaps[0]), Comparison(gaps[1])).negated()
+
+
+def placed(builder: Builder, value: T) -> T | Tensor:
+    """The place of the largest score, the first one or the last one of several, as the number that it is."""
+    if not isinstance(value, Scored) or value.head.steps not in (("argmax",), ("last_argmax",)) or value.head.labels:
+        return value
+    outer, classes, inner = value.head.groups
+    best = builder.activation("heaviside", _excess(builder, value), 0.0)
+    weights = np.broadcast_to(np.arange(classes, dtype=np.float64)[:, None], (outer, classes, inner))
+    return builder.reshape(reduce_sum(builder, builder.scale(best, weights), [1], False), value.shape)
+
+
+def is_place(builder: Builder, value: Scored, wanted: np.ndarray) -> Comparison:
+    """Whether the largest score is at a place."""
+    classes = value.head.groups[1]
+    if value.head.steps not in (("argmax",), ("last_argmax",)) or value.head.labels or wanted.size != 1:
+        raise UnsupportedUse("it compares labels, or several places at once")
+    number = wanted.item()
+    if number not in range(classes):
+        raise UnsupportedUse(f"it compares a place of {classes} with {number}")
+    excess = builder.move(_excess(builder, value), lambda entries: entries[:, int(number), :])
+    return Comparison(builder.reshape(excess, value.shape))
+
+
+def _excess(builder: Builder, value: Scored) -> Tensor:
+    """Positive at the largest score of every group, where it is not below those before it and above those behind it,
+    or the other way round; else negative. Shapes: [outer, classes, inner].
+    """
+    outer, classes, inner = value.head.groups
+    if classes > _CLASSES:
+        raise UnsupportedUse(f"it takes the place of the largest of {classes} numbers as a number; {_CLASSES} are read")
+    x = builder.reshape(value.scores, (outer, classes, 1, inner))
+    other = builder.reshape(value.scores, (outer, 1, classes, inner))
+    mine, theirs = np.indices((classes, classes))
+    kept = theirs > mine if value.head.steps == ("argmax",) else theirs < mine
+    # Against itself a score loses, clearly.
+    lead = builder.add(builder.add(x, other, -1.0), -1.0 * (mine == theirs)[None, :, :, None])
+    wins = builder.activation("heaviside", lead, kept[None, :, :, None].astype(np.float64))
+    return builder.add(reduce_sum(builder, wins, [2], False), np.array(1.5 - classes))
 
 
 def _complement(builder: Builder, x: Tensor) -> Tensor:

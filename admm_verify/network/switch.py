@@ -1,7 +1,6 @@
-"""Choices by the sign of a value, x where d > 0 and else y, read where both meet at d = 0: y + c relu(d), x - y = c d.
+"""Choices by the sign of a value, x where d > 0 and else y: y + c relu(d) where both meet at d = 0, x - y = c d.
 
-Constants may jump, y + (x - y) step(d); anything else that does has no relaxation here. Whether both meet is decided in
-exact arithmetic.
+Whether they do is decided in exact arithmetic. Others jump, y + step(d) (x - y).
 """
 
 from dataclasses import dataclass, replace
@@ -64,8 +63,12 @@ def switch(builder: Builder, condition: Comparison, first: Value, second: Value)
     if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
         jump = builder.scale(builder.activation("heaviside", excess, 0.0), first - second, roundings=1)
         return builder.stands_for(builder.add(jump, second), "switch", [excess, x, y])
-    lines = [line_of(builder, value) for value in (excess, x, y)]
-    slope = _slope(*lines)
+    try:
+        lines = [line_of(builder, value) for value in (excess, x, y)]
+        slope = _slope(*lines)
+    except UnsupportedUse:
+        jump = builder.product(builder.activation("heaviside", excess, 0.0), builder.add(x, y, -1.0))
+        return builder.stands_for(builder.add(jump, y), "switch", [excess, x, y])
     bent = builder.scale(builder.activation("relu", excess), slope.reshape(shape), roundings=1)
     rewritten = builder.add(bent, y)
     reach = lines[1].reach + lines[2].reach

@@ -6,13 +6,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from admm_verify.errors import InputError, QueryError, StoppedError
+import numpy as np
+
+from admm_verify.errors import InputError, QueryError, StoppedError, UnsupportedQueryError
 from admm_verify.memory import Budget
 from admm_verify.network.from_onnx import network_from_model
 from admm_verify.network.graph import Network, check_classifier
-from admm_verify.network.onnx_files import Model, ModelSource, read_model
+from admm_verify.network.head_nodes import without_head
+from admm_verify.network.onnx_files import Model, ModelSource, model_from_bytes, read_model
 from admm_verify.network.onnx_part import part_of
 from admm_verify.network.onnx_ports import Port, joined
+from admm_verify.network.whole import WholeNetwork
 from admm_verify.options import file_path, instance
 from admm_verify.properties.beside import about_outputs
 from admm_verify.properties.checks import check_layout, check_property, check_types
@@ -55,19 +59,38 @@ class Query:
 
     def note(self) -> str | None:
         """What is left out of the network to answer, in words; None where nothing is."""
-        return None if self.network.head is None else self.network.head.note(self.network.name)
+        if self.network.head is None:
+            return None
+        try:
+            self._of_scores(None)
+        except UnsupportedQueryError:
+            return None
+        return self.network.head.note(self.network.name)
 
     def about_scores(self, arithmetic: str | None = None) -> "Query":
-        """The same question about the scores before the network's head, in an arithmetic, by default the declared one.
+        """The same question about the scores before the network's head, in an arithmetic, by default the declared one;
+        where they alone do not tell, about the network with its head as nodes of its own, in real arithmetic.
 
         Itself where the network has none. A counterexample of it counts once it is one of the question asked.
-        Raises: UnsupportedQueryError where the scores alone do not tell.
+        Raises: UnsupportedQueryError where neither can be had.
         """
-        head = self.network.head
-        if head is None:
+        if self.network.head is None:
             return self
-        found = about_scores(self.property, head, arithmetic or self.property.arithmetic, self.network.name)
+        try:
+            found = self._of_scores(arithmetic)
+        except UnsupportedQueryError:
+            # How a head rounds, nothing bounds.
+            real = (arithmetic or self.property.arithmetic) == "real"
+            network = without_head(self.network) if real else None
+            if network is None:
+                raise
+            return replace(self, network=network, asked=self)
         return replace(self, property=found, network=self.network.scores, asked=self)
+
+    def _of_scores(self, arithmetic: str | None) -> Property:
+        head = self.network.head
+        assert head is not None, "there are scores"
+        return about_scores(self.property, head, arithmetic or self.property.arithmetic, self.network.name)
 
     def about_outputs(self, arithmetic: str | None = None) -> "Query":
         """The same question about outputs alone, in an arithmetic, by default the declared one: about the scores of a
@@ -116,7 +139,7 @@ def read_query(
     network, model = _network_of(source, output, inputs, run, declared)
     with _reading(name, run):
         found = property_in(text)
-    return Query(place.name, found, network, model)
+    return Query(place.name, found, _with_constants(network, model, found, run), model)
 
 
 def query(
@@ -144,7 +167,8 @@ def query(
         UnsupportedQueryError for divisions and polynomials of too many terms; InputError; ModelError.
     """
     found, model = _network_of(network, output, inputs, Run())
-    return Query("query", property_of(found, region, condition), found, model)
+    property = property_of(found, region, condition)
+    return Query("query", property, _with_constants(found, model, property, Run()), model)
 
 
 @contextmanager
@@ -194,12 +218,29 @@ def _joined(source: NetworkSource, declared: NetworkDeclaration, chosen: bool, r
     return _from_model(lambda: joined(read_model(source), *sides), run)
 
 
-def _from_model(read: Callable[[], Model], run: Run) -> tuple[Network, bytes]:
-    """A network from the model that is read, and the model's bytes."""
+def _with_constants(network: Network, model: bytes | None, found: Property, run: Run) -> Network:
+    """A network that reads whole numbers, read again with the inputs that a query fixes as the constants that they are.
+
+    Only a number of the network's type is one, and only where all disjuncts agree on it.
+    """
+    if not isinstance(network, WholeNetwork) or model is None or not found.disjuncts:
+        return network
+    dtype, fixed = np.dtype(network.element_type), {}
+    boxes = list({id(one.box): one.box for one in found.disjuncts}.values())
+    for i, value in enumerate(boxes[0].range[0]):
+        number = float(dtype.type(float(value)))
+        if Fraction(number) == value and all(box.fixes(i) and box.range[0][i] == value for box in boxes):
+            fixed[i] = number
+    read = model
+    return _from_model(lambda: part_of(model_from_bytes(read, network.name)), run, fixed)[0]
+
+
+def _from_model(read: Callable[[], Model], run: Run, fixed: Mapping[int, float] | None = None) -> tuple[Network, bytes]:
+    """A network from the model that is read, and the model's bytes. fixed: as for `network_from_model`."""
     with _reading("The network", run):
         model = read()
     with _reading(model.name, run):
-        return network_from_model(model, run), model.data
+        return network_from_model(model, run, fixed), model.data
 
 
 def _chosen(declared: str, networks: Mapping[str, NetworkSource] | NetworkSource, path: str) -> NetworkSource:

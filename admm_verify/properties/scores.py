@@ -49,7 +49,7 @@ def _check_comparison(atom: Atom, head: Head, name: str) -> None:
     where = f" on line {atom.line}" if atom.line else ""
     raise UnsupportedQueryError(
         f"{name} ends in {head.words}, and the constraint{where} is no comparison of two of its results: the scores "
-        "alone do not tell whether it holds. Thresholds on probabilities are not supported yet: compare two outputs, "
+        "alone do not tell whether it holds. Compare two outputs, "
         f"as in (<= Y_0 Y_1), or ask about the scores{_by(head)}."
     )
 

@@ -117,6 +117,13 @@ class Hull(ABC):
         """How much phi of arguments in [l, u] that are off by at most `error` is off, rounded upward."""
         return self.folded(self.gain(lower - error, upper + error) * error) * (1 + 1e-9)
 
+    domain: str = ""
+    """The numbers that phi is defined for, in words, where these are not all."""
+
+    def admits(self, lower: Layer, upper: Layer) -> Mask:
+        """Where phi is defined on all of [l, u]; elsewhere there is no hull, and `support` is -infinity."""
+        return lower <= upper
+
     def own_error(self, lower: Layer, upper: Layer, reach: Layer, roundoff: float) -> Layer:
         """How much float code may miss phi by on [l, u], where |phi| <= reach."""
         xp = namespace(reach)

@@ -31,6 +31,8 @@ class Exp(Smooth):
 class OnPositive(Smooth):
     """Defined right of 0 only."""
 
+    domain = "positive numbers"
+
     def admits(self, lower: Layer, upper: Layer) -> Mask:
         return lower > 0
 
@@ -58,6 +60,7 @@ class Log(OnPositive):
 class Sqrt(Smooth):
     """The square root, of numbers from 0 on; its slope at 0 is infinite."""
 
+    domain = "numbers that are not negative"
     convex_first = False
     zero_at_zero = True
     values = (0.0, INFINITY)
@@ -112,6 +115,8 @@ class Square(Smooth):
 @dataclass(frozen=True, eq=False)
 class Reciprocal(Smooth):
     """1 / x, of positive numbers, where it is convex, or of negative ones, where it is concave."""
+
+    domain = "numbers of one sign"
 
     def value(self, x: Layer) -> Layer:
         return 1.0 / x

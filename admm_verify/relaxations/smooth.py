@@ -84,10 +84,6 @@ class Smooth(Relaxation):
         """A bound on |computed phi' - phi'| at x."""
         return 8.0 * epsilon(slope) * namespace(slope).abs(slope) + tiniest(slope)
 
-    def admits(self, lower: Layer, upper: Layer) -> Mask:
-        """Where phi is defined on all of [l, u]."""
-        return lower <= upper
-
     def tops(self, lower: Layer, upper: Layer) -> tuple[Layer, ...]:
         """Points of [l, u] with the least and the greatest value among them."""
         xp = namespace(lower, upper)

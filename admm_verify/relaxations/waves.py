@@ -146,6 +146,7 @@ class Cos(Wave):
 class Tan(Periodic):
     """tan(x) between two of its poles, concave on the left half and convex on the right one."""
 
+    domain = "numbers between two odd multiples of pi / 2"
     zero_at_zero = True
 
     def value(self, x: Layer) -> Layer:

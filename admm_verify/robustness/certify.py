@@ -85,6 +85,8 @@ def certify(
 def _scores(given: Network | ModelSource, settings: CertifySettings) -> tuple[Network, str | None]:
     """The network whose outputs are compared, and what was left out of the one that was given, in words."""
     found = read_onnx(given) if isinstance(given, str | PathLike) or is_model(given) else check_classifier(given)
+    if found.refused:
+        raise InputError(found.refused)
     note = None
     if found.head is not None:
         if found.head.groups[1] != found.scores.output_size:

@@ -48,6 +48,10 @@ class ExactBox:
         """The number of inputs."""
         return len(self.lower)
 
+    def fixes(self, index: int) -> bool:
+        """Whether x_i has one value."""
+        return self.lower[index] == self.upper[index]
+
     def reach(self, index: int) -> Fraction:
         """max |x_i| over the box."""
         return max(abs(self.lower[index]), abs(self.upper[index]))

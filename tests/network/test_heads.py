@@ -186,11 +186,30 @@ def test_labels_among_many_classes_take_no_cube_of_memory():
         tracemalloc.stop()
 
 
-def test_thresholds_are_refused_in_words(tmp_path):
+@pytest.mark.parametrize("head", ["softmax", "log-softmax", "log of softmax", "reshaped"])
+def test_thresholds_are_decided_by_the_whole_network(tmp_path, head):
+    path = tmp_path / "query.vnnlib"
+    rng = np.random.default_rng(1)
+    network = av.read_onnx(model(head))
+    y = network(rng.uniform(-1, 1, (20_000, 4)))[..., 0]
+    most, reach = float(y.max()), float(y.max() - y.min())
+    for limit, verdict in ((most + 0.05 * reach, "unsat"), (most - 0.05 * reach, "sat")):
+        path.write_text(query_text(3, f"(>= Y_0 {limit:.9f})"))
+        query = av.read_query(path, model(head))
+        assert query.note() is None
+        outcome = av.verify(query, timeout=10)
+        assert outcome.verdict.value == verdict
+    assert outcome.output.reshape(-1)[0] >= limit
+    settings = av.VerifySettings(arithmetic="float32")
+    with pytest.raises(av.UnsupportedQueryError, match="in float32 arithmetic rounds"):
+        av.verify(query, settings=settings)
+
+
+def test_thresholds_on_what_has_no_nodes_are_refused_in_words(tmp_path):
     path = tmp_path / "query.vnnlib"
     path.write_text(query_text(3, "(>= Y_0 0.9)"))
-    query = av.read_query(path, model("softmax"))
-    with pytest.raises(av.UnsupportedQueryError, match=r"line 16 is no comparison.*output='logits'"):
+    query = av.read_query(path, model("normalised sigmoids"))
+    with pytest.raises(av.UnsupportedQueryError, match=r"line 16 is no comparison.*ask about the scores"):
         av.verify(query)
 
 

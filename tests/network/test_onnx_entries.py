@@ -72,11 +72,18 @@ def test_ones_on_a_diagonal_are_constants() -> None:
     agrees(model(nodes, [1, 6], opset=16))
 
 
-def test_choices_that_jump_are_refused() -> None:
+def test_choices_that_jump_are_products_with_steps() -> None:
     nodes = [node("Greater", ["x", "t"], ["c"]), node("Where", ["c", "x", "z"], ["y"])]
     data = model(nodes, [1, 6], {"t": np.float32([0.1]), "z": np.float32([0.0])}, opset=16)
-    with pytest.raises(av.UnsupportedOperatorError, match="both sides of the comparison must be one number"):
-        network_from_bytes(data, "jump")
+    network, x = network_from_bytes(data, "jump"), np.float32([[-0.3, 0.0, 0.1, 0.10000001, 2.0, -7.0]])
+    assert [part.kind for part in network.functions] == ["heaviside", "product"]
+    assert np.array_equal(network(x), runtime(data, x))
+    box = av.Box(np.full(6, -1.0), np.full(6, 2.0))
+    lower = av.solve(av.Problem(network, box, np.concatenate([np.eye(6), -np.eye(6)]))).lower
+    assert (lower[:6] <= 0).all() and (lower[6:] <= -2).all() and (lower >= -3.1).all()
+
+
+def test_comparisons_that_are_moved_are_refused() -> None:
     nodes = [node("Greater", ["x", "t"], ["c"]), node("Unsqueeze", ["c", "a"], ["y"])]
     data = model(nodes, [1, 6], {"t": np.float32([0.1]), "a": np.array([0])}, opset=16)
     with pytest.raises(av.UnsupportedOperatorError, match=r"Operator Unsqueeze .* reads a comparison"):

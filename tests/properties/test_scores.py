@@ -71,7 +71,7 @@ def test_comparisons_of_probabilities_are_those_of_scores():
         # Of two samples.
         atom(0, False, (0, 1), (3, -1)),
     ):
-        with pytest.raises(av.UnsupportedQueryError, match="compare two outputs"):
+        with pytest.raises(av.UnsupportedQueryError, match="Compare two outputs"):
             about_scores(asked(6, (wrong,)), softmax, "real", "net")
     with pytest.raises(av.UnsupportedQueryError, match="no comparison"):
         about_scores(asked(6, (atom(0, False, (0, 1), (3, -1)),)), logarithms, "real", "net")
