@@ -6,13 +6,13 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from importlib import import_module
 from io import StringIO
 
 from threadpoolctl import threadpool_limits
 
 import admm_verify as av
 from admm_verify.arguments import Parser, Read, Written
-from admm_verify.commands import bound, certify, check, demo, reach, supports, verify
 from admm_verify.commands.queries import fixed_files, network_files
 from admm_verify.files import check_targets, reason
 from admm_verify.interrupts import Interrupts
@@ -24,7 +24,8 @@ _STATUS = """Exit status: 0 with an answer, whatever it is; 1 after an error, wh
 where check proves nothing; 2 for a command line that is refused; 128 and the number of a signal that ended the work
 before there was an answer, as 130 for Ctrl-C."""
 
-COMMANDS = (verify, bound, certify, reach, check, supports, demo)
+COMMANDS = ("verify", "bound", "certify", "reach", "check", "supports", "demo")
+"""Files of `commands/`; importing all of them takes longer than many a query."""
 
 
 class Options(argparse.Namespace):
@@ -67,7 +68,8 @@ def _parsed(arguments: Sequence[str] | None, results: Results) -> Options:
     """The options; help and versions, which argparse prints, are results too."""
     with redirect_stdout(StringIO()) as shown:
         try:
-            options = _parser().parse_args(arguments, Options())
+            asked = sys.argv[1:] if arguments is None else arguments
+            options = _parser(asked).parse_args(arguments, Options())
         except SystemExit as ended:
             if text := shown.getvalue():
                 results.say(text.rstrip("\n"))
@@ -79,7 +81,7 @@ def _parsed(arguments: Sequence[str] | None, results: Results) -> Options:
 
 def _run(options: Options) -> int:
     if options.command is None:
-        options.say(_parser().format_help().rstrip())
+        options.say(_parser(()).format_help().rstrip())
         return 0
     named = list(vars(options).values())
     options.written = [path for path in named if isinstance(path, Written)]
@@ -113,14 +115,19 @@ def _age() -> float:
         return 0.0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of a command line: of the one command that it names, else of all."""
     about = "Certified worst-case bounds of neural networks by operator splitting."
     parser = Parser(prog=PROGRAM, description=about, epilog=_STATUS)
     parser.add_argument("--name", action="version", version=NAME, help="print the solver's name and exit")
     parser.add_argument("--version", action="version", version=av.__version__, help="print the version and exit")
     parsers = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for command in COMMANDS:
-        name = command.__name__.rpartition(".")[2]
+    first = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name in COMMANDS:
+        if first in COMMANDS and name != first:
+            parsers.add_parser(name)
+            continue
+        command = import_module(f"admm_verify.commands.{name}")
         added = parsers.add_parser(name, help=command.HELP, description=command.HELP, epilog=_STATUS)
         command.add_options(added)
         added.set_defaults(run=command.run)
