@@ -81,7 +81,22 @@ def namespace(*arrays: Array) -> Any:
     return array_api_compat.array_namespace(*arrays)
 
 
-_NUMPY = array_api_compat.array_namespace(np.zeros(0))
+def _numpy_namespace() -> Any:
+    """NumPy's namespace, for which all is looked up that NumPy names.
+
+    Of a compiler of Fortran, test tools and the like, which NumPy imports when they are looked up, it is spared the
+    names: they take as long to import as all the rest of NumPy.
+    """
+    listed, told = np.__all__, np.__dir__
+    left = [name for name in listed if name not in {"f2py", "testing", "ctypeslib", "polynomial"}]
+    np.__all__, np.__dir__ = left, lambda: left
+    try:
+        return array_api_compat.array_namespace(np.zeros(0))
+    finally:
+        np.__all__, np.__dir__ = listed, told
+
+
+_NUMPY = _numpy_namespace()
 
 
 SMALLEST = 2.0**-1074
