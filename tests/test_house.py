@@ -7,8 +7,8 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
-from itertools import pairwise
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
