@@ -19,9 +19,9 @@ from admm_verify.relaxations.curves import between
 if TYPE_CHECKING:
     from admm_verify.relaxations.gates import Gate
 
-_DEGREE, _NODES, _HALVINGS, _FAR = 12, 48, 80, 60.0
-_LONGEST = 5.0
-"""Tails are inverted up to where the slope has come exp(-25) near its limit."""
+_DEGREE, _NODES, _HALVINGS, _FAR = 18, 48, 80, 60.0
+_LONGEST = 5.8
+"""Tails are inverted up to where the slope has come exp(-33) near its limit."""
 
 Slope = Callable[[np.ndarray], np.ndarray]
 

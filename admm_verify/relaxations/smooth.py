@@ -44,6 +44,8 @@ class Smooth(Relaxation):
     """Where phi' is 0 inside the domain."""
     values: tuple[float, float] = (-INFINITY, INFINITY)
     """The infimum and supremum of phi."""
+    steep: bool = False
+    """Whether phi' has no bound next to a point, where slopes beyond all use are left out."""
     inside: float = 1.0
     """A point of the domain."""
 
@@ -273,6 +275,8 @@ class Smooth(Relaxation):
         """The range of phi' on [l, u], without slopes that are steep beyond use."""
         xp = namespace(lower, upper)
         least, most = self.slope_range(lower, upper)
+        if not self.steep:
+            return least, most
         run = upper - lower
         width = xp.maximum(run, xp.full_like(run, tiniest(run)))
         found = [self.value(x) for x in self.tops(lower, upper)]

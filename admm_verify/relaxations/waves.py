@@ -1,6 +1,6 @@
 """Records of sine, cosine and tangent.
 
-Where phi turns is a multiple of pi / 2, which is rounded: off by d <= 4 eps (1 + |p|). On the slivers between the
+Where phi turns is a multiple of pi / 2, which is rounded: off by d <= 4 eps |p|. On the slivers between the
 computed and the true place phi'' has the wrong sign and is at most d, or 2 d for the tangent, which changes minima over
 a piece of length up to pi by at most 8 d^2; extrema that are missed by d differ by d^2 / 2. These are charged.
 """
@@ -23,7 +23,7 @@ def _missed(*x: Layer) -> Layer:
     size = xp.abs(x[0])
     for other in x[1:]:
         size = xp.maximum(size, xp.abs(other))
-    return 4.0 * epsilon(size) * (1.0 + size)
+    return 4.0 * epsilon(size) * size
 
 
 class Periodic(Smooth):
@@ -169,7 +169,7 @@ class Tan(Periodic):
     def admits(self, lower: Layer, upper: Layer) -> Mask:
         xp = namespace(lower, upper)
         left, right = lower / pi + 0.5, upper / pi + 0.5
-        off = _missed(lower, upper)
+        off = _missed(lower, upper) + epsilon(lower)
         return (xp.floor(left - off) == xp.floor(right + off)) & (upper - lower < pi)
 
     def turns(self, lower: Layer, upper: Layer) -> tuple[Layer, ...]:
