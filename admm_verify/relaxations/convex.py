@@ -32,6 +32,7 @@ class OnPositive(Smooth):
     """Defined right of 0 only."""
 
     domain = "positive numbers"
+    steep = True
 
     def admits(self, lower: Layer, upper: Layer) -> Mask:
         return lower > 0
@@ -61,6 +62,7 @@ class Sqrt(Smooth):
     """The square root, of numbers from 0 on; its slope at 0 is infinite."""
 
     domain = "numbers that are not negative"
+    steep = True
     convex_first = False
     zero_at_zero = True
     values = (0.0, INFINITY)
@@ -117,6 +119,7 @@ class Reciprocal(Smooth):
     """1 / x, of positive numbers, where it is convex, or of negative ones, where it is concave."""
 
     domain = "numbers of one sign"
+    steep = True
 
     def value(self, x: Layer) -> Layer:
         return 1.0 / x

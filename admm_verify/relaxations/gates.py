@@ -42,11 +42,12 @@ class Gate(Smooth):
         return xp.where(above, xp.where(right, found.right(slope), found.left(slope)), found.middle(slope))
 
     def polished(self, x: Layer, slope: Layer) -> Layer:
-        """By a step of Newton's method, where phi'' is not small."""
+        """By a step of Newton's method, where that is short."""
         xp = namespace(x, slope)
         bend = self.second(x)
-        usual = xp.abs(bend) > 2.0**-12
-        return xp.where(usual, x - (self.derivative(x) - slope) / xp.where(usual, bend, xp.ones_like(bend)), x)
+        usual = xp.abs(bend) > 2.0**-40
+        step = (self.derivative(x) - slope) / xp.where(usual, bend, xp.ones_like(bend))
+        return xp.where(usual & (xp.abs(step) < 2.0**-6), x - step, x)
 
     @property
     def _inverses(self) -> InverseSlopes:

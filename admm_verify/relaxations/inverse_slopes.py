@@ -19,7 +19,7 @@ from admm_verify.relaxations.curves import between
 if TYPE_CHECKING:
     from admm_verify.relaxations.gates import Gate
 
-_DEGREE, _NODES, _HALVINGS, _FAR = 18, 48, 80, 60.0
+_DEGREE, _NODES, _HALVINGS, _FAR = 20, 56, 80, 60.0
 _LONGEST = 5.8
 """Tails are inverted up to where the slope has come exp(-33) near its limit."""
 

@@ -21,6 +21,7 @@ class Power(Smooth):
     exponent: Layer
 
     domain = "numbers of one sign, or, as its exponent has it, for positive ones"
+    steep = True
     evaluation_roundings = 128.0
     """Exponents may be rounded to float32 first, which powers magnify by their logarithm."""
 

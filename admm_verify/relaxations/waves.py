@@ -147,6 +147,7 @@ class Tan(Periodic):
     """tan(x) between two of its poles, concave on the left half and convex on the right one."""
 
     domain = "numbers between two odd multiples of pi / 2"
+    steep = True
     zero_at_zero = True
 
     def value(self, x: Layer) -> Layer:
