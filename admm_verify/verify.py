@@ -12,6 +12,7 @@ from admm_verify.bounds.arithmetic import check_arithmetic
 from admm_verify.certificates.certificate import Certificate
 from admm_verify.certificates.kinds import check_kinds
 from admm_verify.certificates.regions import check_regions
+from admm_verify.complete.constants import Group, by_constants
 from admm_verify.complete.decide import Decision
 from admm_verify.complete.enumeration import Enumeration
 from admm_verify.complete.settings import VerifySettings
@@ -19,6 +20,7 @@ from admm_verify.network.onnx_runtime import forget_models
 from admm_verify.network.whole import WholeNetwork
 from admm_verify.options import instance, member
 from admm_verify.properties.query import Query
+from admm_verify.properties.rows import atom_rows
 from admm_verify.reprs import short_repr
 from admm_verify.run import Ended, Run, Stopped
 from admm_verify.splitting.placement import iteration_placement
@@ -97,6 +99,9 @@ def verify(
     if isinstance(query.network, WholeNetwork):
         return _enumerated(query, replace(chosen, arithmetic=arithmetic), run, began)
     query = query.about_outputs(arithmetic)
+    groups = [] if chosen.certificate or chosen.checkpoint else _groups(query, run)
+    if groups:
+        return _grouped(query, groups, chosen, run, began)
     if chosen.certificate:
         check_kinds(query.network)
         check_regions(query.property)
@@ -141,6 +146,34 @@ def _enumerated(query: Query, settings: VerifySettings, run: Run, began: float) 
         None if witness is None else witness.exact,
         unconfirmed=found.failure if verdict in (Verdict.UNKNOWN, Verdict.TIMED_OUT) else None,
     )
+
+
+def _groups(query: Query, run: Run) -> list[Group]:
+    """The query in parts in which inputs are constants; none once the run is over, which ends the rest as well."""
+    try:
+        return by_constants(query, run)
+    except Stopped:
+        return []
+
+
+def _grouped(query: Query, groups: list[Group], settings: VerifySettings, run: Run, began: float) -> Outcome:
+    """The answer to a query from those to its parts, one after the other."""
+    rows = atom_rows(query.property)
+    lower, open_disjuncts, subproblems, least = np.full(len(rows.box), -np.inf), 0, 0, float("inf")
+    unconfirmed = None
+    for group in groups:
+        found = _decided(group.query, settings, run, began)
+        places = atom_rows(group.query.property).disjuncts
+        for number, own in zip(group.numbers, places, strict=True):
+            if len(found.rows_lower):
+                lower[list(rows.disjuncts[number])] = found.rows_lower[list(own)]
+        open_disjuncts, subproblems = open_disjuncts + found.undecided, subproblems + found.subproblems
+        least, unconfirmed = min(least, found.lower), unconfirmed or found.unconfirmed
+        if found.verdict is Verdict.SAT:
+            return replace(found, rows_lower=lower, undecided=open_disjuncts, subproblems=subproblems, lower=least)
+    verdict = _unfinished(run) if open_disjuncts else Verdict.UNSAT
+    seconds = time.monotonic() - began
+    return Outcome(verdict, None, None, lower, open_disjuncts, seconds, subproblems, least, unconfirmed=unconfirmed)
 
 
 def _unfinished(run: Run) -> Verdict:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from admm_verify.arrays import Array, namespace, to_numpy
+from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.relaxed import Bounded
 from admm_verify.network.graph import Activation, Network
@@ -52,9 +52,12 @@ def height_scores(network: Network, width: Array, pre: PreactivationBounds, size
     Shapes: sizes[k] [boxes, n_k], None for zeros; the others as for `side_scores` -> [boxes, inputs].
     """
     xp = namespace(width)
-    score = xp.zeros_like(width)
-    eye = xp.eye(width.shape[-1], dtype=width.dtype, device=width.device)
-    tangents: list[Any] = [width[:, :, None] * eye]
+    # Sides without width have nothing of any height.
+    free = Placement.of(width).put_indices(np.flatnonzero(to_numpy(xp.any(width > 0, axis=0))))
+    units = xp.take(xp.eye(width.shape[-1], dtype=width.dtype, device=width.device), free, axis=0)
+    own = xp.take(width, free, axis=1)
+    score = xp.zeros_like(own)
+    tangents: list[Any] = [own[:, :, None] * units]
     noise: list[Any] = [xp.zeros_like(tangents[0])]
     for _, affine, k in paced(network.steps):
         if affine is not None:
@@ -72,7 +75,7 @@ def height_scores(network: Network, width: Array, pre: PreactivationBounds, size
         size = sizes[k]
         if size is not None:
             score = score + xp.sum(size[:, None, :] * share, axis=-1)
-    return score
+    return score @ units
 
 
 def atom_weights(atoms: np.ndarray) -> np.ndarray:

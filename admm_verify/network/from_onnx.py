@@ -74,8 +74,8 @@ def network_from_bytes(data: bytes, name: str) -> Network:
 def network_from_model(model: Model, run: Run | None = None, fixed: Mapping[int, float] | None = None) -> Network:
     """A network from a parsed ONNX model, as `part_of` leaves it.
 
-    fixed: numbers of the model's type that its inputs have, by their positions. Taken as constants where the model cuts
-    inputs off to whole numbers, and nowhere else.
+    fixed: numbers of the model's type that its inputs have, by their positions. Values that hold nothing else are
+    constants, and the network is what it is for such inputs alone.
     Raises: as `read_onnx`; Stopped once the run, asked at every node, is over.
     """
     try:
@@ -145,6 +145,9 @@ class _Walker:
         made = self.builder.finish(output, self.name, run)
         if self.whole is None:
             return made
+        if not self.whole.casts:
+            shape, read = sample_shape(self.shape), made.as_read or made
+            return replace(made, input_shape=shape, as_read=replace(read, input_shape=shape))
         if made.head is not None:
             raise UnsupportedOperatorError(
                 f"{self.name} reads whole numbers and ends in {made.head.words}; choose the scores before it as output."
@@ -164,7 +167,7 @@ class _Walker:
             for output, value in zip(node.output, values, strict=False):
                 if value is None:
                     self.unfollowed.add(output)
-                else:
+                elif self.whole is None or output not in self.whole.constants:
                     self.values[output] = value
 
     def _branch(self, node: Any, label: str, run: Run | None) -> list[_Held | None]:

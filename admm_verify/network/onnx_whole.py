@@ -52,6 +52,7 @@ class WholeNumbers(Lookup):
     casts: the type and the inputs' positions of every value that is an input cut off. extras: names of the values that
     the rest reads, with their shapes. skipped: positions of the nodes that the rest is to leave out. constants: values
     that the rest reads and that are known by fixed inputs. real: inputs that the rest reads.
+    used: the fixed inputs behind the constants. factors: inputs by which the rest multiplies or divides.
     """
 
     name: str
@@ -64,6 +65,7 @@ class WholeNumbers(Lookup):
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     real: set[int] = field(default_factory=set)
     used: dict[int, float] = field(default_factory=dict)
+    factors: set[int] = field(default_factory=set)
     _kept: dict[tuple[int, tuple[int, ...]], dict[str, np.ndarray]] = field(default_factory=dict)
 
     @property
@@ -116,10 +118,15 @@ def whole_numbers(model: Any, name: str, fixed: Mapping[int, float]) -> WholeNum
     nothing else.
     Raises: UnsupportedOperatorError where they decide more than numbers.
     """
-    if not any(_cuts(node) for node in model.graph.node):
+    if not fixed and not any(_cuts(node) for node in model.graph.node):
         return None
     found = _Discovery(model, name, fixed).run()
-    return found if found.casts else None
+    return found if found.casts or found.constants else None
+
+
+def factor_inputs(model: Any, name: str) -> set[int]:
+    """Positions of the inputs of which, or of whose sums, other values are multiples or quotients."""
+    return _Discovery(model, name, {}).run().factors
 
 
 def _cuts(node: Any) -> bool:
@@ -141,6 +148,7 @@ class _Discovery:
         shape = [max(1, dim.dim_value) for dim in source.type.tensor_type.shape.dim]
         self.moved = {source.name: np.arange(int(np.prod(shape))).reshape(shape)}
         self.decided: dict[str, tuple[int, ...]] = {}
+        self.sums: dict[str, np.ndarray] = {}
         # All values as they are where every input is cut off to zero.
         self.sample: dict[str, np.ndarray] = {}
 
@@ -164,6 +172,7 @@ class _Discovery:
         deciding = sorted({i for name in reads for i in self.decided.get(name, ())})
         moving = [name for name in reads if name in self.moved]
         attributes = attributes_of(node, self.name) if plain else {}
+        self._weigh(node, reads)
         if plain and moving and _cuts(node):
             places, made = self.moved[moving[0]], node.output[0]
             found.casts[made] = np.dtype(_INTEGERS[attributes["to"]]), places
@@ -185,10 +194,22 @@ class _Discovery:
                 self.sample |= values
                 self.decided.update(dict.fromkeys(node.output, tuple(deciding)))
             for name, value in values.items() if not deciding else ():
-                self._keep(name, value, bool(moving) and node.op_type != "Shape", position)
+                self._keep(name, value, bool(moving) and node.op_type != "Shape")
+            if all(name in found.constants for name in node.output if name):
+                found.skipped.add(position)
         return None
 
-    def _keep(self, name: str, value: np.ndarray, moved: bool, position: int) -> None:
+    def _weigh(self, node: Any, reads: list[str]) -> None:
+        """Note inputs that are factors of values, or sums of inputs that may be."""
+        if node.op_type in ("ReduceSum", "ReduceMean") and reads and reads[0] in self.moved:
+            self.sums[node.output[0]] = self.moved[reads[0]]
+        if node.op_type in ("Mul", "Div") and not any(name in self.found.known for name in reads):
+            for name in reads:
+                places = self.moved.get(name, self.sums.get(name))
+                if places is not None:
+                    self.found.factors.update(int(i) for i in places.flat)
+
+    def _keep(self, name: str, value: np.ndarray, moved: bool) -> None:
         """What became of constants, or of inputs that are moved."""
         if not moved:
             self.found.known[name] = value
@@ -196,7 +217,6 @@ class _Discovery:
             numbers = np.array([self.fixed[int(i)] for i in value.flat], self._dtype).reshape(value.shape)
             self.found.known[name] = self.found.constants[name] = numbers
             self.found.used.update({int(i): self.fixed[int(i)] for i in value.flat})
-            self.found.skipped.add(position)
         else:
             self.moved[name] = value
 
