@@ -7,7 +7,7 @@ from admm_verify.arrays import SMALLEST, Array, gamma, namespace
 from admm_verify.bounds.bands import Bands, reads_input
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.reduced import Reduced
-from admm_verify.bounds.region import largest, node_magnitude
+from admm_verify.bounds.region import largest, node_magnitude, only_moves
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Affine, Network
 from admm_verify.network.selection import SelectionMap
@@ -169,7 +169,18 @@ def affine_interval(
     return low, high
 
 
+def _moved(node: Affine, lower: Ends, upper: Ends) -> tuple[Array, Array]:
+    """The interval of a node that only moves entries, exactly."""
+    (term,) = node.terms
+    low, high = term.map.apply(lower[term.source]), term.map.apply(upper[term.source])
+    xp = namespace(low)
+    # Signs may change.
+    return xp.minimum(low, high), xp.maximum(low, high)
+
+
 def _affine_interval(network: Network, node: Affine, lower: Ends, upper: Ends) -> tuple[Array, Array]:
+    if only_moves(node):
+        return _moved(node, lower, upper)
     xp = namespace(node.bias)
     middle: Array = node.bias
     spread: Array = xp.zeros_like(node.bias)

@@ -3,9 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from admm_verify.arrays import SINGLE_ROUNDOFF, SMALLEST, Array, Float, gamma, inner, namespace, take_rows
+import numpy as np
+
+from admm_verify.arrays import SINGLE_ROUNDOFF, SMALLEST, Array, Float, gamma, inner, namespace, take_rows, to_numpy
 from admm_verify.bounds.backward import Backward
 from admm_verify.network.graph import Affine, Network
+from admm_verify.network.maps import DiagonalMap
+from admm_verify.network.selection import SelectionMap
 from admm_verify.relaxations.bilinear import MiddlePlanes
 from admm_verify.relaxations.contract import Hull
 from admm_verify.relaxations.lines import KinkLines
@@ -212,6 +216,21 @@ def evaluation_error(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> Array
     )
 
 
+def only_moves(node: Affine) -> bool:
+    """Whether a node gives entries of one source as they are, or with another sign, and computes nothing.
+
+    False on another device, where looking would wait for it.
+    """
+    if len(node.terms) != 1 or not isinstance(node.bias_magnitude, np.ndarray) or node.bias_magnitude.any():
+        return False
+    map = node.terms[0].map
+    if isinstance(map, DiagonalMap):
+        # A factor with roundings of its own may be another number than the 1 it came out as.
+        plain = map.magnitude is None and map.roundings <= 1
+        return plain and bool((np.abs(to_numpy(map.scale)) == 1).all())
+    return isinstance(map, SelectionMap)
+
+
 def evaluation_errors(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> tuple[list[Array], Array]:
     """Bounds on |floating point evaluation - real value| of every node's entries, and where values can overflow.
 
@@ -250,7 +269,9 @@ def evaluation_errors(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> tupl
         carried: Array = xp.zeros_like(affine.bias)
         for term in affine.terms:
             carried = term.map.magnitude_apply(error[term.source]) + carried
-        error.append((carried + gamma(affine.roundings, roundoff) * inflated + tiny) * (1 + 1e-9))
+        # What only moves zeros gives zeros in any arithmetic.
+        flushed = xp.where(inflated > 0, tiny, 0.0) if only_moves(affine) else tiny
+        error.append((carried + gamma(affine.roundings, roundoff) * inflated + flushed) * (1 + 1e-9))
         reach.append(inflated)
         overflow = overflow | ~(xp.max(inflated + error[-1], axis=-1) <= limit)
     return error, overflow

@@ -68,9 +68,9 @@ class Enumeration:
         if settings.certificate:
             raise InputError(f"{network.name} reads whole numbers and can have no certificate. Leave it out.")
         for disjunct in query.property.disjuncts:
-            if disjunct.cut is not None or any(atom.inputs for atom in disjunct.atoms):
+            if disjunct.cut is not None or not all(atom.of_outputs for atom in disjunct.atoms):
                 raise UnsupportedQueryError(
-                    f"{network.name} reads whole numbers; queries about it are boxes and comparisons of outputs alone."
+                    f"{network.name} reads whole numbers; queries about it are boxes and sums of outputs alone."
                 )
         self.rows = atom_rows(query.property)
         self.least = np.full(len(self.rows.box), np.inf)

@@ -8,11 +8,15 @@ import numpy as np
 
 from admm_verify.network.builder import Builder, Scored, Tensor, UnsupportedUse, Value
 from admm_verify.network.onnx_inputs import Attributes, numbers, present
-from admm_verify.network.stepped import both, either, equal, is_place, placed
+from admm_verify.network.onnx_operators import OPERATORS
+from admm_verify.network.stepped import both, either, equal, is_place, nonzero, placed
 from admm_verify.network.switch import Comparison, switch
 
 Conditional = Callable[[Builder, Any, Attributes, int], list[Any]]
 """A handler that gives or takes a comparison."""
+
+
+_BOOL = 9
 
 
 def _compared(swapped: bool, inverted: bool) -> Conditional:
@@ -55,6 +59,12 @@ def _cast(builder: Builder, inputs: Any, attributes: Attributes, opset: int) -> 
     return [replace(inputs[0], numeric=attributes["to"] == own)]
 
 
+def _cast_values(builder: Builder, inputs: Any, attributes: Attributes, opset: int) -> list[Any]:
+    if attributes["to"] == _BOOL:
+        return [nonzero(builder, _real(inputs[0]))]
+    return list(OPERATORS["Cast"](builder, inputs, attributes, opset))
+
+
 def _mul(builder: Builder, inputs: Any, attributes: Attributes, opset: int) -> list[Any]:
     condition, x = inputs if isinstance(inputs[0], Comparison) else inputs[::-1]
     if isinstance(x, Comparison):
@@ -72,13 +82,14 @@ def _joined(join: Callable[[Builder, Comparison, Comparison], Comparison]) -> Co
 
 
 COMPARISONS: dict[str, Conditional] = {
+    "Cast": _cast_values,
     "Equal": _equal,
     "Greater": _compared(False, False),
     "GreaterOrEqual": _compared(True, True),
     "Less": _compared(True, False),
     "LessOrEqual": _compared(False, True),
 }
-"""Handlers by operator name, whose results are comparisons."""
+"""Handlers by operator name, whose results may be comparisons."""
 
 CONDITIONAL: dict[str, Conditional] = {
     "And": _joined(both),

@@ -20,6 +20,8 @@ from admm_verify.network.whole import Lookup
 
 _INTEGERS = {code: name for code, name in TYPES.items() if "int" in name}
 
+_EXACT = 2.0**53
+
 _IDLE = Builder((1,))
 """Operators on constants alone append no nodes."""
 
@@ -82,6 +84,10 @@ class WholeNumbers(Lookup):
         for name, shape in self.extras.items():
             if found[name].shape != shape:
                 raise InputError(f"{name} of {self.name} has another shape for other whole numbers, {dict(numbers)}.")
+            if found[name].dtype.kind in "iu" and (np.abs(found[name].astype(np.float64)) > _EXACT).any():
+                raise InputError(
+                    f"{name} of {self.name} holds whole numbers beyond 2^53, which no float64 tells apart."
+                )
         parts = [found[name].astype(np.float64).reshape(-1) for name in self.extras]
         return np.concatenate(parts) if parts else np.zeros(0)
 
@@ -155,10 +161,12 @@ class _Discovery:
     def run(self) -> WholeNumbers:
         for position, node in enumerate(self.model.graph.node):
             self._look(position, node)
+        # Those that are handed out alone may be whole numbers.
+        chosen = set(self.found.extras)
         for value in self.model.graph.output:
             self._read_by_rest([value.name])
         for extra in self.found.extras:
-            if self.sample[extra].dtype.kind != "f":
+            if extra in chosen and self.sample[extra].dtype.kind != "f":
                 raise UnsupportedOperatorError(
                     f"{self.name} uses its value {extra}, which whole numbers among its inputs decide, to choose "
                     "entries of values that other inputs decide. Read are models where they decide numbers alone."

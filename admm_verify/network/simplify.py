@@ -116,9 +116,10 @@ class _Merged:
             return 0.0, 0.0
         self._shift(map, source)
         below = [term.source for term in source.terms]
-        # The merged node's own sum is part of the path too.
+        # The merged node's own sum is part of the path too, where it adds anything.
+        summed = len(below) + 1 if len(below) > 1 or source.bias_magnitude.any() else 0
         hidden = [
-            self.add(part.with_roundings(part.roundings + len(below) + 1), i, shared or below.count(i) > 1)
+            self.add(part.with_roundings(part.roundings + summed), i, shared or below.count(i) > 1)
             for i, part in zip(below, parts, strict=True)
         ]
         # Each row's sum of magnitudes bounds what the merged value, and every partial sum of it, can reach.

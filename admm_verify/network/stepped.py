@@ -46,6 +46,11 @@ def equal(builder: Builder, first: Value, second: Value) -> Comparison:
     return either(builder, Comparison(gaps[0]), Comparison(gaps[1])).negated()
 
 
+def nonzero(builder: Builder, value: Value) -> Comparison:
+    """Whether a value is another number than 0."""
+    return either(builder, Comparison(value), Comparison(builder.scale(value, np.array(-1.0))))
+
+
 def placed(builder: Builder, value: T) -> T | Tensor:
     """The place of the largest score, the first one or the last one of several, as the number that it is."""
     if not isinstance(value, Scored) or value.head.steps not in (("argmax",), ("last_argmax",)) or value.head.labels:
