@@ -24,8 +24,8 @@ _NAMES = {"FLOAT": "float32", "DOUBLE": "float64"}
 class Port:
     """A tensor of a model that a query speaks of.
 
-    element_type: in NumPy's words, or "real" for any of floating point. value: the name of a value inside, or of the
-    node that computes it; "" for the model's own inputs and outputs, which are meant in their order.
+    element_type: in NumPy's words, or "real" for any of floating point. value: its name, or of the node that computes
+    it; "" for those of the model's own inputs and outputs that are meant in their order.
     """
 
     name: str
@@ -47,11 +47,14 @@ def joined(model: Model, inputs: Sequence[Port], outputs: Sequence[Port]) -> Mod
     graph = proto.graph
     stored = {tensor.name for tensor in graph.initializer}
     sources = [value for value in graph.input if value.name not in stored]
-    _check_count("inputs", inputs, sources, model.name)
-    _check_count("outputs", [port for port in outputs if not port.value], list(graph.output), model.name)
+    sources = _in_order("inputs", inputs, sources, model.name)
     known = {value.name: value for value in (*graph.value_info, *graph.output)}
-    own = iter(value.name for value in graph.output)
-    targets = [_inside(graph, port, model.name) if port.value else next(own) for port in outputs]
+    values = {port.value: _inside(graph, port, model.name) for port in outputs if port.value}
+    rest = [value for value in graph.output if value.name not in values.values()]
+    # Outputs that the query does not name may be left out where it names all that it speaks of.
+    unnamed = [port for port in outputs if not port.value]
+    own = iter(_in_order("outputs", unnamed, rest, model.name) if unnamed else ())
+    targets = [values[port.value] if port.value else next(own).name for port in outputs]
     shapes = [_fitting(port, value, model.name) for port, value in zip(inputs, sources, strict=True)]
     for port, target in zip(outputs, targets, strict=True):
         if target in known:
@@ -137,13 +140,19 @@ class _Joined:
         return name
 
 
-def _check_count(side: str, ports: Sequence[Port], values: Sequence[Any], name: str) -> None:
-    if len(ports) != len(values):
-        wanted = ", ".join(port.name for port in ports)
+def _in_order(side: str, ports: Sequence[Port], values: Sequence[Any], name: str) -> list[Any]:
+    """The values that the ports mean: those of their names, and the others in their order."""
+    named = {port.value for port in ports if port.value}
+    missing = named - {value.name for value in values}
+    if len(ports) != len(values) or missing:
+        wanted = ", ".join(port.name + (f' "{port.value}"' if port.value else "") for port in ports)
         raise ModelError(
             f"The query declares {len(ports)} {side} ({wanted}), but {name} has {len(values)}: {described(values)}. "
-            "Declare all of them, in their order."
+            "Declare all of them, by their names or in their order."
         )
+    known = {value.name: value for value in values}
+    rest = iter([value for value in values if value.name not in named])
+    return [known[port.value] if port.value else next(rest) for port in ports]
 
 
 def _inside(graph: Any, port: Port, name: str) -> str:

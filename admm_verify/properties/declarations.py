@@ -95,7 +95,7 @@ class NetworkDeclarations:
             if part.head == "declare-input":
                 inputs.append(self._input(part))
             elif part.head == "declare-output":
-                outputs.append(self._variable(part, 3))
+                outputs.append(self._named(part))
             elif part.head == "declare-hidden":
                 hidden.append(self._hidden(part))
             else:
@@ -129,7 +129,8 @@ class NetworkDeclarations:
 
     def _input(self, part: Form) -> Variable:
         options = [item for item in part.items[3:] if isinstance(item, Word) and item.text == "initialized"]
-        variable = self._variable(part, 3 + len(options))
+        plain = Form([item for item in part.items if item not in options], part.offset)
+        variable = self._named(plain)
         if _INTEGER_TYPE.fullmatch(variable.element_type):
             message = f"the input {variable.name} has the integer type {variable.element_type}; supported are "
             raise self._error(message + f"{', '.join(FLOAT_TYPES)}.", part, UnsupportedQueryError)
@@ -143,7 +144,7 @@ class NetworkDeclarations:
         kind = part.items[2] if len(part.items) == length else None
         if not isinstance(kind, Word):
             message = f"found {len(part.items) - 1} parts in {part.head}; write ({part.head} name type [sizes]"
-            raise self._error(message + (' "node").' if part.head == "declare-hidden" else ")."), part)
+            raise self._error(message + (' "node").' if part.head == "declare-hidden" else ' ["node"]).'), part)
         name = self._new_name(part, 1)
         written, shape = bracketed(kind, self.scope.source)
         element_type = written.lower()
@@ -156,10 +157,14 @@ class NetworkDeclarations:
             raise self._error(message, kind)
         return Variable(name, element_type, shape)
 
+    def _named(self, part: Form) -> Variable:
+        """A variable whose name in the model may stand behind its shape."""
+        return self._hidden(part) if len(part.items) == 4 else self._variable(part, 3)
+
     def _hidden(self, part: Form) -> Variable:
         variable = self._variable(part, 4)
         node = part.items[3]
-        if not isinstance(node, Word) or not node.text.startswith('"'):
+        if not isinstance(node, Word) or not node.text.startswith('"') or len(node.text) < 3:
             message = f"found {described(node)} as the node of {variable.name}; write its ONNX name in double quotes."
             raise self._error(message, node)
         return replace(variable, node=re.sub(r"\\(.)", r"\1", node.text[1:-1]))

@@ -17,7 +17,7 @@ Number = TypeVar("Number")
 class Variable:
     """A declared tensor; element_type in lower case ("real", "float32", ...), shape () for a scalar.
 
-    node: the name in the model of a hidden one.
+    node: its name in the model, which hidden ones have and others may have.
     """
 
     name: str

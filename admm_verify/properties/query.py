@@ -192,7 +192,9 @@ def _network_of(
 
     declared: what a query says of it; with several inputs or outputs, or hidden nodes, these are side by side.
     """
-    if declared is not None and len((*declared.inputs, *declared.outputs, *declared.hidden)) > 2:
+    tensors = () if declared is None else (*declared.inputs, *declared.outputs, *declared.hidden)
+    named = any(variable.node for variable in tensors) and not isinstance(source, Network)
+    if declared is not None and (named or len(tensors) > 2):
         return _joined(source, declared, output is not None or bool(inputs), run)
     if isinstance(source, Network):
         if output is not None or inputs:

@@ -131,6 +131,8 @@ def test_assignments_name_every_declared_tensor(tmp_path: Path, capsys: pytest.C
         ("H float64 [1,3]", "H float64 [3,1]", r"declares H with shape \[3, 1\], but it is h \(DOUBLE \[1, 3\]\)"),
         ("Q float64", "Q float32", "declares Q as float32, but q of two is float64"),
         ("N int64", "N int32", "declares N as int32, but n of two is int64"),
+        ("A float64 [1,2]", 'A float64 [1,2] "c"', r"declares 2 inputs \(A .c., B\), but two has 2: a"),
+        ("Q float64 []", 'Q float64 [] "r"', "no value named r, which Q is declared to be"),
         ("(declare-input B float64 [3])", "", r"declares 1 inputs \(A\), but two has 2: a"),
         ("(declare-output Q float64 [])", "", r"declares 2 outputs \(P, N\), but two has 3: p"),
         ("A float64 [1,2]", "A float64 [2,1]", r"declares A with shape \[2, 1\]"),
@@ -140,6 +142,17 @@ def test_other_networks_are_refused(tmp_path: Path, old: str, new: str, words: s
     text = DECLARED.replace("{hidden}", "h").replace(old, new) + "(assert (<= 0 1))"
     with pytest.raises(av.ModelError, match=words):
         _query(tmp_path, text, _model())
+
+
+def test_inputs_and_outputs_may_be_named(tmp_path: Path) -> None:
+    text = """(vnnlib-version <2.0>)(declare-network f (declare-input B float64 [3] "b") (declare-input A float64 [1,2])
+        (declare-output Q float64 [] "q") (declare-output P float64 [1,3] "p"))(assert (<= 0 1))"""
+    bounds = "".join(f"(assert (and (>= B[{i}] -1) (<= B[{i}] 1)))" for i in range(3))
+    bounds += "".join(f"(assert (and (>= A[0,{i}] -1) (<= A[0,{i}] 1)))" for i in range(2))
+    query = _query(tmp_path, text + bounds, _model())
+    a, b = np.array([0.3, -0.4]), np.array([0.1, -0.9, 0.2])
+    _, p, q = _reference(a, b)
+    np.testing.assert_allclose(query.network(np.append(b, a)), [q, *p], atol=1e-12)
 
 
 def test_networks_without_a_model_are_refused(tmp_path: Path) -> None:
