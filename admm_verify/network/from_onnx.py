@@ -238,7 +238,8 @@ class _Walker:
         inputs = [self._read(name, node) if name else None for name in node.input]
         if node.op_type not in CONDITIONAL:
             inputs = [self._stepped(value) for value in inputs]
-        if ("", node.op_type) not in GOES_ON and node.op_type != "Equal":
+        kind = "" if node.domain in DOMAINS else node.domain, node.op_type
+        if kind not in GOES_ON and node.op_type != "Equal":
             inputs = [placed(self.builder, value) for value in inputs]
         if node.domain in (*DOMAINS, CLASSIC):
             self._check_form(node, inputs, label)
