@@ -10,11 +10,12 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 import admm_verify as av
-from admm_verify import Answer, Box, Controller, Kind, NonlinearSystem, Requirement
+from admm_verify import Answer, Box, Controller, Kind, NetworkSystem, NonlinearSystem, Requirement
+from admm_verify.reach.discrete.rollout import rollout
 from tests.reach.systems import dense, drawn
 from tests.reach.tasks import PENDULUM, write
 
-STEPS = 5
+STEPS = 3
 FAST = av.ReachSettings(method="crown", iterations=10, samples=1000)
 
 
@@ -27,8 +28,9 @@ class Vehicle(torch.nn.Module):
         self.drag = torch.nn.Linear(2, 2).double()
 
     def forward(self, x: torch.Tensor, u: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-        moved = x + 0.1 * torch.tanh(self.drag(x))
-        return torch.cat([moved[:, :1] + 0.1 * w, moved[:, 1:] + 0.2 * torch.clamp(u, -0.1, 0.3)], dim=1)
+        moved, turn = x + 0.1 * torch.tanh(self.drag(x)), torch.sin(x[:, :1])
+        pushed = 0.2 * torch.clamp(u, -0.1, 0.3) * turn + 0.1 * torch.cos(x[:, 1:]) ** 2
+        return torch.cat([moved[:, :1] + 0.1 * w * turn, (moved[:, 1:] + pushed) / (1 + x[:, :1] ** 2)], dim=1)
 
 
 def system() -> NonlinearSystem:
@@ -60,6 +62,28 @@ def test_no_trajectory_leaves_the_sets() -> None:
     for t in range(STEPS + 1):
         most = (paths[:, t] @ sets.directions.T).max(axis=0)
         assert (most <= sets.upper[t]).all() and (sets.upper[t] <= most + 0.2).all()
+
+
+def test_the_steps_of_a_horizon_take_one_graph_each() -> None:
+    """What reads a state twice, entry by entry, is not written out again in every step."""
+    own = system()
+    once, many = (rollout(own, steps).network for steps in (1, 30))
+    assert len(many.functions) == 30 * len(once.functions) and len(many.nodes) <= 30 * len(once.nodes)
+    again = rollout(NetworkSystem(av.trace_plant(lambda x: torch.sin(x) + 0.1 * x.flip(1) * x[:, :1], 2)), 30).network
+    assert len(again.nodes) <= 30 * 7
+
+
+def test_tightening_goes_round_products_that_nobody_reads() -> None:
+    """Two branches of one state, of which the later layers' neurons see either."""
+    network = rollout(system(), 1).network
+    box = Box(np.array([-0.3, 0.1, -0.2]), np.array([0.1, 0.4, 0.1]))
+    tight, plain = (av.preactivation_bounds(network, box, method=method) for method in ("tightened", "crown"))
+    x = box.scattered(2000, np.random.default_rng(3))
+    values = network.evaluate(x)
+    for k, source in enumerate(network.sources):
+        own = np.asarray(values[source])
+        assert (tight.lower[k] <= own).all() and (own <= tight.upper[k]).all()
+        assert (plain.lower[k] <= tight.lower[k] + 1e-9).all() and (tight.upper[k] <= plain.upper[k] + 1e-9).all()
 
 
 def test_plants_in_onnx(tmp_path) -> None:
