@@ -171,7 +171,7 @@ BAD = {
     "empty network": (GOOD, b"", ["empty"]),
     "network is no onnx": (GOOD, b"this is no model", ["not an ONNX model"]),
     "truncated gzip network": (GOOD, gzip.compress(model_bytes())[:-9], ["truncated"]),
-    "unsupported operator": (GOOD, model_bytes(operator="Erf"), ["Erf", "node act", "opset 13"]),
+    "unsupported operator": (GOOD, model_bytes(operator="Det"), ["Det", "node act", "opset 13"]),
     "nan weights": (GOOD, model_bytes(WEIGHT * np.float32(np.nan)), ["tensor w", "NaN"]),
     "infinite weights": (GOOD, model_bytes(WEIGHT * np.float32(np.inf)), ["tensor w", "infinite"]),
 }
