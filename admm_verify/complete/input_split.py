@@ -11,6 +11,7 @@ from admm_verify.bounds.preactivation import derived_bounds
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.region import Region, spread_region
 from admm_verify.bounds.relaxed import Bounded, Bounder
+from admm_verify.complete.atom_sums import AtomSums
 from admm_verify.complete.branching import side_scores
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.emptiness import without_contradictions
@@ -67,6 +68,7 @@ class InputSplitter:
         self.arithmetic = arithmetic
         self.bounder = Bounder(network, home, settings.input_ascent, run)
         self.network, self.home = self.bounder.network, home
+        self.sums = AtomSums(self.bounder, disjuncts, settings.input_iterations)
 
     @property
     def columns(self) -> list[np.ndarray]:
@@ -120,10 +122,17 @@ class InputSplitter:
         atoms = np.where(sound, disjuncts.certified(disjunct, to_numpy(found.lower)), -np.inf)
         excluded = disjuncts.excluded(disjunct, atoms)
         inputs, empty = self._contracted(nodes, region, found, atoms)
+        gone = excluded.any(axis=1)
+        # Recorded proofs hold bounds of atoms alone.
+        if self.settings.contractions and self.sums.pay:
+            lower, planes = self.sums.bounded(region, disjunct, offset, nodes.inputs, found, atoms)
+            summed = (lower > 0).any(axis=1)
+            self.sums.count(summed & ~(gone | empty))
+            inputs, outside = contract(inputs, planes, lower, self.settings.contractions)
+            empty = empty | outside | summed
         scores = side_scores(self.network, put(inputs.width), pre, found, atoms) * inputs.halvable
         side = np.where(scores.max(axis=1) > 0, scores.argmax(axis=1), -1)
         bound = np.maximum(nodes.bound, atoms.max(axis=1))
-        gone = excluded.any(axis=1)
         open = np.flatnonzero(~(gone | empty))
         left = take(HalvedBoxes(disjunct, bound, side, inputs.packed, nodes.path), open)
         vertices = to_numpy(found.vertices)[open]

@@ -9,6 +9,9 @@ from admm_verify.sets.contract import WalkableSet
 _MEETINGS = 4
 """Rounds of nearest points between a set and a box that may lie apart."""
 
+_STEPS, _PACE, _SLOWING = 10, 2.0, 0.8
+"""Steps of the weights of a sum of planes, their size, and the factor from one to the next."""
+
 
 def contract(
     box: Box, coefficient: Float[np.ndarray, "parts atoms n"], bound: Float[np.ndarray, "parts atoms"], rounds: int
@@ -60,6 +63,30 @@ def _slack(box: Box, a: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """More than all sums of planes are off by; boxes only shrink, so that it stays so."""
     size = (np.abs(a) * box.reach[:, None]).sum(axis=-1) + np.abs(shift)
     return 4.0 * (a.shape[-1] + 8) * (DOUBLE_ROUNDOFF * size + SMALLEST)
+
+
+def sum_weights(box: Box, a: np.ndarray, shift: np.ndarray) -> Float[np.ndarray, "parts planes"]:
+    """Weights with which the sum of each part's planes a'x + shift has a large least value over its box.
+
+    They add up to one and take multiplicative steps by the planes' values where the sum is least; planes of which
+    nothing is known get none.
+    Shapes: a [parts, planes, n]; shift [parts, planes].
+    """
+    known = np.isfinite(shift) & np.isfinite(a).all(axis=-1)
+    a, shift = np.where(known[..., None], a, 0.0), np.where(known, shift, 0.0)
+    weight = known / np.maximum(known.sum(axis=1, keepdims=True), 1)
+    best, most = weight, np.full(len(shift), -np.inf)
+    for step in range(_STEPS):
+        slope = (weight[:, None, :] @ a)[:, 0]
+        x = np.where(slope > 0, box.lower, box.upper)
+        values = (a @ x[..., None])[..., 0] + shift
+        least = (weight * values).sum(axis=1)
+        better = least > most
+        best, most = np.where(better[:, None], weight, best), np.where(better, least, most)
+        unit = np.maximum(np.abs(values).max(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+        weight = weight * np.exp(_PACE * _SLOWING**step * values / unit)
+        weight = weight / np.maximum(weight.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    return best
 
 
 def _contracted(
