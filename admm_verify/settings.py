@@ -55,12 +55,14 @@ class TightenSettings(Settings):
     """Tightened pre-activation bounds: slope ascent for both sides of every neuron that CROWN leaves open.
 
     iterations: steps per layer, planned in advance; shallow: steps where a single layer of activations lies below,
-    whose slopes have little to agree on. block_numbers: numbers of one array of a block of rows, over all layers;
-    blocks that stay near the cache are faster than large ones.
+    whose slopes have little to agree on; products: at least as many where products do, whose planes start far from the
+    best ones. block_numbers: numbers of one array of a block of rows, over all layers; blocks that stay near the cache
+    are faster than large ones.
     """
 
     iterations: Count = 8
     shallow: Count = 5
+    products: Count = 12
     ascent: AscentSettings = AscentSettings(step=0.4, momentum=0.2, end_per_iteration=0.9)
     block_numbers: AtLeastOne = 3 * 2**19
 

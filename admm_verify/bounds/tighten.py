@@ -139,6 +139,8 @@ def tighten(
         relaxed = Relaxed(region, single_below(region) if single is None else single)
         both = neurons(relaxed.region, wanted).both_sides()
         iterations = settings.shallow if len(relaxed.lines) == 1 else settings.iterations
+        if any(node.operands > 1 for node in relaxed.region.network.functions):
+            iterations = max(iterations, settings.products)
         found = relaxed.bounded(both, None, settings.ascent, iterations, budget.run)
         if keep is not None:
             keep(Steps(frames, wanted, found.slopes, [line.maximum > line.minimum for line in relaxed.lines]))
