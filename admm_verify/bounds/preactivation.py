@@ -1,6 +1,6 @@
 """Pre-activation bounds [l, u] of every activation: interval, CROWN or tightened, batched over input sets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
 from admm_verify.bounds.bands import Bands, reads_input
 from admm_verify.bounds.domains import check_domains
+from admm_verify.bounds.influence import influence
 from admm_verify.bounds.interval import Forward, cut
 from admm_verify.bounds.linear import linear_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
@@ -19,7 +20,7 @@ from admm_verify.memory import Budget, keep_freed_memory
 from admm_verify.network.graph import Affine, Network, check_network
 from admm_verify.network.layout import flatten_batch
 from admm_verify.options import choice, instance, shown
-from admm_verify.relaxations.registry import open_to
+from admm_verify.relaxations.registry import ReadsNode, open_to
 from admm_verify.run import Run, Stopped
 from admm_verify.sets.contract import InputSet, WalkableSet
 from admm_verify.settings import TightenSettings
@@ -109,13 +110,15 @@ def derived_bounds(
     abandon: bool = True,
     plain: bool = False,
     looks: bool = False,
+    objective: np.ndarray | None = None,
 ) -> PreactivationBounds:
     """`preactivation_bounds` of all layers or of none: with `abandon`, Stopped is raised once the run is over.
 
     inputs: rows, as `input_rows` makes them; parts of sets among them may be empty, and have any bounds then.
     keep: told how tightened bounds are derived, block by block; they are then derived on whole layers.
-    plain: without bands, as the checker of certificates derives bounds. looks: with a second look at the planes of
-    products, which searches do better without: subproblems become fewer, but not by what it takes.
+    plain: without bands and for all neurons, as the checker of certificates derives bounds. objective: rows [..., n] of
+    the outputs that matter; neurons that these do not depend on keep their forward bounds. looks: with a second look at
+    the planes of products, which searches do better without: subproblems become fewer, but not by what it takes.
     """
     choice(method, "The bound method", METHODS)
     chosen = TightenSettings() if settings is None else instance(settings, TightenSettings, "settings")
@@ -133,6 +136,9 @@ def derived_bounds(
         first_only = method in ("interval", "forward")
         refine = _Refinement(budget, first_only, chosen if method == "tightened" else None, keep, looks)
         banded = method != "interval" and not plain and keep is None
+        if objective is not None and not plain and not first_only:
+            wanted = np.any(objective.reshape(-1, objective.shape[-1]) != 0, axis=0)
+            refine.seen = None if wanted.all() else influence(network, wanted)
         bands = Bands.where_useful(placed, inputs, budget.bytes / workers) if banded else None
 
         def after(done: int) -> None:
@@ -250,6 +256,7 @@ class _Refinement:
         self.budget, self.first_only, self.settings, self.keep = budget, first_only, settings, keep
         self.looks = looks and settings is None
         self.stopped = False
+        self.seen: list[np.ndarray] | None = None
 
     def __call__(self, forward: Forward, index: int, node: Affine, low: Array, high: Array) -> tuple[Array, Array]:
         if self.stopped or (forward.inputs.fills_range if reads_input(node) else self.first_only):
@@ -260,12 +267,12 @@ class _Refinement:
     def _better(self, forward: Forward, index: int, node: Affine, low: Array, high: Array) -> tuple[Array, Array]:
         readers, xp = forward.readers[index], namespace(low)
         # Intervals take all they can get, linear bounds nothing of neurons that are linear.
-        open = xp.ones_like(low, dtype=xp.bool) if self.first_only else open_to(readers, low, high) & _wide(low, high)
+        open = xp.ones_like(low, dtype=xp.bool) if self.first_only else self._open(readers, index, low, high)
         chosen = self._promising(forward, index, node, (low, high), to_numpy(open))
         better = self._refined(forward, index, node, (low, high), chosen)
         # What else was bounded on the way depends on the other boxes of the batch, and must not count.
         low, high = (xp.where(open, new, old) for new, old in zip(better, (low, high), strict=True))
-        wanted = to_numpy(open_to(readers, low, high) & _wide(low, high))
+        wanted = to_numpy(self._open(readers, index, low, high))
         if self.settings is None or self.stopped or reads_input(node) or not wanted.any():
             return low, high
         try:
@@ -273,6 +280,11 @@ class _Refinement:
         except Stopped:
             self.stopped = True
             return low, high
+
+    def _open(self, readers: Sequence[ReadsNode], index: int, low: Array, high: Array) -> Array:
+        """Where sweeps can matter to the outputs that are asked for."""
+        open = open_to(readers, low, high) & _wide(low, high)
+        return open if self.seen is None else open & Placement.of(low).xp.asarray(self.seen[index], device=low.device)
 
     def _promising(
         self, forward: Forward, index: int, node: Affine, ends: tuple[Array, Array], open: np.ndarray

@@ -95,7 +95,8 @@ class InputSplitter:
         parts = self._parts(nodes).put(self.home)
         # Whoever checks a proof derives bounds without bands.
         plain = self.settings.caution > 1.0
-        pre = derived_bounds(self.network, parts, "crown", self.run, plain=plain)
+        objective = self.disjuncts.objective
+        pre = derived_bounds(self.network, parts, "crown", self.run, plain=plain, objective=objective)
         pre, empty = without_contradictions(self.network, parts, pre, self.run)
         if self.settings.contractions and empty.any():
             # Recorded proofs exclude these too by bounds of atoms, which are as good as infinite.

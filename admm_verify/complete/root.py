@@ -139,7 +139,16 @@ class Root:
         network, inputs = self.query.network, self.rows.inputs
         if len(boxes) < inputs.count:
             inputs = inputs.at(boxes)
-        found = derived_bounds(network, inputs, method, self.run, known=known, keep=keep, plain=self.plain)
+        found = derived_bounds(
+            network,
+            inputs,
+            method,
+            self.run,
+            known=known,
+            keep=keep,
+            plain=self.plain,
+            objective=self.rows.objective,
+        )
         found, empty = without_contradictions(network, inputs, found, self.run)
         self.empty[boxes] |= empty
         return found
