@@ -67,6 +67,11 @@ def test_nothing_else_bounds_them():
             door()
     with pytest.raises(av.InputError, match="no value of its operator Gather"):
         network(np.full(6, 9.0, np.float32))
+    nodes = [node("Cast", ["x"], ["i"], to=3), node("Cast", ["i"], ["f"], to=1), node("Add", ["x", "f"], ["y"])]
+    narrow = network_from_bytes(model(nodes, [1], input_shape=[1]), "narrow")
+    assert narrow(np.float32([-2.5])) == -4.5
+    with pytest.raises(av.InputError, match="do not all fit int8"):
+        narrow(np.float32([200.0]))
 
 
 def least(network: WholeNetwork, x: np.ndarray, rows: range, columns: range) -> float:

@@ -98,7 +98,10 @@ class WholeNumbers(Lookup):
         """
         found, everything = dict(self.known), tuple(sorted(self.whole))
         for name, (dtype, places) in self.casts.items():
-            found[name] = np.array([numbers[int(i)] for i in places.flat], dtype).reshape(places.shape)
+            limits, own = np.iinfo(dtype), [numbers[int(i)] for i in places.flat]
+            if not all(limits.min <= number <= limits.max for number in own):
+                raise InputError(f"{self.name} cuts inputs off to {own}, which do not all fit {dtype}.")
+            found[name] = np.array(own, dtype).reshape(places.shape)
         for number, step in enumerate(self.steps):
             key = number, tuple(numbers[i] for i in step.reads)
             made = self._kept.get(key)
