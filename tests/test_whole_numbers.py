@@ -1,6 +1,7 @@
 """Models that cut inputs off to whole numbers: read, run and decided cell by cell."""
 
 from fractions import Fraction
+from operator import mul
 
 import numpy as np
 import pytest
@@ -177,3 +178,37 @@ def test_values_at_points_are_within_their_errors(arithmetic):
         assert (np.abs(single - found.value) <= found.error).all()
     moved = x + rng.uniform(-1, 1, x.shape) * off
     assert (np.abs(rest(moved) - found.value) <= found.error + 1e-14).all()
+
+
+def test_sweeps_are_finer_and_hold_the_same_values():
+    """Deep networks, whose errors grow by absolute sums: against 40 digits."""
+    rng, size = np.random.default_rng(4), 40
+    nodes, constants, last = [], {}, "x"
+    for layer in range(12):
+        constants[f"w{layer}"] = np.round(rng.standard_normal((size, size)) / 4, 3).astype(np.float32)
+        nodes += [node("MatMul", [last, f"w{layer}"], [f"a{layer}"]), node("Relu", [f"a{layer}"], [f"h{layer}"])]
+        last = f"h{layer}"
+    nodes.append(node("MatMul", [last, "v"], ["y"]))
+    constants["v"] = np.round(rng.standard_normal((size, 2)), 3).astype(np.float32)
+    network = network_from_bytes(model(nodes, [size], constants, input_shape=[size]), "deep")
+    x, off = np.round(rng.standard_normal((3, size)), 3), np.full(size, 1e-9)
+    plain, swept = (at_points(network, x, off, "real", sweeps=sweeps) for sweeps in (False, True))
+    assert (swept.error < 0.1 * plain.error).all() and (plain.error < np.inf).all()
+    for moved in (x, x + off, x - off, x + rng.choice([-1, 1], x.shape) * off):
+        exact = [[Fraction(float(value)) for value in row] for row in moved]
+        for layer in range(12):
+            weight = [[Fraction(float(value)) for value in row] for row in constants[f"w{layer}"].T]
+            exact = [[max(Fraction(0), sum(map(mul, row, column))) for column in weight] for row in exact]
+            exact = [[round_to(value) for value in row] for row in exact]
+        columns = [[Fraction(float(value)) for value in column] for column in constants["v"].T]
+        for row, values in enumerate(exact):
+            for i, column in enumerate(columns):
+                true = sum(map(mul, values, column))
+                for found in (plain, swept):
+                    gap = abs(true - Fraction(float(found.value[row, i])))
+                    assert gap <= Fraction(float(found.error[row, i])) + Fraction(1, 10**25)
+
+
+def round_to(value: Fraction) -> Fraction:
+    """A number of 40 digits behind the point."""
+    return Fraction(round(value * 10**40), 10**40)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from admm_verify.arrays import DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, SMALLEST, Placement, gamma, quiet_overflow
-from admm_verify.bounds.linear import linear_bounds
+from admm_verify.bounds.backward import Backward
+from admm_verify.bounds.functionals import neurons
 from admm_verify.bounds.region import node_magnitude, spread_region
-from admm_verify.memory import Budget
+from admm_verify.bounds.relaxed import Relaxed
 from admm_verify.network.graph import Affine, Network
 from admm_verify.relaxations.contract import Hull
 from admm_verify.relaxations.registry import relaxations_of
@@ -115,7 +116,10 @@ class _Evaluation:
             [np.nextafter(self.values[i] + sign * self.errors[i], sign * np.inf) for i in sources] for sign in (-1, 1)
         )
         region = spread_region(network, self.box, lower, upper)
-        least, most = linear_bounds(region, np.arange(value.shape[1]), Budget.of(self.run))
+        # Where all neurons are linear, or nearly so, one sweep's multipliers are as good for the other side.
+        wanted = neurons(region, np.arange(value.shape[1]))
+        least, sweep = Relaxed(region).certify(wanted)
+        most = wanted.error - region.concretise(_turned(sweep))
         least, most = np.maximum(least, value - error * (1 + 1e-9)), np.minimum(most, value + error * (1 + 1e-9))
         middle = least / 2 + most / 2
         width = np.maximum(most - middle, middle - least) * (1 + 1e-9) + SMALLEST
@@ -138,6 +142,12 @@ class _Evaluation:
         self.errors.append(_carried(relaxation, ends, error, DOUBLE_ROUNDOFF))
         still = np.zeros((1, self.values[-1].shape[1]))
         self.drifts.append(_carried(relaxation, ends, drift, self.roundoff) if self.roundoff else still)
+
+
+def _turned(sweep: Backward) -> Backward:
+    """A sweep of the negative functional, with the negative multipliers, which are as valid as any."""
+    nodes, pre, post = (tuple(None if a is None else -a for a in part) for part in (sweep.nodes, sweep.pre, sweep.post))
+    return Backward(nodes, pre, post, -sweep.constant)
 
 
 def _carried(relaxation: Hull, ends: tuple[np.ndarray, np.ndarray], error: np.ndarray, roundoff: float) -> np.ndarray:
