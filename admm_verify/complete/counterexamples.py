@@ -1,6 +1,6 @@
 """Counterexamples: from points that bounds or attacks suggest to one that is confirmed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -55,9 +55,9 @@ class Counterexamples:
         """Multiplications of a short descent at most: every step goes forward and back."""
         return 2.0 * QUICK.steps * len(disjuncts) * self.query.network.weight_count
 
-    def thorough(self, disjuncts: list[int], seed: int) -> Witness | None:
-        """What the attacks in sequence find."""
-        return self._attacked(disjuncts, SEQUENCE, seed)
+    def thorough(self, disjuncts: list[int], seed: int, enough: Callable[[], bool]) -> Witness | None:
+        """What the attacks in sequence find until it is enough."""
+        return self._attacked(disjuncts, SEQUENCE, seed, self.run.unless(enough))
 
     def inputs_alone(self) -> Witness | None:
         """A witness of a disjunct without atoms, which holds anywhere in its input set."""
@@ -127,12 +127,14 @@ class Counterexamples:
             values = _atoms(objective, disjunct, y) + offset
         return np.where(np.isnan(values), np.inf, values).max(axis=1)
 
-    def _attacked(self, disjuncts: list[int], methods: Sequence[Method], seed: int) -> Witness | None:
-        """What attacks find on some disjuncts and is confirmed."""
+    def _attacked(
+        self, disjuncts: list[int], methods: Sequence[Method], seed: int, run: Run | None = None
+    ) -> Witness | None:
+        """What attacks find on some disjuncts in a run, by default the query's own, and is confirmed."""
         targets, network = Targets.of(self.rows, disjuncts, self.dtype), self.query.network
         try:
             with quiet_overflow():
-                found = attack(network, targets, methods, seed=seed, any_suffices=True, run=self.run)
+                found = attack(network, targets, methods, seed=seed, any_suffices=True, run=run or self.run)
         except Stopped:
             return None
         hits = np.flatnonzero(targets.hit(found.loss))

@@ -43,6 +43,9 @@ from admm_verify.splitting.placement import iteration_placement
 _ATTACKS = (0.3, 3.0, 12.0, 48.0)
 """Seconds of search after which thorough attacks take a turn: most queries are decided before the first."""
 
+_LEAST_ATTACK = 5.0
+"""Seconds that a thorough attack may take at least, however little the search has taken."""
+
 _DEAR = 1e9
 """Multiplications of bounds of whole boxes, about a second, from which a short attack that costs less comes first."""
 
@@ -185,7 +188,7 @@ class Decision:
     def _attack_between(self) -> bool:
         """Attack between two blocks of bounds; whether there is no more to be done."""
         self.run.say("attack")
-        self.witness = self._attacked(self.root.open)
+        self.witness = self._attacked(self.root.open, np.inf)
         return self.witness is not None or self.quiet.over()
 
     def _ascent(self) -> None:
@@ -303,7 +306,7 @@ class Decision:
             if not len(left) or self.witness is not None or self.quiet.over() or self._enough(search):
                 break
             self.run.say("attack")
-            self.witness = self._attacked([int(i) for i in left])
+            self.witness = self._attacked([int(i) for i in left], spent)
             # What was set aside may still hold a counterexample, but is not split again.
             if search.done or self.witness is not None:
                 break
@@ -319,10 +322,12 @@ class Decision:
             self.search = self._made(self.root.disjuncts())
             self._run(self.search)
 
-    def _attacked(self, disjuncts: list[int]) -> Witness | None:
+    def _attacked(self, disjuncts: list[int], spent: float) -> Witness | None:
+        """What a thorough attack finds in as long as bounds have `spent`, which go on with the other half."""
+        end = time.monotonic() + max(_LEAST_ATTACK, spent)
         # Every attack has random starts of its own.
         seed = next(self._seeds)
-        return once_more(lambda: self.counterexamples.thorough(disjuncts, seed))
+        return once_more(lambda: self.counterexamples.thorough(disjuncts, seed, lambda: time.monotonic() >= end))
 
     def _save(self, search: Search) -> None:
         if self.checkpoint is not None and search.pool is not None and search.stuck is not None:
