@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 
 from admm_verify.arrays import quiet_overflow
 from admm_verify.relaxations.convex import Exp, Log, Reciprocal, Sqrt, Square
@@ -220,3 +221,24 @@ def test_hulls_are_those_of_a_dense_sample(name):
         off = np.hypot(pre - p, post - q) + 1e-30
         beyond = ((pre - p)[:, None] * (x - p[:, None]) + (post - q)[:, None] * (y - q[:, None])) / off[:, None]
         assert beyond.max() <= 1e-7 * size
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_numpy_and_torch_agree(name):
+    make = CURVES[name][0]
+    rng = np.random.default_rng(list(CURVES).index(name))
+    low, high = intervals(rng, name, make(np.float64)).T
+    p, q = rng.normal(size=(2, 5, len(low)))
+    results = []
+    for put in (np.asarray, torch.asarray):
+        curve, (l, u, pre, post) = make(np.float64), map(put, (low, high, p, q))
+        curve = Power(put(curve.exponent)) if isinstance(curve, Power) else curve
+        arrays = [*curve.image(l, u), *vars(curve.slopes(l, u)).values(), curve.gain(l, u)]
+        arrays += [
+            *curve.touch(l, u, pre, post > 0),
+            curve.support(l, u, post, pre),
+            *curve.hull(l, u, l + 0.3 * (u - l)),
+        ]
+        results.append([*arrays, *curve.project(l, u, pre, post)])
+    for array, tensor in zip(*results, strict=True):
+        np.testing.assert_allclose(tensor.numpy(), array, rtol=1e-9, atol=1e-9)

@@ -1,4 +1,4 @@
-"""The laws of every relaxation on smooth curves with domains, extrema and several inflections."""
+"""The laws of every relaxation on a smooth curve with many extrema and inflections."""
 
 from decimal import Decimal
 
@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from admm_verify.arrays import quiet_overflow
-from admm_verify.relaxations.gates import Gelu
 from admm_verify.relaxations.waves import Sin
 from tests.laws.test_piecewise_linear import Case, RelaxationLaws
 
@@ -50,33 +49,12 @@ class SmoothLaws(RelaxationLaws):
         return SteepCase(drawn.relaxation, drawn.wide, lower, upper, drawn.rng)
 
 
-class WrittenOut(SmoothLaws):
-    """Curves whose values mpmath gives with 60 digits."""
-
-    def of(self, x: mpmath.mpf) -> mpmath.mpf:
-        """phi(x)."""
-        raise NotImplementedError
-
-    def exact(self, parameters: list[Decimal], p: Decimal) -> Decimal:
-        with mpmath.workdps(60):
-            return Decimal(mpmath.nstr(self.of(mpmath.mpf(str(p))), 60, strip_zeros=False))
-
-
-class TestGelu(WrittenOut):
-    kind = Gelu
-
-    def placed(self, ends: np.ndarray) -> np.ndarray:
-        return np.clip(ends, -30, 1e4)
-
-    def of(self, x: mpmath.mpf) -> mpmath.mpf:
-        return x * mpmath.erfc(-x / mpmath.sqrt(2)) / 2
-
-
-class TestSin(WrittenOut):
+class TestSin(SmoothLaws):
     kind = Sin
 
     def placed(self, ends: np.ndarray) -> np.ndarray:
         return np.clip(ends, -1000, 1000)
 
-    def of(self, x: mpmath.mpf) -> mpmath.mpf:
-        return mpmath.sin(x)
+    def exact(self, parameters: list[Decimal], p: Decimal) -> Decimal:
+        with mpmath.workdps(60):
+            return Decimal(mpmath.nstr(mpmath.sin(mpmath.mpf(str(p))), 60, strip_zeros=False))
