@@ -11,6 +11,7 @@ from admm_verify.bounds.conditional import ConditionalBounds
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.region import Region, spread_region
 from admm_verify.bounds.relaxed import Bounded, Bounder
+from admm_verify.complete.atom_sums import AtomSums
 from admm_verify.complete.branching import atom_weights, joint_scores, neuron_scores, range_scores
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.fixed_signs import FixedSigns
@@ -100,6 +101,7 @@ class NeuronSplitter:
         self.propagation = self._propagation(boxes[1], record)
         self.programs = LeafPrograms(self.bounder, disjuncts, self.signs, record)
         self.has_programs = home.is_numpy and self.programs.suits(boxes[1], lines)
+        self.sums = None if record else AtomSums(self.bounder, disjuncts, settings.iterations)
         self._credit, self._propagated, self._emptied = _CREDIT, 0, 0
         self._programs_first = self.has_programs and network.weight_count <= settings.program_multiplications
         # Only slopes that can be chosen anywhere are kept with the parts.
@@ -225,7 +227,9 @@ class NeuronSplitter:
         flat = np.concatenate([np.zeros((*atoms.shape, 0)), *kept], axis=-1).astype(np.float32)
         gone = excluded.any(axis=1)
         self._emptied += np.count_nonzero(found.empty & ~gone)
-        open = np.flatnonzero(~(gone | found.empty))
+        gone = gone | found.empty
+        gone = gone | self._summed(nodes, region, bounded, atoms, gone)
+        open = np.flatnonzero(~gone)
         left = take(Branches(nodes.disjunct, bounds, choice, nodes.splits, beta, flat, found.packed), open)
         proof = closed(disjuncts, nodes.disjunct, excluded, atoms, nodes.splits, beta, kept)
         vertices = to_numpy(bounded.vertices)[open]
@@ -250,6 +254,20 @@ class NeuronSplitter:
         box, empty = contract(Box.unpacked(found.packed), planes, atoms, self.settings.contractions)
         narrowed = self.propagation(nodes.disjunct, box, found.lower, found.upper)
         return replace(narrowed, empty=narrowed.empty | empty)
+
+    def _summed(
+        self, nodes: Branches, region: Region, bounded: Bounded, atoms: np.ndarray, gone: np.ndarray
+    ) -> np.ndarray:
+        """Which parts sums of atoms exclude, [parts]; gone: those that something else has excluded."""
+        inputs = self.disjuncts.inputs.at(nodes.disjunct)
+        # Recorded proofs hold sums of atoms only where programs have found them.
+        if self.sums is None or not self.sums.pay or not isinstance(inputs, Box):
+            return np.zeros_like(gone)
+        offset = self.disjuncts.offset[nodes.disjunct]
+        lower, _ = self.sums.bounded(region, nodes.disjunct, offset, inputs, bounded, atoms)
+        excluded = (lower > 0).any(axis=1)
+        self.sums.count(excluded & ~gone)
+        return excluded
 
     def _dropped(self, nodes: Branches) -> Grown[Branches]:
         """Nothing left of parts that are empty; where that is used nothing is recorded."""

@@ -15,7 +15,7 @@ from admm_verify.relaxations.registry import facts_of, relaxations_of
 from admm_verify.run import paced
 from admm_verify.sets.box import Box
 
-_WORTH = 0.02
+_WORTH = 0.1
 """Share of its width that some value has to lose in a round for another one."""
 
 _TRACE = 1e-300

@@ -1,22 +1,24 @@
 """Sums of atoms: they exclude what no atom excludes alone, and never a point at which all hold."""
 
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from admm_verify import Verdict
+from admm_verify import Outcome, Verdict
 from admm_verify.complete.atom_sums import AtomSums
 from admm_verify.network.builder import Builder, Tensor
 from admm_verify.network.maps import DenseMap
 from admm_verify.properties.property import Disjunct
 from admm_verify.rationals import directed_float
 from tests.complete.networks import box_for, flat_box, network_of
-from tests.complete.queries import atom_of, box_of, by_inputs, query_of
+from tests.complete.queries import atom_of, box_of, by_inputs, by_neurons, query_of
 from tests.reference.pieces import ExactPieces
 
 
-def test_atoms_against_one_another_are_excluded_at_once() -> None:
+@pytest.mark.parametrize("way", [by_inputs, by_neurons], ids=["inputs", "neurons"])
+def test_atoms_against_one_another_are_excluded_at_once(way: Callable[..., Outcome]) -> None:
     """y <= 0 and y >= margin: nothing of y is left in the sum, however it winds."""
     for seed in range(4):
         rng = np.random.default_rng([seed, 81])
@@ -29,7 +31,7 @@ def test_atoms_against_one_another_are_excluded_at_once() -> None:
             builder.finish(Tensor(last, (1, 2)), "winding"),
             [Disjunct(box_of([-1.0] * 4, [1.0] * 4), (atom_of([1.0, 0.0], 0.0), atom_of([0.0, 1.0], 0.0)))],
         )
-        outcome = by_inputs(query, most=8)
+        outcome = way(query, most=8)
         assert outcome.verdict is Verdict.UNSAT
 
 
@@ -57,6 +59,6 @@ def test_no_point_is_lost_at_which_atoms_only_just_hold(monkeypatch: pytest.Monk
             atom_of(row, directed_float(-total, np.float64, up=False))
             for row, total in zip(objective, sums, strict=True)
         )
-        outcome = by_inputs(query_of(network, [Disjunct(box_of(lower, upper), atoms)]), most=6)
-        assert outcome.verdict is not Verdict.UNSAT
+        query = query_of(network, [Disjunct(box_of(lower, upper), atoms)])
+        assert (by_inputs, by_neurons)[seed // 2 % 2](query, most=6).verdict is not Verdict.UNSAT
     assert sum(tried) > 24
