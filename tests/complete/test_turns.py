@@ -76,7 +76,7 @@ def test_attacks_take_turns_with_bounds(monkeypatch) -> None:
     monkeypatch.setattr(Counterexamples, "quick", lambda self, disjuncts: None)
     started: list[bool] = []
     start = Root.start
-    monkeypatch.setattr(Root, "start", lambda self: (started.append(True), start(self), started.append(False)))
+    monkeypatch.setattr(Root, "start", lambda self, by: (started.append(True), start(self, by), started.append(False)))
     found = av.verify(violated([20, 400, 400, 400, 1]))
     assert found.verdict is av.Verdict.SAT and started == [True] and found.undecided == 1
 
