@@ -35,7 +35,7 @@ OPSETS = (7, 26)
 
 _ENDS = {".".join(filter(None, name)) for name in STARTS}
 
-_DEFAULT = {*OPERATORS, *COMPARISONS, *CONDITIONAL, *SEQUENCES, "Constant", "If"}
+_DEFAULT = {*OPERATORS, *COMPARISONS, *CONDITIONAL, *SEQUENCES, "Constant", "ConstantOfShape", "If", "Range"}
 
 SUPPORTED = tuple(sorted({*_DEFAULT, *_ENDS, *(f"{CLASSIC}.{name}" for name in CLASSICAL)}))
 """Names of the operators that are read, in full where they are of another domain than the default one."""

@@ -5,6 +5,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import admm_verify as av
+from admm_verify.commands.supports import CAPABILITIES
 from tests.network.onnx_models import node, runtime
 
 BOOL, FLOAT, INT64 = TensorProto.BOOL, TensorProto.FLOAT, TensorProto.INT64
@@ -74,3 +75,14 @@ def test_whole_numbers_are_outputs(tmp_path, condition: str, verdict: str) -> No
     assert outcome.verdict.value == verdict
     if verdict == "sat":
         np.testing.assert_array_equal(outcome.output, np.trunc(outcome.counterexample) + 1)
+
+
+def test_operators_that_make_constants_are_listed() -> None:
+    nodes = [node("ConstantOfShape", ["two"], ["zeros"]), node("Range", ["z", "t", "o"], ["r"])]
+    nodes += [node("Cast", ["r"], ["f"], to=FLOAT), node("Add", ["x", "zeros"], ["s"]), node("Add", ["s", "f"], ["y"])]
+    model = _model(nodes, FLOAT)
+    for name, value in (("two", [2]), ("z", 0), ("t", 2), ("o", 1)):
+        shape = [len(value)] if isinstance(value, list) else []
+        model.graph.initializer.append(helper.make_tensor(name, INT64, shape, np.ravel(value)))
+    np.testing.assert_array_equal(av.read_onnx(model)(np.float32([3, 4])), [3, 5])
+    assert {"ConstantOfShape", "Range"} <= set(CAPABILITIES["onnx-operators"])
