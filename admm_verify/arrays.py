@@ -87,13 +87,14 @@ def _numpy_namespace() -> Any:
     Of a compiler of Fortran, test tools and the like, which NumPy imports when they are looked up, it is spared the
     names: they take as long to import as all the rest of NumPy.
     """
-    listed, told = np.__all__, np.__dir__
+    numpy: Any = np
+    listed, told = numpy.__all__, numpy.__dir__
     left = [name for name in listed if name not in {"f2py", "testing", "ctypeslib", "polynomial"}]
-    np.__all__, np.__dir__ = left, lambda: left
+    numpy.__all__, numpy.__dir__ = left, lambda: left
     try:
         return array_api_compat.array_namespace(np.zeros(0))
     finally:
-        np.__all__, np.__dir__ = listed, told
+        numpy.__all__, numpy.__dir__ = listed, told
 
 
 _NUMPY = _numpy_namespace()

@@ -6,6 +6,7 @@ bounds take a sweep for each neuron. Errors of the neurons that matter most may 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -113,7 +114,8 @@ class Bands:
             self._append(None)
             return
         rounding = 4.0 * gamma(self.network.roundings)
-        planes, error, lost = 0.0, 0.0, rounding * node.bias_magnitude
+        planes: Any = 0.0
+        error, lost = 0.0, rounding * node.bias_magnitude
         for term in node.terms:
             band = self._band(term.source)
             planes = term.map.apply(band.widened(self.columns)) + planes

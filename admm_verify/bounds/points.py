@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from admm_verify.arrays import DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, SMALLEST, Placement, gamma, quiet_overflow
+from admm_verify.arrays import DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, SMALLEST, Placement, gamma, quiet_overflow, to_numpy
 from admm_verify.bounds.backward import Backward
 from admm_verify.bounds.functionals import neurons
 from admm_verify.bounds.region import node_magnitude, spread_region
@@ -129,7 +129,7 @@ class _Evaluation:
     def _activation(self, k: int) -> None:
         source, relaxation = self.network.sources[k], self.relaxations[k]
         x, error, drift = self.values[source], self.errors[source], self.drifts[source]
-        self.values.append(self.network.functions[k](x))
+        self.values.append(to_numpy(self.network.functions[k](x)))
         if isinstance(relaxation, StepFunction):
             total = error + drift
             low, high = relaxation.image(np.nextafter(x - total, -np.inf), np.nextafter(x + total, np.inf))

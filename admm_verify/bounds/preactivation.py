@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -354,7 +355,7 @@ class _Refinement:
         return tighten(WholeLayers(forward.reduced.region(node)), wanted, ends, settings, self.budget, told)
 
 
-def _wide(low: Array, high: Array) -> Array:
+def _wide(low: Array, high: Array) -> Any:
     """Where intervals of a layer are wider than rounding makes them.
 
     Neurons that are constant, as in networks that take minima of functions of which some are the same, would otherwise

@@ -31,7 +31,7 @@ def seen_region(region: Region, wanted: np.ndarray) -> Region:
         return region
     masks = _seen(network, wanted, region.inputs.placement)
     kept = [np.flatnonzero(masks[i]) for i in network.activations]
-    used = [
+    used: list[np.ndarray | None] = [
         # An activation that is not seen at all keeps an entry, so that no array is empty.
         (part if part.size else np.zeros(1, dtype=np.int64))
         if node.size >= _LEAST and len(part) <= _SHARE * node.size

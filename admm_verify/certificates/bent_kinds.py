@@ -261,7 +261,7 @@ class CheckedGeluTanh(CheckedGate):
     bends, lowest, values = (-1.4185040087908284, 1.4185040087908284), -0.7524614220710163, (-0.1701, np.inf)
 
     def value(self, x: np.ndarray) -> np.ndarray:
-        return smooth_functions.gelu_tanh(x, ())
+        return np.asarray(smooth_functions.gelu_tanh(x, ()))
 
     def value_error(self, x: np.ndarray, value: np.ndarray) -> np.ndarray:
         return super().value_error(x, value) * (1.0 + self._argument(np.abs(x)))
@@ -283,7 +283,7 @@ class CheckedSilu(CheckedGate):
     bends, lowest, values = (-2.3993572805154677, 2.3993572805154677), -1.2784645427610738, (-0.2785, np.inf)
 
     def value(self, x: np.ndarray) -> np.ndarray:
-        return smooth_functions.silu(x, ())
+        return np.asarray(smooth_functions.silu(x, ()))
 
     def derivative(self, x: np.ndarray) -> np.ndarray:
         near = np.clip(x, -700.0, 700.0)
@@ -297,7 +297,7 @@ class CheckedMish(CheckedGate):
     bends, lowest, values = (-2.256376396360793, 1.4905711794854285), -1.1924312145154952, (-0.3089, np.inf)
 
     def value(self, x: np.ndarray) -> np.ndarray:
-        return smooth_functions.mish(x, ())
+        return np.asarray(smooth_functions.mish(x, ()))
 
     def derivative(self, x: np.ndarray) -> np.ndarray:
         near = np.clip(x, -300.0, 300.0)
@@ -318,7 +318,7 @@ class CheckedHardSwish(CheckedGate):
     argument_roundings = 0.0
 
     def value(self, x: np.ndarray) -> np.ndarray:
-        return smooth_functions.hardswish(x, ())
+        return np.asarray(smooth_functions.hardswish(x, ()))
 
     def derivative(self, x: np.ndarray) -> np.ndarray:
         return (2.0 * np.clip(x, -3.0, 3.0) + 3.0) / 6.0
@@ -355,7 +355,7 @@ class CheckedErf(CheckedSShape):
     values, steepest = (-1.0, 1.0), 1.1283791670955128
 
     def value(self, x: np.ndarray) -> np.ndarray:
-        return error_function.erf(x)
+        return np.asarray(error_function.erf(x))
 
     def derivative(self, x: np.ndarray) -> np.ndarray:
         return 2.0 / np.sqrt(np.pi) * error_function.gaussian(x, 1.0)

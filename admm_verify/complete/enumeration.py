@@ -146,12 +146,12 @@ class Enumeration:
         for first in range(0, len(open), _SWEPT):
             part = open[first : first + _SWEPT]
             lower[part], upper[part] = points.atoms(disjunct, [cells[i] for i in part], sweeps=True)
-        holds = np.where(strict, upper < 0, upper <= 0).all(axis=1)
-        open = open[~np.where(strict, lower >= 0, lower > 0)[open].any(axis=1)]
+        holds = [bool(row.all()) for row in np.where(strict, upper < 0, upper <= 0)]
+        open = open[~np.where(strict, lower[open] >= 0, lower[open] > 0).any(axis=1)]
         for i in open[np.argsort(upper[open].max(axis=1, initial=-np.inf))]:
             part = cells[i].of(disjunct)
             exact = whole_point(part.box)
-            self.witness = confirmed(self.query, part, exact, self.run, lambda i=i: bool(holds[i]))
+            self.witness = confirmed(self.query, part, exact, self.run, lambda i=i: holds[i])
             if self.witness is not None:
                 break
         return bool(len(open)), lower.min(axis=0, initial=np.inf)
@@ -177,8 +177,10 @@ class _Points:
         self.network, self.arithmetic, self.run = network, arithmetic, run
         self.x = box.lowest
         dtype = np.float32 if arithmetic == "float32" else np.float64
-        run = self.x.astype(dtype).astype(np.float64)
-        exact = np.array([Fraction(float(value)) == wanted for value, wanted in zip(run, box.range[0], strict=True)])
+        rounded = self.x.astype(dtype).astype(np.float64)
+        exact = np.array(
+            [Fraction(float(value)) == wanted for value, wanted in zip(rounded, box.range[0], strict=True)]
+        )
         # A decimal, its nearest number and the one that the network is run at are this far apart, at most.
         self.off = np.where(exact, 0.0, 2.0 * float(np.finfo(dtype).eps) * np.abs(self.x) + 2.0**-126)
 

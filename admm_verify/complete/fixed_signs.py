@@ -69,8 +69,8 @@ class FixedSigns:
             tau = np.zeros((parts, beta.shape[1], size), dtype=np.float32)
             # The first code of an entry comes last here, and stays.
             tau[rows[::-1], :, entries[::-1]] = beta[rows[::-1], :, columns[::-1]]
-            ends = (put(end[:, None, :]) for end in (lower[k], upper[k]))
-            found.append(FreeEnds(*ends, self.home.put_flags(cut), put(tau)))
+            low, high = (put(end[:, None, :]) for end in (lower[k], upper[k]))
+            found.append(FreeEnds(low, high, self.home.put_flags(cut), put(tau)))
         return tuple(found)
 
     def betas(

@@ -127,7 +127,7 @@ class NeuronSplitter:
             np.zeros((count, 0), dtype=np.int32),
             np.zeros((count, atoms, 0), dtype=np.float32),
             np.zeros((count, atoms, 0), dtype=np.float32),
-            np.zeros((count, 0)) if self.propagation is None else Box.of(*self.disjuncts.inputs.range).packed,
+            np.zeros((count, 0)) if self.propagation is None else to_numpy(Box.of(*self.disjuncts.inputs.range).packed),
         )
         iterations = self.settings.root_iterations
         return self._bounded(nodes, iterations // 2 if self.disjuncts.multipliers else iterations)

@@ -81,7 +81,7 @@ class Propagation:
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             self._settle(disjunct, ranges)
         ends = [[side[self.places[i]].T.copy() for side in (ranges.low, ranges.high)] for i in self.network.sources]
-        packed = Box.of(*(side[self.places[0]].T for side in (ranges.low, ranges.high))).packed
+        packed = to_numpy(Box.of(*(side[self.places[0]].T for side in (ranges.low, ranges.high))).packed)
         return Narrowed(packed, [low for low, _ in ends], [high for _, high in ends], ranges.empty)
 
     def scores(self, disjunct: np.ndarray, found: Narrowed) -> list[np.ndarray]:

@@ -99,8 +99,9 @@ def _along_one_axis(outer: LinearMap, inner: LinearMap, roundings: int) -> Block
     if isinstance(outer, BlockMap) and isinstance(inner, DiagonalMap):
         turned = _scaled_rows(inner, replace(outer, weight=outer.weight.T, magnitude=_magnitude(outer).T), roundings)
         return turned and replace(turned, weight=turned.weight.T, magnitude=_magnitude(turned).T)
-    both = isinstance(outer, DiagonalMap) and isinstance(inner, BlockMap)
-    return _scaled_rows(outer, inner, roundings) if both else None
+    if isinstance(outer, DiagonalMap) and isinstance(inner, BlockMap):
+        return _scaled_rows(outer, inner, roundings)
+    return None
 
 
 def _scaled_rows(scaling: DiagonalMap, map: BlockMap, roundings: int) -> BlockMap | None:

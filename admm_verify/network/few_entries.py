@@ -5,6 +5,7 @@ of thousands; products with all of these would take hundreds of times as long.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -32,15 +33,15 @@ class FewEntries:
     magnitudes: np.ndarray | None
     spare: float
 
-    def apply(self, x: np.ndarray) -> np.ndarray:
+    def apply(self, x: Any) -> np.ndarray:
         """The product with each vector, [..., columns] -> [..., rows]."""
         return self._gathered(x, self.entries)
 
-    def absolute_apply(self, x: np.ndarray) -> np.ndarray:
+    def absolute_apply(self, x: Any) -> np.ndarray:
         """The product of the matrix of absolute values."""
         return self._gathered(x, np.abs(self.entries))
 
-    def magnitude_apply(self, x: np.ndarray) -> np.ndarray:
+    def magnitude_apply(self, x: Any) -> np.ndarray:
         """The product of the magnitude, or more, for x >= 0."""
         if self.magnitudes is None:
             return self.absolute_apply(x)
@@ -76,7 +77,7 @@ class FewEntries:
         return total
 
 
-def few_entries(weight: np.ndarray, magnitude: np.ndarray | None) -> tuple[FewEntries, FewEntries] | None:
+def few_entries(weight: np.ndarray, magnitude: Any) -> tuple[FewEntries, FewEntries] | None:
     """A matrix and its transpose, where both have so few entries in every row that products entry by entry pay."""
     rows, columns = weight.shape
     if weight.size < _LEAST_SIZE:

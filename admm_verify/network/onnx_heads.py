@@ -133,7 +133,7 @@ def _kept(name: str) -> HeadHandler:
         others = [None if isinstance(value, Scored) else value for value in rest]
         (moved, *_) = OPERATORS[name](builder, [Tensor(found.scores.node, found.shape), *others], attributes, opset)
         if not isinstance(moved, Tensor) or moved.node != found.scores.node:
-            return OPERATORS[name](builder, [written_out(builder, found), *others], attributes, opset)
+            return [*OPERATORS[name](builder, [written_out(builder, found), *others], attributes, opset)]
         return [replace(found, shape=moved.shape)]
 
     return handler

@@ -128,11 +128,13 @@ def _simple(weights: Weights, curves: Sequence[Curve], attributes: Attributes) -
 
 
 def _lstm(weights: Weights, curves: Sequence[Curve], attributes: Attributes) -> Cell:
-    return lstm_cell(weights, *curves)
+    gate, cell, output = curves
+    return lstm_cell(weights, gate, cell, output)
 
 
 def _gru(weights: Weights, curves: Sequence[Curve], attributes: Attributes) -> Cell:
-    return gru_cell(weights, *curves, bool(attributes.get("linear_before_reset", 0)))
+    gate, state = curves
+    return gru_cell(weights, gate, state, bool(attributes.get("linear_before_reset", 0)))
 
 
 RECURRENT: dict[str, Handler] = {

@@ -44,7 +44,8 @@ class _DecidedNode:
         handler = exactly_on_constants(self.kind, given)
         if handler is None:
             raise UnsupportedUse(f"{self.kind} is not computed exactly of whole numbers")
-        return dict(zip(self.outputs, handler(_IDLE, given, self.attributes, opset), strict=False))
+        found = handler(_IDLE, given, self.attributes, opset)
+        return {name: np.asarray(value) for name, value in zip(self.outputs, found, strict=False)}
 
 
 @dataclass(eq=False)

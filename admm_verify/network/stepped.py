@@ -48,7 +48,8 @@ def equal(builder: Builder, first: Value, second: Value) -> Comparison:
 
 def nonzero(builder: Builder, value: Value) -> Comparison:
     """Whether a value is another number than 0."""
-    return either(builder, Comparison(value), Comparison(builder.scale(value, np.array(-1.0))))
+    known = value if isinstance(value, Tensor) else builder.lift(value)
+    return either(builder, Comparison(known), Comparison(builder.scale(known, np.array(-1.0))))
 
 
 def placed(builder: Builder, value: T) -> T | Tensor:
@@ -58,7 +59,9 @@ def placed(builder: Builder, value: T) -> T | Tensor:
     outer, classes, inner = value.head.groups
     best = builder.activation("heaviside", _excess(builder, value), 0.0)
     weights = np.broadcast_to(np.arange(classes, dtype=np.float64)[:, None], (outer, classes, inner))
-    return builder.reshape(reduce_sum(builder, builder.scale(best, weights), [1], False), value.shape)
+    place = reduce_sum(builder, builder.scale(best, weights), [1], False)
+    assert isinstance(place, Tensor), "it is made of scores"
+    return builder.reshape(place, value.shape)
 
 
 def is_place(builder: Builder, value: Scored, wanted: np.ndarray) -> Comparison:
@@ -69,7 +72,8 @@ def is_place(builder: Builder, value: Scored, wanted: np.ndarray) -> Comparison:
     number = wanted.item()
     if number not in range(classes):
         raise UnsupportedUse(f"it compares a place of {classes} with {number}")
-    excess = builder.move(_excess(builder, value), lambda entries: entries[:, int(number), :])
+    scores = _excess(builder, value)
+    excess = builder.select(scores, scores.labels[:, int(number), :])
     return Comparison(builder.reshape(excess, value.shape))
 
 

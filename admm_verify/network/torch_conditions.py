@@ -49,7 +49,7 @@ def _index_put(builder: Builder, x: Any, indices: Any, fill: Any, accumulate: bo
     return _where(builder, mask, np.reshape(fill, ()), x)
 
 
-def _times(builder: Builder, first: Any, second: Any) -> Value:
+def _times(builder: Builder, first: Any, second: Any) -> Value | Comparison:
     condition, other = (first, second) if isinstance(first, Comparison) else (second, first)
     if isinstance(other, Comparison):
         return both(builder, condition, other)

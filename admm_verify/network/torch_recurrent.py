@@ -49,6 +49,7 @@ def _recurrent(order: Sequence[int], cell: Callable[[Weights], Cell], states: in
         last: list[State] = []
         for layer in range(layers):
             found: list[Value] = []
+            steps: Value = value
             for way in range(ways):
                 place = layer * ways + way
                 weights = _weights(parameters[per * place : per * (place + 1)], order)

@@ -16,8 +16,10 @@ from admm_verify.network.layout import flatten_batch, is_single
 class Lookup(ABC):
     """What a model computes from whole numbers alone, exactly."""
 
-    size: int
-    """The length of what is looked up."""
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """The length of what is looked up."""
 
     @abstractmethod
     def at(self, numbers: Mapping[int, int]) -> np.ndarray:

@@ -26,10 +26,11 @@ def check_layout(found: Property, network: Network) -> None:
     Raises: QueryError.
     """
     declared = found.networks[0]
-    for side, variables, shape in (
+    sides: tuple[tuple[str, tuple[Variable, ...], tuple[int, ...]], ...] = (
         ("input", declared.inputs, network.input_shape),
         ("output", (*declared.outputs, *declared.hidden), network.output_shape),
-    ):
+    )
+    for side, variables, shape in sides:
         if len(variables) > 1:
             size = sum(variable.size for variable in variables)
             if size != prod(shape):
@@ -39,7 +40,7 @@ def check_layout(found: Property, network: Network) -> None:
                     f"{prod(shape)}. Give the model the query was written for, as a file."
                 )
             continue
-        (variable,) = variables
+        variable = next(iter(variables))
         # One number has no layout, whatever the axes around it.
         if not (is_sample(variable.shape, shape) or variable.size == prod(shape) == 1):
             advice = frozen_batch(variable.shape, shape) or "Give the network the query was written for."

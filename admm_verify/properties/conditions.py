@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 from admm_verify.errors import QueryError
 from admm_verify.properties.alternatives import Branch, Condition, Conjunction, Coupling, InputBound, Never
@@ -130,7 +130,8 @@ class Assertions:
                 if known is None:
                     found[number] = self._new(piece, offset, rest)
                 offset += len(piece) + 1
-        bounds = tuple(bound for bound in found if bound is not None) if rest else tuple(found)
+        # Without a rest all are there, and nothing is left out.
+        bounds = tuple(bound for bound in found if bound is not None) if rest else cast(Any, tuple(found))
         return self._united(bounds, rest)
 
     def _new(self, piece: str, offset: int, rest: list[Condition]) -> InputBound | None:
@@ -157,8 +158,9 @@ class Assertions:
         """Bounds and other conditions as one; neighbours that have the same bounds share them."""
         self._last = bounds = self._last if bounds == self._last else bounds
         self.bytes += _SHARED_BYTES * len(bounds)
-        if all(isinstance(condition, Atom) for condition in rest):
-            return Branch(bounds, tuple(rest))
+        atoms = tuple(condition for condition in rest if isinstance(condition, Atom))
+        if len(atoms) == len(rest):
+            return Branch(bounds, atoms)
         found = Conjunction(list(bounds))
         never = self._add(rest, found)
         return found if never is None else never
@@ -208,7 +210,7 @@ class Assertions:
             ordered = sorted((entry.flat, coefficient) for entry, coefficient in terms.items() if entry.is_output)
             coupled = sorted((entry.flat, terms[entry]) for entry in inputs)
             if len(inputs) < len(terms) or products:
-                beside = tuple(coupled), tuple((tuple(map(tuple, factors)), value) for factors, value in products)
+                beside: Any = tuple(coupled), tuple((tuple(map(tuple, factors)), value) for factors, value in products)
                 return self._atoms(sign, tuple(ordered), total.constant, offset, beside)
             return self._couplings(sign, tuple(coupled), total.constant, offset)
         coefficient = terms[inputs[0]]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from admm_verify.reprs import short_repr
 from admm_verify.sets.exact import ExactBox
@@ -59,7 +59,7 @@ class NetworkDeclaration:
         """Entries of the flat output, hidden nodes included."""
         return sum(variable.size for variable in (*self.outputs, *self.hidden))
 
-    def parted(self, x: Sequence[Number], y: Sequence[Number]) -> Iterator[tuple[Variable, Sequence[Number]]]:
+    def parted(self, x: Any, y: Any) -> Iterator[tuple[Variable, Any]]:
         """Every declared tensor, inputs before hidden nodes before outputs, with its own entries of a flat input and a
         flat output.
         """

@@ -175,7 +175,7 @@ def _version(form: Form, source: Source) -> tuple[int, int]:
     match = _VERSION.fullmatch(word.text) if isinstance(word, Word) else None
     if match is None:
         found = "a version of another form"
-        if word is not None and _BARE_VERSION.fullmatch(word.text):
+        if isinstance(word, Word) and _BARE_VERSION.fullmatch(word.text):
             found = f"the version {shown(word.text)} without its brackets"
         raise source.error(f"found {found}; write (vnnlib-version <2.0>).", form.offset)
     version = int(match[1]), int(match[2])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from math import pi
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +23,7 @@ _DEGREE, _NODES, _HALVINGS, _FAR = 20, 56, 80, 60.0
 _LONGEST = 5.8
 """Tails are inverted up to where the slope has come exp(-33) near its limit."""
 
-Slope = Callable[[np.ndarray], np.ndarray]
+Slope = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)

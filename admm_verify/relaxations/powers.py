@@ -1,6 +1,7 @@
 """The hull of powers with a constant exponent, which may differ from neuron to neuron."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from admm_verify.arrays import namespace
 from admm_verify.network.smooth_functions import power
@@ -90,11 +91,11 @@ class Power(Smooth):
         return xp.where(steep, xp.full_like(found, INFINITY), found)
 
     @property
-    def _integer(self) -> Mask:
+    def _integer(self) -> Any:
         return self.exponent == namespace(self.exponent).floor(self.exponent)
 
     @property
-    def _even(self) -> Mask:
+    def _even(self) -> Any:
         half = 0.5 * self.exponent
         return half == namespace(half).floor(half)
 

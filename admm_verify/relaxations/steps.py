@@ -183,9 +183,9 @@ class StepFunction(Relaxation):
         best = near, post
         pairs = zip(self.above(lower, upper).edges, self.below(lower, upper).edges, strict=True)
         for number, (over, under) in enumerate(pairs):
-            edge = [xp.where(above, *pair) for pair in zip(over, under, strict=True)]
-            p, q, onward = _nearest(*edge, pre, post)
-            chosen = (above | (post < floor)) & (onward | (number == 0))
+            a, b, c, d = (xp.where(above, *pair) for pair in zip(over, under, strict=True))
+            p, q, onward = _nearest(a, b, c, d, pre, post)
+            chosen = (above | (post < floor)) & (onward if number else xp.ones_like(onward))
             best = xp.where(chosen, p, best[0]), xp.where(chosen, q, best[1])
         return between(best[0], lower, upper), best[1]
 
