@@ -54,7 +54,8 @@ def reach_sets(
 
     In discrete time, cells of the initial set are halved until the sets that their trajectories run through, step
     after step, meet the requirements; then all steps are one network, bounded at once, and what is still open is
-    decided by branch and bound on it. In continuous time the sets are affine forms in the initial state, carried
+    decided by branch and bound on it; of a nonlinear plant, cells alone do both where its horizon is long or a tolerance
+    is set, and hold where every operation is defined. In continuous time the sets are affine forms in the initial state, carried
     through CROWN's planes of the controller and Taylor expansions of the plant with an enclosed remainder; verdicts
     hold at all times, not only at control times, and cells of the initial set are halved until they are decided. A
     requirement is falsified by a trajectory whose violation is certified. Everything found by the time limit counts.
