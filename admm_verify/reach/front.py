@@ -52,13 +52,14 @@ def reach_sets(
 ) -> ReachReport:
     """Certified bounds of d'x_t for every step t and direction d, and verdicts on the task's requirements.
 
-    In discrete time, cells of the initial set are halved until the sets that their trajectories run through, step
-    after step, meet the requirements; then all steps are one network, bounded at once, and what is still open is
-    decided by branch and bound on it; of a nonlinear plant, cells alone do both where its horizon is long or a tolerance
-    is set, and hold where every operation is defined. In continuous time the sets are affine forms in the initial state, carried
-    through CROWN's planes of the controller and Taylor expansions of the plant with an enclosed remainder; verdicts
-    hold at all times, not only at control times, and cells of the initial set are halved until they are decided. A
-    requirement is falsified by a trajectory whose violation is certified. Everything found by the time limit counts.
+    In discrete time, cells of the initial set are halved until the sets that their trajectories run through, step after
+    step, meet the requirements; then all steps are one network, bounded at once, and what is still open is decided by
+    branch and bound on it; of a nonlinear plant, cells alone do both where its horizon is long or a tolerance is set,
+    and hold where every operation is defined. In continuous time the sets are affine forms in the initial state,
+    carried through CROWN's planes of the controller and Taylor expansions of the plant with an enclosed remainder;
+    verdicts hold at all times, not only at control times, and cells of the initial set are halved until they are
+    decided. A requirement is falsified by a trajectory whose violation is certified. Everything found by the time limit
+    counts.
 
     directions: "box", "octagon" (all +-e_i and +-e_i +- e_j), "principal" (axes of sampled states beside the box), a
     count of directions around the plane of the first two states, or an array [d, n]. timeout in seconds. run: asked
