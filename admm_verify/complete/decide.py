@@ -216,7 +216,7 @@ class Decision:
         disjuncts = self.root.disjuncts()
         milp = MixedIntegerMinima(self.query.network, disjuncts, self.quiet)
         for disjunct in range(len(disjuncts)):
-            if self.quiet.over():
+            if milp.run.over():
                 return
             self.run.say(f"mixed-integer program {disjunct + 1} of {len(disjuncts)}")
             found = milp.minimum(disjunct, self.root.bounds_of(self.rows.box[disjuncts.row[disjunct, :1]]))

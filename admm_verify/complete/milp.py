@@ -16,6 +16,9 @@ from admm_verify.sets.box import Box
 from admm_verify.sets.contract import InputSet
 from admm_verify.sets.polytopes import Polytopes
 
+_SHARE = 0.4
+"""Of the time left that programs take at most."""
+
 
 def check_programs(network: Network, inputs: InputSet) -> None:
     """Raise InputError for what is no mixed-integer program here, MissingPackageError without highspy."""
@@ -34,10 +37,13 @@ def check_programs(network: Network, inputs: InputSet) -> None:
 
 
 class MixedIntegerMinima:
-    """Minima of disjuncts by mixed-integer programs over given pre-activation bounds, one after the other."""
+    """Minima of disjuncts by mixed-integer programs over given pre-activation bounds, one after the other.
+
+    run: for a share of the time that is left; what programs show proves nothing, and a search comes after them.
+    """
 
     def __init__(self, network: Network, disjuncts: Disjuncts, run: Run) -> None:
-        self.network, self.disjuncts, self.run = network, disjuncts, run
+        self.network, self.disjuncts, self.run = network, disjuncts, run.within(_SHARE)
         self.frame = Frame.of(network)
 
     def minimum(self, disjunct: int, bounds: PreactivationBounds) -> IntegerOptimum:
