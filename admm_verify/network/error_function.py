@@ -9,7 +9,7 @@ Reference: Shepherd and Laframboise, Mathematics of Computation 36, 1981 (the fo
 
 from collections.abc import Sequence
 
-from admm_verify.arrays import Array, namespace
+from admm_verify.arrays import SameArray, namespace
 
 _MIDDLE = 3.75
 
@@ -60,7 +60,7 @@ _CENTRE = (
 )
 
 
-def chebyshev(coefficients: Sequence[float], y: Array) -> Array:
+def chebyshev(coefficients: Sequence[float], y: SameArray) -> SameArray:
     """sum_k c_k T_k(y), by Clenshaw's recurrence."""
     xp = namespace(y)
     twice, ahead, behind = 2.0 * y, xp.zeros_like(y), xp.zeros_like(y)
@@ -69,7 +69,7 @@ def chebyshev(coefficients: Sequence[float], y: Array) -> Array:
     return coefficients[0] + y * ahead - behind
 
 
-def gaussian(x: Array, rate: float) -> Array:
+def gaussian(x: SameArray, rate: float) -> SameArray:
     """exp(-rate x^2) for a rate of 1 or 1/2, relatively accurate: the square is split in two.
 
     The first part is exact, the rest small.
@@ -80,12 +80,12 @@ def gaussian(x: Array, rate: float) -> Array:
     return xp.exp(-rate * head * head) * xp.exp(-rate * (size - head) * (size + head))
 
 
-def _scaled_complement(z: Array) -> Array:
+def _scaled_complement(z: SameArray) -> SameArray:
     """exp(z^2) erfc(z) for z >= 0."""
     return chebyshev(_COMPLEMENT, (z - _MIDDLE) / (z + _MIDDLE)) / (1.0 + 2.0 * z)
 
 
-def erf(x: Array) -> Array:
+def erf(x: SameArray) -> SameArray:
     """2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
     xp = namespace(x)
     size = xp.minimum(xp.abs(x), xp.full_like(x, 64.0))
@@ -95,7 +95,7 @@ def erf(x: Array) -> Array:
     return xp.where(x < 0, -half, half)
 
 
-def normal_cdf(x: Array) -> Array:
+def normal_cdf(x: SameArray) -> SameArray:
     """The integral of the normal density from -infinity to x, erfc(-x / sqrt(2)) / 2."""
     xp = namespace(x)
     size = xp.minimum(xp.abs(x), xp.full_like(x, 64.0))

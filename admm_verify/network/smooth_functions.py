@@ -3,39 +3,39 @@
 from collections.abc import Sequence
 from math import pi, sqrt as root
 
-from admm_verify.arrays import Array, namespace
+from admm_verify.arrays import Array, SameArray, namespace
 from admm_verify.network.error_function import erf as error_function, normal_cdf
 
 GELU_SCALE, GELU_CUBE = root(2.0 / pi), 0.044715
 """The constants of GELU's form with tanh."""
 
 
-def atan(x: Array, parameters: Sequence[Array]) -> Array:
+def atan(x: SameArray, parameters: Sequence[Array]) -> SameArray:
     """The angle whose tangent is x."""
     return namespace(x).atan(x)
 
 
-def cos(x: Array, parameters: Sequence[Array]) -> Array:
+def cos(x: SameArray, parameters: Sequence[Array]) -> SameArray:
     """The cosine."""
     return namespace(x).cos(x)
 
 
-def erf(x: Array, parameters: Sequence[Array]) -> Array:
+def erf(x: SameArray, parameters: Sequence[Array]) -> SameArray:
     """The error function."""
     return error_function(x)
 
 
-def exp(x: Array, parameters: Sequence[Array]) -> Array:
+def exp(x: SameArray, parameters: Sequence[Array]) -> SameArray:
     """The exponential function."""
     return namespace(x).exp(x)
 
 
-def gelu(x: Array, parameters: Sequence[Array]) -> Array:
+def gelu(x: SameArray, parameters: Sequence[Array]) -> SameArray:
     """x Phi(x) with the normal distribution Phi."""
     return x * normal_cdf(x)
 
 
-def gelu_tanh(x: Array, parameters: Sequence[Array]) -> Array:
+def gelu_tanh(x: SameArray, parameters: Sequence[Array]) -> SameArray:
     """x (1 + tanh(k (x + c x^3))) / 2 = x / (1 + exp(-2 k (x + c x^3))), relatively accurate on the left tail."""
     xp = namespace(x)
     # Beyond, the other factor is 0 or 1 and cubes may overflow.
@@ -43,18 +43,18 @@ def gelu_tanh(x: Array, parameters: Sequence[Array]) -> Array:
     return x * _sigmoid(2.0 * GELU_SCALE * near * (1.0 + GELU_CUBE * near * near))
 
 
-def hardswish(x: Array, parameters: Sequence[Array]) -> Array:
+def hardswish(x: SameArray, parameters: Sequence[Array]) -> SameArray:
     """x min(max(x + 3, 0), 6) / 6."""
     xp = namespace(x)
     return x * (xp.minimum(xp.maximum(x + 3.0, xp.zeros_like(x)), xp.full_like(x, 6.0)) / 6.0)
 
 
-def log(x: Array, parameters: Sequence[Array]) -> Array:
+def log(x: SameArray, parameters: Sequence[Array]) -> SameArray:
     """The natural logarithm."""
     return namespace(x).log(x)
 
 
-def mish(x: Array, parameters: Sequence[Array]) -> Array:
+def mish(x: SameArray, parameters: Sequence[Array]) -> SameArray:
     """x tanh(log(1 + exp(x))), by rational functions of exp(-|x|)."""
     xp = namespace(x)
     small = xp.exp(-xp.abs(x))
@@ -62,47 +62,47 @@ def mish(x: Array, parameters: Sequence[Array]) -> Array:
     return x * xp.where(x < 0, left / (left + 2.0), right / (right + 2.0 * small * small))
 
 
-def power(x: Array, parameters: Sequence[Array]) -> Array:
+def power(x: SameArray, parameters: Sequence[Array]) -> SameArray:
     """x^e; parameters (e,)."""
     return namespace(x).pow(x, parameters[0])
 
 
-def reciprocal(x: Array, parameters: Sequence[Array]) -> Array:
+def reciprocal(x: SameArray, parameters: Sequence[Array]) -> SameArray:
     """1 / x."""
     return 1.0 / x
 
 
-def silu(x: Array, parameters: Sequence[Array]) -> Array:
+def silu(x: SameArray, parameters: Sequence[Array]) -> SameArray:
     """x / (1 + exp(-x))."""
     return x * _sigmoid(x)
 
 
-def sin(x: Array, parameters: Sequence[Array]) -> Array:
+def sin(x: SameArray, parameters: Sequence[Array]) -> SameArray:
     """The sine."""
     return namespace(x).sin(x)
 
 
-def softsign(x: Array, parameters: Sequence[Array]) -> Array:
+def softsign(x: SameArray, parameters: Sequence[Array]) -> SameArray:
     """x / (1 + |x|)."""
     return x / (1.0 + namespace(x).abs(x))
 
 
-def sqrt(x: Array, parameters: Sequence[Array]) -> Array:
+def sqrt(x: SameArray, parameters: Sequence[Array]) -> SameArray:
     """The square root."""
     return namespace(x).sqrt(x)
 
 
-def square(x: Array, parameters: Sequence[Array]) -> Array:
+def square(x: SameArray, parameters: Sequence[Array]) -> SameArray:
     """x^2."""
     return x * x
 
 
-def tan(x: Array, parameters: Sequence[Array]) -> Array:
+def tan(x: SameArray, parameters: Sequence[Array]) -> SameArray:
     """The tangent."""
     return namespace(x).tan(x)
 
 
-def _sigmoid(x: Array) -> Array:
+def _sigmoid(x: SameArray) -> SameArray:
     xp = namespace(x)
     small = xp.exp(-xp.abs(x))
     return xp.where(x >= 0, xp.ones_like(x), small) / (1.0 + small)

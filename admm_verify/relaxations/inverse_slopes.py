@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from admm_verify.relaxations.gates import Gate
 
 _DEGREE, _NODES, _HALVINGS, _FAR = 20, 56, 80, 60.0
-_LONGEST = 5.8
-"""Tails are inverted up to where the slope has come exp(-33) near its limit."""
+_LONGEST = 5.8, 5.0
+"""The left tail is inverted up to where the slope has come exp(-33.6) near its limit, 0, and the right one, whose limit
+is 1 and takes digits, up to exp(-25)."""
 
 Slope = Callable[[Any], Any]
 
@@ -51,13 +52,14 @@ class Tail:
     extreme: float
     limit: float
     end: float
+    longest: float
     series: tuple[float, ...]
 
     def __call__(self, slope: Layer) -> Layer:
         xp = namespace(slope)
         share = (slope - self.limit) / (self.extreme - self.limit)
-        near = between(share, xp.full_like(slope, np.exp(-(_LONGEST**2))), xp.ones_like(slope))
-        found = chebyshev(self.series, xp.sqrt(-xp.log(near)) * (2.0 / _LONGEST) - 1.0)
+        near = between(share, xp.full_like(slope, np.exp(-(self.longest**2))), xp.ones_like(slope))
+        found = chebyshev(self.series, xp.sqrt(-xp.log(near)) * (2.0 / self.longest) - 1.0)
         # No point has a slope beyond the limit; that of the end comes nearest.
         return xp.where(share > 0, found, xp.full_like(found, self.end))
 
@@ -78,15 +80,17 @@ def inverse_slopes(kind: "type[Gate]", left: float, right: float) -> InverseSlop
     least, most = (float(slope(np.array([x]))[0]) for x in (left, right))
     places = np.cos((np.arange(_NODES) + 0.5) * pi / _NODES)
     middle = _solved(slope, 0.5 * (least + most) + 0.5 * (most - least) * np.sin(places * pi / 2), left, right)
-    shares = np.exp(-((0.5 * _LONGEST * (places + 1.0)) ** 2))
     outer = [
-        _solved(slope, limit + shares * (extreme - limit), end, inflection)
-        for limit, extreme, end, inflection in ((0.0, least, -_FAR, left), (1.0, most, _FAR, right))
+        _solved(slope, limit + np.exp(-((0.5 * longest * (places + 1.0)) ** 2)) * (extreme - limit), end, inflection)
+        for longest, limit, extreme, end, inflection in (
+            (_LONGEST[0], 0.0, least, -_FAR, left),
+            (_LONGEST[1], 1.0, most, _FAR, right),
+        )
     ]
     return InverseSlopes(
-        left=Tail(left, least, 0.0, -float("inf"), _series(places, outer[0])),
+        left=Tail(left, least, 0.0, -float("inf"), _LONGEST[0], _series(places, outer[0])),
         middle=Middle(least, most, _series(places, middle)),
-        right=Tail(right, most, 1.0, float("inf"), _series(places, outer[1])),
+        right=Tail(right, most, 1.0, float("inf"), _LONGEST[1], _series(places, outer[1])),
     )
 
 
