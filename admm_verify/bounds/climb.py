@@ -120,8 +120,10 @@ class Climb:
 
         def post(k: int, pre: Array) -> Array:
             a = seen.sweep.post[k]
-            # What no functional reaches may have any value of its relaxation.
-            return pre if a is None else self.layers[k].climb(a, pre, adam)
+            if a is None:
+                # What no functional reaches may have any value; functions of several operands give as many as of one.
+                return pre[..., : self.network.functions[k].size]
+            return self.layers[k].climb(a, pre, adam)
 
         values = self.network.forward(seen.x, post, self.last)
         self.done += 1

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, quiet_overflow
-from admm_verify.enclosures.plants import Plant
 from admm_verify.errors import InputError
 from admm_verify.options import Range, choice, count, instance
 from admm_verify.reach.cellwise import cellwise_reach
@@ -73,16 +72,13 @@ def reach_sets(
     run, rows = Run.of(run, timeout), _directions(task, directions)
     iteration_placement(Placement.numpy(), run.device, None)
     system = task.system
-    from_text = isinstance(system, ContinuousSystem) or (
-        isinstance(system, NonlinearSystem) and isinstance(system.plant, Plant)
-    )
-    if from_text and settings.window is not None:
-        raise InputError("A window of steps is for systems in discrete time without texts; leave it out.")
+    if settings.window is not None and isinstance(system, ContinuousSystem | NonlinearSystem):
+        raise InputError("A window of steps is for linear systems and networks in discrete time; leave it out.")
     # Simulations and sets of unstable systems may overflow; what is not finite is no bound.
     with quiet_overflow():
         if isinstance(system, ContinuousSystem):
             sets, judgements = cellwise_reach(task, SampledPlant(task), rows, settings, run)
-        elif from_text and not has_graph(task, settings):
+        elif not has_graph(task, settings):
             sets, judgements = cellwise_reach(task, SteppedSystem(task), rows, settings, run)
         else:
             sets, judgements = DiscreteReach(task, rows, settings, run).reached()

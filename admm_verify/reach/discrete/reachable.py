@@ -39,14 +39,15 @@ _GRACE = 0.25
 
 
 _MOST_FUNCTIONS = 60
-"""Nodes of a horizon's graph that are not affine, up to which it is made for a plant from text."""
+"""Nodes of a horizon's graph that are not affine, up to which it is made for a plant."""
 
 
 def has_graph(task: Task, settings: ReachSettings) -> bool:
-    """Whether cells of a plant from text leave something to a graph: where they are not halved for its width alone."""
+    """Whether cells leave something to a graph: of a plant, where it is short, and they are not halved for width."""
     system = task.system
-    assert isinstance(system, NonlinearSystem) and isinstance(system.plant, Plant), "Others have graphs in any case"
-    if settings.tolerance is not None or not writable(system.plant.rates):
+    if not isinstance(system, NonlinearSystem):
+        return True
+    if settings.tolerance is not None or (isinstance(system.plant, Plant) and not writable(system.plant.rates)):
         return False
     return task.steps * len(rollout(system, 1).network.functions) <= _MOST_FUNCTIONS
 

@@ -80,7 +80,7 @@ def rollout(system: DiscreteSystem, steps: int, first: Chart | None = None) -> R
     states = []
     for t in range(steps):
         if isinstance(system, NetworkSystem):
-            x = splice(builder, system.network, x)
+            x = splice(builder, system.network, x, merged=True)
         else:
             noise = part(1 + t, process), part(1 + steps + t, sensor)
             if isinstance(system, LinearSystem):
@@ -124,10 +124,14 @@ def _nonlinear_step(
     u = None if system.controller is None else system.controller.applied(builder, x, sensor)
     if isinstance(plant, Network):
         read: list[Value] = [part for part in (x, u, process) if part is not None]
-        return splice(builder, plant, builder.concat(read, 0))
+        return splice(builder, plant, builder.concat(read, 0), merged=True)
 
     def entries(part: Tensor | None) -> list[Tensor]:
-        return [] if part is None else [builder.select(part, np.array([i])) for i in range(part.size)]
+        return (
+            []
+            if part is None
+            else [Tensor(builder.affine(part, DenseMap(row[None])), (1,)) for row in np.eye(part.size)]
+        )
 
     return written(builder, plant.rates, plant.values(entries(x), entries(u), entries(process)))
 

@@ -15,8 +15,7 @@ from admm_verify.enclosures.intervals import ENCLOSURES, Interval
 from admm_verify.errors import InputError
 from admm_verify.network.activations import FUNCTIONS
 from admm_verify.network.builder import Builder, Tensor, Value
-from admm_verify.network.maps import DiagonalMap
-from admm_verify.network.selection import SelectionMap
+from admm_verify.network.maps import DenseMap
 
 _SLIGHT = 2.0**-20
 """Relative width of constants that nodes can stand for."""
@@ -50,11 +49,10 @@ class GraphNumber(Operand):
         middle, off = _middle(constant)
         # Biases come with the sizes of what they were rounded from.
         magnitude = np.array([abs(middle) + off / DOUBLE_ROUNDOFF])
-        node = self.builder.affine(self.value, SelectionMap.identity(1), np.array([middle]), magnitude)
-        return self._of(Tensor(node, (1,)))
+        return self._affine(1.0, 0, np.array([middle]), magnitude)
 
     def __neg__(self) -> "GraphNumber":
-        return self._of(self.builder.scale(self.value, np.array([-1.0])))
+        return self._affine(-1.0, 0)
 
     def __mul__(self, other: "GraphNumber | Interval | float") -> "GraphNumber":
         if isinstance(other, GraphNumber):
@@ -64,8 +62,12 @@ class GraphNumber(Operand):
             return NotImplemented
         middle, off = _middle(constant)
         roundings = 1 + (ceil(off / (DOUBLE_ROUNDOFF * abs(middle))) if off else 0)
-        map = DiagonalMap(np.array([middle]), roundings=roundings)
-        return self._of(Tensor(self.builder.affine(self.value, map), (1,)))
+        return self._affine(middle, roundings)
+
+    def _affine(self, factor: float, roundings: int, *shift: np.ndarray) -> "GraphNumber":
+        # A matrix, since matrices merge with all that is around them.
+        map = DenseMap(np.array([[factor]]), roundings=roundings)
+        return self._of(Tensor(self.builder.affine(self.value, map, *shift), (1,)))
 
     def __truediv__(self, other: "GraphNumber | Interval | float") -> "GraphNumber":
         return self * (other.reciprocal() if isinstance(other, GraphNumber) else Interval.point(1.0) / other)
