@@ -1,10 +1,23 @@
 """Whether the arguments of a network's functions stay where these are defined."""
 
+import numpy as np
+
 from admm_verify.arrays import namespace, to_numpy
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.registry import relaxation_of
+
+
+def defined(network: Network, bounds: PreactivationBounds) -> np.ndarray:
+    """Over which of the sets all functions have arguments inside their domains, for all that is known, [sets]."""
+    found = np.ones(max(end.shape[0] for end in bounds.lower), dtype=bool) if bounds.lower else np.ones(1, dtype=bool)
+    for k, node in enumerate(network.functions):
+        relaxation = relaxation_of(node)
+        if relaxation.domain:
+            admitted = relaxation.admits(bounds.lower[k], bounds.upper[k])
+            found = found & to_numpy(namespace(admitted).all(admitted, axis=-1))
+    return found
 
 
 def check_domains(network: Network, bounds: PreactivationBounds) -> None:

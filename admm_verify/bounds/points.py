@@ -10,6 +10,7 @@ from admm_verify.bounds.functionals import neurons
 from admm_verify.bounds.region import node_magnitude, spread_region
 from admm_verify.bounds.relaxed import Relaxed
 from admm_verify.network.graph import Affine, Network
+from admm_verify.network.originals import are_charged
 from admm_verify.relaxations.contract import Hull
 from admm_verify.relaxations.registry import relaxations_of
 from admm_verify.relaxations.steps import StepFunction
@@ -69,7 +70,8 @@ class _Evaluation:
         self.values, self.errors = [x], [off[None, :]]
         self.drifts = [np.zeros((1, len(off))) if arithmetic == "real" else off[None, :]]
         self.sizes = [np.abs(x).max(axis=0, keepdims=True) + off]
-        self.clear = np.ones(len(x), dtype=bool)
+        known = arithmetic == "real" or are_charged((network.as_read or network).nodes)
+        self.clear = np.full(len(x), known)
 
     def through(self) -> PointValues:
         """All nodes, to the output."""

@@ -9,6 +9,7 @@ from admm_verify.arrays import SINGLE_ROUNDOFF, SMALLEST, Array, Float, gamma, i
 from admm_verify.bounds.backward import Backward
 from admm_verify.network.graph import Affine, Network
 from admm_verify.network.maps import DiagonalMap
+from admm_verify.network.originals import are_charged
 from admm_verify.network.selection import SelectionMap
 from admm_verify.relaxations.bilinear import MiddlePlanes
 from admm_verify.relaxations.contract import Hull
@@ -232,7 +233,8 @@ def only_moves(node: Affine) -> bool:
 
 
 def evaluation_errors(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> tuple[list[Array], Array]:
-    """Bounds on |floating point evaluation - real value| of every node's entries, and where values can overflow.
+    """Bounds on |floating point evaluation - real value| of every node's entries, and where values can overflow, or are
+    computed in ways of which nothing is known.
 
     e_y = M e_x + gamma_N (M (max|x| + e_x) + bias_magnitude) through affine nodes, with gamma in the given unit
     roundoff (default float32's); e_y = max|phi'| e_x + the function's own roundings through activations. At a step
@@ -274,4 +276,5 @@ def evaluation_errors(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> tupl
         error.append((carried + gamma(affine.roundings, roundoff) * inflated + flushed) * (1 + 1e-9))
         reach.append(inflated)
         overflow = overflow | ~(xp.max(inflated + error[-1], axis=-1) <= limit)
-    return error, overflow
+    network = region.network
+    return error, overflow | (not are_charged((network.as_read or network).nodes))

@@ -5,6 +5,7 @@ import numpy as np
 from admm_verify.arrays import DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, gamma
 from admm_verify.certificates.ranges import CheckedNetwork, CheckedRanges
 from admm_verify.errors import CertificateError
+from admm_verify.network.originals import are_charged
 from admm_verify.run import paced
 
 
@@ -24,6 +25,11 @@ def evaluation_error(model: CheckedNetwork, ranges: CheckedRanges, arithmetic: s
         return np.zeros(ranges.lower[-1].shape)
     single = arithmetic == "float32"
     roundoff, limit = (SINGLE_ROUNDOFF, 2.0**126) if single else (DOUBLE_ROUNDOFF, 2.0**1022)
+    if not are_charged((model.network.as_read or model.network).nodes):
+        raise CertificateError(
+            f"The network computes a normalisation, of whose errors in {arithmetic} nothing is known. Prove it in real "
+            "numbers."
+        )
     # What is flushed to zero, even in float32: one smallest normal number per operation.
     tiny, spare = 2.0**-126 * model.roundings, 1.0 + 1e-9
     reach = [np.maximum(abs(ranges.lower[0]), abs(ranges.upper[0]))]

@@ -7,6 +7,7 @@ import numpy as np
 
 from admm_verify.arrays import Array, Placement, to_numpy
 from admm_verify.bounds.arithmetic import lowered, output_error, region_error
+from admm_verify.bounds.domains import defined
 from admm_verify.bounds.preactivation import derived_bounds
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.region import Region, spread_region
@@ -132,6 +133,8 @@ class InputSplitter:
             inputs, outside = contract(inputs, planes, lower, self.settings.contractions)
             empty = empty | outside | summed
         scores = side_scores(self.network, put(inputs.width), pre, found, atoms) * inputs.halvable
+        # Where the arithmetic itself may fail everywhere, as by overflow, smaller boxes are of no use.
+        scores[~sound.any(axis=1) & defined(self.network, pre)] = 0.0
         side = np.where(scores.max(axis=1) > 0, scores.argmax(axis=1), -1)
         bound = np.maximum(nodes.bound, atoms.max(axis=1))
         open = np.flatnonzero(~(gone | empty))

@@ -4,7 +4,7 @@ max(x, c) and c + relu(x - c) are one function of real numbers, but in floating 
 is large. What a network computes is therefore never a rewriting.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
@@ -119,6 +119,10 @@ def switch(sources: Sequence[Array], parameters: Sequence[Array]) -> Array:
     return namespace(x).where(excess > 0, x, y)
 
 
+UNCHARGED = {"standardised"}
+"""Functions that runtimes compute in ways of which the roundings of the rewriting say nothing, such as a variance by
+the difference of two large means: what a network with one of them computes in floating point is not bounded."""
+
 ORIGINALS: dict[str, Function] = {
     "batch_norm": batch_norm,
     "celu": celu,
@@ -134,3 +138,9 @@ ORIGINALS: dict[str, Function] = {
     "switch": switch,
 }
 """Every kind of function that an affine node can stand for."""
+
+
+def are_charged(nodes: Iterable[Any]) -> bool:
+    """Whether bounds on the roundings of rewritings cover what runtimes do at all nodes of a graph as read."""
+    originals = [getattr(node, "original", None) for node in nodes]
+    return not any(original is not None and original.kind in UNCHARGED for original in originals)

@@ -13,6 +13,10 @@ import numpy as np
 from admm_verify.network.blocks import BlockMap
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse
 from admm_verify.network.movement import axes_of, centred, reduce_mean, reduce_sum, reduced_shape, sum_at
+from admm_verify.network.selection import SelectionMap
+
+_OWN = 150
+"""Roundings of exponentials, logarithms and differences behind an entry of a softmax, and some more."""
 
 Groups = tuple[int, int, int]
 """The shape (outer, n, inner) around the axis of a softmax."""
@@ -24,6 +28,7 @@ def softmax(builder: Builder, x: Tensor, groups: Groups) -> Tensor:
         written = _constant(builder, x, 1.0)
     else:
         written = builder.activation("sigmoid", _above_others(builder, builder.reshape(x, groups)))
+    written = _charged(builder, written, groups[1])
     return builder.reshape(builder.stands_for(written, "softmax", [x], shapes=[groups]), x.shape)
 
 
@@ -46,6 +51,7 @@ def masked_softmax(builder: Builder, x: Tensor, groups: Groups, allowed: np.ndar
     else:
         written = _constant(builder, builder.reshape(x, groups), 0.0)
     written = builder.add(written, alone.astype(np.float64))
+    written = _charged(builder, written, groups[1])
     found = builder.stands_for(written, "masked_softmax", [x], allowed.astype(np.float64), shapes=[groups])
     return builder.reshape(found, x.shape)
 
@@ -61,6 +67,7 @@ def log_softmax(builder: Builder, x: Tensor, groups: Groups) -> Tensor:
         above = _above_others(builder, builder.reshape(x, groups))
         curve = builder.activation("softplus", builder.scale(above, np.array(-1.0)))
         written = builder.scale(curve, np.array(-1.0))
+    written = _charged(builder, written, groups[1])
     return builder.reshape(builder.stands_for(written, "log_softmax", [x], shapes=[groups]), x.shape)
 
 
@@ -74,8 +81,21 @@ def log_sum_exp(builder: Builder, x: Tensor, axes: Sequence[int] | None, keep: b
     powers = builder.activation("exp", centred(builder, along))
     logarithm = builder.activation("log", reduce_sum(builder, powers, [1], True))
     found = builder.add(logarithm, reduce_mean(builder, along, [1], True))
+    found = _charged(builder, found, groups[1])
     found = builder.stands_for(found, "log_sum_exp", [along], shapes=[groups])
     return builder.reshape(found, shape)
+
+
+def _charged(builder: Builder, x: Tensor, count: int) -> Tensor:
+    """The same value with the roundings of a function of `count` entries that is computed by exponentials of
+    differences from the largest entry, relative to 1 and to its size.
+
+    Of s_i = e_i / sum e_j the exponential e_i = exp(d_i) is off by u |d_i|, relatively, and its own roundings, where
+    |d_i| <= 104 or nothing is left of it; the sum by count - 1 roundings and the mean of |d_j| with weights s_j, at
+    most 1 + log count; a logarithm of the sum by what the sum is off by, relatively, and its own roundings.
+    """
+    map = SelectionMap.identity(x.size).with_roundings(count + _OWN)
+    return Tensor(builder.affine(x, map, None, np.ones(x.size)), x.shape)
 
 
 def _above_others(builder: Builder, along: Tensor) -> Tensor:
