@@ -147,6 +147,29 @@ def test_what_whole_numbers_choose_of_other_inputs_is_refused():
         network_from_bytes(data, "chosen")
 
 
+def test_constants_between_inputs_are_no_inputs():
+    """Beside a cast of them, entries that are constants were once taken as those inputs whose positions they spell."""
+    cast = [node("Cast", ["c"], ["i"], to=7), node("Cast", ["i"], ["f"], to=1), node("MatMul", ["f", "w"], ["y"])]
+    constants = {"k": np.float32([1]), "w": np.float32([[1], [10], [100]]), "pads": np.array([0, 1])}
+    for first in (node("Concat", ["x", "k"], ["c"], axis=0), node("Pad", ["x", "pads"], ["c"])):
+        with pytest.raises(av.UnsupportedOperatorError, match="Cast"):
+            network_from_bytes(model([first, *cast], [2], constants, input_shape=[2]), "mixed")
+
+
+def test_fixed_inputs_beside_what_others_decide():
+    nodes = [
+        node("Gather", ["x", "first"], ["a"], axis=0),
+        node("Cast", ["a"], ["i"], to=7),
+        node("Cast", ["i"], ["f"], to=1),
+        node("Concat", ["f", "x"], ["c"], axis=0),
+        node("MatMul", ["c", "w"], ["y"]),
+    ]
+    data = model(nodes, [1], {"first": np.array([0]), "w": np.float32([[1], [10]])}, input_shape=[1])
+    query = av.query(av_model(data), None, "x0 == -0.5 and y0 >= -5.1 and y0 <= -4.9")
+    assert query.network(np.float32([-0.5])) == runtime(data, np.float32([-0.5])) == -5.0
+    assert av.verify(query).verdict is av.Verdict.SAT
+
+
 def test_too_many_cells_and_certificates_are_refused():
     query = av.query(
         av_model(chosen()), av.Box(np.zeros(6), np.append(np.zeros(4), [6.0, 2.0 * MOST_CELLS])), "y0 <= 0"

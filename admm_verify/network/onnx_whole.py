@@ -197,6 +197,9 @@ class _Discovery:
             step = _DecidedNode(node.op_type, tuple(node.input), tuple(node.output), attributes, tuple(deciding))
             try:
                 values = step.run(found.known | self.moved | self.sample, found.opset)
+                places = bool(moving) and node.op_type != "Shape"
+                if places and not self._only_moves(step, values):
+                    return self._read_by_rest(reads)
             except _REFUSED:
                 # What not all runtimes compute alike is left to the rest, whose rounding is accounted for.
                 return self._read_by_rest(reads)
@@ -206,10 +209,25 @@ class _Discovery:
                 self.sample |= values
                 self.decided.update(dict.fromkeys(node.output, tuple(deciding)))
             for name, value in values.items() if not deciding else ():
-                self._keep(name, value, bool(moving) and node.op_type != "Shape")
+                self._keep(name, value, places)
             if all(name in found.constants for name in node.output if name):
                 found.skipped.add(position)
         return None
+
+    def _only_moves(self, step: _DecidedNode, values: Mapping[str, np.ndarray]) -> bool:
+        """Whether all that an operator makes of inputs is inputs, without constants between them or means of several.
+
+        Positions are followed under other names, which none of them has and which no mean keeps.
+        """
+        size = next(iter(self.moved.values())).size
+        renamed = {name: size + places**2 for name, places in self.moved.items()}
+        other = step.run(self.found.known | renamed | self.sample, self.found.opset)
+        return all(
+            value.dtype.kind == "i"
+            and value.shape == other[name].shape
+            and bool((other[name] == size + value**2).all())
+            for name, value in values.items()
+        )
 
     def _weigh(self, node: Any, reads: list[str]) -> None:
         """Note inputs that are factors of values, or sums of inputs that may be."""
