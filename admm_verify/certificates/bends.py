@@ -106,9 +106,13 @@ class CheckedBends(CheckedKind):
 
     def slopes(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Those of the lines that are best over the middle: there the touching point is on it, or jumps over it."""
+        ends = self.slope_range(low, high)
+        return self._best(low, high, ends, False), self._best(low, high, ends, True)
+
+    def slope_range(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the greatest phi' on [low, high], as computed."""
         slopes = [self.derivative(x) for x in self.turns(low, high)]
-        least, most = np.minimum.reduce(slopes), np.maximum.reduce(slopes)
-        return self._best(low, high, (least, most), False), self._best(low, high, (least, most), True)
+        return np.minimum.reduce(slopes), np.maximum.reduce(slopes)
 
     def _best(self, low: np.ndarray, high: np.ndarray, ends: Piece, above: bool) -> np.ndarray:
         middle, (start, end) = low / 2 + high / 2, ends

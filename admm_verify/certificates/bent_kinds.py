@@ -332,6 +332,21 @@ class CheckedHardSwish(CheckedGate):
             return 3.0 * slope - 1.5
         return np.where((start >= 3.0) * 1.0 > slope, end, start)
 
+    def slope_range(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Those of the parabola and of the lines, as far as [low, high] holds more than an end of them."""
+        least, most = self.derivative(low), self.derivative(high)
+        least, most = (
+            np.where(high > 3.0, np.minimum(least, 1.0), least),
+            np.where(low < -3.0, np.maximum(most, 0.0), most),
+        )
+        line = [high <= -3.0, low >= 3.0]
+        return np.select(line, [0.0, 1.0], least), np.select(line, [0.0, 1.0], most)
+
+    def gain(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        fine, low, high = self._regular(low, high)
+        least, most = self.slope_range(low, high)
+        return np.where(fine, np.maximum(np.abs(least), np.abs(most)) + SLACK, np.inf)
+
 
 class CheckedAtan(CheckedSShape):
     """The angle whose tangent is x."""

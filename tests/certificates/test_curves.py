@@ -19,6 +19,7 @@ from admm_verify.certificates.kinds import CHECKED_KINDS, checked_kind
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.network.builder import Builder
 from admm_verify.network.graph import Activation
+from admm_verify.relaxations.registry import lines_of
 from tests.certificates.provers import one_atom
 from tests.certificates.test_corners import PARAMETERS, SHIFTED, single, whole
 
@@ -158,6 +159,41 @@ def test_the_rules_lines_are_those_of_crown(kind, low, high):
             proved = check(whole(network, found), found, network).proved
             # Where the checker's rule is another one, its bound is no better.
             assert proved is expected
+
+
+@pytest.mark.parametrize("kind", ONE_NUMBER)
+def test_the_rules_slopes_are_those_a_search_starts_from(kind):
+    """Also beyond all bends and with ends on them: else a search excludes what its certificate does not."""
+    rng, count = np.random.default_rng(2), 400
+    centre, width = rng.uniform(-5, 5, count), 10.0 ** rng.uniform(-3, 0.7, count)
+    low, high = centre - width, centre + width
+    low[:50], high[50:100] = np.floor(low[:50]), np.ceil(high[50:100])
+    if kind in SHIFTED:
+        low, high = np.abs(low) + 0.01, np.abs(low) + 0.01 + width
+    if kind == "tan":
+        low, high = low / 7, high / 7
+    node = Activation(kind, 0, count, tuple(np.full(count, number) for number in PARAMETERS.get(kind, [])))
+    with quiet_overflow():
+        rule = checked_kind(node).lines(Numbers(False), low[None], high[None])
+        start = lines_of(node, low[None], high[None]).start
+    sides = (rule.below,) if start.shape[-1] == count else (rule.below, rule.above)
+    found = np.concatenate([np.broadcast_to(side, (1, count)) for side in sides], axis=-1)
+    np.testing.assert_allclose(found, start, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", BENDS)
+def test_nothing_rises_faster_than_its_gain(kind):
+    rng, count = np.random.default_rng(3), 200
+    ends = placed(kind, rng.uniform(-5, 5, (2, count)))
+    low, high = np.sort(ends, axis=0)
+    low[:20], high[20:40] = np.minimum(-3.0, low[:20]), np.maximum(3.0, high[20:40])
+    low, high = placed(kind, low), placed(kind, high)
+    low, high = np.minimum(low, high), np.maximum(low, high)
+    curve = checked_kind(Activation(kind, 0, count, tuple(np.full(count, p) for p in PARAMETERS.get(kind, []))))
+    gain, x = curve.gain(low, high), np.linspace(0, 1, 501)[:, None] * (high - low) + low
+    values, run = curve.value(x), np.diff(x, axis=0)
+    errors = 2.0**-48 * (1.0 + np.abs(values[1:]) + np.abs(values[:-1]))
+    assert (np.abs(np.diff(values, axis=0)) <= gain * run + errors).all()
 
 
 def test_exact_clips_are_proved_to_the_last_unit():
