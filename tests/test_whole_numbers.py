@@ -1,5 +1,6 @@
 """Models that cut inputs off to whole numbers: read, run and decided cell by cell."""
 
+from decimal import Decimal
 from fractions import Fraction
 from operator import mul
 
@@ -168,6 +169,36 @@ def test_fixed_inputs_beside_what_others_decide():
     query = av.query(av_model(data), None, "x0 == -0.5 and y0 >= -5.1 and y0 <= -4.9")
     assert query.network(np.float32([-0.5])) == runtime(data, np.float32([-0.5])) == -5.0
     assert av.verify(query).verdict is av.Verdict.SAT
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("number,factor", [(0.1, 0.1), (0.3, 0.7), (0.9, 0.3), (1.1, 0.7)])
+def test_numbers_that_a_query_fixes_are_not_rounded(number, factor, whole):
+    """Between a product and what it is in float32 lies a level; real arithmetic is asked about."""
+    nodes = [
+        node("Gather", ["x", "first"], ["a"], axis=0),
+        node("Gather", ["x", "second"], ["b"], axis=0),
+        node("Mul", ["a", "factor"], ["c"]),
+        *(
+            [node("Cast", ["b"], ["i"], to=7), node("Cast", ["i"], ["f"], to=1), node("Add", ["c", "f"], ["y"])]
+            if whole
+            else [node("Mul", ["c", "b"], ["d"]), node("Mul", ["a", "d"], ["y"])]
+        ),
+    ]
+    constants = {"first": np.array([0]), "second": np.array([1]), "factor": np.float32([factor])}
+    data = model(nodes, [2], constants, input_shape=[2])
+    a, k = np.float32(number), np.float32(factor)
+    more = Fraction(1) if whole else Fraction(float(a))
+    exact, rounded = Fraction(float(a)) * Fraction(float(k)) * more, Fraction(float(a * k)) * more
+    fixed = f"x0 == {Decimal(float(a))} and " + ("x1 >= 0.1 and x1 <= 0.5" if whole else "x1 == 1")
+    level = (exact + rounded) / 2
+    for sign, holds in (("<=", exact <= level), (">=", exact >= level)):
+        query = av.query(
+            av_model(data), None, f"{fixed} and y0 {sign} {Decimal(level.numerator) / level.denominator:.20f}"
+        )
+        assert av.verify(query, timeout=5).verdict in (
+            (av.Verdict.SAT, av.Verdict.UNKNOWN) if holds else (av.Verdict.UNSAT,)
+        )
 
 
 def test_too_many_cells_and_certificates_are_refused():

@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from admm_verify.errors import UnsupportedOperatorError
 from admm_verify.network.from_onnx import network_from_model
 from admm_verify.network.onnx_files import model_from_bytes
 from admm_verify.network.onnx_part import part_of
@@ -52,6 +53,10 @@ def by_constants(query: Query, run: Run) -> list[Group]:
     for values, numbers in groups.items():
         constants = dict(zip(fixed, map(float, values), strict=True))
         own = replace(query.property, disjuncts=tuple(disjuncts[i] for i in numbers))
-        part = network_from_model(model, run, constants)
+        try:
+            part = network_from_model(model, run, constants)
+        except UnsupportedOperatorError:
+            # Its numbers would be rounded; the network that reads them as inputs is bounded instead.
+            return []
         found.append(Group(replace(query, property=own, network=part), numbers))
     return found

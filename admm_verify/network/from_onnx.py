@@ -17,7 +17,7 @@ from admm_verify.network.onnx_checks import CLASSIC, DOMAINS, ENTRIES, check_bra
 from admm_verify.network.onnx_classic import CLASSICAL
 from admm_verify.network.onnx_conditions import COMPARISONS, CONDITIONAL
 from admm_verify.network.onnx_files import Model, ModelSource, model_from_bytes, read_model
-from admm_verify.network.onnx_folding import RANDOM, on_constants
+from admm_verify.network.onnx_folding import RANDOM, as_value, is_rounded, on_constants
 from admm_verify.network.onnx_form import attributes_of, misuse
 from admm_verify.network.onnx_heads import GOES_ON, STARTS
 from admm_verify.network.onnx_operators import OPERATORS
@@ -114,6 +114,7 @@ class _Walker:
             self.values[initializer.name] = read_tensor(initializer, f"The tensor {initializer.name} of {name}")
         self.unfollowed: set[str] = set()
         self.computed: set[str] = set()
+        self.given: set[str] = set() if whole is None else set(whole.constants)
         self.shape = self._input()
         shape = self.shape if whole is None else (prod(self.shape) + whole.size,)
         self.builder = Builder(shape, self._input_info()[1])
@@ -249,6 +250,8 @@ class _Walker:
             self._check_finite(node)
         try:
             values = handler(self.builder, inputs, attributes_of(node, self.name), self.opset)
+            if folded and not self.given.isdisjoint(node.input):
+                values = self._unrounded(node, inputs, values)
         except (UnsupportedUse, ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
             raise UnsupportedOperatorError(
                 f"Operator {node.op_type} (node {label} of {self.name}, opset {self.opset}) is used in a way that is "
@@ -259,6 +262,19 @@ class _Walker:
             if all(name in self.computed for name in sources):
                 self.computed.update(node.output)
         return [_named(value, node.input[0], inputs[0]) if isinstance(value, Scored) else value for value in values]
+
+    def _unrounded(self, node: Any, inputs: list[Any], values: list[Any]) -> list[Any]:
+        """What an operator makes of inputs that a query fixes: constants, or values of the graph where these are
+        rounded. Raises: UnsupportedUse.
+        """
+        rounded = any(isinstance(value, np.ndarray) and is_rounded(node.op_type, inputs, value) for value in values)
+        if not rounded:
+            self.given.update(name for name in node.output if name)
+            return values
+        handler = as_value(node.op_type)
+        if handler is None:
+            raise UnsupportedUse("it rounds numbers that a query fixes")
+        return handler(self.builder, inputs, attributes_of(node, self.name), self.opset)
 
     def _read(self, name: str, node: Any) -> _Held:
         """What a node reads: a softmax or the like as nodes of its own, unless it stands at the end with this node."""

@@ -270,7 +270,7 @@ def on_constants(kind: str, inputs: Inputs) -> Handler | None:
     exact = exactly_on_constants(kind, inputs)
     if exact is not None:
         return exact
-    return _lifted(OPERATORS[kind]) if kind in OPERATORS and inputs else None
+    return as_value(kind) if inputs else None
 
 
 def exactly_on_constants(kind: str, inputs: Inputs) -> Handler | None:
@@ -283,6 +283,55 @@ def exactly_on_constants(kind: str, inputs: Inputs) -> Handler | None:
     if kind in EXACT and not (floats and kind in ("CumSum", "ReduceProd", "ReduceSum")):
         return _exactly(EXACT[kind])
     return MOVEMENT[kind] if kind in MOVES else None
+
+
+_ROUNDING = ("Add", "Cast", "CastLike", "CumSum", "DequantizeLinear", "Div", "Mul", "ReduceSum", "Sqrt", "Sub")
+_ROUNDING += ("Scatter", "ScatterElements", "ScatterND")
+"""Folded operators whose floats may be rounded."""
+
+
+def may_round(kind: str, found: np.ndarray) -> bool:
+    """Whether an operator is one that may have rounded what was found."""
+    return kind in _ROUNDING and found.dtype.kind == "f"
+
+
+def is_rounded(kind: str, inputs: Inputs, found: np.ndarray) -> bool:
+    """Whether what was found may be another number than in real arithmetic.
+
+    Factors, terms and quotients in float32 are looked at in float64, which holds products; all others count as exact
+    where nothing but small whole numbers is involved.
+    """
+    if not may_round(kind, found):
+        return False
+    given = [np.asarray(value) for value in inputs if isinstance(value, np.ndarray)]
+    wide, result = [value.astype(np.float64) for value in given], found.astype(np.float64)
+    if kind == "Cast" and given[0].dtype.kind == "f":
+        return not np.array_equal(wide[0], result)
+    whole = all(bool(np.all((part == np.rint(part)) & (np.abs(part) < 2.0**24))) for part in (*wide, result))
+    if not whole and (kind not in ("Add", "Sub", "Mul", "Div") or {value.dtype.name for value in given} != {"float32"}):
+        return True
+    return not _is_exact(kind, wide, result)
+
+
+def _is_exact(kind: str, wide: list[np.ndarray], result: np.ndarray) -> bool:
+    """Whether a result is that of one operation, looked at in float64."""
+    if kind in ("Add", "Sub"):
+        first, second = wide[0], wide[1] if kind == "Add" else -wide[1]
+        total = first + second
+        part = total - first
+        # What the sum in float64 leaves (Knuth's two-sum).
+        rest = (first - (total - part)) + (second - part)
+        return bool(np.all((total == result) & (rest == 0)))
+    if kind == "Mul":
+        return np.array_equal(wide[0] * wide[1], result)
+    if kind == "Div":
+        return np.array_equal(result * wide[1], np.broadcast_to(wide[0], result.shape))
+    return kind != "Sqrt" or np.array_equal(result * result, wide[0])
+
+
+def as_value(kind: str) -> Handler | None:
+    """An operator on constants whose result is a value of the graph; None where there is none."""
+    return _lifted(OPERATORS[kind]) if kind in OPERATORS else None
 
 
 def _adds_exactly(x: np.ndarray) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from admm_verify.errors import InputError, UnsupportedOperatorError
 from admm_verify.network.builder import Builder, UnsupportedUse
 from admm_verify.network.onnx_checks import DOMAINS, read_tensor
-from admm_verify.network.onnx_folding import TYPES, exactly_on_constants
+from admm_verify.network.onnx_folding import TYPES, exactly_on_constants, is_rounded, may_round
 from admm_verify.network.onnx_form import attributes_of
 from admm_verify.network.onnx_movement import MOVES
 from admm_verify.network.whole import Lookup
@@ -159,6 +159,8 @@ class _Discovery:
         self.moved = {source.name: np.arange(int(np.prod(shape))).reshape(shape)}
         self.decided: dict[str, tuple[int, ...]] = {}
         self.sums: dict[str, np.ndarray] = {}
+        # Values that fixed inputs decide: numbers of the question, which are rounded nowhere.
+        self.given: set[str] = set()
         # All values as they are where every input is cut off to zero.
         self.sample: dict[str, np.ndarray] = {}
 
@@ -203,6 +205,17 @@ class _Discovery:
             except _REFUSED:
                 # What not all runtimes compute alike is left to the rest, whose rounding is accounted for.
                 return self._read_by_rest(reads)
+            if not self.given.isdisjoint(reads):
+                held = [found.known.get(name) for name in reads]
+                # What whole numbers decide differs from cell to cell.
+                rounded = (
+                    any(may_round(node.op_type, value) for value in values.values())
+                    if deciding
+                    else any(is_rounded(node.op_type, held, value) for value in values.values())
+                )
+                if rounded:
+                    return self._read_by_rest(reads)
+                self.given.update(values)
             if deciding:
                 found.steps.append(step)
                 found.skipped.add(position)
@@ -246,6 +259,7 @@ class _Discovery:
         elif value.size and all(int(i) in self.fixed for i in value.flat):
             numbers = np.array([self.fixed[int(i)] for i in value.flat], self._dtype).reshape(value.shape)
             self.found.known[name] = self.found.constants[name] = numbers
+            self.given.add(name)
             self.found.used.update({int(i): self.fixed[int(i)] for i in value.flat})
         else:
             self.moved[name] = value

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from admm_verify.errors import InputError, QueryError, StoppedError, UnsupportedQueryError
+from admm_verify.errors import InputError, QueryError, StoppedError, UnsupportedOperatorError, UnsupportedQueryError
 from admm_verify.memory import Budget
 from admm_verify.network.from_onnx import network_from_model
 from admm_verify.network.graph import Network, check_classifier
@@ -234,7 +234,11 @@ def _with_constants(network: Network, model: bytes | None, found: Property, run:
         if Fraction(number) == value and all(box.fixes(i) and box.range[0][i] == value for box in boxes):
             fixed[i] = number
     read = model
-    return _from_model(lambda: part_of(model_from_bytes(read, network.name)), run, fixed)[0]
+    try:
+        return _from_model(lambda: part_of(model_from_bytes(read, network.name)), run, fixed)[0]
+    except UnsupportedOperatorError:
+        # Numbers of the query would be rounded where whole numbers are decided; read is what needs none of them.
+        return network
 
 
 def _from_model(read: Callable[[], Model], run: Run, fixed: Mapping[int, float] | None = None) -> tuple[Network, bytes]:
