@@ -10,7 +10,7 @@ import numpy as np
 
 from admm_verify.network import movement, nonlinear
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
-from admm_verify.network.interpolation import ASYMMETRIC, interpolate
+from admm_verify.network.interpolation import ALIGNED, ASYMMETRIC, interpolate
 from admm_verify.network.movement import axes_in
 from admm_verify.network.onnx_inputs import (
     Attributes,
@@ -262,6 +262,8 @@ def _interpolated(
         raise UnsupportedUse(f"it interpolates axes {turned} of rank {rank}, which runtimes refuse")
     if min(sizes) < 1:
         raise UnsupportedUse("nothing is left of its input")
+    if turned and x.shape == tuple(sizes) and places != ALIGNED:
+        raise UnsupportedUse("it keeps the shape of its input, which runtimes then copy whatever the scales are")
     for axis, (size, scale) in enumerate(zip(sizes, scales, strict=True)):
         x = interpolate(builder, x, axis, size, float(scale), places)
     return x

@@ -86,10 +86,15 @@ def test_movement_agrees_with_onnxruntime(name):
 
 REFUSED = {
     "gather by x": ([node("Gather", ["c", "x"], ["y"])], {"c": weights(4)}, ["Gather", "indices of type float32"]),
-    "resize linear": (
-        [node("Resize", ["x", "", "s"], ["y"], mode="linear")],
+    "resize cubic": (
+        [node("Resize", ["x", "", "s"], ["y"], mode="cubic")],
         {"s": np.float32([1, 1, 2, 2])},
         ["nearest"],
+    ),
+    "resize to the same shape": (
+        [node("Resize", ["x", "", "s"], ["y"], mode="linear")],
+        {"s": np.float32([1, 1, 1.1, 1.1])},
+        ["Resize", "keeps the shape"],
     ),
     "resize fraction": (
         [node("Resize", ["x", "", "s"], ["y"], **ASYMMETRIC)],
