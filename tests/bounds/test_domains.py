@@ -66,3 +66,14 @@ def test_what_is_undefined_is_never_excluded(name):
     limit = "(>= Y[0] 1.0)" if kind == "log" else "(<= Y[0] -1.0)"
     found = av.verify(query(network, limit), settings=av.VerifySettings(max_subproblems=200))
     assert found.verdict.value == "unknown"
+
+
+@pytest.mark.parametrize("above", ["floor", "heaviside", "relu", "sign"])
+def test_softsign_of_what_overflows_keeps_its_bounds(above):
+    """The exponential of 1000 is no float64; what reads the softsign of it is bounded still."""
+    builder = Builder((1,), "real")
+    curve = builder.activation("softsign", builder.activation("exp", builder.input))
+    network = builder.finish(builder.activation(above, curve, *([0.5] if above == "heaviside" else [])), above)
+    found = av.output_bounds(network, av.Box(np.array([-0.5]), np.array([1000.0])))
+    least, most = (float(np.reshape(end, -1)[0]) for end in (found.lower, found.upper))
+    assert -1.0 <= least <= 1.0 <= most <= 1.0 + 1e-12
