@@ -61,15 +61,16 @@ class Decision:
         self.arithmetic = query.property.arithmetic if options.arithmetic is None else options.arithmetic
         self.settings = options.search
         if options.certificate:
-            # The checker knows of neither contraction nor bounds of other regions or on a condition, and has rounding
-            # terms of its own.
+            # The checker knows of neither contraction nor tolerances of steps nor bounds of other regions or on a
+            # condition, and has rounding terms of its own.
             plain = RefineSettings(rounds=0)
             self.settings = replace(self.settings, contractions=0, caution=CAUTION, refinement=plain)
         self.tightenings: list[Tightening] = []
         budget = Budget.of(run)
         rows = as_computed(atom_rows(query.property, budget), self.arithmetic)
         check_memory(query.network, rows.inputs.count, budget)
-        self.query = query = replace(query, network=tolerant(query.network, rows.inputs, self.arithmetic))
+        errors = "real" if options.certificate else self.arithmetic
+        self.query = query = replace(query, network=tolerant(query.network, rows.inputs, errors))
         self.turns = Turns(self._attack_between)
         self.root = Root(query, rows, self.arithmetic, run.unless(self.turns), plain=options.certificate)
         self.counterexamples = Counterexamples(query, rows, run.silent())

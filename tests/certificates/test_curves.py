@@ -241,3 +241,23 @@ def test_what_the_search_records_is_proved(kind):
     # The same search on what is true somewhere proves nothing.
     false = one_atom(network, box, row, -float(sampled.min()))
     assert not check(whole(network, false), false, network).proved
+
+
+@pytest.mark.parametrize("kind", ["sign", "floor", "ceil", "round"])
+def test_what_is_recorded_of_steps_in_float32_is_proved(kind):
+    """A search that lets steps come out on either side where they may proves what its certificate does not."""
+    rng, proved = np.random.default_rng(4), 0
+    network, row = smooth(kind, 1), np.array([1.0, -0.5])
+    for width in (1.0, 0.1, 0.01, 0.0001):
+        centre = rng.uniform(-0.5, 0.5, 3)
+        box = av.Box(centre - width, centre + width)
+        values = network(rng.uniform(centre - width, centre + width, (2000, 3))) @ row
+        found = one_atom(network, box, row, -float(values.min() - 0.3 * np.ptp(values) - 0.01))
+        settings = av.VerifySettings(certificate=True, arithmetic="float32", max_subproblems=60)
+        outcome = av.verify(av.Query(kind, found, network), settings=settings)
+        assert outcome.verdict is not av.Verdict.SAT
+        if outcome.certificate is not None:
+            report = check(outcome.certificate, found, network, arithmetic="float32")
+            assert report.proved, report.reason
+            proved += 1
+    assert proved
