@@ -31,7 +31,9 @@ _TOKEN_BYTES = 160
 _COMMENT = r";[^\r\n]*+"  # a lone carriage return ends a line, too
 _PLAIN = r"[^\s()\[\]\",;<>=!]++(?:\[[\d,]*+\])?+"
 _COMPARED = rf"\(\s*+([<>=]=?|!=)\s++({_PLAIN})\s++({_PLAIN})\s*+\)"
-_UNNAMED = rf"\(\s*+(?:[<>=]=?|!=)\s++{_PLAIN}\s++{_PLAIN}\s*+\)"
+# str.split, which takes these apart, knows more white space than VNN-LIB: words with such are read one by one.
+_SPLIT = r"(?u:[^\s()\[\]\",;<>=!]++)(?:\[[\d,]*+\])?+"
+_UNNAMED = rf"\(\s*+(?:[<>=]=?|!=)\s++{_SPLIT}\s++{_SPLIT}\s*+\)"
 # Possessive quantifiers throughout: no text makes the matcher go back and try again. White space is taken with the
 # token before it, so that long stretches of it are passed over at once.
 _TOKEN = re.compile(

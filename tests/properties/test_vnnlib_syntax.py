@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from admm_verify import Run, UnsupportedQueryError
+from admm_verify import QueryError, Run, UnsupportedQueryError
 from admm_verify.memory import Budget
 from admm_verify.properties.vnnlib import parse_vnnlib
 from admm_verify.run import Stopped
@@ -216,3 +216,11 @@ def test_reading_asks_whether_to_stop(text: str) -> None:
         with pytest.raises(Stopped):
             parse_vnnlib(text, budget=Budget(1e9, Run(stop=lambda after=after: stop(after))))
         assert len(asked) == after + 1
+
+
+@pytest.mark.parametrize("space", ["\x1c", "\x1f", "\x85", "\u00a0", "\u2003"])
+def test_what_is_no_white_space_in_vnnlib_is_none_in_conjunctions(space: str) -> None:
+    text = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (and (>= X_0 0) (<= X_0{} 1) (<= Y_0 0)))"
+    assert len(parse_vnnlib(text.format(" ")).disjuncts) == 1
+    with pytest.raises(QueryError):
+        parse_vnnlib(text.format(space))
