@@ -67,6 +67,9 @@ def test_nothing_else_bounds_them():
     ):
         with pytest.raises(av.InputError, match="whole numbers"):
             door()
+    for number in (np.nan, np.inf):
+        with pytest.raises(av.InputError, match="finite"):
+            network(np.full(6, number, np.float32))
     with pytest.raises(av.InputError, match="no value of its operator Gather"):
         network(np.full(6, 9.0, np.float32))
     nodes = [node("Cast", ["x"], ["i"], to=3), node("Cast", ["i"], ["f"], to=1), node("Add", ["x", "f"], ["y"])]

@@ -81,6 +81,8 @@ class WholeNetwork(Network):
         given = live_array(x, "network's input")
         flat = flatten_batch(given, self.input_shape, f"the input of {self.name}")
         xp, numbers = namespace(flat), to_numpy(flat).astype(np.float64)
+        if not np.isfinite(numbers[:, list(self.whole)]).all():
+            raise InputError(f"{self.name} cuts inputs off to whole numbers; give finite ones.")
         for i, value in (self.fixed or {}).items():
             if (numbers[:, i] != value).any():
                 raise InputError(f"{self.name} was read for {value} at input {i}; give that there, or read it anew.")
