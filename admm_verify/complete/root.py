@@ -16,6 +16,7 @@ from admm_verify.network.graph import Network
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows
 from admm_verify.run import Run
+from admm_verify.sets.box import Box
 from admm_verify.splitting.row_bounds import RowBounds
 from admm_verify.splitting.solution import Solution
 
@@ -147,7 +148,8 @@ class Root:
             known=known,
             keep=keep,
             plain=self.plain,
-            objective=self.rows.objective,
+            # What nothing depends on may still show that a set is empty, which boxes are never.
+            objective=self.rows.objective if isinstance(inputs, Box) else None,
         )
         found, empty = without_contradictions(network, inputs, found, self.run)
         self.empty[boxes] |= empty

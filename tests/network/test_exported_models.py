@@ -76,11 +76,6 @@ TOLD = {
         {},
         ["Axis 2", "(h)"],
     ),
-    "argmax inside": (
-        lambda: made.ended([node("ArgMax", "l", "p"), node("Neg", "p", "y")]),
-        {},
-        ["end of a classifier", "output='l'"],
-    ),
 }
 
 

@@ -187,8 +187,6 @@ REFUSED = {
         {"w": weights(4)},
         ["BatchNormalization", "training"],
     ),
-    "gelu": (IMAGE, node("Gelu", ["x"], ["y"]), {}, ["Gelu"]),
-    "hard swish": (IMAGE, node("HardSwish", ["x"], ["y"]), {}, ["HardSwish"]),
 }
 
 

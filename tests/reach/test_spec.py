@@ -74,7 +74,7 @@ def test_half_spaces_have_exact_coefficients(tmp_path) -> None:
     [
         (("dynamics", "kind"), "magic", "choose one of discrete_linear, discrete, continuous, network"),
         (("dynamics", "equations"), ["g*d*u1"], "reads 2 states .* the plant has 1"),
-        (("dynamics", "equations"), ["x2", "x3"], "'x3' .* is unknown"),
+        (("dynamics", "equations"), ["x2", "x3"], "'x3' holds x3; there are 2 equations"),
         (("dynamics", "equations"), ["x2", "__import__('os')"], "expression|allowed|write"),
         (("initial_set",), {"lower": [0.0], "upper": [1.0]}, "1 numbers for 2 states"),
         (("initial_set",), {"lower": [1.0, 0], "upper": [0.0, 0]}, "empty"),
