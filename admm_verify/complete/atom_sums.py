@@ -42,7 +42,7 @@ class AtomSums:
         equal = known / np.maximum(known.sum(axis=1, keepdims=True), 1)
         weight = np.stack([equal, sum_weights(box, slope, np.where(known, shift, -np.inf))], axis=1)
         own, constant = self.disjuncts.objective[disjunct], np.where(known, offset, 0.0)
-        reach = region.reach_at(self.bounder.network.output)
+        reach = to_numpy(region.reach_at(self.bounder.network.output))
         size = (np.abs(own) * reach).sum(axis=-1) + np.abs(constant)
         roundings = own.shape[1] + own.shape[2] + 16
         lost = 16.0 * SMALLEST * roundings * (1.0 + reach.sum(axis=-1))

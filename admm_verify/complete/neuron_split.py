@@ -265,7 +265,7 @@ class NeuronSplitter:
             return np.zeros_like(gone)
         offset = self.disjuncts.offset[nodes.disjunct]
         lower, _ = self.sums.bounded(region, nodes.disjunct, offset, inputs, bounded, atoms)
-        excluded = (lower > 0).any(axis=1)
+        excluded = np.asarray((lower > 0).any(axis=1))
         self.sums.count(excluded & ~gone)
         return excluded
 

@@ -251,7 +251,7 @@ class _Walker:
         try:
             values = handler(self.builder, inputs, attributes_of(node, self.name), self.opset)
             if folded and not self.given.isdisjoint(node.input):
-                values = self._unrounded(node, inputs, values)
+                values = self._unrounded(node, inputs, [*values])
         except (UnsupportedUse, ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
             raise UnsupportedOperatorError(
                 f"Operator {node.op_type} (node {label} of {self.name}, opset {self.opset}) is used in a way that is "

@@ -117,7 +117,7 @@ class _Merged:
         self._shift(map, source)
         below = [term.source for term in source.terms]
         # The merged node's own sum is part of the path too, where it adds anything.
-        summed = len(below) + 1 if len(below) > 1 or source.bias_magnitude.any() else 0
+        summed = len(below) + 1 if len(below) > 1 or np.any(np.asarray(source.bias_magnitude)) else 0
         hidden = [
             self.add(part.with_roundings(part.roundings + summed), i, shared or below.count(i) > 1)
             for i, part in zip(below, parts, strict=True)
