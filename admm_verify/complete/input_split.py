@@ -130,8 +130,11 @@ class InputSplitter:
             lower, planes = self.sums.bounded(region, disjunct, offset, nodes.inputs, found, atoms)
             summed = (lower > 0).any(axis=1)
             self.sums.count(summed & ~(gone | empty))
-            inputs, outside = contract(inputs, planes, lower, self.settings.contractions)
-            empty = empty | outside | summed
+            empty = empty | summed
+            if isinstance(self.disjuncts.inputs, Box):
+                # Bounds over parts of other sets say nothing of all of their boxes.
+                inputs, outside = contract(inputs, planes, lower, self.settings.contractions)
+                empty = empty | outside
         scores = side_scores(self.network, put(inputs.width), pre, found, atoms) * inputs.halvable
         # Where the arithmetic itself may fail everywhere, as by overflow, smaller boxes are of no use.
         scores[~sound.any(axis=1) & defined(self.network, pre)] = 0.0

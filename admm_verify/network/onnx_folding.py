@@ -19,6 +19,7 @@ from admm_verify.network.onnx_inputs import (
     Inputs,
     axes_given,
     axis_given,
+    broadcasting,
     constant,
     given,
     integers,
@@ -73,7 +74,12 @@ def _chain(function: Callable[..., np.ndarray]) -> _Folder:
             first = function(first, other)
         return first
 
-    return _elementwise(of_all)
+    folded = _elementwise(of_all)
+
+    def folder(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
+        return folded(broadcasting(inputs, opset), attributes, opset)
+
+    return folder
 
 
 def _quotient(first: np.ndarray, second: np.ndarray) -> np.ndarray:
