@@ -65,6 +65,11 @@ def test_no_answer_is_wrong_beside_the_optimum(seed: int, kind: str) -> None:
             assert right != found.verdict.value or sign < 0 or confirmed(query, found)
 
 
+@pytest.mark.parametrize(("seed", "kind"), [(3, "l1 ball"), (5, "l2 ball")])
+def test_bounds_of_sums_over_balls_cut_nothing_off_the_boxes_around_them(seed: int, kind: str) -> None:
+    test_no_answer_is_wrong_beside_the_optimum(seed, kind)
+
+
 @pytest.mark.parametrize("kind", CERTIFIED)
 @pytest.mark.parametrize("seed", seeds())
 def test_couplings_have_proofs(seed: int, kind: str) -> None:
