@@ -37,7 +37,8 @@ only_checked = pytest.mark.skipif(not CHECKED, reason="runs in the process that 
 )
 def test_calls_hand_over_what_annotations_say(rooms: tuple[str, ...]) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *rooms]
-    checked = os.environ | {"ADMM_VERIFY_CHECK_ARRAYS": "1"}
+    # Checking takes several times as long, and some parameters of each test say what all do.
+    checked = os.environ | {"ADMM_VERIFY_CHECK_ARRAYS": "1", "ADMM_VERIFY_SHARE": "8"}
     found = subprocess.run(command, cwd=ROOT, env=checked, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout[-4000:] + found.stderr[-2000:]
 

@@ -134,9 +134,12 @@ class BilinearPlanes:
         return x - rise * b, y - rise * a, q + rise
 
     def holds(self, point: Point, but: tuple[int, ...]) -> Mask:
-        """Whether a point is on the right side of all planes but some."""
-        (x, y, q), xp = point, namespace(point[0])
-        both, found = stacked(x, y), xp.ones_like(q, dtype=xp.bool)
+        """Whether a point is in the box, which counts where planes fall into one, and on the right side of all planes
+        but some.
+        """
+        x, y, q = point
+        (lx, ly), (ux, uy), both = pair(self.lower), pair(self.upper), stacked(x, y)
+        found = (lx <= x) & (x <= ux) & (ly <= y) & (y <= uy)
         for number in range(4):
             if number not in but:
                 plane = self.side(number, both)

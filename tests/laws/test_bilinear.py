@@ -127,3 +127,10 @@ def test_only_pairs_of_open_operands_are_open():
     low, high = np.array([[0.0, 1.0, 0.0, 1.0]]), np.array([[1.0, 1.0, 2.0, 3.0]])
     np.testing.assert_array_equal(HULL.open(low, high), [[True, False, True, False]])
     np.testing.assert_array_equal(stacked(*pair(low)), low)
+
+
+def test_a_box_that_is_a_point_has_no_other_nearest_point():
+    low = np.array([[0.8, -1.2]])
+    moved, height = HULL.project(low, low, np.array([[1.7, -0.2]]), np.array([[1.6]]))
+    np.testing.assert_array_equal(moved, low)
+    np.testing.assert_allclose(height, low[:, :1] * low[:, 1:], rtol=1e-15)
