@@ -30,15 +30,22 @@ only_checked = pytest.mark.skipif(not CHECKED, reason="runs in the process that 
     [
         ("tests/test_checking.py", "tests/sets/test_box.py"),
         pytest.param(
-            ("tests/sets/test_contraction.py", "tests/laws", "tests/bounds/test_conditional.py"), marks=pytest.mark.slow
+            (
+                "tests/sets/test_contraction.py",
+                "tests/laws/test_bilinear.py",
+                "tests/laws/test_kinds.py",
+                "tests/laws/test_maps.py",
+                "tests/laws/test_triangle.py",
+                "tests/bounds/test_conditional.py",
+            ),
+            marks=pytest.mark.slow,
         ),
         pytest.param(("tests/backends/test_verbs.py", "tests/splitting/test_graphs.py"), marks=pytest.mark.slow),
     ],
 )
 def test_calls_hand_over_what_annotations_say(rooms: tuple[str, ...]) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *rooms]
-    # Checking takes several times as long, and some parameters of each test say what all do.
-    checked = os.environ | {"ADMM_VERIFY_CHECK_ARRAYS": "1", "ADMM_VERIFY_SHARE": "8"}
+    checked = os.environ | {"ADMM_VERIFY_CHECK_ARRAYS": "1"}
     found = subprocess.run(command, cwd=ROOT, env=checked, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout[-4000:] + found.stderr[-2000:]
 

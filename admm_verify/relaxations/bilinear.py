@@ -4,27 +4,27 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from admm_verify.arrays import Array, Float, inner, namespace, take_rows
-from admm_verify.relaxations.contract import Hull, Layer, Mask
+from admm_verify.relaxations.contract import Hull, Mask
 from admm_verify.relaxations.curves import epsilon, tiniest
 from admm_verify.relaxations.lines import Contact, Slopes
 
 _PACE = 0.1
 """Of a weight, for each range of both operands' product: measured; with 0.5 it jumps between the planes."""
 
-Pair = tuple[Layer, Layer]
+Pair = tuple[Array, Array]
 """Two operands, [..., n] each."""
 
-Point = tuple[Layer, Layer, Layer]
+Point = tuple[Array, Array, Array]
 """Both operands and the product."""
 
 
-def pair(layer: Layer) -> Pair:
+def pair(layer: Array) -> Pair:
     """The operands, [..., 2 n] -> [..., n] each."""
     size = layer.shape[-1] // 2
     return layer[..., :size], layer[..., size:]
 
 
-def stacked(first: Layer, second: Layer) -> Layer:
+def stacked(first: Array, second: Array) -> Array:
     """Two layers one after the other."""
     xp = namespace(first, second)
     return xp.concat(list(xp.broadcast_arrays(first, second)), axis=-1)
@@ -41,15 +41,15 @@ class Bilinear(Hull):
     operands = 2
     evaluation_roundings = 2.0
 
-    def open(self, lower: Layer, upper: Layer) -> Mask:
+    def open(self, lower: Array, upper: Array) -> Mask:
         both = BilinearPlanes(lower, upper).bent
         return namespace(lower).concat([both, both], axis=-1)
 
-    def gradient(self, x: Layer) -> Layer:
+    def gradient(self, x: Array) -> Array:
         first, second = pair(x)
         return stacked(second, first)
 
-    def image(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
+    def image(self, lower: Array, upper: Array) -> tuple[Array, Array]:
         """The least and the largest product of two ends, a rounding and the smallest normal number outward.
 
         The latter makes max|phi| of an image a measure of what products lose to underflow.
@@ -66,7 +66,7 @@ class Bilinear(Hull):
         # 0 times infinity is no number: nothing is known of the product.
         return xp.where(xp.isnan(low), -infinity, low), xp.where(xp.isnan(high), infinity, high)
 
-    def support(self, lower: Layer, upper: Layer, post_weight: Layer, pre_weight: Layer) -> Layer:
+    def support(self, lower: Array, upper: Array, post_weight: Array, pre_weight: Array) -> Array:
         first, second = pair(pre_weight)
         xp, least = namespace(lower, post_weight), None
         for x, y in _corners(lower, upper):
@@ -75,7 +75,7 @@ class Bilinear(Hull):
         assert least is not None
         return least
 
-    def hull(self, lower: Layer, upper: Layer, pre: Layer) -> tuple[Layer, Layer]:
+    def hull(self, lower: Array, upper: Array, pre: Array) -> tuple[Array, Array]:
         planes = BilinearPlanes(lower, upper)
         xp = namespace(lower, pre)
         floor = xp.maximum(planes.side(0, pre), planes.side(1, pre))
@@ -83,7 +83,7 @@ class Bilinear(Hull):
         # Rounding may cross them where the hull is flat.
         return floor, xp.maximum(ceiling, floor)
 
-    def project(self, lower: Layer, upper: Layer, pre: Layer, post: Layer) -> tuple[Layer, Layer]:
+    def project(self, lower: Array, upper: Array, pre: Array, post: Array) -> tuple[Array, Array]:
         """The nearest of: the point itself if it is inside, its feet on the sides that lie inside, and the nearest
         points of the edges.
         """
@@ -104,7 +104,7 @@ class Bilinear(Hull):
         x, y, q = (xp.where(xp.isfinite(best), new, old) for new, old in zip(found, corners[0], strict=True))
         return stacked(x, y), q
 
-    def gain(self, lower: Layer, upper: Layer) -> Layer:
+    def gain(self, lower: Array, upper: Array) -> Array:
         xp = namespace(lower, upper)
         first, second = pair(xp.maximum(xp.abs(lower), xp.abs(upper)))
         return stacked(second, first)
@@ -118,10 +118,10 @@ class BilinearPlanes:
     then for those above. Planes that are no mean of the two are never better.
     """
 
-    lower: Layer
-    upper: Layer
+    lower: Array
+    upper: Array
 
-    def side(self, number: int, pre: Layer) -> Layer:
+    def side(self, number: int, pre: Array) -> Array:
         """One of the four planes at operands: two below, then two above."""
         (a, b), (x, y) = self._corner(number), pair(pre)
         return b * x + a * y - a * b
@@ -184,15 +184,15 @@ class BilinearPlanes:
         return (ux > lx) & (uy > ly)
 
     @property
-    def middle(self) -> Layer:
+    def middle(self) -> Array:
         """The slopes of the parallel planes, of the operands."""
         return namespace(self.lower).concat([*reversed(pair(self.lower / 2 + self.upper / 2))], axis=-1)
 
-    def loss(self, a: Layer) -> Layer:
+    def loss(self, a: Array) -> Array:
         loss = 0.5 * namespace(a).abs(a) * self._area
         return stacked(loss, loss)
 
-    def contact(self, a: Layer, slopes: Slopes) -> Contact:
+    def contact(self, a: Array, slopes: Slopes) -> Contact:
         below, above = pair(slopes)
         xp, up = namespace(a), a > 0
         weight = xp.where(up, below, above)
@@ -204,33 +204,33 @@ class BilinearPlanes:
         start, end = -first[0] * first[1], -second[0] * second[1]
         return Contact(stacked(*slope), intercept=start + weight * (end - start))
 
-    def multiplier(self, a: Layer, contact: Contact) -> Layer:
+    def multiplier(self, a: Array, contact: Contact) -> Array:
         return contact.slope * stacked(a, a)
 
-    def value(self, a: Layer, contact: Contact) -> Float[Array, "*#rows"]:
+    def value(self, a: Array, contact: Contact) -> Float[Array, "*#rows"]:
         return namespace(a).sum(a * contact.height, axis=-1)
 
-    def post(self, a: Layer, contact: Contact, pre: Layer) -> Layer:
+    def post(self, a: Array, contact: Contact, pre: Array) -> Array:
         first, second = pair(contact.slope * pre)
         return first + second + contact.height
 
-    def direction(self, a: Layer, contact: Contact, pre: Layer) -> Slopes:
+    def direction(self, a: Array, contact: Contact, pre: Array) -> Slopes:
         xp = namespace(a, pre)
         below = self.side(1, pre) - self.side(0, pre)
         above = self.side(3, pre) - self.side(2, pre)
         zero = xp.zeros_like(a * below)
         return stacked(xp.where(a > 0, below + zero, zero), xp.where(a < 0, zero - above, zero))
 
-    def gradient(self, a: Layer, contact: Contact, pre: Layer) -> Slopes:
+    def gradient(self, a: Array, contact: Contact, pre: Array) -> Slopes:
         """The supergradient of D in the weights, |a| direction."""
         size = namespace(a).abs(a)
         return stacked(size, size) * self.direction(a, contact, pre)
 
-    def nearest(self, a: Layer, multiplier: Layer) -> Layer:
+    def nearest(self, a: Array, multiplier: Array) -> Array:
         slopes = self.recover(a, multiplier)
         return self.multiplier(a, self.contact(a, slopes))
 
-    def recover(self, a: Layer, multiplier: Layer) -> Slopes:
+    def recover(self, a: Array, multiplier: Array) -> Slopes:
         """Weights of the planes nearest to the multipliers, both operands in units of their range."""
         xp = namespace(a)
         some = xp.where(a == 0, xp.ones_like(a), a)
@@ -246,7 +246,7 @@ class BilinearPlanes:
         return BilinearPlanes(take_rows(self.lower, rows), take_rows(self.upper, rows))
 
     @property
-    def _area(self) -> Layer:
+    def _area(self) -> Array:
         first, second = pair(self.upper - self.lower)
         return first * second
 
@@ -260,12 +260,12 @@ class MiddlePlanes:
     is off by a few roundings of |g| max|p| and |a| max|x y|, which bounds charge, for multipliers g as they are here.
     """
 
-    middle: Layer
-    intercept: Layer
-    area: Layer
+    middle: Array
+    intercept: Array
+    area: Array
 
     @classmethod
-    def of(cls, lower: Layer, upper: Layer) -> "MiddlePlanes":
+    def of(cls, lower: Array, upper: Array) -> "MiddlePlanes":
         """From ends [..., 2 n]; the radii are rounded up."""
         xp = namespace(lower)
         centre = lower / 2 + upper / 2
@@ -274,22 +274,22 @@ class MiddlePlanes:
         (mx, my), (rx, ry) = pair(centre), pair(radius)
         return cls(stacked(my, mx), mx * my, rx * ry)
 
-    def multiplier(self, a: Layer) -> Layer:
+    def multiplier(self, a: Array) -> Array:
         """The multipliers of the operands, for coefficients a of the product."""
         first, second = pair(self.middle)
         return stacked(a * first, a * second)
 
-    def support(self, a: Layer) -> Float[Array, "*#rows"]:
+    def support(self, a: Array) -> Float[Array, "*#rows"]:
         """The sum over products of the least of a q - g_x x - g_y y over the hull, with those multipliers g."""
         return -inner(a, self.intercept) - inner(namespace(a).abs(a), self.area)
 
 
-def _corners(lower: Layer, upper: Layer) -> list[Pair]:
+def _corners(lower: Array, upper: Array) -> list[Pair]:
     (lx, ly), (ux, uy) = pair(lower), pair(upper)
     return [(lx, ly), (lx, uy), (ux, ly), (ux, uy)]
 
 
-def _share(number: Layer, low: Layer, high: Layer) -> Layer:
+def _share(number: Array, low: Array, high: Array) -> Array:
     """How far a number is on the way from low to high, half where there is none."""
     xp, width = namespace(number, low), high - low
     share = (number - low) / xp.where(width > 0, width, xp.ones_like(width))

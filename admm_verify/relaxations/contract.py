@@ -61,7 +61,7 @@ class Hull(ABC):
     argument_roundings: float = 0.0
     """Roundings of max(1, max|phi'|) max|p| by which it may miss phi(p) besides."""
 
-    def repeated(self, layer: Layer) -> Layer:
+    def repeated(self, layer: Array) -> Array:
         """A number of every value of phi for each of its operands, [..., n] -> [..., m n]."""
         return layer if self.operands == 1 else namespace(layer).concat([layer] * self.operands, axis=-1)
 

@@ -23,7 +23,7 @@ class Contact:
     slope: Layer
     p: Layer | None = None
     q: Layer | None = None
-    intercept: Layer | None = None
+    intercept: Array | None = None
 
     @property
     def height(self) -> Layer:
