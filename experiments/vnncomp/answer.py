@@ -17,17 +17,26 @@ _HEADER = re.compile(r"\S+ \S+ \[[\d,]*\]")
 _NAME_LENGTH = 120
 
 
+@dataclass(frozen=True)
+class Spent:
+    """What a run took. seconds: wall time of the whole process, or of the request to a persistent one; cpu_seconds: of
+    all processors, with the children it waited for; peak_mb: MiB. The last two are None where unknown.
+    """
+
+    seconds: float
+    cpu_seconds: float | None = None
+    peak_mb: float | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Attempt:
     """One run; verdict: a word of ANSWERS, "error" with its reason, or "killed".
 
-    seconds: wall time of the whole process, or of the request to a persistent one. peak_mb: None where unknown.
     witness: with sat, the values of the input exactly as printed.
     """
 
     verdict: str
-    seconds: float
-    peak_mb: float | None
+    spent: Spent
     reason: str = ""
     witness: tuple[Fraction, ...] | None = None
 
@@ -69,17 +78,17 @@ def arguments(instance: Instance, settings: Settings) -> list[str]:
     return given
 
 
-def read_attempt(files: AnswerFiles, status: int, seconds: float, peak_mb: float | None) -> Attempt:
+def read_attempt(files: AnswerFiles, status: int, spent: Spent) -> Attempt:
     """The attempt behind an exit status (-n: ended by signal n) and what was printed."""
     lines = files.out.read_text(encoding="utf-8", errors="replace").splitlines()
     if status != 0:
         said = files.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         default = f"ended by signal {-status}" if status < 0 else f"exit status {status}"
-        return Attempt(ERROR, seconds, peak_mb, said[-1] if said else default)
+        return Attempt(ERROR, spent, said[-1] if said else default)
     if not lines or lines[0] not in ANSWERS:
-        return Attempt(ERROR, seconds, peak_mb, f"the first line is no verdict: {lines[0] if lines else ''!r}")
+        return Attempt(ERROR, spent, f"the first line is no verdict: {lines[0] if lines else ''!r}")
     witness = _first_variable(lines[1:]) if lines[0] == "sat" else None
-    return Attempt(lines[0], seconds, peak_mb, witness=witness)
+    return Attempt(lines[0], spent, witness=witness)
 
 
 def _first_variable(lines: Sequence[str]) -> tuple[Fraction, ...] | None:

@@ -1,12 +1,13 @@
 """Every instance in a process of its own, as the competition and users run the tool."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
-from experiments.vnncomp.answer import ERROR, KILLED, Attempt, Settings, answer_files, arguments, read_attempt
+from experiments.vnncomp.answer import ERROR, KILLED, Attempt, Settings, Spent, answer_files, arguments, read_attempt
 from experiments.vnncomp.instances import Instance
 
 _TIMED = Path(__file__).with_name("timed.py")
@@ -14,10 +15,15 @@ _POLL = 0.1
 
 
 class FreshProcesses:
-    """Runs `python -m admm_verify verify` for one instance at a time; several threads may use one object."""
+    """Runs `python -m admm_verify verify` for one instance at a time; several threads may use one object.
 
-    def __init__(self, settings: Settings) -> None:
+    tree: a checkout whose admm_verify is run in place of the one that this interpreter finds.
+    """
+
+    def __init__(self, settings: Settings, tree: Path | None = None) -> None:
         self.settings = settings
+        self.tree = tree
+        self.environment = None if tree is None else os.environ | {"PYTHONPATH": str(tree)}
         self.stopped = threading.Event()
 
     def run(self, instance: Instance) -> Attempt | None:
@@ -30,7 +36,15 @@ class FreshProcesses:
         if self.stopped.is_set():
             return None
         # A session of its own, so that Ctrl-C reaches the runner only, which then ends its children in order.
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        # The folder too is the tree's: -m looks there before PYTHONPATH.
+        with subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env=self.environment,
+            cwd=self.tree,
+        ) as process:
             said = None
             while said is None:
                 try:
@@ -51,10 +65,11 @@ class FreshProcesses:
 
     def _attempt(self, instance: Instance, said: str, status: int) -> Attempt:
         if status != 0 or not said:
-            return Attempt(ERROR, 0.0, None, f"the timing process ended with status {status}")
+            return Attempt(ERROR, Spent(0.0), f"the timing process ended with status {status}")
         found = json.loads(said)
+        spent = Spent(found["seconds"], found["cpu_seconds"], found["peak_mb"])
         if found["killed"]:
             limit = instance.timeout + self.settings.grace
-            return Attempt(KILLED, found["seconds"], found["peak_mb"], f"still running after {limit:g} s")
+            return Attempt(KILLED, spent, f"still running after {limit:g} s")
         files = answer_files(instance, self.settings)
-        return read_attempt(files, found["status"], found["seconds"], found["peak_mb"])
+        return read_attempt(files, found["status"], spent)

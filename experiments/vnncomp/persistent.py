@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from experiments.vnncomp.answer import ERROR, KILLED, Attempt, Settings, answer_files, arguments, read_attempt
+from experiments.vnncomp.answer import ERROR, KILLED, Attempt, Settings, Spent, answer_files, arguments, read_attempt
 from experiments.vnncomp.instances import Instance
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -49,7 +49,7 @@ class PersistentWorker:
     def _attempt(self, instance: Instance) -> Attempt:
         process = self._started()
         if process is None:
-            return Attempt(ERROR, 0.0, None, "the worker process did not start")
+            return Attempt(ERROR, Spent(0.0), "the worker process did not start")
         files = answer_files(instance, self.settings)
         request = {"arguments": arguments(instance, self.settings), "out": str(files.out), "log": str(files.log)}
         for file in (files.out, files.log):
@@ -61,12 +61,13 @@ class PersistentWorker:
             answer = _reply(process, began + limit)
         except (EOFError, BrokenPipeError):
             seconds = time.monotonic() - began
-            return Attempt(ERROR, seconds, None, f"the worker process died: {_how(self._end(_LAST_WORDS))}")
+            return Attempt(ERROR, Spent(seconds), f"the worker process died: {_how(self._end(_LAST_WORDS))}")
         seconds = time.monotonic() - began
         if answer is None:
             self._end()
-            return Attempt(KILLED, seconds, None, f"still running after {limit:g} s")
-        return read_attempt(files, int(answer["status"]), seconds, float(answer["peak_mb"]))
+            return Attempt(KILLED, Spent(seconds), f"still running after {limit:g} s")
+        spent = Spent(seconds, answer["cpu_seconds"], answer["peak_mb"])
+        return read_attempt(files, int(answer["status"]), spent)
 
     def _started(self) -> subprocess.Popen[bytes] | None:
         if self.process is not None:

@@ -10,15 +10,16 @@ from pathlib import Path
 import admm_verify as av
 from experiments.vnncomp.answer import DECIDED, ERROR, KILLED, Attempt
 from experiments.vnncomp.instances import Instance
-from experiments.vnncomp.replay import FAILED, REFUTED
+from experiments.vnncomp.replay import CONFIRMED, FAILED, REFUTED
 
 OUTCOMES = ("decided", "unknown", "wrong", "error")
 
 
 @dataclass(frozen=True)
 class Record:
-    """One row. seconds: wall time; overrun: what of it lies beyond the timeout; peak_mb: in MiB, None where unknown;
-    replay: "confirmed", "refuted", "failed", or "" without a counterexample; reason: why it is no plain answer.
+    """One row. seconds: wall time; cpu_seconds: of all processors; overrun: what of the wall lies beyond the timeout;
+    peak_mb: in MiB; None where unknown; replay: "confirmed", "refuted", "failed", or "" without a counterexample;
+    reason: why it is no plain answer.
     """
 
     id: str
@@ -26,6 +27,7 @@ class Record:
     truth: str
     verdict: str
     seconds: float
+    cpu_seconds: float | None
     overrun: float
     peak_mb: float | None
     replay: str
@@ -45,14 +47,16 @@ COLUMNS = tuple(field.name for field in fields(Record))
 def judged(instance: Instance, attempt: Attempt, replayed: str, reason: str) -> Record:
     """The record of an attempt whose counterexample, if there is one, was replayed."""
     outcome, why = _outcome(instance.truth, attempt, replayed, reason)
+    spent = attempt.spent
     return Record(
         id=instance.id,
         category=instance.category,
         truth=instance.truth,
         verdict=attempt.verdict,
-        seconds=round(attempt.seconds, 4),
-        overrun=round(max(0.0, attempt.seconds - instance.timeout), 4),
-        peak_mb=None if attempt.peak_mb is None else round(attempt.peak_mb, 1),
+        seconds=round(spent.seconds, 4),
+        cpu_seconds=None if spent.cpu_seconds is None else round(spent.cpu_seconds, 3),
+        overrun=round(max(0.0, spent.seconds - instance.timeout), 4),
+        peak_mb=None if spent.peak_mb is None else round(spent.peak_mb, 1),
         replay=replayed,
         outcome=outcome,
         timeout=instance.timeout,
@@ -102,9 +106,13 @@ def read_results(path: Path) -> list[Record]:
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.reader(file))
     except (OSError, csv.Error, UnicodeDecodeError) as error:
-        raise av.InputError(f"{path} cannot be read: {error}. Start without --resume.") from error
+        raise av.InputError(
+            f"{path} cannot be read: {error}. Choose another folder, or start without --resume."
+        ) from error
     if not rows or tuple(rows[0]) != COLUMNS:
-        raise av.InputError(f"{path} is no results file of this runner. Start without --resume, or choose --output.")
+        raise av.InputError(
+            f"{path} is no results file of this version. Choose another folder, or start without --resume."
+        )
     records = []
     for number, row in enumerate(rows[1:], 2):
         try:
@@ -130,6 +138,7 @@ def _record(row: Sequence[str]) -> Record:
         truth=cells["truth"],
         verdict=cells["verdict"],
         seconds=float(cells["seconds"]),
+        cpu_seconds=float(cells["cpu_seconds"]) if cells["cpu_seconds"] else None,
         overrun=float(cells["overrun"]),
         peak_mb=float(cells["peak_mb"]) if cells["peak_mb"] else None,
         replay=cells["replay"],
@@ -141,7 +150,10 @@ def _record(row: Sequence[str]) -> Record:
 
 @dataclass(frozen=True)
 class Summary:
-    """A category in numbers; seconds: walls, where undecided counts as the cap; counts of OUTCOMES and of answers."""
+    """A category in numbers; counts of OUTCOMES, of answers and of replayed counterexamples that are confirmed.
+
+    seconds: walls, where undecided counts as the timeout; cpu_seconds: as spent, nothing where it is unknown.
+    """
 
     instances: int
     decided: int
@@ -150,7 +162,9 @@ class Summary:
     unknown: int
     wrong: int
     error: int
+    replayed: int
     seconds: float
+    cpu_seconds: float
     largest_overrun: float
     largest_peak_mb: float
 
@@ -174,7 +188,9 @@ def _summary(records: Sequence[Record]) -> Summary:
         unknown=outcomes["unknown"],
         wrong=outcomes["wrong"],
         error=outcomes["error"],
+        replayed=sum(record.replay == CONFIRMED for record in records),
         seconds=round(sum(record.charged for record in records), 3),
+        cpu_seconds=round(sum(record.cpu_seconds or 0.0 for record in records), 3),
         largest_overrun=max((record.overrun for record in records), default=0.0),
         largest_peak_mb=max((record.peak_mb or 0.0 for record in records), default=0.0),
     )

@@ -1,11 +1,13 @@
 """Run `admm-verify verify` on a list of instances; time, replay and report every answer.
 
     python -m experiments.vnncomp.run INSTANCES.csv --root FOLDER [--cap SECONDS] [--only TEXT] [--resume]
-        [--processes N | --persistent] [--memory GIB] [--output FOLDER]
+        [--processes N | --persistent] [--memory GIB] [--tree FOLDER] [--output FOLDER]
 
 INSTANCES.csv is a benchmark's own (rows onnx,vnnlib,timeout) or in the shared format with a header. Writes results.csv
 row by row, then results.json, cactus.png, report.html, and in answers/ what `verify` printed. Ctrl-C reports what is
 done by then; --resume goes on from there. Instances are started one after the other unless --processes says otherwise.
+--tree runs the admm_verify of another checkout, say of an older commit; experiments.vnncomp.beside then sets the two
+results beside each other.
 """
 
 import argparse
@@ -63,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", default="", metavar="TEXT", help="instances whose id contains this text")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--processes", type=_positive, default=1, metavar="N", help="fresh processes at a time")
+    parser.add_argument(
+        "--tree", type=Path, metavar="FOLDER", help="checkout whose admm_verify is run, afresh each time"
+    )
     where.add_argument("--persistent", action="store_true", help="all in one process, which imports once")
     parser.add_argument("--memory", type=float, metavar="GIB", help="limit handed to `verify`")
     parser.add_argument("--output", type=Path, default=Path("vnncomp-results"), metavar="FOLDER")
@@ -87,7 +92,8 @@ def _run(instances: Sequence[Instance], options: argparse.Namespace) -> int:
     left = [instance for instance in instances if instance.id not in known]
     if known:
         print(f"{len(instances) - len(left)} of {len(instances)} instances are done already", file=sys.stderr)
-    runner = PersistentWorker(settings) if options.persistent else FreshProcesses(settings)
+    tree = _tree(options)
+    runner = PersistentWorker(settings) if options.persistent else FreshProcesses(settings, tree)
     status = 0
     try:
         for number, record in enumerate(_records(runner, left, options.processes), 1):
@@ -100,9 +106,23 @@ def _run(instances: Sequence[Instance], options: argparse.Namespace) -> int:
     finally:
         runner.close()
     mode = {"mode": "persistent" if options.persistent else "fresh", "processes": options.processes}
+    if tree is not None:
+        mode["tree"] = tree.name
     limits = {"cap_s": options.cap, "memory_gib": options.memory}
     write_report(folder, records, environment({"instances": options.instances.name} | mode | limits))
     return status
+
+
+def _tree(options: argparse.Namespace) -> Path | None:
+    """The checkout to run, made absolute."""
+    if options.tree is None:
+        return None
+    if options.persistent:
+        raise av.InputError("--tree needs fresh processes. Leave out --persistent.")
+    tree = options.tree.resolve()
+    if not (tree / "admm_verify" / "__main__.py").is_file():
+        raise av.InputError(f"{options.tree} holds no admm_verify/__main__.py. Give a checkout of the project.")
+    return tree
 
 
 def _records(runner: Runner, instances: Sequence[Instance], side_by_side: int) -> Iterator[Record]:

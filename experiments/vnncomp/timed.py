@@ -16,7 +16,7 @@ RUSAGE_PER_MB = 2**20 if sys.platform == "darwin" else 2**10
 
 
 def main() -> None:
-    """Print {"status", "seconds", "peak_mb", "killed"} as JSON; SIGTERM ends the command and its children."""
+    """Print {"status", "seconds", "cpu_seconds", "peak_mb", "killed"}; SIGTERM ends the command and its children."""
     limit, (out, err), command = float(sys.argv[1]), sys.argv[2:4], sys.argv[4:]
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
@@ -42,8 +42,9 @@ def main() -> None:
     seconds = time.monotonic() - began
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     _, status, usage = os.wait4(child, 0)
-    found = {"status": os.waitstatus_to_exitcode(status), "seconds": seconds}
-    print(json.dumps(found | {"peak_mb": usage.ru_maxrss / RUSAGE_PER_MB, "killed": killed}))
+    found = {"status": os.waitstatus_to_exitcode(status), "seconds": seconds, "killed": killed}
+    found |= {"cpu_seconds": usage.ru_utime + usage.ru_stime, "peak_mb": usage.ru_maxrss / RUSAGE_PER_MB}
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The persistent worker process: the tool's command line, called again and again in one interpreter.
 
-Reads one JSON object a line, {"arguments", "out", "log"}, and answers each by {"status", "peak_mb"}.
+Reads one JSON object a line, {"arguments", "out", "log"}, and answers each by {"status", "cpu_seconds", "peak_mb"}.
 """
 
 import gc
@@ -34,6 +34,7 @@ def main() -> None:
         request = json.loads(line)
         gc.collect()
         _forget_peak()
+        before = _processor_seconds()
         with open(request["out"], "w", encoding="utf-8") as out, open(request["log"], "w", encoding="utf-8") as log:
             with redirect_stdout(out), redirect_stderr(log):
                 try:
@@ -43,7 +44,13 @@ def main() -> None:
                 except Exception:
                     traceback.print_exc()
                     status = 1
-        print(json.dumps({"status": status, "peak_mb": _peak()}), file=channel, flush=True)
+        spent = {"cpu_seconds": _processor_seconds() - before, "peak_mb": _peak()}
+        print(json.dumps({"status": status} | spent), file=channel, flush=True)
+
+
+def _processor_seconds() -> float:
+    """What this process and the children it waited for took of all processors so far."""
+    return sum(os.times()[:4])
 
 
 def _forget_peak() -> None:
