@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from admm_verify.attacks.confirm import Witness
+from admm_verify.complete.batches import Batches
 from admm_verify.complete.pool import Nodes, Pool
 from admm_verify.complete.splitter import Closed, Grown, Splitter
 from admm_verify.complete.tables import join, take
@@ -50,7 +51,7 @@ class Search(Generic[Kind]):
         self.stuck: Kind | None = None
         self.proofs: list[Closed] | None = [] if record else None
         self.bounded = 0
-        self._batch = settings.least_batch
+        self._batches = Batches(settings)
 
     @property
     def state(self) -> Standing:
@@ -90,10 +91,10 @@ class Search(Generic[Kind]):
             except Stopped:
                 return
             except MemoryError:
-                if self._batch <= 1:
+                if self._batches.size <= 1:
                     raise
                 # What was taken out has been put back.
-                self._batch = max(1, self._batch // 4)
+                self._batches.ran_out_of_memory()
             self.noted(self.state)
 
     def _step(self) -> None:
@@ -105,13 +106,14 @@ class Search(Generic[Kind]):
             self._record(grown)
             self.bounded, self.pool = len(self.splitter.disjuncts), pool
         else:
+            before = self.bounded
             self._expand(self.pool, self.stuck)
-        self._adapt(time.monotonic() - began)
+            self._batches.took((self.bounded - before) // 2, time.monotonic() - began)
 
     def _expand(self, pool: Pool[Kind], stuck: Kind | None) -> None:
         """Replace some subproblems by their parts; whatever fails on the way, none is lost."""
         deep = len(pool) * pool.bytes > self.settings.frontier_bytes
-        nodes = pool.pop(self._batch, best=deep)
+        nodes = pool.pop(self._batches.size, best=deep)
         try:
             grown = self.splitter.expand(nodes)
             witness, ends = self._tried(grown)
@@ -138,11 +140,3 @@ class Search(Generic[Kind]):
     def _record(self, grown: Grown[Kind]) -> None:
         if self.proofs is not None:
             self.proofs.append(grown.closed)
-
-    def _adapt(self, seconds: float) -> None:
-        """Batches large enough to be fast, and small enough to answer at once when asked to stop."""
-        settings = self.settings
-        if seconds < settings.seconds_per_step:
-            self._batch = min(2 * self._batch, settings.most_batch)
-        elif seconds > 2 * settings.seconds_per_step:
-            self._batch = max(self._batch // 2, settings.least_batch)
