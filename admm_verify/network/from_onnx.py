@@ -12,6 +12,7 @@ from admm_verify.errors import ModelError, UnsupportedOperatorError
 from admm_verify.network.builder import Builder, Result, Scored, Tensor, UnsupportedUse, sample_shape
 from admm_verify.network.graph import Network
 from admm_verify.network.head_nodes import can_be_written, written_out
+from admm_verify.network.masks import Masked
 from admm_verify.network.onnx_advice import advice
 from admm_verify.network.onnx_checks import CLASSIC, DOMAINS, ENTRIES, check_branch, element_type, read_tensor
 from admm_verify.network.onnx_classic import CLASSICAL
@@ -20,6 +21,7 @@ from admm_verify.network.onnx_files import Model, ModelSource, model_from_bytes,
 from admm_verify.network.onnx_folding import RANDOM, as_value, is_rounded, on_constants
 from admm_verify.network.onnx_form import attributes_of, misuse
 from admm_verify.network.onnx_heads import GOES_ON, STARTS
+from admm_verify.network.onnx_masks import on_masks
 from admm_verify.network.onnx_operators import OPERATORS
 from admm_verify.network.onnx_part import part_of
 from admm_verify.network.onnx_sequences import SEQUENCES
@@ -45,7 +47,7 @@ _KNOWN = ("", CLASSIC)
 _UNBOUNDED_INPUTS = ("Clip",)
 """Operators whose constants may be infinite."""
 
-_Held = Result | Comparison | tuple[Result, ...]
+_Held = Result | Comparison | Masked | tuple[Result, ...]
 """What a name in a graph stands for."""
 
 _AnyHandler = Callable[..., Sequence[_Held | None]]
@@ -138,7 +140,8 @@ class _Walker:
         if isinstance(output, np.ndarray) and output.dtype.kind in "fiu" and output.size:
             output = self.builder.lift(output)
         if not isinstance(output, Tensor | Scored):
-            what = "is true or false" if isinstance(output, Comparison) else "is no array of numbers"
+            what = "is minus infinity somewhere" if isinstance(output, Masked) else "is no array of numbers"
+            what = "is true or false" if isinstance(output, Comparison) else what
             raise ModelError(
                 f"The output {name} of {self.name} {what}. Choose another value of it by its name, such as the numbers "
                 "behind it: output=..., on the command line --output-name."
@@ -245,8 +248,9 @@ class _Walker:
         if node.domain in (*DOMAINS, CLASSIC):
             self._check_form(node, inputs, label)
         folded = node.domain in DOMAINS and all(value is None or isinstance(value, np.ndarray) for value in inputs)
-        handler = self._handler(node, inputs, label, folded)
-        if node.op_type not in _UNBOUNDED_INPUTS and not folded:
+        masked = None if folded else on_masks(kind, inputs)
+        handler = masked or self._handler(node, inputs, label, folded)
+        if node.op_type not in _UNBOUNDED_INPUTS and not folded and masked is None:
             self._check_finite(node)
         try:
             values = handler(self.builder, inputs, attributes_of(node, self.name), self.opset)

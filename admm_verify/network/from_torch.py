@@ -16,6 +16,7 @@ from admm_verify.given import live_array
 from admm_verify.network.builder import Builder, Scored, Tensor, UnsupportedUse
 from admm_verify.network.graph import Network
 from admm_verify.network.head_nodes import can_be_written, written_out
+from admm_verify.network.masks import Masked, finite_part, holds_infinity, joined, softmax_of, without_input
 from admm_verify.network.refusals import nearest
 from admm_verify.network.stepped import step
 from admm_verify.network.switch import Comparison
@@ -32,6 +33,12 @@ UNINITIALISED = ("empty", "empty_like", "empty_permuted", "empty_strided", "new_
 
 SHAPED = ("full_like", "new_full", "new_ones", "new_zeros", "ones_like", "sym_numel", "sym_size", "zeros_like")
 """Operations that read nothing of a tensor but its shape and type."""
+
+_MASKING = frozenset(("add", "baddbmm", "div", "masked_fill", "mul", "sub", "where"))
+"""Operations that make scores of minus infinity of constants."""
+
+_CARRYING = _MASKING | MOVES | {"_to_copy", "alias", "clone", "contiguous", "detach", "dropout", "to"}
+"""Operations that scores of minus infinity pass through."""
 
 KNOWN = frozenset((*OPERATIONS, *STARTS, *GOES_ON, *SHAPED, *UNINITIALISED, "getitem")) | MOVES | SUMS
 """Names of the operations that are read as they are; others are written out by torch, where it can."""
@@ -125,14 +132,16 @@ def _check_parameters(module: torch.nn.Module, name: str) -> None:
                     f"The parameter {label} of {name} is {tensor.dtype}; float32 and float64 are read. Convert it with "
                     "module.float()."
                 )
-            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            # A buffer may be a mask.
+            usual = torch.isfinite(tensor) | (torch.isneginf(tensor) & (not isinstance(tensor, torch.nn.Parameter)))
+            if tensor.is_floating_point() and not bool(usual.all()):
                 raise ModelError(
                     f"The parameter {label} of {name} holds NaN or infinite numbers, for which no bound exists. "
                     "Check the training run."
                 )
 
 
-_FOLLOWED = Tensor | Scored | Comparison
+_FOLLOWED = Tensor | Scored | Comparison | Masked
 """What depends on the input."""
 
 
@@ -174,6 +183,10 @@ class _Interpreter:
                 f"{self.name} returns a comparison of values that depend on the input, whose steps have no relaxation. "
                 "Return what is compared; a property can hold the comparison."
             )
+        if isinstance(output, Masked):
+            raise UnsupportedOperatorError(
+                f"{self.name} returns values of minus infinity, for which no bound exists. Return them before the mask."
+            )
         if isinstance(output, Unfollowed):
             raise UnsupportedOperatorError(
                 f"{self.name} returns an output that is not followed, such as the order that a sort gives or the "
@@ -207,7 +220,8 @@ class _Interpreter:
             return self._folded(node, args, options)
         if packet not in CONDITIONAL:
             args, options = map_aggregate((args, options), self._stepped)
-        work = self._work(node, packet, args, options)
+        masks = _holds(Masked, (args, options)) or (packet in _MASKING and _any(holds_infinity, (args, options)))
+        work = self._masked(node, packet) if masks else self._work(node, packet, args, options)
         rounded, named = map_aggregate((args, options), self._rounded)
         try:
             return work(rounded, named)
@@ -262,6 +276,26 @@ class _Interpreter:
 
         return of_entries
 
+    def _masked(self, node: Any, packet: str) -> Callable[[Any, Any], Any]:
+        """What an operation makes of scores that are minus infinity at constant places."""
+        if packet in STARTS:
+            return lambda args, options: softmax_of(
+                self.builder, args[0], lambda scores: STARTS[packet](self.builder, scores, *args[1:], **options)
+            )
+        if packet not in _CARRYING:
+            raise UnsupportedOperatorError(
+                f"{self._label(node)} reads values that a mask of minus infinity was added to or written into, of "
+                "which a softmax is read. Mask by where or by products instead."
+            )
+
+        def carried(args: Any, options: Any) -> Any:
+            known = map_aggregate((args, options), lambda value: without_input(value, self.builder.element_type))
+            pattern = _fold(node.target, *known)
+            args, options = map_aggregate((args, options), finite_part)
+            return joined(self._work(node, packet, args, options)(args, options), pattern)
+
+        return carried
+
     def _written(self, value: Any) -> Any:
         return written_out(self.builder, value) if isinstance(value, Scored) else value
 
@@ -312,6 +346,13 @@ def _held(kind: Any, arguments: Any) -> Any:
     found = []
     map_aggregate(arguments, lambda a: found.append(a) if isinstance(a, kind) else None)
     return found[0] if found else None
+
+
+def _any(condition: Callable[[Any], bool], arguments: Any) -> bool:
+    """Whether something holds for any of an operation's arguments."""
+    found: list[bool] = []
+    map_aggregate(arguments, lambda value: found.append(condition(value)))
+    return any(found)
 
 
 def _fold(target: Any, args: Any, options: Any) -> Any:

@@ -89,13 +89,30 @@ def reduce_mean(builder: Builder, x: Tensor, axes: Sequence[int] | None, keep: b
     return builder.divide(total, np.array(x.size / total.size))
 
 
-def centred(builder: Builder, x: Tensor) -> Tensor:
-    """x less its mean along axis 1, as one matrix along that axis, of x [outer, n, inner] or [outer, n]."""
+def centred(builder: Builder, x: Tensor, near: np.ndarray | None = None) -> Tensor:
+    """x less the mean of its entries, or of those that are near, along axis 1 of x [outer, n, inner] or [outer, n]: as
+    one matrix, where that is small or the same for all lines.
+
+    Shapes: near [*x.shape], true for one entry of each line or more.
+    """
     outer, n, *inner = x.shape
-    weight = np.eye(n) - 1.0 / n
-    # The numbers are rounded, as is the mean.
-    map = BlockMap(weight, outer, prod(inner), np.abs(weight) + 1.0 / n, n + 2)
-    return Tensor(builder.affine(x, map), x.shape)
+    share = np.ones((1, n, 1)) / n
+    if near is not None:
+        lines = near.reshape(outer, n, prod(inner))
+        share = lines / lines.sum(axis=1, keepdims=True)
+        share = share[:1, :, :1] if np.all(share == share[:1, :, :1]) else share
+    if share.size == n:
+        weight = np.eye(n) - share.reshape(n)
+        # The numbers are rounded, as is the mean.
+        map = BlockMap(weight, outer, prod(inner), np.abs(weight) + share.reshape(n), n + 2)
+        return Tensor(builder.affine(x, map), x.shape)
+    line = np.broadcast_to(np.arange(outer * prod(inner)).reshape(outer, 1, prod(inner)), share.shape).reshape(-1)
+    if x.size**2 <= DENSE_ENTRIES:
+        means = (line[:, None] == line) * share.reshape(-1)
+        weight = np.eye(x.size) - means
+        return Tensor(builder.affine(x, DenseMap(weight, np.abs(weight) + means, n + 2)), x.shape)
+    mean = sum_at(builder, builder.scale(x, share.reshape(x.shape), roundings=1), line, (outer * prod(inner),))
+    return builder.add(x, builder.select(mean, line.reshape(x.shape)), -1.0)
 
 
 def pad(builder: Builder, x: Value, before: Sequence[int], after: Sequence[int], mode: str, fill: float = 0.0) -> Value:

@@ -113,6 +113,11 @@ def _pow(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -
     return [products.power(builder, base, present(inputs[1]))]
 
 
+def _is_nan(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    """False: no real number is none. Exporters ask it of softmaxes, whose masks leave something of each line."""
+    return [np.zeros(tensor(inputs[0]).shape, dtype=bool)]
+
+
 def _cast(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
     if attributes["to"] not in REAL_TYPES:
         raise UnsupportedUse(f"it casts to a type other than {' and '.join(REAL_TYPES.values())}")
@@ -134,6 +139,7 @@ OPERATORS: dict[str, Handler] = {
     "Dropout": _dropout,
     "Gemm": _gemm,
     "Identity": _identity,
+    "IsNaN": _is_nan,
     "MatMul": _matmul,
     "Mean": _mean,
     "Mul": _mul,

@@ -12,8 +12,12 @@ import numpy as np
 
 from admm_verify.network.blocks import BlockMap
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse
+from admm_verify.network.graph import Affine
 from admm_verify.network.movement import axes_of, centred, reduce_mean, reduce_sum, reduced_shape, sum_at
 from admm_verify.network.selection import SelectionMap
+
+_FAR = 30.0
+"""How far below others an entry's constant part makes it next to nothing."""
 
 _OWN = 150
 """Roundings of exponentials, logarithms and differences behind an entry of a softmax, and some more."""
@@ -27,7 +31,10 @@ def softmax(builder: Builder, x: Tensor, groups: Groups) -> Tensor:
     if groups[1] == 1:
         written = _constant(builder, x, 1.0)
     else:
-        written = builder.activation("sigmoid", _above_others(builder, builder.reshape(x, groups)))
+        along, near = builder.reshape(x, groups), _near(builder, x, groups)
+        alone = near & (near.sum(axis=1, keepdims=True) == 1) & (groups[1] > 2)
+        written = builder.activation("sigmoid", _above_others(builder, along, near, np.flatnonzero(~alone)))
+        written = _with_rests(builder, written, alone) if alone.any() else builder.reshape(written, groups)
     written = _charged(builder, written, groups[1])
     return builder.reshape(builder.stands_for(written, "softmax", [x], shapes=[groups]), x.shape)
 
@@ -64,7 +71,7 @@ def log_softmax(builder: Builder, x: Tensor, groups: Groups) -> Tensor:
     if groups[1] == 1:
         written = _constant(builder, x, 0.0)
     else:
-        above = _above_others(builder, builder.reshape(x, groups))
+        above = _above_others(builder, builder.reshape(x, groups), np.ones(groups, dtype=bool), np.arange(x.size))
         curve = builder.activation("softplus", builder.scale(above, np.array(-1.0)))
         written = builder.scale(curve, np.array(-1.0))
     written = _charged(builder, written, groups[1])
@@ -98,17 +105,53 @@ def _charged(builder: Builder, x: Tensor, count: int) -> Tensor:
     return Tensor(builder.affine(x, map, None, np.ones(x.size)), x.shape)
 
 
-def _above_others(builder: Builder, along: Tensor) -> Tensor:
-    """x_i - log sum over j != i of exp(x_j) along axis 1."""
+def _near(builder: Builder, x: Tensor, groups: Groups) -> np.ndarray:
+    """The entries of x in the shape `groups` whose constant part is not far below that of others in their line.
+
+    Masks of large negative numbers are what makes them so. Whatever is said to be near, the softmax written is the same
+    function: only bounds of it differ.
+    """
+    chain, number = [], x.node
+    while isinstance(node := builder.node(number), Affine):
+        chain.append(node)
+        if len(node.terms) != 1 or not isinstance(node.terms[0].map, SelectionMap):
+            break
+        number = node.terms[0].source
+    constant = np.zeros(x.size)
+    for k, node in enumerate(reversed(chain)):
+        constant = node.bias + (node.terms[0].map.apply(constant) if k else 0.0)
+    lines = constant.reshape(groups)
+    return lines >= lines.max(axis=1, keepdims=True) - _FAR
+
+
+def _with_rests(builder: Builder, found: Tensor, alone: np.ndarray) -> Tensor:
+    """Softmaxes of lines whose entries are known but those that are alone, which are 1 less the others.
+
+    Shapes: found flat, one for each entry that is not alone; alone [outer, n, inner].
+    """
+    places = np.full(alone.size, found.size)
+    places[~alone.reshape(-1)] = np.arange(found.size)
+    known = builder.select(found, places.reshape(alone.shape))
+    others = BlockMap(np.ones((alone.shape[1],) * 2), alone.shape[0], alone.shape[2])
+    sums = Tensor(builder.affine(known, others), alone.shape)
+    rests = builder.select(sums, np.where(alone, sums.labels, sums.size))
+    return builder.add(builder.add(known, alone.astype(np.float64)), rests, -1.0)
+
+
+def _above_others(builder: Builder, along: Tensor, near: np.ndarray, rest: np.ndarray) -> Tensor:
+    """x_i - log sum over j != i of exp(x_j) along axis 1, of entries `rest`, flat.
+
+    near: the entries from whose mean differences are taken, of which each line of an entry asked for has another one.
+    """
     outer, n, inner = along.shape
     if n == 2:
-        return builder.add(along, builder.select(along, along.labels[:, ::-1]), -1.0)
-    small = centred(builder, along)
+        return builder.select(builder.add(along, builder.select(along, along.labels[:, ::-1]), -1.0), rest)
+    small = centred(builder, along, near)
     powers = builder.activation("exp", small)
     # One map without entries for i itself, so that no rounding or interval of a difference comes in.
     others = BlockMap(np.ones((n, n)) - np.eye(n), outer, inner)
-    sums = Tensor(builder.affine(powers, others), along.shape)
-    return builder.add(small, builder.activation("log", sums), -1.0)
+    sums = builder.select(Tensor(builder.affine(powers, others), along.shape), rest)
+    return builder.add(builder.select(small, rest), builder.activation("log", sums), -1.0)
 
 
 def _above_allowed(builder: Builder, x: Tensor, groups: Groups, allowed: np.ndarray, rest: np.ndarray) -> Tensor:
@@ -116,7 +159,7 @@ def _above_allowed(builder: Builder, x: Tensor, groups: Groups, allowed: np.ndar
     lines = np.moveaxis(np.arange(x.size).reshape(groups), 1, -1).reshape(-1, groups[1])
     inside = np.moveaxis(allowed, 1, -1).reshape(lines.shape)
     line, i, j = np.nonzero(inside[:, :, None] & inside[:, None, :] & ~np.eye(groups[1], dtype=bool))
-    small = centred(builder, builder.reshape(x, groups))
+    small = centred(builder, builder.reshape(x, groups), allowed)
     paired = builder.select(builder.activation("exp", small), lines[line, j])
     sums = sum_at(builder, paired, np.searchsorted(rest, lines[line, i]), (rest.size,))
     return builder.add(builder.select(small, rest), builder.activation("log", sums), -1.0)
