@@ -14,6 +14,7 @@ from admm_verify.network.onnx_inputs import (
     given,
     integers,
     numbers,
+    real,
     tensor,
     text,
 )
@@ -41,11 +42,19 @@ def _curve(name: str, alpha: float | None, beta: float | None) -> Curve:
     raise UnsupportedUse(f"its activation {name} is not read")
 
 
+def _clipped(curve: Curve, attributes: Attributes) -> Curve:
+    """An activation of what is clipped before."""
+    if "clip" not in attributes:
+        return curve
+    end = real(attributes, "clip", 0.0)
+    return lambda builder, x: curve(builder, nonlinear.clip(builder, x, -end, end))
+
+
 def _recurrent(kind: str, cell: Callable[[Weights, Sequence[Curve], Attributes], Cell]) -> Handler:
     def handler(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
         directions = _DIRECTIONS.get(text(attributes, "direction", "forward"))
-        if directions is None or "clip" in attributes or attributes.get("input_forget", 0):
-            raise UnsupportedUse("it has a direction that is none, clips its gates or couples two of them")
+        if directions is None:
+            raise UnsupportedUse("its direction is none of forward, reverse and bidirectional")
         batched = bool(attributes.get("layout", 0))
         x = tensor(inputs[0])
         x = builder.select(x, x.labels.swapaxes(0, 1)) if batched else x
@@ -94,6 +103,8 @@ def _curves(kind: str, attributes: Attributes, directions: int) -> list[list[Cur
         raise UnsupportedUse("it gives numbers for some of several activations; they are read where all are the same")
     alphas, betas = ([*given, *[None] * (len(chosen) - len(given))] for given in numbers)
     curves = [_curve(name.lower(), alphas[i], betas[i]) for i, name in enumerate(chosen)]
+    # What onnxruntime does not clip is the cell of an LSTM before its output, the third one.
+    curves = [curve if i % len(defaults) == 2 else _clipped(curve, attributes) for i, curve in enumerate(curves)]
     return [curves[d * len(defaults) : (d + 1) * len(defaults)] for d in range(directions)]
 
 
@@ -129,7 +140,7 @@ def _simple(weights: Weights, curves: Sequence[Curve], attributes: Attributes) -
 
 def _lstm(weights: Weights, curves: Sequence[Curve], attributes: Attributes) -> Cell:
     gate, cell, output = curves
-    return lstm_cell(weights, gate, cell, output)
+    return lstm_cell(weights, gate, cell, output, bool(attributes.get("input_forget", 0)))
 
 
 def _gru(weights: Weights, curves: Sequence[Curve], attributes: Attributes) -> Cell:

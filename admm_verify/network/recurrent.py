@@ -20,7 +20,8 @@ class Weights:
     """The numbers of one direction of a layer.
 
     Shapes: input [gates, hidden, entries], recurrent [gates, hidden, hidden], both biases [gates, hidden]; peepholes
-    [3, hidden] from the cell to the input, output and forget gate, None where there are none.
+    [3, hidden] from the cell to the input, output and forget gate, None where there are none; projection [handed on,
+    hidden] of what an LSTM hands on, which `recurrent` then reads, None where that is all of it.
     """
 
     input: np.ndarray
@@ -28,10 +29,12 @@ class Weights:
     input_bias: np.ndarray
     recurrent_bias: np.ndarray
     peepholes: np.ndarray | None = None
+    projection: np.ndarray | None = None
 
     @property
     def hidden(self) -> int:
-        return self.input.shape[1]
+        """Entries of the hidden state that is handed on."""
+        return self.input.shape[1] if self.projection is None else self.projection.shape[0]
 
 
 @dataclass(frozen=True)
@@ -55,20 +58,29 @@ def simple_cell(weights: Weights, curve: Curve) -> Cell:
     return step
 
 
-def lstm_cell(weights: Weights, gate: Curve, candidate: Curve, output: Curve) -> Cell:
-    """c' = f c + i g and h' = o output(c'), gates in the order input, output, forget, candidate (i, o, f, g)."""
+def lstm_cell(weights: Weights, gate: Curve, candidate: Curve, output: Curve, coupled: bool = False) -> Cell:
+    """c' = f c + i g and h' = o output(c'), gates in the order input, output, forget, candidate (i, o, f, g).
+
+    coupled: the forget gate is 1 - i, and its weights are read by nothing.
+    """
 
     def step(builder: Builder, x: Tensor, state: State) -> State:
         i, o, f, g = (_gate(builder, weights, k, x, state.hidden) for k in range(4))
         holes = weights.peepholes
         if holes is not None:
             i, f = _peeped(builder, i, state.cell, holes[0]), _peeped(builder, f, state.cell, holes[2])
-        kept = _times(builder, gate(builder, f), state.cell)
-        new = times(builder, gate(builder, i), candidate(builder, g))
-        cell = new if kept is None else builder.add(new, kept)
+        if coupled:
+            # c + i (g - c), with one product.
+            gone = builder.add(candidate(builder, g), state.cell, -1.0)
+            cell = builder.add(times(builder, gate(builder, i), gone), state.cell)
+        else:
+            kept = _times(builder, gate(builder, f), state.cell)
+            new = times(builder, gate(builder, i), candidate(builder, g))
+            cell = new if kept is None else builder.add(new, kept)
         if holes is not None:
             o = _peeped(builder, o, cell, holes[1])
-        return State(times(builder, gate(builder, o), output(builder, cell)), cell)
+        hidden = times(builder, gate(builder, o), output(builder, cell))
+        return State(hidden if weights.projection is None else matmul(builder, hidden, weights.projection.T), cell)
 
     return step
 
@@ -128,7 +140,7 @@ def _recurrent(builder: Builder, weights: Weights, k: int, hidden: Value) -> Val
     bias = weights.recurrent_bias[k]
     if isinstance(hidden, np.ndarray):
         if not hidden.any():
-            return np.broadcast_to(bias, hidden.shape)
+            return np.broadcast_to(bias, (len(hidden), len(bias)))
         hidden = builder.lift(hidden)
     return _affine(builder, hidden, weights.recurrent[k], bias)
 

@@ -45,7 +45,8 @@ def _recurrent(order: Sequence[int], cell: Callable[[Weights], Cell], states: in
         given = list(start) if isinstance(start, list | tuple) else [start]
         value = data(x)
         value = builder.select(value, value.labels.swapaxes(0, 1)) if batch_first else value
-        ways, per = 1 + both_ways, 4 if has_biases else 2
+        ways = 1 + both_ways
+        per = len(parameters) // (layers * ways)
         last: list[State] = []
         for layer in range(layers):
             found: list[Value] = []
@@ -68,16 +69,13 @@ def _recurrent(order: Sequence[int], cell: Callable[[Weights], Cell], states: in
 
 
 def _weights(parameters: Sequence[Any], order: Sequence[int]) -> Weights:
-    """Torch's two matrices and maybe biases of one direction, by gates in another order."""
-    if len(parameters) == 5:
-        raise UnsupportedUse("it projects its hidden state")
+    """Torch's two matrices, maybe biases and maybe a projection of one direction, by gates in another order."""
     parts = [fixed(part, "weight") for part in parameters]
+    projection = parts.pop() if len(parts) in (3, 5) else None
     split = [part.reshape(len(order), -1, *part.shape[1:])[list(order)] for part in parts]
     if len(split) == 2:
         split += [np.zeros(split[0].shape[:2])] * 2
-    if split[0].shape[1] != split[1].shape[2]:
-        raise UnsupportedUse("it projects its hidden state")
-    return Weights(*split)
+    return Weights(*split, projection=projection)
 
 
 def _start(part: Any, place: int) -> np.ndarray:

@@ -119,6 +119,10 @@ def recurrent(kind, gates, states):
             attributes["activations"] = ["Sigmoid", "Tanh", d.one("Tanh", "Relu")] * ways
         if kind == "GRU":
             attributes |= d.attributes(0.5, linear_before_reset=[0, 1])
+        if d.maybe(0.3):
+            attributes["clip"] = d.one(0.3, 1.0, 3.0)
+        if kind == "LSTM" and not holes and d.maybe(0.2):
+            attributes["input_forget"] = 1
         outputs = states + 1
         return Use(kind, (steps, samples, entries), inputs, attributes, outputs, d.int(0, outputs - 1))
 

@@ -86,6 +86,8 @@ FORMS = {
     "rnn of relu": Recurrent(nn.RNN(4, 3, nonlinearity="relu", batch_first=True, bidirectional=True)),
     "lstm": Recurrent(nn.LSTM(4, 2, num_layers=2, batch_first=True, bidirectional=True)),
     "lstm without biases": Recurrent(nn.LSTM(4, 3, bias=False, batch_first=True)),
+    "lstm with projections": Recurrent(nn.LSTM(4, 5, 2, proj_size=2, batch_first=True, bidirectional=True)),
+    "lstm with a projection alone": Recurrent(nn.LSTM(4, 5, proj_size=3, bias=False, batch_first=True)),
     "gru": Recurrent(nn.GRU(4, 3, batch_first=True, num_layers=2)),
     "lstm cell": lambda x: CELL(x[:, 0], tuple(torch.tanh(x[:, 1:, :2]).unbind(1)))[0],
     "bilinear": lambda x: (
