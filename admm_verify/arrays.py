@@ -149,6 +149,11 @@ class Placement:
         return array_api_compat.is_numpy_namespace(self.xp)
 
     @property
+    def on_gpu(self) -> bool:
+        """Whether arrays here are on a CUDA device."""
+        return str(self.device).startswith("cuda")
+
+    @property
     def fastest(self) -> "Placement":
         """NumPy for arrays of any library on the host, else the same place.
 

@@ -46,9 +46,9 @@ class Budget:
     given_up: Flag = field(default_factory=Flag)
 
     @classmethod
-    def of(cls, run: Run, workers: int = 1) -> "Budget":
-        """What a run may take, by default half of what is free."""
-        limit = free_bytes() / 2 if run.memory is None else run.memory
+    def of(cls, run: Run, workers: int = 1, free: Callable[[], float] | None = None) -> "Budget":
+        """What a run may take, by default half of what is free: what `free` says in bytes, None for the host's."""
+        limit = (free_bytes if free is None else free)() / 2 if run.memory is None else run.memory
         return cls(limit / workers, run, workers)
 
     def block(self, numbers: int) -> int:
@@ -60,14 +60,15 @@ class Budget:
         return int(min(limit, self.bytes / (_STATE_ARRAYS * _NUMBER)) // numbers)
 
     def blocks(self, count: int, step: int, work: Callable[[int, int], Result]) -> list[Result]:
-        """work(first, last) on consecutive blocks of 0..count; a block whose memory cannot be had is halved.
+        """work(first, last) on consecutive blocks of 0..count, as even as `step`, the most of one, allows; a block
+        whose memory cannot be had is halved.
 
         Raises: Stopped once the run is over, which is asked before every block; MemoryError when a block of one still
         fails.
         """
         results: list[Result] = []
         first, workers = 0, max(1, min(self.workers, count))
-        step = min(step, -(-count // workers))
+        step = _even(count, min(step, -(-count // workers)))
         while first < count:
             self.run.check()
             spans = [(start, min(start + step, count)) for start in range(first, count, step)[:workers]]
@@ -75,8 +76,10 @@ class Budget:
                 results += self._side_by_side(spans, work)
             except (MemoryError, RuntimeError) as error:
                 size = spans[0][1] - spans[0][0]
-                if not _is_allocation(error) or (workers == 1 and size == 1):
+                if not _is_allocation(error):
                     raise
+                if workers == 1 and size == 1:
+                    raise _as_memory_error(error) from error
                 # One block at a time needs less already; after that smaller ones do.
                 step, workers = (size if workers > 1 else size // 2), 1
                 self.given_up.set = False
@@ -99,6 +102,22 @@ class Budget:
             except BaseException:
                 self.given_up.set = True
                 raise
+
+
+def _even(count: int, step: int) -> int:
+    """The size of as few blocks of at most `step` as cover `count`: a short last one would cost nearly a whole one."""
+    return -(-count // max(1, -(-count // max(1, step))))
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Within, memory that cannot be had is a MemoryError, whichever library says so in its own words."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not _is_allocation(error):
+            raise
+        raise _as_memory_error(error) from error
 
 
 def once_more(work: Callable[[], Result]) -> Result:
@@ -170,5 +189,10 @@ def _is_allocation(error: Exception) -> bool:
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
         or "alloc" in text
+        or "out of memory" in text
         or "can't start new thread" in text
     )
+
+
+def _as_memory_error(error: Exception) -> MemoryError:
+    return error if isinstance(error, MemoryError) else MemoryError(str(error))

@@ -16,6 +16,7 @@ from admm_verify.complete.constants import Group, by_constants
 from admm_verify.complete.decide import Decision
 from admm_verify.complete.enumeration import Enumeration
 from admm_verify.complete.settings import VerifySettings
+from admm_verify.memory import memory_errors
 from admm_verify.network.onnx_runtime import forget_models
 from admm_verify.network.whole import WholeNetwork
 from admm_verify.options import instance, member
@@ -62,6 +63,7 @@ class Outcome:
         object.__setattr__(self, "verdict", member(self.verdict, "The verdict", Verdict))
 
 
+@memory_errors()
 def verify(
     query: Query,
     *,

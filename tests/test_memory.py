@@ -6,6 +6,7 @@ from itertools import chain
 
 import numpy as np
 import pytest
+import torch
 
 import admm_verify as av
 from admm_verify import Run
@@ -28,6 +29,8 @@ def test_blocks_cover_the_work_once() -> None:
         MemoryError(),
         RuntimeError("DefaultCPUAllocator: can't allocate memory"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"),
+        RuntimeError("CUDA error: out of memory"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
     ],
 )
 def test_a_failed_allocation_halves_the_block_and_goes_on(error: Exception) -> None:
@@ -44,12 +47,18 @@ def test_a_failed_allocation_halves_the_block_and_goes_on(error: Exception) -> N
     assert max(sizes) == 2
 
 
-def test_a_single_row_that_does_not_fit_is_an_error() -> None:
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory.")])
+def test_a_single_row_that_does_not_fit_is_an_error(error: Exception) -> None:
     def work(first: int, last: int) -> None:
-        raise MemoryError
+        raise error
 
     with pytest.raises(MemoryError):
         Budget(1e9).blocks(4, 4, work)
+
+
+def test_blocks_are_even() -> None:
+    blocks = Budget(1e9).blocks(10_000, 9_886, lambda first, last: last - first)
+    assert blocks == [5_000, 5_000]
 
 
 def test_other_errors_pass_through_at_once() -> None:

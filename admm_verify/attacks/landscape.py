@@ -8,6 +8,7 @@ import numpy as np
 from admm_verify.arrays import Array, Placement, namespace, quiet_overflow
 from admm_verify.attacks.gradient import output_and_gradient
 from admm_verify.attacks.targets import Targets
+from admm_verify.backends.device import budget_at, full_precision
 from admm_verify.errors import InputError
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Network
@@ -44,7 +45,8 @@ class Landscape:
                 f"The targets have {sizes[0]} inputs and {sizes[1]} outputs, but {network.name} has "
                 f"{network.input_size} and {network.output_size}."
             )
-        return cls(network.put(targets.inputs.placement), targets, Budget.of(Run.of(run).endless()))
+        place = targets.inputs.placement
+        return cls(network.put(place), targets, budget_at(place, Run.of(run).endless()))
 
     def take(self, rows: np.ndarray) -> "Landscape":
         """The losses of some of the targets."""
@@ -126,7 +128,8 @@ class Landscape:
         numbers = sum(node.size for node in self.network.nodes) + (count > 1) * atoms * outputs
         # One row of a large convolution takes nearly as long as a few.
         step = max(1, self.budget.block(numbers), self.budget.rows(_TOGETHER * numbers, numbers))
-        with threads_for(count * each * self.network.weight_count, most=self.budget.run.threads), quiet_overflow():
+        threads = threads_for(count * each * self.network.weight_count, most=self.budget.run.threads)
+        with threads, full_precision(self.targets.inputs.placement), quiet_overflow():
             parts = self.budget.blocks(
                 count * each, step, lambda i, j: work(target[i:j], *(array[i:j] for array in flat))
             )

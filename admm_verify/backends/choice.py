@@ -13,6 +13,6 @@ def verbs_for(placement: Placement) -> Verbs:
     found: Verbs | None = None
     if array_api_compat.is_numpy_namespace(placement.xp):
         found = native_verbs()
-    elif str(placement.device).startswith("cuda"):
+    elif placement.on_gpu:
         found = cuda_verbs()
     return ArrayVerbs() if found is None else found

@@ -1,4 +1,10 @@
-"""Torch as the array library of the iterations, on a device given by name."""
+"""Torch as the array library of the iterations, on a device given by name, and what it does to numbers there."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any
 
 import array_api_compat
 import torch
@@ -6,11 +12,20 @@ import torch
 from admm_verify.arrays import Placement
 from admm_verify.errors import DeviceError, InputError
 
+_EMULATION = "CUBLAS_EMULATE_DOUBLE_PRECISION"
+"""Set to 1, it lets cuBLAS put products of float64 together from products of integers."""
+
+_FULL = "ieee"
+"""Torch's name for products of float32 that keep all 24 bits."""
+
+_INHERITED = "none"
+"""Torch's name for what is as it is set further up."""
+
 
 def torch_placement(device: str) -> Placement:
     """The float64 placement of torch on "cpu" or "cuda" (also "cuda:1" and so on).
 
-    Raises: InputError for another name; DeviceError when torch finds no such GPU.
+    Raises: InputError for another name; DeviceError when torch finds no such GPU, and where it emulates float64.
     """
     try:
         wanted = torch.device(device)
@@ -18,14 +33,78 @@ def torch_placement(device: str) -> Placement:
         wanted = None
     if wanted is None or wanted.type not in ("cpu", "cuda"):
         raise InputError(f"The device {device!r} is unknown; choose 'cpu', 'cuda' or 'cuda:N'.")
-    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(
-            f"The device {device!r} was asked for, but torch {torch.__version__} finds "
-            f"{torch.cuda.device_count()} CUDA devices. Use device='cpu', or install a CUDA build of torch."
-        )
+    if wanted.type == "cuda":
+        if (wanted.index or 0) >= torch.cuda.device_count():
+            raise DeviceError(
+                f"The device {device!r} was asked for, but torch {torch.__version__} finds "
+                f"{torch.cuda.device_count()} CUDA devices. Use device='cpu', or install a CUDA build of torch."
+            )
+        _check_double()
     return Placement.of(array_api_compat.array_namespace(torch.zeros(0)).zeros(0, dtype=torch.float64, device=wanted))
 
 
 def finds_gpu() -> bool:
     """Whether torch finds a CUDA device."""
     return torch.cuda.is_available()
+
+
+def free_bytes_of(device: torch.device) -> float:
+    """Bytes that could be allocated on a GPU now: what the driver has, and what torch holds for arrays to come."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return float(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+
+
+@contextmanager
+def full_precision_products() -> Iterator[None]:
+    """Within, torch rounds no factor of float32 to TF32; its settings, old or new, are as before afterwards.
+
+    They are the process's: threads that overlap share them, and the last one to leave sets them back.
+    Raises: DeviceError where float64 is emulated.
+    """
+    _check_double()
+    _products.enter()
+    try:
+        yield
+    finally:
+        _products.leave()
+
+
+def _check_double() -> None:
+    """Refuse float64 of which cuBLAS says itself that it rounds otherwise than dot products do."""
+    if os.environ.get(_EMULATION, "0").strip() not in ("", "0"):
+        raise DeviceError(
+            f"The environment variable {_EMULATION} is {os.environ[_EMULATION]!r}: cuBLAS may then emulate float64, "
+            "whose rounding errors no bound here covers. Unset it, or use device='cpu'."
+        )
+
+
+class _Products:
+    """Torch's settings for products of float32 on GPUs, kept while anybody is inside."""
+
+    def __init__(self) -> None:
+        self.lock, self.inside = Lock(), 0
+        self.kept: list[tuple[Any, str]] = []
+
+    def enter(self) -> None:
+        with self.lock:
+            if not self.inside:
+                # Torch's older names for the same settings cannot be read where somebody has used these.
+                backends: Any = torch.backends
+                places = backends.cudnn.conv, backends.cuda.matmul
+                self.kept = [(place, place.fp32_precision) for place in places]
+                for place, _ in self.kept:
+                    place.fp32_precision = _FULL
+            self.inside += 1
+
+    def leave(self) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                for place, was in self.kept:
+                    # What was inherited follows later changes again.
+                    place.fp32_precision = _INHERITED
+                    if place.fp32_precision != was:
+                        place.fp32_precision = was
+
+
+_products = _Products()

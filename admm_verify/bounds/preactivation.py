@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
+from admm_verify.backends.device import budget_at, full_precision
 from admm_verify.bounds.bands import Bands, reads_input
 from admm_verify.bounds.domains import check_domains
 from admm_verify.bounds.influence import influence
@@ -17,7 +19,7 @@ from admm_verify.bounds.receptive import receptive_field
 from admm_verify.bounds.region import largest
 from admm_verify.bounds.tighten import Crops, Steps, WholeLayers, packed_crown, tighten
 from admm_verify.errors import InputError
-from admm_verify.memory import Budget, keep_freed_memory
+from admm_verify.memory import Budget, keep_freed_memory, memory_errors
 from admm_verify.network.graph import Affine, Network, check_network
 from admm_verify.network.layout import flatten_batch
 from admm_verify.options import choice, instance, shown
@@ -58,6 +60,7 @@ class Derivation:
     steps: Steps
 
 
+@memory_errors()
 def preactivation_bounds(
     network: Network,
     inputs: WalkableSet,
@@ -91,12 +94,31 @@ def preactivation_bounds(
     home = inputs.placement.double
     place = home if begun.device == "cpu" else home.fastest
     moved = inputs if place is home else inputs.put(place)
-    found = derived_bounds(network, moved, method, begun, known=known, settings=settings, abandon=False, looks=True)
+    count = moved.lead[0]
+
+    @cache
+    def checked() -> PreactivationBounds | None:
+        return None if known is None else fitting(known, network, moved)
+
+    def bounded(first: int, last: int) -> PreactivationBounds:
+        own, part, given = slice(first, last), moved, known
+        if last - first < count:
+            part, all_given = moved.at(own), checked()
+            if all_given is not None:
+                _check_rows(all_given, count)
+                made = Origin(network, part, all_given.implied)
+                given = PreactivationBounds(*_parts(all_given, own), origin=made)
+        return derived_bounds(network, part, method, begun, known=given, settings=settings, abandon=False, looks=True)
+
+    # All of them at once while that fits; each block still ends with what it has once the run is over.
+    parts = budget_at(place, begun.endless()).blocks(count, count, bounded)
+    made = Origin(network, inputs, all(part.implied for part in parts))
+    found = parts[0] if len(parts) == 1 else PreactivationBounds.joined(parts, made)
     check_domains(network.put(moved.placement.double), found)
     if place is home:
         return found
     low, high = (tuple(map(home.put, side)) for side in (found.lower, found.upper))
-    return PreactivationBounds(low, high, origin=Origin(network, inputs, found.implied))
+    return PreactivationBounds(low, high, origin=made)
 
 
 def derived_bounds(
@@ -128,9 +150,9 @@ def derived_bounds(
     widest = max(node.size for node in network.nodes)
     work = 0.0 if method == "interval" else inputs.lead[0] * widest * network.weight_count
     workers = workers_for(work, run.threads) if placement.is_numpy else 1
-    budget = Budget.of(run, workers)
+    budget = budget_at(placement, run, workers)
     keep_freed_memory()
-    with threads_for(work, workers, run.threads), quiet_overflow():
+    with threads_for(work, workers, run.threads), full_precision(placement), quiet_overflow():
         given = None if known is None else fitting(known, network, inputs)
         if given is not None:
             _check_rows(given, inputs.lead[0])
@@ -187,20 +209,24 @@ def fitting(bounds: PreactivationBounds, network: Network, inputs: InputSet) -> 
         )
     # Wherever they come from, their numbers may have been changed since.
     placed, rows = network.put(placement), inputs.lead[0]
-    step = max(1, Budget.of(Run()).block(sum(node.size for node in network.nodes)))
+    budget = budget_at(placement, Run())
+    step = max(1, budget.block(sum(node.size for node in network.nodes)))
+
+    def compared(first: int, last: int) -> None:
+        whole, own = last - first == rows, slice(first, last)
+        known = found if whole else PreactivationBounds(*_parts(found, own))
+        Forward(placed, inputs if whole else inputs.at(own), known=known).run()
+
     with quiet_overflow():
-        for first in range(0, rows, step):
-            part = slice(first, first + step)
-            known = PreactivationBounds(
-                *(tuple(_part(end, part) for end in ends) for ends in (found.lower, found.upper))
-            )
-            Forward(placed, inputs if rows <= step else inputs.at(part), known=known).run()
+        budget.blocks(rows, step, compared)
     return found
 
 
-def _part(end: Array, rows: slice) -> Array:
-    """Some rows of an end, which may have one row for all."""
-    return end if end.shape[0] == 1 else end[rows]
+def _parts(bounds: PreactivationBounds, rows: slice) -> tuple[tuple[Array, ...], ...]:
+    """Both ends of some rows, of which those of an activation may have one row for all."""
+    return tuple(
+        tuple(end if end.shape[0] == 1 else end[rows, :] for end in ends) for ends in (bounds.lower, bounds.upper)
+    )
 
 
 def output_interval(

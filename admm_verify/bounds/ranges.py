@@ -44,6 +44,13 @@ class PreactivationBounds:
         given = [_pair(pair) for pair in _sequence(pairs)]
         return cls(tuple(low for low, _ in given), tuple(high for _, high in given)).checked(network)
 
+    @classmethod
+    def joined(cls, parts: "Sequence[PreactivationBounds]", made: "Origin") -> "PreactivationBounds":
+        """The bounds of some sets and then those of others."""
+        sides = (zip(*side, strict=True) for side in zip(*((part.lower, part.upper) for part in parts), strict=True))
+        lower, upper = (tuple(namespace(*ends).concat(list(ends), axis=0) for ends in side) for side in sides)
+        return cls(lower, upper, origin=made)
+
     def checked(self, network: Network, place: Placement | None = None) -> "PreactivationBounds":
         """Copies in float64, moved to a place where one is given, once they are bounds of this network's activations.
 

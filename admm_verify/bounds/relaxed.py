@@ -6,11 +6,11 @@ from functools import cached_property
 from typing import TypeVar
 
 from admm_verify.arrays import Array, Float, Placement, namespace, quiet_overflow
+from admm_verify.backends.device import budget_at, full_precision
 from admm_verify.bounds.backward import Backward, Choose, backward
 from admm_verify.bounds.climb import Climb, slopes_of
 from admm_verify.bounds.functionals import FreeEnds, Functionals, Splits, certify
 from admm_verify.bounds.region import Region
-from admm_verify.memory import Budget
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.bilinear import BilinearPlanes, MiddlePlanes
 from admm_verify.relaxations.lines import KinkLines, Lines
@@ -200,10 +200,10 @@ class Bounder:
         """
         multiplications = float(count * atoms * self.network.weight_count)
         workers = workers_for(multiplications, self.run.threads) if self.home.is_numpy else 1
-        budget = Budget.of(self.run, workers)
+        budget = budget_at(self.home, self.run, workers)
         numbers = atoms * sum(node.size for node in self.network.nodes)
         step = max(1, budget.rows(settings.block_numbers, numbers))
-        with threads_for(multiplications, workers, self.run.threads), quiet_overflow():
+        with threads_for(multiplications, workers, self.run.threads), full_precision(self.home), quiet_overflow():
             return budget.blocks(count, step, work)
 
     def rows(

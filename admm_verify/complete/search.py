@@ -12,6 +12,7 @@ from admm_verify.complete.batches import Batches
 from admm_verify.complete.pool import Nodes, Pool
 from admm_verify.complete.splitter import Closed, Grown, Splitter
 from admm_verify.complete.tables import join, take
+from admm_verify.memory import memory_errors
 from admm_verify.run import Run, Stopped
 from admm_verify.settings import SearchSettings
 
@@ -87,7 +88,8 @@ class Search(Generic[Kind]):
         """Split until a counterexample is found, nothing is left, the run is over or `until` says so."""
         while self.witness is None and not self.done and not (self.run.over() or until()):
             try:
-                self._step()
+                with memory_errors():
+                    self._step()
             except Stopped:
                 return
             except MemoryError:

@@ -7,6 +7,7 @@ import numpy as np
 from admm_verify.arrays import Array, Placement, to_numpy
 from admm_verify.errors import InputError
 from admm_verify.given import float64_array
+from admm_verify.memory import memory_errors
 from admm_verify.nearest.conditions import Atoms, InputNearness
 from admm_verify.nearest.distance import Distance, found_distance, searching
 from admm_verify.nearest.search import NearSearch
@@ -17,6 +18,7 @@ from admm_verify.properties.query import Query
 from admm_verify.run import Ended, Run, Stopped
 
 
+@memory_errors()
 def closest_counterexample(
     query: Query,
     x: Array,

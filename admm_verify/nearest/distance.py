@@ -9,6 +9,7 @@ import numpy as np
 from admm_verify.arrays import Placement, quiet_overflow, to_numpy
 from admm_verify.bounds.preactivation import input_rows
 from admm_verify.errors import InputError
+from admm_verify.memory import memory_errors
 from admm_verify.nearest.lengths import distance_above
 from admm_verify.nearest.outputs import OutputNearness
 from admm_verify.nearest.points import enclosed, point_of
@@ -61,6 +62,7 @@ class Distance:
         )
 
 
+@memory_errors()
 def distance(
     network: Network,
     inputs: WalkableSet,

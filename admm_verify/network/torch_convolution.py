@@ -1,10 +1,8 @@
 """Convolutions of float32 torch arrays by torch's own kernels, for iterations; float64 goes through matrix products.
 
 Certified numbers never come from here: cuDNN may choose Winograd or FFT algorithms, whose rounding errors are not
-those of a dot product.
+those of a dot product. Whoever iterates says that it is not to round to TF32 (`backends/device.py`).
 """
-
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch.nn import functional
@@ -20,8 +18,7 @@ def correlate(map: ConvolutionMap, x: torch.Tensor, kernel: torch.Tensor) -> tor
     if (top, left) != (bottom, right):
         beyond = (left - common[1], right - common[1], top - common[0], bottom - common[0])
         images = functional.pad(images, beyond)
-    with _without_tf32(x):
-        result = functional.conv2d(images, kernel, None, map.stride, common, map.dilation, map.groups)
+    result = functional.conv2d(images, kernel, None, map.stride, common, map.dilation, map.groups)
     return result.reshape(*x.shape[:-1], map.rows)
 
 
@@ -37,19 +34,8 @@ def spread(map: ConvolutionMap, y: torch.Tensor, kernel: torch.Tensor) -> torch.
         - (map.stride[i] * (map.output_shape[i + 1] - 1) + map.dilation[i] * (map.weight.shape[i + 2] - 1) + 1)
         for i in (0, 1)
     )
-    with _without_tf32(y):
-        images = functional.conv_transpose2d(
-            y.reshape(-1, *map.output_shape), kernel, None, map.stride, common, spare, map.groups, map.dilation
-        )
+    images = functional.conv_transpose2d(
+        y.reshape(-1, *map.output_shape), kernel, None, map.stride, common, spare, map.groups, map.dilation
+    )
     row, column = top - common[0], left - common[1]
     return images[:, :, row : row + height, column : column + width].reshape(*y.shape[:-1], map.columns)
-
-
-def _without_tf32(x: torch.Tensor) -> AbstractContextManager[None]:
-    """A context in which cuDNN keeps all 24 bits of float32; torch restores its settings afterwards."""
-    if x.device.type != "cuda":
-        return nullcontext()
-    cudnn = torch.backends.cudnn
-    return cudnn.flags(
-        enabled=cudnn.enabled, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False
-    )

@@ -6,6 +6,7 @@ import numpy as np
 
 from admm_verify.arrays import Array, Placement, quiet_overflow
 from admm_verify.errors import InputError
+from admm_verify.memory import memory_errors
 from admm_verify.options import Range, choice, count, instance
 from admm_verify.reach.cellwise import cellwise_reach
 from admm_verify.reach.continuous.dynamics import SampledPlant
@@ -41,6 +42,7 @@ class ReachReport:
     __repr__ = short_repr
 
 
+@memory_errors()
 def reach_sets(
     task: Task,
     directions: str | int | Array = "box",

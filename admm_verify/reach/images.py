@@ -6,6 +6,7 @@ import numpy as np
 
 from admm_verify.arrays import Array, quiet_overflow
 from admm_verify.errors import InputError
+from admm_verify.memory import memory_errors
 from admm_verify.network.builder import Builder
 from admm_verify.network.graph import Network, check_network
 from admm_verify.network.splice import splice
@@ -46,6 +47,7 @@ class SetImage:
         return self.upper.max(axis=0)
 
 
+@memory_errors()
 def set_image(
     network: Network,
     inputs: WalkableSet,

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, namespace, to_numpy
+from admm_verify.arrays import Array, Placement, to_numpy
 from admm_verify.attacks.search import QUICK, attack
 from admm_verify.attacks.targets import Targets
+from admm_verify.backends.device import budget_at
 from admm_verify.bounds.arithmetic import output_error
 from admm_verify.bounds.preactivation import derived_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
 from admm_verify.errors import OutputError
-from admm_verify.memory import Budget
 from admm_verify.robustness.findings import Findings
 from admm_verify.robustness.instances import Instances
 from admm_verify.robustness.journal import Finished, Journal
@@ -98,11 +98,13 @@ class Certifier:
 
         with suppress(Stopped):
             # The images themselves cost little, and whether they are correct is told even when the time is up.
-            budget = Budget.of(self.run.endless())
+            budget = budget_at(self.home, self.run.endless())
             budget.blocks(len(everything), self._fitting(1), lambda a, b: self._judge(everything[a:b]))
             self._save()
             todo = np.flatnonzero(self.findings.open.any(axis=1))
-            Budget.of(self.run).blocks(len(todo), self._fitting(rows), lambda a, b: self._timed_block(todo[a:b]))
+            budget_at(self.home, self.run).blocks(
+                len(todo), self._fitting(rows), lambda a, b: self._timed_block(todo[a:b])
+            )
             self._search()
         self._save()
         if self.settings.search is not None:
@@ -111,7 +113,7 @@ class Certifier:
     def _fitting(self, rows: int) -> int:
         """How many images make a block when each takes so many rows."""
         numbers = rows * sum(node.size for node in self.instances.network.nodes)
-        budget = Budget.of(self.run)
+        budget = budget_at(self.home, self.run)
         # On the host blocks stay near the cache and take seconds; another device wants all the rows it can hold.
         step = budget.block(HOST_ARRAYS * numbers) if self.home.is_numpy else budget.rows(BLOCK_NUMBERS, numbers)
         return max(1, step)
@@ -266,7 +268,9 @@ class Certifier:
             found = derived_bounds(self.instances.network, part, block.stage.bounds, self.inner)
             for row, p in enumerate(group):
                 block.bounds[pairs[p]] = found.take(self.home.put_indices([row]))
-        return _joined([block.bounds[pair] for pair in pairs], Origin(self.instances.network, inputs))
+        return PreactivationBounds.joined(
+            [block.bounds[pair] for pair in pairs], Origin(self.instances.network, inputs)
+        )
 
 
 @dataclass(eq=False)
@@ -301,9 +305,3 @@ class _Images:
                 chosen.append(left[(len(left) - 1) // 2])
         self.tried.update(chosen)
         return chosen
-
-
-def _joined(parts: list[PreactivationBounds], made: Origin) -> PreactivationBounds:
-    sides = (zip(*(getattr(part, side) for part in parts), strict=True) for side in ("lower", "upper"))
-    lower, upper = (tuple(namespace(*ends).concat(ends, axis=0) for ends in side) for side in sides)
-    return PreactivationBounds(lower, upper, origin=made)

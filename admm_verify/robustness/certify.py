@@ -11,6 +11,7 @@ from admm_verify.arrays import Placement, to_numpy
 from admm_verify.certificates.digests import arrays_digest, network_digest
 from admm_verify.errors import InputError
 from admm_verify.given import plain_array
+from admm_verify.memory import memory_errors
 from admm_verify.network.from_onnx import read_onnx
 from admm_verify.network.graph import Network, check_classifier
 from admm_verify.network.heads import Head
@@ -30,6 +31,7 @@ _PASSES, _TIGHTENED_PASSES = (30, 100), (50,)
 """Budgets of passes tried in turn after the bound before any iteration, with the first and with tightened bounds."""
 
 
+@memory_errors()
 def certify(
     network: Network | ModelSource,
     images: Any,

@@ -8,6 +8,7 @@ import numpy as np
 from admm_verify.arrays import Array, Placement, to_numpy
 from admm_verify.bounds.preactivation import input_rows, output_interval, preactivation_bounds
 from admm_verify.bounds.ranges import PreactivationBounds
+from admm_verify.memory import memory_errors
 from admm_verify.network.graph import Network
 from admm_verify.network.layout import is_single
 from admm_verify.options import instance, member
@@ -45,6 +46,7 @@ class OutputBounds:
         return "\n".join([head, f"lower: {to_numpy(self.lower)}", f"upper: {to_numpy(self.upper)}"])
 
 
+@memory_errors()
 def output_bounds(
     network: Network,
     inputs: WalkableSet,

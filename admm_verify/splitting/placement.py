@@ -32,8 +32,7 @@ def iteration_placement(
         from admm_verify.backends.torch_device import torch_placement
 
         place = torch_placement(device)
-    on_gpu = str(place.device).startswith("cuda")
-    wanted = precision or ("float32" if on_gpu else "float64")
+    wanted = precision or ("float32" if place.on_gpu else "float64")
     return place.single if wanted == "float32" else place.double
 
 

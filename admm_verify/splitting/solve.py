@@ -9,8 +9,9 @@ from functools import partial
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
+from admm_verify.backends.device import budget_at, full_precision
 from admm_verify.errors import InputError
-from admm_verify.memory import Budget, keep_freed_memory
+from admm_verify.memory import Budget, keep_freed_memory, memory_errors
 from admm_verify.options import choice, instance
 from admm_verify.run import Ended, Run, Stopped
 from admm_verify.settings import AscentSettings, SolverSettings
@@ -42,6 +43,7 @@ _QUADRATIC = ("auto", "admm")
 """Methods for quadratic objectives."""
 
 
+@memory_errors()
 def solve(
     problem: Problem,
     method: str = "auto",
@@ -82,14 +84,15 @@ def solve(
     placement = iteration_placement(problem.inputs.placement, run.device, chosen.precision, work, run.left)
     workers = workers_for(work, run.threads) if placement.is_numpy else 1
     # Every block is begun, and ends with what it has.
-    budget = Budget.of(run.endless(), workers)
+    budget = budget_at(placement, run.endless(), workers)
     step = _rows_at_once(problem, placement, budget, chosen)
     block = Block(problem, method, placement, chosen, run.unless(budget.given_up))
     keep_freed_memory()
     pass_work = min(step, problem.rows) * problem.network.weight_count
     # Who gives no time at all waits for CROWN's bounds of the first block.
     in_time = run.deadline is None or began < run.deadline
-    with threads_for(pass_work, workers, run.threads), quiet_overflow(), run.watching() if in_time else nullcontext():
+    watched = run.watching() if in_time else nullcontext()
+    with threads_for(pass_work, workers, run.threads), full_precision(placement), quiet_overflow(), watched:
         if run.deadline is not None and step < problem.rows and chosen.max_passes != 0:
             # The first blocks may take all the time there is.
             quick = replace(block, settings=replace(chosen, max_passes=0), run=block.run.silent())
