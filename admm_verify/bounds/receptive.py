@@ -1,10 +1,12 @@
 """Receptive fields: the small network that one output position of a convolution sees.
 
 Every position sees the same network on another part of the image, so all positions become one batch of boxes over a
-network of crops. Its convolutions have no padding and are small matrices; what lies outside the image is held at zero.
+network of crops. Its convolutions have no padding and are small matrices where crops are small; what lies outside the
+image is held at zero.
 """
 
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.bounds.linear import crown, linear_bounds
 from admm_verify.bounds.region import Region, build_region
 from admm_verify.bounds.relaxed import Relaxed
-from admm_verify.bounds.windows import Crop, Plane, planes_below, slide_of
+from admm_verify.bounds.windows import Crop, Plane, Slide, planes_below, slide_of
 from admm_verify.memory import Budget
 from admm_verify.network.compose import compose
 from admm_verify.network.convolution import ConvolutionMap
@@ -26,7 +28,14 @@ from admm_verify.sets.contract import InputSet
 _MATRIX_LIMIT = 2**21
 """Entries of the largest matrix of a crop; beyond it whole planes are cheaper."""
 
-_ALONE = 1.5
+_SPARSE = 4.0
+"""Times as many entries as a convolution's kernel has, from which on its matrix between two crops is so full of zeros
+that sums of products are cheaper."""
+
+_SLIDING = 3.0
+"""Cost of a multiplication in a convolution over one in a product with a matrix."""
+
+_ALONE = 4.0
 """Cost of a neuron with a crop of its own over one that shares its position's: each builds its own rounding terms."""
 
 _OFF = -1.0
@@ -54,19 +63,26 @@ class Field:
         return height * width
 
     @property
-    def multiplications(self) -> int:
-        """Multiplications of one backward pass for one neuron of the target."""
-        return sum(self._matrices)
+    def multiplications(self) -> float:
+        """Multiplications of one backward pass for one neuron of the target, those of convolutions by their cost."""
+        return sum(
+            _SLIDING * window.entries * prod(map.weight.shape[1:])
+            if _slides(map, source)
+            else window.entries * source.entries
+            for window, source, map in self._convolutions
+        )
 
     @property
     def largest_matrix(self) -> int:
         """Entries of the largest matrix between two crops."""
-        return max(self._matrices)
+        kept = (pair for *pair, map in self._convolutions if not _slides(map, pair[1]))
+        return max((window.entries * source.entries for window, source in kept), default=0)
 
     @property
-    def _matrices(self) -> list[int]:
+    def _convolutions(self) -> list[tuple[Crop, Crop, ConvolutionMap]]:
+        """The window, the source's window and the map of every convolution."""
         return [
-            window.entries * self.windows[0 if term.source not in self.windows else term.source].entries
+            (window, self.windows[0 if term.source not in self.windows else term.source], term.map)
             for i, window in self.windows.items()
             if i in self.network.affine
             for term in self.network.affine[i].terms
@@ -74,7 +90,7 @@ class Field:
         ]
 
     def cost(self, wanted: np.ndarray) -> float:
-        """Multiplications of a backward pass for the wanted neurons, alone or with all channels of their positions."""
+        """Cost of a backward pass for the wanted neurons, alone or with all channels of their positions."""
         together = len(self._positions(wanted)) * self.channels
         return min(together, _ALONE * len(wanted)) * self.multiplications
 
@@ -146,7 +162,7 @@ class Field:
             window = self.windows[i]
             index = window.indices(positions)
             if affine is not None:
-                nodes.append(self._crop(affine, window, index, place, placement))
+                nodes.append(self._crop(affine, window, index, place, nodes, placement))
                 inside = index < affine.size
                 if not inside.all() and not self._feeds_relus(i):
                     mask = DiagonalMap(placement.put(inside.astype(np.float64)[:, None, :]))
@@ -174,14 +190,32 @@ class Field:
         return index != self.target and readers <= rectifiers
 
     def _crop(
-        self, node: Affine, window: Crop, index: np.ndarray, place: dict[int, int], placement: Placement
+        self,
+        node: Affine,
+        window: Crop,
+        index: np.ndarray,
+        place: dict[int, int],
+        nodes: list[Node],
+        placement: Placement,
     ) -> Affine:
+        """An affine node between crops; where a convolution sees a part of a crop, that part becomes a node of its own
+        before it.
+        """
         terms = []
         for term in node.terms:
             # A rearranged input has no window of its own: its entries are taken from the input in their new order.
             origin = term.source if term.source in self.windows else 0
-            source = self.windows[origin]
-            terms.append(Term(place[origin], _cropped_map(term.map, window, source).put(placement)))
+            source, at = self.windows[origin], place[origin]
+            if isinstance(term.map, ConvolutionMap) and _slides(term.map, source):
+                part = window.below(_known_slide(term.map, window, source))
+                if part != source:
+                    zero = placement.put(np.zeros(part.entries))
+                    nodes.append(Affine((Term(at, _cut_out(part, source).put(placement)),), zero, zero))
+                    at = len(nodes) - 1
+                map: LinearMap = _moved_convolution(term.map, window, part)
+            else:
+                map = _cropped_map(term.map, window, source)
+            terms.append(Term(at, map.put(placement)))
         bias, magnitude = (_shifts(array, window, index, placement) for array in (node.bias, node.bias_magnitude))
         return replace(node, terms=tuple(terms), bias=bias, bias_magnitude=magnitude)
 
@@ -251,10 +285,33 @@ def _rearranged_input(node: Affine) -> SelectionMap | None:
     return first.map if not np.any(to_numpy(node.bias)) else None
 
 
-def _cropped_map(map: LinearMap, window: Crop, source: Crop) -> LinearMap:
-    """The map between two crops: entries of `window` from entries of `source`, on the host."""
+def _slides(map: ConvolutionMap, source: Crop) -> bool:
+    """Whether a convolution stays one between two crops; else it becomes a matrix."""
+    return source.entries > _SPARSE * prod(map.weight.shape[1:])
+
+
+def _known_slide(map: LinearMap, window: Crop, source: Crop) -> Slide:
     slide = slide_of(map, window.plane, source.plane)
     assert slide is not None, "The windows were found through this map"
+    return slide
+
+
+def _cut_out(part: Crop, source: Crop) -> SelectionMap:
+    """The entries of a crop that lie in a smaller one."""
+    rows, columns = (part.offset[i] - source.offset[i] + np.arange(part.size[i]) for i in (0, 1))
+    inner = np.arange(source.entries).reshape(source.plane[0], *source.size)
+    return SelectionMap.from_gather(inner[:, rows[:, None], columns].reshape(-1), source.entries)
+
+
+def _moved_convolution(map: ConvolutionMap, window: Crop, part: Crop) -> ConvolutionMap:
+    """The convolution of a crop that is just what one of its results sees."""
+    before, after = ((crop.plane[0], *crop.size) for crop in (part, window))
+    return replace(map, input_shape=before, output_shape=after, padding=(0, 0, 0, 0))
+
+
+def _cropped_map(map: LinearMap, window: Crop, source: Crop) -> LinearMap:
+    """The map between two crops: entries of `window` from entries of `source`, on the host."""
+    slide = _known_slide(map, window, source)
     stride = slide.stride
     first = [window.offset[i] * stride[i] + slide.offset[i] - source.offset[i] for i in (0, 1)]
     rows, columns = (first[i] + stride[i] * np.arange(window.size[i]) for i in (0, 1))

@@ -60,7 +60,9 @@ def _seen(network: Network, wanted: np.ndarray, placement: Placement) -> list[np
             continue
         ones = placement.put(masks[i].astype(np.float64)[None, :])
         for term in affine.terms:
-            masks[term.source] |= to_numpy(term.map.magnitude_transpose(ones))[0] > 0
+            reached = to_numpy(term.map.magnitude_transpose(ones)) > 0
+            # Masks of crops differ from crop to crop.
+            masks[term.source] |= reached.reshape(-1, reached.shape[-1]).any(axis=0)
     return masks
 
 
