@@ -52,7 +52,8 @@ class CompiledVerbs(ABC):
 
     def climb(self, a: Array, pre: Array, bounds: KinkBounds, box: Array, state: SlopeState, adam: Adam) -> Array:
         stored = (state.slopes, state.mean, state.square)
-        if len(set(map(self._address, stored))) < len(stored):
+        # Arrays without entries have no place of their own.
+        if 0 not in state.slopes.shape and len(set(map(self._address, stored))) < len(stored):
             raise InputError("The slopes and Adam's averages share an array, but each is overwritten: copy it.")
         # Also refuses stored arrays whose shape or dtype is another.
         fit((a, *stored), (), None)

@@ -3,9 +3,9 @@
 Nothing here waits for the GPU, so that calls can be captured in a CUDA graph; a captured `climb` keeps its constants.
 """
 
-import logging
 import re
-from functools import cache
+import warnings
+from functools import cache, lru_cache
 from typing import Any
 
 from admm_verify.arrays import Array
@@ -20,26 +20,55 @@ WARP = 32
 LARGEST_GRID = 65535
 """CUDA's limit on the blocks of a grid in its second direction."""
 
-_log = logging.getLogger(__name__)
+_REASON = 300
+"""Characters of the longest reason that a warning quotes: compilers say much."""
 
 
 @cache
 def cuda_verbs() -> "CudaVerbs | None":
-    """The verbs on CUDA tensors, or None where torch has no GPU or CuPy is missing or cannot compile them."""
+    """The verbs on CUDA tensors; None where torch has no GPU, and with a warning where CuPy cannot compile them."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
     try:
         import cupy  # pyright: ignore[reportMissingImports]
-        import torch
 
-        if not torch.cuda.is_available():
-            _log.debug("CUDA kernels are not used: torch finds no GPU.")
-            return None
         module = cupy.RawModule(code=source(), options=OPTIONS, backend="nvrtc")
         module.compile()
+        return CudaVerbs(module)
     # CuPy raises errors of several libraries, none of which is a common class.
     except Exception as error:
-        _log.debug("CUDA kernels are not used: %s", error)
-        return None
-    return CudaVerbs(module)
+        found = error
+    major = (torch.version.cuda or "13").partition(".")[0]
+    advice = f"pip install cupy-cuda{major}x" if isinstance(found, ImportError) else "check CuPy's installation"
+    reason = " ".join(f"{type(found).__name__}: {found}".split())[:_REASON]
+    warnings.warn(
+        f"The GPU works without fused kernels, at a fraction of its speed: {reason}. To have them, {advice}.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+@lru_cache(maxsize=64)
+def cupy_stream(device: int, handle: int) -> Any:
+    """CuPy's word for a stream of somebody else's on a device, made once."""
+    import cupy  # pyright: ignore[reportMissingImports]
+
+    if hasattr(cupy.cuda.Stream, "from_external"):
+        return cupy.cuda.Stream.from_external(_Handle(handle))
+    return cupy.cuda.ExternalStream(handle, device)
+
+
+class _Handle:
+    """A CUDA stream in the protocol that libraries share."""
+
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.handle
 
 
 def source() -> str:
@@ -111,5 +140,5 @@ class CudaVerbs(CompiledVerbs):
         if device.type != "cuda":
             raise InputError(f"Kernels run on a GPU, but the tensors are on {device}.")
         stream = torch.cuda.current_stream(device).cuda_stream
-        with cupy.cuda.Device(device.index), cupy.cuda.ExternalStream(stream, device.index):
+        with cupy.cuda.Device(device.index), cupy_stream(device.index, stream):
             entry(grid, (block,), arguments)

@@ -1,7 +1,7 @@
 """What work on a GPU needs around it: products that keep all digits, and to know how much memory is free there."""
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 from admm_verify.arrays import Placement
 from admm_verify.memory import Budget
@@ -10,14 +10,11 @@ from admm_verify.run import Run
 
 def budget_at(place: Placement, run: Run, workers: int = 1) -> Budget:
     """What a run may take where arrays of a placement live, by default half of what is free there."""
-    free: Callable[[], float] | None = None
-    if place.on_gpu:
-        from admm_verify.backends.torch_device import free_bytes_of
+    if not place.on_gpu:
+        return Budget.of(run, workers)
+    from admm_verify.backends.torch_device import free_bytes_of
 
-        def free() -> float:
-            return free_bytes_of(place.device)
-
-    return Budget.of(run, workers, free)
+    return Budget.of(run, workers, partial(free_bytes_of, place.device))
 
 
 def full_precision(place: Placement) -> AbstractContextManager[object]:
