@@ -13,9 +13,10 @@ import numpy as np
 
 from admm_verify.errors import ModelError
 from admm_verify.network.blocks import BlockMap
+from admm_verify.network.computed import Computed, computed
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
 from admm_verify.network.heads import Head
-from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap
+from admm_verify.network.maps import FLUSHED, DenseMap, DiagonalMap, LinearMap
 from admm_verify.network.originals import Original
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.simplify import simplify
@@ -72,6 +73,7 @@ class Builder:
         self.input = Tensor(0, input_shape)
         self.element_type = element_type
         self._nodes: list[Node] = [Input(prod(input_shape))]
+        self._computed: list[Computed | None] = []
 
     def finish(self, output: Tensor | Scored, name: str, run: Run | None = None) -> Network:
         """The simplified network with the given output.
@@ -115,18 +117,57 @@ class Builder:
 
     def activation(self, kind: str, x: Tensor, *parameters: np.ndarray | float) -> Tensor:
         """Append an elementwise activation, its parameters broadcast to the shape of x."""
+        if kind == "relu" and self.computed(x) is not None:
+            return self._rectified(x)
         arrays = tuple(np.array(np.broadcast_to(p, x.shape), dtype=np.float64).reshape(-1) for p in parameters)
         self._nodes.append(Activation(kind, x.node, x.size, arrays))
         return Tensor(len(self._nodes) - 1, x.shape)
 
     def product(self, first: Tensor, second: Tensor) -> Tensor:
         """The product of two values, entry by entry, with broadcasting."""
+        for x, factor in ((first, second), (second, first)):
+            constant = self.computed(factor)
+            if constant is not None:
+                return self._scaled(x, constant, factor.shape)
         left, right = self._spread(first, second.shape), self._spread(second, first.shape)
         if left == right:
             return self.activation("square", left)
         flat: list[Value] = [Tensor(side.node, (side.size,)) for side in (left, right)]
         both = self.concat(flat, 0)
         return Tensor(self.append(Activation("product", both.node, left.size)).node, left.shape)
+
+    def computed(self, x: Tensor) -> Computed | None:
+        """The constant that x is for all inputs, computed from constants; None where it depends on the input."""
+        for node in self._nodes[len(self._computed) :]:
+            self._computed.append(computed(node, self._computed))
+        return self._computed[x.node]
+
+    def weighted(self, x: Tensor, weight: np.ndarray, magnitude: np.ndarray, factor: Computed) -> int:
+        """Append weight x and return the node, for a matrix that was made of a computed constant, and its magnitude."""
+        return self._by(x, DenseMap(weight, magnitude + FLUSHED, weight.shape[1] + factor.roundings), factor)
+
+    def _scaled(self, x: Tensor, factor: Computed, shape: tuple[int, ...]) -> Tensor:
+        """x times a computed constant of a shape, with broadcasting."""
+        wide = self._spread(x, shape)
+        value, magnitude = (
+            np.broadcast_to(part.reshape(shape), wide.shape).reshape(-1) for part in (factor.value, factor.magnitude)
+        )
+        map = DiagonalMap(value, magnitude + FLUSHED, 1 + factor.roundings)
+        return Tensor(self._by(wide, map, factor), wide.shape)
+
+    def _by(self, x: Tensor, map: LinearMap, factor: Computed) -> int:
+        zero = np.zeros(map.rows)
+        self._nodes.append(Affine((Term(x.node, map),), zero, zero, peak_shift=factor.peak))
+        return len(self._nodes) - 1
+
+    def _rectified(self, x: Tensor) -> Tensor:
+        """max(x, 0) of a computed constant."""
+        constant = self.computed(x)
+        assert constant is not None, "the value is a constant"
+        zeros = SelectionMap.from_gather(np.full(x.size, self.input.size), self.input.size, constant.roundings)
+        value, magnitude = np.maximum(constant.value, 0.0), constant.magnitude + FLUSHED
+        self._nodes.append(Affine((Term(0, zeros),), value, magnitude, peak_shift=constant.peak))
+        return Tensor(len(self._nodes) - 1, x.shape)
 
     def reshape(self, x: Tensor, shape: tuple[int, ...]) -> Tensor:
         """The same entries in another literal shape."""

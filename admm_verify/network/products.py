@@ -17,6 +17,9 @@ from admm_verify.network.movement import axes_of, reduced_shape, sum_at
 PRODUCTS = 2**24
 """Products of entries that one operator may be written as."""
 
+MATRIX = 2**16
+"""Entries of a matrix that a product with a computed constant may be written as; larger ones are one by one."""
+
 
 def times(builder: Builder, first: Value, second: Value) -> Tensor:
     """The product entry by entry, with broadcasting."""
@@ -38,11 +41,28 @@ def matmul(builder: Builder, first: Value, second: Value) -> Tensor:
     batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
     left = np.broadcast_to(x.labels, (*batch, *x.shape[-2:]))[..., :, None, :]
     right = np.broadcast_to(y.labels, (*batch, *y.shape[-2:])).swapaxes(-1, -2)[..., None, :, :]
-    found = _summed(builder, (x, y), (left, right))
+    found = _by_computed(builder, x, y) or _summed(builder, (x, y), (left, right))
     wide = tuple((1,) * (len(batch) + 2 - len(part.shape)) + part.shape for part in (x, y))
     found = builder.stands_for(found, "matmul", [x, y], shapes=wide)
     rows, columns = x.shape[-2:-1] * (len(first.shape) > 1), y.shape[-1:] * (len(second.shape) > 1)
     return builder.reshape(found, (*batch, *rows, *columns))
+
+
+def _by_computed(builder: Builder, x: Tensor, y: Tensor) -> Tensor | None:
+    """The matrix product of which one factor is a constant that was computed; None where none is, or none small."""
+    for factor, other in ((y, x), (x, y)):
+        constant = builder.computed(factor)
+        shape = (*np.broadcast_shapes(x.shape[:-2], y.shape[:-2]), x.shape[-2], y.shape[-1])
+        if constant is None or other.size * int(np.prod(shape)) > MATRIX:
+            continue
+        units = np.eye(other.size).reshape(other.size, *other.shape)
+        weight, magnitude = (
+            np.matmul(*((units, part.reshape(y.shape)) if factor is y else (part.reshape(x.shape), units)))
+            for part in (constant.value, constant.magnitude)
+        )
+        columns = [part.reshape(other.size, -1).T for part in (weight, magnitude)]
+        return Tensor(builder.weighted(other, *columns, constant), shape)
+    return None
 
 
 def einstein(builder: Builder, equation: str, operands: list[Value]) -> Tensor:

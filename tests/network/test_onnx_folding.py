@@ -106,10 +106,10 @@ def test_weights_of_8_bits_are_refused(kind) -> None:
         network_from_bytes(data, "weights")
 
 
-def test_factors_whose_digits_depend_on_the_runtime_stay_values() -> None:
+def test_factors_whose_digits_depend_on_the_runtime_carry_their_rounding() -> None:
     nodes = [node("MatMul", ["a", "a"], ["f"]), node("Mul", ["x", "f"], ["y"])]
     network = network_from_bytes(model(nodes, [1, 1], {"a": np.float32([[0.1]])}), "factor")
-    assert [function.kind for function in network.functions] == ["product"]
+    assert not network.functions
     ranges, square = av.output_bounds(network, av.Box(np.ones(1), np.ones(1))), float(np.float32(0.1)) ** 2
     assert ranges.lower[0] < square < ranges.upper[0] < square + 1e-12
 
