@@ -176,10 +176,8 @@ class Placement:
     def put(self, array: Array) -> Array:
         """The array moved here, infinite where a number is too large; no copy where it already is here."""
         if isinstance(array, np.ndarray):
-            if not array.flags.writeable and not array_api_compat.is_numpy_namespace(self.xp):
-                array = array.copy()
             with quiet_overflow():
-                return self.xp.asarray(array, dtype=self.dtype, device=self.device)
+                return self.xp.asarray(self._taken(array), dtype=self.dtype, device=self.device)
         if namespace(array) is self.xp:
             return array_api_compat.to_device(self.xp.astype(array, self.dtype, copy=False), self.device)
         return self.put(to_numpy(array))
@@ -194,11 +192,18 @@ class Placement:
 
     def put_indices(self, indices: Array | Sequence[int]) -> Array:
         """An integer array moved here as int64."""
-        return self.xp.asarray(to_numpy(indices), dtype=self.xp.int64, device=self.device)
+        return self.xp.asarray(self._taken(to_numpy(indices)), dtype=self.xp.int64, device=self.device)
 
     def put_flags(self, flags: Array) -> Array:
         """An array of truth values moved here."""
-        return self.xp.asarray(to_numpy(flags), dtype=self.xp.bool, device=self.device)
+        return self.xp.asarray(self._taken(to_numpy(flags)), dtype=self.xp.bool, device=self.device)
+
+    def _taken(self, array: np.ndarray) -> np.ndarray:
+        """The array, or a copy where another library than NumPy would not take it."""
+        if self.is_numpy:
+            return array
+        plain = array.flags.writeable and array.dtype.isnative and min(array.strides, default=0) >= 0
+        return array if plain else array.astype(array.dtype.newbyteorder("="), order="C")
 
 
 def to_numpy(array: Any) -> np.ndarray:
@@ -208,6 +213,12 @@ def to_numpy(array: Any) -> np.ndarray:
     if array_api_compat.is_cupy_array(array):
         return array.get()
     return np.asarray(array)
+
+
+def own_copy(array: SameArray) -> SameArray:
+    """A copy in the same place, without gradients."""
+    plain = array.detach() if array_api_compat.is_torch_array(array) else array
+    return namespace(plain).asarray(plain, copy=True)
 
 
 def take_rows(array: Array, rows: Array) -> Array:

@@ -48,14 +48,19 @@ def read_arrays(
 def live_array(value: object, what: str) -> Array:
     """What was handed in as an array of real numbers, in its own dtype; a torch tensor keeps its gradients.
 
-    NumPy, torch and CuPy arrays stay where they are; lists, numbers and what else converts become NumPy arrays.
+    NumPy arrays and torch tensors stay where they are; lists, numbers and what else converts become NumPy arrays.
 
     Raises: InputError for what is no array of real numbers: text, objects, complex or truth values, ragged lists,
-    masked entries, sparse, quantised and nested tensors, and tensors without data.
+    masked entries, sparse, quantised and nested tensors, and tensors without data; and for CuPy's arrays.
     """
     if array_api_compat.is_torch_array(value):
         return _tensor(value, what)
-    found: Any = value if array_api_compat.is_cupy_array(value) else _numpy(value, what)
+    if array_api_compat.is_cupy_array(value):
+        raise InputError(
+            f"The {what} is a CuPy array, and GPUs are used through torch: give torch.from_dlpack(array), which copies "
+            "nothing, or array.get() for the host."
+        )
+    found: Any = _numpy(value, what)
     kind, dtype = found.dtype.kind, found.dtype
     # Small floats of other packages, such as bfloat16, are of kind V like records, and convert safely.
     if kind not in "fiu" and not (kind == "V" and dtype.names is None and np.can_cast(dtype, np.float64)):

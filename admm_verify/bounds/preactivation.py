@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
+from admm_verify.arrays import Array, Placement, namespace, own_copy, quiet_overflow, to_numpy
 from admm_verify.backends.device import budget_at, full_precision
 from admm_verify.bounds.bands import Bands, reads_input
 from admm_verify.bounds.domains import check_domains
@@ -189,7 +189,7 @@ def input_rows(network: Network, inputs: WalkableSet) -> WalkableSet:
         )
     what = f"the input of {network.name}"
     flat = inputs.flattened(lambda part: flatten_batch(part, network.input_shape, what))
-    return flat.mapped(lambda part: namespace(part).asarray(part, copy=True))
+    return flat.mapped(own_copy)
 
 
 def fitting(bounds: PreactivationBounds, network: Network, inputs: InputSet) -> PreactivationBounds:
