@@ -65,7 +65,8 @@ class Certificate:
 
     network, query: their digests. kind: "neuron" or "input", what the leaves split. columns: as in `Tightening`, of the
     leaves' slopes. combinations: weights >= 0 of a disjunct's rows, in its order, padded with zeros; where all atoms
-    hold, so does their sum.
+    hold, so does their sum. shares: nodes of the graph as read that hold shares of sums and are relaxed as softmaxes of
+    logarithms.
     Shapes: combinations [m, atoms] float32.
     """
 
@@ -77,6 +78,7 @@ class Certificate:
     columns: tuple[np.ndarray, ...]
     leaves: Leaves
     combinations: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
+    shares: tuple[int, ...] = ()
 
     __repr__ = short_repr
 
@@ -100,6 +102,8 @@ class Certificate:
         _floats("slopes", leaves.slopes, (count, width))
         shape = np.shape(self.combinations)
         _floats("combinations", self.combinations, shape if len(shape) == 2 else (0, 0))
+        if not isinstance(self.shares, tuple) or not all(type(node) is int for node in self.shares):
+            raise CertificateError(f"The certificate's shares are {brief(self.shares)}; they must be numbers of nodes.")
         if (self.combinations < 0).any():
             raise CertificateError("A weight of the certificate's combinations is negative.")
         if (leaves.beta < 0).any():

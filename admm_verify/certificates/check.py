@@ -24,6 +24,7 @@ from admm_verify.certificates.regions import check_regions
 from admm_verify.errors import AdmmVerifyError, CertificateError, InputError
 from admm_verify.memory import Budget, keep_freed_memory
 from admm_verify.network.graph import Network, check_network
+from admm_verify.network.shares import with_logarithms
 from admm_verify.network.simplify import simplify
 from admm_verify.options import brief, choice, flag, instance
 from admm_verify.properties.checks import check_layout, check_property
@@ -146,6 +147,8 @@ class _Check:
                 f"The certificate was recorded for {certificate.arithmetic} arithmetic and is to prove the query in "
                 f"{self.arithmetic}; record one for {self.arithmetic}, or ask for {certificate.arithmetic} by name."
             )
+        if certificate.shares:
+            self.network = with_logarithms(self.network, certificate.shares, self.arithmetic == "real")
         self.model = self.floats = CheckedNetwork(self.network, self.numbers, self.budget)
         if self.numbers.exact:
             # What the network's own arithmetic does is bounded in float64.

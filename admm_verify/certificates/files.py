@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from typing import Any, Literal, cast
 
@@ -16,6 +16,7 @@ from admm_verify.errors import CertificateError
 from admm_verify.files import replaced
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Network
+from admm_verify.network.shares import shares_in, with_logarithms
 from admm_verify.properties.property import Property
 from admm_verify.run import Run
 from admm_verify.schemas import json_text
@@ -29,7 +30,8 @@ class Manifest:
 
     network, query: SHA-256 of what was read. kind: what the leaves split. columns: how many slopes of a leaf belong to
     each activation. tightenings: of each the box, the node, how many of its neurons, and how many slopes of each
-    belong to each activation.
+    belong to each activation. shares: nodes of the graph as read that are relaxed as softmaxes of logarithms; files
+    without them have none.
     """
 
     format: Literal[3]
@@ -39,6 +41,7 @@ class Manifest:
     kind: Literal["neuron", "input"]
     columns: list[int]
     tightenings: list[tuple[int, int, int, list[int]]]
+    shares: list[int] = field(default_factory=list)
 
 
 _ENTRIES = {entry.name for entry in fields(Manifest)}
@@ -83,6 +86,7 @@ def write(certificate: Certificate, path: str | os.PathLike[str]) -> None:
         cast(Any, certificate.kind),
         [len(column) for column in certificate.columns],
         [(t.box, t.node, len(t.neurons), [len(column) for column in t.columns]) for t in found],
+        list(certificate.shares),
     )
     arrays = {
         "header": np.frombuffer(json_text(header).encode(), dtype=np.uint8),
@@ -110,7 +114,11 @@ class Extent:
     @classmethod
     def of(cls, property: Property, network: Network) -> "Extent":
         """Of a query about a network."""
-        nodes = network.functions
+        # Shares take more functions where they are relaxed as softmaxes.
+        ratios = [shares.ratio for shares in shares_in(network)]
+        nodes = (
+            [*network.functions, *with_logarithms(network, ratios, False).functions] if ratios else network.functions
+        )
         atoms = max((len(disjunct.atoms) for disjunct in property.disjuncts), default=0)
         slopes = sum(checked_kind(node).sides * node.size for node in nodes)
         neurons = sum(node.operands * node.size for node in nodes)
@@ -155,6 +163,7 @@ def _unpacked(archive: Archive, limit: float, extent: Extent | None) -> Certific
     if not isinstance(header, dict) or header.get("format") != _FORMAT:
         other = header.get("format") if isinstance(header, dict) else None
         raise CertificateError(f"its header names the format {other!r:.40}; record the certificate again")
+    header.setdefault("shares", [])
     if set(header) != _ENTRIES:
         raise CertificateError(f"its header must have the entries {', '.join(sorted(_ENTRIES))}")
     _check_sizes(header, sizes, extent)
@@ -223,6 +232,7 @@ def _assembled(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Certifi
         tuple(_cut(arrays["columns"], header["columns"])),
         Leaves(*(arrays[name] for name in _LEAVES)),
         arrays["combinations"],
+        tuple(header["shares"]),
     )
 
 

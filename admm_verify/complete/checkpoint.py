@@ -147,3 +147,16 @@ def _saved(arrays: dict[str, np.ndarray], kind: Callable[..., Kind]) -> Saved[Ki
         PreactivationBounds(lower, upper),
         conditional if given[0] else None,
     )
+
+
+def unwritten(change: Callable[[], None]) -> str | None:
+    """Change a checkpoint, and why that failed, None where it did not: the search goes on, and the next change is tried
+    again.
+    """
+    try:
+        change()
+    except OutputError as error:
+        return str(error)
+    except MemoryError:
+        return "Memory ran out for the checkpoint. Free some, or do without."
+    return None

@@ -17,18 +17,18 @@ from admm_verify.bounds.conditional import ConditionalBounds
 from admm_verify.bounds.work import crown_work
 from admm_verify.certificates.certificate import Certificate, Tightening
 from admm_verify.certificates.digests import network_digest, property_digest
-from admm_verify.complete.checkpoint import FORMAT, Checkpoint, Saved
+from admm_verify.complete.checkpoint import FORMAT, Checkpoint, Saved, unwritten
 from admm_verify.complete.counterexamples import Counterexamples
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.input_split import HalvedBoxes, InputSplitter
 from admm_verify.complete.neuron_split import Branches, NeuronSplitter
+from admm_verify.complete.positive_terms import as_softmaxes
 from admm_verify.complete.proof import CAUTION, certificate, tightenings
 from admm_verify.complete.refine import refined
 from admm_verify.complete.root import Root, check_memory
 from admm_verify.complete.search import Search, Standing
 from admm_verify.complete.settings import EXACT, VerifySettings
 from admm_verify.complete.turns import Turns
-from admm_verify.errors import OutputError
 from admm_verify.memory import Budget, once_more
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows, as_computed, atom_rows
@@ -70,7 +70,8 @@ class Decision:
         rows = as_computed(atom_rows(query.property, budget), self.arithmetic)
         check_memory(query.network, rows.inputs.count, budget)
         errors = "real" if options.certificate else self.arithmetic
-        self.query = query = replace(query, network=tolerant(query.network, rows.inputs, errors))
+        network, self.shares = as_softmaxes(query.network, rows, self.arithmetic, run, options.certificate)
+        self.query = query = replace(query, network=tolerant(network, rows.inputs, errors))
         self.turns = Turns(self._attack_between)
         self.root = Root(query, rows, self.arithmetic, run.unless(self.turns), plain=options.certificate)
         self.counterexamples = Counterexamples(query, rows, run.silent())
@@ -128,7 +129,7 @@ class Decision:
                     break
                 once_more(stage)
         if self.checkpoint is not None and (self.witness is not None or not self.open):
-            self._try_to_keep(self.checkpoint.remove)
+            self.unwritten = unwritten(self.checkpoint.remove)
 
     @property
     def _asks(self) -> bool:
@@ -238,9 +239,8 @@ class Decision:
             self.unwritten = "A disjunct without atoms is excluded for its empty input set, of which there is no proof."
             return None
         try:
-            return certificate(
-                self.query, self.arithmetic, kind, self.tightenings, search.splitter.columns, search.proofs
-            )
+            proven = self.query, self.arithmetic, self.shares
+            return certificate(proven, kind, self.tightenings, search.splitter.columns, search.proofs)
         except MemoryError:
             # The answer stands without it.
             self.unwritten = "Memory ran out for the certificate. Free some, or do without."
@@ -339,18 +339,7 @@ class Decision:
                 disjuncts = search.splitter.disjuncts.number
                 checkpoint.write(Saved(disjuncts, *state, self.root.known.bounds, self.conditional))
 
-            self._try_to_keep(write)
-
-    def _try_to_keep(self, change: Callable[[], None]) -> None:
-        """Change the checkpoint; the search goes on where that fails, and the next change is tried again."""
-        try:
-            change()
-        except OutputError as error:
-            self.unwritten = str(error)
-        except MemoryError:
-            self.unwritten = "Memory ran out for the checkpoint. Free some, or do without."
-        else:
-            self.unwritten = None
+            self.unwritten = unwritten(write)
 
     def _enough(self, search: Search) -> bool:
         limit = self.options.max_subproblems
@@ -392,7 +381,7 @@ class Decision:
         """All that a saved state depends on."""
         query, options = self.query, self.options
         digests = network_digest(query.network), property_digest(query.property)
-        return repr((FORMAT, *digests, self.arithmetic, options.certificate, self._narrow, self.settings))
+        return repr((FORMAT, *digests, self.arithmetic, options.certificate, self._narrow, self.shares, self.settings))
 
     def _noted(self, state: Standing) -> None:
         if self.checkpoint is not None and self.checkpoint.due() and self.search is not None:

@@ -43,8 +43,7 @@ def tightenings(network: Network, derivation: Derivation) -> list[Tightening]:
 
 
 def certificate(
-    query: Query,
-    arithmetic: str,
+    proven: tuple[Query, str, tuple[int, ...]],
     kind: str,
     records: Sequence[Tightening],
     columns: Sequence[np.ndarray],
@@ -52,8 +51,10 @@ def certificate(
 ) -> Certificate:
     """The certificate of a search that has excluded every disjunct.
 
+    proven: the query, the arithmetic, and the nodes of shares that were relaxed as softmaxes.
     Shapes: columns[k], the entries of activation k that the slopes of what is closed belong to.
     """
+    query, arithmetic, shares = proven
     everything = join(list(closed))
     atoms = np.array([len(disjunct.atoms) for disjunct in query.property.disjuncts])
     sums = np.flatnonzero((everything.weights != 0).sum(axis=1) > 1)
@@ -75,4 +76,5 @@ def certificate(
         tuple(places.astype(np.int32) for places in columns),
         leaves,
         everything.weights[sums],
+        shares,
     )
