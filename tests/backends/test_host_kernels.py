@@ -1,0 +1,196 @@
+"""The CUDA kernels on the host, with a thread for every thread of a block, and by sanitizers."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from admm_verify.backends import cuda
+from admm_verify.backends.compiled import VERBS
+from admm_verify.backends.verbs import ArrayVerbs
+from admm_verify.errors import InputError
+from tests.backends.calls import call, results, samples
+from tests.gpu.host_kernels import CXX, EXTRA_FLAGS, HostKernels, words
+
+torch = pytest.importorskip("torch")
+
+ROOT = Path(__file__).parents[2]
+
+
+class Threaded(cuda.CudaVerbs):
+    """The kernels on the host with the grids and blocks, and the arguments, that a GPU would get.
+
+    widest: blocks in each direction of a grid at most, for kernels to stride over the rest.
+    """
+
+    def __init__(self, kernels: HostKernels) -> None:
+        self.kernels = kernels
+        self.widest = cuda.LARGEST_GRID
+        super().__init__(self)
+
+    def get_function(self, name: str) -> str:
+        return name
+
+    def _launch(self, entry: Any, grid: tuple[int, int], block: int, arguments: tuple[Any, ...], device: Any) -> None:
+        width, height = (min(side, self.widest) for side in grid)
+        self.kernels.launch(entry, (width, height), block, words(arguments))
+
+
+@pytest.fixture(scope="module")
+def kernels() -> HostKernels:
+    return HostKernels.of(cuda.source())
+
+
+@pytest.fixture
+def threaded(kernels: HostKernels) -> Threaded:
+    return Threaded(kernels)
+
+
+def test_every_verb_has_a_kernel_of_both_types(kernels: HostKernels) -> None:
+    assert set(kernels.names) >= {f"av_{verb}_{suffix}" for verb in VERBS for suffix in ("f32", "f64")}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 37), (2, 700)])
+@pytest.mark.parametrize("shared", [True, False])
+def test_kernels_return_what_the_reference_does(threaded: Threaded, verb: str, dtype, shape, shared: bool) -> None:
+    some = samples(verb, dtype, *shape, shared=shared)
+    expected = results(ArrayVerbs(), some.copy())
+    for name, found in results(threaded, some.mapped(torch.tensor)).items():
+        tolerance = 1e-4 if dtype == np.float32 else 1e-12
+        assert np.allclose(found.numpy(), expected[name], rtol=tolerance, atol=tolerance), name
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("widest", [1, 2])
+def test_kernels_stride_over_what_a_grid_leaves(threaded: Threaded, verb: str, widest: int) -> None:
+    some = samples(verb, np.float64, 5, 600)
+    expected = results(ArrayVerbs(), some.copy())
+    threaded.widest = widest
+    for name, found in results(threaded, some.mapped(torch.tensor)).items():
+        assert np.allclose(found.numpy(), expected[name], rtol=1e-12, atol=1e-12), name
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_tensors_of_any_layout(threaded: Threaded, verb: str) -> None:
+    some = samples(verb, np.float64)
+    expected = results(ArrayVerbs(), some.copy())
+    turned = some.mapped(
+        lambda array: torch.tensor(np.asfortranarray(array).T).T if array.ndim == 2 else _spread(array)
+    )
+    for name, found in results(threaded, turned).items():
+        assert np.allclose(found.numpy(), expected[name]), name
+
+
+def _spread(array: np.ndarray) -> Any:
+    return torch.tensor(np.repeat(array, 2))[::2]
+
+
+def test_other_tensors_are_refused(threaded: Threaded) -> None:
+    for dtype in (torch.float16, torch.int64):
+        some = samples("vertex", np.float32).mapped(lambda array, to=dtype: torch.tensor(array).to(to))
+        with pytest.raises(InputError, match="float32 and float64"):
+            call(threaded, some)
+    some = samples("climb", np.float32).mapped(torch.tensor)
+    some.arrays["mean"] = some.arrays["square"]
+    with pytest.raises(InputError, match="share"):
+        call(threaded, some)
+
+
+HEAD = "typedef long long Index;\n"
+UNITS = {
+    "sum": """
+extern "C" __global__ void sum(const double* x, Index n, double* result) {
+    __shared__ double warps[32];
+    double part = 0;
+    for (Index i = threadIdx.x; i < n; i += blockDim.x) part += x[i];
+    for (int offset = 16; offset > 0; offset /= 2) part += __shfl_down_sync(0xffffffffu, part, offset);
+    if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = part;
+    __syncthreads();
+    if (threadIdx.x == 0)
+        for (unsigned w = 0; w < (blockDim.x + 31) / 32; ++w) *result += warps[w];
+}""",
+    "places": """
+extern "C" __global__ void places(Index* counts) {
+    atomicAdd(counts + (blockIdx.y * gridDim.x + blockIdx.x) * blockDim.x + threadIdx.x, Index(1));
+}""",
+    "beyond": """
+extern "C" __global__ void beyond(double* x, Index n) { x[n + threadIdx.x] = 1.0; }""",
+    "overflow": """
+extern "C" __global__ void overflow(Index* x, Index n) { *x = n * n; }""",
+}
+
+
+def test_blocks_are_threads_that_meet() -> None:
+    """A sum over the block by shuffles and shared memory is right for every number of threads, and for one."""
+    unit = HostKernels.of(HEAD + UNITS["sum"])
+    x = np.random.default_rng(0).standard_normal(1000)
+    for block in (1, 32, 96, 256):
+        result = np.zeros(1)
+        unit.launch("sum", (1, 1), block, words([x.ctypes.data, 1000, result.ctypes.data]))
+        assert np.isclose(result[0], x.sum(), rtol=1e-13)
+
+
+def test_every_thread_of_every_block_runs_once() -> None:
+    unit = HostKernels.of(HEAD + UNITS["places"])
+    counts = np.zeros(3 * 2 * 64, dtype=np.int64)
+    unit.launch("places", (3, 2), 64, words([counts.ctypes.data]))
+    assert (counts == 1).all()
+    with pytest.raises(KeyError):
+        unit.launch("av_nothing", (1, 1), 1, [])
+
+
+SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
+"""Under these the first error ends the process."""
+
+
+def sanitized(*command: str) -> subprocess.CompletedProcess[str]:
+    """Python in a process of its own that looks after every access of kernels to memory."""
+    if CXX is None:
+        pytest.skip("no C++ compiler on PATH")
+    found = subprocess.run(
+        [CXX, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    if not Path(found).is_absolute():
+        pytest.skip(f"{CXX} has no address sanitizer")
+    own = {
+        EXTRA_FLAGS: " ".join(SANITIZED),
+        "LD_PRELOAD": found,
+        # Python keeps what it has to the end, and allocates more than there is on purpose.
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
+    }
+    # Allocations of Python's own are malloc's, of which the sanitizer knows.
+    environment = {**os.environ, **own, "PYTHONMALLOC": "malloc", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, check=False, cwd=ROOT, env=environment
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(os.environ.get(EXTRA_FLAGS)), reason="runs the others")
+def test_sanitizers_find_nothing_in_the_kernels() -> None:
+    done = sanitized("-m", "pytest", "-q", "-n", "0", str(Path(__file__)))
+    assert done.returncode == 0 and " passed" in done.stdout, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(os.environ.get(EXTRA_FLAGS)), reason="runs in a process of its own")
+@pytest.mark.parametrize(
+    ("name", "word"), [("beyond", "heap-buffer-overflow"), ("overflow", "signed integer overflow")]
+)
+def test_sanitizers_find_what_is_wrong(name: str, word: str) -> None:
+    script = f"""
+import numpy as np
+from tests.backends.test_host_kernels import HEAD, UNITS, HostKernels, words
+x = np.zeros(64)
+n = {64 if name == "beyond" else 2**62}
+HostKernels.of(HEAD + UNITS[{name!r}]).launch({name!r}, (1, 1), 32, words([x.ctypes.data, n]))
+print("went on")
+"""
+    done = sanitized("-c", script)
+    assert done.returncode != 0 and "went on" not in done.stdout and word in done.stderr, done.stderr[-3000:]
