@@ -121,6 +121,12 @@ extern "C" __global__ void places(Index* counts) {
 }""",
     "beyond": """
 extern "C" __global__ void beyond(double* x, Index n) { x[n + threadIdx.x] = 1.0; }""",
+    "race": """
+extern "C" __global__ void race(double* x, Index n) {
+    __shared__ double warps[2];
+    warps[threadIdx.x / 32] = x[threadIdx.x];
+    x[threadIdx.x] = warps[1 - threadIdx.x / 32] + n;
+}""",
     "overflow": """
 extern "C" __global__ void overflow(Index* x, Index n) { *x = n * n; }""",
 }
@@ -145,52 +151,62 @@ def test_every_thread_of_every_block_runs_once() -> None:
         unit.launch("av_nothing", (1, 1), 1, [])
 
 
-SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
-"""Under these the first error ends the process."""
+MEMORY, RACES = "address,undefined", "thread"
+"""What sanitizers look after; each is a library that Python has to be started with."""
 
 
-def sanitized(*command: str) -> subprocess.CompletedProcess[str]:
-    """Python in a process of its own that looks after every access of kernels to memory."""
+def sanitized(what: str, *command: str) -> subprocess.CompletedProcess[str]:
+    """Python in a process of its own, where a sanitizer looks after what kernels do; its first finding ends it."""
     if CXX is None:
         pytest.skip("no C++ compiler on PATH")
-    found = subprocess.run(
-        [CXX, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    if not Path(found).is_absolute():
-        pytest.skip(f"{CXX} has no address sanitizer")
+    library = {MEMORY: "libasan.so", RACES: "libtsan.so"}[what]
+    asked = subprocess.run([CXX, f"-print-file-name={library}"], capture_output=True, text=True, check=True)
+    if not Path(asked.stdout.strip()).is_absolute():
+        pytest.skip(f"{CXX} has no {library}")
     own = {
-        EXTRA_FLAGS: " ".join(SANITIZED),
-        "LD_PRELOAD": found,
-        # Python keeps what it has to the end, and allocates more than there is on purpose.
+        EXTRA_FLAGS: f"-fsanitize={what} -fno-sanitize-recover=all -g",
+        "LD_PRELOAD": asked.stdout.strip(),
+        # Python keeps what it has to the end, and tests allocate more than there is on purpose.
         "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
+        "TSAN_OPTIONS": "halt_on_error=1:exitcode=66",
+        # Allocations of Python's own are then malloc's, of which the sanitizer knows.
+        "PYTHONMALLOC": "malloc",
+        "OMP_NUM_THREADS": "1",
     }
-    # Allocations of Python's own are malloc's, of which the sanitizer knows.
-    environment = {**os.environ, **own, "PYTHONMALLOC": "malloc", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, *command], capture_output=True, text=True, check=False, cwd=ROOT, env=environment
-    )
+    command = (sys.executable, *command)
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, **own})
 
 
+outside = pytest.mark.skipif(bool(os.environ.get(EXTRA_FLAGS)), reason="runs in the process that is looked after")
+
+
+@outside
 @pytest.mark.slow
-@pytest.mark.skipif(bool(os.environ.get(EXTRA_FLAGS)), reason="runs the others")
-def test_sanitizers_find_nothing_in_the_kernels() -> None:
-    done = sanitized("-m", "pytest", "-q", "-n", "0", str(Path(__file__)))
+@pytest.mark.parametrize("what", [MEMORY, RACES])
+def test_sanitizers_find_nothing_in_the_kernels(what: str) -> None:
+    # Of threads a few sizes tell enough, and each takes long.
+    some = ["-k", "stride or blocks or (reference and shape1)"] if what == RACES else []
+    done = sanitized(what, "-m", "pytest", "-q", "-n", "0", *some, str(Path(__file__)))
     assert done.returncode == 0 and " passed" in done.stdout, done.stdout[-3000:] + done.stderr[-3000:]
 
 
+@outside
 @pytest.mark.slow
-@pytest.mark.skipif(bool(os.environ.get(EXTRA_FLAGS)), reason="runs in a process of its own")
 @pytest.mark.parametrize(
-    ("name", "word"), [("beyond", "heap-buffer-overflow"), ("overflow", "signed integer overflow")]
+    ("what", "name", "argument", "word"),
+    [
+        (MEMORY, "beyond", 64, "heap-buffer-overflow"),
+        (MEMORY, "overflow", 2**62, "signed integer overflow"),
+        (RACES, "race", 64, "data race"),
+    ],
 )
-def test_sanitizers_find_what_is_wrong(name: str, word: str) -> None:
+def test_sanitizers_find_what_is_wrong(what: str, name: str, argument: int, word: str) -> None:
     script = f"""
 import numpy as np
-from tests.backends.test_host_kernels import HEAD, UNITS, HostKernels, words
+from tests.gpu.host_kernels import HostKernels, words
 x = np.zeros(64)
-n = {64 if name == "beyond" else 2**62}
-HostKernels.of(HEAD + UNITS[{name!r}]).launch({name!r}, (1, 1), 32, words([x.ctypes.data, n]))
+HostKernels.of({HEAD + UNITS[name]!r}).launch({name!r}, (1, 1), 64, words([x.ctypes.data, {argument}]))
 print("went on")
 """
-    done = sanitized("-c", script)
+    done = sanitized(what, "-c", script)
     assert done.returncode != 0 and "went on" not in done.stdout and word in done.stderr, done.stderr[-3000:]
