@@ -252,6 +252,9 @@ def test_small_queries_import_nothing_heavy(files, tmp_path):
     )
     done = run_alone("verify", query, "--network", str(tmp_path / "net.onnx"), code=code)
     assert (done.returncode, done.stdout, done.stderr) == (0, "unsat\n", "[]\n")
+    # What a search imports counts for every query that is not decided at once.
+    done = run_alone(code="import sys, admm_verify.attacks.search; print('scipy' in sys.modules)")
+    assert done.stdout == "False\n"
     done = run_alone("supports", "--onnx-operators", code=code)
     assert (done.returncode, done.stderr) == (0, "[]\n")
 

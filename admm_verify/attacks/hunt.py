@@ -95,21 +95,24 @@ class Hunt:
         self.open = np.setdiff1d(self.open, rows[hit[clear]])
         return np.setdiff1d(np.arange(len(rows)), hit[clear])
 
-    def descend(self, rows: np.ndarray, state: Moving, steps: int) -> None:
-        """Move the points of the targets `rows` for so many steps; targets that are hit drop out."""
+    def descend(self, rows: np.ndarray, state: Moving, steps: int, aim: Array | None = None) -> None:
+        """Move the points of the targets `rows` for so many steps; targets that are hit drop out.
+
+        aim: how far below zero the atoms of targets of several atoms aim, [rows, points]; by default not at all.
+        """
         landscape = self.landscape.take(rows)
         place = Placement.of(state.points)
         for _ in range(steps):
             if self.over():
                 return
-            losses, lowered, gradient = landscape.slopes(state.points)
+            losses, lowered, gradient = landscape.slopes(state.points, aim)
             keep = self.record(rows, state.points, losses)
             if self.settled or not len(keep):
                 return
             if len(keep) < len(rows):
                 index = place.put_indices(keep)
                 rows, landscape, state = rows[keep], landscape.take(keep), state.take(index)
-                lowered, gradient = lowered[index], gradient[index]
+                lowered, gradient, aim = lowered[index], gradient[index], None if aim is None else aim[index]
             with quiet_overflow():
                 state = state.moved(landscape.targets, lowered, gradient)
         self.record(rows, state.points, landscape.losses(state.points))

@@ -61,22 +61,22 @@ class Landscape:
         (losses,) = self._swept((points,), work)
         return _finite(losses)
 
-    def slopes(self, points: Array, aim: float = 0.0) -> tuple[Array, Array, Array]:
+    def slopes(self, points: Array, aim: Array | None = None) -> tuple[Array, Array, Array]:
         """Losses as above, and what descent methods lower instead, with its gradient; NaN becomes 0 there.
 
         That is q = sum over atoms of max(value_j + aim, 0)^2 / 2, which unlike the loss has no kinks of its own; for a
         target of one atom, and where q is 0, it is the loss.
 
-        Shapes: points, gradient [targets, points, inputs]; losses, q [targets, points].
+        Shapes: points, gradient [targets, points, inputs]; losses, q and aim, by default 0, [targets, points].
         """
 
-        def work(target: Array, x: Array) -> tuple[Array, ...]:
+        def work(target: Array, x: Array, beyond: Array) -> tuple[Array, ...]:
             xp, kept = namespace(x), []
 
             def weigh(output: Array) -> Array:
                 values = self._values(output, target)
-                losses, excess = xp.max(values, axis=-1), xp.maximum(values + aim, xp.zeros_like(values))
-                alone = (losses + aim <= 0) | (values.shape[-1] == 1)
+                losses, excess = xp.max(values, axis=-1), xp.maximum(values + beyond, xp.zeros_like(values))
+                alone = (losses + beyond[:, 0] <= 0) | (values.shape[-1] == 1)
                 squares = 0.5 * xp.sum(excess * excess, axis=-1)
                 largest = xp.astype(values == losses[:, None], values.dtype)
                 weight = xp.where(alone[:, None], largest / xp.sum(largest, axis=-1, keepdims=True), excess)
@@ -88,7 +88,8 @@ class Landscape:
             _, gradient = output_and_gradient(self.network, x, weigh)
             return *kept, gradient
 
-        losses, lowered, gradient = self._swept((points,), work)
+        beyond = namespace(points).zeros_like(points[..., :1]) if aim is None else aim[..., None]
+        losses, lowered, gradient = self._swept((points, beyond), work)
         return _finite(losses), _finite(lowered), _numbers(gradient)
 
     def directions(self, points: Array, coefficient: Array) -> Array:

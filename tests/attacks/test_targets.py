@@ -109,13 +109,15 @@ def test_losses_and_gradients_are_those_of_the_definition(atoms):
         rng = np.random.default_rng(0)
         x = targets.inputs.sample(4, rng)
         losses = landscape.losses(x)
-        again, lowered, gradient = landscape.slopes(x, aim=0.3)
+        # Every point has an aim of its own.
+        aim = np.broadcast_to(np.array([0.3, 0.0, 0.1, 0.5]), losses.shape)
+        again, lowered, gradient = landscape.slopes(x, aim)
         for j in range(4):
             expected = loss_at(case.network, targets, x[:, j])
             np.testing.assert_allclose(losses[:, j], expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
         np.testing.assert_allclose(again, losses)
         step = 1e-7 * rng.standard_normal(x.shape)
-        above, below = (landscape.slopes(x + s * step, aim=0.3) for s in (1.0, -1.0))
+        above, below = (landscape.slopes(x + s * step, aim) for s in (1.0, -1.0))
         slopes = [np.sum(part[2] * step, axis=-1) for part in (below, above)]
         found = (above[1] - below[1]) / 2.0
         scale = 1e-7 * np.maximum(np.abs(gradient).max(axis=-1), np.abs(lowered)) + 1e-20
