@@ -13,6 +13,7 @@ from admm_verify import Box, Network
 from admm_verify.network.activations import FUNCTIONS, OPERANDS
 from admm_verify.network.builder import Builder, Tensor
 from admm_verify.network.maps import DenseMap
+from admm_verify.network.products import matmul
 
 Randomness = np.random.Generator
 Ends = tuple[np.ndarray, np.ndarray]
@@ -82,7 +83,7 @@ def _built(builder: Builder, step: Step, given: list[Tensor]) -> Tensor:
             found = builder.product(x, given[1])
         case "matmul":
             sides = [builder.reshape(value, wanted) for value, wanted in zip(given, step.shapes, strict=True)]
-            found = builder.reshape(builder.matmul(*sides), shape)
+            found = builder.reshape(matmul(builder, *sides), shape)
         case kind:
             found = builder.activation(kind, x, *step.arrays)
     return found
@@ -252,6 +253,7 @@ BLOCKS: dict[str, tuple[Callable[[Growth, str, int], int], tuple[str, ...]]] = {
     "residual": (_residual, ()),
     "branches": (_branches, ()),
     "gated": (_gated, ("product",)),
+    "matrix": (_matrix, ("product",)),
     "quadratic": (_quadratic, ("product", "square")),
     "quotient": (_quotient, ("product", "reciprocal")),
 }

@@ -195,6 +195,8 @@ def _affine_interval(network: Network, node: Affine, lower: Ends, upper: Ends) -
     count = network.roundings
     error = 4.0 * gamma(count) * 2.0 * node_magnitude(node, reach) + 8.0 * count * SMALLEST
     low, high = middle - spread - error, middle + spread + error
+    if node.nonnegative:
+        low = xp.maximum(low, xp.zeros_like(low))
     # Overflow leaves no bound: inf - inf is NaN.
     infinite = xp.full_like(low, float("inf"))
     return xp.where(xp.isnan(low), -infinite, low), xp.where(xp.isnan(high), infinite, high)

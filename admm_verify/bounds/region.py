@@ -257,7 +257,9 @@ def evaluation_errors(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> tupl
         if affine is None:
             inflation = error[region.network.sources[k]]
             low, high = region.lower[k] - inflation, region.upper[k] + inflation
-            relaxation = region.relaxations[k]
+            relaxation, source = region.relaxations[k], region.network.nodes[region.network.sources[k]]
+            if isinstance(source, Affine) and source.nonnegative:
+                low = xp.maximum(low, xp.zeros_like(low))
             reach.append(largest(*relaxation.image(low, high)))
             own = relaxation.own_error(low, high, reach[-1], roundoff)
             carried = relaxation.carried(region.lower[k], region.upper[k], inflation)

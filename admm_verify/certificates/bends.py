@@ -240,6 +240,10 @@ class CheckedSqrt(CheckedArch):
     def gain(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         return np.where(low < TINY, np.inf, super().gain(low, high))
 
+    def carried(self, low: np.ndarray, high: np.ndarray, error: np.ndarray) -> np.ndarray:
+        """At most the root of the error, also next to 0."""
+        return np.fmin(super().carried(low, high, error), np.sqrt(error))
+
 
 class CheckedSquare(CheckedArch):
     """x^2."""

@@ -5,6 +5,7 @@ import numpy as np
 from admm_verify.arrays import DOUBLE_ROUNDOFF, SINGLE_ROUNDOFF, gamma
 from admm_verify.certificates.ranges import CheckedNetwork, CheckedRanges
 from admm_verify.errors import CertificateError
+from admm_verify.network.graph import Affine
 from admm_verify.network.originals import are_charged
 from admm_verify.run import paced
 
@@ -54,6 +55,9 @@ def evaluation_error(model: CheckedNetwork, ranges: CheckedRanges, arithmetic: s
             kind, source = model.kinds[k], model.network.sources[k]
             before = error[source]
             low, high = ranges.lower[source] - before, ranges.upper[source] + before
+            read = model.network.nodes[source]
+            if isinstance(read, Affine) and read.nonnegative:
+                low = np.maximum(low, 0.0)
             ends = kind.image(model.numbers, low, high)
             reach.append(np.maximum(abs(ends[0]), abs(ends[1])))
             carried = kind.carried(low, high, before) * spare

@@ -89,6 +89,8 @@ class CheckedRanges:
             spread = spread + 2 * self.model.error * scale
         lost = 8 * self.model.count * numbers.smallest
         low, high = (numbers.short(numbers.known(side - spread - lost)) for side in (middle, -middle))
+        if node.nonnegative:
+            low = np.maximum(low, numbers.number(0))
         return low, -high, scale
 
     def _scale(self, node: Affine) -> np.ndarray | None:

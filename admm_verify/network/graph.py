@@ -48,7 +48,8 @@ class Affine:
 
     bias_magnitude >= |bias| is the sum of absolute products behind a merged bias; it feeds rounding terms. A merged
     node hides the values between its parts: they stay within peak_gain max|x_source| + peak_shift. In a graph as read,
-    a node that is the end of a rewriting knows its `original`, the same function in real numbers.
+    a node that is the end of a rewriting knows its `original`, the same function in real numbers. nonnegative: no entry
+    is ever negative, also as computed.
     """
 
     terms: tuple[Term, ...]
@@ -57,6 +58,7 @@ class Affine:
     peak_gain: float = 0.0
     peak_shift: float = 0.0
     original: Original | None = None
+    nonnegative: bool = False
 
     @property
     def size(self) -> int:

@@ -11,6 +11,7 @@ from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term, sources_of
 from admm_verify.network.maps import FLUSHED, MERGE_UNDERFLOW, DenseMap, LinearMap, TransposedMap
 from admm_verify.network.selection import SelectionMap
+from admm_verify.network.signs import nonnegative_nodes
 from admm_verify.run import Run, paced
 
 _MANY_TERMS = 4
@@ -39,7 +40,7 @@ def simplify(network: Network, run: Run | None = None) -> Network:
     place: dict[int, int] = {}
     readers: dict[int, int] = {}
     twins: dict[tuple[str, int, tuple[bytes, ...]], int] = {}
-    paired = _paired(originals)
+    paired, nonnegative = _paired(originals), nonnegative_nodes(originals)
     for i, node in paced(enumerate(originals)):
         if run is not None:
             run.check()
@@ -54,6 +55,9 @@ def simplify(network: Network, run: Run | None = None) -> Network:
             nodes.append(_merge(node, place, nodes, readers, i in paired) if isinstance(node, Affine) else node)
             place[i] = len(nodes) - 1
             readers[place[i]] = counts[i]
+        made = nodes[place[i]]
+        if nonnegative[i] and isinstance(made, Affine):
+            nodes[place[i]] = replace(made, nonnegative=True)
     output = _affine(place[len(originals) - 1], nodes)
     return replace(network, nodes=_alive(nodes, output), as_read=as_read)
 
