@@ -13,10 +13,15 @@ import torch.nn.functional as F
 from tests.random_graphs import Program, Step
 
 TORCH: dict[str, Callable[..., torch.Tensor]] = {
+    "acosh": torch.acosh,
+    "asin": torch.asin,
+    "asinh": torch.asinh,
     "atan": torch.atan,
+    "atanh": torch.atanh,
     "ceil": torch.ceil,
     "clip": torch.clamp,
     "cos": torch.cos,
+    "cosh": torch.cosh,
     "erf": torch.erf,
     "exp": torch.exp,
     "floor": torch.floor,
@@ -35,6 +40,7 @@ TORCH: dict[str, Callable[..., torch.Tensor]] = {
     "sign": torch.sign,
     "silu": F.silu,
     "sin": torch.sin,
+    "sinh": torch.sinh,
     "softplus": lambda x: F.softplus(x, threshold=1e9),
     "softsign": F.softsign,
     "sqrt": torch.sqrt,
@@ -62,10 +68,15 @@ def _gelu_tanh(x: Digits) -> Digits:
 
 
 EXACT: dict[str, Callable[..., Digits]] = {
+    "acosh": mp.acosh,
+    "asin": mp.asin,
+    "asinh": mp.asinh,
     "atan": mp.atan,
+    "atanh": mp.atanh,
     "ceil": lambda x: -mp.floor(-x),
     "clip": lambda x, low, high: min(max(x, low), high),
     "cos": mp.cos,
+    "cosh": mp.cosh,
     "elu": lambda x, alpha: x if x >= 0 else alpha * mp.expm1(x),
     "erf": mp.erf,
     "exp": mp.exp,
@@ -85,6 +96,7 @@ EXACT: dict[str, Callable[..., Digits]] = {
     "sign": mp.sign,
     "silu": lambda x: x / (1 + mp.exp(-x)),
     "sin": mp.sin,
+    "sinh": mp.sinh,
     "softplus": lambda x: mp.log1p(mp.exp(x)),
     "softsign": lambda x: x / (1 + abs(x)),
     "sqrt": mp.sqrt,

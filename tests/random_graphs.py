@@ -23,10 +23,15 @@ KINDS = sorted(kind for kind in FUNCTIONS if OPERANDS.get(kind, 1) == 1)
 
 WHOLE = (-5.0, 5.0)
 DOMAINS: dict[str, tuple[tuple[float, float], ...]] = {
+    "acosh": ((1.02, 6.0),),
+    "asin": ((-0.98, 0.98),),
+    "atanh": ((-0.95, 0.95),),
+    "cosh": ((-3.0, 3.0),),
     "exp": ((-4.0, 3.0),),
     "log": ((0.05, 6.0),),
     "power": ((0.1, 3.0),),
     "reciprocal": ((0.2, 5.0), (-5.0, -0.2)),
+    "sinh": ((-3.0, 3.0),),
     "sqrt": ((0.02, 6.0),),
     "square": ((-3.0, 3.0),),
     "tan": ((-1.4, 1.4),),

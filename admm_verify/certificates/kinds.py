@@ -16,6 +16,14 @@ from admm_verify.certificates.bent_kinds import (
     CheckedTan,
 )
 from admm_verify.certificates.curves import CheckedElu, CheckedSigmoid, CheckedSoftplus, CheckedTanh
+from admm_verify.certificates.hyperbolic import (
+    CheckedAcosh,
+    CheckedAsin,
+    CheckedAsinh,
+    CheckedAtanh,
+    CheckedCosh,
+    CheckedSinh,
+)
 from admm_verify.certificates.jumps import CheckedCeil, CheckedFloor, CheckedHeaviside, CheckedRound, CheckedSign
 from admm_verify.certificates.lines import CheckedKind
 from admm_verify.certificates.pieces import CheckedClip, CheckedPRelu, CheckedRelu
@@ -37,8 +45,13 @@ CHECKED_KINDS: dict[str, type[CheckedKind]] = {
     "floor": CheckedFloor,
     "ceil": CheckedCeil,
     "round": CheckedRound,
+    "acosh": CheckedAcosh,
+    "asin": CheckedAsin,
+    "asinh": CheckedAsinh,
     "atan": CheckedAtan,
+    "atanh": CheckedAtanh,
     "cos": CheckedCos,
+    "cosh": CheckedCosh,
     "erf": CheckedErf,
     "exp": CheckedExp,
     "gelu": CheckedGelu,
@@ -50,6 +63,7 @@ CHECKED_KINDS: dict[str, type[CheckedKind]] = {
     "reciprocal": CheckedReciprocal,
     "silu": CheckedSilu,
     "sin": CheckedSin,
+    "sinh": CheckedSinh,
     "softsign": CheckedSoftsign,
     "sqrt": CheckedSqrt,
     "square": CheckedSquare,

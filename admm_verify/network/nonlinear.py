@@ -185,7 +185,7 @@ def _exchanges(length: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def norm(builder: Builder, x: Tensor, order: float, axes: Sequence[int] | None, keep: bool) -> Tensor:
-    """The 1-norm, the 2-norm or the max-norm over axes, all of them for None; of order -inf, the smallest size."""
+    """The norm of an order from 1 on, maybe infinite, over axes, all of them for None; of order -inf the least size."""
     if order == 2:
         return builder.activation("sqrt", sum_of_squares(builder, x, axes, keep))
     size = absolute(builder, x)
@@ -193,12 +193,66 @@ def norm(builder: Builder, x: Tensor, order: float, axes: Sequence[int] | None, 
         return reduce_sum(builder, size, axes, keep)
     if np.isinf(order):
         return (reduce_max if order > 0 else reduce_min)(builder, size, axes, keep)
-    raise UnsupportedUse(f"its order is {order:g}; 1, 2, inf and -inf are supported")
+    if order < 1:
+        raise UnsupportedUse(f"its order is {order:g}; numbers from 1 on, inf and -inf are supported")
+    return power(builder, reduce_sum(builder, power(builder, size, order), axes, keep), 1.0 / order)
 
 
 def sum_of_squares(builder: Builder, x: Tensor, axes: Sequence[int] | None, keep: bool) -> Tensor:
     """The sum of squares over axes, all of them for None."""
     return reduce_sum(builder, builder.activation("square", x), axes, keep)
+
+
+def expm1(builder: Builder, x: Tensor) -> Tensor:
+    """exp(x) - 1."""
+    less = builder.add(builder.activation("exp", x), np.array(-1.0))
+    return builder.stands_for(less, "expm1", [x])
+
+
+def log1p(builder: Builder, x: Tensor) -> Tensor:
+    """log(1 + x)."""
+    shifted = builder.activation("log", builder.add(x, np.array(1.0)))
+    return builder.stands_for(shifted, "log1p", [x])
+
+
+def exponential(builder: Builder, x: Tensor, base: float) -> Tensor:
+    """base^x."""
+    return builder.activation("exp", builder.scale(x, np.log(np.array(base)), roundings=1))
+
+
+def logarithm(builder: Builder, x: Tensor, base: float) -> Tensor:
+    """The logarithm to a base."""
+    return builder.scale(builder.activation("log", x), 1.0 / np.log(np.array(base)), roundings=2)
+
+
+def erfc(builder: Builder, x: Tensor) -> Tensor:
+    """1 - erf(x)."""
+    return builder.add(np.array(1.0), builder.activation("erf", x), -1.0)
+
+
+def acos(builder: Builder, x: Tensor) -> Tensor:
+    """The angle between 0 and pi whose cosine is x: pi / 2 - asin(x)."""
+    turned = builder.scale(builder.activation("asin", x), np.array(-1.0))
+    quarter = np.full(x.size, np.pi / 2)
+    # The constant is rounded.
+    identity = SelectionMap.identity(x.size)
+    return Tensor(builder.affine(turned, identity, quarter, np.nextafter(quarter, np.inf)), x.shape)
+
+
+def truncated(builder: Builder, x: Tensor) -> Tensor:
+    """The whole number next to x on the side of 0."""
+    high, low = builder.activation("clip", x, 0.0, np.inf), builder.activation("clip", x, -np.inf, 0.0)
+    return builder.add(builder.activation("floor", high), builder.activation("ceil", low))
+
+
+def swish(builder: Builder, x: Tensor, rate: float) -> Tensor:
+    """x sigmoid(rate x)."""
+    if rate == 1:
+        return builder.activation("silu", x)
+    if rate == 0:
+        return builder.scale(x, np.array(0.5))
+    curve = builder.activation("silu", builder.scale(x, np.array(rate)))
+    return builder.scale(curve, np.array(1.0 / rate), roundings=1)
 
 
 def elu(builder: Builder, x: Tensor, alpha: float) -> Tensor:

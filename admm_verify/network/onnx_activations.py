@@ -81,6 +81,14 @@ def _gelu(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) 
     return [builder.activation("gelu_tanh" if approximate == "tanh" else "gelu", tensor(inputs[0]))]
 
 
+def _acos(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    return [nonlinear.acos(builder, tensor(inputs[0]))]
+
+
+def _swish(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
+    return [nonlinear.swish(builder, tensor(inputs[0]), real(attributes, "alpha", 1.0))]
+
+
 def _elu(builder: Builder, inputs: Inputs, attributes: Attributes, opset: int) -> list[Value]:
     return [nonlinear.elu(builder, tensor(inputs[0]), real(attributes, "alpha", 1.0))]
 
@@ -116,6 +124,7 @@ def _pairwise(builder: Builder, values: list[Value], of_values: Pairwise, of_con
 ACTIVATIONS: dict[str, Handler] = {
     **{name: _kind(kind) for name, kind in ONNX.items()},
     "Abs": _abs,
+    "Acos": _acos,
     "Celu": _celu,
     "Clip": _clip,
     "Elu": _elu,
@@ -127,4 +136,5 @@ ACTIVATIONS: dict[str, Handler] = {
     "PRelu": _prelu,
     "Selu": _selu,
     "Sign": _sign,
+    "Swish": _swish,
 }

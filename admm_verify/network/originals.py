@@ -113,6 +113,16 @@ def softplus(sources: Sequence[Array], parameters: Sequence[Array]) -> Array:
     return namespace(x).where(wide > threshold, x, activations.softplus(wide, ()) / beta)
 
 
+def expm1(sources: Sequence[Array], parameters: Sequence[Array]) -> Array:
+    """exp(x) - 1, relatively accurate near 0."""
+    return namespace(sources[0]).expm1(sources[0])
+
+
+def log1p(sources: Sequence[Array], parameters: Sequence[Array]) -> Array:
+    """log(1 + x), relatively accurate near 0."""
+    return namespace(sources[0]).log1p(sources[0])
+
+
 def switch(sources: Sequence[Array], parameters: Sequence[Array]) -> Array:
     """x where d > 0, else y, of the sources (d, x, y)."""
     excess, x, y = sources
@@ -128,6 +138,8 @@ ORIGINALS: dict[str, Function] = {
     "celu": celu,
     "clip": clip,
     "elu": elu,
+    "expm1": expm1,
+    "log1p": log1p,
     "maximum": maximum,
     "minimum": minimum,
     "prelu": prelu,

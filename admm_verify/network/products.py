@@ -12,7 +12,7 @@ from admm_verify.network import nonlinear
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
 from admm_verify.network.einsum import einsum, letters, spread_letters
 from admm_verify.network.graph import Activation
-from admm_verify.network.movement import axes_of, reduced_shape, sum_at
+from admm_verify.network.movement import axes_in, axes_of, reduced_shape, sum_at
 
 PRODUCTS = 2**24
 """Products of entries that one operator may be written as."""
@@ -197,3 +197,16 @@ def reduce_product(builder: Builder, x: Tensor, axes: Sequence[int] | None, keep
         )
         parts = builder.concat([made, builder.select(parts, labels[2 * half :])], 0) if len(labels) % 2 else made
     return builder.reshape(parts, shape)
+
+
+def cumulative_product(builder: Builder, x: Tensor, axis: int) -> Tensor:
+    """Products of all entries up to each one along an axis."""
+    (axis,) = axes_in(len(x.shape), [axis])
+    lines = np.moveaxis(x.labels, axis, 0)
+    parts: list[Value] = [builder.select(x, lines[:1])]
+    for k in range(1, len(lines)):
+        before = parts[-1]
+        assert isinstance(before, Tensor), "a selection of a value is one"
+        parts.append(builder.product(before, builder.select(x, lines[k : k + 1])))
+    whole = builder.concat(parts, 0)
+    return builder.select(whole, np.moveaxis(whole.labels, 0, axis))

@@ -10,14 +10,39 @@ GELU_SCALE, GELU_CUBE = root(2.0 / pi), 0.044715
 """The constants of GELU's form with tanh."""
 
 
+def acosh(x: SameArray, parameters: Sequence[Array]) -> SameArray:
+    """The number from 0 on whose cosh is x."""
+    return namespace(x).acosh(x)
+
+
+def asin(x: SameArray, parameters: Sequence[Array]) -> SameArray:
+    """The angle between -pi / 2 and pi / 2 whose sine is x."""
+    return namespace(x).asin(x)
+
+
+def asinh(x: SameArray, parameters: Sequence[Array]) -> SameArray:
+    """The number whose sinh is x."""
+    return namespace(x).asinh(x)
+
+
 def atan(x: SameArray, parameters: Sequence[Array]) -> SameArray:
     """The angle whose tangent is x."""
     return namespace(x).atan(x)
 
 
+def atanh(x: SameArray, parameters: Sequence[Array]) -> SameArray:
+    """The number whose tanh is x."""
+    return namespace(x).atanh(x)
+
+
 def cos(x: SameArray, parameters: Sequence[Array]) -> SameArray:
     """The cosine."""
     return namespace(x).cos(x)
+
+
+def cosh(x: SameArray, parameters: Sequence[Array]) -> SameArray:
+    """(exp(x) + exp(-x)) / 2."""
+    return namespace(x).cosh(x)
 
 
 def erf(x: SameArray, parameters: Sequence[Array]) -> SameArray:
@@ -82,6 +107,11 @@ def sin(x: SameArray, parameters: Sequence[Array]) -> SameArray:
     return namespace(x).sin(x)
 
 
+def sinh(x: SameArray, parameters: Sequence[Array]) -> SameArray:
+    """(exp(x) - exp(-x)) / 2."""
+    return namespace(x).sinh(x)
+
+
 def softsign(x: SameArray, parameters: Sequence[Array]) -> SameArray:
     """x / (1 + |x|)."""
     return x / (1.0 + namespace(x).abs(x))
@@ -109,8 +139,13 @@ def _sigmoid(x: SameArray) -> SameArray:
 
 
 SMOOTH = {
+    "acosh": acosh,
+    "asin": asin,
+    "asinh": asinh,
     "atan": atan,
+    "atanh": atanh,
     "cos": cos,
+    "cosh": cosh,
     "erf": erf,
     "exp": exp,
     "gelu": gelu,
@@ -122,6 +157,7 @@ SMOOTH = {
     "reciprocal": reciprocal,
     "silu": silu,
     "sin": sin,
+    "sinh": sinh,
     "softsign": softsign,
     "sqrt": sqrt,
     "square": square,
@@ -130,8 +166,13 @@ SMOOTH = {
 """These functions by kind."""
 
 ONNX = {
+    "Acosh": "acosh",
+    "Asin": "asin",
+    "Asinh": "asinh",
     "Atan": "atan",
+    "Atanh": "atanh",
     "Cos": "cos",
+    "Cosh": "cosh",
     "Erf": "erf",
     "Exp": "exp",
     "HardSwish": "hardswish",
@@ -139,6 +180,7 @@ ONNX = {
     "Mish": "mish",
     "Reciprocal": "reciprocal",
     "Sin": "sin",
+    "Sinh": "sinh",
     "Softsign": "softsign",
     "Sqrt": "sqrt",
     "Tan": "tan",

@@ -8,6 +8,7 @@ import numpy as np
 from admm_verify.network import movement, nonlinear, products
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse, Value
 from admm_verify.network.torch_conditions import COMPARISONS
+from admm_verify.network.torch_functions import FUNCTIONS
 from admm_verify.network.torch_layers import LAYERS, UNFOLLOWED, Handler, data, fixed, number
 from admm_verify.network.torch_normalisation import NORMALISATIONS
 from admm_verify.network.torch_products import PRODUCTS
@@ -166,6 +167,7 @@ def _dropout(builder: Builder, x: Any, _share: float = 0.5, training: bool = Fal
 
 OPERATIONS: dict[str, Handler] = {
     **COMPARISONS,
+    **FUNCTIONS,
     **LAYERS,
     **NORMALISATIONS,
     **PRODUCTS,

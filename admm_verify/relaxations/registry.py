@@ -7,7 +7,17 @@ from typing import Protocol
 
 from admm_verify.arrays import Array
 from admm_verify.network.graph import Activation, Network
-from admm_verify.relaxations import convex, gates, odd_curves, piecewise_linear, powers, s_shaped, steps, waves
+from admm_verify.relaxations import (
+    convex,
+    gates,
+    hyperbolic,
+    odd_curves,
+    piecewise_linear,
+    powers,
+    s_shaped,
+    steps,
+    waves,
+)
 from admm_verify.relaxations.bilinear import Bilinear, BilinearPlanes
 from admm_verify.relaxations.contract import Hull, Layer, Mask, Relaxation
 from admm_verify.relaxations.lines import CurveLines, KinkLines, Lines
@@ -27,6 +37,7 @@ RELAXATIONS: dict[str, type[Hull]] = {
     "relu": Triangle,
     **convex.KINDS,
     **gates.KINDS,
+    **hyperbolic.KINDS,
     **odd_curves.KINDS,
     **piecewise_linear.KINDS,
     **powers.KINDS,

@@ -21,14 +21,19 @@ from admm_verify.network.builder import Builder
 from admm_verify.network.graph import Activation
 from admm_verify.relaxations.registry import lines_of
 from tests.certificates.provers import one_atom
-from tests.certificates.test_corners import PARAMETERS, SHIFTED, single, whole
+from tests.certificates.test_corners import NARROW, PARAMETERS, SHIFTED, moved, single, whole
 
 CURVES = [kind for kind, record in CHECKED_KINDS.items() if issubclass(record, CheckedCurve)]
 BENDS = [kind for kind, record in CHECKED_KINDS.items() if issubclass(record, CheckedBends)]
 ONE_NUMBER = [kind for kind, record in CHECKED_KINDS.items() if record.operands == 1]
 WRITTEN_OUT = {
+    "acosh": mpmath.acosh,
+    "asin": mpmath.asin,
+    "asinh": mpmath.asinh,
     "atan": mpmath.atan,
+    "atanh": mpmath.atanh,
     "cos": mpmath.cos,
+    "cosh": mpmath.cosh,
     "erf": mpmath.erf,
     "exp": mpmath.exp,
     "gelu": lambda x: x * mpmath.erfc(-x / mpmath.sqrt(2)) / 2,
@@ -40,6 +45,7 @@ WRITTEN_OUT = {
     "reciprocal": lambda x: 1 / x,
     "silu": lambda x: x / (1 + mpmath.exp(-x)),
     "sin": mpmath.sin,
+    "sinh": mpmath.sinh,
     "softsign": lambda x: x / (1 + abs(x)),
     "sqrt": mpmath.sqrt,
     "square": lambda x: x * x,
@@ -94,7 +100,11 @@ def placed(kind: str, x: np.ndarray) -> np.ndarray:
     """Points in the domain, where values do not overflow."""
     if kind in SHIFTED:
         return np.abs(x) + 1e-9
-    return np.clip(x, -1.5, 1.5) if kind == "tan" else np.clip(x, -745, 700) if kind == "exp" else x
+    if kind == "acosh":
+        return np.abs(x) + 1.0
+    ends = {"asin": (-1.0, 1.0), "atanh": (-0.999, 0.999), "tan": (-1.5, 1.5), "exp": (-745, 700)}
+    ends |= dict.fromkeys(("sinh", "cosh"), (-700, 700))
+    return np.clip(x, *ends[kind]) if kind in ends else x
 
 
 @pytest.mark.parametrize("kind", CURVES)
@@ -147,7 +157,7 @@ def test_lines_are_on_their_sides(kind):
 @pytest.mark.parametrize("kind", ONE_NUMBER)
 def test_the_rules_lines_are_those_of_crown(kind, low, high):
     """Where a certificate chooses nothing, the bound is what the library's own relaxation gives."""
-    low, high = (end + 2.5 if kind in SHIFTED else end / 2.5 if kind == "tan" else end for end in (low, high))
+    low, high = (moved(kind, end) for end in (low, high))
     network = single(kind, *PARAMETERS.get(kind, []))
     box = av.Box(np.array([low]), np.array([high]))
     for sign in (1.0, -1.0):
@@ -170,8 +180,10 @@ def test_the_rules_slopes_are_those_a_search_starts_from(kind):
     low[:50], high[50:100] = np.floor(low[:50]), np.ceil(high[50:100])
     if kind in SHIFTED:
         low, high = np.abs(low) + 0.01, np.abs(low) + 0.01 + width
-    if kind == "tan":
-        low, high = low / 7, high / 7
+    if kind in NARROW:
+        low, high = low / 12, high / 12
+    if kind == "acosh":
+        low, high = np.abs(low) + 1.01, np.abs(low) + 1.01 + width
     node = Activation(kind, 0, count, tuple(np.full(count, number) for number in PARAMETERS.get(kind, [])))
     with quiet_overflow():
         rule = checked_kind(node).lines(Numbers(False), low[None], high[None])
@@ -188,6 +200,8 @@ def test_nothing_rises_faster_than_its_gain(kind):
     low, high = np.sort(ends, axis=0)
     low[:20], high[20:40] = np.minimum(-3.0, low[:20]), np.maximum(3.0, high[20:40])
     low, high = placed(kind, low), placed(kind, high)
+    # The slope of the arc sine has no bound at its ends.
+    low, high = (np.clip(end, -0.999, 0.999) if kind == "asin" else end for end in (low, high))
     low, high = np.minimum(low, high), np.maximum(low, high)
     curve = checked_kind(Activation(kind, 0, count, tuple(np.full(count, p) for p in PARAMETERS.get(kind, []))))
     gain, x = curve.gain(low, high), np.linspace(0, 1, 501)[:, None] * (high - low) + low
@@ -215,10 +229,10 @@ def smooth(kind: str, seed: int) -> Network:
     for wide in (width, width, 2):
         weight, bias = rng.standard_normal((x.size, wide)), 0.3 * rng.standard_normal((1, wide))
         weight, bias = (
-            (weight / 6, bias + 2.0)
-            if kind in SHIFTED
-            else (weight / 8, bias)
-            if kind in ("tan", "exp")
+            (weight / 6, bias + 2.0 + 2.0 * (kind == "acosh"))
+            if kind in (*SHIFTED, "acosh")
+            else (weight / 8, bias / 2)
+            if kind in (*NARROW, "exp", "cosh", "sinh")
             else (weight, bias)
         )
         x = builder.add(builder.matmul(x, weight), bias)
@@ -232,7 +246,7 @@ def test_what_the_search_records_is_proved(kind):
     network = smooth(kind, 0)
     box, row = av.Box(-np.ones(3), np.ones(3)), np.array([1.0, -0.5])
     sampled = network(np.random.default_rng(0).uniform(-1, 1, (4000, 3))) @ row
-    level = float(sampled.min() - (0.1 if kind not in (*SHIFTED, "tan") else 1.0) * np.ptp(sampled))
+    level = float(sampled.min() - (0.1 if kind not in (*SHIFTED, *NARROW, "acosh") else 1.0) * np.ptp(sampled))
     found = one_atom(network, box, row, -level)
     outcome = av.verify(av.Query(kind, found, network), settings=av.VerifySettings(certificate=True))
     assert outcome.verdict is av.Verdict.UNSAT and outcome.certificate is not None

@@ -10,6 +10,7 @@ import torch
 from admm_verify.arrays import quiet_overflow
 from admm_verify.relaxations.convex import Exp, Log, Reciprocal, Sqrt, Square
 from admm_verify.relaxations.gates import Gelu, GeluTanh, HardSwish, Mish, Silu
+from admm_verify.relaxations.hyperbolic import Acosh, Asin, Asinh, Atanh, Cosh, Sinh
 from admm_verify.relaxations.odd_curves import Atan, Erf, Softsign
 from admm_verify.relaxations.powers import Power
 from admm_verify.relaxations.smooth import Smooth
@@ -53,8 +54,13 @@ ROOT = np.sqrt(2 / WIDE("3.14159265358979323846264338"))
 
 
 CURVES: dict[str, tuple[Callable[[type], Smooth], Exact]] = {
+    "acosh": (lambda _: Acosh(), np.arccosh),
+    "asin": (lambda _: Asin(), np.arcsin),
+    "asinh": (lambda _: Asinh(), np.arcsinh),
     "atan": (lambda _: Atan(), np.arctan),
+    "atanh": (lambda _: Atanh(), np.arctanh),
     "cos": (lambda _: Cos(), np.cos),
+    "cosh": (lambda _: Cosh(), np.cosh),
     "erf": (lambda _: Erf(), error),
     "exp": (lambda _: Exp(), np.exp),
     "gelu": (lambda _: Gelu(), gelu),
@@ -72,6 +78,7 @@ CURVES: dict[str, tuple[Callable[[type], Smooth], Exact]] = {
     "reciprocal": (lambda _: Reciprocal(), lambda x: 1 / x),
     "silu": (lambda _: Silu(), lambda x: x * logistic(x)),
     "sin": (lambda _: Sin(), np.sin),
+    "sinh": (lambda _: Sinh(), np.sinh),
     "softsign": (lambda _: Softsign(), lambda x: x / (1 + np.abs(x))),
     "sqrt": (lambda _: Sqrt(), np.sqrt),
     "square": (lambda _: Square(), lambda x: x * x),

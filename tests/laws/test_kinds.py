@@ -21,6 +21,10 @@ PARAMETERS = {
 POINTS = np.array([-30.0, -3.0, -0.4, -1e-3, 0.0, 0.3, 0.7, 2.0, 30.0])
 PLACES = {
     **dict.fromkeys(("log", "power", "reciprocal", "sqrt"), lambda x: np.abs(x) + 1e-3),
+    "acosh": lambda x: np.abs(x) + 1.001,
+    **dict.fromkeys(("asin", "atanh"), lambda x: 0.999 * np.tanh(x)),
+    "cosh": lambda x: np.clip(x, -300, 300),
+    "sinh": lambda x: np.clip(x, -300, 300),
     "tan": lambda x: 1.5 * np.tanh(x),
 }
 """What brings numbers into the domain of a kind that is not defined everywhere, keeping the order of their sizes."""

@@ -23,9 +23,14 @@ class ProgramModule(torch.nn.Module):
 
 
 OPERATORS = {
+    "acosh": "Acosh",
+    "asin": "Asin",
+    "asinh": "Asinh",
     "atan": "Atan",
+    "atanh": "Atanh",
     "ceil": "Ceil",
     "cos": "Cos",
+    "cosh": "Cosh",
     "erf": "Erf",
     "exp": "Exp",
     "floor": "Floor",
@@ -39,6 +44,7 @@ OPERATORS = {
     "sigmoid": "Sigmoid",
     "sign": "Sign",
     "sin": "Sin",
+    "sinh": "Sinh",
     "softplus": "Softplus",
     "softsign": "Softsign",
     "sqrt": "Sqrt",
