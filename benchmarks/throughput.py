@@ -26,7 +26,7 @@ from admm_verify.settings import AscentSettings
 from admm_verify.splitting.ascent import Ascent
 from admm_verify.splitting.eliminate import can_eliminate, eliminate
 from admm_verify.splitting.problem import Rows
-from admm_verify.splitting.sweeps import start_slopes
+from admm_verify.splitting.sweeps import DualPoint
 from benchmarks.shares import RESULTS, environment, least_seconds, write_json
 from problems.crown_family import CrownInstance, crown_instances
 
@@ -68,12 +68,12 @@ def iterations(problem: av.Problem, workers: int) -> Callable[[], None]:
     for k in range(workers):
         part = problem.block(k * problem.rows // workers, (k + 1) * problem.rows // workers)
         rows = Rows.of(part, Placement.numpy(np.float32))
-        blocks.append(eliminate(part).reduce(rows) if can_eliminate(part.network) else rows)
+        blocks.append(eliminate(part).reduce(rows) if can_eliminate(part) else rows)
     scheme = Ascent(AscentSettings(), PASSES)
 
     def run(rows: Rows) -> None:
         with quiet_overflow():
-            state = scheme.start(rows, start_slopes(rows))
+            state = scheme.start(rows, DualPoint.start(rows))
             for _ in range(scheme.iterations):
                 state = scheme.step(rows, state)
 
