@@ -228,6 +228,12 @@ def take_rows(array: Array, rows: Array) -> Array:
 
 def select_rows(condition: Array, chosen: Array, otherwise: Array) -> Array:
     """Row-wise choice between two arrays [rows, n]: chosen where the condition [rows] holds, otherwise the other."""
+    if isinstance(condition, np.ndarray) and chosen.shape == otherwise.shape and chosen.dtype == otherwise.dtype:
+        # Most often all rows agree, which on the host costs nothing to see.
+        if condition.all():
+            return chosen
+        if not condition.any():
+            return otherwise
     xp = namespace(condition)
     return xp.where(xp.reshape(condition, (-1,) + (1,) * (len(chosen.shape) - 1)), chosen, otherwise)
 

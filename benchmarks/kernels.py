@@ -23,7 +23,7 @@ import numpy as np
 from admm_verify.backends.compiled import VERBS
 from admm_verify.backends.cuda import cuda_verbs
 from admm_verify.backends.native import native_verbs
-from admm_verify.backends.verbs import Adam, ArrayVerbs, KinkBounds, SlopeState, Verbs
+from admm_verify.backends.verbs import Adam, ArrayVerbs, KinkBounds, KinkPaces, SlopeState, Verbs
 from benchmarks import THREADS
 from benchmarks.shares import RESULTS, environment, write_json
 
@@ -75,7 +75,14 @@ def arguments(verb: str, rows: int, boxes: int, dtype: Any) -> tuple[Any, ...]:
     calls = {
         "descend": (a, np.abs(b), one, upper, box),
         "climb": (a, b, KinkBounds(one, upper, zero, one), box, SlopeState(np.abs(c), d, d**2), adam),
+        "slide": (a, b, np.abs(c), KinkPaces(one, upper, zero, one, one), box, 0.1),
         "vertex": (a, lower, upper, box),
+        "support": (a, b, lower, upper, one, box),
+        "charge": (a, b, upper, one, box),
+        "least": (a, lower, one, one, box),
+        "between": (a, b, lower, upper, one, box),
+        "average": (a, b, 0.3),
+        "blend": (a, b, 0.3),
         "project_triangle": (lower, upper, a, b, box),
         "halpern": (a, b, c, d, np.arange(rows).astype(dtype)),
     }
@@ -88,8 +95,8 @@ def placed(values: Sequence[Any], put: Callable[[np.ndarray], Any]) -> list[Any]
     def move(value: Any) -> Any:
         if isinstance(value, SlopeState):
             return SlopeState(put(value.slopes), put(value.mean), put(value.square))
-        if isinstance(value, KinkBounds):
-            return KinkBounds(*map(put, value))
+        if isinstance(value, KinkBounds | KinkPaces):
+            return type(value)(*map(put, value))
         return put(value) if isinstance(value, np.ndarray) else value
 
     return [move(value) for value in values]

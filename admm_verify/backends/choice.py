@@ -3,6 +3,7 @@
 import array_api_compat
 
 from admm_verify.arrays import Placement
+from admm_verify.backends.compiled import CompiledVerbs
 from admm_verify.backends.cuda import cuda_verbs
 from admm_verify.backends.native import native_verbs
 from admm_verify.backends.verbs import ArrayVerbs, Verbs
@@ -10,9 +11,11 @@ from admm_verify.backends.verbs import ArrayVerbs, Verbs
 
 def verbs_for(placement: Placement) -> Verbs:
     """Kernels where they could be compiled, for NumPy arrays and CUDA tensors, else chains of array operations."""
-    found: Verbs | None = None
+    return kernels_for(placement) or ArrayVerbs()
+
+
+def kernels_for(placement: Placement) -> CompiledVerbs | None:
+    """The verbs by kernels, None where there are none."""
     if array_api_compat.is_numpy_namespace(placement.xp):
-        found = native_verbs()
-    elif placement.on_gpu:
-        found = cuda_verbs()
-    return ArrayVerbs() if found is None else found
+        return native_verbs()
+    return cuda_verbs() if placement.on_gpu else None

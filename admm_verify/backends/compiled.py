@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from admm_verify.arrays import Array
-from admm_verify.backends.verbs import Adam, KinkBounds, SlopeState
+from admm_verify.backends.verbs import Adam, KinkBounds, KinkPaces, SlopeState
 from admm_verify.errors import InputError
 
 
@@ -25,7 +25,14 @@ class Signature:
 VERBS = {
     "descend": Signature(inputs=2, bounds=2, matrices=1, sums=1),
     "climb": Signature(inputs=2, bounds=4, matrices=1, sums=0, extras=3, numbers=4),
+    "slide": Signature(inputs=3, bounds=5, matrices=2, sums=0, numbers=1),
     "vertex": Signature(inputs=1, bounds=2, matrices=1, sums=1),
+    "support": Signature(inputs=2, bounds=3, matrices=0, sums=2),
+    "charge": Signature(inputs=2, bounds=2, matrices=0, sums=2),
+    "least": Signature(inputs=1, bounds=3, matrices=0, sums=2),
+    "between": Signature(inputs=2, bounds=3, matrices=1, sums=1),
+    "average": Signature(inputs=2, bounds=0, matrices=1, sums=0, numbers=1),
+    "blend": Signature(inputs=2, bounds=0, matrices=1, sums=0, numbers=1),
     "project_triangle": Signature(inputs=2, bounds=2, matrices=2, sums=0),
     "halpern": Signature(inputs=4, bounds=0, matrices=1, sums=1, extras=1),
 }
@@ -65,9 +72,43 @@ class CompiledVerbs(ABC):
                 array[...] = kept
         return post
 
+    def slide(
+        self, a: Array, pre: Array, slopes: Array, lines: KinkPaces, box: Array, rate: float
+    ) -> tuple[Array, Array]:
+        post, moved = self._run(KernelCall("slide", (a, pre, slopes), lines, box, numbers=(rate,)))
+        return post, moved
+
     def vertex(self, coefficient: Array, lower: Array, upper: Array, box: Array) -> tuple[Array, Array]:
         x, value = self._run(KernelCall("vertex", (coefficient,), (lower, upper), box))
         return x, value
+
+    def support(
+        self, post: Array, pre: Array, lower: Array, upper: Array, weight: Array, box: Array
+    ) -> tuple[Array, Array]:
+        value, size = self._run(KernelCall("support", (post, pre), (lower, upper, weight), box))
+        return value, size
+
+    def charge(self, post: Array, pre: Array, intercept: Array, weight: Array, box: Array) -> tuple[Array, Array]:
+        value, size = self._run(KernelCall("charge", (post, pre), (intercept, weight), box))
+        return value, size
+
+    def least(self, coefficient: Array, centre: Array, radius: Array, reach: Array, box: Array) -> tuple[Array, Array]:
+        value, size = self._run(KernelCall("least", (coefficient,), (centre, radius, reach), box))
+        return value, size
+
+    def between(
+        self, pre: Array, share: Array, lower: Array, upper: Array, slack: Array, box: Array
+    ) -> tuple[Array, Array]:
+        post, outside = self._run(KernelCall("between", (pre, share), (lower, upper, slack), box))
+        return post, outside
+
+    def average(self, mean: Array, a: Array, weight: float) -> Array:
+        (moved,) = self._run(KernelCall("average", (mean, a), numbers=(weight,)))
+        return moved
+
+    def blend(self, mean: Array, x: Array, weight: float) -> Array:
+        (moved,) = self._run(KernelCall("blend", (mean, x), numbers=(weight,)))
+        return moved
 
     def project_triangle(self, lower: Array, upper: Array, pre: Array, post: Array, box: Array) -> tuple[Array, Array]:
         p, q = self._run(KernelCall("project_triangle", (pre, post), (lower, upper), box))
@@ -81,6 +122,10 @@ class CompiledVerbs(ABC):
             )
         moved, square = self._run(KernelCall("halpern", (u, r, z, anchor), extras=(since,)))
         return moved, square
+
+    @abstractmethod
+    def state(self, slopes: Array) -> SlopeState:
+        """Slopes, copied, as they are before Adam's first step."""
 
     @abstractmethod
     def _run(self, call: KernelCall) -> list[Any]:

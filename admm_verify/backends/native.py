@@ -11,7 +11,7 @@ import numpy as np
 
 from admm_verify.arrays import Array
 from admm_verify.backends.compiled import VERBS, CompiledVerbs, KernelCall, fit
-from admm_verify.backends.verbs import ArrayVerbs, SlopeState, samples, slope_state
+from admm_verify.backends.verbs import SlopeState, agrees, slope_state
 from admm_verify.errors import InputError
 from admm_verify.kernels.library import native_library
 
@@ -35,7 +35,7 @@ def native_verbs() -> "NativeVerbs | None":
     except AttributeError as error:
         _log.debug("Native verbs are not used: %s", error)
         return None
-    if _agrees(verbs):
+    if agrees(verbs):
         return verbs
     _log.debug("Native verbs are not used: they disagree with the reference on known values.")
     return None
@@ -120,12 +120,3 @@ def _entry(library: ctypes.CDLL, verb: str, suffix: str) -> Any:
     entry.argtypes = argument_types(verb)
     entry.restype = ctypes.c_int
     return entry
-
-
-def _agrees(verbs: NativeVerbs) -> bool:
-    """Whether every verb returns what the reference does, on a few rows longer than a vector register."""
-    return all(
-        np.allclose(mine, theirs, rtol=1e-5, atol=1e-5)
-        for dtype in _SUFFIXES
-        for mine, theirs in zip(samples(verbs, dtype), samples(ArrayVerbs(), dtype), strict=True)
-    )

@@ -6,11 +6,11 @@ is one box only, all rows share it, whatever `box` says.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from admm_verify.arrays import Array, Float, Int, inner, namespace, take_rows
+from admm_verify.arrays import Array, Float, Int, inner, namespace, take_rows, to_numpy
 from admm_verify.relaxations import triangle
 
 Values = Float[Array, "rows n"]
@@ -37,6 +37,16 @@ class KinkBounds(NamedTuple):
     intercept: PerBox
     minimum: PerBox
     maximum: PerBox
+
+
+class KinkPaces(NamedTuple):
+    """The same, and how fast the slopes move."""
+
+    chord: PerBox
+    intercept: PerBox
+    minimum: PerBox
+    maximum: PerBox
+    pace: PerBox
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,11 +95,64 @@ class Verbs(Protocol):
         """
         ...
 
+    def slide(
+        self, a: Values, pre: Values, slopes: Values, lines: KinkPaces, box: Owner, rate: float
+    ) -> tuple[Values, Values]:
+        """A kink layer's part of the forward sweep, and a step of its slopes along their direction of ascent.
+
+        post = slopes pre where a > 0, else chord pre + intercept; moved = clip(slopes + pace rate pre, minimum,
+        maximum) where a > 0, else clip(slopes, minimum, maximum).
+        """
+        ...
+
     def vertex(self, coefficient: Values, lower: PerBox, upper: PerBox, box: Owner) -> tuple[Values, Sums]:
         """The vertex of the box that minimises coefficient'x.
 
         x = lower where coefficient > 0, else upper; value = sum of coefficient x.
         """
+        ...
+
+    def support(
+        self, post: Values, pre: Values, lower: PerBox, upper: PerBox, weight: PerBox, box: Owner
+    ) -> tuple[Sums, Sums]:
+        """A layer's part of a certified bound, for any multipliers pre.
+
+        value = sum of the least of post q - pre p over the triangle's vertices (p, q); size = sum of |pre| weight.
+        """
+        ...
+
+    def charge(self, post: Values, pre: Values, intercept: PerBox, weight: PerBox, box: Owner) -> tuple[Sums, Sums]:
+        """A kink layer's part of a certified bound, for multipliers pre of its lines.
+
+        value = sum of min(post, 0) intercept; size = sum of |pre| weight.
+        """
+        ...
+
+    def least(
+        self, coefficient: Values, centre: PerBox, radius: PerBox, reach: PerBox, box: Owner
+    ) -> tuple[Sums, Sums]:
+        """The least value of coefficient'x over the box, as certified bounds take it.
+
+        value = sum of coefficient centre - |coefficient| radius; size = sum of |coefficient| reach.
+        """
+        ...
+
+    def between(
+        self, pre: Values, share: Values, lower: PerBox, upper: PerBox, slack: PerBox, box: Owner
+    ) -> tuple[Values, Sums]:
+        """A layer's part of a feasible point of the triangle relaxation.
+
+        post = floor + clip(share, 0, 1) (ceiling - floor) of the hull at pre clipped to [lower, upper]; outside = how
+        many pre are outside [lower - slack, upper + slack], or NaN.
+        """
+        ...
+
+    def average(self, mean: Values, a: Values, weight: float) -> Values:
+        """A running mean of where a < 0: (1 - weight) mean, + weight where a < 0."""
+        ...
+
+    def blend(self, mean: Values, x: Values, weight: float) -> Values:
+        """A running mean: (1 - weight) mean + weight x."""
         ...
 
     def project_triangle(
@@ -135,10 +198,53 @@ class ArrayVerbs:
             array[...] = moved
         return post
 
+    def slide(
+        self, a: Values, pre: Values, slopes: Values, lines: KinkPaces, box: Owner, rate: float
+    ) -> tuple[Values, Values]:
+        xp, below = namespace(a), a > 0
+        chord, intercept, low, high, pace = (take_rows(part, box) for part in lines)
+        post = xp.where(below, slopes * pre, chord * pre + intercept)
+        moved = slopes + pace * xp.where(below, rate * pre, xp.zeros_like(pre))
+        return post, xp.minimum(xp.maximum(moved, low), high)
+
     def vertex(self, coefficient: Values, lower: PerBox, upper: PerBox, box: Owner) -> tuple[Values, Sums]:
         xp = namespace(coefficient)
         x = xp.where(coefficient > 0, take_rows(lower, box), take_rows(upper, box))
         return x, inner(coefficient, x)
+
+    def support(
+        self, post: Values, pre: Values, lower: PerBox, upper: PerBox, weight: PerBox, box: Owner
+    ) -> tuple[Sums, Sums]:
+        xp = namespace(post)
+        part = triangle.support(take_rows(lower, box), take_rows(upper, box), post, pre)
+        return xp.sum(part, axis=-1), inner(xp.abs(pre), take_rows(weight, box))
+
+    def charge(self, post: Values, pre: Values, intercept: PerBox, weight: PerBox, box: Owner) -> tuple[Sums, Sums]:
+        xp = namespace(post)
+        below = xp.minimum(post, xp.zeros_like(post[..., :1]))
+        return inner(below, take_rows(intercept, box)), inner(xp.abs(pre), take_rows(weight, box))
+
+    def least(
+        self, coefficient: Values, centre: PerBox, radius: PerBox, reach: PerBox, box: Owner
+    ) -> tuple[Sums, Sums]:
+        size = namespace(coefficient).abs(coefficient)
+        value = inner(coefficient, take_rows(centre, box)) - inner(size, take_rows(radius, box))
+        return value, inner(size, take_rows(reach, box))
+
+    def between(
+        self, pre: Values, share: Values, lower: PerBox, upper: PerBox, slack: PerBox, box: Owner
+    ) -> tuple[Values, Sums]:
+        xp, (low, high, off) = namespace(pre), (take_rows(bound, box) for bound in (lower, upper, slack))
+        floor, ceiling = triangle.Triangle().hull(low, high, xp.minimum(xp.maximum(pre, low), high))
+        missed = ~((pre >= low - off) & (pre <= high + off))
+        return floor + xp.clip(share, 0.0, 1.0) * (ceiling - floor), xp.sum(xp.astype(missed, pre.dtype), axis=-1)
+
+    def average(self, mean: Values, a: Values, weight: float) -> Values:
+        kept = (1.0 - weight) * mean
+        return namespace(a).where(a < 0, kept + weight, kept)
+
+    def blend(self, mean: Values, x: Values, weight: float) -> Values:
+        return (1.0 - weight) * mean + weight * x
 
     def project_triangle(
         self, lower: PerBox, upper: PerBox, pre: Values, post: Values, box: Owner
@@ -152,21 +258,41 @@ class ArrayVerbs:
         return anchor / (since + 2.0)[:, None] + pull * (2.0 * u - r), xp.sum(move * move, axis=-1)
 
 
-def samples(verbs: Verbs, dtype: np.dtype) -> list[Array]:
-    """All results of all verbs on fixed inputs of NumPy, by which compiled ones are checked before they are used."""
+def agrees(verbs: Verbs, put: Callable[[np.ndarray], Any] = np.copy) -> bool:
+    """Whether every verb returns what the reference does, on a few rows longer than a vector register.
+
+    Certified bounds are sums that verbs make, so what a compiler got wrong must not be used.
+    put: brings arrays to where the verbs compute.
+    """
+    return all(
+        np.allclose(to_numpy(mine), theirs, rtol=near, atol=near)
+        for dtype, near in ((np.dtype(np.float32), 1e-5), (np.dtype(np.float64), 1e-12))
+        for mine, theirs in zip(samples(verbs, dtype, put), samples(ArrayVerbs(), dtype), strict=True)
+    )
+
+
+def samples(verbs: Verbs, dtype: np.dtype, put: Callable[[np.ndarray], Any] = np.copy) -> list[Array]:
+    """All results of all verbs on fixed inputs, by which compiled ones are checked before they are used."""
     rows, n = 3, 37
     waves = np.sin(np.arange(1.0, 1.0 + 8 * rows * n).reshape(8, rows, n)).astype(dtype)
-    a, b, c, d, mean, square = waves[:6]
     lower, upper = np.minimum(waves[6], waves[7])[:2], np.maximum(waves[6], waves[7])[:2]
-    chord, intercept = np.abs(lower), np.abs(upper)
-    box, since = np.array([1, 0, 1]), np.arange(1.0, 1.0 + rows).astype(dtype)
-    state = SlopeState(np.abs(d), mean.copy(), square**2)
+    a, b, c, d, mean, square = map(put, (*waves[:3], np.abs(waves[3]), waves[4], waves[5] ** 2))
+    lower, upper, chord, intercept = map(put, (lower, upper, np.abs(lower), np.abs(upper)))
+    box, since = put(np.array([1, 0, 1])), put(np.arange(1.0, 1.0 + rows).astype(dtype))
+    state = SlopeState(put(waves[3] ** 2), mean, square)
     adam = Adam(0.5, 0.9, 1.0 - 0.5**3, 1.0 - 0.9**3, 0.1)
     return [
         *verbs.descend(a, b, chord, intercept, box),
         verbs.climb(a, b, KinkBounds(chord, intercept, lower, upper), box, state, adam),
         *(state.slopes, state.mean, state.square),
+        *verbs.slide(a, b, c, KinkPaces(chord, intercept, lower, upper, chord), box, 0.4),
         *verbs.vertex(a, lower, upper, box),
+        *verbs.support(a, b, lower, upper, chord, box),
+        *verbs.charge(a, b, intercept, chord, box),
+        *verbs.least(a, lower, chord, intercept, box),
+        *verbs.between(a, b, lower, upper, chord, box),
+        verbs.average(a, b, 0.3),
+        verbs.blend(a, b, 0.3),
         *verbs.project_triangle(lower, upper, a, b, box),
         *verbs.halpern(a, b, c, d, since),
     ]

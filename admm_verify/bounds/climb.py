@@ -12,6 +12,7 @@ from admm_verify.backends.choice import verbs_for
 from admm_verify.backends.verbs import Adam, KinkBounds, Verbs
 from admm_verify.bounds.backward import Backward, backward
 from admm_verify.bounds.functionals import FreeEnds, Functionals, Splits
+from admm_verify.bounds.sums import flat
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.bilinear import BilinearPlanes
 from admm_verify.relaxations.lines import Contact, CurveLines, KinkLines, Lines
@@ -31,6 +32,11 @@ class Lined(Protocol):
 
     @property
     def lines(self) -> tuple[Lines, ...]: ...
+
+    @property
+    def owner(self) -> Array | None:
+        """Which input set and lines each functional is of, [rows]; None where those of one set are neighbours."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,13 +180,10 @@ def _layer(lines: Lines, slopes: Array, verbs: Verbs, boxes: Array) -> _ClimbLay
     return _KinkLayer(lines, slopes, verbs, boxes)
 
 
-def _flat(array: Array) -> Array:
-    """[..., n] as [rows, n], without a copy."""
-    return namespace(array).reshape(array, (-1, array.shape[-1]))
-
-
 def _owners(over: Lined, functionals: Functionals) -> Array:
-    """The input set of every functional, [rows]: functionals of one set are neighbours."""
+    """The input set of every functional, [rows]."""
+    if over.owner is not None:
+        return over.owner
     sets = max(map(prod, (over.inputs.lead, *(line.start.shape[:-1] for line in over.lines))))
     owner = np.repeat(np.arange(sets), prod(functionals.lead) // sets)
     return Placement.of(functionals.constant).put_indices(owner)
@@ -191,24 +194,22 @@ class _KinkLayer:
 
     def __init__(self, lines: KinkLines, slopes: Array, verbs: Verbs, boxes: Array) -> None:
         self.verbs, self.boxes = verbs, boxes
-        self.state = verbs.state(_flat(slopes))
+        self.state = verbs.state(flat(slopes))
         # A view of what the verbs overwrite.
         self.slopes = namespace(slopes).reshape(self.state.slopes, slopes.shape)
-        self.chord = _flat(lines.upper_slope), _flat(lines.upper_intercept)
-        self.range = _flat(lines.minimum), _flat(lines.maximum)
+        self.chord = flat(lines.upper_slope), flat(lines.upper_intercept)
+        self.range = flat(lines.minimum), flat(lines.maximum)
 
     def descend(self, a: Array) -> tuple[Array, Array]:
         xp = namespace(a)
-        g, value = self.verbs.descend(_flat(a), self.state.slopes, *self.chord, self.boxes)
+        g, value = self.verbs.descend(flat(a), self.state.slopes, *self.chord, self.boxes)
         return xp.reshape(g, a.shape), xp.reshape(value, a.shape[:-1])
 
     def climb(self, a: Array, pre: Array, adam: Adam) -> Array:
         # A layer that nothing below distinguishes has one pre-activation for all rows.
         xp = namespace(a)
         pre = pre if pre.shape == a.shape else xp.broadcast_to(pre, a.shape)
-        post = self.verbs.climb(
-            _flat(a), _flat(pre), KinkBounds(*self.chord, *self.range), self.boxes, self.state, adam
-        )
+        post = self.verbs.climb(flat(a), flat(pre), KinkBounds(*self.chord, *self.range), self.boxes, self.state, adam)
         return xp.reshape(post, a.shape)
 
 
@@ -263,7 +264,7 @@ class _SplitLayer:
         self.square[...] = adam.memory * self.square + (1.0 - adam.memory) * gradient**2
         least = xp.finfo(a.dtype).smallest_normal
         move = (self.mean / adam.first) / (xp.sqrt(self.square / adam.second) + least)
-        unit = xp.take(xp.mean(xp.abs(_flat(a)), axis=-1), splits.row)
+        unit = xp.take(xp.mean(xp.abs(flat(a)), axis=-1), splits.row)
         rate = self.step * (1.0 - self.done / self.iterations)
         moved = splits.beta + rate * unit * move
         splits.beta[...] = xp.maximum(moved, xp.zeros_like(moved))

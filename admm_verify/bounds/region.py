@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
-from admm_verify.arrays import SINGLE_ROUNDOFF, SMALLEST, Array, Float, gamma, inner, namespace, take_rows, to_numpy
+from admm_verify.arrays import SINGLE_ROUNDOFF, SMALLEST, Array, Float, gamma, namespace, take_rows, to_numpy
 from admm_verify.bounds.backward import Backward
+from admm_verify.bounds.sums import CertifiedSums, Sparing
 from admm_verify.network.graph import Affine, Network
 from admm_verify.network.maps import DiagonalMap
 from admm_verify.network.originals import are_charged
 from admm_verify.network.selection import SelectionMap
-from admm_verify.relaxations.bilinear import MiddlePlanes
 from admm_verify.relaxations.contract import Hull
-from admm_verify.relaxations.lines import KinkLines
 from admm_verify.relaxations.registry import relaxations_of
 from admm_verify.run import paced
 from admm_verify.sets.contract import InputSet
@@ -21,10 +21,6 @@ from admm_verify.sets.contract import InputSet
 Joint = Callable[[Array, Array], tuple[Array, Array]]
 """joint(a, g) -> a lower bound of a'q - g'p for all inputs p and outputs q of a layer, less its own roundings, [...],
 and the magnitude behind the roundings of a and g."""
-
-
-Sparing = KinkLines | MiddlePlanes
-"""Lines whose multipliers have an intercept that spares the relaxation's vertices."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +31,8 @@ class Region:
     (None for others): sum over terms of M max|x_source| + bias_magnitude. underflow [...]: what
     products of a whole sweep can lose to underflow, times what they multiply. reaches[k] [..., n_k]: max|p| of
     activation k's input. caution: a factor on all rounding terms, above 1 where somebody else is to come to the same
-    conclusion in other operations.
+    conclusion in other operations. owner [rows]: which of the sets each functional is of, where sweeps are [rows, n]
+    and all here is [sets, n]; None where leading axes say that.
     """
 
     network: Network
@@ -47,6 +44,7 @@ class Region:
     underflow: Array
     reaches: tuple[Array, ...]
     caution: float = 1.0
+    owner: Array | None = None
 
     def concretise(
         self,
@@ -85,31 +83,36 @@ class Region:
         self, sweep: Backward, kinks: Sequence[Sparing | None], joints: Sequence[Joint | None] = ()
     ) -> tuple[Array, Array]:
         """The shift of a sweep's plane, and the plane's least value without it."""
-        least, size = self.inputs.minimum(sweep.input)
+        sums = CertifiedSums.of(self, sweep)
+        least, size = sums.least(sweep.input)
         value, magnitude = sweep.constant, abs(sweep.constant) + size
         scales = list(self.magnitudes)
         for k, source in enumerate(self.network.sources):
             pre, post = sweep.pre[k], sweep.post[k]
-            if pre is not None and post is not None:
-                xp, kink, joint = namespace(pre), kinks[k] if kinks else None, joints[k] if joints else None
-                if joint is not None:
-                    part, size = joint(post, pre)
-                    value, magnitude = value + part, magnitude + size
-                elif kink is None:
-                    part = self.relaxations[k].support(self.lower[k], self.upper[k], post, pre)
-                    value = value + xp.sum(part, axis=-1)
-                else:
-                    value = value + kink.support(post)
-                scale = scales[source]
-                if scale is not None and sweep.nodes[source] is pre:
-                    # The activation's source is read by it alone: both magnitudes take one product.
-                    scales[source] = scale + self.reaches[k]
-                else:
-                    magnitude = magnitude + inner(xp.abs(pre), self.reaches[k])
-        for weight, scale in zip(sweep.nodes, scales, strict=True):
-            if weight is not None and scale is not None:
-                magnitude = magnitude + inner(namespace(weight).abs(weight), scale)
-        return value - self.caution * (self.relative_error * magnitude + self.underflow), least
+            if pre is None or post is None:
+                continue
+            scale = scales[source]
+            # Where the activation alone reads its source, both magnitudes take one product.
+            alone = scale is not None and sweep.nodes[source] is pre
+            weight = self.reaches[k] + scale if alone and scale is not None else self.reaches[k]
+            if alone:
+                scales[source] = None
+            joint = joints[k] if joints else None
+            if joint is not None:
+                part, size = joint(post, pre)
+                value, magnitude = value + part, magnitude + size + sums.size(pre, weight)
+            else:
+                part, size = sums.layer(k, post, pre, weight, kinks[k] if kinks else None)
+                value, magnitude = value + part, magnitude + size
+        for coefficient, scale in zip(sweep.nodes, scales, strict=True):
+            if coefficient is not None and scale is not None:
+                magnitude = magnitude + sums.size(coefficient, scale)
+        return value - self.caution * (self.relative_error * magnitude + sums.of_rows(self.underflow)), least
+
+    @cached_property
+    def per_row(self) -> "Region":
+        """The region with a set and bounds of its own for every row."""
+        return self if self.owner is None else replace(self, owner=None).take(self.owner)
 
     def within(self, lower: tuple[Array, ...], upper: tuple[Array, ...]) -> "Region":
         """Parts of this region with bounds of their own, inside the present ones, whose rounding terms they share.
@@ -120,6 +123,8 @@ class Region:
 
     def take(self, rows: Array) -> "Region":
         """The region of the given rows only, where the leading axis counts rows or is shared by them."""
+        if self.owner is not None:
+            return replace(self, owner=namespace(rows).take(self.owner, rows, axis=0))
         return replace(
             self,
             inputs=self.inputs.take(rows),

@@ -30,6 +30,7 @@ class Twin:
     network: Network
     inputs: InputSet
     lines: tuple[Lines, ...]
+    owner: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +71,11 @@ class Relaxed:
         self.lines = network_lines(region.network, region.lower, region.upper)
         # Multipliers of lines through a kink have an intercept that spares the relaxation's vertices.
         self.kinks = [line if isinstance(line, KinkLines) else None for line in self.lines]
+
+    @property
+    def owner(self) -> Array | None:
+        """Functionals of one set are neighbours."""
+        return None
 
     @cached_property
     def single(self) -> Twin:

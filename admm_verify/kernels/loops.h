@@ -56,6 +56,24 @@ AV_INNER void climb CLIMB(T) {
 AV_EXPORT(climb, CLIMB, a, pre, chord, intercept, minimum, maximum, box, boxes, rows, n, slopes, mean, square, momentum,
           memory, step, unbias, post)
 
+#define SLIDE(T)                                                                                             \
+    (IN(T) a, IN(T) pre, IN(T) slopes, IN(T) chord, IN(T) intercept, IN(T) minimum, IN(T) maximum, IN(T) pace, \
+     SHAPE, double rate, OUT(T) post, OUT(T) moved)
+template <class T>
+AV_INNER void slide SLIDE(T) {
+    const T step = T(rate);
+    AV_EACH_ROW {
+        const Index at = r * n, bound = start(box, r, n);
+        AV_EACH {
+            const T coefficient = a[at + i], value = pre[at + i], slope = slopes[at + i];
+            post[at + i] = av::line_at(coefficient, value, slope, chord[bound + i], intercept[bound + i]);
+            moved[at + i] =
+                av::slide(coefficient, value, slope, minimum[bound + i], maximum[bound + i], pace[bound + i], step);
+        }
+    }
+}
+AV_EXPORT(slide, SLIDE, a, pre, slopes, chord, intercept, minimum, maximum, pace, box, boxes, rows, n, rate, post, moved)
+
 #define VERTEX(T) (IN(T) coefficient, IN(T) lower, IN(T) upper, SHAPE, OUT(T) x, OUT(T) value)
 template <class T>
 AV_INNER void vertex VERTEX(T) {
@@ -71,6 +89,96 @@ AV_INNER void vertex VERTEX(T) {
     }
 }
 AV_EXPORT(vertex, VERTEX, coefficient, lower, upper, box, boxes, rows, n, x, value)
+
+#define SUPPORT(T) \
+    (IN(T) post, IN(T) pre, IN(T) lower, IN(T) upper, IN(T) weight, SHAPE, OUT(T) value, OUT(T) size)
+template <class T>
+AV_INNER void support SUPPORT(T) {
+    AV_EACH_SUMMED_ROW {
+        const Index at = r * n, bound = start(box, r, n);
+        double sum = 0, other = 0;
+        AV_EACH_TWICE_SUMMED {
+            sum += av::support_triangle(post[at + i], pre[at + i], lower[bound + i], upper[bound + i]);
+            other += av::size(pre[at + i]) * weight[bound + i];
+        }
+        AV_STORE(value[r], sum);
+        AV_STORE(size[r], other);
+    }
+}
+AV_EXPORT(support, SUPPORT, post, pre, lower, upper, weight, box, boxes, rows, n, value, size)
+
+#define CHARGE(T) (IN(T) post, IN(T) pre, IN(T) intercept, IN(T) weight, SHAPE, OUT(T) value, OUT(T) size)
+template <class T>
+AV_INNER void charge CHARGE(T) {
+    AV_EACH_SUMMED_ROW {
+        const Index at = r * n, bound = start(box, r, n);
+        double sum = 0, other = 0;
+        AV_EACH_TWICE_SUMMED {
+            sum += av::chord_value(post[at + i], intercept[bound + i]);
+            other += av::size(pre[at + i]) * weight[bound + i];
+        }
+        AV_STORE(value[r], sum);
+        AV_STORE(size[r], other);
+    }
+}
+AV_EXPORT(charge, CHARGE, post, pre, intercept, weight, box, boxes, rows, n, value, size)
+
+#define LEAST(T) \
+    (IN(T) coefficient, IN(T) centre, IN(T) radius, IN(T) reach, SHAPE, OUT(T) value, OUT(T) size)
+template <class T>
+AV_INNER void least LEAST(T) {
+    AV_EACH_SUMMED_ROW {
+        const Index at = r * n, bound = start(box, r, n);
+        double sum = 0, other = 0;
+        AV_EACH_TWICE_SUMMED {
+            const T factor = coefficient[at + i], length = av::size(factor);
+            sum += factor * centre[bound + i] - length * radius[bound + i];
+            other += length * reach[bound + i];
+        }
+        AV_STORE(value[r], sum);
+        AV_STORE(size[r], other);
+    }
+}
+AV_EXPORT(least, LEAST, coefficient, centre, radius, reach, box, boxes, rows, n, value, size)
+
+#define BETWEEN(T) \
+    (IN(T) pre, IN(T) share, IN(T) lower, IN(T) upper, IN(T) slack, SHAPE, OUT(T) post, OUT(T) outside)
+template <class T>
+AV_INNER void between BETWEEN(T) {
+    AV_EACH_SUMMED_ROW {
+        const Index at = r * n, bound = start(box, r, n);
+        double sum = 0;
+        AV_EACH_SUMMED {
+            const T value = pre[at + i], low = lower[bound + i], high = upper[bound + i];
+            post[at + i] = av::between(value, share[at + i], low, high);
+            sum += av::outside(value, low, high, slack[bound + i]);
+        }
+        AV_STORE(outside[r], sum);
+    }
+}
+AV_EXPORT(between, BETWEEN, pre, share, lower, upper, slack, box, boxes, rows, n, post, outside)
+
+#define AVERAGE(T) (IN(T) mean, IN(T) a, SHAPE, double weight, OUT(T) moved)
+template <class T>
+AV_INNER void average AVERAGE(T) {
+    const T share = T(weight), kept = T(1) - share;
+    AV_EACH_ROW {
+        const Index at = r * n;
+        AV_EACH moved[at + i] = kept * mean[at + i] + (a[at + i] < T(0) ? share : T(0));
+    }
+}
+AV_EXPORT(average, AVERAGE, mean, a, box, boxes, rows, n, weight, moved)
+
+#define BLEND(T) (IN(T) mean, IN(T) x, SHAPE, double weight, OUT(T) moved)
+template <class T>
+AV_INNER void blend BLEND(T) {
+    const T share = T(weight), kept = T(1) - share;
+    AV_EACH_ROW {
+        const Index at = r * n;
+        AV_EACH moved[at + i] = kept * mean[at + i] + share * x[at + i];
+    }
+}
+AV_EXPORT(blend, BLEND, mean, x, box, boxes, rows, n, weight, moved)
 
 #define PROJECT(T) (IN(T) pre, IN(T) post, IN(T) lower, IN(T) upper, SHAPE, OUT(T) p, OUT(T) q)
 template <class T>

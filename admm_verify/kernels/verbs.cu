@@ -27,6 +27,7 @@ static __device__ inline double block_sum(double part) {
 #define AV_EACH \
     for (Index i = blockIdx.x * (Index)blockDim.x + threadIdx.x; i < n; i += (Index)gridDim.x * blockDim.x)
 #define AV_EACH_SUMMED for (Index i = threadIdx.x; i < n; i += blockDim.x)
+#define AV_EACH_TWICE_SUMMED AV_EACH_SUMMED
 #define AV_STORE(place, sum)   \
     sum = block_sum(sum);      \
     if (threadIdx.x == 0) place = T(sum)

@@ -75,6 +75,14 @@ AV_HD T climb(T a, T pre, T slope, T minimum, T maximum, T& mean, T& square, con
     return lowered(raised(moved, minimum), maximum);
 }
 
+// A step of the slope of the line in use below, and none where the chord is.
+template <class T>
+AV_HD T slide(T a, T pre, T slope, T minimum, T maximum, T pace, T rate) {
+    const T step = a > T(0) ? rate * pre : T(0);
+    const T moved = lowered(raised(slope + pace * step, minimum), maximum);
+    return (minimum != minimum) | (maximum != maximum) ? minimum + maximum : moved;
+}
+
 template <class T>
 AV_HD T vertex(T coefficient, T lower, T upper) {
     return coefficient > T(0) ? lower : upper;
@@ -103,6 +111,43 @@ AV_HD Pair<T> project_triangle(T lower, T upper, T pre, T post) {
     q = inside ? post : q;
     const bool lost = (lower != lower) | (upper != upper);
     return {lost ? lower + upper : p, lost ? lower + upper : q};
+}
+
+// The lesser of two numbers, and NaN where either is.
+template <class T>
+AV_HD T lesser(T x, T y) {
+    return (x < y) | (x != x) ? x : y;
+}
+
+// The least of post q - pre p over the triangle's vertices (p, q).
+template <class T>
+AV_HD T support_triangle(T post, T pre, T lower, T upper) {
+    const T left = post * raised(lower, T(0)) - pre * lower;
+    const T right = post * raised(upper, T(0)) - pre * upper;
+    const T least = lesser(left, right);
+    return (lower < T(0)) & (upper > T(0)) ? lowered(least, T(0)) : least;
+}
+
+template <class T>
+AV_HD T size(T x) {
+    return x < T(0) ? -x : x;
+}
+
+// The output of a neuron at a share of the way from the hull's floor to its ceiling, at pre clipped to [lower, upper].
+template <class T>
+AV_HD T between(T pre, T share, T lower, T upper) {
+    const T inside = lowered(raised(pre, lower), upper);
+    const T floor = raised(inside, T(0));
+    const T slope = (lower < T(0)) & (upper > T(0)) ? upper / (upper - lower) : T(0);
+    const T ceiling = raised(slope * (inside - lower), floor);
+    const T post = floor + lowered(raised(share, T(0)), T(1)) * (ceiling - floor);
+    return (lower != lower) | (upper != upper) ? lower + upper : post;
+}
+
+// 1 where pre is further outside [lower, upper] than slack, or NaN is among them; else 0.
+template <class T>
+AV_HD T outside(T pre, T lower, T upper, T slack) {
+    return (pre >= lower - slack) & (pre <= upper + slack) ? T(0) : T(1);
 }
 
 template <class T>

@@ -153,10 +153,11 @@ def _with_constraints(
 
 def _projected(rows: Rows, k: int, pre: Array, post: Array) -> tuple[Array, Array]:
     """The nearest points of activation k's relaxation."""
-    relaxation, lower, upper = rows.relaxations[k], rows.lower[k], rows.upper[k]
+    relaxation = rows.relaxations[k]
     if not isinstance(relaxation, Triangle):
-        return relaxation.project(lower, upper, pre, post)
-    return verbs_for(Placement.of(rows.offset)).project_triangle(lower, upper, pre, post, rows.order)
+        return relaxation.project(rows.lower[k], rows.upper[k], pre, post)
+    held = rows.held
+    return verbs_for(Placement.of(rows.offset)).project_triangle(held.lower[k], held.upper[k], pre, post, rows.order)
 
 
 def _first_vector(rows: Rows, graphs: AffineGraphs, scale: Array, dual: DualSweep, multipliers: list[Array]) -> Vector:

@@ -54,7 +54,7 @@ class Ascent:
             Falling(self.settings, self.iterations, point.coupled, self.settings.coupling_step),
         )
         functionals = replace(objectives(rows, coupled), ranges=tuple(ranges))
-        climb = Climb(rows, functionals, point.slopes, self.settings, self.iterations)
+        climb = Climb(rows.climbed, functionals, point.slopes, self.settings, self.iterations)
         return AscentState(climb, coupled, Units.of(rows, point), moves, Incumbent.none(rows), PrimalPoint.zero(rows))
 
     def step(self, rows: Rows, state: AscentState) -> AscentState:

@@ -33,15 +33,14 @@ class Elimination:
         placement = Placement.of(rows.objective)
         network = self.network.put(placement)
         picks = [(k, placement.put_indices(index)) for k, index in self.kept]
-        lower = tuple(_columns(rows.lower[k], index) for k, index in picks)
-        upper = tuple(_columns(rows.upper[k], index) for k, index in picks)
+        lower = tuple(_columns(rows.held.lower[k], index) for k, index in picks)
+        upper = tuple(_columns(rows.held.upper[k], index) for k, index in picks)
+        lines = network_lines(network, lower, upper)
         return replace(
             rows,
             network=network,
-            lower=lower,
-            upper=upper,
+            held=replace(rows.held, lower=lower, upper=upper, lines=lines),
             relaxations=relaxations_of(network),
-            lines=network_lines(network, lower, upper),
             cut=tuple(_kept(rows.cut[k], index) for k, index in picks),
             couplings=None if rows.couplings is None else _at(rows.couplings, rows.network.output, network.output),
         )

@@ -28,12 +28,12 @@ def raise_jointly(solving: Solving, gains: Gains, settings: JointSettings) -> No
     ends up above them. Networks with other activations than ReLUs, and rows with constraints, stay as they are.
     """
     ledger, rows = solving.ledger, solving.rows
-    layers = None if rows.constrained else joint_layers(ledger.region, gains)
+    layers = None if rows.constrained else joint_layers(ledger.region.per_row, gains)
     if layers is None:
         return
     xp = namespace(ledger.lower)
     block = max(1, solving.settings.block_numbers // sum(node.size for node in rows.network.nodes))
-    over = _Over(rows, ledger.region, layers, settings, block, lambda: solving.run.ended() is not None)
+    over = _Over(rows, ledger.region.per_row, layers, settings, block, lambda: solving.run.ended() is not None)
     if rows.inputs.count == 1:
         for k in range(1, len(layers)):
             over = over.tightened(k, gains)

@@ -27,7 +27,8 @@ class Ledger:
     """Certified bounds and feasible values of a block of rows, improved at check points and never made worse.
 
     The lower bound of rows whose constraints are certified to hold nowhere is +inf. anchors: what feasible points of
-    constrained rows are made with; None where nothing is constrained.
+    constrained rows are made with; None where nothing is constrained. records: how often it was told of multipliers, of
+    which the first are CROWN's.
     """
 
     rows: Rows
@@ -38,6 +39,7 @@ class Ledger:
     primal: Array = field(init=False)
     multipliers: Duals = field(init=False)
     anchors: Anchors | None = field(init=False)
+    records: int = 0
 
     def __post_init__(self) -> None:
         rows = self.rows
@@ -66,10 +68,11 @@ class Ledger:
         until the constraints hold.
         """
         rows, region, errors = self.rows, self.region, self.errors
+        self.records += 1
         everything = active.shape[0] == rows.offset.shape[0]
         if not everything:
-            rows, region = rows.take(active), region.take(active)
-            errors = [take_rows(error, active) for error in errors]
+            rows, region = self.taken(active), region.take(active)
+            errors = errors if rows.held.owner is not None else [take_rows(error, active) for error in errors]
         put = Placement.of(rows.offset).put
         moved = multipliers.mapped(put)
         rows = rows.tilted(moved.residual)
@@ -103,6 +106,10 @@ class Ledger:
         self.upper = xp.where(sunk, value, self.upper)
         self.primal = select_rows(sunk, x, self.primal)
         self.multipliers = moved.where(raised, self.multipliers)
+
+    def taken(self, active: Array) -> Rows:
+        """The active rows."""
+        return self.rows if active.shape[0] == self.rows.offset.shape[0] else self.rows.take(active)
 
     def settle(self) -> None:
         """Of squares no multipliers at all say that they are not negative."""

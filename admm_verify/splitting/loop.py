@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, to_numpy
+from admm_verify.bounds.backward import Backward
 from admm_verify.run import Ended, Run
 from admm_verify.settings import SolverSettings
 from admm_verify.splitting.eliminate import Elimination
@@ -63,7 +64,8 @@ class Solving:
         index = self._indices(numbers)
         known = self._multipliers(index)
         rows = self._taken(scheme, index).tilted(known.residual)
-        point = DualPoint.behind(rows, known)
+        # Behind CROWN's multipliers are CROWN's slopes, which no sweep has to look for.
+        point = DualPoint.start(rows) if self.ledger.records == 1 else DualPoint.behind(rows, known)
         if self.elimination is not None:
             point = self.elimination.restrict(point)
             rows = self.elimination.reduce(rows)
@@ -86,15 +88,21 @@ class Solving:
 
     def _check(self, scheme: Scheme, rows: Rows, state: object, index: Array, last: bool) -> None:
         multipliers, point = scheme.multipliers(rows, state), scheme.point(rows, state)
+        sweep: Backward | None = None
         if self.elimination is not None:
             full = self._taken(scheme, index).tilted(multipliers.residual)
-            shares = self.elimination.expand(point.shares, full)
+            point = PrimalPoint(point.x, self.elimination.expand(point.shares, full))
             multipliers = replace(multipliers, layers=self.elimination.expand(multipliers.layers, full))
+            plain = scheme.aims and not full.constrained and full.squares is None
+            if plain:
+                # The sweep that finds these multipliers is then the one that certifies them.
+                full = self.ledger.taken(index)
+                multipliers = multipliers.mapped(Placement.of(full.offset).put)
             # Stable neurons have a where they are active, 0 where not.
-            polished = filled(polish_sweep(full, multipliers).pre, multipliers.layers)
-            multipliers = replace(multipliers, layers=polished)
-            point = PrimalPoint(point.x, shares)
-        self.ledger.record(index, multipliers, point, aims=scheme.aims, restore=last)
+            found = polish_sweep(full, multipliers)
+            multipliers = replace(multipliers, layers=filled(found.pre, multipliers.layers))
+            sweep = found if plain else None
+        self.ledger.record(index, multipliers, point, sweep, aims=scheme.aims, restore=last)
         self.noted(int(self.passes.max()), len(self.passes) - len(self.unfinished(self.settings.tolerance)))
 
     def _multipliers(self, index: Array) -> Duals:

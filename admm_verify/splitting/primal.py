@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from admm_verify.arrays import SMALLEST, Array, gamma, namespace
+from admm_verify.arrays import SMALLEST, Array, Placement, gamma
+from admm_verify.backends.choice import kernels_for, verbs_for
 from admm_verify.bounds.backward import Backward
 from admm_verify.bounds.region import Region, largest
+from admm_verify.relaxations.triangle import Triangle
 from admm_verify.run import paced
 from admm_verify.splitting.problem import Rows
 from admm_verify.splitting.state import PerRow
@@ -35,12 +37,12 @@ class PrimalPoint(PerRow):
         It converges where single points jump between vertices. The point's shares are the best response to the dual:
         1 (ceiling) where a neuron's coefficient is negative, else 0 (floor).
         """
-        weight, xp = 3.0 / (iteration + 3.0), namespace(x)
-        shares = []
-        for mean, a in zip(self.shares, sweep.post, strict=True):
-            kept = (1.0 - weight) * mean
-            shares.append(kept if a is None else xp.where(a < 0, kept + weight, kept))
-        return PrimalPoint((1.0 - weight) * self.x + weight * x, shares)
+        weight, verbs = 3.0 / (iteration + 3.0), verbs_for(Placement.of(x))
+        shares = [
+            (1.0 - weight) * mean if a is None else verbs.average(mean, a, weight)
+            for mean, a in zip(self.shares, sweep.post, strict=True)
+        ]
+        return PrimalPoint(verbs.blend(self.x, x, weight), shares)
 
 
 def best_response(rows: Rows, dual: DualSweep) -> PrimalPoint:
@@ -74,13 +76,31 @@ def feasible_value(rows: Rows, errors: Sequence[Array], point: PrimalPoint) -> A
     Valid when: there are no constraints. Shapes: rows in float64; errors as `evaluation_errors` gives them -> [rows].
     Error: rounded upward; pre may leave [l, u] by its own rounding error.
     """
-    xp, values = rows.xp, relaxed_values(rows, point)
-    feasible = xp.ones_like(rows.offset, dtype=xp.bool)
-    for k, source in enumerate(rows.network.sources):
-        pre, slack = values[source], errors[source]
-        inside = (pre >= rows.lower[k] - slack) & (pre <= rows.upper[k] + slack)
-        feasible = feasible & xp.all(inside, axis=-1)
-    return upward_value(rows, errors, values, feasible)
+    missed: list[Array] = []
+
+    def post(k: int, pre: Array) -> Array:
+        value, outside = _between(rows, k, pre, point.shares[k], errors[rows.network.sources[k]])
+        missed.append(outside)
+        return value
+
+    values = rows.network.forward(point.x, post)
+    return upward_value(rows, errors, values, sum(missed, rows.xp.zeros_like(rows.offset)) < 1)
+
+
+def _between(rows: Rows, k: int, pre: Array, share: Array, slack: Array) -> tuple[Array, Array]:
+    """The outputs of layer k at shares of the way from floor to ceiling, and how many pre leave [l, u], [rows]."""
+    xp, relaxation, held = rows.xp, rows.relaxations[k], rows.held
+    kernels = kernels_for(Placement.of(rows.offset))
+    if kernels is not None and type(relaxation) is Triangle:
+        # A layer that nothing below distinguishes has one pre-activation for all rows.
+        pre = pre if pre.shape == share.shape else xp.broadcast_to(pre, share.shape)
+        low, high, slack = xp.broadcast_arrays(held.lower[k], held.upper[k], slack)
+        return kernels.between(pre, share, low, high, slack, rows.order)
+    lower, upper, own = rows.lower[k], rows.upper[k], held.of_rows(slack)
+    floor, ceiling = relaxation.hull(lower, upper, xp.minimum(xp.maximum(pre, lower), upper))
+    outside = ~((pre >= lower - own) & (pre <= upper + own))
+    value = floor + xp.clip(share, 0.0, 1.0) * (ceiling - floor)
+    return value, xp.sum(xp.astype(outside, rows.offset.dtype), axis=-1)
 
 
 def upward_value(rows: Rows, errors: Sequence[Array], values: Sequence[Array], feasible: Array) -> Array:
@@ -90,23 +110,24 @@ def upward_value(rows: Rows, errors: Sequence[Array], values: Sequence[Array], f
         value = rows.squares.value(values[-1], errors[-1])
         return xp.where(feasible & xp.isfinite(value), value, xp.full_like(value, float("inf")))
     value = xp.sum(rows.objective * values[-1], axis=-1) + rows.offset
+    error = rows.held.of_rows(errors[-1])
     # Three times covers the last dot product, whose magnitudes are those of the output's own error term.
-    value = value + 3.0 * xp.sum(xp.abs(rows.objective) * errors[-1], axis=-1) + 4.0 * gamma(4) * xp.abs(rows.offset)
+    value = value + 3.0 * xp.sum(xp.abs(rows.objective) * error, axis=-1) + 4.0 * gamma(4) * xp.abs(rows.offset)
     return xp.where(feasible & xp.isfinite(value), value, xp.full_like(value, float("inf")))
 
 
 def evaluation_errors(rows: Rows, region: Region) -> list[Array]:
     """Bound on the float64 rounding error of every node's value, at any point of the relaxation.
 
-    Shapes: [rows or 1, n_i] for node i.
+    Shapes: [sets or 1, n_i] for node i.
     """
     xp = rows.xp
     relative = 4.0 * gamma(rows.network.roundings)
-    errors: list[Array] = [xp.zeros_like(rows.inputs.reach)]
+    errors: list[Array] = [xp.zeros_like(rows.held.inputs.reach)]
     for i, affine, k in paced(rows.network.steps):
         if affine is None:
             # Chord and interpolation add a few roundings of numbers no larger than these.
-            relaxation, low, high = rows.relaxations[k], rows.lower[k], rows.upper[k]
+            relaxation, low, high = rows.relaxations[k], rows.held.lower[k], rows.held.upper[k]
             gain = relaxation.gain(low, high)
             fold, before = relaxation.folded, errors[rows.network.sources[k]]
             size = largest(*relaxation.image(low, high)) + fold(gain * (high - low))

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
-from admm_verify.arrays import Array
+from admm_verify.arrays import Array, Placement
+from admm_verify.backends.choice import verbs_for
+from admm_verify.backends.verbs import KinkPaces
+from admm_verify.relaxations.lines import KinkLines
 from admm_verify.settings import PrimalDualSettings
 from admm_verify.splitting.primal import PrimalPoint
 from admm_verify.splitting.problem import Rows
@@ -11,7 +14,6 @@ from admm_verify.splitting.sweeps import (
     DualPoint,
     DualSweep,
     Units,
-    forward_sweep,
     pre_activations,
     ranges_of,
     slope_sweep,
@@ -59,14 +61,19 @@ class PrimalDual:
         direction = xp.where(typical > 0, dual.input / xp.where(typical > 0, typical, 1.0), 0.0)
         fall = min(1.0, settings.constant / (state.iteration + 1.0)) ** settings.fall
         x = rows.inputs.project(state.x - fall * settings.primal_step * rows.inputs.stride * direction)
-        values = forward_sweep(rows, 2.0 * x - state.x, dual)
-        pre = pre_activations(rows, values)
         fading = 0.5 ** (state.iteration / settings.dual_step_halving)
         rate = fall * (settings.dual_step_end + (settings.dual_step_start - settings.dual_step_end) * fading)
-        slopes = [
-            old if a is None else _move(rows, k, old, rate * rows.lines[k].direction(a, dual.contacts[k], p))
-            for k, (old, a, p) in enumerate(zip(state.duals.slopes, dual.sweep.post, pre, strict=True))
-        ]
+        slopes = list(state.duals.slopes)
+
+        def post(k: int, pre: Array) -> Array:
+            if dual.sweep.post[k] is None:
+                # What the objective never reaches may have any value of its relaxation.
+                return pre[..., : rows.network.functions[k].size]
+            value, slopes[k] = _slid(rows, k, dual, slopes[k], pre, rate)
+            return value
+
+        values = rows.network.forward(2.0 * x - state.x, post)
+        pre = pre_activations(rows, values)
         duals = DualPoint(slopes, _ranges(rows, state.duals, dual, pre, rate), _coupled(rows, state, values, rate))
         best = state.best.improved(dual.value, dual.sweep, state.duals.coupled)
         mean = state.mean.averaged(x, dual.sweep, state.iteration)
@@ -79,11 +86,21 @@ class PrimalDual:
         return state.mean
 
 
-def _move(rows: Rows, k: int, slopes: Array, step: Array) -> Array:
-    """The slopes of layer k after a step along their direction of ascent, in units of span per u - l."""
-    xp, line = rows.xp, rows.lines[k]
-    moved = slopes + line.pace * step
-    return xp.minimum(xp.maximum(moved, line.minimum), line.maximum)
+def _slid(rows: Rows, k: int, dual: DualSweep, slopes: Array, pre: Array, rate: float) -> tuple[Array, Array]:
+    """The lines in use of layer k at pre, and their slopes after a step along their direction of ascent, in units of
+    span per u - l.
+
+    With x the nearer input, |a| (pre - touching point), turned where the line is above, is a supergradient of D.
+    """
+    xp, a, held = rows.xp, dual.sweep.post[k], rows.held.lines[k]
+    assert a is not None, "the objective reaches the layer"
+    if isinstance(held, KinkLines):
+        slopes, pre = (one if one.shape == a.shape else xp.broadcast_to(one, a.shape) for one in (slopes, pre))
+        lines = KinkPaces(held.upper_slope, held.upper_intercept, held.minimum, held.maximum, held.pace)
+        return verbs_for(Placement.of(rows.offset)).slide(a, pre, slopes, lines, rows.order, rate)
+    line, contact = rows.lines[k], dual.contacts[k]
+    moved = slopes + line.pace * (rate * line.direction(a, contact, pre))
+    return line.post(a, contact, pre), xp.minimum(xp.maximum(moved, line.minimum), line.maximum)
 
 
 def _ranges(rows: Rows, duals: DualPoint, dual: DualSweep, pre: list[Array], rate: float) -> list[Array | None]:

@@ -8,20 +8,25 @@ from typing import Any
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, take_rows
+from admm_verify.backends.choice import verbs_for
+from admm_verify.bounds.climb import Lined
 from admm_verify.bounds.couplings import Couplings
 from admm_verify.bounds.cuts import CutBounds
 from admm_verify.bounds.preactivation import fitting, input_rows, preactivation_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
 from admm_verify.bounds.region import Region, build_region
+from admm_verify.bounds.relaxed import Twin
 from admm_verify.errors import InputError
 from admm_verify.given import float64_array
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.contract import Hull
-from admm_verify.relaxations.lines import Lines
+from admm_verify.relaxations.lines import KinkLines, Lines
 from admm_verify.relaxations.registry import network_lines, relaxations_of
 from admm_verify.reprs import short_repr
+from admm_verify.sets.box import Box
 from admm_verify.sets.contract import WalkableSet
 from admm_verify.splitting.constraint import Constraint, checked_constraints, couplings_of
+from admm_verify.splitting.held import Held, Sharing, rows_of
 from admm_verify.splitting.quadratic import Quadratic, Squares, output_of
 from admm_verify.splitting.solution import Solution
 
@@ -136,6 +141,14 @@ class Problem:
         """The pre-activation bounds, cut with constraints on single neurons, and where they are constraints."""
         return CutBounds.of(self.network, self.inputs, self.preactivation, self.couplings)
 
+    @cached_property
+    def sharing(self) -> Sharing | None:
+        """Which neighbouring rows have one box and the same bounds; None where none do, or something has to hold."""
+        cut = any(cut is not None for cut in self.bounds.cut)
+        if not isinstance(self.inputs, Box) or isinstance(self.objective, Quadratic) or self.constraints or cut:
+            return None
+        return Sharing.of((*self.inputs.numbers, *self.bounds.lower, *self.bounds.upper), self.rows)
+
     def block(self, first: int, last: int) -> "Problem":
         """Rows first..last as a problem of their own; what the rows share stays shared."""
         if first == 0 and last == self.rows:
@@ -197,17 +210,15 @@ class Rows:
 
     squares: of a quadratic objective, which objective and offset are then a plane below of; None for a linear one.
     couplings: constraints, None for none; cut[k]: where ends of layer k are constraints, None for nowhere.
+    held: input sets, bounds and lines, once for rows that share them; without constraints alone.
     Shapes: objective [rows, outputs]; offset [rows]; all others [rows, n] or [1, n] where rows share them.
     """
 
     network: Network
     objective: Array
     offset: Array
-    inputs: WalkableSet
-    lower: tuple[Array, ...]
-    upper: tuple[Array, ...]
+    held: Held
     relaxations: tuple[Hull, ...]
-    lines: tuple[Lines, ...]
     cut: tuple[Array | None, ...]
     couplings: Couplings | None
     squares: Squares | None = None
@@ -218,10 +229,62 @@ class Rows:
         """The array namespace, looked up once: the look-up would cost as much as a small product."""
         return namespace(self.objective)
 
+    @property
+    def inputs(self) -> WalkableSet:
+        """Every row's input set."""
+        return self._own[0]
+
+    @property
+    def lower(self) -> tuple[Array, ...]:
+        """Lower ends of every row."""
+        return self._own[1]
+
+    @property
+    def upper(self) -> tuple[Array, ...]:
+        """Upper ends of every row."""
+        return self._own[2]
+
+    @property
+    def lines(self) -> tuple[Lines, ...]:
+        """Every row's lines."""
+        return self._lines
+
+    @cached_property
+    def _own(self) -> tuple[WalkableSet, tuple[Array, ...], tuple[Array, ...]]:
+        held, owner = self.held, self.held.owner
+        inputs = held.inputs if owner is None else held.inputs.take(owner)
+        return inputs, rows_of(held.lower, owner), rows_of(held.upper, owner)
+
+    @cached_property
+    def _lines(self) -> tuple[Lines, ...]:
+        owner = self.held.owner
+        return self.held.lines if owner is None else tuple(line.take(owner) for line in self.held.lines)
+
+    @property
+    def owner(self) -> Array | None:
+        """None: all of the above are every row's own."""
+        return None
+
+    @property
+    def climbed(self) -> Lined:
+        """What slopes climb over: what is held, where fused verbs find every row's part of it."""
+        held = self.held
+        fused = held.owner is not None and all(isinstance(line, KinkLines) for line in held.lines)
+        return Twin(self.network, held.inputs, held.lines, held.owner) if fused else self
+
     @cached_property
     def order(self) -> Array:
-        """0, 1, ... for all rows: the bounds of each row are its own, or shared by all."""
-        return Placement.of(self.offset).put_indices(np.arange(self.offset.shape[0]))
+        """Which of what is held every row has: its own, where that is no other row's."""
+        if self.held.owner is not None:
+            return self.held.owner
+        return self.xp.arange(self.offset.shape[0], dtype=self.xp.int64, device=self.offset.device)
+
+    def best(self, coefficient: Array) -> tuple[Array, Array]:
+        """Every row's minimiser of c'x, and the value there, as computed."""
+        held = self.held
+        if not isinstance(held.inputs, Box):
+            return self.inputs.best(coefficient)
+        return held.inputs.finder(verbs_for(Placement.of(self.offset)).vertex, self.order)(coefficient)
 
     @property
     def constrained(self) -> bool:
@@ -255,9 +318,15 @@ class Rows:
     @classmethod
     def of(cls, problem: Problem, placement: Placement) -> "Rows":
         """All rows of a problem, moved to a placement."""
-        lower, upper = (tuple(map(placement.put, ends)) for ends in (problem.bounds.lower, problem.bounds.upper))
+        shared, sets, ends = problem.sharing, problem.inputs, (problem.bounds.lower, problem.bounds.upper)
+        owner = None
+        if shared is not None:
+            first = sets.placement.put_indices(shared.first)
+            sets, ends = sets.take(first), tuple(rows_of(side, first) for side in ends)
+            owner = placement.put_indices(shared.owner)
+        lower, upper = (tuple(map(placement.put, side)) for side in ends)
         flags = [None if cut is None else placement.put_flags(cut) for cut in problem.bounds.cut]
-        network, inputs = problem.measured.put(placement), problem.inputs.put(placement)
+        network, inputs = problem.measured.put(placement), sets.put(placement)
         offset, objective, squares = placement.put(problem.offset), problem.objective, None
         if isinstance(objective, Quadratic):
             squares = Squares(placement.put(objective.target), offset)
@@ -266,11 +335,8 @@ class Rows:
             network,
             placement.put(objective),
             offset,
-            inputs,
-            lower,
-            upper,
+            Held(inputs, lower, upper, network_lines(network, lower, upper), owner),
             relaxations_of(network),
-            network_lines(network, lower, upper),
             tuple(flags),
             None if problem.couplings is None else problem.couplings.put(placement),
             squares,
@@ -289,10 +355,7 @@ class Rows:
             self,
             objective=namespace(rows).take(self.objective, rows, axis=0),
             offset=namespace(rows).take(self.offset, rows, axis=0),
-            inputs=self.inputs.take(rows),
-            lower=tuple(take_rows(low, rows) for low in self.lower),
-            upper=tuple(take_rows(high, rows) for high in self.upper),
-            lines=tuple(line.take(rows) for line in self.lines),
+            held=self.held.take(rows),
             cut=tuple(None if cut is None else take_rows(cut, rows) for cut in self.cut),
             couplings=None if self.couplings is None else self.couplings.take(rows),
             squares=None if self.squares is None else self.squares.take(rows),
@@ -300,4 +363,5 @@ class Rows:
 
     def region(self) -> Region:
         """The region of these rows with its rounding terms; meaningful in float64 only."""
-        return build_region(self.network, self.inputs, self.lower, self.upper)
+        held = self.held
+        return replace(build_region(self.network, held.inputs, held.lower, held.upper), owner=held.owner)

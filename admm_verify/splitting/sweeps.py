@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from admm_verify.arrays import Array
+from admm_verify.arrays import Array, Placement
+from admm_verify.backends.choice import verbs_for
 from admm_verify.bounds.backward import Backward, Choose, backward
 from admm_verify.bounds.functionals import FreeEnds, Functionals
-from admm_verify.relaxations.lines import Contact
+from admm_verify.relaxations.lines import Contact, KinkLines
 from admm_verify.splitting.problem import Rows
 from admm_verify.splitting.state import Duals, PerRow
 
@@ -63,7 +64,9 @@ def _unmoved(rows: Rows) -> list[Array | None]:
 
 @dataclass(frozen=True, eq=False)
 class DualSweep:
-    """Coefficients of a backward sweep, its (uncertified) dual value [rows], and the lines in use."""
+    """Coefficients of a backward sweep, its (uncertified) dual value [rows], and the lines in use but for kinks', which
+    the coefficients' signs tell.
+    """
 
     sweep: Backward
     value: Array
@@ -82,20 +85,24 @@ def slope_sweep(rows: Rows, point: DualPoint) -> DualSweep:
     what the ends that are constraints add.
     """
     contacts: dict[int, Contact] = {}
+    verbs, parts = verbs_for(Placement.of(rows.offset)), []
 
     def choose(k: int, a: Array) -> Array:
-        contacts[k] = rows.lines[k].contact(a, point.slopes[k])
-        tau, g = point.ranges[k], rows.lines[k].multiplier(a, contacts[k])
-        return g if tau is None else g - tau
+        line, slopes, ranges = rows.held.lines[k], point.slopes[k], ranges_of(rows, point, k)
+        if isinstance(line, KinkLines):
+            slopes = slopes if slopes.shape == a.shape else rows.xp.broadcast_to(slopes, a.shape)
+            g, part = verbs.descend(a, slopes, line.upper_slope, line.upper_intercept, rows.order)
+        else:
+            contacts[k] = rows.lines[k].contact(a, slopes)
+            g, part = rows.lines[k].multiplier(a, contacts[k]), rows.lines[k].value(a, contacts[k])
+        parts.append(part)
+        if ranges is None:
+            return g
+        parts.append(ranges.gained())
+        return g - ranges.tau
 
     sweep = _from_objective(rows, point.coupled, choose)
-    value = sweep.constant + rows.inputs.best(sweep.input)[1]
-    for k, a in enumerate(sweep.post):
-        if a is not None:
-            value = value + rows.lines[k].value(a, contacts[k])
-            if rows.cut[k] is not None:
-                ranges = ranges_of(rows, point, k)
-                value = value if ranges is None else value + ranges.gained()
+    value = sum(parts, sweep.constant + rows.best(sweep.input)[1])
     return DualSweep(sweep, value, contacts)
 
 
@@ -145,21 +152,6 @@ def polish_sweep(rows: Rows, duals: Duals) -> Backward:
         return near if cut is None else rows.xp.where(cut, duals.layers[k], near)
 
     return _from_objective(rows, duals.coupled, choose)
-
-
-def forward_sweep(rows: Rows, x: Array, dual: DualSweep) -> list[Array]:
-    """Values of all nodes of the network linearised at the multipliers: every activation is the line in use.
-
-    With x = argmin over the box, |a_k| (pre_k - touching point), turned where the line is above, is a supergradient of
-    D in the slopes of layer k.
-    """
-
-    def post(k: int, pre: Array) -> Array:
-        a = dual.sweep.post[k]
-        # What the objective never reaches may have any value of its relaxation.
-        return pre if a is None else rows.lines[k].post(a, dual.contacts[k], pre)
-
-    return rows.network.forward(x, post)
 
 
 def pre_activations(rows: Rows, values: list[Array]) -> list[Array]:

@@ -7,24 +7,42 @@ from typing import Any
 import numpy as np
 
 from admm_verify.arrays import Array
-from admm_verify.backends.verbs import Adam, KinkBounds, SlopeState, Verbs
+from admm_verify.backends.verbs import Adam, KinkBounds, KinkPaces, SlopeState, Verbs
 
 ARGUMENTS = {
     "descend": ("a", "slopes", "chord", "intercept"),
     "climb": ("a", "pre", "chord", "intercept", "minimum", "maximum", "slopes", "mean", "square"),
+    "slide": ("a", "pre", "stood", "chord", "intercept", "minimum", "maximum", "pace"),
     "vertex": ("coefficient", "lower", "upper"),
+    "support": ("post", "pre", "lower", "upper", "weight"),
+    "charge": ("post", "pre", "intercept", "weight"),
+    "least": ("coefficient", "centre", "radius", "reach"),
+    "between": ("pre", "share", "lower", "upper", "slack"),
+    "average": ("averaged", "a"),
+    "blend": ("averaged", "x"),
     "project_triangle": ("lower", "upper", "pre", "post"),
     "halpern": ("u", "r", "z", "anchor", "since"),
 }
 RESULTS = {
     "descend": ("g", "value"),
     "climb": ("post",),
+    "slide": ("post", "moved"),
     "vertex": ("x", "value"),
+    "support": ("value", "size"),
+    "charge": ("value", "size"),
+    "least": ("value", "size"),
+    "between": ("post", "outside"),
+    "average": ("moved",),
+    "blend": ("moved",),
     "project_triangle": ("p", "q"),
     "halpern": ("moved", "square"),
 }
-BOUNDS = ("chord", "intercept", "minimum", "maximum", "lower", "upper")
+BOUNDS = (
+    *("chord", "intercept", "minimum", "maximum", "lower", "upper"),
+    *("pace", "weight", "centre", "radius", "reach", "slack"),
+)
 STATE = ("slopes", "mean", "square")
+WEIGHT, RATE = 0.3, 0.4
 ADAM = Adam(momentum=0.5, memory=0.9, first=1.0 - 0.5**3, second=1.0 - 0.9**3, rate=0.1)
 
 
@@ -66,6 +84,10 @@ def call(verbs: Verbs, some: Call) -> tuple[Array, ...]:
     verb = getattr(verbs, some.verb)
     if some.verb == "climb":
         return (verb(*arrays[:2], KinkBounds(*arrays[2:6]), some.box, SlopeState(*arrays[6:]), ADAM),)
+    if some.verb == "slide":
+        return verb(*arrays[:3], KinkPaces(*arrays[3:]), some.box, RATE)
+    if some.verb in ("average", "blend"):
+        return (verb(*arrays, WEIGHT),)
     return verb(*arrays) if some.verb == "halpern" else verb(*arrays, some.box)
 
 
