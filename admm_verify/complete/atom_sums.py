@@ -24,7 +24,7 @@ class AtomSums:
     @property
     def pay(self) -> bool:
         """Whether there is anything to add up, and sums have excluded enough parts so far."""
-        some = self.disjuncts.atoms > 1 and self.bounder.home.is_numpy
+        some = self.disjuncts.atoms > 1
         return some and (self._tried < _TRIED or self._excluded >= _WORTH * self._tried)
 
     def bounded(
@@ -47,8 +47,9 @@ class AtomSums:
         roundings = own.shape[1] + own.shape[2] + 16
         lost = 16.0 * SMALLEST * roundings * (1.0 + reach.sum(axis=-1))
         error = 4.0 * gamma(roundings) * (weight @ size[..., None])[..., 0] + lost
-        start = {self.bounder.network.output: weight @ own}
-        rows = Functionals(start, (weight @ constant[..., None])[..., 0], error)
+        put = self.bounder.home.put
+        start = {self.bounder.network.output: put(weight @ own)}
+        rows = Functionals(start, put((weight @ constant[..., None])[..., 0]), put(error))
         summed = self.bounder.bound(region, rows, None, self.iterations)
         lower = np.where(known.any(axis=1, keepdims=True), to_numpy(summed.lower), -np.inf)
         return lower, to_numpy(summed.sweep.nodes[0])

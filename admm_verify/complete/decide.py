@@ -278,8 +278,6 @@ class Decision:
 
     def _refine(self) -> None:
         """Bounds of neurons on condition that an open disjunct holds, some of which are thereby excluded."""
-        if not self._home.is_numpy:
-            return
         self.run.say("refinement")
         disjuncts = self.root.disjuncts()
         known = self.root.bounds_of(self.rows.box[disjuncts.row[:, 0]])

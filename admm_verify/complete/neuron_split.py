@@ -87,8 +87,7 @@ class NeuronSplitter:
         self.network, self.home = self.bounder.network, home
         self.box = boxes[0]
         self.lower, self.upper = [to_numpy(end) for end in pre.lower], [to_numpy(end) for end in pre.upper]
-        ends = [tuple(map(home.put, side)) for side in (self.lower, self.upper)]
-        self.region = spread_region(self.network, boxes[1].put(home), *ends, caution=settings.caution)
+        self.region = self._whole(self.bounder, boxes[1])
         lines = network_lines(self.network, self.region.lower, self.region.upper)
         # Certificates hold signs alone.
         self.hulls = [
@@ -98,9 +97,15 @@ class NeuronSplitter:
         self.halves = not record
         self.starts = [to_numpy(line.start)[:, 0] for line in lines]
         self.signs = FixedSigns([end.shape[1] for end in self.lower], home, self.hulls)
+        # Programs and what is passed on from row to row are the host's, wherever bounds are found.
+        self.host, self.host_region, signs = self.bounder, self.region, self.signs
+        if not home.is_numpy:
+            self.host = Bounder(network, Placement.numpy(), settings.ascent, run)
+            self.host_region = self._whole(self.host, boxes[1])
+            signs = FixedSigns([end.shape[1] for end in self.lower], self.host.home, self.hulls)
         self.propagation = self._propagation(boxes[1], record)
-        self.programs = LeafPrograms(self.bounder, disjuncts, self.signs, record)
-        self.has_programs = home.is_numpy and self.programs.suits(boxes[1], lines)
+        self.programs = LeafPrograms(self.host, disjuncts, signs, record)
+        self.has_programs = self.programs.suits(boxes[1], lines)
         self.sums = None if record else AtomSums(self.bounder, disjuncts, settings.iterations)
         self._credit, self._propagated, self._emptied = _CREDIT, 0, 0
         self._programs_first = self.has_programs and network.weight_count <= settings.program_multiplications
@@ -109,13 +114,19 @@ class NeuronSplitter:
             np.flatnonzero((to_numpy(line.maximum) > to_numpy(line.minimum)).any(axis=(0, 1))) for line in lines
         ]
 
+    def _whole(self, bounder: Bounder, inputs: InputSet) -> Region:
+        """The region of all boxes, where a bounder's home is."""
+        put = bounder.home.put
+        ends = [tuple(map(put, side)) for side in (self.lower, self.upper)]
+        return spread_region(bounder.network, inputs.put(bounder.home), *ends, caution=self.settings.caution)
+
     def _propagation(self, inputs: InputSet, record: bool) -> Propagation | None:
         """What passes on what signs and atoms say, where that pays."""
         small = self.network.weight_count <= self.settings.propagated_multiplications
         joint = self.disjuncts.atoms > 1 and isinstance(inputs, Box) and not record
-        if not (small and joint and self.home.is_numpy and Propagation.suits(self.network)):
+        if not (small and joint and Propagation.suits(self.network)):
             return None
-        return Propagation(self.region, self.box, self.disjuncts, self.settings.propagations)
+        return Propagation(self.host_region, self.box, self.disjuncts, self.settings.propagations)
 
     def root(self) -> Grown[Branches]:
         """The disjuncts without any split."""
@@ -162,9 +173,9 @@ class NeuronSplitter:
         found = self._narrowed(node)
         if found.empty.any():
             return self._dropped(node)
-        leaf = (
-            self.programs.solve(int(node.disjunct[0]), self._region(node, found), path) if self.has_programs else None
-        )
+        leaf = None
+        if self.has_programs:
+            leaf = self.programs.solve(int(node.disjunct[0]), self._region(node, found, self.host_region), path)
         if leaf is None:
             return self._bounded(node, self.settings.last_iterations)
         slopes = self.signs.by_layer(leaf.slopes)
@@ -204,7 +215,7 @@ class NeuronSplitter:
         return self._climbed(take(nodes, kept), take(found, kept), iterations)
 
     def _climbed(self, nodes: Branches, found: Narrowed, iterations: int) -> Grown[Branches]:
-        put, disjuncts, region = self.home.put, self.disjuncts, self._region(nodes, found)
+        put, disjuncts, region = self.home.put, self.disjuncts, self._region(nodes, found, self.region)
         splits = self.signs.splits(nodes.splits, nodes.beta)
         ranges = self.signs.ranges(nodes.splits, nodes.beta, found.lower, found.upper)
         objective, offset = put(disjuncts.objective[nodes.disjunct]), put(disjuncts.offset[nodes.disjunct])
@@ -277,13 +288,15 @@ class NeuronSplitter:
         points = np.zeros((0, disjuncts.inputs.size))
         return Grown(take(nodes, nothing), proof, points, nothing, disjuncts.offset[nothing])
 
-    def _region(self, nodes: Branches, found: Narrowed) -> Region:
-        """The region of every part."""
-        put, boxes = self.home.put, self.box[nodes.disjunct]
-        ends = [tuple(put(end)[:, None, :] for end in side) for side in (found.lower, found.upper)]
-        region = self.region if self.region.inputs.count == 1 else self.region.take(self.home.put_indices(boxes))
+    def _region(self, nodes: Branches, found: Narrowed, everything: Region) -> Region:
+        """The region of every part, where that of all boxes is."""
+        place, boxes = everything.inputs.placement, self.box[nodes.disjunct]
+        ends = [tuple(place.put(end)[:, None, :] for end in side) for side in (found.lower, found.upper)]
+        region = everything if everything.inputs.count == 1 else everything.take(place.put_indices(boxes))
         region = region.within(*ends)
-        return region if self.propagation is None else replace(region, inputs=Box.unpacked(found.packed).spread())
+        if self.propagation is None:
+            return region
+        return replace(region, inputs=Box.unpacked(place.put(found.packed)).spread())
 
     def _slopes(self, nodes: Branches, boxes: np.ndarray) -> list[np.ndarray]:
         """The inherited slopes of every layer, CROWN's at the root elsewhere."""
