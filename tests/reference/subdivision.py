@@ -68,28 +68,28 @@ class IntervalValues:
         x, *others = step.sources
         match step.operation:
             case "dense":
-                total = iv.mpf(float(step.arrays[1][i]))
+                found = iv.mpf(float(step.arrays[1][i]))
                 for j in np.flatnonzero(step.arrays[0][i]):
-                    total += iv.mpf(float(step.arrays[0][i, j])) * self.entry(x, int(j))
-                return total
+                    found += iv.mpf(float(step.arrays[0][i, j])) * self.entry(x, int(j))
             case "add":
-                return self.entry(x, i) + self.entry(others[0], i)
+                found = self.entry(x, i) + self.entry(others[0], i)
             case "concat":
                 sizes = np.cumsum([0, *(self.program.steps[source].size for source in step.sources)])
                 part = int(np.searchsorted(sizes, i, side="right")) - 1
-                return self.entry(step.sources[part], i - int(sizes[part]))
+                found = self.entry(step.sources[part], i - int(sizes[part]))
             case "select":
-                return self.entry(x, int(step.arrays[0][i]))
+                found = self.entry(x, int(step.arrays[0][i]))
             case "product":
-                return self._product((x, i), (others[0], i))
+                found = self._product((x, i), (others[0], i))
             case "matmul":
                 inner, columns = step.shapes[1]
                 row, column = divmod(i, columns)
                 pairs = (((x, row * inner + j), (others[0], j * columns + column)) for j in range(inner))
-                return sum((self._product(*pair) for pair in pairs), iv.mpf(0))
+                found = sum((self._product(*pair) for pair in pairs), iv.mpf(0))
             case kind:
                 numbers = tuple(mp.mpf(float(array[i])) for array in step.arrays)
-                return enclosed(kind, self.entry(x, i), numbers)
+                found = enclosed(kind, self.entry(x, i), numbers)
+        return found
 
     def _product(self, first: tuple[int, int], second: tuple[int, int]) -> Interval:
         one, other = self.entry(*first), self.entry(*second)
