@@ -76,9 +76,10 @@ SINGLE_ROUNDOFF = 2.0**-24
 def namespace(*arrays: Array) -> Any:
     """The array-API namespace that the arrays share."""
     # The general look-up takes as long as a small operation.
-    if all(type(array) is np.ndarray for array in arrays):
-        return _NUMPY
-    return array_api_compat.array_namespace(*arrays)
+    for array in arrays:
+        if type(array) is not np.ndarray:
+            return array_api_compat.array_namespace(*arrays)
+    return _NUMPY
 
 
 def _numpy_namespace() -> Any:

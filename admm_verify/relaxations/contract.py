@@ -1,7 +1,9 @@
 """What the solvers ask of an activation's relaxation, the convex hull of its graph over the range of its operands."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from admm_verify.arrays import Array, Bool, Float, namespace, take_rows
 
@@ -147,3 +149,7 @@ class Relaxation(Hull):
         """The point (p, phi(p)) where a line of this slope touches phi from below, or from above where `above`: the
         argmin over [l, u] of phi(p) - slope p, or the argmax. Not certified.
         """
+
+    def toucher(self, lower: Layer, upper: Layer) -> Callable[[Layer, Mask], tuple[Layer, Layer]]:
+        """`touch` over the same [l, u] for slope after slope."""
+        return partial(self.touch, lower, upper)

@@ -32,6 +32,19 @@ class Curve(Protocol):
         ...
 
 
+def stacked(*layers: Layer) -> Layer:
+    """Layers along a new first axis, all of them as large as the largest: one call for several small ones."""
+    xp, shape = namespace(*layers), layers[0].shape
+    alike = all(layer.shape == shape for layer in layers)
+    return xp.stack(list(layers) if alike else list(xp.broadcast_arrays(*layers)))
+
+
+def raised(layer: Layer, *others: Layer) -> Layer:
+    """A layer with as many axes as the others have, so that another axis can come before all of them."""
+    missing = max(len(other.shape) for other in others) - len(layer.shape)
+    return layer if missing <= 0 else namespace(layer).reshape(layer, ((1,) * missing + tuple(layer.shape)))
+
+
 def between(x: Layer, low: Layer, high: Layer) -> Layer:
     """min(max(x, low), high)."""
     xp = namespace(x, low, high)

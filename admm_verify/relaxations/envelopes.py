@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from admm_verify.arrays import namespace
 from admm_verify.relaxations.contract import Layer, Mask
-from admm_verify.relaxations.curves import along_segment, between, chord_slope, nearest_on_line, tiniest
+from admm_verify.relaxations.curves import along_segment, between, chord_slope, nearest_on_line, stacked, tiniest
 
 if TYPE_CHECKING:
     from admm_verify.relaxations.smooth import Piece, Smooth
@@ -23,12 +23,14 @@ points of sizes from 1e-2 to 10: relative errors below 1e-9 after 16 steps, and 
 class Envelope:
     """The floor of a hull, or its ceiling where above: knots l = x_0 <= .. <= x_5 = u, with chords from x_0 to x_1,
     from x_2 to x_3 and from x_4 to x_5, and phi between.
+
+    Shapes: knots and posts [6, ...].
     """
 
     curve: "Smooth"
     above: Mask
-    knots: tuple[Layer, ...]
-    posts: tuple[Layer, ...]
+    knots: Layer
+    posts: Layer
 
     @classmethod
     def of(cls, curve: "Smooth", lower: Layer, upper: Layer, above: Mask) -> "Envelope":
@@ -38,79 +40,84 @@ class Envelope:
         t, s, v, w = first[0], first[1], upper, upper
         if curve.bends:
             second = others[0] if others else (upper, upper)
-            t = _touching(curve, (lower, lower), first, above)[1]
-            s, v = _touching(curve, first, second, above)
+            parts = [((lower, lower), first), (first, second), *([(second, (upper, upper))] if others else [])]
+            near, far = _touching(curve, parts, above)
+            t, s, v = far[0, ...], near[1, ...], far[1, ...]
             if others:
-                w = xp.maximum(v, _touching(curve, second, (upper, upper), above)[0])
+                w = xp.maximum(v, near[2, ...])
             # Where the tangents from both ends miss each other, their chord is all of the envelope.
             missed = t > s
             t, s = xp.where(missed, lower, t), xp.where(missed, lower, s)
-        knots = lower, t, s, v, w, upper
-        return cls(curve, above, knots, tuple(map(curve.value, knots)))
+        knots = stacked(lower, t, s, v, w, upper)
+        return cls(curve, above, knots, curve.value(knots))
+
+    @classmethod
+    def both(cls, curve: "Smooth", lower: Layer, upper: Layer) -> "Envelope":
+        """Floor and ceiling along an axis before the others."""
+        xp = namespace(lower, upper)
+        above = xp.stack([xp.full_like(lower, side, dtype=xp.bool) for side in (False, True)])
+        return cls.of(curve, lower[None, ...], upper[None, ...], above)
 
     @staticmethod
-    def where(chosen: Mask, some: "Envelope", other: "Envelope") -> "Envelope":
-        """Of two envelopes of one curve, neuron by neuron."""
+    def choice(chosen: Mask, both: "Envelope") -> "Envelope":
+        """Of floor and ceiling, the latter where chosen, neuron by neuron."""
         xp = namespace(chosen)
-        knots, posts = (
-            tuple(xp.where(chosen, a, b) for a, b in zip(*pair, strict=True))
-            for pair in ((some.knots, other.knots), (some.posts, other.posts))
-        )
-        return Envelope(some.curve, xp.where(chosen, some.above, other.above), knots, posts)
+        knots, posts = (xp.where(chosen, part[:, 1, ...], part[:, 0, ...]) for part in (both.knots, both.posts))
+        return Envelope(both.curve, chosen, knots, posts)
 
     def height(self, pre: Layer, value: Layer) -> Layer:
         """The height at pre in [l, u], where phi is the value given."""
         xp, found = namespace(pre), value
-        for k in (0, 2, 4):
-            start, end = self.knots[k], self.knots[k + 1]
-            straight = along_segment(start, self.posts[k], end, self.posts[k + 1], pre)
-            found = xp.where((pre > start) & (pre < end), straight, found)
+        starts, ends = self.knots[0::2, ...], self.knots[1::2, ...]
+        straight = along_segment(starts, self.posts[0::2, ...], ends, self.posts[1::2, ...], pre)
+        within = (pre > starts) & (pre < ends)
+        for k in range(3):
+            found = xp.where(within[k, ...], straight[k, ...], found)
         return found
 
-    def chord(self, k: int, least: Layer, most: Layer) -> Layer:
-        """The slope of the chord from knot k on, within the range of phi' given, which it has but for cancellation."""
-        ends = self.knots[k], self.posts[k], self.knots[k + 1], self.posts[k + 1]
+    def chords(self, least: Layer, most: Layer) -> Layer:
+        """The slopes of the three chords, within the range of phi' given, which they have but for cancellation."""
+        ends = self.knots[0::2, ...], self.posts[0::2, ...], self.knots[1::2, ...], self.posts[1::2, ...]
         return between(chord_slope(*ends, otherwise=least), least, most)
 
     def slope(self, pre: Layer, least: Layer, most: Layer) -> Layer:
         """A slope of the envelope at pre, within a range."""
         xp = namespace(pre)
         found = between(self.curve.slope_at(pre, self.above), least, most)
-        for k in (0, 2, 4):
-            start, end = self.knots[k], self.knots[k + 1]
-            found = xp.where((pre >= start) & (pre <= end) & (end > start), self.chord(k, least, most), found)
+        starts, ends, chords = self.knots[0::2, ...], self.knots[1::2, ...], self.chords(least, most)
+        within = (pre >= starts) & (pre <= ends) & (ends > starts)
+        for k in range(3):
+            found = xp.where(within[k, ...], chords[k, ...], found)
         return found
 
     def end_slopes(self, least: Layer, most: Layer) -> tuple[Layer, Layer]:
         """The slopes at l and at u, within a range: of the first and the last part that has a length."""
-        return self._first(range(5), self.knots[0], least, most), self._first(
-            range(4, -1, -1), self.knots[5], least, most
-        )
-
-    def _first(self, order: range, end: Layer, least: Layer, most: Layer) -> Layer:
-        xp = namespace(end)
-        tangent = between(self.curve.slope_at(end, self.above), least, most)
-        found = tangent
-        for k in reversed(order):
-            here = tangent if k % 2 else self.chord(k, least, most)
-            found = xp.where(self.knots[k + 1] > self.knots[k], here, found)
-        return found
+        xp, chords = namespace(self.knots), self.chords(least, most)
+        long, found = self.knots[1:, ...] > self.knots[:-1, ...], []
+        for end, order in ((self.knots[0, ...], range(4, -1, -1)), (self.knots[5, ...], range(5))):
+            slope = tangent = between(self.curve.slope_at(end, self.above), least, most)
+            for k in order:
+                slope = xp.where(long[k, ...], tangent if k % 2 else chords[k // 2, ...], slope)
+            found.append(slope)
+        return found[0], found[1]
 
 
-def _touching(curve: "Smooth", first: "Piece", second: "Piece", above: Mask) -> tuple[Layer, Layer]:
-    """Where a line touches phi from below, or above, in both pieces: the slope of the chord between the points that
-    have its slope, again and again. This is Newton's method on the difference of both minima as a function of the
-    slope.
+def _touching(curve: "Smooth", parts: "list[tuple[Piece, Piece]]", above: Mask) -> tuple[Layer, Layer]:
+    """Where a line touches phi from below, or above, in both pieces of each part: the slope of the chord between the
+    points that have its slope, again and again. This is Newton's method on the difference of both minima as a function
+    of the slope.
+
+    Shapes: the points [parts, ...] each.
     """
-    xp = namespace(*first, *second)
-    s, v = first[1], second[0]
-    apart = v > s
+    start, end = (stacked(*(stacked(*(pair[side][k] for pair in parts)) for side in (0, 1))) for k in (0, 1))
+    xp = namespace(start)
+    found = stacked(end[0, ...], start[1, ...])
     for _ in range(TOUCHING_STEPS):
-        slope = chord_slope(s, curve.value(s), v, curve.value(v), otherwise=curve.slope_at(s, above))
-        near = between(curve.stationary(slope, *first, above), *first)
-        far = between(curve.stationary(slope, *second, above), *second)
-        s, v = xp.where(apart, near, s), xp.where(apart, far, v)
-    return s, v
+        (s, v), (low, high) = ((part[0, ...], part[1, ...]) for part in (found, curve.value(found)))
+        slope = chord_slope(s, low, v, high, otherwise=xp.zeros_like(s))
+        there = between(curve.stationary(slope[None, ...], start, end, above), start, end)
+        found = xp.where(v > s, there, found)
+    return found[0, ...], found[1, ...]
 
 
 def nearest(curve: "Smooth", side: Envelope, pre: Layer, post: Layer) -> tuple[Layer, Layer]:
@@ -123,22 +130,22 @@ def nearest(curve: "Smooth", side: Envelope, pre: Layer, post: Layer) -> tuple[L
     Valid when: the point lies below the hull, or above it where above.
     """
     xp = namespace(pre, post)
-    lower, upper = side.knots[0], side.knots[5]
+    lower, upper = side.knots[0, ...], side.knots[5, ...]
     near = between(pre, lower, upper)
     flat = curve.touch(lower, upper, xp.zeros_like(pre), side.above)[0]
     left, right = xp.minimum(near, flat), xp.maximum(near, flat)
-    least, most = curve.slope_range(lower, upper)
+    chords = side.chords(*curve.slope_range(lower, upper))
     p = left + xp.zeros_like(pre + post)
     q = side.height(p, curve.value(p))
     for k in range(5):
-        start, end = (between(knot, left, right) for knot in (side.knots[k], side.knots[k + 1]))
+        start, end = (between(side.knots[i, ...], left, right) for i in (k, k + 1))
         if k % 2:
             slope, height = curve.slope_at(start, side.above), curve.value(start)
             found = _on_curve(curve, (start, end), pre, post, side.above, right == near)
             reached = curve.value(found)
         else:
-            slope = side.chord(k, least, most)
-            height = side.posts[k] + slope * (start - side.knots[k])
+            slope = chords[k // 2, ...]
+            height = side.posts[k, ...] + slope * (start - side.knots[k, ...])
             found, reached, _ = nearest_on_line(start, height, end, slope, pre, post)
         onward = (end > start) & ((start - pre) + (height - post) * slope < 0)
         p, q = xp.where(onward, found, p), xp.where(onward, reached, q)

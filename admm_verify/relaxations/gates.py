@@ -36,10 +36,9 @@ class Gate(Smooth):
         return 16.0 * epsilon(slope) * namespace(slope).ones_like(slope)
 
     def stationary(self, slope: Layer, start: Layer, end: Layer, above: Mask) -> Layer:
-        found = self._inverses
-        xp = namespace(slope, start)
-        right = start >= found.right.inflection
-        return xp.where(above, xp.where(right, found.right(slope), found.left(slope)), found.middle(slope))
+        inverses, xp = self._inverses, namespace(slope, start)
+        left, middle, right = inverses(slope)
+        return xp.where(above, xp.where(start >= inverses.right.inflection, right, left), middle)
 
     def polished(self, x: Layer, slope: Layer) -> Layer:
         """By a step of Newton's method, where that is short."""

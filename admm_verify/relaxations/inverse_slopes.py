@@ -5,21 +5,22 @@ Nothing hangs on their accuracy: a point with nearly the slope that was asked fo
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from math import pi
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from admm_verify.arrays import namespace
-from admm_verify.network.error_function import chebyshev
+from admm_verify.arrays import Placement, namespace
 from admm_verify.relaxations.contract import Layer
-from admm_verify.relaxations.curves import between
+from admm_verify.relaxations.curves import between, stacked
 
 if TYPE_CHECKING:
     from admm_verify.relaxations.gates import Gate
 
-_DEGREE, _NODES, _HALVINGS, _FAR = 20, 56, 80, 60.0
+_DEGREE, _NODES, _HALVINGS, _FAR = 14, 56, 80, 60.0
+"""Higher degrees gain nothing next to inflections, where the middle's inverse is as steep as a root."""
+
 _LONGEST = 5.8, 5.0
 """The left tail is inverted up to where the slope has come exp(-33.6) near its limit, 0, and the right one, whose limit
 is 1 and takes digits, up to exp(-25)."""
@@ -35,11 +36,12 @@ class Middle:
     most: float
     series: tuple[float, ...]
 
-    def __call__(self, slope: Layer) -> Layer:
+    def argument(self, slope: Layer) -> Layer:
+        """Of the series, between -1 and 1."""
         xp = namespace(slope)
         place = (2.0 * slope - (self.least + self.most)) / (self.most - self.least)
         one = xp.ones_like(slope)
-        return chebyshev(self.series, xp.asin(between(place, -one, one)) * (2.0 / pi))
+        return xp.asin(between(place, -one, one)) * (2.0 / pi)
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,18 @@ class Tail:
     longest: float
     series: tuple[float, ...]
 
-    def __call__(self, slope: Layer) -> Layer:
+    def argument(self, slope: Layer) -> Layer:
+        """Of the series, between -1 and 1, for slopes on this side of the limit."""
         xp = namespace(slope)
         share = (slope - self.limit) / (self.extreme - self.limit)
         near = between(share, xp.full_like(slope, np.exp(-(self.longest**2))), xp.ones_like(slope))
-        found = chebyshev(self.series, xp.sqrt(-xp.log(near)) * (2.0 / self.longest) - 1.0)
-        # No point has a slope beyond the limit; that of the end comes nearest.
-        return xp.where(share > 0, found, xp.full_like(found, self.end))
+        return xp.sqrt(-xp.log(near)) * (2.0 / self.longest) - 1.0
+
+    def settled(self, slope: Layer, found: Layer) -> Layer:
+        """What the series gives; the end where no point has a slope beyond the limit: that of the end comes nearest."""
+        xp = namespace(slope)
+        ahead = (slope > self.limit) if self.extreme > self.limit else (slope < self.limit)
+        return xp.where(ahead, found, xp.full_like(found, self.end))
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,23 @@ class InverseSlopes:
     left: Tail
     middle: Middle
     right: Tail
+
+    @cached_property
+    def _powers(self) -> np.ndarray:
+        """The series' coefficients of 1, y, y^2, .., [degree + 1, 3]."""
+        parts = (self.left, self.middle, self.right)
+        return np.stack([np.polynomial.chebyshev.cheb2poly(part.series) for part in parts], axis=1)
+
+    def __call__(self, slope: Layer) -> tuple[Layer, Layer, Layer]:
+        """Where phi' has a slope left of, between and right of the inflections, by Horner's rule for all at once."""
+        parts = (self.left, self.middle, self.right)
+        y = stacked(*(part.argument(slope) for part in parts))
+        factors = Placement.of(y).put(self._powers.reshape((-1, 3) + (1,) * len(slope.shape)))
+        found = factors[-1, ...] + 0.0 * y
+        for k in range(factors.shape[0] - 2, -1, -1):
+            found = found * y + factors[k, ...]
+        left, middle, right = (found[k, ...] for k in range(3))
+        return self.left.settled(slope, left), middle, self.right.settled(slope, right)
 
 
 @cache

@@ -4,7 +4,9 @@ A neuron with coefficient a > 0 is bounded from below, one with a < 0 from above
 chosen (ReLU and other convex functions with one kink at 0) a neuron has one slope, else two: lower, then upper.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from admm_verify.arrays import Array, Float, inner, namespace, take_rows
@@ -255,7 +257,11 @@ class CurveLines:
     def contact(self, a: Layer, slopes: Slopes) -> Contact:
         below, above = _sides(slopes)
         slope = namespace(a).where(a > 0, below, above)
-        return Contact(slope, *self.relaxation.touch(self.lower, self.upper, slope, a <= 0))
+        return Contact(slope, *self._toucher(slope, a <= 0))
+
+    @cached_property
+    def _toucher(self) -> Callable[[Layer, Mask], tuple[Layer, Layer]]:
+        return self.relaxation.toucher(self.lower, self.upper)
 
     def value(self, a: Layer, contact: Contact) -> Float[Array, "*#rows"]:
         return namespace(a).sum(a * contact.height, axis=-1)

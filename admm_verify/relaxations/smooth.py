@@ -14,11 +14,12 @@ it, and all else is of some point of the domain.
 """
 
 from abc import abstractmethod
+from collections.abc import Callable
 from itertools import pairwise
 
 from admm_verify.arrays import namespace
 from admm_verify.relaxations.contract import Layer, Mask, Relaxation, SlopeRange
-from admm_verify.relaxations.curves import between, epsilon, tiniest
+from admm_verify.relaxations.curves import between, epsilon, raised, stacked, tiniest
 from admm_verify.relaxations.envelopes import Envelope, nearest
 
 INFINITY = float("inf")
@@ -127,11 +128,8 @@ class Smooth(Relaxation):
     def slope_range(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
         """The least and the greatest phi' on [l, u], as computed."""
         xp = namespace(lower, upper)
-        found = [self.derivative(x) for x in self.turns(lower, upper)]
-        least = most = found[0]
-        for slope in found[1:]:
-            least, most = xp.minimum(least, slope), xp.maximum(most, slope)
-        return least, most
+        found = self.derivative(stacked(*self.turns(lower, upper)))
+        return xp.min(found, axis=0), xp.max(found, axis=0)
 
     def regular(self, lower: Layer, upper: Layer) -> tuple[Mask, Layer, Layer]:
         """Where phi is defined and finite on [l, u], and ends of which that holds everywhere."""
@@ -139,7 +137,7 @@ class Smooth(Relaxation):
         fine = xp.isfinite(lower) & xp.isfinite(upper) & self.admits(lower, upper)
         point = xp.full_like(lower, self.inside)
         lower, upper = xp.where(fine, lower, point), xp.where(fine, upper, point)
-        finite = xp.isfinite(self.value(lower)) & xp.isfinite(self.value(upper))
+        finite = xp.all(xp.isfinite(self.value(stacked(lower, upper))), axis=0)
         return fine & finite, xp.where(finite, lower, point), xp.where(finite, upper, point)
 
     def image(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
@@ -152,12 +150,10 @@ class Smooth(Relaxation):
         finite, defined = xp.isfinite(lower) & xp.isfinite(upper), self.admits(lower, upper)
         usual = finite & defined
         point = xp.full_like(lower, self.inside)
-        down = up = None
-        for x in self.tops(xp.where(usual, lower, point), xp.where(usual, upper, point)):
-            value = self.value(x)
-            error = self.value_error(x, value)
-            low, high = value - 2.0 * error, value + 2.0 * error
-            down, up = (low, high) if down is None else (xp.minimum(down, low), xp.maximum(up, high))
+        x = stacked(*self.tops(xp.where(usual, lower, point), xp.where(usual, upper, point)))
+        value = self.value(x)
+        error = 2.0 * self.value_error(x, value)
+        down, up = xp.min(value - error, axis=0), xp.max(value + error, axis=0)
         least, greatest = (xp.full_like(lower, value) for value in self.values)
         # Where phi overflows, value and error are infinite and their difference is not a number.
         down = xp.where(finite & ~xp.isnan(down), xp.maximum(down, least), least)
@@ -169,10 +165,9 @@ class Smooth(Relaxation):
         """The largest |phi'| at both ends and at inflections, with its error; infinite where there is no hull."""
         xp = namespace(lower, upper)
         fine, lower, upper = self.regular(lower, upper)
-        most = xp.zeros_like(lower)
-        for x in self.turns(lower, upper):
-            slope = self.derivative(x)
-            most = xp.maximum(most, xp.abs(slope) + 2.0 * self.slope_error(x, slope))
+        x = stacked(*self.turns(lower, upper))
+        slope = self.derivative(x)
+        most = xp.max(xp.abs(slope) + 2.0 * self.slope_error(x, slope), axis=0)
         return xp.where(fine & ~xp.isnan(most), most, xp.full_like(most, INFINITY))
 
     def slopes(self, lower: Layer, upper: Layer) -> SlopeRange:
@@ -183,33 +178,45 @@ class Smooth(Relaxation):
         xp = namespace(lower, upper)
         _, lower, upper = self.regular(lower, upper)
         least, most = self._capped(lower, upper)
-        below, above = (xp.full_like(lower, side, dtype=xp.bool) for side in (False, True))
-        floor, ceiling = Envelope.of(self, lower, upper, below), Envelope.of(self, lower, upper, above)
-        (first, last), (left, right) = (side.end_slopes(least, most) for side in (floor, ceiling))
-        lower_min, lower_max = xp.minimum(first, last), xp.maximum(first, last)
-        upper_min, upper_max = xp.minimum(left, right), xp.maximum(left, right)
-        middle = 0.5 * lower + 0.5 * upper
+        both = Envelope.both(self, lower, upper)
+        first, last = both.end_slopes(least, most)
+        low, high = xp.minimum(first, last), xp.maximum(first, last)
+        middle = between(both.slope(0.5 * lower + 0.5 * upper, least, most), low, high)
         return SlopeRange(
-            lower_min=lower_min,
-            lower_max=lower_max,
-            upper_min=upper_min,
-            upper_max=upper_max,
-            lower=between(floor.slope(middle, least, most), lower_min, lower_max),
-            upper=between(ceiling.slope(middle, least, most), upper_min, upper_max),
+            lower_min=low[0, ...],
+            lower_max=high[0, ...],
+            upper_min=low[1, ...],
+            upper_max=high[1, ...],
+            lower=middle[0, ...],
+            upper=middle[1, ...],
         )
 
     def touch(self, lower: Layer, upper: Layer, slope: Layer, above: Mask) -> tuple[Layer, Layer]:
         """The best of l, u and the points of that slope in the pieces that are convex, or concave where above."""
-        xp = namespace(lower, upper, slope)
+        return self.toucher(lower, upper)(slope, above)
+
+    def toucher(self, lower: Layer, upper: Layer) -> Callable[[Layer, Mask], tuple[Layer, Layer]]:
         _, lower, upper = self.regular(lower, upper)
-        best = (lower, self.value(lower))
-        inner = [self._settled(slope, piece, above) for piece in self.pieces(lower, upper, above)]
-        for p in (*inner, upper):
-            q = self.value(p)
-            gain = (q - best[1]) - slope * (p - best[0])
-            better = xp.where(above, -gain, gain) < 0
-            best = xp.where(better, p, best[0]), xp.where(better, q, best[1])
-        return best
+        xp = namespace(lower)
+        low, high = self.value(lower), self.value(upper)
+        convex, concave = (
+            self.pieces(lower, upper, xp.full_like(lower, side, dtype=xp.bool)) for side in (False, True)
+        )
+
+        def touched(slope: Layer, above: Mask) -> tuple[Layer, Layer]:
+            xp = namespace(lower, slope)
+            pieces = list(zip(convex, concave, strict=True))
+            start, end = (stacked(*(xp.where(above, over[k], below[k]) for below, over in pieces)) for k in (0, 1))
+            inner = between(self.stationary(slope, start, end, above), start, end)
+            posts = self.value(inner)
+            best = lower, low
+            for p, q in (*((inner[k, ...], posts[k, ...]) for k in range(len(pieces))), (upper, high)):
+                gain = (q - best[1]) - slope * (p - best[0])
+                better = xp.where(above, -gain, gain) < 0
+                best = xp.where(better, p, best[0]), xp.where(better, q, best[1])
+            return best
+
+        return touched
 
     def support(self, lower: Layer, upper: Layer, post_weight: Layer, pre_weight: Layer) -> Layer:
         """A lower bound of min over [l, u] of h(p) = a phi(p) - g p, which is the minimum over the hull.
@@ -223,17 +230,20 @@ class Smooth(Relaxation):
         ends = lower, upper
         fine, lower, upper = self.regular(lower, upper)
         above, size = post_weight < 0, xp.abs(post_weight)
+        lower, upper = (raised(end, post_weight, pre_weight) for end in (lower, upper))
         ratio = self._ratio(lower, upper, post_weight, pre_weight)
         zero = xp.zeros_like(size)
-        bound = xp.minimum(*(self._level(p, post_weight, pre_weight) for p in (lower, upper)))
-        for left, right in self.pieces(lower, upper, above):
-            t = between(self.polished(self._settled(ratio, (left, right), above), ratio), left, right)
-            slope = self.slope_at(t, above)
-            charge = size * self.slope_error(t, slope)
-            tilt = post_weight * slope - pre_weight
-            drop = xp.minimum((tilt + charge) * (left - t), (tilt - charge) * (right - t))
-            bound = xp.minimum(bound, self._level(t, post_weight, pre_weight) + xp.minimum(drop, zero))
-        bound = bound - size * self.flaw(lower, upper)
+        bound = xp.min(self._level(stacked(lower, upper), post_weight, pre_weight), axis=0)
+        pieces = self.pieces(lower, upper, above)
+        left, right = (stacked(*(piece[k] for piece in pieces)) for k in (0, 1))
+        t = between(self.stationary(ratio, left, right, above), left, right)
+        t = between(self.polished(t, ratio), left, right)
+        slope = self.slope_at(t, above)
+        charge = size * self.slope_error(t, slope)
+        tilt = post_weight * slope - pre_weight
+        drop = xp.minimum((tilt + charge) * (left - t), (tilt - charge) * (right - t))
+        inner = self._level(t, post_weight, pre_weight) + xp.minimum(drop, zero)
+        bound = xp.minimum(bound, xp.min(inner, axis=0)) - size * self.flaw(lower, upper)
         known = fine & ~xp.isnan(bound)
         return xp.where(known, bound, self._unbounded(ends, post_weight, pre_weight))
 
@@ -241,35 +251,29 @@ class Smooth(Relaxation):
         """phi on the curved parts and chords between points of the graph elsewhere: from inside wherever those are."""
         xp = namespace(lower, upper, pre)
         _, lower, upper = self.regular(lower, upper)
-        floor, ceiling = self._sides(lower, upper)
         near = between(pre, lower, upper)
         value = self.value(near)
+        height = self._both(lower, upper, near).height(near, value)
         # The graph itself is in the hull, and rounding must not exclude it.
-        return xp.minimum(floor.height(near, value), value), xp.maximum(ceiling.height(near, value), value)
+        return xp.minimum(height[0, ...], value), xp.maximum(height[1, ...], value)
 
     def project(self, lower: Layer, upper: Layer, pre: Layer, post: Layer) -> tuple[Layer, Layer]:
         """The point itself inside, else the nearest one on the floor or, from above, on the ceiling."""
         xp = namespace(lower, upper, pre, post)
         _, lower, upper = self.regular(lower, upper)
-        floor, ceiling = self._sides(lower, upper)
         near = between(pre, lower, upper)
+        both = self._both(lower, upper, near)
         value = self.value(near)
-        low = xp.minimum(floor.height(near, value), value)
-        high = xp.maximum(ceiling.height(near, value), value)
+        height = both.height(near, value)
+        low, high = xp.minimum(height[0, ...], value), xp.maximum(height[1, ...], value)
         above = post > high
         inside = (pre == near) & (post >= low) & ~above
-        p, q = nearest(self, Envelope.where(above, ceiling, floor), pre, post)
+        p, q = nearest(self, Envelope.choice(above, both), pre, post)
         return xp.where(inside, pre, p), xp.where(inside, post, q)
 
-    def _sides(self, lower: Layer, upper: Layer) -> tuple[Envelope, Envelope]:
-        """Floor and ceiling."""
-        xp = namespace(lower, upper)
-        below, above = (xp.full_like(lower, side, dtype=xp.bool) for side in (False, True))
-        return Envelope.of(self, lower, upper, below), Envelope.of(self, lower, upper, above)
-
-    def _settled(self, slope: Layer, piece: Piece, above: Mask) -> Layer:
-        """The point of that slope in a piece."""
-        return between(self.stationary(slope, *piece, above), *piece)
+    def _both(self, lower: Layer, upper: Layer, like: Layer) -> Envelope:
+        """Floor and ceiling, for points with more axes."""
+        return Envelope.both(self, raised(lower, like), raised(upper, like))
 
     def _capped(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
         """The range of phi' on [l, u], without slopes that are steep beyond use."""
@@ -279,10 +283,8 @@ class Smooth(Relaxation):
             return least, most
         run = upper - lower
         width = xp.maximum(run, xp.full_like(run, tiniest(run)))
-        found = [self.value(x) for x in self.tops(lower, upper)]
-        high = low = found[0]
-        for value in found[1:]:
-            low, high = xp.minimum(low, value), xp.maximum(high, value)
+        found = self.value(stacked(*self.tops(lower, upper)))
+        low, high = xp.min(found, axis=0), xp.max(found, axis=0)
         usual = xp.maximum((high - low) / width, xp.abs(self.derivative(0.5 * lower + 0.5 * upper)))
         limit = STEEPEST * usual
         return xp.maximum(least, -limit), xp.minimum(most, limit)
