@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from admm_verify.bounds.receptive import receptive_field
 from admm_verify.bounds.region import largest
 from admm_verify.bounds.tighten import Crops, Steps, WholeLayers, packed_crown, tighten
 from admm_verify.errors import InputError
-from admm_verify.memory import Budget, keep_freed_memory, memory_errors
+from admm_verify.memory import Budget, keep_freed_memory, memory_errors, once_more
 from admm_verify.network.graph import Affine, Network, check_network
 from admm_verify.network.layout import flatten_batch
 from admm_verify.options import choice, instance, shown
@@ -90,7 +90,7 @@ def preactivation_bounds(
     Reference: Gowal et al., arXiv 1810.12715 (interval); Singh et al., NeurIPS 2018 (forward, parallel lines); Zhang et
     al., NeurIPS 2018 (CROWN); Xu et al., ICLR 2021 (optimised slopes).
     """
-    begun, inputs = Run.of(run), input_rows(network, inputs)
+    begun, inputs = Run.of(run), once_more(partial(input_rows, network, inputs))
     home = inputs.placement.double
     place = home if begun.device == "cpu" else home.fastest
     moved = inputs if place is home else inputs.put(place)
@@ -114,7 +114,8 @@ def preactivation_bounds(
     parts = budget_at(place, begun.endless()).blocks(count, count, bounded)
     made = Origin(network, inputs, all(part.implied for part in parts))
     found = parts[0] if len(parts) == 1 else PreactivationBounds.joined(parts, made)
-    check_domains(network.put(moved.placement.double), found)
+    # What cannot be cut into blocks is tried again.
+    once_more(lambda: check_domains(network.put(moved.placement.double), found))
     if place is home:
         return found
     low, high = (tuple(map(home.put, side)) for side in (found.lower, found.upper))

@@ -18,6 +18,7 @@ from admm_verify.bounds.region import Region, build_region
 from admm_verify.bounds.relaxed import Twin
 from admm_verify.errors import InputError
 from admm_verify.given import float64_array
+from admm_verify.memory import memory_errors
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.contract import Hull
 from admm_verify.relaxations.lines import KinkLines, Lines
@@ -61,6 +62,7 @@ class Problem:
 
     __repr__ = short_repr
 
+    @memory_errors()
     def __init__(
         self,
         network: Network,
