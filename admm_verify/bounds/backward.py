@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from admm_verify.arrays import Array, inner, namespace
+from admm_verify.bounds.matrix_products import PassedProduct
 from admm_verify.network.graph import Network
 from admm_verify.run import paced
 
@@ -21,13 +22,15 @@ class Backward:
 
     Shapes: nodes[i] [..., n_i] the coefficient of node i, None where the functional does not reach it but for the
     input; pre[k] and
-    post[k] [..., n_k] or None; constant [...].
+    post[k] [..., n_k] or None; constant [...]. Products that were passed in one step have neither: the constant holds
+    what their relaxation takes, and passed [...] the magnitude behind their multipliers' roundings.
     """
 
     nodes: tuple[Array | None, ...]
     pre: tuple[Array | None, ...]
     post: tuple[Array | None, ...]
     constant: Array
+    passed: Array | float = 0.0
 
     @property
     def input(self) -> Array:
@@ -37,15 +40,23 @@ class Backward:
         return coefficient
 
 
-def backward(network: Network, start: Mapping[int, Array], constant: Any, choose: Choose) -> Backward:
+def backward(
+    network: Network,
+    start: Mapping[int, Array],
+    constant: Any,
+    choose: Choose,
+    products: Mapping[int, PassedProduct] | None = None,
+) -> Backward:
     """One transposed pass: W' for every affine node, choose for every activation.
 
+    products: by the nodes of their sums, which are passed in one step from there to the factors.
     Shapes: start[i] [..., n_i] coefficients at nodes; constant [...].
     Reference: DESIGN of DeepSplit's dual (arXiv 2106.09117, section 3) with one multiplier per pre-activation.
     """
     coefficients: list[Array | None] = [start.get(i) for i in range(len(network.nodes))]
     pre: list[Array | None] = [None] * len(network.activations)
     post: list[Array | None] = [None] * len(network.activations)
+    steps, passed = {} if products is None else products, 0.0
     for i, affine, k in paced(reversed(network.steps)):
         coefficient = coefficients[i]
         if coefficient is None:
@@ -56,13 +67,19 @@ def backward(network: Network, start: Mapping[int, Array], constant: Any, choose
             continue
         if affine.shifts:
             constant = inner(coefficient, affine.bias) + constant
+        if i in steps:
+            constant = steps[i].support(coefficient) + constant
+            passed = steps[i].magnitude(coefficient) + passed
+            for source, part in steps[i].multipliers(coefficient):
+                _accumulate(coefficients, source, part)
+            continue
         for term in affine.terms:
             _accumulate(coefficients, term.source, term.map.transpose(coefficient))
     if coefficients[0] is None:
         some = next(iter(start.values()))
         size = network.nodes[0].size
         coefficients[0] = namespace(some).zeros((*some.shape[:-1], size), dtype=some.dtype, device=some.device)
-    return Backward(tuple(coefficients), tuple(pre), tuple(post), constant)
+    return Backward(tuple(coefficients), tuple(pre), tuple(post), constant, passed)
 
 
 def _accumulate(coefficients: list[Array | None], index: int, part: Array) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from admm_verify.arrays import Array, Float, Int, Placement, namespace
 from admm_verify.bounds.backward import Backward, Choose, backward
+from admm_verify.bounds.matrix_products import PassedProduct
 from admm_verify.bounds.region import Region, Sparing
 
 
@@ -104,16 +105,20 @@ class Functionals:
 
 
 def certify(
-    region: Region, functionals: Functionals, choose: Choose, kinks: Sequence[Sparing | None] = ()
+    region: Region,
+    functionals: Functionals,
+    choose: Choose,
+    kinks: Sequence[Sparing | None] = (),
+    products: Mapping[int, PassedProduct] | None = None,
 ) -> tuple[Float[Array, "..."], Backward]:
     """Certified lower bounds D(g) of functionals over a region from any multipliers g, and the sweep behind them.
 
     g_k is the multiplier of activation k's input, as `Region.plane` uses it; NaN or infinite ones give no bound.
-    kinks: as `Region.concretise` takes them. Shapes: [...], the leading axes.
+    kinks: as `Region.concretise` takes them; products: as `backward`. Shapes: [...], the leading axes.
     Error: rounded downward; NaN becomes -inf: no bound.
     Reference: DeepSplit, arXiv 2106.09117; Dvijotham et al., arXiv 1803.06567 (the dual).
     """
-    sweep = backward(region.network, functionals.start, functionals.constant, choose)
+    sweep = backward(region.network, functionals.start, functionals.constant, choose, products)
     bound = region.concretise(sweep, kinks) - functionals.error
     xp = namespace(bound)
     return xp.where(xp.isnan(bound), xp.full_like(bound, -float("inf")), bound), sweep

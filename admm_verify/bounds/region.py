@@ -85,7 +85,7 @@ class Region:
         """The shift of a sweep's plane, and the plane's least value without it."""
         sums = CertifiedSums.of(self, sweep)
         least, size = sums.least(sweep.input)
-        value, magnitude = sweep.constant, abs(sweep.constant) + size
+        value, magnitude = sweep.constant, abs(sweep.constant) + size + sweep.passed
         scales = list(self.magnitudes)
         for k, source in enumerate(self.network.sources):
             pre, post = sweep.pre[k], sweep.post[k]

@@ -1,6 +1,6 @@
 """Relaxed regions: the one place where functionals are climbed in float32 and then certified in float64."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -10,10 +10,11 @@ from admm_verify.backends.device import budget_at, full_precision
 from admm_verify.bounds.backward import Backward, Choose, backward
 from admm_verify.bounds.climb import Climb, slopes_of
 from admm_verify.bounds.functionals import FreeEnds, Functionals, Splits, certify
+from admm_verify.bounds.matrix_products import PassedProduct, matrix_products
 from admm_verify.bounds.region import Region
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.bilinear import BilinearPlanes, MiddlePlanes
-from admm_verify.relaxations.lines import KinkLines, Lines
+from admm_verify.relaxations.lines import CurveLines, FixedLines, KinkLines, Lines
 from admm_verify.relaxations.registry import network_lines
 from admm_verify.run import Run
 from admm_verify.sets.contract import InputSet
@@ -86,10 +87,26 @@ class Relaxed:
         return Twin(network, self.inputs.put(place), network_lines(network, lower, upper))
 
     @cached_property
-    def _middles(self) -> dict[int, MiddlePlanes]:
-        """CROWN's planes of products, parallel on both sides, by activation."""
-        ends = zip(self.lines, self.region.lower, self.region.upper, strict=True)
-        return {k: MiddlePlanes.of(*pair) for k, (line, *pair) in enumerate(ends) if isinstance(line, BilinearPlanes)}
+    def _fixed(self) -> dict[int, MiddlePlanes | FixedLines]:
+        """CROWN's planes of products, parallel on both sides, and CROWN's lines of curves, by activation."""
+        found: dict[int, MiddlePlanes | FixedLines] = {}
+        for k, line in enumerate(self.lines):
+            if isinstance(line, BilinearPlanes):
+                found[k] = MiddlePlanes.of(line.lower, line.upper)
+            elif isinstance(line, CurveLines) and (fixed := FixedLines.of(line)) is not None:
+                found[k] = fixed
+        return found
+
+    @cached_property
+    def products(self) -> dict[int, PassedProduct]:
+        """The matrix products that sweeps over CROWN's planes pass in one step, by the nodes of their sums."""
+        region = self.region
+        return {
+            found.node: PassedProduct.over(
+                found, region.network, region.lower[found.activation], region.upper[found.activation]
+            )
+            for found in matrix_products(region.network)
+        }
 
     def inside(self, slopes: Sequence[Array]) -> list[Array]:
         """Slopes in float64 and in the lines' range."""
@@ -97,16 +114,25 @@ class Relaxed:
 
     def certify(self, functionals: Functionals, slopes: Sequence[Array] | None = None) -> tuple[Array, Backward]:
         """Certified lower bounds, [...], and the sweep behind them; from CROWN's slopes where none are given."""
-        inside = [line.start for line in self.lines] if slopes is None else self.inside(slopes)
-        choose = self._choice(inside, functionals)
+        choose = self._choice(
+            [line.start for line in self.lines] if slopes is None else self.inside(slopes), functionals
+        )
         if slopes is not None or functionals.splits or functionals.ranges:
             return certify(self.region, functionals, choose, self.kinks)
-        middles = self._middles
+        return self._certified(functionals, {})
+
+    def crown(self, functionals: Functionals) -> Array:
+        """`certify` from CROWN's slopes, for functionals [sets, rows] without splits, and without the sweep."""
+        return self._certified(functionals, self.products)[0]
+
+    def _certified(self, functionals: Functionals, products: Mapping[int, PassedProduct]) -> tuple[Array, Backward]:
+        choose, fixed = self._choice([line.start for line in self.lines], functionals), self._fixed
 
         def started(k: int, a: Array) -> Array:
-            return middles[k].multiplier(a) if k in middles else choose(k, a)
+            return fixed[k].multiplier(a) if k in fixed else choose(k, a)
 
-        return certify(self.region, functionals, started, [middles.get(k, kink) for k, kink in enumerate(self.kinks)])
+        kinks = [fixed.get(k, kink) for k, kink in enumerate(self.kinks)]
+        return certify(self.region, functionals, started, kinks, products)
 
     def plane(self, functionals: Functionals, slopes: Sequence[Array]) -> tuple[Array, Array]:
         """Certified planes slope'x + shift below the functionals, as `Region.plane`; their error is not subtracted."""

@@ -16,12 +16,12 @@ from admm_verify.backends.compiled import CompiledVerbs
 from admm_verify.bounds.backward import Backward
 from admm_verify.relaxations.bilinear import MiddlePlanes
 from admm_verify.relaxations.contract import Hull
-from admm_verify.relaxations.lines import KinkLines
+from admm_verify.relaxations.lines import FixedLines, KinkLines
 from admm_verify.relaxations.triangle import Triangle
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import InputSet
 
-Sparing = KinkLines | MiddlePlanes
+Sparing = KinkLines | FixedLines | MiddlePlanes
 """Lines whose multipliers have an intercept that spares the relaxation's vertices."""
 
 

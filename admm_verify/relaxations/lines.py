@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from admm_verify.arrays import Array, Float, inner, namespace, take_rows
+from admm_verify.arrays import SMALLEST, Array, Float, inner, namespace, take_rows
 from admm_verify.relaxations.contract import Layer, Mask, Relaxation, SlopeRange
 
 Slopes = Float[Array, "*#sides"]
@@ -295,6 +295,45 @@ class CurveLines:
     def take(self, rows: Array) -> "CurveLines":
         lower, upper = take_rows(self.lower, rows), take_rows(self.upper, rows)
         return CurveLines(self.relaxation, lower, upper, self.slopes.take(rows))
+
+
+@dataclass(frozen=True, eq=False)
+class FixedLines:
+    """A line below and a line above of the same slopes for all rows, with what phi and -phi are at least over them.
+
+    floor <= phi(p) - below p and ceiling <= above p - phi(p) on [l, u], so that sum(max(a, 0) floor + max(-a, 0)
+    ceiling) is the support for multipliers g = slope(a) a. In floating point `support` is off by fewer than 40
+    roundings of |g| max|p| + |a| max|phi|, which bounds charge; spare [...]: what underflow takes from g p.
+    """
+
+    below: Layer
+    above: Layer
+    floor: Layer
+    ceiling: Layer
+    spare: Array
+
+    @classmethod
+    def of(cls, lines: CurveLines) -> "FixedLines | None":
+        """CROWN's lines; none where some of them have no intercept, as over ranges without an end."""
+        lower, upper, ranges = lines.lower, lines.upper, lines.slopes
+        xp, one = namespace(lower), namespace(lower).ones_like(lower)
+        # What supports lose to underflow is multiplied by a here.
+        floor = lines.relaxation.support(lower, upper, one, ranges.lower) - 64.0 * SMALLEST
+        ceiling = lines.relaxation.support(lower, upper, -one, -ranges.upper) - 64.0 * SMALLEST
+        reach = xp.maximum(xp.abs(lower), xp.abs(upper))
+        spare = xp.sum(2.0 * SMALLEST * (1.0 + reach), axis=-1)
+        if not bool(xp.all(xp.isfinite(floor)) & xp.all(xp.isfinite(ceiling)) & xp.all(xp.isfinite(spare))):
+            return None
+        return cls(ranges.lower, ranges.upper, floor, ceiling, spare)
+
+    def multiplier(self, a: Layer) -> Layer:
+        """g, for coefficients a of phi."""
+        return namespace(a).where(a > 0, self.below, self.above) * a
+
+    def support(self, a: Layer) -> Float[Array, "*#rows"]:
+        """The sum over neurons of the least of a q - g p over the hull, with those multipliers g."""
+        xp, zero = namespace(a), namespace(a).zeros_like(a[..., :1])
+        return inner(xp.maximum(a, zero), self.floor) + inner(xp.maximum(-a, zero), self.ceiling) - self.spare
 
 
 def _positive(width: Layer) -> Layer:

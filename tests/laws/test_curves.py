@@ -11,6 +11,7 @@ from admm_verify.arrays import quiet_overflow
 from admm_verify.relaxations.convex import Exp, Log, Reciprocal, Sqrt, Square
 from admm_verify.relaxations.gates import Gelu, GeluTanh, HardSwish, Mish, Silu
 from admm_verify.relaxations.hyperbolic import Acosh, Asin, Asinh, Atanh, Cosh, Sinh
+from admm_verify.relaxations.lines import CurveLines, FixedLines
 from admm_verify.relaxations.odd_curves import Atan, Erf, Softsign
 from admm_verify.relaxations.powers import Power
 from admm_verify.relaxations.smooth import Smooth
@@ -176,6 +177,47 @@ def test_bounds_contain_the_graph(name, dtype):
     rise, run = np.abs(np.diff(q, axis=0)), np.abs(np.diff(p.astype(WIDE), axis=0))
     most = curve.gain(lower, upper).astype(WIDE) * run
     assert ((rise - 2 * accuracy * np.abs(q).max(0) <= most) | (run == 0))[:, fine].all()
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_lines_with_fixed_intercepts_are_bounds(name):
+    """Neuron by neuron, whatever their coefficients."""
+    rng = np.random.default_rng([list(CURVES).index(name), 5])
+    make, exact = CURVES[name]
+    curve = make(np.float64)
+    lower, upper = ends(rng, name, np.float64)
+    slopes = curve.slopes(lower, upper)
+    one = np.ones(NEURONS)
+    supports = [curve.support(lower, upper, s * one, s * t) for s, t in ((1.0, slopes.lower), (-1.0, slopes.upper))]
+    fine = np.isfinite(supports).all(axis=0)
+    assert fine.sum() > 50
+    lower, upper = lower[fine], upper[fine]
+    p = points(rng, name, lower, upper)
+    q = exact(p.astype(WIDE))
+    lines = CurveLines(curve, lower[:, None], upper[:, None], curve.slopes(lower[:, None], upper[:, None]))
+    fixed = FixedLines.of(lines)
+    assert fixed is not None
+    a = sized(rng, len(lower))
+    g, found = fixed.multiplier(a[:, None])[:, 0], fixed.support(a[:, None]).astype(WIDE)
+    error = ACCURACY.get(name, 2.0**-60) * np.abs(q)
+    low, high = (np.abs(end.astype(WIDE)) for end in curve.image(lower, upper))
+    reach = np.maximum(np.abs(lower), np.abs(upper)).astype(WIDE)
+    size = np.abs(a) * np.maximum(low, high) + np.abs(g) * reach
+    least = a * q - g.astype(WIDE) * p - np.abs(a) * error
+    allowed = 40 * WIDE(roundoff(np.float64)) * size + 8 * np.finfo(np.float64).smallest_subnormal
+    # What overflows is no bound, as nowhere.
+    known = np.isfinite(allowed) & np.isfinite(found)
+    assert (found - allowed <= least)[:, known].all()
+    # They are the supports of the same multipliers, but where these charge themselves for tails of functions.
+    support = curve.support(lower, upper, a, g).astype(WIDE)
+    near = np.abs(found - support) <= 2 * allowed + 4 * np.finfo(np.float64).smallest_normal * (1 + np.abs(a))
+    assert near[np.isfinite(support) & known].mean() > 0.99
+
+
+def test_ranges_without_end_have_no_fixed_lines():
+    curve, lower, upper = Exp(), np.array([0.0, -np.inf]), np.array([1.0, np.inf])
+    with np.errstate(invalid="ignore"):
+        assert FixedLines.of(CurveLines(curve, lower, upper, curve.slopes(lower, upper))) is None
 
 
 def envelope(x: np.ndarray, y: np.ndarray) -> np.ndarray:
