@@ -1,6 +1,7 @@
 """`verify`: from a query to a verdict, by certified bounds, branch and bound, and confirmed counterexamples."""
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -15,6 +16,7 @@ from admm_verify.certificates.regions import check_regions
 from admm_verify.complete.constants import Group, by_constants
 from admm_verify.complete.decide import Decision
 from admm_verify.complete.enumeration import Enumeration
+from admm_verify.complete.free_inputs import by_free_inputs
 from admm_verify.complete.settings import VerifySettings
 from admm_verify.memory import memory_errors
 from admm_verify.network.onnx_runtime import forget_models
@@ -103,7 +105,7 @@ def verify(
     query = query.about_outputs(arithmetic)
     groups = [] if chosen.certificate or chosen.checkpoint else _groups(query, run)
     if groups:
-        return _grouped(query, groups, chosen, run, began)
+        return _grouped(query, groups, lambda part: _decided(part, chosen, run, began), run, began)
     if chosen.certificate:
         check_kinds(query.network)
         check_regions(query.property)
@@ -111,19 +113,50 @@ def verify(
 
 
 def _decided(query: Query, settings: VerifySettings, run: Run, began: float) -> Outcome:
-    if not query.property.disjuncts:
+    """The answer to a query: first about disjuncts that fix most inputs, then about all that these leave open."""
+    count = len(query.property.disjuncts)
+    if not count:
         return Outcome(Verdict.UNSAT, None, None, np.zeros(0), 0, time.monotonic() - began)
+    try:
+        with run.watching():
+            found = by_free_inputs(query, settings, run)
+    except Stopped:
+        return _nothing_known(count, run, began)
+    finally:
+        forget_models()
+    if found is None or not (found.excluded or found.witness):
+        return _as_a_whole(query, settings, run, began)
+    rows, excluded = found.rows, set(found.excluded)
+    lower = np.full(len(rows.box), -np.inf)
+    # Where its only atom excludes a disjunct, this is positive.
+    lower[[rows.disjuncts[i][0] for i in excluded if len(rows.disjuncts[i]) == 1]] = 0.0
+    if found.witness is not None:
+        x, exact, output = found.witness.x, found.witness.exact, found.witness.output
+        open_disjuncts, spent = count - len(excluded), time.monotonic() - began
+        return Outcome(Verdict.SAT, x, output, lower, open_disjuncts, spent, found.bounded, -np.inf, exact)
+    left = [i for i in range(count) if i not in excluded]
+    groups = [_some(query, left)] if left else []
+    outcome = _grouped(query, groups, lambda part: _as_a_whole(part, settings, run, began), run, began)
+    lower = np.maximum(lower, outcome.rows_lower)
+    return replace(outcome, rows_lower=lower, subproblems=outcome.subproblems + found.bounded)
+
+
+def _as_a_whole(query: Query, settings: VerifySettings, run: Run, began: float) -> Outcome:
     try:
         with run.watching():
             decision = Decision(query, settings, run)
             decision.decide()
     except Stopped:
         # Not even the rows were made.
-        verdict, count = _unfinished(run), len(query.property.disjuncts)
-        return Outcome(verdict, None, None, np.zeros(0), count, time.monotonic() - began, lower=-np.inf)
+        return _nothing_known(len(query.property.disjuncts), run, began)
     finally:
         forget_models()
     return _outcome(decision, began)
+
+
+def _nothing_known(count: int, run: Run, began: float) -> Outcome:
+    """The answer to a query of some disjuncts of which there was no time to look at any."""
+    return Outcome(_unfinished(run), None, None, np.zeros(0), count, time.monotonic() - began, lower=-np.inf)
 
 
 def _enumerated(query: Query, settings: VerifySettings, run: Run, began: float) -> Outcome:
@@ -158,13 +191,19 @@ def _groups(query: Query, run: Run) -> list[Group]:
         return []
 
 
-def _grouped(query: Query, groups: list[Group], settings: VerifySettings, run: Run, began: float) -> Outcome:
+def _some(query: Query, numbers: list[int]) -> Group:
+    """The query about some of its disjuncts."""
+    own = tuple(query.property.disjuncts[i] for i in numbers)
+    return Group(replace(query, property=replace(query.property, disjuncts=own)), numbers)
+
+
+def _grouped(query: Query, groups: list[Group], decide: Callable[[Query], Outcome], run: Run, began: float) -> Outcome:
     """The answer to a query from those to its parts, one after the other."""
     rows = atom_rows(query.property)
     lower, open_disjuncts, subproblems, least = np.full(len(rows.box), -np.inf), 0, 0, float("inf")
     unconfirmed = None
     for group in groups:
-        found = _decided(group.query, settings, run, began)
+        found = decide(group.query)
         places = atom_rows(group.query.property).disjuncts
         for number, own in zip(group.numbers, places, strict=True):
             if len(found.rows_lower):

@@ -51,6 +51,26 @@ def at_points(
         return evaluation.through()
 
 
+@dataclass(frozen=True, eq=False)
+class NodeValues:
+    """What all nodes hold at some points in real numbers, as in `PointValues`.
+
+    Shapes: values[i] [points, n_i]; errors[i] [points or 1, n_i]; clear [points], false where nothing is known.
+    """
+
+    values: list[np.ndarray]
+    errors: list[np.ndarray]
+    clear: np.ndarray
+
+
+def nodes_at_points(network: Network, x: np.ndarray, off: np.ndarray, run: Run) -> NodeValues:
+    """All nodes of a network at points near x, as `at_points` finds the outputs. Raises: Stopped."""
+    evaluation = _Evaluation(network.put(Placement.numpy()), (x, off), "real", run, False)
+    with quiet_overflow():
+        evaluation.through()
+    return NodeValues(evaluation.values, evaluation.errors, evaluation.clear)
+
+
 class _Evaluation:
     """Values of all nodes so far, and bounds on their errors.
 

@@ -55,6 +55,9 @@ class HalvedBoxes(Nodes):
 class InputSplitter:
     """Halves boxes."""
 
+    method = "crown"
+    """Of the bounds of neurons."""
+
     def __init__(
         self,
         network: Network,
@@ -97,7 +100,7 @@ class InputSplitter:
         # Whoever checks a proof derives bounds without bands.
         plain = self.settings.caution > 1.0
         objective = self.disjuncts.objective
-        pre = derived_bounds(self.network, parts, "crown", self.run, plain=plain, objective=objective)
+        pre = derived_bounds(self.network, parts, self.method, self.run, plain=plain, objective=objective)
         pre, empty = without_contradictions(self.network, parts, pre, self.run)
         if self.settings.contractions and empty.any():
             # Recorded proofs exclude these too by bounds of atoms, which are as good as infinite.
