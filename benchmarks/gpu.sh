@@ -1,29 +1,48 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, in at most eight minutes: tests, kernels, scaling, root bounds.
+# Everything that needs a GPU, in at most eight minutes: tests, verbs, rows, tightening, certify, search, ADMM, reach.
 #
-#     benchmarks/gpu.sh [--device cuda|cpu] [--out FILE]
+#     benchmarks/gpu.sh [--device cuda|cpu] [--carried DIR] [--wheels DIR] [--out FILE]
 #
-# Needs Python (PYTHON=..., python3 by default) with the package's dependencies; the package itself need not be
-# installed. A part whose requirements are missing is skipped with the reason; a part that fails or runs out of time is
-# reported, the others still run, and the exit status is 1. All results go to one file, by default
-# benchmarks/results/<device name>.json.
+# Needs Python (PYTHON=..., python3 by default) with torch and NumPy; CuPy for the fused kernels. The package itself need
+# not be installed, and nothing is downloaded: wheels of pure Python in DIR (by default carried/wheels, else wheels) are
+# unpacked for this run, and what is computed on is carried/cases.pickle (`python -m benchmarks.gpu_cases --wheels`
+# makes both), else the shared data set. auto_LiRPA is compared where its package lies in carried/auto_LiRPA.
+# A part whose requirements are missing is skipped with the reason; a part that fails or runs out of time is reported
+# with what it had found, the others still run, and the exit status is 1. All results go to one file, by default
+# benchmarks/results/<device name>.json, and to one table. --device cpu rehearses all parts at small sizes.
 set -uo pipefail
+given=$PWD
 cd "$(dirname "$0")/.."
 
-device=cuda out=""
+device=cuda out="" carried="" wheels=""
+absolute() { case "$1" in /*) echo "$1" ;; *) echo "$given/$1" ;; esac; }
 while [ $# -gt 0 ]; do
-    case "$1" in
-        --device) device=$2; shift 2 ;;
-        --out) out=$2; shift 2 ;;
-        *) echo "usage: benchmarks/gpu.sh [--device cuda|cpu] [--out FILE]" >&2; exit 2 ;;
+    case "$1 ${2:-}" in
+        "--device cuda" | "--device cpu") device=$2 ;;
+        --carried\ ?*) carried=$(absolute "$2") ;;
+        --wheels\ ?*) wheels=$(absolute "$2") ;;
+        --out\ ?*) out=$(absolute "$2") ;;
+        *) echo "usage: benchmarks/gpu.sh [--device cuda|cpu] [--carried DIR] [--wheels DIR] [--out FILE]" >&2; exit 2 ;;
     esac
+    shift 2
 done
-export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
-if [ -d shared ]; then shared=$PWD/shared; else shared=$PWD/../shared; fi
-export ADMM_VERIFY_SHARED="${ADMM_VERIFY_SHARED:-$shared}"
+carried=${carried:-$PWD/carried}
+if [ -z "$wheels" ]; then
+    for wheels in "$carried/wheels" "$PWD/wheels"; do [ -d "$wheels" ] && break; done
+fi
 python=${PYTHON:-python3}
 parts=$(mktemp -d)
 trap 'rm -rf "$parts"' EXIT
+mkdir "$parts/site" "$parts/json"
+for wheel in "$wheels"/*.whl; do
+    # What is installed goes first.
+    [ -e "$wheel" ] && "$python" -m zipfile -e "$wheel" "$parts/site"
+done
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
+echo "import sys; sys.path.append('$parts/site')" > "$parts/sitecustomize.py"
+export PYTHONPATH="$PYTHONPATH:$parts"
+if [ -d shared ]; then shared=$PWD/shared; else shared=$PWD/../shared; fi
+export ADMM_VERIFY_SHARED="${ADMM_VERIFY_SHARED:-$shared}"
 
 has() { "$python" -c "import importlib.util as u, sys; sys.exit(any(u.find_spec(n) is None for n in sys.argv[1:]))" "$@"; }
 
@@ -35,8 +54,10 @@ note() { # NAME STATUS SECONDS REASON
 part() { # NAME SECONDS COMMAND...
     local name=$1 limit=$2 began=$SECONDS status
     shift 2
+    if [ $((SECONDS + limit)) -gt $whole ]; then limit=$((whole - SECONDS)); fi
+    if [ "$limit" -lt 10 ]; then note "$name" failed 0 "no time left"; return; fi
     echo "== $name: $*"
-    timeout --kill-after=10 "$limit" "$@"
+    timeout --kill-after=5 "$limit" "$@"
     status=$?
     case $status in
         0) note "$name" passed $((SECONDS - began)) "" ;;
@@ -45,44 +66,47 @@ part() { # NAME SECONDS COMMAND...
     esac
 }
 
-"$python" -c "import admm_verify, torch" || exit 1
+bench() { # NAME SECONDS
+    part "$1" "$2" "$python" -m benchmarks.gpu "$1" --device "$device" --carried "$carried" --seconds "$2" \
+        "${small[@]}" --json "$parts/json/$1.json"
+}
+
+"$python" -c "import admm_verify, torch, array_api_compat" || exit 1
 if [ "$device" = cuda ] && ! "$python" -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; then
     echo "torch finds no CUDA device; --device cpu tries the parts on the CPU" >&2
     exit 1
 fi
-if [ "$device" = cpu ]; then # a rehearsal
-    rows=(1 100) widths=(64) depths=(2) elements=100000
+# Seconds from the start of this script, less what the last lines need.
+if [ "$device" = cpu ]; then
+    small=(--small) elements=100000 whole=1200 slower=3
 else
-    rows=(1 100 10000 100000) widths=(256 1024 4096) depths=(4 16) elements=10000000
+    small=() elements=10000000 whole=465 slower=1
 fi
 
 mapfile -t tests < <(grep -rl --include='test_*.py' 'pytest\.mark\.gpu' tests | sort)
-if ! has hypothesis; then
-    mapfile -t skipped < <(grep -l 'hypothesis' "${tests[@]}")
-    mapfile -t tests < <(grep -L 'hypothesis' "${tests[@]}")
-    echo "hypothesis is not installed, left out: ${skipped[*]:-nothing}"
-fi
-if ! has pytest; then
-    note tests skipped 0 "pytest is not installed"
-elif [ ${#tests[@]} -eq 0 ]; then
-    note tests skipped 0 "every test file needs hypothesis, which is not installed"
+if has pytest hypothesis; then
+    part tests $((100 * slower)) "$python" -m pytest -q -o addopts=--strict-markers -p no:cacheprovider -m gpu "${tests[@]}"
 else
-    part tests 150 "$python" -m pytest -q -o addopts=--strict-markers -p no:cacheprovider -m gpu "${tests[@]}"
+    note tests skipped 0 "pytest or hypothesis is neither installed nor among the wheels"
 fi
-if [ -f benchmarks/kernels.py ]; then
-    part kernels 90 "$python" -m benchmarks.kernels --device "$device" --elements "$elements" --json "$parts/kernels.json"
+if [ "$device" = cpu ] || has cupy; then
+    part verbs $((45 * slower)) "$python" -m benchmarks.kernels --device "$device" --elements "$elements" \
+        --json "$parts/json/verbs.json"
 else
-    note kernels skipped 0 "there is no benchmarks/kernels.py"
+    note verbs skipped 0 "CuPy is not installed"
 fi
-part scaling 120 "$python" -m benchmarks.scaling --device "$device" --rows "${rows[@]}" --widths "${widths[@]}" \
-    --depths "${depths[@]}" --json "$parts/scaling.json"
-if [ -d "$ADMM_VERIFY_SHARED/data" ]; then
-    only="" # all instances
-    if [ "$device" = cpu ] || ! has onnx; then only=mnist_deepsplit_fc; fi # the one network not stored as ONNX
-    part root_bounds 100 "$python" -m benchmarks.root_bounds --device "$device" --runs 1 --only "$only" \
-        --json "$parts/root_bounds.json"
+if [ -f "$carried/cases.pickle" ] || { [ -d "$ADMM_VERIFY_SHARED/baselines" ] && has onnx; }; then
+    bench rows $((90 * slower))
+    bench tightening $((40 * slower))
+    bench certifying $((45 * slower))
+    bench search $((30 * slower))
+    bench admm $((40 * slower))
+    bench reach $((60 * slower))
+    if [ -d "$carried/auto_LiRPA" ]; then bench lirpa $((30 * slower)); else
+        note lirpa skipped 0 "there is no $carried/auto_LiRPA"
+    fi
 else
-    note root_bounds skipped 0 "the shared data set is missing"
+    note rows skipped 0 "there is no $carried/cases.pickle, nor the shared data set with onnx: python -m benchmarks.gpu_cases"
 fi
 
 "$python" - "$parts" "$device" "$out" << 'END'
@@ -91,17 +115,21 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.gpu import lines_of
+
 parts, device, out = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
-path = Path(out) if out else Path("benchmarks/results") / (re.sub(r"\W+", "_", name).strip("_").lower() + ".json")
+path = Path(out) if out else Path("benchmarks/results") / (re.sub(r"\W+", "_", f"gpu {name}").strip("_").lower() + ".json")
 lines = [line.split("\t") for line in (parts / "status.tsv").read_text().splitlines()]
 status = {part: {"status": s, "seconds": int(t), "reason": reason} for part, s, t, reason in lines}
-results = {file.stem: json.loads(file.read_text()) for file in sorted(parts.glob("*.json"))}
+results = {file.stem: json.loads(file.read_text()) for file in sorted((parts / "json").glob("*.json"))}
 versions = {"python": platform.python_version(), "torch": str(torch.__version__), "cuda": torch.version.cuda}
 path.parent.mkdir(parents=True, exist_ok=True)
 path.write_text(json.dumps({"device": name, "environment": versions, "parts": status, **results}, indent=1) + "\n")
 print(f"\n{name}, torch {torch.__version__}: {path}")
+for line in lines_of(results):
+    print(line)
 for part, found in status.items():
-    print(f"{part:14}{found['status']:10}{found['seconds']:5d} s  {found['reason']}")
+    print(f"{part:12}{found['status']:10}{found['seconds']:5d} s  {found['reason']}")
 sys.exit(any(found["status"] == "failed" for found in status.values()))
 END

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import admm_verify as av
 from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine, Network
 from admm_verify.network.maps import LinearMap
@@ -70,6 +71,43 @@ class Lirpa:
             x=self.inputs, C=self.objective, method=method, bound_upper=False, interm_bounds=known
         )
         return lower.detach().numpy().ravel().astype(np.float64)
+
+
+class BatchLirpa:
+    """auto_LiRPA on many boxes of one network at once, on a device, with its default step sizes and no early end.
+
+    Shapes: boxes [boxes, *input_shape]; objective [boxes, rows, outputs].
+    """
+
+    def __init__(self, network: Network, boxes: av.Box, objective: np.ndarray, iterations: int, device: str) -> None:
+        from auto_LiRPA import BoundedModule, BoundedTensor, PerturbationLpNorm
+
+        module = GraphModule(network).to(device)
+        lower, upper = (end.reshape(-1, *module.input_shape).to(device, torch.float32) for end in boxes.range)
+        middle = (lower + upper) / 2
+        self.module = BoundedModule(module, middle, device=device, verbose=0)
+        arguments = {"iteration": iterations, "lr_alpha": 0.5, "early_stop_patience": iterations}
+        self.module.set_bound_opts({"optimize_bound_args": arguments | {"fix_interm_bounds": True}})
+        self.inputs = (BoundedTensor(middle, PerturbationLpNorm(norm=np.inf, x_L=lower, x_U=upper)),)
+        self.objective = torch.as_tensor(objective, dtype=torch.float32, device=device)
+
+    def crown(self) -> np.ndarray:
+        """CROWN's bounds, intermediate ones included, [boxes, rows]."""
+        with torch.no_grad():
+            return self._bound("CROWN", None)
+
+    def alpha(self) -> np.ndarray:
+        """Those of alpha-CROWN over CROWN's intermediate bounds, which are computed first."""
+        self.crown()
+        before = [node.inputs[0] for node in self.module.get_enabled_opt_act()]
+        known = {node.name: (node.lower.detach().clone(), node.upper.detach().clone()) for node in before}
+        return self._bound("CROWN-Optimized", known)
+
+    def _bound(self, method: str, known: Any) -> np.ndarray:
+        lower, _ = self.module.compute_bounds(
+            x=self.inputs, C=self.objective, method=method, bound_upper=False, interm_bounds=known
+        )
+        return lower.detach().cpu().numpy().astype(np.float64)
 
 
 class GraphModule(torch.nn.Module):
