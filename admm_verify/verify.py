@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from admm_verify.arrays import Placement
+from admm_verify.backends.placement import iteration_placement
 from admm_verify.bounds.arithmetic import check_arithmetic
 from admm_verify.certificates.certificate import Certificate
 from admm_verify.certificates.kinds import check_kinds
@@ -26,7 +27,6 @@ from admm_verify.properties.query import Query
 from admm_verify.properties.rows import atom_rows
 from admm_verify.reprs import short_repr
 from admm_verify.run import Ended, Run, Stopped
-from admm_verify.splitting.placement import iteration_placement
 from admm_verify.verdict import Verdict
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, own_copy, quiet_overflow, to_numpy
 from admm_verify.backends.device import budget_at, full_precision
+from admm_verify.backends.placement import iteration_placement
 from admm_verify.bounds.bands import Bands, reads_input
 from admm_verify.bounds.domains import check_domains
 from admm_verify.bounds.influence import influence
@@ -18,6 +19,7 @@ from admm_verify.bounds.ranges import Origin, PreactivationBounds
 from admm_verify.bounds.receptive import receptive_field
 from admm_verify.bounds.region import largest
 from admm_verify.bounds.tighten import Crops, Steps, WholeLayers, packed_crown, tighten
+from admm_verify.bounds.work import bounding_work
 from admm_verify.errors import InputError
 from admm_verify.memory import Budget, keep_freed_memory, memory_errors, once_more
 from admm_verify.network.graph import Affine, Network, check_network
@@ -80,20 +82,20 @@ def preactivation_bounds(
 
     known: bounds that hold already, which are never made looser; they are believed, as `PreactivationBounds` says.
     run: once it is over no bound is tightened any more and the remaining layers keep their interval bounds; it is told
-    of every layer. Bounds live where the set does and are computed there, those of tensors on the host by NumPy unless
-    the run names the device "cpu".
+    of every layer. Bounds live where the set does, and are computed on the run's device, by default there: for tensors
+    on the host by NumPy, unless the run names the device "cpu".
     Shapes: inputs of numbers [*input_shape] or [rows, *input_shape]; one bound for each set.
     Raises: InputError for an unknown method, inputs or known bounds that do not fit the network, known bounds that were
     made for a set that does not hold this one, or that contradict interval arithmetic, and where a function such as log
-    may be undefined in every set.
+    may be undefined in every set; DeviceError where the device is missing.
     Error: rounded outward, in float64.
     Reference: Gowal et al., arXiv 1810.12715 (interval); Singh et al., NeurIPS 2018 (forward, parallel lines); Zhang et
     al., NeurIPS 2018 (CROWN); Xu et al., ICLR 2021 (optimised slopes).
     """
     begun, inputs = Run.of(run), once_more(partial(input_rows, network, inputs))
     home = inputs.placement.double
-    place = home if begun.device == "cpu" else home.fastest
-    moved = inputs if place is home else inputs.put(place)
+    place = iteration_placement(home, begun.device, "float64", bounding_work(network, method, inputs), begun.left)
+    moved = inputs if place == home else inputs.put(place)
     count = moved.lead[0]
 
     @cache
@@ -116,7 +118,7 @@ def preactivation_bounds(
     found = parts[0] if len(parts) == 1 else PreactivationBounds.joined(parts, made)
     # What cannot be cut into blocks is tried again.
     once_more(lambda: check_domains(network.put(moved.placement.double), found))
-    if place is home:
+    if place == home:
         return found
     low, high = (tuple(map(home.put, side)) for side in (found.lower, found.upper))
     return PreactivationBounds(low, high, origin=made)
@@ -148,8 +150,7 @@ def derived_bounds(
     chosen = TightenSettings() if settings is None else instance(settings, TightenSettings, "settings")
     placement = inputs.placement.double
     placed = network.put(placement)
-    widest = max(node.size for node in network.nodes)
-    work = 0.0 if method == "interval" else inputs.lead[0] * widest * network.weight_count
+    work = bounding_work(network, method, inputs)
     workers = workers_for(work, run.threads) if placement.is_numpy else 1
     budget = budget_at(placement, run, workers)
     keep_freed_memory()

@@ -4,6 +4,7 @@ import numpy as np
 
 from admm_verify.bounds.receptive import receptive_field
 from admm_verify.network.graph import Network
+from admm_verify.sets.contract import InputSet
 
 
 def crown_work(network: Network) -> float:
@@ -20,3 +21,9 @@ def crown_work(network: Network) -> float:
             total += 2.0 * min(node.size * below, cropped)
         below += node.multiplications
     return total
+
+
+def bounding_work(network: Network, method: str, inputs: InputSet) -> float:
+    """Multiplications of one pass of all rows that bounds of a network's widest layer take, none for intervals."""
+    widest = max(node.size for node in network.nodes)
+    return 0.0 if method == "interval" else float(inputs.lead[0]) * widest * network.weight_count

@@ -12,6 +12,7 @@ import numpy as np
 
 from admm_verify.arrays import Placement
 from admm_verify.attacks.confirm import Witness
+from admm_verify.backends.placement import iteration_placement
 from admm_verify.bounds.arithmetic import tolerant
 from admm_verify.bounds.conditional import ConditionalBounds
 from admm_verify.bounds.work import crown_work
@@ -38,7 +39,6 @@ from admm_verify.sets.ball import Ball
 from admm_verify.sets.box import Box
 from admm_verify.sets.polytopes import Polytopes
 from admm_verify.settings import RefineSettings
-from admm_verify.splitting.placement import iteration_placement
 
 _ATTACKS = (0.3, 3.0, 12.0, 48.0)
 """Seconds of search after which thorough attacks take a turn: most queries are decided before the first."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, quiet_overflow
+from admm_verify.backends.placement import iteration_placement
 from admm_verify.errors import InputError
 from admm_verify.memory import memory_errors
 from admm_verify.options import Range, choice, count, instance
@@ -29,7 +30,6 @@ from admm_verify.reach.starts import scattered
 from admm_verify.reach.systems import ContinuousSystem, NonlinearSystem, Task
 from admm_verify.reprs import short_repr
 from admm_verify.run import Run
-from admm_verify.splitting.placement import iteration_placement
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -64,10 +64,11 @@ def reach_sets(
 
     directions: "box", "octagon" (all +-e_i and +-e_i +- e_j), "principal" (axes of sampled states beside the box), a
     count of directions around the plane of the first two states, or an array [d, n]. timeout in seconds. run: asked
-    often; once it is over, what is known comes back. Its device is that of the search, in discrete time.
+    often; once it is over, what is known comes back. Its device is that of the bounds and of the search where the
+    horizon is one network.
 
     Raises: InputError for what is no task or run, directions that do not fit, settings the system cannot have, and a
-    timeout that is negative or NaN; DeviceError.
+    timeout that is negative or NaN, and a GPU where the host alone computes; DeviceError.
     """
     instance(task, Task, "The task", ", such as av.read_task(path)")
     settings = ReachSettings() if settings is None else instance(settings, ReachSettings, "The settings of reach")
@@ -78,6 +79,8 @@ def reach_sets(
         raise InputError("A window of steps is for linear systems and networks in discrete time; leave it out.")
     # Simulations and sets of unstable systems may overflow; what is not finite is no bound.
     with quiet_overflow():
+        if isinstance(system, ContinuousSystem) or not has_graph(task, settings):
+            _refuse_gpu(run)
         if isinstance(system, ContinuousSystem):
             sets, judgements = cellwise_reach(task, SampledPlant(task), rows, settings, run)
         elif not has_graph(task, settings):
@@ -85,6 +88,15 @@ def reach_sets(
         else:
             sets, judgements = DiscreteReach(task, rows, settings, run).reached()
     return ReachReport(sets, tuple(replace(one, remarks=task.remarks) for one in judgements))
+
+
+def _refuse_gpu(run: Run) -> None:
+    """Raise InputError where somebody wants a GPU for what the host alone computes."""
+    if run.device is not None and run.device.startswith("cuda"):
+        raise InputError(
+            f"The device {run.device!r} is of no use here: sets in continuous time, and those of plants over long "
+            "horizons, are computed on the host alone. Leave the device out, or give 'auto' or 'cpu'."
+        )
 
 
 def _directions(task: Task, directions: str | int | Array) -> np.ndarray:

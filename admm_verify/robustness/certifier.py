@@ -11,6 +11,7 @@ from admm_verify.arrays import Array, Placement, to_numpy
 from admm_verify.attacks.search import QUICK, attack
 from admm_verify.attacks.targets import Targets
 from admm_verify.backends.device import budget_at
+from admm_verify.backends.placement import iteration_placement
 from admm_verify.bounds.arithmetic import output_error
 from admm_verify.bounds.preactivation import derived_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
@@ -23,7 +24,6 @@ from admm_verify.robustness.settings import CertifySettings
 from admm_verify.run import Run, Stopped
 from admm_verify.sets.contract import WalkableSet
 from admm_verify.settings import SolverSettings
-from admm_verify.splitting.placement import iteration_placement
 from admm_verify.splitting.row_bounds import RowBounds
 from admm_verify.verdict import Answer
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
 from admm_verify.backends.device import budget_at, full_precision
+from admm_verify.backends.placement import iteration_placement
 from admm_verify.errors import InputError
 from admm_verify.memory import Budget, keep_freed_memory, memory_errors
 from admm_verify.options import choice, instance
@@ -23,7 +24,6 @@ from admm_verify.splitting.graphs import can_project
 from admm_verify.splitting.joint import raise_jointly
 from admm_verify.splitting.ledger import Ledger
 from admm_verify.splitting.loop import ROUNDING_GAP, Solving
-from admm_verify.splitting.placement import iteration_placement
 from admm_verify.splitting.primal import PrimalPoint, best_response
 from admm_verify.splitting.primal_dual import PrimalDual
 from admm_verify.splitting.problem import Problem, Rows

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from admm_verify.arrays import Placement, quiet_overflow, to_numpy
+from admm_verify.backends.placement import iteration_placement
 from admm_verify.bounds.preactivation import derived_bounds
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.region import spread_region
@@ -59,7 +60,9 @@ class CellBounder:
         Shapes: rows [rows, outputs].
         """
         self.part = part
-        self.bounder = Bounder(network, Placement.numpy(), AscentSettings(), run)
+        work = float(max(len(rows), *(node.size for node in network.nodes))) * network.weight_count
+        home = iteration_placement(Placement.numpy(), run.device, "float64", work, run.left)
+        self.bounder = Bounder(network, home, AscentSettings(), run)
         self.network, self.rows, self.settings = self.bounder.network, rows, settings
 
     def cells(self, inputs: Box, inner: np.ndarray, scale: np.ndarray) -> Cells:
@@ -67,7 +70,8 @@ class CellBounder:
 
         Raises: Stopped; MemoryError when not even one box fits.
         """
-        network, how, sets = self.network, self.settings, inputs if self.part is None else self.part(inputs)
+        network, how = self.network, self.settings
+        sets = (inputs if self.part is None else self.part(inputs)).put(self.bounder.home)
         pre = derived_bounds(network, sets, how.method, self.bounder.run, settings=how.tighten)
 
         work = partial(self._block, inputs, sets, pre, inner, scale)
@@ -84,17 +88,18 @@ class CellBounder:
         last: int,
     ) -> Cells:
         inputs = cells.at(slice(first, last))
-        ends = [tuple(to_numpy(end)[first:last] for end in side) for side in (bounds.lower, bounds.upper)]
+        ends = [tuple(end[first:last, :] for end in side) for side in (bounds.lower, bounds.upper)]
         pre = PreactivationBounds(*ends)
         region = spread_region(self.network, sets.part(first, last), pre.lower, pre.upper)
         shape = (inputs.count, *self.rows.shape)
-        rows = self.bounder.rows(np.broadcast_to(-self.rows, shape), np.zeros(shape[:2]))
+        put = self.bounder.home.put
+        rows = self.bounder.rows(put(np.broadcast_to(-self.rows, shape)), put(np.zeros(shape[:2])))
         with quiet_overflow():
             found = self.bounder.bound(region, rows, None, self.settings.iterations)
             bound = -to_numpy(found.lower)
             gap = np.maximum(bound - inner, 0.0) / scale
             # The scores weigh rows by the inverse square of these numbers.
-            score = side_scores(self.network, inputs.width, pre, found, -1.0 / np.maximum(gap, 1e-9))
+            score = to_numpy(side_scores(self.network, put(inputs.width), pre, found, -1.0 / np.maximum(gap, 1e-9)))
         score = np.where(inputs.halvable, score, -1.0)
         side = np.where(score.max(axis=1) >= 0, score.argmax(axis=1), -1)
         return Cells(inputs, bound, to_numpy(found.vertices), side)

@@ -3,8 +3,8 @@
 import torch
 
 from admm_verify.arrays import Placement
-from admm_verify.splitting import placement
-from admm_verify.splitting.placement import GPU_PASS, GPU_READY, iteration_placement
+from admm_verify.backends import placement
+from admm_verify.backends.placement import GPU_PASS, GPU_READY, iteration_placement
 
 
 def test_auto_takes_a_gpu_for_large_work_and_with_time_alone(monkeypatch):
