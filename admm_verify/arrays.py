@@ -82,15 +82,18 @@ def namespace(*arrays: Array) -> Any:
     return _NUMPY
 
 
+_HEAVY = {"char", "ctypeslib", "f2py", "ma", "polynomial", "rec", "testing"}
+
+
 def _numpy_namespace() -> Any:
     """NumPy's namespace, for which all is looked up that NumPy names.
 
-    Of a compiler of Fortran, test tools and the like, which NumPy imports when they are looked up, it is spared the
-    names: they take as long to import as all the rest of NumPy.
+    Of a compiler of Fortran, test tools, masked arrays and the like, which NumPy imports when they are looked up, it is
+    spared the names: they take as long to import as all the rest of NumPy.
     """
     numpy: Any = np
     listed, told = numpy.__all__, numpy.__dir__
-    left = [name for name in listed if name not in {"f2py", "testing", "ctypeslib", "polynomial"}]
+    left = [name for name in listed if name not in _HEAVY]
     numpy.__all__, numpy.__dir__ = left, lambda: left
     try:
         return array_api_compat.array_namespace(np.zeros(0))

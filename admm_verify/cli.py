@@ -64,6 +64,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return status or _said(results)
 
 
+def load(arguments: Sequence[str]) -> None:
+    """Import what a command line needs."""
+    for name in _named(arguments):
+        import_module(f"admm_verify.commands.{name}")
+
+
+def _named(arguments: Sequence[str]) -> tuple[str, ...]:
+    """The command of a command line, else all of them."""
+    first = next((argument for argument in arguments if not argument.startswith("-")), None)
+    return (first,) if first in COMMANDS else COMMANDS
+
+
 def _parsed(arguments: Sequence[str] | None, results: Results) -> Options:
     """The options; help and versions, which argparse prints, are results too."""
     with redirect_stdout(StringIO()) as shown:
@@ -122,9 +134,9 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--name", action="version", version=NAME, help="print the solver's name and exit")
     parser.add_argument("--version", action="version", version=av.__version__, help="print the version and exit")
     parsers = parser.add_subparsers(dest="command", metavar="COMMAND")
-    first = next((argument for argument in arguments if not argument.startswith("-")), None)
+    named = _named(arguments)
     for name in COMMANDS:
-        if first in COMMANDS and name != first:
+        if name not in named:
             parsers.add_parser(name)
             continue
         command = import_module(f"admm_verify.commands.{name}")

@@ -1,6 +1,7 @@
 """Arrays that callers hand in, made plain at the door: real numbers, without gradients, masks or other hidden state."""
 
 import os
+import sys
 from collections.abc import Container
 from typing import Any
 
@@ -129,8 +130,13 @@ def _tensor(value: Any, what: str) -> Array:
     return value
 
 
-def _numpy(value: object, what: str) -> np.ndarray:
-    if isinstance(value, np.ma.MaskedArray):
+def masks(value: object) -> bool:
+    """Whether a value is a masked array; without NumPy's module of these, which takes long to import, there is none."""
+    return "numpy.ma" in sys.modules and isinstance(value, np.ma.MaskedArray)
+
+
+def _numpy(value: Any, what: str) -> np.ndarray:
+    if masks(value):
         if np.ma.is_masked(value):
             raise InputError(
                 f"The {what} is a masked array with {np.ma.count_masked(value)} entries masked, which have no value "
@@ -156,7 +162,7 @@ def _unwrapped(value: object, what: str) -> object:
     if isinstance(value, list | tuple):
         return [_unwrapped(part, what) for part in value]
     foreign = array_api_compat.is_torch_array(value) or array_api_compat.is_cupy_array(value)
-    return to_numpy(plain_array(value, what)) if foreign or isinstance(value, np.ma.MaskedArray) else value
+    return to_numpy(plain_array(value, what)) if foreign or masks(value) else value
 
 
 def _named(value: object) -> str:

@@ -12,8 +12,6 @@ from admm_verify.arrays import Placement
 from admm_verify.backends.placement import iteration_placement
 from admm_verify.bounds.arithmetic import check_arithmetic
 from admm_verify.certificates.certificate import Certificate
-from admm_verify.certificates.kinds import check_kinds
-from admm_verify.certificates.regions import check_regions
 from admm_verify.complete.constants import Group, by_constants
 from admm_verify.complete.decide import Decision
 from admm_verify.complete.enumeration import Enumeration
@@ -107,6 +105,10 @@ def verify(
     if groups:
         return _grouped(query, groups, lambda part: _decided(part, chosen, run, began), run, began)
     if chosen.certificate:
+        # The checker's formulas of every kind; few queries ask for a certificate.
+        from admm_verify.certificates.kinds import check_kinds
+        from admm_verify.certificates.regions import check_regions
+
         check_kinds(query.network)
         check_regions(query.property)
     return _decided(query, chosen, run, began)

@@ -12,7 +12,6 @@ import numpy as np
 import admm_verify as av
 from admm_verify.arguments import Written, whole
 from admm_verify.bounds.arithmetic import ARITHMETICS
-from admm_verify.certificates.files import write as write_certificate
 from admm_verify.commands.queries import add_solved_query, asked_query
 from admm_verify.commands.running import advise, running, write_record
 from admm_verify.complete.settings import METHODS
@@ -97,6 +96,8 @@ def _writers(options: argparse.Namespace, query: av.Query, outcome: av.Outcome) 
     writers: list[Callable[[], object]] = [lambda: _assign(options, query, outcome)]
     certificate = outcome.certificate
     if certificate is not None:
+        from admm_verify.certificates.files import write as write_certificate
+
         writers.append(lambda: write_certificate(certificate, options.certificate))
     if options.json:
         record, arithmetic = VerifyRecord.of(query, outcome), options.arithmetic or query.property.arithmetic

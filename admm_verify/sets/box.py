@@ -11,7 +11,7 @@ import numpy as np
 
 from admm_verify.arrays import Array, Bool, Float, Int, Placement, gamma, inner, namespace, to_numpy
 from admm_verify.errors import InputError
-from admm_verify.given import float64_array, plain_array
+from admm_verify.given import float64_array, masks, plain_array
 from admm_verify.options import brief, shown
 from admm_verify.reprs import short_repr
 from admm_verify.sets.contract import Finder, InputSet, Numbers, Vectors, VertexVerb, WalkableSet
@@ -328,7 +328,7 @@ def range_ends(within: object) -> tuple[Array, Array]:
     """
     if isinstance(within, tuple | list) and len(within) == 2:
         return within[0], within[1]
-    if array_api_compat.is_array_api_obj(within) or isinstance(within, np.ma.MaskedArray):
+    if array_api_compat.is_array_api_obj(within) or masks(within):
         pair = to_numpy(plain_array(within, "range within"))
         if pair.ndim and len(pair) == 2:
             return pair[0], pair[1]
