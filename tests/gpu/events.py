@@ -36,7 +36,7 @@ class Event:
     """One thing that was asked for.
 
     lines: innermost first, "splitting/loop.py:60"; shape, dtype and bytes: of the first result, or of what was copied;
-    moved: bytes that a kernel reads and writes at least; waits: whether the host waited for it.
+    moved: bytes that a kernel reads and writes at least; waits: whether the host waited for it; kernels: how many run.
     """
 
     what: What
@@ -48,6 +48,7 @@ class Event:
     bytes: int = 0
     moved: int = 0
     waits: bool = False
+    kernels: int = 0
 
     @property
     def line(self) -> str:
@@ -87,9 +88,14 @@ class Events:
         return sum(event.what in kinds for event in self)
 
     @property
-    def kernels(self) -> int:
-        """Launches that cost the host time: kernels, and graphs as a whole."""
+    def launches(self) -> int:
+        """What costs the host time: kernels, and graphs as a whole."""
         return self.count(What.KERNEL, What.GRAPH)
+
+    @property
+    def kernels(self) -> int:
+        """Kernels that run, those of graphs one by one."""
+        return sum(event.kernels for event in self)
 
     @property
     def host_reads(self) -> int:

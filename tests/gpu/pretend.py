@@ -18,7 +18,8 @@ are on the same GPUs.
 
 What happens is in `gpu.events` (`tests/gpu/events.py`), each event with the lines of the library that asked:
 
-    gpu.events.kernels            launches (torch's, ours, and whole graphs)
+    gpu.events.kernels            kernels that run (torch's, ours, and those in graphs)
+    gpu.events.launches           what the host has to launch: kernels, and graphs as a whole
     gpu.events.host_reads         `.item()`, `bool(x)`, `nonzero`, masks as indices, SVD, and all copies to the host
     gpu.events.waits              reads, blocking copies in both directions, synchronize
     gpu.events.bytes(What.TO_HOST), gpu.events.bytes(What.TO_DEVICE), gpu.events.moved (bytes of kernels' arguments)
@@ -111,13 +112,15 @@ class PretendGpu:
         finally:
             self.reads = before
 
-    def note(self, what: What, name: str, index: int, x: torch.Tensor | None, *, waits: bool = False) -> None:
+    def note(
+        self, what: What, name: str, index: int, x: torch.Tensor | None, *, waits: bool = False, kernels: int = 0
+    ) -> None:
         """Add an event.
 
         Raises: HostRead where reads are forbidden; RuntimeError where a capture forbids waiting.
         """
         shape, dtype, size = _described(x)
-        event = Event(what, name, calling_lines(), index, shape, dtype, size, waits=waits)
+        event = Event(what, name, calling_lines(), index, shape, dtype, size, waits=waits, kernels=kernels)
         if self.capturing is not None and waits:
             raise RuntimeError(f"CUDA error: operation not permitted when stream is capturing: {event}")
         self.events.add(event)
@@ -128,7 +131,7 @@ class PretendGpu:
         """Add a launch of a kernel of torch's or ours."""
         shape, dtype, size = _described(result)
         moved = sum(_distinct(x) for x in (*inputs, *(() if result is None else (result,))))
-        self.events.add(Event(What.KERNEL, name, calling_lines(), index, shape, dtype, size, moved))
+        self.events.add(Event(What.KERNEL, name, calling_lines(), index, shape, dtype, size, moved, kernels=1))
 
     def launched_own(self, name: str, index: int, words: list[int]) -> None:
         """Add a launch of a kernel of the library, by its arguments.
@@ -139,7 +142,7 @@ class PretendGpu:
         if any(memory.bytes_at(word) for memory in self.memories if memory.index != index for word in words):
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         dtype = "float64" if name.endswith("_f64") else "float32"
-        self.events.add(Event(What.KERNEL, name, calling_lines(), index, (), dtype, 0, moved))
+        self.events.add(Event(What.KERNEL, name, calling_lines(), index, (), dtype, 0, moved, kernels=1))
 
     def allocate(self, index: int, x: torch.Tensor) -> None:
         """Count the memory of a new tensor.

@@ -155,19 +155,21 @@ def _graphs(gpu: "PretendGpu") -> dict[str, Any]:
 
         def __init__(self, **_: Any) -> None:
             self._program: list[Callable[[], None]] = []
+            self._kernels = 0
 
         def capture_begin(self, *_: Any, **__: Any) -> None:
             if gpu.capturing is not None:
                 raise RuntimeError("CUDA error: a stream is capturing already")
-            gpu.capturing = []
+            gpu.capturing, self._kernels = [], -gpu.events.kernels
 
         def capture_end(self) -> None:
             self._program, gpu.capturing = gpu.capturing or [], None
+            self._kernels += gpu.events.kernels
 
         def replay(self) -> None:
             if not self._program:
                 raise RuntimeError("Nothing was captured in this graph.")
-            gpu.note(What.GRAPH, f"graph of {len(self._program)}", gpu.current, None)
+            gpu.note(What.GRAPH, "graph", gpu.current, None, kernels=self._kernels)
             for step in self._program:
                 step()
 
