@@ -166,11 +166,11 @@ class Trainer:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The controller, with the bias that takes it through 0, and the form with the wanted angle."""
-        first, _, second = self.policy
+        weights = dict(self.policy.named_parameters())
         form = self.form.detach()
         form = form * (torch.linalg.inv(form)[2, 2] / ANGLE**2)
-        bias = -second.weight @ torch.relu(first.bias)
-        found = {"W0": first.weight, "b0": first.bias, "W1": second.weight, "b1": bias, "form": (form + form.T) / 2}
+        found = {"W0": weights["0.weight"], "b0": weights["0.bias"], "W1": weights["2.weight"]}
+        found |= {"b1": -found["W1"] @ torch.relu(found["b0"]), "form": (form + form.T) / 2}
         return {name: array.detach().numpy() for name, array in found.items()}
 
 
@@ -187,9 +187,7 @@ def _descent(groups: list, steps: int) -> tuple[torch.optim.Optimizer, torch.opt
     return optimiser, torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
 
 
-def _step(
-    optimiser: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, loss: torch.Tensor
-) -> None:
+def _step(optimiser: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, loss: torch.Tensor) -> None:
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()
@@ -201,7 +199,8 @@ def write(path: Path = TARGET, seed: int = 0) -> Path:
     trainer = Trainer(seed)
     trainer.imitate()
     trainer.descend()
-    np.savez_compressed(path, **trainer.arrays())
+    arrays = trainer.arrays()
+    np.savez_compressed(path, allow_pickle=False, **arrays)
     return path
 
 

@@ -15,6 +15,7 @@ from admm_verify.attacks.confirm import Witness
 from admm_verify.backends.placement import iteration_placement
 from admm_verify.bounds.arithmetic import tolerant
 from admm_verify.bounds.conditional import ConditionalBounds
+from admm_verify.bounds.quadratics import with_quadratics
 from admm_verify.bounds.work import crown_work
 from admm_verify.certificates.certificate import Certificate, Tightening
 from admm_verify.certificates.digests import network_digest, property_digest
@@ -71,7 +72,11 @@ class Decision:
         check_memory(query.network, rows.inputs.count, budget)
         errors = "real" if options.certificate else self.arithmetic
         network, self.shares = as_softmaxes(query.network, rows, self.arithmetic, run, options.certificate)
-        self.query = query = replace(query, network=tolerant(network, rows.inputs, errors))
+        network = tolerant(network, rows.inputs, errors)
+        # Certificates and code in floating point know the network as it was read alone.
+        if rows.inputs.sides <= self.settings.input_sides and self.arithmetic == errors == "real":
+            network = network if options.certificate else with_quadratics(network, rows.inputs)
+        self.query = query = replace(query, network=network)
         self.turns = Turns(self._attack_between)
         self.root = Root(query, rows, self.arithmetic, run.unless(self.turns), plain=options.certificate)
         self.counterexamples = Counterexamples(query, rows, run.silent())
