@@ -269,3 +269,47 @@ def test_sweeps_are_finer_and_hold_the_same_values():
 def round_to(value: Fraction) -> Fraction:
     """A number of 40 digits behind the point."""
     return Fraction(round(value * 10**40), 10**40)
+
+
+def scaled(floor: bool):
+    """y = 0.7 trunc x, cut off once more where wanted, for x in [3, 3.5], or x in [10, 10.5]."""
+    nodes = [
+        node("Cast", ["x"], ["i"], to=7),
+        node("Cast", ["i"], ["f"], to=1),
+        node("Mul", ["f", "c"], ["m"]),
+        *(
+            [node("Cast", ["m"], ["k"], to=7), node("Cast", ["k"], ["y"], to=1)]
+            if floor
+            else [node("Neg", ["m"], ["y"])]
+        ),
+    ]
+    return av_model(model(nodes, [1], {"c": np.full(1, 0.7, np.float32)}, input_shape=[1]))
+
+
+def test_products_of_whole_numbers_are_exact_in_real_arithmetic():
+    """3 times the float32 near 0.7 is another number than its product in float32, on whose side nothing is."""
+    exact, rounded = 3 * Fraction(float(np.float32(0.7))), Fraction(float(np.float32(3) * np.float32(0.7)))
+    assert exact != rounded
+    middle = Decimal((exact + rounded).numerator) / Decimal(2 * (exact + rounded).denominator)
+    beyond = f"y0 {'<=' if rounded > exact else '>='} -{middle}"
+    query = av.query(scaled(False), None, f"x0 >= 3 and x0 <= 3.5 and {beyond}")
+    assert av.verify(query).verdict is av.Verdict.UNSAT
+    assert av.verify(query, settings=av.VerifySettings(arithmetic="float32")).verdict is av.Verdict.SAT
+
+
+def test_what_rounded_numbers_decide_is_not_told_in_real_arithmetic():
+    """10 times the float32 near 0.7 is less than 7, and 7 in float32."""
+    query = av.query(scaled(True), None, "x0 >= 10 and x0 <= 10.5 and y0 <= 6.5")
+    with pytest.raises(av.UnsupportedQueryError, match="--arithmetic float32"):
+        av.verify(query)
+    assert av.verify(query, settings=av.VerifySettings(arithmetic="float32")).verdict is av.Verdict.UNSAT
+    # That the rounded number and the exact one are cut off alike is not looked at.
+    with pytest.raises(av.UnsupportedQueryError, match="real arithmetic"):
+        av.verify(av.query(scaled(True), None, "x0 >= 3 and x0 <= 3.5 and y0 <= 1.5"))
+
+
+def test_cells_keep_no_checkpoint(tmp_path):
+    query = av.query(scaled(False), None, "x0 >= 3 and x0 <= 3.5 and y0 >= 0")
+    with pytest.raises(av.InputError, match="keep no checkpoint"):
+        av.verify(query, settings=av.VerifySettings(checkpoint=tmp_path / "state"))
+    assert not (tmp_path / "state").exists()

@@ -67,6 +67,8 @@ class Enumeration:
         self.arithmetic = settings.arithmetic or query.property.arithmetic
         if settings.certificate:
             raise InputError(f"{network.name} reads whole numbers and can have no certificate. Leave it out.")
+        if settings.checkpoint is not None:
+            raise InputError(f"{network.name} reads whole numbers, whose cells keep no checkpoint. Leave it out.")
         for disjunct in query.property.disjuncts:
             if disjunct.cut is not None or not all(atom.of_outputs for atom in disjunct.atoms):
                 raise UnsupportedQueryError(
@@ -123,7 +125,7 @@ class Enumeration:
         seen: set[bytes] = set()
         cells: list[Cell] = []
         for numbers in product(*ranges):
-            cell = Cell(own := dict(zip(network.whole, numbers, strict=True)), network.parts[1].at(own))
+            cell = self._cell(dict(zip(network.whole, numbers, strict=True)))
             if fixed and cell.found.tobytes() in seen:
                 self.cells += 1
                 continue
@@ -134,6 +136,22 @@ class Enumeration:
                 cells = []
         if cells:
             yield cells
+
+    def _cell(self, numbers: dict[int, int]) -> Cell:
+        """The cell of some whole numbers.
+
+        Raises: UnsupportedQueryError where numbers that were rounded decide others: what these are in real numbers is
+        not known.
+        """
+        lookup = self.network.parts[1]
+        found = lookup.at(numbers)
+        if self.arithmetic == "real" and lookup.rounds(numbers):
+            raise UnsupportedQueryError(
+                f"{self.network.name} rounds numbers on the way to what its whole numbers decide where these are "
+                f"{numbers} (by input), so that in real arithmetic nothing is known of it there. Ask for "
+                f"{self.network.element_type}: --arithmetic {self.network.element_type}."
+            )
+        return Cell(numbers, found)
 
     def _open(self, disjunct: Disjunct, cells: list[Cell], points: "_Points") -> tuple[bool, np.ndarray]:
         """Whether some of the cells is not excluded, and lower bounds of the atoms' values over all of them.
@@ -163,7 +181,7 @@ class Enumeration:
         network = _specialised(self.network, cell.found)
         found = replace(self.query.property, disjuncts=(cell.of(disjunct),))
         query = Query(self.query.name, found, network, self.query.model)
-        decision = Decision(query, replace(self.settings, checkpoint=None), self.run)
+        decision = Decision(query, self.settings, self.run)
         decision.decide()
         self.witness = decision.witness
         self.failure = self.failure or decision.counterexamples.failure

@@ -22,6 +22,26 @@ _INTEGERS = {code: name for code, name in TYPES.items() if "int" in name}
 
 _EXACT = 2.0**53
 
+_LEFT = ("Add", "Div", "Mul", "Sub")
+"""Operators on what whole numbers decide that are left to the rest, which accounts for their rounding."""
+
+_SMOOTH = (
+    *_LEFT,
+    "Concat",
+    "Conv",
+    "Flatten",
+    "Gemm",
+    "Identity",
+    "MatMul",
+    "Neg",
+    "Relu",
+    "Reshape",
+    "Sigmoid",
+    "Squeeze",
+)
+_SMOOTH += ("Tanh", "Transpose", "Unsqueeze")
+"""Operators of the rest that choose nothing by the values they read."""
+
 _IDLE = Builder((1,))
 """Operators on constants alone append no nodes."""
 
@@ -70,6 +90,7 @@ class WholeNumbers(Lookup):
     used: dict[int, float] = field(default_factory=dict)
     factors: set[int] = field(default_factory=set)
     _kept: dict[tuple[int, tuple[int, ...]], dict[str, np.ndarray]] = field(default_factory=dict)
+    _latest: tuple[dict[int, int], dict[str, np.ndarray]] | None = None
 
     @property
     def whole(self) -> set[int]:
@@ -92,11 +113,22 @@ class WholeNumbers(Lookup):
         parts = [found[name].astype(np.float64).reshape(-1) for name in self.extras]
         return np.concatenate(parts) if parts else np.zeros(0)
 
+    def rounds(self, numbers: Mapping[int, int]) -> bool:
+        found = self.values(numbers)
+        return any(
+            is_rounded(step.kind, [found[name] for name in step.inputs if name], found[name])
+            for step in self.steps
+            for name in step.outputs
+            if name in found and may_round(step.kind, found[name])
+        )
+
     def values(self, numbers: Mapping[int, int]) -> dict[str, np.ndarray]:
         """All values that whole numbers decide, by name.
 
         Raises: InputError where some operator has no result.
         """
+        if self._latest is not None and self._latest[0] == numbers:
+            return self._latest[1]
         found, everything = dict(self.known), tuple(sorted(self.whole))
         for name, (dtype, places) in self.casts.items():
             limits, own = np.iinfo(dtype), [numbers[int(i)] for i in places.flat]
@@ -118,6 +150,7 @@ class WholeNumbers(Lookup):
                     # What all of them decide is asked for once.
                     self._kept[key] = made
             found |= made
+        self._latest = dict(numbers), found
         return found
 
 
@@ -143,6 +176,17 @@ def _cuts(node: Any) -> bool:
     return node.op_type == "Cast" and any(a.name == "to" and a.i in _INTEGERS for a in node.attribute)
 
 
+def _choosing(model: Any) -> set[str]:
+    """Values that decide, on some way, whole numbers or which entries are taken, or that are in an operator's way of
+    which that is not ruled out.
+    """
+    found: set[str] = set()
+    for node in reversed(model.graph.node):
+        if node.op_type not in _SMOOTH or not found.isdisjoint(node.output):
+            found.update(name for name in node.input if name)
+    return found
+
+
 class _Discovery:
     """One pass over a model's nodes; a value is known, an input or several in another order, decided by whole numbers,
     or anything else.
@@ -161,6 +205,7 @@ class _Discovery:
         self.sums: dict[str, np.ndarray] = {}
         # Values that fixed inputs decide: numbers of the question, which are rounded nowhere.
         self.given: set[str] = set()
+        self.choosing = _choosing(model)
         # All values as they are where every input is cut off to zero.
         self.sample: dict[str, np.ndarray] = {}
 
@@ -216,6 +261,10 @@ class _Discovery:
                 if rounded:
                     return self._read_by_rest(reads)
                 self.given.update(values)
+            floats = all(value.dtype.kind == "f" for value in values.values())
+            if deciding and floats and node.op_type in _LEFT and self.choosing.isdisjoint(node.output):
+                # Rounded here, it would be another number than in real arithmetic.
+                return self._read_by_rest(reads)
             if deciding:
                 found.steps.append(step)
                 found.skipped.add(position)

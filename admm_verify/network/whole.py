@@ -28,6 +28,13 @@ class Lookup(ABC):
         Raises: InputError where the model has no values for them.
         """
 
+    @abstractmethod
+    def rounds(self, numbers: Mapping[int, int]) -> bool:
+        """Whether some of the values may be others than in real arithmetic, since they were rounded on the way.
+
+        Raises: InputError as `at` does.
+        """
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class WholeNetwork(Network):
