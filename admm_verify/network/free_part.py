@@ -118,7 +118,8 @@ class _Parting:
                 continue
             for term in affine.terms:
                 # Also what only seems to cancel, as rounded products of matrices do.
-                depends[i] |= to_numpy(term.map.magnitude_apply(depends[term.source].astype(np.float64))) > 0
+                reached = to_numpy(term.map.magnitude_apply(depends[term.source].astype(np.float64))) > 0
+                depends[i] = np.logical_or(depends[i], reached)
         depends[-1][:] = True
         for i, affine, k in reversed(network.steps):
             if affine is None:
