@@ -52,15 +52,15 @@ class Operands:
 
 
 def operands_of(
-    network: Network, points: np.ndarray, products: Sequence[int], reach: Sequence[np.ndarray]
+    network: Network, values: Sequence[np.ndarray], products: Sequence[int], reach: Sequence[np.ndarray]
 ) -> dict[int, Operands]:
     """The operands of some product nodes, with least squares' affine functions at points of the sets.
 
-    reach[i]: the most that node i's values have in size over the sets, each [n_i].
+    values[i]: of node i at the points, [points, n_i], which are those of the input. reach[i]: the most that node i's
+    values have in size over the sets, each [n_i].
     """
-    values = [np.asarray(value) for value in network.evaluate(points)]
+    points, found = values[0], {}
     columns = np.concatenate([points, np.ones((len(points), 1))], axis=1)
-    found = {}
     for i in products:
         source = sources_of(network.nodes[i])[0]
         node = network.nodes[source]

@@ -72,15 +72,21 @@ def with_quadratics(network: Network, inputs: WalkableSet) -> Network:
     if not all(np.isfinite(size).all() for size in reach):
         return network
     points = _points(inputs)
-    operands = operands_of(network, points, products, reach)
-    forms = {
-        i: _form(network, i, operands, reach[0]) for i in sorted({j for i in products for j in network.readers[i]})
-    }
-    if sum(len(form.shift) for form in forms.values()) > _MOST_FORMS:
+    with quiet_overflow():
+        values = [np.asarray(value) for value in network.evaluate(points)]
+    if not all(np.isfinite(value).all() for value in values):
         return network
-    basis = _squares([matrix for form in forms.values() for matrix in form.matrix])
+    with quiet_overflow():
+        operands = operands_of(network, values, products, reach)
+        readers = sorted({j for i in products for j in network.readers[i]})
+        forms = {i: _form(network, i, operands, reach[0]) for i in readers}
+    matrices = [matrix for form in forms.values() for matrix in form.matrix if matrix.any()]
+    if not 0 < len(matrices) <= _MOST_FORMS or not np.isfinite(matrices).all():
+        return network
+    basis = _squares(matrices)
     forms = {i: _in_squares(form, basis, reach[0]) for i, form in forms.items()}
-    if not _pays(network, operands, forms, points, basis):
+    known = all(np.isfinite(form.charge).all() for form in forms.values())
+    if not known or not _pays(network, operands, forms, points, basis):
         return network
     return _Writer(network, operands, forms, basis).written()
 

@@ -126,9 +126,10 @@ def test_operands_are_what_they_are_said_to_be(seed: int) -> None:
     """p = slope z + shift + mix n up to what is lost, and roundings of the magnitudes; n within its reach."""
     network, box = loop(seed)
     points = _inside(box, np.random.default_rng(seed).random((64, network.input_size)))
-    reach = [2.0 * np.abs(np.asarray(value)).max(axis=0) for value in network.evaluate(points)]
+    values = [np.asarray(value) for value in network.evaluate(points)]
+    reach = [2.0 * np.abs(value).max(axis=0) for value in values]
     products = [i for i, node in enumerate(network.nodes) if isinstance(node, Activation) and node.kind == "product"]
-    for own in operands_of(network, points, products, reach).values():
+    for own in operands_of(network, values, products, reach).values():
         share = Fraction(gamma(network.roundings + 100))
         for x in points[:3]:
             p, z = _exact(network, x)[own.node], [Fraction(float(number)) for number in x]
@@ -182,6 +183,15 @@ def test_certificates_are_of_the_network_as_it_was_read() -> None:
     found = av.verify(query, settings=av.VerifySettings(certificate=True), timeout=60)
     assert found.verdict is av.Verdict.UNSAT and found.certificate is not None
     assert check(found.certificate, query.property, network).proved
+
+
+def test_functions_that_are_undefined_somewhere_and_factors_too_large_to_square_stay() -> None:
+    for kind, scale in (("log", 1.0), ("square", 1e200)):
+        builder = Builder((2,), "float64")
+        curve = builder.activation(kind, builder.scale(builder.input, np.array(scale)))
+        product = builder.product(builder.add(curve, builder.input), builder.scale(builder.input, np.array(scale)))
+        network = builder.finish(product, kind)
+        assert _written(network, av.Box(-np.ones(2), np.ones(2))) is network
 
 
 def test_products_far_from_affine_stay() -> None:
