@@ -27,8 +27,8 @@ IMAGES = 1000
 NETWORKS = {"MNIST FC": "mnist_deepsplit_fc", "OVAL base": "cifar_base_kw"}
 SEARCHED = "cifar_base_kw-img2578"
 
-WHEELS = ("array-api-compat", "threadpoolctl", "pytest", "hypothesis", "appdirs", "graphviz", "tqdm")
-"""Of pure Python, so that unpacking them installs them; the last three are for auto_LiRPA."""
+WHEELS = ("array-api-compat", "threadpoolctl", "pytest", "hypothesis", "appdirs", "graphviz", "setuptools", "tqdm")
+"""Of pure Python, so that unpacking them installs them; the last four are for auto_LiRPA."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -313,6 +313,11 @@ def _product(x: Array, matrix: Array) -> Array:
 
 def unit_rows(wanted: np.ndarray, size: int, placement: Placement) -> Array:
     """The wanted rows of the identity, [len(wanted), size]."""
+    if placement.on_gpu:
+        # Of each row its place alone goes there.
+        xp, place = placement.xp, placement.put_indices(wanted)
+        columns = xp.arange(size, dtype=xp.int64, device=placement.device)
+        return xp.astype(place[:, None] == columns[None, :], placement.dtype)
     unit = np.zeros((len(wanted), size))
     unit[np.arange(len(wanted)), wanted] = 1.0
     return placement.put(unit)

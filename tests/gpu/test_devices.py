@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import admm_verify as av
+from admm_verify.arrays import Placement
 from admm_verify.network.layers import network_from_layers
+from admm_verify.network.maps import unit_rows
 from tests.gpu.events import What
 from tests.gpu.pretend import pretend_gpu
 
@@ -73,3 +75,11 @@ def test_what_the_host_alone_computes_refuses_a_gpu(gpu, horizon: str) -> None:
         assert av.reach_sets(task, settings=settings, run=av.Run(device=device)).sets.upper.shape
     with pytest.raises(av.InputError, match=r"'cuda:1' is of no use here.*Leave the device out"):
         av.reach_sets(task, settings=settings, run=av.Run(device="cuda:1"))
+
+
+def test_rows_of_the_identity_are_made_on_the_device(gpu) -> None:
+    place = Placement.of(gpu.tensor(np.zeros(1)))
+    gpu.events.clear()
+    found = unit_rows(np.array([3, 0, 3]), 1000, place)
+    assert gpu.events.bytes(What.TO_DEVICE) <= 3 * 8 and gpu.events.host_reads == 0
+    assert np.array_equal(found.cpu().numpy(), np.eye(1000)[[3, 0, 3]])
