@@ -16,6 +16,7 @@ from admm_verify.network.graph import Network
 from admm_verify.relaxations.bilinear import BilinearPlanes, MiddlePlanes
 from admm_verify.relaxations.lines import CurveLines, FixedLines, KinkLines, Lines
 from admm_verify.relaxations.registry import network_lines
+from admm_verify.relaxations.steps import StepFunction
 from admm_verify.run import Run
 from admm_verify.sets.contract import InputSet
 from admm_verify.settings import AscentSettings, SearchSettings
@@ -83,7 +84,12 @@ class Relaxed:
         """The same in float32."""
         region, place = self.region, self.inputs.placement.single
         network = region.network.put(place) if self._single is None else self._single
-        lower, upper = (tuple(map(place.put, ends)) for ends in (region.lower, region.upper))
+        ends = zip(region.lower, region.upper, strict=True)
+        placed = [(place.put(low), place.put(high)) for low, high in ends]
+        for k, hull in enumerate(region.relaxations):
+            if isinstance(hull, StepFunction):
+                placed[k] = hull.rounded((region.lower[k], region.upper[k]), *placed[k])
+        lower, upper = (tuple(side) for side in zip(*placed, strict=True)) if placed else ((), ())
         return Twin(network, self.inputs.put(place), network_lines(network, lower, upper))
 
     @cached_property

@@ -119,25 +119,30 @@ def range_scores(hull: Hull, lower: Array, upper: Array, coefficient: Array, pre
     """What cutting the range of each operand in two gains, to first order, at the operands' values.
 
     The bound has the floor of the whole hull where a > 0, and in the part that holds the values that part's own floor:
-    the score is |a| times the difference; where a < 0, of the ceilings.
+    the score is |a| times the difference; where a < 0, of the ceilings. Steps count by a trace of their heights also
+    where nothing is gained, as their cuts come to an end.
 
     Shapes: lower, upper, pre [..., m n]; coefficient [..., n] -> [..., m n].
     Reference: the estimates of Shi et al., Neural Network Verification with Branch-and-Bound for General
     Nonlinearities (arXiv 2405.21063), section 3.3, with the point where the bound is attained.
     """
-    xp, middle = namespace(coefficient), hull.divided(lower, upper)
+    xp, (below, above) = namespace(coefficient), hull.halves(lower, upper)
     p = xp.minimum(xp.maximum(pre, lower), upper)
     whole, found = hull.hull(lower, upper, p), []
     size = lower.shape[-1] // hull.operands
     for operand in range(hull.operands):
         own = xp.arange(lower.shape[-1], device=lower.device) // size == operand
-        low, high = xp.where(own & (p >= middle), middle, lower), xp.where(own & (p < middle), middle, upper)
+        low, high = xp.where(own & (p >= above), above, lower), xp.where(own & (p < above), below, upper)
         floor, ceiling = hull.hull(low, high, p)
         gain = xp.where(coefficient > 0, floor - whole[0], whole[1] - ceiling)
         found.append(xp.abs(coefficient) * xp.maximum(gain, xp.zeros_like(gain)))
     score = xp.concat(found, axis=-1)
+    if hull.jumps:
+        low, high = hull.image(lower, upper)
+        score = score + (1e-6 * xp.abs(coefficient) + _FLAT) * (high - low)
     # A range that has no float inside cannot be cut.
-    return xp.where((lower < middle) & (middle < upper) & xp.isfinite(score), score, xp.zeros_like(score))
+    cut = (lower <= below) & (below < upper) & (lower < above) & (above <= upper)
+    return xp.where(cut & xp.isfinite(score), score, xp.zeros_like(score))
 
 
 def neuron_scores(lower: Array, upper: Array, coefficient: Array, pre: Array) -> Array:

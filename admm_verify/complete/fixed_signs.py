@@ -106,5 +106,5 @@ def _halve(hull: Hull, codes: _Codes, lower: np.ndarray, upper: np.ndarray) -> N
     for column in np.unique(columns):
         here = columns == column
         row, entry, up = rows[here], entries[here], signs[here] > 0
-        middle = np.asarray(hull.divided(lower[row], upper[row]))[np.arange(len(row)), entry]
-        lower[row[up], entry[up]], upper[row[~up], entry[~up]] = middle[up], middle[~up]
+        below, above = (np.asarray(end)[np.arange(len(row)), entry] for end in hull.halves(lower[row], upper[row]))
+        lower[row[up], entry[up]], upper[row[~up], entry[~up]] = above[up], below[~up]

@@ -52,6 +52,8 @@ class Hull(ABC):
     """Convex and straight but for one kink at 0, through which all lines below pass; a sign makes phi linear."""
     rectifies: bool = False
     """max(p, 0): a neuron of a known sign is gone or passes through."""
+    jumps: bool = False
+    """A few cuts leave flat parts alone, of which nothing is left to relax."""
     zero_at_zero: bool = False
     """phi(0) = 0, whatever the parameters."""
     evaluation_roundings: float = 32.0
@@ -78,9 +80,15 @@ class Hull(ABC):
         """Where tighter ends of [l, u] can matter."""
         return lower < upper
 
-    def divided(self, lower: Layer, upper: Layer) -> Layer:
-        """Where to cut [l, u] in two so that both hulls become small, of every operand: in the middle."""
-        return lower / 2 + upper / 2
+    def halves(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
+        """Where to cut [l, u] in two so that both hulls become small, of every operand: the upper end of the lower part
+        and the lower end of the upper one, by default both in the middle.
+
+        Numbers between the two, of which no float is one, are in one of both but for one rounding; where the lower part
+        is all of [l, u] nothing is cut.
+        """
+        middle = lower / 2 + upper / 2
+        return middle, middle
 
     @abstractmethod
     def gradient(self, x: Layer) -> Layer:

@@ -56,6 +56,7 @@ class StepFunction(Relaxation):
 
     tolerance: Layer | float
 
+    jumps = True
     evaluation_roundings = 0.0
     widest: float
     """A tolerance with which images still say something."""
@@ -72,9 +73,48 @@ class StepFunction(Relaxation):
     def above(self, lower: Layer, upper: Layer) -> Chain:
         """The ceiling of the hull."""
 
+    @abstractmethod
+    def jump(self, lower: Layer, upper: Layer) -> Layer:
+        """The jump within [l, u] that is next to its middle; any number where there is none."""
+
     def tolerant(self, tolerance: Layer) -> tuple[Layer, ...]:
         """The parameters of the node with a tolerance."""
         return (tolerance,)
+
+    def halves(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
+        """Before and behind a jump, with the jump itself in the part whose value it has: both are flat there.
+
+        Arguments between the last float before the jump and the jump have the value of the lower part, whose end is one
+        rounding away from them. With a tolerance any value may come out near the jump: what is that near is cut off on
+        one side after the other, and no further.
+        """
+        xp = namespace(lower, upper)
+        # A little more than the tolerance, so that rounding reaches nothing across.
+        error = (1.0 + 1e-9) * (xp.zeros_like(lower) + self.tolerance)
+        jump = self.jump(lower - error, upper + error)
+        infinity = xp.full_like(jump, float("inf"))
+        before, behind = xp.nextafter(jump - error, -infinity), xp.nextafter(jump + error, infinity)
+        # Where lower parts end: at the jump, where it has their value or is all that is left of them.
+        closed = (self.value(jump) == self.value(before)) | (before < lower)
+        below, above = xp.where(closed, jump, before), xp.where(closed, behind, jump)
+        first = (lower < before) & (before < upper)
+        wide = xp.where(first, before, xp.where((lower < behind) & (behind < upper), behind, lower))
+        exact, open = error == 0, self.open(lower, upper)
+        middle = lower / 2 + upper / 2
+        below, above = xp.where(exact, below, wide), xp.where(exact, above, wide)
+        return xp.where(open, below, middle), xp.where(open, above, middle)
+
+    def rounded(self, ends: tuple[Layer, Layer], low: Layer, high: Layer) -> tuple[Layer, Layer]:
+        """Ends [low, high] in another precision, moved inward by one spacing where they hold values that [l, u] has not:
+        what climbs by them would see jumps that are cut off.
+        """
+        xp, (least, most) = namespace(low, high), self.image(*ends)
+        infinity = xp.full_like(low + high, float("inf"))
+        found = self.image(low, high)
+        return (
+            xp.where(found[0] < least, xp.nextafter(low, infinity), low),
+            xp.where(found[1] > most, xp.nextafter(high, -infinity), high),
+        )
 
     def open(self, lower: Layer, upper: Layer) -> Mask:
         low, high = self.image(lower, upper)
@@ -214,6 +254,9 @@ class Jump(StepFunction):
 
     widest = float("inf")
 
+    def jump(self, lower: Layer, upper: Layer) -> Layer:
+        return namespace(lower).zeros_like(lower)
+
     def below(self, lower: Layer, upper: Layer) -> Chain:
         least = self.value(self.lowered(lower))
         corner = between(self.tolerance + namespace(lower).zeros_like(lower), lower, upper), least
@@ -260,6 +303,17 @@ class Stairs(StepFunction):
     widest = 1.0
     starts: float
     """Where the step of 0 begins; it is 1 long."""
+
+    def jump(self, lower: Layer, upper: Layer) -> Layer:
+        xp = namespace(lower, upper)
+        first, last = xp.ceil(lower - self.starts), xp.floor(upper - self.starts)
+        found = self.starts + between(xp.round(lower / 2 + upper / 2 - self.starts), first, last)
+        infinity = xp.full_like(found, float("inf"))
+        # At an end phi may have the value of the inside already.
+        inside = self.value(found) == self.value(xp.nextafter(found, -infinity))
+        found = xp.where((found >= upper) & inside, found - 1.0, found)
+        inside = self.value(found) == self.value(xp.nextafter(found, infinity))
+        return xp.where((found <= lower) & inside, found + 1.0, found)
 
     def below(self, lower: Layer, upper: Layer) -> Chain:
         xp = namespace(lower, upper)
