@@ -10,6 +10,9 @@ from admm_verify.network.from_torch import trace
 from admm_verify.network.graph import Network
 from admm_verify.options import Range, count
 
+MOST = 2**24
+"""States, inputs and noises of a plant, together."""
+
 
 def trace_plant(
     step: Callable[..., torch.Tensor], states: int, inputs: int = 0, noises: int = 0, *, element_type: str = "float64"
@@ -29,6 +32,11 @@ def trace_plant(
     sizes += [count(number, f"The number of {what}") for number, what in ((inputs, "inputs"), (noises, "noises"))]
     if element_type not in ("float32", "float64"):
         raise InputError(f"The element type is {element_type!r}; give 'float32' or 'float64'.")
+    if sum(sizes) > MOST:
+        raise InputError(
+            f"The plant is to have {sum(sizes)} states, inputs and noises; at most {MOST} are read. Give the numbers "
+            "of entries of x, u and w."
+        )
     network = trace(_OfParts(step, sizes), torch.zeros(1, sum(sizes), dtype=getattr(torch, element_type)))
     if network.output_size != states:
         raise InputError(f"The plant gives {network.output_size} numbers for {states} states; give the next state.")

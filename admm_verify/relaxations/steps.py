@@ -89,7 +89,7 @@ class StepFunction(Relaxation):
         one side after the other, and no further.
         """
         xp = namespace(lower, upper)
-        # A little more than the tolerance, so that rounding reaches nothing across.
+        # A little more, so that rounding reaches nothing across.
         error = (1.0 + 1e-9) * (xp.zeros_like(lower) + self.tolerance)
         jump = self.jump(lower - error, upper + error)
         infinity = xp.full_like(jump, float("inf"))
@@ -97,24 +97,21 @@ class StepFunction(Relaxation):
         # Where lower parts end: at the jump, where it has their value or is all that is left of them.
         closed = (self.value(jump) == self.value(before)) | (before < lower)
         below, above = xp.where(closed, jump, before), xp.where(closed, behind, jump)
-        first = (lower < before) & (before < upper)
-        wide = xp.where(first, before, xp.where((lower < behind) & (behind < upper), behind, lower))
-        exact, open = error == 0, self.open(lower, upper)
-        middle = lower / 2 + upper / 2
+        wide = xp.where((lower < behind) & (behind < upper), behind, lower)
+        wide = xp.where((lower < before) & (before < upper), before, wide)
+        exact, open, middle = error == 0, self.open(lower, upper), lower / 2 + upper / 2
         below, above = xp.where(exact, below, wide), xp.where(exact, above, wide)
         return xp.where(open, below, middle), xp.where(open, above, middle)
 
     def rounded(self, ends: tuple[Layer, Layer], low: Layer, high: Layer) -> tuple[Layer, Layer]:
-        """Ends [low, high] in another precision, moved inward by one spacing where they hold values that [l, u] has not:
-        what climbs by them would see jumps that are cut off.
+        """Ends [low, high] in another precision, moved inward by one spacing where they hold values that [l, u] has
+        not: what climbs by them would see jumps that are cut off.
         """
         xp, (least, most) = namespace(low, high), self.image(*ends)
         infinity = xp.full_like(low + high, float("inf"))
         found = self.image(low, high)
-        return (
-            xp.where(found[0] < least, xp.nextafter(low, infinity), low),
-            xp.where(found[1] > most, xp.nextafter(high, -infinity), high),
-        )
+        low = xp.where(found[0] < least, xp.nextafter(low, infinity), low)
+        return low, xp.where(found[1] > most, xp.nextafter(high, -infinity), high)
 
     def open(self, lower: Layer, upper: Layer) -> Mask:
         low, high = self.image(lower, upper)

@@ -117,6 +117,7 @@ def test_what_is_no_plant_is_named() -> None:
     assert np.allclose(plant(np.array([[1.0, 2.0, 3.0, -4.0]])), [[1.3, 2.0]])
     for make, words in (
         (lambda: av.trace_plant("x1", 2), "is str"),
+        (lambda: av.trace_plant(lambda x: x, 10**12), "at most 16777216"),
         (lambda: av.trace_plant(lambda x: x[:, :1], 2), "gives 1 numbers for 2 states"),
         (lambda: av.trace_plant(lambda x: x, 2, element_type="float16"), "'float16'"),
         (lambda: NonlinearSystem(None, plant), "has to take 2 and to give 2"),
