@@ -12,7 +12,8 @@ from functools import cached_property
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, inner, namespace, to_numpy
-from admm_verify.network.graph import Activation, Affine, Network
+from admm_verify.network.common_factors import factors_of
+from admm_verify.network.graph import Activation, Network
 from admm_verify.network.maps import TransposedMap
 from admm_verify.network.selection import SelectionMap
 from admm_verify.relaxations.bilinear import pair
@@ -49,7 +50,7 @@ def _product_behind(network: Network, index: int) -> MatrixProduct | None:
         return None
     map = network.affine[index].terms[0].map
     assert isinstance(map, TransposedMap) and isinstance(map.inner, SelectionMap), "as looked at before"
-    origins, total = _origins(network.affine[hidden[0]]), to_numpy(map.inner.gather)
+    origins, total = factors_of(network.affine[hidden[0]]), to_numpy(map.inner.gather)
     if origins is None or not (total < map.inner.columns).all():
         return None
     (left, x), (right, y) = origins
@@ -74,27 +75,6 @@ def _hidden(network: Network, index: int) -> tuple[int, int] | None:
         return None
     alone = made.source in network.affine and network.readers[made.source] == {middle}
     return (made.source, middle) if alone else None
-
-
-def _origins(copies: Affine) -> list[tuple[int, np.ndarray]] | None:
-    """Where the first and the second factors of products come from: a node and its entries."""
-    if np.any(to_numpy(copies.bias_magnitude)):
-        return None
-    found: list[tuple[int, np.ndarray]] = []
-    for half in (0, 1):
-        drawn = []
-        for term in copies.terms:
-            if not isinstance(term.map, SelectionMap):
-                return None
-            entries = np.split(to_numpy(term.map.gather), 2)[half]
-            if (entries < term.map.columns).all():
-                drawn.append((term.source, entries))
-            elif (entries < term.map.columns).any():
-                return None
-        if len(drawn) != 1:
-            return None
-        found.append(drawn[0])
-    return found
 
 
 def _layout(total: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:

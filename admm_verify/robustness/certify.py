@@ -12,6 +12,7 @@ from admm_verify.certificates.digests import arrays_digest, network_digest
 from admm_verify.errors import InputError
 from admm_verify.given import plain_array
 from admm_verify.memory import memory_errors
+from admm_verify.network.common_factors import summed_before_products
 from admm_verify.network.from_onnx import read_onnx
 from admm_verify.network.graph import Network, check_classifier
 from admm_verify.network.heads import Head
@@ -72,6 +73,8 @@ def certify(
     scores, note = _scores(network, chosen)
     scores.check_finite()
     images, labels = images_and_labels(images, labels)
+    if chosen.arithmetic == "real" and chosen.bounds != "interval":
+        scores = summed_before_products(scores)
     instances = Instances.of(scores.put(Placement.numpy()), images, labels, radii, chosen)
     certifier = Certifier(instances, _plan(chosen), chosen, run)
     if chosen.output is not None:
