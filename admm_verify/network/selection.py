@@ -74,7 +74,8 @@ class SelectionMap:
     @cached_property
     def _leaves_no_zero(self) -> tuple[bool, bool]:
         """Whether every entry of y, and with an adjoint without sums of x, comes from somewhere."""
-        return bool((self.gather < self.columns).all()), bool((self.scatter < self.rows).all())
+        xp = namespace(self.gather)
+        return bool(xp.all(self.gather < self.columns)), bool(xp.all(self.scatter < self.rows))
 
     def apply(self, x: Array) -> Array:
         return x if self.is_identity else _gather(x, self.gather, self._leaves_no_zero[0])

@@ -212,7 +212,7 @@ def _aimed(method: str, settings: SolverSettings, total: int, climbing: AscentSe
 def _first_bounds(reference: Rows, start: Sequence[Array] | None) -> Ledger:
     """CROWN's bounds, or better ones from the multipliers of a warm start."""
     ledger, placement = Ledger(reference), Placement.of(reference.offset)
-    everything = placement.put_indices(np.arange(len(reference.offset)))
+    everything = placement.put_indices(np.arange(reference.offset.shape[0]))
     dual, zero = slope_sweep(reference, DualPoint.start(reference)), ledger.multipliers
     residual = None if reference.squares is None else 0.5 * reference.objective
     multipliers = replace(zero, layers=filled(dual.sweep.pre, zero.layers), residual=residual)
