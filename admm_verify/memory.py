@@ -25,6 +25,9 @@ _NUMBER = 8
 _CACHE_NUMBERS = 2**21
 """Numbers in one array of a block: 16 MiB."""
 
+_DEVICE_NUMBERS = 2**30
+"""The same on a device, 8 GiB, where every launch costs the same however small the array."""
+
 _STATE_ARRAYS = 24
 """Arrays of one number per neuron that a solver's state, its last state and a check point hold at once."""
 
@@ -37,25 +40,37 @@ class Budget:
     """A limit on the working memory of one computation, in bytes, and the run that may end it.
 
     workers: blocks that run side by side, in a thread each; they share the memory. given_up: set once an exception
-    ends the work, so that long blocks in other threads can end too.
+    ends the work, so that long blocks in other threads can end too. cached: whether blocks should stay near a cache,
+    as on the host; on a device they have to fit, and the larger the better.
     """
 
     bytes: float
     run: Run = field(default_factory=Run)
     workers: int = 1
     given_up: Flag = field(default_factory=Flag)
+    cached: bool = True
 
     @classmethod
     def of(cls, run: Run, workers: int = 1, free: Callable[[], float] | None = None) -> "Budget":
         """What a run may take, by default half of what is free: what `free` says in bytes, None for the host's."""
         limit = (free_bytes if free is None else free)() / 2 if run.memory is None else run.memory
-        return cls(limit / workers, run, workers)
+        return cls(limit / workers, run, workers, cached=free is None)
+
+    def near(self, numbers: float) -> float:
+        """So many numbers of one array where they should stay near the cache, else as many as are ever wanted."""
+        return numbers if self.cached else _DEVICE_NUMBERS
 
     def block(self, numbers: int) -> int:
         """How many rows of so many float64 numbers make a block: it fits, and it stays near the cache."""
-        return int(min(_CACHE_NUMBERS, self.bytes / (_ARRAYS * _NUMBER)) // numbers)
+        return int(min(self.near(_CACHE_NUMBERS), self.bytes / (_ARRAYS * _NUMBER)) // numbers)
 
-    def rows(self, limit: int, numbers: int) -> int:
+    def climbing(self, limit: int, numbers: int) -> int:
+        """How many rows of so many numbers climb at once, with at most `limit` numbers near the cache."""
+        if self.cached:
+            return min(limit // numbers, self.block(numbers))
+        return self.rows(_DEVICE_NUMBERS, numbers)
+
+    def rows(self, limit: float, numbers: int) -> int:
         """How many rows a solver takes at once: at most `limit` numbers in an array of so many numbers a row."""
         return int(min(limit, self.bytes / (_STATE_ARRAYS * _NUMBER)) // numbers)
 

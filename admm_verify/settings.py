@@ -147,7 +147,7 @@ class SolverSettings(Settings):
     admm: AdmmSettings = AdmmSettings()
     check_interval: AtLeastOne = 20
     block_numbers: AtLeastOne = 2**21
-    device_block_numbers: AtLeastOne = 2**25
+    device_block_numbers: AtLeastOne = 2**28
     auto_passes: Count = 1000
     deciding_passes: Count = 4000
     joint: JointSettings = JointSettings()

@@ -3,6 +3,7 @@
 import threading
 import time
 from itertools import chain
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 import admm_verify as av
 from admm_verify import Run
+from admm_verify.bounds.tighten import _append
 from admm_verify.memory import Budget, free_bytes
 from admm_verify.run import Stopped
 from admm_verify.threads import LARGE_PASS, _controller, threads_for
@@ -222,3 +224,35 @@ def test_progress_counts_the_rows_of_all_blocks(monkeypatch) -> None:
     av.solve(problem, settings=av.SolverSettings(max_passes=200), run=Run(tell=told.append))
     assert told and {one.total for one in told} == {7}
     assert all(one.done <= 7 for one in told) and told[-1].text.endswith(f"{told[-1].done} of 7 rows finished")
+
+
+def test_blocks_on_a_device_are_as_large_as_its_memory_holds() -> None:
+    host, device = Budget.of(Run()), Budget.of(Run(), free=lambda: 2.0**37)
+    assert host.cached and not device.cached
+    assert host.block(1000) <= 2**21 // 1000 and device.block(1000) == 2**30 // 1000
+    assert host.near(7.0) == 7.0 and device.near(7.0) == 2**30
+    assert host.climbing(2**14, 1000) == 16
+    # Twenty-four arrays of float64 in half of the memory.
+    assert device.climbing(2**14, 1000) == 2**36 // (24 * 8) // 1000
+    assert Budget.of(Run(), free=lambda: 2.0**20).block(1000) == 2**19 // (6 * 8) // 1000
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (1, 9), (4, 1)])
+def test_neurons_whose_memory_cannot_be_had_are_bounded_in_halves(shape: tuple[int, int]) -> None:
+    frames, neurons = np.arange(shape[0]), np.arange(np.prod(shape)).reshape(shape)
+    view = SimpleNamespace(places=lambda frames, neurons: neurons)
+    for most in (1, 2, 100):
+        done: list = []
+
+        def bound(frames: np.ndarray, neurons: np.ndarray, most: int = most) -> tuple[np.ndarray, np.ndarray]:
+            assert len(frames) == len(neurons)
+            if neurons.size > most:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return -neurons, neurons
+
+        _append(view, bound, done, frames, neurons)
+        places = np.concatenate([place.reshape(-1) for place, _, _ in done])
+        assert np.array_equal(np.sort(places), np.arange(neurons.size))
+        assert all(np.array_equal(-low, high) and np.array_equal(high, place) for place, low, high in done)
+    with pytest.raises(MemoryError):
+        _append(view, lambda frames, neurons: bound(frames, neurons, 0), [], frames, neurons)

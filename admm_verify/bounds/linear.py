@@ -31,16 +31,18 @@ def linear_bounds(
     passed = {i for product in whole.products.values() for i in product.found.hidden}
     widest = max(node.size for i, node in enumerate(region.network.nodes) if i not in passed)
     heaviest = max((node.multiplications for node in region.network.affine.values()), default=0)
-    step = max(1, min(budget.block(boxes * widest), int(_PRODUCT // max(1, boxes * heaviest))))
+    step = budget.block(boxes * widest)
+    if budget.cached:
+        step = min(step, int(_PRODUCT // max(1, boxes * heaviest)))
     if passed:
-        step = max(1, min(step, _PASSED_NUMBERS // (boxes * widest)))
+        step = min(step, _PASSED_NUMBERS // (boxes * widest))
 
     def work(first: int, last: int) -> tuple[Array, Array]:
         # What is passed in one step costs too little to leave entries out.
         seen = region if passed else seen_region(region, wanted[first:last])
         return crown(whole if seen is region else Relaxed(seen), wanted[first:last], looks)
 
-    blocks = budget.blocks(len(wanted), step, work)
+    blocks = budget.blocks(len(wanted), max(1, step), work)
     xp = region.inputs.placement.xp
     return xp.concat([low for low, _ in blocks], axis=-1), xp.concat([high for _, high in blocks], axis=-1)
 

@@ -240,7 +240,7 @@ class Bounder:
         workers = workers_for(multiplications, self.run.threads) if self.home.is_numpy else 1
         budget = budget_at(self.home, self.run, workers)
         numbers = atoms * sum(node.size for node in self.network.nodes)
-        step = max(1, budget.rows(settings.block_numbers, numbers))
+        step = max(1, budget.rows(budget.near(settings.block_numbers), numbers))
         with threads_for(multiplications, workers, self.run.threads), full_precision(self.home), quiet_overflow():
             return budget.blocks(count, step, work)
 

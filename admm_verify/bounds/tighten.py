@@ -15,7 +15,7 @@ from admm_verify.bounds.linear import crown
 from admm_verify.bounds.receptive import Field
 from admm_verify.bounds.region import Region
 from admm_verify.bounds.relaxed import Relaxed, single_below
-from admm_verify.memory import Budget
+from admm_verify.memory import Budget, memory_errors
 from admm_verify.network.graph import Network
 from admm_verify.run import Stopped
 from admm_verify.sets.contract import InputSet
@@ -131,7 +131,7 @@ def tighten(
     keep: told the slopes of every block.
     Reference: alpha-CROWN with optimised intermediate bounds (Xu et al., ICLR 2021).
     """
-    limit = min(settings.block_numbers // view.numbers, budget.block(view.numbers)) // 2
+    limit = budget.climbing(settings.block_numbers, view.numbers) // 2
     single = view.single
 
     def bound(frames: np.ndarray, wanted: np.ndarray) -> tuple[Array, Array]:
@@ -160,7 +160,7 @@ def packed_crown(
 
     Raises: Stopped.
     """
-    limit = min(_CROWN_NUMBERS // view.numbers, budget.block(view.numbers))
+    limit = int(min(budget.near(_CROWN_NUMBERS) // view.numbers, budget.block(view.numbers)))
     done: list[_Found] = []
 
     def bound(frames: np.ndarray, neurons: np.ndarray) -> tuple[Array, Array]:
@@ -176,13 +176,16 @@ _CROWN_NUMBERS = 2**20
 _Found = tuple[np.ndarray, Array, Array]
 """Flat places in [boxes, n] and both bounds there."""
 
+_Bound = Callable[[np.ndarray, np.ndarray], tuple[Array, Array]]
+"""bound(frames, neurons) -> both bounds of neurons [f, m] of frames [f]."""
+
 
 def _packed(
     view: View,
     wanted: np.ndarray,
     limit: int,
     budget: Budget,
-    bound: Callable[[np.ndarray, np.ndarray], tuple[Array, Array]],
+    bound: _Bound,
     done: list[_Found],
 ) -> None:
     """Append the bounds of the wanted neurons, block by block of at most `limit` rows."""
@@ -191,11 +194,30 @@ def _packed(
 
     def work(first: int, last: int) -> None:
         for frames, chosen in tasks[first:last]:
-            found = bound(frames, chosen)
-            # One entry at once: other threads append too.
-            done.append((view.places(frames, chosen), *found))
+            _append(view, bound, done, frames, chosen)
 
     budget.blocks(len(tasks), 1, work)
+
+
+def _append(view: View, bound: _Bound, done: list[_Found], frames: np.ndarray, neurons: np.ndarray) -> None:
+    """Append the bounds of some neurons [f, m] of frames [f], in halves where their memory cannot be had.
+
+    Raises: MemoryError where one neuron's cannot.
+    """
+    try:
+        with memory_errors():
+            found = bound(frames, neurons)
+    except MemoryError:
+        if neurons.size == 1:
+            raise
+    else:
+        # One entry at once: other threads append too.
+        done.append((view.places(frames, neurons), *found))
+        return
+    axis = 0 if len(frames) > 1 else 1
+    halves = np.array_split(neurons, 2, axis=axis)
+    for some, part in zip(np.array_split(frames, 2) if axis == 0 else (frames, frames), halves, strict=True):
+        _append(view, bound, done, some, part)
 
 
 def _cut(ends: tuple[Array, Array], done: list[_Found], wanted: np.ndarray) -> tuple[Array, Array]:
