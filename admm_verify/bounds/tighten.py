@@ -189,8 +189,9 @@ def _packed(
     done: list[_Found],
 ) -> None:
     """Append the bounds of the wanted neurons, block by block of at most `limit` rows."""
-    share = -(-int(wanted.sum()) // budget.workers)
-    tasks = list(_blocks(view.table(wanted), max(1, min(limit, share))))
+    if budget.workers > 1:
+        limit = min(limit, -(-int(wanted.sum()) // budget.workers))
+    tasks = list(_blocks(view.table(wanted), max(1, limit)))
 
     def work(first: int, last: int) -> None:
         for frames, chosen in tasks[first:last]:
