@@ -251,6 +251,13 @@ def spread(part: Array, places: np.ndarray, size: int, filler: float = 0.0, axis
     return xp.take(xp.concat([part, edge], axis=axis), put(index), axis=axis)
 
 
+def scattered(part: Array, places: Array, size: int, filler: float = 0.0) -> Array:
+    """An array with so many rows, with those of another at places that live where it does, else a filler."""
+    found = namespace(part).full((size, *part.shape[1:]), filler, dtype=part.dtype, device=part.device)
+    found[places] = part
+    return found
+
+
 def inner(coefficient: Array, vector: Array) -> Array:
     """sum over the last axis of coefficient * vector, as a matrix product where the vector is shared.
 

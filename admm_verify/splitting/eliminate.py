@@ -5,12 +5,12 @@ with one activation node per layer holding only the neurons still unstable in so
 but from the original network, so its rounding needs no care.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, namespace, spread, to_numpy
+from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.bounds.couplings import Couplings
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
 from admm_verify.network.maps import DenseMap, DiagonalMap
@@ -27,12 +27,13 @@ class Elimination:
 
     network: Network
     kept: tuple[tuple[int, np.ndarray], ...]
+    _moved: dict[Placement, list[tuple[int, Array]]] = field(default_factory=dict, init=False, repr=False)
 
     def reduce(self, rows: Rows) -> Rows:
         """The same rows on the reduced network."""
         placement = Placement.of(rows.objective)
         network = self.network.put(placement)
-        picks = [(k, placement.put_indices(index)) for k, index in self.kept]
+        picks = self._picks(placement)
         lower = tuple(_columns(rows.held.lower[k], index) for k, index in picks)
         upper = tuple(_columns(rows.held.upper[k], index) for k, index in picks)
         lines = network_lines(network, lower, upper)
@@ -47,16 +48,22 @@ class Elimination:
 
     def restrict(self, point: DualPoint) -> DualPoint:
         """Multipliers of the original network, those of kept neurons only."""
-        picks = [(k, Placement.of(point.slopes[k]).put_indices(index)) for k, index in self.kept]
+        picks = self._picks(Placement.of(point.coupled))
         slopes = [_columns(point.slopes[k], index) for k, index in picks]
         return DualPoint(slopes, [_kept(point.ranges[k], index) for k, index in picks], point.coupled)
 
     def expand(self, arrays: list[Array], rows: Rows) -> list[Array]:
         """Per-neuron arrays of the reduced network spread over the original one, zero where neurons are stable."""
-        full, put = rows.neurons(0.0), Placement.of(rows.objective).put
-        for (k, index), array in zip(self.kept, arrays, strict=True):
-            full[k] = put(spread(array, index, full[k].shape[1], axis=-1))
+        full, placement = rows.neurons(0.0), Placement.of(rows.objective)
+        for (k, index), array in zip(self._picks(placement), arrays, strict=True):
+            full[k][:, index] = placement.put(array)
         return full
+
+    def _picks(self, placement: Placement) -> list[tuple[int, Array]]:
+        """The kept neurons' indices in a placement, moved there once."""
+        if placement not in self._moved:
+            self._moved[placement] = [(k, placement.put_indices(index)) for k, index in self.kept]
+        return self._moved[placement]
 
 
 @dataclass(frozen=True, eq=False)

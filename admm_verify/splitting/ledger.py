@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from admm_verify.arrays import Array, Placement, namespace, select_rows, spread, take_rows, to_numpy
+from admm_verify.arrays import Array, Placement, namespace, scattered, select_rows, take_rows
 from admm_verify.bounds.backward import Backward
 from admm_verify.bounds.functionals import certify
 from admm_verify.bounds.region import Region
@@ -97,10 +97,10 @@ class Ledger:
             anchors, x, value = anchors.drawn(rows, errors, point)
             self.anchors = anchors if everything else self.anchors.with_rows(active, anchors)
         if not everything:
-            places, count = to_numpy(active), self.rows.offset.shape[0]
-            bound, value = spread(bound, places, count, -INFINITY), spread(value, places, count, INFINITY)
-            moved = moved.mapped(lambda g: spread(g, places, count))
-            x = spread(x, places, count)
+            count = self.rows.offset.shape[0]
+            bound, value = scattered(bound, active, count, -INFINITY), scattered(value, active, count, INFINITY)
+            moved = moved.mapped(lambda g: scattered(g, active, count))
+            x = scattered(x, active, count)
         raised, sunk = bound > self.lower, value < self.upper
         self.lower = xp.where(raised, bound, self.lower)
         self.upper = xp.where(sunk, value, self.upper)

@@ -41,9 +41,8 @@ class Solving:
         """Numbers of the rows whose gap is over tolerance * max(1, |lower|)."""
         return np.flatnonzero(~to_numpy(self.ledger.converged(tolerance)))
 
-    def _open(self, scheme: Scheme, tolerance: float) -> np.ndarray:
-        """Numbers of the rows that a scheme has to do with."""
-        numbers = self.unfinished(tolerance)
+    def _wanted(self, scheme: Scheme, numbers: np.ndarray) -> np.ndarray:
+        """Numbers of the unfinished rows that a scheme has to do with."""
         return numbers if scheme.aims else numbers[np.isinf(to_numpy(self.ledger.upper)[numbers])]
 
     def _taken(self, scheme: Scheme, index: Array) -> Rows:
@@ -58,7 +57,8 @@ class Solving:
         """
         # A planned schedule is worth running for any gap that rounding leaves to be closed.
         tolerance = self.settings.tolerance
-        numbers = self._open(scheme, tolerance if scheme.stops_at_gap else min(tolerance, ROUNDING_GAP))
+        left = self.unfinished(tolerance if scheme.stops_at_gap else min(tolerance, ROUNDING_GAP))
+        numbers = self._wanted(scheme, left)
         if self.interruption is not None or not len(numbers) or scheme.passes <= 0:
             return
         index = self._indices(numbers)
@@ -79,7 +79,9 @@ class Solving:
             last = done >= scheme.passes or self.interruption is not None
             if last or (scheme.stops_at_gap and done % (2 * self.settings.check_interval) == 0):
                 self._check(scheme, rows, state, index, last)
-                keep = np.flatnonzero(np.isin(numbers, self._open(scheme, tolerance)))
+                left = self.unfinished(tolerance)
+                self.noted(int(self.passes.max()), len(self.passes) - len(left))
+                keep = np.flatnonzero(np.isin(numbers, self._wanted(scheme, left)))
                 # Dropping rows copies every array of the state, so it waits until a fifth of them is finished.
                 if scheme.stops_at_gap and (len(keep) == 0 or len(keep) <= 0.8 * len(numbers)):
                     kept = self._indices(keep)
@@ -103,7 +105,6 @@ class Solving:
             multipliers = replace(multipliers, layers=filled(found.pre, multipliers.layers))
             sweep = found if plain else None
         self.ledger.record(index, multipliers, point, sweep, aims=scheme.aims, restore=last)
-        self.noted(int(self.passes.max()), len(self.passes) - len(self.unfinished(self.settings.tolerance)))
 
     def _multipliers(self, index: Array) -> Duals:
         put, known = Placement.of(self.rows.offset).put, self.ledger.multipliers
