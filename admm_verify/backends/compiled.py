@@ -83,16 +83,20 @@ class CompiledVerbs(ABC):
         return x, value
 
     def support(
-        self, post: Array, pre: Array, lower: Array, upper: Array, weight: Array, box: Array
+        self, post: Array, pre: Array, lower: Array, upper: Array, weight: Array, box: Array | None
     ) -> tuple[Array, Array]:
         value, size = self._run(KernelCall("support", (post, pre), (lower, upper, weight), box))
         return value, size
 
-    def charge(self, post: Array, pre: Array, intercept: Array, weight: Array, box: Array) -> tuple[Array, Array]:
+    def charge(
+        self, post: Array, pre: Array, intercept: Array, weight: Array, box: Array | None
+    ) -> tuple[Array, Array]:
         value, size = self._run(KernelCall("charge", (post, pre), (intercept, weight), box))
         return value, size
 
-    def least(self, coefficient: Array, centre: Array, radius: Array, reach: Array, box: Array) -> tuple[Array, Array]:
+    def least(
+        self, coefficient: Array, centre: Array, radius: Array, reach: Array, box: Array | None
+    ) -> tuple[Array, Array]:
         value, size = self._run(KernelCall("least", (coefficient,), (centre, radius, reach), box))
         return value, size
 

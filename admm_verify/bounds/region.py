@@ -83,7 +83,7 @@ class Region:
         self, sweep: Backward, kinks: Sequence[Sparing | None], joints: Sequence[Joint | None] = ()
     ) -> tuple[Array, Array]:
         """The shift of a sweep's plane, and the plane's least value without it."""
-        sums = CertifiedSums.of(self, sweep)
+        sums = CertifiedSums(self, tuple(sweep.input.shape[:-1]))
         least, size = sums.least(sweep.input)
         value, magnitude = sweep.constant, abs(sweep.constant) + size + sweep.passed
         scales = list(self.magnitudes)

@@ -5,15 +5,15 @@ by at most gamma_n times the sum of its terms' sizes, which the region charges: 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Protocol
 
 import numpy as np
 
-from admm_verify.arrays import Array, inner, namespace, take_rows
+from admm_verify.arrays import Array, Placement, inner, namespace, take_rows
 from admm_verify.backends.choice import kernels_for
 from admm_verify.backends.compiled import CompiledVerbs
-from admm_verify.bounds.backward import Backward
 from admm_verify.relaxations.bilinear import MiddlePlanes
 from admm_verify.relaxations.contract import Hull
 from admm_verify.relaxations.lines import FixedLines, KinkLines
@@ -46,55 +46,38 @@ class Summed(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class CertifiedSums:
-    """Sums over the neurons of a layer, [...], for coefficients [..., n] of a sweep over a region.
+    """Sums over the neurons of a layer, for coefficients [*lead, n] of a sweep over a region -> lead.
 
-    kernels: None where there are none; they take coefficients of all rows, [rows, n], and the set of each, [rows].
+    Kernels take coefficients of all rows, [rows, n], and the set of each, [rows].
     """
 
     region: Summed
     lead: tuple[int, ...]
-    kernels: CompiledVerbs | None
-    owner: Array | None
-
-    @classmethod
-    def of(cls, region: Summed, sweep: Backward) -> "CertifiedSums":
-        """For a sweep whose coefficients of the input have all leading axes."""
-        lead, placement = tuple(sweep.input.shape[:-1]), region.inputs.placement
-        kernels, owner = kernels_for(placement), region.owner
-        if kernels is not None and owner is None:
-            sets = np.broadcast_shapes(region.inputs.lead, *(tuple(low.shape[:-1]) for low in region.lower))
-            # Functionals of one set are neighbours, and there are as many of each.
-            if len(sets) != len(lead) or sets[:1] not in ((1,), lead[:1]) or any(size > 1 for size in sets[1:]):
-                return cls(region, lead, None, None)
-            owner = placement.put_indices(np.repeat(np.arange(sets[0]), prod(lead) // sets[0]))
-        return cls(region, lead, kernels, owner)
 
     def least(self, coefficient: Array) -> tuple[Array, Array]:
         """`InputSet.minimum` of a functional."""
-        inputs = self.region.inputs
-        if self.kernels is not None and isinstance(inputs, Box):
-            centre, radius, reach = self._bounds(*inputs.middle, inputs.reach)
-            value, size = self._pair(self.kernels.least(flat(coefficient), centre, radius, reach, self._box))
+        inputs, kernels = self.region.inputs, self._kernels(coefficient)
+        if kernels is not None and isinstance(inputs, Box):
+            centre, radius, reach = _alike(*inputs.middle, inputs.reach)
+            value, size = self._pair(kernels.least(flat(coefficient), centre, radius, reach, self._owner))
             return value, 2.0 * size
         return (inputs if self.region.owner is None else inputs.take(self.region.owner)).minimum(coefficient)
 
     def layer(self, k: int, post: Array, pre: Array, weight: Array, kink: Sparing | None) -> tuple[Array, Array]:
         """A lower bound of post'q - pre'p over layer k's relaxation as computed, and the sum of |pre| weight."""
-        region = self.region
-        fused = self.kernels is not None and tuple(post.shape[:-1]) == tuple(pre.shape[:-1]) == self.lead
-        if fused and self.kernels is not None and isinstance(kink, KinkLines):
-            intercept, charged = self._bounds(kink.upper_intercept, weight)
-            return self._pair(self.kernels.charge(flat(post), flat(pre), intercept, charged, self._box))
-        if fused and self.kernels is not None and kink is None and type(region.relaxations[k]) is Triangle:
-            lower, upper, charged = self._bounds(region.lower[k], region.upper[k], weight)
-            return self._pair(self.kernels.support(flat(post), flat(pre), lower, upper, charged, self._box))
+        region, kernels = self.region, self._kernels(post, pre)
+        if kernels is not None and isinstance(kink, KinkLines):
+            intercept, charged = _alike(kink.upper_intercept, weight)
+            return self._pair(kernels.charge(flat(post), flat(pre), intercept, charged, self._owner))
+        if kernels is not None and kink is None and type(region.relaxations[k]) is Triangle:
+            lower, upper, charged = _alike(region.lower[k], region.upper[k], weight)
+            return self._pair(kernels.support(flat(post), flat(pre), lower, upper, charged, self._owner))
         if kink is not None:
             own = kink.take(region.owner) if isinstance(kink, KinkLines) and region.owner is not None else kink
             value = own.support(post)
         else:
-            part = region.relaxations[k].support(
-                self.of_rows(region.lower[k]), self.of_rows(region.upper[k]), post, pre
-            )
+            lower, upper = self.of_rows(region.lower[k]), self.of_rows(region.upper[k])
+            part = region.relaxations[k].support(lower, upper, post, pre)
             value = namespace(part).sum(part, axis=-1)
         return value, self.size(pre, weight)
 
@@ -106,24 +89,41 @@ class CertifiedSums:
         """What is known of sets, for every row."""
         return array if self.region.owner is None else take_rows(array, self.region.owner)
 
-    @property
-    def _box(self) -> Array:
-        assert self.owner is not None, "kernels are told whose bounds they take"
-        return self.owner
+    def _kernels(self, *arrays: Array) -> CompiledVerbs | None:
+        """Kernels for coefficients of all rows, None where there are none, or other coefficients."""
+        first = arrays[0]
+        found = kernels_for(Placement.of(first), prod(first.shape))
+        if found is None or any(tuple(array.shape[:-1]) != self.lead for array in arrays):
+            return None
+        return found if self.region.owner is not None or self._sets else None
 
-    def _bounds(self, *arrays: Array) -> list[Array]:
-        """As many sets of each."""
-        found = [flat(array) for array in arrays]
-        most = max(array.shape[0] for array in found)
-        return [namespace(array).broadcast_to(array, (most, array.shape[-1])) for array in found]
+    @cached_property
+    def _sets(self) -> int:
+        """How many sets neighbouring functionals share, as many each; 0 where leading axes mean something else."""
+        sets = np.broadcast_shapes(self.region.inputs.lead, *(tuple(low.shape[:-1]) for low in self.region.lower))
+        fine = len(sets) == len(self.lead) and sets[:1] in ((1,), self.lead[:1]) and all(n == 1 for n in sets[1:])
+        return sets[0] if fine else 0
+
+    @cached_property
+    def _owner(self) -> Array | None:
+        """Whose bounds each row takes; None where there is one set."""
+        if self.region.owner is not None or self._sets == 1:
+            return self.region.owner
+        owner = np.repeat(np.arange(self._sets), prod(self.lead) // self._sets)
+        return self.region.inputs.placement.put_indices(owner)
 
     def _pair(self, found: tuple[Array, Array]) -> tuple[Array, Array]:
-        return self._shaped(found[0]), self._shaped(found[1])
+        xp = namespace(found[0])
+        return xp.reshape(found[0], self.lead), xp.reshape(found[1], self.lead)
 
-    def _shaped(self, sums: Array) -> Array:
-        return namespace(sums).reshape(sums, self.lead)
+
+def _alike(*arrays: Array) -> list[Array]:
+    """What is known of sets, [sets, n] for as many sets each."""
+    found = [flat(array) for array in arrays]
+    most = max(array.shape[0] for array in found)
+    return [a if a.shape[0] == most else namespace(a).broadcast_to(a, (most, a.shape[-1])) for a in found]
 
 
 def flat(array: Array) -> Array:
     """[..., n] as [rows, n], without a copy where the array has none of its own order."""
-    return namespace(array).reshape(array, (-1, array.shape[-1]))
+    return array if len(array.shape) == 2 else namespace(array).reshape(array, (-1, array.shape[-1]))

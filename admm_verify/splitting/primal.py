@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 from admm_verify.arrays import SMALLEST, Array, Placement, gamma
-from admm_verify.backends.choice import kernels_for, verbs_for
+from admm_verify.backends.choice import kernels_for
+from admm_verify.backends.verbs import ArrayVerbs, Verbs
 from admm_verify.bounds.backward import Backward
 from admm_verify.bounds.region import Region, largest
 from admm_verify.relaxations.triangle import Triangle
@@ -37,12 +39,16 @@ class PrimalPoint(PerRow):
         It converges where single points jump between vertices. The point's shares are the best response to the dual:
         1 (ceiling) where a neuron's coefficient is negative, else 0 (floor).
         """
-        weight, verbs = 3.0 / (iteration + 3.0), verbs_for(Placement.of(x))
+        weight, place = 3.0 / (iteration + 3.0), Placement.of(x)
+
+        def verbs(array: Array) -> Verbs:
+            return kernels_for(place, prod(array.shape)) or ArrayVerbs()
+
         shares = [
-            (1.0 - weight) * mean if a is None else verbs.average(mean, a, weight)
+            (1.0 - weight) * mean if a is None else verbs(mean).average(mean, a, weight)
             for mean, a in zip(self.shares, sweep.post, strict=True)
         ]
-        return PrimalPoint(verbs.blend(self.x, x, weight), shares)
+        return PrimalPoint(verbs(x).blend(self.x, x, weight), shares)
 
 
 def best_response(rows: Rows, dual: DualSweep) -> PrimalPoint:
@@ -90,7 +96,7 @@ def feasible_value(rows: Rows, errors: Sequence[Array], point: PrimalPoint) -> A
 def _between(rows: Rows, k: int, pre: Array, share: Array, slack: Array) -> tuple[Array, Array]:
     """The outputs of layer k at shares of the way from floor to ceiling, and how many pre leave [l, u], [rows]."""
     xp, relaxation, held = rows.xp, rows.relaxations[k], rows.held
-    kernels = kernels_for(Placement.of(rows.offset))
+    kernels = rows.kernels(share.shape[-1])
     if kernels is not None and type(relaxation) is Triangle:
         # A layer that nothing below distinguishes has one pre-activation for all rows.
         pre = pre if pre.shape == share.shape else xp.broadcast_to(pre, share.shape)

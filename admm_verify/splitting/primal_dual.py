@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from admm_verify.arrays import Array, Placement
-from admm_verify.backends.choice import verbs_for
+from admm_verify.arrays import Array
 from admm_verify.backends.verbs import KinkPaces
 from admm_verify.relaxations.lines import KinkLines
 from admm_verify.settings import PrimalDualSettings
@@ -94,10 +93,11 @@ def _slid(rows: Rows, k: int, dual: DualSweep, slopes: Array, pre: Array, rate: 
     """
     xp, a, held = rows.xp, dual.sweep.post[k], rows.held.lines[k]
     assert a is not None, "the objective reaches the layer"
-    if isinstance(held, KinkLines):
+    kernels = rows.kernels(a.shape[-1])
+    if kernels is not None and isinstance(held, KinkLines):
         slopes, pre = (one if one.shape == a.shape else xp.broadcast_to(one, a.shape) for one in (slopes, pre))
         lines = KinkPaces(held.upper_slope, held.upper_intercept, held.minimum, held.maximum, held.pace)
-        return verbs_for(Placement.of(rows.offset)).slide(a, pre, slopes, lines, rows.order, rate)
+        return kernels.slide(a, pre, slopes, lines, rows.order, rate)
     line, contact = rows.lines[k], dual.contacts[k]
     moved = slopes + line.pace * (rate * line.direction(a, contact, pre))
     return line.post(a, contact, pre), xp.minimum(xp.maximum(moved, line.minimum), line.maximum)

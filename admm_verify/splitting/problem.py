@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, take_rows
-from admm_verify.backends.choice import verbs_for
+from admm_verify.backends.choice import kernels_for
+from admm_verify.backends.compiled import CompiledVerbs
 from admm_verify.bounds.climb import Lined
 from admm_verify.bounds.couplings import Couplings
 from admm_verify.bounds.cuts import CutBounds
@@ -281,12 +282,16 @@ class Rows:
             return self.held.owner
         return self.xp.arange(self.offset.shape[0], dtype=self.xp.int64, device=self.offset.device)
 
+    def kernels(self, size: int) -> CompiledVerbs | None:
+        """Kernels for arrays of so many numbers a row, None where there are none, or a call takes longer."""
+        return kernels_for(Placement.of(self.offset), size * self.offset.shape[0])
+
     def best(self, coefficient: Array) -> tuple[Array, Array]:
         """Every row's minimiser of c'x, and the value there, as computed."""
-        held = self.held
-        if not isinstance(held.inputs, Box):
+        inputs, kernels = self.held.inputs, self.kernels(coefficient.shape[-1])
+        if kernels is None or not isinstance(inputs, Box):
             return self.inputs.best(coefficient)
-        return held.inputs.finder(verbs_for(Placement.of(self.offset)).vertex, self.order)(coefficient)
+        return inputs.finder(kernels.vertex, self.order)(coefficient)
 
     @property
     def constrained(self) -> bool:

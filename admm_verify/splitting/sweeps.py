@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from admm_verify.arrays import Array, Placement
-from admm_verify.backends.choice import verbs_for
+from admm_verify.arrays import Array
 from admm_verify.bounds.backward import Backward, Choose, backward
 from admm_verify.bounds.functionals import FreeEnds, Functionals
 from admm_verify.relaxations.lines import Contact, KinkLines
@@ -64,8 +63,8 @@ def _unmoved(rows: Rows) -> list[Array | None]:
 
 @dataclass(frozen=True, eq=False)
 class DualSweep:
-    """Coefficients of a backward sweep, its (uncertified) dual value [rows], and the lines in use but for kinks', which
-    the coefficients' signs tell.
+    """Coefficients of a backward sweep, its (uncertified) dual value [rows], and the lines in use, but where kernels
+    find them by the coefficients' signs.
     """
 
     sweep: Backward
@@ -85,13 +84,14 @@ def slope_sweep(rows: Rows, point: DualPoint) -> DualSweep:
     what the ends that are constraints add.
     """
     contacts: dict[int, Contact] = {}
-    verbs, parts = verbs_for(Placement.of(rows.offset)), []
+    parts: list[Array] = []
 
     def choose(k: int, a: Array) -> Array:
         line, slopes, ranges = rows.held.lines[k], point.slopes[k], ranges_of(rows, point, k)
-        if isinstance(line, KinkLines):
+        kernels = rows.kernels(a.shape[-1])
+        if kernels is not None and isinstance(line, KinkLines):
             slopes = slopes if slopes.shape == a.shape else rows.xp.broadcast_to(slopes, a.shape)
-            g, part = verbs.descend(a, slopes, line.upper_slope, line.upper_intercept, rows.order)
+            g, part = kernels.descend(a, slopes, line.upper_slope, line.upper_intercept, rows.order)
         else:
             contacts[k] = rows.lines[k].contact(a, slopes)
             g, part = rows.lines[k].multiplier(a, contacts[k]), rows.lines[k].value(a, contacts[k])
