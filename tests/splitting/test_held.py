@@ -5,6 +5,7 @@ import pytest
 
 from admm_verify import Ball, Box, PreactivationBounds, Problem, SolverSettings, preactivation_bounds, solve
 from admm_verify.arrays import Placement
+from admm_verify.backends import choice
 from admm_verify.splitting import problem as problems
 from admm_verify.splitting.held import Sharing
 from admm_verify.splitting.problem import Rows
@@ -12,6 +13,11 @@ from tests.random_networks import random_case
 
 COUNTS = (3, 1, 4)
 """Rows of each of three boxes."""
+
+
+@pytest.fixture(autouse=True)
+def kernels_for_the_smallest_arrays(monkeypatch) -> None:
+    monkeypatch.setattr(choice, "LEAST", 0)
 
 
 def problem(seed: int) -> Problem:
