@@ -66,7 +66,7 @@ class CertifiedSums:
     def layer(self, k: int, post: Array, pre: Array, weight: Array, kink: Sparing | None) -> tuple[Array, Array]:
         """A lower bound of post'q - pre'p over layer k's relaxation as computed, and the sum of |pre| weight."""
         region, kernels = self.region, self._kernels(post, pre)
-        if kernels is not None and isinstance(kink, KinkLines):
+        if kernels is not None and isinstance(kink, KinkLines) and not self._multiplied(kink.upper_intercept):
             intercept, charged = _alike(kink.upper_intercept, weight)
             return self._pair(kernels.charge(flat(post), flat(pre), intercept, charged, self._owner))
         if kernels is not None and kink is None and type(region.relaxations[k]) is Triangle:
@@ -96,6 +96,10 @@ class CertifiedSums:
         if found is None or any(tuple(array.shape[:-1]) != self.lead for array in arrays):
             return None
         return found if self.region.owner is not None or self._sets else None
+
+    def _multiplied(self, shared: Array) -> bool:
+        """Whether sums are products with one vector on the host, which take BLAS less time than a kernel."""
+        return isinstance(shared, np.ndarray) and self.region.owner is None and self._sets == 1
 
     @cached_property
     def _sets(self) -> int:
