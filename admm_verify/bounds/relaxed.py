@@ -15,7 +15,7 @@ from admm_verify.bounds.region import Region
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.bilinear import BilinearPlanes, MiddlePlanes
 from admm_verify.relaxations.lines import CurveLines, FixedLines, KinkLines, Lines
-from admm_verify.relaxations.registry import network_lines
+from admm_verify.relaxations.registry import lines_of, network_lines
 from admm_verify.relaxations.steps import StepFunction
 from admm_verify.run import Run
 from admm_verify.sets.contract import InputSet
@@ -84,13 +84,18 @@ class Relaxed:
         """The same in float32."""
         region, place = self.region, self.inputs.placement.single
         network = region.network.put(place) if self._single is None else self._single
-        ends = zip(region.lower, region.upper, strict=True)
-        placed = [(place.put(low), place.put(high)) for low, high in ends]
-        for k, hull in enumerate(region.relaxations):
+        lines: list[Lines] = []
+        for k, (node, line) in enumerate(zip(network.functions, self.lines, strict=True)):
+            # Slopes of curves that float64 holds may overflow; lines of kinks only need rounding.
+            if isinstance(line, KinkLines):
+                lines.append(line.put(place))
+                continue
+            own, hull = (region.lower[k], region.upper[k]), region.relaxations[k]
+            low, high = map(place.put, own)
             if isinstance(hull, StepFunction):
-                placed[k] = hull.rounded((region.lower[k], region.upper[k]), *placed[k])
-        lower, upper = (tuple(side) for side in zip(*placed, strict=True)) if placed else ((), ())
-        return Twin(network, self.inputs.put(place), network_lines(network, lower, upper))
+                low, high = hull.rounded(own, low, high)
+            lines.append(lines_of(node, low, high))
+        return Twin(network, self.inputs.put(place), tuple(lines))
 
     @cached_property
     def _fixed(self) -> dict[int, MiddlePlanes | FixedLines]:

@@ -341,11 +341,14 @@ class NeuronSplitter:
             if coefficient is None or (hull is not None and not self.halves):
                 gains.append(None)
                 continue
-            pre, coefficient, total = to_numpy(inputs[k]), to_numpy(coefficient), np.zeros(())
+            pre, coefficient, total = to_numpy(inputs[k]), to_numpy(coefficient), np.zeros(low.shape)
+            # Neurons that are stable everywhere, most of many a layer, gain nothing.
+            some = self.columns[k] if hull is None else slice(None)
             for atom, weight in chosen:
-                own = low, high, coefficient[parts, atom], pre[parts, atom if pre.shape[1] > 1 else 0]
+                there = coefficient[parts, atom][:, some], pre[parts, atom if pre.shape[1] > 1 else 0][:, some]
+                own = low[:, some], high[:, some], *there
                 score = neuron_scores(*own) if hull is None else range_scores(hull, *own)
-                total = total + weight[:, None] * to_numpy(score)
+                total[:, some] += weight[:, None] * to_numpy(score)
             gains.append(total)
         return gains
 

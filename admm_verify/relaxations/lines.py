@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from admm_verify.arrays import SMALLEST, Array, Float, inner, namespace, take_rows
+from admm_verify.arrays import SMALLEST, Array, Float, Placement, inner, namespace, take_rows
 from admm_verify.relaxations.contract import Layer, Mask, Relaxation, SlopeRange
 
 Slopes = Float[Array, "*#sides"]
@@ -141,6 +141,18 @@ class KinkLines:
         intercept = xp.where(xp.isfinite(width), intercept, xp.full_like(lower, -float("inf")))
         pace = span / _positive(width)
         return cls(slopes.upper, intercept, slopes.lower_min, slopes.lower_max, slopes.lower, pace)
+
+    def put(self, placement: Placement) -> "KinkLines":
+        """The same lines elsewhere, rounded where the precision is lower."""
+        put = placement.put
+        return KinkLines(
+            put(self.upper_slope),
+            put(self.upper_intercept),
+            put(self.minimum),
+            put(self.maximum),
+            put(self.start),
+            put(self.pace),
+        )
 
     @property
     def parallel(self) -> Slopes:
