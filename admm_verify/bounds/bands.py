@@ -25,6 +25,9 @@ _LIVE = 6
 _LARGE = 2**20
 """Multiplications of one pass from which on errors are carried along: sweeps cost more than these."""
 
+_HALVED = 3
+"""Inputs of positive width up to which halves of a box are cheaper than errors that are carried along."""
+
 _NUMBERS = 2**24
 """Numbers of the bands of one layer over one set, of which errors that are carried along may take up most."""
 
@@ -106,7 +109,8 @@ class Bands:
         numbers = free_bytes / (8.0 * _LIVE * inputs.count)
         if (sides + 2) * largest_node > numbers:
             return None
-        return cls(network, inputs, min(numbers, _NUMBERS) if network.weight_count >= _LARGE else 0.0)
+        carries = network.weight_count >= _LARGE and sides > _HALVED
+        return cls(network, inputs, min(numbers, _NUMBERS) if carries else 0.0)
 
     def add_affine(self, index: int, node: Affine) -> None:
         """Append the band of an affine node."""

@@ -9,6 +9,7 @@ from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.relaxed import Bounded
 from admm_verify.network.graph import Activation, Network
+from admm_verify.network.maps import unit_rows
 from admm_verify.relaxations.contract import Hull
 from admm_verify.relaxations.registry import relaxation_of
 from admm_verify.run import paced
@@ -53,8 +54,9 @@ def height_scores(network: Network, width: Array, pre: PreactivationBounds, size
     """
     xp = namespace(width)
     # Sides without width have nothing of any height.
-    free = Placement.of(width).put_indices(np.flatnonzero(to_numpy(xp.any(width > 0, axis=0))))
-    units = xp.take(xp.eye(width.shape[-1], dtype=width.dtype, device=width.device), free, axis=0)
+    places = np.flatnonzero(to_numpy(xp.any(width > 0, axis=0)))
+    free = Placement.of(width).put_indices(places)
+    units = unit_rows(places, width.shape[-1], Placement.of(width))
     own = xp.take(width, free, axis=1)
     score = xp.zeros_like(own)
     tangents: list[Any] = [own[:, :, None] * units]

@@ -38,6 +38,9 @@ _THIN = 2.0**-40
 _TOGETHER = 2048
 """Disjuncts that are searched at once."""
 
+_MERGED = 2**20
+"""Multiplications of a part up to which its chains of affine maps are merged."""
+
 _BLOCK_NUMBERS = 2**22
 """Numbers of all nodes' values at once."""
 
@@ -101,7 +104,8 @@ class FreeInputs:
         ]
         disjuncts = found[0] if len(found) == 1 else _joined(found)
         own = Disjuncts.of(self.rows, self.rows.offset, np.ones(len(self.rows.box), dtype=bool), numbers.tolist())
-        merged = simplify(part.network)
+        # Products of large matrices take longer than they spare.
+        merged = simplify(part.network) if part.network.weight_count <= _MERGED else part.network
 
         def attempt(points: np.ndarray, disjunct: np.ndarray, offset: np.ndarray) -> tuple[Witness | None, np.ndarray]:
             near = self._near(merged, disjuncts, points, disjunct, offset)

@@ -11,7 +11,7 @@ import numpy as np
 
 from admm_verify.arrays import to_numpy
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
-from admm_verify.network.maps import DenseMap, LinearMap
+from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, TransposedMap
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.submatrix import columns_read, submatrix
 
@@ -152,18 +152,37 @@ class _Parting:
             if not len(self.kept[term.source]):
                 continue
             weight, size = self._rows(term.map, entries, self.kept[term.source])
-            plain = np.array_equal(size, np.abs(weight))
-            map = DenseMap(weight, None if plain else size, term.map.roundings)
             if term.source:
-                terms.append(Term(places[term.source], map))
+                moves = isinstance(term.map, SelectionMap | DiagonalMap | TransposedMap)
+                made = _compact if moves else _dense
+                terms.append(Term(places[term.source], made(weight, size, term.map.roundings)))
             else:
-                direct.append(map)
+                direct.append(_dense(weight, size, term.map.roundings))
         if direct:
             terms.insert(0, Term(0, layout.read(direct, first)))
         elif first is not None:
             terms.insert(0, Term(0, SelectionMap.from_gather(first + np.arange(len(entries)), layout.inputs)))
         bias, size = to_numpy(node.bias)[entries], to_numpy(node.bias_magnitude)[entries]
         return Affine(tuple(terms), bias, size, node.peak_gain, node.peak_shift)
+
+
+def _dense(weight: np.ndarray, size: np.ndarray, roundings: int) -> DenseMap:
+    """A matrix with these magnitudes."""
+    return DenseMap(weight, None if np.array_equal(size, np.abs(weight)) else size, roundings)
+
+
+def _compact(weight: np.ndarray, size: np.ndarray, roundings: int) -> LinearMap:
+    """A matrix with these magnitudes as the plainest map that it is: such maps merge with others at little cost."""
+    rows, columns = weight.shape
+    some = size > 0
+    plain = np.array_equal(size, np.abs(weight))
+    if plain and (some.sum(axis=1) <= 1).all() and (weight[some] == 1.0).all():
+        gather = np.where(some.any(axis=1), some.argmax(axis=1), columns)
+        return SelectionMap.from_gather(gather, columns, roundings)
+    if rows == columns and np.count_nonzero(some) == np.count_nonzero(np.diag(some)):
+        scale, magnitude = np.diag(weight).copy(), np.diag(size).copy()
+        return DiagonalMap(scale, None if plain else magnitude, max(1, roundings))
+    return _dense(weight, size, roundings)
 
 
 @dataclass(frozen=True)
