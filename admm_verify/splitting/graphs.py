@@ -10,6 +10,7 @@ from admm_verify.errors import InputError
 from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Network
 from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, TransposedMap
+from admm_verify.network.placed import made_once
 from admm_verify.network.selection import SelectionMap
 from admm_verify.splitting.frequency import FrequencyGraph
 
@@ -57,11 +58,12 @@ class DenseGraph:
     def of(cls, maps: list[LinearMap], weights: list[float], weight: float, placement: Placement) -> "DenseGraph":
         """The decomposition, computed on the host in float64."""
         roots, root = tuple(w**0.5 for w in weights), weight**0.5
-        parts = [to_numpy(_dense(map).weight) * (root / part) for map, part in zip(maps, roots, strict=True)]
-        # The decomposition refuses what is not finite; a graph lost to overflow costs accuracy, never the bound.
-        matrix = np.nan_to_num(np.concatenate(parts, axis=1), nan=0.0, posinf=0.0, neginf=0.0)
-        left, values, right = np.linalg.svd(matrix, full_matrices=False)
-        return cls(placement.put(left), placement.put(values), placement.put(right), roots, root)
+        if len(maps) == 1:
+            # Weights only scale the values of a map, which all blocks of rows share.
+            left, values, right = made_once(maps[0], placement, lambda: _decomposed(_weight(maps[0]), placement))
+            return cls(left, values * (root / roots[0]), right, roots, root)
+        parts = [_weight(map) * (root / part) for map, part in zip(maps, roots, strict=True)]
+        return cls(*_decomposed(np.concatenate(parts, axis=1), placement), roots, root)
 
     def project(self, x: list[Array], y: Array) -> tuple[list[Array], Array]:
         xp = namespace(y)
@@ -124,6 +126,20 @@ def can_project(network: Network) -> bool:
             if not closed and map.rows * map.columns > _MATRIX_LIMIT:
                 return False
     return True
+
+
+def _weight(map: LinearMap) -> np.ndarray:
+    return to_numpy(_dense(map).weight)
+
+
+def _decomposed(matrix: np.ndarray, placement: Placement) -> tuple[Array, Array, Array]:
+    """The thin singular value decomposition, moved to a placement.
+
+    What is not finite, which it refuses, becomes zero: a graph lost to overflow costs accuracy, never the bound.
+    """
+    finite = np.nan_to_num(matrix, nan=0.0, posinf=0.0, neginf=0.0)
+    left, values, right = np.linalg.svd(finite, full_matrices=False)
+    return placement.put(left), placement.put(values), placement.put(right)
 
 
 def _dense(map: LinearMap) -> DenseMap:

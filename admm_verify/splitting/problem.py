@@ -21,6 +21,7 @@ from admm_verify.errors import InputError
 from admm_verify.given import float64_array
 from admm_verify.memory import memory_errors
 from admm_verify.network.graph import Network
+from admm_verify.network.placed import moved
 from admm_verify.relaxations.contract import Hull
 from admm_verify.relaxations.lines import KinkLines, Lines
 from admm_verify.relaxations.registry import network_lines, relaxations_of
@@ -333,7 +334,7 @@ class Rows:
             owner = placement.put_indices(shared.owner)
         lower, upper = (tuple(map(placement.put, side)) for side in ends)
         flags = [None if cut is None else placement.put_flags(cut) for cut in problem.bounds.cut]
-        network, inputs = problem.measured.put(placement), sets.put(placement)
+        network, inputs = moved(problem.measured, placement), sets.put(placement)
         offset, objective, squares = placement.put(problem.offset), problem.objective, None
         if isinstance(objective, Quadratic):
             squares = Squares(placement.put(objective.target), offset)

@@ -13,6 +13,7 @@ from admm_verify.backends.device import budget_at, full_precision
 from admm_verify.backends.placement import iteration_placement
 from admm_verify.errors import InputError
 from admm_verify.memory import Budget, keep_freed_memory, memory_errors
+from admm_verify.network.placed import unchanging
 from admm_verify.options import choice, instance
 from admm_verify.run import Ended, Run, Stopped
 from admm_verify.settings import AscentSettings, SolverSettings
@@ -92,7 +93,8 @@ def solve(
     # Who gives no time at all waits for CROWN's bounds of the first block.
     in_time = run.deadline is None or began < run.deadline
     watched = run.watching() if in_time else nullcontext()
-    with threads_for(pass_work, workers, run.threads), full_precision(placement), quiet_overflow(), watched:
+    kept = unchanging(problem.network)
+    with threads_for(pass_work, workers, run.threads), full_precision(placement), quiet_overflow(), watched, kept:
         if run.deadline is not None and step < problem.rows and chosen.max_passes != 0:
             # The first blocks may take all the time there is.
             quick = replace(block, settings=replace(chosen, max_passes=0), run=block.run.silent())

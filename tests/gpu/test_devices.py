@@ -1,5 +1,6 @@
 """The device of a run is where the work is done, at every door that takes one; else it is refused in words."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -83,3 +84,31 @@ def test_rows_of_the_identity_are_made_on_the_device(gpu) -> None:
     found = unit_rows(np.array([3, 0, 3]), 1000, place)
     assert gpu.events.bytes(What.TO_DEVICE) <= 3 * 8 and gpu.events.host_reads == 0
     assert np.array_equal(found.cpu().numpy(), np.eye(1000)[[3, 0, 3]])
+
+
+@pytest.mark.parametrize("method", ["ascent", "admm"])
+def test_blocks_share_the_network_that_one_of_them_has_moved(gpu, small_network, method: str, monkeypatch) -> None:
+    decomposed, real = [], np.linalg.svd
+
+    def counted(matrix: np.ndarray, **how: bool) -> object:
+        decomposed.append(matrix.shape)
+        return real(matrix, **how)
+
+    monkeypatch.setattr(np.linalg, "svd", counted)
+    # Without elimination, whose matrices are each block's own.
+    monkeypatch.setattr("admm_verify.splitting.solve.can_eliminate", lambda problem: False)
+    rng = np.random.default_rng(0)
+    rows, box = rng.standard_normal((9, 3)), av.Box(np.full(4, -0.5), np.full(4, 0.5))
+    settings = av.SolverSettings(tolerance=0.0, max_passes=8, precision="float32")
+    parts = [av.Problem(small_network, box, rows[first : first + 3]) for first in (0, 3, 6)]
+    alone = [av.solve(part, method, device="cuda", settings=settings).lower for part in parts]
+    decomposed.clear(), gpu.events.clear()
+    narrow = replace(settings, device_block_numbers=3 * sum(node.size for node in small_network.nodes))
+    found = av.solve(av.Problem(small_network, box, rows), method, device="cuda", settings=narrow).lower
+    weights = [node.terms[0].map.weight.shape for node in small_network.affine.values()]
+    uploads = [event.shape for event in gpu.events if event.what is What.TO_DEVICE]
+    assert np.allclose(found, np.concatenate(alone), atol=1e-4)
+    # In float64 and in float32; of three blocks.
+    assert all(1 <= uploads.count(shape) <= 2 * weights.count(shape) for shape in set(weights) if method == "ascent")
+    # The last layer is part of the objective.
+    assert len(decomposed) == (len(weights) - 1 if method == "admm" else 0)
