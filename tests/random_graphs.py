@@ -38,6 +38,8 @@ DOMAINS: dict[str, tuple[tuple[float, float], ...]] = {
 }
 """Where inputs of a kind may be; those of all others anywhere in `WHOLE`."""
 
+_OUTWARD = 1e-6
+
 
 @dataclass(frozen=True, eq=False)
 class Step:
@@ -95,7 +97,10 @@ def _built(builder: Builder, step: Step, given: list[Tensor]) -> Tensor:
 
 
 def kind_ends(kind: str, parameters: tuple[np.ndarray, ...], low: np.ndarray, high: np.ndarray) -> Ends:
-    """About the least and the largest value of a kind over intervals, and a little more."""
+    """About the least and the largest value of a kind over intervals, and a little more; of intervals that are a little
+    longer, as bounds are, so that these see no step that is not counted here.
+    """
+    low, high = low - _OUTWARD, high + _OUTWARD
     grid = low + np.linspace(0.0, 1.0, 257)[:, None] * (high - low)
     values = FUNCTIONS[kind](grid, parameters)
     spare = 0.02 * (values.max(axis=0) - values.min(axis=0))
