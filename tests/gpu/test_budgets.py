@@ -38,16 +38,10 @@ TODAY = {
     ("kernels ascent", "convolutional"): 41,
     ("kernels primal_dual", "dense"): 66,
     ("kernels primal_dual", "convolutional"): 56,
-    ("kernels admm", "dense"): 246,
-    ("kernels admm", "convolutional"): 147,
-    ("reads admm", "dense"): 1,
-    ("reads admm", "convolutional"): 1,
-    ("check point reads", "dense"): 2,
-    ("check point reads", "convolutional"): 2,
-    ("check point copies primal_dual", "dense"): 1,
-    ("check point copies primal_dual", "convolutional"): 1,
-    ("check point copies admm", "dense"): 17,
-    ("check point copies admm", "convolutional"): 1,
+    ("kernels admm", "dense"): 245,
+    ("kernels admm", "convolutional"): 146,
+    ("check point copies", "dense"): 1,
+    ("check point copies", "convolutional"): 1,
     ("search step reads", "InputSplitter"): 12,
     ("search step reads", "NeuronSplitter"): 9,
     ("arrays in", ""): 16,
@@ -111,7 +105,7 @@ def test_iterations(kind: str, method: str) -> None:
     kernels = [each.kernels for each in plain]
     most = int(np.median(kernels)) if method == "admm" else max(kernels)
     assert 0 < most <= limit(f"kernels {method}", kind), plain[-1].table()
-    assert max(each.host_reads for each in plain) <= limit(f"reads {method}", kind), plain[-1].table()
+    assert max(each.host_reads for each in plain) <= limit("reads", kind), plain[-1].table()
     assert max(each.count(What.TO_DEVICE) for each in plain) == 0, plain[-1].table()
 
 
@@ -124,7 +118,7 @@ def test_check_points(kind: str, method: str) -> None:
     assert checked
     assert max(each.host_reads for each in checked) - own <= limit("check point reads", kind), checked[0].table()
     most = max(each.count(What.TO_DEVICE) for each in checked)
-    assert most <= limit(f"check point copies {method}", kind), checked[0].table()
+    assert most <= limit("check point copies", kind), checked[0].table()
 
 
 @pytest.mark.parametrize(("inputs", "share", "splitter"), [(3, 0.05, InputSplitter), (24, 1.2, NeuronSplitter)])
@@ -164,17 +158,19 @@ def test_what_crosses_in_solve() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["crown", "tightened"])
 def test_launches_for_a_box(method: str) -> None:
-    """Launches that one more box costs, in a network as wide as MNIST's of the benchmarks."""
+    """Launches for each of 1000 boxes, from those of a few, in a network as wide as the benchmarks' for MNIST."""
     rng, sizes = np.random.default_rng(3), (784, 600, 400, 200, 100, 10)
     weights = [rng.standard_normal((m, n)) / np.sqrt(n) for n, m in pairwise(sizes)]
     of = network_from_layers(weights, [0.1 * rng.standard_normal(m) for m in sizes[1:]], "wide")
+    few, more = 4, 20
     launches = []
     with pretend_gpu() as gpu:
-        for count in (16, 48):
-            inside = av.Box.around(rng.random((count, 784)), radius=0.01)
+        for count in (few, more):
+            inside = av.Box.around(rng.random((count, 784)), radius=0.002)
             there = av.Box(gpu.tensor(inside.lower), gpu.tensor(inside.upper))
             gpu.events.clear()
             av.preactivation_bounds(of, there, method)
             launches.append(gpu.events.launches)
-    more = (launches[1] - launches[0]) / 32
-    assert launches[0] > 0 and more <= limit(f"launches {method}"), gpu.events.table()
+    one = max(launches[1] - launches[0], 0) / (more - few)
+    assert launches[0] > 0
+    assert (launches[0] + (1000 - few) * one) / 1000 <= limit(f"launches {method}"), gpu.events.table()
