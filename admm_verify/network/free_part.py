@@ -114,7 +114,7 @@ class _Parting:
         for i, affine, k in network.steps:
             if affine is None:
                 node = network.functions[k]
-                depends[i] = depends[node.source].reshape(node.operands, -1).any(axis=0)
+                depends[i] = np.asarray(depends[node.source].reshape(node.operands, -1).any(axis=0))
                 continue
             for term in affine.terms:
                 # Also what only seems to cancel, as rounded products of matrices do.
