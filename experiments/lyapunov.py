@@ -4,11 +4,12 @@
 
 A network gives (V(x) - V(x+), V(x), x+) for V(x) = x'P x and x+ the next state. What is shown, each by `verify` in real
 numbers:
-- containment: of all x within the limits, V(x) <= c holds only inside a box well within them;
-- core: V(x) <= c0 implies V(x+) < c0;
+- containment: of all x within the limits, V(x) <= c_k holds only inside a box well within them, where the others look;
+- core: V(x) <= c0 implies V(x+) < 2 c0;
 - shells: c_k <= V(x) <= c_(k+1) implies V(x+) < (1 - rate) V(x), from c0 on outward;
 - in all of them x+ is within the limits again.
-So every trajectory from V(x) <= c stays there and ends in V(x) <= c0 for good, after log(c / c0) / rate steps at most.
+So for c >= 2 c0 every trajectory from V(x) <= c stays there and ends in V(x) <= 2 c0 for good, after log(c / c0) / rate
+steps at most.
 The levels grow by doubling; where a shell is refuted or takes longer than the limit, thinner ones are tried, down to a
 tenth. Networks: the cart-pole of `problems/train_lyapunov.py`, and the quadrotor of the competition's set lsnc, from
 the shared data set. Pictures: the slice and the outline of the region by two pairs of states, coloured by V(x+)/V(x) on
@@ -21,6 +22,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -52,8 +54,8 @@ class Loop:
     """A network of a Lyapunov function, and what is to be shown of it.
 
     form: P, for boxes around levels and for pictures only. limits: half the sides of the box that states are in. rate:
-    of the decrease. core: the level below which only that is shown which keeps trajectories there. slices: pairs of
-    states to draw.
+    of the decrease. core: the level below which nothing is shown but that V does not jump above its double. slices:
+    pairs of states to draw.
     """
 
     name: str
@@ -152,8 +154,8 @@ def shell(loop: Loop, inner: float, outer: float, seconds: float) -> Answer:
 
 
 def core(loop: Loop, seconds: float) -> Answer:
-    """Whether the core is never left."""
-    bad = " or ".join([f"y1 - y0 >= {loop.core!r}", *leaves(loop.limits, "y", 2)])
+    """Whether no step from the core ends beyond twice its level."""
+    bad = " or ".join([f"y1 - y0 >= {2.0 * loop.core!r}", *leaves(loop.limits, "y", 2)])
     return asked(loop, "core", (0.0, loop.core), loop.box(loop.core), f"y1 <= {loop.core!r} and ({bad})", seconds)
 
 
@@ -165,19 +167,26 @@ def containment(loop: Loop, level: float, seconds: float) -> Answer:
 
 def grown(loop: Loop, seconds: float) -> tuple[float, list[Answer]]:
     """The largest level found, 0 for none, and all answers on the way."""
-    answers = [core(loop, seconds)]
-    level = loop.core if answers[-1].verdict == "unsat" else 0.0
-    factor = 2.0
+    answers: list[Answer] = []
+
+    def shown(*questions: Callable[[], Answer]) -> bool:
+        """Whether all are answered as wanted; none is asked after one that is not."""
+        for question in questions:
+            answers.append(question())
+            if answers[-1].verdict != "unsat":
+                return False
+        return True
+
+    inside = shown(partial(containment, loop, loop.core, seconds), partial(core, loop, seconds))
+    level, factor = loop.core if inside else 0.0, 2.0
     while level and level < loop.most and factor >= THINNEST:
         outer = min(rounded(factor * level), loop.most)
-        answers.append(shell(loop, level, outer, seconds))
-        if answers[-1].verdict == "unsat":
+        if shown(partial(shell, loop, level, outer, seconds), partial(containment, loop, outer, seconds)):
             level = outer
         else:
             factor = float(np.sqrt(factor))
-    if level:
-        answers.append(containment(loop, level, seconds))
-        level = level if answers[-1].verdict == "unsat" else 0.0
+    if level < 2.0 * loop.core:
+        level = 0.0
     return level, answers
 
 
@@ -213,7 +222,7 @@ def sampled(loop: Loop, level: float, points: int) -> dict[str, Any]:
         "trajectories": states.shape[1],
         "left the limits": int((~inside).any(axis=(0, 2)).sum()),
         "left the region": int((levels > level * (1 + 1e-6)).any(axis=0).sum()),
-        "in the core at the end": int((levels[-1] <= loop.core).sum()),
+        "below twice the core's level at the end": int((levels[-1] <= 2.0 * loop.core).sum()),
     }
 
 
@@ -256,11 +265,11 @@ def picture(loop: Loop, level: float, answers: list[Answer], path: Path) -> None
     for end in {loop.core, *(answer.outer for answer in shells)}:
         panels[2].axhline(end, color="k", linewidth=0.5, linestyle=":")
     bound = level * (1.0 - loop.rate) ** np.arange(STEPS + 1)
-    panels[2].plot(np.maximum(bound, loop.core), "r-", label="certified")
+    panels[2].plot(np.maximum(bound, 2.0 * loop.core), "r-", label="certified")
     panels[2].set_xlabel("step")
     panels[2].set_ylabel("V, with the levels of shells")
     panels[2].legend(loc="upper right", fontsize=7)
-    figure.suptitle(f"{loop.name}: every trajectory from V <= {level:g} ends in V <= {loop.core:g}")
+    figure.suptitle(f"{loop.name}: every trajectory from V <= {level:g} ends in V <= {2.0 * loop.core:g}")
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
