@@ -15,7 +15,7 @@ from admm_verify.network.selection import SelectionMap
 from admm_verify.run import paced
 
 _LEAST = 2**11
-"""Entries of an activation from which leaving some out can pay."""
+"""Products from which leaving some out can pay; what images see is cut by windows."""
 
 _SHARE = 0.5
 """Where more of an activation's entries are seen, it stays whole."""
@@ -27,7 +27,7 @@ def seen_region(region: Region, wanted: np.ndarray) -> Region:
     The region itself where that is no less. Shapes: wanted [m].
     """
     network = region.network
-    if all(node.size < _LEAST for node in network.functions):
+    if all(node.size < _LEAST or node.operands == 1 for node in network.functions):
         return region
     masks = _seen(network, wanted, region.inputs.placement)
     kept = [np.flatnonzero(masks[i]) for i in network.activations]
