@@ -1,12 +1,18 @@
 """Fixtures shared by all tests."""
 
 import os
+import signal
 import zlib
 from itertools import groupby, pairwise
 
 # Thread pools that spin between small products take three times the processor time; a caller's choice stays.
 for pool in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(pool, "1")
+
+# Shells start background jobs with Ctrl-C ignored and nohup ignores hangups, and so would processes that tests start.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
 
 # Every call checked takes several times as long: `tests/test_checking.py` runs the rooms' own tests so.
 if os.environ.get("ADMM_VERIFY_CHECK_ARRAYS"):
