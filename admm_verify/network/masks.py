@@ -74,10 +74,10 @@ def joined(value: Any, pattern: Any) -> Any:
     return Masked(value, blocked.reshape(value.shape))
 
 
-def softmax_of(builder: Builder, x: Masked, head: Callable[[Tensor], Scored]) -> Tensor:
+def softmax_of(builder: Builder, x: Masked, head: Callable[[Tensor], Any]) -> Tensor:
     """The softmax that `head` makes of scores, of those that the mask leaves."""
     scored = head(x.scores)
-    if scored.head.steps != ("softmax",):
+    if not isinstance(scored, Scored) or scored.head.steps != ("softmax",):
         raise UnsupportedUse("of scores of minus infinity a softmax is read, and nothing else")
     groups = scored.head.groups
     return builder.reshape(masked_softmax(builder, x.scores, groups, ~x.blocked.reshape(groups)), x.shape)

@@ -27,8 +27,8 @@ def _fraction(builder: Builder, x: Any) -> Value:
 def _hypotenuse(builder: Builder, first: Any, second: Any) -> Value:
     """sqrt(x^2 + y^2)."""
     x, y = (value if isinstance(value, Tensor) else builder.lift(value) for value in (number(first), number(second)))
-    squares = [builder.activation("square", value) for value in (x, y)]
-    return builder.activation("sqrt", builder.add(*squares))
+    squares = builder.add(builder.activation("square", x), builder.activation("square", y))
+    return builder.activation("sqrt", squares)
 
 
 def _log_of_sum(builder: Builder, first: Any, second: Any) -> Value:

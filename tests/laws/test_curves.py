@@ -87,6 +87,9 @@ CURVES: dict[str, tuple[Callable[[type], Smooth], Exact]] = {
 }
 QUARTERS = [k * np.pi / 2 for k in (-3, -2, -1, 1, 2, 3, 4, 200001)]
 SPECIAL: dict[str, list[float]] = {
+    "acosh": [1.0],
+    "asin": [-1.0, 1.0],
+    "atanh": [-1.0, 1.0],
     "cos": QUARTERS,
     "gelu": [*Gelu.inflections, *Gelu.extrema],
     "gelu_tanh": [*GeluTanh.inflections, *GeluTanh.extrema],
@@ -96,7 +99,7 @@ SPECIAL: dict[str, list[float]] = {
     "sin": QUARTERS,
     "tan": QUARTERS,
 }
-"""Kinks and inflections."""
+"""Kinks, inflections and ends of domains."""
 
 ACCURACY = {"erf": 2.0**-52, "gelu": 2.0**-50, "gelu_tanh": 2.0**-56}
 """Of phi, relatively, where it is not that of extended precision."""
@@ -144,7 +147,20 @@ def roundoff(dtype: type) -> float:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", CURVES)
 def test_bounds_contain_the_graph(name, dtype):
-    rng = np.random.default_rng([list(CURVES).index(name), np.dtype(dtype).itemsize])
+    check_bounds(name, dtype, np.random.default_rng([list(CURVES).index(name), np.dtype(dtype).itemsize]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", CURVES)
+def test_bounds_contain_the_graph_at_many_points(name, dtype):
+    """At 4e5 points and more of other intervals."""
+    for draw in range(6):
+        check_bounds(name, dtype, np.random.default_rng([list(CURVES).index(name), np.dtype(dtype).itemsize, draw]))
+
+
+def check_bounds(name: str, dtype: type, rng: np.random.Generator) -> None:
+    """Images, supports, hulls and Lipschitz constants over some intervals, at 93 points of each."""
     make, exact = CURVES[name]
     curve = make(dtype)
     lower, upper = ends(rng, name, dtype)

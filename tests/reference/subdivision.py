@@ -11,7 +11,7 @@ from mpmath.ctx_iv import MPIntervalContext
 from tests.graph_values import EXACT, Digits, ExactValues, mp
 from tests.random_graphs import Program, Step
 
-iv = MPIntervalContext()
+iv: Any = MPIntervalContext()
 iv.dps = 40
 SPARE = mp.mpf(10) ** -45
 """Relative to 1 and to a value: what functions of 60 digits are widened by."""
