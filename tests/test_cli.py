@@ -260,6 +260,17 @@ def test_small_queries_import_nothing_heavy(files, tmp_path):
     assert (done.returncode, done.stderr) == (0, "[]\n")
 
 
+def test_garbage_is_collected_again_once_a_command_runs():
+    code = (
+        "import gc, sys\nimport admm_verify.start as start\n"
+        "import admm_verify.cli as cli\ncli.main = lambda: print(gc.isenabled(), gc.get_freeze_count() > 1000) or 7\n"
+        "sys.argv[1:] = ['supports']\nsys.exit(start.main())"
+    )
+    done = run_alone(code=code)
+    # What is printed past the results goes where errors go.
+    assert (done.returncode, done.stdout, done.stderr) == (7, "", "True True\n")
+
+
 @pytest.fixture
 def endless(files, tmp_path):
     """A command that goes on for ever, as its two rows may have no gap at all."""
