@@ -185,8 +185,10 @@ def pretend_gpu(*, devices: int = 1, memory: float = TOTAL, reads: bool = True) 
             # All of the modules must not be put back: torch's can be imported once only.
             stack.callback(_put_back, name, sys.modules.get(name))
             sys.modules[name] = module
-        library_cuda.cuda_verbs.cache_clear()
-        stack.callback(library_cuda.cuda_verbs.cache_clear)
+        # Neither kernels nor streams of a pretend CuPy outlive it, nor those of another one come in.
+        for found in (library_cuda.cuda_verbs, library_cuda.cupy_stream):
+            found.cache_clear()
+            stack.callback(found.cache_clear)
         stack.enter_context(PretendMode(gpu))
         yield gpu
 
