@@ -130,6 +130,25 @@ def network_with_masks(query: av.Query) -> av.Query:
     return group.query
 
 
+def test_constants_in_front_of_jumps_are_left_to_exact_bounds():
+    """x0 is free; x1 + x2 + x3 is just 0.6, where the step is 1, and not in floats."""
+    nodes = [
+        node("MatMul", ["x", "w"], ["s"]),
+        node("Sub", ["s", "t"], ["d"]),
+        node("Sign", ["d"], ["j"]),
+        node("Gather", ["x", "at"], ["f"], axis=1),
+        node("Add", ["j", "f"], ["y"]),
+    ]
+    constants = {"w": np.array([[0], [1], [1], [1]], np.float32), "t": np.full(1, 0.6, np.float32), "at": np.array([0])}
+    data = load_from_string(model(nodes, [1, 4], constants, input_shape=[1, 4]))
+    fixed = "x1 == 0.1 and x2 == 0.2 and x3 == 0.3 and x0 >= 0 and x0 <= 1"
+    query = av.query(data, None, f"{fixed} and y0 <= -0.5")
+    assert by_free_inputs(query, av.VerifySettings(), Run()) is None
+    # The float32 near 0.6 is above it, so that the sign is -1 in real arithmetic.
+    assert Fraction(float(np.float32(0.6))) > Fraction(6, 10)
+    assert av.verify(query, timeout=20).verdict is not av.Verdict.UNSAT
+
+
 @pytest.mark.parametrize("arithmetic", ["real", "float32"])
 def test_proofs_are_checked(arithmetic):
     sides = boxes(1, 4)

@@ -22,6 +22,7 @@ from admm_verify.network.graph import Network
 from admm_verify.network.simplify import simplify
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows, atom_rows
+from admm_verify.relaxations.registry import facts_of
 from admm_verify.run import Run, Stopped
 from admm_verify.sets.box import Box
 from admm_verify.settings import SearchSettings
@@ -172,6 +173,9 @@ def by_free_inputs(query: Query, settings: VerifySettings, run: Run) -> FreeInpu
     disjuncts, asked = query.property.disjuncts, (settings.certificate, settings.checkpoint, settings.max_subproblems)
     arithmetic = query.property.arithmetic if settings.arithmetic is None else settings.arithmetic
     if arithmetic != "real" or any(asked) or settings.max_subproblems == 0 or settings.method != "auto":
+        return None
+    if any(facts_of(node).jumps for node in query.network.functions):
+        # Near a jump no constant is known well enough.
         return None
     ends = disjuncts[0].box.range
     fixed = sum(low == high for low, high in zip(*ends, strict=True))
