@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from admm_verify.arrays import Placement, to_numpy
+from admm_verify.backends.device import full_precision
 from admm_verify.certificates.digests import arrays_digest, network_digest
 from admm_verify.errors import InputError
 from admm_verify.given import plain_array
@@ -79,7 +80,7 @@ def certify(
     certifier = Certifier(instances, _plan(chosen), chosen, run)
     if chosen.output is not None:
         certifier.recall(Journal(chosen.output, _task(instances, chosen), instances))
-    with run.watching():
+    with run.watching(), full_precision(certifier.home):
         certifier.certify()
     found, seconds = certifier.findings, time.monotonic() - began
     answers = found.answer, found.lower, found.correct, found.counterexamples
