@@ -4,9 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from array_api_compat import is_torch_array
+
 from admm_verify.arrays import Array, inner, namespace
 from admm_verify.bounds.matrix_products import PassedProduct
 from admm_verify.network.graph import Network
+from admm_verify.network.maps import transposed
 from admm_verify.run import paced
 
 Choose = Callable[[int, Array], Array]
@@ -66,7 +69,7 @@ def backward(
             _accumulate(coefficients, network.sources[k], multiplier)
             continue
         if affine.shifts:
-            constant = inner(coefficient, affine.bias) + constant
+            constant = _shifted(constant, coefficient, affine.bias)
         if i in steps:
             constant = steps[i].support(coefficient) + constant
             passed = steps[i].magnitude(coefficient) + passed
@@ -74,12 +77,20 @@ def backward(
                 _accumulate(coefficients, source, part)
             continue
         for term in affine.terms:
-            _accumulate(coefficients, term.source, term.map.transpose(coefficient))
+            coefficients[term.source] = transposed(term.map, coefficient, coefficients[term.source])
     if coefficients[0] is None:
         some = next(iter(start.values()))
         size = network.nodes[0].size
         coefficients[0] = namespace(some).zeros((*some.shape[:-1], size), dtype=some.dtype, device=some.device)
     return Backward(tuple(coefficients), tuple(pre), tuple(post), constant, passed)
+
+
+def _shifted(constant: Any, coefficient: Array, bias: Array) -> Any:
+    """constant + coefficient'bias, in one launch where the library has one."""
+    lead = tuple(coefficient.shape[:-1])
+    if len(lead) == len(bias.shape) == 1 and is_torch_array(constant) and tuple(constant.shape) == lead:
+        return constant.addmv(coefficient, bias)
+    return inner(coefficient, bias) + constant
 
 
 def _accumulate(coefficients: list[Array | None], index: int, part: Array) -> None:

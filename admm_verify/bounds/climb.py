@@ -137,17 +137,16 @@ class Climb:
 
     def look(self) -> Step:
         """D at the present slopes."""
-        value = self.functionals.constant
+        parts: list[Array] = []
 
         def choose(k: int, a: Array) -> Array:
-            nonlocal value
             g, part = self.layers[k].descend(a)
-            value = value + part
+            parts.append(part)
             return g
 
-        sweep = backward(self.network, self.functionals.start, 0.0, choose)
+        sweep = backward(self.network, self.functionals.start, self.functionals.constant, choose)
         x, part = self.best(sweep.input)
-        return Step(value + sweep.constant + part, x, sweep)
+        return Step(added([sweep.constant, part, *parts]), x, sweep)
 
     def _adam(self) -> Adam:
         settings, count = self.settings, self.done + 1
@@ -156,6 +155,14 @@ class Climb:
         rate = settings.step * end ** ((count - 1) / max(1, self.iterations - 2))
         first, second = 1.0 - settings.momentum**count, 1.0 - settings.memory**count
         return Adam(settings.momentum, settings.memory, first, second, rate)
+
+
+def added(parts: Sequence[Array]) -> Array:
+    """The sum of arrays that broadcast, in few operations where each costs as much as a large one."""
+    if len(parts) < 3 or isinstance(parts[0], np.ndarray) or not Placement.of(parts[0]).on_gpu:
+        return sum(parts[1:], parts[0])
+    xp = namespace(*parts)
+    return xp.sum(xp.stack(xp.broadcast_arrays(*parts)), axis=0)
 
 
 class _ClimbLayer(Protocol):

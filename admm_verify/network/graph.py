@@ -21,7 +21,7 @@ from admm_verify.network.activations import FUNCTIONS, OPERANDS, UNBOUNDED
 from admm_verify.network.gain import gain
 from admm_verify.network.heads import Head
 from admm_verify.network.layout import flatten_batch, is_single
-from admm_verify.network.maps import LinearMap
+from admm_verify.network.maps import LinearMap, applied
 from admm_verify.network.originals import Original
 from admm_verify.network.selection import SelectionMap
 from admm_verify.run import paced
@@ -87,8 +87,7 @@ class Affine:
         """The node's value from the values of the nodes before it."""
         total: Array | None = self.bias if self.shifts else None
         for term in self.terms:
-            part = term.map.apply(_known(values[term.source]))
-            total = part if total is None else part + total
+            total = applied(term.map, _known(values[term.source]), total)
         return _known(total)
 
     def reading(self, places: Mapping[int, int]) -> "Affine":

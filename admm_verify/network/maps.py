@@ -10,6 +10,7 @@ from functools import cached_property
 from math import prod
 from typing import Protocol
 
+import array_api_compat
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace
@@ -300,6 +301,30 @@ class TransposedMap:
         inner = self.inner.dense()
         magnitude = None if inner.magnitude is None else inner.magnitude.T
         return DenseMap(inner.weight.T, magnitude, self.roundings)
+
+
+def applied(map: LinearMap, x: Array, total: Array | None) -> Array:
+    """W x + total, in one operation where the library has one; total [n] or as the result, None for nothing."""
+    if isinstance(map, DenseMap) and total is not None and _fuses(x):
+        return total.addmm(x, map.weight.T)  # pyright: ignore[reportAttributeAccessIssue]
+    part = map.apply(x)
+    return part if total is None else part + total
+
+
+def transposed(map: LinearMap, y: Array, total: Array | None) -> Array:
+    """W' y + total, in one operation where the library has one; total as the result, None for nothing."""
+    if isinstance(map, DenseMap) and total is not None and _fuses(y) and total.shape[:-1] == y.shape[:-1]:
+        return total.addmm(y, map.weight)  # pyright: ignore[reportAttributeAccessIssue]
+    part = map.transpose(y)
+    if total is None:
+        return part
+    assert total.shape[-1] == part.shape[-1], "A coefficient has one entry per entry of its node"
+    return total + part
+
+
+def _fuses(x: Array) -> bool:
+    """Whether products of x are added to something in the same launch: rows of torch."""
+    return not isinstance(x, np.ndarray) and len(x.shape) == 2 and array_api_compat.is_torch_array(x)
 
 
 def _product(x: Array, matrix: Array) -> Array:

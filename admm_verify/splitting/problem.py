@@ -350,6 +350,21 @@ class Rows:
             squares,
         )
 
+    def put(self, placement: Placement) -> "Rows":
+        """The rows in another precision, from where they are; those of a linear objective."""
+        network, held = self.network.put(placement), self.held
+        lower, upper = (tuple(map(placement.put, side)) for side in (held.lower, held.upper))
+        lines = network_lines(network, lower, upper)
+        return replace(
+            self,
+            network=network,
+            objective=placement.put(self.objective),
+            offset=placement.put(self.offset),
+            held=Held(held.inputs.put(placement), lower, upper, lines, held.owner),
+            relaxations=relaxations_of(network),
+            couplings=None if self.couplings is None else self.couplings.put(placement),
+        )
+
     def tilted(self, residual: Array | None) -> "Rows":
         """The rows with the plane below their squares that touches them where y - target is such, [rows, m]."""
         if self.squares is None or residual is None:

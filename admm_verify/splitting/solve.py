@@ -143,7 +143,10 @@ class Block:
         settings = self.settings
         reference = Rows.of(problem, self.placement.double)
         ledger = _first_bounds(reference, problem.start)
-        rows = reference if self.placement == self.placement.double else Rows.of(problem, self.placement)
+        rows = reference
+        if self.placement != self.placement.double:
+            # What crosses to a GPU crosses once.
+            rows = reference.put(self.placement) if reference.squares is None else Rows.of(problem, self.placement)
         solving = Solving(rows, ledger, settings, self.run, partial(self._note, first))
         solving.interruption = self.run.ended()
         schemes = _schemes(self.method, settings, rows)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from admm_verify.arrays import Array
 from admm_verify.bounds.backward import Backward, Choose, backward
+from admm_verify.bounds.climb import added
 from admm_verify.bounds.functionals import FreeEnds, Functionals
 from admm_verify.relaxations.lines import Contact, KinkLines
 from admm_verify.splitting.problem import Rows
@@ -102,8 +103,7 @@ def slope_sweep(rows: Rows, point: DualPoint) -> DualSweep:
         return g - ranges.tau
 
     sweep = _from_objective(rows, point.coupled, choose)
-    value = sum(parts, sweep.constant + rows.best(sweep.input)[1])
-    return DualSweep(sweep, value, contacts)
+    return DualSweep(sweep, added([sweep.constant, rows.best(sweep.input)[1], *parts]), contacts)
 
 
 def ranges_of(rows: Rows, point: DualPoint, k: int) -> FreeEnds | None:
