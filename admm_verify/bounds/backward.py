@@ -89,7 +89,7 @@ def _shifted(constant: Any, coefficient: Array, bias: Array) -> Any:
     """constant + coefficient'bias, in one launch where the library has one."""
     lead = tuple(coefficient.shape[:-1])
     if len(lead) == len(bias.shape) == 1 and is_torch_array(constant) and tuple(constant.shape) == lead:
-        return constant.addmv(coefficient, bias)
+        return constant.addmv(coefficient, bias)  # pyright: ignore[reportArgumentType]
     return inner(coefficient, bias) + constant
 
 
