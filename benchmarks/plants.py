@@ -71,7 +71,7 @@ def simulated(task: av.Task, sets: av.ReachSets, points: int) -> tuple[np.ndarra
     """Ends of the box of so many trajectories at the last step, and how many leave the sets."""
     rng, outside = np.random.default_rng(1), 0
     low, high = (np.asarray(end) for end in task.initial.range)
-    ends = np.full(low.shape, np.inf), np.full(low.shape, -np.inf)
+    least, most = np.full(low.shape, np.inf), np.full(low.shape, -np.inf)
     for first in range(0, points, CHUNK):
         x = rng.uniform(low, high, (min(CHUNK, points - first), len(low)))
         # Half of them start in corners, the others with ever fewer states at an end.
@@ -81,8 +81,8 @@ def simulated(task: av.Task, sets: av.ReachSets, points: int) -> tuple[np.ndarra
         excess = states @ sets.directions.T - sets.upper[: sets.valid_steps + 1]
         outside += int((excess[:, 1:] > 0).any(axis=(1, 2)).sum())
         last = states[:, -1]
-        ends = np.minimum(ends[0], last.min(axis=0)), np.maximum(ends[1], last.max(axis=0))
-    return *ends, outside
+        least, most = np.minimum(least, last.min(axis=0)), np.maximum(most, last.max(axis=0))
+    return least, most, outside
 
 
 def main() -> None:

@@ -60,8 +60,8 @@ def _by_computed(builder: Builder, x: Tensor, y: Tensor) -> Tensor | None:
             np.matmul(*((units, part.reshape(y.shape)) if factor is y else (part.reshape(x.shape), units)))
             for part in (constant.value, constant.magnitude)
         )
-        columns = [part.reshape(other.size, -1).T for part in (weight, magnitude)]
-        return Tensor(builder.weighted(other, *columns, constant), shape)
+        weight, magnitude = (part.reshape(other.size, -1).T for part in (weight, magnitude))
+        return Tensor(builder.weighted(other, weight, magnitude, constant), shape)
     return None
 
 

@@ -33,7 +33,7 @@ def _form(builder: Builder, root: np.ndarray, shift: float) -> Tensor:
 def _draw(seed: int) -> tuple[np.random.Generator, np.ndarray, float]:
     rng = np.random.default_rng(seed)
     size, scale = int(rng.integers(1, 6)), 10.0 ** rng.integers(-20, 16)
-    root = np.float32(scale * rng.standard_normal((size, size)))
+    root = (scale * rng.standard_normal((size, size))).astype(np.float32)
     # Columns that nearly cancel.
     root[:, -1] = root[:, 0] * np.float32(1 + 1e-6)
     return rng, root, float(np.float32(scale**2 * rng.choice([0.0, 1e-2, -1.0])))
@@ -72,15 +72,15 @@ def test_products_with_computed_matrices_are_affine_and_bounded(seed: int, left:
     matrix = _product(_exact(root.T), _exact(root))
     for i in range(size):
         matrix[i][i] += Fraction(float(eye[i, i]))
-    for x in np.float32(rng.standard_normal((4, size))):
+    for x in rng.standard_normal((4, size)).astype(np.float32):
         values = _exact(x[None])
         truth = [row[0] for row in _product(matrix, _exact(x[:, None]))] if left else _product(values, matrix)[0]
-        box = av.Box(np.float64(x[None]), np.float64(x[None]))
+        box = av.Box(x[None].astype(np.float64), x[None].astype(np.float64))
         ranges, bounds = av.output_bounds(network, box), av.preactivation_bounds(network, box)
         error = output_error(network, box, bounds, "float32")[0]
         theirs = runtime(data, x.reshape(shape)).reshape(-1)
-        ends = zip(np.asarray(ranges.lower).reshape(-1), np.asarray(ranges.upper).reshape(-1), strict=True)
-        for (low, high), value, run, lost in zip(ends, truth, theirs, error, strict=True):
+        ends = zip(np.ravel(np.asarray(ranges.lower)), np.ravel(np.asarray(ranges.upper)), strict=True)
+        for (low, high), value, run, lost in zip(ends, truth, theirs, np.asarray(error), strict=True):
             assert Fraction(float(low)) <= value <= Fraction(float(high))
             assert np.isinf(lost) or abs(Fraction(float(run)) - value) <= Fraction(float(lost))
 
