@@ -78,7 +78,7 @@ def test_products_with_computed_matrices_are_affine_and_bounded(seed: int, left:
         box = av.Box(x[None].astype(np.float64), x[None].astype(np.float64))
         ranges, bounds = av.output_bounds(network, box), av.preactivation_bounds(network, box)
         error = output_error(network, box, bounds, "float32")[0]
-        theirs = runtime(data, x.reshape(shape)).reshape(-1)
+        theirs = np.ravel(np.asarray(runtime(data, x.reshape(shape))))
         ends = zip(np.ravel(np.asarray(ranges.lower)), np.ravel(np.asarray(ranges.upper)), strict=True)
         for (low, high), value, run, lost in zip(ends, truth, theirs, np.asarray(error), strict=True):
             assert Fraction(float(low)) <= value <= Fraction(float(high))
