@@ -107,7 +107,7 @@ def _shares(read: Network, index: int, node: Affine) -> Shares | None:
 def _added(read: Network, index: int, terms: int) -> np.ndarray | None:
     """The matrix of a node that reads entries of the terms and adds nothing to them, [n_index, n_terms]."""
     node = read.nodes[index]
-    if not isinstance(node, Affine) or len(node.terms) != 1 or node.bias_magnitude.any():
+    if not isinstance(node, Affine) or len(node.terms) != 1 or to_numpy(node.bias_magnitude).any():
         return None
     map = node.terms[0].map
     base, drawn = _drawn(read, node.terms[0].source)
@@ -123,10 +123,12 @@ def _drawn(read: Network, index: int) -> tuple[int, np.ndarray | None]:
     places = np.arange(read.nodes[index].size)
     while True:
         node = read.nodes[index]
-        moves = isinstance(node, Affine) and node.original is None and len(node.terms) == 1
-        if not moves or not isinstance(node.terms[0].map, SelectionMap) or node.bias_magnitude.any():
+        if not isinstance(node, Affine) or node.original is not None or len(node.terms) != 1:
             return index, places
-        gather = to_numpy(node.terms[0].map.gather)[places]
-        if (gather >= node.terms[0].map.columns).any():
+        (term,) = node.terms
+        if not isinstance(term.map, SelectionMap) or to_numpy(node.bias_magnitude).any():
+            return index, places
+        gather = to_numpy(term.map.gather)[places]
+        if (gather >= term.map.columns).any():
             return index, None
-        index, places = node.terms[0].source, gather
+        index, places = term.source, gather
