@@ -248,7 +248,7 @@ class _Walker:
         if node.domain in (*DOMAINS, CLASSIC):
             self._check_form(node, inputs, label)
         folded = node.domain in DOMAINS and all(value is None or isinstance(value, np.ndarray) for value in inputs)
-        masked: _AnyHandler | None = None if folded else on_masks(kind, inputs)
+        masked = None if folded else on_masks(kind, inputs)
         handler = masked or self._handler(node, inputs, label, folded)
         if node.op_type not in _UNBOUNDED_INPUTS and not folded and masked is None:
             self._check_finite(node)

@@ -1,6 +1,6 @@
 """ONNX operators on scores of which a mask of minus infinity leaves some out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,11 @@ _CARRYING = (*_MASKING, *MOVES, "Cast", "Dropout", "Identity")
 """Operators that scores of minus infinity pass through."""
 
 
-def on_masks(kind: tuple[str, str], inputs: Sequence[Any]) -> HeadHandler | None:
+MaskHandler = Callable[[Builder, Sequence[Any], Attributes, int], Sequence[Any]]
+"""As handlers of operators, of masked scores among others."""
+
+
+def on_masks(kind: tuple[str, str], inputs: Sequence[Any]) -> MaskHandler | None:
     """What computes an operator, of a domain and a name, of scores with entries of minus infinity or makes such scores;
     None where neither is the case.
     """
@@ -34,14 +38,14 @@ def on_masks(kind: tuple[str, str], inputs: Sequence[Any]) -> HeadHandler | None
     return _refused if domain or name not in _CARRYING else _carried(name)
 
 
-def _softmax(start: HeadHandler) -> HeadHandler:
+def _softmax(start: HeadHandler) -> MaskHandler:
     def handler(builder: Builder, inputs: Sequence[Any], attributes: Attributes, opset: int) -> Sequence[Any]:
         return [softmax_of(builder, inputs[0], lambda scores: start(builder, [scores], attributes, opset)[0])]
 
     return handler
 
 
-def _carried(name: str) -> HeadHandler:
+def _carried(name: str) -> MaskHandler:
     def handler(builder: Builder, inputs: Sequence[Any], attributes: Attributes, opset: int) -> Sequence[Any]:
         known = [without_input(value, builder.element_type) for value in inputs]
         on_zeros = exactly_on_constants("Identity" if name == "Dropout" else name, known)
