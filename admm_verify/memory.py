@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -33,6 +34,13 @@ _STATE_ARRAYS = 24
 
 _ARRAYS = 6
 """Arrays of the size of a block that one step of a sweep holds at once."""
+
+_EXHAUSTED = re.compile(
+    r"out of memory|not enough memory|\bto allocate\b|can(no|')t allocate|could not allocate|bad[_ ]alloc"
+    r"|alloc(ation)?_failed|can't start new thread",
+    re.IGNORECASE,
+)
+"""How libraries say that memory or threads ran out; other errors may speak of allocations, those of callers' too."""
 
 
 @dataclass(frozen=True)
@@ -199,14 +207,8 @@ def _available() -> float:
 
 def _is_allocation(error: Exception) -> bool:
     """Whether memory or threads ran out; torch's own error types cannot be named without importing it."""
-    text = str(error).lower()
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "alloc" in text
-        or "out of memory" in text
-        or "can't start new thread" in text
-    )
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or _EXHAUSTED.search(str(error)) is not None
 
 
 def _as_memory_error(error: Exception) -> MemoryError:

@@ -32,6 +32,9 @@ def test_blocks_cover_the_work_once() -> None:
         RuntimeError("DefaultCPUAllocator: can't allocate memory"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"),
         RuntimeError("CUDA error: out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: not enough memory"),
+        RuntimeError("std::bad_alloc"),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
     ],
 )
@@ -63,14 +66,15 @@ def test_blocks_are_even() -> None:
     assert blocks == [5_000, 5_000]
 
 
-def test_other_errors_pass_through_at_once() -> None:
+@pytest.mark.parametrize("text", ["a bug", "the allocation of users to groups is broken", "called after deallocation"])
+def test_other_errors_pass_through_at_once(text: str) -> None:
     calls = []
 
     def work(first: int, last: int) -> None:
         calls.append(first)
-        raise RuntimeError("a bug")
+        raise RuntimeError(text)
 
-    with pytest.raises(RuntimeError, match="a bug"):
+    with pytest.raises(RuntimeError, match=text):
         Budget(1e9).blocks(4, 4, work)
     assert len(calls) == 1
 
