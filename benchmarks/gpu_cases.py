@@ -3,7 +3,8 @@
     python -m benchmarks.gpu_cases [--out carried] [--wheels]
 
 Writes carried/cases.pickle from the shared data set and, with `--wheels`, downloads to carried/wheels what Python 3.12
-there may lack. The file holds records of this package, and is read by the same commit only.
+there may lack. The file holds records of this package, and is read by the same commit only. Reading it makes these
+records and nothing else: whoever hands such a file on can have nothing executed.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +31,33 @@ SEARCHED = "cifar_base_kw-img2578"
 
 WHEELS = ("array-api-compat", "threadpoolctl", "pytest", "hypothesis", "appdirs", "graphviz", "setuptools", "tqdm")
 """Of pure Python, so that unpacking them installs them; the last four are for auto_LiRPA."""
+
+RECORDS = {
+    "admm_verify.network.convolution": ("ConvolutionMap",),
+    "admm_verify.network.graph": ("Activation", "Affine", "Input", "Network", "Term"),
+    "admm_verify.network.maps": ("DenseMap",),
+    "admm_verify.network.selection": ("SelectionMap",),
+    "admm_verify.properties.property": ("Atom", "Disjunct", "NetworkDeclaration", "Property", "Variable"),
+    "admm_verify.properties.query": ("Query",),
+    "admm_verify.reach.systems": ("NetworkSystem", "Task"),
+    "admm_verify.sets.box": ("Box",),
+    "admm_verify.sets.exact": ("ExactBox",),
+    "benchmarks.gpu_cases": ("Cases",),
+    "fractions": ("Fraction",),
+    "numpy": ("dtype", "ndarray"),
+    "numpy._core.multiarray": ("_reconstruct",),
+    "problems.crown_family": ("CrownInstance", "PeerBound"),
+}
+"""All that a file of cases is made of, by module."""
+
+
+class Reader(pickle.Unpickler):
+    """Makes records of these kinds, and neither imports nor calls anything else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if name not in RECORDS.get(module, ()):
+            raise pickle.UnpicklingError(f"it wants {module}.{name}")
+        return super().find_class(module, name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +82,23 @@ class Cases:
 
     @classmethod
     def found(cls, carried: Path) -> "Cases":
-        """From the file that was carried here, else from the shared data set. Raises: FileNotFoundError."""
-        if not (carried / FILE).is_file():
+        """From the file that was carried here, else from the shared data set.
+
+        Raises: InputError where the file is none of cases; FileNotFoundError where there is neither.
+        """
+        path = carried / FILE
+        if not path.is_file():
             return cls.gathered()
-        with open(carried / FILE, "rb") as file:
-            return pickle.load(file)
+        reason = "it holds something else"
+        with open(path, "rb") as file:
+            try:
+                found = Reader(file).load()
+                if isinstance(found, cls):
+                    return found
+            # Bytes that are no pickle are refused by errors of any kind.
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}"
+        raise av.InputError(f"{path} holds no cases ({reason}); make it anew: python -m benchmarks.gpu_cases.")
 
 
 def main() -> None:
