@@ -3,6 +3,7 @@
 #
 #     benchmarks/gpu.sh [--device cuda|cpu] [--carried DIR] [--wheels DIR] [--out FILE]
 #
+# Folders that are given have to be there.
 # Needs Python (PYTHON=..., python3 by default) with torch and NumPy; CuPy for the fused kernels. The package itself need
 # not be installed, and nothing is downloaded: wheels of pure Python in DIR (by default carried/wheels, else wheels) are
 # unpacked for this run, and what is computed on is carried/cases.pickle (`python -m benchmarks.gpu_cases --wheels`
@@ -25,6 +26,9 @@ while [ $# -gt 0 ]; do
         *) echo "usage: benchmarks/gpu.sh [--device cuda|cpu] [--carried DIR] [--wheels DIR] [--out FILE]" >&2; exit 2 ;;
     esac
     shift 2
+done
+for folder in "$carried" "$wheels"; do
+    if [ -n "$folder" ] && [ ! -d "$folder" ]; then echo "there is no folder $folder" >&2; exit 2; fi
 done
 carried=${carried:-$PWD/carried}
 if [ -z "$wheels" ]; then
