@@ -289,6 +289,8 @@ class _Interpreter:
             )
 
         def carried(args: Any, options: Any) -> Any:
+            if _holds(Comparison, (args, options)):
+                raise UnsupportedUse("its entries of minus infinity are not known beforehand")
             known = map_aggregate((args, options), lambda value: without_input(value, self.builder.element_type))
             pattern = _fold(node.target, *known)
             args, options = map_aggregate((args, options), finite_part)

@@ -1,8 +1,9 @@
 """Scores of which a mask leaves some out: constants of minus infinity that are added or written, until a softmax.
 
 exp(-infinity) is 0, so that a softmax of such scores is that of the others. Where the entries of minus infinity are
-does not depend on the input: an operation on zeros instead of values that depend on it tells. What it does to the other
-entries, it does to values that hold 0 instead of minus infinity.
+does not depend on the input: an operation on -1 instead of values that depend on it tells, for products and quotients
+by these give plus infinity then and are refused. What it does to the other entries, it does to values that hold 0
+instead of minus infinity.
 """
 
 from collections.abc import Callable
@@ -51,10 +52,10 @@ def finite_part(value: Any) -> Any:
 
 
 def without_input(value: Any, element_type: str) -> Any:
-    """A value with 0 instead of what depends on the input."""
+    """A value with -1 instead of what depends on the input."""
     if isinstance(value, Masked):
-        return np.where(value.blocked, -np.inf, 0.0).astype(element_type)
-    return np.zeros(value.shape, element_type) if isinstance(value, Tensor) else value
+        return np.where(value.blocked, -np.inf, -1.0).astype(element_type)
+    return np.full(value.shape, -1.0, element_type) if isinstance(value, Tensor) else value
 
 
 def joined(value: Any, pattern: Any) -> Any:

@@ -109,6 +109,10 @@ REFUSED = {
     "and nothing else": lambda m, s: F.log_softmax(s + m.mask, -1),
     "nothing of some lines": lambda m, s: F.softmax(s + m.mask + m.mask.roll(1, 1), -1),
     "something else than minus infinity": lambda m, s: F.softmax((s + m.mask) * -1, -1),
+    "something else than minus infinity of minus": lambda m, s: F.softmax(
+        torch.cat([s, torch.full((1, N, N), -INFINITY) / s], -1), -1
+    ),
+    "not known beforehand": lambda m, s: F.softmax(torch.where(s > 0, s, -INFINITY), -1),
     "values of minus infinity": lambda m, s: s + m.mask,
 }
 
@@ -136,3 +140,11 @@ def test_onnx_operators_that_read_masked_scores_are_refused(kind):
     nodes = [node("Add", ["x", "m"], ["a"]), node(kind, inputs, ["y"])]
     with pytest.raises(av.UnsupportedOperatorError, match="minus infinity"):
         network_from_bytes(model(nodes, (4, 4), {"m": mask}, element=TensorProto.FLOAT), "masked.onnx")
+
+
+def test_onnx_quotients_whose_sign_depends_on_the_input_make_no_mask():
+    """-infinity / x is plus infinity where x is negative."""
+    nodes = [node("Div", ["m", "x"], ["d"]), node("Concat", ["x", "d"], ["a"], axis=1), node("Softmax", ["a"], ["y"])]
+    data = model(nodes, (4, 4), {"m": np.float32(-np.inf)}, 13, element=TensorProto.FLOAT)
+    with pytest.raises(av.UnsupportedOperatorError, match="minus infinity"):
+        network_from_bytes(data, "masked.onnx")
