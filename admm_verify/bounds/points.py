@@ -116,7 +116,8 @@ class _Evaluation:
         drift = gamma(node.roundings, self.roundoff) * magnitude if self.roundoff else np.zeros_like(magnitude)
         for term in node.terms:
             error = term.map.magnitude_apply(self.errors[term.source]) + error
-            drift = term.map.magnitude_apply(self.drifts[term.source]) + drift
+            if self.roundoff:
+                drift = term.map.magnitude_apply(self.drifts[term.source]) + drift
         products = node.roundings + sum(term.map.columns for term in node.terms)
         value = node.apply(self.values) * np.ones((len(self.clear), 1))
         error = (error + products * SMALLEST) * (1 + 1e-9)

@@ -87,7 +87,7 @@ class FreeInputs:
         few = (count > 0) & (count <= min(_MOST_FREE, self.settings.input_sides)) & ~free.all(axis=1)
         patterns, own = np.unique(free[few], axis=0, return_inverse=True)
         for k, pattern in enumerate(patterns):
-            part = free_part(self.network, np.flatnonzero(pattern))
+            part = free_part(self.network, np.flatnonzero(pattern), self.network.weight_count / _GAIN)
             if part is None or _GAIN * part.network.weight_count > self.network.weight_count:
                 continue
             mine = np.flatnonzero(few)[own.reshape(-1) == k]
@@ -137,7 +137,7 @@ class FreeInputs:
         added = {}
         sizes, carried = part.magnitudes(largest), part.magnitudes(errors)
         for one, size, error in zip(part.contributions, sizes, carried, strict=True):
-            count = 2 * self.network.affine[one.node].roundings + 8 + sum(len(term[1]) for term in one.terms)
+            count = 2 * self.network.affine[one.node].roundings + 8 + sum(len(columns) for _, columns, _ in one.terms)
             added[part.places[one.node]] = (error + gamma(count) * (size + error)) * (1 + 1e-9)
         taken = to_numpy(carried_errors(part.network, inputs, added))
         row = self.rows.padded(numbers.tolist())

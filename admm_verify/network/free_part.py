@@ -11,9 +11,9 @@ import numpy as np
 
 from admm_verify.arrays import to_numpy
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
-from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, TransposedMap
+from admm_verify.network.maps import LinearMap
 from admm_verify.network.selection import SelectionMap
-from admm_verify.network.submatrix import columns_read, submatrix
+from admm_verify.network.submatrix import columns_read, cut, multiplications
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,12 +21,12 @@ class Contribution:
     """What entries of affine node `node` have from constants: M c for the values c of `source` that are no part of it,
     summed over terms.
 
-    terms: the sources, the columns of each, and M with its magnitude, [entries, columns] both.
+    terms: the sources, the columns of each, and M.
     """
 
     node: int
     entries: np.ndarray
-    terms: tuple[tuple[int, np.ndarray, np.ndarray, np.ndarray], ...]
+    terms: tuple[tuple[int, np.ndarray, LinearMap], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class FreePart:
         """The contributions from values of all nodes of f, [..., n_i] each -> [..., n]; rounded."""
         lead = values[0].shape[:-1]
         parts = [
-            sum((values[source][..., columns] @ weight.T for source, columns, weight, _ in one.terms), np.zeros(1))
+            sum((map.apply(values[source][..., columns]) for source, columns, map in one.terms), np.zeros(1))
             for one in self.contributions
         ]
         return np.concatenate([np.zeros((*lead, 0)), *parts], axis=-1)
@@ -53,7 +53,7 @@ class FreePart:
     def magnitudes(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The sums of absolute products behind the contributions, for sizes of all nodes of f."""
         return [
-            sum((values[source][..., columns] @ size.T for source, columns, _, size in one.terms), np.zeros(1))
+            sum((map.magnitude_apply(values[source][..., columns]) for source, columns, map in one.terms), np.zeros(1))
             for one in self.contributions
         ]
 
@@ -62,12 +62,13 @@ class _TooLarge(Exception):
     """A map would take too much memory as a matrix."""
 
 
-def free_part(network: Network, free: np.ndarray) -> FreePart | None:
+def free_part(network: Network, free: np.ndarray, most: float = np.inf) -> FreePart | None:
     """The part of a simplified network that depends on some inputs, given by their numbers; None where maps are too
-    large for that.
+    large for that, or the part would take more than `most` multiplications, which is known before it is made.
     """
+    parting = _Parting(network, free)
     try:
-        return _Parting(network, free).part()
+        return parting.part() if parting.work() <= most else None
     except _TooLarge:
         return None
 
@@ -79,6 +80,14 @@ class _Parting:
         self.network, self.free = network, free
         self.kept = self._kept()
 
+    def work(self) -> int:
+        """Multiplications of what is kept of maps, about."""
+        return sum(
+            multiplications(term.map, len(self.kept[i]), len(self.kept[term.source]))
+            for i, node in self.network.affine.items()
+            for term in node.terms
+        )
+
     def part(self) -> FreePart:
         """What depends on the free inputs. Raises: _TooLarge."""
         made: dict[int, Contribution] = {}
@@ -87,9 +96,13 @@ class _Parting:
             if own is not None:
                 made[i] = own
         starts = np.cumsum([len(self.free), *(len(own.entries) for own in made.values())]).tolist()
-        layout = _Layout(len(self.free), dict(zip(made, starts, strict=False)), starts[-1])
-        nodes: list[Node] = [Input(layout.inputs)]
+        first, inputs = dict(zip(made, starts, strict=False)), starts[-1]
+        nodes: list[Node] = [Input(inputs)]
         places = {0: 0}
+        if made:
+            # Maps of the free inputs need no columns for the contributions.
+            nodes.append(_moved(SelectionMap.from_gather(np.arange(len(self.free)), inputs)))
+            places[0] = 1
         for i, node in enumerate(self.network.nodes[1:], start=1):
             if not len(self.kept[i]):
                 continue
@@ -98,9 +111,10 @@ class _Parting:
                 nodes.append(Activation(node.kind, places[node.source], len(self.kept[i]), parameters))
             else:
                 assert isinstance(node, Affine), "only the first node is an input"
-                nodes.append(self._affine(i, node, places, layout))
+                own = _moves(first[i], len(self.kept[i]), inputs) if i in first else ()
+                nodes.append(self._affine(i, node, places, own))
             places[i] = len(nodes) - 1
-        shapes = (layout.inputs,), (self.network.output_size,)
+        shapes = (inputs,), (self.network.output_size,)
         network = Network(tuple(nodes), *shapes, self.network.name, self.network.element_type)
         return FreePart(network, self.free, tuple(made.values()), places)
 
@@ -117,6 +131,8 @@ class _Parting:
                 depends[i] = np.asarray(depends[node.source].reshape(node.operands, -1).any(axis=0))
                 continue
             for term in affine.terms:
+                if not depends[term.source].any():
+                    continue
                 # Also what only seems to cancel, as rounded products of matrices do.
                 reached = to_numpy(term.map.magnitude_apply(depends[term.source].astype(np.float64))) > 0
                 depends[i] = np.logical_or(depends[i], reached)
@@ -127,8 +143,8 @@ class _Parting:
                 depends[node.source] |= np.tile(depends[i], node.operands)
         return tuple(map(np.flatnonzero, depends))
 
-    def _rows(self, map: LinearMap, entries: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = submatrix(map, entries, columns)
+    def _cut(self, map: LinearMap, entries: np.ndarray, columns: np.ndarray) -> LinearMap:
+        found = cut(map, entries, columns)
         if found is None:
             raise _TooLarge
         return found
@@ -137,71 +153,32 @@ class _Parting:
         """What the kept entries of an affine node have from constants; None where that is nothing."""
         terms = []
         for term in node.terms:
+            if len(self.kept[term.source]) == self.network.nodes[term.source].size:
+                continue
             others = columns_read(term.map, self.kept[index])
             others[self.kept[term.source]] = False
             columns = np.flatnonzero(others)
             if len(columns):
-                terms.append((term.source, columns, *self._rows(term.map, self.kept[index], columns)))
+                terms.append((term.source, columns, self._cut(term.map, self.kept[index], columns)))
         return Contribution(index, self.kept[index], tuple(terms)) if terms else None
 
-    def _affine(self, index: int, node: Affine, places: dict[int, int], layout: "_Layout") -> Affine:
-        """The kept entries of an affine node."""
-        entries, terms, first = self.kept[index], [], layout.first.get(index)
-        direct: list[DenseMap] = []
-        for term in node.terms:
-            if not len(self.kept[term.source]):
-                continue
-            weight, size = self._rows(term.map, entries, self.kept[term.source])
-            if term.source:
-                moves = isinstance(term.map, SelectionMap | DiagonalMap | TransposedMap)
-                made = _compact if moves else _dense
-                terms.append(Term(places[term.source], made(weight, size, term.map.roundings)))
-            else:
-                direct.append(_dense(weight, size, term.map.roundings))
-        if direct:
-            terms.insert(0, Term(0, layout.read(direct, first)))
-        elif first is not None:
-            terms.insert(0, Term(0, SelectionMap.from_gather(first + np.arange(len(entries)), layout.inputs)))
+    def _affine(self, index: int, node: Affine, places: dict[int, int], own: tuple[Term, ...]) -> Affine:
+        """The kept entries of an affine node; own: what it reads of the constants."""
+        entries = self.kept[index]
+        terms = [
+            Term(places[term.source], self._cut(term.map, entries, self.kept[term.source]))
+            for term in node.terms
+            if len(self.kept[term.source])
+        ]
         bias, size = to_numpy(node.bias)[entries], to_numpy(node.bias_magnitude)[entries]
-        return Affine(tuple(terms), bias, size, node.peak_gain, node.peak_shift)
+        return Affine((*own, *terms), bias, size, node.peak_gain, node.peak_shift)
 
 
-def _dense(weight: np.ndarray, size: np.ndarray, roundings: int) -> DenseMap:
-    """A matrix with these magnitudes."""
-    return DenseMap(weight, None if np.array_equal(size, np.abs(weight)) else size, roundings)
+def _moves(first: int, count: int, inputs: int) -> tuple[Term, ...]:
+    """The term that reads some inputs one after the other."""
+    return (Term(0, SelectionMap.from_gather(first + np.arange(count), inputs)),)
 
 
-def _compact(weight: np.ndarray, size: np.ndarray, roundings: int) -> LinearMap:
-    """A matrix with these magnitudes as the plainest map that it is: such maps merge with others at little cost."""
-    rows, columns = weight.shape
-    some = size > 0
-    plain = np.array_equal(size, np.abs(weight))
-    if plain and (some.sum(axis=1) <= 1).all() and (weight[some] == 1.0).all():
-        gather = np.where(some.any(axis=1), some.argmax(axis=1), columns)
-        return SelectionMap.from_gather(gather, columns, roundings)
-    if rows == columns and np.count_nonzero(some) == np.count_nonzero(np.diag(some)):
-        scale, magnitude = np.diag(weight).copy(), np.diag(size).copy()
-        return DiagonalMap(scale, None if plain else magnitude, max(1, roundings))
-    return _dense(weight, size, roundings)
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """Where g's inputs are: the free ones, then the contributions, whose first entries are told by their nodes."""
-
-    free: int
-    first: dict[int, int]
-    inputs: int
-
-    def read(self, direct: Sequence[DenseMap], first: int | None) -> DenseMap:
-        """The map of all inputs that adds up maps of the free ones, and a contribution where there is one."""
-        rows = direct[0].rows
-        weight, size = np.zeros((rows, self.inputs)), np.zeros((rows, self.inputs))
-        for map in direct:
-            weight[:, : self.free] += to_numpy(map.weight)
-            size[:, : self.free] += np.abs(to_numpy(map.weight)) if map.magnitude is None else to_numpy(map.magnitude)
-        if first is not None:
-            weight[np.arange(rows), first + np.arange(rows)] = 1.0
-            size[np.arange(rows), first + np.arange(rows)] = 1.0
-        magnitude = None if np.array_equal(size, np.abs(weight)) else size
-        return DenseMap(weight, magnitude, max(map.roundings for map in direct) + len(direct) - 1)
+def _moved(map: SelectionMap) -> Affine:
+    """Some inputs as a node of their own."""
+    return Affine((Term(0, map),), np.zeros(map.rows), np.zeros(map.rows))

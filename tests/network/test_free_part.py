@@ -9,7 +9,7 @@ from admm_verify.network.free_part import free_part
 from admm_verify.network.graph import Network
 from admm_verify.network.maps import DenseMap, DiagonalMap, TransposedMap
 from admm_verify.network.simplify import simplify
-from admm_verify.network.submatrix import columns_read, submatrix
+from admm_verify.network.submatrix import columns_read, cut, submatrix
 from tests.random_graphs import random_program
 from tests.random_networks import random_graph, random_selection
 
@@ -61,6 +61,9 @@ def test_what_repeats_one_matrix_is_cut_to_one_place():
     network = builder.finish(Tensor(builder.affine(x, DenseMap(RNG.standard_normal((2, x.size)))), (2,)), "rows")
     part = free_part(network, np.array([4]))
     assert part is not None and [node.size for node in part.network.functions] == [4, 4]
+    assert part.network.weight_count <= network.weight_count / 2.5
+    assert free_part(network, np.array([4]), network.weight_count / 2.5) is not None
+    assert free_part(network, np.array([4]), network.weight_count / 20) is None
     check_part(network, -np.ones(15), np.ones(15), np.array([4]))
 
 
@@ -88,7 +91,20 @@ def test_parts_of_maps_are_those_of_their_matrices(map):
         assert found is not None
         np.testing.assert_array_equal(found[0], dense.weight[np.ix_(rows, columns)])
         np.testing.assert_array_equal(found[1], sizes[np.ix_(rows, columns)])
+        kept = cut(map, rows, columns)
+        assert kept is not None and (kept.rows, kept.columns) == (len(rows), len(columns))
+        made = kept.dense()
+        np.testing.assert_array_equal(made.weight, found[0])
+        np.testing.assert_array_equal(abs(made.weight) if made.magnitude is None else made.magnitude, found[1])
         np.testing.assert_array_equal(columns_read(map, rows), (sizes[rows] > 0).any(axis=0))
+
+
+def test_places_of_one_matrix_share_it():
+    map = BlockMap(RNG.standard_normal((2, 3)), 4)
+    kept = cut(map, np.array([2, 3, 6, 7]), np.array([3, 4, 5, 9, 10, 11]))
+    assert isinstance(kept, BlockMap) and kept.weight is map.weight and kept.outer == 2
+    np.testing.assert_array_equal(kept.dense().weight, np.kron(np.eye(2), map.weight))
+    assert cut(map, np.arange(8), np.arange(12)) is map
 
 
 def test_what_takes_too_much_memory_is_left_whole(monkeypatch):
