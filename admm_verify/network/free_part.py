@@ -45,7 +45,7 @@ class FreePart:
         """The contributions from values of all nodes of f, [..., n_i] each -> [..., n]; rounded."""
         lead = values[0].shape[:-1]
         parts = [
-            sum((map.apply(values[source][..., columns]) for source, columns, map in one.terms), np.zeros(1))
+            sum((to_numpy(map.apply(values[source][..., at])) for source, at, map in one.terms), np.zeros(1))
             for one in self.contributions
         ]
         return np.concatenate([np.zeros((*lead, 0)), *parts], axis=-1)
@@ -53,7 +53,7 @@ class FreePart:
     def magnitudes(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The sums of absolute products behind the contributions, for sizes of all nodes of f."""
         return [
-            sum((map.magnitude_apply(values[source][..., columns]) for source, columns, map in one.terms), np.zeros(1))
+            sum((to_numpy(map.magnitude_apply(values[source][..., at])) for source, at, map in one.terms), np.zeros(1))
             for one in self.contributions
         ]
 

@@ -78,7 +78,7 @@ def _whole_blocks(map: BlockMap, rows: np.ndarray, columns: np.ndarray) -> Linea
     whole = len(rows) == len(places) * m and len(columns) == len(places) * k
     if map.inner > 1 or not whole or not np.array_equal(places, np.unique(columns // k)):
         return None
-    if len(places) == 1 and map.weight.size <= _MERGED:
+    if len(places) == 1 and m * k <= _MERGED:
         return DenseMap(map.weight, map.magnitude, map.roundings)
     return BlockMap(map.weight, len(places), 1, map.magnitude, map.roundings)
 
