@@ -149,6 +149,30 @@ def test_constants_in_front_of_jumps_are_left_to_exact_bounds():
     assert av.verify(query, timeout=20).verdict is not av.Verdict.UNSAT
 
 
+def test_without_a_time_limit_what_splits_neurons_has_its_turn(monkeypatch):
+    """Eight wide free inputs of 400 take halves of boxes more parts than anybody waits for."""
+    rng, builder = np.random.default_rng(0), Builder((400,), "float32")
+    x = builder.input
+    for width in (40, 40, 40, 40, 40, 1):
+        weight = rng.standard_normal((width, x.size)) * 1.4 / np.sqrt(40)
+        x = Tensor(builder.affine(x, DenseMap(weight), np.zeros(width)), (width,))
+        x = builder.activation("relu", x) if width > 1 else x
+    network = builder.finish(x, "wide")
+    low = rng.integers(0, 2, 400).astype(float)
+    free = rng.choice(400, 8, replace=False)
+    high = low.copy()
+    high[free] += 2.0
+    draws = np.tile(low, (4000, 1))
+    draws[:, free] += rng.choice([0.0, 1.0, 2.0], (4000, 8))
+    values = network(draws).reshape(-1)
+    level = values.min() - 0.5 * np.ptp(values)
+    query = av.query(network, av.Box(low[None], high[None]), f"y0 <= {level:.6f}")
+    monkeypatch.setattr("admm_verify.complete.free_inputs._LEAST_PARTS", 256)
+    found = by_free_inputs(query, av.VerifySettings(), Run())
+    assert found is not None and not found.excluded and found.witness is None and found.bounded < 5000
+    assert av.verify(query).verdict is av.Verdict.UNSAT
+
+
 @pytest.mark.parametrize("arithmetic", ["real", "float32"])
 def test_proofs_are_checked(arithmetic):
     sides = boxes(1, 4)

@@ -52,6 +52,10 @@ Try = Callable[[Disjuncts, np.ndarray, np.ndarray, np.ndarray], tuple[Witness | 
 _SHARE = 0.6
 """Of the time that is left, for searching the parts; the rest is for what these leave open."""
 
+_LEAST_PARTS, _PARTS_EACH = 2**14, 2**10
+"""Parts of boxes that a search may take where time has no end, over all disjuncts or for each of them, whichever is
+more: seconds in small networks, after which what splits neurons goes on."""
+
 
 class _BandSplitter(InputSplitter):
     """Halves boxes of few sides, whose parts are cheaper to halve again than to bound closely."""
@@ -118,7 +122,8 @@ class FreeInputs:
 
         splitter = _BandSplitter(merged, disjuncts, Placement.numpy(), self.settings, self.run)
         search = Search(splitter, self.settings, attempt, self.run)
-        search.advance(lambda: False)
+        most = max(_LEAST_PARTS, _PARTS_EACH * len(numbers)) if self.run.deadline is None else np.inf
+        search.advance(lambda: search.bounded >= most)
         self.bounded, self.witness = self.bounded + search.bounded, search.witness
         left = np.unique(search.remaining_disjuncts())
         self.excluded += np.delete(numbers, left).tolist()
