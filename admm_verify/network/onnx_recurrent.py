@@ -31,8 +31,10 @@ def _curve(name: str, alpha: float | None, beta: float | None) -> Curve:
     def number(found: float | None, default: float) -> float:
         return float(np.float32(default if found is None else found))
 
-    if name in ("sigmoid", "tanh", "relu", "softplus", "softsign"):
+    if name in ("sigmoid", "tanh", "relu", "softsign"):
         return lambda builder, x: builder.activation(name, x)
+    if name == "softplus":
+        return _softplus
     if name == "leakyrelu":
         return lambda builder, x: nonlinear.prelu(builder, x, number(alpha, 0.01))
     if name == "elu":
@@ -40,6 +42,11 @@ def _curve(name: str, alpha: float | None, beta: float | None) -> Curve:
     if name == "hardsigmoid":
         return lambda builder, x: nonlinear.hard_sigmoid(builder, x, number(alpha, 0.2), number(beta, 0.5))
     raise UnsupportedUse(f"its activation {name} is not read")
+
+
+def _softplus(builder: Builder, x: Tensor) -> Tensor:
+    """log(1 + exp(x)) as onnxruntime computes it in these layers: infinite from 89 on in float32, and 0 below -17."""
+    return builder.activation("log", builder.add(builder.activation("exp", x), np.array(1.0)))
 
 
 def _clipped(curve: Curve, attributes: Attributes) -> Curve:

@@ -149,3 +149,17 @@ def test_repeated_sums_of_selections_do_not_multiply() -> None:
     assert max(len(affine.terms) for affine in network.nodes if hasattr(affine, "terms")) <= 8
     x = np.random.default_rng(0).standard_normal((1, 16))
     assert np.allclose(network(x), Sums()(torch.as_tensor(x)).numpy())
+
+
+def test_softplus_in_recurrent_layers_is_that_of_the_runtime():
+    """It is 0 at -20 in float32, which a softplus with all digits is not, and overflows where that does not."""
+    one = np.ones((1, 1, 1), np.float32)
+    nodes = [node("RNN", ["x", "w", "r"], ["", "y"], hidden_size=1, activations=["Softplus"])]
+    data = model(nodes, (1, 1, 1), {"w": one, "r": 0 * one}, 14, element=TensorProto.FLOAT)
+    network = network_from_bytes(data, "recurrent.onnx")
+    for x in (-20 * one, -3 * one, 2 * one, 80 * one):
+        expected = runtime(data, x)
+        assert np.allclose(network(x.reshape(network.input_shape)).reshape(-1), expected.reshape(-1), rtol=1e-6, atol=0)
+    with np.errstate(over="ignore"):
+        assert np.isinf(network((100 * one).reshape(network.input_shape))).all()
+    assert np.isinf(runtime(data, 100 * one)).all()
