@@ -39,3 +39,14 @@ def test_as_many_parts_as_on_the_host(seed: int, condition: str, share: float, r
         assert gpu.events.kernels or not expected.subproblems
     assert found.verdict is expected.verdict is av.Verdict.UNSAT
     assert 0 < found.subproblems <= 1.1 * expected.subproblems
+
+
+def test_boxes_are_halved_where_an_output_does_not_matter() -> None:
+    rng = np.random.default_rng(0)
+    network = network_from_layers([rng.normal(size=(6, 3)), rng.normal(size=(2, 6))], [np.zeros(6), np.zeros(2)])
+    box = av.Box(np.full(3, -0.5), np.full(3, 0.5))
+    most = network(rng.uniform(-0.5, 0.5, size=(2000, 3)))[:, 0]
+    query = av.query(network, box, f"y0 >= {most.max() + 0.05 * np.ptp(most)}")
+    with pretend_gpu():
+        found = av.verify(query, timeout=60, device="cuda")
+    assert found.verdict is av.Verdict.UNSAT
