@@ -11,6 +11,7 @@ from admm_verify.bounds.region import largest, node_magnitude, only_moves
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Affine, Network
 from admm_verify.network.selection import SelectionMap
+from admm_verify.network.signs import adds_up
 from admm_verify.relaxations.registry import ReadsNode, relaxation_of, relaxations_by_source
 from admm_verify.run import paced
 from admm_verify.sets.contract import InputSet
@@ -86,7 +87,9 @@ class Forward:
                     self.bands.add_activation(k, *pair)
                 if self.refine is not None:
                     self.reduced.add_activation(k, *pair)
-                low, high = self._within(i, *relaxation_of(network.functions[k]).image(*pair))
+                function = network.functions[k]
+                low, high = relaxation_of(function).image(*pair)
+                low, high = self._within(i, *(function.limits.cut(low, high) if function.limits else (low, high)))
                 if after is not None:
                     after(k + 1)
             self.lower.append(low)
@@ -178,6 +181,19 @@ def _moved(node: Affine, lower: Ends, upper: Ends) -> tuple[Array, Array]:
     return xp.minimum(low, high), xp.maximum(low, high)
 
 
+def _least_sum(network: Network, node: Affine, lower: Ends) -> Array:
+    """The least value of a node that adds up: that of the least of all sources, less roundings that do not grow with
+    their ranges; 0 where that is no positive number.
+    """
+    xp, count = namespace(node.bias), network.roundings
+    total: Array = node.bias
+    for term in node.terms:
+        total = term.map.apply(lower[term.source]) + total
+    size = node_magnitude(node, {term.source: xp.abs(lower[term.source]) for term in node.terms})
+    found = total - (8.0 * gamma(count) * size + 8.0 * count * SMALLEST)
+    return xp.where(found > 0, found, xp.zeros_like(found))
+
+
 def _affine_interval(network: Network, node: Affine, lower: Ends, upper: Ends) -> tuple[Array, Array]:
     if only_moves(node):
         return _moved(node, lower, upper)
@@ -197,6 +213,8 @@ def _affine_interval(network: Network, node: Affine, lower: Ends, upper: Ends) -
     low, high = middle - spread - error, middle + spread + error
     if node.nonnegative:
         low = xp.maximum(low, xp.zeros_like(low))
+        if adds_up(node):
+            low = xp.maximum(low, _least_sum(network, node, lower))
     # Overflow leaves no bound: inf - inf is NaN.
     infinite = xp.full_like(low, float("inf"))
     return xp.where(xp.isnan(low), -infinite, low), xp.where(xp.isnan(high), infinite, high)

@@ -103,6 +103,8 @@ class Relaxed:
         found: dict[int, MiddlePlanes | FixedLines] = {}
         for k, line in enumerate(self.lines):
             if isinstance(line, BilinearPlanes):
+                if line.limited:
+                    continue
                 found[k] = MiddlePlanes.of(line.lower, line.upper)
             elif isinstance(line, CurveLines) and (fixed := FixedLines.of(line)) is not None:
                 found[k] = fixed

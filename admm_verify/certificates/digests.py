@@ -73,6 +73,8 @@ def _node(node: object) -> Iterator[bytes]:
     elif isinstance(node, Activation):
         yield f"activation {node.kind} {node.source} {node.size} {len(node.parameters)}".encode()
         yield from (_bytes(array) for array in node.parameters)
+        if node.limits is not None:
+            yield f"limits {node.limits.entry!r} {node.limits.norm!r}".encode()
     else:
         yield f"input {getattr(node, 'size', 0)}".encode()
 

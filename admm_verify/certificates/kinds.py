@@ -80,7 +80,8 @@ def checked_kind(node: Activation) -> CheckedKind:
         raise CertificateError(
             f"Activations of the kind {node.kind!r} cannot be checked; only {', '.join(CHECKED_KINDS)} can."
         )
-    found = CHECKED_KINDS[node.kind](*node.parameters)
+    given = node.parameters if node.limits is None else (node.limits.entry,)
+    found = CHECKED_KINDS[node.kind](*given)
     fault = found.fault()
     if fault is not None:
         raise CertificateError(f"{fault}; no certificate of it can be checked.")

@@ -17,11 +17,15 @@ class CheckedProduct(CheckedKind):
 
     A slope is a weight in [0, 1]: below of the plane through the lower ends against that through the upper ends, above
     of the two through mixed ends. Whatever slopes come of it, with the height that they have at the lowest corner of
-    x y - s x - t y they are below x y over the box, as that function is least at a corner.
+    x y - s x - t y they are below x y over the box, as that function is least at a corner. Where no |x y| is above a
+    limit, level planes at the limit replace those that in the middle of the box are beyond it.
     """
 
     operands = 2
     evaluation_roundings = 2.0
+
+    def __init__(self, limit: float = float("inf")) -> None:
+        self.limit = limit
 
     def lines(self, numbers: Numbers, low: np.ndarray, high: np.ndarray, chosen: Chosen | None = None) -> CheckedLines:
         """The middle of both planes on each side, or what the chosen weights say."""
@@ -36,6 +40,16 @@ class CheckedProduct(CheckedKind):
         under = ly + below * (uy - ly), lx + below * (ux - lx)
         over = uy + above * (ly - uy), lx + above * (ux - lx)
         floor, ceiling = self._height(numbers, ends, under, np.minimum), self._height(numbers, ends, over, np.maximum)
+        if self.limit < float("inf") and not numbers.exact:
+            most, radii = numbers.number(self.limit), numbers.number(0.25) * (ux - lx) * (uy - ly)
+            middle = numbers.number(0.25) * (lx + ux) * (ly + uy)
+            (*under, floor), (*over, ceiling) = (
+                tuple(np.where(level, end, part) for part, end in zip(side, (0.0, 0.0, height), strict=True))
+                for side, level, height in (
+                    ((*under, floor), middle - radii < -most, -most),
+                    ((*over, ceiling), middle + radii > most, most),
+                )
+            )
         return CheckedLines(np.concatenate(under, axis=-1), floor, np.concatenate(over, axis=-1), ceiling, weights)
 
     def _height(self, numbers: Numbers, ends: tuple[Ends, Ends], slopes: Ends, best: np.ufunc) -> np.ndarray:

@@ -14,6 +14,7 @@ from admm_verify.certificates.lines import CheckedKind, CheckedLines, Chosen
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Affine, Network
+from admm_verify.network.signs import adds_up
 from admm_verify.run import paced
 
 _BLOCK_NUMBERS, _BLOCK_ROWS = 2**16, 64
@@ -91,7 +92,19 @@ class CheckedRanges:
         low, high = (numbers.short(numbers.known(side - spread - lost)) for side in (middle, -middle))
         if node.nonnegative:
             low = np.maximum(low, numbers.number(0))
+            if not numbers.exact and adds_up(node):
+                low = np.maximum(low, self._least_sum(node, lost))
         return low, -high, scale
+
+    def _least_sum(self, node: Affine, lost: float) -> np.ndarray:
+        """The least value of a node that adds up, that of the least of all sources; 0 for no positive one."""
+        total, size = np.broadcast_to(node.bias, (len(self.lower[0]), node.size)), node.bias_magnitude
+        for term in node.terms:
+            least = self.lower[term.source]
+            total = term.map.apply(least) + total
+            size = term.map.magnitude_apply(abs(least)) + size
+        found = total - self.model.error * size - lost
+        return np.where(found > 0, found, 0.0)
 
     def _scale(self, node: Affine) -> np.ndarray | None:
         if self.model.numbers.exact:
@@ -119,7 +132,8 @@ class CheckedRanges:
         numbers, like = self.model.numbers, self.like
         chosen = None if like is None else kind.all_slopes(numbers, like.lines[k])
         self.lines.append(kind.lines(numbers, low, high, chosen))
-        self._append(*kind.image(numbers, low, high))
+        ends = kind.image(numbers, low, high)
+        self._append(*(ends if node.limits is None or numbers.exact else node.limits.cut(*ends)))
         self.scale.append(None)
         size = np.sum(self.reach[node.source]) + node.size
         self.underflow = self.underflow + 8 * self.model.numbers.smallest * size

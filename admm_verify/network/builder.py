@@ -16,6 +16,7 @@ from admm_verify.network.blocks import BlockMap
 from admm_verify.network.computed import Computed, computed
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
 from admm_verify.network.heads import Head
+from admm_verify.network.limits import Limits
 from admm_verify.network.maps import FLUSHED, DenseMap, DiagonalMap, LinearMap
 from admm_verify.network.originals import Original
 from admm_verify.network.selection import SelectionMap
@@ -123,8 +124,8 @@ class Builder:
         self._nodes.append(Activation(kind, x.node, x.size, arrays))
         return Tensor(len(self._nodes) - 1, x.shape)
 
-    def product(self, first: Tensor, second: Tensor) -> Tensor:
-        """The product of two values, entry by entry, with broadcasting."""
+    def product(self, first: Tensor, second: Tensor, limits: Limits | None = None) -> Tensor:
+        """The product of two values, entry by entry, with broadcasting; limits: what is known of it."""
         for x, factor in ((first, second), (second, first)):
             constant = self.computed(factor)
             if constant is not None:
@@ -134,7 +135,7 @@ class Builder:
             return self.activation("square", left)
         flat: list[Value] = [Tensor(side.node, (side.size,)) for side in (left, right)]
         both = self.concat(flat, 0)
-        return Tensor(self.append(Activation("product", both.node, left.size)).node, left.shape)
+        return Tensor(self.append(Activation("product", both.node, left.size, limits=limits)).node, left.shape)
 
     def computed(self, x: Tensor) -> Computed | None:
         """The constant that x is for all inputs, computed from constants; None where it depends on the input."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from admm_verify.arrays import to_numpy
+from admm_verify.arrays import gamma, to_numpy
 from admm_verify.network.compose import compose
 from admm_verify.network.graph import Activation, Affine, Network, Node, Term
+from admm_verify.network.limits import Limits
 from admm_verify.network.maps import LinearMap
 from admm_verify.network.selection import SelectionMap
 from admm_verify.run import paced
@@ -91,7 +92,7 @@ class _Plan:
     """An activation of products by a common factor, the node of its operands, and how each reader sums them.
 
     value, factor: the nodes of d and s. sums[r]: for reader r, the map from d to the sums, and which entry of s belongs
-    to each.
+    to each, and limits of the product.
     """
 
     product: int
@@ -99,12 +100,12 @@ class _Plan:
     value: int
     factor: int
     size: int
-    sums: dict[int, tuple[LinearMap, np.ndarray]]
+    sums: dict[int, tuple[LinearMap, np.ndarray, Limits | None]]
 
     def read(self, node: Node, index: int, kept: list[Node], place: dict[int, int]) -> Node:
         """A reader that adds products of sums up instead, which are appended to the new nodes."""
         assert isinstance(node, Affine), "Only sums are planned"
-        map, factors = self.sums[index]
+        map, factors, limits = self.sums[index]
         rows = len(factors)
         zero = np.zeros(rows)
         kept.append(Affine((Term(place[self.value], map),), zero, zero, node.peak_gain, node.peak_shift))
@@ -115,7 +116,7 @@ class _Plan:
             Term(place[self.factor], SelectionMap.from_gather(halves[1], self.size)),
         )
         kept.append(Affine(terms, np.zeros(2 * rows), np.zeros(2 * rows)))
-        kept.append(Activation("product", len(kept) - 1, rows))
+        kept.append(Activation("product", len(kept) - 1, rows, limits=limits))
         own = Term(-1 - (len(kept) - 1), SelectionMap.identity(rows))
         return replace(node, terms=tuple(own if term.source == self.product else term for term in node.terms))
 
@@ -132,7 +133,7 @@ def _planned(network: Network, index: int) -> _Plan | None:
     selected = SelectionMap.from_gather(entries, network.nodes[value].size)
     sums = {}
     for r, reader in zip(numbers, readers, strict=True):
-        found = _sum_of(reader, index, owners, selected)
+        found = _sum_of(reader, index, owners, selected, network.functions[network.activations.index(index)].limits)
         if found is None:
             return None
         sums[r] = found
@@ -157,10 +158,10 @@ def _origins(network: Network, index: int) -> list[tuple[int, np.ndarray]] | Non
 
 
 def _sum_of(
-    reader: Affine, index: int, owners: np.ndarray, selected: SelectionMap
-) -> tuple[LinearMap, np.ndarray] | None:
-    """A reader's map of products as one of their values, and the factor of each of its rows; None where a row has
-    several factors.
+    reader: Affine, index: int, owners: np.ndarray, selected: SelectionMap, limits: Limits | None
+) -> tuple[LinearMap, np.ndarray, Limits | None] | None:
+    """A reader's map of products as one of their values, the factor of each of its rows, and what is known of the
+    products of sums where limits of the products are; None where a row has several factors.
     """
     maps = [term.map for term in reader.terms if term.source == index]
     if len(maps) != 1 or reader.size * len(owners) > _ENTRIES or isinstance(maps[0], SelectionMap):
@@ -173,4 +174,11 @@ def _sum_of(
     if (used.any(axis=1) & (least != most)).any():
         return None
     merged = compose(matrix, selected)
-    return None if merged is None else (merged, least)
+    if merged is None:
+        return None
+    if limits is None:
+        return merged, least, None
+    # The weights are rounded, and so are their sums, by less than the factor.
+    size = 1.000001 * (np.abs(matrix.weight) + gamma(matrix.roundings) * magnitude)
+    rows = np.minimum(size.sum(axis=1) * limits.entry, np.sqrt((size**2).sum(axis=1)) * limits.norm)
+    return merged, least, Limits(float(np.max(rows)))

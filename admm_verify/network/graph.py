@@ -21,6 +21,7 @@ from admm_verify.network.activations import FUNCTIONS, OPERANDS, UNBOUNDED
 from admm_verify.network.gain import gain
 from admm_verify.network.heads import Head
 from admm_verify.network.layout import flatten_batch, is_single
+from admm_verify.network.limits import Limits
 from admm_verify.network.maps import LinearMap, applied
 from admm_verify.network.originals import Original
 from admm_verify.network.selection import SelectionMap
@@ -101,7 +102,8 @@ class Activation:
     """An activation y = phi(x_source), entry by entry; `kind` names its function and its relaxation.
 
     Where phi has m operands the source holds them one after the other: y_i = phi(x_i, x_(n+i), ..).
-    parameters: what the kind asks for, such as slopes or ends, one number per entry, [n] each.
+    parameters: what the kind asks for, such as slopes or ends, one number per entry, [n] each. limits: of a product's
+    values, where they are known.
     Shapes: source [m size].
     """
 
@@ -109,6 +111,7 @@ class Activation:
     source: int
     size: int
     parameters: tuple[Array, ...] = ()
+    limits: Limits | None = None
 
     @property
     def operands(self) -> int:

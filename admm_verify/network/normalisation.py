@@ -3,12 +3,15 @@
 import numpy as np
 
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse
+from admm_verify.network.limits import Limits
 from admm_verify.network.movement import centred, reduce_mean
 
 
 def standardise(builder: Builder, x: Tensor, groups: tuple[int, int], epsilon: float) -> Tensor:
     """(x - mean) / sqrt(variance + epsilon) over the last axis of x in the shape `groups`; in the shape of x."""
-    written = _over_root_mean_square(builder, centred(builder, builder.reshape(x, groups)), epsilon)
+    # The squares of all n entries add up to n at most, and those of n - 1 entries to a (n - 1)-th of the last one's.
+    limits = Limits(_root(groups[1] - 1), _root(groups[1]))
+    written = _over_root_mean_square(builder, centred(builder, builder.reshape(x, groups)), epsilon, limits)
     return builder.reshape(
         builder.stands_for(written, "standardised", [x], np.array(epsilon), shapes=[groups]), x.shape
     )
@@ -16,16 +19,22 @@ def standardise(builder: Builder, x: Tensor, groups: tuple[int, int], epsilon: f
 
 def over_root_mean_square(builder: Builder, x: Tensor, groups: tuple[int, int], epsilon: float) -> Tensor:
     """x / sqrt(mean x^2 + epsilon) over the last axis of x in the shape `groups`; in the shape of x."""
-    written = _over_root_mean_square(builder, builder.reshape(x, groups), epsilon)
+    limits = Limits(_root(groups[1]), _root(groups[1]))
+    written = _over_root_mean_square(builder, builder.reshape(x, groups), epsilon, limits)
     return builder.reshape(builder.stands_for(written, "rms_norm", [x], np.array(epsilon), shapes=[groups]), x.shape)
 
 
-def _over_root_mean_square(builder: Builder, along: Tensor, epsilon: float) -> Tensor:
+def _root(number: int) -> float:
+    """The square root, rounded up."""
+    return float(np.nextafter(np.sqrt(float(number)), np.inf))
+
+
+def _over_root_mean_square(builder: Builder, along: Tensor, epsilon: float, limits: Limits) -> Tensor:
     if not epsilon > 0:
         raise UnsupportedUse(f"its epsilon is {epsilon}; positive numbers are supported")
     squares = builder.activation("square", along)
     variance = builder.add(reduce_mean(builder, squares, [1], True), np.array(epsilon))
-    return builder.product(along, builder.activation("power", variance, -0.5))
+    return builder.product(along, builder.activation("power", variance, -0.5), limits)
 
 
 def layer_norm(

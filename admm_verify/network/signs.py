@@ -31,7 +31,7 @@ def nonnegative_nodes(nodes: Sequence[Node]) -> list[bool]:
     for node in nodes:
         if isinstance(node, Affine):
             usual = node.original is None or node.original.kind == "quotient"
-            added = all(found[term.source] and _keeps_signs(term.map) for term in node.terms)
+            added = all(found[term.source] and keeps_signs(term.map) for term in node.terms)
             found.append(usual and added and _is_sure(node.bias, node.bias_magnitude))
         else:
             found.append(isinstance(node, Activation) and _is_nonnegative(node, found[node.source]))
@@ -48,10 +48,19 @@ def _is_nonnegative(node: Activation, source: bool) -> bool:
     return node.kind in _ALWAYS or (source and node.kind in _KEEPING)
 
 
-def _keeps_signs(map: LinearMap) -> bool:
+def adds_up(node: Affine) -> bool:
+    """Whether a node that is never negative has no negative weights, so that it is least where its sources are.
+
+    False on another device, where looking would wait for it.
+    """
+    here = node.nonnegative and isinstance(node.bias, np.ndarray)
+    return here and all(keeps_signs(term.map) for term in node.terms)
+
+
+def keeps_signs(map: LinearMap) -> bool:
     """Whether a map has no negative entries."""
     if isinstance(map, TransposedMap):
-        return _keeps_signs(map.inner)
+        return keeps_signs(map.inner)
     if isinstance(map, DiagonalMap):
         return _is_sure(map.scale, map.magnitude)
     if isinstance(map, DenseMap | BlockMap | ConvolutionMap):

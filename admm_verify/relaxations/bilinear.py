@@ -30,13 +30,17 @@ def stacked(first: Array, second: Array) -> Array:
     return xp.concat(list(xp.broadcast_arrays(first, second)), axis=-1)
 
 
+@dataclass(frozen=True, eq=False)
 class Bilinear(Hull):
     """{(x, y, q): q is in the convex hull of x y over a box}, whose vertices are the corners of the box.
 
     Floor: max of l_y x + l_x y - l_x l_y and u_y x + u_x y - u_x u_y; ceiling: min of u_y x + l_x y - l_x u_y and
     l_y x + u_x y - u_x l_y.
+    limit: what no |x y| is above where the operands belong together; it cuts the support and the lines alone.
     Reference: McCormick, Mathematical Programming 10 (1976), section 4.
     """
+
+    limit: float = float("inf")
 
     operands = 2
     evaluation_roundings = 2.0
@@ -73,7 +77,11 @@ class Bilinear(Hull):
             value = post_weight * (x * y) - (first * x + second * y)
             least = value if least is None else xp.minimum(least, value)
         assert least is not None
-        return least
+        if self.limit == float("inf"):
+            return least
+        (lx, ly), (ux, uy) = pair(lower), pair(upper)
+        most = xp.maximum(first * lx, first * ux) + xp.maximum(second * ly, second * uy)
+        return xp.maximum(least, -(self.limit * xp.abs(post_weight) + most))
 
     def hull(self, lower: Array, upper: Array, pre: Array) -> tuple[Array, Array]:
         planes = BilinearPlanes(lower, upper)
@@ -115,11 +123,13 @@ class BilinearPlanes:
     """The linear bounds of products: planes between the two below, and between the two above.
 
     A slope here is a weight in [0, 1] on the way from the first plane of a side to the second, for planes below and
-    then for those above. Planes that are no mean of the two are never better.
+    then for those above. Planes that are no mean of the two are never better, but for the level ones at a limit of
+    |x y|, which replace all of a side where their mean is beyond it in the middle of the box.
     """
 
     lower: Array
     upper: Array
+    limit: float = float("inf")
 
     def side(self, number: int, pre: Array) -> Array:
         """One of the four planes at operands: two below, then two above."""
@@ -150,6 +160,17 @@ class BilinearPlanes:
         """Where a plane touches along two edges: it is b x + a y - a b for the corner (a, b)."""
         (lx, ly), (ux, uy) = pair(self.lower), pair(self.upper)
         return [(lx, ly), (ux, uy), (lx, uy), (ux, ly)][number]
+
+    @property
+    def level(self) -> tuple[Mask, Mask]:
+        """Where planes below, and above, are level."""
+        (mx, my), (rx, ry) = pair(self.lower / 2 + self.upper / 2), pair(self.upper / 2 - self.lower / 2)
+        return mx * my - rx * ry < -self.limit, mx * my + rx * ry > self.limit
+
+    @property
+    def limited(self) -> bool:
+        """Whether any plane is level."""
+        return self.limit < float("inf") and any(bool(namespace(side).any(side)) for side in self.level)
 
     @property
     def minimum(self) -> Slopes:
@@ -202,7 +223,13 @@ class BilinearPlanes:
         second = xp.where(up, uy, ly), ux
         slope = [one + weight * (other - one) for one, other in zip(first, second, strict=True)]
         start, end = -first[0] * first[1], -second[0] * second[1]
-        return Contact(stacked(*slope), intercept=start + weight * (end - start))
+        height = start + weight * (end - start)
+        if self.limit < float("inf"):
+            level = xp.where(up, *self.level)
+            slope = [xp.where(level, xp.zeros_like(part), part) for part in slope]
+            most = xp.full_like(height, self.limit)
+            height = xp.where(level, xp.where(up, -most, most), height)
+        return Contact(stacked(*slope), intercept=height)
 
     def multiplier(self, a: Array, contact: Contact) -> Array:
         return contact.slope * stacked(a, a)
@@ -219,6 +246,8 @@ class BilinearPlanes:
         below = self.side(1, pre) - self.side(0, pre)
         above = self.side(3, pre) - self.side(2, pre)
         zero = xp.zeros_like(a * below)
+        if self.limit < float("inf"):
+            below, above = (xp.where(flat, zero, part) for flat, part in zip(self.level, (below, above), strict=True))
         return stacked(xp.where(a > 0, below + zero, zero), xp.where(a < 0, zero - above, zero))
 
     def gradient(self, a: Array, contact: Contact, pre: Array) -> Slopes:
@@ -243,7 +272,7 @@ class BilinearPlanes:
         return stacked(below, above)
 
     def take(self, rows: Array) -> "BilinearPlanes":
-        return BilinearPlanes(take_rows(self.lower, rows), take_rows(self.upper, rows))
+        return BilinearPlanes(take_rows(self.lower, rows), take_rows(self.upper, rows), self.limit)
 
     @property
     def _area(self) -> Array:

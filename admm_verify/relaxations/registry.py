@@ -55,6 +55,8 @@ def facts_of(node: Activation) -> type[Hull]:
 
 def relaxation_of(node: Activation) -> Hull:
     """The relaxation of an activation node, with the node's parameters where they are."""
+    if node.limits is not None:
+        return Bilinear(node.limits.entry)
     return RELAXATIONS[node.kind](*node.parameters)
 
 
@@ -80,7 +82,7 @@ def lines_of(node: Activation, lower: Layer, upper: Layer) -> Lines:
     """The linear bounds of an activation over given pre-activation bounds."""
     relaxation = relaxation_of(node)
     if isinstance(relaxation, Bilinear):
-        return BilinearPlanes(lower, upper)
+        return BilinearPlanes(lower, upper, relaxation.limit)
     assert isinstance(relaxation, Relaxation), "A function has one operand, or is a product"
     slopes = relaxation.slopes(lower, upper)
     if relaxation.kinked:
