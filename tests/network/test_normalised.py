@@ -61,7 +61,7 @@ def test_normalised_numbers_are_at_most_roots_of_their_count(kind: str, n: int, 
     most = WIDTHS[kind](n)
     assert limits is None or (most <= limits.entry <= most * (1 + 1e-15) + 1e-300)
     # Over small sets planes that are not level are closer in the middle, and go beyond the limit at corners.
-    wide = most * (1 + 1e-9) + 1e-9 if radius >= 1 else 4 * most
+    wide = most * (1 + 1e-9) + 1e-9 if radius >= 1 else 4 * most + 1e-9
     assert (high <= wide).all() and (low >= -wide).all()
     # In twice the digits: real numbers, of which bounds are.
     x = spread(radius, n).astype(np.longdouble)
