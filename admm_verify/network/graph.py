@@ -102,8 +102,7 @@ class Activation:
     """An activation y = phi(x_source), entry by entry; `kind` names its function and its relaxation.
 
     Where phi has m operands the source holds them one after the other: y_i = phi(x_i, x_(n+i), ..).
-    parameters: what the kind asks for, such as slopes or ends, one number per entry, [n] each. limits: of a product's
-    values, where they are known.
+    parameters: what the kind asks for, one number per entry, [n] each. limits: of a product's values, if known.
     Shapes: source [m size].
     """
 

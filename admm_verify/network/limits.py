@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from admm_verify.arrays import Array, namespace
+from admm_verify.arrays import SameArray, namespace
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Limits:
     entry: float
     norm: float = float("inf")
 
-    def cut(self, low: Array, high: Array) -> tuple[Array, Array]:
+    def cut(self, low: SameArray, high: SameArray) -> tuple[SameArray, SameArray]:
         """Ends of intervals of values, inside the limits."""
         xp = namespace(low)
         most = xp.full_like(low, self.entry)

@@ -101,23 +101,23 @@ def test_bounds_behind_normalisations_hold_over_large_sets(seed: int) -> None:
 def test_level_planes_hold_where_products_do() -> None:
     """Lines and supports of products within a limit, at all operands of a box that keep it."""
     rng = np.random.default_rng(0)
-    count, levels = 400, 0
-    ends = np.sort(rng.uniform(-3, 3, (2, 2 * count)), axis=0)
+    count = 400
+    lower, upper = np.sort(rng.uniform(-3, 3, (2, 2 * count)), axis=0)
     limit = 1.0
-    planes, hull = BilinearPlanes(*ends, limit), Bilinear(limit)
-    levels = sum(int(side.sum()) for side in planes.level)
+    planes, hull = BilinearPlanes(lower, upper, limit), Bilinear(limit)
+    levels = sum(int(np.sum(np.asarray(side))) for side in planes.level)
     assert 100 < levels < 700
     for a in (np.ones(count), -np.ones(count)):
         for slopes in (planes.start, rng.random(2 * count)):
             contact = planes.contact(a, slopes)
             g = planes.multiplier(a, contact)
+            support = hull.support(lower, upper, a, g)
             for _ in range(200):
-                p = rng.uniform(*ends)
+                p = rng.uniform(lower, upper)
                 q = p[:count] * p[count:]
                 kept = np.abs(q) <= limit
                 line = planes.post(a, contact, p)
                 assert (a * (q - line) >= -1e-12)[kept].all()
-                support = hull.support(*ends, a, g)
                 assert (a * q - (g[:count] * p[:count] + g[count:] * p[count:]) >= support - 1e-12)[kept].all()
             # The support is that of the planes, or closer.
             assert (support >= a * contact.height - 1e-12).all()
