@@ -30,6 +30,7 @@ def moved(network: Network, placement: Placement) -> Network:
     found = made_once(network, placement, lambda: network.put(placement))
     kept = _kept.get()
     if kept is not None and id(network) in kept:
+        kept.setdefault(id(found), (found, {}))
         for node in found.affine.values():
             for term in node.terms:
                 kept.setdefault(id(term.map), (term.map, {}))

@@ -352,7 +352,7 @@ class Rows:
 
     def put(self, placement: Placement) -> "Rows":
         """The rows in another precision, from where they are; those of a linear objective."""
-        network, held = self.network.put(placement), self.held
+        network, held = moved(self.network, placement), self.held
         lower, upper = (tuple(map(placement.put, side)) for side in (held.lower, held.upper))
         lines = network_lines(network, lower, upper)
         return replace(

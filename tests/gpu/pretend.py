@@ -221,6 +221,9 @@ def _torch_patches(gpu: PretendGpu) -> Iterator[tuple[Any, str, Any]]:
 
 def _numbering(gpu: PretendGpu, make: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     def made(self: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if isinstance(self, bool | int | float):
+            # torch.asarray makes these on the device itself, which is none.
+            self = torch.tensor(self, dtype=kwargs.get("dtype"))
         if args and isinstance(args[0], PretendTensor):
             args = (args[0].place, args[0].dtype, *args[1:])
         named = {name: gpu.numbered(value) for name, value in kwargs.items()}

@@ -42,6 +42,7 @@ def test_nothing_is_left_behind():
         lambda device: torch.tensor([1.0, 2.0], device=device),
         lambda device: torch.as_tensor([1.0, 2.0], device=device),
         lambda device: torch.asarray(np.array([1.0, 2.0], np.float32), device=device),
+        lambda device: torch.stack([torch.asarray(x, dtype=torch.float32, device=device) for x in (1.0, 2)]),
         lambda device: torch.from_numpy(np.array([1.0, 2.0], np.float32)).to(device),
         lambda device: torch.arange(1.0, 3.0, device=device),
         lambda device: torch.zeros(2, device=device) + torch.tensor([1.0, 2.0], device=device),
