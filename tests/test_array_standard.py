@@ -1,6 +1,7 @@
 """The numerical rooms on arrays that allow nothing but the array API standard.
 
-But for one thing, which NumPy, torch and CuPy all do: fewer indices than axes mean the first axes.
+But for two things, which NumPy, torch and CuPy all do: fewer indices than axes mean the first axes, and one array of
+indices may say where to write.
 """
 
 from collections.abc import Callable
@@ -25,10 +26,26 @@ ROWS = 3
 
 @pytest.fixture(autouse=True)
 def fewer_indices(monkeypatch) -> None:
-    """An index that is short of axes gets the ellipsis that the standard wants."""
+    """An index that is short of axes gets the ellipsis that the standard wants, and writing at indices is done."""
     array = type(strict.asarray(0.0))
-    for name in ("__getitem__", "__setitem__"):
-        monkeypatch.setattr(array, name, _with_ellipsis(getattr(array, name)))
+    monkeypatch.setattr(array, "__getitem__", _with_ellipsis(array.__getitem__))
+    monkeypatch.setattr(array, "__setitem__", _at_indices(_with_ellipsis(array.__setitem__)))
+
+
+def _at_indices(method: Callable[..., Any]) -> Callable[..., Any]:
+    def written(self: Any, key: Any, value: Any) -> None:
+        keys = key if isinstance(key, tuple) else (key,)
+        indices = [k for k, part in enumerate(keys) if getattr(part, "dtype", None) == strict.int64]
+        if not indices:
+            return method(self, key, value)
+        (axis,) = indices
+        assert all(part == slice(None) for part in keys[:axis]) and axis == len(keys) - 1
+        for place, index in enumerate(np.asarray(keys[axis]).tolist()):
+            there = (slice(None),) * axis
+            method(self, (*there, index), value[(*there, place)])
+        return None
+
+    return written
 
 
 def _with_ellipsis(method: Callable[..., Any]) -> Callable[..., Any]:
