@@ -172,7 +172,7 @@ def test_timeouts_are_kept(timeout: float, sides: int) -> None:
 
 
 @pytest.mark.parametrize("sides", [18, 30])
-@pytest.mark.parametrize("k", [1, 30, 1000])
+@pytest.mark.parametrize("k", [1, 30, 300])
 def test_a_stop_is_heard_soon(k: int, sides: int) -> None:
     question = Question(k)
     outcome = av.verify(hard_query(sides), run=av.Run(stop=question))
