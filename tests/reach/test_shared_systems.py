@@ -26,7 +26,12 @@ VERDICTS = {
 }
 
 
-@pytest.mark.parametrize("name", VERDICTS)
+LONG = {"double_pendulum_less_robust", "nav_point"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in VERDICTS]
+)
 def test_what_is_known_of_a_system(name: str) -> None:
     task = feedback.shared_task(name)
     report = av.reach_sets(task, settings=av.ReachSettings(samples=1000, cells=64))
