@@ -1,0 +1,1 @@
+"""Policies of reinforcement learning: read from the files that people have, certified, attacked, and played."""
