@@ -8,9 +8,11 @@ from admm_verify.arrays import Array, Bool, Float, Placement, namespace, to_nump
 from admm_verify.bounds.couplings import Couplings
 from admm_verify.bounds.preactivation import preactivation_bounds
 from admm_verify.bounds.ranges import PreactivationBounds
+from admm_verify.bounds.sharing import Sharing
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.contract import Hull
 from admm_verify.relaxations.registry import relaxations_of
+from admm_verify.sets.box import Box
 from admm_verify.sets.contract import WalkableSet
 
 _SHARE = 1e-3
@@ -45,10 +47,19 @@ class CutBounds:
         same = all(new is old for new, old in zip((*lower, *upper), (*bounds.lower, *bounds.upper), strict=True))
         if bounds.implied and same:
             return cls(bounds.lower, bounds.upper, (None,) * len(lower))
-        known = bounds if bounds.implied else preactivation_bounds(network, inputs)
+        known = bounds if bounds.implied else _implied(network, inputs)
         ends = zip(relaxations_of(network), lower, upper, known.lower, known.upper, strict=True)
         cut = [_cut(*end) for end in ends]
         return cls(tuple(lower), tuple(upper), tuple(cut))
+
+
+def _implied(network: Network, inputs: WalkableSet) -> PreactivationBounds:
+    """CROWN's bounds, computed once for neighbouring boxes that are alike."""
+    shared = Sharing.of(inputs.numbers, inputs.count) if isinstance(inputs, Box) else None
+    if shared is None:
+        return preactivation_bounds(network, inputs)
+    put = inputs.placement.put_indices
+    return preactivation_bounds(network, inputs.take(put(shared.first))).take(put(shared.owner))
 
 
 def _cut(relaxation: Hull, lower: Array, upper: Array, low: Array, high: Array) -> Array | None:

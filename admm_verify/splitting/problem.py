@@ -17,6 +17,7 @@ from admm_verify.bounds.preactivation import fitting, input_rows, preactivation_
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
 from admm_verify.bounds.region import Region, build_region
 from admm_verify.bounds.relaxed import Twin
+from admm_verify.bounds.sharing import Sharing
 from admm_verify.errors import InputError
 from admm_verify.given import float64_array
 from admm_verify.memory import memory_errors
@@ -29,7 +30,7 @@ from admm_verify.reprs import short_repr
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import WalkableSet
 from admm_verify.splitting.constraint import Constraint, checked_constraints, couplings_of
-from admm_verify.splitting.held import Held, Sharing, rows_of
+from admm_verify.splitting.held import Held, rows_of
 from admm_verify.splitting.quadratic import Quadratic, Squares, output_of
 from admm_verify.splitting.solution import Solution
 
@@ -44,8 +45,8 @@ class Problem:
     as signs of neurons that a branch fixes are, they count as constraints too. constraints: one or several, on any
     node's values, which are relaxed with the network; the least value over nothing is +inf. start: an earlier Solution
     or its multipliers, those of constraints last, from which the iterations start; any give bounds. All arrays are
-    copied, without gradients, and stay as
-    they are: another problem is made by `dataclasses.replace`, which checks everything again.
+    copied, without gradients, and stay as they are: another problem is made by `dataclasses.replace`, which checks
+    everything again.
 
     Shapes: inputs [*input_shape] or [1 or rows, *input_shape], held as [1 or rows, n]; objective [rows, outputs] or
     [outputs]; offset a number or [rows]; preactivation shared by all rows or one per row.
@@ -154,7 +155,7 @@ class Problem:
         return Sharing.of((*self.inputs.numbers, *self.bounds.lower, *self.bounds.upper), self.rows)
 
     def block(self, first: int, last: int) -> "Problem":
-        """Rows first..last as a problem of their own; what the rows share stays shared."""
+        """Rows first..last as a problem of their own, which is kept; what the rows share stays shared."""
         if first == 0 and last == self.rows:
             return self
 
@@ -172,7 +173,14 @@ class Problem:
             None if self.start is None else tuple(g[first:last] for g in self.start),
             tuple(one.part(first, last) for one in self.constraints),
         )
-        return part
+        return self._blocks.setdefault((first, last), part)
+
+    @cached_property
+    def _blocks(self) -> dict[tuple[int, int], "Problem"]:
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_blocks"}
 
     def _origin(self, first: int, last: int) -> Origin:
         return Origin(self.network, self.inputs.part(first, last), self.preactivation.implied)

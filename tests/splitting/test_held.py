@@ -1,13 +1,16 @@
 """Rows that share a box and its bounds: held once, and solved as if each had its own."""
 
+import pickle
+
 import numpy as np
 import pytest
 
 from admm_verify import Ball, Box, PreactivationBounds, Problem, SolverSettings, preactivation_bounds, solve
 from admm_verify.arrays import Placement
 from admm_verify.backends import choice
+from admm_verify.bounds import cuts
+from admm_verify.bounds.sharing import Sharing
 from admm_verify.splitting import problem as problems
-from admm_verify.splitting.held import Sharing
 from admm_verify.splitting.problem import Rows
 from tests.random_networks import random_case
 
@@ -49,6 +52,22 @@ def test_rows_that_share_are_solved_like_rows_that_do_not(monkeypatch, method: s
             expected = solve(alone, method, settings=settings)
         assert np.allclose(found.lower, expected.lower, rtol=near, atol=near)
         assert np.allclose(found.relaxation_upper, expected.relaxation_upper, rtol=near, atol=near)
+
+
+def test_own_bounds_are_compared_with_crowns_once_a_set_and_a_problem(monkeypatch) -> None:
+    some, asked = problem(0), []
+
+    def counted(network, inputs):
+        asked.append(inputs.count)
+        return preactivation_bounds(network, inputs)
+
+    monkeypatch.setattr(cuts, "preactivation_bounds", counted)
+    settings = SolverSettings(max_passes=4, block_numbers=4 * sum(node.size for node in some.network.nodes))
+    first, second = (solve(some, "ascent", settings=settings) for _ in range(2))
+    # Two blocks of four rows, one with two boxes and one with a single one, which no longer have to be looked for.
+    assert asked == [2, 1]
+    assert np.array_equal(first.lower, second.lower)
+    assert np.array_equal(pickle.loads(pickle.dumps(some)).block(0, 4).offset, some.block(0, 4).offset)
 
 
 def test_rows_are_taken_with_their_sets() -> None:
