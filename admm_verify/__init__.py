@@ -35,6 +35,18 @@ if TYPE_CHECKING:
     from admm_verify.network.from_torch import trace as trace
     from admm_verify.network.graph import Network as Network
     from admm_verify.network.torch_plants import trace_plant as trace_plant
+    from admm_verify.policies.certification import (
+        ChangedAction as ChangedAction,
+        PolicyCertification as PolicyCertification,
+    )
+    from admm_verify.policies.certify_policy import certify_policy as certify_policy
+    from admm_verify.policies.policy import (
+        ContinuousActions as ContinuousActions,
+        DiscreteActions as DiscreteActions,
+        ObservationScale as ObservationScale,
+        Policy as Policy,
+    )
+    from admm_verify.policies.settings import PolicySettings as PolicySettings
     from admm_verify.properties.query import Query as Query, query as query, read_query as read_query
     from admm_verify.reach.front import ReachReport as ReachReport, reach_sets as reach_sets
     from admm_verify.reach.images import SetImage as SetImage, set_image as set_image
@@ -100,11 +112,14 @@ _ROOMS = {
     "Box": "sets.box",
     "Certification": "robustness.certification",
     "CertifySettings": "robustness.settings",
+    "ChangedAction": "policies.certification",
     "Constraint": "splitting.constraint",
+    "ContinuousActions": "policies.policy",
     "ContinuousSystem": "reach.systems",
     "Controller": "reach.systems",
     "Counterexample": "robustness.counterexample",
     "DeviceError": "errors",
+    "DiscreteActions": "policies.policy",
     "Distance": "nearest.distance",
     "DistanceSettings": "nearest.settings",
     "Ellipsoid": "sets.ellipsoid",
@@ -120,10 +135,14 @@ _ROOMS = {
     "Network": "network.graph",
     "NetworkSystem": "reach.systems",
     "NonlinearSystem": "reach.systems",
+    "ObservationScale": "policies.policy",
     "Outcome": "verify",
     "OutputBounds": "splitting.output_bounds",
     "OutputError": "errors",
     "Plant": "enclosures.plants",
+    "Policy": "policies.policy",
+    "PolicyCertification": "policies.certification",
+    "PolicySettings": "policies.settings",
     "Polytope": "sets.polytope",
     "PreactivationBounds": "bounds.ranges",
     "PrimalDualSettings": "settings",
@@ -154,6 +173,7 @@ _ROOMS = {
     "VerifySettings": "complete.settings",
     "Zonotope": "sets.zonotope",
     "certify": "robustness.certify",
+    "certify_policy": "policies.certify_policy",
     "closest_counterexample": "nearest.closest",
     "counterexample_plot": "report.counterexample_plots",
     "distance": "nearest.distance",

@@ -68,18 +68,21 @@ def certify(
     Raises: InputError for anything that does not fit, or a file of another task; DeviceError; MemoryError when not even
     one image fits.
     """
-    began = time.monotonic()
-    run = Run.of(run)
     chosen = CertifySettings.of(settings, norm)
-    scores, note = _scores(network, chosen)
+    scores, note = scores_of(network, chosen)
     scores.check_finite()
     images, labels = images_and_labels(images, labels)
-    if chosen.arithmetic == "real" and chosen.bounds != "interval":
-        scores = summed_before_products(scores)
-    instances = Instances.of(scores.put(Placement.numpy()), images, labels, radii, chosen)
-    certifier = Certifier(instances, _plan(chosen), chosen, run)
-    if chosen.output is not None:
-        certifier.recall(Journal(chosen.output, _task(instances, chosen), instances))
+    return certified(Instances.of(compared(scores, chosen), images, labels, radii, chosen), chosen, run, note)
+
+
+def certified(
+    instances: Instances, settings: CertifySettings, run: Run | None, note: str | None = None
+) -> Certification:
+    """`certify`, of instances that are checked, with what is to be said of their network."""
+    began, run = time.monotonic(), Run.of(run)
+    certifier = Certifier(instances, _plan(settings), settings, run)
+    if settings.output is not None:
+        certifier.recall(Journal(settings.output, _task(instances, settings), instances))
     with run.watching(), full_precision(certifier.home):
         certifier.certify()
     found, seconds = certifier.findings, time.monotonic() - began
@@ -88,7 +91,13 @@ def certify(
     return Certification(instances.radii, *answers, seconds, unwritten=certifier.unwritten, note=note, norm=kind)
 
 
-def _scores(given: Network | ModelSource, settings: CertifySettings) -> tuple[Network, str | None]:
+def compared(scores: Network, settings: CertifySettings) -> Network:
+    """A network of scores on the host, in the form in which its margins are bounded."""
+    summed = settings.arithmetic == "real" and settings.bounds != "interval"
+    return (summed_before_products(scores) if summed else scores).put(Placement.numpy())
+
+
+def scores_of(given: Network | ModelSource, settings: CertifySettings) -> tuple[Network, str | None]:
     """The network whose outputs are compared, and what was left out of the one that was given, in words."""
     found = read_onnx(given) if isinstance(given, str | PathLike) or is_model(given) else check_classifier(given)
     if found.refused:
@@ -104,8 +113,8 @@ def _scores(given: Network | ModelSource, settings: CertifySettings) -> tuple[Ne
             )
         _check_names(found.head, found.name)
         note = found.head.note(found.name)
-    compared = found.scores
-    return (compared if settings.mean is None else normalised(compared, settings.mean, settings.std)), note
+    scores = found.scores
+    return (scores if settings.mean is None else normalised(scores, settings.mean, settings.std)), note
 
 
 def _check_names(head: Head, name: str) -> None:

@@ -1,6 +1,6 @@
 """Images, labels and radii, checked once: their margins, and what the network computes near them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,10 @@ class Instances:
         found = _labels(to_numpy(plain_array(labels, "labels")), len(raw), network.output_size)
         numbers = rounded, *_radii(radii, network.input_shape), floor, ceiling
         return cls(network, found, Neighbourhoods.of(norm_name(settings.norm), *numbers))
+
+    def labelled(self, labels: np.ndarray) -> "Instances":
+        """The same with other labels, whole numbers below the number of classes, [images]."""
+        return replace(self, labels=labels)
 
     @property
     def images(self) -> np.ndarray:
