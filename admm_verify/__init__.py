@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         ObservationScale as ObservationScale,
         Policy as Policy,
     )
+    from admm_verify.policies.read import read_policy as read_policy
     from admm_verify.policies.settings import PolicySettings as PolicySettings
     from admm_verify.properties.query import Query as Query, query as query, read_query as read_query
     from admm_verify.reach.front import ReachReport as ReachReport, reach_sets as reach_sets
@@ -184,6 +185,7 @@ _ROOMS = {
     "radius_map_plot": "report.radius_maps",
     "reach_sets": "reach.front",
     "read_onnx": "network.from_onnx",
+    "read_policy": "policies.read",
     "read_query": "properties.query",
     "read_task": "reach.spec",
     "set_image": "reach.images",

@@ -1,0 +1,72 @@
+"""Tensors of files that torch wrote, and torch modules; imports torch, so only reading such a policy loads it."""
+
+import io
+import os
+import pickle
+import zipfile
+
+import numpy as np
+import torch
+
+from admm_verify.errors import ModelError
+from admm_verify.policies.archive import MOST_BYTES, read_members
+
+
+def read_state(content: bytes, what: str) -> dict[str, np.ndarray]:
+    """The tensors of a state dict that torch.save wrote, by their names, as arrays of their own.
+
+    Only tensors are rebuilt (torch.load with weights_only): nothing that the file names is imported or called.
+    Raises: ModelError for anything else in it, with the reason; for NaN and infinite numbers.
+    """
+    if zipfile.is_zipfile(io.BytesIO(content)):
+        # Torch unpacks what an archive claims to hold without a limit.
+        read_members(io.BytesIO(content), (), what)
+    try:
+        found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        ValueError,
+        TypeError,
+        LookupError,
+        EOFError,
+        AttributeError,
+    ) as error:
+        reason = str(error).partition("Please file an issue")[0].splitlines()
+        told = next((line.strip() for line in reason if "GLOBAL" in line or "Unsupported" in line), "")
+        told = told or (reason[0] if reason else type(error).__name__)
+        raise ModelError(
+            f"{what} is refused: it holds something else than tensors, or is damaged ({told}). Nothing of it was run; "
+            "save the policy again as torch.save(policy.state_dict(), file)."
+        ) from error
+    if not isinstance(found, dict) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in found.items()
+    ):
+        raise ModelError(
+            f"{what} holds no state dict, which is tensors by their names; save it as "
+            "torch.save(policy.state_dict(), file)."
+        )
+    return {name: _array(value, f"The tensor {name} of {what}") for name, value in found.items()}
+
+
+def read_state_file(path: str | os.PathLike[str], what: str) -> dict[str, np.ndarray]:
+    """The tensors of a state dict in a file. Raises: ModelError as `read_state`, and where it cannot be read."""
+    try:
+        if os.path.getsize(path) > MOST_BYTES:
+            raise ModelError(f"{what} has {os.path.getsize(path)} bytes, and at most {MOST_BYTES} are read.")
+        with open(path, "rb") as file:
+            return read_state(file.read(), what)
+    except OSError as error:
+        raise ModelError(f"{what} cannot be read: {error.strerror or error}.") from error
+
+
+def _array(tensor: torch.Tensor, what: str) -> np.ndarray:
+    """A tensor as an array; one that claims more entries than it has bytes for is refused."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta or tensor.dtype.is_complex:
+        raise ModelError(f"{what} is no dense tensor of real numbers.")
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise ModelError(f"{what} is refused: it claims {tensor.numel()} entries and has fewer.")
+    array = tensor.detach().to(torch.float64 if tensor.dtype == torch.float64 else torch.float32).numpy().copy()
+    if not np.isfinite(array).all():
+        raise ModelError(f"{what} holds NaN or infinite numbers, for which no bound exists. Check the training run.")
+    return array
