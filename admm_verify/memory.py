@@ -91,7 +91,7 @@ class Budget:
         """
         results: list[Result] = []
         first, workers = 0, max(1, min(self.workers, count))
-        step = _even(count, min(step, -(-count // workers)))
+        step = even_size(count, min(step, -(-count // workers)))
         while first < count:
             self.run.check()
             spans = [(start, min(start + step, count)) for start in range(first, count, step)[:workers]]
@@ -99,10 +99,10 @@ class Budget:
                 results += self._side_by_side(spans, work)
             except (MemoryError, RuntimeError) as error:
                 size = spans[0][1] - spans[0][0]
-                if not _is_allocation(error):
+                if not is_allocation(error):
                     raise
                 if workers == 1 and size == 1:
-                    raise _as_memory_error(error) from error
+                    raise as_memory_error(error) from error
                 # One block at a time needs less already; after that smaller ones do.
                 step, workers = (size if workers > 1 else size // 2), 1
                 self.given_up.set = False
@@ -127,7 +127,7 @@ class Budget:
                 raise
 
 
-def _even(count: int, step: int) -> int:
+def even_size(count: int, step: int) -> int:
     """The size of as few blocks of at most `step` as cover `count`: a short last one would cost nearly a whole one."""
     return -(-count // max(1, -(-count // max(1, step))))
 
@@ -138,9 +138,9 @@ def memory_errors() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not _is_allocation(error):
+        if not is_allocation(error):
             raise
-        raise _as_memory_error(error) from error
+        raise as_memory_error(error) from error
 
 
 def once_more(work: Callable[[], Result]) -> Result:
@@ -151,7 +151,7 @@ def once_more(work: Callable[[], Result]) -> Result:
     try:
         return work()
     except (MemoryError, RuntimeError) as error:
-        if not _is_allocation(error):
+        if not is_allocation(error):
             raise
     gc.collect()
     return work()
@@ -205,11 +205,12 @@ def _available() -> float:
         return 2.0 * _DEFAULT_BYTES
 
 
-def _is_allocation(error: Exception) -> bool:
+def is_allocation(error: Exception) -> bool:
     """Whether memory or threads ran out; torch's own error types cannot be named without importing it."""
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return named or _EXHAUSTED.search(str(error)) is not None
 
 
-def _as_memory_error(error: Exception) -> MemoryError:
+def as_memory_error(error: Exception) -> MemoryError:
+    """An error of memory that ran out as the one that callers know."""
     return error if isinstance(error, MemoryError) else MemoryError(str(error))

@@ -15,7 +15,10 @@ from admm_verify.options import Range, brief, callbacks, count, instance, memory
 
 Item = TypeVar("Item")
 
-_DEVICE = re.compile(r"auto|(cpu|cuda)(:\d{1,3})?", re.ASCII)
+ALL_DEVICES = "cuda:all"
+"""Every GPU that there is."""
+
+_DEVICE = re.compile(rf"auto|(cpu|cuda)(:\d{{1,3}})?|{ALL_DEVICES}|cuda:\d{{1,3}}(,cuda:\d{{1,3}})+", re.ASCII)
 
 _GRACE = 0.5
 """Seconds past its deadline that what a run has begun may take to its own end."""
@@ -80,8 +83,8 @@ class Run:
     time.monotonic(). stop: asked often; True ends the work with what is known. tell: told of progress. Threads ask and
     tell one after the other. memory: limit on the working memory in bytes, None for half of what is free. device: None
     (where the arrays live), "cpu" or "cuda", also "cuda:1" and so on; "auto" is "cuda" for large work where there is
-    one, else None. threads: most of them, of the linear algebra
-    library and for blocks of rows side by side; None for as many as pay.
+    one, else None. Blocks of rows go round several GPUs, "cuda:0,cuda:1" or "cuda:all", where a function says so.
+    threads: most of them, of the linear algebra library and for blocks of rows side by side; None for as many as pay.
 
     A run without functions can be pickled; the time that is left goes with it.
     Raises: InputError for a field of the wrong type or range.
@@ -103,8 +106,7 @@ class Run:
         kind = type(self.device)
         if (kind.__module__, kind.__name__) == ("torch", "device"):
             object.__setattr__(self, "device", str(self.device))
-        if self.device is not None and not (isinstance(self.device, str) and _DEVICE.fullmatch(self.device)):
-            raise InputError(f"The device {brief(self.device)} is unknown; choose 'auto', 'cpu', 'cuda' or 'cuda:N'.")
+        _check_device(self.device)
         if self.threads is not None:
             count(self.threads, "The number of threads", Range(1), ", or None for as many as pay")
         if self.deadline is not None:
@@ -188,6 +190,25 @@ class Run:
     def __setstate__(self, state: dict[str, Any]) -> None:
         left = state["deadline"]
         vars(self).update(state, deadline=None if left is None else left + time.monotonic())
+
+
+def names_several(device: str | None) -> bool:
+    """Whether a device is the name of several."""
+    return device is not None and (device == ALL_DEVICES or "," in device)
+
+
+def _check_device(device: object) -> None:
+    """Refuse what no device is called."""
+    if device is None:
+        return
+    if not (isinstance(device, str) and _DEVICE.fullmatch(device)):
+        raise InputError(
+            f"The device {brief(device)} is unknown; choose 'auto', 'cpu', 'cuda', 'cuda:N', several GPUs as in "
+            f"'cuda:0,cuda:1', or all, {ALL_DEVICES!r}."
+        )
+    names = [name.partition(":")[2].lstrip("0") for name in device.split(",")]
+    if len(set(names)) < len(names):
+        raise InputError(f"The device {brief(device)} names a GPU twice; name each once.")
 
 
 def paced(steps: Iterable[Item]) -> Iterator[Item]:

@@ -43,12 +43,29 @@ def test_every_field_is_checked(field: dict) -> None:
     "device", [1, "", "gpu", "CPU", " cpu", "meta", "cuda:", "cuda:-1", "cu\nda", "cuda:٣", "cuda\n", "cpu" * 99]
 )
 def test_no_run_has_a_device_that_there_is_not(device: object) -> None:
-    with pytest.raises(av.InputError, match="is unknown; choose 'auto', 'cpu', 'cuda' or 'cuda:N'") as caught:
+    with pytest.raises(
+        av.InputError, match="is unknown; choose 'auto', 'cpu', 'cuda', 'cuda:N', several GPUs"
+    ) as caught:
         av.Run(device=device)
-    assert len(str(caught.value)) < 200
+    assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize(
+    "device", ["cuda:0,cpu", "cuda,cuda:1", "cuda:0,", "cpu,cpu", "all", "cuda:0, cuda:1", "auto,cuda:1"]
+)
+def test_several_devices_are_numbered_gpus(device: str) -> None:
+    with pytest.raises(av.InputError, match="several GPUs as in 'cuda:0,cuda:1', or all, 'cuda:all'"):
+        av.Run(device=device)
+
+
+@pytest.mark.parametrize("device", ["cuda:0,cuda:0", "cuda:2,cuda:1,cuda:02"])
+def test_several_devices_are_different_ones(device: str) -> None:
+    with pytest.raises(av.InputError, match="names a GPU twice"):
+        av.Run(device=device)
 
 
 def test_a_device_may_have_a_number() -> None:
+    assert av.Run(device="cuda:0,cuda:11").device == "cuda:0,cuda:11" and av.Run(device="cuda:all").device == "cuda:all"
     assert av.Run(device="cuda:1").device == "cuda:1" and av.Run(device="cpu:0").device == "cpu:0"
 
 

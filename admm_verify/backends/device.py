@@ -27,3 +27,12 @@ def full_precision(place: Placement) -> AbstractContextManager[object]:
     from admm_verify.backends.torch_device import full_precision_products
 
     return full_precision_products()
+
+
+def current_device(place: Placement) -> AbstractContextManager[object]:
+    """A context in which a placement's device is the current one of this thread; costs nothing on the host."""
+    if not place.on_gpu:
+        return nullcontext()
+    from admm_verify.backends.torch_device import current_gpu
+
+    return current_gpu(place.device)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
 from typing import Any
 
@@ -34,10 +34,13 @@ def torch_placement(device: str) -> Placement:
     if wanted is None or wanted.type not in ("cpu", "cuda"):
         raise InputError(f"The device {device!r} is unknown; choose 'cpu', 'cuda' or 'cuda:N'.")
     if wanted.type == "cuda":
-        if (wanted.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        if (wanted.index or 0) >= count:
+            there = ", ".join(repr(f"cuda:{index}") for index in range(count))
+            advice = f"Use one of {there}" if count else "Use device='cpu', or install a CUDA build of torch"
             raise DeviceError(
-                f"The device {device!r} was asked for, but torch {torch.__version__} finds "
-                f"{torch.cuda.device_count()} CUDA devices. Use device='cpu', or install a CUDA build of torch."
+                f"The device {device!r} was asked for, but torch {torch.__version__} finds {count} CUDA devices. "
+                f"{advice}."
             )
         _check_double()
     return Placement.of(array_api_compat.array_namespace(torch.zeros(0)).zeros(0, dtype=torch.float64, device=wanted))
@@ -46,6 +49,16 @@ def torch_placement(device: str) -> Placement:
 def finds_gpu() -> bool:
     """Whether torch finds a CUDA device."""
     return torch.cuda.is_available()
+
+
+def gpu_count() -> int:
+    """How many CUDA devices torch finds."""
+    return torch.cuda.device_count()
+
+
+def current_gpu(device: torch.device) -> AbstractContextManager[object]:
+    """A context in which a GPU is the current one of this thread."""
+    return torch.cuda.device(device)
 
 
 def free_bytes_of(device: torch.device) -> float:

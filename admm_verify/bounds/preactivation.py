@@ -9,7 +9,8 @@ import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, own_copy, quiet_overflow, to_numpy
 from admm_verify.backends.device import budget_at, full_precision
-from admm_verify.backends.placement import iteration_placement
+from admm_verify.backends.placement import iteration_placements
+from admm_verify.backends.several import Devices
 from admm_verify.bounds.bands import Bands, reads_input
 from admm_verify.bounds.domains import check_domains
 from admm_verify.bounds.influence import influence
@@ -83,7 +84,7 @@ def preactivation_bounds(
     known: bounds that hold already, which are never made looser; they are believed, as `PreactivationBounds` says.
     run: once it is over no bound is tightened any more and the remaining layers keep their interval bounds; it is told
     of every layer. Bounds live where the set does, and are computed on the run's device, by default there: for tensors
-    on the host by NumPy, unless the run names the device "cpu".
+    on the host by NumPy, unless the run names the device "cpu". Blocks of sets go round several devices.
     Shapes: inputs of numbers [*input_shape] or [rows, *input_shape]; one bound for each set.
     Raises: InputError for an unknown method, inputs or known bounds that do not fit the network, known bounds that were
     made for a set that does not hold this one, or that contradict interval arithmetic, and where a function such as log
@@ -93,35 +94,29 @@ def preactivation_bounds(
     al., NeurIPS 2018 (CROWN); Xu et al., ICLR 2021 (optimised slopes).
     """
     begun, inputs = Run.of(run), once_more(partial(input_rows, network, inputs))
-    home = inputs.placement.double
-    place = iteration_placement(home, begun.device, "float64", bounding_work(network, method, inputs), begun.left)
-    moved = inputs if place == home else inputs.put(place)
-    count = moved.lead[0]
+    home, count = inputs.placement.double, inputs.lead[0]
+    places = iteration_placements(home, begun.device, "float64", bounding_work(network, method, inputs), begun.left)
+    how = begun.unless((devices := Devices.of(places, begun.endless())).given_up)
+    moved = cache(lambda at: inputs if at == home else inputs.put(at))
+    checked = cache(lambda at: None if known is None else fitting(known, network, moved(at)))
 
-    @cache
-    def checked() -> PreactivationBounds | None:
-        return None if known is None else fitting(known, network, moved)
-
-    def bounded(first: int, last: int) -> PreactivationBounds:
-        own, part, given = slice(first, last), moved, known
+    def bounded(place: Placement, first: int, last: int) -> PreactivationBounds:
+        own, part, given = slice(first, last), moved(place), known
         if last - first < count:
-            part, all_given = moved.at(own), checked()
+            part, all_given = part.at(own), checked(place)
             if all_given is not None:
                 _check_rows(all_given, count)
-                made = Origin(network, part, all_given.implied)
-                given = PreactivationBounds(*_parts(all_given, own), origin=made)
-        return derived_bounds(network, part, method, begun, known=given, settings=settings, abandon=False, looks=True)
+                given = PreactivationBounds(*_parts(all_given, own), origin=Origin(network, part, all_given.implied))
+        found = derived_bounds(network, part, method, how, known=given, settings=settings, abandon=False, looks=True)
+        return _put(found, devices.home, found.origin)
 
-    # All of them at once while that fits; each block still ends with what it has once the run is over.
-    parts = budget_at(place, begun.endless()).blocks(count, count, bounded)
+    # All at once while that fits; each block still ends with what it has once the run is over.
+    parts = devices.blocks(count, count, bounded)
     made = Origin(network, inputs, all(part.implied for part in parts))
     found = parts[0] if len(parts) == 1 else PreactivationBounds.joined(parts, made)
     # What cannot be cut into blocks is tried again.
-    once_more(lambda: check_domains(network.put(moved.placement.double), found))
-    if place == home:
-        return found
-    low, high = (tuple(map(home.put, side)) for side in (found.lower, found.upper))
-    return PreactivationBounds(low, high, origin=made)
+    once_more(lambda: check_domains(network.put(devices.home.double), found))
+    return _put(found, home, made)
 
 
 def derived_bounds(
@@ -222,6 +217,12 @@ def fitting(bounds: PreactivationBounds, network: Network, inputs: InputSet) -> 
     with quiet_overflow():
         budget.blocks(rows, step, compared)
     return found
+
+
+def _put(bounds: PreactivationBounds, place: Placement, made: Origin | None) -> PreactivationBounds:
+    """The same bounds in a place."""
+    low, high = (tuple(map(place.put, ends)) for ends in (bounds.lower, bounds.upper))
+    return PreactivationBounds(low, high, origin=made)
 
 
 def _parts(bounds: PreactivationBounds, rows: slice) -> tuple[tuple[Array, ...], ...]:

@@ -19,7 +19,12 @@ from admm_verify.streams import tell
 def add_running(parser: argparse.ArgumentParser) -> None:
     """What all commands share that bound or search."""
     parser.add_argument("--timeout", type=decimal, metavar="SECONDS", help="stop with what is known by then")
-    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="auto: a GPU if the work is large")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        metavar="auto|cpu|cuda",
+        help="auto: a GPU if the work is large; cuda:1 for another; bound and certify take several, cuda:0,cuda:1",
+    )
     parser.add_argument(
         "--threads",
         type=at_least_one,

@@ -4,18 +4,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
+from threading import Lock
 
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, to_numpy
 from admm_verify.attacks.search import QUICK, attack
 from admm_verify.attacks.targets import Targets
-from admm_verify.backends.device import budget_at
-from admm_verify.backends.placement import iteration_placement
+from admm_verify.backends.placement import iteration_placements
+from admm_verify.backends.several import Devices
 from admm_verify.bounds.arithmetic import output_error
 from admm_verify.bounds.preactivation import derived_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
 from admm_verify.errors import OutputError
+from admm_verify.memory import Budget
 from admm_verify.robustness.findings import Findings
 from admm_verify.robustness.instances import Instances
 from admm_verify.robustness.journal import Finished, Journal
@@ -61,9 +64,14 @@ class Certifier:
         self.instances, self.plan, self.settings, self.run = instances, plan, settings, run
         rows = instances.network.output_size * len(instances.images) * len(instances.radii)
         work = rows * instances.network.weight_count
-        self.home = iteration_placement(Placement.numpy(), run.device, None, work, run.left).double
+        places = iteration_placements(Placement.numpy(), run.device, None, work, run.left)
+        places = tuple(place.double for place in places)
+        self.every, self.devices = (Devices.of(places, how) for how in (run.endless(), run))
+        self.home = self.devices.home
         # Sets live where the work is done.
-        self.inner = replace(run.silent(), device=None)
+        self.inner = replace(run.silent(), device=None).unless(self.devices.given_up)
+        # Blocks on several devices save what they have found in one journal.
+        self._saving = Lock()
         self.findings = Findings(len(instances.images), instances.radii)
         self.spent = np.zeros(self.findings.open.shape)
         self.journal: Journal | None = None
@@ -98,24 +106,22 @@ class Certifier:
 
         with suppress(Stopped):
             # The images themselves cost little, and whether they are correct is told even when the time is up.
-            budget = budget_at(self.home, self.run.endless())
-            budget.blocks(len(everything), self._fitting(1), lambda a, b: self._judge(everything[a:b]))
+            step = self.devices.step(partial(self._fitting, 1))
+            self.every.blocks(len(everything), step, lambda place, a, b: self._judge(everything[a:b], place))
             self._save()
             todo = np.flatnonzero(self.findings.open.any(axis=1))
-            budget_at(self.home, self.run).blocks(
-                len(todo), self._fitting(rows), lambda a, b: self._timed_block(todo[a:b])
-            )
+            step = self.devices.step(partial(self._fitting, rows))
+            self.devices.blocks(len(todo), step, lambda place, a, b: self._timed_block(todo[a:b], place))
             self._search()
         self._save()
         if self.settings.search is not None:
             self.findings.reopen(self.settings.search)
 
-    def _fitting(self, rows: int) -> int:
+    def _fitting(self, rows: int, place: Placement, budget: Budget) -> int:
         """How many images make a block when each takes so many rows."""
         numbers = rows * sum(node.size for node in self.instances.network.nodes)
-        budget = budget_at(self.home, self.run)
         # On the host blocks stay near the cache and take seconds; another device wants all the rows it can hold.
-        step = budget.block(HOST_ARRAYS * numbers) if self.home.is_numpy else budget.rows(BLOCK_NUMBERS, numbers)
+        step = budget.block(HOST_ARRAYS * numbers) if place.is_numpy else budget.rows(BLOCK_NUMBERS, numbers)
         return max(1, step)
 
     def _search(self) -> None:
@@ -123,16 +129,18 @@ class Certifier:
         seconds = self.settings.search
         if seconds is None:
             return
+        # A search is of one device.
+        how = replace(self.run.silent(), device=str(self.home.device) if self.home.on_gpu else self.run.device)
         search = ImageSearch(self.instances, self.findings, self.settings.arithmetic, seconds)
         for image in range(len(self.instances.images)):
-            if len(self.findings.unsearched(image, seconds)) and not self.run.over():
+            if len(self.findings.unsearched(image, seconds)) and not self.inner.over():
                 with self._timed(np.array([image])):
-                    search.search(image, self.run.silent())
+                    search.search(image, how)
                 self._report()
 
-    def _judge(self, images: np.ndarray) -> None:
+    def _judge(self, images: np.ndarray, home: Placement) -> None:
         instances, points = self.instances, self.instances.images[images]
-        margin = instances.computed_margin(images, points, self.home)
+        margin = instances.computed_margin(images, points, home)
         for p in np.flatnonzero(margin <= 0):
             found = instances.counterexample(int(images[p]), points[p])
             if found is None:
@@ -150,20 +158,24 @@ class Certifier:
             yield
         finally:
             self.spent[images] += worked * ((time.monotonic() - began) / max(1, int(np.sum(worked))))
-        self._save()
+        self._save(images if len(self.devices.places) > 1 else None)
 
-    def _save(self) -> None:
-        fresh = np.argwhere(self.findings.fresh)
+    def _save(self, images: np.ndarray | None = None) -> None:
+        """Save what is new of some images, by default of all: other devices find more meanwhile."""
+        chosen = np.arange(len(self.findings.fresh)) if images is None else images
+        fresh = np.argwhere(self.findings.fresh[chosen])
+        fresh[:, 0] = chosen[fresh[:, 0]]
         if self.journal is None or not len(fresh):
             return
         try:
-            self.journal.append([self._finished(int(i), int(k)) for i, k in fresh])
+            with self._saving:
+                self.journal.append([self._finished(int(i), int(k)) for i, k in fresh])
         except OutputError as error:
             # What was found is worth more than its file; the next block tries again.
             self.unwritten = str(error)
             return
-        self.unwritten = None
-        self.findings.fresh[:] = False
+        self.unwritten = None if images is None else self.unwritten
+        self.findings.fresh[chosen] = False
 
     def _finished(self, i: int, k: int) -> Finished:
         findings, found = self.findings, self.findings.counterexamples.item((i, k))
@@ -183,34 +195,33 @@ class Certifier:
         done, total = int(np.sum(~is_open)), is_open.size
         self.run.say(f"{done} of {total}: {self.findings.text()}", done, total)
 
-    def _timed_block(self, images: np.ndarray) -> None:
+    def _timed_block(self, images: np.ndarray, home: Placement) -> None:
         with self._timed(images):
-            self._block(images)
+            self._block(_Images(images, home, {}))
 
-    def _block(self, images: np.ndarray) -> None:
+    def _block(self, block: "_Images") -> None:
         """All stages for some images, radius by radius."""
-        block = _Images(images, {})
         for number, stage in enumerate(self.plan):
             block.begin(stage)
-            while (pairs := block.next_pairs(self.findings)) and not self.run.over():
+            while (pairs := block.next_pairs(self.findings)) and not self.inner.over():
                 self._bound(block, pairs)
                 self._report()
             if not number and self.instances.near.is_round:
-                self._attack(images)
-        if not self.run.over():
-            self.findings.given_up(images)
+                self._attack(block)
+        if not self.inner.over():
+            self.findings.given_up(block.images)
             self._report()
 
     def _bound(self, block: "_Images", pairs: list[Pair]) -> None:
         """Bound the open rows of some instances and keep what follows."""
         instances, network = self.instances, self.instances.network
         numbers, radii = np.array([i for i, _ in pairs]), instances.radii[[k for _, k in pairs]]
-        inputs = instances.near.around(numbers, radii).put(self.home)
+        inputs = instances.near.around(numbers, radii).put(block.home)
         bounds = self._preactivation(block, pairs, inputs)
         if bounds is None:
             return
         margins = instances.margins(numbers)
-        objective = self.home.put(margins.reshape(-1, margins.shape[2]))
+        objective = block.home.put(margins.reshape(-1, margins.shape[2]))
         owner = np.repeat(np.arange(len(pairs)), margins.shape[1])
         rows = RowBounds(network, inputs, objective, 0.0 * objective[:, 0], owner, bounds)
         rows.charge(output_error(network, inputs, bounds, self.settings.arithmetic))
@@ -222,25 +233,25 @@ class Certifier:
             self.findings.bounded(*pair, float(lower.min()))
         # No multipliers lift a row above a feasible value of its relaxation.
         block.hopeless |= {pairs[p] for p in owner[left][to_numpy(solution.relaxation_upper) <= 0]}
-        self._try_inputs([pairs[p] for p in owner[left]], solution.primal)
+        self._try_inputs([pairs[p] for p in owner[left]], solution.primal, block.home)
 
-    def _attack(self, images: np.ndarray) -> None:
+    def _attack(self, block: "_Images") -> None:
         """A short attack on the open instances of some images, the smallest radius first."""
-        instances = self.instances
-        place = instances.element(self.home)
+        instances, images = self.instances, block.images
+        place = instances.element(block.home)
         for k in np.argsort(instances.radii):
             numbers = images[self.findings.open[images, k]]
-            if not len(numbers) or self.run.over():
+            if not len(numbers) or self.inner.over():
                 continue
             margins = instances.margins(numbers)
             owner = np.repeat(np.arange(len(numbers)), margins.shape[1])
             radii = np.full(len(owner), instances.radii[k])
-            inputs = instances.near.around(numbers[owner], radii).put(self.home)
+            inputs = instances.near.around(numbers[owner], radii).put(block.home)
             rows = place.put(margins.reshape(len(owner), 1, -1))
             found = attack(instances.network, Targets(inputs, rows, 0.0 * rows[..., 0]), [QUICK], run=self.inner)
-            self._try_inputs([(int(i), int(k)) for i in numbers[owner]], found.x)
+            self._try_inputs([(int(i), int(k)) for i in numbers[owner]], found.x, block.home)
 
-    def _try_inputs(self, pairs: list[Pair], points: Array) -> None:
+    def _try_inputs(self, pairs: list[Pair], points: Array, home: Placement) -> None:
         """Inputs, one near each of some instances, as counterexamples of those still open, [pairs, ...]."""
         tried = np.flatnonzero([bool(self.findings.open[pair]) for pair in pairs])
         if not len(tried):
@@ -248,7 +259,7 @@ class Certifier:
         instances, chosen = self.instances, [pairs[p] for p in tried]
         numbers, radii = np.array([i for i, _ in chosen]), instances.radii[[k for _, k in chosen]]
         inside = instances.near.inside(numbers, radii, to_numpy(points).reshape(len(pairs), -1)[tried])
-        margin = instances.computed_margin(numbers, inside, self.home)
+        margin = instances.computed_margin(numbers, inside, home)
         likely = np.flatnonzero(margin <= 0)
         for p in likely[np.argsort(margin[likely])]:
             image, k = chosen[p]
@@ -259,15 +270,15 @@ class Certifier:
     def _preactivation(self, block: "_Images", pairs: list[Pair], inputs: WalkableSet) -> PreactivationBounds | None:
         """The stage's bounds of the instances, computed for those that do not have them yet; None when interrupted."""
         new = np.array([p for p, pair in enumerate(pairs) if pair not in block.bounds], dtype=np.int64)
-        step = max(1, GROUP_WORK // max(1, self.instances.network.weight_count)) if self.home.is_numpy else len(pairs)
+        step = max(1, GROUP_WORK // max(1, self.instances.network.weight_count)) if block.home.is_numpy else len(pairs)
         for first in range(0, len(new), max(1, step)):
-            if self.run.over():
+            if self.inner.over():
                 return None
             group = new[first : first + step]
-            part = inputs.at(self.home.put_indices(group))
+            part = inputs.at(block.home.put_indices(group))
             found = derived_bounds(self.instances.network, part, block.stage.bounds, self.inner)
             for row, p in enumerate(group):
-                block.bounds[pairs[p]] = found.take(self.home.put_indices([row]))
+                block.bounds[pairs[p]] = found.take(block.home.put_indices([row]))
         return PreactivationBounds.joined(
             [block.bounds[pair] for pair in pairs], Origin(self.instances.network, inputs)
         )
@@ -275,13 +286,14 @@ class Certifier:
 
 @dataclass(eq=False)
 class _Images:
-    """Images worked on together; the bounds of pre-activations are kept as long as a stage asks for them.
+    """Images worked on together in one place; the bounds of pre-activations are kept as long as a stage asks for them.
 
     rows: certified lower bound of every row of an instance, [classes - 1]. hopeless: instances that no further passes
     over the present bounds can verify.
     """
 
     images: np.ndarray
+    home: Placement
     rows: dict[Pair, np.ndarray]
     stage: Stage = Stage("", 0)
     bounds: dict[Pair, PreactivationBounds] = field(default_factory=dict)

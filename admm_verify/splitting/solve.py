@@ -9,8 +9,9 @@ from functools import partial
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
-from admm_verify.backends.device import budget_at, full_precision
-from admm_verify.backends.placement import iteration_placement
+from admm_verify.backends.device import full_precision
+from admm_verify.backends.placement import iteration_placements
+from admm_verify.backends.several import Devices
 from admm_verify.errors import InputError
 from admm_verify.memory import Budget, keep_freed_memory, memory_errors
 from admm_verify.network.placed import unchanging
@@ -65,10 +66,11 @@ def solve(
     "admm", which "auto" is for them.
 
     tolerance, max_passes and device come before the same fields of settings and run; of two time limits the first one
-    counts. device: None (where the box lives; NumPy computes for tensors on the host), "cpu", "cuda" or "auto".
-    timeout in seconds. run: asked after every iteration; once it is over the best results so far come back. Rows are
-    solved in blocks that fit into its memory; of several, all get their CROWN bounds first where there is a timeout,
-    and those whose turn does not come have no bound.
+    counts. device: None (where the box lives; NumPy computes for tensors on the host), "cpu", "cuda" or "auto"; blocks
+    of rows go round several GPUs, as in "cuda:0,cuda:1" or "cuda:all". timeout in seconds. run: asked after every
+    iteration; once it is over the best results so far come back. Rows are solved in blocks that fit into its memory; of
+    several, all get their CROWN bounds first where there is a timeout, and those whose turn does not come have no
+    bound.
 
     Raises: InputError for an option of the wrong type or range, or for "admm" on a map without a closed-form
     projection; DeviceError where the device is missing; MemoryError when not even one row fits.
@@ -82,24 +84,24 @@ def solve(
     run = Run.of(run, timeout, device)
     chosen = SolverSettings.of(settings, tolerance, max_passes)
     work = problem.rows * problem.network.weight_count
-    placement = iteration_placement(problem.inputs.placement, run.device, chosen.precision, work, run.left)
-    workers = workers_for(work, run.threads) if placement.is_numpy else 1
+    places = iteration_placements(problem.inputs.placement, run.device, chosen.precision, work, run.left)
+    workers = workers_for(work, run.threads) if places[0].is_numpy else 1
     # Every block is begun, and ends with what it has.
-    budget = budget_at(placement, run.endless(), workers)
-    step = _rows_at_once(problem, placement, budget, chosen)
-    block = Block(problem, method, placement, chosen, run.unless(budget.given_up))
+    devices = Devices.of(places, run.endless(), workers)
+    step = devices.step(lambda place, budget: _rows_at_once(problem, place, budget, chosen))
+    block = Block(problem, method, devices.home, chosen, run.unless(devices.given_up))
     keep_freed_memory()
     pass_work = min(step, problem.rows) * problem.network.weight_count
     # Who gives no time at all waits for CROWN's bounds of the first block.
     in_time = run.deadline is None or began < run.deadline
     watched = run.watching() if in_time else nullcontext()
     kept = unchanging(problem.network)
-    with threads_for(pass_work, workers, run.threads), full_precision(placement), quiet_overflow(), watched, kept:
+    with threads_for(pass_work, workers, run.threads), full_precision(devices.home), quiet_overflow(), watched, kept:
         if run.deadline is not None and step < problem.rows and chosen.max_passes != 0:
             # The first blocks may take all the time there is.
             quick = replace(block, settings=replace(chosen, max_passes=0), run=block.run.silent())
-            block = replace(block, known=Solution.join(budget.blocks(problem.rows, step, quick.solved), 0.0))
-        return Solution.join(budget.blocks(problem.rows, step, block.solved), time.monotonic() - began)
+            block = replace(block, known=Solution.join(devices.blocks(problem.rows, step, quick.solved_at), 0.0))
+        return Solution.join(devices.blocks(problem.rows, step, block.solved_at), time.monotonic() - began)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +118,10 @@ class Block:
     run: Run
     known: Solution | None = None
     reports: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    def solved_at(self, place: Placement, first: int, last: int) -> Solution:
+        """The rows first..last, solved in a place."""
+        return (self if place == self.placement else replace(self, placement=place)).solved(first, last)
 
     def solved(self, first: int, last: int) -> Solution:
         """The rows first..last: their CROWN bounds first, then the schemes in turn.
