@@ -1,13 +1,14 @@
 """What a policy is: a network of observations, and what its outputs mean to an environment."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from admm_verify.arrays import to_numpy
 from admm_verify.errors import InputError
-from admm_verify.given import plain_array
+from admm_verify.given import float64_array, plain_array
 from admm_verify.network.graph import Network
 from admm_verify.network.layout import flatten_batch
 
@@ -49,13 +50,15 @@ class Policy:
     network: of raw observations, a normalisation included. With discrete actions its outputs are scores (Q values or
     logits), of which the largest names the action; with continuous ones they are the actions themselves, in the
     environment's units, squashing and limits included. scale: the normalisation inside the network, None for none.
-    notes: what the reader left out or took for granted, in words.
+    notes: what the reader left out or took for granted, in words. memory: how many of the network's last inputs are the
+    state of a recurrent policy, 0 for none; `joined` puts states behind observations.
     """
 
     network: Network
     actions: DiscreteActions | ContinuousActions
     scale: ObservationScale | None = None
     notes: tuple[str, ...] = ()
+    memory: int = 0
 
     @property
     def name(self) -> str:
@@ -80,10 +83,33 @@ class Policy:
         values = to_numpy(network(flat.astype(network.element_type))).reshape(len(flat), -1)
         return np.argmax(values, axis=1) if self.is_discrete else values
 
+    def joined(self, observations: Any, states: Any = 0.0) -> np.ndarray:
+        """Observations with the state of a recurrent policy behind each, as its network takes them.
+
+        Radii are joined alike: a state that is known has radius 0.
+
+        Shapes: observations [batch, ...] of as many numbers as the network takes without the state; states [memory] or
+        [batch, memory], or a number for all -> [batch, inputs] in float64.
+        Raises: InputError for other shapes.
+        """
+        seen, state = (
+            to_numpy(float64_array(part, what)) for part, what in ((observations, "observations"), (states, "states"))
+        )
+        size = self.network.input_size - self.memory
+        if seen.ndim < 2 or prod(seen.shape[1:]) != size:
+            raise InputError(f"The observations have shape {seen.shape}; give a batch of {size} numbers each.")
+        shape = (len(seen), self.memory)
+        if state.shape not in ((), shape[1:], shape):
+            raise InputError(f"The states have shape {state.shape}; give a number, {shape[1:]} or {shape}.")
+        return np.concatenate([seen.reshape(len(seen), -1), np.broadcast_to(state, shape)], axis=1)
+
     def __repr__(self) -> str:
         actions = self.actions
         if isinstance(actions, DiscreteActions):
             what = f"{actions.count} actions"
         else:
             what = f"{len(actions.low)} numbers"
-        return "\n".join([f"{self.name}: observations {self.network.input_shape}, {what}", *self.notes])
+        seen = f"observations {self.network.input_shape}"
+        if self.memory:
+            seen = f"observations of {self.network.input_size - self.memory} numbers with a state of {self.memory}"
+        return "\n".join([f"{self.name}: {seen}, {what}", *self.notes])
