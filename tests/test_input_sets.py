@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from itertools import count, pairwise
 
 import numpy as np
@@ -39,11 +40,13 @@ BRIEF = av.SolverSettings(max_passes=40, tolerance=0.0)
 every_kind = pytest.mark.parametrize("kind", SETS)
 
 
+@cache
 def one(kind: str, seed: int = 0) -> WalkableSet:
     """A set of vectors around a centre."""
     return drawn(kind, seed, CENTRES[seed], np.linspace(0.1, 0.5, SIZES[0]))[0]
 
 
+@cache
 def batch(kind: str) -> WalkableSet:
     """Four sets of a kind."""
     flat = [input_rows(NET, one(kind, seed)) for seed in range(4)]
@@ -284,9 +287,9 @@ def test_parts_of_a_product_come_from_any_library() -> None:
     zero, end = np.zeros(2), np.ones(2)
     box, ball = av.Box(zero, end), av.Ball(zero, 1.0)
     there = av.Box(*map(torch.tensor, (zero, end))), av.Ball(torch.tensor(zero), 1.0)
-    plain = av.output_bounds(NET, av.Product(ball, box, box))
+    plain = av.output_bounds(NET, av.Product(ball, box, box), settings=BRIEF)
     for parts in ((there[1], box, box), (ball, box, there[0])):
-        found = av.output_bounds(NET, av.Product(*parts))
+        found = av.output_bounds(NET, av.Product(*parts), settings=BRIEF)
         np.testing.assert_allclose(np.asarray(found.lower), plain.lower)
     limits = torch.ones(1, requires_grad=True)
     assert av.Polytope(torch.ones(1, 2), limits, box).limits == (1,)

@@ -100,7 +100,11 @@ INITIAL = {
 }
 
 
-@pytest.mark.parametrize("kind", INITIAL)
+# A polytope's minima are linear programs, which take their time.
+KINDS = [pytest.param(kind, marks=[pytest.mark.slow] if kind == "polytope" else []) for kind in INITIAL]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("data", [INTEGRATOR, PENDULUM], ids=["discrete", "continuous"])
 def test_reach_from_a_set_that_is_no_box(data, kind, tmp_path, capsys):
     path = write(tmp_path, data | {"initial_set": INITIAL[kind]})
