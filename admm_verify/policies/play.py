@@ -30,9 +30,19 @@ class Episodes:
         """Which episodes were played to their end."""
         return ~np.isnan(self.returns)
 
+    @property
+    def worst(self) -> "Episodes":
+        """Along the last axis the episode of least return that was finished."""
+        least = np.argmin(np.where(self.finished, self.returns, np.inf), axis=-1)[..., None]
+        return Episodes(*(np.take_along_axis(part, least, axis=-1)[..., 0] for part in self._parts))
+
+    @property
+    def _parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.returns, self.steps, self.limited
+
     def shaped(self, *shape: int) -> "Episodes":
         """The same episodes under other axes."""
-        return Episodes(*(part.reshape(shape) for part in (self.returns, self.steps, self.limited)))
+        return Episodes(*(part.reshape(shape) for part in self._parts))
 
 
 @dataclass

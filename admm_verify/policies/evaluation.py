@@ -1,0 +1,115 @@
+"""What `evaluate_policy` tells: what a policy earns, what noise can take away, and what is certified."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from admm_verify.policies.certification import PolicyCertification
+from admm_verify.policies.play import Episodes
+from admm_verify.policies.settings import RadiusUnits
+from admm_verify.robustness.certification import radius_name
+from admm_verify.run import Ended
+from admm_verify.sets.norm_names import NormName
+from admm_verify.text_tables import table
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PolicyEvaluation:
+    """Returns of a policy in an environment, without noise, under attack, and certified, radius by radius.
+
+    clean: episodes without noise. attacks, attacked: of each attack the episodes from the same beginnings, of several
+    variants the worst; what attacks find is an estimate: the worst return is no larger, and may be smaller.
+    certification: of the actions at observations that were met without noise, None where there is none. ended: how this
+    ended; episodes that were not finished by then are missing. notes: what was taken for granted, in words.
+
+    Shapes: radii [radii], in the order given; clean [episodes]; attacked [attacks, radii, episodes].
+    Units: returns are sums of rewards, undiscounted.
+    """
+
+    policy: str
+    environment: str
+    norm: NormName
+    units: RadiusUnits
+    radii: np.ndarray
+    clean: Episodes
+    attacks: tuple[str, ...]
+    attacked: Episodes
+    certification: PolicyCertification | None
+    ended: Ended
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def clean_return(self) -> float:
+        """Mean over the episodes without noise, NaN where none was finished."""
+        return _mean(self.clean.returns)
+
+    @cached_property
+    def worst_found(self) -> np.ndarray:
+        """The least return known of each episode at each radius, [radii, episodes], NaN where none is.
+
+        No noise, and noise of a smaller radius, are noise of this radius, too.
+        """
+        found = np.empty((len(self.radii), len(self.clean.returns)))
+        for k, radius in enumerate(self.radii):
+            own = self.attacked.returns[:, self.radii <= radius].reshape(-1, found.shape[1])
+            found[k] = np.fmin.reduce(np.concatenate([self.clean.returns[None], own]), axis=0)
+        return found
+
+    @property
+    def attacked_return(self) -> np.ndarray:
+        """Mean over episodes of the least return known at each radius, [radii]: an estimate of the worst case."""
+        return np.array([_mean(one) for one in self.worst_found])
+
+    @property
+    def attack_returns(self) -> np.ndarray:
+        """Mean over finished episodes of every attack at every radius, [attacks, radii]."""
+        return np.array([[_mean(one) for one in rows] for rows in self.attacked.returns]).reshape(-1, len(self.radii))
+
+    @property
+    def certified_ratio(self) -> np.ndarray | None:
+        """Share of the observations at which the action is certified, [radii], None where nothing was certified."""
+        return None if self.certification is None else self.certification.certified_ratio
+
+    def __repr__(self) -> str:
+        """A line per radius, with all four numbers side by side; then what every attack found."""
+        clean, ratio = _number(self.clean_return), self.certified_ratio
+        rows = [
+            [
+                f"{radius:g}",
+                clean,
+                _number(self.attacked_return[k]),
+                "none" if ratio is None else f"{ratio[k]:.2%}",
+                "none",
+            ]
+            for k, radius in enumerate(self.radii)
+        ]
+        words = " (standard deviations)" if self.units is RadiusUnits.NORMALISED else ""
+        head = ["clean return", "attacked return (estimate)", "certified ratio", "certified return"]
+        lines = [self._head, table([radius_name(self.norm) + words, *head], rows)]
+        if self.attacks:
+            means = [[f"{radius:g}", *map(_number, self.attack_returns[:, k])] for k, radius in enumerate(self.radii)]
+            lines += ["Mean return under each attack:", table([radius_name(self.norm) + words, *self.attacks], means)]
+        return "\n".join([*lines, *self.notes])
+
+    @property
+    def _head(self) -> str:
+        finished, steps = self.clean.finished, self.clean.steps
+        played = f"{int(finished.sum())} episodes"
+        if finished.any():
+            played += f" of {int(steps[finished].min())} to {int(steps[finished].max())} steps"
+        states = 0 if self.certification is None else len(self.certification.actions)
+        return (
+            f"{self.policy} in {self.environment}: {played}, {states} observations certified, "
+            f"{self.ended.value}, {self.seconds:.1f} s"
+        )
+
+
+def _mean(returns: np.ndarray) -> float:
+    known = returns[~np.isnan(returns)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _number(value: float) -> str:
+    return "none" if np.isnan(value) else f"{value:.6g}"
