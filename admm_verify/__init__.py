@@ -40,6 +40,10 @@ if TYPE_CHECKING:
         PolicyCertification as PolicyCertification,
     )
     from admm_verify.policies.certify_policy import certify_policy as certify_policy
+    from admm_verify.policies.evaluate import evaluate_policy as evaluate_policy
+    from admm_verify.policies.evaluate_settings import EvaluateSettings as EvaluateSettings
+    from admm_verify.policies.evaluation import PolicyEvaluation as PolicyEvaluation
+    from admm_verify.policies.play import Episodes as Episodes
     from admm_verify.policies.policy import (
         ContinuousActions as ContinuousActions,
         DiscreteActions as DiscreteActions,
@@ -125,6 +129,8 @@ _ROOMS = {
     "DistanceSettings": "nearest.settings",
     "Ellipsoid": "sets.ellipsoid",
     "Ended": "run",
+    "Episodes": "policies.play",
+    "EvaluateSettings": "policies.evaluate_settings",
     "InputError": "errors",
     "JointSettings": "settings",
     "Judgement": "reach.judgement",
@@ -143,6 +149,7 @@ _ROOMS = {
     "Plant": "enclosures.plants",
     "Policy": "policies.policy",
     "PolicyCertification": "policies.certification",
+    "PolicyEvaluation": "policies.evaluation",
     "PolicySettings": "policies.settings",
     "Polytope": "sets.polytope",
     "PreactivationBounds": "bounds.ranges",
@@ -178,6 +185,7 @@ _ROOMS = {
     "closest_counterexample": "nearest.closest",
     "counterexample_plot": "report.counterexample_plots",
     "distance": "nearest.distance",
+    "evaluate_policy": "policies.evaluate",
     "image_plot": "report.image_plots",
     "output_bounds": "splitting.output_bounds",
     "preactivation_bounds": "bounds.preactivation",

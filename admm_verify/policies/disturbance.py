@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from admm_verify.arrays import Placement, quiet_overflow
+from admm_verify.arrays import Array, Placement, quiet_overflow, to_numpy
 from admm_verify.attacks.gradient import output_and_gradient
 from admm_verify.network.graph import Network
 from admm_verify.policies.environments import EnvironmentSource
@@ -42,7 +42,7 @@ class Moment:
     @cached_property
     def outputs(self) -> np.ndarray:
         """What the network gives without an attack, [batch, outputs]."""
-        return self.network.evaluate(self.near.observations)[-1]
+        return to_numpy(self.network.evaluate(self.near.observations)[-1])
 
 
 class Disturbance(ABC):
@@ -59,7 +59,7 @@ class Uniform(Disturbance):
     """Noise: uniform points of the balls."""
 
     def __call__(self, moment: Moment) -> np.ndarray:
-        return moment.near.sets.sample(1, moment.rng)[:, 0]
+        return to_numpy(moment.near.sets.sample(1, moment.rng))[:, 0]
 
 
 @dataclass(frozen=True)
@@ -87,12 +87,12 @@ class Bias(Disturbance):
 
     def __call__(self, moment: Moment) -> np.ndarray:
         sets, observations = moment.near.sets, moment.near.observations
-        return sets.stepped(observations, 1.0, self.signs[moment.variants].astype(observations.dtype))
+        return to_numpy(sets.stepped(observations, 1.0, self.signs[moment.variants].astype(observations.dtype)))
 
 
 @dataclass(frozen=True)
 class Descent(Disturbance):
-    """Projected gradient descent from a uniform point, steps falling from the ball's radius on; the best point counts."""
+    """Projected gradient descent from a uniform point; steps fall from the radius on, and the best point counts."""
 
     steps: int
 
@@ -171,13 +171,13 @@ def towards(best: np.ndarray, target: np.ndarray) -> Weigh:
 
 def descend(moment: Moment, sets: WalkableSet, weigh: Weigh, steps: int) -> np.ndarray:
     """The point of least loss on the way of a projected gradient descent, [batch, inputs]."""
-    points = np.asarray(sets.sample(1, moment.rng))[:, 0]
+    points = to_numpy(sets.sample(1, moment.rng))[:, 0]
     best, least = points, np.full(len(points), np.inf)
     for k in range(steps + 1):
         losses: list[np.ndarray] = []
 
-        def weighed(found: np.ndarray, losses: list[np.ndarray] = losses) -> np.ndarray:
-            loss, slope = weigh(found)
+        def weighed(found: Array, losses: list[np.ndarray] = losses) -> Array:
+            loss, slope = weigh(to_numpy(found))
             losses.append(loss)
             return slope
 
@@ -186,7 +186,7 @@ def descend(moment: Moment, sets: WalkableSet, weigh: Weigh, steps: int) -> np.n
         better = losses[0] < least
         best, least = np.where(better[:, None], points, best), np.where(better, losses[0], least)
         # From the whole radius down to a tenth of it.
-        points = np.asarray(sets.stepped(points, -(0.1 ** (k / max(1, steps))), gradient))
+        points = to_numpy(sets.stepped(points, -(0.1 ** (k / max(1, steps))), gradient))
     return best
 
 

@@ -1,7 +1,10 @@
 """Environments that policies are played in: of gymnasium by their name, or any object with reset and step."""
 
 import inspect
-from collections.abc import Callable, Sequence
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -11,8 +14,8 @@ import numpy as np
 
 from admm_verify.errors import InputError, MissingPackageError, is_installed
 from admm_verify.options import brief
-from admm_verify.policies.policy import Policy
 from admm_verify.policies.interface import Interface
+from admm_verify.policies.policy import Policy
 
 _EXAMPLE = "av.evaluate_policy(policy, 'CartPole-v1', [0.01])"
 
@@ -32,7 +35,8 @@ class EnvironmentSource:
     """Where episodes come from: one environment, as many of it as episodes run side by side.
 
     name: what it is called. make: gives another one, None where there is only `first`. seeded: whether its reset takes
-    a seed; without, episode e starts where the e-th reset of a copy does. interface: how policies meet it.
+    a seed; without, episode e starts where the e-th reset of a copy does. interface: how policies meet it. notes: what
+    was taken for granted, in words.
     """
 
     name: str
@@ -40,6 +44,7 @@ class EnvironmentSource:
     make: Callable[[], Any] | None
     seeded: bool
     interface: Interface
+    notes: tuple[str, ...] = ()
     _spare: list[Any] = field(default_factory=list)
     _begun: list[tuple[Any, Any]] = field(default_factory=list)
 
@@ -52,16 +57,17 @@ class EnvironmentSource:
         Raises: InputError for anything else, and where observations or actions are not those of the policy;
         MissingPackageError without gymnasium, or without what its environment needs.
         """
+        notes: tuple[str, ...] = ()
         if isinstance(given, str):
-            name, make = given, _registered(given)
+            name, make, notes = _registered(given)
         elif isinstance(given, type) or not (hasattr(given, "reset") and hasattr(given, "step")):
             name, make = _factory(given)
         else:
             name, make = environment_name(given), _copier(given)
-        first = given if make is None else make()
+        first: Any = given if make is None else make()
         seeded = _takes_seed(first.reset)
         interface = Interface.of(name, first, policy)
-        return cls(name, first, make, seeded, interface)
+        return cls(name, first, make, seeded, interface, (*notes, *interface.notes))
 
     @property
     def width(self) -> int:
@@ -205,8 +211,8 @@ def _copier(given: Any) -> Callable[[], Any] | None:
     return None if copied(given) is None else lambda: deepcopy(given)
 
 
-def _registered(name: str) -> Callable[[], Any]:
-    """What makes a registered environment of gymnasium.
+def _registered(name: str) -> tuple[str, Callable[[], Any], tuple[str, ...]]:
+    """A registered environment of gymnasium: its full id, what makes it, and what gymnasium warns of.
 
     Raises: InputError for an unknown one, MissingPackageError where gymnasium or what the environment needs is missing.
     """
@@ -219,10 +225,15 @@ def _registered(name: str) -> Callable[[], Any]:
     import gymnasium
 
     def make() -> Any:
-        return gymnasium.make(name, disable_env_checker=True)
+        with _noted([]):
+            return gymnasium.make(name, disable_env_checker=True)
 
+    warned: list[str] = []
     try:
-        make().close()
+        with _noted(warned):
+            one = gymnasium.make(name, disable_env_checker=True)
+        full = environment_name(one)
+        one.close()
     except gymnasium.error.DependencyNotInstalled as error:
         raise MissingPackageError(f"The environment {name} needs a package that is not installed: {error}.") from error
     except gymnasium.error.DeprecatedEnv as error:
@@ -231,11 +242,25 @@ def _registered(name: str) -> Callable[[], Any]:
             "may be others than those the policy was trained in, are what you mean."
         ) from error
     except gymnasium.error.UnregisteredEnv as error:
-        raise InputError(f"gymnasium knows no environment {name}: {error} {_near(name, list(gymnasium.registry))}") from error
+        raise InputError(
+            f"gymnasium knows no environment {name}: {error} {_near(name, list(gymnasium.registry))}"
+        ) from error
     # Makers of environments are foreign code.
     except Exception as error:
-        raise InputError(f"The environment {name} cannot be made: {type(error).__name__}: {error}.") from error
-    return make
+        raise InputError(f"The environment {name!r} cannot be made: {type(error).__name__}: {error}.") from error
+    return full, make, tuple(f"gymnasium: {text}" for text in warned)
+
+
+@contextmanager
+def _noted(texts: list[str]) -> Iterator[None]:
+    """Take up what gymnasium warns of while it makes an environment, as of an old version."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        yield
+    for one in found:
+        plain = re.sub(r"\x1b\[\d*m", "", str(one.message))
+        if plain.startswith("WARN: "):
+            texts.append(plain.removeprefix("WARN: "))
 
 
 def _near(name: str, known: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ from admm_verify.policies.noise import Noise
 from admm_verify.policies.perturbations import Perturbations
 from admm_verify.policies.play import Episodes, Lane, Playing, Visited
 from admm_verify.policies.policy import Policy
-from admm_verify.policies.settings import PolicySettings
+from admm_verify.policies.settings import RadiusUnits
 from admm_verify.run import Ended, Run
 from admm_verify.sets.norm_names import norm_name
 
@@ -99,7 +99,7 @@ class _Evaluation:
             playing.policy.name,
             playing.source.name,
             norm_name(certifying.norm),
-            certifying.units,
+            RadiusUnits(certifying.units),
             self.noise.radii,
             clean,
             attacks,
@@ -107,7 +107,7 @@ class _Evaluation:
             certification,
             run.ended() or Ended.COMPLETE,
             time.monotonic() - began,
-            (*playing.policy.notes, *playing.source.interface.notes, *notes),
+            (*playing.policy.notes, *playing.source.notes, *notes),
         )
 
     def _attacks(self) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -74,12 +74,12 @@ class PolicyEvaluation:
 
     def __repr__(self) -> str:
         """A line per radius, with all four numbers side by side; then what every attack found."""
-        clean, ratio = _number(self.clean_return), self.certified_ratio
+        clean, ratio = _told(self.clean.returns), self.certified_ratio
         rows = [
             [
                 f"{radius:g}",
                 clean,
-                _number(self.attacked_return[k]),
+                _told(self.worst_found[k]),
                 "none" if ratio is None else f"{ratio[k]:.2%}",
                 "none",
             ]
@@ -89,14 +89,15 @@ class PolicyEvaluation:
         head = ["clean return", "attacked return (estimate)", "certified ratio", "certified return"]
         lines = [self._head, table([radius_name(self.norm) + words, *head], rows)]
         if self.attacks:
-            means = [[f"{radius:g}", *map(_number, self.attack_returns[:, k])] for k, radius in enumerate(self.radii)]
+            means = [[f"{radius:g}", *map(_told, self.attacked.returns[:, k])] for k, radius in enumerate(self.radii)]
             lines += ["Mean return under each attack:", table([radius_name(self.norm) + words, *self.attacks], means)]
         return "\n".join([*lines, *self.notes])
 
     @property
     def _head(self) -> str:
         finished, steps = self.clean.finished, self.clean.steps
-        played = f"{int(finished.sum())} episodes"
+        count = int(finished.sum())
+        played = f"{count} episodes" if count == len(finished) else f"{count} of {len(finished)} episodes"
         if finished.any():
             played += f" of {int(steps[finished].min())} to {int(steps[finished].max())} steps"
         states = 0 if self.certification is None else len(self.certification.actions)
@@ -109,6 +110,12 @@ class PolicyEvaluation:
 def _mean(returns: np.ndarray) -> float:
     known = returns[~np.isnan(returns)]
     return float(known.mean()) if len(known) else float("nan")
+
+
+def _told(returns: np.ndarray) -> str:
+    """The mean, and of how many episodes it is where some are missing: those that ended early are finished first."""
+    finished = int(np.sum(~np.isnan(returns)))
+    return _number(_mean(returns)) + ("" if finished in (0, len(returns)) else f" ({finished} of {len(returns)})")
 
 
 def _number(value: float) -> str:

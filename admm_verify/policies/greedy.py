@@ -28,7 +28,9 @@ class Greedy(Disturbance):
         shape = points.shape
         actions = moment.policy(points.reshape(-1, shape[-1])).reshape(*shape[:2], -1)
         worst = np.zeros(shape[1], dtype=int)
-        trials = [_Trial(row, k, moment.environments[row]) for row in range(shape[1]) for k in _different(actions[:, row])]
+        trials = [
+            _Trial(row, k, moment.environments[row]) for row in range(shape[1]) for k in _different(actions[:, row])
+        ]
         self._tried(moment, trials, actions)
         for row in range(shape[1]):
             own = [one for one in trials if one.row == row]

@@ -1,6 +1,6 @@
-"""Spaces of observations and actions, from the texts that stable-baselines3 writes beside the pickles of them."""
+"""Where a policy and an environment meet: observations as the network reads them, actions as the environment does."""
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -8,111 +8,184 @@ from typing import Any
 import numpy as np
 
 from admm_verify.errors import InputError
-
-_NUMBER = re.compile(r"[-+]?(?:inf|nan|\d+\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?)", re.IGNORECASE)
-
-_LARGEST = float(np.finfo(np.float32).max) * (1 - 1e-7)
-"""Limits from here on are none, as older environments write them."""
+from admm_verify.options import brief
+from admm_verify.policies.policy import ContinuousActions, DiscreteActions, Policy
 
 
 @dataclass(frozen=True, eq=False)
-class Space:
-    """A space: its kind in gym's words, and what its text tells of it, None for what it does not.
+class Interface:
+    """How a policy meets an environment.
 
-    shape: of an element. count: of a Discrete one. low, high [entries] of a Box, infinite for none. dtype: in text.
+    name: of the environment. shape: of a policy's observation. start: the number of the first of discrete actions. low,
+    high, form, dtype: what continuous actions are cut to, their shape and type. notes: what is not as the policy says.
+    Shapes: low, high [actions] in float64.
     """
 
-    kind: str
-    shape: tuple[int, ...] | None = None
-    count: int | None = None
-    low: np.ndarray | None = None
-    high: np.ndarray | None = None
-    dtype: str = ""
+    name: str
+    shape: tuple[int, ...]
+    element: str
+    start: int
+    low: np.ndarray
+    high: np.ndarray
+    form: tuple[int, ...]
+    dtype: Any
+    notes: tuple[str, ...] = ()
 
-    @property
-    def image(self) -> bool:
-        """Whether stable-baselines3 takes it for images of bytes, which are divided by 255."""
-        if self.kind != "Box" or self.dtype != "uint8" or self.shape is None or len(self.shape) != 3:
-            return False
-        low, high = self.low, self.high
-        return low is not None and high is not None and bool(np.all(low == 0) and np.all(high == 255))
+    @classmethod
+    def of(cls, name: str, environment: Any, policy: Policy) -> "Interface":
+        """How a policy meets an environment, as far as the environment's spaces tell.
+
+        Raises: InputError where it does not.
+        """
+        if hasattr(environment, "num_envs"):
+            raise InputError(
+                f"{name} is a vector of {environment.num_envs} environments; give a single one, or a function that "
+                "makes one: episodes are run side by side here."
+            )
+        _check_observations(name, getattr(environment, "observation_space", None), policy)
+        network, actions = policy.network, policy.actions
+        space = getattr(environment, "action_space", None)
+        shape, element = network.input_shape, network.element_type
+        if isinstance(actions, DiscreteActions):
+            none = np.zeros(0)
+            return cls(name, shape, element, _first_action(name, space, actions), none, none, (), None)
+        return cls(name, shape, element, 0, *_continuous(name, space, actions))
+
+    def observations(self, given: Sequence[Any]) -> np.ndarray:
+        """Observations as flat numbers of the network's type, [batch, inputs].
+
+        Raises: InputError for other shapes and kinds, and for NaN or infinite numbers.
+        """
+        batch, size = _batched(given), prod(self.shape)
+        if batch is None or batch.dtype.kind not in "fiub" or prod(batch.shape[1:]) != size or not self._fits(batch):
+            raise InputError(self._refusal(next((one for one in given if not self._alone(one)), given[0])))
+        with np.errstate(over="ignore"):
+            flat = batch.reshape(len(given), size).astype(self.element)
+        if not np.isfinite(flat).all():
+            raise InputError(
+                f"{self.name} returned an observation with NaN or infinite numbers: "
+                f"{brief(given[int(np.argmin(np.isfinite(flat).all(axis=1)))])}. Mend the environment, or limit its "
+                "observations."
+            )
+        return flat
+
+    def action(self, chosen: Any) -> Any:
+        """What the environment is given: a whole number, or numbers within its limits."""
+        if self.dtype is None:
+            return int(chosen) + self.start
+        return np.clip(chosen, self.low, self.high).astype(self.dtype).reshape(self.form)
+
+    def _fits(self, batch: np.ndarray) -> bool:
+        """Whether an observation is in the network's order: of its shape, or flattened as it stands."""
+        return len(self.shape) == 1 or _short(batch.shape[1:]) == _short(self.shape)
+
+    def _alone(self, given: Any) -> bool:
+        array = _batched([given])
+        return array is not None and array.dtype.kind in "fiub" and prod(array.shape[1:]) == prod(self.shape)
+
+    def _refusal(self, given: Any) -> str:
+        if isinstance(given, dict):
+            return _of_parts(self.name, "dictionaries")
+        array = _batched([given])
+        if array is None or array.dtype.kind not in "fiub":
+            return (
+                f"{self.name} returned the observation {brief(given)}, which is no array of numbers; policies take "
+                f"{self.shape} of them. Wrap the environment so that it returns such arrays."
+            )
+        return _other_size(self.name, array.shape[1:], self.shape)
 
 
-def read_space(entry: Any) -> Space | None:
-    """The space of an entry of `data`; None where the text does not tell."""
-    if not isinstance(entry, dict):
+def _batched(given: Sequence[Any]) -> np.ndarray | None:
+    """Observations as one array, None where they are no arrays of one shape."""
+    try:
+        return np.asarray([np.asarray(one) for one in given])
+    except (ValueError, TypeError):
         return None
-    kind = re.search(r"(\w+)'>$", str(entry.get(":type:", "")))
-    if kind is None:
-        return None
-    shape = _shape(entry.get("_shape", entry.get("shape")))
-    count = entry.get("n")
-    ends = [_ends(entry, side, shape) for side in ("low", "high")]
-    return Space(
-        kind.group(1),
-        shape,
-        int(count) if isinstance(count, int | str) and str(count).isdigit() else None,
-        *ends,
-        dtype=str(entry.get("dtype", "")),
-    )
 
 
-def _shape(entry: Any) -> tuple[int, ...] | None:
-    """The shape in a list, or in its text."""
-    if isinstance(entry, list) and all(isinstance(size, int) for size in entry):
-        return tuple(entry)
-    if isinstance(entry, str) and re.fullmatch(r"[(\[][\d,\s]*[)\]]", entry):
-        return tuple(int(size) for size in re.findall(r"\d+", entry))
-    return None
+def _short(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
 
 
-def _ends(entry: dict[str, Any], side: str, shape: tuple[int, ...] | None) -> np.ndarray | None:
-    """One end of a box from the text of its array; numbers were written as float32 prints them."""
+def _check_observations(name: str, space: Any, policy: Policy) -> None:
+    """Refuse observations that networks of real numbers do not read."""
+    kind, network = type(space).__name__, policy.network
+    if kind in ("Discrete", "MultiDiscrete", "MultiBinary"):
+        raise InputError(
+            f"The observations of {name} are whole numbers ({space}), which policies look up (an Embedding, or one "
+            "number of each) instead of computing with them: between two of them there is nothing that noise of a "
+            "radius could reach. Give an environment whose observations are real numbers."
+        )
+    if kind in ("Dict", "Tuple"):
+        raise InputError(_of_parts(name, "dictionaries" if kind == "Dict" else "tuples"))
+    shape = getattr(space, "shape", None)
     if shape is None:
-        return None
-    size = prod(shape)
-    for told in (entry.get(side), entry.get(f"{side}_repr")):
-        text = str(told) if isinstance(told, list | int | float) else told
-        if not isinstance(text, str) or re.sub(r"[\[\]\s,]", "", _NUMBER.sub("", text)):
-            # NumPy leaves entries out of long texts, with dots for them.
-            continue
-        numbers = np.array([float(number) for number in _NUMBER.findall(text)], dtype=np.float32).astype(np.float64)
-        if numbers.size in (1, size) and not np.isnan(numbers).any():
-            # Past these, older environments mean no limit.
-            free = np.where(np.abs(numbers) >= _LARGEST, np.copysign(np.inf, numbers), numbers)
-            return np.broadcast_to(free, (size,)).copy()
-    return _constant(entry.get(side), size)
-
-
-def _constant(text: Any, size: int) -> np.ndarray | None:
-    """The end of which a shortened text shows one number alone."""
-    found = {float(number) for number in _NUMBER.findall(text)} if isinstance(text, str) else set()
-    return np.full(size, found.pop()) if len(found) == 1 else None
-
-
-def check_observations(space: Space | None, name: str) -> None:
-    """Refuse observations that are no array of numbers. Raises: InputError."""
-    if space is None or space.kind in ("Box", "MultiBinary"):
         return
-    reasons = {
-        "Discrete": "single whole numbers, each an input of its own kind (one-hot, Embedding)",
-        "MultiDiscrete": "several whole numbers, of which stable-baselines3 makes one-hot vectors",
-        "Dict": "dictionaries of several arrays",
-        "Tuple": "tuples of several arrays",
-    }
-    raise InputError(
-        f"The observations of {name} are {reasons.get(space.kind, f'of the space {space.kind}')}; a radius around them "
-        "means nothing, or one per part. Policies of one array of real numbers (a Box) are read: flatten the "
-        "observations by an environment wrapper before training, or trace the part behind the encoding by av.trace."
+    own = network.input_shape
+    if prod(shape) != prod(own):
+        raise InputError(_other_size(name, tuple(shape), own))
+    if len(own) > 1 and _short(tuple(shape)) != _short(own):
+        raise InputError(
+            f"The observations of {name} are images of shape {tuple(shape)}, and {policy.name} reads {own}: the same "
+            "numbers in another order. Wrap the environment so that its axes stand in the network's order, as by "
+            "gymnasium.wrappers.TransformObservation(environment, lambda x: x.transpose(2, 0, 1), space)."
+        )
+
+
+def _of_parts(name: str, what: str) -> str:
+    return (
+        f"The observations of {name} are {what} of parts, and policies here read one array. Flatten them, as by "
+        "gymnasium.wrappers.FlattenObservation(environment), in the order that the policy was trained with."
     )
 
 
-def check_actions(space: Space | None, name: str) -> None:
-    """Refuse actions that are neither one of several nor a vector of numbers. Raises: InputError."""
-    if space is None or space.kind in ("Box", "Discrete"):
-        return
-    raise InputError(
-        f"The actions of {name} are of the space {space.kind}; policies that choose one of several actions (Discrete) "
-        "or a vector of numbers (Box) are read. Of several choices at once, av.trace reads one at a time: the module "
-        "that gives the scores of one of them."
+def _other_size(name: str, shape: tuple[int, ...], own: tuple[int, ...]) -> str:
+    return (
+        f"The observations of {name} have shape {shape} and the policy reads {own}: it was trained in another "
+        "environment, or behind wrappers (stacked frames, flattening, an added clock). Give the environment that it "
+        "was trained in, wrapped alike."
     )
+
+
+def _first_action(name: str, space: Any, actions: DiscreteActions) -> int:
+    """The number of the first action."""
+    if space is None:
+        return 0
+    if type(space).__name__ != "Discrete":
+        raise InputError(
+            f"The actions of {name} are {brief(space)}, and the policy chooses one of {actions.count}: it was trained "
+            "in another environment, or its outputs were taken for scores of actions where they are numbers."
+        )
+    if int(space.n) != actions.count:
+        raise InputError(
+            f"{name} has {int(space.n)} actions, and the policy chooses one of {actions.count}. Give the environment "
+            "that it was trained in."
+        )
+    return int(getattr(space, "start", 0))
+
+
+def _continuous(
+    name: str, space: Any, actions: ContinuousActions
+) -> tuple[np.ndarray, np.ndarray, tuple[int, ...], Any, tuple[str, ...]]:
+    """Ends, shape and type of continuous actions, and notes."""
+    count = len(actions.low)
+    if space is None:
+        return actions.low, actions.high, (count,), np.dtype(np.float64), ()
+    if type(space).__name__ != "Box":
+        raise InputError(
+            f"The actions of {name} are {brief(space)}, and the policy gives {count} numbers. Give the environment "
+            "that it was trained in."
+        )
+    if prod(space.shape) != count:
+        raise InputError(
+            f"The actions of {name} have shape {tuple(space.shape)}, and the policy gives {count} numbers. Give the "
+            "environment that it was trained in."
+        )
+    low, high = (np.asarray(end, dtype=np.float64).reshape(-1) for end in (space.low, space.high))
+    inner = (low > actions.low) | (high < actions.high)
+    notes = (
+        (f"{name} takes actions from {brief(low.tolist())} to {brief(high.tolist())}: the policy's are cut to that.",)
+        if inner.any()
+        else ()
+    )
+    return low, high, tuple(space.shape), np.dtype(space.dtype), notes
