@@ -57,13 +57,13 @@ def evaluate_policy(
     chosen = EvaluateSettings() if settings is None else instance(settings, EvaluateSettings, "settings")
     source = EnvironmentSource.of(environment, given)
     try:
-        return _Evaluation.of(given, source, radii, chosen, run).found(began)
+        return _EvaluationRun.of(given, source, radii, chosen, run).found(began)
     finally:
         source.close()
 
 
 @dataclass(frozen=True, eq=False)
-class _Evaluation:
+class _EvaluationRun:
     """One evaluation on its way."""
 
     noise: Noise
@@ -75,7 +75,7 @@ class _Evaluation:
     @classmethod
     def of(
         cls, policy: Policy, source: EnvironmentSource, radii: Any, settings: EvaluateSettings, run: Run
-    ) -> "_Evaluation":
+    ) -> "_EvaluationRun":
         """Everything checked before anything is played."""
         begun, observation = source.begin(0, settings.seed)
         source.end(begun)

@@ -37,6 +37,12 @@ class Interface:
 
         Raises: InputError where it does not.
         """
+        if policy.memory:
+            raise InputError(
+                f"{policy.name} is recurrent: it remembers {policy.memory} numbers from step to step, which files do "
+                "not tell how to go on with, so that it cannot be played here. Certify its actions at observations "
+                "with their states instead: av.certify_policy(policy, policy.joined(observations, states), radii)."
+            )
         if hasattr(environment, "num_envs"):
             raise InputError(
                 f"{name} is a vector of {environment.num_envs} environments; give a single one, or a function that "
@@ -110,7 +116,7 @@ def _short(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _check_observations(name: str, space: Any, policy: Policy) -> None:
     """Refuse observations that networks of real numbers do not read."""
     kind, network = type(space).__name__, policy.network
-    if kind in ("Discrete", "MultiDiscrete", "MultiBinary"):
+    if kind in ("Discrete", "MultiDiscrete"):
         raise InputError(
             f"The observations of {name} are whole numbers ({space}), which policies look up (an Embedding, or one "
             "number of each) instead of computing with them: between two of them there is nothing that noise of a "
