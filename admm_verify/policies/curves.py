@@ -43,6 +43,8 @@ def curve(name: str, numbers: Mapping[str, float] | None = None) -> Curve:
     numbers: arguments of the module, by name, where it was not made with its defaults.
     Raises: ModelError for one that is not read.
     """
+    if name == "PReLU":
+        return _of_own_weights
     given = dict(numbers or {})
     if name in _PLAIN and not given:
         kind = _PLAIN[name]
@@ -55,6 +57,10 @@ def curve(name: str, numbers: Mapping[str, float] | None = None) -> Curve:
         )
     arguments = {**defaults, **given}
     return lambda builder, x: function(builder, x, *arguments.values())
+
+
+def _of_own_weights(builder: Builder, x: Tensor) -> Tensor:
+    raise ModelError("A PReLU of the policy has lost its weights. Give the torch module itself.")
 
 
 def curve_of_text(text: str) -> Curve:

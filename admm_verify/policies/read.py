@@ -2,14 +2,20 @@
 
 import io
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
 from admm_verify.errors import InputError
+from admm_verify.network.graph import Network
 from admm_verify.options import brief
+from admm_verify.policies.graphs import policy_of_network
 from admm_verify.policies.normaliser import Normalisation
-from admm_verify.policies.outcome import WantedActions, wanted_actions
+from admm_verify.policies.outcome import Actions, WantedActions, wanted_actions
 from admm_verify.policies.policy import Policy
+
+_STATES = (".pt", ".pth", ".cleanrl_model", ".ckpt")
+"""Ends of names of state dicts."""
 
 
 def read_policy(
@@ -20,31 +26,104 @@ def read_policy(
     shape: tuple[int, ...] | None = None,
     output: str | int | None = None,
 ) -> Policy:
-    """The deterministic policy of a file or module, a network of raw observations: what `predict` gives.
+    """The deterministic policy of a file or module, as a network of raw observations: what `predict` gives.
 
-    source: a zip file of stable-baselines3 or sb3-contrib (PPO, A2C, TRPO, ARS, DQN, QR-DQN, SAC, TQC, CrossQ, TD3,
-    DDPG).
-    normalisation: the vecnormalize.pkl, or an ObservationScale; None for the one beside the file, False for none.
-    actions: what its outputs are, where the file does not tell: "discrete", "continuous", or (low, high), the limits
+    source: a zip file of stable-baselines3 or sb3-contrib (PPO, A2C, TRPO, MaskablePPO, ARS, DQN, QR-DQN, SAC, TQC,
+    CrossQ, TD3, DDPG), or a model of theirs; a torch module or state dict in CleanRL's style; an ONNX model; a .npz
+    file of W0, b0, W1, .. with its model.json; a Network. Nothing in a file is executed, and nothing unpickled.
+    normalisation: a vecnormalize.pkl, or an ObservationScale; None for the file beside the policy, False for none.
+    actions: what the outputs are, where the file does not tell: "discrete", "continuous", or (low, high), the limits
     of each action. shape: of an observation as the environment gives it. output: which of several outputs.
 
     Raises: ModelError for files that cannot be read, and for harmful ones, which are refused; InputError for policies
     that are not covered, such as recurrent ones, and for what does not fit.
     """
     wanted = wanted_actions(actions)
-    own = type(source).__module__.partition(".")[0]
-    if own in ("stable_baselines3", "sb3_contrib") and hasattr(source, "save") and hasattr(source, "policy"):
+    bases = {base.__module__.partition(".")[0] for base in type(source).__mro__}
+    if isinstance(source, Network):
+        return policy_of_network(_fitting(source, shape), normalisation, wanted)
+    if isinstance(source, str | os.PathLike):
+        return _of_file(_found(Path(source)), normalisation, wanted, shape, output)
+    if {"stable_baselines3", "sb3_contrib"} & bases and hasattr(source, "save") and hasattr(source, "policy"):
+        from admm_verify.policies.sb3 import read_sb3
+
         saved = io.BytesIO()
         source.save(saved)
         saved.seek(0)
-        from admm_verify.policies.sb3 import read_sb3
-
         return read_sb3(saved, normalisation, wanted, shape)
-    if isinstance(source, str | os.PathLike):
+    if "torch" in bases:
+        from admm_verify.policies.torch_state import is_module
+
+        if is_module(source):
+            from admm_verify.policies.cleanrl import read_module
+
+            return read_module(source, normalisation, wanted, shape, output)
+    if "onnx" in bases:
+        return _of_onnx(source, normalisation, wanted, shape, output)
+    raise InputError(
+        f"A policy was to be read of {brief(source)}; give a file, a model of stable-baselines3, a torch module, an "
+        "ONNX model or an av.Network."
+    )
+
+
+def _of_file(
+    path: Path,
+    normalisation: Normalisation,
+    actions: Actions | str | None,
+    shape: tuple[int, ...] | None,
+    output: str | int | None,
+) -> Policy:
+    """The policy of a file, by its name and, for archives, by what they hold."""
+    if path.is_dir() or path.suffix in (".npz", ".json"):
+        from admm_verify.policies.stored import read_stored
+
+        return read_stored(path, normalisation, actions)
+    if path.suffix in _STATES or (path.suffix != ".zip" and _is_archive(path) and not _holds_policy(path)):
+        from admm_verify.policies.cleanrl import read_cleanrl
+
+        return read_cleanrl(path, normalisation, actions)
+    if path.suffix == ".zip" or _is_archive(path):
         from admm_verify.policies.sb3 import read_sb3
 
-        return read_sb3(_found(Path(source)), normalisation, wanted, shape)
-    raise InputError(f"A policy was to be read of {brief(source)}; give a file, or a torch module.")
+        return read_sb3(path, normalisation, actions, shape)
+    return _of_onnx(path, normalisation, actions, shape, output)
+
+
+def _of_onnx(
+    source: Any,
+    normalisation: Normalisation,
+    actions: Actions | str | None,
+    shape: tuple[int, ...] | None,
+    output: str | int | None,
+) -> Policy:
+    from admm_verify.network.from_onnx import read_onnx
+
+    if isinstance(output, int):
+        raise InputError(f"The output of an ONNX model is chosen by its name, and {output} was given.")
+    return policy_of_network(_fitting(read_onnx(source, output=output), shape), normalisation, actions)
+
+
+def _fitting(network: Network, shape: tuple[int, ...] | None) -> Network:
+    """The network, where its observations have the shape that was said. Raises: InputError."""
+    if shape is not None and tuple(shape) != network.input_shape:
+        raise InputError(f"{network.name} takes observations of shape {network.input_shape}, and {shape} was said.")
+    return network
+
+
+def _is_archive(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except OSError as error:
+        raise InputError(f"The file {path} cannot be read: {error.strerror or error}.") from error
+
+
+def _holds_policy(path: Path) -> bool:
+    """Whether an archive is one of stable-baselines3's."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "policy.pth" in archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return False
 
 
 def _found(path: Path) -> Path:

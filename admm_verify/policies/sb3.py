@@ -237,7 +237,8 @@ class _SavedPolicy:
         """The actors of SAC, TQC and CrossQ, whose mean is squashed, and of TD3 and DDPG."""
         noisy = self.weights.holds("actor.log_std")
         found = self._curve("ReLU")
-        x = sequential(builder, x, self.weights.numbered("actor.latent_pi"), found, True)
+        epsilon = float(self.options.get("batch_norm_eps", 1e-3))
+        x = sequential(builder, x, self.weights.numbered("actor.latent_pi"), found, True, epsilon)
         last = self.weights.numbered("actor.mu")
         if not last:
             return RawOutputs(dense(builder, x, self.weights.layer("actor.mu")), True)

@@ -57,10 +57,18 @@ class StateDict:
             )
 
 
-def sequential(builder: Builder, x: Tensor, layers: Mapping[int, Layer], curve: Curve, ends_in_curve: bool) -> Tensor:
+def sequential(
+    builder: Builder,
+    x: Tensor,
+    layers: Mapping[int, Layer],
+    curve: Curve,
+    ends_in_curve: bool,
+    renorm_epsilon: float = 1e-3,
+) -> Tensor:
     """The modules of a Sequential in their order, where a number without tensors is the activation function.
 
-    ends_in_curve: whether one more follows after the last that has tensors.
+    ends_in_curve: whether one more follows where a Linear or LayerNorm is the last that has tensors. renorm_epsilon:
+    that of BatchRenorm.
     Raises: ModelError for modules that cannot be told apart.
     """
     last = -1
@@ -71,9 +79,9 @@ def sequential(builder: Builder, x: Tensor, layers: Mapping[int, Layer], curve: 
                 "weights, of which one would be the activation function. Give the torch module itself."
             )
         x = curve(builder, x) if place - last == 2 else x
-        x = _module(builder, x, layer, f"layer {place} of the policy")
+        x = _module(builder, x, layer, f"layer {place} of the policy", renorm_epsilon)
         last = place
-    return curve(builder, x) if ends_in_curve and layers else x
+    return curve(builder, x) if ends_in_curve and layers and _is_straight(layers[last]) else x
 
 
 def dense(builder: Builder, x: Tensor, layer: Layer) -> Tensor:
@@ -109,7 +117,13 @@ def is_nature_cnn(layers: Mapping[int, Layer]) -> bool:
     return [*layers] == [0, 2, 4] and kernels == [(32, 8, 8), (64, 4, 4), (64, 3, 3)]
 
 
-def _module(builder: Builder, x: Tensor, layer: Layer, what: str) -> Tensor:
+def _is_straight(layer: Layer) -> bool:
+    """Whether a module with tensors is a Linear or a LayerNorm, after which an activation function comes."""
+    names = set(layer)
+    return names == {"weight", "bias"} or (names == {"weight"} and layer["weight"].ndim == 2)
+
+
+def _module(builder: Builder, x: Tensor, layer: Layer, what: str, renorm_epsilon: float) -> Tensor:
     """A module with tensors: Linear, LayerNorm, BatchNorm1d, BatchRenorm or PReLU."""
     names = frozenset(layer)
     weight = layer.get("weight")
@@ -124,7 +138,7 @@ def _module(builder: Builder, x: Tensor, layer: Layer, what: str) -> Tensor:
         order = ("weight", "bias", "running_mean", "running_var")
         return _batch_norm(builder, x, layer, order, 1e-5)
     if {"scale", "bias", "ra_mean", "ra_var"} <= names:
-        return _batch_norm(builder, x, layer, ("scale", "bias", "ra_mean", "ra_var"), 1e-3)
+        return _batch_norm(builder, x, layer, ("scale", "bias", "ra_mean", "ra_var"), renorm_epsilon)
     raise ModelError(
         f"The {what} holds the tensors {', '.join(sorted(names))}; Linear, LayerNorm, BatchNorm1d, BatchRenorm and "
         "PReLU are read from their tensors. Give the torch module itself."

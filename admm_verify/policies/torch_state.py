@@ -4,11 +4,16 @@ import io
 import os
 import pickle
 import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from admm_verify.errors import ModelError
+from admm_verify.network.from_torch import trace
+from admm_verify.network.graph import Network
 from admm_verify.policies.archive import MOST_BYTES, read_members
 
 
@@ -39,6 +44,9 @@ def read_state(content: bytes, what: str) -> dict[str, np.ndarray]:
             f"{what} is refused: it holds something else than tensors, or is damaged ({told}). Nothing of it was run; "
             "save the policy again as torch.save(policy.state_dict(), file)."
         ) from error
+    if isinstance(found, tuple | list) and found:
+        # CleanRL saves the actor before its critics.
+        found = found[0]
     if not isinstance(found, dict) or not all(
         isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in found.items()
     ):
@@ -70,3 +78,33 @@ def _array(tensor: torch.Tensor, what: str) -> np.ndarray:
     if not np.isfinite(array).all():
         raise ModelError(f"{what} holds NaN or infinite numbers, for which no bound exists. Check the training run.")
     return array
+
+
+def traced(
+    module: Any, forward: Callable[[torch.Tensor], Any] | None, shape: tuple[int, ...], output: str | int | None
+) -> Network:
+    """The network of a module for observations of a shape; forward: what stands for its own forward, of its parts.
+
+    Raises: as `trace`.
+    """
+    example = torch.zeros(1, *shape, dtype=next((one.dtype for one in module.parameters()), torch.float32))
+    if forward is None:
+        return trace(module, example, output=output)
+    return replace(trace(_Assembled(module, forward), example), name=type(module).__name__)
+
+
+class _Assembled(torch.nn.Module):
+    """A module's parts, put together as a function of the observation."""
+
+    def __init__(self, module: torch.nn.Module, forward: Callable[[torch.Tensor], Any]) -> None:
+        super().__init__()
+        self.module, self._forward = module, forward
+
+    def forward(self, x: torch.Tensor) -> Any:
+        """What the function gives."""
+        return self._forward(x)
+
+
+def is_module(source: object) -> bool:
+    """Whether something is a torch module."""
+    return isinstance(source, torch.nn.Module)

@@ -1,0 +1,151 @@
+"""Policies of single-file training programs in CleanRL's style: torch modules, and the state dicts of these.
+
+PPO: an agent with `actor` (scores) or `actor_mean` (actions), on images behind `network`; DQN: Q values by its
+`forward`; DDPG and TD3: fc1, fc2, fc_mu; SAC: fc1, fc2, fc_mean; then tanh(..) action_scale + action_bias.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from admm_verify.errors import InputError, ModelError
+from admm_verify.network.builder import Builder, Tensor
+from admm_verify.policies.curves import curve
+from admm_verify.policies.graphs import policy_of_network
+from admm_verify.policies.normaliser import Normalisation, found_scale, normalise
+from admm_verify.policies.outcome import CONTINUOUS, DISCRETE, Actions, RawOutputs, taken
+from admm_verify.policies.policy import ContinuousActions, Policy
+from admm_verify.policies.structure import StateDict, dense, sequential
+
+_ASIDE = ("actor_logstd", "critic", "fc_logstd.", "log_std", "target_network.", "value")
+"""Starts of names of tensors that deterministic actions do not depend on."""
+
+_RECURRENT = ("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell")
+
+
+def read_module(
+    module: Any,
+    normalisation: Normalisation,
+    actions: Actions | str | None,
+    shape: tuple[int, ...] | None,
+    output: str | int | None,
+) -> Policy:
+    """The policy that a torch module is, traced in evaluation mode.
+
+    Raises: InputError for modules of whole numbers or with a state, images of unknown shape, and where nothing tells
+    what the outputs are; ModelError for what torch cannot export.
+    """
+    from admm_verify.policies.torch_state import traced
+
+    kinds = {type(part).__name__ for part in module.modules()}
+    name = type(module).__name__
+    if "Embedding" in kinds:
+        raise InputError(
+            f"{name} looks its observations up in a table (Embedding): they are whole numbers, and no radius around "
+            "one means anything. Trace the part behind the table by av.trace, whose inputs are its rows."
+        )
+    parts = hasattr(module, "actor_mean") or hasattr(module, "actor")
+    if parts and kinds & set(_RECURRENT):
+        raise InputError(
+            f"{name} is recurrent: its action depends on a state that it carries from step to step, so that no set of "
+            "observations alone bounds it. Trace a module of observation and state by av.trace, the state as inputs."
+        )
+    forward, meaning, limits = _roles(module)
+    chosen = actions or limits or meaning
+    network = traced(module, forward, shape or _shape(module, kinds, name), output)
+    return policy_of_network(network, normalisation, chosen)
+
+
+def _roles(module: Any) -> tuple[Any, str | None, ContinuousActions | None]:
+    """What stands for the module's forward, None for its own; what that gives; and the limits, where it holds some."""
+    scaled = all(hasattr(module, name) for name in ("action_scale", "action_bias"))
+    limits = None
+    if scaled:
+        half, middle = (
+            np.asarray(end.detach().cpu(), dtype=np.float64).reshape(-1)
+            for end in (module.action_scale, module.action_bias)
+        )
+        limits = ContinuousActions(middle - half, middle + half)
+    if hasattr(module, "actor_mean"):
+        return module.actor_mean, CONTINUOUS, None
+    if hasattr(module, "actor") and hasattr(module, "network"):
+        # Frames of bytes, as CleanRL's agents divide them.
+        return (lambda x: module.actor(module.network(x / 255.0))), DISCRETE, None
+    if hasattr(module, "actor"):
+        return module.actor, DISCRETE, None
+    if hasattr(module, "fc_mean") and scaled:
+        return (lambda x: module(x)[0].tanh() * module.action_scale + module.action_bias), CONTINUOUS, limits
+    return None, None, limits
+
+
+def _shape(module: Any, kinds: set[str], name: str) -> tuple[int, ...]:
+    """The shape of an observation, as the first matrix tells it."""
+    if any(kind.startswith("Conv") for kind in kinds):
+        raise InputError(
+            f"{name} takes images, whose shape and order of axes it does not tell; say them as it takes them, without "
+            "the batch: shape=(4, 84, 84)."
+        )
+    for parameter in module.parameters():
+        if parameter.ndim == 2:
+            return (int(parameter.shape[1]),)
+    raise InputError(f"{name} has no matrix that tells how long its observations are; say shape=(4,), or the like.")
+
+
+def read_cleanrl(path: Path, normalisation: Normalisation, actions: Actions | str | None) -> Policy:
+    """The policy of a state dict that a program in CleanRL's style saved; dense layers only.
+
+    Raises: ModelError for files that cannot be read, or hold other tensors; InputError for what does not fit.
+    """
+    from admm_verify.policies.torch_state import read_state_file
+
+    what = f"The file {os.fspath(path)}"
+    weights = StateDict(read_state_file(path, what), what)
+    first = next((value for value in weights.tensors.values() if value.ndim == 2), None)
+    if first is None or any(value.ndim > 2 for value in weights.tensors.values()):
+        raise ModelError(
+            f"{what} holds no policy of dense layers: strides and paddings of convolutions are in no file of weights. "
+            "Give the torch module: av.read_policy(module, shape=...)."
+        )
+    size = next(
+        value for name, value in weights.tensors.items() if value.ndim == 2 and not name.startswith(_ASIDE)
+    ).shape[1]
+    scale, notes = found_scale(normalisation, None, size)
+    builder = Builder((1, size), "float32" if scale is None else "float64")
+    outputs, meaning = _outputs(builder, normalise(builder, builder.input, scale), weights)
+    weights.check_rest(_ASIDE)
+    result, known, more = taken(builder, outputs, actions or meaning)
+    return Policy(builder.finish(result, path.stem), known, scale, (*notes, *more))
+
+
+def _outputs(builder: Builder, x: Tensor, weights: StateDict) -> tuple[RawOutputs, Actions | str]:
+    """What the layers of a state dict give, and what that is."""
+    for prefix, kind, meaning in (
+        ("actor_mean", "Tanh", CONTINUOUS),
+        ("actor", "Tanh", DISCRETE),
+        ("network", "ReLU", DISCRETE),
+        ("q_network", "ReLU", DISCRETE),
+    ):
+        layers = weights.numbered(prefix)
+        if layers:
+            note = f"its file names no activation function: {kind}, CleanRL's own, is taken"
+            return RawOutputs(sequential(builder, x, layers, curve(kind), False), notes=(note,)), meaning
+    last = next((name for name in ("fc_mu", "fc_mean") if weights.holds(f"{name}.")), None)
+    if last is None or not weights.holds("fc1."):
+        raise ModelError(
+            f"{weights.source} holds tensors such as {min(weights.tensors, default='none')!r}; state dicts with the "
+            "names of CleanRL's programs are read: actor.0, actor_mean.0, network.0, or fc1, fc2, fc_mu. Give the "
+            "torch module itself."
+        )
+    for k in range(1, 10):
+        if weights.holds(f"fc{k}."):
+            x = builder.activation("relu", dense(builder, x, weights.layer(f"fc{k}")))
+    x = dense(builder, x, weights.layer(last))
+    note = ("its file names no activation function: ReLU, CleanRL's own, is taken",)
+    ends = [weights.tensors.get(f"action_{name}") for name in ("scale", "bias")]
+    weights.used |= {"action_scale", "action_bias"}
+    if ends[0] is None or ends[1] is None:
+        return RawOutputs(x, True, note), CONTINUOUS
+    half, middle = (np.broadcast_to(end.astype(np.float64).reshape(-1), (x.size,)) for end in ends if end is not None)
+    return RawOutputs(x, True, note), ContinuousActions(middle - half, middle + half)
