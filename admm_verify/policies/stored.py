@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from admm_verify.given import read_arrays
 from admm_verify.network.builder import Builder, Tensor
 from admm_verify.network.maps import DenseMap
 from admm_verify.options import brief
+from admm_verify.policies.graphs import policy_of_network
 from admm_verify.policies.normaliser import Normalisation, checked_scale, found_scale, normalise
+from admm_verify.policies.npz_layers import layered_network
 from admm_verify.policies.outcome import CONTINUOUS, DISCRETE, Actions, RawOutputs, taken
 from admm_verify.policies.policy import DiscreteActions, ObservationScale, Policy
 
@@ -22,7 +25,8 @@ _CURVES = ("linear", "relu", "sigmoid", "tanh")
 
 
 def read_stored(path: Path, normalisation: Normalisation, actions: Actions | str | None) -> Policy:
-    """The policy of a folder, of the model.json in it, or of its .npz file: y = act(W x + b), layer by layer.
+    """The policy of a folder, of the model.json in it, or of its .npz file: y = act(W x + b), layer by layer, or layers
+    with the names of their arrays (`layered_network`).
 
     model.json may hold activations, output (what the outputs are, in words) and observation_normaliser (mean, std,
     clip: clip((x - mean) / (std + 1e-8), -clip, clip)).
@@ -31,11 +35,14 @@ def read_stored(path: Path, normalisation: Normalisation, actions: Actions | str
     folder = path if path.is_dir() else path.parent
     told = _described(folder / "model.json", required=path.suffix != ".npz")
     weights = folder / "policy.npz" if path.suffix != ".npz" else path
-    if told.get("kind", "mlp") != "mlp":
-        raise ModelError(f"The policy {folder.name} is of the kind {brief(told['kind'])}; mlp is read.")
     arrays = read_arrays(weights, "policy", most=_MOST_BYTES)
     if isinstance(arrays, np.ndarray):
         raise ModelError(f"The policy {weights} holds one array; give a .npz file with W0, b0, W1, b1, ..")
+    kind = str(told.get("kind", "mlp"))
+    if kind == "conv":
+        return _layered(told, arrays, folder.name, normalisation, actions)
+    if kind != "mlp":
+        raise ModelError(f"The policy {folder.name} is of the kind {brief(kind)}; mlp and conv are read.")
     layers = _layers(arrays, weights)
     kinds = _curves(told.get("activations", arrays.get("activations")), len(layers), weights)
     size = layers[0][0].shape[1]
@@ -54,6 +61,26 @@ def read_stored(path: Path, normalisation: Normalisation, actions: Actions | str
     result, known, more = taken(builder, RawOutputs(x, squashed), meaning)
     name = folder.name if path.suffix != ".npz" or path.stem == "policy" else path.stem
     return Policy(builder.finish(result, name), known, scale, (*notes, *more))
+
+
+def _layered(
+    told: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    name: str,
+    normalisation: Normalisation,
+    actions: Actions | str | None,
+) -> Policy:
+    """The policy of a list of layers that name their arrays; a recurrent cell's state becomes its last inputs."""
+    layers, shape = told.get("layers"), told.get("input_shape")
+    sizes = isinstance(shape, list) and all(isinstance(size, int) and size > 0 for size in shape)
+    if not isinstance(layers, list) or not isinstance(shape, list) or not sizes:
+        raise InputError(
+            f"The policy {name} takes images, and its description lacks layers or input_shape, hence the order of "
+            "their axes; give both, input_shape as [channels, height, width]."
+        )
+    network, memory = layered_network(layers, arrays, tuple(shape), name)
+    made = policy_of_network(network, normalisation, actions or _meaning(str(told.get("output", "")), "", Path(name)))
+    return replace(made, memory=memory)
 
 
 def _described(path: Path, required: bool) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,7 +28,9 @@ def read_state(content: bytes, what: str) -> dict[str, np.ndarray]:
         # Torch unpacks what an archive claims to hold without a limit.
         read_members(io.BytesIO(content), (), what)
     try:
-        found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        # Torch warns of versions of pickles, which it then reads, or does not.
+        with warnings.catch_warnings(action="ignore"):
+            found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (
         pickle.UnpicklingError,
         RuntimeError,
