@@ -81,16 +81,18 @@ def _roles(module: Any) -> tuple[Any, str | None, ContinuousActions | None]:
 
 
 def _shape(module: Any, kinds: set[str], name: str) -> tuple[int, ...]:
-    """The shape of an observation, as the first matrix tells it."""
+    """The shape of an observation, as the first Linear layer tells it."""
     if any(kind.startswith("Conv") for kind in kinds):
         raise InputError(
             f"{name} takes images, whose shape and order of axes it does not tell; say them as it takes them, without "
             "the batch: shape=(4, 84, 84)."
         )
-    for parameter in module.parameters():
-        if parameter.ndim == 2:
-            return (int(parameter.shape[1]),)
-    raise InputError(f"{name} has no matrix that tells how long its observations are; say shape=(4,), or the like.")
+    for part in module.modules():
+        if hasattr(part, "in_features"):
+            return (int(part.in_features),)
+    raise InputError(
+        f"{name} has no Linear layer that tells how long its observations are; say shape=(4,), or the like."
+    )
 
 
 def read_cleanrl(path: Path, normalisation: Normalisation, actions: Actions | str | None) -> Policy:
