@@ -11,7 +11,9 @@ import admm_verify as av
 from admm_verify.network.layers import network_from_layers
 from admm_verify.report.records.certify import CertifyRecord
 from admm_verify.robustness import search
+from admm_verify.robustness.halving import Halving
 from admm_verify.robustness.journal import JournalHeader, JournalLine
+from admm_verify.run import Stopped
 from admm_verify.schemas import object_schema
 from tests.test_certify import RADII, classifier_task, lines_of
 from tests.test_records import faults, strict
@@ -92,7 +94,10 @@ def hard_task():
     return (network, images, labels, (0.05, 0.1, 0.15, 0.2)), av.CertifySettings(bounds="interval", max_passes=0)
 
 
-def test_search_decides_what_bounds_leave_unknown(tmp_path):
+@pytest.mark.parametrize("together", [True, False])
+def test_search_decides_what_bounds_leave_unknown(together, monkeypatch):
+    if not together:
+        monkeypatch.setattr(Halving, "suits", lambda *_: False)
     task, plain = hard_task()
     before = av.certify(*task, settings=plain)
     assert before.count(av.Answer.UNKNOWN).sum() > 5
@@ -124,6 +129,7 @@ def test_a_record_of_bounds_is_gone_on_with_by_search(tmp_path, monkeypatch):
     assert (cut.status[unknown] == av.Answer.TIMED_OUT).all() and len(lines_of(path)) == count
     monkeypatch.undo()
     searched = []
+    monkeypatch.setattr(Halving, "suits", lambda *_: False)
     monkeypatch.setattr(search, "verify", lambda *given, **more: searched.append(1) or av.verify(*given, **more))
     found = av.certify(*task, settings=replace(plain, output=path, search=20.0))
     assert not found.count(av.Answer.UNKNOWN).any() and 0 < len(searched) <= unknown.sum()
@@ -142,12 +148,36 @@ def test_what_was_searched_in_vain_is_searched_again_for_longer_only(tmp_path, m
         asked.append(query.name)
         return av.verify(query, settings=settings, run=av.Run(timeout=0.0))
 
+    monkeypatch.setattr(Halving, "suits", lambda *_: False)
     monkeypatch.setattr(search, "verify", in_vain)
     for seconds, some in ((1.0, True), (1.0, False), (0.5, False), (2.0, True), (1.5, False)):
         found = av.certify(*task, settings=replace(plain, output=path, search=seconds))
         assert found.count(av.Answer.UNKNOWN).any() and not found.count(av.Answer.TIMED_OUT).any()
         assert bool(asked) is some
         asked.clear()
+
+
+def test_what_halving_cuts_short_is_left_for_later(tmp_path, monkeypatch):
+    """Its answers are kept, and what it leaves goes to the search of each image."""
+    task, plain = hard_task()
+    path, left = tmp_path / "found.jsonl", []
+    steps, step = [], Halving._step
+
+    def few(self, *given):
+        steps.append(1)
+        if len(steps) > 2:
+            raise Stopped
+        return step(self, *given)
+
+    monkeypatch.setattr(Halving, "_step", few)
+    monkeypatch.setattr(search.ImageSearch, "search", lambda self, image, run: left.append(image))
+    before = av.certify(*task, settings=plain)
+    found = av.certify(*task, settings=replace(plain, output=path, search=20.0))
+    decided = before.count(av.Answer.UNKNOWN).sum() - found.count(av.Answer.TIMED_OUT).sum()
+    assert 0 < decided and left and left == sorted(set(left))
+    monkeypatch.undo()
+    again = av.certify(*task, settings=replace(plain, output=path, search=20.0))
+    assert (again.status == av.certify(*task, settings=replace(plain, search=20.0)).status).all()
 
 
 def test_search_is_in_the_arithmetic_that_is_asked_for():

@@ -131,6 +131,7 @@ class Activation:
 
 
 Node = Input | Affine | Activation
+Computation = Callable[[Sequence[Array | None]], Array]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -249,23 +250,22 @@ class Network:
         xp = namespace(flat)
         if not xp.isdtype(flat.dtype, "real floating"):
             raise InputError(f"The network was given {flat.dtype} numbers; give it floating point ones.")
-        batch = (self.as_read or self)._computed(flat)
+        batch = (self.as_read or self).computed(flat)
         batch = batch if self.head is None else self.head.apply(batch)
         single = is_single(tuple(given.shape), self.input_shape)
         return xp.reshape(batch, self.output_shape if single else (batch.shape[0], *self.output_shape))
 
-    def _computed(self, x: Array) -> Array:
-        """The output at x [batch, input_size], where nodes that stand for an original function are computed by it."""
-        placement = Placement.of(x)
+    def computed(self, x: Array, made: Mapping[int, Computation] | None = None) -> Array:
+        """The output at x [batch, input_size]; made: the `computation` of every node in its place, if already there."""
         values: list[Array | None] = [x, *(None for _ in self.nodes[1:])]
-        for i, spent in paced(self._schedule):
-            values[i] = _computation(self.nodes[i], placement)(values)
+        for i, spent in paced(self.schedule):
+            values[i] = (computation(self.nodes[i], Placement.of(x)) if made is None else made[i])(values)
             for source in spent:
                 values[source] = None
         return _known(values[-1])
 
     @cached_property
-    def _schedule(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    def schedule(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
         """The nodes to compute in order, each with the nodes whose values nothing reads after it."""
         steps, seen = [], {self.output}
         for i in range(self.output, 0, -1):
@@ -376,8 +376,8 @@ def sources_of(node: Node, computed: bool = False) -> list[int]:
     return [] if isinstance(node, Input) else [node.source]
 
 
-def _computation(node: Node, placement: Placement) -> Callable[[Sequence[Array | None]], Array]:
-    """How a node computes its value from those before it, with its numbers in the given place."""
+def computation(node: Node, placement: Placement) -> Computation:
+    """How a node computes its value from those before it, by its original function if any, in the given place."""
     if isinstance(node, Affine) and node.original is not None:
         return node.original.put(placement).apply
     placed = _put_node(node, placement)

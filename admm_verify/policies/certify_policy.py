@@ -14,7 +14,7 @@ from admm_verify.network.onnx_files import ModelSource
 from admm_verify.policies.certification import PolicyCertification
 from admm_verify.policies.noise import Noise
 from admm_verify.policies.policy import DiscreteActions, Policy
-from admm_verify.policies.settings import PolicySettings
+from admm_verify.policies.settings import PolicySettings, RadiusUnits
 from admm_verify.robustness.certify import certified, compared, scores_of
 from admm_verify.robustness.instances import Instances
 from admm_verify.robustness.settings import CertifySettings
@@ -53,7 +53,8 @@ def certify_policy(
     noise = Noise.of(given, observations, radii, chosen)
     instances = own_actions(given.network, noise.observations, noise.reach, chosen.certifying)
     found = certified(instances, chosen.certifying, run, note)
-    return PolicyCertification.of(given.name, found, instances.labels, noise.radii, noise.reach, chosen.units)
+    units = RadiusUnits(chosen.units)
+    return PolicyCertification.of(given.name, found, instances.labels, noise.radii, noise.reach, units)
 
 
 def own_actions(scores: Network, observations: np.ndarray, reach: np.ndarray, settings: CertifySettings) -> Instances:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from threading import Lock
 
@@ -16,10 +16,12 @@ from admm_verify.backends.placement import iteration_placements
 from admm_verify.backends.several import Devices
 from admm_verify.bounds.arithmetic import output_error
 from admm_verify.bounds.preactivation import derived_bounds
-from admm_verify.bounds.ranges import Origin, PreactivationBounds
+from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.errors import OutputError
 from admm_verify.memory import Budget
+from admm_verify.robustness.block import ImageBlock, Stage, middle
 from admm_verify.robustness.findings import Findings
+from admm_verify.robustness.halving import Halving
 from admm_verify.robustness.instances import Instances
 from admm_verify.robustness.journal import Finished, Journal
 from admm_verify.robustness.search import ImageSearch
@@ -41,17 +43,6 @@ HOST_ARRAYS = 4
 """Arrays of a block that share the cache on the host: best of 1 to 16 on the MNIST network of DeepSplit."""
 
 BLOCK_NUMBERS = SolverSettings().device_block_numbers
-
-Pair = tuple[int, int]
-"""Numbers of an image and a radius."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Bounds for all open instances of a block before any of them gets the next stage's; passes 0: no iterations."""
-
-    bounds: str
-    passes: int
 
 
 class Certifier:
@@ -129,14 +120,33 @@ class Certifier:
         seconds = self.settings.search
         if seconds is None:
             return
+        self._halve(seconds)
         # A search is of one device.
         how = replace(self.run.silent(), device=str(self.home.device) if self.home.on_gpu else self.run.device)
-        search = ImageSearch(self.instances, self.findings, self.settings.arithmetic, seconds)
+        search = ImageSearch(self.instances, self.findings, self.settings.arithmetic, seconds / 2.0, seconds)
         for image in range(len(self.instances.images)):
             if len(self.findings.unsearched(image, seconds)) and not self.inner.over():
                 with self._timed(np.array([image])):
                     search.search(image, how)
                 self._report()
+
+    def _halve(self, seconds: float) -> None:
+        """A search for all images together where few inputs change, in half of the seconds that each is given: the
+        middle radius of each first, whose answer often settles others.
+        """
+        findings, tried = self.findings, np.zeros(self.findings.open.shape, dtype=bool)
+        wanted = findings.unsearched_everywhere(seconds)
+        run = Run.of(self.inner, 0.5 * seconds * int(np.sum(wanted.any(axis=1))))
+        while wanted.any() and not run.over():
+            images, ks = middle(findings.radii, wanted)
+            if not Halving.suits(self.instances, images, ks):
+                return
+            tried[images, ks] = True
+            with self._timed(images):
+                search = Halving(self.instances, images, ks, self.settings.arithmetic, self.home, run)
+                search.search(findings.undecided_at, findings.verified, partial(self._try_inputs, self.home))
+            self._report()
+            wanted = findings.unsearched_everywhere(seconds) & ~tried
 
     def _judge(self, images: np.ndarray, home: Placement) -> None:
         instances, points = self.instances, self.instances.images[images]
@@ -197,14 +207,14 @@ class Certifier:
 
     def _timed_block(self, images: np.ndarray, home: Placement) -> None:
         with self._timed(images):
-            self._block(_Images(images, home, {}))
+            self._block(ImageBlock(self.instances, images, home))
 
-    def _block(self, block: "_Images") -> None:
+    def _block(self, block: ImageBlock) -> None:
         """All stages for some images, radius by radius."""
         for number, stage in enumerate(self.plan):
             block.begin(stage)
-            while (pairs := block.next_pairs(self.findings)) and not self.inner.over():
-                self._bound(block, pairs)
+            while len((pairs := block.next_pairs(self.findings))[0]) and not self.inner.over():
+                self._bound(block, *pairs)
                 self._report()
             if not number and self.instances.near.is_round:
                 self._attack(block)
@@ -212,30 +222,31 @@ class Certifier:
             self.findings.given_up(block.images)
             self._report()
 
-    def _bound(self, block: "_Images", pairs: list[Pair]) -> None:
-        """Bound the open rows of some instances and keep what follows."""
-        instances, network = self.instances, self.instances.network
-        numbers, radii = np.array([i for i, _ in pairs]), instances.radii[[k for _, k in pairs]]
-        inputs = instances.near.around(numbers, radii).put(block.home)
-        bounds = self._preactivation(block, pairs, inputs)
+    def _bound(self, block: ImageBlock, places: np.ndarray, ks: np.ndarray) -> None:
+        """Bound the open rows of some instances of a block, one of each image, and keep what follows."""
+        instances, network, numbers = self.instances, self.instances.network, block.images[places]
+        inputs = instances.near.around(numbers, instances.radii[ks]).put(block.home)
+        bounds = block.bounds_of(places, ks, inputs, self._derived)
         if bounds is None:
             return
         margins = instances.margins(numbers)
         objective = block.home.put(margins.reshape(-1, margins.shape[2]))
-        owner = np.repeat(np.arange(len(pairs)), margins.shape[1])
+        owner = np.repeat(np.arange(len(places)), margins.shape[1])
         rows = RowBounds(network, inputs, objective, 0.0 * objective[:, 0], owner, bounds)
         rows.charge(output_error(network, inputs, bounds, self.settings.arithmetic))
-        rows.lower = np.concatenate([block.rows.get(pair, np.full(margins.shape[1], -np.inf)) for pair in pairs])
+        rows.lower = block.rows[places, ks].reshape(-1)
         left = np.flatnonzero(rows.lower <= 0)
         solution = rows.solve(left, self.settings.method, block.stage.passes, self.inner)
-        for pair, lower in zip(pairs, rows.lower.reshape(len(pairs), -1), strict=True):
-            block.rows[pair] = lower
-            self.findings.bounded(*pair, float(lower.min()))
+        lower = rows.lower.reshape(len(places), -1)
+        block.rows[places, ks] = lower
+        self.findings.bounded(numbers, ks, lower.min(axis=1))
         # No multipliers lift a row above a feasible value of its relaxation.
-        block.hopeless |= {pairs[p] for p in owner[left][to_numpy(solution.relaxation_upper) <= 0]}
-        self._try_inputs([pairs[p] for p in owner[left]], solution.primal, block.home)
+        low = owner[left][to_numpy(solution.relaxation_upper) <= 0]
+        block.hopeless[places[low], ks[low]] = True
+        own = owner[left]
+        self._try_inputs(block.home, numbers[own], ks[own], solution.primal)
 
-    def _attack(self, block: "_Images") -> None:
+    def _attack(self, block: ImageBlock) -> None:
         """A short attack on the open instances of some images, the smallest radius first."""
         instances, images = self.instances, block.images
         place = instances.element(block.home)
@@ -244,76 +255,40 @@ class Certifier:
             if not len(numbers) or self.inner.over():
                 continue
             margins = instances.margins(numbers)
-            owner = np.repeat(np.arange(len(numbers)), margins.shape[1])
-            radii = np.full(len(owner), instances.radii[k])
-            inputs = instances.near.around(numbers[owner], radii).put(block.home)
-            rows = place.put(margins.reshape(len(owner), 1, -1))
+            own = np.repeat(numbers, margins.shape[1])
+            inputs = instances.near.around(own, np.full(len(own), instances.radii[k])).put(block.home)
+            rows = place.put(margins.reshape(len(own), 1, -1))
             found = attack(instances.network, Targets(inputs, rows, 0.0 * rows[..., 0]), [QUICK], run=self.inner)
-            self._try_inputs([(int(i), int(k)) for i in numbers[owner]], found.x, block.home)
+            self._try_inputs(block.home, own, np.full(len(own), k), found.x)
 
-    def _try_inputs(self, pairs: list[Pair], points: Array, home: Placement) -> None:
-        """Inputs, one near each of some instances, as counterexamples of those still open, [pairs, ...]."""
-        tried = np.flatnonzero([bool(self.findings.open[pair]) for pair in pairs])
+    def _try_inputs(self, home: Placement, numbers: np.ndarray, ks: np.ndarray, points: Array) -> None:
+        """Inputs, one near each of some instances, as counterexamples of those still undecided.
+
+        Shapes: numbers (of images), ks (of radii) [m]; points [m, ...].
+        """
+        instances, tried = self.instances, np.flatnonzero(self.findings.undecided_at(numbers, ks))
         if not len(tried):
             return
-        instances, chosen = self.instances, [pairs[p] for p in tried]
-        numbers, radii = np.array([i for i, _ in chosen]), instances.radii[[k for _, k in chosen]]
-        inside = instances.near.inside(numbers, radii, to_numpy(points).reshape(len(pairs), -1)[tried])
-        margin = instances.computed_margin(numbers, inside, home)
+        images, ks, given = numbers[tried], ks[tried], to_numpy(points).reshape(len(numbers), -1)[tried]
+        inside = instances.near.inside(images, instances.radii[ks], given)
+        margin = instances.computed_margin(images, inside, home)
         likely = np.flatnonzero(margin <= 0)
-        for p in likely[np.argsort(margin[likely])]:
-            image, k = chosen[p]
-            found = instances.counterexample(image, inside[p]) if self.findings.open[image, k] else None
+        decided: set[tuple[int, int]] = set()
+        for p in likely[np.argsort(margin[likely])].tolist():
+            image, k = pair = int(images[p]), int(ks[p])
+            found = None if pair in decided else instances.counterexample(image, inside[p])
             if found is not None:
+                decided.add(pair)
                 self.findings.falsified(image, k, found)
 
-    def _preactivation(self, block: "_Images", pairs: list[Pair], inputs: WalkableSet) -> PreactivationBounds | None:
-        """The stage's bounds of the instances, computed for those that do not have them yet; None when interrupted."""
-        new = np.array([p for p, pair in enumerate(pairs) if pair not in block.bounds], dtype=np.int64)
-        step = max(1, GROUP_WORK // max(1, self.instances.network.weight_count)) if block.home.is_numpy else len(pairs)
-        for first in range(0, len(new), max(1, step)):
+    def _derived(self, inputs: WalkableSet, bounds: str) -> list[PreactivationBounds] | None:
+        """Bounds of some inputs in groups, one after the other; None when interrupted."""
+        count, on_host = inputs.lead[0], inputs.placement.is_numpy
+        step = max(1, GROUP_WORK // max(1, self.instances.network.weight_count)) if on_host else count
+        parts = []
+        for first in range(0, count, step):
             if self.inner.over():
                 return None
-            group = new[first : first + step]
-            part = inputs.at(block.home.put_indices(group))
-            found = derived_bounds(self.instances.network, part, block.stage.bounds, self.inner)
-            for row, p in enumerate(group):
-                block.bounds[pairs[p]] = found.take(block.home.put_indices([row]))
-        return PreactivationBounds.joined(
-            [block.bounds[pair] for pair in pairs], Origin(self.instances.network, inputs)
-        )
-
-
-@dataclass(eq=False)
-class _Images:
-    """Images worked on together in one place; the bounds of pre-activations are kept as long as a stage asks for them.
-
-    rows: certified lower bound of every row of an instance, [classes - 1]. hopeless: instances that no further passes
-    over the present bounds can verify.
-    """
-
-    images: np.ndarray
-    home: Placement
-    rows: dict[Pair, np.ndarray]
-    stage: Stage = Stage("", 0)
-    bounds: dict[Pair, PreactivationBounds] = field(default_factory=dict)
-    tried: set[Pair] = field(default_factory=set)
-    hopeless: set[Pair] = field(default_factory=set)
-
-    def begin(self, stage: Stage) -> None:
-        """Go on to a stage."""
-        if stage.bounds != self.stage.bounds:
-            self.bounds, self.hopeless = {}, set()
-        self.stage, self.tried = stage, set(self.hopeless)
-
-    def next_pairs(self, findings: Findings) -> list[Pair]:
-        """For every image one open instance not tried in this stage, the middle radius first; none when all are."""
-        order = np.argsort(findings.radii)
-        chosen = []
-        for i in self.images.tolist():
-            left = [pair for k in order if findings.open[i, k] and (pair := (i, int(k))) not in self.tried]
-            if left:
-                # Whatever comes out at the middle radius often settles half of the others.
-                chosen.append(left[(len(left) - 1) // 2])
-        self.tried.update(chosen)
-        return chosen
+            part = inputs if step >= count else inputs.at(slice(first, first + step))
+            parts.append(derived_bounds(self.instances.network, part, bounds, self.inner))
+        return parts

@@ -20,8 +20,9 @@ from admm_verify.network.heads import Head
 from admm_verify.network.normalised import normalised
 from admm_verify.network.onnx_files import ModelSource, is_model
 from admm_verify.options import brief
+from admm_verify.robustness.block import Stage
 from admm_verify.robustness.certification import Certification
-from admm_verify.robustness.certifier import Certifier, Stage
+from admm_verify.robustness.certifier import Certifier
 from admm_verify.robustness.data_sets import images_and_labels
 from admm_verify.robustness.instances import Instances
 from admm_verify.robustness.journal import FORMAT, Journal, JournalHeader

@@ -34,7 +34,7 @@ class Findings:
         """Take over what an earlier run verified; a repetition changes nothing."""
         self._verified[image] = max(self._verified[image], self.radii[k])
         self.lower[image, k] = max(self.lower[image, k], margin)
-        self._settle(image, self._only(k), Answer.VERIFIED)
+        self._settle(np.array([image]), self._only(k), Answer.VERIFIED)
 
     def recall_falsified(self, image: int, k: int, margin: float, found: Counterexample) -> None:
         """Take over a counterexample of an earlier run, and its bound; a repetition changes nothing."""
@@ -47,7 +47,7 @@ class Findings:
         self.searched[image, k] = max(self.searched[image, k], searched)
         if self.answer[image, k] not in (Answer.VERIFIED, Answer.FALSIFIED):
             self.lower[image, k] = max(self.lower[image, k], margin)
-            self._settle(image, self._only(k), Answer.UNKNOWN)
+            self._settle(np.array([image]), self._only(k), Answer.UNKNOWN)
 
     def spread(self) -> None:
         """Tell what the recalled instances say about the others; what is recalled is not fresh.
@@ -57,25 +57,29 @@ class Findings:
         self._check_recalled()
         self.fresh[:] = False
         for image, k in np.argwhere(self.answer == Answer.VERIFIED):
-            self.verified(int(image), int(k), float(self.lower[image, k]))
+            self.verified(np.array([image]), np.array([k]), self.lower[[image], k])
         for image, k in np.argwhere(self.answer == Answer.FALSIFIED):
             self.falsified(int(image), int(k), self.counterexamples.item((image, k)))
 
-    def bounded(self, image: int, k: int, margin: float) -> None:
-        """A certified margin at a radius, which holds at every smaller one too; above 0 it verifies them."""
-        smaller = self.radii <= self.radii[k]
-        raised = smaller & (self.answer[image] != Answer.FALSIFIED)
-        self.lower[image, raised] = np.maximum(self.lower[image, raised], margin)
-        if margin > 0:
-            self._settle(image, smaller, Answer.VERIFIED)
+    def bounded(self, images: np.ndarray, ks: np.ndarray, margin: np.ndarray) -> None:
+        """Certified margins of images, each at a radius, which hold at every smaller one too; above 0 they verify them.
 
-    def verified(self, image: int, k: int, margin: float = 0.0) -> None:
-        """A proof that no input within a radius is misclassified, which holds at every smaller one too.
-
-        margin: a certified bound; 0 where all that is known is that the true margin lies above.
+        Shapes: images, each once, ks (numbers of radii), margin [m].
         """
-        self.bounded(image, k, margin)
-        self._settle(image, self.radii <= self.radii[k], Answer.VERIFIED)
+        smaller = self.radii <= self.radii[ks][:, None]
+        before = self.lower[images]
+        raised = smaller & (self.answer[images] != Answer.FALSIFIED)
+        self.lower[images] = np.where(raised, np.maximum(before, margin[:, None]), before)
+        self._settle(images, smaller & (margin > 0)[:, None], Answer.VERIFIED)
+
+    def verified(self, images: np.ndarray, ks: np.ndarray, margin: np.ndarray | None = None) -> None:
+        """A proof that no input within a radius is misclassified, which holds at every smaller one too, for each image.
+
+        margin: certified bounds; None where all that is known is that the true margins lie above 0.
+        Shapes: as `bounded`.
+        """
+        self.bounded(images, ks, np.zeros(len(images)) if margin is None else margin)
+        self._settle(images, self.radii <= self.radii[ks][:, None], Answer.VERIFIED)
 
     def falsified(self, image: int, k: int, found: Counterexample) -> None:
         """A misclassified input within a radius, which is within every larger one too."""
@@ -96,8 +100,7 @@ class Findings:
 
     def given_up(self, images: np.ndarray) -> None:
         """Bounds do not decide what is open of these images."""
-        for image in images:
-            self._settle(int(image), self.open[image].copy(), Answer.UNKNOWN)
+        self._settle(images, self.open[images], Answer.UNKNOWN)
 
     def is_unknown(self, image: int, k: int) -> bool:
         """Whether bounds have not decided an instance, nor anything else."""
@@ -112,14 +115,23 @@ class Findings:
         """The radii that are unknown and for which branch and bound was never given so many seconds."""
         return np.flatnonzero((self.answer[image] == Answer.UNKNOWN) & (self.searched[image] < seconds))
 
+    def unsearched_everywhere(self, seconds: float) -> np.ndarray:
+        """The instances that are unknown and for which branch and bound was never given so many seconds."""
+        return (self.answer == Answer.UNKNOWN) & (self.searched < seconds)
+
     def reopen(self, seconds: float) -> None:
         """What is unknown and was not given so many seconds of branch and bound is not done with."""
-        cut = (self.answer == Answer.UNKNOWN) & (self.searched < seconds)
+        cut = self.unsearched_everywhere(seconds)
         self.answer[cut], self.open[cut] = Answer.TIMED_OUT, True
 
     def undecided(self, images: np.ndarray | int) -> np.ndarray:
         """Which instances of some images are neither verified nor falsified, [..., radii]."""
         return (self.answer[images] == Answer.TIMED_OUT) | (self.answer[images] == Answer.UNKNOWN)
+
+    def undecided_at(self, images: np.ndarray, ks: np.ndarray) -> np.ndarray:
+        """Which of some instances are neither verified nor falsified, [m]."""
+        answer = self.answer[images, ks]
+        return (answer == Answer.TIMED_OUT) | (answer == Answer.UNKNOWN)
 
     def text(self) -> str:
         """Counts in words."""
@@ -139,14 +151,19 @@ class Findings:
         return np.arange(len(self.radii)) == k
 
     def _falsify(self, image: int, which: np.ndarray, found: Counterexample) -> None:
-        for k in self._settle(image, which, Answer.FALSIFIED):
+        settled = self._settle(np.array([image]), which[None], Answer.FALSIFIED)[0]
+        for k in np.flatnonzero(settled):
             self.counterexamples[image, k] = found
 
-    def _settle(self, image: int, which: np.ndarray, answer: Answer) -> np.ndarray:
-        """Answer some instances that are open, or unknown if this is better; returns which."""
-        below = self.open[image] if answer is Answer.UNKNOWN else self.undecided(image)
-        settled = np.flatnonzero(below & which)
-        self.answer[image, settled] = answer
-        self.open[image, settled] = False
-        self.fresh[image, settled] = True
+    def _settle(self, images: np.ndarray, which: np.ndarray, answer: Answer) -> np.ndarray:
+        """Answer some instances that are open, or unknown if this is better; returns which.
+
+        Shapes: images [m], each once; which [m, radii] or one row for all -> [m, radii].
+        """
+        settled = which & (self.open[images] if answer is Answer.UNKNOWN else self.undecided(images))
+        known = self.answer[images]
+        known[settled] = answer
+        self.answer[images] = known
+        self.open[images] &= ~settled
+        self.fresh[images] |= settled
         return settled

@@ -1,6 +1,7 @@
 """Images, labels and radii, checked once: their margins, and what the network computes near them."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from admm_verify.arrays import Array, Placement, quiet_overflow, to_numpy
 from admm_verify.errors import InputError
 from admm_verify.given import float64_array, plain_array
+from admm_verify.network.computing import Computing
 from admm_verify.network.graph import Network
 from admm_verify.network.layout import flatten_batch, per_entry
 from admm_verify.options import shown
@@ -83,7 +85,7 @@ class Instances:
         Shapes: point [inputs] in the element type, inside a ball around the image.
         """
         with quiet_overflow():
-            values = to_numpy(self.network(point[None])).reshape(-1)
+            values = to_numpy(self._compute(point[None])).reshape(-1)
         if not np.isfinite(values).all():
             return None
         label = int(self.labels[number])
@@ -92,6 +94,11 @@ class Instances:
             return None
         original, found = (x.reshape(self.network.input_shape) for x in (self.images[number], point))
         return Counterexample(number, label, prediction, original, found, values, self.near.norm)
+
+    @cached_property
+    def _compute(self) -> Computing:
+        """The network in its element type, on the host."""
+        return Computing(self.network, Placement.numpy(self.images.dtype))
 
     def element(self, place: Placement) -> Placement:
         """A place, for numbers of the network's element type."""

@@ -18,10 +18,13 @@ _MARGIN = (Fraction(1), Fraction(-1))
 
 
 class ImageSearch:
-    """Gives branch and bound some seconds for each image, which all of its unknown radii share."""
+    """Gives branch and bound some seconds for each image, which all of its unknown radii share.
 
-    def __init__(self, instances: Instances, findings: Findings, arithmetic: str, seconds: float) -> None:
-        self.instances, self.findings, self.seconds = instances, findings, seconds
+    named: the seconds that are noted, where something else has had a part of them.
+    """
+
+    def __init__(self, instances: Instances, findings: Findings, arithmetic: str, seconds: float, named: float) -> None:
+        self.instances, self.findings, self.seconds, self.named = instances, findings, seconds, named
         self.settings = VerifySettings(arithmetic=arithmetic)
 
     def search(self, image: int, run: Run) -> None:
@@ -29,19 +32,19 @@ class ImageSearch:
         settles others. What the end of the run cuts short is left for the next one.
         """
         findings, end = self.findings, time.monotonic() + self.seconds
-        while len(left := findings.unsearched(image, self.seconds)):
+        while len(left := findings.unsearched(image, self.named)):
             k = int(left[np.argsort(findings.radii[left])[(len(left) - 1) // 2]])
             share = max(0.0, end - time.monotonic()) / len(left)
             self._decide(image, k, Run.of(run, share))
             if findings.is_unknown(image, k) and run.over():
                 return
-            findings.search_ended(image, k, self.seconds)
+            findings.search_ended(image, k, self.named)
 
     def _decide(self, image: int, k: int, run: Run) -> None:
         radius = float(self.findings.radii[k])
         outcome = verify(self._query(image, radius), settings=self.settings, run=run)
         if outcome.verdict is Verdict.UNSAT:
-            self.findings.verified(image, k)
+            self.findings.verified(np.array([image]), np.array([k]))
         if outcome.counterexample is not None:
             point = outcome.counterexample.reshape(-1)
             found = self.instances.counterexample(image, point)

@@ -86,8 +86,8 @@ def test_features_may_change_by_different_amounts():
         points = ball_points("linf", near[i].astype(np.float64), own[k], None, 2000)
         assert found.lower[i, k] <= gaps(given, points, found.actions[i]).min()
         if answer is av.Answer.FALSIFIED:
-            assert found.changes[i, k].input[0] == near[i, 0]
-            assert holds("linf", near[i], own[k], None, found.changes[i, k].input)
+            one = found.changes.item((i, k))
+            assert one.input[0] == near[i, 0] and holds("linf", near[i], own[k], None, one.input)
     even = av.certify_policy(given, near, [0.3])
     assert (found.lower[:, 0] >= even.lower[:, 0] - 1e-9).all()
     assert np.sum(found.status[:, 0] == av.Answer.VERIFIED) > np.sum(even.status == av.Answer.VERIFIED)
