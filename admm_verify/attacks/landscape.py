@@ -12,6 +12,7 @@ from admm_verify.backends.device import budget_at, full_precision
 from admm_verify.errors import InputError
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Network
+from admm_verify.network.placed import moved
 from admm_verify.run import Run
 from admm_verify.threads import threads_for
 
@@ -46,7 +47,7 @@ class Landscape:
                 f"{network.input_size} and {network.output_size}."
             )
         place = targets.inputs.placement
-        return cls(network.put(place), targets, budget_at(place, Run.of(run).endless()))
+        return cls(moved(network, place), targets, budget_at(place, Run.of(run).endless()))
 
     def take(self, rows: np.ndarray) -> "Landscape":
         """The losses of some of the targets."""

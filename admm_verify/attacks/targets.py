@@ -83,6 +83,11 @@ class Targets:
         strict[~bare] = rows.strict[own].any(axis=1)
         return cls(rows.inputs.at(box), objective, offset, strict)
 
+    def put(self, place: Placement) -> "Targets":
+        """The same targets in another place."""
+        inputs = self.inputs if self.inputs.placement == place else self.inputs.put(place)
+        return Targets(inputs, place.put(self.objective), place.put(self.offset), place.put_flags(self.strict))
+
     def __len__(self) -> int:
         return self.inputs.count
 

@@ -4,12 +4,12 @@ Reference: the multiplier on the output's constraint is INVPROP's (Kotha et al.,
 the rows in the values of the layer in question, which spares the layers above.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Array, Bool, Float, Placement, to_numpy
+from admm_verify.arrays import DOUBLE_ROUNDOFF, SMALLEST, Array, Bool, Float, Placement, namespace, to_numpy
 from admm_verify.bounds.functionals import Functionals
 from admm_verify.bounds.planes import Condition, add, planes_at
 from admm_verify.bounds.region import Region, spread_region
@@ -46,11 +46,14 @@ def conditional_bounds(
     A neuron's input z is at least z + sum_j lambda_j (plane j) where the planes are at most zero, for any lambda >= 0:
     ascent in the slopes below and in lambda in float32, certified in float64.
 
-    Shapes: network and arrays of NumPy in float64; inputs [disjuncts, n_0]; wanted[k] [disjuncts, m_k], neurons of
-    activation k, as many as one likes.
+    Shapes: network and inputs [disjuncts, n_0] in float64 in one place, where the work is done, and the condition
+    anywhere; wanted[k] [disjuncts, m_k], neurons of activation k, as many as one likes.
     Error: rounded outward. Raises: Stopped.
     """
-    lower, upper, empty = list(known.lower), list(known.upper), known.empty
+    place = inputs.placement
+    xp, put = place.xp, place.put
+    lower, upper, empty = list(map(put, known.lower)), list(map(put, known.upper)), place.put_flags(known.empty)
+    condition = Condition(put(condition.objective), put(condition.offset), list(map(put, condition.multipliers)))
     targets: dict[int, list[int]] = {}
     for k, source in enumerate(network.sources):
         targets.setdefault(source, []).append(k)
@@ -67,19 +70,26 @@ def conditional_bounds(
         region = spread_region(part, inputs, lower[:below], upper[:below])
         low, high = Conditioned(region, planes[t], settings).bounds(neurons)
         for k in layers:
-            ends = _cut(lower[k], neurons, low, np.maximum), _cut(upper[k], neurons, high, np.minimum)
+            ends = _cut(lower[k], neurons, low, xp.maximum), _cut(upper[k], neurons, high, xp.minimum)
             crossed = ends[0] > ends[1]
-            empty = empty | crossed.any(axis=1)
+            empty = empty | xp.any(crossed, axis=1)
             # Where they cross no input meets the condition, and any bounds do.
-            lower[k], upper[k] = np.where(crossed, ends[1], ends[0]), ends[1]
-    return ConditionalBounds(tuple(lower), tuple(upper), empty)
+            lower[k], upper[k] = xp.where(crossed, ends[1], ends[0]), ends[1]
+    return ConditionalBounds(tuple(map(to_numpy, lower)), tuple(map(to_numpy, upper)), to_numpy(empty))
 
 
-def _cut(end: np.ndarray, neurons: np.ndarray, found: np.ndarray, better: np.ufunc) -> np.ndarray:
-    """One end [disjuncts, n] with some neurons' own, [disjuncts, m]; those may repeat."""
-    end = end.copy()
-    better.at(end, (np.arange(len(end))[:, None], neurons), found)
-    return end
+def _cut(end: Array, neurons: np.ndarray, found: Array, better: Callable[[Array, Array], Array]) -> Array:
+    """One end [disjuncts, n] with some neurons' own, [disjuncts, m]; of those that repeat any one counts."""
+    chosen = _places(end, neurons)
+    cut = namespace(end).asarray(end, copy=True)
+    cut[chosen] = better(end[chosen], found)
+    return cut
+
+
+def _places(array: Array, neurons: np.ndarray) -> tuple[Array, Array]:
+    """Index arrays of some neurons [disjuncts, m] of every row of an array [disjuncts, n]."""
+    put = Placement.of(array).put_indices
+    return put(np.arange(len(neurons))[:, None]), put(neurons)
 
 
 class Conditioned:
@@ -89,11 +99,12 @@ class Conditioned:
         """Shapes: region with leading axes [disjuncts, 1]."""
         self.relaxed, self.settings, self.index = Relaxed(region, single_below(region)), settings, region.network.output
         # What is not known to hold cuts nothing: 0 <= 0.
-        known = np.isfinite(planes.constant)
-        parts = {i: np.where(known[..., None], part, 0.0) for i, part in planes.start.items()}
-        self.planes = Functionals(parts, np.where(known, planes.constant, 0.0))
+        xp = namespace(planes.constant)
+        known = xp.isfinite(planes.constant)
+        parts = {i: xp.where(known[..., None], part, xp.zeros_like(part)) for i, part in planes.start.items()}
+        self.planes = Functionals(parts, xp.where(known, planes.constant, xp.zeros_like(planes.constant)))
 
-    def bounds(self, neurons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def bounds(self, neurons: np.ndarray) -> tuple[Array, Array]:
         """Certified bounds of the given neurons of the last node where the planes are at most zero.
 
         Shapes: neurons [disjuncts, m] -> lower, upper [disjuncts, m].
@@ -102,39 +113,42 @@ class Conditioned:
         found = self.certified(neurons, slopes, weights)
         return found[:, : neurons.shape[1]], -found[:, neurons.shape[1] :]
 
-    def certified(self, neurons: np.ndarray, slopes: Sequence[Array], weights: np.ndarray) -> np.ndarray:
+    def certified(self, neurons: np.ndarray, slopes: Sequence[Array], weights: Array) -> Array:
         """Lower bounds of the neurons and of their negatives from any slopes, and any weights >= 0 of the planes.
 
         Shapes: slopes[k] [disjuncts, 2 m, sides n_k]; weights [disjuncts, 2 m, atoms] -> [disjuncts, 2 m].
         Error: rounded downward.
         """
-        count = neurons.shape[1]
-        own, sign = np.concatenate([neurons, neurons], axis=1), np.repeat([1.0, -1.0], count)
+        count, home = neurons.shape[1], Placement.of(weights)
+        own, sign = np.concatenate([neurons, neurons], axis=1), home.put(np.repeat([1.0, -1.0], count))
         start = {i: weights @ part for i, part in self.planes.start.items()}
-        place = np.arange(len(own))[:, None], np.arange(2 * count), own
-        start[self.index][place] = start[self.index][place] + sign
+        disjunct, place = _places(weights, own)
+        chosen = disjunct, home.put_indices(np.arange(2 * count)), place
+        start[self.index][chosen] = start[self.index][chosen] + sign
         constant = (weights @ self.planes.constant[..., None])[..., 0]
-        return to_numpy(self.relaxed.certify(Functionals(start, constant, self._lost(weights, own)), slopes)[0])
+        return self.relaxed.certify(Functionals(start, constant, self._lost(weights, own)), slopes)[0]
 
-    def _lost(self, weights: np.ndarray, own: np.ndarray) -> np.ndarray:
+    def _lost(self, weights: Array, own: np.ndarray) -> Array:
         """What rounding the sum of the neuron and the weighted planes can take, [disjuncts, 2 m].
 
         Each coefficient is off by at most so many roundings of its terms' absolute sum, and each product may lose the
         smallest number.
         """
-        atoms, size, reached = weights.shape[-1], np.abs(self.planes.constant), np.zeros(len(own))
+        xp, atoms = namespace(weights), weights.shape[-1]
+        size, reached = xp.abs(self.planes.constant), xp.zeros_like(weights[:, 0, 0])
         for i, part in self.planes.start.items():
             reach = self._reach(i)
-            size = size + (np.abs(part) * reach).sum(axis=-1)
-            reached = reached + reach.sum(axis=-1)[:, 0]
-        magnitude = np.take_along_axis(self._reach(self.index)[:, 0], own, axis=1)
+            size = size + xp.sum(xp.abs(part) * reach, axis=-1)
+            reached = reached + xp.sum(reach, axis=-1)[:, 0]
+        whole = self._reach(self.index)[:, 0, :]
+        magnitude = whole[_places(whole, own)]
         terms = (weights @ size[..., None])[..., 0] + magnitude
         return 4.0 * (atoms + 4) * DOUBLE_ROUNDOFF * terms + SMALLEST * (atoms + 2) * (2.0 + 2.0 * reached)[:, None]
 
-    def _reach(self, index: int) -> np.ndarray:
+    def _reach(self, index: int) -> Array:
         """What a node's values do not exceed in absolute value, [disjuncts, 1, n]."""
         reach = self.relaxed.region.reach_at(index)
-        return np.broadcast_to(reach, (*self.relaxed.inputs.lead, reach.shape[-1]))
+        return namespace(reach).broadcast_to(reach, (*self.relaxed.inputs.lead, reach.shape[-1]))
 
 
 class Duel:
@@ -146,37 +160,42 @@ class Duel:
 
     def __init__(self, conditioned: Conditioned, neurons: np.ndarray) -> None:
         self.settings, self.relaxed = conditioned.settings, conditioned.relaxed
-        put, planes, count = Placement.numpy().single.put, conditioned.planes, neurons.shape[1]
+        home, planes, count = self.relaxed.inputs.placement.double, conditioned.planes, neurons.shape[1]
+        xp, put = home.xp, home.single.put
         target, there = self.relaxed.network.affine[conditioned.index], planes.start[conditioned.index]
-        sign = np.repeat(np.array([1.0, -1.0], dtype=np.float32), count)
-        self.shift = put(planes.constant + (there * target.bias).sum(axis=-1))
-        self.constant = put(np.tile(target.bias[neurons], 2)) * sign
+        sign = put(np.repeat(np.array([1.0, -1.0], dtype=np.float32), count))
+        self.shift = put(planes.constant + xp.sum(there * target.bias, axis=-1))
+        self.constant = put(target.bias[home.put_indices(np.tile(neurons, 2))]) * sign
         # Both start at the sources of the last node, which spares that product in every step.
         self.rows: dict[int, Array] = {}
         self.planes = {i: put(part) for i, part in planes.start.items() if i != conditioned.index}
         for term in target.terms:
-            own = np.reshape(put(term.map.rows_at(neurons.reshape(-1), Placement.numpy())), (*neurons.shape, -1))
-            add(self.rows, term.source, np.tile(own, (1, 2, 1)) * sign[:, None])
+            own = xp.reshape(put(term.map.rows_at(neurons.reshape(-1), home)), (*neurons.shape, -1))
+            add(self.rows, term.source, xp.concat([own, own], axis=1) * sign[:, None])
             add(self.planes, term.source, put(term.map.transpose(there)))
 
-    def run(self) -> tuple[Sequence[Array], np.ndarray]:
+    def run(self) -> tuple[Sequence[Array], Array]:
         """Slopes of every activation, and weights of the planes, [disjuncts, 2 m, atoms]."""
+        xp = namespace(self.shift)
         own, plane = (
-            np.sum([np.abs(part).sum(axis=-1) for part in parts.values()], axis=0) for parts in (self.rows, self.planes)
+            xp.sum(xp.stack([xp.sum(xp.abs(part), axis=-1) for part in parts.values()]), axis=0)
+            for parts in (self.rows, self.planes)
         )
         # Where the neuron and the planes together weigh as much.
-        weights = own[..., None] / np.maximum(plane, np.finfo(np.float32).tiny)[:, None, :] / plane.shape[1]
+        least = xp.full_like(plane, xp.finfo(plane.dtype).smallest_normal)
+        weights = own[..., None] / xp.maximum(plane, least)[:, None, :] / plane.shape[1]
         settings, pace = self.settings, self.settings.pace
         climb = self.relaxed.climb(self._functionals(weights), None, settings.ascent, settings.iterations)
         for _ in range(settings.iterations):
             climb.functionals = self._functionals(weights)
             values = climb.step().values
-            slope = self.shift[:, None, :] + sum(values[i] @ np.swapaxes(part, 1, 2) for i, part in self.planes.items())
-            weights = weights * np.exp(pace * np.sign(slope)).astype(np.float32)
+            turned = {i: xp.permute_dims(part, (0, 2, 1)) for i, part in self.planes.items()}
+            slope = self.shift[:, None, :] + sum(values[i] @ part for i, part in turned.items())
+            weights = weights * xp.exp(pace * xp.sign(slope))
             pace *= settings.slowing
-        return climb.slopes, np.where(np.isfinite(weights), weights, 0.0).astype(np.float64)
+        return climb.slopes, xp.astype(xp.where(xp.isfinite(weights), weights, xp.zeros_like(weights)), xp.float64)
 
-    def _functionals(self, weights: np.ndarray) -> Functionals:
+    def _functionals(self, weights: Array) -> Functionals:
         start: dict[int, Array] = {i: weights @ part for i, part in self.planes.items()}
         for i, part in self.rows.items():
             add(start, i, part)

@@ -25,6 +25,7 @@ from admm_verify.errors import InputError
 from admm_verify.memory import Budget, keep_freed_memory, memory_errors, once_more
 from admm_verify.network.graph import Affine, Network, check_network
 from admm_verify.network.layout import flatten_batch
+from admm_verify.network.placed import moved
 from admm_verify.options import choice, instance, shown
 from admm_verify.relaxations.registry import ReadsNode, open_to
 from admm_verify.run import Run, Stopped
@@ -97,18 +98,18 @@ def preactivation_bounds(
     home, count = inputs.placement.double, inputs.lead[0]
     places = iteration_placements(home, begun.device, "float64", bounding_work(network, method, inputs), begun.left)
     how = begun.unless((devices := Devices.of(places, begun.endless())).given_up)
-    moved = cache(lambda at: inputs if at == home else inputs.put(at))
-    checked = cache(lambda at: None if known is None else fitting(known, network, moved(at)))
+    there = cache(lambda at: inputs if at == home else inputs.put(at))
+    checked = cache(lambda at: None if known is None else fitting(known, network, there(at)))
 
     def bounded(place: Placement, first: int, last: int) -> PreactivationBounds:
-        own, part, given = slice(first, last), moved(place), known
+        own, part, given = slice(first, last), there(place), known
         if last - first < count:
             part, all_given = part.at(own), checked(place)
             if all_given is not None:
                 _check_rows(all_given, count)
                 given = PreactivationBounds(*_parts(all_given, own), origin=Origin(network, part, all_given.implied))
         found = derived_bounds(network, part, method, how, known=given, settings=settings, abandon=False, looks=True)
-        return _put(found, devices.home, found.origin)
+        return found.put(devices.home, found.origin)
 
     # All at once while that fits; each block still ends with what it has once the run is over.
     parts = devices.blocks(count, count, bounded)
@@ -116,7 +117,7 @@ def preactivation_bounds(
     found = parts[0] if len(parts) == 1 else PreactivationBounds.joined(parts, made)
     # What cannot be cut into blocks is tried again.
     once_more(lambda: check_domains(network.put(devices.home.double), found))
-    return _put(found, home, made)
+    return found.put(home, made)
 
 
 def derived_bounds(
@@ -144,7 +145,7 @@ def derived_bounds(
     choice(method, "The bound method", METHODS)
     chosen = TightenSettings() if settings is None else instance(settings, TightenSettings, "settings")
     placement = inputs.placement.double
-    placed = network.put(placement)
+    placed = moved(network, placement)
     work = bounding_work(network, method, inputs)
     workers = workers_for(work, run.threads) if placement.is_numpy else 1
     budget = budget_at(placement, run, workers)
@@ -217,12 +218,6 @@ def fitting(bounds: PreactivationBounds, network: Network, inputs: InputSet) -> 
     with quiet_overflow():
         budget.blocks(rows, step, compared)
     return found
-
-
-def _put(bounds: PreactivationBounds, place: Placement, made: Origin | None) -> PreactivationBounds:
-    """The same bounds in a place."""
-    low, high = (tuple(map(place.put, ends)) for ends in (bounds.lower, bounds.upper))
-    return PreactivationBounds(low, high, origin=made)
 
 
 def _parts(bounds: PreactivationBounds, rows: slice) -> tuple[tuple[Array, ...], ...]:

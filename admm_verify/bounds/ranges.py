@@ -51,6 +51,10 @@ class PreactivationBounds:
         lower, upper = (tuple(namespace(*ends).concat(list(ends), axis=0) for ends in side) for side in sides)
         return cls(lower, upper, origin=made)
 
+    def put(self, place: Placement, made: "Origin | None") -> "PreactivationBounds":
+        """The same bounds in another place, made for what is said."""
+        return PreactivationBounds(tuple(map(place.put, self.lower)), tuple(map(place.put, self.upper)), origin=made)
+
     def checked(self, network: Network, place: Placement | None = None) -> "PreactivationBounds":
         """Copies in float64, moved to a place where one is given, once they are bounds of this network's activations.
 

@@ -13,6 +13,7 @@ from admm_verify.bounds.functionals import FreeEnds, Functionals, Splits, certif
 from admm_verify.bounds.matrix_products import PassedProduct, matrix_products
 from admm_verify.bounds.region import Region
 from admm_verify.network.graph import Network
+from admm_verify.network.placed import moved
 from admm_verify.relaxations.bilinear import BilinearPlanes, MiddlePlanes
 from admm_verify.relaxations.lines import CurveLines, FixedLines, KinkLines, Lines
 from admm_verify.relaxations.registry import lines_of, network_lines
@@ -230,7 +231,7 @@ class Bounder:
     def __init__(self, network: Network, home: Placement, settings: AscentSettings, run: Run) -> None:
         """home: where regions live, in float64. run: asked after every iteration; once over `bound` raises Stopped."""
         self.settings, self.run, self.home = settings, run, home
-        self.network, self.single = network.put(home), network.put(home.single)
+        self.network, self.single = moved(network, home), moved(network, home.single)
 
     def in_blocks(
         self,

@@ -4,11 +4,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from admm_verify.arrays import Array, quiet_overflow, to_numpy
+from admm_verify.arrays import Array, Placement, quiet_overflow, to_numpy
 from admm_verify.attacks.confirm import Witness, confirm
 from admm_verify.attacks.method import Method
 from admm_verify.attacks.search import QUICK, SEQUENCE, attack
 from admm_verify.attacks.targets import Targets
+from admm_verify.backends.device import full_precision
+from admm_verify.backends.placement import iteration_placement
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.root import Root
 from admm_verify.errors import ReplayError
@@ -121,25 +123,34 @@ class Counterexamples:
         if not len(points):
             return np.zeros(0)
         network = self.query.network
-        with threads_for(len(points) * network.weight_count, most=self.run.threads), quiet_overflow():
-            x = points.astype(dtype)
-            y = to_numpy(network(x.reshape(-1, *network.input_shape))).reshape(len(x), -1)
+        place = self._place(len(points), dtype)
+        threads = threads_for(len(points) * network.weight_count, most=self.run.threads)
+        with threads, full_precision(place), quiet_overflow():
+            x = place.put(points.astype(dtype).reshape(-1, *network.input_shape))
+            y = to_numpy(network(x)).reshape(len(points), -1)
             values = _atoms(objective, disjunct, y) + offset
         return np.where(np.isnan(values), np.inf, values).max(axis=1)
+
+    def _place(self, points: int, dtype: type) -> Placement:
+        """Where so many points pass through the network: the run's device, which "auto" chooses by the work."""
+        work, element = float(points) * self.query.network.weight_count, np.dtype(dtype).name
+        return iteration_placement(Placement.numpy(), self.run.device, element, work, self.run.left)
 
     def _attacked(
         self, disjuncts: list[int], methods: Sequence[Method], seed: int, run: Run | None = None
     ) -> Witness | None:
         """What attacks find on some disjuncts in a run, by default the query's own, and is confirmed."""
         targets, network = Targets.of(self.rows, disjuncts, self.dtype), self.query.network
+        there = targets.put(self._place(len(disjuncts), self.dtype))
         try:
             with quiet_overflow():
-                found = attack(network, targets, methods, seed=seed, any_suffices=True, run=run or self.run)
+                found = attack(network, there, methods, seed=seed, any_suffices=True, run=run or self.run)
         except Stopped:
             return None
-        hits = np.flatnonzero(targets.hit(found.loss))
-        for i in hits[np.argsort(found.loss[hits])][:_TRIES]:
-            witness = self._confirm(self.query.property.disjuncts[disjuncts[i]], found.x[i])
+        x, loss = to_numpy(found.x), to_numpy(found.loss)
+        hits = np.flatnonzero(targets.hit(loss))
+        for i in hits[np.argsort(loss[hits])][:_TRIES]:
+            witness = self._confirm(self.query.property.disjuncts[disjuncts[i]], x[i])
             if witness is not None:
                 return witness
         return None

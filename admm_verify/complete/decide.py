@@ -32,6 +32,7 @@ from admm_verify.complete.search import Search, Standing
 from admm_verify.complete.settings import EXACT, VerifySettings
 from admm_verify.complete.turns import Turns
 from admm_verify.memory import Budget, once_more
+from admm_verify.network.placed import unchanging
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows, as_computed, atom_rows
 from admm_verify.relaxations.registry import facts_of
@@ -127,7 +128,7 @@ class Decision:
         """Decide the query, as far as possible."""
         saved = None if self.checkpoint is None else self.checkpoint.read(HalvedBoxes if self._narrow else Branches)
         # What was found by the time that somebody said stop counts.
-        with suppress(Stopped):
+        with suppress(Stopped), unchanging(self.query.network):
             self.witness = self.counterexamples.inputs_alone()
             for stage in self._stages(saved):
                 if self.witness is not None or not self._asks or self.quiet.over():
@@ -286,7 +287,7 @@ class Decision:
         self.run.say("refinement")
         disjuncts = self.root.disjuncts()
         known = self.root.bounds_of(self.rows.box[disjuncts.row[:, 0]])
-        left = refined(self.query.network, disjuncts, known, self.settings, self.quiet.unless(self.turns))
+        left = refined(self.query.network, disjuncts, known, self.settings, self.quiet.unless(self.turns), self._home)
         if left is not None:
             self._keep(left.disjuncts.number)
             self.root.climbed(left.disjuncts.row, left.disjuncts.multipliers)

@@ -36,18 +36,20 @@ def refined(
     bounds: PreactivationBounds,
     settings: SearchSettings,
     run: Run,
+    home: Placement | None = None,
 ) -> Refined | None:
     """Disjuncts after some rounds of refinement; None where it is not worth its time, or shows nothing.
 
     A disjunct is excluded where a certified bound of an atom says so, or where certified conditional bounds contradict
     each other. Once stopped, or where memory runs out, what is known so far counts.
 
+    home: where the work is done, in float64; None for NumPy.
     Shapes: bounds [disjuncts, n_k].
     """
     how = settings.refinement
     if not how.rounds or len(disjuncts) > how.most_disjuncts or not disjuncts.sound.all() or not network.activations:
         return None
-    return _Rounds(network, settings, run).run(disjuncts, bounds)
+    return _Rounds(network, settings, run, home or Placement.numpy()).run(disjuncts, bounds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +68,9 @@ class _Reached:
 class _Rounds:
     """Rounds of one network's disjuncts."""
 
-    def __init__(self, network: Network, settings: SearchSettings, run: Run) -> None:
-        self.settings = settings
-        self.bounder = Bounder(network, Placement.numpy(), settings.ascent, run)
+    def __init__(self, network: Network, settings: SearchSettings, run: Run, home: Placement) -> None:
+        self.settings, self.home = settings, home
+        self.bounder = Bounder(network, home, settings.ascent, run)
         self.network, self.how = self.bounder.network, settings.refinement
         # Two activations of one node share its bounds: the first stands for both.
         self.first = [self.network.sources.index(source) for source in self.network.sources]
@@ -104,18 +106,18 @@ class _Rounds:
         return join(self.bounder.in_blocks(len(disjuncts), disjuncts.atoms, self.settings, work))
 
     def _reached_block(self, left: Refined, iterations: int, first: int, last: int) -> _Reached:
-        disjuncts, bounds = left.disjuncts, left.bounds
-        ends = [tuple(end[first:last] for end in side) for side in (bounds.lower, bounds.upper)]
-        inputs = disjuncts.inputs.at(slice(first, last))
+        disjuncts, bounds, put = left.disjuncts, left.bounds, self.home.put
+        ends = [tuple(put(end[first:last]) for end in side) for side in (bounds.lower, bounds.upper)]
+        inputs = disjuncts.inputs.at(slice(first, last)).put(self.home)
         region = spread_region(self.network, inputs, *ends, caution=self.settings.caution)
-        rows = self.bounder.rows(disjuncts.objective[first:last], disjuncts.offset[first:last])
+        rows = self.bounder.rows(put(disjuncts.objective[first:last]), put(disjuncts.offset[first:last]))
         given = [layer[first:last] for layer in disjuncts.multipliers]
         start = self.bounder.slopes_of(region, rows, given) if given else None
         found = self.bounder.bound(region, rows, start, iterations)
         lines = network_lines(self.network, region.lower, region.upper)
         # What the relaxation of each neuron takes from the bounds of a disjunct's atoms, at most.
         losses = [
-            np.zeros_like(low[:, 0]) if post is None else np.max(line.loss(post), axis=1)
+            np.zeros((low.shape[0], low.shape[-1])) if post is None else to_numpy(line.loss(post)).max(axis=1)
             for line, post, low in zip(lines, found.sweep.post, region.lower, strict=True)
         ]
         return _Reached(to_numpy(found.lower), tuple(map(to_numpy, found.multipliers)), losses)
@@ -133,7 +135,7 @@ class _Rounds:
         disjuncts, own = left.disjuncts, np.arange(first, last)
         return conditional_bounds(
             self.network,
-            disjuncts.inputs.at(own),
+            disjuncts.inputs.at(own).put(self.home),
             take(left.bounds, own),
             Condition(disjuncts.objective[own], disjuncts.offset[own], take(disjuncts.multipliers, own)),
             [neurons[own] for neurons in wanted],

@@ -8,6 +8,7 @@ from admm_verify.arrays import Array, Placement, to_numpy
 from admm_verify.bounds.arithmetic import output_error, output_reach
 from admm_verify.bounds.preactivation import Derivation, derived_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
+from admm_verify.bounds.there import bounding_place, computed_there
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.emptiness import without_contradictions
 from admm_verify.errors import QueryError
@@ -17,6 +18,7 @@ from admm_verify.properties.query import Query
 from admm_verify.properties.rows import AtomRows
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
+from admm_verify.sets.contract import WalkableSet
 from admm_verify.splitting.row_bounds import RowBounds
 from admm_verify.splitting.solution import Solution
 
@@ -140,17 +142,18 @@ class Root:
         network, inputs = self.query.network, self.rows.inputs
         if len(boxes) < inputs.count:
             inputs = inputs.at(boxes)
-        found = derived_bounds(
-            network,
-            inputs,
-            method,
-            self.run,
-            known=known,
-            keep=keep,
-            plain=self.plain,
-            # What nothing depends on may still show that a set is empty, which boxes are never.
-            objective=self.rows.objective if isinstance(inputs, Box) else None,
-        )
+        # What nothing depends on may still show that a set is empty, which boxes are never.
+        objective = self.rows.objective if isinstance(inputs, Box) else None
+
+        def derive(there: WalkableSet) -> PreactivationBounds:
+            plain = self.plain
+            return derived_bounds(
+                network, there, method, self.run, known=known, keep=keep, plain=plain, objective=objective
+            )
+
+        # A checker that derives them again does so on the host.
+        place = inputs.placement.double if self.plain else bounding_place(network, method, inputs, self.run)
+        found = computed_there(place, inputs, derive)
         found, empty = without_contradictions(network, inputs, found, self.run)
         self.empty[boxes] |= empty
         return found

@@ -12,6 +12,7 @@ from admm_verify.bounds.functionals import Functionals
 from admm_verify.bounds.preactivation import derived_bounds
 from admm_verify.bounds.region import spread_region
 from admm_verify.bounds.relaxed import Relaxed
+from admm_verify.bounds.there import derived_there
 from admm_verify.memory import Budget
 from admm_verify.nearest.lengths import distance_above
 from admm_verify.nearest.planes import BelowPlanes
@@ -135,7 +136,7 @@ class InputNearness(Nearness):
         if not len(cells.bound):
             return cells, NearPoints(cells.start, cells.disjunct, cells.bound)
         atoms, settings = self.atoms, self.settings
-        pre = derived_bounds(self.network, sets, "crown", self.run)
+        pre = derived_there(self.network, sets, "crown", self.run)
         relaxed = Relaxed(spread_region(self.network, sets, pre.lower, pre.upper))
         output = self.network.output
         rows = Functionals({output: atoms.objective[cells.disjunct]}, atoms.offset[cells.disjunct])
@@ -174,7 +175,7 @@ class InputNearness(Nearness):
         Raises: Stopped.
         """
         balls = Ball(np.broadcast_to(self.point, self.inputs.shape), radius).within(*self.inputs.range)
-        pre = derived_bounds(self.network, balls, "crown", self.run)
+        pre = derived_there(self.network, balls, "crown", self.run)
         relaxed = Relaxed(spread_region(self.network, balls, pre.lower, pre.upper))
         rows = Functionals({self.network.output: self.atoms.objective}, self.atoms.offset)
         found = relaxed.bounded(rows, None, self.settings.ascent, _CLIMBED, self.run)

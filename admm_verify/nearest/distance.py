@@ -17,6 +17,7 @@ from admm_verify.nearest.search import NearSearch
 from admm_verify.nearest.settings import DistanceSettings
 from admm_verify.network.graph import Network
 from admm_verify.network.layout import flatten_batch
+from admm_verify.network.placed import unchanging
 from admm_verify.options import instance, member
 from admm_verify.run import Ended, Run
 from admm_verify.sets.box import Box
@@ -78,7 +79,7 @@ def distance(
     reachable set stays from an unsafe one; a polytope without a box may reach to infinity. It is positive where the
     outputs miss the target for certain, and 0 for certain where upper is 0. The input set is halved, part by part,
     until the gap is closed, so that it should have few inputs of positive width; with more, the gap stays open, and
-    both ends hold all the same. Computed on the CPU.
+    both ends hold all the same. Bounds of neurons are computed on the run's device, the rest on the CPU.
 
     Shapes: inputs one set of numbers [*input_shape]; target one of [*output_shape].
     Raises: InputError for what is no network, set, settings or run, for sets that do not fit it, and for batches.
@@ -91,10 +92,11 @@ def distance(
     network.check_finite()
     target = instance(target, WalkableSet, "The target", ", such as av.Box(lower, upper)")
     what = f"the output of {network.name}"
-    with searching(network, run):
-        aim = _bounded(target, network.put(home), flat)
+    placed = network.put(home)
+    with searching(placed, run):
+        aim = _bounded(target, placed, flat)
         aim = aim.flattened(lambda part: flatten_batch(part, network.output_shape, what))
-        nearness = OutputNearness(network.put(home), flat, single_set(aim, "target").put(home), chosen, run)
+        nearness = OutputNearness(placed, flat, single_set(aim, "target").put(home), chosen, run)
         search = NearSearch(nearness, chosen, run)
         status = search.decide()
     return found_distance(network, search, status, network.output_shape, began)
@@ -146,7 +148,8 @@ def single_set(sets: WalkableSet, what: str) -> WalkableSet:
 def searching(network: Network, run: Run) -> AbstractContextManager[object]:
     """The context that searches run in."""
     stack = ExitStack()
-    for context in (threads_for(network.weight_count, most=run.threads), quiet_overflow(), run.watching()):
+    threads = threads_for(network.weight_count, most=run.threads)
+    for context in (threads, quiet_overflow(), run.watching(), unchanging(network)):
         stack.enter_context(context)
     return stack
 

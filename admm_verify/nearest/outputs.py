@@ -9,9 +9,9 @@ from admm_verify.attacks.gradient import output_and_gradient
 from admm_verify.bounds.backward import Backward
 from admm_verify.bounds.climb import Climb
 from admm_verify.bounds.functionals import Functionals
-from admm_verify.bounds.preactivation import derived_bounds
 from admm_verify.bounds.region import spread_region
 from admm_verify.bounds.relaxed import Relaxed
+from admm_verify.bounds.there import derived_there
 from admm_verify.nearest.lengths import distance_above, unit
 from admm_verify.nearest.points import enclosed, lies_inside, point_of
 from admm_verify.nearest.search import Attained, NearCells, Nearness, NearPoints
@@ -76,7 +76,7 @@ class OutputNearness(Nearness):
         cells, sets = within_cells(self.inputs, cells)
         if not len(cells.bound):
             return cells, NearPoints(cells.start, cells.disjunct, cells.bound)
-        pre = derived_bounds(self.network, sets, "crown", self.run)
+        pre = derived_there(self.network, sets, "crown", self.run)
         relaxed = Relaxed(spread_region(self.network, sets, pre.lower, pre.upper))
         x, value = self._descended(sets, cells.start, self.settings.descent)
         first = unit(self._gap(self.network.evaluate(x)[-1]))

@@ -2,16 +2,21 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 import admm_verify as av
-from admm_verify.arrays import Placement
+from admm_verify.arrays import Placement, to_numpy
+from admm_verify.attacks.search import SEQUENCE, attack
+from admm_verify.attacks.targets import Targets
+from admm_verify.bounds.conditional import ConditionalBounds, conditional_bounds
+from admm_verify.bounds.planes import Condition
 from admm_verify.network.layers import network_from_layers
 from admm_verify.network.maps import unit_rows
-from tests.gpu.events import What
-from tests.gpu.pretend import pretend_gpu
+from tests.gpu.events import Events, What
+from tests.gpu.pretend import PretendGpu, pretend_gpu
 
 
 @pytest.fixture
@@ -112,3 +117,116 @@ def test_blocks_share_the_network_that_one_of_them_has_moved(gpu, small_network,
     assert all(1 <= uploads.count(shape) <= 2 * weights.count(shape) for shape in set(weights) if method == "ascent")
     # The last layer is part of the objective.
     assert len(decomposed) == (len(weights) - 1 if method == "admm" else 0)
+
+
+def decided(gpu: PretendGpu, query: av.Query, device: str | None, **settings: object) -> tuple[av.Outcome, Events]:
+    """The outcome on a device, and the kernels that ran for it."""
+    gpu.events.clear()
+    found = av.verify(query, device=device, settings=replace(av.VerifySettings(), **settings))
+    return found, Events(gpu.events.where(lambda event: event.what is What.KERNEL and event.shape != ()))
+
+
+def files(events: Events) -> set[str]:
+    """The files of the library that asked for kernels, directly or through others."""
+    return {line.partition(":")[0] for event in events for line in event.lines}
+
+
+def hard(share: float) -> av.Query:
+    """A query that the root decides by tightened bounds or refinement, or leaves open, by how far away it is."""
+    rng, sizes = np.random.default_rng(2), (24, 12, 12, 2)
+    weights = [rng.normal(size=pair[::-1]) / np.sqrt(pair[0]) for pair in pairwise(sizes)]
+    network = network_from_layers(weights, [rng.normal(size=size) for size in sizes[1:]])
+    sampled = network(rng.uniform(-0.3, 0.3, size=(5000, 24)))
+    levels = sampled.max(axis=0) + share * np.ptp(sampled, axis=0)
+    return av.query(network, av.Box(np.full(24, -0.3), np.full(24, 0.3)), "y0 >= {} or y1 >= {}".format(*levels))
+
+
+@pytest.mark.parametrize("share", [0.45, 0.6])
+def test_the_root_of_a_query_is_bounded_on_the_device(gpu, share: float) -> None:
+    query = hard(share)
+    expected, none = decided(gpu, query, None, max_subproblems=0)
+    found, kernels = decided(gpu, query, "cuda:1", max_subproblems=0)
+    assert not list(none) and {event.device for event in kernels} == {1}
+    assert {"bounds/preactivation.py", "bounds/tighten.py", "splitting/solve.py", "attacks/hunt.py"} <= files(kernels)
+    assert found.verdict is expected.verdict and found.undecided == expected.undecided
+    # Iterations are in float32 there.
+    assert np.allclose(found.rows_lower, expected.rows_lower, atol=1e-3)
+
+
+def test_refinement_takes_place_on_the_device(gpu) -> None:
+    query, drawn = hard(0.4), av.VerifySettings()
+    search = replace(drawn.search, refinement=av.RefineSettings(rounds=2))
+    expected, _ = decided(gpu, query, None, search=search, max_subproblems=1)
+    found, kernels = decided(gpu, query, "cuda:1", search=search, max_subproblems=1)
+    assert found.verdict is expected.verdict
+    assert {"bounds/conditional.py", "complete/refine.py"} <= files(kernels)
+    assert {event.device for event in kernels} == {1}
+
+
+def test_conditional_bounds_are_those_of_the_host(gpu) -> None:
+    rng, network = np.random.default_rng(0), hard(0.4).network
+    box = av.Box(np.full((2, 24), -0.3), np.full((2, 24), 0.3))
+    pre = av.preactivation_bounds(network, box)
+    ends = [tuple(map(to_numpy, side)) for side in (pre.lower, pre.upper)]
+    known = ConditionalBounds(*ends, np.zeros(2, dtype=bool))
+    solved = av.solve(av.Problem(network, box, np.eye(2), preactivation=pre), "ascent")
+    # Of all values the lowest ones alone.
+    condition = Condition(np.eye(2)[:, None], -solved.lower[:, None] - 0.2, [g[:, None] for g in solved.multipliers])
+    wanted = [np.stack([rng.permutation(end.shape[1])[:7] for _ in range(2)]) for end in pre.lower]
+    place = Placement.of(gpu.tensor(np.zeros(1)))
+    found, expected = (
+        conditional_bounds(network.put(home), box.put(home), known, condition, wanted, av.RefineSettings(), av.Run())
+        for home in (place, Placement.numpy())
+    )
+    assert any(np.any(low > before) for low, before in zip(expected.lower, known.lower, strict=True))
+    assert np.array_equal(found.empty, expected.empty)
+    for end, other in zip(found.lower + found.upper, expected.lower + expected.upper, strict=True):
+        assert isinstance(end, np.ndarray) and np.allclose(end, other, atol=1e-4)
+
+
+@pytest.mark.parametrize("number", range(len(SEQUENCE)))
+def test_attacks_take_place_where_their_targets_are(gpu, number: int) -> None:
+    rng, network = np.random.default_rng(1), hard(0.4).network.put(Placement.numpy())
+    box = av.Box(np.full((2, 24), -0.3), np.full((2, 24), 0.3))
+    here = Targets(box, rng.standard_normal((2, 1, 2)), np.full((2, 1), 50.0))
+    there = here.put(Placement.of(gpu.tensor(np.zeros(1), "cuda:1")))
+    gpu.events.clear()
+    found, expected = (attack(network, targets, [SEQUENCE[number]], seed=3) for targets in (there, here))
+    kernels = gpu.events.where(lambda event: event.what is What.KERNEL and event.shape != ())
+    assert len(list(kernels)) > 20 and {event.device for event in kernels} == {1}
+    assert np.allclose(to_numpy(found.loss), expected.loss, atol=1e-6)
+    assert np.all(to_numpy(found.x) >= -0.3) and np.all(to_numpy(found.x) <= 0.3)
+    weights = [node.terms[0].map.dense().weight.shape for node in network.affine.values()]
+    uploads = [event.shape for event in gpu.events if event.what is What.TO_DEVICE]
+    assert all(uploads.count(shape) <= 1 for shape in weights)
+
+
+def test_points_are_tried_on_the_device(gpu) -> None:
+    query = hard(-0.3)
+    found, kernels = decided(gpu, query, "cuda:1")
+    assert found.verdict is av.Verdict.SAT and found.counterexample is not None
+    assert {event.device for event in kernels} == {1}
+    # The network itself is computed in its own type for no other reason.
+    asked = {line.partition(":")[0] for event in kernels if event.dtype == "float32" for line in event.lines}
+    assert "network/activations.py" in asked
+
+
+@pytest.mark.parametrize("device", ["cuda:1", None])
+def test_distances_take_bounds_of_the_device(gpu, small_network, device: str | None) -> None:
+    box = av.Box(np.full(4, -0.5), np.full(4, 0.5))
+    outputs = small_network(np.random.default_rng(0).uniform(-0.5, 0.5, (500, 4)))
+    settings = av.DistanceSettings(max_cells=200)
+    target, condition = (
+        av.Box(outputs.max(axis=0) + 1.0, outputs.max(axis=0) + 2.0),
+        f"y0 >= {np.median(outputs[:, 0])}",
+    )
+    asked = av.query(small_network, box, condition)
+    expected = av.distance(small_network, box, target, settings=settings)
+    nearest = av.closest_counterexample(asked, np.zeros(4), settings=settings)
+    gpu.events.clear()
+    run = av.Run(device=device)
+    assert np.isclose(av.distance(small_network, box, target, settings=settings, run=run).lower, expected.lower)
+    found = av.closest_counterexample(asked, np.zeros(4), settings=settings, run=run)
+    assert np.isclose(found.lower, nearest.lower) and np.isclose(found.upper, nearest.upper)
+    devices = {event.device for event in gpu.events if event.what is What.KERNEL and event.shape}
+    assert devices == (set() if device is None else {1})
