@@ -7,7 +7,7 @@ import numpy as np
 
 from admm_verify.errors import InputError
 from admm_verify.policies.disturbance import Disturbance, Moment, Weigh, descend, distance_to, ends_of, towards
-from admm_verify.policies.environments import EnvironmentSource, copied
+from admm_verify.policies.environments import EnvironmentSource, Transition, copied
 from admm_verify.policies.policy import ContinuousActions, Policy
 
 
@@ -100,16 +100,29 @@ def _different(actions: np.ndarray) -> list[int]:
     return sorted(first.tolist()) if len(first) > 1 else []
 
 
+_BEFORE = 2
+"""Steps after which copies are tried: some environments are copied as they were made, not as they stand."""
+
+
 def copies_alike(source: EnvironmentSource, policy: Policy, seed: int) -> bool:
-    """Whether copies of an environment can be made that go the same way, one after the other: they share nothing."""
+    """Whether copies of an environment on its way go where it goes, one after the other: they share nothing."""
     begun, observation = source.begin(0, seed)
-    seen = source.interface.observations([observation])
-    action = source.interface.action(policy(seen)[0])
+
+    def step(one: Any, seen: Any) -> Transition:
+        return source.step(one, source.interface.action(policy(source.interface.observations([seen]))[0]))
+
+    for _ in range(_BEFORE):
+        taken = step(begun, observation)
+        observation = taken.observation
+        if taken.over or taken.cut:
+            break
     ways = []
-    for _ in range(2):
-        one = copied(begun)
+    for one in (copied(begun), copied(begun), begun):
         if one is None:
             return False
-        taken = source.step(one, action)
+        try:
+            taken = step(one, observation)
+        except InputError:
+            return False
         ways.append((source.interface.observations([taken.observation]).tobytes(), taken.reward, taken.over))
-    return ways[0] == ways[1]
+    return ways[0] == ways[1] == ways[2]
