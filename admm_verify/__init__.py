@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     )
     from admm_verify.report.counterexample_plots import counterexample_plot as counterexample_plot
     from admm_verify.report.image_plots import image_plot as image_plot
+    from admm_verify.report.policy_plots import policy_plot as policy_plot
     from admm_verify.report.radius_maps import radius_map_plot as radius_map_plot
     from admm_verify.report.reach_plots import time_plot as time_plot, tube_plot as tube_plot
     from admm_verify.robustness.certification import Certification as Certification
@@ -188,6 +189,7 @@ _ROOMS = {
     "evaluate_policy": "policies.evaluate",
     "image_plot": "report.image_plots",
     "output_bounds": "splitting.output_bounds",
+    "policy_plot": "report.policy_plots",
     "preactivation_bounds": "bounds.preactivation",
     "query": "properties.query",
     "radius_map_plot": "report.radius_maps",

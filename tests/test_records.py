@@ -14,6 +14,7 @@ from admm_verify.report.records.bound import BoundRecord
 from admm_verify.report.records.certify import CertifyRecord
 from admm_verify.report.records.check import CheckRecord
 from admm_verify.report.records.demo import DemoCurves, DemoImage, DemoRecord
+from admm_verify.report.records.policy import PolicyRecord
 from admm_verify.report.records.reach import ReachRecord
 from admm_verify.report.records.verify import VerifyRecord
 from tests.test_cli import QUERY, model_bytes
@@ -32,6 +33,8 @@ ENTRIES = {
     CheckRecord: {"proved", "exact", "query", "network", "reason", "arithmetic", "query_digest", "network_digest"}
     | {"leaves", "worst", "seconds"},
     DemoRecord: {"radius", "images", "convergence"},
+    PolicyRecord: {"policy", "environment", "norm", "units", "radii", "episodes", "observations", "ended", "seconds"}
+    | {"notes"},
     ReachRecord: {"system", "steps", "period", "directions", "upper", "attained", "during", "cells", "ended", "seconds"}
     | {"remarks", "requirements"},
     VerifyRecord: {"verdict", "unconfirmed", "counterexample", "exact_input", "output", "rows", "undecided_disjuncts"}
