@@ -89,7 +89,7 @@ def main() -> None:
     layers = [layer for layer in module if isinstance(layer, torch.nn.Linear)]
     arrays = {f"W{k}": layer.weight.detach().numpy() for k, layer in enumerate(layers)}
     arrays |= {f"b{k}": layer.bias.detach().numpy() for k, layer in enumerate(layers)}
-    np.savez(TARGET, observations=seen, **arrays)
+    np.savez(TARGET, allow_pickle=False, observations=seen, **arrays)
     print(f"{TARGET}: returns {returns}, {TARGET.stat().st_size} bytes")
 
 

@@ -186,8 +186,8 @@ def example() -> tuple[Policy, np.ndarray]:
     found = read_arrays(EXAMPLE, "embedded policy")
     assert isinstance(found, dict)
     count = sum(name.startswith("W") for name in found)
-    layers = [[found[f"{letter}{k}"] for k in range(count)] for letter in "Wb"]
-    network = network_from_layers(*layers, "embedded policy")
+    weights, biases = ([found[f"{letter}{k}"] for k in range(count)] for letter in "Wb")
+    network = network_from_layers(weights, biases, "embedded policy")
     return Policy(network, DiscreteActions(network.output_size)), found[_NAME]
 
 
