@@ -131,6 +131,27 @@ def rows(part: Part) -> None:
             part.say(network=name, rows=count, passes=passes, share=share, seconds=seconds, rows_per_second=1 / each)
 
 
+def several(part: Part) -> None:
+    """Rows a second on all GPUs together beside the first one alone, from boxes on the host."""
+    count, passes = (40, 10) if part.small else (100_000, 20)
+    instances = part.cases.instances["MNIST FC"]
+    chosen = [instances[k % len(instances)] for k in range(count)]
+    box = av.Box(*(np.concatenate([np.reshape(end(i), (1, -1)) for i in chosen]) for end in (_lower, _upper)))
+    rows = np.stack([one.objective[(n // len(instances)) % len(one.objective)] for n, one in enumerate(chosen)])
+    network = instances[0].network
+    known = av.preactivation_bounds(network, box, run=part.run())
+    problem = av.Problem(network, box, rows, preactivation=known)
+    settings = av.SolverSettings(max_passes=passes, precision="float32")
+    lower = None
+    for device in (part.device, "cpu" if part.device == "cpu" else "cuda:all"):
+        av.solve(problem.block(0, min(count, 2000)), "ascent", settings=settings, device=device)
+        found, seconds = part.timed(lambda device=device: av.solve(problem, "ascent", settings=settings, device=device))
+        same = lower is None or bool(np.allclose(found.lower, lower, rtol=1e-3, atol=1e-3))
+        lower = found.lower
+        there = 0 if device == "cpu" else torch.cuda.device_count()
+        part.say(device=device, gpus=there, rows=count, seconds=seconds, rows_per_second=count / seconds, same=same)
+
+
 def tightening(part: Part) -> None:
     """Tightened bounds of many images at once, and of a few on one core of the host."""
     network = part.cases.instances["MNIST FC"][0].network
@@ -257,6 +278,7 @@ def lirpa(part: Part) -> None:
 
 PARTS: dict[str, Callable[[Part], None]] = {
     "rows": rows,
+    "several": several,
     "tightening": tightening,
     "certifying": certifying,
     "search": search,

@@ -6,7 +6,7 @@
 # Folders that are given have to be there.
 # Needs Python (PYTHON=..., python3 by default) with torch and NumPy; CuPy for the fused kernels. The package itself need
 # not be installed, and nothing is downloaded: wheels of pure Python in DIR (by default carried/wheels, else wheels) are
-# unpacked for this run, and what is computed on is carried/cases.pickle (`python -m benchmarks.gpu_cases --wheels`
+# unpacked for this run, and what is computed on is carried/cases.npz (`python -m benchmarks.gpu_cases --wheels`
 # makes both), else the shared data set. auto_LiRPA is compared where its package lies in carried/auto_LiRPA.
 # A part whose requirements are missing is skipped with the reason; a part that fails or runs out of time is reported
 # with what it had found, the others still run, and the exit status is 1. All results go to one file, by default
@@ -99,8 +99,9 @@ if [ "$device" = cpu ] || has cupy; then
 else
     note verbs skipped 0 "CuPy is not installed"
 fi
-if [ -f "$carried/cases.pickle" ] || { [ -d "$ADMM_VERIFY_SHARED/baselines" ] && has onnx; }; then
+if [ -f "$carried/cases.npz" ] || { [ -d "$ADMM_VERIFY_SHARED/baselines" ] && has onnx; }; then
     bench rows $((90 * slower))
+    bench several $((30 * slower))
     bench tightening $((40 * slower))
     bench certifying $((45 * slower))
     bench search $((30 * slower))
@@ -110,7 +111,7 @@ if [ -f "$carried/cases.pickle" ] || { [ -d "$ADMM_VERIFY_SHARED/baselines" ] &&
         note lirpa skipped 0 "there is no $carried/auto_LiRPA"
     fi
 else
-    note rows skipped 0 "there is no $carried/cases.pickle, nor the shared data set with onnx: python -m benchmarks.gpu_cases"
+    note rows skipped 0 "there is no $carried/cases.npz, nor the shared data set with onnx: python -m benchmarks.gpu_cases"
 fi
 
 "$python" - "$parts" "$device" "$out" << 'END'

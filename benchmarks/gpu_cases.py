@@ -2,29 +2,34 @@
 
     python -m benchmarks.gpu_cases [--out carried] [--wheels]
 
-Writes carried/cases.pickle from the shared data set and, with `--wheels`, downloads to carried/wheels what Python 3.12
-there may lack. The file holds records of this package, and is read by the same commit only. Reading it makes these
-records and nothing else: whoever hands such a file on can have nothing executed.
+Writes carried/cases.npz from the shared data set and, with `--wheels`, downloads to carried/wheels what Python 3.12
+there may lack. The file holds records of this package (`benchmarks/records.py`), and is read by the same commit only.
 """
 
 import argparse
 import csv
-import pickle
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import admm_verify as av
-from problems.crown_family import CrownInstance, crown_instances
+from admm_verify import Box, Network, NetworkSystem, Query, Task
+from admm_verify.network.convolution import ConvolutionMap
+from admm_verify.network.graph import Activation, Affine, Input, Term
+from admm_verify.network.maps import DenseMap
+from admm_verify.network.selection import SelectionMap
+from admm_verify.properties.property import Atom, Disjunct, NetworkDeclaration, Property, Variable
+from admm_verify.sets.exact import ExactBox
+from benchmarks.records import read_records, write_records
+from problems.crown_family import CrownInstance, PeerBound, crown_instances
 from problems.feedback import fitzhugh_nagumo
 from problems.lp_instances import shared_folder
 from problems.mnist_images import mnist_test
 
-FILE = "cases.pickle"
+FILE = "cases.npz"
 IMAGES = 1000
 NETWORKS = {"MNIST FC": "mnist_deepsplit_fc", "OVAL base": "cifar_base_kw"}
 SEARCHED = "cifar_base_kw-img2578"
@@ -32,32 +37,12 @@ SEARCHED = "cifar_base_kw-img2578"
 WHEELS = ("array-api-compat", "threadpoolctl", "pytest", "hypothesis", "appdirs", "graphviz", "setuptools", "tqdm")
 """Of pure Python, so that unpacking them installs them; the last four are for auto_LiRPA."""
 
-RECORDS = {
-    "admm_verify.network.convolution": ("ConvolutionMap",),
-    "admm_verify.network.graph": ("Activation", "Affine", "Input", "Network", "Term"),
-    "admm_verify.network.maps": ("DenseMap",),
-    "admm_verify.network.selection": ("SelectionMap",),
-    "admm_verify.properties.property": ("Atom", "Disjunct", "NetworkDeclaration", "Property", "Variable"),
-    "admm_verify.properties.query": ("Query",),
-    "admm_verify.reach.systems": ("NetworkSystem", "Task"),
-    "admm_verify.sets.box": ("Box",),
-    "admm_verify.sets.exact": ("ExactBox",),
-    "benchmarks.gpu_cases": ("Cases",),
-    "fractions": ("Fraction",),
-    "numpy": ("dtype", "ndarray"),
-    "numpy._core.multiarray": ("_reconstruct",),
-    "problems.crown_family": ("CrownInstance", "PeerBound"),
-}
-"""All that a file of cases is made of, by module."""
-
-
-class Reader(pickle.Unpickler):
-    """Makes records of these kinds, and neither imports nor calls anything else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if name not in RECORDS.get(module, ()):
-            raise pickle.UnpicklingError(f"it wants {module}.{name}")
-        return super().find_class(module, name)
+KINDS = (
+    *(ConvolutionMap, DenseMap, SelectionMap, Term, Input, Affine, Activation, Network),
+    *(Atom, Disjunct, NetworkDeclaration, Property, Variable, Query, Box, ExactBox),
+    *(NetworkSystem, Task, CrownInstance, PeerBound),
+)
+"""All that a file of cases is made of."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,14 +75,12 @@ class Cases:
         if not path.is_file():
             return cls.gathered()
         reason = "it holds something else"
-        with open(path, "rb") as file:
-            try:
-                found = Reader(file).load()
-                if isinstance(found, cls):
-                    return found
-            # Bytes that are no pickle are refused by errors of any kind.
-            except Exception as error:
-                reason = f"{type(error).__name__}: {error}"
+        try:
+            found = read_records(path, {kind.__name__: kind for kind in (*KINDS, cls)})
+            if isinstance(found, cls):
+                return found
+        except av.InputError as error:
+            reason = str(error)
         raise av.InputError(f"{path} holds no cases ({reason}); make it anew: python -m benchmarks.gpu_cases.")
 
 
@@ -107,11 +90,7 @@ def main() -> None:
     parser.add_argument("--wheels", action="store_true", help="download the wheels as well")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    # A module that runs as a program has another name than the one that reads the file.
-    from benchmarks.gpu_cases import Cases as Named
-
-    with open(options.out / FILE, "wb") as file:
-        pickle.dump(Named.gathered(), file)
+    write_records(options.out / FILE, Cases.gathered())
     print(f"{options.out / FILE}: {(options.out / FILE).stat().st_size / 1e6:.1f} MB")
     if options.wheels:
         place = ["--dest", str(options.out / "wheels"), "--python-version", "3.12", "--only-binary=:all:"]
