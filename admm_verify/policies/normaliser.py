@@ -35,7 +35,8 @@ def found_scale(
         place = None if policy is None else _beside(policy)
         if place is None:
             return None, ()
-        scale, note = read_scale(place), f"its observations are normalised as {place.name} beside it says"
+        told = place.relative_to(policy.parent) if policy is not None else place
+        scale, note = read_scale(place), f"its observations are normalised as {told} beside it says"
     else:
         raise InputError(
             f"The normalisation is {brief(given)}; give the vecnormalize.pkl that was saved with the policy, an "
@@ -47,9 +48,14 @@ def found_scale(
 
 
 def _beside(policy: Path) -> Path | None:
-    """The file of VecNormalize that training programs write beside a policy, or into a folder of its name."""
+    """The file of VecNormalize that training programs write beside a policy, or into a folder of its name.
+
+    The latter is named after the environment, as is the last policy; the best one shares it.
+    """
     places = (policy.parent / "vecnormalize.pkl", policy.with_suffix("") / "vecnormalize.pkl")
-    return next((place for place in places if place.is_file()), None)
+    found = next((place for place in places if place.is_file()), None)
+    below = [] if found is not None else sorted(policy.parent.glob("*/vecnormalize.pkl"))
+    return below[0] if len(below) == 1 else found
 
 
 def read_scale(path: Path) -> ObservationScale | None:
