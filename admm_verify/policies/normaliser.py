@@ -34,7 +34,8 @@ def found_scale(
     elif given is None:
         place = None if policy is None else _beside(policy)
         if place is None:
-            return None, ()
+            absent = "no vecnormalize.pkl lies beside it: its observations are taken as they are"
+            return None, (absent,) if policy is not None else ()
         told = place.relative_to(policy.parent) if policy is not None else place
         scale, note = read_scale(place), f"its observations are normalised as {told} beside it says"
     else:

@@ -1,5 +1,6 @@
 """What a policy is: a network of observations, and what its outputs mean to an environment."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -51,7 +52,9 @@ class Policy:
     logits), of which the largest names the action; with continuous ones they are the actions themselves, in the
     environment's units, squashing and limits included. scale: the normalisation inside the network, None for none.
     notes: what the reader left out or took for granted, in words. memory: how many of the network's last inputs are the
-    state of a recurrent policy, 0 for none; `joined` puts states behind observations.
+    state of a recurrent policy, 0 for none; `joined` puts states behind observations. as_trained: what gives the
+    network's outputs [batch, outputs] for flat observations with the roundings of the library that trained it; None for
+    the network itself.
     """
 
     network: Network
@@ -59,6 +62,7 @@ class Policy:
     scale: ObservationScale | None = None
     notes: tuple[str, ...] = ()
     memory: int = 0
+    as_trained: Callable[[np.ndarray], np.ndarray] | None = None
 
     @property
     def name(self) -> str:
@@ -70,7 +74,7 @@ class Policy:
         return isinstance(self.actions, DiscreteActions)
 
     def __call__(self, observations: Any) -> np.ndarray:
-        """pi(x) for a batch of observations, computed in the network's element type.
+        """pi(x) for a batch of observations, computed as where it was trained, else in the network's element type.
 
         Shapes: observations [batch, *observation] or [batch, inputs] -> [batch] whole numbers with discrete actions,
         [batch, actions] otherwise.
@@ -80,7 +84,10 @@ class Policy:
         flat = flatten_batch(to_numpy(plain_array(observations, "observations")), network.input_shape, "observation")
         if not np.isfinite(flat).all():
             raise InputError("The observations hold NaN or infinite numbers; give finite ones.")
-        values = to_numpy(network(flat.astype(network.element_type))).reshape(len(flat), -1)
+        if self.as_trained is not None:
+            values = self.as_trained(flat)
+        else:
+            values = to_numpy(network(flat.astype(network.element_type))).reshape(len(flat), -1)
         return np.argmax(values, axis=1) if self.is_discrete else values
 
     def joined(self, observations: Any, states: Any = 0.0) -> np.ndarray:

@@ -13,13 +13,14 @@ import numpy as np
 
 from admm_verify.errors import InputError, ModelError
 from admm_verify.network.builder import Builder, Tensor, UnsupportedUse
+from admm_verify.network.graph import Network
 from admm_verify.network.movement import reduce_mean
 from admm_verify.network.nonlinear import clip
 from admm_verify.policies.archive import read_members
 from admm_verify.policies.curves import Curve, curve, curve_of_text
 from admm_verify.policies.normaliser import Normalisation, found_scale, normalise
 from admm_verify.policies.outcome import CONTINUOUS, DISCRETE, Actions, RawOutputs, taken
-from admm_verify.policies.policy import ContinuousActions, DiscreteActions, Policy
+from admm_verify.policies.policy import ContinuousActions, DiscreteActions, ObservationScale, Policy
 from admm_verify.policies.spaces import Space, check_actions, check_observations, read_space
 from admm_verify.policies.structure import StateDict, dense, is_nature_cnn, nature_cnn, sequential
 
@@ -56,7 +57,7 @@ def read_sb3(
     Raises: ModelError for a file that cannot be read, or is refused; InputError for observations and actions that are
     not covered, recurrent policies, and images without a known order of channels.
     """
-    from admm_verify.policies.torch_state import read_state
+    from admm_verify.policies.torch_state import TorchEvaluation, read_state
 
     path = Path(os.fspath(source)) if isinstance(source, str | os.PathLike) else None
     name = path.stem if path is not None else "policy"
@@ -70,15 +71,10 @@ def read_sb3(
     reader.check()
     observed = reader.observed(shape)
     scale, notes = found_scale(normalisation, path, observed.size)
-    # Training normalises in float64, whatever the layers compute in.
-    builder = Builder(observed.given, "float32" if scale is None else "float64")
-    try:
-        outputs = reader.outputs(builder, observed.features(builder, normalise(builder, builder.input, scale)))
-        weights.check_rest(_ASIDE)
-        result, meaning, more = taken(builder, outputs, actions or reader.actions(outputs))
-    except UnsupportedUse as error:
-        raise ModelError(f"The policy {name} is built in a way that is not read: {error}.") from error
-    return Policy(builder.finish(result, name), meaning, scale, (*notes, *reader.notes, *more))
+    bare, meaning, more = reader.network(observed, None, actions)
+    network = bare if scale is None else reader.network(observed, scale, actions)[0]
+    weights.check_rest(_ASIDE)
+    return Policy(network, meaning, scale, (*notes, *reader.notes, *more), 0, TorchEvaluation(bare, scale))
 
 
 def _json(content: bytes, what: str) -> dict[str, Any]:
@@ -159,6 +155,22 @@ class _SavedPolicy:
         image = Space("Box", given, None, space.low, space.high, space.dtype) if space is not None else None
         divided = bool(image is not None and image.image and self.options.get("normalize_images", True) is not False)
         return _Observed(given, self._channels_last(given), divided)
+
+    def network(
+        self, observed: _Observed, scale: ObservationScale | None, actions: Actions | str | None
+    ) -> tuple[Network, Actions, tuple[str, ...]]:
+        """The policy as a network, what its outputs are, and notes; actions: what is said of them.
+
+        Raises: ModelError, InputError.
+        """
+        # Training normalises in float64, whatever the layers compute in.
+        builder = Builder(observed.given, "float32" if scale is None else "float64")
+        try:
+            outputs = self.outputs(builder, observed.features(builder, normalise(builder, builder.input, scale)))
+            result, meaning, notes = taken(builder, outputs, actions or self.actions(outputs))
+        except UnsupportedUse as error:
+            raise ModelError(f"The policy {self.name} is built in a way that is not read: {error}.") from error
+        return builder.finish(result, self.name), meaning, notes
 
     def outputs(self, builder: Builder, x: Tensor) -> RawOutputs:
         """What the policy's layers give for an observation."""
@@ -253,10 +265,7 @@ class _SavedPolicy:
         named = self.options.get("activation_fn")
         if named is not None:
             return curve_of_text(str(named))
-        self.notes = (
-            *self.notes,
-            f"its file names no activation function: {usual}, the training library's own, is taken",
-        )
+        self.notes = (f"its file names no activation function: {usual}, the training library's own, is taken",)
         return curve(usual)
 
     def _features(self, builder: Builder, x: Tensor, owner: str) -> Tensor:

@@ -6,7 +6,7 @@ import pickle
 import warnings
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from admm_verify.errors import ModelError
 from admm_verify.network.from_torch import trace
 from admm_verify.network.graph import Network
 from admm_verify.policies.archive import MOST_BYTES, read_members
+from admm_verify.policies.policy import ObservationScale
 
 
 def read_state(content: bytes, what: str) -> dict[str, np.ndarray]:
@@ -106,6 +107,26 @@ class _Assembled(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> Any:
         """What the function gives."""
         return self._forward(x)
+
+
+@dataclass(frozen=True, eq=False)
+class TorchEvaluation:
+    """How stable-baselines3 computes a policy: observations normalised in float64, layers in torch's float32.
+
+    network: without the normalisation.
+    """
+
+    network: Network
+    scale: ObservationScale | None
+
+    def __call__(self, flat: np.ndarray) -> np.ndarray:
+        """The outputs [batch, outputs] for observations [batch, inputs]."""
+        if self.scale is not None:
+            scale = self.scale
+            flat = np.clip((flat.astype(np.float64) - scale.mean) / scale.std, -scale.clip, scale.clip)
+        with torch.no_grad():
+            values = self.network(torch.from_numpy(np.array(flat, dtype=np.float32)))
+        return values.numpy().reshape(len(flat), -1)
 
 
 def is_module(source: object) -> bool:

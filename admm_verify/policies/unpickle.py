@@ -66,6 +66,8 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return dict
+        if module in ("builtins", "__builtin__") and name in ("set", "frozenset"):
+            return frozenset
         if module.partition(".")[0] not in _PACKAGES:
             raise pickle.UnpicklingError(f"it names {module}.{name}, which no normalisation consists of")
         return _named(module, name)

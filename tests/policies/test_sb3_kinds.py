@@ -108,15 +108,17 @@ def saved(tmp_path):
     return save
 
 
-def agree(policy, model, x, tolerance=2e-6):
-    """Whether a policy does what a model predicts; float32 rounds in another order, in the unit of the limits."""
+def agree(policy, model, x):
+    """Check that a policy does what a model predicts, and that its network does up to the roundings of float32."""
     wanted, _ = model.predict(x, deterministic=True)
     if policy.is_discrete:
         assert len(set(wanted.tolist())) > 1
-        assert np.mean(policy(x) == wanted) >= 0.999
+        assert np.array_equal(policy(x), wanted)
+        assert np.mean(policy.network(x.astype(np.float64)).argmax(1) == wanted) >= 0.99
     else:
         assert wanted.std() > 0.01
-        assert np.abs(policy(x) - wanted).max() <= tolerance * max(1.0, float(np.abs(wanted).max()))
+        assert np.abs(policy(x) - wanted).max() <= 1e-6
+        assert np.abs(policy.network(x.astype(np.float64)) - wanted).max() <= 1e-5 * max(1.0, np.abs(wanted).max())
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
@@ -204,10 +206,11 @@ def test_normalisations_are_folded(order, tmp_path):
     assert np.any(np.abs(seen) == 1.5)
     wanted, _ = model.predict(seen, deterministic=True)
     beside = av.read_policy(tmp_path / "policy.zip")
-    assert np.abs(beside(x) - wanted).max() <= 2e-6 * 5
+    assert np.abs(beside(x) - wanted).max() <= 1e-6
+    assert np.abs(beside.network(x.astype(np.float64)) - wanted).max() <= 1e-5
     assert np.array_equal(beside.scale.std, np.sqrt(wrapped.obs_rms.var + 1e-7)) and beside.scale.clip == 1.5
     without = av.read_policy(tmp_path / "policy.zip", normalisation=False)
-    assert without.scale is None and np.abs(without(seen) - wanted).max() <= 2e-6 * 5
+    assert without.scale is None and np.abs(without(seen) - wanted).max() <= 1e-6
     given = av.read_policy(tmp_path / "policy.zip", normalisation=beside.scale)
     assert np.array_equal(given(x), beside(x))
     wrapped.norm_obs = False
@@ -260,3 +263,20 @@ def test_classes_of_others_are_refused(saved):
 
     with pytest.raises(av.ModelError, match="a class of"):
         av.read_policy(saved(model_of(SB3, "PPO", DISCRETE, policy=Bent)))
+
+
+def test_policies_of_one_training_share_its_normalisation(tmp_path):
+    vectors = library("stable_baselines3.common.vec_env")
+    wrapped = vectors.VecNormalize(vectors.DummyVecEnv([lambda: Idle(BOX, LIMITS)]))
+    wrapped.obs_rms.update(np.random.default_rng(1).standard_normal((50, 3)) + 2.0)
+    model = model_of(SB3, "PPO", LIMITS)
+    names = ("Env-v1.zip", "best_model.zip")
+    for name in names:
+        model.save(tmp_path / name)
+        assert any("no vecnormalize.pkl lies beside it" in note for note in av.read_policy(tmp_path / name).notes)
+    for folder in ("Env-v1", "other"):
+        (tmp_path / folder).mkdir()
+        wrapped.save(tmp_path / folder / "vecnormalize.pkl")
+        # One folder is everybody's; of two, only that of a policy's own name is its.
+        found = [av.read_policy(tmp_path / name).scale is not None for name in names]
+        assert found == [True, folder == "Env-v1"]
