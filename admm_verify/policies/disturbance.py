@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -46,8 +46,9 @@ class Moment:
 
 
 class Disturbance(ABC):
-    """One attack. variants: in how many ways each episode is played; the worst one counts."""
+    """One attack. name: of `ATTACKS`. variants: in how many ways each episode is played; the worst one counts."""
 
+    name: ClassVar[str]
     variants = 1
 
     @abstractmethod
@@ -57,6 +58,8 @@ class Disturbance(ABC):
 
 class Uniform(Disturbance):
     """Noise: uniform points of the balls."""
+
+    name = "random"
 
     def __call__(self, moment: Moment) -> np.ndarray:
         return to_numpy(moment.near.sets.sample(1, moment.rng))[:, 0]
@@ -68,6 +71,8 @@ class Bias(Disturbance):
 
     Corners of small observations are all tried, pairs of opposite ones drawn for others.
     """
+
+    name = "bias"
 
     inputs: int
     most: int
@@ -113,6 +118,8 @@ class MaximalDifference(Descent):
     NeurIPS 2020, section 3.5 and appendix D.2.
     """
 
+    name = "mad"
+
     def aim(self, moment: Moment) -> Weigh:
         own, actions = moment.outputs, moment.policy.actions
         if isinstance(actions, ContinuousActions):
@@ -133,6 +140,8 @@ class LeastPreferred(Descent):
     Reference: Lin et al., Tactics of Adversarial Attack on Deep Reinforcement Learning Agents, IJCAI 2017, section 3.
     """
 
+    name = "least"
+
     def aim(self, moment: Moment) -> Weigh:
         own, actions = moment.outputs, moment.policy.actions
         if isinstance(actions, ContinuousActions):
@@ -142,6 +151,8 @@ class LeastPreferred(Descent):
 
 class AnyOther(Descent):
     """Away from the policy's own action, to whichever other one is nearest; of continuous ones, to the nearer ends."""
+
+    name = "other"
 
     def aim(self, moment: Moment) -> Weigh:
         own, actions = moment.outputs, moment.policy.actions

@@ -35,8 +35,8 @@ class EnvironmentSource:
     """Where episodes come from: one environment, as many of it as episodes run side by side.
 
     name: what it is called. make: gives another one, None where there is only `first`. seeded: whether its reset takes
-    a seed; without, episode e starts where the e-th reset of a copy does. interface: how policies meet it. notes: what
-    was taken for granted, in words.
+    a seed; without, episode e starts where the e-th reset of a copy does. interface: how policies meet it. owned:
+    whether environments are made for this, no copies. notes: what was taken for granted, in words.
     """
 
     name: str
@@ -44,8 +44,10 @@ class EnvironmentSource:
     make: Callable[[], Any] | None
     seeded: bool
     interface: Interface
+    owned: bool
     notes: tuple[str, ...] = ()
     _spare: list[Any] = field(default_factory=list)
+    _made: list[Any] = field(default_factory=list)
     _begun: list[tuple[Any, Any]] = field(default_factory=list)
 
     @classmethod
@@ -58,16 +60,24 @@ class EnvironmentSource:
         MissingPackageError without gymnasium, or without what its environment needs.
         """
         notes: tuple[str, ...] = ()
+        owned = True
         if isinstance(given, str):
             name, make, notes = _registered(given)
         elif isinstance(given, type) or not (hasattr(given, "reset") and hasattr(given, "step")):
             name, make = _factory(given)
         else:
-            name, make = environment_name(given), _copier(given)
+            name, make, owned = environment_name(given), _copier(given), False
         first: Any = given if make is None else make()
+        made = [first] if owned else []
+        try:
+            interface = Interface.of(name, first, policy)
+        except InputError:
+            for one in made:
+                one.close()
+            raise
         seeded = _takes_seed(first.reset)
-        interface = Interface.of(name, first, policy)
-        return cls(name, first, make, seeded, interface, (*notes, *interface.notes))
+        spare = [first] if seeded else []
+        return cls(name, first, make, seeded, interface, owned, (*notes, *interface.notes), spare, made)
 
     @property
     def width(self) -> int:
@@ -113,16 +123,20 @@ class EnvironmentSource:
         return self._transition(found)
 
     def close(self) -> None:
-        """Close all environments that were made here."""
-        made = [*self._spare, *([self.first] if self.make is not None else [])]
-        for one in made:
+        """Close all environments that were made here; copies share what they have with the caller's own."""
+        for one in self._made:
             if callable(getattr(one, "close", None)):
                 one.close()
 
     def _another(self) -> Any:
         if self._spare:
             return self._spare.pop()
-        return self.first if self.make is None else self.make()
+        if self.make is None:
+            return self.first
+        one = self.make()
+        if self.owned:
+            self._made.append(one)
+        return one
 
     def _reset(self, one: Any, seed: dict[str, int]) -> Any:
         try:

@@ -22,7 +22,7 @@ from admm_verify.policies.perturbations import Perturbations
 from admm_verify.policies.play import Episodes, Lane, Playing, Visited
 from admm_verify.policies.policy import Policy
 from admm_verify.policies.settings import RadiusUnits
-from admm_verify.run import Ended, Run
+from admm_verify.run import Ended, Run, Stopped
 from admm_verify.sets.norm_names import norm_name
 
 
@@ -57,7 +57,8 @@ def evaluate_policy(
     chosen = EvaluateSettings() if settings is None else instance(settings, EvaluateSettings, "settings")
     source = EnvironmentSource.of(environment, given)
     try:
-        return _EvaluationRun.of(given, source, radii, chosen, run).found(began)
+        with run.watching():
+            return _EvaluationRun.of(given, source, radii, chosen, run).found(began)
     finally:
         source.close()
 
@@ -89,7 +90,7 @@ class _EvaluationRun:
     def found(self, began: float) -> PolicyEvaluation:
         """Play, certify, attack."""
         settings, playing, run = self.settings, self.playing, self.run
-        visited = Visited(settings.states)
+        visited = Visited(settings.states, settings.seed)
         clean = playing.play([Lane(e) for e in range(settings.episodes)], None, run, visited)
         certification = self._certified(visited, run.within(0.5))
         attacks, notes = self._attacks()
@@ -101,6 +102,7 @@ class _EvaluationRun:
             norm_name(certifying.norm),
             RadiusUnits(certifying.units),
             self.noise.radii,
+            self.noise.reach,
             clean,
             attacks,
             _together(parts, (len(self.noise.radii), settings.episodes)),
@@ -119,17 +121,24 @@ class _EvaluationRun:
                 f"The reset of {source.name} takes no seed and it cannot be copied: episodes under attack begin "
                 "elsewhere than those without."
             )
-        if "greedy" in names and not copies_alike(source, self.playing.policy, self.settings.seed):
+        if "greedy" in names and not self._copies():
             names = tuple(name for name in names if name != "greedy")
             notes.append(f"{source.name} cannot be copied on its way: there is no greedy worst-case play.")
         return tuple(names), tuple(notes)
+
+    def _copies(self) -> bool:
+        """Whether the environment can be copied; where there is no time to find out, nothing is played anyway."""
+        try:
+            playing = self.playing
+            return self.run.over() or copies_alike(playing.source, playing.policy, playing.seed)
+        except Stopped:
+            return True
 
     def _attacked(self, name: str, run: Run) -> Episodes:
         """All episodes at all radii under an attack, [radii, episodes]."""
         attack = disturbance(name, self.playing.policy.network.input_size, self.settings)
         shape = len(self.noise.radii), self.settings.episodes, attack.variants
         lanes = [Lane(e, row, v) for row in range(shape[0]) for e in range(shape[1]) for v in range(shape[2])]
-        run.say(f"attack {name}: {len(lanes)} episodes")
         return self.playing.play(lanes, attack, run).shaped(*shape).worst
 
     def _certified(self, visited: Visited, run: Run) -> PolicyCertification | None:

@@ -18,12 +18,13 @@ from admm_verify.text_tables import table
 class PolicyEvaluation:
     """Returns of a policy in an environment, without noise, under attack, and certified, radius by radius.
 
-    clean: episodes without noise. attacks, attacked: of each attack the episodes from the same beginnings, of several
+    reach: how far each feature may change. clean: episodes without noise. attacks, attacked: of each attack the episodes from the same beginnings, of several
     variants the worst; what attacks find is an estimate: the worst return is no larger, and may be smaller.
     certification: of the actions at observations that were met without noise, None where there is none. ended: how this
     ended; episodes that were not finished by then are missing. notes: what was taken for granted, in words.
 
-    Shapes: radii [radii], in the order given; clean [episodes]; attacked [attacks, radii, episodes].
+    Shapes: radii [radii], in the order given; reach [radii, inputs]; clean [episodes]; attacked [attacks, radii,
+    episodes].
     Units: returns are sums of rewards, undiscounted.
     """
 
@@ -32,6 +33,7 @@ class PolicyEvaluation:
     norm: NormName
     units: RadiusUnits
     radii: np.ndarray
+    reach: np.ndarray
     clean: Episodes
     attacks: tuple[str, ...]
     attacked: Episodes
@@ -49,11 +51,12 @@ class PolicyEvaluation:
     def worst_found(self) -> np.ndarray:
         """The least return known of each episode at each radius, [radii, episodes], NaN where none is.
 
-        No noise, and noise of a smaller radius, are noise of this radius, too.
+        No noise, and noise of a radius that is nowhere larger, are noise of this radius, too.
         """
         found = np.empty((len(self.radii), len(self.clean.returns)))
-        for k, radius in enumerate(self.radii):
-            own = self.attacked.returns[:, self.radii <= radius].reshape(-1, found.shape[1])
+        for k in range(len(self.radii)):
+            inside = (self.reach <= self.reach[k]).all(axis=1)
+            own = self.attacked.returns[:, inside].reshape(-1, found.shape[1])
             found[k] = np.fmin.reduce(np.concatenate([self.clean.returns[None], own]), axis=0)
         return found
 

@@ -19,6 +19,8 @@ class Greedy(Disturbance):
     steps. It is an attack like others: what it finds bounds the worst return from above.
     """
 
+    name = "greedy"
+
     steps: int
     ahead: int
 

@@ -10,7 +10,7 @@ from admm_verify.policies.disturbance import Disturbance, Moment
 from admm_verify.policies.environments import EnvironmentSource
 from admm_verify.policies.perturbations import Perturbations
 from admm_verify.policies.policy import Policy
-from admm_verify.run import Run
+from admm_verify.run import Run, Stopped
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,27 +47,33 @@ class Episodes:
 
 @dataclass
 class Visited:
-    """Observations met on the way, evenly spread over it: no more than twice `most` are kept."""
+    """Observations met on the way, of which `most` are kept: every one with the same chance, drawn by a seed.
+
+    Reference: Vitter, Random sampling with a reservoir, ACM Trans. Math. Software 11, 1985, algorithm R.
+    """
 
     most: int
+    seed: int
     kept: list[np.ndarray] = field(default_factory=list)
-    stride: int = 1
     met: int = 0
+
+    def __post_init__(self) -> None:
+        self._rng = np.random.default_rng(self.seed)
 
     def add(self, observations: np.ndarray) -> None:
         """Meet observations [batch, inputs]."""
-        for one in observations:
-            if self.met % self.stride == 0:
+        places = self._rng.integers(0, self.met + 1 + np.arange(len(observations)))
+        for place, one in zip(places.tolist(), observations, strict=True):
+            if len(self.kept) < self.most:
                 self.kept.append(one)
-                if len(self.kept) >= 2 * self.most:
-                    self.kept, self.stride = self.kept[::2], 2 * self.stride
-            self.met += 1
+            elif place < self.most:
+                self.kept[place] = one
+        self.met += len(observations)
 
     @property
     def observations(self) -> np.ndarray:
-        """At most `most` of them, [states, inputs]."""
-        chosen = np.linspace(0, len(self.kept) - 1, min(self.most, len(self.kept))).round().astype(int)
-        return np.stack([self.kept[i] for i in chosen])
+        """Those that are kept, [states, inputs]."""
+        return np.stack(self.kept)
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,7 @@ class Playing:
         Shapes: results [lanes].
         Raises: InputError where the environment fails, or returns what the policy does not read.
         """
-        count = len(lanes)
+        count, done, what = len(lanes), 0, "without noise" if disturb is None else f"attack {disturb.name}"
         found = Episodes(np.full(count, np.nan), np.zeros(count, dtype=int), np.zeros(count, dtype=bool))
         rng = np.random.default_rng(self.seed)
         for first in range(0, count, self.source.width):
@@ -118,12 +124,18 @@ class Playing:
             numbered = enumerate(lanes[first : first + self.source.width], first)
             running = [_Running(one, i, *self.source.begin(one.episode, self.seed)) for i, one in numbered]
             while running and not run.over():
-                over = self._step(running, disturb, rng, visited)
+                try:
+                    over = self._step(running, disturb, rng, visited)
+                except Stopped:
+                    # In the middle of a pass through a large network.
+                    break
                 for one, limited in zip(running, over, strict=True):
                     if limited is not None:
                         found.returns[one.number], found.steps[one.number] = one.total, one.steps
                         found.limited[one.number] = limited
                         self.source.end(one.environment)
+                        done += 1
+                        run.say(f"{what}: {done} of {count} episodes", done, count)
                 running = [one for one, limited in zip(running, over, strict=True) if limited is None]
             for one in running:
                 self.source.end(one.environment)

@@ -178,16 +178,39 @@ def test_no_time_at_all():
     assert "none" in repr(found)
 
 
-def test_observations_are_met_evenly_and_few_are_kept():
-    visited = Visited(10)
-    for k in range(1000):
-        visited.add(np.full((1, 2), float(k)))
-    kept = visited.observations[:, 0]
-    assert len(kept) == 10 and len(visited.kept) < 20 and visited.met == 1000
-    assert kept[0] == 0 and kept[-1] > 900 and np.ptp(np.diff(kept)) <= 64
-    few = Visited(10)
+def test_every_observation_has_the_same_chance_of_being_kept():
+    counts = np.zeros(40)
+    for seed in range(300):
+        visited = Visited(10, seed)
+        for k in range(8):
+            visited.add(np.arange(5.0 * k, 5.0 * k + 5.0)[:, None])
+        kept = visited.observations[:, 0].astype(int)
+        assert len(set(kept)) == 10 and visited.met == 40
+        counts[kept] += 1
+    # Each is kept 75 times of 300, give or take 4.5 standard deviations of 7.5.
+    assert np.abs(counts - 75).max() < 34
+    few = Visited(10, 0)
     few.add(np.zeros((3, 2)))
     assert few.observations.shape == (3, 2)
+
+
+def test_radii_of_features_that_are_nowhere_larger_count_for_larger_ones():
+    settings = av.EvaluateSettings(episodes=2, attacks=("least",))
+    given = steering([[-0.5, 0.0]], -2, 2)
+
+    class Two(Slider):
+        def reset(self, seed=None):
+            return np.array([super().reset()[0][0], 0.0], dtype=np.float32), {}
+
+        def step(self, action):
+            seen, *more = super().step(action)
+            return np.array([seen[0], 0.0], dtype=np.float32), *more
+
+    found = av.evaluate_policy(given, Two(), [[0.3, 0.0], [0.0, 0.4], [0.3, 0.5]], settings=settings)
+    # The second feature moves nothing.
+    assert (found.worst_found[0] < found.clean.returns).all()
+    assert (found.worst_found[1] == found.clean.returns).all()
+    assert (found.worst_found[2] <= found.worst_found[0]).all()
 
 
 def test_observations_outside_the_range_are_refused():
