@@ -18,10 +18,11 @@ from admm_verify.text_tables import table
 class PolicyEvaluation:
     """Returns of a policy in an environment, without noise, under attack, and certified, radius by radius.
 
-    reach: how far each feature may change. clean: episodes without noise. attacks, attacked: of each attack the episodes from the same beginnings, of several
-    variants the worst; what attacks find is an estimate: the worst return is no larger, and may be smaller.
-    certification: of the actions at observations that were met without noise, None where there is none. ended: how this
-    ended; episodes that were not finished by then are missing. notes: what was taken for granted, in words.
+    reach: how far each feature may change. clean: episodes without noise. attacks, attacked: of each attack the
+    episodes from the same beginnings, of several variants the worst; what attacks find is an estimate: the worst return
+    is no larger, and may be smaller. certification: of the actions at observations that were met without noise, None
+    where there is none. ended: how this ended; episodes that were not finished by then are missing. notes: what was
+    taken for granted, in words.
 
     Shapes: radii [radii], in the order given; reach [radii, inputs]; clean [episodes]; attacked [attacks, radii,
     episodes].
