@@ -1,0 +1,261 @@
+"""Branch and bound of values: parts of all rows together, those whose bounds are farthest below what is attained first.
+
+A part matters while its bound is below what its group has attained, less the gap that is allowed. That is the search of
+a verdict with one atom for each row, whose offset falls as better points are found.
+"""
+
+import time
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+
+from admm_verify.arrays import Placement, to_numpy
+from admm_verify.attacks.confirm import Witness
+from admm_verify.attacks.lbfgs import Lbfgs
+from admm_verify.attacks.method import Method
+from admm_verify.attacks.pgd import Pgd
+from admm_verify.attacks.search import QUICK, attack
+from admm_verify.attacks.starts import Starts
+from admm_verify.attacks.targets import Targets
+from admm_verify.backends.placement import iteration_placement
+from admm_verify.bounds.arithmetic import output_error
+from admm_verify.bounds.preactivation import derived_bounds
+from admm_verify.complete.disjuncts import Disjuncts
+from admm_verify.complete.emptiness import without_contradictions
+from admm_verify.complete.input_split import HalvedBoxes, InputSplitter
+from admm_verify.complete.minimum_settings import MinimumSettings
+from admm_verify.complete.neuron_split import Branches, NeuronSplitter
+from admm_verify.complete.pool import Nodes
+from admm_verify.complete.search import Search, Standing
+from admm_verify.complete.tables import take
+from admm_verify.complete.value_rows import Incumbents, Thresholds, ValueRows
+from admm_verify.memory import once_more
+from admm_verify.run import Ended, Run, Stopped
+from admm_verify.splitting.row_bounds import RowBounds
+
+_ATTACKS: tuple[Method, ...] = (
+    QUICK,
+    Pgd(Starts(restarts=2, most=16, work=1e7, samples=64), steps=20, last=0.005),
+    Lbfgs(Starts(restarts=0, most=4, work=1e6, samples=32), steps=15, targets=2**30),
+)
+"""What looks for points before the sets are split."""
+
+_POLISH: tuple[Method, ...] = (Pgd(Starts(restarts=0, most=0), steps=15, first=0.05, last=1e-4),)
+"""What moves the best points of the search on."""
+
+_FIRST_POLISH, _LATER_POLISH = 0.5, 2.0
+"""Seconds of search before the first attack from its points, and how many times longer to each one after."""
+
+_MOVED = 0.05
+"""Of the allowed gap, what thresholds fall by before open parts are compared with them anew."""
+
+
+_AIM = 1.0 - 2.0**-16
+"""Of the allowed gap, what thresholds leave, so that a few roundings more do not keep a gap open."""
+
+
+class MinimumSearch:
+    """What is known of the least values of some groups of rows, which only grows.
+
+    least: certified lower bounds of the rows' scores, in real numbers; attained: the best points.
+    """
+
+    def __init__(self, rows: ValueRows, settings: MinimumSettings, run: Run) -> None:
+        self.rows, self.settings, self.run = rows, settings, run
+        self.attained = Incumbents(rows)
+        self.least = np.full(len(rows), -np.inf)
+        self.subproblems = 0
+        self.thresholds: Thresholds | None = None
+        self.search: Search[HalvedBoxes] | Search[Branches] | None = None
+        self._chosen = np.zeros(0, dtype=np.int64)
+        self._limited = False
+
+    @property
+    def lower(self) -> np.ndarray:
+        """Certified lower bounds of the groups' least values, [groups]."""
+        return self.rows.least(self._values)
+
+    @property
+    def _values(self) -> np.ndarray:
+        """Certified lower bounds of the rows' values."""
+        return self.rows.scores.values(self.least, np.arange(len(self.rows)))
+
+    @property
+    def allowed(self) -> np.ndarray:
+        """The gap that every group may keep, [groups]."""
+        settings, value = self.settings, self.attained.value
+        return np.maximum(settings.relative * np.abs(np.where(np.isfinite(value), value, 0.0)), settings.absolute)
+
+    @property
+    def done(self) -> np.ndarray:
+        """Which groups need no more, [groups]."""
+        floor = self.attained.value - self.allowed
+        return np.isfinite(floor) & (self.lower >= floor)
+
+    def find(self) -> None:
+        """Bound and attack the whole sets, then split them until all gaps are closed or the run is over."""
+        with self.run.watching(), suppress(Stopped):
+            once_more(self._root)
+            if self.settings.max_subproblems != 0:
+                once_more(self._split)
+        if self.search is not None:
+            self._note(self.search)
+
+    def status(self) -> list[Ended]:
+        """How it ended for every group."""
+        ended = self.run.ended() or (Ended.CELL_LIMIT if self._limited else Ended.COMPLETE)
+        none = np.isneginf(self.lower)
+        return [
+            Ended.CONVERGED if done else Ended.NO_BOUND if no and ended is Ended.COMPLETE else ended
+            for done, no in zip(self.done, none, strict=True)
+        ]
+
+    def charged(self) -> np.ndarray:
+        """`lower`, less what the arithmetic of the settings can be off by, [groups]."""
+        rows = self.rows
+        if self.settings.arithmetic == "real":
+            return self.lower
+        bounds = derived_bounds(rows.network, rows.inputs, "interval", self.run, abandon=False)
+        error = to_numpy(output_error(rows.network, rows.inputs, bounds, self.settings.arithmetic))
+        lost = 1.0000001 * np.sum(np.abs(rows.objective) * error[rows.group], axis=1)
+        lower = np.nextafter(self._values - lost, -np.inf)
+        return rows.least(np.where(np.isnan(lower), -np.inf, lower))
+
+    @property
+    def _narrow(self) -> bool:
+        return self.rows.inputs.sides <= self.settings.search.input_sides
+
+    def _root(self) -> None:
+        rows, scores, run = self.rows, self.rows.scores, self.run
+        run.say(f"bounds of {len(rows)} rows")
+        every = np.arange(len(rows))
+        self.attained.offer(to_numpy(rows.inputs.centre)[rows.group], every)
+        method = "crown" if self._narrow else "tightened"
+        bounds = derived_bounds(scores.network, rows.inputs, method, run, abandon=False, objective=scores.objective)
+        self.bounds, _ = without_contradictions(scores.network, rows.inputs, bounds, run.endless())
+        known = RowBounds(scores.network, rows.inputs, scores.objective, np.zeros(len(rows)), rows.group, self.bounds)
+        known.sound[:] = True
+        for passes in (0, self.settings.passes):
+            left = every[~self.done[rows.group]]
+            if len(left) and (passes or not self.settings.passes or self._narrow):
+                solution = known.solve(left, "ascent", passes, run)
+                self.least = np.maximum(self.least, known.lower)
+                self.attained.offer(to_numpy(solution.primal).reshape(len(left), -1), left)
+            if not passes:
+                run.check()
+                self._attack(_ATTACKS, None)
+
+    def _open_rows(self) -> np.ndarray:
+        """The rows that keep their group from being done."""
+        floor = (self.attained.value - self.allowed)[self.rows.group]
+        return np.flatnonzero(~(self._values >= floor))
+
+    def _attack(self, methods: tuple[Method, ...], starts: np.ndarray | None) -> None:
+        """Look for better points of the open rows. Shapes: starts [rows, points, n]."""
+        rows, scores, open = self.rows, self.rows.scores, self._open_rows()
+        if not len(open):
+            return
+        self.run.say(f"attacks on {len(open)} rows")
+        # No score is below its bound, so that no attack ends before it has to.
+        base = np.where(np.isfinite(self.least), self.least, -(2.0**60))[open]
+        group = rows.group[open]
+        targets = Targets(
+            rows.inputs.at(group),
+            scores.objective[open][:, None, :],
+            -base[:, None],
+            np.ones(len(open), dtype=bool),
+        )
+        given = self.attained.x[group][:, None, :] if starts is None else starts[open]
+        found = attack(scores.network, targets, methods, starts=given, run=self.run)
+        self.attained.offer(to_numpy(found.x), open)
+
+    def _split(self) -> None:
+        self._chosen = self._open_rows()
+        if not len(self._chosen) or self.run.over():
+            return
+        self.thresholds = Thresholds.below(self.attained, _AIM * self.allowed, self.least)
+        search = self.search = self._made(self._disjuncts(self._chosen))
+        polish, began = _FIRST_POLISH, time.monotonic()
+        while not (search.done or self.run.over() or self._limited):
+            end = began + polish
+            search.advance(lambda end=end: self._moved() or self._enough(search) or time.monotonic() >= end)
+            self._note(search)
+            if time.monotonic() >= end and not search.done:
+                self._attack(_POLISH, None)
+                polish *= _LATER_POLISH
+            self._lower_thresholds(search)
+
+    def _enough(self, search: Search) -> bool:
+        most = self.settings.max_subproblems
+        self._limited = most is not None and search.bounded >= most
+        return self._limited
+
+    def _moved(self) -> bool:
+        """Whether better points were found that may spare some parts."""
+        assert self.thresholds is not None, "a search has thresholds"
+        allowed = self.allowed
+        return bool(np.any(self.attained.value - allowed < self.thresholds.floor - _MOVED * allowed))
+
+    def _note(self, search: Search) -> None:
+        """Take from the open parts what is known of the rows: whatever is not open is above the threshold."""
+        thresholds, chosen = self.thresholds, self._chosen
+        self.subproblems = search.bounded
+        if search.pool is None or search.stuck is None or thresholds is None:
+            return
+        bound = np.zeros(len(chosen))
+        for nodes in (search.pool.all(), search.stuck):
+            np.minimum.at(bound, nodes.disjunct, nodes.bound)
+        self.least[chosen] = np.fmax(self.least[chosen], thresholds.score(bound, chosen))
+
+    def _lower_thresholds(self, search: Search) -> None:
+        """Compare the open parts with what is attained by now, and leave out those that do not matter any more."""
+        before = self.thresholds
+        if search.pool is None or search.stuck is None or before is None or search.done:
+            return
+        after = self.thresholds = Thresholds.below(self.attained, _AIM * self.allowed, self.least, before.unit)
+        search.splitter.disjuncts.offset[:, 0] = after.shift[self._chosen]
+        fallen = np.nextafter((after.shift - before.shift)[self._chosen], -np.inf)
+
+        def compared(nodes: Nodes) -> Nodes:
+            bound = np.nextafter(nodes.bound + fallen[nodes.disjunct], -np.inf)
+            return take(replace(nodes, bound=bound), bound < 0)
+
+        search.restore(compared(search.pool.all()), compared(search.stuck), search.bounded, None)
+
+    def _disjuncts(self, chosen: np.ndarray) -> Disjuncts:
+        rows, scores, thresholds, count = self.rows, self.rows.scores, self.thresholds, len(chosen)
+        assert thresholds is not None, "thresholds come before the search"
+        return Disjuncts(
+            inputs=rows.inputs.at(rows.group[chosen]),
+            objective=(scores.objective[chosen] / thresholds.unit[chosen, None])[:, None, :],
+            offset=thresholds.shift[chosen, None],
+            strict=np.ones((count, 1), dtype=bool),
+            sound=np.ones((count, 1), dtype=bool),
+            row=chosen[:, None],
+            number=np.arange(count),
+            count=np.ones(count, dtype=np.int64),
+        )
+
+    def _made(self, disjuncts: Disjuncts) -> Search[HalvedBoxes] | Search[Branches]:
+        network, settings, run = self.rows.scores.network, self.settings.search, self.run.silent()
+        numbers = settings.block_numbers // sum(node.size for node in network.nodes)
+        work = numbers * network.weight_count
+        home = iteration_placement(Placement.numpy(), self.run.device, "float64", work, self.run.left)
+        if self._narrow:
+            halving = InputSplitter(network, disjuncts, home, settings, run)
+            return Search(halving, settings, self._tried, run, self._noted)
+        groups, own = np.unique(self.rows.group[self._chosen], return_inverse=True)
+        boxes = own.reshape(-1), self.rows.inputs.at(groups)
+        fixing = NeuronSplitter(network, disjuncts, boxes, self.bounds.take(groups), home, settings, run)
+        return Search(fixing, settings, self._tried, run, self._noted)
+
+    def _tried(
+        self, points: np.ndarray, disjunct: np.ndarray, offset: np.ndarray
+    ) -> tuple[Witness | None, np.ndarray]:
+        """Keep the best of some points of parts; none of them ends the search."""
+        self.attained.offer(points, self._chosen[disjunct])
+        return None, np.zeros(len(points), dtype=bool)
+
+    def _noted(self, state: Standing) -> None:
+        self.run.say(f"{state.bounded} parts, {state.open} open of {len(self._chosen)} rows", state.bounded)

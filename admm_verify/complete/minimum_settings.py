@@ -1,0 +1,33 @@
+"""How a certified minimum is searched for."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from admm_verify.bounds.arithmetic import check_arithmetic
+from admm_verify.options import ANY, Count, Nonnegative, Settings
+from admm_verify.settings import SearchSettings
+
+
+@dataclass(frozen=True, repr=False)
+class MinimumSettings(Settings):
+    """How `minimum` works, beyond what it is asked.
+
+    relative, absolute: a row is done once upper - lower <= max(relative * |upper|, absolute). max_subproblems: parts of
+    the sets that are bounded at most, None for no limit; 0 gives the root's bounds and attacks alone. passes: of the
+    root's bounds, before sets are split. arithmetic: "real" bounds the network in real numbers; "float32" and "float64"
+    subtract what evaluating it in that type can be off by. search: of the parts; sets of at most its `input_sides`
+    sides of positive width are halved at those, others are split at neurons.
+
+    Raises: InputError for a choice that does not exist, or a value of another type or range.
+    """
+
+    relative: Nonnegative = 1e-3
+    absolute: Nonnegative = 1e-6
+    max_subproblems: Annotated[int | None, ANY] = None
+    passes: Count = 30
+    arithmetic: str = "real"
+    search: SearchSettings = field(default_factory=SearchSettings)
+
+    def __post_init__(self) -> None:
+        check_arithmetic(self.arithmetic)
+        super().__post_init__()
