@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from admm_verify.bounds.preactivation import preactivation_bounds as preactivation_bounds
     from admm_verify.bounds.ranges import PreactivationBounds as PreactivationBounds
+    from admm_verify.complete.minimum import Minimum as Minimum, minimum as minimum
+    from admm_verify.complete.minimum_settings import MinimumSettings as MinimumSettings
     from admm_verify.complete.settings import VerifySettings as VerifySettings
     from admm_verify.enclosures.plants import Plant as Plant
     from admm_verify.errors import (
@@ -40,6 +42,9 @@ if TYPE_CHECKING:
         PolicyCertification as PolicyCertification,
     )
     from admm_verify.policies.certify_policy import certify_policy as certify_policy
+    from admm_verify.policies.deviation import certify_deviation as certify_deviation
+    from admm_verify.policies.deviation_bounds import DeviationBounds as DeviationBounds
+    from admm_verify.policies.deviation_settings import DeviationSettings as DeviationSettings
     from admm_verify.policies.evaluate import evaluate_policy as evaluate_policy
     from admm_verify.policies.evaluate_settings import EvaluateSettings as EvaluateSettings
     from admm_verify.policies.evaluation import PolicyEvaluation as PolicyEvaluation
@@ -124,6 +129,8 @@ _ROOMS = {
     "ContinuousSystem": "reach.systems",
     "Controller": "reach.systems",
     "Counterexample": "robustness.counterexample",
+    "DeviationBounds": "policies.deviation_bounds",
+    "DeviationSettings": "policies.deviation_settings",
     "DeviceError": "errors",
     "DiscreteActions": "policies.policy",
     "Distance": "nearest.distance",
@@ -137,6 +144,8 @@ _ROOMS = {
     "Judgement": "reach.judgement",
     "Kind": "reach.requirements",
     "LinearSystem": "reach.systems",
+    "Minimum": "complete.minimum",
+    "MinimumSettings": "complete.minimum_settings",
     "MissingNameError": "errors",
     "MissingPackageError": "errors",
     "ModelError": "errors",
@@ -182,12 +191,14 @@ _ROOMS = {
     "VerifySettings": "complete.settings",
     "Zonotope": "sets.zonotope",
     "certify": "robustness.certify",
+    "certify_deviation": "policies.deviation",
     "certify_policy": "policies.certify_policy",
     "closest_counterexample": "nearest.closest",
     "counterexample_plot": "report.counterexample_plots",
     "distance": "nearest.distance",
     "evaluate_policy": "policies.evaluate",
     "image_plot": "report.image_plots",
+    "minimum": "complete.minimum",
     "output_bounds": "splitting.output_bounds",
     "policy_plot": "report.policy_plots",
     "preactivation_bounds": "bounds.preactivation",

@@ -18,7 +18,6 @@ from admm_verify.memory import memory_errors
 from admm_verify.network.common_factors import summed_before_products
 from admm_verify.network.graph import Network
 from admm_verify.options import instance, member
-from admm_verify.reprs import short_repr
 from admm_verify.run import Ended, Run
 from admm_verify.sets.contract import WalkableSet
 from admm_verify.text_tables import table
@@ -32,14 +31,16 @@ class Minimum:
     """Enclosures of least values: lower <= min over the set <= the value at `point`, which is upper as computed.
 
     lower: certified, rounded downward. upper: attained, computed in float64 at `point`, which lies in the set exactly;
-    +inf and NaN where no point gave a number. status: CONVERGED where the gap is closed; all numbers hold whatever it
-    is. subproblems: parts of the sets bounded.
-    Shapes: lower, upper [rows]; point [rows, *input_shape].
+    +inf and NaN where no point gave a number. each: certified lower bounds of every functional of a row, of which the
+    row's is the least; those that do not decide it may be far from their own least values. status: CONVERGED where the
+    gap is closed; all numbers hold whatever it is. subproblems: parts of the sets bounded.
+    Shapes: lower, upper [rows]; point [rows, *input_shape]; each [rows, k].
     """
 
     lower: np.ndarray
     upper: np.ndarray
     point: np.ndarray
+    each: np.ndarray
     status: tuple[Ended, ...]
     subproblems: int
     seconds: float
@@ -109,10 +110,11 @@ def minimum(
         rows = ValueRows.of(_prepared(network, sets, chosen), sets, coefficients, constants)
         search = MinimumSearch(rows, chosen, run)
         search.find()
-        lower = search.charged()
+        each = search.charged().reshape(coefficients.shape[:2])
     best = search.attained
     point = best.x.reshape(-1, *network.input_shape)
-    return Minimum(lower, best.value, point, tuple(search.status()), search.subproblems, time.monotonic() - began)
+    found = each.min(axis=1), best.value, point, each, tuple(search.status())
+    return Minimum(*found, search.subproblems, time.monotonic() - began)
 
 
 def _prepared(network: Network, inputs: WalkableSet, settings: MinimumSettings) -> Network:
@@ -138,5 +140,6 @@ def _functionals(network: Network, objective: Array, offset: Array | float) -> t
     for name, array in (("objective", given), ("offset", constants)):
         if not np.isfinite(array).all():
             raise InputError(f"The {name} holds NaN or infinite numbers; give finite ones.")
-    coefficients = given if given.ndim == 3 else given[:, None, :]
-    return coefficients, np.broadcast_to(constants.reshape(constants.shape + (1,) * (given.ndim == 2 and constants.ndim > 0)), coefficients.shape[:2]).copy()
+    shape = given.shape[:-1]
+    constants = np.broadcast_to(constants, shape)
+    return given.reshape(len(given), -1, size), constants.reshape(len(given), -1)

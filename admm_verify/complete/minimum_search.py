@@ -28,9 +28,10 @@ from admm_verify.complete.minimum_settings import MinimumSettings
 from admm_verify.complete.neuron_split import Branches, NeuronSplitter
 from admm_verify.complete.pool import Nodes
 from admm_verify.complete.search import Search, Standing
-from admm_verify.complete.tables import take
+from admm_verify.complete.tables import join, take
 from admm_verify.complete.value_rows import Incumbents, Thresholds, ValueRows
 from admm_verify.memory import once_more
+from admm_verify.relaxations.registry import facts_of
 from admm_verify.run import Ended, Run, Stopped
 from admm_verify.splitting.row_bounds import RowBounds
 
@@ -51,6 +52,9 @@ _MOVED = 0.05
 """Of the allowed gap, what thresholds fall by before open parts are compared with them anew."""
 
 
+_HALVES = 1000
+"""Parts for each open row, after which networks of kinks alone are split at those."""
+
 _AIM = 1.0 - 2.0**-16
 """Of the allowed gap, what thresholds leave, so that a few roundings more do not keep a gap open."""
 
@@ -69,7 +73,7 @@ class MinimumSearch:
         self.thresholds: Thresholds | None = None
         self.search: Search[HalvedBoxes] | Search[Branches] | None = None
         self._chosen = np.zeros(0, dtype=np.int64)
-        self._limited = False
+        self._limited, self._before = False, 0
 
     @property
     def lower(self) -> np.ndarray:
@@ -112,15 +116,15 @@ class MinimumSearch:
         ]
 
     def charged(self) -> np.ndarray:
-        """`lower`, less what the arithmetic of the settings can be off by, [groups]."""
+        """Certified lower bounds of the rows' values, less what the settings' arithmetic can be off by, [rows]."""
         rows = self.rows
         if self.settings.arithmetic == "real":
-            return self.lower
+            return self._values
         bounds = derived_bounds(rows.network, rows.inputs, "interval", self.run, abandon=False)
         error = to_numpy(output_error(rows.network, rows.inputs, bounds, self.settings.arithmetic))
         lost = 1.0000001 * np.sum(np.abs(rows.objective) * error[rows.group], axis=1)
         lower = np.nextafter(self._values - lost, -np.inf)
-        return rows.least(np.where(np.isnan(lower), -np.inf, lower))
+        return np.where(np.isnan(lower), -np.inf, lower)
 
     @property
     def _narrow(self) -> bool:
@@ -171,25 +175,41 @@ class MinimumSearch:
         self.attained.offer(to_numpy(found.x), open)
 
     def _split(self) -> None:
-        self._chosen = self._open_rows()
-        if not len(self._chosen) or self.run.over():
-            return
+        """Split by one way, and by the other one what that leaves open: halves of boxes crowd around minima at kinks,
+        and neurons with curves are at some point split as far as they can be.
+        """
+        for halving in (self._narrow, not self._narrow):
+            self._chosen = self._open_rows()
+            if not len(self._chosen) or self.run.over() or self._limited:
+                return
+            self._split_by(halving, last=halving is not self._narrow)
+
+    def _split_by(self, halving: bool, last: bool) -> None:
+        most = np.inf
+        if halving and not last and all(facts_of(node).kinked for node in self.rows.scores.network.functions):
+            most = _HALVES * len(self._chosen)
+        self._before = self.subproblems
         self.thresholds = Thresholds.below(self.attained, _AIM * self.allowed, self.least)
-        search = self.search = self._made(self._disjuncts(self._chosen))
+        search = self.search = self._made(self._disjuncts(self._chosen), halving)
         polish, began = _FIRST_POLISH, time.monotonic()
-        while not (search.done or self.run.over() or self._limited):
+        while not (search.done or self.run.over() or self._enough(search) or search.bounded >= most):
             end = began + polish
-            search.advance(lambda end=end: self._moved() or self._enough(search) or time.monotonic() >= end)
+            search.advance(lambda end=end: self._ripe(search, most) or time.monotonic() >= end)
             self._note(search)
             if time.monotonic() >= end and not search.done:
                 self._attack(_POLISH, None)
                 polish *= _LATER_POLISH
             self._lower_thresholds(search)
+        self._note(search)
+        self.search = None
 
     def _enough(self, search: Search) -> bool:
         most = self.settings.max_subproblems
-        self._limited = most is not None and search.bounded >= most
+        self._limited = most is not None and self._before + search.bounded >= most
         return self._limited
+
+    def _ripe(self, search: Search, most: float) -> bool:
+        return self._moved() or self._enough(search) or search.bounded >= most
 
     def _moved(self) -> bool:
         """Whether better points were found that may spare some parts."""
@@ -200,7 +220,7 @@ class MinimumSearch:
     def _note(self, search: Search) -> None:
         """Take from the open parts what is known of the rows: whatever is not open is above the threshold."""
         thresholds, chosen = self.thresholds, self._chosen
-        self.subproblems = search.bounded
+        self.subproblems = self._before + search.bounded
         if search.pool is None or search.stuck is None or thresholds is None:
             return
         bound = np.zeros(len(chosen))
@@ -211,7 +231,7 @@ class MinimumSearch:
     def _lower_thresholds(self, search: Search) -> None:
         """Compare the open parts with what is attained by now, and leave out those that do not matter any more."""
         before = self.thresholds
-        if search.pool is None or search.stuck is None or before is None or search.done:
+        if search.pool is None or search.stuck is None or before is None:
             return
         after = self.thresholds = Thresholds.below(self.attained, _AIM * self.allowed, self.least, before.unit)
         search.splitter.disjuncts.offset[:, 0] = after.shift[self._chosen]
@@ -221,7 +241,12 @@ class MinimumSearch:
             bound = np.nextafter(nodes.bound + fallen[nodes.disjunct], -np.inf)
             return take(replace(nodes, bound=bound), bound < 0)
 
-        search.restore(compared(search.pool.all()), compared(search.stuck), search.bounded, None)
+        open, stuck = compared(search.pool.all()), compared(search.stuck)
+        if isinstance(stuck, Branches):
+            # Programs of parts say whether they are above a threshold, and have to be asked anew.
+            again = fallen[stuck.disjunct] > 0
+            open, stuck = join([open, take(stuck, again).once_more()]), take(stuck, ~again)
+        search.restore(open, stuck, search.bounded, None)
 
     def _disjuncts(self, chosen: np.ndarray) -> Disjuncts:
         rows, scores, thresholds, count = self.rows, self.rows.scores, self.thresholds, len(chosen)
@@ -237,22 +262,25 @@ class MinimumSearch:
             count=np.ones(count, dtype=np.int64),
         )
 
-    def _made(self, disjuncts: Disjuncts) -> Search[HalvedBoxes] | Search[Branches]:
+    def _made(self, disjuncts: Disjuncts, halving: bool) -> Search[HalvedBoxes] | Search[Branches]:
         network, settings, run = self.rows.scores.network, self.settings.search, self.run.silent()
         numbers = settings.block_numbers // sum(node.size for node in network.nodes)
         work = numbers * network.weight_count
         home = iteration_placement(Placement.numpy(), self.run.device, "float64", work, self.run.left)
-        if self._narrow:
-            halving = InputSplitter(network, disjuncts, home, settings, run)
-            return Search(halving, settings, self._tried, run, self._noted)
+        if halving:
+            return Search(
+                InputSplitter(network, disjuncts, home, settings, run), settings, self._tried, run, self._noted
+            )
         groups, own = np.unique(self.rows.group[self._chosen], return_inverse=True)
-        boxes = own.reshape(-1), self.rows.inputs.at(groups)
-        fixing = NeuronSplitter(network, disjuncts, boxes, self.bounds.take(groups), home, settings, run)
+        sets, bounds = self.rows.inputs.at(groups), self.bounds.take(groups)
+        if self._narrow:
+            found = derived_bounds(network, sets, "tightened", run, known=bounds, abandon=False)
+            bounds, _ = without_contradictions(network, sets, found, run.endless())
+        places = own.reshape(-1), sets
+        fixing = NeuronSplitter(network, disjuncts, places, bounds, home, settings, run)
         return Search(fixing, settings, self._tried, run, self._noted)
 
-    def _tried(
-        self, points: np.ndarray, disjunct: np.ndarray, offset: np.ndarray
-    ) -> tuple[Witness | None, np.ndarray]:
+    def _tried(self, points: np.ndarray, disjunct: np.ndarray, offset: np.ndarray) -> tuple[Witness | None, np.ndarray]:
         """Keep the best of some points of parts; none of them ends the search."""
         self.attained.offer(points, self._chosen[disjunct])
         return None, np.zeros(len(points), dtype=bool)

@@ -62,6 +62,10 @@ class Branches(Nodes):
     def splittable(self) -> np.ndarray:
         return self.choice != 0
 
+    def once_more(self) -> "Branches":
+        """The parts for a last attempt each."""
+        return replace(self, choice=np.full_like(self.choice, _LAST))
+
 
 class NeuronSplitter:
     """Splits neurons."""

@@ -173,5 +173,3 @@ def _drawn(node: Affine, number: int) -> tuple[np.ndarray, np.ndarray] | None:
         return None
     entry = np.argmax(matrix != 0, axis=1)
     return entry, np.sign(matrix[np.arange(len(entry)), entry])
-
-

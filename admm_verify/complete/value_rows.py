@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from admm_verify.arrays import Placement, quiet_overflow, to_numpy
+from admm_verify.arrays import quiet_overflow, to_numpy
 from admm_verify.complete.scores import Scores, scores_of
 from admm_verify.network.graph import Network
 from admm_verify.sets.contract import WalkableSet
