@@ -36,6 +36,7 @@ def read_members(
             members = archive.infolist()
             if len(members) > _MOST_MEMBERS:
                 raise ModelError(f"{what} holds {len(members)} files; archives of up to {_MOST_MEMBERS} are read.")
+            _check_places(archive, what)
             known: set[str] = set()
             for member in members:
                 _check_member(member, known, what)
@@ -49,6 +50,13 @@ def read_members(
         raise ModelError(f"{what} cannot be read: {error.strerror or error}.") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise ModelError(f"{what} is no zip archive that can be read: {error}.") from error
+
+
+def _check_places(archive: zipfile.ZipFile, what: str) -> None:
+    """Refuse an archive whose members take more room than it has, as they then lie on one another."""
+    packed, file = sum(member.compress_size for member in archive.infolist()), archive.fp
+    if file is not None and packed > file.seek(0, os.SEEK_END):
+        raise ModelError(f"{what} is refused: its members overlap, as only harmful ones do.")
 
 
 def _check_member(member: zipfile.ZipInfo, known: Collection[str], what: str) -> None:

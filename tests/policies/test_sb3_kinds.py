@@ -1,5 +1,8 @@
 """Models of every algorithm, made and saved by the training library, against its own deterministic predict."""
 
+import io
+import zipfile
+
 import gymnasium
 import numpy as np
 import pytest
@@ -167,6 +170,26 @@ def test_activation_functions_with_numbers_of_their_own_are_read_or_refused(save
     hidden = model_of(SB3, "DQN", DISCRETE, options={"activation_fn": lambda: torch.nn.LeakyReLU(0.3)})
     with pytest.raises(av.ModelError, match="activation function no more than"):
         av.read_policy(saved(hidden))
+
+
+def test_layers_that_older_versions_shared_are_read(tmp_path):
+    torch = library("torch")
+    model = model_of(SB3, "PPO", LIMITS, options={"net_arch": {"pi": [7, 6], "vf": [5]}})
+    path = tmp_path / "policy.zip"
+    model.save(path)
+    with zipfile.ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    state = torch.load(io.BytesIO(members["policy.pth"]), weights_only=True)
+    # Before version 1.8 actor and critic could have their first layers in common.
+    for part in ("weight", "bias"):
+        state[f"mlp_extractor.shared_net.0.{part}"] = state.pop(f"mlp_extractor.policy_net.0.{part}")
+        state[f"mlp_extractor.policy_net.0.{part}"] = state.pop(f"mlp_extractor.policy_net.2.{part}")
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in {**members, "policy.pth": buffer.getvalue()}.items():
+            file.writestr(name, content)
+    agree(av.read_policy(path), model, draws(BOX, 100))
 
 
 def test_models_in_memory_are_read_as_their_files():
