@@ -13,6 +13,7 @@ from admm_verify.backends.compiled import VERBS, CompiledVerbs, KernelCall, fit
 from admm_verify.backends.verbs import ArrayVerbs, SlopeState, agrees
 from admm_verify.errors import InputError
 from admm_verify.kernels.library import KERNELS
+from admm_verify.memory import is_allocation
 
 OPTIONS = ("-std=c++17",)
 LARGEST_BLOCK = 256
@@ -43,6 +44,9 @@ def cuda_verbs() -> "CudaVerbs | None":
         raise RuntimeError("kernels disagree with the reference on known values")
     # CuPy raises errors of several libraries, none of which is a common class.
     except Exception as error:
+        if is_allocation(error):
+            # Memory may be there the next time.
+            raise
         found = error
     major = (torch.version.cuda or "13").partition(".")[0]
     advice = f"pip install cupy-cuda{major}x" if isinstance(found, ImportError) else "check CuPy's installation"

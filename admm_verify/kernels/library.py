@@ -56,16 +56,14 @@ def _library() -> ctypes.CDLL:
     Raises: OSError or subprocess.SubprocessError where it cannot be built or loaded.
     """
     command = [*_compiler(), *FLAGS]
-    version = subprocess.run(
-        [command[0], "--version"], capture_output=True, check=True, timeout=BUILD_SECONDS, stdin=subprocess.DEVNULL
-    ).stdout
+    version = _run([command[0], "--version"])
     name = f"native-{_fingerprint(command, version)}.so"
     try:
         path = _cache_folder() / name
         if not path.exists():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _build(command, path)
-        return ctypes.CDLL(str(path))
+        return _loaded(command, path)
     except (OSError, RuntimeError) as error:
         _log.debug("Native code cannot be kept in the cache folder: %s", error)
     with tempfile.TemporaryDirectory(prefix="admm_verify-") as folder:
@@ -73,6 +71,16 @@ def _library() -> ctypes.CDLL:
         _build(command, path)
         # Once loaded the library needs its file no longer.
         return ctypes.CDLL(str(path))
+
+
+def _loaded(command: Sequence[str], path: Path) -> ctypes.CDLL:
+    """A library that is there, built anew where what is there is none, as after the power failed."""
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        _log.debug("Native code is compiled again: %s", error)
+    _build(command, path)
+    return ctypes.CDLL(str(path))
 
 
 def _compiler() -> list[str]:
@@ -83,6 +91,19 @@ def _compiler() -> list[str]:
         if found is not None:
             return [found, *options]
     raise FileNotFoundError(f"No C++ compiler: looked for {wanted[0] if wanted else ', '.join(COMPILERS)}.")
+
+
+def _run(words: Sequence[str]) -> bytes:
+    """What the compiler says; once more where a signal ends it, as a Ctrl-C does that this process answers by going on.
+
+    Raises: OSError or subprocess.SubprocessError where it fails.
+    """
+    for ends in (False, True):
+        done = subprocess.run(words, capture_output=True, timeout=BUILD_SECONDS, stdin=subprocess.DEVNULL, check=ends)
+        if done.returncode >= 0:
+            break
+    done.check_returncode()
+    return done.stdout
 
 
 def _fingerprint(command: Sequence[str], version: bytes) -> str:
@@ -112,17 +133,13 @@ def _cache_folder() -> Path:
 
 
 def _build(command: Sequence[str], path: Path) -> None:
-    """Compile into a file of its own and move it into place, so that processes that build at once do no harm."""
+    """Compile into a file of its own and move it into place, so that processes that build at once do no harm, nor any
+    exception in the middle.
+    """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
     os.close(handle)
     try:
-        subprocess.run(
-            [*command, *(str(KERNELS / unit) for unit in UNITS), "-o", temporary],
-            capture_output=True,
-            check=True,
-            timeout=BUILD_SECONDS,
-            stdin=subprocess.DEVNULL,
-        )
+        _run([*command, *(str(KERNELS / unit) for unit in UNITS), "-o", temporary])
         os.replace(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)

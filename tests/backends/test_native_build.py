@@ -94,6 +94,40 @@ def test_a_damaged_library_is_no_obstacle(own_cache, monkeypatch, tmp_path) -> N
     damaged.write_bytes(b"no library")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
     assert found() is not None
+    # It is not compiled in every process from then on.
+    assert damaged.read_bytes() != b"no library" and list((tmp_path / "private").iterdir()) == []
+
+
+@needs_compiler
+@pytest.mark.parametrize("when", ["while", "behind"])
+def test_an_interrupt_leaves_nothing_broken(own_cache, monkeypatch, tmp_path, when: str) -> None:
+    real, left = subprocess.run, [KeyboardInterrupt]
+
+    def run(words: list[str], **how: object) -> object:
+        if "--version" in words or not left:
+            return real(words, **how)
+        if when == "while":
+            # As much of the library as was written by then.
+            Path(words[-1]).write_bytes(b"half")
+        else:
+            real(words, **how)
+        raise left.pop()
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(KeyboardInterrupt):
+        found()
+    assert list(own_cache.iterdir()) == [] and list((tmp_path / "private").iterdir()) == []
+    # The same process, which has not given up, and the next one.
+    assert native.native_verbs.__wrapped__() is not None and found() is not None
+    assert [path.suffix for path in own_cache.iterdir()] == [".so"]
+
+
+@needs_compiler
+def test_a_compiler_that_a_signal_ends_is_asked_again(own_cache, monkeypatch, tmp_path) -> None:
+    once = tmp_path / "once"
+    text = f'[ "$1" = --version ] && exit 0; [ -e {once} ] && exec {CXX} "$@"; touch {once}; kill -INT $$'
+    monkeypatch.setenv("CXX", script(tmp_path / "compiler", text))
+    assert found() is not None and once.exists()
 
 
 @needs_compiler

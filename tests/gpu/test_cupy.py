@@ -14,6 +14,7 @@ from admm_verify.backends.choice import verbs_for
 from admm_verify.backends.verbs import ArrayVerbs
 from tests.backends.calls import results, samples
 from tests.gpu.pretend import PretendGpu, pretend_gpu
+from tests.gpu.pretend_cupy import RawModule
 
 
 @pytest.fixture
@@ -49,6 +50,26 @@ def test_streams_are_made_once_and_not_by_what_cupy_has_given_up(gpu, monkeypatc
         other = torch.cuda.current_stream().cuda_stream
         some_verb(gpu)
     assert [handle for _, handle in made[1:]] == [other]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, torch.OutOfMemoryError])
+@pytest.mark.parametrize("where", ["compile", "get_function", "launch"])
+def test_kernels_are_there_once_nothing_interrupts(gpu, monkeypatch, error: type, where: str) -> None:
+    cuda.cuda_verbs.cache_clear()
+    left = [error("CUDA out of memory.")]
+    target, name = (cuda.CudaVerbs, "_launch") if where == "launch" else (RawModule, where)
+    real = getattr(target, name)
+
+    def interrupted(self: Any, *given: Any) -> Any:
+        if left:
+            raise left.pop()
+        return real(self, *given)
+
+    monkeypatch.setattr(target, name, interrupted)
+    with pytest.raises(error):
+        some_verb(gpu)
+    assert isinstance(verbs_for(Placement.of(gpu.tensor([0.0]))), cuda.CudaVerbs)
+    assert some_verb(gpu)
 
 
 def test_streams_of_an_older_cupy(gpu, monkeypatch) -> None:
