@@ -41,6 +41,10 @@ if TYPE_CHECKING:
         ChangedAction as ChangedAction,
         PolicyCertification as PolicyCertification,
     )
+    from admm_verify.policies.certified_radius import (
+        CertifiedRadii as CertifiedRadii,
+        certified_radii as certified_radii,
+    )
     from admm_verify.policies.certify_policy import certify_policy as certify_policy
     from admm_verify.policies.deviation import certify_deviation as certify_deviation
     from admm_verify.policies.deviation_bounds import DeviationBounds as DeviationBounds
@@ -122,6 +126,7 @@ _ROOMS = {
     "Ball": "sets.ball",
     "Box": "sets.box",
     "Certification": "robustness.certification",
+    "CertifiedRadii": "policies.certified_radius",
     "CertifySettings": "robustness.settings",
     "ChangedAction": "policies.certification",
     "Constraint": "splitting.constraint",
@@ -190,6 +195,7 @@ _ROOMS = {
     "Verdict": "verdict",
     "VerifySettings": "complete.settings",
     "Zonotope": "sets.zonotope",
+    "certified_radii": "policies.certified_radius",
     "certify": "robustness.certify",
     "certify_deviation": "policies.deviation",
     "certify_policy": "policies.certify_policy",

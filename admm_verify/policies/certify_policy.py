@@ -49,7 +49,7 @@ def certify_policy(
     Reference: Zhang et al., NeurIPS 2020 (SA-MDP), who bound scores one by one.
     """
     chosen = PolicySettings.of(settings, norm)
-    given, note = _discrete(policy, chosen.certifying)
+    given, note = discrete_policy(policy, chosen.certifying)
     noise = Noise.of(given, observations, radii, chosen)
     instances = own_actions(given.network, noise.observations, noise.reach, chosen.certifying)
     found = certified(instances, chosen.certifying, run, note)
@@ -74,7 +74,7 @@ def own_actions(scores: Network, observations: np.ndarray, reach: np.ndarray, se
     return instances.labelled(np.concatenate(budget.blocks(len(observations), step, actions)))
 
 
-def _discrete(given: Policy | Network | ModelSource, settings: CertifySettings) -> tuple[Policy, str | None]:
+def discrete_policy(given: Policy | Network | ModelSource, settings: CertifySettings) -> tuple[Policy, str | None]:
     """A policy of scores, without a head, and what was left out of the one that was given, in words."""
     whole = given.network if isinstance(given, Policy) else given
     scores, note = scores_of(whole, settings)

@@ -68,6 +68,10 @@ class Instances:
         """The same with other labels, whole numbers below the number of classes, [images]."""
         return replace(self, labels=labels)
 
+    def shared(self, numbers: np.ndarray, share: np.ndarray) -> "Instances":
+        """Some of the images, with so much of every radius, [len(numbers)]."""
+        return replace(self, labels=self.labels[numbers], near=self.near.shared(numbers, share))
+
     @property
     def images(self) -> np.ndarray:
         """The images in the network's element type, [images, inputs]."""

@@ -1,8 +1,9 @@
 """The inputs near images that are looked at: sets around them, and inputs that lie inside for certain."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Self
 
 import numpy as np
 
@@ -20,9 +21,10 @@ class Neighbourhoods(ABC):
     """The inputs x near every image c at every radius: |(x - c) / r|_p <= 1 within [floor, ceiling].
 
     p is that of the norm. Pixels with r = 0 do not change. radii: one number for each, the largest over the pixels;
-    reach: that of every pixel, or one for all of them.
+    reach: that of every pixel, or one for all of them. share: what r is multiplied by for each image, None for 1; the
+    product in float64 counts.
     Shapes: images [images, inputs] in the network's element type, inside the range; radii [radii]; reach [radii, 1 or
-    inputs]; floor, ceiling [inputs] in float64, infinite where there is none.
+    inputs]; floor, ceiling [inputs] in float64, infinite where there is none; share [images].
     """
 
     norm: NormName
@@ -31,6 +33,7 @@ class Neighbourhoods(ABC):
     reach: np.ndarray
     floor: np.ndarray
     ceiling: np.ndarray
+    share: np.ndarray | None = None
 
     @property
     def is_round(self) -> bool:
@@ -65,9 +68,14 @@ class Neighbourhoods(ABC):
     def holds(self, number: int, radius: float, point: np.ndarray) -> bool:
         """Whether an input [inputs] of the element type is near an image, in real numbers."""
 
-    def reaches(self, radii: np.ndarray) -> np.ndarray:
-        """How far each pixel may change at some of the radii, [m, 1 or inputs]."""
-        return self.reach[np.argmax(radii[:, None] == self.radii, axis=1)]
+    def reaches(self, numbers: np.ndarray, radii: np.ndarray) -> np.ndarray:
+        """How far each pixel of some images may change at one radius each, [m, 1 or inputs]."""
+        reach = self.reach[np.argmax(radii[:, None] == self.radii, axis=1)]
+        return reach if self.share is None else reach * self.share[numbers, None]
+
+    def shared(self, numbers: np.ndarray, share: np.ndarray) -> Self:
+        """Those of some images, with so much of every radius."""
+        return replace(self, images=self.images[numbers], share=share)
 
     def centres(self, numbers: np.ndarray) -> np.ndarray:
         """Some images in float64, which holds them exactly."""
@@ -82,16 +90,18 @@ class BoxNeighbourhoods(Neighbourhoods):
     """Neighbourhoods in the largest norm: boxes, rounded outward where sets have to hold them."""
 
     def around(self, numbers: np.ndarray, radii: np.ndarray) -> Box:
-        return Box.around(self.centres(numbers), self.reaches(radii), (self.floor, self.ceiling))
+        return Box.around(self.centres(numbers), self.reaches(numbers, radii), (self.floor, self.ceiling))
 
     def inside(self, numbers: np.ndarray, radii: np.ndarray, points: np.ndarray) -> np.ndarray:
         placement = Placement.numpy(self.images.dtype)
-        box = Box.inside(self.centres(numbers), self.reaches(radii), (self.floor, self.ceiling)).inward(placement)
+        box = Box.inside(self.centres(numbers), self.reaches(numbers, radii), (self.floor, self.ceiling)).inward(
+            placement
+        )
         with np.errstate(over="ignore"):
             return to_numpy(box.project(points.astype(placement.dtype)))
 
     def exact(self, number: int, radius: float) -> ExactBox:
-        widths = np.broadcast_to(self.reaches(np.array([radius])), (1, self.images.shape[1]))[0]
+        widths = np.broadcast_to(self.reaches(np.array([number]), np.array([radius])), (1, self.images.shape[1]))[0]
         given = zip(self.images[number].tolist(), widths.tolist(), strict=True)
         pairs = [(Fraction(value), Fraction(width)) for value, width in given]
         lower = [value - width for value, width in pairs]
@@ -117,7 +127,7 @@ class BallNeighbourhoods(Neighbourhoods):
     """Neighbourhoods in another norm: balls, of which float64 numbers say exactly which they are."""
 
     def around(self, numbers: np.ndarray, radii: np.ndarray) -> WalkableSet:
-        return Ball(self.centres(numbers), self.reaches(radii), self.norm, (self.floor, self.ceiling))
+        return Ball(self.centres(numbers), self.reaches(numbers, radii), self.norm, (self.floor, self.ceiling))
 
     def inside(self, numbers: np.ndarray, radii: np.ndarray, points: np.ndarray) -> np.ndarray:
         placement = Placement.numpy(self.images.dtype)
