@@ -23,7 +23,7 @@ import numpy as np
 from admm_verify.backends.compiled import VERBS
 from admm_verify.backends.cuda import cuda_verbs
 from admm_verify.backends.native import native_verbs
-from admm_verify.backends.verbs import Adam, ArrayVerbs, KinkBounds, KinkPaces, SlopeState, Verbs
+from admm_verify.backends.verbs import Adam, ArrayVerbs, EntryPlaces, KinkBounds, KinkPaces, SlopeState, Verbs
 from benchmarks import THREADS
 from benchmarks.shares import RESULTS, environment, write_json
 
@@ -84,7 +84,10 @@ def arguments(verb: str, rows: int, boxes: int, dtype: Any) -> tuple[Any, ...]:
         "average": (a, b, 0.3),
         "blend": (a, b, 0.3),
         "project_triangle": (lower, upper, a, b, box),
-        "halpern": (a, b, c, d, np.arange(rows).astype(dtype)),
+        "halpern": (a, b, c, d, one, np.arange(rows).astype(dtype), box),
+        "gather": (a, one, zero, EntryPlaces(np.arange(NEURONS)[None, ::-1].copy(), NEURONS), box),
+        "reflect": (a, b, one, upper, EntryPlaces(np.arange(NEURONS)[None, ::-1].copy(), NEURONS), box),
+        "turn": (a, b, one, upper, lower, box),
     }
     return calls[verb]
 
@@ -95,6 +98,8 @@ def placed(values: Sequence[Any], put: Callable[[np.ndarray], Any]) -> list[Any]
     def move(value: Any) -> Any:
         if isinstance(value, SlopeState):
             return SlopeState(put(value.slopes), put(value.mean), put(value.square))
+        if isinstance(value, EntryPlaces):
+            return EntryPlaces(put(value.places), value.width)
         if isinstance(value, KinkBounds | KinkPaces):
             return type(value)(*map(put, value))
         return put(value) if isinstance(value, np.ndarray) else value
@@ -106,6 +111,8 @@ def moved_bytes(verb: str, rows: int, boxes: int, dtype: Any) -> int:
     """What the verb must read and write, without vectors."""
     counts = VERBS[verb]
     state = 6 if verb == "climb" else 0
+    # Of these two one array counts as an extra.
+    state += verb in ("gather", "reflect")
     full, held = counts.inputs + counts.matrices + state, counts.bounds
     return (full * rows + held * boxes) * NEURONS * np.dtype(dtype).itemsize
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from admm_verify.arrays import Array
-from admm_verify.backends.verbs import Adam, KinkBounds, KinkPaces, SlopeState
+from admm_verify.backends.verbs import Adam, EntryPlaces, KinkBounds, KinkPaces, SlopeState
 from admm_verify.errors import InputError
 
 
@@ -34,13 +34,19 @@ VERBS = {
     "average": Signature(inputs=2, bounds=0, matrices=1, sums=0, numbers=1),
     "blend": Signature(inputs=2, bounds=0, matrices=1, sums=0, numbers=1),
     "project_triangle": Signature(inputs=2, bounds=2, matrices=2, sums=0),
-    "halpern": Signature(inputs=4, bounds=0, matrices=1, sums=1, extras=1),
+    "halpern": Signature(inputs=4, bounds=1, matrices=1, sums=1, extras=1),
+    "gather": Signature(inputs=0, bounds=2, matrices=1, sums=0, extras=2, numbers=2),
+    "reflect": Signature(inputs=1, bounds=2, matrices=1, sums=0, extras=2, numbers=1),
+    "turn": Signature(inputs=2, bounds=3, matrices=2, sums=0),
 }
 """All verbs. Kernels take inputs, bounds, box, B, rows, n, extras, numbers, then results."""
 
 
 class KernelCall(NamedTuple):
-    """A verb and what its kernel takes: arrays [rows, n], bounds [B, n], box [rows], what else the verb needs."""
+    """A verb and what its kernel takes: arrays [rows, n], bounds [B, n], box [rows], what else the verb needs.
+
+    rows: where there are no arrays [rows, n].
+    """
 
     verb: str
     inputs: Sequence[Any]
@@ -48,6 +54,14 @@ class KernelCall(NamedTuple):
     box: Any = None
     extras: Sequence[Any] = ()
     numbers: Sequence[float] = ()
+    rows: int | None = None
+
+    def fit(self) -> tuple[int, int, int]:
+        """rows, n and B of the arrays.
+
+        Raises: InputError where shapes or dtypes differ.
+        """
+        return fit(self.inputs, self.bounds, self.box, self.rows)
 
 
 class CompiledVerbs(ABC):
@@ -118,14 +132,37 @@ class CompiledVerbs(ABC):
         p, q = self._run(KernelCall("project_triangle", (pre, post), (lower, upper), box))
         return p, q
 
-    def halpern(self, u: Array, r: Array, z: Array, anchor: Array, since: Array) -> tuple[Array, Array]:
+    def halpern(
+        self, u: Array, r: Array, z: Array, anchor: Array, weight: Array, since: Array, box: Array | None
+    ) -> tuple[Array, Array]:
         if since.shape != u.shape[:1] or since.dtype != u.dtype:
             raise InputError(
                 f"The iterations have shape {tuple(since.shape)} and dtype {since.dtype}; expected are ({u.shape[0]},) "
                 f"and {u.dtype}."
             )
-        moved, square = self._run(KernelCall("halpern", (u, r, z, anchor), extras=(since,)))
+        moved, square = self._run(KernelCall("halpern", (u, r, z, anchor), (weight,), box, (since,)))
         return moved, square
+
+    def gather(self, x: Array, weight: Array, shift: Array, entries: EntryPlaces, box: Array | None) -> Array:
+        _check_entries(x, entries, weight)
+        numbers, rows = (float(entries.width), float(entries.places.shape[0])), x.shape[0]
+        own = (x, entries.places)
+        (found,) = self._run(KernelCall("gather", (), (weight, shift), box, own, numbers, rows))
+        return found
+
+    def reflect(
+        self, z: Array, source: Array, sign: Array, gain: Array, entries: EntryPlaces, box: Array | None
+    ) -> Array:
+        _check_entries(source, entries, z, z.shape[0])
+        own = (source, entries.places)
+        (found,) = self._run(KernelCall("reflect", (z,), (sign, gain), box, own, (float(entries.width),)))
+        return found
+
+    def turn(
+        self, along: Array, across: Array, near: Array, far: Array, back: Array, box: Array | None
+    ) -> tuple[Array, Array]:
+        down, up = self._run(KernelCall("turn", (along, across), (near, far, back), box))
+        return down, up
 
     @abstractmethod
     def state(self, slopes: Array) -> SlopeState:
@@ -144,12 +181,25 @@ class CompiledVerbs(ABC):
         """The array, or a contiguous copy that can be written."""
 
 
-def fit(inputs: Sequence[Array], bounds: Sequence[Array], box: Array | None) -> tuple[int, int, int]:
+def _check_entries(x: Array, entries: EntryPlaces, like: Array, rows: int | None = None) -> None:
+    """Refuse rows of entries that are others than a kernel looks for, or whose dtype is another."""
+    wanted = (x.shape[0] if rows is None else rows, entries.width)
+    if tuple(x.shape) != wanted or x.dtype != like.dtype or entries.places.shape[1] != like.shape[-1]:
+        raise InputError(
+            f"Rows of entries have shape {tuple(x.shape)} and dtype {x.dtype} where {wanted} and {like.dtype} are "
+            f"expected, or {entries.places.shape[1]} numbers are made of them where {like.shape[-1]} are."
+        )
+
+
+def fit(
+    inputs: Sequence[Array], bounds: Sequence[Array], box: Array | None, rows: int | None = None
+) -> tuple[int, int, int]:
     """rows, n and B of a kernel's arrays.
 
     Raises: InputError where shapes or dtypes differ.
     """
-    shape, dtype = inputs[0].shape, inputs[0].dtype
+    shape = inputs[0].shape if rows is None else (rows, *bounds[0].shape[1:])
+    dtype = (*inputs, *bounds)[0].dtype
     held = bounds[0].shape if bounds else (1, shape[-1])
     for expected, arrays in ((shape, inputs), (held, bounds)):
         for array in arrays:

@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from admm_verify.arrays import Array
-from admm_verify.backends.compiled import VERBS, CompiledVerbs, KernelCall, fit
+from admm_verify.backends.compiled import VERBS, CompiledVerbs, KernelCall
 from admm_verify.backends.verbs import ArrayVerbs, SlopeState, agrees
 from admm_verify.errors import InputError
 from admm_verify.kernels.library import KERNELS
@@ -111,9 +111,9 @@ class CudaVerbs(CompiledVerbs):
     def _run(self, call: KernelCall) -> list[Any]:
         import torch
 
-        verb, inputs, bounds, box, extras, numbers = call
-        rows, n, boxes = fit(inputs, bounds, box)
-        first, counts = inputs[0], VERBS[verb]
+        verb, inputs, bounds, box, extras, numbers, _ = call
+        rows, n, boxes = call.fit()
+        first, counts = (*inputs, *bounds)[0], VERBS[verb]
         suffix = {torch.float32: "f32", torch.float64: "f64"}.get(first.dtype)
         held = [array.contiguous() for array in (*inputs, *bounds, *extras)]
         chosen = None if box is None or boxes == 1 else box.to(torch.int64).contiguous()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from admm_verify.arrays import Array
-from admm_verify.backends.compiled import VERBS, CompiledVerbs, KernelCall, fit
+from admm_verify.backends.compiled import VERBS, CompiledVerbs, KernelCall
 from admm_verify.backends.verbs import SlopeState, agrees, slope_state
 from admm_verify.errors import InputError
 from admm_verify.kernels.library import native_library
@@ -53,9 +53,9 @@ class NativeVerbs(CompiledVerbs):
         return slope_state(slopes, lambda shape: _empty(shape, slopes.dtype))
 
     def _run(self, call: KernelCall) -> list[np.ndarray]:
-        verb, inputs, bounds, box, extras, numbers = call
-        rows, n, boxes = fit(inputs, bounds, box)
-        dtype, counts = inputs[0].dtype, VERBS[verb]
+        verb, inputs, bounds, box, extras, numbers, _ = call
+        rows, n, boxes = call.fit()
+        dtype, counts = (*inputs, *bounds)[0].dtype, VERBS[verb]
         entry = self._entries.get((verb, dtype))
         if entry is None:
             raise InputError(f"Native code takes float32 and float64, not {dtype}.")

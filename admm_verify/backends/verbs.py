@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from admm_verify.arrays import Array, Float, Int, inner, namespace, take_rows, to_numpy
+from admm_verify.arrays import Array, Float, Int, Placement, inner, namespace, take_rows, to_numpy
+from admm_verify.errors import InputError
 from admm_verify.relaxations import triangle
 
 Values = Float[Array, "rows n"]
@@ -56,6 +57,25 @@ class SlopeState:
     slopes: Array
     mean: Array
     square: Array
+
+
+@dataclass(frozen=True, eq=False)
+class EntryPlaces:
+    """Which entries of a row of so many every number is made of: places [most, n], `width` behind the last of each."""
+
+    places: Int[Array, "most n"]
+    width: int
+
+    @classmethod
+    def of(cls, places: np.ndarray, width: int, placement: Placement) -> "EntryPlaces":
+        """The entries in a placement; kernels look at no place again.
+
+        Raises: InputError for a place that is none, or that follows one that is none.
+        """
+        behind = (places[:-1] == width) & (places[1:] < width)
+        if places.min(initial=0) < 0 or places.max(initial=0) > width or behind.any():
+            raise InputError(f"Places of entries are below 0, above the row's width {width}, or behind a missing one.")
+        return cls(placement.put_indices(places), width)
 
 
 def slope_state(slopes: Values, empty: Callable[[tuple[int, ...]], Array]) -> SlopeState:
@@ -164,10 +184,31 @@ class Verbs(Protocol):
         """
         ...
 
-    def halpern(self, u: Values, r: Values, z: Values, anchor: Values, since: Sums) -> tuple[Values, Sums]:
+    def halpern(
+        self, u: Values, r: Values, z: Values, anchor: Values, weight: PerBox, since: Sums, box: Owner | None
+    ) -> tuple[Values, Sums]:
         """Halpern's step of the reflected operator, with r = 2 v - z, and the square of the residual.
 
-        z_new = anchor / (since + 2) + (since + 1) / (since + 2) (2 u - r); square = sum of (u - (r + z) / 2)^2.
+        z_new = anchor / (since + 2) + (since + 1) / (since + 2) (2 u - r); square = sum of weight (u - (r + z) / 2)^2.
+        """
+        ...
+
+    def gather(self, x: Values, weight: PerBox, shift: PerBox, entries: EntryPlaces, box: Owner | None) -> Values:
+        """Weighted sums of entries: weight times the sum of x at the entries' places, + shift."""
+        ...
+
+    def reflect(
+        self, z: Values, source: Values, sign: PerBox, gain: PerBox, entries: EntryPlaces, box: Owner | None
+    ) -> Values:
+        """sign z + gain times the entry of source, at most one, that belongs to each number."""
+        ...
+
+    def turn(
+        self, along: Values, across: Values, near: PerBox, far: PerBox, back: PerBox, box: Owner | None
+    ) -> tuple[Values, Values]:
+        """A projection on a graph, in the coordinates of its singular vectors.
+
+        down = near across - far along; up = back (along + down).
         """
         ...
 
@@ -251,11 +292,39 @@ class ArrayVerbs:
     ) -> tuple[Values, Values]:
         return triangle.project(take_rows(lower, box), take_rows(upper, box), pre, post)
 
-    def halpern(self, u: Values, r: Values, z: Values, anchor: Values, since: Sums) -> tuple[Values, Sums]:
-        xp = namespace(u)
+    def halpern(
+        self, u: Values, r: Values, z: Values, anchor: Values, weight: PerBox, since: Sums, box: Owner | None
+    ) -> tuple[Values, Sums]:
         move = u - 0.5 * (r + z)
         pull = (since + 1.0)[:, None] / (since + 2.0)[:, None]
-        return anchor / (since + 2.0)[:, None] + pull * (2.0 * u - r), xp.sum(move * move, axis=-1)
+        return anchor / (since + 2.0)[:, None] + pull * (2.0 * u - r), inner(move * move, _of_rows(weight, box))
+
+    def gather(self, x: Values, weight: PerBox, shift: PerBox, entries: EntryPlaces, box: Owner | None) -> Values:
+        first, *others = (_entries(x, entries.places[d, :]) for d in range(entries.places.shape[0]))
+        total = sum(others, first)
+        return _of_rows(weight, box) * total + _of_rows(shift, box)
+
+    def reflect(
+        self, z: Values, source: Values, sign: PerBox, gain: PerBox, entries: EntryPlaces, box: Owner | None
+    ) -> Values:
+        return _of_rows(sign, box) * z + _of_rows(gain, box) * _entries(source, entries.places[0, :])
+
+    def turn(
+        self, along: Values, across: Values, near: PerBox, far: PerBox, back: PerBox, box: Owner | None
+    ) -> tuple[Values, Values]:
+        down = _of_rows(near, box) * across - _of_rows(far, box) * along
+        return down, _of_rows(back, box) * (along + down)
+
+
+def _of_rows(array: Array, box: Array | None) -> Array:
+    """Every row's own; without a box there is one for all."""
+    return array if box is None else take_rows(array, box)
+
+
+def _entries(x: Array, places: Array) -> Array:
+    """x [rows, width] at places [n], 0 at `width`."""
+    xp = namespace(x)
+    return xp.take(xp.concat([x, xp.zeros_like(x[:, :1])], axis=-1), places, axis=-1)
 
 
 def agrees(verbs: Verbs, put: Callable[[np.ndarray], Any] = np.copy) -> bool:
@@ -294,5 +363,15 @@ def samples(verbs: Verbs, dtype: np.dtype, put: Callable[[np.ndarray], Any] = np
         verbs.average(a, b, 0.3),
         verbs.blend(a, b, 0.3),
         *verbs.project_triangle(lower, upper, a, b, box),
-        *verbs.halpern(a, b, c, d, since),
+        *verbs.halpern(a, b, c, d, chord, since, box),
+        verbs.gather(a, chord, lower, _crossing(n, put), box),
+        verbs.reflect(a, b, chord, lower, _crossing(n, put), box),
+        *verbs.turn(a, b, chord, intercept, lower, box),
     ]
+
+
+def _crossing(n: int, put: Callable[[np.ndarray], Any]) -> EntryPlaces:
+    """Entries in falling order, each with its neighbour, none for the last numbers."""
+    falling = np.arange(n)[::-1]
+    places = np.stack([np.where(falling < 2, n, falling), np.where(falling < 3, n, falling - 1)])
+    return EntryPlaces(put(places), n)

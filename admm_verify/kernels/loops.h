@@ -196,21 +196,72 @@ AV_INNER void project_triangle PROJECT(T) {
 AV_EXPORT(project_triangle, PROJECT, pre, post, lower, upper, box, boxes, rows, n, p, q)
 
 #define HALPERN(T) \
-    (IN(T) u, IN(T) reflected, IN(T) z, IN(T) anchor, SHAPE, IN(T) since, OUT(T) moved, OUT(T) square)
+    (IN(T) u, IN(T) reflected, IN(T) z, IN(T) anchor, IN(T) weight, SHAPE, IN(T) since, OUT(T) moved, OUT(T) square)
 template <class T>
 AV_INNER void halpern HALPERN(T) {
     AV_EACH_SUMMED_ROW {
-        const Index at = r * n;
+        const Index at = r * n, bound = start(box, r, n);
         const T share = T(1) / (since[r] + T(2)), pull = (since[r] + T(1)) / (since[r] + T(2));
         double sum = 0;
         AV_EACH_SUMMED {
             const T move = av::residual(u[at + i], reflected[at + i], z[at + i]);
             moved[at + i] = av::halpern(u[at + i], reflected[at + i], anchor[at + i], share, pull);
-            sum += move * move;
+            sum += weight[bound + i] * (move * move);
         }
         AV_STORE(square[r], sum);
     }
 }
-AV_EXPORT(halpern, HALPERN, u, reflected, z, anchor, box, boxes, rows, n, since, moved, square)
+AV_EXPORT(halpern, HALPERN, u, reflected, z, anchor, weight, box, boxes, rows, n, since, moved, square)
+
+// Which entries of a row of `width` the number i is made of: places[d * n + i], the first that is `width` ends them.
+#define GATHER(T)                                                                                             \
+    (IN(T) weight, IN(T) shift, SHAPE, IN(T) x, IN(Index) places, double width, double most, OUT(T) found)
+template <class T>
+AV_INNER void gather GATHER(T) {
+    const Index wide = (Index)width, deep = (Index)most;
+    AV_EACH_ROW {
+        const Index at = r * n, bound = start(box, r, n), from = r * wide;
+        AV_EACH {
+            T sum = T(0);
+            for (Index d = 0; d < deep; ++d) {
+                const Index place = places[d * n + i];
+                if (place >= wide) break;
+                sum += x[from + place];
+            }
+            found[at + i] = weight[bound + i] * sum + shift[bound + i];
+        }
+    }
+}
+AV_EXPORT(gather, GATHER, weight, shift, box, boxes, rows, n, x, places, width, most, found)
+
+#define REFLECT(T) \
+    (IN(T) z, IN(T) sign, IN(T) gain, SHAPE, IN(T) source, IN(Index) places, double width, OUT(T) found)
+template <class T>
+AV_INNER void reflect REFLECT(T) {
+    const Index wide = (Index)width;
+    AV_EACH_ROW {
+        const Index at = r * n, bound = start(box, r, n), from = r * wide;
+        AV_EACH {
+            const T other = places[i] < wide ? source[from + places[i]] : T(0);
+            found[at + i] = sign[bound + i] * z[at + i] + gain[bound + i] * other;
+        }
+    }
+}
+AV_EXPORT(reflect, REFLECT, z, sign, gain, box, boxes, rows, n, source, places, width, found)
+
+#define TURN(T) \
+    (IN(T) along, IN(T) across, IN(T) near, IN(T) far, IN(T) back, SHAPE, OUT(T) down, OUT(T) up)
+template <class T>
+AV_INNER void turn TURN(T) {
+    AV_EACH_ROW {
+        const Index at = r * n, bound = start(box, r, n);
+        AV_EACH {
+            const T moved = near[bound + i] * across[at + i] - far[bound + i] * along[at + i];
+            down[at + i] = moved;
+            up[at + i] = back[bound + i] * (along[at + i] + moved);
+        }
+    }
+}
+AV_EXPORT(turn, TURN, along, across, near, far, back, box, boxes, rows, n, down, up)
 
 #endif

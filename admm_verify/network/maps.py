@@ -322,6 +322,11 @@ def transposed(map: LinearMap, y: Array, total: Array | None) -> Array:
     return total + part
 
 
+def added_product(total: Array, x: Array, matrix: Array) -> Array:
+    """total + x @ matrix, in one operation where the library has one; all of them [rows, n]."""
+    return total.addmm(x, matrix) if _fuses(x) else total + x @ matrix  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def _fuses(x: Array) -> bool:
     """Whether products of x are added to something in the same launch: rows of torch."""
     return not isinstance(x, np.ndarray) and len(x.shape) == 2 and array_api_compat.is_torch_array(x)

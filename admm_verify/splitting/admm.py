@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from admm_verify.arrays import Array, Placement, namespace
+from admm_verify.arrays import Array, Placement, namespace, select_rows
 from admm_verify.backends.choice import verbs_for
 from admm_verify.relaxations.triangle import Triangle
 from admm_verify.settings import AdmmSettings
@@ -12,7 +12,6 @@ from admm_verify.splitting.primal import PrimalPoint, best_response, relaxed_val
 from admm_verify.splitting.problem import Rows
 from admm_verify.splitting.state import Duals, PerRow
 from admm_verify.splitting.sweeps import DualPoint, DualSweep, Units, filled, polish_sweep, slope_sweep
-from admm_verify.splitting.vector import Vector
 
 _PERIOD = 6
 """Iterations from one move of anchors to the next on a GPU, where each costs as much as an iteration more."""
@@ -24,15 +23,16 @@ class AdmmState(PerRow):
 
     scale: the row's factor on all penalties; residual: |u - v| at the last anchor; since: iterations from there, and
     done: from the beginning.
-    coupling: the graph of the rows' constraints, None for none.
-    Shapes: scale [rows, 1]; residual and since [rows].
+    coupling: the graph of the rows' constraints, None for none; pulls: of a linear objective, None for a quadratic one.
+    Shapes: scale [rows, 1]; residual and since [rows]; z, anchor [rows, columns].
     """
 
     graphs: AffineGraphs
     coupling: CouplingGraph | None
     scale: Array
-    z: Vector
-    anchor: Vector
+    pulls: list[Array] | None
+    z: Array
+    anchor: Array
     residual: Array
     since: Array
     done: int = 0
@@ -40,16 +40,15 @@ class AdmmState(PerRow):
 
 @dataclass(frozen=True, eq=False)
 class Pointwise:
-    """v = proj_B(z), with the input and (pre, post) of every layer that its copies hold."""
+    """r = 2 v - z for v = proj_B(z), with the input and the (pre, post) of all layers that v holds.
 
-    v: Vector
+    Shapes: reflected [rows, columns]; pre, post [rows, all].
+    """
+
+    reflected: Array
     x: Array
-    layers: list[tuple[Array, Array]]
-
-    @property
-    def sources(self) -> list[Array]:
-        """The input, and the outputs of all layers."""
-        return [self.x, *(post for _, post in self.layers)]
+    pre: Array
+    post: Array
 
 
 @dataclass(frozen=True)
@@ -79,39 +78,37 @@ class Admm:
         graphs, scale, coupling = build_graphs(rows, dual, multipliers, self.settings.penalty)
         z = _first_vector(rows, graphs, scale, dual, multipliers)
         if coupling is not None and graphs.coupled is not None:
-            z = _with_constraints(
-                coupling, graphs.coupled, z, scale, point.coupled, pointwise(rows, graphs, z, None, scale).sources
-            )
+            found = pointwise(rows, graphs, z, None, scale)
+            sources = [found.x, *graphs.packing.outputs(found.post)]
+            z = _with_constraints(coupling, graphs, graphs.coupled, z, scale, point.coupled, sources)
         far, zero = rows.xp.full_like(rows.offset, float("inf")), rows.xp.zeros_like(rows.offset)
-        return AdmmState(graphs, coupling, scale, z, z, far, zero)
+        pulls = graphs.pulls(rows, rows.objective) if rows.squares is None else None
+        return AdmmState(graphs, coupling, scale, pulls, z, z, far, zero)
 
     def step(self, rows: Rows, state: AdmmState) -> AdmmState:
         graphs, z = state.graphs, state.z
-        v = pointwise(rows, graphs, z, state.coupling, state.scale).v
-        r = 2.0 * v - z
-        u = graphs.project(rows, state.scale, r, state.coupling)
-        moved, residual = _halpern(graphs, u, r, z, state.anchor, state.since)
+        r = pointwise(rows, graphs, z, state.coupling, state.scale).reflected
+        u = graphs.project(rows, state.scale, r, state.pulls, state.coupling)
+        halpern = verbs_for(Placement.of(z)).halpern
+        moved, square = halpern(u, r, z, state.anchor, graphs.packing.weight, state.since, None)
+        residual = rows.xp.sqrt(square)
         stepped = replace(state, z=moved, since=state.since + 1.0, done=state.done + 1)
         restart = (residual <= self.settings.restart * state.residual) | (state.since >= self.settings.longest)
         # A GPU does not tell the host whether any row wants to: there all are asked, but only now and then.
         blind = Placement.of(residual).on_gpu
         wanted = state.done % _PERIOD == 0 if blind else bool(rows.xp.any(restart))
-        return _restarted(rows, state, stepped, v, restart, residual) if wanted else stepped
+        return _restarted(rows, state, stepped, r, restart, residual) if wanted else stepped
 
     def multipliers(self, rows: Rows, state: AdmmState) -> Duals:
         graphs = state.graphs
-        r = 2.0 * pointwise(rows, graphs, state.z, state.coupling, state.scale).v - state.z
-        moves = graphs.project(rows, state.scale, r, state.coupling) - r
-        found = []
-        for layer, images in zip(graphs.layers, graphs.images, strict=True):
-            if layer.activation is not None:
-                # The layer's multiplier is the mean over its images.
-                copies = [(graphs.copies[i], moves.parts[i]) for i in images]
-                first, *others = (copy.penalty / len(images) * copy.read(move) for copy, move in copies)
-                found.append(state.scale * sum(others, first))
+        r = pointwise(rows, graphs, state.z, state.coupling, state.scale).reflected
+        moves = graphs.project(rows, state.scale, r, state.pulls, state.coupling) - r
+        # A layer's multiplier is the mean over its images.
+        layers = graphs.packing.values(state.scale * graphs.packing.penalties.gathered(moves))
+        found = [g for layer, g in zip(graphs.layers, layers, strict=True) if layer.activation is not None]
         coupled, block = rows.unweighted(), graphs.coupled
         if state.coupling is not None and block is not None and block.image is not None:
-            free = state.scale * moves.parts[block.image] / state.coupling.unit
+            free = state.scale * moves[:, graphs.copies[block.image].columns] / state.coupling.unit
             coupled = rows.xp.maximum(free, coupled)
         residual = graphs.residual(rows, state.scale, r)
         rows, duals = rows.tilted(residual), Duals(found, coupled, residual)
@@ -122,53 +119,67 @@ class Admm:
         return PrimalPoint(found.x, _shares(rows, state.graphs, found))
 
 
-def pointwise(rows: Rows, graphs: AffineGraphs, z: Vector, coupling: CouplingGraph | None, scale: Array) -> Pointwise:
+def pointwise(rows: Rows, graphs: AffineGraphs, z: Array, coupling: CouplingGraph | None, scale: Array) -> Pointwise:
     """proj_B(z): copies of one source are averaged, images that add up to one layer's value are moved alike."""
-    x = rows.inputs.project(graphs.mean(z, 0))
-    parts, layers = list(z.parts), []
-    for number, (layer, images) in enumerate(zip(graphs.layers, graphs.images, strict=True)):
-        read = [graphs.copies[i].read(z.parts[i]) for i in images]
-        target, mean = sum(read, rows.network.affine[layer.node].bias), graphs.mean(z, number + 1)
-        if layer.activation is None:
-            pre = post = 0.5 * (target + mean)
-        else:
-            pre, post = _projected(rows, layer.activation, target, mean)
-        for i in images:
-            parts[i] = z.parts[i] + graphs.copies[i].lay((pre - target) / len(images))
-        layers.append((pre, post))
-    found = Pointwise(Vector(parts), x, layers)
-    for source, edges in zip(found.sources, graphs.edges, strict=True):
-        for e in edges:
-            parts[e] = graphs.copies[e].lay(source)
-    block = graphs.coupled
-    if coupling is not None and block is not None and block.image is not None:
-        parts[block.image] = coupling.limited(z.parts[block.image], None if rows.aims else scale)
-    return found
+    packing = graphs.packing
+    x = rows.inputs.project(packing.inputs.gathered(z))
+    target, mean = packing.targets.gathered(z), packing.means.gathered(z)
+    pre, post = _projected(rows, graphs, target, mean)
+    back, block = [x, pre - target, post], graphs.coupled
+    if block is not None and block.image is not None:
+        sides = z[:, graphs.copies[block.image].columns]
+        # Until constraints have values of their own, their copies stay where they are.
+        back.append(sides if coupling is None else coupling.limited(sides, None if rows.aims else scale))
+    reflect, source = verbs_for(Placement.of(z)).reflect, rows.xp.concat(back, axis=-1)
+    return Pointwise(reflect(z, source, packing.sign, packing.gain, packing.back, None), x, pre, post)
 
 
 def _with_constraints(
-    coupling: CouplingGraph, block: CopyBlock, z: Vector, scale: Array, coupled: Array, sources: list[Array]
-) -> Vector:
+    coupling: CouplingGraph,
+    graphs: AffineGraphs,
+    block: CopyBlock,
+    z: Array,
+    scale: Array,
+    coupled: Array,
+    sources: list[Array],
+) -> Array:
     """The first vector with its copies for constraints, whose multipliers are those given."""
-    parts, read = list(z.parts), [sources[s] for s in block.sources]
+    read = [sources[s] for s in block.sources]
     pull = coupled * coupling.unit / scale
     assert block.image is not None, "constraints have left sides"
-    parts[block.image] = coupling.limited(coupling.apply(read), None) + pull
-    for e, x, down in zip(block.edges, read, coupling.pulls(pull), strict=True):
-        parts[e] = x - down
-    return Vector(parts)
+    parts = [z[:, : graphs.copies[block.image].first], coupling.limited(coupling.apply(read), None) + pull]
+    # Their columns are the last ones.
+    parts += [x - down for x, down in zip(read, coupling.pulls(pull), strict=True)]
+    return namespace(z).concat(parts, axis=-1)
 
 
-def _projected(rows: Rows, k: int, pre: Array, post: Array) -> tuple[Array, Array]:
+def _projected(rows: Rows, graphs: AffineGraphs, pre: Array, post: Array) -> tuple[Array, Array]:
+    """The nearest points of the activations' relaxations; where there is none, of pre = post."""
+    held, packing, xp = rows.held, graphs.packing, rows.xp
+    plain = all(type(one) is Triangle for one in rows.relaxations)
+    if plain and all(layer.activation is not None for layer in graphs.layers) and graphs.layers:
+        lower, upper = held.joined
+        return verbs_for(Placement.of(pre)).project_triangle(lower, upper, pre, post, rows.order)
+    found = []
+    for layer, target, mean in zip(graphs.layers, packing.values(pre), packing.outputs(post), strict=True):
+        k = layer.activation
+        middle = 0.5 * (target + mean) if k is None else None
+        found.append((middle, middle) if k is None else _on_hull(rows, k, target, mean))
+    if not found:
+        return pre, post
+    first, second = zip(*found, strict=True)
+    return xp.concat(list(first), axis=-1), xp.concat(list(second), axis=-1)
+
+
+def _on_hull(rows: Rows, k: int, pre: Array, post: Array) -> tuple[Array, Array]:
     """The nearest points of activation k's relaxation."""
-    relaxation = rows.relaxations[k]
+    relaxation, held = rows.relaxations[k], rows.held
     if not isinstance(relaxation, Triangle):
         return relaxation.project(rows.lower[k], rows.upper[k], pre, post)
-    held = rows.held
-    return verbs_for(Placement.of(rows.offset)).project_triangle(held.lower[k], held.upper[k], pre, post, rows.order)
+    return verbs_for(Placement.of(pre)).project_triangle(held.lower[k], held.upper[k], pre, post, rows.order)
 
 
-def _first_vector(rows: Rows, graphs: AffineGraphs, scale: Array, dual: DualSweep, multipliers: list[Array]) -> Vector:
+def _first_vector(rows: Rows, graphs: AffineGraphs, scale: Array, dual: DualSweep, multipliers: list[Array]) -> Array:
     """z = v + multipliers / penalty, with v the relaxed values of the sweep's best response."""
     xp, values = rows.xp, relaxed_values(rows, best_response(rows, dual))
     sources, parts = [values[0], *(values[layer.output] for layer in graphs.layers)], []
@@ -191,13 +202,14 @@ def _first_vector(rows: Rows, graphs: AffineGraphs, scale: Array, dual: DualSwee
         for e, (map, x) in zip(block.edges, inward, strict=True):
             copy = graphs.copies[e]
             parts.append(copy.lay(x - map.transpose(g) / (copy.penalty * scale)))
-    return Vector(parts)
+    count = rows.offset.shape[0]
+    return xp.concat([xp.broadcast_to(part, (count, part.shape[-1])) for part in parts], axis=-1)
 
 
 def _shares(rows: Rows, graphs: AffineGraphs, found: Pointwise) -> list[Array]:
     """How far each post lies on the way from its hull's floor to its ceiling, in [0, 1]."""
-    xp, shares = rows.xp, []
-    for layer, (pre, post) in zip(graphs.layers, found.layers, strict=True):
+    xp, shares, packing = rows.xp, [], graphs.packing
+    for layer, pre, post in zip(graphs.layers, packing.values(found.pre), packing.outputs(found.post), strict=True):
         k = layer.activation
         if k is not None:
             floor, ceiling = rows.relaxations[k].hull(rows.lower[k], rows.upper[k], pre)
@@ -207,17 +219,7 @@ def _shares(rows: Rows, graphs: AffineGraphs, found: Pointwise) -> list[Array]:
     return shares
 
 
-def _halpern(
-    graphs: AffineGraphs, u: Vector, r: Vector, z: Vector, anchor: Vector, since: Array
-) -> tuple[Vector, Array]:
-    """Halpern's step and the residual |u - v| in the penalties' norm, with v = (r + z) / 2."""
-    halpern = verbs_for(Placement.of(since)).halpern
-    found = [halpern(*parts, since) for parts in zip(u.parts, r.parts, z.parts, anchor.parts, strict=True)]
-    moved, squares = zip(*found, strict=True)
-    return Vector(list(moved)), namespace(since).sqrt(graphs.weighted(squares))
-
-
-def _restarted(rows: Rows, old: AdmmState, stepped: AdmmState, v: Vector, restart: Array, residual: Array) -> AdmmState:
+def _restarted(rows: Rows, old: AdmmState, stepped: AdmmState, r: Array, restart: Array, residual: Array) -> AdmmState:
     """The state with the anchor of some rows moved to their last point z, and their penalties rebalanced.
 
     z = v + multipliers / penalty; since the last anchor v moved by P and z - v by D, both in the penalties' norm. The
@@ -226,19 +228,19 @@ def _restarted(rows: Rows, old: AdmmState, stepped: AdmmState, v: Vector, restar
     Reference: the primal weight update of PDLP (Applegate et al., NeurIPS 2021, section 3.3).
     """
     xp, graphs = rows.xp, old.graphs
-    begin = pointwise(rows, graphs, old.anchor, old.coupling, old.scale).v
-    pull = old.z - v
-    primal = graphs.weighted((v - begin).squares())
-    dual = graphs.weighted((pull - (old.anchor - begin)).squares())
+    begin = 0.5 * (pointwise(rows, graphs, old.anchor, old.coupling, old.scale).reflected + old.anchor)
+    v, pull = 0.5 * (r + old.z), 0.5 * (old.z - r)
+    primal = graphs.weighted((v - begin) ** 2)
+    dual = graphs.weighted((pull - (old.anchor - begin)) ** 2)
     moved = restart & (primal > 0) & (dual > 0) & xp.isfinite(old.residual)
     ratio = xp.sqrt(xp.where(moved, dual / xp.where(moved, primal, 1.0), 1.0))
     factor = xp.sqrt(xp.clip(ratio, 1e-2, 1e2))[:, None]
-    z = (v + pull / factor).where(restart, stepped.z)
+    z = select_rows(restart, v + pull / factor, stepped.z)
     return replace(
         stepped,
         scale=old.scale * factor,
         z=z,
-        anchor=z.where(restart, old.anchor),
+        anchor=select_rows(restart, z, old.anchor),
         residual=xp.where(restart, residual, old.residual),
         since=xp.where(restart, xp.zeros_like(stepped.since), stepped.since),
     )

@@ -9,20 +9,19 @@ matrices of a node share one block. Every block has its own copy of every source
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
-from operator import add
+from functools import cached_property
 
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, namespace, to_numpy
+from admm_verify.arrays import Array, Placement, inner, namespace, to_numpy
 from admm_verify.network.graph import Network
 from admm_verify.network.maps import DenseMap, LinearMap, TransposedMap
 from admm_verify.run import paced
 from admm_verify.splitting.coupling_graph import CouplingGraph, folded
 from admm_verify.splitting.graphs import Graph, graph_of
+from admm_verify.splitting.packing import Copy, Packing
 from admm_verify.splitting.problem import Rows
 from admm_verify.splitting.sweeps import DualSweep, filled
-from admm_verify.splitting.vector import Vector
 
 
 @dataclass(frozen=True)
@@ -32,22 +31,6 @@ class GraphLayer:
     node: int
     activation: int | None
     output: int
-
-
-@dataclass(frozen=True, eq=False)
-class Copy:
-    """One part of the splitting's vectors: its penalty, and the map that picks its value's entries, None for all."""
-
-    penalty: float
-    layout: LinearMap | None
-
-    def read(self, part: Array) -> Array:
-        """The value that a part holds."""
-        return part if self.layout is None else self.layout.apply(part)
-
-    def lay(self, value: Array) -> Array:
-        """A value as the part holds it, with zeros around it."""
-        return value if self.layout is None else self.layout.transpose(value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,11 +51,20 @@ class CopyBlock:
 
 @dataclass(frozen=True, eq=False)
 class AffineGraphs:
-    """All layers, their blocks with their projections, and the copies that a vector is made of."""
+    """All layers, their blocks with their projections, the copies that a vector is made of, and where these lie in it.
+
+    A vector has the columns of all copies in their order, [rows, columns].
+    """
 
     layers: tuple[GraphLayer, ...]
     blocks: tuple[CopyBlock, ...]
     copies: tuple[Copy, ...]
+    packing: Packing
+
+    @cached_property
+    def images(self) -> list[list[int]]:
+        """For every layer the copies whose sum, with the bias, is its value."""
+        return _images(self.blocks, len(self.layers))
 
     @property
     def coupled(self) -> CopyBlock | None:
@@ -80,45 +72,45 @@ class AffineGraphs:
         last = self.blocks[-1]
         return last if last.layer is None and last.image is not None else None
 
-    @cached_property
-    def images(self) -> list[list[int]]:
-        """For every layer the copies whose sum, with the bias, is its value."""
+    def pulls(self, rows: Rows, slope: Array) -> list[Array]:
+        """What a slope [rows, m] of the output moves the copies of its sources by, times the scale, block by block."""
+        own = [block for block in self.blocks if block.image is None]
         return [
-            [block.image for block in self.blocks if block.layer == k and block.image is not None]
-            for k in range(len(self.layers))
+            rows.xp.concat(
+                [map.transpose(slope) / self.copies[e].penalty for e, map in zip(b.edges, b.maps, strict=True)], axis=-1
+            )
+            for b in own
         ]
 
-    @cached_property
-    def edges(self) -> list[list[int]]:
-        """For every source its copies."""
-        reads = [pair for block in self.blocks for pair in zip(block.sources, block.edges, strict=True)]
-        return [[e for source, e in reads if source == s] for s in range(len(self.layers) + 1)]
+    def project(
+        self, rows: Rows, scale: Array, point: Array, pulls: list[Array] | None, coupling: CouplingGraph | None
+    ) -> Array:
+        """argmin over the graphs of c'output + sum of w |u - point|^2 / 2; scale [rows, 1] of all penalties w.
 
-    def mean(self, z: Vector, source: int) -> Array:
-        """The mean of the copies of a source."""
-        first, *others = (self.copies[e].read(z.parts[e]) for e in self.edges[source])
-        return sum(others, first) / (1 + len(others))
-
-    def project(self, rows: Rows, scale: Array, point: Vector, coupling: CouplingGraph | None) -> Vector:
-        """argmin over the graphs of c'output + sum of w |u - point|^2 / 2; scale [rows, 1] of all penalties w."""
-        parts, residual = list(point.parts), self.residual(rows, scale, point)
-        slope = rows.objective if residual is None else 2.0 * residual
+        pulls: of a linear objective, None to make them.
+        """
+        residual, parts = self.residual(rows, scale, point), []
+        own = iter(pulls or self.pulls(rows, rows.objective if residual is None else 2.0 * residual))
         for block in self.blocks:
-            if block.layer is None and block.image is not None:
+            edges = [point[:, self.copies[e].columns] for e in block.edges]
+            if block.image is None:
+                parts.append(point[:, self._joined(block)] - next(own) / scale)
+                continue
+            image = point[:, self.copies[block.image].columns]
+            if block.graph is None:
                 assert coupling is not None, "the graph comes with its block"
-                sources, parts[block.image] = coupling.project([parts[e] for e in block.edges], parts[block.image])
-                for e, part in zip(block.edges, sources, strict=True):
-                    parts[e] = part
-            elif block.graph is None or block.image is None:
-                for e, map in zip(block.edges, block.maps, strict=True):
-                    parts[e] = parts[e] - map.transpose(slope) / (self.copies[e].penalty * scale)
+                sources, image = coupling.project(edges, image)
+                parts += [image, *sources]
             else:
-                sources, parts[block.image] = block.graph.project([parts[e] for e in block.edges], parts[block.image])
-                for e, part in zip(block.edges, sources, strict=True):
-                    parts[e] = part
-        return Vector(parts)
+                sources, image = block.graph.project(point[:, self._joined(block)], image)
+                parts += [image, sources]
+        return rows.xp.concat(parts, axis=-1)
 
-    def residual(self, rows: Rows, scale: Array, point: Vector) -> Array | None:
+    def _joined(self, block: CopyBlock) -> slice:
+        """The columns of all of a block's sources."""
+        return slice(self.copies[block.edges[0]].first, self.copies[block.edges[-1]].last)
+
+    def residual(self, rows: Rows, scale: Array, point: Array) -> Array | None:
         """y - target of a quadratic objective at the minimiser of |y - target|^2 + sum of w |u - point|^2 / 2 over
         the output's y = sum of M_e u_e + bias; None for a linear objective.
 
@@ -129,7 +121,7 @@ class AffineGraphs:
             return None
         gap = rows.network.affine[rows.network.output].bias - rows.squares.target
         for e, map in self._outward:
-            gap = gap + map.apply(point.parts[e])
+            gap = gap + map.apply(point[:, self.copies[e].columns])
         values, vectors = self._outward_kernel(Placement.of(gap))
         return ((gap @ vectors) / (1.0 + 2.0 * values / scale)) @ vectors.T
 
@@ -155,9 +147,9 @@ class AffineGraphs:
     def _kernels(self) -> list[tuple[Array, Array]]:
         return []
 
-    def weighted(self, squares: Sequence[Array]) -> Array:
-        """The sum of the parts' squares [rows], each times its penalty."""
-        return reduce(add, (copy.penalty * square for copy, square in zip(self.copies, squares, strict=True)))
+    def weighted(self, squares: Array) -> Array:
+        """The sum of the entries of squares, each times its penalty, [rows]."""
+        return inner(squares, self.packing.weight)
 
 
 def build_graphs(
@@ -178,26 +170,40 @@ def build_graphs(
     readers = Counter(source for _, pairs in groups for _, source in pairs) + Counter(list(coupled))
     blocks: list[CopyBlock] = []
     copies: list[Copy] = []
+
+    def copied(penalty: float, layout: LinearMap | None, size: int) -> int:
+        copies.append(Copy.of(penalty, layout, size, copies[-1].last if copies else 0))
+        return len(copies) - 1
+
     for layer, pairs in groups:
         maps, sources = zip(*pairs, strict=True)
         penalties = [weights[source] / readers[source] for source in sources]
         graph = image = embed = None
         if layer is not None:
             own = weights[layer + 1] * summands[layer]
-            graph, image = graph_of(list(maps), penalties, own, placement), len(copies)
-            copies.append(Copy(own, graph.valid))
+            graph = graph_of(list(maps), penalties, own, placement)
+            image = copied(own, graph.valid, maps[0].rows)
             embed = None if graph.embed is None else TransposedMap(graph.embed)
-        edges = tuple(range(len(copies), len(copies) + len(maps)))
-        copies += [Copy(own, embed) for own in penalties]
+        edges = tuple(copied(own, embed, map.columns) for own, map in zip(penalties, maps, strict=True))
         blocks.append(CopyBlock(layer, maps, sources, graph, image, edges))
-    coupling = None
+    coupling = sides = None
     if limit is not None:
         penalties = tuple(weights[source] / readers[source] for source in coupled)
-        coupling, image = CouplingGraph.of(list(coupled.values()), limit, penalties), len(copies)
-        copies += [Copy(1.0, None), *(Copy(own, None) for own in penalties)]
-        edges = tuple(range(image + 1, len(copies)))
-        blocks.append(CopyBlock(None, (), tuple(coupled), None, image, edges))
-    return AffineGraphs(layers, tuple(blocks), tuple(copies)), scale, coupling
+        coupling, sides = CouplingGraph.of(list(coupled.values()), limit, penalties), copied(1.0, None, limit.shape[1])
+        sizes = [part.shape[-1] for part in coupled.values()]
+        edges = tuple(copied(own, None, size) for own, size in zip(penalties, sizes, strict=True))
+        blocks.append(CopyBlock(None, (), tuple(coupled), None, sides, edges))
+    images = _images(blocks, len(layers))
+    reads = [pair for block in blocks for pair in zip(block.sources, block.edges, strict=True)]
+    read = [[e for source, e in reads if source == s] for s in range(len(layers) + 1)]
+    biases = [rows.network.affine[layer.node].bias for layer in layers]
+    sizes = [rows.network.nodes[node].size for node in (0, *(layer.output for layer in layers))]
+    packing = Packing.of(copies, images, read, sides, biases, sizes, placement)
+    return AffineGraphs(layers, tuple(blocks), tuple(copies), packing), scale, coupling
+
+
+def _images(blocks: Sequence[CopyBlock], layers: int) -> list[list[int]]:
+    return [[b.image for b in blocks if b.layer == k and b.image is not None] for k in range(layers)]
 
 
 def layer_multipliers(rows: Rows, layers: tuple[GraphLayer, ...], dual: DualSweep) -> list[Array]:

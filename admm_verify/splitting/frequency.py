@@ -111,19 +111,18 @@ class FrequencyGraph:
         """K x: [rows, grid entries] -> [rows, output entries]."""
         return self._signal(self._spectrum(x[:, : self.read]) @ self.forward)
 
-    def project(self, x: list[Array], y: Array) -> tuple[list[Array], Array]:
-        """argmin |x+ - x|^2 + ratio |y+ - y|^2 over y+ = K x+, for a single x.
+    def project(self, x: Array, y: Array) -> tuple[Array, Array]:
+        """argmin |x+ - x|^2 + ratio |y+ - y|^2 over y+ = K x+.
 
         x+^ = x^ + (y^ - x^ N) B with B = ratio (I + ratio N* N)^-1 N* at every frequency, and y+^ = x+^ N, so that
         the point is on the graph to rounding for any B.
         """
-        (grid,) = x
-        spectrum = self._spectrum(grid[:, : self.read])
+        spectrum = self._spectrum(x[:, : self.read])
         spectrum = spectrum + (self._spectrum(y) - spectrum @ self.forward) @ self.backward
         image = self._signal(spectrum)
-        if self.read < grid.shape[1]:
-            image = namespace(grid).concat([image, grid[:, self.read :]], axis=-1)
-        return [image], self._signal(spectrum @ self.forward)
+        if self.read < x.shape[1]:
+            image = namespace(x).concat([image, x[:, self.read :]], axis=-1)
+        return image, self._signal(spectrum @ self.forward)
 
     def _spectrum(self, signal: Array) -> Array:
         """[rows, groups * n * cells] -> [frequencies * groups, rows, n], by symmetry of half of the frequencies."""

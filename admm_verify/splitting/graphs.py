@@ -1,15 +1,18 @@
 """Closed-form projections on the graph {(x, y) : y = W x}, one class per structure of W."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Protocol
 
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
+from admm_verify.arrays import Array, Placement, quiet_overflow, to_numpy
+from admm_verify.backends.choice import kernels_for
+from admm_verify.backends.verbs import ArrayVerbs
 from admm_verify.errors import InputError
 from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Network
-from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, TransposedMap
+from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, TransposedMap, added_product
 from admm_verify.network.placed import made_once
 from admm_verify.network.selection import SelectionMap
 from admm_verify.splitting.frequency import FrequencyGraph
@@ -21,7 +24,8 @@ _MATRIX_LIMIT = 2**24
 class Graph(Protocol):
     """The graph of a map from several sources to one output, with fixed weights w_e on the sources and w on y.
 
-    Shapes: sources x_e [rows, n_e], or as `embed` lays them out; y [rows, m] of which `valid` are the map's outputs.
+    Shapes: sources side by side x [rows, sum of n_e], or as `embed` lays them out; y [rows, m] of which `valid` are the
+    map's outputs.
     """
 
     @property
@@ -34,7 +38,7 @@ class Graph(Protocol):
         """Which entries of y are the map's outputs, the others being free; None where all are."""
         ...
 
-    def project(self, x: list[Array], y: Array) -> tuple[list[Array], Array]:
+    def project(self, x: Array, y: Array) -> tuple[Array, Array]:
         """argmin sum_e w_e |x_e+ - x_e|^2 + w |y+ - y|^2 over y+ = W x+."""
         ...
 
@@ -43,40 +47,43 @@ class Graph(Protocol):
 class DenseGraph:
     """A matrix, by the thin singular value decomposition U diag(s) V' of sqrt(w) W / sqrt(w_e), sources side by side.
 
-    t = (U'p - s V'x) / (1 + s^2), x+ = x + V s t, p+ = U s V'x+ for x and p scaled by the roots of their weights.
+    t = (U'p - s V'x) / (1 + s^2), x+ = x + V s t, p+ = U s V'x+ for x and p scaled by the roots of their weights; the
+    roots are in `near`, `far` and `back`, of every singular vector, and in `inward` = V, where there are several.
+    Shapes: left [m, k]; inward [n, k]; outward [k, n]; near, far, back [1, k].
     """
 
     left: Array
-    values: Array
-    right: Array
-    roots: tuple[float, ...]
-    root: float
+    inward: Array
+    outward: Array
+    near: Array
+    far: Array
+    back: Array
     embed: None = None
     valid: None = None
 
     @classmethod
     def of(cls, maps: list[LinearMap], weights: list[float], weight: float, placement: Placement) -> "DenseGraph":
         """The decomposition, computed on the host in float64."""
-        roots, root = tuple(w**0.5 for w in weights), weight**0.5
+        roots, root = [w**0.5 for w in weights], weight**0.5
         if len(maps) == 1:
             # Weights only scale the values of a map, which all blocks of rows share.
             left, values, right = made_once(maps[0], placement, lambda: _decomposed(_weight(maps[0]), placement))
-            return cls(left, values * (root / roots[0]), right, roots, root)
-        parts = [_weight(map) * (root / part) for map, part in zip(maps, roots, strict=True)]
-        return cls(*_decomposed(np.concatenate(parts, axis=1), placement), roots, root)
+            scaled, single = values * (root / roots[0]), roots[0]
+            inward, outward = right.T, right
+        else:
+            parts = [_weight(map) * (root / part) for map, part in zip(maps, roots, strict=True)]
+            left, scaled, right = _decomposed(np.concatenate(parts, axis=1), placement)
+            own = placement.put(np.repeat(roots, [part.shape[1] for part in parts]))
+            inward, outward, single = (right * own).T, right / own, 1.0
+        share = scaled / (1.0 + scaled * scaled)
+        near, far, back = share * (root / single), scaled * share, scaled * (single / root)
+        return cls(left, inward, outward, near[None, :], far[None, :], back[None, :])
 
-    def project(self, x: list[Array], y: Array) -> tuple[list[Array], Array]:
-        xp = namespace(y)
-        joined = xp.concat([root * part for root, part in zip(self.roots, x, strict=True)], axis=-1)
-        along = joined @ self.right.T
-        t = ((self.root * y) @ self.left - self.values * along) / (1.0 + self.values * self.values)
-        joined = joined + (self.values * t) @ self.right
-        p = (self.values * (along + self.values * t)) @ self.left.T
-        parts, offset = [], 0
-        for root, part in zip(self.roots, x, strict=True):
-            parts.append(joined[:, offset : offset + part.shape[-1]] / root)
-            offset += part.shape[-1]
-        return parts, p / self.root
+    def project(self, x: Array, y: Array) -> tuple[Array, Array]:
+        along, across, place = x @ self.inward, y @ self.left, Placement.of(y)
+        verbs = kernels_for(place, prod(along.shape)) or ArrayVerbs()
+        down, up = verbs.turn(along, across, self.near, self.far, self.back, None)
+        return added_product(x, down, self.outward), up @ self.left.T
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,9 +105,9 @@ class DiagonalGraph:
         with quiet_overflow():
             return cls(map, ratio / (1.0 + ratio * map.transpose(map.apply(ones))))
 
-    def project(self, x: list[Array], y: Array) -> tuple[list[Array], Array]:
-        moved = x[0] + self.gain * self.map.transpose(y - self.map.apply(x[0]))
-        return [moved], self.map.apply(moved)
+    def project(self, x: Array, y: Array) -> tuple[Array, Array]:
+        moved = x + self.gain * self.map.transpose(y - self.map.apply(x))
+        return moved, self.map.apply(moved)
 
 
 def graph_of(maps: list[LinearMap], weights: list[float], weight: float, placement: Placement) -> Graph:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from admm_verify.arrays import Array, Int, namespace, take_rows
 from admm_verify.relaxations.lines import Lines
@@ -25,6 +26,16 @@ class Held:
     def of_rows(self, array: Array) -> Array:
         """What is known of every set, [sets or 1, n], row by row."""
         return array if self.owner is None else take_rows(array, self.owner)
+
+    @cached_property
+    def joined(self) -> tuple[Array, Array]:
+        """Lower and upper bounds of all activations side by side, [sets or 1, all]."""
+        count, xp = max(end.shape[0] for end in self.lower), namespace(self.lower[0])
+        lower, upper = (
+            xp.concat([xp.broadcast_to(end, (count, end.shape[-1])) for end in side], axis=-1)
+            for side in (self.lower, self.upper)
+        )
+        return lower, upper
 
     def take(self, rows: Array) -> "Held":
         """What the given rows have."""

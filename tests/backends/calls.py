@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from admm_verify.arrays import Array
-from admm_verify.backends.verbs import Adam, KinkBounds, KinkPaces, SlopeState, Verbs
+from admm_verify.arrays import Array, Placement
+from admm_verify.backends.verbs import Adam, EntryPlaces, KinkBounds, KinkPaces, SlopeState, Verbs
 
 ARGUMENTS = {
     "descend": ("a", "slopes", "chord", "intercept"),
@@ -21,7 +21,10 @@ ARGUMENTS = {
     "average": ("averaged", "a"),
     "blend": ("averaged", "x"),
     "project_triangle": ("lower", "upper", "pre", "post"),
-    "halpern": ("u", "r", "z", "anchor", "since"),
+    "halpern": ("u", "r", "z", "anchor", "weight", "since"),
+    "gather": ("x", "weight", "shift"),
+    "reflect": ("z", "source", "sign", "gain"),
+    "turn": ("along", "across", "near", "far", "back"),
 }
 RESULTS = {
     "descend": ("g", "value"),
@@ -36,10 +39,14 @@ RESULTS = {
     "blend": ("moved",),
     "project_triangle": ("p", "q"),
     "halpern": ("moved", "square"),
+    "gather": ("found",),
+    "reflect": ("found",),
+    "turn": ("down", "up"),
 }
 BOUNDS = (
     *("chord", "intercept", "minimum", "maximum", "lower", "upper"),
     *("pace", "weight", "centre", "radius", "reach", "slack"),
+    *("shift", "sign", "gain", "near", "far", "back"),
 )
 STATE = ("slopes", "mean", "square")
 WEIGHT, RATE = 0.3, 0.4
@@ -88,7 +95,21 @@ def call(verbs: Verbs, some: Call) -> tuple[Array, ...]:
         return verb(*arrays[:3], KinkPaces(*arrays[3:]), some.box, RATE)
     if some.verb in ("average", "blend"):
         return (verb(*arrays, WEIGHT),)
-    return verb(*arrays) if some.verb == "halpern" else verb(*arrays, some.box)
+    if some.verb in ("gather", "reflect"):
+        return (verb(*arrays, entries(some), some.box),)
+    return verb(*arrays, some.box)
+
+
+def entries(some: Call) -> EntryPlaces:
+    """For every number the entry opposite and, for sums, its neighbour; none for a few numbers."""
+    n = max(array.shape[-1] for array in some.arrays.values())
+    opposite = np.arange(n)[::-1]
+    places = np.stack(
+        [np.where(opposite % 5 == 3, n, opposite), np.where(opposite % 5 > 1, n, opposite - opposite % 5)]
+    )
+    return EntryPlaces.of(
+        places[: 2 if some.verb == "gather" else 1], n, Placement.of(next(iter(some.arrays.values())))
+    )
 
 
 def results(verbs: Verbs, some: Call) -> dict[str, Array]:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from admm_verify import InputError
-from admm_verify.arrays import quiet_overflow
+from admm_verify.arrays import Placement, quiet_overflow
 from admm_verify.backends.compiled import VERBS
 from admm_verify.backends.native import NativeVerbs, native_verbs
-from admm_verify.backends.verbs import Adam, ArrayVerbs, KinkBounds, SlopeState
+from admm_verify.backends.verbs import Adam, ArrayVerbs, EntryPlaces, KinkBounds, SlopeState
 from admm_verify.relaxations.lines import Contact, KinkLines
 from admm_verify.relaxations.triangle import Triangle
 from tests.backends.calls import Call, call, results, samples
@@ -179,14 +179,50 @@ def test_project_triangle(native: NativeVerbs, situation) -> None:
 def test_halpern(native: NativeVerbs, layer: Layer, oldest: int) -> None:
     arrays = tuple(layer.tame() for _ in range(4))
     since = layer.rng.integers(0, oldest + 1, layer.shape[0]).astype(layer.lower.dtype)
-    moved, square = native.halpern(*arrays, since)
-    expected, expected_square = REFERENCE.halpern(*wide(*arrays, since))
+    weight = np.abs(layer.upper) + layer.lower.dtype.type(1e-3)
+    weight = np.minimum(weight, layer.lower.dtype.type(1e3))
+    moved, square = native.halpern(*arrays, weight, since, layer.box)
+    expected, expected_square = REFERENCE.halpern(*wide(*arrays, weight, since), layer.box)
     u, r, z, anchor = (np.abs(array) for array in wide(*arrays))
     assert moved.dtype == square.dtype == since.dtype
     assert_near(moved, expected, layer.eps * (anchor + 2.0 * u + r) + layer.floor)
     off = layer.eps * (u + r + z)
     move = np.abs(wide(arrays[0])[0] - 0.5 * sum(wide(*arrays[1:3])))
-    assert_near(square, expected_square, np.sum(2.0 * move * off + off**2, axis=-1) + layer.floor)
+    each = layer.of_rows(weight)
+    slack = each * (2.0 * move * off + off**2 + layer.eps * move**2)
+    assert_near(square, expected_square, np.sum(slack, axis=-1) + 1e3 * layer.floor)
+
+
+@law(50)
+@given(layers(), st.integers(1, 4))
+def test_gather_and_reflect(native: NativeVerbs, layer: Layer, most: int) -> None:
+    """Sums of entries anywhere in wider rows, none of some, against the same written out."""
+    rows, n = layer.shape
+    width = n + int(layer.rng.integers(0, 9))
+    places = np.sort(layer.rng.integers(0, width + 1, (most, n)), axis=0)
+    x = np.resize(layer.tame(), (rows, width))
+    matrix = np.zeros((width + 1, n))
+    np.add.at(matrix, (places, np.arange(n)), 1.0)
+    weight, shift = (layer.rng.standard_normal(layer.lower.shape).astype(x.dtype) for _ in range(2))
+    of = EntryPlaces.of(places, width, Placement.numpy())
+    found = native.gather(x, weight, shift, of, layer.box)
+    scale = np.abs(layer.of_rows(weight)) * (np.abs(x) @ matrix[:-1]) + np.abs(layer.of_rows(shift))
+    expected = layer.of_rows(weight) * (x.astype(np.float64) @ matrix[:-1]) + layer.of_rows(shift)
+    assert found.dtype == x.dtype
+    assert_near(found, expected, layer.eps * scale + layer.floor)
+    assert_near(REFERENCE.gather(x, weight, shift, of, layer.box), expected, layer.eps * scale + layer.floor)
+    z, first = layer.tame(), EntryPlaces.of(places[:1], width, Placement.numpy())
+    other = np.concatenate([x, np.zeros((rows, 1))], axis=1)[:, places[0]]
+    turned = native.reflect(z, x, weight, shift, first, layer.box)
+    expected = layer.of_rows(weight) * z + layer.of_rows(shift) * other
+    scale = np.abs(layer.of_rows(weight) * z) + np.abs(layer.of_rows(shift) * other)
+    assert_near(turned, expected, layer.eps * scale + layer.floor)
+
+
+def test_places_that_are_none_are_refused() -> None:
+    for places in ([[-1, 0]], [[0, 3]], [[2, 0], [1, 1]]):
+        with pytest.raises(InputError, match="places"):
+            EntryPlaces.of(np.array(places), 2, Placement.numpy())
 
 
 @pytest.mark.parametrize("verb", VERBS)

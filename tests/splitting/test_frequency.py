@@ -45,7 +45,7 @@ def drawn(rng, graph):
 
 
 def projected(graph, x, y):
-    (moved,), image = graph.project([x], y)
+    moved, image = graph.project(x, y)
     return moved, image
 
 
