@@ -33,8 +33,11 @@ def read_stored(path: Path, normalisation: Normalisation, actions: Actions | str
     Raises: ModelError for files that cannot be read; InputError where nothing tells what the outputs are.
     """
     folder = path if path.is_dir() else path.parent
-    told = _described(folder / "model.json", required=path.suffix != ".npz")
     weights = folder / "policy.npz" if path.suffix != ".npz" else path
+    description = path if path.suffix == ".json" else folder / "model.json"
+    # Other arrays in the folder have nothing to do with it.
+    own = path.suffix != ".npz" or path.name == "policy.npz"
+    told = _described(description, required=path.suffix != ".npz") if own else {}
     arrays = read_arrays(weights, "policy", most=_MOST_BYTES)
     if isinstance(arrays, np.ndarray):
         raise ModelError(f"The policy {weights} holds one array; give a .npz file with W0, b0, W1, b1, ..")
@@ -44,7 +47,7 @@ def read_stored(path: Path, normalisation: Normalisation, actions: Actions | str
     if kind != "mlp":
         raise ModelError(f"The policy {folder.name} is of the kind {brief(kind)}; mlp and conv are read.")
     layers = _layers(arrays, weights)
-    kinds = _curves(told.get("activations", arrays.get("activations")), len(layers), weights)
+    kinds = _curves(told.get("activations"), arrays.get("activations"), len(layers), weights)
     size = layers[0][0].shape[1]
     scale, notes = found_scale(normalisation, None, size)
     if normalisation is None and "observation_normaliser" in told:
@@ -122,8 +125,14 @@ def _layers(arrays: Mapping[str, np.ndarray], path: Path) -> list[tuple[np.ndarr
     return layers
 
 
-def _curves(told: Any, depth: int, path: Path) -> list[str]:
-    kinds = [str(kind) for kind in told] if isinstance(told, list | np.ndarray) else []
+def _curves(told: Any, held: Any, depth: int, path: Path) -> list[str]:
+    """The activation functions that the description tells and the file holds, which are the same where both do."""
+    found = [[str(kind) for kind in one] for one in (told, held) if isinstance(one, list | np.ndarray)]
+    if len(found) == 2 and found[0] != found[1]:
+        raise ModelError(
+            f"The activations of {path} are {brief(found[0])} in its description and {brief(found[1])} in it."
+        )
+    kinds = found[0] if found else []
     if len(kinds) != depth or not set(kinds) <= set(_CURVES):
         raise ModelError(
             f"The activations of {path} are {brief(kinds)}; for each of {depth} layers, name one of "

@@ -18,6 +18,9 @@ from admm_verify.errors import ModelError
 _MOST_BYTES = 2**26
 """Of a pickle."""
 
+_MOST_OPERATIONS = 10**6
+"""Of a pickle; normalisations take some hundred."""
+
 _PACKAGES = ("gym", "gymnasium", "numpy", "sb3_contrib", "stable_baselines3")
 """Whose classes may be named; none of them is imported for it."""
 
@@ -105,8 +108,12 @@ def read_pickle(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
 
 
 def _check_operations(content: bytes) -> None:
-    """Refuse pickles that claim memory which they do not fill: numbers of the memo far beyond the operations."""
+    """Refuse pickles that claim memory which they do not fill, such as numbers of the memo far beyond the operations,
+    and those that take very long.
+    """
     for count, (operation, argument, _) in enumerate(pickletools.genops(content)):
+        if count > _MOST_OPERATIONS:
+            raise pickle.UnpicklingError(f"it takes more than {_MOST_OPERATIONS} operations")
         if "PUT" in operation.name and isinstance(argument, int) and argument > count + 1:
             raise pickle.UnpicklingError("its memo has gaps, as no program writes them")
 

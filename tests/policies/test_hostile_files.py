@@ -244,6 +244,7 @@ def test_names_of_known_packages_call_nothing(tmp_path):
         b"\x80\x04]r\xff\xff\xff\x7f.",  # a memo of 2**31 places
         b"\x80\x05\x96" + struct.pack("<Q", 2**62) + b".",  # an array of 2**62 bytes
         b"\x80\x04P1\n.",
+        b"\x80\x04" + b"N0" * 600_000 + b"N.",  # a million operations
     ],
 )
 def test_damaged_normalisations_are_refused(content, tmp_path):

@@ -197,6 +197,9 @@ def test_arrays_are_read_with_their_description(tmp_path):
     assert av.read_policy(tmp_path / "policy.npz", actions="discrete").actions.count == 2
     with pytest.raises(av.ModelError, match=r"model.json cannot be read"):
         av.read_policy(tmp_path)
+    (tmp_path / "other.json").write_text(json.dumps({"output": "action logits", "activations": ["tanh", "linear"]}))
+    with pytest.raises(av.ModelError, match=r"\['tanh', 'linear'\] in its description and \['relu', 'linear'\] in it"):
+        av.read_policy(tmp_path / "other.json")
     np.savez(tmp_path / "other.npz", W0=np.ones((2, 3)), b1=np.ones(2))
     with pytest.raises(av.ModelError, match=r"give W0, b0, W1, b1"):
         av.read_policy(tmp_path / "other.npz", actions="discrete")
