@@ -94,7 +94,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Play, attack and certify; the table on stdout, how far it is on stderr."""
     # Other commands answer sooner without these rooms.
-    from admm_verify.policies.certify_policy import certify_policy
+    from admm_verify.policies.certify_actions import certify_actions
     from admm_verify.policies.evaluate import evaluate_policy
     from admm_verify.report.records.policy import PolicyRecord
 
@@ -112,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
             found = evaluate_policy(policy, environment, options.radii, settings=settings, run=how)
             record, advised = PolicyRecord.of_evaluation(found, settings.seed), [found.ended]
         else:
-            found = certify_policy(policy, observations, options.radii, settings=settings.certifying, run=how)
+            found = certify_actions(policy, observations, options.radii, settings=settings.certifying, run=how)
             record = PolicyRecord.of_actions(policy, found, how.ended() or Ended.COMPLETE)
             advised = list(found.status.flat)
     options.say(record.text)

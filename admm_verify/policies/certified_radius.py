@@ -9,12 +9,9 @@ import numpy as np
 from admm_verify.errors import InputError
 from admm_verify.given import float64_array
 from admm_verify.memory import memory_errors
-from admm_verify.network.graph import Network
-from admm_verify.network.onnx_files import ModelSource
 from admm_verify.policies.certification import ChangedAction
-from admm_verify.policies.certify_policy import discrete_policy, own_actions
+from admm_verify.policies.certify_actions import discrete_policy, own_actions
 from admm_verify.policies.noise import Noise
-from admm_verify.policies.policy import Policy
 from admm_verify.policies.settings import PolicySettings, RadiusUnits
 from admm_verify.robustness.certification import Certification, radius_name
 from admm_verify.robustness.certify import certified
@@ -77,7 +74,7 @@ class CertifiedRadii:
 
 @memory_errors()
 def certified_radii(
-    policy: Policy | Network | ModelSource,
+    policy: Any,
     observations: Any,
     largest: Any,
     *,
@@ -91,7 +88,8 @@ def certified_radii(
     the least one that was not certified differ by `settings.tolerance` of the former. Inputs found on the way show how
     far the action stands at most.
 
-    largest: a number, or one per feature, which all grow together. run: once it is over, what is known counts.
+    policy: as for `certify_policy`, with discrete actions. largest: a number, or one per feature, which all grow
+    together. run: once it is over, what is known counts.
     Shapes: observations [observations, *observation] or [observations, inputs]; largest a number or [inputs].
     Units: as `settings.units` say: raw, or in standard deviations of the policy's normalisation.
     Raises: InputError for anything that does not fit; DeviceError; MemoryError when not even one observation fits.

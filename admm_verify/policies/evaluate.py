@@ -12,7 +12,7 @@ from admm_verify.network.layout import per_entry
 from admm_verify.options import instance
 from admm_verify.policies.attacks import disturbance
 from admm_verify.policies.certification import PolicyCertification
-from admm_verify.policies.certify_policy import certify_policy
+from admm_verify.policies.certify_actions import certify_actions
 from admm_verify.policies.environments import EnvironmentSource
 from admm_verify.policies.evaluate_settings import EvaluateSettings
 from admm_verify.policies.evaluation import PolicyEvaluation
@@ -146,7 +146,7 @@ class _EvaluationRun:
         policy = self.playing.policy
         if not visited.kept or not policy.is_discrete:
             return None
-        return certify_policy(policy, visited.observations, self.radii, settings=self.settings.certifying, run=run)
+        return certify_actions(policy, visited.observations, self.radii, settings=self.settings.certifying, run=run)
 
 
 def _together(parts: Sequence[Episodes], shape: tuple[int, int]) -> Episodes:

@@ -9,7 +9,7 @@ import pytest
 import admm_verify as av
 from admm_verify.network.layers import network_from_layers
 from admm_verify.policies.settings import RadiusUnits
-from tests.policies.test_certify_policy import gaps, observations, policy
+from tests.policies.test_certify_policy import certify_policy, gaps, observations, policy
 from tests.test_certify_norms import NORMS, ball_points, holds
 
 
@@ -53,7 +53,7 @@ def test_of_random_policies_neither_end_is_belied(seed, norm):
     for i, action in enumerate(found.actions):
         points = ball_points(norm, near[i].astype(np.float64), found.certified[i], None, 1000)
         assert gaps(given, points, action).min() > 0
-    again = av.certify_policy(given, near, [found.certified.min()], norm=norm)
+    again = certify_policy(given, near, [found.certified.min()], norm=norm)
     assert again.certified_ratio[0] == 1.0
 
 

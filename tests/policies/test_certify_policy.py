@@ -11,10 +11,18 @@ from admm_verify.attacks.pgd import Pgd
 from admm_verify.attacks.search import attack
 from admm_verify.attacks.targets import Targets
 from admm_verify.network.layers import network_from_layers
+from admm_verify.policies.certify_actions import certify_actions
 from admm_verify.policies.settings import RadiusUnits
 from tests.test_certify_norms import NORMS, ball_points, holds
 
 RADII = (0.3, 0.02, 0.1, 0.0)
+
+
+def certify_policy(*given, **more):
+    """`av.certify_policy` of policies with discrete actions, which has a result of its own."""
+    found = av.certify_policy(*given, **more)
+    assert isinstance(found, av.PolicyCertification)
+    return found
 
 
 def policy(seed, sizes=(3, 14, 14, 4), scale=None):
@@ -50,7 +58,7 @@ def pgd_points(given, near, action):
 @pytest.mark.parametrize("within", [(-0.7, 0.7), None])
 def test_no_input_near_an_observation_belies_what_is_certified(seed, within, norm):
     given, near = policy(seed), observations(seed)
-    found = av.certify_policy(given, near, RADII, norm=norm, settings=av.PolicySettings(within=within))
+    found = certify_policy(given, near, RADII, norm=norm, settings=av.PolicySettings(within=within))
     assert (found.actions == given(near)).all()
     assert (found.lower[:, 3] > 0).all() and found.certified_ratio[3] == 1.0
     for (i, k), answer in np.ndenumerate(found.status):
@@ -69,7 +77,7 @@ def test_no_input_near_an_observation_belies_what_is_certified(seed, within, nor
 @pytest.mark.parametrize("seed", range(4))
 def test_gradient_descent_does_not_belie_it_either(seed):
     given, near = policy(seed), observations(seed)
-    found = av.certify_policy(given, near, [0.1])
+    found = certify_policy(given, near, [0.1])
     verified = np.flatnonzero(found.status[:, 0] == av.Answer.VERIFIED)
     assert len(verified)
     for i in verified:
@@ -80,7 +88,7 @@ def test_gradient_descent_does_not_belie_it_either(seed):
 def test_features_may_change_by_different_amounts():
     given, near = policy(1), observations(1)
     own = np.array([[0.0, 0.02, 0.3], [0.0, 0.04, 0.6]])
-    found = av.certify_policy(given, near, own)
+    found = certify_policy(given, near, own)
     assert np.array_equal(found.reach, own) and np.array_equal(found.radii, [0.3, 0.6])
     for (i, k), answer in np.ndenumerate(found.status):
         points = ball_points("linf", near[i].astype(np.float64), own[k], None, 2000)
@@ -88,7 +96,7 @@ def test_features_may_change_by_different_amounts():
         if answer is av.Answer.FALSIFIED:
             one = found.changes.item((i, k))
             assert one.input[0] == near[i, 0] and holds("linf", near[i], own[k], None, one.input)
-    even = av.certify_policy(given, near, [0.3])
+    even = certify_policy(given, near, [0.3])
     assert (found.lower[:, 0] >= even.lower[:, 0] - 1e-9).all()
     assert np.sum(found.status[:, 0] == av.Answer.VERIFIED) > np.sum(even.status == av.Answer.VERIFIED)
 
@@ -97,8 +105,8 @@ def test_features_may_change_by_different_amounts():
 def test_normalised_units_are_standard_deviations(norm):
     std = np.array([0.5, 2.0, 0.125])
     given, near = policy(2, scale=av.ObservationScale(np.zeros(3), std, 10.0)), observations(2)
-    found = av.certify_policy(given, near, [0.1, 0.05], norm=norm, settings=av.PolicySettings(units="normalised"))
-    raw = av.certify_policy(given, near, np.array([[0.1], [0.05]]) * std, norm=norm)
+    found = certify_policy(given, near, [0.1, 0.05], norm=norm, settings=av.PolicySettings(units="normalised"))
+    raw = certify_policy(given, near, np.array([[0.1], [0.05]]) * std, norm=norm)
     assert found.units is RadiusUnits.NORMALISED and np.array_equal(found.radii, [0.1, 0.05])
     assert np.array_equal(found.reach, raw.reach) and np.array_equal(found.status, raw.status)
     assert np.array_equal(found.certified_radius, np.max(np.where(raw.status == av.Answer.VERIFIED, [0.1, 0.05], 0), 1))
@@ -108,7 +116,7 @@ def test_normalised_units_are_standard_deviations(norm):
 def test_a_tie_at_the_observation_is_a_change():
     weights, near = [np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])], [[1.0, 1.0], [2.0, 1.0]]
     given = av.Policy(network_from_layers(weights, [np.zeros(3)]), av.DiscreteActions(3))
-    found = av.certify_policy(given, near, [0.25, 0.0])
+    found = certify_policy(given, near, [0.25, 0.0])
     assert found.actions.tolist() == [0, 0]
     assert found.status.tolist() == [2 * [av.Answer.FALSIFIED], 2 * [av.Answer.VERIFIED]]
     assert found.changes[0, 1].other == 1 and repr(found.changes[0, 1]) == "observation 0: action 0 gives way to 1"
@@ -118,7 +126,7 @@ def test_a_tie_at_the_observation_is_a_change():
 def test_the_noise_is_around_what_the_policy_is_given():
     """In float32 the observation is another one, and with it the ball."""
     network = replace(network_from_layers([np.array([[1.0], [0.0]])], [np.zeros(2)]), element_type="float32")
-    found = av.certify_policy(network, [[0.1]], [0.1, float(np.float32(0.1)) * 0.999])
+    found = certify_policy(network, [[0.1]], [0.1, float(np.float32(0.1)) * 0.999])
     # float32(0.1) > 0.1: a ball around 0.1 itself would reach 0.
     assert found.status.tolist() == [[av.Answer.VERIFIED, av.Answer.VERIFIED]]
     assert found.lower[0, 0] <= float(np.float32(0.1)) - 0.1
@@ -126,8 +134,23 @@ def test_the_noise_is_around_what_the_policy_is_given():
 
 def test_networks_of_scores_are_policies_too():
     given, near = policy(0), observations(0)
-    of_policy, of_network = (av.certify_policy(one, near, [0.1]) for one in (given, given.network))
+    of_policy, of_network = (certify_policy(one, near, [0.1]) for one in (given, given.network))
     assert np.array_equal(of_policy.status, of_network.status) and of_network.policy == "random policy"
+
+
+def test_continuous_actions_get_how_far_they_move():
+    continuous = replace(policy(0, (3, 8, 2)), actions=av.ContinuousActions(np.full(2, -9.0), np.full(2, 9.0)))
+    near = observations(0, count=3)
+    for settings in (None, av.PolicySettings(within=(-0.7, 0.7)), av.DeviationSettings(within=(-0.7, 0.7))):
+        found = av.certify_policy(continuous, near, [0.1], norm="l2", settings=settings)
+        assert isinstance(found, av.DeviationBounds) and found.norm == "l2"
+        direct = av.DeviationSettings(within=None if settings is None else (-0.7, 0.7), norm="l2")
+        assert np.array_equal(found.certified, av.certify_deviation(continuous, near, [0.1], settings=direct).certified)
+    for door in (certify_actions, lambda *given: av.certified_radii(*given[:2], 0.1)):
+        with pytest.raises(av.InputError, match=r"av\.certify_deviation says by how much"):
+            door(continuous, near, [0.1])
+    with pytest.raises(av.InputError, match="DeviationSettings are for policies with continuous actions"):
+        av.certify_policy(policy(0), near, [0.1], settings=av.DeviationSettings())
 
 
 def test_bounds_in_order():
@@ -135,12 +158,11 @@ def test_bounds_in_order():
     counts = []
     for bounds in ("interval", "crown", "tightened"):
         plain = av.PolicySettings(bounds=bounds, max_passes=0, search=None)
-        counts.append(int(av.certify_policy(given, near, [0.12], settings=plain).count("verified")[0]))
-    counts.append(int(av.certify_policy(given, near, [0.12]).count("verified")[0]))
+        counts.append(int(certify_policy(given, near, [0.12], settings=plain).count("verified")[0]))
+    counts.append(int(certify_policy(given, near, [0.12]).count("verified")[0]))
     assert counts == sorted(counts) and counts[0] < counts[1] < counts[3]
 
 
-CONTINUOUS = av.Policy(policy(0).network, av.ContinuousActions(-np.ones(4), np.ones(4)))
 SINGLE = network_from_layers([np.ones((1, 3))], [np.zeros(1)])
 
 REFUSED = {
@@ -166,13 +188,13 @@ REFUSED = {
 def test_what_does_not_fit_is_refused_in_the_words_of_policies(name):
     given, near, radii, chosen, words = REFUSED[name]
     with pytest.raises(av.InputError, match=words):
-        av.certify_policy(given, near, radii, settings=av.PolicySettings(**chosen))
+        certify_policy(given, near, radii, settings=av.PolicySettings(**chosen))
 
 
 @pytest.mark.parametrize("given", [None, "no such file.onnx", np.zeros(3), object])
 def test_what_is_no_policy_is_refused(given):
     with pytest.raises(av.AdmmVerifyError):
-        av.certify_policy(given, np.zeros(3), [0.1])
+        certify_policy(given, np.zeros(3), [0.1])
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from admm_verify.policies.environments import EnvironmentSource
 from admm_verify.policies.evaluate_settings import ATTACKS
 from admm_verify.policies.perturbations import Perturbations
 from admm_verify.policies.play import Lane, Playing, Visited
-from tests.policies.test_certify_policy import policy as random_policy
+from tests.policies.test_certify_policy import certify_policy, policy as random_policy
 from tests.policies.worlds import UPRIGHT, Corridor, Slider, Trap, chooser, steering
 
 gymnasium = pytest.importorskip("gymnasium")
@@ -67,7 +67,7 @@ def test_descents_find_what_certificates_leave_open_and_nothing_else(name):
     given = random_policy(2)
     near = np.random.default_rng(0).uniform(-0.6, 0.6, (60, 3)).astype(np.float32)
     radius = 0.1
-    status = av.certify_policy(given, near, [radius]).status[:, 0]
+    status = certify_policy(given, near, [radius]).status[:, 0]
     balls = Perturbations("linf", np.full((1, 3), radius), np.full(3, -np.inf), np.full(3, np.inf))
     around = balls.near(near, np.zeros(60, dtype=int))
     source = EnvironmentSource.of(Still(near[0]), given)

@@ -13,6 +13,7 @@ from admm_verify.commands import policy as command
 from admm_verify.policies.environments import EnvironmentSource
 from admm_verify.report.policy_plots import policy_figure
 from admm_verify.report.records.policy import PolicyRecord
+from tests.policies.test_certify_policy import certify_policy
 from tests.policies.test_play import random_policy
 from tests.policies.worlds import UPRIGHT, Corridor
 from tests.shared import SHARED, needs_shared
@@ -87,7 +88,7 @@ def test_given_observations_are_certified(folder, name, capsys):
     counts = found["radii"][0]["actions"]
     assert sum(counts[answer.value] for answer in av.Answer) == 5
     policy, _ = command.example()
-    twin = av.certify_policy(policy, np.load(folder / "good.npy"), [0.01, 0.05])
+    twin = certify_policy(policy, np.load(folder / "good.npy"), [0.01, 0.05])
     assert [one["status"][1] for one in found["observations"]] == [one.value for one in twin.status[:, 1]]
     assert "certified ratio" in capsys.readouterr().out and (folder / "p.svg").exists()
 
@@ -181,7 +182,7 @@ def test_pictures_say_what_is_there():
     assert list(attacked.get_ydata()) == list(found.attacked_return[[1, 2, 0]]) and set(clean.get_ydata()) == {20.0}
     assert list(right.get_lines()[1].get_ydata()) == list(found.certified_ratio[[1, 2, 0]])
     assert left.get_xscale() == "linear" and "estimate" in left.get_legend().get_texts()[1].get_text()
-    alone = av.certify_policy(random_policy(0), np.zeros((3, 3)), [0.001, 1.0])
+    alone = certify_policy(random_policy(0), np.zeros((3, 3)), [0.001, 1.0])
     (axes,) = policy_figure(alone).axes
     assert axes.get_xscale() == "log"
     with pytest.raises(av.InputError, match="PolicyEvaluation or PolicyCertification"):
