@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from admm_verify.policies.evaluate import evaluate_policy as evaluate_policy
     from admm_verify.policies.evaluate_settings import EvaluateSettings as EvaluateSettings
     from admm_verify.policies.evaluation import PolicyEvaluation as PolicyEvaluation
+    from admm_verify.policies.known_environments import KnownEnvironment as KnownEnvironment
     from admm_verify.policies.play import Episodes as Episodes
     from admm_verify.policies.policy import (
         ContinuousActions as ContinuousActions,
@@ -60,7 +61,13 @@ if TYPE_CHECKING:
         Policy as Policy,
     )
     from admm_verify.policies.read import read_policy as read_policy
+    from admm_verify.policies.returns import (
+        CertifiedReturn as CertifiedReturn,
+        ReturnSettings as ReturnSettings,
+        certified_return as certified_return,
+    )
     from admm_verify.policies.settings import PolicySettings as PolicySettings
+    from admm_verify.policies.shipped import cartpole as cartpole, mountain_car as mountain_car, pendulum as pendulum
     from admm_verify.properties.query import Query as Query, query as query, read_query as read_query
     from admm_verify.reach.front import ReachReport as ReachReport, reach_sets as reach_sets
     from admm_verify.reach.images import SetImage as SetImage, set_image as set_image
@@ -127,6 +134,7 @@ _ROOMS = {
     "Box": "sets.box",
     "Certification": "robustness.certification",
     "CertifiedRadii": "policies.certified_radius",
+    "CertifiedReturn": "policies.returns",
     "CertifySettings": "robustness.settings",
     "ChangedAction": "policies.certification",
     "Constraint": "splitting.constraint",
@@ -148,6 +156,7 @@ _ROOMS = {
     "JointSettings": "settings",
     "Judgement": "reach.judgement",
     "Kind": "reach.requirements",
+    "KnownEnvironment": "policies.known_environments",
     "LinearSystem": "reach.systems",
     "Minimum": "complete.minimum",
     "MinimumSettings": "complete.minimum_settings",
@@ -173,18 +182,19 @@ _ROOMS = {
     "Product": "sets.product",
     "Progress": "run",
     "Quadratic": "splitting.quadratic",
+    "Quantities": "reach.quantities",
     "Query": "properties.query",
     "QueryError": "errors",
     "ReachReport": "reach.front",
     "ReachSets": "reach.sets",
     "ReachSettings": "reach.settings",
     "RefineSettings": "settings",
-    "Quantities": "reach.quantities",
     "Requirement": "reach.requirements",
+    "ReturnSettings": "policies.returns",
     "Run": "run",
     "SearchSettings": "settings",
-    "Solution": "splitting.solution",
     "SetImage": "reach.images",
+    "Solution": "splitting.solution",
     "SolverSettings": "settings",
     "Sparse": "sets.sparse",
     "StoppedError": "errors",
@@ -195,7 +205,9 @@ _ROOMS = {
     "Verdict": "verdict",
     "VerifySettings": "complete.settings",
     "Zonotope": "sets.zonotope",
+    "cartpole": "policies.shipped",
     "certified_radii": "policies.certified_radius",
+    "certified_return": "policies.returns",
     "certify": "robustness.certify",
     "certify_deviation": "policies.deviation",
     "certify_policy": "policies.certify_policy",
@@ -205,7 +217,9 @@ _ROOMS = {
     "evaluate_policy": "policies.evaluate",
     "image_plot": "report.image_plots",
     "minimum": "complete.minimum",
+    "mountain_car": "policies.shipped",
     "output_bounds": "splitting.output_bounds",
+    "pendulum": "policies.shipped",
     "policy_plot": "report.policy_plots",
     "preactivation_bounds": "bounds.preactivation",
     "query": "properties.query",

@@ -63,6 +63,7 @@ def public_functions():
 
 SHORTCUTS = {
     "Problem.__init__": ("start",),
+    "certified_return.__init__": ("steps",),
     "certify.__init__": ("norm",),
     "solve.__init__": ("tolerance", "max_passes"),
 }
