@@ -59,7 +59,7 @@ class NoisyStep:
         actions = self.environment.actions
         if actions is None:
             control = outputs.refreshed()
-            steps = [_Moved(cells.widened(control.symbols - cells.symbols), control, np.arange(count))]
+            steps = [_ActedOn(cells.widened(control.symbols - cells.symbols), control, np.arange(count))]
         else:
             steps = [self._chosen(cells, outputs, action) for action in range(len(actions))]
         unknown, branches = np.zeros(count, dtype=bool), np.zeros(count, dtype=np.int64)
@@ -88,7 +88,7 @@ class NoisyStep:
                 parts[i] = _either(turns != 0, moved, parts[i])
         return AffineForms.stack(parts)
 
-    def _chosen(self, cells: AffineForms, scores: AffineForms, action: int) -> "_Moved":
+    def _chosen(self, cells: AffineForms, scores: AffineForms, action: int) -> "_ActedOn":
         """The part of the cells in which an action may be the best, and its inputs."""
         table = self.environment.actions
         assert table is not None, "Only discrete actions are chosen"
@@ -100,9 +100,9 @@ class NoisyStep:
         part = restricted(take(cells, where), take(lead, where))
         control = np.broadcast_to(table[action], (len(where), table.shape[1]))
         forms = AffineForms(control, np.zeros((*control.shape, part.symbols)), np.zeros(control.shape))
-        return _Moved(part, forms, where)
+        return _ActedOn(part, forms, where)
 
-    def _moved(self, step: "_Moved") -> list["_Moved"]:
+    def _moved(self, step: "_ActedOn") -> list["_ActedOn"]:
         """The next states with what was earned, of either side of a jump."""
         state = _coordinates(step.cells, self.environment.states)
         if self.environment.texts.jump is None:
@@ -125,15 +125,15 @@ class NoisyStep:
                 parts.append(self._earned(part, self.environment.jump_forms(state, part.control)[1]))
         return parts
 
-    def _earned(self, step: "_Moved", following: AffineForms) -> "_Moved":
+    def _earned(self, step: "_ActedOn", following: AffineForms) -> "_ActedOn":
         """The next states beside what was earned on the way."""
         states = self.environment.states
         reward = self.environment.earned_forms(_coordinates(step.cells, states), step.control).coordinate(0)
         total = step.cells.coordinate(states) + reward
         forms = AffineForms.stack([*following.coordinates(), total])
-        return _Moved(forms, step.control, step.origin)
+        return _ActedOn(forms, step.control, step.origin)
 
-    def _ended(self, step: "_Moved") -> tuple[float, "_Moved"]:
+    def _ended(self, step: "_ActedOn") -> tuple[float, "_ActedOn"]:
         """The least that was earned where the episode may be over, and the part of the cells where it goes on."""
         if not self.environment.ongoing or not len(step.origin):
             return np.inf, step
@@ -150,22 +150,22 @@ class NoisyStep:
 
 
 @dataclass(frozen=True, eq=False)
-class _Moved:
+class _ActedOn:
     """Parts of cells with the inputs that are applied to them; origin: the number of the cell of each."""
 
     cells: AffineForms
     control: AffineForms
     origin: np.ndarray
 
-    def at(self, index: np.ndarray) -> "_Moved":
+    def at(self, index: np.ndarray) -> "_ActedOn":
         return take(self, index)
 
-    def within(self, rows: AffineForms) -> "_Moved":
+    def within(self, rows: AffineForms) -> "_ActedOn":
         """What of it may have all rows not negative."""
         size = self.cells.centre.shape[-1]
         both = AffineForms.stack([*self.cells.coordinates(), *self.control.coordinates()])
         found = restricted(both, rows)
-        return _Moved(
+        return _ActedOn(
             _coordinates(found, size),
             AffineForms(found.centre[:, size:], found.generators[:, size:], found.radius[:, size:]),
             self.origin,
