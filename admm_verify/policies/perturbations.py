@@ -1,6 +1,7 @@
 """What an observation may be mistaken for: balls around it, cut with the range that observations have."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -56,7 +57,7 @@ class Near:
         """The observations themselves, [batch, inputs]."""
         return self.balls.images
 
-    @property
+    @cached_property
     def sets(self) -> WalkableSet:
         """The balls as numbers of the observations' type."""
         sets = self.balls.around(self._all, self.rows)
