@@ -34,7 +34,7 @@ ENTRIES = {
     | {"leaves", "worst", "seconds"},
     DemoRecord: {"radius", "images", "convergence"},
     PolicyRecord: {"policy", "environment", "norm", "units", "radii", "episodes", "observations", "ended", "seconds"}
-    | {"notes"},
+    | {"notes", "deviations"},
     ReachRecord: {"system", "steps", "period", "directions", "upper", "attained", "during", "cells", "ended", "seconds"}
     | {"remarks", "requirements"},
     VerifyRecord: {"verdict", "unconfirmed", "counterexample", "exact_input", "output", "rows", "undecided_disjuncts"}

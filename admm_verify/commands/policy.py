@@ -23,6 +23,7 @@ from admm_verify.sets.norm_names import NORMS
 
 if TYPE_CHECKING:
     from admm_verify.policies.certification import PolicyCertification
+    from admm_verify.policies.deviation_bounds import DeviationBounds
     from admm_verify.policies.evaluation import PolicyEvaluation
 
 HELP = "policies of reinforcement learning: certified actions, returns under attack"
@@ -52,6 +53,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--vecnormalize", type=Read, metavar="FILE.pkl", help="the normalisation; default: vecnormalize.pkl beside it"
+    )
+    parser.add_argument(
+        "--actions", choices=("discrete", "continuous"), help="what its outputs are, where the file does not tell"
     )
     parser.add_argument(
         "--radii", nargs="+", type=decimal, default=list(_RADII), metavar="R", help="of noise; default 0.01 0.05"
@@ -94,8 +98,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Play, attack and certify; the table on stdout, how far it is on stderr."""
     # Other commands answer sooner without these rooms.
-    from admm_verify.policies.certify_actions import certify_actions
-    from admm_verify.policies.evaluate import evaluate_policy
+    from admm_verify.policies.evaluate import certified_actions, evaluate_policy
     from admm_verify.report.records.policy import PolicyRecord
 
     if options.plot:
@@ -107,12 +110,12 @@ def run(options: argparse.Namespace) -> int:
     settings = _settings(options)
     environment = _environment(options)
     with running(options, options.question()) as how, how.watching():
-        policy, observations = _given(options, environment is None)
+        policy, observations = _given(options)
         if environment is not None:
             found = evaluate_policy(policy, environment, options.radii, settings=settings, run=how)
             record, advised = PolicyRecord.of_evaluation(found, settings.seed), [found.ended]
         else:
-            found = certify_actions(policy, observations, options.radii, settings=settings.certifying, run=how)
+            found = certified_actions(policy, observations, options.radii, settings, how)
             record = PolicyRecord.of_actions(policy, found, how.ended() or Ended.COMPLETE)
             advised = list(found.status.flat)
     options.say(record.text)
@@ -160,8 +163,8 @@ def _environment(options: argparse.Namespace) -> str | None:
     return "CartPole-v1" if is_installed("gymnasium") else None
 
 
-def _given(options: argparse.Namespace, recorded: bool) -> tuple[Policy, np.ndarray | None]:
-    """The policy, and the observations where it is certified at recorded ones.
+def _given(options: argparse.Namespace) -> tuple[Policy, np.ndarray]:
+    """The policy, and the observations that it is certified at where it is not played, else none.
 
     Raises: StoppedError once the time is up.
     """
@@ -172,12 +175,13 @@ def _given(options: argparse.Namespace, recorded: bool) -> tuple[Policy, np.ndar
             else:
                 from admm_verify.policies.read import read_policy
 
-                policy, observations = read_policy(options.policy, normalisation=options.vecnormalize), None
+                policy = read_policy(options.policy, normalisation=options.vecnormalize, actions=options.actions)
+                observations = np.zeros((0, policy.network.input_size))
             if options.observations is not None:
                 observations = _observations(options.observations)
     except Stopped:
         raise StoppedError(f"{options.policy} was not read to its end: the time was up. Allow more.") from None
-    return policy, observations if recorded else None
+    return policy, observations
 
 
 def example() -> tuple[Policy, np.ndarray]:
@@ -210,7 +214,7 @@ def _observations(path: str) -> np.ndarray:
     )
 
 
-def _draw(path: str, found: "PolicyEvaluation | PolicyCertification") -> None:
+def _draw(path: str, found: "PolicyEvaluation | PolicyCertification | DeviationBounds") -> None:
     from admm_verify.report.policy_plots import policy_plot
 
     policy_plot(path, found)

@@ -12,7 +12,8 @@ from admm_verify.network.layout import per_entry
 from admm_verify.options import instance
 from admm_verify.policies.attacks import disturbance
 from admm_verify.policies.certification import PolicyCertification
-from admm_verify.policies.certify_actions import certify_actions
+from admm_verify.policies.certify_policy import certify_policy
+from admm_verify.policies.deviation_bounds import DeviationBounds
 from admm_verify.policies.environments import EnvironmentSource
 from admm_verify.policies.evaluate_settings import EvaluateSettings
 from admm_verify.policies.evaluation import PolicyEvaluation
@@ -40,7 +41,8 @@ def evaluate_policy(
     Episodes are played without noise, and again from the same beginnings under every attack at every radius, side by
     side; in every step an attack chooses what the policy sees from the ball {z : |(z - x) / r|_p <= 1} around the
     observation x, exactly, and the environment goes on from its true state. What attacks find is an estimate of the
-    worst return, never a bound. Of the observations met without noise the action is certified, as by `certify_policy`.
+    worst return, never a bound. Of observations met without noise it is certified that the action stays, as by
+    `certify_policy`, or how far continuous ones move, as by `certify_deviation`.
 
     environment: the id of one of gymnasium (extra `rl`); an object with `reset` and `step` as these have, of which
     copies are played where it can be copied; or a function without arguments that makes such objects.
@@ -99,6 +101,7 @@ class _EvaluationRun:
         return PolicyEvaluation(
             playing.policy.name,
             playing.source.name,
+            playing.policy.is_discrete,
             norm_name(certifying.norm),
             RadiusUnits(certifying.units),
             self.noise.radii,
@@ -141,12 +144,20 @@ class _EvaluationRun:
         lanes = [Lane(e, row, v) for row in range(shape[0]) for e in range(shape[1]) for v in range(shape[2])]
         return self.playing.play(lanes, attack, run).shaped(*shape).worst
 
-    def _certified(self, visited: Visited, run: Run) -> PolicyCertification | None:
-        """The certification of what was met, None where nothing was."""
-        policy = self.playing.policy
-        if not visited.kept or not policy.is_discrete:
+    def _certified(self, visited: Visited, run: Run) -> PolicyCertification | DeviationBounds | None:
+        """What is certified of the actions at what was met, None where nothing was."""
+        if not visited.kept:
             return None
-        return certify_actions(policy, visited.observations, self.radii, settings=self.settings.certifying, run=run)
+        return certified_actions(self.playing.policy, visited.observations, self.radii, self.settings, run)
+
+
+def certified_actions(
+    policy: Policy, observations: np.ndarray, radii: Any, settings: EvaluateSettings, run: Run
+) -> PolicyCertification | DeviationBounds:
+    """Whether discrete actions stay the same under noise, and how far continuous ones move."""
+    each = None if policy.is_discrete else settings.deviation_seconds
+    limited = Run.of(run, None if each is None else each * len(observations))
+    return certify_policy(policy, observations, radii, settings=settings.certifying, run=limited)
 
 
 def _together(parts: Sequence[Episodes], shape: tuple[int, int]) -> Episodes:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from admm_verify.options import AtLeastOne, Count, Settings, choice
+from admm_verify.options import Allowance, AtLeastOne, Count, Settings, choice
 from admm_verify.policies.settings import PolicySettings
 
 ATTACKS = ("random", "bias", "mad", "least", "other", "greedy")
@@ -20,7 +20,8 @@ class EvaluateSettings(Settings):
     worst of at most `corners` corners), "mad" (maximal action difference), "least" (towards the least preferred
     action), "other" (to whichever other action is nearest), "greedy" (what ends worst in copies of the environment,
     within so many steps `ahead`). descent: steps of gradient descent in each step of the play. certifying: of
-    `certify_policy`; its norm, units and range are those of the attacks, too.
+    `certify_policy`; its norm, units and range are those of the attacks, too. deviation_seconds: of continuous actions,
+    how long deviations are closed in on, for each observation on average; None for as long as it takes.
 
     Raises: InputError for an attack that does not exist, or a value of another type or range.
     """
@@ -33,6 +34,7 @@ class EvaluateSettings(Settings):
     descent: Count = 10
     ahead: Count = 20
     seed: Count = 0
+    deviation_seconds: Allowance = 0.1
     certifying: PolicySettings = field(default_factory=PolicySettings)
 
     def __post_init__(self) -> None:

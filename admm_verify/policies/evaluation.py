@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from admm_verify.policies.certification import PolicyCertification
+from admm_verify.policies.deviation_bounds import DeviationBounds
 from admm_verify.policies.play import Episodes
 from admm_verify.policies.settings import RadiusUnits
 from admm_verify.robustness.certification import radius_name
@@ -20,9 +21,9 @@ class PolicyEvaluation:
 
     reach: how far each feature may change. clean: episodes without noise. attacks, attacked: of each attack the
     episodes from the same beginnings, of several variants the worst; what attacks find is an estimate: the worst return
-    is no larger, and may be smaller. certification: of the actions at observations that were met without noise, None
-    where there is none. ended: how this ended; episodes that were not finished by then are missing. notes: what was
-    taken for granted, in words.
+    is no larger, and may be smaller. certification: of the actions at observations that were met without noise, or of
+    how far they move where they are continuous; None where there is none. ended: how this ended; episodes that were not
+    finished by then are missing. notes: what was taken for granted, in words.
 
     Shapes: radii [radii], in the order given; reach [radii, inputs]; clean [episodes]; attacked [attacks, radii,
     episodes].
@@ -31,6 +32,7 @@ class PolicyEvaluation:
 
     policy: str
     environment: str
+    discrete: bool
     norm: NormName
     units: RadiusUnits
     radii: np.ndarray
@@ -38,7 +40,7 @@ class PolicyEvaluation:
     clean: Episodes
     attacks: tuple[str, ...]
     attacked: Episodes
-    certification: PolicyCertification | None
+    certification: PolicyCertification | DeviationBounds | None
     ended: Ended
     seconds: float
     notes: tuple[str, ...] = ()
@@ -73,29 +75,35 @@ class PolicyEvaluation:
 
     @property
     def certified_ratio(self) -> np.ndarray | None:
-        """Share of the observations at which the action is certified, [radii], None where nothing was certified."""
-        return None if self.certification is None else self.certification.certified_ratio
+        """Share of the observations at which the action is certified, [radii]; None for continuous actions, and where
+        nothing was certified.
+        """
+        found = self.certification
+        return found.certified_ratio if isinstance(found, PolicyCertification) else None
 
     def __repr__(self) -> str:
         """A line per radius, with all four numbers side by side; then what every attack found."""
-        clean, ratio = _told(self.clean.returns), self.certified_ratio
-        rows = [
-            [
-                f"{radius:g}",
-                clean,
-                _told(self.worst_found[k]),
-                "none" if ratio is None else f"{ratio[k]:.2%}",
-                "none",
-            ]
-            for k, radius in enumerate(self.radii)
-        ]
+        clean, worst = _told(self.clean.returns), self.worst_found
+        certified = self._certified_texts
+        rows = [[f"{radius:g}", clean, _told(worst[k]), certified[k], "none"] for k, radius in enumerate(self.radii)]
         words = " (standard deviations)" if self.units is RadiusUnits.NORMALISED else ""
-        head = ["clean return", "attacked return (estimate)", "certified ratio", "certified return"]
+        what = "certified ratio" if self.discrete else "largest deviation: found, certified"
+        head = ["clean return", "attacked return (estimate)", what, "certified return"]
         lines = [self._head, table([radius_name(self.norm) + words, *head], rows)]
         if self.attacks:
             means = [[f"{radius:g}", *map(_told, self.attacked.returns[:, k])] for k, radius in enumerate(self.radii)]
             lines += ["Mean return under each attack:", table([radius_name(self.norm) + words, *self.attacks], means)]
         return "\n".join([*lines, *self.notes])
+
+    @property
+    def _certified_texts(self) -> list[str]:
+        """What is certified of the actions at each radius."""
+        found = self.certification
+        if isinstance(found, PolicyCertification):
+            return [f"{ratio:.2%}" for ratio in found.certified_ratio]
+        if isinstance(found, DeviationBounds):
+            return [f"{low:.4g}, {high:.4g}" for low, high in found.mad.T]
+        return ["none"] * len(self.radii)
 
     @property
     def _head(self) -> str:

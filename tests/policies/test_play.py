@@ -102,7 +102,10 @@ def test_pendulum_alike_under_every_attack_at_radius_zero():
     assert (found.attacked.returns[:, 1] == found.clean.returns).all()
     assert (found.worst_found[0] < found.clean.returns).all()
     assert found.attacked_return[0] < found.attacked_return[1] == found.clean_return
-    assert found.certified_ratio is None and "none" in repr(found).splitlines()[3]
+    assert found.certified_ratio is None and "largest deviation: found, certified" in repr(found).splitlines()[1]
+    # The slope of the policy times the noise, and limits 4 apart.
+    low, high = found.certification.mad
+    assert (low <= high).all() and 2.39 <= high[0] <= 2.4 * 1.06 and high[1] < 1e-6
 
 
 def test_an_attack_ends_what_noise_does_not():

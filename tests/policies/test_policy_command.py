@@ -15,7 +15,7 @@ from admm_verify.report.policy_plots import policy_figure
 from admm_verify.report.records.policy import PolicyRecord
 from tests.policies.test_certify_policy import certify_policy
 from tests.policies.test_play import random_policy
-from tests.policies.worlds import UPRIGHT, Corridor
+from tests.policies.worlds import UPRIGHT, Corridor, Slider, steering
 from tests.shared import SHARED, needs_shared
 from tests.test_records import ENTRIES, HEAD, faults, written
 
@@ -185,8 +185,30 @@ def test_pictures_say_what_is_there():
     alone = certify_policy(random_policy(0), np.zeros((3, 3)), [0.001, 1.0])
     (axes,) = policy_figure(alone).axes
     assert axes.get_xscale() == "log"
-    with pytest.raises(av.InputError, match="PolicyEvaluation or PolicyCertification"):
+    with pytest.raises(av.InputError, match="PolicyEvaluation or PolicyCertification or Dev"):
         policy_figure("found")
+
+
+def test_continuous_actions_are_told_of_by_how_far_they_move(tmp_path):
+    given = steering([[-0.5]], -0.6, 0.6)
+    settings = av.EvaluateSettings(episodes=2, states=6, attacks=("mad",))
+    found = av.evaluate_policy(given, Slider(), [0.1, 0.2], settings=settings)
+    content = PolicyRecord.of_evaluation(found, 0).json()
+    assert faults(PolicyRecord, content) == [] and content["observations"] == [] and len(content["deviations"]) == 6
+    for k, radius in enumerate((0.1, 0.2)):
+        entry = content["radii"][k]["deviation"]
+        assert content["radii"][k]["actions"] is None and entry["average_attacked"] <= 0.5 * radius * (1 + 1e-6)
+        assert 0.5 * radius <= entry["largest_certified"] <= 0.5 * radius * 1.06
+        for one in content["deviations"]:
+            assert one["lower"][k][0] <= one["action"][0] - 0.5 * radius < one["action"][0] < one["upper"][k][0]
+    _, right = policy_figure(found).axes
+    assert right.get_lines()[0].get_label() == "largest, certified"
+    assert list(right.get_lines()[0].get_ydata()) == list(found.certification.mad[1])
+    alone = av.certify_deviation(given, np.array([[0.5]]), [0.1])
+    record = PolicyRecord.of_actions(given, alone, av.Ended.COMPLETE).json()
+    assert faults(PolicyRecord, record) == [] and len(record["deviations"]) == 1
+    (axes,) = policy_figure(alone).axes
+    assert "deviation" in axes.get_ylabel()
 
 
 @pytest.mark.data

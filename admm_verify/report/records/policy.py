@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from admm_verify.policies.certification import PolicyCertification
+from admm_verify.policies.deviation_bounds import DeviationBounds
 from admm_verify.policies.evaluation import PolicyEvaluation
 from admm_verify.policies.policy import Policy
 from admm_verify.policies.settings import RadiusUnits
@@ -24,6 +25,18 @@ class CertifiedActions:
     falsified: int
     unknown: int
     timed_out: int = field(metadata={"key": "timed-out"})
+
+
+@dataclass(frozen=True)
+class CertifiedDeviation:
+    """How far continuous actions move, in the environment's units: the average and the largest over all observations,
+    in the largest entry; attacked <= the true one <= certified.
+    """
+
+    average_attacked: float
+    average_certified: float
+    largest_attacked: float
+    largest_certified: float
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,7 @@ class PolicyRadius:
     clean_return: float | None
     attacked_return: float | None
     actions: CertifiedActions | None
+    deviation: CertifiedDeviation | None
     certified_return: float | None
     attacks: list[AttackReturns]
 
@@ -58,6 +72,18 @@ class CertifiedObservation:
     action: int
     status: list[Answer]
     lower: list[float]
+
+
+@dataclass(frozen=True)
+class ObservedDeviation:
+    """An observation: its number, the action there, and per radius how far it moves, and the ends of every entry."""
+
+    observation: int
+    action: list[float]
+    attacked: list[float]
+    certified: list[float]
+    lower: list[list[float]]
+    upper: list[list[float]]
 
 
 @dataclass(frozen=True)
@@ -74,7 +100,8 @@ class PlayedEpisode:
 class PolicyRecord(Record):
     """Radius by radius, episode by episode, and observation by observation.
 
-    environment: null where observations were given. notes: what was left out of the policy, or taken for granted.
+    environment: null where observations were given. observations: of discrete actions, deviations: of continuous ones.
+    notes: what was left out of the policy, or taken for granted.
     """
 
     SCHEMA = "admm_verify/policy"
@@ -86,6 +113,7 @@ class PolicyRecord(Record):
     radii: list[PolicyRadius]
     episodes: list[PlayedEpisode]
     observations: list[CertifiedObservation]
+    deviations: list[ObservedDeviation]
     ended: Ended
     seconds: float
     notes: list[str]
@@ -93,17 +121,12 @@ class PolicyRecord(Record):
     @classmethod
     def of_evaluation(cls, found: PolicyEvaluation, seed: int) -> "PolicyRecord":
         """The record of a policy in an environment."""
-        actions = found.certification
         radii = []
         for k, radius in enumerate(found.radii.tolist()):
-            attacks = zip(found.attacks, found.attacked.returns[:, k].tolist(), strict=True)
-            own = None if actions is None else _counts(actions, k)
-            estimate = _known(found.attacked_return[k])
-            radii.append(
-                PolicyRadius(
-                    radius, _known(found.clean_return), estimate, own, None, [AttackReturns(*one) for one in attacks]
-                )
-            )
+            pairs = zip(found.attacks, found.attacked.returns[:, k].tolist(), strict=True)
+            attacks = [AttackReturns(*one) for one in pairs]
+            returns = _known(found.clean_return), _known(found.attacked_return[k])
+            radii.append(PolicyRadius(radius, *returns, *_at_radius(found.certification, k), None, attacks))
         clean = found.clean
         columns = zip(clean.returns.tolist(), clean.steps.tolist(), clean.limited.tolist(), strict=True)
         return cls(
@@ -114,29 +137,48 @@ class PolicyRecord(Record):
             found.units,
             radii,
             [PlayedEpisode(seed + e, *one) for e, one in enumerate(columns)],
-            [] if actions is None else _observations(actions),
+            *_of_observations(found.certification),
             found.ended,
             found.seconds,
             list(found.notes),
         )
 
     @classmethod
-    def of_actions(cls, policy: Policy, found: PolicyCertification, ended: Ended) -> "PolicyRecord":
+    def of_actions(cls, policy: Policy, found: PolicyCertification | DeviationBounds, ended: Ended) -> "PolicyRecord":
         """The record of a policy's actions at given observations."""
-        radii = [PolicyRadius(r, None, None, _counts(found, k), None, []) for k, r in enumerate(found.radii.tolist())]
-        head = found.norm, found.units, radii
-        notes = [*policy.notes, *([] if found.note is None else [found.note])]
+        numbers = enumerate(found.radii.tolist())
+        radii = [PolicyRadius(r, None, None, *_at_radius(found, k), None, []) for k, r in numbers]
+        note = found.note if isinstance(found, PolicyCertification) else None
+        notes = [*policy.notes, *([] if note is None else [note])]
         text = "\n".join([repr(found), *policy.notes])
-        return cls(text, found.policy, None, *head, [], _observations(found), ended, found.seconds, notes)
+        parts = _of_observations(found)
+        return cls(text, found.policy, None, found.norm, found.units, radii, [], *parts, ended, found.seconds, notes)
 
 
-def _counts(found: PolicyCertification, k: int) -> CertifiedActions:
-    return CertifiedActions(float(found.certified_ratio[k]), *(int(found.count(answer)[k]) for answer in Answer))
+def _at_radius(
+    found: PolicyCertification | DeviationBounds | None, k: int
+) -> tuple[CertifiedActions | None, CertifiedDeviation | None]:
+    """What is certified at the radius of a number."""
+    if isinstance(found, PolicyCertification):
+        counts = (int(found.count(answer)[k]) for answer in Answer)
+        return CertifiedActions(float(found.certified_ratio[k]), *counts), None
+    if isinstance(found, DeviationBounds):
+        return None, CertifiedDeviation(*found.adiv[:, k].tolist(), *found.mad[:, k].tolist())
+    return None, None
 
 
-def _observations(found: PolicyCertification) -> list[CertifiedObservation]:
-    rows = zip(found.actions.tolist(), found.status.tolist(), found.lower.tolist(), strict=True)
-    return [CertifiedObservation(i, *row) for i, row in enumerate(rows)]
+def _of_observations(
+    found: PolicyCertification | DeviationBounds | None,
+) -> tuple[list[CertifiedObservation], list[ObservedDeviation]]:
+    """What is certified at every observation."""
+    if isinstance(found, PolicyCertification):
+        rows = zip(found.actions.tolist(), found.status.tolist(), found.lower.tolist(), strict=True)
+        return [CertifiedObservation(i, *row) for i, row in enumerate(rows)], []
+    if isinstance(found, DeviationBounds):
+        arrays = found.actions, found.attacked, found.certified, found.low, found.high
+        rows = zip(*(array.tolist() for array in arrays), strict=True)
+        return [], [ObservedDeviation(i, *row) for i, row in enumerate(rows)]
+    return [], []
 
 
 def _known(value: Any) -> float | None:
