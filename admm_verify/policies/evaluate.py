@@ -22,6 +22,7 @@ from admm_verify.policies.noise import Noise
 from admm_verify.policies.perturbations import Perturbations
 from admm_verify.policies.play import Episodes, Lane, Playing, Visited
 from admm_verify.policies.policy import Policy
+from admm_verify.policies.read import read_policy
 from admm_verify.policies.settings import RadiusUnits
 from admm_verify.run import Ended, Run, Stopped
 from admm_verify.sets.norm_names import norm_name
@@ -29,7 +30,7 @@ from admm_verify.sets.norm_names import norm_name
 
 @memory_errors()
 def evaluate_policy(
-    policy: Policy,
+    policy: Any,
     environment: Any,
     radii: Sequence[Any] | np.ndarray,
     *,
@@ -44,18 +45,19 @@ def evaluate_policy(
     worst return, never a bound. Of observations met without noise it is certified that the action stays, as by
     `certify_policy`, or how far continuous ones move, as by `certify_deviation`.
 
+    policy: a Policy, or what `read_policy` reads, such as a zip file of stable-baselines3.
     environment: the id of one of gymnasium (extra `rl`); an object with `reset` and `step` as these have, of which
     copies are played where it can be copied; or a function without arguments that makes such objects.
     run: once it is over, what is finished by then is returned.
 
     Shapes: radii [radii], or [radii, inputs] where features may change by different amounts.
     Units: radii as `settings.certifying.units` say: raw, or in standard deviations of the policy's normalisation.
-    Raises: InputError for anything that does not fit, and where the environment fails; MissingPackageError without
-    gymnasium, or what its environment needs.
+    Raises: InputError for anything that does not fit, and where the environment fails; ModelError for files;
+    MissingPackageError without gymnasium, or what its environment needs.
     """
     began = time.monotonic()
     run = Run.of(run)
-    given = instance(policy, Policy, "The policy", ", such as av.read_policy(path)")
+    given = policy if isinstance(policy, Policy) else read_policy(policy)
     chosen = EvaluateSettings() if settings is None else instance(settings, EvaluateSettings, "settings")
     source = EnvironmentSource.of(environment, given)
     try:

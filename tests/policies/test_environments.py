@@ -127,6 +127,17 @@ def test_images_in_another_order():
     assert EnvironmentSource.of(Spaced(spaces.Box(0, 255, (3, 1, 2), np.uint8)), policy).interface.shape == (3, 1, 2)
 
 
+def test_policies_are_read_where_they_are_given_otherwise(tmp_path):
+    layer = UPRIGHT.network.nodes[1]
+    np.savez(tmp_path / "policy.npz", W0=layer.terms[0].map.weight, b0=layer.bias)
+    (tmp_path / "model.json").write_text('{"output": "Q values", "activations": ["linear"]}')
+    found = av.evaluate_policy(tmp_path / "policy.npz", Corridor(), [0.1], settings=SETTINGS)
+    assert (found.clean.returns == 20).all() and found.discrete
+    assert "nothing tells" in refusal(Corridor(), UPRIGHT.network) and "missing.zip" in refusal(
+        Corridor(), "missing.zip"
+    )
+
+
 def test_vectors_of_environments():
     vector = gymnasium.make_vec("CartPole-v1", num_envs=2)
     assert "2 environments" in refusal(vector, chooser(np.ones((2, 4))))
