@@ -52,6 +52,14 @@ def read_members(
         raise ModelError(f"{what} is no zip archive that can be read: {error}.") from error
 
 
+def is_archive(source: str | os.PathLike[str] | IO[bytes]) -> bool:
+    """Whether something is an archive, maybe a damaged one. Raises: OSError."""
+    try:
+        return zipfile.is_zipfile(source)
+    except zipfile.BadZipFile:
+        return True
+
+
 def _check_places(archive: zipfile.ZipFile, what: str) -> None:
     """Refuse an archive whose members take more room than it has, as they then lie on one another."""
     packed, file = sum(member.compress_size for member in archive.infolist()), archive.fp

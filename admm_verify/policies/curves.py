@@ -34,6 +34,9 @@ _WITH_NUMBERS: Mapping[str, tuple[Mapping[str, float], Callable[..., Tensor]]] =
 }
 """Modules with numbers of their own, with torch's defaults."""
 
+_LONGEST = 500
+"""Characters of a text that names a function."""
+
 NAMES = tuple(sorted({*_PLAIN, *_WITH_NUMBERS}))
 
 
@@ -68,6 +71,7 @@ def curve_of_text(text: str) -> Curve:
 
     Raises: ModelError for a text that names none, such as that of a lambda.
     """
+    text = text[:_LONGEST]
     found = re.search(r"torch\.nn\.modules\.(?:activation|linear)\.(\w+)", text)
     if found is None:
         raise ModelError(
@@ -75,5 +79,5 @@ def curve_of_text(text: str) -> Curve:
             "Give the torch module itself: av.read_policy(model.policy, ...)."
         )
     return curve(
-        found.group(1), {name: float(number) for name, number in re.findall(r"(\w+)=(-?[\d.]+(?:e-?\d+)?)", text)}
+        found.group(1), {name: float(number) for name, number in re.findall(r"(\w+)=(-?\d+\.?\d*(?:e[-+]?\d+)?)", text)}
     )

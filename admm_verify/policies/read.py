@@ -9,6 +9,7 @@ from typing import Any
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Network
 from admm_verify.options import brief
+from admm_verify.policies.archive import is_archive
 from admm_verify.policies.graphs import policy_of_network
 from admm_verify.policies.normaliser import Normalisation
 from admm_verify.policies.outcome import Actions, WantedActions, wanted_actions
@@ -112,7 +113,7 @@ def _fitting(network: Network, shape: tuple[int, ...] | None) -> Network:
 
 def _is_archive(path: Path) -> bool:
     try:
-        return zipfile.is_zipfile(path)
+        return is_archive(path)
     except OSError as error:
         raise InputError(f"The file {path} cannot be read: {error.strerror or error}.") from error
 

@@ -237,7 +237,7 @@ class _SavedPolicy:
         layers = self.weights.numbered("quantile_net.quantile_net")
         x = sequential(builder, x, layers, self._curve("ReLU"), False)
         count = self.action_space.count if self.action_space is not None else None
-        quantiles = int(self.options.get("n_quantiles", 200)) if count is None else x.size // count
+        quantiles = int(self._number("n_quantiles", 200)) if count is None else x.size // count
         if not quantiles or x.size % quantiles:
             raise ModelError(f"The {x.size} quantiles of {self.name} are no multiple of the number of its actions.")
         table = builder.reshape(x, (1, quantiles, x.size // quantiles))
@@ -249,16 +249,23 @@ class _SavedPolicy:
         """The actors of SAC, TQC and CrossQ, whose mean is squashed, and of TD3 and DDPG."""
         noisy = self.weights.holds("actor.log_std")
         found = self._curve("ReLU")
-        epsilon = float(self.options.get("batch_norm_eps", 1e-3))
+        epsilon = self._number("batch_norm_eps", 1e-3)
         x = sequential(builder, x, self.weights.numbered("actor.latent_pi"), found, True, epsilon)
         last = self.weights.numbered("actor.mu")
         if not last:
             return RawOutputs(dense(builder, x, self.weights.layer("actor.mu")), True)
         x = sequential(builder, x, last, found, False)
         if noisy:
-            end = float(self.options.get("clip_mean", 2.0))
+            end = self._number("clip_mean", 2.0)
             x = clip(builder, x, -end, end)
         return RawOutputs(x, True)
+
+    def _number(self, name: str, usual: float) -> float:
+        """A positive number of the options. Raises: ModelError."""
+        found = self.options.get(name, usual)
+        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < np.inf:
+            raise ModelError(f"The file of {self.name} says {name}={found!r:.50}, where a positive number belongs.")
+        return float(found)
 
     def _curve(self, usual: str) -> Curve:
         """The activation function that the file names, or the training library's own."""

@@ -11,6 +11,12 @@ from admm_verify.errors import InputError
 
 _NUMBER = re.compile(r"[-+]?(?:inf|nan|\d+\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?)", re.IGNORECASE)
 
+_LONGEST = 200
+"""Characters of the name of a class."""
+
+_MOST_ENTRIES = 2**26
+"""Of an observation or an action."""
+
 _LARGEST = float(np.finfo(np.float32).max) * (1 - 1e-7)
 """Limits from here on are none, as older environments write them."""
 
@@ -42,16 +48,16 @@ def read_space(entry: Any) -> Space | None:
     """The space of an entry of `data`; None where the text does not tell."""
     if not isinstance(entry, dict):
         return None
-    kind = re.search(r"(\w+)'>$", str(entry.get(":type:", "")))
+    kind = re.search(r"(\w+)'>$", str(entry.get(":type:", ""))[-_LONGEST:])
     if kind is None:
         return None
     shape = _shape(entry.get("_shape", entry.get("shape")))
-    count = entry.get("n")
+    count = str(entry.get("n", ""))
     ends = [_ends(entry, side, shape) for side in ("low", "high")]
     return Space(
         kind.group(1),
         shape,
-        int(count) if isinstance(count, int | str) and str(count).isdigit() else None,
+        int(count) if re.fullmatch(r"[1-9]\d{,8}", count) else None,
         *ends,
         dtype=str(entry.get("dtype", "")),
     )
@@ -59,11 +65,12 @@ def read_space(entry: Any) -> Space | None:
 
 def _shape(entry: Any) -> tuple[int, ...] | None:
     """The shape in a list, or in its text."""
-    if isinstance(entry, list) and all(isinstance(size, int) for size in entry):
-        return tuple(entry)
-    if isinstance(entry, str) and re.fullmatch(r"[(\[][\d,\s]*[)\]]", entry):
-        return tuple(int(size) for size in re.findall(r"\d+", entry))
-    return None
+    text = str(entry) if isinstance(entry, list | str) else ""
+    found = re.findall(r"\d+", text)
+    if not found or max(map(len, found)) > 9 or re.fullmatch(r"[(\[][\d,\s]*[)\]]", text) is None:
+        return None
+    sizes = tuple(map(int, found))
+    return sizes if 0 < prod(sizes) <= _MOST_ENTRIES else None
 
 
 def _ends(entry: dict[str, Any], side: str, shape: tuple[int, ...] | None) -> np.ndarray | None:

@@ -86,6 +86,10 @@ def sequential(
 
 def dense(builder: Builder, x: Tensor, layer: Layer) -> Tensor:
     """W x + b, for a vector x."""
+    if "weight" not in layer:
+        raise ModelError(
+            f"A dense layer of the policy lacks its weight; it has {', '.join(sorted(layer)) or 'nothing'}."
+        )
     weight = layer["weight"].astype(np.float64)
     bias = layer["bias"].astype(np.float64) if "bias" in layer else None
     if weight.ndim != 2 or weight.shape[1] != x.size or (bias is not None and bias.shape != weight.shape[:1]):

@@ -2,9 +2,7 @@
 
 import io
 import os
-import pickle
 import warnings
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +13,7 @@ import torch
 from admm_verify.errors import ModelError
 from admm_verify.network.from_torch import trace
 from admm_verify.network.graph import Network
-from admm_verify.policies.archive import MOST_BYTES, read_members
+from admm_verify.policies.archive import MOST_BYTES, is_archive, read_members
 from admm_verify.policies.policy import ObservationScale
 
 
@@ -25,22 +23,15 @@ def read_state(content: bytes, what: str) -> dict[str, np.ndarray]:
     Only tensors are rebuilt (torch.load with weights_only): nothing that the file names is imported or called.
     Raises: ModelError for anything else in it, with the reason; for NaN and infinite numbers.
     """
-    if zipfile.is_zipfile(io.BytesIO(content)):
+    if is_archive(io.BytesIO(content)):
         # Torch unpacks what an archive claims to hold without a limit.
         read_members(io.BytesIO(content), (), what)
     try:
         # Torch warns of versions of pickles, which it then reads, or does not.
         with warnings.catch_warnings(action="ignore"):
             found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        ValueError,
-        TypeError,
-        LookupError,
-        EOFError,
-        AttributeError,
-    ) as error:
+    # Damaged files end in errors of any kind, those of memory included.
+    except Exception as error:
         reason = str(error).partition("Please file an issue")[0].splitlines()
         told = next((line.strip() for line in reason if "GLOBAL" in line or "Unsupported" in line), "")
         told = told or (reason[0] if reason else type(error).__name__)

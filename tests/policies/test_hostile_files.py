@@ -293,3 +293,59 @@ def test_arrays_of_objects_are_refused(tmp_path):
     path.write_bytes(b"cgym\nA\n)\x81}S'x'\n" + pickle.dumps(np.array([{}], dtype=object), 3)[2:-1] + b"sb.")
     with pytest.raises(av.ModelError, match="no array of numbers"):
         number_array(read_pickle(path, "It")["x"], "x")
+
+
+_STRANGE = (None, True, -1, 0, 1e400, 10**30, "", "abc", "9" * 5000, "<class 'x'>", [], [[]], {}, {"a": 1}, [10**12])
+_STRANGE += ("[1000000000000]", "[" + "1" * 50_000, "[-1 2 3]", [0], "(0,)", "alpha=-1", "<class 'torch.nn.Tanh'>")
+_TOLD = ("policy_kwargs", "observation_space", "action_space", "policy_class", "use_sde")
+
+
+@pytest.mark.parametrize("told", _TOLD)
+def test_strange_descriptions_are_read_or_refused(told, plain, tmp_path):
+    whole = {**SPACES, "policy_kwargs": {}, "policy_class": {}}
+    options = ("activation_fn", "squash_output", "clip_mean", "normalize_images", "features_extractor_class")
+    inner = {"policy_kwargs": options, "policy_class": ("__module__", "__doc__")}
+    inner |= dict.fromkeys(SPACES, (":type:", "shape", "_shape", "low", "high", "dtype", "n"))
+    endings = set()
+    for name in (None, *inner.get(told, ())):
+        for value in _STRANGE:
+            changed = {**whole, told: value if name is None else {**whole[told], name: value}}
+            path = zipped(tmp_path / "p.zip", {**plain, "data": json.dumps(changed)})
+            try:
+                endings.add(type(av.read_policy(path)).__name__)
+            except av.AdmmVerifyError as error:
+                endings.add(type(error).__name__)
+    assert "Policy" in endings
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_damaged_tensors_are_read_or_refused(old, plain, tmp_path):
+    buffer = io.BytesIO()
+    library("torch").save(tensors(), buffer, _use_new_zipfile_serialization=not old)
+    rng, endings = np.random.default_rng(int(old)), set()
+    for _ in range(150):
+        content = bytearray(buffer.getvalue())
+        for place in rng.integers(0, len(content), rng.integers(1, 6)):
+            content[place] = rng.integers(0, 256)
+        path = zipped(tmp_path / "p.zip", {**plain, "policy.pth": bytes(content)})
+        try:
+            endings.add(type(av.read_policy(path)).__name__)
+        except av.AdmmVerifyError as error:
+            endings.add(type(error).__name__)
+    assert endings == {"Policy", "ModelError"}
+
+
+def test_damaged_pickles_are_read_or_refused(tmp_path):
+    path, rng, endings = tmp_path / "vecnormalize.pkl", np.random.default_rng(0), set()
+    content = pickle.dumps({"obs_rms": np.arange(4.0), "clip_obs": np.float64(3.0), "epsilon": 1e-8})
+    for _ in range(400):
+        damaged = bytearray(content[: rng.integers(1, len(content) + 1)] if rng.random() < 0.2 else content)
+        for place in rng.integers(0, len(damaged), rng.integers(1, 4)):
+            damaged[place] = rng.integers(0, 256)
+        path.write_bytes(b"cgym\nA\n)\x81" + bytes(damaged[2:-1]) + b"b.")
+        try:
+            state = read_pickle(path, "It")
+            endings.add({name: number_array(value, name).shape for name, value in state.items()} == {} or "numbers")
+        except av.ModelError:
+            endings.add("refused")
+    assert {"numbers", "refused"} <= endings
