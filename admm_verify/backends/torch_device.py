@@ -1,7 +1,7 @@
 """Torch as the array library of the iterations, on a device given by name, and what it does to numbers there."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
 from typing import Any
@@ -59,6 +59,20 @@ def gpu_count() -> int:
 def current_gpu(device: torch.device) -> AbstractContextManager[object]:
     """A context in which a GPU is the current one of this thread."""
     return torch.cuda.device(device)
+
+
+def captured(device: torch.device, work: Callable[[], None]) -> torch.cuda.CUDAGraph:
+    """What some work launches on a GPU, as a graph, instead of running it.
+
+    Raises: what the work raises, or CUDA where it does what cannot be captured.
+    """
+    graph = torch.cuda.CUDAGraph()
+    # Torch's own stream for captures is of whichever device asked first; other threads have devices of their own.
+    with torch.cuda.device(device):
+        stream = torch.cuda.Stream(device)
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            work()
+    return graph
 
 
 def free_bytes_of(device: torch.device) -> float:

@@ -37,6 +37,11 @@ class AdmmState(PerRow):
     since: Array
     done: int = 0
 
+    @property
+    def kind(self) -> bool:
+        """Whether anchors may move in the next step on a GPU, which decides what that launches."""
+        return self.done % _PERIOD == 0
+
 
 @dataclass(frozen=True, eq=False)
 class Pointwise:
@@ -96,7 +101,7 @@ class Admm:
         restart = (residual <= self.settings.restart * state.residual) | (state.since >= self.settings.longest)
         # A GPU does not tell the host whether any row wants to: there all are asked, but only now and then.
         blind = Placement.of(residual).on_gpu
-        wanted = state.done % _PERIOD == 0 if blind else bool(rows.xp.any(restart))
+        wanted = state.kind if blind else bool(rows.xp.any(restart))
         return _restarted(rows, state, stepped, r, restart, residual) if wanted else stepped
 
     def multipliers(self, rows: Rows, state: AdmmState) -> Duals:

@@ -27,6 +27,8 @@ class What(Enum):
     SYNC = "wait"
     """The host waits for the device and gets nothing: `synchronize`."""
     ALLOCATION = "allocation"
+    CAPTURED = "captured launch"
+    """A launch that becomes a part of a graph, and does not run."""
     GRAPH = "graph"
     """A whole captured graph is launched, whose kernels are not launched one by one."""
 

@@ -35,7 +35,8 @@ Memory: `gpu.memories[0]` (`tests/gpu/memory.py`) has live, peak, total, free, a
     pretend_gpu(memory=2**20)                 what does not fit into a MiB raises it; torch.cuda.mem_get_info agrees
 
 Also pretended: torch.cuda.Stream, Event, stream, current_stream, synchronize, device, memory_allocated, CUDAGraph and
-torch.cuda.graph (replay computes again what was captured; reads, waits and pageable copies raise while capturing),
+torch.cuda.graph (`tests/gpu/captures.py`: what is captured does not run, replay computes it in the same memory, which
+must be there still; reads, waits and pageable copies raise while capturing),
 `pin_memory` (non_blocking copies from or to pinned memory do not wait).
 """
 
@@ -43,6 +44,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
@@ -51,6 +53,7 @@ import numpy as np
 import torch
 
 from admm_verify.backends import cuda as library_cuda
+from tests.gpu.captures import Capture, again
 from tests.gpu.events import Event, Events, What, calling_lines
 from tests.gpu.memory import DeviceMemory
 from tests.gpu.pretend_cupy import pretend_cupy
@@ -72,7 +75,6 @@ class PretendGpu:
         self.events = Events()
         self.memories = [DeviceMemory(index, memory) for index in range(devices)]
         self.reads = reads
-        self.capturing: list[Callable[[], None]] | None = None
         self.here = threading.local()
         # Kept as long as the GPU: another tensor may have the address of one that is gone.
         self._pinned: dict[int, torch.Tensor] = {}
@@ -81,6 +83,11 @@ class PretendGpu:
     def current(self) -> int:
         """The number of this thread's current device."""
         return getattr(self.here, "device", 0)
+
+    @property
+    def capturing(self) -> Capture | None:
+        """What this thread captures at present."""
+        return getattr(self.here, "capturing", None)
 
     def tensor(self, values: Any, device: str = "cuda", dtype: Any = None) -> torch.Tensor:
         """Values on a GPU, as a tensor of the same dtype; counted as a copy."""
@@ -122,6 +129,7 @@ class PretendGpu:
         shape, dtype, size = _described(x)
         event = Event(what, name, calling_lines(), index, shape, dtype, size, waits=waits, kernels=kernels)
         if self.capturing is not None and waits:
+            self.capturing.broken = str(event)
             raise RuntimeError(f"CUDA error: operation not permitted when stream is capturing: {event}")
         self.events.add(event)
         if not self.reads and what in (What.READ, What.TO_HOST):
@@ -131,7 +139,14 @@ class PretendGpu:
         """Add a launch of a kernel of torch's or ours."""
         shape, dtype, size = _described(result)
         moved = sum(_distinct(x) for x in (*inputs, *(() if result is None else (result,))))
-        self.events.add(Event(What.KERNEL, name, calling_lines(), index, shape, dtype, size, moved, kernels=1))
+        self._add(Event(What.KERNEL, name, calling_lines(), index, shape, dtype, size, moved, kernels=1))
+
+    def _add(self, event: Event) -> None:
+        """Add a launch, which does not run where it is captured."""
+        if self.capturing is not None:
+            self.capturing.kernels += 1
+            event = replace(event, what=What.CAPTURED, kernels=0)
+        self.events.add(event)
 
     def launched_own(self, name: str, index: int, words: list[int]) -> None:
         """Add a launch of a kernel of the library, by its arguments.
@@ -142,7 +157,9 @@ class PretendGpu:
         if any(memory.bytes_at(word) for memory in self.memories if memory.index != index for word in words):
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         dtype = "float64" if name.endswith("_f64") else "float32"
-        self.events.add(Event(What.KERNEL, name, calling_lines(), index, (), dtype, 0, moved, kernels=1))
+        if self.capturing is not None:
+            self.capturing.touches(words, writes=True)
+        self._add(Event(What.KERNEL, name, calling_lines(), index, (), dtype, 0, moved, kernels=1))
 
     def allocate(self, index: int, x: torch.Tensor) -> None:
         """Count the memory of a new tensor.
@@ -156,9 +173,14 @@ class PretendGpu:
 
     def compute(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """What an operation returns on the host; captured, it is computed again in every replay."""
+        capture = self.capturing
+        if capture is None:
+            return func(*args, **kwargs)
+        capture.reads(tensors_in((args, kwargs)), func._schema.is_mutable)
         result = func(*args, **kwargs)
-        if self.capturing is not None:
-            self.capturing.append(lambda: _again(func, args, kwargs, result))
+        before = list(tensors_in(result))
+        capture.made(before)
+        capture.program.append(lambda: again(func, args, kwargs, before, tensors_in))
         return result
 
     def pin(self, x: torch.Tensor) -> torch.Tensor:
@@ -241,14 +263,6 @@ def _made_there(gpu: PretendGpu, make: Callable[..., torch.Tensor]) -> Callable[
         return result.to(gpu.named(device)) if there else result
 
     return made
-
-
-def _again(func: Any, args: Any, kwargs: dict[str, Any], before: Any) -> None:
-    """Compute an operation of a graph again, into the memory that it had."""
-    result = func(*args, **kwargs)
-    for old, new in zip(tensors_in(before), tensors_in(result), strict=True):
-        if old.untyped_storage().data_ptr() != new.untyped_storage().data_ptr():
-            old.copy_(new)
 
 
 def _described(x: torch.Tensor | None) -> tuple[tuple[int, ...], str, int]:

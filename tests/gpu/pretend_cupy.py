@@ -86,6 +86,6 @@ class RawModule:
             self._gpu.launched_own(name, self._places[-1] if self._places else 0, packed)
             kernels.launch(name, (1, 1), 1, packed)
             if self._gpu.capturing is not None:
-                self._gpu.capturing.append(partial(kernels.launch, name, (1, 1), 1, packed))
+                self._gpu.capturing.program.append(partial(kernels.launch, name, (1, 1), 1, packed))
 
         return launch

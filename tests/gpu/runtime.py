@@ -1,6 +1,6 @@
 """What `torch.cuda` offers, on pretend GPUs: devices, streams, events, memory and graphs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from types import SimpleNamespace
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tests.gpu.captures import Capture
 from tests.gpu.events import What
 
 if TYPE_CHECKING:
@@ -154,33 +155,37 @@ def _graphs(gpu: "PretendGpu") -> dict[str, Any]:
         """What was captured, to be computed again in the memory where it was."""
 
         def __init__(self, **_: Any) -> None:
-            self._program: list[Callable[[], None]] = []
-            self._kernels = 0
+            self._captured: Capture | None = None
 
         def capture_begin(self, *_: Any, **__: Any) -> None:
             if gpu.capturing is not None:
                 raise RuntimeError("CUDA error: a stream is capturing already")
-            gpu.capturing, self._kernels = [], -gpu.events.kernels
+            gpu.here.capturing = Capture(gpu, gpu.current)
 
         def capture_end(self) -> None:
-            self._program, gpu.capturing = gpu.capturing or [], None
-            self._kernels += gpu.events.kernels
+            self._captured, gpu.here.capturing = gpu.capturing, None
+            assert self._captured is not None
+            self._captured.end()
 
         def replay(self) -> None:
-            if not self._program:
+            if self._captured is None or not self._captured.program:
                 raise RuntimeError("Nothing was captured in this graph.")
-            gpu.note(What.GRAPH, "graph", gpu.current, None, kernels=self._kernels)
-            for step in self._program:
-                step()
+            gpu.note(What.GRAPH, "graph", self._captured.index, None, kernels=self._captured.kernels)
+            self._captured.replay()
 
         def reset(self) -> None:
-            self._program = []
+            self._captured = None
 
         def pool(self) -> tuple[int, int]:
             return 0, 0
 
     @contextmanager
-    def graph(captured: Graph, *_: Any, **__: Any) -> Iterator[None]:
+    def graph(
+        captured: Graph, pool: Any = None, stream: Any = None, capture_error_mode: str = "global"
+    ) -> Iterator[None]:
+        assert capture_error_mode in ("global", "thread_local", "relaxed")
+        if stream is not None and stream.device.index != gpu.current:
+            raise RuntimeError("CUDA error: invalid resource handle: the stream is of another device")
         gpu.note(What.SYNC, "graph", gpu.current, None, waits=True)
         captured.capture_begin()
         try:

@@ -235,6 +235,10 @@ def test_graphs_compute_again_where_they_were_captured(gpu):
         y = (3 * x)[:, ::2]
         x.add_(1.0)
         found = results(verbs, arrays)["value"]
+    # What is captured does not run.
+    assert x.sum().item() == 80.0
+    assert gpu.events.count(What.CAPTURED) == 3
+    graph.replay()
     before = found.cpu()
     gpu.events.clear()
     arrays.arrays["lower"].zero_(), arrays.arrays["upper"].zero_()
