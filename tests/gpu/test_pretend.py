@@ -248,7 +248,7 @@ def test_graphs_compute_again_where_they_were_captured(gpu):
     assert gpu.events.count(What.GRAPH) == 2 and gpu.events.launches == 4 and gpu.events.kernels == 2 + 2 * 3
     assert before.abs().min() > 0 and found.abs().max().item() == 0
     for look in (x.cpu, lambda: x.sum().item(), torch.cuda.synchronize, lambda: torch.zeros(2).to("cuda")):
-        with pytest.raises(RuntimeError, match="capturing"), torch.cuda.graph(torch.cuda.CUDAGraph()):
+        with pytest.raises(RuntimeError, match="captur"), torch.cuda.graph(torch.cuda.CUDAGraph()):
             look()
     assert x.sum().item() > 0
 
