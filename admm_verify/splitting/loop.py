@@ -13,7 +13,7 @@ from admm_verify.splitting.eliminate import Elimination
 from admm_verify.splitting.ledger import Ledger
 from admm_verify.splitting.primal import PrimalPoint
 from admm_verify.splitting.problem import Rows
-from admm_verify.splitting.replay import Steps
+from admm_verify.splitting.replay import Iterations
 from admm_verify.splitting.scheme import Scheme
 from admm_verify.splitting.state import Duals
 from admm_verify.splitting.sweeps import DualPoint, filled, polish_sweep
@@ -70,7 +70,7 @@ class Solving:
         if self.elimination is not None:
             point = self.elimination.restrict(point)
             rows = self.elimination.reduce(rows)
-        state, step = scheme.start(rows, point), Steps(scheme, rows)
+        state, step = scheme.start(rows, point), Iterations(scheme, rows)
         done = 0
         while done < scheme.passes and self.interruption is None and len(numbers):
             state = step(state)
@@ -87,7 +87,7 @@ class Solving:
                 if scheme.stops_at_gap and (len(keep) == 0 or len(keep) <= 0.8 * len(numbers)):
                     kept = self._indices(keep)
                     rows, state = rows.take(kept), state.take(kept)
-                    step = Steps(scheme, rows)
+                    step = Iterations(scheme, rows)
                     numbers, index = numbers[keep], self._indices(numbers[keep])
 
     def _check(self, scheme: Scheme, rows: Rows, state: object, index: Array, last: bool) -> None:

@@ -19,8 +19,8 @@ _LARGEST = 2**25
 and a launch takes a few."""
 
 
-class Steps:
-    """Steps of one scheme over the same rows; other rows want other ones.
+class Iterations:
+    """Iterations of one scheme over the same rows; other rows want other ones.
 
     The first step of a kind is computed, the second one captured, which takes as long; all others are launches of one
     graph. Graphs have no sizes to be padded to: with fewer rows a step is captured anew.
