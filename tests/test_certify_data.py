@@ -129,6 +129,17 @@ def test_radii_of_channels_are_radii_of_their_pixels():
             av.certify(NET, IMAGES, LABELS, wrong)
 
 
+def test_radii_and_ranges_of_pixels_may_lie_in_a_row():
+    shaped = np.random.default_rng(3).uniform(0.0, 0.02, (1, *SHAPE))
+    ends = np.zeros(SHAPE), np.ones(SHAPE)
+    rowed = [np.reshape(end, -1) for end in ends]
+    found = av.certify(NET, IMAGES, LABELS, shaped, settings=av.CertifySettings(bounds="crown", within=ends))
+    other = av.CertifySettings(bounds="crown", within=(rowed[0], rowed[1]))
+    same(av.certify(NET, IMAGES, LABELS, shaped.reshape(1, -1), settings=other), found)
+    with pytest.raises(av.InputError, match="one per channel"):
+        av.certify(NET, IMAGES, LABELS, shaped.reshape(1, -1)[:, 1:])
+
+
 def test_a_record_of_channels_is_of_these_radii_alone(tmp_path):
     settings = av.CertifySettings(bounds="crown", output=tmp_path / "found.jsonl")
     first = av.certify(NET, IMAGES, LABELS, [[0.01, 0.002, 0.0]], settings=settings)

@@ -31,10 +31,13 @@ def flatten_batch(x: SameArray, sample: tuple[int, ...], what: str) -> SameArray
 def per_entry(value: object, sample: tuple[int, ...], what: str) -> np.ndarray:
     """Numbers for every entry of a sample, flat, in float64.
 
-    Shapes: value a number, an array that broadcasts to the sample, or [channels], which are the first or the last axis.
+    Shapes: value a number, an array that broadcasts to the sample, all its numbers in a row [n], or [channels], which
+    are the first or the last axis.
     Raises: InputError for what is no array of real numbers, and for any other shape.
     """
     array = to_numpy(float64_array(value, what))
+    if array.shape == (prod(sample),):
+        return array
     axes = [axis for axis in (0, len(sample) - 1) if array.ndim == 1 and len(sample) > 1 and len(array) == sample[axis]]
     if len(axes) > 1 and len(array) > 1:
         raise InputError(
