@@ -6,6 +6,7 @@ Nothing here imports torch; a torch array brings its own namespace along.
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import array_api_compat
@@ -217,6 +218,24 @@ def to_numpy(array: Any) -> np.ndarray:
     if array_api_compat.is_cupy_array(array):
         return array.get()
     return np.asarray(array)
+
+
+def host_copies(arrays: Sequence[Array | None]) -> list[np.ndarray]:
+    """NumPy views or copies of arrays, none of the absent ones; those of one dtype on a GPU come in one copy, for
+    which the host waits once.
+    """
+    present = [array for array in arrays if array is not None]
+    if not present or not all(Placement.of(array).on_gpu for array in present):
+        return [to_numpy(array) for array in present]
+    found: list[np.ndarray] = [np.zeros(0)] * len(present)
+    for dtype in {str(array.dtype) for array in present}:
+        own = [i for i, array in enumerate(present) if str(array.dtype) == dtype]
+        xp = namespace(*(present[i] for i in own))
+        joined = to_numpy(xp.concat([xp.reshape(present[i], (-1,)) for i in own], axis=0))
+        ends = np.cumsum([prod(present[i].shape) for i in own])
+        for i, part in zip(own, np.split(joined, ends[:-1]), strict=True):
+            found[i] = part.reshape(present[i].shape)
+    return found
 
 
 def own_copy(array: SameArray) -> SameArray:

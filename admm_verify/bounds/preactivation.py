@@ -297,8 +297,10 @@ class _Refinement:
         better = self._refined(forward, index, node, (low, high), chosen)
         # What else was bounded on the way depends on the other boxes of the batch, and must not count.
         low, high = (xp.where(open, new, old) for new, old in zip(better, (low, high), strict=True))
+        if self.settings is None or self.stopped or reads_input(node):
+            return low, high
         wanted = to_numpy(self._open(readers, index, low, high))
-        if self.settings is None or self.stopped or reads_input(node) or not wanted.any():
+        if not wanted.any():
             return low, high
         try:
             return self._tightened(forward, index, node, (low, high), wanted, self.settings)

@@ -53,6 +53,9 @@ class Reduced:
     def _useful(self, index: int, node: Activation, upper: Array) -> np.ndarray | None:
         """The neurons to keep, or None for all of them."""
         network = self.network
+        # A GPU would be waited for, and has time for all of them.
+        if Placement.of(upper).on_gpu:
+            return None
         if not facts_of(node).rectifies or index == network.output or len(network.readers[node.source]) > 1:
             return None
         read = [network.affine[i].terms for i in network.readers[index] if i in network.affine]

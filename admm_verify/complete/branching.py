@@ -25,7 +25,7 @@ _FLAT = 1e-9
 
 
 def side_scores(
-    network: Network, width: Array, pre: PreactivationBounds, found: Bounded, atoms: np.ndarray
+    network: Network, width: np.ndarray, pre: PreactivationBounds, found: Bounded, atoms: np.ndarray
 ) -> np.ndarray:
     """How much of a bound's gap each side of the box is responsible for.
 
@@ -36,27 +36,30 @@ def side_scores(
 
     Shapes: width [boxes, inputs]; pre and found of [boxes]; atoms, bounds [boxes, atoms] -> [boxes, inputs].
     """
-    xp = namespace(width)
-    weight = xp.asarray(atom_weights(atoms), dtype=width.dtype, device=width.device)[..., None]
+    place = Placement.of(found.lower)
+    xp, wide, weight = place.xp, place.put(width), place.put(atom_weights(atoms))[..., None]
 
     def merged(coefficient: Any) -> Array:
         return xp.sum(weight * xp.abs(coefficient), axis=1)
 
     sizes = [None if part is None else merged(part) for part in found.sweep.post]
-    score = _LINEAR_SHARE * merged(found.sweep.nodes[0]) * width + height_scores(network, width, pre, sizes)
+    some = np.flatnonzero((width > 0).any(axis=0))
+    score = _LINEAR_SHARE * merged(found.sweep.nodes[0]) * wide + height_scores(network, wide, pre, sizes, some)
     return np.nan_to_num(to_numpy(score), nan=0.0, posinf=1e300)
 
 
-def height_scores(network: Network, width: Array, pre: PreactivationBounds, sizes: Sequence[Array | None]) -> Array:
+def height_scores(
+    network: Network, width: Array, pre: PreactivationBounds, sizes: Sequence[Array | None], some: np.ndarray
+) -> Array:
     """What each side of the box has of the relaxations' heights, sum_k sum_i size_ki height_ki share_kij.
 
+    some: the numbers of the sides that have a width in any of the boxes.
     Shapes: sizes[k] [boxes, n_k], None for zeros; the others as for `side_scores` -> [boxes, inputs].
     """
     xp = namespace(width)
     # Sides without width have nothing of any height.
-    places = np.flatnonzero(to_numpy(xp.any(width > 0, axis=0)))
-    free = Placement.of(width).put_indices(places)
-    units = unit_rows(places, width.shape[-1], Placement.of(width))
+    free = Placement.of(width).put_indices(some)
+    units = unit_rows(some, width.shape[-1], Placement.of(width))
     own = xp.take(width, free, axis=1)
     score = xp.zeros_like(own)
     tangents: list[Any] = [own[:, :, None] * units]

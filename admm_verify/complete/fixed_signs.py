@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from admm_verify.arrays import Placement, to_numpy
+from admm_verify.arrays import Placement
 from admm_verify.bounds.functionals import FreeEnds, Splits
 from admm_verify.relaxations.contract import Hull
 
@@ -74,15 +74,15 @@ class FixedSigns:
         return tuple(found)
 
     def betas(
-        self, paths: np.ndarray, splits: Sequence[Splits | None], ranges: Sequence[FreeEnds | None], count: int
+        self, paths: np.ndarray, split: Sequence[np.ndarray | None], ends: Sequence[np.ndarray | None], count: int
     ) -> np.ndarray:
-        """The multipliers back where `splits` and `ranges` took them from, [parts, rows, depth]."""
+        """Multipliers beta of `splits` and tau of `ranges` back where they were taken from, [parts, rows, depth]."""
         beta = np.zeros((len(paths), count, paths.shape[1]), dtype=np.float32)
-        for split, ends, (rows, entries, _, columns) in zip(splits, ranges, self._layers(paths), strict=True):
-            if split is not None:
-                beta[rows, :, columns] = to_numpy(split.beta).reshape(-1, count)
-            if ends is not None:
-                beta[rows, :, columns] = to_numpy(ends.tau)[rows, :, entries]
+        for own, tau, (rows, entries, _, columns) in zip(split, ends, self._layers(paths), strict=True):
+            if own is not None:
+                beta[rows, :, columns] = own.reshape(-1, count)
+            if tau is not None:
+                beta[rows, :, columns] = tau[rows, :, entries]
         return beta
 
     def _layers(self, paths: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:

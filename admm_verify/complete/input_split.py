@@ -17,6 +17,7 @@ from admm_verify.complete.branching import side_scores
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.emptiness import without_contradictions
 from admm_verify.complete.pool import Nodes
+from admm_verify.complete.seen import Seen
 from admm_verify.complete.splitter import Grown, closed, extended
 from admm_verify.complete.tables import join, take
 from admm_verify.network.graph import Network
@@ -124,9 +125,10 @@ class InputSplitter:
         offset, sound = self._offset(disjunct, region)
         rows = self.bounder.rows(put(disjuncts.objective[disjunct]), put(offset))
         found = self.bounder.bound(region, rows, None, self.settings.input_iterations)
-        atoms = np.where(sound, disjuncts.certified(disjunct, to_numpy(found.lower)), -np.inf)
+        seen = Seen.of(found, self.columns)
+        atoms = np.where(sound, disjuncts.certified(disjunct, seen.lower), -np.inf)
         excluded = disjuncts.excluded(disjunct, atoms)
-        inputs, empty = self._contracted(nodes, region, found, atoms)
+        inputs, empty = self._contracted(nodes, region, found, seen, atoms)
         gone = excluded.any(axis=1)
         # Recorded proofs hold bounds of atoms alone.
         if self.settings.contractions and self.sums.pay:
@@ -138,27 +140,25 @@ class InputSplitter:
                 # Bounds over parts of other sets say nothing of all of their boxes.
                 inputs, outside = contract(inputs, planes, lower, self.settings.contractions)
                 empty = empty | outside
-        scores = side_scores(self.network, put(inputs.width), pre, found, atoms) * inputs.halvable
+        scores = side_scores(self.network, inputs.width, pre, found, atoms) * inputs.halvable
         # Where the arithmetic itself may fail everywhere, as by overflow, smaller boxes are of no use.
         scores[~sound.any(axis=1) & defined(self.network, pre)] = 0.0
         side = np.where(scores.max(axis=1) > 0, scores.argmax(axis=1), -1)
         bound = np.maximum(nodes.bound, atoms.max(axis=1))
         open = np.flatnonzero(~(gone | empty))
         left = take(HalvedBoxes(disjunct, bound, side, inputs.packed, nodes.path), open)
-        vertices = to_numpy(found.vertices)[open]
-        proof = closed(
-            disjuncts, disjunct, excluded, atoms, nodes.path, None, [to_numpy(slope) for slope in found.slopes]
-        )
+        vertices = seen.vertices[open]
+        proof = closed(disjuncts, disjunct, excluded, atoms, nodes.path, None, seen.slopes)
         points, own = vertices.reshape(-1, inputs.size), np.repeat(disjunct[open], disjuncts.atoms)
         return Grown(left, proof, points, own, self._at(points, own))
 
     def _contracted(
-        self, nodes: HalvedBoxes, region: Region, found: Bounded, atoms: np.ndarray
+        self, nodes: HalvedBoxes, region: Region, found: Bounded, seen: Seen, atoms: np.ndarray
     ) -> tuple[Box, np.ndarray]:
         """The boxes without what planes below the atoms exclude, and which of them are excluded altogether."""
         whole, rounds, boxes = self.disjuncts.inputs, self.settings.contractions, nodes.inputs
         if isinstance(whole, Box):
-            return contract(boxes, to_numpy(found.sweep.nodes[0]), atoms, rounds)
+            return contract(boxes, seen.plane, atoms, rounds)
         # Recorded proofs hold bounds of atoms alone.
         if not rounds:
             return boxes, np.zeros(len(nodes.disjunct), dtype=bool)

@@ -18,6 +18,7 @@ from admm_verify.complete.fixed_signs import FixedSigns
 from admm_verify.complete.leaf_programs import LeafPrograms
 from admm_verify.complete.pool import Nodes
 from admm_verify.complete.propagation import Narrowed, Propagation
+from admm_verify.complete.seen import Seen
 from admm_verify.complete.splitter import Closed, Grown, closed, extended
 from admm_verify.complete.tables import join, take
 from admm_verify.network.graph import Network
@@ -230,24 +231,24 @@ class NeuronSplitter:
         elif disjuncts.multipliers:
             slopes = self.bounder.slopes_of(region, rows, take(disjuncts.multipliers, nodes.disjunct))
         bounded = self.bounder.bound(region, rows, slopes, iterations)
-        atoms = disjuncts.certified(nodes.disjunct, to_numpy(bounded.lower))
+        seen = Seen.of(bounded, self.columns, bounded.pre or self._reached(bounded.vertices), splits, ranges)
+        atoms = disjuncts.certified(nodes.disjunct, seen.lower)
         excluded = disjuncts.excluded(nodes.disjunct, atoms)
-        found = self._contracted(nodes, found, bounded, atoms)
-        kept = [to_numpy(slope)[..., kept] for slope, kept in zip(bounded.slopes, self.columns, strict=True)]
-        beta = self.signs.betas(nodes.splits, splits, ranges, disjuncts.atoms)
+        found = self._contracted(nodes, found, seen, atoms)
+        beta = self.signs.betas(nodes.splits, seen.beta, seen.tau, disjuncts.atoms)
         bounds = np.maximum(nodes.bound, atoms.max(axis=1))
-        choice = self._choice(nodes, found, bounded, atoms)
+        choice = self._choice(nodes, found, seen, atoms)
         if iterations < self.settings.last_iterations:
             choice = np.where(choice == 0, _LAST, choice)
-        flat = np.concatenate([np.zeros((*atoms.shape, 0)), *kept], axis=-1).astype(np.float32)
+        flat = np.concatenate([np.zeros((*atoms.shape, 0)), *seen.slopes], axis=-1).astype(np.float32)
         gone = excluded.any(axis=1)
         self._emptied += np.count_nonzero(found.empty & ~gone)
         gone = gone | found.empty
         gone = gone | self._summed(nodes, region, bounded, atoms, gone)
         open = np.flatnonzero(~gone)
         left = take(Branches(nodes.disjunct, bounds, choice, nodes.splits, beta, flat, found.packed), open)
-        proof = closed(disjuncts, nodes.disjunct, excluded, atoms, nodes.splits, beta, kept)
-        vertices = to_numpy(bounded.vertices)[open]
+        proof = closed(disjuncts, nodes.disjunct, excluded, atoms, nodes.splits, beta, seen.slopes)
+        vertices = seen.vertices[open]
         own = np.repeat(nodes.disjunct[open], disjuncts.atoms)
         return Grown(left, proof, vertices.reshape(-1, vertices.shape[-1]), own, disjuncts.offset[own])
 
@@ -260,13 +261,12 @@ class NeuronSplitter:
             return Narrowed(nodes.packed, lower, upper, np.zeros(len(boxes), dtype=bool))
         return self.propagation(nodes.disjunct, Box.unpacked(nodes.packed), lower, upper)
 
-    def _contracted(self, nodes: Branches, found: Narrowed, bounded: Bounded, atoms: np.ndarray) -> Narrowed:
+    def _contracted(self, nodes: Branches, found: Narrowed, seen: Seen, atoms: np.ndarray) -> Narrowed:
         """The same, cut by planes below the atoms."""
         if self.propagation is None:
             return found
         self._propagated += len(atoms)
-        planes = to_numpy(bounded.sweep.nodes[0])
-        box, empty = contract(Box.unpacked(found.packed), planes, atoms, self.settings.contractions)
+        box, empty = contract(Box.unpacked(found.packed), seen.plane, atoms, self.settings.contractions)
         narrowed = self.propagation(nodes.disjunct, box, found.lower, found.upper)
         return replace(narrowed, empty=narrowed.empty | empty)
 
@@ -312,9 +312,9 @@ class NeuronSplitter:
             slopes.append(layer)
         return slopes
 
-    def _choice(self, nodes: Branches, narrowed: Narrowed, found: Bounded, atoms: np.ndarray) -> np.ndarray:
+    def _choice(self, nodes: Branches, narrowed: Narrowed, seen: Seen, atoms: np.ndarray) -> np.ndarray:
         """The neuron whose split promises most for the atoms of each part, 0 where none is open."""
-        gains = self._gains(narrowed, found, atoms)
+        gains = self._gains(narrowed, seen, atoms)
         if self.propagation is not None:
             gains = joint_scores(gains, self.propagation.scores(nodes.disjunct, narrowed))
         parts = np.arange(len(atoms))
@@ -328,12 +328,12 @@ class NeuronSplitter:
             choice = np.where(better, 1 + self.signs.first[k] + here, choice).astype(np.int32)
         return choice
 
-    def _gains(self, narrowed: Narrowed, found: Bounded, atoms: np.ndarray) -> list[np.ndarray | None]:
+    def _gains(self, narrowed: Narrowed, seen: Seen, atoms: np.ndarray) -> list[np.ndarray | None]:
         """What a split of every neuron gains for the best atom, or for all that are near to it where they are tied.
 
         Shapes: [parts, n_k]; None for layers that are not split.
         """
-        parts, inputs = np.arange(len(atoms)), found.pre or self._reached(found.vertices)
+        parts = np.arange(len(atoms))
         chosen = [(atoms.argmax(axis=1), np.ones(len(atoms)))]
         if self.propagation is not None:
             chosen = [
@@ -341,11 +341,11 @@ class NeuronSplitter:
             ]
         gains: list[np.ndarray | None] = []
         for k, (low, high, hull) in enumerate(zip(narrowed.lower, narrowed.upper, self.hulls, strict=True)):
-            coefficient = found.sweep.post[k]
+            coefficient, pre = seen.post[k], seen.pre[k]
             if coefficient is None or (hull is not None and not self.halves):
                 gains.append(None)
                 continue
-            pre, coefficient, total = to_numpy(inputs[k]), to_numpy(coefficient), np.zeros(low.shape)
+            total = np.zeros(low.shape)
             # Neurons that are stable everywhere, most of many a layer, gain nothing.
             some = self.columns[k] if hull is None else slice(None)
             for atom, weight in chosen:

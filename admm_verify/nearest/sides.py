@@ -28,7 +28,8 @@ def chosen_sides(
         None if part is None else np.sum(weight[..., None] * np.abs(np.nan_to_num(part)), axis=1) for part in sweep.post
     ]
     width = np.nan_to_num(boxes.width, posinf=1e300)
-    heights = np.nan_to_num(height_scores(network, width, pre, sizes), posinf=1e300)
+    some = np.flatnonzero((width > 0).any(axis=0))
+    heights = np.nan_to_num(height_scores(network, width, pre, sizes, some), posinf=1e300)
     shares = [part / np.maximum(part.max(axis=1, keepdims=True), 1e-300) for part in (heights, width)]
     score = (shares[0] + _TRACE * shares[1]) * boxes.halvable
     return np.where(score.max(axis=1) > 0, score.argmax(axis=1), -1)

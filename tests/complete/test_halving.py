@@ -64,5 +64,5 @@ def test_paths_halve_what_their_earlier_codes_have_left():
     ranges = signs.ranges(paths, beta, lower, upper)
     assert ranges[0] is not None and signs.splits(paths, beta) == (None,)
     np.testing.assert_array_equal(ranges[0].tau[:, 0], [[0.5, -1.0], [2.0, 0.0], [0.0, 0.0]])
-    again = signs.betas(paths, (None,), ranges, 1)
+    again = signs.betas(paths, (None,), (ranges[0].tau,), 1)
     np.testing.assert_array_equal(again[:, 0], [[0.5, 0.5, -1.0], [2.0, 0.0, 0.0], [0.0, 0.0, 0.0]])

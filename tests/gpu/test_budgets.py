@@ -42,8 +42,7 @@ TODAY = {
     ("kernels admm", "convolutional"): 48,
     ("check point copies", "dense"): 1,
     ("check point copies", "convolutional"): 1,
-    ("search step reads", "InputSplitter"): 12,
-    ("search step reads", "NeuronSplitter"): 9,
+    ("search step reads", "InputSplitter"): 4,
     ("arrays in", ""): 8,
     ("arrays out", ""): 4,
 }
