@@ -16,7 +16,8 @@ class MinimumSettings(Settings):
     the sets that are bounded at most, None for no limit; 0 gives the root's bounds and attacks alone. passes: of the
     root's bounds, before sets are split. arithmetic: "real" bounds the network in real numbers; "float32" and "float64"
     subtract what evaluating it in that type can be off by. search: of the parts; sets of at most its `input_sides`
-    sides of positive width are halved at those, others are split at neurons.
+    sides of positive width, three times as many where activations are curved, are halved at those, others are split at
+    neurons.
 
     Raises: InputError for a choice that does not exist, or a value of another type or range.
     """
