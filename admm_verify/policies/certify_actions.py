@@ -70,19 +70,19 @@ def discrete_policy(given: Any, settings: CertifySettings) -> tuple[Policy, str 
     Raises: InputError for policies with continuous actions, and for scores that are not those of two actions or more.
     """
     whole = policy_of(given)
-    actions = whole.actions if isinstance(whole, Policy) else None
-    if isinstance(actions, ContinuousActions):
+    known = whole if isinstance(whole, Policy) else None
+    if known is not None and isinstance(known.actions, ContinuousActions):
         raise InputError(
-            f"{whole.name} has continuous actions, which change under all noise: av.certify_deviation says by how much."
+            f"{known.name} has continuous actions, which change under all noise: av.certify_deviation says by how much."
         )
     scores, note = scores_of(whole.network if isinstance(whole, Policy) else whole, settings)
     scores.check_finite()
     size = scores.output_size
-    if actions is not None and actions.count != size:
-        raise InputError(f"{scores.name} has {size} outputs and {actions.count} actions; give one score per action.")
+    if known is not None and known.actions != DiscreteActions(size):
+        raise InputError(f"{scores.name} has {size} outputs and {known.actions.count} actions; give one for each.")
     if size < 2:
         raise InputError(f"{scores.name} has one action, which never changes; give a policy with two or more.")
-    return Policy(scores, DiscreteActions(size), whole.scale if isinstance(whole, Policy) else None), note
+    return Policy(scores, DiscreteActions(size), None if known is None else known.scale), note
 
 
 def policy_of(given: Any) -> Policy | Network | ModelSource:

@@ -146,9 +146,10 @@ def test_continuous_actions_get_how_far_they_move():
         assert isinstance(found, av.DeviationBounds) and found.norm == "l2"
         direct = av.DeviationSettings(within=None if settings is None else (-0.7, 0.7), norm="l2")
         assert np.array_equal(found.certified, av.certify_deviation(continuous, near, [0.1], settings=direct).certified)
-    for door in (certify_actions, lambda *given: av.certified_radii(*given[:2], 0.1)):
-        with pytest.raises(av.InputError, match=r"av\.certify_deviation says by how much"):
-            door(continuous, near, [0.1])
+    with pytest.raises(av.InputError, match=r"av\.certify_deviation says by how much"):
+        certify_actions(continuous, near, [0.1])
+    with pytest.raises(av.InputError, match=r"av\.certify_deviation says by how much"):
+        av.certified_radii(continuous, near, 0.1)
     with pytest.raises(av.InputError, match="DeviationSettings are for policies with continuous actions"):
         av.certify_policy(policy(0), near, [0.1], settings=av.DeviationSettings())
 
@@ -180,7 +181,13 @@ REFUSED = {
     "radii of too few features": (policy(0), np.zeros(3), [[0.1, 0.2]], {}, "radius of an observation's features"),
     "no normalisation": (policy(0), np.zeros(3), [0.1], {"units": "normalised"}, "holds no normalisation"),
     "one action": (SINGLE, np.zeros(3), [0.1], {}, "has one action, which never changes"),
-    "too many actions": (replace(policy(0), actions=av.DiscreteActions(5)), np.zeros(3), [0.1], {}, "4 outputs and 5"),
+    "too many actions": (
+        replace(policy(0), actions=av.DiscreteActions(5)),
+        np.zeros(3),
+        [0.1],
+        {},
+        "4 outputs and 5 actions",
+    ),
 }
 
 
