@@ -86,7 +86,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"of {', '.join(ATTACKS)}; default: all, for none name none",
     )
     parser.add_argument("--seed", type=whole, default=0, metavar="N", help="of the first episode; default 0")
-    parser.add_argument("--bounds", choices=BOUNDS, default="tightened", help="of pre-activations")
+    parser.add_argument("--bounds", choices=BOUNDS, help="of pre-activations; default: what pays")
     parser.add_argument("--arithmetic", choices=ARITHMETICS, default="real")
     parser.add_argument(
         "--search", type=decimal, default=1.0, metavar="SECONDS", help="branch and bound per observation; default 1"

@@ -98,12 +98,13 @@ def certified_radii(
     chosen = PolicySettings.of(settings, norm)
     if chosen.output is not None:
         raise InputError("certified_radii keeps no file of what is finished; leave the output out of its settings.")
-    given, note = discrete_policy(policy, chosen.certifying)
+    given, note = discrete_policy(policy, chosen)
     noise = Noise.of(given, observations, float64_array(largest, "largest radius")[None], chosen)
     if noise.radii[0] <= 0:
         raise InputError("The largest radius is 0; give one above.")
-    instances = own_actions(given.network, noise.observations, noise.reach, chosen.certifying)
-    search = _Bisection(instances, chosen.certifying, chosen.tolerance)
+    certifying = chosen.certifying(given.network.input_size)
+    instances = own_actions(given.network, noise.observations, noise.reach, certifying)
+    search = _Bisection(instances, certifying, chosen.tolerance)
     while len(left := search.left) and not run.over():
         search.step(left, run)
     most = float(noise.radii[0])

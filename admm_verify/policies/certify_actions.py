@@ -39,10 +39,11 @@ def certify_actions(
     Raises: InputError also for policies with continuous actions.
     """
     chosen = PolicySettings.of(settings, norm)
-    given, note = discrete_policy(policy, chosen.certifying)
+    given, note = discrete_policy(policy, chosen)
     noise = Noise.of(given, observations, radii, chosen)
-    instances = own_actions(given.network, noise.observations, noise.reach, chosen.certifying)
-    found = certified(instances, chosen.certifying, run, note)
+    certifying = chosen.certifying(given.network.input_size)
+    instances = own_actions(given.network, noise.observations, noise.reach, certifying)
+    found = certified(instances, certifying, run, note)
     units = RadiusUnits(chosen.units)
     return PolicyCertification.of(given.name, found, instances.labels, noise.radii, noise.reach, units)
 
@@ -64,7 +65,7 @@ def own_actions(scores: Network, observations: np.ndarray, reach: np.ndarray, se
     return instances.labelled(np.concatenate(budget.blocks(len(observations), step, actions)))
 
 
-def discrete_policy(given: Any, settings: CertifySettings) -> tuple[Policy, str | None]:
+def discrete_policy(given: Any, settings: PolicySettings) -> tuple[Policy, str | None]:
     """A policy of scores, without a head, and what was left out of the one that was given, in words.
 
     Raises: InputError for policies with continuous actions, and for scores that are not those of two actions or more.
@@ -75,7 +76,7 @@ def discrete_policy(given: Any, settings: CertifySettings) -> tuple[Policy, str 
         raise InputError(
             f"{known.name} has continuous actions, which change under all noise: av.certify_deviation says by how much."
         )
-    scores, note = scores_of(whole.network if isinstance(whole, Policy) else whole, settings)
+    scores, note = scores_of(whole.network if isinstance(whole, Policy) else whole, settings.certifying(0))
     scores.check_finite()
     size = scores.output_size
     if known is not None and known.actions != DiscreteActions(size):

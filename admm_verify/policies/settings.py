@@ -7,6 +7,7 @@ from typing import Annotated
 
 from admm_verify.options import ANY, Allowance, Range, Settings, instance, member
 from admm_verify.robustness.settings import CertifySettings, Within
+from admm_verify.settings import SearchSettings
 
 
 class RadiusUnits(Enum):
@@ -25,9 +26,11 @@ class PolicySettings(Settings):
     units: of the radii. "raw", those of the environment; "normalised", in which feature i may change by radius * std_i,
     for policies that hold a normalisation. within: (lowest, highest), numbers or one per feature, that noise stays
     between, such as the limits of the observation space; None for no limits. norm: of the balls, "linf", "l2" or "l1".
-    bounds, arithmetic, method, max_passes, output: as those of `CertifySettings`. search: seconds of branch and bound
-    for each observation that bounds leave unknown, on average: most take far less; None for none. tolerance: what
-    `certified_radii` may leave between the radius that it certifies and the least one that it does not, as a share.
+    bounds: "interval", "crown" or "tightened" as those of `CertifySettings`; None for CROWN alone before the search of
+    observations of few features, where halves cost less than better bounds, and else for tightened ones. arithmetic,
+    method, max_passes, output: as those of `CertifySettings`. search: seconds of branch and bound for each observation
+    that bounds leave unknown, on average: most take far less; None for none. tolerance: what `certified_radii` may
+    leave between the radius that it certifies and the least one that it does not, as a share.
 
     Raises: InputError for a choice that does not exist, or a value of another type or range.
     """
@@ -35,7 +38,7 @@ class PolicySettings(Settings):
     units: RadiusUnits | str = RadiusUnits.RAW
     within: Within | None = None
     norm: str | float = "linf"
-    bounds: str = "tightened"
+    bounds: str | None = None
     arithmetic: str = "real"
     method: str = "ascent"
     max_passes: Annotated[int | None, ANY] = None
@@ -46,7 +49,7 @@ class PolicySettings(Settings):
     def __post_init__(self) -> None:
         object.__setattr__(self, "units", member(self.units, "The units of radii", RadiusUnits))
         super().__post_init__()
-        checked = self.certifying
+        checked = self.certifying(0)
         object.__setattr__(self, "within", checked.within)
         object.__setattr__(self, "norm", checked.norm)
         object.__setattr__(self, "output", checked.output)
@@ -60,15 +63,16 @@ class PolicySettings(Settings):
         found = cls() if given is None else instance(given, cls, "settings")
         return found if norm is None else replace(found, norm=norm)
 
-    @property
-    def certifying(self) -> CertifySettings:
-        """What of them `certify` takes."""
+    def certifying(self, features: int) -> CertifySettings:
+        """What of them `certify` takes, for observations of so many features."""
+        halved = self.search is not None and features <= SearchSettings().input_sides
+        alone = self.bounds is None and halved
         return CertifySettings(
             self.within,
-            self.bounds,
+            self.bounds or ("crown" if alone else "tightened"),
             self.arithmetic,
             self.method,
-            self.max_passes,
+            0 if alone and self.max_passes is None else self.max_passes,
             self.output,
             self.search,
             norm=self.norm,
