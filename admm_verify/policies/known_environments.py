@@ -11,6 +11,7 @@ from admm_verify.arrays import DOUBLE_ROUNDOFF, quiet_overflow
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.enclosures.arithmetic import FLOATS
 from admm_verify.enclosures.expressions import Expression, Reader, evaluate
+from admm_verify.enclosures.intervals import Interval
 from admm_verify.enclosures.plants import Plant, enclosed, preconditions
 from admm_verify.enclosures.rounded import ROUNDED, Rounded
 from admm_verify.errors import InputError
@@ -201,7 +202,16 @@ def _enclosed(expressions: Sequence[Expression], state: AffineForms, control: Af
     values = _named(state.coordinates(), [] if control is None else control.coordinates())
     forms = enclosed(expressions, preconditions(expressions), values)
     known = {name: Rounded.exact(value.interval) for name, value in values.items()}
-    error = np.stack(
-        [np.broadcast_to(one.error, forms.centre.shape[:-1]) for one in evaluate(expressions, known, ROUNDED)], axis=-1
+    found = evaluate(expressions, known, ROUNDED)
+    shape = forms.centre.shape[:-1]
+    error = np.stack([np.broadcast_to(one.error, shape) for one in found], axis=-1)
+    radius = (forms.radius + error) * (1.0 + 4.0 * DOUBLE_ROUNDOFF)
+    # Of large sets, such as where limits hold values back, intervals may know much more.
+    ends = [[np.broadcast_to(end, shape) for end in (one.interval.lower, one.interval.upper)] for one in found]
+    plain = Interval(*(np.stack(side, axis=-1) for side in zip(*ends, strict=True)))
+    wide = np.isfinite(radius) & (2.0 * plain.radius < forms.deviation)
+    return AffineForms(
+        np.where(wide, plain.middle, forms.centre),
+        np.where(wide[..., None], 0.0, forms.generators),
+        np.where(wide, plain.radius, radius),
     )
-    return AffineForms(forms.centre, forms.generators, (forms.radius + error) * (1.0 + 4.0 * DOUBLE_ROUNDOFF))

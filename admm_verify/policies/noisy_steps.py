@@ -199,10 +199,10 @@ def restricted(cells: AffineForms, rows: AffineForms) -> AffineForms:
         high = np.where(down, np.minimum(high, np.maximum(-cut, -1.0)), high)
     # Rows that exclude each other leave nothing, and what is kept then does no harm.
     bad = low > high
-    return _between(cells, np.where(bad, -1.0, low), np.where(bad, 1.0, high))
+    return between(cells, np.where(bad, -1.0, low), np.where(bad, 1.0, high))
 
 
-def _between(cells: AffineForms, low: np.ndarray, high: np.ndarray) -> AffineForms:
+def between(cells: AffineForms, low: np.ndarray, high: np.ndarray) -> AffineForms:
     """Forms of the cells with their symbols in [low, high], over symbols in [-1, 1] again."""
     if (low <= -1.0).all() and (high >= 1.0).all():
         return cells

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from admm_verify.arrays import SMALLEST, gamma
+from admm_verify.complete.tables import join, take
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.enclosures.intervals import Interval
 from admm_verify.policies.known_environments import KnownEnvironment
+from admm_verify.policies.noisy_steps import between
 from admm_verify.policies.policy import Policy
 
 _POINTS, _STEPS = 64, 200
@@ -205,6 +207,27 @@ def regrouped(cells: AffineForms, coordinates: Coordinates, most: int, parts: in
     forms = found.coordinates()
     forms.append(AffineForms(least, np.zeros((len(least), found.symbols)), np.zeros(len(least))))
     return AffineForms.stack(forms)
+
+
+def halved(cells: AffineForms, widths: np.ndarray, most: int) -> AffineForms:
+    """Cells whose states are farther apart than `widths`, in two, again and again while there are at most so many.
+
+    Each is cut along the symbol that moves its states most. Shapes: cells [cells, n + 1]; widths [n].
+    """
+    states = len(widths)
+    while True:
+        size = np.abs(cells.generators[:, :states]) / widths[:, None]
+        wide = np.flatnonzero((2.0 * size.sum(axis=-1) > 1.0).any(axis=-1))
+        if not len(wide) or len(cells.centre) + len(wide) > most:
+            return cells
+        axis = np.argmax(size[wide].max(axis=1), axis=-1)
+        low, high = -np.ones((len(wide), cells.symbols)), np.ones((len(wide), cells.symbols))
+        rows = np.arange(len(wide))
+        first, second = high.copy(), low.copy()
+        first[rows, axis] = second[rows, axis] = 0.0
+        part = take(cells, wide)
+        rest = take(cells, np.setdiff1d(np.arange(len(cells.centre)), wide))
+        cells = join([rest, between(part, low, first), between(part, second, high)])
 
 
 class _BoxGroup:

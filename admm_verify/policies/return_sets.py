@@ -15,7 +15,7 @@ from admm_verify.given import float64_array
 from admm_verify.policies.known_environments import KnownEnvironment
 from admm_verify.policies.noisy_steps import NoisyStep
 from admm_verify.policies.policy import Policy
-from admm_verify.policies.regrouping import Coordinates, regrouped
+from admm_verify.policies.regrouping import Coordinates, halved, regrouped
 from admm_verify.sets.box import Box
 
 
@@ -24,12 +24,14 @@ class SetLimits:
     """How many sets of states are followed: more than `cells` are regrouped into `groups`.
 
     slabs: parts of what an action moves along the first coordinate, that sets are cut into. symbols: of a set, at most.
+    share: of what states are typically apart, that sets are halved down to where actions are continuous.
     """
 
     cells: int
     groups: int
     slabs: int
     symbols: int
+    share: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +73,8 @@ def reached_states(
     while len(cells.centre):
         if len(cells.centre) > limits.cells:
             cells, merged = regrouped(cells, coordinates.after(taken), limits.groups, limits.slabs), True
+        if environment.actions is None:
+            cells = halved(cells, limits.share * coordinates.size, limits.cells)
         found = step.following(cells)
         taken += 1
         lost = bool(found.lost.any())

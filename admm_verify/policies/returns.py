@@ -12,7 +12,7 @@ from admm_verify.errors import InputError
 from admm_verify.given import float64_array
 from admm_verify.memory import memory_errors
 from admm_verify.network.layout import per_entry
-from admm_verify.options import AtLeastOne, Count, Range, Settings, choice, count, instance
+from admm_verify.options import AtLeastOne, Count, Positive, Range, Settings, choice, count, instance
 from admm_verify.policies.known_environments import KnownEnvironment
 from admm_verify.policies.policy import Policy
 from admm_verify.policies.regrouping import Coordinates, coordinates_for
@@ -21,16 +21,22 @@ from admm_verify.policies.shipped import SHIPPED
 from admm_verify.reprs import short_repr
 from admm_verify.run import Ended, Run
 
+_STARTS = 2**14
+"""Cells of a box of start states where actions are discrete."""
+
 
 @dataclass(frozen=True, repr=False)
 class ReturnSettings(Settings):
     """How `certified_return` works.
 
-    cells: sets of states that a step is computed for, at most; more are regrouped into half as many. rounds: how often
-    it begins again with twice as many cells, where episodes may end before the horizon because of regrouped cells, or
-    rewards differ. slabs: in how many parts what one action moves is cut, along the direction that actions depend on.
-    symbols: of a set, at most. starts: cells that a box of start states is halved into. steps: of the horizon, None for
-    the environment's limit.
+    cells: sets of states that a step is computed for, at most; more are regrouped into half as many. rounds: how
+    often it begins again with twice as many cells, where episodes may end before the horizon because of regrouped
+    cells, or rewards differ. slabs: in how many parts what one action moves is cut, along the direction that
+    actions depend on. symbols: of a set, at most. share: where actions are continuous, sets are halved down to this
+    share of the standard deviation of simulated states, as far as there may be cells. starts: cells that a box of
+    start states is halved into before they are regrouped; None for many where actions are discrete, since fine
+    cells are regrouped along better directions than those of the box, and one otherwise. steps: of the horizon,
+    None for the environment's limit.
     Raises: InputError for a value of another type or range.
     """
 
@@ -38,13 +44,14 @@ class ReturnSettings(Settings):
     rounds: Count = 2
     slabs: AtLeastOne = 8
     symbols: Annotated[int, Range(2)] = 16
-    starts: AtLeastOne = 1
+    share: Positive = 0.25
+    starts: Annotated[int | None, Range(1)] = None
     steps: Annotated[int | None, Range(1)] = None
 
     @property
     def limits(self) -> SetLimits:
         """Those of the first round."""
-        return SetLimits(self.cells, max(1, self.cells // 2), self.slabs, self.symbols)
+        return SetLimits(self.cells, max(1, self.cells // 2), self.slabs, self.symbols, self.share)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -115,7 +122,8 @@ def certified_return(
     reach = per_entry(to_numpy(float64_array(radius, "radius")), checked.network.input_shape, "radius")
     if not (np.isfinite(reach) & (reach >= 0)).all():
         raise InputError(f"The radius {radius} is negative, infinite or NaN; give finite numbers from 0 on.")
-    run, first, limits = Run.of(run), start_cells(start, given, settings.starts), settings.limits
+    starts = (1 if given.actions is None else _STARTS) if settings.starts is None else settings.starts
+    run, first, limits = Run.of(run), start_cells(start, given, starts), settings.limits
     with quiet_overflow():
         walk = _Walk(checked, given, reach, horizon, coordinates_for(checked, given, first, reach), run)
         best, regrouped = walk.certified(first, limits, began)
@@ -158,7 +166,8 @@ class _Walk:
             if now.lost:
                 break
             seen.append(now)
-            lower = self._least(now)
+            # Every step's bound holds; sets that have grown too large know less than those before them.
+            lower = max(lower, self._least(now))
             done = now.step == self.horizon or not len(now.cells.centre)
             if done or (self.environment.least_reward >= 0 and now.stopped < np.inf):
                 ended = Ended.COMPLETE

@@ -13,7 +13,7 @@ from admm_verify.run import Ended
 from tests.policies.known_policies import balancing, played, swinging, upright
 from tests.shared import SHARED, needs_shared
 
-SMALL = SetLimits(cells=24, groups=12, slabs=4, symbols=8)
+SMALL = SetLimits(cells=24, groups=12, slabs=4, symbols=8, share=0.25)
 CASES = {
     "cartpole": (av.cartpole(), balancing(), np.zeros(4), 0.0, 0.002, 50),
     "cartpole, hidden layer": (av.cartpole(), balancing(True), np.zeros(4), 0.002, 0.005, 30),
@@ -188,3 +188,18 @@ def test_what_does_not_fit_is_refused_in_words():
         av.certified_return(two, endless, [0.0], 0.1)
     with pytest.raises(av.InputError, match="3 outputs, and endless takes 2"):
         av.certified_return(one, endless, [0.0], 0.1, 5)
+
+
+@pytest.mark.parametrize("actions", [False, True])
+def test_boxes_of_starts_are_certified(actions):
+    environment, policy, middle, width = (
+        (av.cartpole(), balancing(), np.zeros(4), 0.02) if actions else (av.pendulum(), upright(), np.zeros(2), 0.2)
+    )
+    start, reach = (middle - width, middle + width), np.full(environment.seen_numbers, 0.001)
+    settings = av.ReturnSettings(cells=100, rounds=0)
+    found = av.certified_return(policy, environment, start, 0.001, 12, settings=settings)
+    points = np.random.default_rng(1).choice([-1.0, 1.0, 0.5], (500, len(middle))) * width + middle
+    _, _, earned = played(policy, environment, points, reach, 12, 2)
+    assert found.lower <= earned.min()
+    assert found.lower >= (12.0 if actions else 2.0 * earned.min())
+    assert found.cells[1:].max() <= 200
