@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from admm_verify.arrays import Array, Placement, quiet_overflow, to_numpy
+from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_numpy
 from admm_verify.backends.choice import kernels_for
 from admm_verify.backends.verbs import ArrayVerbs
 from admm_verify.errors import InputError
@@ -63,16 +63,18 @@ class DenseGraph:
 
     @classmethod
     def of(cls, maps: list[LinearMap], weights: list[float], weight: float, placement: Placement) -> "DenseGraph":
-        """The decomposition, computed on the host in float64."""
+        """The decomposition, computed on the device of the rows, and else on the host."""
         roots, root = [w**0.5 for w in weights], weight**0.5
         if len(maps) == 1:
             # Weights only scale the values of a map, which all blocks of rows share.
-            left, values, right = made_once(maps[0], placement, lambda: _decomposed(_weight(maps[0]), placement))
+            left, values, right = made_once(
+                maps[0], placement, lambda: _decomposed(_weight(maps[0], placement), placement)
+            )
             scaled, single = values * (root / roots[0]), roots[0]
             inward, outward = right.T, right
         else:
-            parts = [_weight(map) * (root / part) for map, part in zip(maps, roots, strict=True)]
-            left, scaled, right = _decomposed(np.concatenate(parts, axis=1), placement)
+            parts = [_weight(map, placement) * (root / part) for map, part in zip(maps, roots, strict=True)]
+            left, scaled, right = _decomposed(namespace(*parts).concat(parts, axis=1), placement)
             own = placement.put(np.repeat(roots, [part.shape[1] for part in parts]))
             inward, outward, single = (right * own).T, right / own, 1.0
         share = scaled / (1.0 + scaled * scaled)
@@ -135,17 +137,21 @@ def can_project(network: Network) -> bool:
     return True
 
 
-def _weight(map: LinearMap) -> np.ndarray:
+def _weight(map: LinearMap, placement: Placement) -> Array:
+    """The matrix of a map, on a GPU in float64, which there costs little, else on the host."""
+    if placement.on_gpu:
+        return placement.double.put(map.weight if isinstance(map, DenseMap) else _dense(map).weight)
     return to_numpy(_dense(map).weight)
 
 
-def _decomposed(matrix: np.ndarray, placement: Placement) -> tuple[Array, Array, Array]:
-    """The thin singular value decomposition, moved to a placement.
+def _decomposed(matrix: Array, placement: Placement) -> tuple[Array, Array, Array]:
+    """The thin singular value decomposition, computed where the matrix is and moved to a placement.
 
     What is not finite, which it refuses, becomes zero: a graph lost to overflow costs accuracy, never the bound.
     """
-    finite = np.nan_to_num(matrix, nan=0.0, posinf=0.0, neginf=0.0)
-    left, values, right = np.linalg.svd(finite, full_matrices=False)
+    xp = namespace(matrix)
+    finite = xp.where(xp.isfinite(matrix), matrix, xp.zeros_like(matrix))
+    left, values, right = xp.linalg.svd(finite, full_matrices=False)
     return placement.put(left), placement.put(values), placement.put(right)
 
 

@@ -13,7 +13,7 @@ import torch
 import admm_verify as av
 from admm_verify.arrays import to_numpy
 from admm_verify.backends.graphs import NotCaptured, Replayed
-from admm_verify.splitting import replay
+from admm_verify.splitting import admm, replay
 from admm_verify.splitting.admm import Admm
 from tests.gpu.events import Events, What
 from tests.gpu.pretend import PretendGpu, pretend_gpu
@@ -154,6 +154,19 @@ def test_where_the_host_may_look_nothing_is_captured(gpu, inputs: av.Ball | av.B
     some = av.Problem(of, inputs, np.ones((2, of.output_size)), constraints=limits)
     solved(some, 8)
     assert gpu.events.count(What.CAPTURED, What.GRAPH) == 0
+
+
+def test_a_gpu_differs_from_the_host_by_when_anchors_move_alone(gpu, monkeypatch) -> None:
+    of = problem()
+    settings = av.SolverSettings(precision="float64", tolerance=1e-12)
+    rare = solved(of).lower
+    assert np.abs(rare - av.solve(of, "admm", max_passes=40, settings=settings).lower).max() > 1e-9
+    # Where they may move in every iteration, as on the host.
+    monkeypatch.setattr(admm, "_PERIOD", 1)
+    for precision, near in (("float64", 1e-12), ("float32", 1e-4)):
+        settings = av.SolverSettings(precision=precision, tolerance=1e-12, check_interval=5)
+        expected = av.solve(of, "admm", max_passes=40, settings=settings).lower
+        assert np.allclose(solved(of, precision=precision).lower, expected, rtol=near, atol=near)
 
 
 def firsts(replayed: Replayed) -> list[float]:
