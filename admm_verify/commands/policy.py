@@ -85,6 +85,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"of {', '.join(ATTACKS)}; default: all, for none name none",
     )
+    parser.add_argument(
+        "--certified-episodes",
+        type=whole,
+        default=1,
+        metavar="N",
+        help="whose returns are certified, in CartPole-v1, Pendulum-v1 and MountainCar-v0; default 1",
+    )
+    parser.add_argument(
+        "--return-seconds", type=decimal, default=10.0, metavar="SECONDS", help="for each at every radius; default 10"
+    )
     parser.add_argument("--seed", type=whole, default=0, metavar="N", help="of the first episode; default 0")
     parser.add_argument("--bounds", choices=BOUNDS, help="of pre-activations; default: what pays")
     parser.add_argument("--arithmetic", choices=ARITHMETICS, default="real")
@@ -144,6 +154,8 @@ def _settings(options: argparse.Namespace) -> EvaluateSettings:
         states=options.states,
         attacks=options.attacks,
         seed=options.seed,
+        certified_episodes=options.certified_episodes,
+        return_seconds=options.return_seconds,
         certifying=certifying,
     )
 

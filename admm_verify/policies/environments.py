@@ -36,7 +36,8 @@ class EnvironmentSource:
 
     name: what it is called. make: gives another one, None where there is only `first`. seeded: whether its reset takes
     a seed; without, episode e starts where the e-th reset of a copy does. interface: how policies meet it. owned:
-    whether environments are made for this, no copies. notes: what was taken for granted, in words.
+    whether environments are made for this, no copies; registered: by their id in gymnasium. notes: what was taken for
+    granted, in words.
     """
 
     name: str
@@ -45,6 +46,7 @@ class EnvironmentSource:
     seeded: bool
     interface: Interface
     owned: bool
+    registered: bool
     notes: tuple[str, ...] = ()
     _spare: list[Any] = field(default_factory=list)
     _made: list[Any] = field(default_factory=list)
@@ -77,7 +79,8 @@ class EnvironmentSource:
             raise
         seeded = _takes_seed(first.reset)
         spare = [first] if seeded else []
-        return cls(name, first, make, seeded, interface, owned, (*notes, *interface.notes), spare, made)
+        told = (*notes, *interface.notes)
+        return cls(name, first, make, seeded, interface, owned, isinstance(given, str), told, spare, made)
 
     @property
     def width(self) -> int:

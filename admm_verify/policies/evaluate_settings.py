@@ -22,6 +22,8 @@ class EvaluateSettings(Settings):
     within so many steps `ahead`). descent: steps of gradient descent in each step of the play. certifying: of
     `certify_policy`; its norm, units and range are those of the attacks, too. deviation_seconds: of continuous actions,
     how long deviations are closed in on, for each observation on average; None for as long as it takes.
+    certified_episodes: of how many episodes, the first ones, returns are certified where the environment's dynamics are
+    known (`certified_return`): return_seconds each at every radius, None for as long as it takes.
 
     Raises: InputError for an attack that does not exist, or a value of another type or range.
     """
@@ -35,6 +37,8 @@ class EvaluateSettings(Settings):
     ahead: Count = 20
     seed: Count = 0
     deviation_seconds: Allowance = 0.1
+    certified_episodes: Count = 1
+    return_seconds: Allowance = 10.0
     certifying: PolicySettings = field(default_factory=PolicySettings)
 
     def __post_init__(self) -> None:

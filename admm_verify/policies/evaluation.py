@@ -22,11 +22,12 @@ class PolicyEvaluation:
     reach: how far each feature may change. clean: episodes without noise. attacks, attacked: of each attack the
     episodes from the same beginnings, of several variants the worst; what attacks find is an estimate: the worst return
     is no larger, and may be smaller. certification: of the actions at observations that were met without noise, or of
-    how far they move where they are continuous; None where there is none. ended: how this ended; episodes that were not
-    finished by then are missing. notes: what was taken for granted, in words.
+    how far they move where they are continuous; None where there is none. certified: lower bounds of the returns of
+    episodes under all noise, NaN for none. ended: how this ended; episodes that were not finished by then are missing.
+    notes: what was taken for granted, in words.
 
     Shapes: radii [radii], in the order given; reach [radii, inputs]; clean [episodes]; attacked [attacks, radii,
-    episodes].
+    episodes]; certified [radii, episodes].
     Units: returns are sums of rewards, undiscounted.
     """
 
@@ -41,6 +42,7 @@ class PolicyEvaluation:
     attacks: tuple[str, ...]
     attacked: Episodes
     certification: PolicyCertification | DeviationBounds | None
+    certified: np.ndarray
     ended: Ended
     seconds: float
     notes: tuple[str, ...] = ()
@@ -69,6 +71,11 @@ class PolicyEvaluation:
         return np.array([_mean(one) for one in self.worst_found])
 
     @property
+    def certified_return(self) -> np.ndarray:
+        """Mean of the certified lower bounds over the episodes that have one, [radii], NaN where none has."""
+        return np.array([_mean(one) for one in self.certified])
+
+    @property
     def attack_returns(self) -> np.ndarray:
         """Mean over finished episodes of every attack at every radius, [attacks, radii]."""
         return np.array([[_mean(one) for one in rows] for rows in self.attacked.returns]).reshape(-1, len(self.radii))
@@ -84,8 +91,10 @@ class PolicyEvaluation:
     def __repr__(self) -> str:
         """A line per radius, with all four numbers side by side; then what every attack found."""
         clean, worst = _told(self.clean.returns), self.worst_found
-        certified = self._certified_texts
-        rows = [[f"{radius:g}", clean, _told(worst[k]), certified[k], "none"] for k, radius in enumerate(self.radii)]
+        rows = [
+            [f"{radius:g}", clean, _told(worst[k]), kept, _told(self.certified[k])]
+            for k, (radius, kept) in enumerate(zip(self.radii, self._certified_texts, strict=True))
+        ]
         words = " (standard deviations)" if self.units is RadiusUnits.NORMALISED else ""
         what = "certified ratio" if self.discrete else "largest deviation: found, certified"
         head = ["clean return", "attacked return (estimate)", what, "certified return"]

@@ -84,6 +84,11 @@ def _draw_returns(axes: "Axes", found: PolicyEvaluation) -> None:
     )
     label = "attacked, mean: an estimate"
     axes.plot(radii, found.attacked_return[order], color=_ATTACKED, marker="s", markersize=4, label=label)
+    certified = found.certified_return[order]
+    if not np.isnan(certified).all():
+        count = int((~np.isnan(found.certified)).any(axis=0).sum())
+        label = f"certified, mean of {count} episode{'s' * (count > 1)}"
+        axes.plot(radii, certified, color=_CERTIFIED, marker="^", markersize=4, label=label)
     low, high = np.fmin.reduce(worst, axis=1), np.fmax.reduce(worst, axis=1)
     axes.fill_between(radii, low, high, color=_ATTACKED, alpha=0.15, linewidth=0, label="attacked, all episodes")
     axes.legend(frameon=False, fontsize=8)

@@ -14,7 +14,7 @@ from tests.policies.worlds import UPRIGHT, Corridor, Listed, Slider, chooser, st
 gymnasium = pytest.importorskip("gymnasium")
 spaces = gymnasium.spaces
 
-SETTINGS = av.EvaluateSettings(episodes=3, states=5, attacks=("random",))
+SETTINGS = av.EvaluateSettings(episodes=3, states=5, attacks=("random",), certified_episodes=0)
 
 
 class Spaced(Corridor):
@@ -145,7 +145,7 @@ def test_vectors_of_environments():
 
 
 def test_what_gymnasium_warns_of_is_noted():
-    settings = av.EvaluateSettings(episodes=1, states=2, attacks=())
+    settings = av.EvaluateSettings(episodes=1, states=2, attacks=(), certified_episodes=0)
     policy = chooser([[0, 0, -1, -1], [0, 0, 1, 1]])
     old = av.evaluate_policy(policy, "CartPole-v0", [0.1], settings=settings)
     assert old.environment == "CartPole-v0" and "out of date" in old.notes[0] and old.clean.returns.max() <= 200

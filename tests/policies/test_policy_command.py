@@ -42,7 +42,7 @@ def folder(tmp_path):
 
 
 def test_the_embedded_policy_in_its_environment(tmp_path, capsys):
-    given = ["policy", *SHORT, "--radii", "0.05", "0"]
+    given = ["policy", *SHORT, "--radii", "0.05", "0", "--return-seconds", "2"]
     found = written(PolicyRecord, [*given, "--plot", str(tmp_path / "p.png")], tmp_path / "policy.json")
     shown = capsys.readouterr()
     assert shown.err == "" and (tmp_path / "p.png").stat().st_size > 10_000
@@ -59,14 +59,18 @@ def test_the_embedded_policy_in_its_environment(tmp_path, capsys):
         "least",
         "greedy",
     ]
-    assert wide["certified_return"] is None and len(found["observations"]) == 10
+    assert none["certified_return"] == 25.0 and none["certified_returns"] == [25.0, "nan"]
+    assert wide["certified_return"] <= wide["attacks"][1]["returns"][0] and len(found["observations"]) == 10
     assert [Path(file["path"]).name for file in found["provenance"]["files"]] == ["cartpole.npz"]
 
 
 def test_the_same_seed_gives_the_same_numbers(tmp_path):
     runs = []
     for k in range(2):
-        assert main(["policy", *SHORT, "--seed", "5", "--json", str(tmp_path / f"{k}.json")]) == 0
+        assert (
+            main(["policy", *SHORT, "--certified-episodes", "0", "--seed", "5", "--json", str(tmp_path / f"{k}.json")])
+            == 0
+        )
         content = json.loads((tmp_path / f"{k}.json").read_text())
         runs.append({name: content[name] for name in ("radii", "episodes", "observations")})
     assert runs[0] == runs[1]
@@ -163,7 +167,12 @@ def test_ctrl_c_ends_with_what_is_known(capsys, monkeypatch):
 
     monkeypatch.setattr(EnvironmentSource, "step", interrupted)
     # The episodes without noise take 250 steps.
-    assert main(["policy", "--episodes", "5", "--steps", "50", "--attacks", "random", "least"]) == 0
+    assert (
+        main(
+            ["policy", "--episodes", "5", "--steps", "50", "--attacks", "random", "least", "--certified-episodes", "0"]
+        )
+        == 0
+    )
     text = capsys.readouterr().out
     assert "5 episodes of 50 to 50 steps" in text and "stopped" in text and len(taken) < 320
     assert text.splitlines()[3].split()[1:3] == ["50", "50"] and text.splitlines()[-2].split()[1:] == ["none", "none"]
@@ -216,7 +225,9 @@ def test_continuous_actions_are_told_of_by_how_far_they_move(tmp_path):
 def test_a_file_of_stable_baselines3(tmp_path):
     out = tmp_path / "out.json"
     given = ["policy", str(ZIP), "--env", "MountainCar-v0", "--radii", "0.001", "0.02", "--units", "normalised"]
-    found = written(PolicyRecord, [*given, "--episodes", "2", "--states", "30", "--attacks", "other"], out)
+    found = written(
+        PolicyRecord, [*given, "--episodes", "2", "--states", "30", "--attacks", "other", "--return-seconds", "1"], out
+    )
     near, far = found["radii"]
     assert near["clean_return"] > -130 and far["attacked_return"] <= near["attacked_return"] <= near["clean_return"]
     assert 1.0 >= near["actions"]["certified_ratio"] > far["actions"]["certified_ratio"]

@@ -51,7 +51,8 @@ class AttackReturns:
 class PolicyRadius:
     """Noise of one radius: clean and attacked return, what is certified of the actions, and of the return.
 
-    attacked_return: the mean over episodes of the least return that any attack found, an estimate. Null stands for what
+    attacked_return: the mean over episodes of the least return that any attack found, an estimate. certified_return:
+    the mean of certified_returns, lower bounds under all noise of each episode, "nan" for none. Null stands for what
     was not asked for, not played, or is not certified.
     """
 
@@ -61,6 +62,7 @@ class PolicyRadius:
     actions: CertifiedActions | None
     deviation: CertifiedDeviation | None
     certified_return: float | None
+    certified_returns: list[float]
     attacks: list[AttackReturns]
 
 
@@ -126,7 +128,8 @@ class PolicyRecord(Record):
             pairs = zip(found.attacks, found.attacked.returns[:, k].tolist(), strict=True)
             attacks = [AttackReturns(*one) for one in pairs]
             returns = _known(found.clean_return), _known(found.attacked_return[k])
-            radii.append(PolicyRadius(radius, *returns, *_at_radius(found.certification, k), None, attacks))
+            certified = _known(found.certified_return[k]), found.certified[k].tolist()
+            radii.append(PolicyRadius(radius, *returns, *_at_radius(found.certification, k), *certified, attacks))
         clean = found.clean
         columns = zip(clean.returns.tolist(), clean.steps.tolist(), clean.limited.tolist(), strict=True)
         return cls(
@@ -147,7 +150,7 @@ class PolicyRecord(Record):
     def of_actions(cls, policy: Policy, found: PolicyCertification | DeviationBounds, ended: Ended) -> "PolicyRecord":
         """The record of a policy's actions at given observations."""
         numbers = enumerate(found.radii.tolist())
-        radii = [PolicyRadius(r, None, None, *_at_radius(found, k), None, []) for k, r in numbers]
+        radii = [PolicyRadius(r, None, None, *_at_radius(found, k), None, [], []) for k, r in numbers]
         note = found.note if isinstance(found, PolicyCertification) else None
         notes = [*policy.notes, *([] if note is None else [note])]
         text = "\n".join([repr(found), *policy.notes])
