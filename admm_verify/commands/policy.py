@@ -57,6 +57,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--actions", choices=("discrete", "continuous"), help="what its outputs are, where the file does not tell"
     )
+    _add_noise(parser)
+    _add_playing(parser)
+    parser.add_argument("--bounds", choices=BOUNDS, help="of pre-activations; default: what pays")
+    parser.add_argument("--arithmetic", choices=ARITHMETICS, default="real")
+    parser.add_argument(
+        "--search", type=decimal, default=1.0, metavar="SECONDS", help="branch and bound per observation; default 1"
+    )
+    parser.add_argument("--plot", type=Written, metavar="FILE.png", help="returns and certified ratio by radius")
+    add_running(parser)
+
+
+def _add_noise(parser: argparse.ArgumentParser) -> None:
+    """What observations may be mistaken for."""
     parser.add_argument(
         "--radii", nargs="+", type=decimal, default=list(_RADII), metavar="R", help="of noise; default 0.01 0.05"
     )
@@ -70,6 +83,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--within", nargs=2, type=decimal, metavar=("LOW", "HIGH"), help="range of observations; default: none"
     )
+
+
+def _add_playing(parser: argparse.ArgumentParser) -> None:
+    """What is played, attacked and certified in an environment."""
     parser.add_argument("--episodes", type=at_least_one, default=5, metavar="N", help="with --env; default 5")
     parser.add_argument(
         "--steps", type=at_least_one, default=1000, metavar="N", help="most of an episode; default 1000"
@@ -96,13 +113,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--return-seconds", type=decimal, default=10.0, metavar="SECONDS", help="for each at every radius; default 10"
     )
     parser.add_argument("--seed", type=whole, default=0, metavar="N", help="of the first episode; default 0")
-    parser.add_argument("--bounds", choices=BOUNDS, help="of pre-activations; default: what pays")
-    parser.add_argument("--arithmetic", choices=ARITHMETICS, default="real")
-    parser.add_argument(
-        "--search", type=decimal, default=1.0, metavar="SECONDS", help="branch and bound per observation; default 1"
-    )
-    parser.add_argument("--plot", type=Written, metavar="FILE.png", help="returns and certified ratio by radius")
-    add_running(parser)
 
 
 def run(options: argparse.Namespace) -> int:
