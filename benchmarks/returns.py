@@ -18,7 +18,7 @@ import numpy as np
 import admm_verify as av
 from admm_verify.policies.shipped import SHIPPED
 from benchmarks.shares import RESULTS, environment, write_json
-from tests.shared import SHARED
+from problems.lp_instances import shared_folder
 
 TRAJECTORIES = 400
 
@@ -61,7 +61,7 @@ def main() -> None:
     for case in CASES:
         if given.only not in case.policy:
             continue
-        policy = av.read_policy(SHARED / "data/rl/sb3" / case.policy / f"{case.name}.zip")
+        policy = av.read_policy(shared_folder() / "data/rl/sb3" / case.policy / f"{case.name}.zip")
         for radius in case.radii:
             rows.append(measured(policy, case, radius, given.timeout))
             print(rows[-1], flush=True)

@@ -244,7 +244,7 @@ class _BoxGroup:
         """The parts on both sides of the middle."""
         axis = self.axis
         middle = 0.5 * self.bottom[axis] + 0.5 * self.top[axis]
-        first, second = self.low[:, axis] < middle, self.high[:, axis] > middle
+        first, second = self.low[:, axis] < middle, self.high[:, axis] >= middle
         low, high = self.low[second].copy(), self.high[first].copy()
         low[:, axis], high[:, axis] = np.maximum(low[:, axis], middle), np.minimum(high[:, axis], middle)
         return [

@@ -168,8 +168,7 @@ class _Walk:
             seen.append(now)
             # Every step's bound holds; sets that have grown too large know less than those before them.
             lower = max(lower, self._least(now))
-            done = now.step == self.horizon or not len(now.cells.centre)
-            if done or (self.environment.least_reward >= 0 and now.stopped < np.inf):
+            if now.step == self.horizon or not len(now.cells.centre) or lower >= now.stopped:
                 ended = Ended.COMPLETE
                 break
             over = self.run.ended()

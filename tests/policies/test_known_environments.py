@@ -165,3 +165,14 @@ def test_environments_that_cannot_be_are_refused_in_words():
     ):
         with pytest.raises(av.InputError, match=words):
             av.KnownEnvironment(**{"name": "own", "dynamics": ["x1 + u1"], "reward": "x1", **fields})
+
+
+def test_regrouping_loses_no_single_points():
+    points = np.repeat(np.array([-1.0, 0.0, 1.0, 0.0]), 3)[:, None] * np.array([1.0, 1.0, 0.0])
+    cells = AffineForms(points, np.zeros((12, 3, 1)), np.zeros((12, 3)))
+    for slab in (np.inf, 0.5):
+        found = regrouped(cells, Coordinates(np.eye(2), np.eye(2), np.ones(2), slab), 5, 1)
+        low, high = (end[None, :, :2] for end in found.range)
+        inside = (low <= points[:, None, :2]) & (points[:, None, :2] <= high)
+        assert inside.all(axis=-1).any(axis=1).all()
+        assert len(found.centre) >= 3

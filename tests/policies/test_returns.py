@@ -27,7 +27,7 @@ CERTIFIED = {
     "cartpole": 50.0,
     "cartpole, hidden layer": 30.0,
     "cartpole, falling": 5.0,
-    "mountain car": -12.0,
+    "mountain car": -13.0,
     "mountain car, wall": -40.0,
     "pendulum": -2.5,
     "pendulum, below": -300.0,
@@ -86,7 +86,7 @@ def near(angles, cells):
 def test_no_noise_earns_less(name):
     environment, policy, middle, width, radius, steps = CASES[name]
     start = (middle - width, middle + width)
-    settings = av.ReturnSettings(cells=24, rounds=1, slabs=4)
+    settings = av.ReturnSettings(cells=24, rounds=1, slabs=4, starts=4)
     found = av.certified_return(policy, environment, start, radius, steps, settings=settings)
     points = np.random.default_rng(7).uniform(start[0], start[1], (600, len(middle)))
     reach = np.full(environment.seen_numbers, radius)
@@ -108,8 +108,11 @@ def test_without_noise_a_state_earns_what_it_earns():
 
 def test_more_noise_and_more_starts_never_certify_more():
     given = av.cartpole(), np.array([0.0, 0.6, 0.02, 0.1])
+    settings = av.ReturnSettings(cells=48, rounds=0, starts=16)
     lower = [
-        av.certified_return(balancing(), given[0], (given[1] - width, given[1] + width), radius, 40).lower
+        av.certified_return(
+            balancing(), given[0], (given[1] - width, given[1] + width), radius, 30, settings=settings
+        ).lower
         for radius, width in ((0.0, 0.0), (0.01, 0.0), (0.1, 0.0), (0.1, 0.05), (1.0, 0.5))
     ]
     assert lower == sorted(lower, reverse=True)
@@ -156,12 +159,12 @@ def test_dynamics_that_are_not_defined_everywhere_end_the_walk():
 @needs_shared
 @pytest.mark.data
 def test_a_trained_policy_survives():
-    policy = av.read_policy(SHARED / "data/rl/sb3/ppo-CartPole-v1/CartPole-v1.zip")
+    policy = av.read_policy(SHARED / "data/rl/ppo_cartpole/policy.npz")
     settings = av.ReturnSettings(cells=64, rounds=0)
-    found = av.certified_return(policy, "CartPole-v1", np.zeros(4), 0.001, 80, settings=settings)
-    assert found.lower == 80.0
-    _, _, earned = played(policy, av.cartpole(), np.zeros((40, 4)), np.full(4, 0.001), 80, 9)
-    assert earned.min() == 80.0
+    found = av.certified_return(policy, "CartPole-v1", np.zeros(4), 0.001, 60, settings=settings)
+    assert found.lower == 60.0
+    _, _, earned = played(policy, av.cartpole(), np.zeros((40, 4)), np.full(4, 0.001), 60, 9)
+    assert earned.min() == 60.0
 
 
 def test_what_does_not_fit_is_refused_in_words():
