@@ -11,7 +11,6 @@ three radii of a state as one, and in pairs of a state and a radius.
 """
 
 import argparse
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,8 +21,8 @@ from admm_verify.attacks.search import attack
 from admm_verify.attacks.targets import Targets
 from admm_verify.policies.certify_actions import certify_actions
 from admm_verify.text_tables import table
-from benchmarks.shares import RESULTS, environment, write_json
-from tests.shared import SHARED
+from benchmarks.shares import RESULTS, environment, least_seconds, write_json
+from problems.lp_instances import shared_folder
 
 EPISODES = 10
 
@@ -113,18 +112,17 @@ def attacked(policy: av.Policy, states: np.ndarray, reach: np.ndarray) -> int:
 
 def measured(agent: Agent, count: int, repeat: int, attacks: bool) -> Measured:
     """One agent; of several runs the fastest counts."""
-    policy = av.read_policy(SHARED / "data" / "rl" / agent.file)
+    policy = av.read_policy(shared_folder() / "data" / "rl" / agent.file)
     states = visited(policy, agent.environment, count)
     reach = np.array(agent.shares)[:, None] * states.std(axis=0)
-    seconds = []
-    for _ in range(repeat):
-        began = time.process_time()
-        found = certify_actions(policy, states, reach)
-        seconds.append(time.process_time() - began)
-    counts = [found.count(answer).tolist() for answer in (av.Answer.VERIFIED, av.Answer.FALSIFIED)]
-    undecided = (count - np.sum(counts, axis=0)).tolist()
+    found = certify_actions(policy, states, reach)
+    seconds = least_seconds(lambda: certify_actions(policy, states, reach), repeat)
+    verified, falsified = found.count(av.Answer.VERIFIED), found.count(av.Answer.FALSIFIED)
+    undecided = (count - verified - falsified).tolist()
     hit = [attacked(policy, states, one) for one in reach] if attacks else None
-    return Measured(agent.name, count, list(agent.shares), *counts, undecided, hit, min(seconds))
+    return Measured(
+        agent.name, count, list(agent.shares), verified.tolist(), falsified.tolist(), undecided, hit, seconds
+    )
 
 
 def main() -> None:

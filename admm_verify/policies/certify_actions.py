@@ -72,15 +72,16 @@ def discrete_policy(given: Any, settings: PolicySettings) -> tuple[Policy, str |
     """
     whole = policy_of(given)
     known = whole if isinstance(whole, Policy) else None
-    if known is not None and isinstance(known.actions, ContinuousActions):
+    actions = None if known is None else known.actions
+    if known is not None and isinstance(actions, ContinuousActions):
         raise InputError(
             f"{known.name} has continuous actions, which change under all noise: av.certify_deviation says by how much."
         )
     scores, note = scores_of(whole.network if isinstance(whole, Policy) else whole, settings.certifying(0))
     scores.check_finite()
     size = scores.output_size
-    if known is not None and known.actions != DiscreteActions(size):
-        raise InputError(f"{scores.name} has {size} outputs and {known.actions.count} actions; give one for each.")
+    if isinstance(actions, DiscreteActions) and actions.count != size:
+        raise InputError(f"{scores.name} has {size} outputs and {actions.count} actions; give one for each.")
     if size < 2:
         raise InputError(f"{scores.name} has one action, which never changes; give a policy with two or more.")
     return Policy(scores, DiscreteActions(size), None if known is None else known.scale), note

@@ -113,6 +113,20 @@ def test_normalised_units_are_standard_deviations(norm):
     assert "standard deviations" in repr(found) and "standard deviations" not in repr(raw)
 
 
+def test_clipped_normalisations_are_part_of_the_policy():
+    """Near and beyond the clip noise has no effect, which counts, and is not taken for more than it is."""
+    scale = av.ObservationScale(np.array([0.1, -0.2, 0.0]), np.array([0.25, 0.5, 0.125]), 1.0)
+    given = av.read_policy(policy(4).network, normalisation=scale, actions="discrete")
+    near = 2.0 * observations(4, count=30)
+    found = certify_policy(given, near, [0.05, 0.2], settings=av.PolicySettings(units="normalised"))
+    for (i, k), answer in np.ndenumerate(found.status):
+        points = ball_points("linf", near[i].astype(np.float64), found.reach[k], None, 1000)
+        assert found.lower[i, k] <= gaps(given, points, found.actions[i]).min()
+        assert answer in (av.Answer.VERIFIED, av.Answer.FALSIFIED)
+    clipped = (np.abs(near - scale.mean) > 1.3 * scale.std).all(axis=1)
+    assert clipped.any() and (found.status[clipped] == av.Answer.VERIFIED).all()
+
+
 def test_a_tie_at_the_observation_is_a_change():
     weights, near = [np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])], [[1.0, 1.0], [2.0, 1.0]]
     given = av.Policy(network_from_layers(weights, [np.zeros(3)]), av.DiscreteActions(3))
