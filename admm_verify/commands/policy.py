@@ -135,7 +135,10 @@ def run(options: argparse.Namespace) -> int:
             found = evaluate_policy(policy, environment, options.radii, settings=settings, run=how)
             record, advised = PolicyRecord.of_evaluation(found, settings.seed), [found.ended]
         else:
-            found = certified_actions(policy, observations, options.radii, settings, how)
+            try:
+                found = certified_actions(policy, observations, options.radii, settings, how)
+            except Stopped:
+                raise StoppedError("Nothing is certified of the actions: the time was up. Allow more.") from None
             record = PolicyRecord.of_actions(policy, found, how.ended() or Ended.COMPLETE)
             advised = list(found.status.flat)
     options.say(record.text)

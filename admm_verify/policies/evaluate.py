@@ -24,7 +24,7 @@ from admm_verify.policies.play import Episodes, Lane, Playing, Visited
 from admm_verify.policies.policy import Policy
 from admm_verify.policies.read import read_policy
 from admm_verify.policies.settings import RadiusUnits
-from admm_verify.policies.shipped_returns import certified_returns
+from admm_verify.policies.shipped_returns import certified_returns, returns_are_known
 from admm_verify.run import Ended, Run, Stopped
 from admm_verify.sets.norm_names import norm_name
 
@@ -100,10 +100,12 @@ class _EvaluationRun:
         clean = playing.play([Lane(e) for e in range(settings.episodes)], None, run, visited)
         certification = self._certified(visited, run.within(0.4))
         attacks, notes = self._attacks()
-        some = run.within(0.6)
+        some = run.within(0.6 if returns_are_known(playing, settings) else 1.0)
         parts = [self._attacked(name, some.within(1.0 / (len(attacks) - k))) for k, name in enumerate(attacks)]
         certified, more = certified_returns(playing, self.noise.reach, settings, run)
         certifying = settings.certifying
+        # Parts of the work have shares of the time.
+        cut = not all(part.finished.all() for part in (clean, *parts))
         return PolicyEvaluation(
             playing.policy.name,
             playing.source.name,
@@ -117,7 +119,7 @@ class _EvaluationRun:
             _together(parts, (len(self.noise.radii), settings.episodes)),
             certification,
             certified,
-            run.ended() or Ended.COMPLETE,
+            run.ended() or (Ended.TIMED_OUT if cut else Ended.COMPLETE),
             time.monotonic() - began,
             (*playing.policy.notes, *playing.source.notes, *notes, *more),
         )
@@ -155,7 +157,10 @@ class _EvaluationRun:
         """What is certified of the actions at what was met, None where nothing was."""
         if not visited.kept:
             return None
-        return certified_actions(self.playing.policy, visited.observations, self.radii, self.settings, run)
+        try:
+            return certified_actions(self.playing.policy, visited.observations, self.radii, self.settings, run)
+        except Stopped:
+            return None
 
 
 def certified_actions(

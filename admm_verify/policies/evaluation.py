@@ -54,7 +54,7 @@ class PolicyEvaluation:
 
     @cached_property
     def worst_found(self) -> np.ndarray:
-        """The least return known of each episode at each radius, [radii, episodes], NaN where none is.
+        """The least return known of each episode at each radius, [radii, episodes], NaN where no attack was finished.
 
         No noise, and noise of a radius that is nowhere larger, are noise of this radius, too.
         """
@@ -62,7 +62,8 @@ class PolicyEvaluation:
         for k in range(len(self.radii)):
             inside = (self.reach <= self.reach[k]).all(axis=1)
             own = self.attacked.returns[:, inside].reshape(-1, found.shape[1])
-            found[k] = np.fmin.reduce(np.concatenate([self.clean.returns[None], own]), axis=0)
+            least = np.fmin.reduce(own, axis=0, initial=np.nan)
+            found[k] = np.where(np.isnan(least), np.nan, np.fmin(least, self.clean.returns))
         return found
 
     @property

@@ -59,6 +59,11 @@ def certified_returns(
     return _nested(found, reach), () if np.isnan(found).all() else (_NOTE,)
 
 
+def returns_are_known(playing: Playing, settings: EvaluateSettings) -> bool:
+    """Whether returns are to be certified, and can be."""
+    return settings.certified_episodes > 0 and is_shipped(playing.source)
+
+
 def is_shipped(source: EnvironmentSource) -> bool:
     """Whether an environment is one of those that are written out, and made here as gymnasium makes it by default."""
     if not source.registered or source.name not in SHIPPED:

@@ -12,7 +12,7 @@ from admm_verify.policies.disturbance import Moment
 from admm_verify.policies.environments import EnvironmentSource
 from admm_verify.policies.evaluate_settings import ATTACKS
 from admm_verify.policies.perturbations import Perturbations
-from admm_verify.policies.play import Lane, Playing, Visited
+from admm_verify.policies.play import Episodes, Lane, Playing, Visited
 from tests.policies.test_certify_policy import certify_policy, policy as random_policy
 from tests.policies.worlds import UPRIGHT, Corridor, Slider, Trap, chooser, steering
 
@@ -173,7 +173,20 @@ def test_what_is_finished_stays_when_somebody_says_stop():
     Counting.taken = -400
     found = av.evaluate_policy(UPRIGHT, Counting(), [0.1], settings=settings, run=run)
     assert found.clean.finished.sum() == 32 and found.clean_return == 20
-    assert found.attacked_return[0] == 20 and "32 of 40 episodes" in repr(found)
+    assert np.isnan(found.attacked_return[0]) and "32 of 40 episodes" in repr(found)
+    Counting.taken = -1200
+    found = av.evaluate_policy(UPRIGHT, Counting(), [0.1], settings=settings, run=run)
+    assert found.clean.finished.all() and found.attacked.finished.sum() == 32
+    assert found.attacked_return[0] == 20 and "20 (32 of 40)" in repr(found).splitlines()[3]
+
+
+def test_a_share_of_the_time_that_was_too_short_is_told(monkeypatch):
+    # Attacks have a part of the time, and the whole of it is not over where nothing comes behind them.
+    monkeypatch.setattr("admm_verify.policies.evaluate._EvaluationRun._attacked", lambda self, name, run: nothing)
+    nothing = Episodes(np.full((1, 3), np.nan), np.zeros((1, 3), dtype=int), np.zeros((1, 3), dtype=bool))
+    settings = av.EvaluateSettings(episodes=3, attacks=("random",))
+    found = av.evaluate_policy(UPRIGHT, Corridor(), [0.1], settings=settings, run=av.Run(timeout=100))
+    assert found.ended is av.Ended.TIMED_OUT and np.isnan(found.attacked_return).all()
 
 
 def test_no_time_at_all():

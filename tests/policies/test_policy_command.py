@@ -13,6 +13,7 @@ from admm_verify.commands import policy as command
 from admm_verify.policies.environments import EnvironmentSource
 from admm_verify.report.policy_plots import policy_figure
 from admm_verify.report.records.policy import PolicyRecord
+from admm_verify.run import Stopped
 from tests.policies.test_certify_policy import certify_policy
 from tests.policies.test_play import random_policy
 from tests.policies.worlds import UPRIGHT, Corridor, Slider, steering
@@ -156,6 +157,19 @@ def test_no_time(capsys, tmp_path):
     assert found["episodes"][0]["return"] == "nan" and faults(PolicyRecord, found) == []
 
 
+def test_time_that_is_over_within_a_pass_is_no_fault(capsys, monkeypatch):
+    def stopped(*given):
+        raise Stopped
+
+    monkeypatch.setattr("admm_verify.policies.evaluate.certify_policy", lambda *given, **more: stopped())
+    monkeypatch.setattr(command, "is_installed", lambda name: False)
+    assert main(["policy"]) == 1
+    assert "the time was up" in capsys.readouterr().err
+    given = ["policy", "--env", "CartPole-v1", "--episodes", "1", "--steps", "5", "--attacks", "random"]
+    assert main([*given, "--certified-episodes", "0"]) == 0
+    assert capsys.readouterr().out.splitlines()[3].split() == ["0.01", "5", "5", "none", "none"]
+
+
 def test_ctrl_c_ends_with_what_is_known(capsys, monkeypatch):
     step, taken = EnvironmentSource.step, []
 
@@ -175,7 +189,7 @@ def test_ctrl_c_ends_with_what_is_known(capsys, monkeypatch):
     )
     text = capsys.readouterr().out
     assert "5 episodes of 50 to 50 steps" in text and "stopped" in text and len(taken) < 320
-    assert text.splitlines()[3].split()[1:3] == ["50", "50"] and text.splitlines()[-2].split()[1:] == ["none", "none"]
+    assert text.splitlines()[3].split()[1:3] == ["50", "none"] and text.splitlines()[-2].split()[1:] == ["none", "none"]
 
 
 def test_entries():
