@@ -1,12 +1,13 @@
 """Torch as the array library of the iterations, on a device given by name, and what it does to numbers there."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
 from typing import Any
 
 import array_api_compat
+import numpy as np
 import torch
 
 from admm_verify.arrays import Placement
@@ -17,6 +18,9 @@ _EMULATION = "CUBLAS_EMULATE_DOUBLE_PRECISION"
 
 _FULL = "ieee"
 """Torch's name for products of float32 that keep all 24 bits."""
+
+_PINNED_BYTES = 2**28
+"""Bytes of results up to which they come through pinned memory, which the system cannot move and is slow to give."""
 
 _INHERITED = "none"
 """Torch's name for what is as it is set further up."""
@@ -73,6 +77,18 @@ def captured(device: torch.device, work: Callable[[], None]) -> torch.cuda.CUDAG
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             work()
     return graph
+
+
+def on_host(tensors: Sequence[Any]) -> list[np.ndarray]:
+    """Tensors of one GPU as NumPy arrays, which hold pinned memory as long as these are few bytes together."""
+    if sum(tensor.nbytes for tensor in tensors) > _PINNED_BYTES:
+        return [tensor.detach().cpu().numpy() for tensor in tensors]
+    found = [torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True) for tensor in tensors]
+    for there, tensor in zip(found, tensors, strict=True):
+        there.copy_(tensor.detach(), non_blocking=True)
+    if tensors:
+        torch.cuda.current_stream(tensors[0].device).synchronize()
+    return [tensor.numpy() for tensor in found]
 
 
 def free_bytes_of(device: torch.device) -> float:

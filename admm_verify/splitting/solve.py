@@ -12,6 +12,7 @@ from admm_verify.arrays import Array, Placement, namespace, quiet_overflow, to_n
 from admm_verify.backends.device import full_precision
 from admm_verify.backends.placement import iteration_placements
 from admm_verify.backends.several import Devices
+from admm_verify.backends.transfers import brought
 from admm_verify.errors import InputError
 from admm_verify.memory import Budget, keep_freed_memory, memory_errors
 from admm_verify.network.placed import unchanging
@@ -256,18 +257,22 @@ def _solution(problem: Problem, solving: Solving, seconds: float) -> Solution:
     ended = solving.interruption or Ended.PASS_LIMIT
     ledger.settle()
     converged = to_numpy(ledger.converged(solving.settings.tolerance))
-    residual = ledger.multipliers.residual
+    duals = ledger.multipliers
+    squares = [] if duals.residual is None else [duals.residual]
+    found = brought([ledger.lower, ledger.upper, ledger.primal, duals.coupled, *duals.layers, *squares], home)
+    lower, upper, primal, coupled, *layers = found
+    residual = layers.pop() if squares else None
     return Solution(
-        lower=home.put(ledger.lower),
-        relaxation_upper=home.put(ledger.upper),
-        primal=home.xp.reshape(home.put(ledger.primal), (problem.rows, *problem.network.input_shape)),
-        multipliers=tuple(home.put(g) for g in ledger.multipliers.layers),
+        lower=lower,
+        relaxation_upper=upper,
+        primal=home.xp.reshape(primal, (problem.rows, *problem.network.input_shape)),
+        multipliers=tuple(layers),
         passes=home.xp.asarray(solving.passes, device=home.device),
         status=tuple(
             _BEYOND.get(bound, Ended.CONVERGED if done else ended)
-            for bound, done in zip(to_numpy(ledger.lower).tolist(), converged, strict=True)
+            for bound, done in zip(to_numpy(lower).tolist(), converged, strict=True)
         ),
         seconds=seconds,
-        constraint_multipliers=home.put(ledger.multipliers.coupled),
-        residual=None if residual is None else home.put(residual),
+        constraint_multipliers=coupled,
+        residual=residual,
     )

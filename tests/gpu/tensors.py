@@ -153,6 +153,8 @@ def dispatch(gpu: "PretendGpu", func: Any, args: Any, kwargs: dict[str, Any]) ->
     # torch's own code makes scalars where it believes its tensors to be.
     on_gpu = wanted is not None and torch.device(wanted).type in ("cuda", "meta")
     if not there and not on_gpu:
+        if kwargs.get("pin_memory"):
+            return gpu.pin(func(*args, **(kwargs | {"pin_memory": False})))
         return func(*args, **kwargs)
     name = func._schema.name.partition("::")[2]
     if any(x.device.type == "meta" for x in tensors):

@@ -11,6 +11,7 @@ import admm_verify as av
 from admm_verify.arrays import Placement, to_numpy
 from admm_verify.attacks.search import SEQUENCE, attack
 from admm_verify.attacks.targets import Targets
+from admm_verify.backends import torch_device
 from admm_verify.bounds.conditional import ConditionalBounds, conditional_bounds
 from admm_verify.bounds.planes import Condition
 from admm_verify.network.layers import network_from_layers
@@ -89,6 +90,21 @@ def test_rows_of_the_identity_are_made_on_the_device(gpu) -> None:
     found = unit_rows(np.array([3, 0, 3]), 1000, place)
     assert gpu.events.bytes(What.TO_DEVICE) <= 3 * 8 and gpu.events.host_reads == 0
     assert np.array_equal(found.cpu().numpy(), np.eye(1000)[[3, 0, 3]])
+
+
+@pytest.mark.parametrize("bytes_", [2**28, 0])
+def test_results_come_through_pinned_memory(gpu, small_network, monkeypatch, bytes_: int) -> None:
+    monkeypatch.setattr(torch_device, "_PINNED_BYTES", bytes_)
+    some = av.Problem(small_network, av.Box(np.full(4, -0.5), np.full(4, 0.5)), np.eye(3))
+    expected = av.solve(some, "ascent", max_passes=8, settings=av.SolverSettings(precision="float64"))
+    gpu.events.clear()
+    found = av.solve(some, "ascent", max_passes=8, device="cuda", settings=av.SolverSettings(precision="float64"))
+    results = [event for event in gpu.events if event.what is What.TO_HOST and event.name in ("copy_", "to")]
+    pinned = [event for event in results if not event.waits]
+    # Lower, upper, primal, multipliers of two layers and of no constraints: pinned, and the host waits once for all.
+    assert (len(pinned), gpu.events.count(What.SYNC)) == ((6, 1) if bytes_ else (0, 0)), gpu.events.table()
+    assert isinstance(found.lower, np.ndarray) and np.allclose(found.lower, expected.lower, rtol=1e-12)
+    assert np.allclose(found.primal, expected.primal)
 
 
 @pytest.mark.parametrize("method", ["ascent", "admm"])
