@@ -5,6 +5,7 @@ with one activation node per layer holding only the neurons still unstable in so
 but from the original network, so its rounding needs no care.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -12,8 +13,10 @@ import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.bounds.couplings import Couplings
-from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
+from admm_verify.bounds.planes import add
+from admm_verify.network.graph import Activation, Affine, Input, Network, Term
 from admm_verify.network.maps import DenseMap, DiagonalMap
+from admm_verify.network.placed import moved
 from admm_verify.network.selection import SelectionMap
 from admm_verify.relaxations.registry import facts_of, network_lines, relaxations_of
 from admm_verify.run import paced
@@ -93,17 +96,39 @@ def can_eliminate(problem: Problem) -> bool:
     )
 
 
-def eliminate(problem: Problem) -> Elimination:
-    """Fold away every neuron that is stable in all rows of the problem, whose network `can_eliminate` allows."""
-    network = problem.measured.put(Placement.numpy())
+@dataclass(frozen=True, eq=False)
+class _Folded:
+    """An affine node over the input and reduced activations: matrices by source, and the bias."""
+
+    parts: dict[int, Array]
+    bias: Array
+
+    def first(self, count: int) -> "_Folded":
+        """Its first rows."""
+        return _Folded({source: matrix[:count, :] for source, matrix in self.parts.items()}, self.bias[:count])
+
+    def node(self, used: Iterator[bool]) -> Affine:
+        """The node without matrices that are zero; used: of each in turn, whether it is not."""
+        # Without active neurons nothing reaches past an activation; but a constant still has one value per row.
+        useful = {source: matrix for source, matrix in self.parts.items() if next(used)} or {0: self.parts[0]}
+        terms = tuple(Term(source, DenseMap(matrix)) for source, matrix in sorted(useful.items()))
+        return Affine(terms, self.bias, namespace(self.bias).abs(self.bias))
+
+
+def eliminate(problem: Problem, place: Placement) -> Elimination:
+    """Fold away every neuron that is stable in all rows of the problem, whose network `can_eliminate` allows.
+
+    place: where the products are made, and the reduced network lives.
+    """
+    network = moved(problem.measured, place) if place.on_gpu else problem.measured.put(place)
     ends = problem.bounds
     bounds = zip(ends.lower, ends.upper, ends.cut, strict=True)
-    neurons = [_unstable_and_active(to_numpy(low), to_numpy(high), cut) for low, high, cut in bounds]
+    neurons = [_unstable_and_active(low, high, cut) for low, high, cut in bounds]
     feeds = {source: k for k, source in enumerate(network.sources)}
-    nodes: list[Node] = [Input(network.input_size)]
+    nodes: list[Input | Activation | _Folded] = [Input(network.input_size)]
     kept: list[tuple[int, np.ndarray]] = []
-    # An affine node over the input and reduced activations: its rows are the unstable and then the active neurons.
-    affine: dict[int, tuple[dict[int, np.ndarray], np.ndarray]] = {}
+    # Rows are the unstable and then the active neurons.
+    affine: dict[int, _Folded] = {}
     split: dict[int, _Partition] = {}
     for i, node, k in paced(network.steps):
         if node is not None:
@@ -113,18 +138,29 @@ def eliminate(problem: Problem) -> Elimination:
             function, (unstable, active) = network.functions[k], neurons[k]
             count = len(unstable)
             if count:
-                parts, bias = affine[function.source]
-                nodes.append(_affine_node({s: matrix[:count] for s, matrix in parts.items()}, bias[:count]))
+                nodes.append(affine[function.source].first(count))
                 nodes.append(Activation(function.kind, len(nodes) - 1, count))
                 kept.append((k, unstable))
             split[i] = _Partition(unstable, active, len(nodes) - 1, function.source)
-    reduced = replace(network, nodes=(*nodes, _affine_node(*affine[network.output])))
+    nodes.append(affine[network.output])
+    used = iter(_not_zero([part for one in nodes if isinstance(one, _Folded) for part in one.parts.values()]))
+    reduced = replace(network, nodes=tuple(one.node(used) if isinstance(one, _Folded) else one for one in nodes))
     return Elimination(_reading_all(reduced), tuple(kept))
 
 
-def _unstable_and_active(lower: np.ndarray, upper: np.ndarray, cut: Array | None) -> tuple[np.ndarray, np.ndarray]:
+def _not_zero(matrices: list[Array]) -> list[bool]:
+    """Whether each has an entry that is not zero; asked for all at once, as a GPU is waited for."""
+    if all(isinstance(matrix, np.ndarray) for matrix in matrices):
+        return [bool(np.any(matrix)) for matrix in matrices]
+    xp = namespace(*matrices)
+    return to_numpy(xp.stack([xp.any(matrix != 0) for matrix in matrices])).tolist()
+
+
+def _unstable_and_active(lower: Array, upper: Array, cut: Array | None) -> tuple[np.ndarray, np.ndarray]:
     """Neurons unstable in some row, or with ends that are constraints, and the others active in all rows."""
-    active, inactive = np.all(lower >= 0, axis=0), np.all(upper <= 0, axis=0)
+    xp = namespace(lower)
+    # Of bounds on a GPU this alone crosses.
+    active, inactive = to_numpy(xp.stack([xp.all(lower >= 0, axis=0), xp.all(upper <= 0, axis=0)]))
     if cut is not None:
         free = ~np.any(to_numpy(cut), axis=0)
         active, inactive = active & free, inactive & free
@@ -146,41 +182,37 @@ def _fold(
     node: Affine,
     order: np.ndarray,
     inputs: int,
-    affine: dict[int, tuple[dict[int, np.ndarray], np.ndarray]],
+    affine: dict[int, _Folded],
     split: dict[int, _Partition],
-) -> tuple[dict[int, np.ndarray], np.ndarray]:
+) -> _Folded:
     """The given rows of an affine node over the input and the unstable activations, through active neurons."""
+    place = Placement.of(node.bias)
+    xp, put = place.xp, place.put_indices
     # The input always takes part, so that a node of constant value still has one value per row.
-    parts: dict[int, np.ndarray] = {0: np.zeros((len(order), inputs))}
-    bias = node.bias[order]
+    parts: dict[int, Array] = {0: xp.zeros((len(order), inputs), dtype=place.dtype, device=place.device)}
+    bias = xp.take(node.bias, put(order), axis=0)
     for term in node.terms:
-        weight = term.map.dense().weight[order]
+        weight = term.map.dense().weight[order] if place.is_numpy else term.map.rows_at(order, place)
         if term.source == 0:
             parts[0] = parts[0] + weight
             continue
         source = split[term.source]
         count = len(source.unstable)
         if count:
-            parts[source.reduced] = parts.get(source.reduced, 0.0) + weight[:, source.unstable]
-        through = weight[:, source.active]
-        inner, inner_bias = affine[source.source]
-        bias = bias + through @ inner_bias[count:]
-        for index, matrix in inner.items():
-            parts[index] = parts.get(index, 0.0) + through @ matrix[count:]
-    return parts, bias
-
-
-def _affine_node(parts: dict[int, np.ndarray], bias: np.ndarray) -> Affine:
-    # Without active neurons nothing reaches past an activation; but a constant still has one value per row.
-    useful = {source: matrix for source, matrix in parts.items() if matrix.any()} or {0: parts[0]}
-    terms = tuple(Term(source, DenseMap(matrix)) for source, matrix in sorted(useful.items()))
-    return Affine(terms, bias, np.abs(bias))
+            add(parts, source.reduced, xp.take(weight, put(source.unstable), axis=1))
+        through, inner = xp.take(weight, put(source.active), axis=1), affine[source.source]
+        bias = bias + through @ inner.bias[count:]
+        for index, matrix in inner.parts.items():
+            add(parts, index, through @ matrix[count:, :])
+    return _Folded(parts, bias)
 
 
 def _reading_all(network: Network) -> Network:
     """The network with zero matrices from what nothing reads to the output: every activation has a copy in ADMM."""
     last, unread = network.affine[network.output], [i for i in network.activations if not network.readers[i]]
-    zeros = tuple(Term(i, DenseMap(np.zeros((last.size, network.nodes[i].size)))) for i in unread)
+    place = Placement.of(last.bias)
+    new = {"dtype": place.dtype, "device": place.device}
+    zeros = tuple(Term(i, DenseMap(place.xp.zeros((last.size, network.nodes[i].size), **new))) for i in unread)
     return replace(network, nodes=(*network.nodes[:-1], replace(last, terms=(*last.terms, *zeros))))
 
 

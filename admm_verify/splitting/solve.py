@@ -159,7 +159,7 @@ class Block:
         schemes = _schemes(self.method, settings, rows)
         try:
             if len(solving.unfinished(ROUNDING_GAP)) and solving.interruption is None:
-                solving.elimination = _elimination(problem, schemes)
+                solving.elimination = _elimination(problem, schemes, self.placement)
             for scheme in schemes:
                 solving.iterate(scheme)
             if settings.joint.iterations and solving.interruption is None:
@@ -238,7 +238,7 @@ def _first_bounds(reference: Rows, start: Sequence[Array] | None) -> Ledger:
     return ledger
 
 
-def _elimination(problem: Problem, schemes: list[Scheme]) -> Elimination | None:
+def _elimination(problem: Problem, schemes: list[Scheme], place: Placement) -> Elimination | None:
     """Fold stable neurons away where that makes the iterations cheaper, and for ADMM always: it converges faster."""
     if not can_eliminate(problem):
         return None
@@ -247,7 +247,7 @@ def _elimination(problem: Problem, schemes: list[Scheme]) -> Elimination | None:
     work = passes * problem.rows * sum(node.size for node in problem.network.nodes) * problem.network.input_size
     if not admm and elimination_work(problem) > 0.5 * work:
         return None
-    reduced = eliminate(problem)
+    reduced = eliminate(problem, place.double if place.on_gpu else Placement.numpy())
     return reduced if admm or elimination_pays(problem, reduced, passes) else None
 
 

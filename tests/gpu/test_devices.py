@@ -244,3 +244,34 @@ def test_distances_take_bounds_of_the_device(gpu, small_network, device: str | N
     assert np.isclose(found.lower, nearest.lower) and np.isclose(found.upper, nearest.upper)
     devices = {event.device for event in gpu.events if event.what is What.KERNEL and event.shape}
     assert devices == (set() if device is None else {1})
+
+
+@pytest.mark.parametrize("method", ["ascent", "admm"])
+@pytest.mark.parametrize("home", ["host", "device"])
+def test_stable_neurons_are_eliminated_on_the_device(gpu, method: str, home: str) -> None:
+    rng, sizes = np.random.default_rng(4), (6, 30, 30, 3)
+    weights = [rng.standard_normal((m, n)) / np.sqrt(n) for n, m in pairwise(sizes)]
+    network = network_from_layers(weights, [rng.standard_normal(m) for m in sizes[1:]])
+    box = av.Box.around(rng.random((4, 6)), radius=0.05)
+    some = av.Problem(network, box, rng.standard_normal((4, 3)))
+    stable = [np.all((low >= 0) | (high <= 0), axis=0).mean() for low, high in zip(*ends_of(some), strict=True)]
+    assert min(stable) > 0.5
+    settings = av.SolverSettings(precision="float64", tolerance=0.0)
+    expected = av.solve(some, method, max_passes=400, settings=settings)
+    if home == "device":
+        there = av.Box(gpu.tensor(box.lower), gpu.tensor(box.upper))
+        some = av.Problem(network, there, gpu.tensor(some.objective))
+    gpu.events.clear()
+    found = av.solve(some, method, max_passes=400, device="cuda", settings=settings)
+    products = [event for event in gpu.events if "splitting/eliminate.py" in files(Events([event]))]
+    assert sum(event.name == "mm" for event in products) >= 2
+    # Which neurons are stable, and which matrices are zero; no bounds, and no weights.
+    copied = [event.shape for event in products if event.what is What.TO_HOST]
+    assert all(len(shape) == 1 or shape[0] == 2 for shape in copied) and len(copied) <= 3
+    assert np.allclose(to_numpy(found.lower), expected.lower, rtol=1e-5, atol=1e-5)
+
+
+def ends_of(problem: av.Problem) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Lower and upper bounds of all activations' inputs."""
+    lower, upper = ([to_numpy(end) for end in side] for side in (problem.bounds.lower, problem.bounds.upper))
+    return lower, upper
