@@ -8,6 +8,7 @@
 - `mnist_images`: test images of MNIST (Y. LeCun, C. Cortes, C. Burges) as the shared data set holds them.
 - `feedback`: systems with networks in feedback (nfl_veripy, DeepSplit, ARCH-COMP, ReachLipBnB) and known areas;
   `train_double_integrator` trains the controller of the embedded one.
+- `train_cartpole`: the policy that `admm-verify policy` shows, and observations that it meets.
 - `resnet18`: a random ResNet-18 for 32 x 32 images.
 - `train_digits`: the small digit classifier of the demo, trained on scikit-learn's digits (UCI Optical Recognition of
   Handwritten Digits, E. Alpaydin and C. Kaynak, CC BY 4.0), with 12 of its test images.

@@ -8,7 +8,7 @@ import pytest
 
 import admm_verify as av
 from admm_verify.policies.attacks import disturbance
-from admm_verify.policies.disturbance import Moment
+from admm_verify.policies.disturbance import Bias, Moment
 from admm_verify.policies.environments import EnvironmentSource
 from admm_verify.policies.evaluate_settings import ATTACKS
 from admm_verify.policies.perturbations import Perturbations
@@ -60,6 +60,13 @@ def test_attacks_stay_in_the_ball_and_the_range_exactly(name, norm, within):
         shares = [(Fraction(p) - Fraction(x)) / Fraction(r) for p, x, r in pairs]
         assert EXACT[norm](shares)
         assert all(low <= p <= high for p in point.tolist())
+
+
+def test_constant_errors_try_all_corners_or_pairs_of_them():
+    few, many = Bias(3, 16, 0), Bias(40, 16, 0)
+    assert len(np.unique(few.signs, axis=0)) == few.variants == 8
+    assert many.variants == 16 and (many.signs[:8] == -many.signs[8:]).all()
+    assert (np.abs(many.signs) == 1).all() and not (Bias(40, 16, 1).signs == many.signs).all()
 
 
 @pytest.mark.parametrize("name", ["mad", "least", "other"])

@@ -65,6 +65,13 @@ def test_the_embedded_policy_in_its_environment(tmp_path, capsys):
     assert [Path(file["path"]).name for file in found["provenance"]["files"]] == ["cartpole.npz"]
 
 
+def test_the_embedded_policy_balances_the_pole():
+    policy, observations = command.example()
+    assert policy.actions.count == 2 and observations.shape == (100, 4) and command.EXAMPLE.stat().st_size < 50_000
+    settings = av.EvaluateSettings(episodes=2, states=5, attacks=(), seed=77, certified_episodes=0)
+    assert av.evaluate_policy(policy, "CartPole-v1", [0.01], settings=settings).clean.returns.tolist() == [500, 500]
+
+
 def test_the_same_seed_gives_the_same_numbers(tmp_path):
     runs = []
     for k in range(2):
