@@ -9,6 +9,7 @@ are CPU seconds on one thread.
 """
 
 import argparse
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from benchmarks.shares import RESULTS, environment, write_json
 from problems.lp_instances import shared_folder
 
 TRAJECTORIES = 400
+KEYS = ("policy", "start", "width", "radius", "steps")
+"""What tells rows apart."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +57,19 @@ CASES = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--timeout", type=float, default=180.0, help="seconds for each return")
-    parser.add_argument("--only", default="", help="cases whose policy holds this text")
+    parser.add_argument("--only", default="", help="cases whose policy holds this text; the file keeps other rows")
     parser.add_argument("--json", type=Path, default=RESULTS / "returns.json")
     given = parser.parse_args()
-    rows = []
+    rows = json.loads(given.json.read_text(encoding="utf-8"))["rows"] if given.only and given.json.exists() else []
     for case in CASES:
         if given.only not in case.policy:
             continue
         policy = av.read_policy(shared_folder() / "data/rl/sb3" / case.policy / f"{case.name}.zip")
         for radius in case.radii:
-            rows.append(measured(policy, case, radius, given.timeout))
-            print(rows[-1], flush=True)
-    write_json(given.json, {"environment": environment(), "rows": rows})
+            found = measured(policy, case, radius, given.timeout)
+            rows = [row for row in rows if any(row[key] != found[key] for key in KEYS)] + [found]
+            print(found, flush=True)
+            write_json(given.json, {"environment": environment(), "rows": rows})
 
 
 def measured(policy: av.Policy, case: Case, radius: float, timeout: float) -> dict[str, object]:
