@@ -80,7 +80,7 @@ class Incumbents:
             return
         group = self.rows.group[rows]
         inside = to_numpy(self.rows.inputs.at(group).drawn_in(points))
-        missed = np.isnan(inside).any(axis=1)
+        missed = np.asarray(np.isnan(inside).any(axis=1))
         value = np.where(missed, np.inf, self.rows.values(np.where(missed[:, None], 0.0, inside), rows))
         order = np.argsort(value, kind="stable")
         _, first = np.unique(group[order], return_index=True)

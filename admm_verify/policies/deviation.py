@@ -10,6 +10,7 @@ import numpy as np
 from admm_verify.arrays import quiet_overflow
 from admm_verify.errors import InputError
 from admm_verify.memory import memory_errors
+from admm_verify.network.layout import per_entry
 from admm_verify.options import instance
 from admm_verify.policies.deviation_bounds import DeviationBounds
 from admm_verify.policies.deviation_search import Balls, largest_moves
@@ -55,7 +56,7 @@ def certify_deviation(
             "stay the same."
         )
     noise = Noise.of(policy, observations, radii, chosen.noise)
-    balls = _balls(noise, chosen)
+    balls = _balls(noise, chosen, policy.network.input_shape)
     with quiet_overflow():
         moved = largest_moves(policy.network, balls, chosen, run)
     shape = len(noise.observations), len(noise.radii)
@@ -86,12 +87,15 @@ def certify_deviation(
     )
 
 
-def _balls(noise: Noise, settings: DeviationSettings) -> Balls:
+def _balls(noise: Noise, settings: DeviationSettings, shape: tuple[int, ...]) -> Balls:
     """The inputs near every observation at every radius, one set for each."""
     centres = np.repeat(noise.observations, len(noise.radii), axis=0)
     reach = np.tile(noise.reach, (len(noise.observations), 1))
-    kind = norm_name(settings.norm)
+    kind, limits = norm_name(settings.norm), None
+    if settings.within is not None:
+        floor, ceiling = (per_entry(end, shape, "range within") for end in settings.within)
+        limits = floor, ceiling
     if kind == "linf":
-        limits = (np.array(-np.inf), np.array(np.inf)) if settings.within is None else settings.within
-        return Balls(centres, Box.around(centres, reach, settings.within), Box.inside(centres, reach, limits))
-    return Balls(centres, Ball(centres, reach, kind, settings.within), None)
+        inner = limits or (np.full(1, -np.inf), np.full(1, np.inf))
+        return Balls(centres, Box.around(centres, reach, limits), Box.inside(centres, reach, inner))
+    return Balls(centres, Ball(centres, reach, kind, limits), None)

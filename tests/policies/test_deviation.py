@@ -102,3 +102,13 @@ def test_policies_with_discrete_actions_are_refused():
         av.certify_deviation(given, np.zeros((1, 3)), [0.1])
     with pytest.raises(av.InputError, match="ratio"):
         av.DeviationSettings(ratio=1.0)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_noise_stays_within_the_limits_of_each_feature(norm):
+    x, low, high = np.zeros((1, 3)), np.array([-0.1, -1.0, 0.0]), np.array([0.0, 1.0, 0.2])
+    settings = av.DeviationSettings(within=(low, high), norm=norm)
+    found, free = (av.certify_deviation(policy(), x, [0.4], norm=norm, settings=one) for one in (settings, None))
+    for worst in (found.worst[0, 0], found.worst_l2[0, 0]):
+        assert (low <= worst).all() and (worst <= high).all()
+    assert found.certified.item() < free.attacked.item()
