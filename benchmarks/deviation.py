@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 
 import admm_verify as av
-from admm_verify.settings import SearchSettings
 from problems.lp_instances import shared_folder
 
 RESULTS = Path(__file__).parent / "results" / "deviation.json"
@@ -31,7 +30,6 @@ POLICIES = {
     "ppo-BipedalWalker-v3": "sb3/ppo-BipedalWalker-v3/BipedalWalker-v3.zip",
 }
 SAMPLES = 10_000
-SEARCH = SearchSettings(input_iterations=4)
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,6 @@ def measured(options: argparse.Namespace) -> Iterator[Measured]:
             euclidean=options.euclidean,
             units="raw" if policy.scale is None else "normalised",
             norm=options.norm,
-            search=av.MinimumSettings(search=SEARCH),
         )
         parts = [x[first : first + options.block] for first in range(0, len(x), options.block)]
         began, cpu, found = time.perf_counter(), time.process_time(), []

@@ -20,6 +20,7 @@ from admm_verify.attacks.starts import Starts
 from admm_verify.attacks.targets import Targets
 from admm_verify.backends.placement import iteration_placement
 from admm_verify.bounds.arithmetic import output_error
+from admm_verify.bounds.conditional import ConditionalBounds
 from admm_verify.bounds.preactivation import derived_bounds
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.emptiness import without_contradictions
@@ -27,6 +28,7 @@ from admm_verify.complete.input_split import HalvedBoxes, InputSplitter
 from admm_verify.complete.minimum_settings import MinimumSettings
 from admm_verify.complete.neuron_split import Branches, NeuronSplitter
 from admm_verify.complete.pool import Nodes
+from admm_verify.complete.refine import refined
 from admm_verify.complete.search import Search, Standing
 from admm_verify.complete.tables import join, take
 from admm_verify.complete.value_rows import Incumbents, Thresholds, ValueRows
@@ -58,6 +60,9 @@ _HALVES = 1000
 _CURVED = 3
 """How many times as many sides sets may have that are halved where activations are curved: with 24, a tanh network took
 a quarter of the time."""
+
+_FEW = 6
+"""Sides up to which sets are halved from the start."""
 
 _AIM = 1.0 - 2.0**-16
 """Of the allowed gap, what thresholds leave, so that a few roundings more do not keep a gap open."""
@@ -140,19 +145,24 @@ class MinimumSearch:
             return sides <= self.settings.search.input_sides
         return sides <= _CURVED * self.settings.search.input_sides
 
+    @property
+    def _few(self) -> bool:
+        """Whether so few sides have a width that halving them is all it takes."""
+        return self.rows.inputs.sides <= min(_FEW, self.settings.search.input_sides)
+
     def _root(self) -> None:
         rows, scores, run = self.rows, self.rows.scores, self.run
         run.say(f"bounds of {len(rows)} rows")
         every = np.arange(len(rows))
         self.attained.offer(to_numpy(rows.inputs.centre)[rows.group], every)
-        method = "crown" if self._narrow else "tightened"
+        method = "crown" if self._few else "tightened"
         bounds = derived_bounds(scores.network, rows.inputs, method, run, abandon=False, objective=scores.objective)
         self.bounds, _ = without_contradictions(scores.network, rows.inputs, bounds, run.endless())
         known = RowBounds(scores.network, rows.inputs, scores.objective, np.zeros(len(rows)), rows.group, self.bounds)
         known.sound[:] = True
         for passes in (0, self.settings.passes):
             left = every[~self.done[rows.group]]
-            if len(left) and (passes or not self.settings.passes or self._narrow):
+            if len(left) and (passes or not self.settings.passes or self._few):
                 solution = known.solve(left, "ascent", passes, run)
                 self.least = np.maximum(self.least, known.lower)
                 self.attained.offer(to_numpy(solution.primal).reshape(len(left), -1), left)
@@ -188,19 +198,47 @@ class MinimumSearch:
         """Split by one way, and by the other one what that leaves open: halves of boxes crowd around minima at kinks,
         and neurons with curves are at some point split as far as they can be.
         """
+        kinked = all(facts_of(node).kinked for node in self.rows.scores.network.functions)
         for halving in (self._narrow, not self._narrow):
             self._chosen = self._open_rows()
             if not len(self._chosen) or self.run.over() or self._limited:
                 return
-            self._split_by(halving, last=halving is not self._narrow)
+            self.thresholds = Thresholds.below(self.attained, _AIM * self.allowed, self.least)
+            first = halving is self._narrow
+            conditional = self._refined() if first and not self._few else None
+            if len(self._chosen):
+                most = _HALVES * len(self._chosen) if halving and first and kinked else np.inf
+                self._split_by(self._made(halving, conditional), most)
 
-    def _split_by(self, halving: bool, last: bool) -> None:
-        most = np.inf
-        if halving and not last and all(facts_of(node).kinked for node in self.rows.scores.network.functions):
-            most = _HALVES * len(self._chosen)
-        self._before = self.subproblems
-        self.thresholds = Thresholds.below(self.attained, _AIM * self.allowed, self.least)
-        search = self.search = self._made(self._disjuncts(self._chosen), halving)
+    def _refined(self) -> ConditionalBounds:
+        """Bounds of neurons where the rows' values are below their thresholds, which shows of some rows that they never
+        are; the others stay chosen.
+        """
+        assert self.thresholds is not None, "thresholds come before what they are a condition of"
+        chosen, how, run = self._chosen, self.settings.search, self.run.silent()
+        disjuncts, group = self._disjuncts(), self.rows.group[chosen]
+        kept, found = [], []
+        for first in range(0, len(chosen), how.refinement.most_disjuncts):
+            self.run.say(f"refinement of rows from {first} of {len(chosen)}")
+            some = np.arange(first, min(first + how.refinement.most_disjuncts, len(chosen)))
+            known = self.bounds.take(group[some])
+            left = refined(self.rows.scores.network, disjuncts.take(some), known, how, run)
+            if left is None:
+                ends = (tuple(map(to_numpy, side)) for side in (known.lower, known.upper))
+                kept.append(some)
+                found.append(ConditionalBounds(*ends, np.zeros(len(some), dtype=bool)))
+            else:
+                kept.append(left.disjuncts.number)
+                found.append(left.bounds)
+        open = np.concatenate(kept)
+        gone = np.delete(chosen, open)
+        self.least[gone] = np.fmax(self.least[gone], self.thresholds.score(np.zeros(len(gone)), gone))
+        self._chosen = chosen[open]
+        return join(found)
+
+    def _split_by(self, search: Search, most: float) -> None:
+        """Search until nothing is open, or so many parts are bounded."""
+        self.search, self._before = search, self.subproblems
         polish, began = _FIRST_POLISH, time.monotonic()
         while not (search.done or self.run.over() or self._enough(search) or search.bounded >= most):
             end = began + polish
@@ -258,8 +296,10 @@ class MinimumSearch:
             open, stuck = join([open, take(stuck, again).once_more()]), take(stuck, ~again)
         search.restore(open, stuck, search.bounded, None)
 
-    def _disjuncts(self, chosen: np.ndarray) -> Disjuncts:
-        rows, scores, thresholds, count = self.rows, self.rows.scores, self.thresholds, len(chosen)
+    def _disjuncts(self) -> Disjuncts:
+        """The chosen rows, which hold where their values are below their thresholds."""
+        rows, scores, thresholds = self.rows, self.rows.scores, self.thresholds
+        chosen, count = self._chosen, len(self._chosen)
         assert thresholds is not None, "thresholds come before the search"
         return Disjuncts(
             inputs=rows.inputs.at(rows.group[chosen]),
@@ -272,7 +312,8 @@ class MinimumSearch:
             count=np.ones(count, dtype=np.int64),
         )
 
-    def _made(self, disjuncts: Disjuncts, halving: bool) -> Search[HalvedBoxes] | Search[Branches]:
+    def _made(self, halving: bool, conditional: ConditionalBounds | None) -> Search:
+        disjuncts = self._disjuncts()
         network, settings, run = self.rows.scores.network, self.settings.search, self.run.silent()
         numbers = settings.block_numbers // sum(node.size for node in network.nodes)
         work = numbers * network.weight_count
@@ -281,9 +322,14 @@ class MinimumSearch:
             return Search(
                 InputSplitter(network, disjuncts, home, settings, run), settings, self._tried, run, self._noted
             )
+        if conditional is not None:
+            # What holds on condition of one row says nothing about another one.
+            alone = np.arange(len(disjuncts)), disjuncts.inputs
+            refixing = NeuronSplitter(network, disjuncts, alone, conditional, home, settings, run)
+            return Search(refixing, settings, self._tried, run, self._noted)
         groups, own = np.unique(self.rows.group[self._chosen], return_inverse=True)
         sets, bounds = self.rows.inputs.at(groups), self.bounds.take(groups)
-        if self._narrow:
+        if self._few:
             found = derived_bounds(network, sets, "tightened", run, known=bounds, abandon=False)
             bounds, _ = without_contradictions(network, sets, found, run.endless())
         places = own.reshape(-1), sets
