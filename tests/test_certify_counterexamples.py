@@ -180,6 +180,24 @@ def test_what_halving_cuts_short_is_left_for_later(tmp_path, monkeypatch):
     assert (again.status == av.certify(*task, settings=replace(plain, search=20.0)).status).all()
 
 
+def test_halving_goes_on_with_less_where_memory_runs_out(monkeypatch):
+    task, plain = hard_task()
+    whole = av.certify(*task, settings=replace(plain, search=20.0))
+    monkeypatch.setattr(Halving, "most", lambda *_: 3)
+    step, failed = Halving._step, []
+
+    def short(self, nodes, *given):
+        if nodes is not None and self._batches.size > 4:
+            failed.append(1)
+            raise MemoryError
+        return step(self, nodes, *given)
+
+    monkeypatch.setattr(Halving, "_step", short)
+    monkeypatch.setattr(search.ImageSearch, "search", None)
+    found = av.certify(*task, settings=replace(plain, search=20.0))
+    assert failed and (found.status == whole.status).all()
+
+
 def test_search_is_in_the_arithmetic_that_is_asked_for():
     # f_0 - f_1 = 1e-7 everywhere: more than nothing, less than rounding in float32 may take.
     weights = [np.zeros((2, 2)), np.eye(2)]

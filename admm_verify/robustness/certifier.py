@@ -136,22 +136,26 @@ class Certifier:
                 self._report()
 
     def _halve(self, seconds: float) -> None:
-        """A search for all images together where few inputs change, in half of the seconds that each is given: the
-        middle radius of each first, whose answer often settles others.
-        """
-        findings, tried = self.findings, np.zeros(self.findings.open.shape, dtype=bool)
-        wanted = findings.unsearched_everywhere(seconds)
-        run = Run.of(self.inner, 0.5 * seconds * int(np.sum(wanted.any(axis=1))))
-        while wanted.any() and not run.over():
-            images, ks = middle(findings.radii, wanted)
-            if not Halving.suits(self.instances, images, ks):
+        """A search for many images together where few inputs change, in half of the seconds that each is given."""
+        images = np.flatnonzero(self.findings.unsearched_everywhere(seconds).any(axis=1))
+        step = Halving.most(self.instances)
+        for first in range(0, len(images), step):
+            self._halve_together(images[first : first + step], seconds)
+
+    def _halve_together(self, images: np.ndarray, seconds: float) -> None:
+        """The middle radius of each image first, whose answer often settles others."""
+        findings, tried = self.findings, np.zeros((len(images), len(self.findings.radii)), dtype=bool)
+        run = Run.of(self.inner, 0.5 * seconds * len(images))
+        while not run.over():
+            places, ks = middle(findings.radii, findings.unsearched_everywhere(seconds)[images] & ~tried)
+            chosen = images[places]
+            if not len(chosen) or not Halving.suits(self.instances, chosen, ks):
                 return
-            tried[images, ks] = True
-            with self._timed(images):
-                search = Halving(self.instances, images, ks, self.settings.arithmetic, self.home, run)
+            tried[places, ks] = True
+            with self._timed(chosen):
+                search = Halving(self.instances, chosen, ks, self.settings.arithmetic, self.home, run)
                 search.search(findings.undecided_at, findings.verified, partial(self._try_inputs, self.home))
             self._report()
-            wanted = findings.unsearched_everywhere(seconds) & ~tried
 
     def _judge(self, images: np.ndarray, home: Placement) -> None:
         instances, points = self.instances, self.instances.images[images]

@@ -44,6 +44,11 @@ class Halving:
         self._stuck = np.zeros(len(images), dtype=bool)
 
     @staticmethod
+    def most(instances: Instances) -> int:
+        """How many images are searched for together, whose boxes are all bounded at once in the beginning."""
+        return max(1, _SETTINGS.most_batch // (instances.network.output_size - 1))
+
+    @staticmethod
     def suits(instances: Instances, images: np.ndarray, ks: np.ndarray) -> bool:
         """Whether so few inputs change that halves of what is near are soon small in all of them."""
         return instances.near.around(images, instances.radii[ks]).sides <= _SETTINGS.input_sides
@@ -54,8 +59,14 @@ class Halving:
         with suppress(Stopped):
             while not self._run.over() and (nodes is None or len(nodes.bound)):
                 began = time.monotonic()
-                with memory_errors():
-                    nodes, count = self._step(nodes, try_inputs)
+                try:
+                    with memory_errors():
+                        nodes, count = self._step(nodes, try_inputs)
+                except MemoryError:
+                    if nodes is None or self._batches.size <= 1:
+                        raise
+                    self._batches.ran_out_of_memory()
+                    continue
                 self._batches.took(count, time.monotonic() - began)
                 nodes = self._settled(nodes, undecided, verified)
 

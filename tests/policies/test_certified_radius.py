@@ -27,7 +27,7 @@ def test_of_linear_scores_both_ends_are_next_to_the_truth(norm):
     given = linear([[3.0, 1.0], [0.0, 0.0], [-1.0, 2.0]])
     # Networks of layers take float32 numbers.
     near = np.random.default_rng(0).uniform(-1, 1, (30, 2)).astype(np.float32)
-    found = av.certified_radii(given, near, 10.0, norm=norm)
+    found = av.certified_radii(given, near, 10.0, norm=norm, settings=av.PolicySettings(search=60.0))
     actions = given(near)
     weights = np.array([[3.0, 1.0], [0.0, 0.0], [-1.0, 2.0]])
     other = [np.delete(weights, a, axis=0) for a in actions]
@@ -47,7 +47,7 @@ def test_of_linear_scores_both_ends_are_next_to_the_truth(norm):
 @pytest.mark.parametrize("seed", range(2))
 def test_of_random_policies_neither_end_is_belied(seed, norm):
     given, near = policy(seed), observations(seed)
-    found = av.certified_radii(given, near, 0.5, norm=norm, settings=av.PolicySettings(tolerance=0.05))
+    found = av.certified_radii(given, near, 0.5, norm=norm, settings=av.PolicySettings(tolerance=0.05, search=60.0))
     assert (found.certified <= found.attacked).all() and (found.certified > 0).all()
     assert (found.attacked[found.certified < 0.5] <= 1.06 * found.certified[found.certified < 0.5]).all()
     for i, action in enumerate(found.actions):

@@ -58,7 +58,7 @@ def pgd_points(given, near, action):
 @pytest.mark.parametrize("within", [(-0.7, 0.7), None])
 def test_no_input_near_an_observation_belies_what_is_certified(seed, within, norm):
     given, near = policy(seed), observations(seed)
-    found = certify_policy(given, near, RADII, norm=norm, settings=av.PolicySettings(within=within))
+    found = certify_policy(given, near, RADII, norm=norm, settings=av.PolicySettings(within=within, search=60.0))
     assert (found.actions == given(near)).all()
     assert (found.lower[:, 3] > 0).all() and found.certified_ratio[3] == 1.0
     for (i, k), answer in np.ndenumerate(found.status):
@@ -118,7 +118,7 @@ def test_clipped_normalisations_are_part_of_the_policy():
     scale = av.ObservationScale(np.array([0.1, -0.2, 0.0]), np.array([0.25, 0.5, 0.125]), 1.0)
     given = av.read_policy(policy(4).network, normalisation=scale, actions="discrete")
     near = 2.0 * observations(4, count=30)
-    found = certify_policy(given, near, [0.05, 0.2], settings=av.PolicySettings(units="normalised"))
+    found = certify_policy(given, near, [0.05, 0.2], settings=av.PolicySettings(units="normalised", search=60.0))
     for (i, k), answer in np.ndenumerate(found.status):
         points = ball_points("linf", near[i].astype(np.float64), found.reach[k], None, 1000)
         assert found.lower[i, k] <= gaps(given, points, found.actions[i]).min()

@@ -47,7 +47,7 @@ def test_as_many_actions_are_certified_as_mixed_integer_programs_do(cartpole, ra
     for bounds in ("interval", "crown"):
         plain = av.PolicySettings(bounds=bounds, max_passes=0, search=None)
         counts.append(int(certify_policy(policy, states, [float(radius)], settings=plain).count("verified")[0]))
-    found = certify_policy(policy, states, [float(radius)])
+    found = certify_policy(policy, states, [float(radius)], settings=av.PolicySettings(search=60.0))
     counts += [int(found.count("verified")[0]), attack_free(policy, states, float(radius))]
     assert counts == sorted(counts)
     assert counts[2] == known[radius]["certified_of_200"]["milp"]
