@@ -37,7 +37,7 @@ from problems.lp_instances import shared_folder
 ITERATIONS, PATIENCE = 20, 1000
 PASSES = 50
 PAIRS = {"crown": "peer_crown", "ascent": "peer_alpha", "tightened": "peer_everywhere"}
-RADII = {"ppo_mario_1_1": (0.0002, 0.0003, 0.0004), "a3c_atari_pong": (0.0004, 0.0006, 0.0008)}
+RADII = {"ppo_mario_1_1": (0.0001, 0.0002, 0.0003), "a3c_atari_pong": (0.0004, 0.0006, 0.0008)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +70,17 @@ class Agent:
         ones = np.ones((1, *self.frames.shape[1:]))
         return self.policy.joined(0.0 * ones, -1.0)[0], self.policy.joined(ones, 1.0)[0]
 
+    def ends(self, frame: int, radius: float) -> tuple[np.ndarray, np.ndarray]:
+        """Ends of the pixels near a frame, [channels, height, width] in float32, for both sides.
+
+        Radii are so small that rounding these ends moves bounds in the fourth digit.
+        """
+        x, step = self.frames[frame], np.float32(radius)
+        return np.maximum(x - step, np.float32(0.0)), np.minimum(x + step, np.float32(1.0))
+
     def box(self, frame: int, radius: float) -> av.Product | av.Box:
         """What is near a frame; behind it the state, which is known."""
-        pixels = av.Box.around(self.frames[frame].reshape(-1).astype(np.float64), radius, (0.0, 1.0))
+        pixels = av.Box(*(end.reshape(-1).astype(np.float64) for end in self.ends(frame, radius)))
         state = np.zeros(self.policy.memory)
         return av.Product(pixels, av.Box(state, state)) if self.policy.memory else pixels
 
@@ -161,13 +169,13 @@ class Peer:
         from auto_LiRPA import BoundedTensor, PerturbationLpNorm
 
         x = self.frames[frame : frame + 1]
-        ends = {"x_L": (x - radius).clamp(min=0.0), "x_U": (x + radius).clamp(max=1.0)}
-        inputs = (BoundedTensor(x, PerturbationLpNorm(norm=np.inf, **ends)),)
+        lower, upper = (torch.as_tensor(end)[None] for end in self.agent.ends(frame, radius))
+        inputs = (BoundedTensor(x, PerturbationLpNorm(norm=np.inf, x_L=lower, x_U=upper)),)
         rows = torch.as_tensor(self.agent.rows(frame), dtype=torch.float32)[None]
         arguments = {"iteration": ITERATIONS, "lr_alpha": 0.5, "early_stop_patience": PATIENCE}
         self.module.set_bound_opts({"optimize_bound_args": arguments | {"fix_interm_bounds": known is not None}})
-        lower, _ = self.module.compute_bounds(x=inputs, C=rows, method=method, bound_upper=False, interm_bounds=known)
-        return lower.detach().numpy().ravel().astype(np.float64)
+        found, _ = self.module.compute_bounds(x=inputs, C=rows, method=method, bound_upper=False, interm_bounds=known)
+        return found.detach().numpy().ravel().astype(np.float64)
 
 
 @dataclass(frozen=True)
