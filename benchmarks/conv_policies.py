@@ -1,7 +1,7 @@
 """Convolutional agents beside auto_LiRPA's CROWN and alpha-CROWN on stored frames, one thread, in one process.
 
     python -m benchmarks.conv_policies --lirpa PATH [--only NAME] [--frames N] [--alpha N] [--everywhere N]
-                                      [--json FILE]
+                                      [--double] [--json FILE]
 
 PATH is a folder that holds the package auto_LiRPA whose dependencies can be imported here. Agents, of the shared data
 set (ADMM_VERIFY_SHARED): PPO on Super Mario Bros (84 x 84 x 4, ReLU), A3C on Pong (80 x 80, ELU and a GRU, whose state
@@ -11,8 +11,8 @@ is an input set of its own on our side, a point, and written out as zeros on the
 First `certify_policy` on all frames and radii in one call. Then frame by frame and radius by radius both sides bound
 all differences of scores, each piece from scratch: CROWN; slopes optimised over CROWN's pre-activation bounds, 50
 passes of ascent beside 20 iterations of alpha-CROWN; and, on the first frames of `--everywhere` at the middle radius,
-those bounds optimised too, our tightened ones beside alpha-CROWN's default call. Theirs are in float32 without rounding
-terms. They have no ELU, which is relu(x) + exp(-relu(-x)) - 1 there.
+those bounds optimised too, our tightened ones beside alpha-CROWN's default call. Theirs are without rounding terms, and
+in float32 unless `--double` asks for float64. They have no ELU, which is relu(x) + exp(-relu(-x)) - 1 there.
 """
 
 import argparse
@@ -133,11 +133,11 @@ def _linear(weight: torch.Tensor, bias: torch.Tensor) -> nn.Linear:
 class Peer:
     """auto_LiRPA on an agent's frames."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, dtype: torch.dtype) -> None:
         from auto_LiRPA import BoundedModule
 
-        self.agent, self.frames = agent, torch.as_tensor(agent.frames)
-        module = Twin(agent).eval()
+        self.agent, self.frames = agent, torch.as_tensor(agent.frames).to(dtype)
+        module = Twin(agent).eval().to(dtype)
         with torch.no_grad():
             ours = agent.policy.network(agent.policy.joined(agent.frames))
             np.testing.assert_allclose(module(self.frames).numpy(), ours, rtol=1e-3, atol=1e-4)
@@ -169,9 +169,9 @@ class Peer:
         from auto_LiRPA import BoundedTensor, PerturbationLpNorm
 
         x = self.frames[frame : frame + 1]
-        lower, upper = (torch.as_tensor(end)[None] for end in self.agent.ends(frame, radius))
+        lower, upper = (torch.as_tensor(end)[None].to(x.dtype) for end in self.agent.ends(frame, radius))
         inputs = (BoundedTensor(x, PerturbationLpNorm(norm=np.inf, x_L=lower, x_U=upper)),)
-        rows = torch.as_tensor(self.agent.rows(frame), dtype=torch.float32)[None]
+        rows = torch.as_tensor(self.agent.rows(frame), dtype=x.dtype)[None]
         arguments = {"iteration": ITERATIONS, "lr_alpha": 0.5, "early_stop_patience": PATIENCE}
         self.module.set_bound_opts({"optimize_bound_args": arguments | {"fix_interm_bounds": known is not None}})
         found, _ = self.module.compute_bounds(x=inputs, C=rows, method=method, bound_upper=False, interm_bounds=known)
@@ -279,10 +279,15 @@ def main() -> None:
     parser.add_argument("--alpha", type=int, default=8, help="on how many of them slopes are optimised")
     parser.add_argument("--everywhere", type=int, default=1, help="on how many of them all bounds are optimised")
     parser.add_argument("--batches", nargs="*", default=["crown", "tightened"], help="bounds of certify_policy")
+    parser.add_argument("--double", action="store_true", help="run auto_LiRPA in float64")
     parser.add_argument("--json", type=Path, default=RESULTS / "conv_policies.json", help="where to write the results")
     options = parser.parse_args()
     versions = load(options.lirpa)
+    if options.double:
+        # Some of their buffers are made in the default type.
+        torch.set_default_dtype(torch.float64)
     report: dict[str, Any] = {"environment": environment() | versions, "iterations": ITERATIONS, "passes": PASSES}
+    report["peer_type"] = "float64" if options.double else "float32"
     agents: dict[str, Any] = {}
     for name, radii in RADII.items():
         if options.only not in name:
@@ -291,7 +296,7 @@ def main() -> None:
         batches = [batch(agent, radii, bounds) for bounds in options.batches]
         for one in batches:
             print(f"{name}, {one.bounds}: {one.certified} of {len(agent.frames)}, {one.seconds:.1f} CPU s", flush=True)
-        peer, found = Peer(agent), []
+        peer, found = Peer(agent, torch.float64 if options.double else torch.float32), []
         for frame in range(len(agent.frames)):
             for radius in radii:
                 everywhere = frame < options.everywhere and radius == radii[len(radii) // 2]
