@@ -1,6 +1,7 @@
 """Models of every algorithm, made and saved by the training library, against its own deterministic predict."""
 
 import io
+import pickle
 import zipfile
 
 import gymnasium
@@ -194,7 +195,10 @@ def test_layers_that_older_versions_shared_are_read(tmp_path):
 
 def test_models_in_memory_are_read_as_their_files():
     model = model_of(SB3, "PPO", LIMITS)
-    agree(av.read_policy(model), model, draws(BOX, 100))
+    policy = av.read_policy(model)
+    agree(policy, model, draws(BOX, 100))
+    # Blocks of work are sent to other processes.
+    agree(pickle.loads(pickle.dumps(policy)), model, draws(BOX, 100))
 
 
 @pytest.mark.parametrize("algorithm", ["PPO", "DQN"])
