@@ -211,8 +211,10 @@ def told(rows: list[Row]) -> str:
             table([*head, *radii, "unknown", "s", *ends], shares),
             "Certified deviation over attacked deviation, median over observations, by radius; then at the largest.",
             table([*head, *radii, *last], moves),
-            "Returns: of 500 steps at most; attacked ones are estimates. Certified ones hold for all noise of the radius, "
-            "from one start, over " + ", ".join(f"{steps} steps of {name}" for name, (_, steps) in KNOWN.items()) + ".",
+            "Returns: of 500 steps at most; attacked ones are estimates. Certified ones hold for all noise of that "
+            "radius, from one start, over "
+            + ", ".join(f"{steps} steps of {name}" for name, (_, steps) in KNOWN.items())
+            + ".",
         ]
     )
 
