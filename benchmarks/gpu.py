@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 
 import admm_verify as av
 from admm_verify.arrays import to_numpy
+from admm_verify.splitting import replay
 from benchmarks.gpu_cases import Cases
 from benchmarks.shares import write_json
 from problems.crown_family import CrownInstance
@@ -227,6 +228,28 @@ def admm(part: Part) -> None:
     part.say(rows=count, width=width, first=first, iteration=each, torch_pass=one, passes_per_iteration=each / one)
 
 
+def graphs(part: Part) -> None:
+    """ADMM's iterations as CUDA graphs and launched kernel by kernel, on as many rows as launches can hold up."""
+    instances, largest = part.cases.instances["MNIST FC"], replay._LARGEST
+    box = boxes_of(part, instances)
+    known = av.preactivation_bounds(instances[0].network, box, run=part.run())
+    passes = 40 if part.small else 400
+    settings = av.SolverSettings(tolerance=0.0, max_passes=passes, check_interval=passes, precision="float32")
+    for count in (4,) if part.small else (10, 100, 1000, 10_000):
+        problem = batch(part, instances, box, known, count)
+
+        def solved(problem: av.Problem = problem) -> np.ndarray:
+            return to_numpy(av.solve(problem, "admm", settings=settings, device=part.device).lower)
+
+        seconds, lower = {}, {}
+        for name, limit in (("one_by_one", 0), ("replayed", largest)):
+            replay._LARGEST = limit
+            solved()
+            lower[name], seconds[name] = part.timed(solved)
+        same = bool(np.array_equal(lower["one_by_one"], lower["replayed"]))
+        part.say(rows=count, iterations=passes // 2, same=same, **seconds)
+
+
 def reach(part: Part) -> None:
     """Five unsplit steps of the FitzHugh-Nagumo network of 400 neurons a layer, by long tightening."""
     iterations = 2 if part.small else 250
@@ -283,6 +306,7 @@ PARTS: dict[str, Callable[[Part], None]] = {
     "certifying": certifying,
     "search": search,
     "admm": admm,
+    "graphs": graphs,
     "reach": reach,
     "lirpa": lirpa,
 }

@@ -106,6 +106,7 @@ if [ -f "$carried/cases.npz" ] || { [ -d "$ADMM_VERIFY_SHARED/baselines" ] && ha
     bench certifying $((45 * slower))
     bench search $((30 * slower))
     bench admm $((40 * slower))
+    bench graphs $((25 * slower))
     bench reach $((60 * slower))
     if [ -d "$carried/auto_LiRPA" ]; then bench lirpa $((30 * slower)); else
         note lirpa skipped 0 "there is no $carried/auto_LiRPA"

@@ -204,6 +204,8 @@ def test_bad_input_is_one_paragraph_and_no_verdict(name, command, files, tmp_pat
         (["--max-passes", "-3"], ["max_passes"]),
         (["--timeout", "-1"], ["timeout"]),
         (["--device", "abacus"], ["abacus", "cuda"]),
+        (["--device", "cuda:0,cpu"], ["cuda:0,cpu", "several GPUs"]),
+        (["--device", "cuda:1,cuda:1"], ["twice"]),
         (["--json", "FOLDER"], ["cannot be written"]),
         (["--network", "other.onnx"], ["given twice"]),
     ],

@@ -185,11 +185,11 @@ class Duel:
         least = xp.full_like(plane, xp.finfo(plane.dtype).smallest_normal)
         weights = own[..., None] / xp.maximum(plane, least)[:, None, :] / plane.shape[1]
         settings, pace = self.settings, self.settings.pace
+        turned = {i: xp.permute_dims(part, (0, 2, 1)) for i, part in self.planes.items()}
         climb = self.relaxed.climb(self._functionals(weights), None, settings.ascent, settings.iterations)
         for _ in range(settings.iterations):
             climb.functionals = self._functionals(weights)
             values = climb.step().values
-            turned = {i: xp.permute_dims(part, (0, 2, 1)) for i, part in self.planes.items()}
             slope = self.shift[:, None, :] + sum(values[i] @ part for i, part in turned.items())
             weights = weights * xp.exp(pace * xp.sign(slope))
             pace *= settings.slowing
