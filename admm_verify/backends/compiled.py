@@ -41,11 +41,23 @@ VERBS = {
 }
 """All verbs. Kernels take inputs, bounds, box, B, rows, n, extras, numbers, then results."""
 
+PARTS = 8
+"""Arrays, of as many widths, that verbs of many arrays take in one launch."""
+
+PART_VERBS = {
+    "keep": Signature(inputs=0, bounds=0, matrices=PARTS, sums=0, extras=2 + 2 * PARTS, numbers=PARTS),
+    "averages": Signature(inputs=0, bounds=0, matrices=PARTS, sums=0, extras=2 * PARTS, numbers=1 + PARTS),
+}
+"""Verbs of many arrays: extras are what all share, the arrays' firsts, their seconds; numbers end with their widths."""
+
+
+ALL_VERBS = VERBS | PART_VERBS
+
 
 class KernelCall(NamedTuple):
     """A verb and what its kernel takes: arrays [rows, n], bounds [B, n], box [rows], what else the verb needs.
 
-    rows: where there are no arrays [rows, n].
+    rows, sizes: where there are no arrays [rows, n], and where results have widths of their own.
     """
 
     verb: str
@@ -55,13 +67,21 @@ class KernelCall(NamedTuple):
     extras: Sequence[Any] = ()
     numbers: Sequence[float] = ()
     rows: int | None = None
+    sizes: Sequence[int] = ()
 
     def fit(self) -> tuple[int, int, int]:
         """rows, n and B of the arrays.
 
         Raises: InputError where shapes or dtypes differ.
         """
+        if self.sizes:
+            return self.rows or 0, max(self.sizes), 1
         return fit(self.inputs, self.bounds, self.box, self.rows)
+
+    @property
+    def first(self) -> Any:
+        """An array of the dtype that all have."""
+        return (*self.inputs, *self.bounds, *self.extras)[0]
 
 
 class CompiledVerbs(ABC):
@@ -163,6 +183,49 @@ class CompiledVerbs(ABC):
     ) -> tuple[Array, Array]:
         down, up = self._run(KernelCall("turn", (along, across), (near, far, back), box))
         return down, up
+
+    def keep(self, value: Array, best: Array, found: Sequence[Array], old: Sequence[Array]) -> list[Array]:
+        """The larger values, [rows], and the arrays found where they are larger than the best ones, the old elsewhere.
+
+        Shapes: found[k], old[k] [rows, n_k].
+        """
+        pairs = [(value[:, None], best[:, None]), *zip(found, old, strict=True)]
+        kept = self._parts("keep", pairs, (value, best), ())
+        return [kept[0][:, 0], *kept[1:]]
+
+    def averages(self, pairs: Sequence[tuple[Array, Array]], weight: float) -> list[Array]:
+        """`blend` of the first pair of a mean and an array, and `average` of all others, [rows, n_k] each."""
+        first, *others = pairs
+        found: list[Array] = []
+        while others or not found:
+            now, others = others[: PARTS - 1], others[PARTS - 1 :]
+            found += self._parts("averages", [first, *now], (), (weight,))[1 if found else 0 :]
+        return found
+
+    def _parts(
+        self, verb: str, pairs: Sequence[tuple[Array, Array]], shared: Sequence[Array], numbers: Sequence[float]
+    ) -> list[Array]:
+        """A verb of many arrays, as many at a time as it takes.
+
+        Raises: InputError for arrays that do not fit.
+        """
+        found: list[Array] = []
+        rows, dtype = pairs[0][0].shape[0], pairs[0][0].dtype
+        for array in (*shared, *(one for pair in pairs for one in pair)):
+            if array.dtype != dtype or array.shape[0] != rows:
+                raise InputError(
+                    f"Arrays have {array.shape[0]} rows of {array.dtype} where {rows} of {dtype} are wanted."
+                )
+        if any(one.shape != other.shape for one, other in pairs):
+            raise InputError("Arrays that are to be compared have different shapes.")
+        for start in range(0, len(pairs), PARTS):
+            own = list(pairs[start : start + PARTS])
+            sizes = [one.shape[1] for one, _ in own] + [0] * (PARTS - len(own))
+            own += own[:1] * (PARTS - len(own))
+            extras = (*shared, *(one for one, _ in own), *(other for _, other in own))
+            call = KernelCall(verb, (), (), None, extras, (*numbers, *map(float, sizes)), rows, sizes)
+            found += self._run(call)[: len(pairs) - start]
+        return found
 
     @abstractmethod
     def state(self, slopes: Array) -> SlopeState:

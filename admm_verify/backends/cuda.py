@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from admm_verify.arrays import Array
-from admm_verify.backends.compiled import VERBS, CompiledVerbs, KernelCall
+from admm_verify.backends.compiled import ALL_VERBS, CompiledVerbs, KernelCall
 from admm_verify.backends.verbs import ArrayVerbs, SlopeState, agrees
 from admm_verify.errors import InputError
 from admm_verify.kernels.library import KERNELS
@@ -102,7 +102,9 @@ class CudaVerbs(CompiledVerbs):
 
     def __init__(self, module: Any) -> None:
         self._entries = {
-            (verb, suffix): module.get_function(f"av_{verb}_{suffix}") for verb in VERBS for suffix in ("f32", "f64")
+            (verb, suffix): module.get_function(f"av_{verb}_{suffix}")
+            for verb in ALL_VERBS
+            for suffix in ("f32", "f64")
         }
 
     def state(self, slopes: Array) -> SlopeState:
@@ -111,17 +113,18 @@ class CudaVerbs(CompiledVerbs):
     def _run(self, call: KernelCall) -> list[Any]:
         import torch
 
-        verb, inputs, bounds, box, extras, numbers, _ = call
+        verb, inputs, bounds, box, extras, numbers, _, sizes = call
         rows, n, boxes = call.fit()
-        first, counts = (*inputs, *bounds)[0], VERBS[verb]
+        first, counts = call.first, ALL_VERBS[verb]
         suffix = {torch.float32: "f32", torch.float64: "f64"}.get(first.dtype)
         held = [array.contiguous() for array in (*inputs, *bounds, *extras)]
         chosen = None if box is None or boxes == 1 else box.to(torch.int64).contiguous()
         devices = {array.device for array in (*held, *(() if chosen is None else (chosen,)))}
         if suffix is None or devices != {first.device}:
             raise InputError(f"Kernels take float32 and float64 on one GPU, not {first.dtype} on {devices}.")
-        results = [torch.empty((rows, n), dtype=first.dtype, device=first.device) for _ in range(counts.matrices)]
-        results += [torch.empty(rows, dtype=first.dtype, device=first.device) for _ in range(counts.sums)]
+        like = {"dtype": first.dtype, "device": first.device}
+        results = [torch.empty((rows, size), **like) for size in sizes or (n,) * counts.matrices]
+        results += [torch.empty(rows, **like) for _ in range(counts.sums)]
         leading = counts.inputs + counts.bounds
         arguments = (
             *(array.data_ptr() for array in held[:leading]),

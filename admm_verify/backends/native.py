@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from admm_verify.arrays import Array
-from admm_verify.backends.compiled import VERBS, CompiledVerbs, KernelCall
+from admm_verify.backends.compiled import ALL_VERBS, CompiledVerbs, KernelCall
 from admm_verify.backends.verbs import SlopeState, agrees, slope_state
 from admm_verify.errors import InputError
 from admm_verify.kernels.library import native_library
@@ -46,20 +46,20 @@ class NativeVerbs(CompiledVerbs):
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._entries = {
-            (verb, dtype): _entry(library, verb, suffix) for verb in VERBS for dtype, suffix in _SUFFIXES.items()
+            (verb, dtype): _entry(library, verb, suffix) for verb in ALL_VERBS for dtype, suffix in _SUFFIXES.items()
         }
 
     def state(self, slopes: Array) -> SlopeState:
         return slope_state(slopes, lambda shape: _empty(shape, slopes.dtype))
 
     def _run(self, call: KernelCall) -> list[np.ndarray]:
-        verb, inputs, bounds, box, extras, numbers, _ = call
+        verb, inputs, bounds, box, extras, numbers, _, sizes = call
         rows, n, boxes = call.fit()
-        dtype, counts = (*inputs, *bounds)[0].dtype, VERBS[verb]
+        dtype, counts = call.first.dtype, ALL_VERBS[verb]
         entry = self._entries.get((verb, dtype))
         if entry is None:
             raise InputError(f"Native code takes float32 and float64, not {dtype}.")
-        results = [_empty((rows, n), dtype) for _ in range(counts.matrices)]
+        results = [_empty((rows, size), dtype) for size in sizes or (n,) * counts.matrices]
         results += [np.empty(rows, dtype) for _ in range(counts.sums)]
         chosen = None if boxes == 1 else np.require(box, np.int64, "C")
         failed = entry(
@@ -105,7 +105,7 @@ def _pointer(array: np.ndarray) -> Any:
 
 def argument_types(verb: str) -> tuple[Any, ...]:
     """The types of the arguments of a verb's kernels."""
-    counts = VERBS[verb]
+    counts = ALL_VERBS[verb]
     return (
         (_POINTER,) * (counts.inputs + counts.bounds + 1)
         + (_COUNT,) * 3

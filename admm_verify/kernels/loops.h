@@ -264,4 +264,57 @@ AV_INNER void turn TURN(T) {
 }
 AV_EXPORT(turn, TURN, along, across, near, far, back, box, boxes, rows, n, down, up)
 
+// Verbs of up to eight arrays, each of a width of its own, so that a whole network takes one launch.
+#define AV_EIGHT(PART, T) PART(T, 0), PART(T, 1), PART(T, 2), PART(T, 3), PART(T, 4), PART(T, 5), PART(T, 6), PART(T, 7)
+#define AV_FIRST(T, d) IN(T) first##d
+#define AV_SECOND(T, d) IN(T) second##d
+#define AV_WIDTH(T, d) double width##d
+#define AV_RESULT(T, d) OUT(T) result##d
+#define AV_NAMED(name, d) name##d
+#define AV_NAMES(name) AV_EIGHT(AV_NAMED, name)
+
+template <class T>
+AV_INNER void keep_part(IN(T) value, IN(T) best, Index rows, IN(T) found, IN(T) old, OUT(T) kept, double width) {
+    const Index n = (Index)width;
+    AV_EACH_ROW {
+        const Index at = r * n;
+        const bool better = value[r] > best[r];
+        AV_EACH kept[at + i] = better ? found[at + i] : old[at + i];
+    }
+}
+
+#define KEEP(T)                                                                                        \
+    (SHAPE, IN(T) value, IN(T) best, AV_EIGHT(AV_FIRST, T), AV_EIGHT(AV_SECOND, T), AV_EIGHT(AV_WIDTH, T), \
+     AV_EIGHT(AV_RESULT, T))
+template <class T>
+AV_INNER void keep KEEP(T) {
+    keep_part(value, best, rows, first0, second0, result0, width0);
+    keep_part(value, best, rows, first1, second1, result1, width1);
+    keep_part(value, best, rows, first2, second2, result2, width2);
+    keep_part(value, best, rows, first3, second3, result3, width3);
+    keep_part(value, best, rows, first4, second4, result4, width4);
+    keep_part(value, best, rows, first5, second5, result5, width5);
+    keep_part(value, best, rows, first6, second6, result6, width6);
+    keep_part(value, best, rows, first7, second7, result7, width7);
+}
+AV_EXPORT(keep, KEEP, box, boxes, rows, n, value, best, AV_NAMES(first), AV_NAMES(second), AV_NAMES(width),
+          AV_NAMES(result))
+
+#define AVERAGES(T)                                                                                       \
+    (SHAPE, AV_EIGHT(AV_FIRST, T), AV_EIGHT(AV_SECOND, T), double weight, AV_EIGHT(AV_WIDTH, T), \
+     AV_EIGHT(AV_RESULT, T))
+template <class T>
+AV_INNER void averages AVERAGES(T) {
+    blend<T>(first0, second0, 0, 1, rows, (Index)width0, weight, result0);
+    average<T>(first1, second1, 0, 1, rows, (Index)width1, weight, result1);
+    average<T>(first2, second2, 0, 1, rows, (Index)width2, weight, result2);
+    average<T>(first3, second3, 0, 1, rows, (Index)width3, weight, result3);
+    average<T>(first4, second4, 0, 1, rows, (Index)width4, weight, result4);
+    average<T>(first5, second5, 0, 1, rows, (Index)width5, weight, result5);
+    average<T>(first6, second6, 0, 1, rows, (Index)width6, weight, result6);
+    average<T>(first7, second7, 0, 1, rows, (Index)width7, weight, result7);
+}
+AV_EXPORT(averages, AVERAGES, box, boxes, rows, n, AV_NAMES(first), AV_NAMES(second), weight, AV_NAMES(width),
+          AV_NAMES(result))
+
 #endif

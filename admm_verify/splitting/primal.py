@@ -40,6 +40,11 @@ class PrimalPoint(PerRow):
         1 (ceiling) where a neuron's coefficient is negative, else 0 (floor).
         """
         weight, place = 3.0 / (iteration + 3.0), Placement.of(x)
+        fused = kernels_for(place) if place.on_gpu else None
+        if fused is not None and all(a is not None for a in sweep.post):
+            pairs = [(mean, a) for mean, a in zip(self.shares, sweep.post, strict=True) if a is not None]
+            moved, *shares = fused.averages([(self.x, x), *pairs], weight)
+            return PrimalPoint(moved, shares)
 
         def verbs(array: Array) -> Verbs:
             return kernels_for(place, prod(array.shape)) or ArrayVerbs()

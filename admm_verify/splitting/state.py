@@ -1,10 +1,11 @@
 """Records of arrays with one entry per row, of which finished rows can be dropped."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
-from admm_verify.arrays import Array, namespace, select_rows
+from admm_verify.arrays import Array, Placement, namespace, select_rows
+from admm_verify.backends.choice import kernels_for
 from admm_verify.bounds.backward import Backward
 from admm_verify.splitting.problem import Rows
 
@@ -67,7 +68,18 @@ class Incumbent(PerRow):
 
     def improved(self, value: Array, sweep: Backward, coupled: Array) -> "Incumbent":
         """With a sweep's multipliers, and those of constraints, in the rows where its value is larger."""
-        better, old = value > self.value, self.multipliers
+        old, place = self.multipliers, Placement.of(value)
+        kernels = kernels_for(place) if place.on_gpu and not coupled.shape[1] else None
+        if kernels is not None:
+            # In one launch, whose results are new arrays: others may hold the old ones.
+            some = [k for k, g in enumerate(sweep.pre) if g is not None]
+            found = [g for k, g in enumerate(sweep.pre) if g is not None and k in some]
+            best, *kept = kernels.keep(value, self.value, found, [old.layers[k] for k in some])
+            layers = list(old.layers)
+            for k, g in zip(some, kept, strict=True):
+                layers[k] = g
+            return Incumbent(best, replace(old, layers=layers))
+        better = value > self.value
         found = [before if g is None else g for g, before in zip(sweep.pre, old.layers, strict=True)]
         better_value = namespace(value).where(better, value, self.value)
         return Incumbent(better_value, Duals(found, coupled).where(better, old))
