@@ -224,8 +224,11 @@ def shares_plot(path: Path, rows: list[Row]) -> None:
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
     for k, row in enumerate(one for one in rows if one.kind == "discrete"):
-        axes.plot(row.radii, row.certified, marker="osv^D"[k % 5], label=row.name, markersize=4, alpha=0.8)
+        label = row.name + (" (standard deviations)" if row.units == "normalised" else "")
+        axes.plot(row.radii, row.certified, marker="osv^D"[k % 5], label=label, markersize=4, alpha=0.8)
     axes.set(xlabel="linf radius of noise", ylabel="share of actions certified", xscale="log", ylim=(-0.03, 1.03))
+    axes.set_xticks(RADII, [f"{radius:g}" for radius in RADII], minor=False)
+    axes.set_xticks([], minor=True)
     axes.grid(visible=True, color="0.92")
     axes.legend(frameon=False, fontsize=7)
     figure.savefig(path, dpi=130)
