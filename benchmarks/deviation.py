@@ -84,8 +84,9 @@ def observations(name: str, policy: av.Policy, count: int) -> np.ndarray:
 
 
 def violations(policy: av.Policy, x: np.ndarray, found: av.DeviationBounds, rng: np.random.Generator) -> int:
-    """How many uniform points of the balls move an action farther than is certified."""
-    count = 0
+    """How many attacks and uniform points of the balls move an action farther than is certified."""
+    count = int(np.count_nonzero(found.attacked > found.certified))
+    count += int(np.count_nonzero(found.attacked_l2 > found.certified_l2))
     for i, centre in enumerate(x):
         if found.norm == "linf":
             points = centre + rng.uniform(-1.0, 1.0, (SAMPLES, x.shape[1])) * found.reach[0]

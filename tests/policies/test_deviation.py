@@ -58,6 +58,7 @@ def test_no_noise_moves_an_action_farther(kind, end, norm):
             assert length == pytest.approx(found.attacked_l2[i, k], abs=1e-12)
     assert (found.ratio <= 1.05 + 1e-9).all() and (found.ratio_l2 <= 1.05 + 1e-9).all()
     assert all(one is Ended.CONVERGED for one in found.status.reshape(-1))
+    assert (found.certified >= found.attacked).all()
     assert (found.certified[:, 0] <= found.certified[:, 1] * 1.05).all()
     assert (found.attacked_l2 >= found.attacked * (1 - 1e-12)).all() and (found.certified_l2 >= found.attacked_l2).all()
 
