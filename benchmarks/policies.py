@@ -2,7 +2,7 @@
 
     python -m benchmarks.policies [--only NAME ...] [--states N] [--repeat N] [--no-attack] [--json FILE]
 
-Every policy with discrete actions plays ten episodes in its environment of gymnasium (LunarLander needs Box2D); so
+Every policy with discrete actions plays ten episodes or more in gymnasium (LunarLander needs Box2D); so
 many of the states that it visited are drawn, and noise of three radii around each is certified in one call of
 `certify_policy`, branch and bound included. Features may change by shares of their standard deviation over the visited
 states. An action that stays is certified, one that does not has an input that shows it, and what has neither is open;
@@ -82,13 +82,13 @@ class Measured:
 
 
 def visited(policy: av.Policy, name: str, count: int) -> np.ndarray:
-    """States of episodes of the policy, drawn without repetition, [count, inputs]."""
+    """States of ten or more episodes of the policy, drawn without repetition, [count, inputs]."""
     import gymnasium
 
-    world, found = gymnasium.make(name), []
-    for episode in range(EPISODES):
+    world, found, episode = gymnasium.make(name), [], 0
+    while episode < EPISODES or len(found) < count:
         observation, _ = world.reset(seed=episode)
-        ended = False
+        episode, ended = episode + 1, False
         while not ended:
             found.append(observation)
             observation, _, terminated, truncated, _ = world.step(int(policy(observation[None])[0]))
