@@ -52,8 +52,7 @@ if TYPE_CHECKING:
     from admm_verify.policies.evaluate import evaluate_policy as evaluate_policy
     from admm_verify.policies.evaluate_settings import EvaluateSettings as EvaluateSettings
     from admm_verify.policies.evaluation import PolicyEvaluation as PolicyEvaluation
-    from admm_verify.policies.known_environments import KnownEnvironment as KnownEnvironment
-    from admm_verify.policies.play import Episodes as Episodes
+    from admm_verify.policies.play.episodes import Episodes as Episodes
     from admm_verify.policies.policy import (
         ContinuousActions as ContinuousActions,
         DiscreteActions as DiscreteActions,
@@ -61,13 +60,18 @@ if TYPE_CHECKING:
         Policy as Policy,
     )
     from admm_verify.policies.read import read_policy as read_policy
-    from admm_verify.policies.returns import (
+    from admm_verify.policies.returns.certified_return import (
         CertifiedReturn as CertifiedReturn,
         ReturnSettings as ReturnSettings,
         certified_return as certified_return,
     )
+    from admm_verify.policies.returns.known_environments import KnownEnvironment as KnownEnvironment
+    from admm_verify.policies.returns.shipped import (
+        cartpole as cartpole,
+        mountain_car as mountain_car,
+        pendulum as pendulum,
+    )
     from admm_verify.policies.settings import PolicySettings as PolicySettings
-    from admm_verify.policies.shipped import cartpole as cartpole, mountain_car as mountain_car, pendulum as pendulum
     from admm_verify.properties.query import Query as Query, query as query, read_query as read_query
     from admm_verify.reach.front import ReachReport as ReachReport, reach_sets as reach_sets
     from admm_verify.reach.images import SetImage as SetImage, set_image as set_image
@@ -134,7 +138,7 @@ _ROOMS = {
     "Box": "sets.box",
     "Certification": "robustness.certification",
     "CertifiedRadii": "policies.certified_radius",
-    "CertifiedReturn": "policies.returns",
+    "CertifiedReturn": "policies.returns.certified_return",
     "CertifySettings": "robustness.settings",
     "ChangedAction": "policies.certification",
     "Constraint": "splitting.constraint",
@@ -150,13 +154,13 @@ _ROOMS = {
     "DistanceSettings": "nearest.settings",
     "Ellipsoid": "sets.ellipsoid",
     "Ended": "run",
-    "Episodes": "policies.play",
+    "Episodes": "policies.play.episodes",
     "EvaluateSettings": "policies.evaluate_settings",
     "InputError": "errors",
     "JointSettings": "settings",
     "Judgement": "reach.judgement",
     "Kind": "reach.requirements",
-    "KnownEnvironment": "policies.known_environments",
+    "KnownEnvironment": "policies.returns.known_environments",
     "LinearSystem": "reach.systems",
     "Minimum": "complete.minimum",
     "MinimumSettings": "complete.minimum_settings",
@@ -190,7 +194,7 @@ _ROOMS = {
     "ReachSettings": "reach.settings",
     "RefineSettings": "settings",
     "Requirement": "reach.requirements",
-    "ReturnSettings": "policies.returns",
+    "ReturnSettings": "policies.returns.certified_return",
     "Run": "run",
     "SearchSettings": "settings",
     "SetImage": "reach.images",
@@ -205,9 +209,9 @@ _ROOMS = {
     "Verdict": "verdict",
     "VerifySettings": "complete.settings",
     "Zonotope": "sets.zonotope",
-    "cartpole": "policies.shipped",
+    "cartpole": "policies.returns.shipped",
     "certified_radii": "policies.certified_radius",
-    "certified_return": "policies.returns",
+    "certified_return": "policies.returns.certified_return",
     "certify": "robustness.certify",
     "certify_deviation": "policies.deviation",
     "certify_policy": "policies.certify_policy",
@@ -217,9 +221,9 @@ _ROOMS = {
     "evaluate_policy": "policies.evaluate",
     "image_plot": "report.image_plots",
     "minimum": "complete.minimum",
-    "mountain_car": "policies.shipped",
+    "mountain_car": "policies.returns.shipped",
     "output_bounds": "splitting.output_bounds",
-    "pendulum": "policies.shipped",
+    "pendulum": "policies.returns.shipped",
     "policy_plot": "report.policy_plots",
     "preactivation_bounds": "bounds.preactivation",
     "query": "properties.query",

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import admm_verify as av
-from admm_verify.policies.shipped import SHIPPED
+from admm_verify.policies.returns.shipped import SHIPPED
 from benchmarks.shares import RESULTS, environment, write_json
 from problems.lp_instances import shared_folder
 

@@ -10,17 +10,17 @@ import numpy as np
 from admm_verify.memory import memory_errors
 from admm_verify.network.layout import per_entry
 from admm_verify.options import instance
-from admm_verify.policies.attacks import disturbance
 from admm_verify.policies.certification import PolicyCertification
 from admm_verify.policies.certify_policy import certify_policy
 from admm_verify.policies.deviation_bounds import DeviationBounds
-from admm_verify.policies.environments import EnvironmentSource
 from admm_verify.policies.evaluate_settings import EvaluateSettings
 from admm_verify.policies.evaluation import PolicyEvaluation
-from admm_verify.policies.greedy import copies_alike
 from admm_verify.policies.noise import Noise
-from admm_verify.policies.perturbations import Perturbations
-from admm_verify.policies.play import Episodes, Lane, Playing, Visited
+from admm_verify.policies.play.attacks import disturbance
+from admm_verify.policies.play.environments import EnvironmentSource
+from admm_verify.policies.play.episodes import Episodes, Lane, Playing, Visited
+from admm_verify.policies.play.greedy import copies_alike
+from admm_verify.policies.play.perturbations import Perturbations
 from admm_verify.policies.policy import Policy
 from admm_verify.policies.read import read_policy
 from admm_verify.policies.settings import RadiusUnits

@@ -7,7 +7,7 @@ import numpy as np
 
 from admm_verify.policies.certification import PolicyCertification
 from admm_verify.policies.deviation_bounds import DeviationBounds
-from admm_verify.policies.play import Episodes
+from admm_verify.policies.play.episodes import Episodes
 from admm_verify.policies.settings import RadiusUnits
 from admm_verify.robustness.certification import radius_name
 from admm_verify.run import Ended

@@ -9,11 +9,11 @@ from typing import Any
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Network
 from admm_verify.options import brief
-from admm_verify.policies.archive import is_archive
-from admm_verify.policies.graphs import policy_of_network
-from admm_verify.policies.normaliser import Normalisation
-from admm_verify.policies.outcome import Actions, WantedActions, wanted_actions
 from admm_verify.policies.policy import Policy
+from admm_verify.policies.readers.archive import is_archive
+from admm_verify.policies.readers.graphs import policy_of_network
+from admm_verify.policies.readers.normaliser import Normalisation
+from admm_verify.policies.readers.outcome import Actions, WantedActions, wanted_actions
 
 _STATES = (".pt", ".pth", ".cleanrl_model", ".ckpt")
 """Ends of names of state dicts."""
@@ -46,17 +46,17 @@ def read_policy(
     if isinstance(source, str | os.PathLike):
         return _of_file(_found(Path(source)), normalisation, wanted, shape, output)
     if {"stable_baselines3", "sb3_contrib"} & bases and hasattr(source, "save") and hasattr(source, "policy"):
-        from admm_verify.policies.sb3 import read_sb3
+        from admm_verify.policies.readers.sb3 import read_sb3
 
         saved = io.BytesIO()
         source.save(saved)
         saved.seek(0)
         return read_sb3(saved, normalisation, wanted, shape)
     if "torch" in bases:
-        from admm_verify.policies.torch_state import is_module
+        from admm_verify.policies.readers.torch_state import is_module
 
         if is_module(source):
-            from admm_verify.policies.cleanrl import read_module
+            from admm_verify.policies.readers.cleanrl import read_module
 
             return read_module(source, normalisation, wanted, shape, output)
     if "onnx" in bases:
@@ -76,15 +76,15 @@ def _of_file(
 ) -> Policy:
     """The policy of a file, by its name and, for archives, by what they hold."""
     if path.is_dir() or path.suffix in (".npz", ".json"):
-        from admm_verify.policies.stored import read_stored
+        from admm_verify.policies.readers.stored import read_stored
 
         return read_stored(path, normalisation, actions)
     if path.suffix in _STATES or (path.suffix != ".zip" and _is_archive(path) and not _holds_policy(path)):
-        from admm_verify.policies.cleanrl import read_cleanrl
+        from admm_verify.policies.readers.cleanrl import read_cleanrl
 
         return read_cleanrl(path, normalisation, actions)
     if path.suffix == ".zip" or _is_archive(path):
-        from admm_verify.policies.sb3 import read_sb3
+        from admm_verify.policies.readers.sb3 import read_sb3
 
         return read_sb3(path, normalisation, actions, shape)
     return _of_onnx(path, normalisation, actions, shape, output)

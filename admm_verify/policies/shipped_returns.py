@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 
 from admm_verify.errors import InputError
-from admm_verify.policies.environments import EnvironmentSource
 from admm_verify.policies.evaluate_settings import EvaluateSettings
-from admm_verify.policies.play import Playing
-from admm_verify.policies.returns import ReturnSettings, certified_return
-from admm_verify.policies.shipped import SHIPPED
+from admm_verify.policies.play.environments import EnvironmentSource
+from admm_verify.policies.play.episodes import Playing
+from admm_verify.policies.returns.certified_return import ReturnSettings, certified_return
+from admm_verify.policies.returns.shipped import SHIPPED
 from admm_verify.run import Run, Stopped
 
 _OWN = "gymnasium.envs.classic_control."

@@ -7,7 +7,7 @@ from admm_verify.network.builder import Builder, Tensor
 from admm_verify.network.graph import Network
 from admm_verify.network.layers import network_from_layers
 from admm_verify.network.maps import DenseMap
-from admm_verify.policies.known_environments import KnownEnvironment
+from admm_verify.policies.returns.known_environments import KnownEnvironment
 
 WITHIN = 0.999
 """Share of the radius that simulated noise takes: policies are evaluated in float64, certified in real numbers."""

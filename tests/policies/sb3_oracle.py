@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from admm_verify.policies.spaces import read_space
+from admm_verify.policies.readers.spaces import read_space
 
 CLASSES = {
     "a2c": ("stable_baselines3", "A2C", "MlpPolicy"),

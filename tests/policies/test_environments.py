@@ -7,8 +7,8 @@ import pytest
 
 import admm_verify as av
 from admm_verify.errors import MissingPackageError
-from admm_verify.policies import environments
-from admm_verify.policies.environments import EnvironmentSource
+from admm_verify.policies.play import environments
+from admm_verify.policies.play.environments import EnvironmentSource
 from tests.policies.worlds import UPRIGHT, Corridor, Listed, Slider, chooser, steering
 
 gymnasium = pytest.importorskip("gymnasium")

@@ -5,7 +5,7 @@ import pytest
 
 import admm_verify as av
 from admm_verify.commands.policy import example
-from admm_verify.policies.environments import EnvironmentSource
+from admm_verify.policies.play.environments import EnvironmentSource
 from admm_verify.policies.shipped_returns import is_shipped
 from tests.policies.worlds import UPRIGHT, Corridor, chooser, steering
 

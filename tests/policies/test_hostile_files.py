@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import admm_verify as av
-from admm_verify.policies import archive
-from admm_verify.policies.unpickle import number_array, read_pickle
+from admm_verify.policies.readers import archive
+from admm_verify.policies.readers.unpickle import number_array, read_pickle
 from tests.policies.sb3_oracle import library
 
 

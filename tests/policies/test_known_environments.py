@@ -13,10 +13,10 @@ from admm_verify.enclosures.expressions import Reader, evaluate
 from admm_verify.enclosures.intervals import Interval
 from admm_verify.enclosures.rounded import ROUNDED, Rounded
 from admm_verify.network.layers import network_from_layers
-from admm_verify.policies.network_forms import network_forms
-from admm_verify.policies.noisy_steps import restricted
-from admm_verify.policies.regrouping import Coordinates, regrouped
-from admm_verify.policies.shipped import SHIPPED
+from admm_verify.policies.returns.network_forms import network_forms
+from admm_verify.policies.returns.noisy_steps import restricted
+from admm_verify.policies.returns.regrouping import Coordinates, regrouped
+from admm_verify.policies.returns.shipped import SHIPPED
 from tests.policies.known_policies import curved
 
 EXACT = {"CartPole-v1": 1e-15, "Pendulum-v1": 3e-8, "MountainCar-v0": 1e-15}

@@ -9,8 +9,8 @@ import torch
 
 import admm_verify as av
 from admm_verify.errors import InputError, ModelError
-from admm_verify.policies.npz_layers import layered_network
 from admm_verify.policies.policy import DiscreteActions, Policy
+from admm_verify.policies.readers.npz_layers import layered_network
 from tests.shared import SHARED, needs_shared
 
 SAMPLE = (2, 7, 9)

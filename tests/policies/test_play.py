@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 import admm_verify as av
-from admm_verify.policies.attacks import disturbance
-from admm_verify.policies.disturbance import Bias, Moment
-from admm_verify.policies.environments import EnvironmentSource
 from admm_verify.policies.evaluate_settings import ATTACKS
-from admm_verify.policies.perturbations import Perturbations
-from admm_verify.policies.play import Episodes, Lane, Playing, Visited
+from admm_verify.policies.play.attacks import disturbance
+from admm_verify.policies.play.disturbance import Bias, Moment
+from admm_verify.policies.play.environments import EnvironmentSource
+from admm_verify.policies.play.episodes import Episodes, Lane, Playing, Visited
+from admm_verify.policies.play.perturbations import Perturbations
 from tests.policies.test_certify_policy import certify_policy, policy as random_policy
 from tests.policies.worlds import UPRIGHT, Corridor, Slider, Trap, chooser, steering
 
@@ -157,7 +157,7 @@ def test_greedy_play_of_continuous_actions():
 def test_side_by_side_or_one_after_the_other(monkeypatch):
     settings = av.EvaluateSettings(episodes=5, attacks=("bias", "least"))
     together = av.evaluate_policy(UPRIGHT, Corridor(), [0.5], settings=settings)
-    monkeypatch.setattr("admm_verify.policies.environments._TOGETHER", 1)
+    monkeypatch.setattr("admm_verify.policies.play.environments._TOGETHER", 1)
     alone = av.evaluate_policy(UPRIGHT, Corridor(), [0.5], settings=settings)
     assert (together.clean.returns == alone.clean.returns).all()
     assert (together.attacked.returns[0] == alone.attacked.returns[0]).all()

@@ -10,7 +10,7 @@ import pytest
 import admm_verify as av
 from admm_verify.cli import main
 from admm_verify.commands import policy as command
-from admm_verify.policies.environments import EnvironmentSource
+from admm_verify.policies.play.environments import EnvironmentSource
 from admm_verify.report.policy_plots import policy_figure
 from admm_verify.report.records.policy import PolicyRecord
 from admm_verify.run import Stopped

@@ -7,8 +7,8 @@ import admm_verify as av
 from admm_verify.arrays import quiet_overflow
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.network.layers import network_from_layers
-from admm_verify.policies.regrouping import coordinates_for
-from admm_verify.policies.return_sets import SetLimits, reached_states, start_cells
+from admm_verify.policies.returns.regrouping import coordinates_for
+from admm_verify.policies.returns.return_sets import SetLimits, reached_states, start_cells
 from admm_verify.run import Ended
 from tests.policies.known_policies import balancing, played, swinging, upright
 from tests.shared import SHARED, needs_shared

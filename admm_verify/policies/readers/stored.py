@@ -13,11 +13,11 @@ from admm_verify.given import read_arrays
 from admm_verify.network.builder import Builder, Tensor
 from admm_verify.network.maps import DenseMap
 from admm_verify.options import brief
-from admm_verify.policies.graphs import policy_of_network
-from admm_verify.policies.normaliser import Normalisation, checked_scale, found_scale, normalise
-from admm_verify.policies.npz_layers import layered_network
-from admm_verify.policies.outcome import CONTINUOUS, DISCRETE, Actions, RawOutputs, taken
 from admm_verify.policies.policy import DiscreteActions, ObservationScale, Policy
+from admm_verify.policies.readers.graphs import policy_of_network
+from admm_verify.policies.readers.normaliser import Normalisation, checked_scale, found_scale, normalise
+from admm_verify.policies.readers.npz_layers import layered_network
+from admm_verify.policies.readers.outcome import CONTINUOUS, DISCRETE, Actions, RawOutputs, taken
 
 _MOST_JSON = 2**26
 _MOST_BYTES = 2**31

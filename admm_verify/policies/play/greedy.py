@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from admm_verify.errors import InputError
-from admm_verify.policies.disturbance import Disturbance, Moment, Weigh, descend, distance_to, ends_of, towards
-from admm_verify.policies.environments import EnvironmentSource, Transition, copied
+from admm_verify.policies.play.disturbance import Disturbance, Moment, Weigh, descend, distance_to, ends_of, towards
+from admm_verify.policies.play.environments import EnvironmentSource, Transition, copied
 from admm_verify.policies.policy import ContinuousActions, Policy
 
 

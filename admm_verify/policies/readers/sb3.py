@@ -16,13 +16,13 @@ from admm_verify.network.builder import Builder, Tensor, UnsupportedUse
 from admm_verify.network.graph import Network
 from admm_verify.network.movement import reduce_mean
 from admm_verify.network.nonlinear import clip
-from admm_verify.policies.archive import read_members
-from admm_verify.policies.curves import Curve, curve, curve_of_text
-from admm_verify.policies.normaliser import Normalisation, found_scale, normalise
-from admm_verify.policies.outcome import CONTINUOUS, DISCRETE, Actions, RawOutputs, taken
 from admm_verify.policies.policy import ContinuousActions, DiscreteActions, ObservationScale, Policy
-from admm_verify.policies.spaces import Space, check_actions, check_observations, read_space
-from admm_verify.policies.structure import StateDict, dense, is_nature_cnn, nature_cnn, sequential
+from admm_verify.policies.readers.archive import read_members
+from admm_verify.policies.readers.curves import Curve, curve, curve_of_text
+from admm_verify.policies.readers.normaliser import Normalisation, found_scale, normalise
+from admm_verify.policies.readers.outcome import CONTINUOUS, DISCRETE, Actions, RawOutputs, taken
+from admm_verify.policies.readers.spaces import Space, check_actions, check_observations, read_space
+from admm_verify.policies.readers.structure import StateDict, dense, is_nature_cnn, nature_cnn, sequential
 
 _MOST_JSON = 2**26
 """Bytes of the member data."""
@@ -57,7 +57,7 @@ def read_sb3(
     Raises: ModelError for a file that cannot be read, or is refused; InputError for observations and actions that are
     not covered, recurrent policies, and images without a known order of channels.
     """
-    from admm_verify.policies.torch_state import TorchEvaluation, read_state
+    from admm_verify.policies.readers.torch_state import TorchEvaluation, read_state
 
     path = Path(os.fspath(source)) if isinstance(source, str | os.PathLike) else None
     name = path.stem if path is not None else "policy"

@@ -12,7 +12,7 @@ from admm_verify.network.maps import DenseMap
 from admm_verify.network.nonlinear import prelu
 from admm_verify.network.normalisation import layer_norm
 from admm_verify.network.spatial import Window, batch_norm, convolution
-from admm_verify.policies.curves import Curve
+from admm_verify.policies.readers.curves import Curve
 
 Layer = Mapping[str, np.ndarray]
 """The tensors of one module by their short names."""

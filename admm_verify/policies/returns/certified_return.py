@@ -13,11 +13,17 @@ from admm_verify.given import float64_array
 from admm_verify.memory import memory_errors
 from admm_verify.network.layout import per_entry
 from admm_verify.options import AtLeastOne, Count, Positive, Range, Settings, choice, count, instance
-from admm_verify.policies.known_environments import KnownEnvironment
 from admm_verify.policies.policy import Policy
-from admm_verify.policies.regrouping import Coordinates, coordinates_for
-from admm_verify.policies.return_sets import ReachedStates, SetLimits, constant_reward, reached_states, start_cells
-from admm_verify.policies.shipped import SHIPPED
+from admm_verify.policies.returns.known_environments import KnownEnvironment
+from admm_verify.policies.returns.regrouping import Coordinates, coordinates_for
+from admm_verify.policies.returns.return_sets import (
+    ReachedStates,
+    SetLimits,
+    constant_reward,
+    reached_states,
+    start_cells,
+)
+from admm_verify.policies.returns.shipped import SHIPPED
 from admm_verify.reprs import short_repr
 from admm_verify.run import Ended, Run
 

@@ -11,7 +11,7 @@ from admm_verify.network.builder import Builder, Tensor
 from admm_verify.network.nonlinear import clip
 from admm_verify.options import brief
 from admm_verify.policies.policy import ObservationScale
-from admm_verify.policies.unpickle import number_array, read_pickle
+from admm_verify.policies.readers.unpickle import number_array, read_pickle
 
 Normalisation = ObservationScale | str | os.PathLike[str] | bool | None
 """What a reader may be told of it: a record, a file of VecNormalize, False for none; None to look beside the policy."""

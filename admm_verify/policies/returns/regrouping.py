@@ -8,9 +8,9 @@ from admm_verify.arrays import SMALLEST, gamma
 from admm_verify.complete.tables import join, take
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.enclosures.intervals import Interval
-from admm_verify.policies.known_environments import KnownEnvironment
-from admm_verify.policies.noisy_steps import between
 from admm_verify.policies.policy import Policy
+from admm_verify.policies.returns.known_environments import KnownEnvironment
+from admm_verify.policies.returns.noisy_steps import between
 
 _POINTS, _STEPS = 64, 200
 """Simulated trajectories, and steps of them, that coordinates are chosen by."""

@@ -6,9 +6,9 @@ from admm_verify.network.graph import Activation, Affine, Network
 from admm_verify.network.maps import DiagonalMap
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.splice import splice
-from admm_verify.policies.normaliser import Normalisation, found_scale, normalise
-from admm_verify.policies.outcome import CONTINUOUS, DISCRETE, Actions, RawOutputs, taken
 from admm_verify.policies.policy import ContinuousActions, DiscreteActions, Policy
+from admm_verify.policies.readers.normaliser import Normalisation, found_scale, normalise
+from admm_verify.policies.readers.outcome import CONTINUOUS, DISCRETE, Actions, RawOutputs, taken
 
 _BOUNDED = ("clip", "sigmoid", "tanh")
 """Activation functions in which scores do not end."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from admm_verify.policies.known_environments import KnownEnvironment
+from admm_verify.policies.returns.known_environments import KnownEnvironment
 
 
 def cartpole() -> KnownEnvironment:

@@ -13,8 +13,8 @@ import torch
 from admm_verify.errors import ModelError
 from admm_verify.network.from_torch import trace
 from admm_verify.network.graph import Network
-from admm_verify.policies.archive import MOST_BYTES, is_archive, read_members
 from admm_verify.policies.policy import ObservationScale
+from admm_verify.policies.readers.archive import MOST_BYTES, is_archive, read_members
 
 
 def read_state(content: bytes, what: str) -> dict[str, np.ndarray]:

@@ -1,8 +1,15 @@
 """The attacks on what policies see, by the names that callers choose them by."""
 
-from admm_verify.policies.disturbance import AnyOther, Bias, Disturbance, LeastPreferred, MaximalDifference, Uniform
 from admm_verify.policies.evaluate_settings import EvaluateSettings
-from admm_verify.policies.greedy import Greedy
+from admm_verify.policies.play.disturbance import (
+    AnyOther,
+    Bias,
+    Disturbance,
+    LeastPreferred,
+    MaximalDifference,
+    Uniform,
+)
+from admm_verify.policies.play.greedy import Greedy
 
 
 def disturbance(name: str, inputs: int, settings: EvaluateSettings) -> Disturbance:

@@ -14,7 +14,7 @@ import numpy as np
 
 from admm_verify.errors import InputError, MissingPackageError, is_installed
 from admm_verify.options import brief
-from admm_verify.policies.interface import Interface
+from admm_verify.policies.play.interface import Interface
 from admm_verify.policies.policy import Policy
 
 _EXAMPLE = "av.evaluate_policy(policy, 'CartPole-v1', [0.01])"

@@ -11,8 +11,8 @@ import numpy as np
 from admm_verify.arrays import Array, Placement, quiet_overflow, to_numpy
 from admm_verify.attacks.gradient import output_and_gradient
 from admm_verify.network.graph import Network
-from admm_verify.policies.environments import EnvironmentSource
-from admm_verify.policies.perturbations import Near
+from admm_verify.policies.play.environments import EnvironmentSource
+from admm_verify.policies.play.perturbations import Near
 from admm_verify.policies.policy import ContinuousActions, Policy
 from admm_verify.sets.contract import WalkableSet
 

@@ -9,8 +9,8 @@ from admm_verify.complete.tables import join, take
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.enclosures.intervals import PI, Interval
 from admm_verify.network.graph import Network
-from admm_verify.policies.known_environments import KnownEnvironment
-from admm_verify.policies.network_forms import network_forms
+from admm_verify.policies.returns.known_environments import KnownEnvironment
+from admm_verify.policies.returns.network_forms import network_forms
 from admm_verify.sets.zonotopes import rounded_up
 
 

@@ -18,7 +18,7 @@ from admm_verify.errors import InputError
 from admm_verify.given import float64_array
 from admm_verify.network.graph import Network, check_network
 from admm_verify.options import Range, brief, count, instance, number, several
-from admm_verify.policies.network_forms import network_forms
+from admm_verify.policies.returns.network_forms import network_forms
 from admm_verify.reach.inputs import set_field
 from admm_verify.reprs import short_repr
 

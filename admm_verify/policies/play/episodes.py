@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from admm_verify.policies.disturbance import Disturbance, Moment
-from admm_verify.policies.environments import EnvironmentSource
-from admm_verify.policies.perturbations import Perturbations
+from admm_verify.policies.play.disturbance import Disturbance, Moment
+from admm_verify.policies.play.environments import EnvironmentSource
+from admm_verify.policies.play.perturbations import Perturbations
 from admm_verify.policies.policy import Policy
 from admm_verify.run import Run, Stopped
 

@@ -12,10 +12,10 @@ from admm_verify.enclosures.expressions import Number
 from admm_verify.enclosures.intervals import Interval
 from admm_verify.errors import InputError
 from admm_verify.given import float64_array
-from admm_verify.policies.known_environments import KnownEnvironment
-from admm_verify.policies.noisy_steps import NoisyStep
 from admm_verify.policies.policy import Policy
-from admm_verify.policies.regrouping import Coordinates, halved, regrouped
+from admm_verify.policies.returns.known_environments import KnownEnvironment
+from admm_verify.policies.returns.noisy_steps import NoisyStep
+from admm_verify.policies.returns.regrouping import Coordinates, halved, regrouped
 from admm_verify.sets.box import Box
 
 

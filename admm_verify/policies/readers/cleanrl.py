@@ -12,12 +12,12 @@ import numpy as np
 
 from admm_verify.errors import InputError, ModelError
 from admm_verify.network.builder import Builder, Tensor
-from admm_verify.policies.curves import curve
-from admm_verify.policies.graphs import policy_of_network
-from admm_verify.policies.normaliser import Normalisation, found_scale, normalise
-from admm_verify.policies.outcome import CONTINUOUS, DISCRETE, Actions, RawOutputs, taken
 from admm_verify.policies.policy import ContinuousActions, Policy
-from admm_verify.policies.structure import StateDict, dense, sequential
+from admm_verify.policies.readers.curves import curve
+from admm_verify.policies.readers.graphs import policy_of_network
+from admm_verify.policies.readers.normaliser import Normalisation, found_scale, normalise
+from admm_verify.policies.readers.outcome import CONTINUOUS, DISCRETE, Actions, RawOutputs, taken
+from admm_verify.policies.readers.structure import StateDict, dense, sequential
 
 _ASIDE = ("actor_logstd", "critic", "fc_logstd.", "log_std", "target_network.", "value")
 """Starts of names of tensors that deterministic actions do not depend on."""
@@ -37,7 +37,7 @@ def read_module(
     Raises: InputError for modules of whole numbers or with a state, images of unknown shape, and where nothing tells
     what the outputs are; ModelError for what torch cannot export.
     """
-    from admm_verify.policies.torch_state import traced
+    from admm_verify.policies.readers.torch_state import traced
 
     kinds = {type(part).__name__ for part in module.modules()}
     name = type(module).__name__
@@ -100,7 +100,7 @@ def read_cleanrl(path: Path, normalisation: Normalisation, actions: Actions | st
 
     Raises: ModelError for files that cannot be read, or hold other tensors; InputError for what does not fit.
     """
-    from admm_verify.policies.torch_state import read_state_file
+    from admm_verify.policies.readers.torch_state import read_state_file
 
     what = f"The file {os.fspath(path)}"
     weights = StateDict(read_state_file(path, what), what)

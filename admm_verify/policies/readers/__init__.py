@@ -1,0 +1,1 @@
+"""Policies from files and modules; nothing that a file contains is executed."""

@@ -1,0 +1,1 @@
+"""Returns certified against all noise, in environments whose dynamics are known."""
