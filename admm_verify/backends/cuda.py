@@ -21,6 +21,12 @@ WARP = 32
 LARGEST_GRID = 65535
 """CUDA's limit on the blocks of a grid in its second direction."""
 
+LONG_ROW, SHORTEST_PIECE = 8192, 2048
+"""Numbers of a row whose sum several blocks share, and of a piece that is worth a block of its own."""
+
+BLOCKS_EACH = 2
+"""Blocks that keep a multiprocessor busy."""
+
 _REASON = 300
 """Characters of the longest reason that a warning quotes: compilers say much."""
 
@@ -89,12 +95,26 @@ def source() -> str:
     return text("verbs.cu")
 
 
-def launch_shape(rows: int, n: int, by_row: bool) -> tuple[tuple[int, int], int]:
-    """Grid and block size: one block per row where sums are made, else columns times rows; kernels stride the rest."""
+def row_pieces(rows: int, n: int, multiprocessors: int) -> int:
+    """Blocks that share the sums of a row: one where rows are short, or enough for all multiprocessors."""
+    wanted = -(-BLOCKS_EACH * multiprocessors // max(rows, 1))
+    return 1 if n < LONG_ROW else max(1, min(wanted, n // SHORTEST_PIECE, LARGEST_GRID))
+
+
+def launch_shape(rows: int, n: int, pieces: int | None) -> tuple[tuple[int, int], int]:
+    """Grid and block size: rows times pieces where sums are made, else columns times rows; kernels stride the rest."""
     block = min(LARGEST_BLOCK, -(-max(n, 1) // WARP) * WARP)
-    if by_row:
-        return (min(max(rows, 1), LARGEST_GRID), 1), block
+    if pieces is not None:
+        return (min(max(rows, 1), LARGEST_GRID), pieces), block
     return (min(-(-max(n, 1) // block), LARGEST_GRID), min(max(rows, 1), LARGEST_GRID)), block
+
+
+@cache
+def multiprocessors(device: Any) -> int:
+    """How many multiprocessors a GPU has."""
+    import torch
+
+    return torch.cuda.get_device_properties(device).multi_processor_count
 
 
 class CudaVerbs(CompiledVerbs):
@@ -124,18 +144,23 @@ class CudaVerbs(CompiledVerbs):
             raise InputError(f"Kernels take float32 and float64 on one GPU, not {first.dtype} on {devices}.")
         like = {"dtype": first.dtype, "device": first.device}
         results = [torch.empty((rows, size), **like) for size in sizes or (n,) * counts.matrices]
-        results += [torch.empty(rows, **like) for _ in range(counts.sums)]
+        pieces = row_pieces(rows, n, self._multiprocessors(first.device)) if counts.sums else 1
+        sums = [torch.empty((pieces, rows) if pieces > 1 else rows, **like) for _ in range(counts.sums)]
         leading = counts.inputs + counts.bounds
         arguments = (
             *(array.data_ptr() for array in held[:leading]),
             *(0 if chosen is None else chosen.data_ptr(), boxes, rows, n),
             *(array.data_ptr() for array in held[leading:]),
             *numbers,
-            *(array.data_ptr() for array in results),
+            *(array.data_ptr() for array in (*results, *sums)),
         )
-        grid, block = launch_shape(rows, n, by_row=counts.sums > 0)
+        grid, block = launch_shape(rows, n, pieces if counts.sums else None)
         self._launch(self._entries[verb, suffix], grid, block, arguments, first.device)
-        return results
+        # No block waits for another: the pieces are added afterwards, in an order that is always the same.
+        return results + (sums if pieces == 1 else [torch.sum(parts, dim=0) for parts in sums])
+
+    def _multiprocessors(self, device: Any) -> int:
+        return multiprocessors(device)
 
     def _address(self, array: Any) -> int:
         return array.data_ptr()

@@ -29,7 +29,7 @@ AV_INNER void descend DESCEND(T) {
             g[at + i] = av::descend(coefficient, slopes[at + i], chord[bound + i]);
             sum += av::chord_value(coefficient, intercept[bound + i]);
         }
-        AV_STORE(value[r], sum);
+        AV_STORE(value, sum);
     }
 }
 AV_EXPORT(descend, DESCEND, a, slopes, chord, intercept, box, boxes, rows, n, g, value)
@@ -85,7 +85,7 @@ AV_INNER void vertex VERTEX(T) {
             x[at + i] = chosen;
             sum += coefficient[at + i] * chosen;
         }
-        AV_STORE(value[r], sum);
+        AV_STORE(value, sum);
     }
 }
 AV_EXPORT(vertex, VERTEX, coefficient, lower, upper, box, boxes, rows, n, x, value)
@@ -101,8 +101,8 @@ AV_INNER void support SUPPORT(T) {
             sum += av::support_triangle(post[at + i], pre[at + i], lower[bound + i], upper[bound + i]);
             other += av::size(pre[at + i]) * weight[bound + i];
         }
-        AV_STORE(value[r], sum);
-        AV_STORE(size[r], other);
+        AV_STORE(value, sum);
+        AV_STORE(size, other);
     }
 }
 AV_EXPORT(support, SUPPORT, post, pre, lower, upper, weight, box, boxes, rows, n, value, size)
@@ -117,8 +117,8 @@ AV_INNER void charge CHARGE(T) {
             sum += av::chord_value(post[at + i], intercept[bound + i]);
             other += av::size(pre[at + i]) * weight[bound + i];
         }
-        AV_STORE(value[r], sum);
-        AV_STORE(size[r], other);
+        AV_STORE(value, sum);
+        AV_STORE(size, other);
     }
 }
 AV_EXPORT(charge, CHARGE, post, pre, intercept, weight, box, boxes, rows, n, value, size)
@@ -135,8 +135,8 @@ AV_INNER void least LEAST(T) {
             sum += factor * centre[bound + i] - length * radius[bound + i];
             other += length * reach[bound + i];
         }
-        AV_STORE(value[r], sum);
-        AV_STORE(size[r], other);
+        AV_STORE(value, sum);
+        AV_STORE(size, other);
     }
 }
 AV_EXPORT(least, LEAST, coefficient, centre, radius, reach, box, boxes, rows, n, value, size)
@@ -153,7 +153,7 @@ AV_INNER void between BETWEEN(T) {
             post[at + i] = av::between(value, share[at + i], low, high);
             sum += av::outside(value, low, high, slack[bound + i]);
         }
-        AV_STORE(outside[r], sum);
+        AV_STORE(outside, sum);
     }
 }
 AV_EXPORT(between, BETWEEN, pre, share, lower, upper, slack, box, boxes, rows, n, post, outside)
@@ -208,7 +208,7 @@ AV_INNER void halpern HALPERN(T) {
             moved[at + i] = av::halpern(u[at + i], reflected[at + i], anchor[at + i], share, pull);
             sum += weight[bound + i] * (move * move);
         }
-        AV_STORE(square[r], sum);
+        AV_STORE(square, sum);
     }
 }
 AV_EXPORT(halpern, HALPERN, u, reflected, z, anchor, weight, box, boxes, rows, n, since, moved, square)

@@ -20,6 +20,6 @@ static bool within(const Index* box, Index boxes, Index rows) {
 #define AV_EACH _Pragma("omp simd") for (Index i = 0; i < n; ++i)
 #define AV_EACH_SUMMED _Pragma("omp simd reduction(+ : sum)") for (Index i = 0; i < n; ++i)
 #define AV_EACH_TWICE_SUMMED _Pragma("omp simd reduction(+ : sum, other)") for (Index i = 0; i < n; ++i)
-#define AV_STORE(place, sum) place = T(sum)
+#define AV_STORE(sums, sum) sums[r] = T(sum)
 
 #include "loops.h"

@@ -1,6 +1,7 @@
-// The verbs as CUDA kernels. Kernels without sums want a grid of columns times rows; kernels with sums one block per
-// row. Both stride over whatever the grid leaves. Row numbers in box are not checked. Needs nothing but verbs.h and
-// loops.h, for NVRTC.
+// The verbs as CUDA kernels. Kernels without sums want a grid of columns times rows and stride over whatever it leaves;
+// kernels with sums a grid of rows times pieces of a row, and return the sums of every piece, [pieces, rows]: they
+// stride over rows, but there are as many pieces as the grid is high. Row numbers in box are not checked. Needs nothing
+// but verbs.h and loops.h, for NVRTC.
 #include "verbs.h"
 
 // The sum over the block of up to 1024 threads, right in thread 0; all threads must call it.
@@ -26,10 +27,11 @@ static __device__ inline double block_sum(double part) {
 #define AV_EACH_SUMMED_ROW for (Index r = blockIdx.x; r < rows; r += gridDim.x)
 #define AV_EACH \
     for (Index i = blockIdx.x * (Index)blockDim.x + threadIdx.x; i < n; i += (Index)gridDim.x * blockDim.x)
-#define AV_EACH_SUMMED for (Index i = threadIdx.x; i < n; i += blockDim.x)
+#define AV_EACH_SUMMED \
+    for (Index i = blockIdx.y * (Index)blockDim.x + threadIdx.x; i < n; i += (Index)gridDim.y * blockDim.x)
 #define AV_EACH_TWICE_SUMMED AV_EACH_SUMMED
-#define AV_STORE(place, sum)   \
-    sum = block_sum(sum);      \
-    if (threadIdx.x == 0) place = T(sum)
+#define AV_STORE(sums, sum) \
+    sum = block_sum(sum);   \
+    if (threadIdx.x == 0) sums[blockIdx.y * rows + r] = T(sum)
 
 #include "loops.h"

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,21 @@ ROOT = Path(__file__).parents[2]
 class Threaded(cuda.CudaVerbs):
     """The kernels on the host with the grids and blocks, and the arguments, that a GPU would get.
 
-    widest: blocks in each direction of a grid at most, for kernels to stride over the rest.
+    widest: blocks in each direction of a grid at most, for kernels to stride over the rest. multiprocessors: how many
+    there are to share the sums of long rows.
     """
 
     def __init__(self, kernels: HostKernels) -> None:
         self.kernels = kernels
         self.widest = cuda.LARGEST_GRID
+        self.multiprocessors = 1
         super().__init__(self)
 
     def get_function(self, name: str) -> str:
         return name
+
+    def _multiprocessors(self, device: Any) -> int:
+        return self.multiprocessors
 
     def _launch(self, entry: Any, grid: tuple[int, int], block: int, arguments: tuple[Any, ...], device: Any) -> None:
         width, height = (min(side, self.widest) for side in grid)
@@ -74,6 +80,32 @@ def test_kernels_stride_over_what_a_grid_leaves(threaded: Threaded, verb: str, w
     threaded.widest = widest
     for name, found in results(threaded, some.mapped(torch.tensor)).items():
         assert np.allclose(found.numpy(), expected[name], rtol=1e-12, atol=1e-12), name
+
+
+@pytest.mark.parametrize("verb", [verb for verb, counts in VERBS.items() if counts.sums])
+def test_blocks_share_the_sums_of_long_rows(threaded: Threaded, monkeypatch, verb: str) -> None:
+    """In an order that is always the same; sums of whole numbers, which no order changes, are those of one block."""
+    heights, real = [], threaded._launch
+
+    def launch(entry: Any, grid: tuple[int, int], *rest: Any) -> None:
+        heights.append(grid[1])
+        real(entry, grid, *rest)
+
+    monkeypatch.setattr(threaded, "_launch", launch)
+    # Threads of the host take long to meet.
+    monkeypatch.setattr(cuda, "LARGEST_BLOCK", 64)
+    some = samples(verb, np.float64, 2, cuda.LONG_ROW + 1)
+    whole = replace(some.mapped(np.rint), box=some.box)
+    for exact, numbers in ((False, some.mapped(torch.tensor)), (True, whole.mapped(torch.tensor))):
+        threaded.multiprocessors = 1
+        alone = results(threaded, numbers.mapped(torch.clone))
+        threaded.multiprocessors = 4
+        first, second = (results(threaded, numbers.mapped(torch.clone)) for _ in range(2))
+        for name, array in first.items():
+            assert torch.equal(array, second[name]), name
+            if exact or array.ndim == 2:
+                assert torch.equal(array, alone[name]), name
+    assert heights == [1, 4, 4] * 2
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -82,10 +82,11 @@ class RawModule:
         def launch(grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
             assert 1 <= len(grid) <= 3 and 1 <= len(block) <= 3
             packed = words(arguments)
-            # Kernels stride over whatever grid and block leave, so one thread does it all.
+            # Kernels stride over whatever blocks leave, so one thread does it all; but for pieces of sums.
+            shape = (1, grid[1] if len(grid) > 1 else 1)
             self._gpu.launched_own(name, self._places[-1] if self._places else 0, packed)
-            kernels.launch(name, (1, 1), 1, packed)
+            kernels.launch(name, shape, 1, packed)
             if self._gpu.capturing is not None:
-                self._gpu.capturing.program.append(partial(kernels.launch, name, (1, 1), 1, packed))
+                self._gpu.capturing.program.append(partial(kernels.launch, name, shape, 1, packed))
 
         return launch

@@ -120,3 +120,18 @@ def test_arrays_without_entries(gpu, verb: str, shape: tuple[int, int]) -> None:
     assert isinstance(there, cuda.CudaVerbs)
     for name, found in results(there, some.mapped(gpu.tensor)).items():
         assert found.is_cuda and np.array_equal(found.cpu().numpy(), expected[name]), name
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sums_of_long_rows_are_made_in_pieces(gpu, dtype: type) -> None:
+    some = samples("support", dtype, 2, cuda.LONG_ROW)
+    expected, wide = results(ArrayVerbs(), some.copy()), some.mapped(gpu.tensor)
+    there = verbs_for(Placement.of(wide.arrays["post"]))
+    assert isinstance(there, cuda.CudaVerbs)
+    gpu.events.clear()
+    found = results(there, wide)
+    # One launch, and one for each of both sums.
+    assert gpu.events.kernels == 3
+    for name, sums in found.items():
+        error = np.abs(sums.cpu().numpy() - expected[name])
+        assert (error <= cuda.LONG_ROW * np.finfo(dtype).eps * 100).all(), name
