@@ -28,7 +28,7 @@ class Ledger:
 
     The lower bound of rows whose constraints are certified to hold nowhere is +inf. anchors: what feasible points of
     constrained rows are made with; None where nothing is constrained. records: how often it was told of multipliers, of
-    which the first are CROWN's.
+    which the first are CROWN's. settled [rows]: finished rows that come along and whose results stay; None for none.
     """
 
     rows: Rows
@@ -40,6 +40,7 @@ class Ledger:
     multipliers: Duals = field(init=False)
     anchors: Anchors | None = field(init=False)
     records: int = 0
+    settled: Array | None = None
 
     def __post_init__(self) -> None:
         rows = self.rows
@@ -102,6 +103,8 @@ class Ledger:
             moved = moved.mapped(lambda g: scattered(g, active, count))
             x = scattered(x, active, count)
         raised, sunk = bound > self.lower, value < self.upper
+        if self.settled is not None:
+            raised, sunk = raised & ~self.settled, sunk & ~self.settled
         self.lower = xp.where(raised, bound, self.lower)
         self.upper = xp.where(sunk, value, self.upper)
         self.primal = select_rows(sunk, x, self.primal)

@@ -71,24 +71,43 @@ class Solving:
             point = self.elimination.restrict(point)
             rows = self.elimination.reduce(rows)
         state, step = scheme.start(rows, point), Iterations(scheme, rows)
-        done = 0
+        done, most, going = 0, len(numbers), numbers
         while done < scheme.passes and self.interruption is None and len(numbers):
             state = step(state)
             done += 2
-            self.passes[numbers] += 2
+            self.passes[going] += 2
             self.interruption = self.run.ended()
             last = done >= scheme.passes or self.interruption is not None
             if last or (scheme.stops_at_gap and done % (2 * self.settings.check_interval) == 0):
                 self._check(scheme, rows, state, index, last)
                 left = self.unfinished(tolerance)
                 self.noted(int(self.passes.max()), len(self.passes) - len(left))
-                keep = np.flatnonzero(np.isin(numbers, self._wanted(scheme, left)))
+                unfinished = np.isin(numbers, self._wanted(scheme, left))
                 # Dropping rows copies every array of the state, so it waits until a fifth of them is finished.
-                if scheme.stops_at_gap and (len(keep) == 0 or len(keep) <= 0.8 * len(numbers)):
-                    kept = self._indices(keep)
-                    rows, state = rows.take(kept), state.take(kept)
-                    step = Iterations(scheme, rows)
-                    numbers, index = numbers[keep], self._indices(numbers[keep])
+                if scheme.stops_at_gap and np.sum(unfinished) <= 0.8 * len(going):
+                    going, keep = numbers[unfinished], self._kept(unfinished, most)
+                    spare = np.setdiff1d(numbers[keep], going)
+                    self.ledger.settled = self._flags(spare) if len(spare) else None
+                    if len(keep) < len(numbers):
+                        kept, numbers = self._indices(keep), numbers[keep]
+                        rows, state, index = rows.take(kept), state.take(kept), self._indices(numbers)
+                        step = Iterations(scheme, rows)
+        self.ledger.settled = None
+
+    def _kept(self, unfinished: np.ndarray, most: int) -> np.ndarray:
+        """Places of the rows that come along: the unfinished ones.
+
+        A GPU plans its transforms and convolutions anew for every number of rows, and captures its graphs again: there
+        are few of these, and some finished rows make one up. most: rows at the start.
+        """
+        if Placement.of(self.rows.offset).on_gpu:
+            return filled_up(unfinished, bucket(int(np.sum(unfinished)), most))
+        return np.flatnonzero(unfinished)
+
+    def _flags(self, numbers: np.ndarray) -> Array:
+        flags = np.zeros(len(self.passes), dtype=bool)
+        flags[numbers] = True
+        return Placement.of(self.ledger.lower).put_flags(flags)
 
     def _check(self, scheme: Scheme, rows: Rows, state: object, index: Array, last: bool) -> None:
         multipliers, point = scheme.multipliers(rows, state), scheme.point(rows, state)
@@ -114,3 +133,17 @@ class Solving:
 
     def _indices(self, numbers: np.ndarray) -> Array:
         return Placement.of(self.rows.offset).put_indices(numbers)
+
+
+def bucket(count: int, most: int) -> int:
+    """The least of most, its half, a quarter and so on, each rounded up, that is not less than count."""
+    size = most
+    while size > 1 and -(-size // 2) >= count:
+        size = -(-size // 2)
+    return size if count else 0
+
+
+def filled_up(wanted: np.ndarray, size: int) -> np.ndarray:
+    """Places of the wanted ones, and the first of the others, as many in all as size says, in their order."""
+    others = np.flatnonzero(~wanted)[: max(0, size - int(np.sum(wanted)))]
+    return np.sort(np.concatenate([np.flatnonzero(wanted), others]))
