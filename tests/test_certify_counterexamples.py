@@ -8,6 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import admm_verify as av
+from admm_verify.complete.input_split import InputSplitter
 from admm_verify.network.layers import network_from_layers
 from admm_verify.report.records.certify import CertifyRecord
 from admm_verify.robustness import search
@@ -196,6 +197,28 @@ def test_halving_goes_on_with_less_where_memory_runs_out(monkeypatch):
     monkeypatch.setattr(search.ImageSearch, "search", None)
     found = av.certify(*task, settings=replace(plain, search=20.0))
     assert failed and (found.status == whole.status).all()
+
+
+def test_halving_takes_as_many_boxes_as_memory_holds(monkeypatch):
+    """From the first on: by the limit that is given, and where one is larger than what is there."""
+    task, plain = hard_task()
+    whole = av.certify(*task, settings=replace(plain, search=20.0))
+    bounded, counts = InputSplitter._bounded, []
+
+    def counted(self, nodes):
+        counts.append(len(nodes.disjunct))
+        if len(nodes.disjunct) > room:
+            raise MemoryError
+        return bounded(self, nodes)
+
+    monkeypatch.setattr(InputSplitter, "_bounded", counted)
+    monkeypatch.setattr(search.ImageSearch, "search", None)
+    numbers = sum(node.size for node in task[0].nodes)
+    for room, memory in ((2 * (task[0].output_size - 1), None), (10, 10.0 * 24 * 8 * numbers)):
+        found = av.certify(*task, settings=replace(plain, search=20.0), run=av.Run(memory=memory))
+        assert (found.status == whole.status).all()
+        assert (max(counts) > room) == (memory is None)
+        counts.clear()
 
 
 def test_search_is_in_the_arithmetic_that_is_asked_for():

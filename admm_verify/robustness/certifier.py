@@ -138,9 +138,9 @@ class Certifier:
     def _halve(self, seconds: float) -> None:
         """A search for many images together where few inputs change, in half of the seconds that each is given."""
         images = np.flatnonzero(self.findings.unsearched_everywhere(seconds).any(axis=1))
-        step = Halving.most(self.instances)
-        for first in range(0, len(images), step):
-            self._halve_together(images[first : first + step], seconds)
+        budget = self.devices.budgets[0]
+        step = Halving.most(self.instances, budget)
+        budget.blocks(len(images), step, lambda a, b: self._halve_together(images[a:b], seconds))
 
     def _halve_together(self, images: np.ndarray, seconds: float) -> None:
         """The middle radius of each image first, whose answer often settles others."""

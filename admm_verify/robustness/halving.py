@@ -7,12 +7,13 @@ from contextlib import suppress
 import numpy as np
 
 from admm_verify.arrays import Placement
+from admm_verify.backends.device import budget_at
 from admm_verify.complete.batches import Batches
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.input_split import HalvedBoxes, InputSplitter
 from admm_verify.complete.splitter import Grown
 from admm_verify.complete.tables import join, take
-from admm_verify.memory import memory_errors
+from admm_verify.memory import Budget, memory_errors
 from admm_verify.robustness.instances import Instances
 from admm_verify.run import Run, Stopped
 from admm_verify.settings import SearchSettings
@@ -41,12 +42,14 @@ class Halving:
         disjuncts = _disjuncts(instances, images, ks)
         self._splitter = InputSplitter(instances.network, disjuncts, home, _SETTINGS, run, arithmetic)
         self._batches = Batches(_SETTINGS)
+        # Every box that is halved makes two.
+        self._most = max(1, _fitting(instances, budget_at(home, run)) // 2)
         self._stuck = np.zeros(len(images), dtype=bool)
 
     @staticmethod
-    def most(instances: Instances) -> int:
+    def most(instances: Instances, budget: Budget) -> int:
         """How many images are searched for together, whose boxes are all bounded at once in the beginning."""
-        return max(1, _SETTINGS.most_batch // (instances.network.output_size - 1))
+        return max(1, _fitting(instances, budget) // (instances.network.output_size - 1))
 
     @staticmethod
     def suits(instances: Instances, images: np.ndarray, ks: np.ndarray) -> bool:
@@ -87,7 +90,7 @@ class Halving:
         """The boxes to halve next: those of the instances with the fewest, so that most are decided in any time."""
         owner = self._owner(nodes)
         left = np.bincount(owner, minlength=len(self.images))[owner]
-        return np.argsort(left, kind="stable")[: self._batches.size]
+        return np.argsort(left, kind="stable")[: min(self._batches.size, self._most)]
 
     def _settled(self, nodes: HalvedBoxes, undecided: Undecided, verified: Verified) -> HalvedBoxes:
         """The boxes of instances that are undecided and can still be decided; those without any are verified."""
@@ -106,6 +109,12 @@ class Halving:
 
     def _owner(self, nodes: HalvedBoxes) -> np.ndarray:
         return self._splitter.disjuncts.number[nodes.disjunct]
+
+
+def _fitting(instances: Instances, budget: Budget) -> int:
+    """How many boxes of those that make a batch may be bounded at once."""
+    numbers = sum(node.size for node in instances.network.nodes)
+    return budget.rows(_SETTINGS.most_batch * numbers, numbers)
 
 
 def _disjuncts(instances: Instances, images: np.ndarray, ks: np.ndarray) -> Disjuncts:
