@@ -1,13 +1,16 @@
 """`certified_return`: every noisy trajectory lies in the sets and earns what is certified, without any tolerance."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 import admm_verify as av
 from admm_verify.arrays import quiet_overflow
 from admm_verify.enclosures.affine_forms import AffineForms
+from admm_verify.enclosures.intervals import Interval
 from admm_verify.network.layers import network_from_layers
-from admm_verify.policies.returns.regrouping import coordinates_for
+from admm_verify.policies.returns.regrouping import _BoxGroup, _slabs, coordinates_for
 from admm_verify.policies.returns.return_sets import SetLimits, reached_states, start_cells
 from admm_verify.run import Ended
 from tests.policies.known_policies import balancing, played, swinging, upright
@@ -147,7 +150,7 @@ def test_what_is_known_counts_when_the_time_is_up():
 
 
 def test_dynamics_that_are_not_defined_everywhere_end_the_walk():
-    pole = av.KnownEnvironment("pole", ["x1 - 0.2 + 0.0 * u1 / x1"], "1 + x1", least_reward=0.0)
+    pole = av.KnownEnvironment("pole", ["x1 - 0.2 + 0.0 * u1 / x1"], "max(1 + x1, 0)", least_reward=0.0)
     law = network_from_layers([np.array([[0.0]])], [np.zeros(1)])
     policy = av.Policy(law, av.ContinuousActions(np.array([-1.0]), np.array([1.0])))
     found = av.certified_return(policy, pole, ([0.55], [0.65]), 0.01, 10)
@@ -206,3 +209,71 @@ def test_boxes_of_starts_are_certified(actions):
     assert found.lower <= earned.min()
     assert found.lower >= (12.0 if actions else 2.0 * earned.min())
     assert found.cells[1:].max() <= 200
+
+
+def choosing(size, actions=2):
+    """A policy of linear scores."""
+    weight = np.random.default_rng(0).standard_normal((actions, size))
+    return av.Policy(network_from_layers([weight], [np.zeros(actions)]), av.DiscreteActions(actions))
+
+
+BROKEN = {
+    "blows up": (["x1**4 + u1", "x2 * x1 + u1"], [3.0, 0.0]),
+    "not defined": (["sqrt(x1) - u1", "x2 / x1 + u1"], [-1.0, 0.0]),
+    "huge starts": (["x1 + u1", "x2 - u1"], (np.full(2, -1e308), np.full(2, 1e308))),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_dynamics_that_leave_the_numbers_are_certified_as_far_as_they_are_known(name):
+    texts, start = BROKEN[name]
+    environment = av.KnownEnvironment(name, texts, "x1 * 0 - 2", actions=[[-0.1], [0.1]], least_reward=-3.0)
+    found = av.certified_return(choosing(2), environment, start, 0.1, 20)
+    assert found.lower == pytest.approx(-2.0 * found.steps - 3.0 * (20 - found.steps), rel=1e-6)
+    assert found.ended is Ended.TOO_LOOSE and found.steps < 20
+
+
+def test_a_least_reward_that_does_not_hold_is_refused():
+    with pytest.raises(av.InputError, match="finite"):
+        av.KnownEnvironment("endless", ["x1"], "x1", least_reward=np.inf)
+    with pytest.raises(av.InputError, match="one earns -1"):
+        av.KnownEnvironment("wrong", ["x1"], "-1", least_reward=2)
+    falling = av.KnownEnvironment("falling", ["x1 - 1"], "x1 + 0 * u1", actions=[[0.0], [1.0]], least_reward=-3.0)
+    assert av.certified_return(choosing(1), falling, [0.0], 0.1, 4).lower == pytest.approx(-6.0)
+    with pytest.raises(av.InputError, match="one earns -4"):
+        av.certified_return(choosing(1), falling, [0.0], 0.1, 5)
+
+
+def test_a_constant_reward_is_its_own_least_and_sums_are_exact():
+    still = av.KnownEnvironment("still", ["x1"], "0.1", actions=[[0.0], [1.0]])
+    found = av.certified_return(choosing(1), still, [0.0], 0.1, 10**6, run=av.Run(timeout=0.0))
+    assert found.steps < 10**6
+    assert np.nextafter(1e5, 0.0) <= found.lower <= 1e5
+    # What is earned nearly cancels what is left, whose product float64 rounds.
+    least, earned = -19.184626873669725, 57.553880621009164
+    down = av.KnownEnvironment("down", ["0 * x1"], "x1", actions=[[0.0], [1.0]], least_reward=least)
+    found = av.certified_return(choosing(1), down, [earned], 0.1, 4, run=av.Run(stop=Second()))
+    assert found.steps == 1
+    assert Fraction(found.lower) <= Fraction(earned) + 3 * Fraction(least)
+
+
+class Second:
+    """Yes from the second question on."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def __call__(self):
+        self.asked += 1
+        return self.asked > 1
+
+
+def test_neighbouring_numbers_and_infinite_boxes_are_not_halved():
+    one, next = 1.0, np.nextafter(1.0, 2.0)
+    for low, high in ((one, next), (next, np.nextafter(next, 2.0)), (-np.inf, np.inf), (1e308, np.inf)):
+        with quiet_overflow():
+            group = _BoxGroup(np.array([[low]] * 2), np.array([[high]] * 2), np.arange(2), np.ones(1))
+        assert not group.widest > 0
+    huge = Interval(np.array([[9.2233720368547e18]]), np.array([[9.3e18]]))
+    low, high, origin, labels = _slabs(huge, 1.0, 2**60)
+    assert (low[0, 0], high[-1, 0], len(origin), len(labels)) == (huge.lower[0, 0], huge.upper[0, 0], 1, 1)

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Annotated, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from admm_verify.policies.returns.return_sets import (
     SetLimits,
     constant_reward,
     reached_states,
+    rounded_down,
     start_cells,
 )
 from admm_verify.policies.returns.shipped import SHIPPED
@@ -113,7 +115,7 @@ def certified_return(
     state, a pair (lower, upper) of states, or a Box. run: asked at every step; once it is over, what is known counts,
     with the least reward that there is for each step that is left, or none where an episode may end.
     Shapes: start [n]; radius a number or [observation], in raw units.
-    Raises: InputError for what does not fit together.
+    Raises: InputError for what does not fit together, and where a simulated step earns less than `least_reward`.
     Reference: Luetjens, Everett and How, CoRL 2019 (certified actions); Wu et al., CROP, ICLR 2022, whose tree of
     actions follows single states.
     """
@@ -129,9 +131,10 @@ def certified_return(
     if not (np.isfinite(reach) & (reach >= 0)).all():
         raise InputError(f"The radius {radius} is negative, infinite or NaN; give finite numbers from 0 on.")
     starts = (1 if given.actions is None else _STARTS) if settings.starts is None else settings.starts
-    run, first, limits = Run.of(run), start_cells(start, given, starts), settings.limits
+    run, limits = Run.of(run), settings.limits
     with quiet_overflow():
-        walk = _Walk(checked, given, reach, horizon, coordinates_for(checked, given, first, reach), run)
+        first = start_cells(start, given, starts)
+        walk = _Walk(checked, given, reach, horizon, coordinates_for(checked, given, first, reach, horizon), run)
         best, regrouped = walk.certified(first, limits, began)
         for _ in range(settings.rounds):
             if not regrouped or best.lower >= walk.most or run.over():
@@ -203,12 +206,17 @@ class _Walk:
 
     def _least(self, now: ReachedStates) -> float:
         """The least return on all ways, from what is known at a step."""
-        left = self.horizon - now.step
-        rest = self.environment.least_reward * left if left else 0.0
-        if self.environment.ongoing:
-            rest = min(rest, 0.0)
-        going = now.earned + rest
-        return min(now.stopped, going if not left or not rest else float(np.nextafter(going, -np.inf)))
+        fixed, least, left = constant_reward(self.environment), self.environment.least_reward, self.horizon - now.step
+        known = fixed if fixed is not None else Fraction(least) if np.isfinite(least) else None
+        if not np.isfinite(now.earned) or (left and known is None):
+            return now.stopped if now.earned == np.inf else -np.inf
+        if not left:
+            return min(now.stopped, now.earned)
+        assert known is not None, "the least reward is known"
+        rest = known * left
+        earned = Fraction(now.earned) if fixed is None else fixed * now.step
+        # An episode may end before all of it is earned.
+        return min(now.stopped, rounded_down(earned + (min(rest, Fraction(0)) if self.environment.ongoing else rest)))
 
 
 def _hulls(seen: list[ReachedStates], states: int) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 from admm_verify.arrays import DOUBLE_ROUNDOFF, quiet_overflow
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.enclosures.arithmetic import FLOATS
-from admm_verify.enclosures.expressions import Expression, Reader, evaluate
+from admm_verify.enclosures.expressions import Expression, Number, Reader, evaluate
 from admm_verify.enclosures.intervals import Interval
 from admm_verify.enclosures.plants import Plant, enclosed, preconditions
 from admm_verify.enclosures.rounded import ROUNDED, Rounded
@@ -80,7 +80,8 @@ class KnownEnvironment:
             set_field(self, "dynamics", several(dynamics, str, "dynamics of an environment"))
         inputs = count(self.inputs, f"The number of inputs of {self.name}", Range(1))
         count(self.states, f"The number of states of {self.name}", Range(1))
-        set_field(self, "least_reward", number(self.least_reward, "The least reward", Range(-np.inf)))
+        most = float(np.finfo(np.float64).max)
+        set_field(self, "least_reward", number(self.least_reward, "The least reward", Range(-np.inf, most=most)))
         set_field(self, "angles", tuple(count(i, "An angle", Range(0, most=self.states - 1)) for i in self.angles))
         if self.limit is not None:
             count(self.limit, "The limit of steps", Range(1))
@@ -93,7 +94,9 @@ class KnownEnvironment:
                 )
             set_field(self, "actions", table)
         # Texts are read at once, so that what cannot be is refused here.
-        assert self.texts is not None
+        reward = self.texts.reward
+        if isinstance(reward, Number):
+            self.check_earned(np.array([float(reward.value)]))
 
     @property
     def states(self) -> int:
@@ -154,6 +157,15 @@ class KnownEnvironment:
         for i in self.angles:
             turned[:, i] -= 2.0 * np.pi * np.round(turned[:, i] / (2.0 * np.pi))
         return _evaluated([self.texts.reward], _named(turned.T, control.T))[:, 0]
+
+    def check_earned(self, rewards: np.ndarray) -> None:
+        """Raise InputError where a step earns less than the least reward, by more than rounding."""
+        least = np.min(rewards, where=~np.isnan(rewards), initial=np.inf)
+        if least < self.least_reward - 1e-9 * (1.0 + abs(self.least_reward)):
+            raise InputError(
+                f"No step of {self.name} is said to earn less than {self.least_reward:g}, and one earns {least:g}; "
+                "give a least_reward that holds, or none."
+            )
 
     def goes_on(self, state: np.ndarray) -> np.ndarray:
         """Where an episode goes on, [points, n] -> [points]."""

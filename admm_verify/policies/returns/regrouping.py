@@ -22,6 +22,10 @@ _MOST_CONDITION = 1e7
 """Of scaled coordinates, beyond which rounding errors would matter."""
 
 
+_MOST_SLABS = 2.0**53
+"""Slabs from 0 on, whose ends are no numbers any more beyond that."""
+
+
 @dataclass(frozen=True, eq=False)
 class Coordinates:
     """z = rows x, and how far states are typically apart in each.
@@ -73,28 +77,31 @@ class Coordinates:
 
 
 def coordinates_for(
-    policy: Policy, environment: KnownEnvironment, start: AffineForms, radius: np.ndarray
+    policy: Policy, environment: KnownEnvironment, start: AffineForms, radius: np.ndarray, horizon: int = _STEPS
 ) -> Coordinates:
     """Coordinates in which sets of states stay boxes for long; nothing that is certified depends on them.
 
     Where actions push the state along one direction b, the first is the policy's preference w'x at states where it is
     undecided, and the others are those that b does not move, along eigenvectors of what the policy makes of them while
     it keeps w'x near 0 (its sliding motion). Elsewhere the axes themselves.
+    Raises: InputError where a simulated step up to the horizon earns less than the environment's least reward.
     Reference: Utkin, Sliding Modes in Control and Optimization (1992), chapter 2.
     """
-    paths = _simulated(policy, environment, start, radius)
+    paths = _simulated(policy, environment, start, radius, horizon)
     size = np.maximum(paths.std(axis=0), 1e-9 * (1.0 + np.abs(paths).max(axis=0)))
     plain = Coordinates(np.eye(len(size)), np.eye(len(size)), size)
     if environment.actions is None or len(size) < 2:
         return plain
-    found = _sliding(policy, environment, paths, size)
-    if found is None:
+    try:
+        found = _sliding(policy, environment, paths, size)
+        if found is None or not np.linalg.cond(found[0] * size) / len(size) < _MOST_CONDITION:
+            return plain
+        rows, push, turns = found
+        spread = (paths @ rows.T).std(axis=0)
+        return Coordinates(rows, np.linalg.inv(rows), np.maximum(spread, 1e-9 * np.abs(rows) @ size), push, turns)
+    except np.linalg.LinAlgError:
+        # What is not finite, where dynamics blow up, or singular has no such coordinates.
         return plain
-    rows, push, turns = found
-    if not np.linalg.cond(rows * size) / len(size) < _MOST_CONDITION:
-        return plain
-    spread = (paths @ rows.T).std(axis=0)
-    return Coordinates(rows, np.linalg.inv(rows), np.maximum(spread, 1e-9 * np.abs(rows) @ size), push, turns)
 
 
 def _sliding(
@@ -162,17 +169,23 @@ def _jacobian(function, middle: np.ndarray, size: np.ndarray) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-def _simulated(policy: Policy, environment: KnownEnvironment, start: AffineForms, radius: np.ndarray) -> np.ndarray:
+def _simulated(
+    policy: Policy, environment: KnownEnvironment, start: AffineForms, radius: np.ndarray, horizon: int
+) -> np.ndarray:
     """States of trajectories under random noise, as long as their episodes go on, [points, n]."""
     rng = np.random.default_rng(0)
     low, high = start.range
-    state = rng.uniform(low[0], np.maximum(low[0], high[0]), (_POINTS, low.shape[1]))
+    share = rng.random((_POINTS, low.shape[1]))
+    state = (1.0 - share) * low[0] + share * high[0]
     seen = [state]
-    for _ in range(_STEPS):
+    for step in range(_STEPS):
         noisy = environment.seen(state) + rng.choice([-1.0, 1.0], (len(state), radius.size)) * radius
         outputs = np.asarray(policy.network.evaluate(noisy)[-1], dtype=np.float64)
         table = environment.actions
-        state = environment.simulated(state, outputs if table is None else table[np.argmax(outputs, axis=1)])
+        control = outputs if table is None else table[np.argmax(outputs, axis=1)]
+        if step < horizon:
+            environment.check_earned(environment.earned(state, control))
+        state = environment.simulated(state, control)
         state = state[environment.goes_on(state) & np.isfinite(state).all(axis=1)]
         if not len(state):
             break
@@ -238,12 +251,14 @@ class _BoxGroup:
         self.bottom, self.top = low.min(axis=0), high.max(axis=0)
         widths = (self.top - self.bottom) / size
         self.axis = int(np.argmax(widths))
-        self.widest = float(widths[self.axis]) if len(low) > 1 else 0.0
+        bottom, top = self.bottom[self.axis], self.top[self.axis]
+        self.middle = float(0.5 * bottom + 0.5 * top)
+        # Between neighbouring numbers there is no middle, and none of infinite boxes.
+        self.widest = float(widths[self.axis]) if len(low) > 1 and bottom < self.middle < top else 0.0
 
     def halves(self) -> list["_BoxGroup"]:
         """The parts on both sides of the middle."""
-        axis = self.axis
-        middle = 0.5 * self.bottom[axis] + 0.5 * self.top[axis]
+        axis, middle = self.axis, self.middle
         first, second = self.low[:, axis] < middle, self.high[:, axis] >= middle
         low, high = self.low[second].copy(), self.high[first].copy()
         low[:, axis], high[:, axis] = np.maximum(low[:, axis], middle), np.minimum(high[:, axis], middle)
@@ -263,6 +278,8 @@ def _slabs(around: Interval, width: float, most: int) -> tuple[np.ndarray, np.nd
     if not np.isfinite(width) or not np.isfinite(extent):
         return low, high, np.arange(count), np.zeros(count, dtype=np.int64)
     width = max(width, 2.0 * extent / most, 1e-300)
+    if not max(abs(float(low[:, 0].min())), abs(float(high[:, 0].max()))) < _MOST_SLABS * width:
+        return low, high, np.arange(count), np.zeros(count, dtype=np.int64)
     first, last = (np.floor(end[:, 0] / width).astype(np.int64) for end in (low, high))
     spans = last - first + 1
     origin = np.repeat(np.arange(count), spans)

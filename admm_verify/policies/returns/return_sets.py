@@ -18,6 +18,8 @@ from admm_verify.policies.returns.noisy_steps import NoisyStep
 from admm_verify.policies.returns.regrouping import Coordinates, halved, regrouped
 from admm_verify.sets.box import Box
 
+_LARGEST = float(np.finfo(np.float64).max)
+
 
 @dataclass(frozen=True)
 class SetLimits:
@@ -81,12 +83,12 @@ def reached_states(
         if survived < 0 and (lost or found.stopped < np.inf):
             survived = taken - 1 if lost else taken
         if found.stopped < np.inf:
-            stopped = min(stopped, found.stopped if fixed is None else _rounded_down(fixed * taken))
+            stopped = min(stopped, found.stopped if fixed is None else rounded_down(fixed * taken))
         cells = found.forms.refreshed().reduced(limits.symbols)
         if fixed is None or not len(cells.centre):
             earned = float(np.min(cells.range[0][:, -1], initial=np.inf))
         else:
-            earned = _rounded_down(fixed * taken)
+            earned = rounded_down(fixed * taken)
         undecided = float(np.mean(found.branches > 1))
         known = taken if survived < 0 else survived
         yield ReachedStates(taken, cells, earned, stopped, known, undecided, merged, lost)
@@ -131,5 +133,8 @@ def constant_reward(environment: KnownEnvironment) -> Fraction | None:
     return reward.value if isinstance(reward, Number) else None
 
 
-def _rounded_down(value: Fraction) -> float:
+def rounded_down(value: Fraction) -> float:
+    """The largest float64 that is not above."""
+    if abs(value) > _LARGEST:
+        return _LARGEST if value > 0 else -np.inf
     return float(Interval.number(value).lower)

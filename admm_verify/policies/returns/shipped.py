@@ -66,7 +66,7 @@ def mountain_car() -> KnownEnvironment:
         ongoing=["max(0.5 - x1, -x2)"],
         actions=[[-1.0], [0.0], [1.0]],
         least_reward=-1.0,
-        let=[("speed", "max(min(x2 + u1 * 0.001 - 0.0025 * cos(3 * x1), 0.07), -0.07)")],
+        let=[("speed", "max(min(x2 + (u1 * 0.001 - cos(3 * x1) * 0.0025), 0.07), -0.07)")],
         limit=200,
         jump=("-1.2 - x1 - speed", ["-1.2", "max(speed, 0)"]),
     )
