@@ -8,12 +8,14 @@ from typing import Any
 
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Network
-from admm_verify.options import brief
+from admm_verify.options import Range, brief, count
 from admm_verify.policies.policy import Policy
 from admm_verify.policies.readers.archive import is_archive
 from admm_verify.policies.readers.graphs import policy_of_network
 from admm_verify.policies.readers.normaliser import Normalisation
 from admm_verify.policies.readers.outcome import Actions, WantedActions, wanted_actions
+
+_ONE_UP = Range(1)
 
 _STATES = (".pt", ".pth", ".cleanrl_model", ".ckpt")
 """Ends of names of state dicts."""
@@ -39,15 +41,17 @@ def read_policy(
     Raises: ModelError for files that cannot be read, and for harmful ones, which are refused; InputError for policies
     that are not covered, such as recurrent ones, and for what does not fit.
     """
-    wanted = wanted_actions(actions)
+    wanted, shape = wanted_actions(actions), _shape_said(shape)
     bases = {base.__module__.partition(".")[0] for base in type(source).__mro__}
     if isinstance(source, Network):
+        _one_output(output, source.name)
         return policy_of_network(_fitting(source, shape), normalisation, wanted)
     if isinstance(source, str | os.PathLike):
         return _of_file(_found(Path(source)), normalisation, wanted, shape, output)
     if {"stable_baselines3", "sb3_contrib"} & bases and hasattr(source, "save") and hasattr(source, "policy"):
         from admm_verify.policies.readers.sb3 import read_sb3
 
+        _one_output(output, type(source).__name__)
         saved = io.BytesIO()
         source.save(saved)
         saved.seek(0)
@@ -78,14 +82,17 @@ def _of_file(
     if path.is_dir() or path.suffix in (".npz", ".json"):
         from admm_verify.policies.readers.stored import read_stored
 
-        return read_stored(path, normalisation, actions)
+        _one_output(output, path)
+        return _shaped(read_stored(path, normalisation, actions), shape)
     if path.suffix in _STATES or (path.suffix != ".zip" and _is_archive(path) and not _holds_policy(path)):
         from admm_verify.policies.readers.cleanrl import read_cleanrl
 
-        return read_cleanrl(path, normalisation, actions)
+        _one_output(output, path)
+        return _shaped(read_cleanrl(path, normalisation, actions), shape)
     if path.suffix == ".zip" or _is_archive(path):
         from admm_verify.policies.readers.sb3 import read_sb3
 
+        _one_output(output, path)
         return read_sb3(path, normalisation, actions, shape)
     return _of_onnx(path, normalisation, actions, shape, output)
 
@@ -99,9 +106,21 @@ def _of_onnx(
 ) -> Policy:
     from admm_verify.network.from_onnx import read_onnx
 
-    if isinstance(output, int):
-        raise InputError(f"The output of an ONNX model is chosen by its name, and {output} was given.")
+    if not isinstance(output, str | None):
+        raise InputError(f"The output of an ONNX model is chosen by its name, and {brief(output)} was given.")
     return policy_of_network(_fitting(read_onnx(source, output=output), shape), normalisation, actions)
+
+
+def _one_output(output: object, what: object) -> None:
+    """Refuse a choice among outputs of what has one. Raises: InputError."""
+    if output is not None:
+        raise InputError(f"{what} has one output, the policy's, and output={brief(output)} was given; leave it out.")
+
+
+def _shaped(policy: Policy, shape: tuple[int, ...] | None) -> Policy:
+    """The policy, where its observations have the shape that was said. Raises: InputError."""
+    _fitting(policy.network, shape)
+    return policy
 
 
 def _fitting(network: Network, shape: tuple[int, ...] | None) -> Network:
@@ -109,6 +128,19 @@ def _fitting(network: Network, shape: tuple[int, ...] | None) -> Network:
     if shape is not None and tuple(shape) != network.input_shape:
         raise InputError(f"{network.name} takes observations of shape {network.input_shape}, and {shape} was said.")
     return network
+
+
+def _shape_said(shape: object) -> tuple[int, ...] | None:
+    """The shape of an observation that was said. Raises: InputError."""
+    if shape is None:
+        return None
+    try:
+        sizes: tuple[Any, ...] = tuple(shape)  # pyright: ignore[reportArgumentType]
+    except TypeError:
+        sizes = ()
+    if not sizes or any(isinstance(size, str) for size in sizes):
+        raise InputError(f"The shape of an observation is {brief(shape)}; give a tuple of its sizes, as (4,).")
+    return tuple(count(size, "A size of an observation", _ONE_UP) for size in sizes)
 
 
 def _is_archive(path: Path) -> bool:
@@ -129,7 +161,10 @@ def _holds_policy(path: Path) -> bool:
 
 def _found(path: Path) -> Path:
     """The file, or that of the same name with .zip, which stable-baselines3 adds. Raises: InputError."""
-    for place in (path, path.with_name(f"{path.name}.zip")):
-        if place.exists():
-            return place
+    try:
+        for place in (path, Path(f"{path}.zip")):
+            if place.exists():
+                return place
+    except OSError as error:
+        raise InputError(f"The file {brief(str(path))} cannot be read: {error.strerror or error}.") from error
     raise InputError(f"There is no file {path}; give one that holds a policy.")

@@ -18,6 +18,8 @@ _MOST_MEMBERS = 10_000
 _MOST_RATIO = 1000.0
 """Bytes unpacked per byte packed; deflate reaches 1032, weights of networks about 1.1."""
 
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
 _SMALL = 2**20
 """Bytes of a member that may be packed however well."""
 
@@ -45,10 +47,18 @@ def read_members(
             size = sum(member.file_size for member in wanted)
             if size > most:
                 raise ModelError(f"{what} unpacks to {size} bytes, and at most {most} are read.")
-            return {member.filename: archive.read(member) for member in wanted}
+            return {member.filename: _content(archive, member) for member in wanted}
     except OSError as error:
         raise ModelError(f"{what} cannot be read: {error.strerror or error}.") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        MemoryError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+    ) as error:
         raise ModelError(f"{what} is no zip archive that can be read: {error}.") from error
 
 
@@ -58,6 +68,12 @@ def is_archive(source: str | os.PathLike[str] | IO[bytes]) -> bool:
         return zipfile.is_zipfile(source)
     except zipfile.BadZipFile:
         return True
+
+
+def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """The bytes of a member, no more of which are unpacked than it claims to have."""
+    with archive.open(member) as file:
+        return file.read(member.file_size)
 
 
 def _check_places(archive: zipfile.ZipFile, what: str) -> None:
@@ -80,6 +96,9 @@ def _check_member(member: zipfile.ZipInfo, known: Collection[str], what: str) ->
         reason = "is there twice"
     elif member.flag_bits & 1:
         reason = "is encrypted"
+    elif member.compress_type not in _METHODS:
+        # Others unpack all that a member has, whatever size it claims.
+        reason = "is packed by another method than deflate, which no training library uses"
     elif member.file_size > max(_SMALL, _MOST_RATIO * member.compress_size):
         reason = f"unpacks {member.compress_size} bytes to {member.file_size}, as only harmful ones do"
     if reason is not None:

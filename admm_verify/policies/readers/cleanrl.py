@@ -5,6 +5,7 @@ PPO: an agent with `actor` (scores) or `actor_mean` (actions), on images behind 
 """
 
 import os
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from admm_verify.policies.readers.structure import StateDict, dense, sequential
 
 _ASIDE = ("actor_logstd", "critic", "fc_logstd.", "log_std", "target_network.", "value")
 """Starts of names of tensors that deterministic actions do not depend on."""
+
+_NOISE = ("action_var", "actor_logstd", "actor_log_std", "log_std", "logstd")
+"""Starts of names of the spread of continuous actions."""
 
 _RECURRENT = ("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell")
 
@@ -52,13 +56,47 @@ def read_module(
             f"{name} is recurrent: its action depends on a state that it carries from step to step, so that no set of "
             "observations alone bounds it. Trace a module of observation and state by av.trace, the state as inputs."
         )
-    forward, meaning, limits = _roles(module)
+    _check_library(module, name)
+    forward, meaning, limits = _roles(module, kinds)
     chosen = actions or limits or meaning
     network = traced(module, forward, shape or _shape(module, kinds, name), output)
     return policy_of_network(network, normalisation, chosen)
 
 
-def _roles(module: Any) -> tuple[Any, str | None, ContinuousActions | None]:
+def _check_library(module: Any, name: str) -> None:
+    """Refuse modules of stable-baselines3 whose forward draws actions, or gives them in other units than predict."""
+    bases = {base.__module__.partition(".")[0] for base in type(module).__mro__}
+    if not {"stable_baselines3", "sb3_contrib"} & bases or not hasattr(module, "action_space"):
+        return
+    if type(module.action_space).__name__ != "Discrete" or hasattr(module, "mlp_extractor"):
+        raise InputError(
+            f"{name} is a part of a model of stable-baselines3, whose forward draws actions or leaves their limits to "
+            "the model. Give the model itself, av.read_policy(model); of one with classes of your own, the layers of "
+            "its scores or actions as a torch module: torch.nn.Sequential(*policy.mlp_extractor.policy_net, "
+            "policy.action_net)."
+        )
+
+
+def _check_parts(module: Any, part: str, beside: Iterable[str]) -> None:
+    """Refuse modules that may do more to observations than the part that is read.
+
+    beside: children that are known to be read with it.
+    """
+    others = [key for key, child in module.named_children() if any(True for _ in child.parameters())]
+    known = (part, *beside, "actor_logstd", "actor_log_std")
+    more = [key for key in others if key not in known and not key.startswith(("critic", "log", "target", "value"))]
+    more += [key for key in ("action_scale", "action_bias") if hasattr(module, key)]
+    if any("forward" in vars(base) for base in type(module).__mro__ if not base.__module__.startswith("torch.")):
+        more.append("a forward of its own")
+    if more:
+        raise InputError(
+            f"{type(module).__name__} has {part} and beside it {', '.join(more)}, so that it is not known what happens "
+            f"to observations. Give {part} alone, av.read_policy(module.{part}, ...), or a module whose forward is the "
+            "whole policy and that has no part of this name."
+        )
+
+
+def _roles(module: Any, kinds: Collection[str]) -> tuple[Any, str | None, ContinuousActions | None]:
     """What stands for the module's forward, None for its own; what that gives; and the limits, where it holds some."""
     scaled = all(hasattr(module, name) for name in ("action_scale", "action_bias"))
     limits = None
@@ -69,12 +107,17 @@ def _roles(module: Any) -> tuple[Any, str | None, ContinuousActions | None]:
         )
         limits = ContinuousActions(middle - half, middle + half)
     if hasattr(module, "actor_mean"):
+        _check_parts(module, "actor_mean", ())
         return module.actor_mean, CONTINUOUS, None
     if hasattr(module, "actor") and hasattr(module, "network"):
+        _check_parts(module, "actor", ("network",) if any(kind.startswith("Conv") for kind in kinds) else ())
         # Frames of bytes, as CleanRL's agents divide them.
         return (lambda x: module.actor(module.network(x / 255.0))), DISCRETE, None
     if hasattr(module, "actor"):
-        return module.actor, DISCRETE, None
+        _check_parts(module, "actor", ())
+        noisy = any(key.startswith(_NOISE) for key, _ in (*module.named_parameters(), *module.named_buffers()))
+        ends = [type(part).__name__ for part in module.actor.modules()][-1]
+        return module.actor, CONTINUOUS if noisy else None if ends in ("Tanh", "Sigmoid") else DISCRETE, None
     if hasattr(module, "fc_mean") and scaled:
         return (lambda x: module(x)[0].tanh() * module.action_scale + module.action_bias), CONTINUOUS, limits
     return None, None, limits
@@ -110,9 +153,10 @@ def read_cleanrl(path: Path, normalisation: Normalisation, actions: Actions | st
             f"{what} holds no policy of dense layers: strides and paddings of convolutions are in no file of weights. "
             "Give the torch module: av.read_policy(module, shape=...)."
         )
-    size = next(
-        value for name, value in weights.tensors.items() if value.ndim == 2 and not name.startswith(_ASIDE)
-    ).shape[1]
+    rows = [value for name, value in weights.tensors.items() if value.ndim == 2 and not name.startswith(_ASIDE)]
+    if not rows:
+        raise ModelError(f"{what} holds no layers of a policy, only a critic's. Give the file of the actor.")
+    size = rows[0].shape[1]
     scale, notes = found_scale(normalisation, None, size)
     builder = Builder((1, size), "float32" if scale is None else "float64")
     outputs, meaning = _outputs(builder, normalise(builder, builder.input, scale), weights)
@@ -132,7 +176,10 @@ def _outputs(builder: Builder, x: Tensor, weights: StateDict) -> tuple[RawOutput
         layers = weights.numbered(prefix)
         if layers:
             note = f"its file names no activation function: {kind}, CleanRL's own, is taken"
-            return RawOutputs(sequential(builder, x, layers, curve(kind), False), notes=(note,)), meaning
+            noisy = any(weights.holds(name) for name in _NOISE)
+            return RawOutputs(
+                sequential(builder, x, layers, curve(kind), False), notes=(note,)
+            ), CONTINUOUS if noisy else meaning
     last = next((name for name in ("fc_mu", "fc_mean") if weights.holds(f"{name}.")), None)
     if last is None or not weights.holds("fc1."):
         raise ModelError(
@@ -140,14 +187,20 @@ def _outputs(builder: Builder, x: Tensor, weights: StateDict) -> tuple[RawOutput
             "names of CleanRL's programs are read: actor.0, actor_mean.0, network.0, or fc1, fc2, fc_mu. Give the "
             "torch module itself."
         )
-    for k in range(1, 10):
-        if weights.holds(f"fc{k}."):
-            x = builder.activation("relu", dense(builder, x, weights.layer(f"fc{k}")))
+    k = 1
+    while weights.holds(f"fc{k}."):
+        x = builder.activation("relu", dense(builder, x, weights.layer(f"fc{k}")))
+        k += 1
     x = dense(builder, x, weights.layer(last))
     note = ("its file names no activation function: ReLU, CleanRL's own, is taken",)
-    ends = [weights.tensors.get(f"action_{name}") for name in ("scale", "bias")]
+    ends = [weights.tensors[name] for name in ("action_scale", "action_bias") if name in weights.tensors]
     weights.used |= {"action_scale", "action_bias"}
-    if ends[0] is None or ends[1] is None:
+    if not ends:
         return RawOutputs(x, True, note), CONTINUOUS
-    half, middle = (np.broadcast_to(end.astype(np.float64).reshape(-1), (x.size,)) for end in ends if end is not None)
+    if len(ends) != 2 or any(end.size not in (1, x.size) for end in ends) or not (ends[0] > 0).all():
+        raise ModelError(
+            f"{weights.source} holds action_scale and action_bias of shapes {[end.shape for end in ends]}; both are "
+            f"read, of one number or {x.size}, with scales above 0."
+        )
+    half, middle = (np.broadcast_to(end.astype(np.float64).reshape(-1), (x.size,)) for end in ends)
     return RawOutputs(x, True, note), ContinuousActions(middle - half, middle + half)

@@ -1,7 +1,7 @@
 """Activation functions by the names that torch's modules have, from the texts in which files name them."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from admm_verify.errors import ModelError
 from admm_verify.network.builder import Builder, Tensor
@@ -35,7 +35,13 @@ _WITH_NUMBERS: Mapping[str, tuple[Mapping[str, float], Callable[..., Tensor]]] =
 """Modules with numbers of their own, with torch's defaults."""
 
 _LONGEST = 500
-"""Characters of a text that names a function."""
+"""Characters of a text that are shown."""
+
+_NAME = r"<class 'torch\.nn\.modules\.(?:activation|linear)\.(\w+)'>"
+_CLASS = re.compile(_NAME)
+_PARTIAL = re.compile(rf"functools\.partial\({_NAME}(?:, ([^()]*(?:\([^()]*\)[^()]*)*))?\)")
+_NUMBER = re.compile(r"(?:np\.float(?:32|64)\()?(-?(?:\d+\.?\d*(?:e[-+]?\d+)?|inf))\)?")
+_WITHOUT_EFFECT = (("inplace", "True"), ("inplace", "False"), ("approximate", "'none'"))
 
 NAMES = tuple(sorted({*_PLAIN, *_WITH_NUMBERS}))
 
@@ -71,13 +77,32 @@ def curve_of_text(text: str) -> Curve:
 
     Raises: ModelError for a text that names none, such as that of a lambda.
     """
-    text = text[:_LONGEST]
-    found = re.search(r"torch\.nn\.modules\.(?:activation|linear)\.(\w+)", text)
+    found = _CLASS.fullmatch(text) or _PARTIAL.fullmatch(text)
     if found is None:
         raise ModelError(
-            f"The file says of the activation function no more than {text!r}; it is not known what that computes. "
-            "Give the torch module itself: av.read_policy(model.policy, ...)."
+            f"The file says of the activation function no more than {text[:_LONGEST]!r}; it is not known what that "
+            "computes. Give the layers as a torch module, such as "
+            "torch.nn.Sequential(*policy.mlp_extractor.policy_net, policy.action_net)."
         )
-    return curve(
-        found.group(1), {name: float(number) for name, number in re.findall(r"(\w+)=(-?\d+\.?\d*(?:e[-+]?\d+)?)", text)}
-    )
+    name, *arguments = (part for part in found.groups() if part)
+    return curve(name, _arguments(name, arguments[0].split(", ")) if arguments else {})
+
+
+def _arguments(name: str, texts: Sequence[str]) -> dict[str, float]:
+    """The numbers of a module that a text shows it to be made with, by name.
+
+    Raises: ModelError for anything else, which may change what it computes.
+    """
+    order, numbers = tuple(_WITH_NUMBERS.get(name, ({}, None))[0]), {}
+    for place, text in enumerate(texts):
+        key, _, value = text.rpartition("=")
+        number = _NUMBER.fullmatch(value)
+        if (key, value) in _WITHOUT_EFFECT or (name == "PReLU" and key in ("init", "num_parameters")):
+            continue
+        if number is None or (not key and place >= len(order)):
+            raise ModelError(
+                f"The activation function {name} was made with {text[:_LONGEST]!r}, and it is not known what that "
+                "changes. Give the layers as a torch module."
+            )
+        numbers[key or order[place]] = float(number.group(1))
+    return numbers

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from admm_verify.arrays import to_numpy
 from admm_verify.errors import InputError, ModelError
+from admm_verify.given import float64_array
 from admm_verify.network.builder import Builder, Tensor
 from admm_verify.network.nonlinear import clip
-from admm_verify.options import brief
+from admm_verify.options import POSITIVE, brief, number
 from admm_verify.policies.policy import ObservationScale
 from admm_verify.policies.readers.unpickle import number_array, read_pickle
 
@@ -68,7 +70,7 @@ def read_scale(path: Path) -> ObservationScale | None:
     what = f"The normalisation {path}"
     state = read_pickle(path, what)
     statistics: Any = state.get("obs_rms")
-    if state.get("norm_obs") is False:
+    if "norm_obs" in state and not _number(state["norm_obs"], f"The norm_obs of {path}"):
         return None
     if isinstance(statistics, dict):
         raise ModelError(
@@ -80,11 +82,19 @@ def read_scale(path: Path) -> ObservationScale | None:
             f"{what} lacks {', '.join(missing) or 'running statistics'}; give what VecNormalize.save wrote."
         )
     parts = {name: number_array(statistics.state.get(name), f"The {name} of {path}") for name in ("mean", "var")}
-    epsilon, clipped = (float(number_array(state[name], f"The {name} of {path}")) for name in ("epsilon", "clip_obs"))
+    epsilon, clipped = (_number(state[name], f"The {name} of {path}") for name in ("epsilon", "clip_obs"))
     variance = parts["var"].reshape(-1) + epsilon
     if not (np.isfinite(variance).all() and (variance > 0).all()):
         raise ModelError(f"{what} holds variances that are not above 0, or not finite.")
     return ObservationScale(parts["mean"].reshape(-1), np.sqrt(variance), clipped)
+
+
+def _number(value: Any, what: str) -> float:
+    """A single number of a pickle. Raises: ModelError."""
+    found = number_array(value, what)
+    if found.size != 1:
+        raise ModelError(f"{what} holds {found.size} numbers, where one belongs.")
+    return float(found.reshape(()))
 
 
 def checked_scale(scale: ObservationScale, size: int) -> ObservationScale:
@@ -92,15 +102,17 @@ def checked_scale(scale: ObservationScale, size: int) -> ObservationScale:
 
     Raises: InputError for another number of entries, and for numbers that no normalisation has.
     """
-    mean, std = (np.asarray(part, dtype=np.float64).reshape(-1) for part in (scale.mean, scale.std))
+    parts = ((scale.mean, "mean of the normalisation"), (scale.std, "deviation of the normalisation"))
+    mean, std = (to_numpy(float64_array(part, what)).reshape(-1) for part, what in parts)
+    clipped = number(scale.clip, "The clip of the normalisation", POSITIVE)
     if mean.shape != (size,) or std.shape != (size,):
         raise InputError(
             f"The normalisation is of {mean.size} means and {std.size} deviations, and the policy's observations have "
             f"{size} entries. Give the file that was saved with this policy."
         )
-    if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all() and scale.clip > 0):
-        raise InputError("The means and deviations of a normalisation must be finite, and deviations and clip above 0.")
-    return ObservationScale(mean, std, float(scale.clip))
+    if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
+        raise InputError("The means and deviations of a normalisation must be finite, and deviations above 0.")
+    return ObservationScale(mean, std, clipped)
 
 
 def normalise(builder: Builder, x: Tensor, scale: ObservationScale | None) -> Tensor:

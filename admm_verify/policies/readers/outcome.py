@@ -9,7 +9,7 @@ from admm_verify.errors import InputError
 from admm_verify.given import float64_array
 from admm_verify.network.builder import Builder, Tensor
 from admm_verify.network.nonlinear import clip
-from admm_verify.options import brief
+from admm_verify.options import Range, brief, count
 from admm_verify.policies.policy import ContinuousActions, DiscreteActions
 
 Actions = DiscreteActions | ContinuousActions
@@ -33,11 +33,13 @@ def wanted_actions(given: WantedActions) -> Actions | str | None:
 
     Raises: InputError for anything else than is allowed, and for limits that are none.
     """
-    if given is None or given in (DISCRETE, CONTINUOUS) or isinstance(given, DiscreteActions):
-        return given  # pyright: ignore[reportReturnType]
+    if given is None or (isinstance(given, str) and given in (DISCRETE, CONTINUOUS)):
+        return given
+    if isinstance(given, DiscreteActions):
+        return DiscreteActions(count(given.count, "The number of actions", Range(1)))
     if isinstance(given, ContinuousActions):
         return _limits(given.low, given.high)
-    if isinstance(given, Sequence) and not isinstance(given, str) and len(given) == 2:
+    if isinstance(given, Sequence | np.ndarray) and not isinstance(given, str) and len(given) == 2:
         return _limits(*given)
     raise InputError(
         f"The actions are {brief(given)}; say 'discrete' or 'continuous', give (low, high), the limits of a vector of "

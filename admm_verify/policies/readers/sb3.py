@@ -16,6 +16,7 @@ from admm_verify.network.builder import Builder, Tensor, UnsupportedUse
 from admm_verify.network.graph import Network
 from admm_verify.network.movement import reduce_mean
 from admm_verify.network.nonlinear import clip
+from admm_verify.options import brief
 from admm_verify.policies.policy import ContinuousActions, DiscreteActions, ObservationScale, Policy
 from admm_verify.policies.readers.archive import read_members
 from admm_verify.policies.readers.curves import Curve, curve, curve_of_text
@@ -131,7 +132,7 @@ class _SavedPolicy:
         made_by = self.saved.get("policy_class")
         module = made_by.get("__module__") if isinstance(made_by, dict) else None
         own = [self.options.get(key) for key in ("features_extractor_class",)]
-        foreign = [str(one) for one in own if one is not None and "stable_baselines3." not in str(one)]
+        foreign = [str(one) for one in own if one is not None and not str(one).startswith("<class 'stable_baselines3.")]
         if isinstance(module, str) and module.partition(".")[0] not in _PACKAGES:
             foreign.append(f"a class of {module}")
         if foreign:
@@ -152,8 +153,12 @@ class _SavedPolicy:
                 f"The policy {self.name} takes images, and its file does not tell their shape, hence neither the order "
                 "of their axes. Say it as the environment gives them: shape=(4, 84, 84), or shape=(84, 84, 4)."
             )
-        image = Space("Box", given, None, space.low, space.high, space.dtype) if space is not None else None
-        divided = bool(image is not None and image.image and self.options.get("normalize_images", True) is not False)
+        whole = self.options.get("normalize_images", True) is not False
+        divided = whole and self._convolves()
+        if space is not None:
+            divided = whole and Space("Box", given, None, space.low, space.high, space.dtype).image
+        elif divided:
+            self.notes = ("its file does not tell what its images hold: bytes, which are divided by 255, are taken",)
         return _Observed(given, self._channels_last(given), divided)
 
     def network(
@@ -210,6 +215,11 @@ class _SavedPolicy:
             return DISCRETE if space.count is None else DiscreteActions(space.count)
         if space.low is None or space.high is None:
             return CONTINUOUS
+        if not (space.low <= space.high).all():
+            raise ModelError(
+                f"The file of {self.name} says that actions are from {brief(space.low.tolist())} to "
+                f"{brief(space.high.tolist())}, and low ends lie above high ones. Say actions=(low, high)."
+            )
         return ContinuousActions(space.low, space.high)
 
     def _actor_critic(self, builder: Builder, x: Tensor) -> RawOutputs:
@@ -272,7 +282,8 @@ class _SavedPolicy:
         named = self.options.get("activation_fn")
         if named is not None:
             return curve_of_text(str(named))
-        self.notes = (f"its file names no activation function: {usual}, the training library's own, is taken",)
+        told = f"its file names no activation function: {usual}, the training library's own, is taken"
+        self.notes = tuple(dict.fromkeys((*self.notes, told)))
         return curve(usual)
 
     def _features(self, builder: Builder, x: Tensor, owner: str) -> Tensor:

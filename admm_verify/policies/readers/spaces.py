@@ -41,7 +41,8 @@ class Space:
         if self.kind != "Box" or self.dtype != "uint8" or self.shape is None or len(self.shape) != 3:
             return False
         low, high = self.low, self.high
-        return low is not None and high is not None and bool(np.all(low == 0) and np.all(high == 255))
+        # A text that does not tell the ends is that of a large array, as images are.
+        return (low is None or bool(np.all(low == 0))) and (high is None or bool(np.all(high == 255)))
 
 
 def read_space(entry: Any) -> Space | None:
@@ -93,8 +94,8 @@ def _ends(entry: dict[str, Any], side: str, shape: tuple[int, ...] | None) -> np
 
 def _constant(text: Any, size: int) -> np.ndarray | None:
     """The end of which a shortened text shows one number alone."""
-    found = {float(number) for number in _NUMBER.findall(text)} if isinstance(text, str) else set()
-    return np.full(size, found.pop()) if len(found) == 1 else None
+    found = {float(number) for number in _NUMBER.findall(text)} if isinstance(text, str) and "..." in text else set()
+    return np.full(size, found.pop()) if len(found) == 1 and not np.isnan([*found]).any() else None
 
 
 def check_observations(space: Space | None, name: str) -> None:

@@ -69,7 +69,13 @@ def _array(tensor: torch.Tensor, what: str) -> np.ndarray:
         raise ModelError(f"{what} is no dense tensor of real numbers.")
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         raise ModelError(f"{what} is refused: it claims {tensor.numel()} entries and has fewer.")
-    array = tensor.detach().to(torch.float64 if tensor.dtype == torch.float64 else torch.float32).numpy().copy()
+    array = (
+        tensor.detach()
+        .resolve_neg()
+        .to(torch.float64 if tensor.dtype == torch.float64 else torch.float32)
+        .numpy()
+        .copy()
+    )
     if not np.isfinite(array).all():
         raise ModelError(f"{what} holds NaN or infinite numbers, for which no bound exists. Check the training run.")
     return array

@@ -21,6 +21,9 @@ _MOST_BYTES = 2**26
 _MOST_OPERATIONS = 10**6
 """Of a pickle; normalisations take some hundred."""
 
+_MOST_SHARED = 16
+"""Tuples that a pickle uses more than once; normalisations have none."""
+
 _PACKAGES = ("gym", "gymnasium", "numpy", "sb3_contrib", "stable_baselines3")
 """Whose classes may be named; none of them is imported for it."""
 
@@ -46,10 +49,13 @@ class _Inert:
             return
         # Objects with slots give a pair of states.
         for part in state if isinstance(state, tuple) and len(state) == 2 else (state,):
-            if isinstance(part, dict):
-                self.state.update({str(key): value for key, value in part.items()})
+            for key, value in part.items() if isinstance(part, dict) else ():
+                self[key] = value
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        # The text of lists inside of lists may be of any length.
+        if not isinstance(key, str | int):
+            raise pickle.UnpicklingError(f"its keys are of the type {type(key).__name__}")
         self.state[str(key)] = value
 
 
@@ -109,9 +115,21 @@ def read_pickle(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
 
 def _check_operations(content: bytes) -> None:
     """Refuse pickles that claim memory which they do not fill, such as numbers of the memo far beyond the operations,
-    and those that take very long.
+    and those that take very long: also tuples that hold one another twice, whose hashes take 2^depth steps.
     """
+    tuples: set[Any] = set()
+    last, memo, shared = "", 0, 0
     for count, (operation, argument, _) in enumerate(pickletools.genops(content)):
+        name = operation.name
+        if name == "MEMOIZE" or "PUT" in name:
+            place = {memo if name == "MEMOIZE" else argument}
+            tuples = tuples | place if last.startswith("TUPLE") else tuples - place
+            memo += 1
+        elif name == "DUP" or ("GET" in name and argument in tuples):
+            shared += 1
+        last = name
+        if shared > _MOST_SHARED:
+            raise pickle.UnpicklingError(f"it uses tuples again more than {_MOST_SHARED} times")
         if count > _MOST_OPERATIONS:
             raise pickle.UnpicklingError(f"it takes more than {_MOST_OPERATIONS} operations")
         if "PUT" in operation.name and isinstance(argument, int) and argument > count + 1:
@@ -124,7 +142,10 @@ def number_array(value: Any, what: str) -> np.ndarray:
     Raises: ModelError for what holds none.
     """
     if isinstance(value, bool | int | float):
-        return np.array(float(value))
+        try:
+            return np.array(float(value))
+        except OverflowError:
+            raise ModelError(f"{what} is a number beyond all that arrays hold.") from None
     if isinstance(value, _Inert):
         if value.name == "numpy.scalar" and len(value.arguments) == 2:
             kind, content = value.arguments
@@ -147,13 +168,18 @@ def _from_bytes(kind: Any, content: Any, shape: Any, turned: bool, what: str) ->
     order = state[1] if len(state) > 1 else "="
     sizes = isinstance(shape, tuple) and all(isinstance(size, int) and size >= 0 for size in shape)
     if (
-        code not in _KINDS
+        not isinstance(code, str)
+        or code not in _KINDS
         or order not in ("<", ">", "|", "=")
         or not sizes
         or not isinstance(content, bytes | bytearray)
     ):
         raise ModelError(f"{what} is no array of numbers.")
     dtype = np.dtype(code).newbyteorder("=" if order == "|" else order)
-    if prod(shape) * dtype.itemsize != len(content):
+    if prod(shape) * dtype.itemsize != len(content) or len(shape) > 32 or any(size > 2**31 for size in shape):
         raise ModelError(f"{what} claims the shape {shape}, and has {len(content)} bytes.")
-    return np.frombuffer(content, dtype).reshape(shape, order="F" if turned else "C").astype(np.float64)
+    return (
+        np.frombuffer(bytes(content), dtype, prod(shape))
+        .reshape(shape, order="F" if turned else "C")
+        .astype(np.float64)
+    )
