@@ -80,35 +80,36 @@ if [ "$device" = cuda ] && ! "$python" -c "import sys, torch; sys.exit(not torch
     echo "torch finds no CUDA device; --device cpu tries the parts on the CPU" >&2
     exit 1
 fi
-# Seconds from the start of this script, less what the last lines need.
+# Seconds from the start of this script, less what the last lines need; the parts' limits add up to no more.
 if [ "$device" = cpu ]; then
-    small=(--small) elements=100000 whole=1200 slower=3
+    small=(--small) elements=100000 slower=3
 else
-    small=() elements=10000000 whole=465 slower=1
+    small=() elements=10000000 slower=1
 fi
+whole=$((465 * slower))
 
 mapfile -t tests < <(grep -rl --include='test_*.py' 'pytest\.mark\.gpu' tests | sort)
 if has pytest hypothesis; then
-    part tests $((100 * slower)) "$python" -m pytest -q -o addopts=--strict-markers -p no:cacheprovider -m gpu "${tests[@]}"
+    part tests $((90 * slower)) "$python" -m pytest -q -o addopts=--strict-markers -p no:cacheprovider -m gpu "${tests[@]}"
 else
     note tests skipped 0 "pytest or hypothesis is neither installed nor among the wheels"
 fi
 if [ "$device" = cpu ] || has cupy; then
-    part verbs $((45 * slower)) "$python" -m benchmarks.kernels --device "$device" --elements "$elements" \
+    part verbs $((35 * slower)) "$python" -m benchmarks.kernels --device "$device" --elements "$elements" \
         --json "$parts/json/verbs.json"
 else
     note verbs skipped 0 "CuPy is not installed"
 fi
 if [ -f "$carried/cases.npz" ] || { [ -d "$ADMM_VERIFY_SHARED/baselines" ] && has onnx; }; then
-    bench rows $((90 * slower))
-    bench several $((30 * slower))
-    bench tightening $((40 * slower))
-    bench certifying $((45 * slower))
-    bench search $((30 * slower))
-    bench admm $((40 * slower))
-    bench graphs $((25 * slower))
-    bench reach $((60 * slower))
-    if [ -d "$carried/auto_LiRPA" ]; then bench lirpa $((30 * slower)); else
+    bench rows $((75 * slower))
+    bench several $((25 * slower))
+    bench tightening $((35 * slower))
+    bench certifying $((40 * slower))
+    bench search $((25 * slower))
+    bench admm $((35 * slower))
+    bench graphs $((20 * slower))
+    bench reach $((50 * slower))
+    if [ -d "$carried/auto_LiRPA" ]; then bench lirpa $((25 * slower)); else
         note lirpa skipped 0 "there is no $carried/auto_LiRPA"
     fi
 else

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 import admm_verify as av
 from admm_verify.network.layers import network_from_layers
+from benchmarks.gpu import PARTS
 from benchmarks.gpu_cases import FILE, Cases
 from benchmarks.records import read_records, write_records
 from problems.crown_family import CrownInstance, PeerBound
@@ -95,3 +97,11 @@ def test_other_files_are_refused(tmp_path, kind: str) -> None:
     (tmp_path / FILE).write_bytes(content)
     with pytest.raises(av.InputError, match=r"holds no cases .*make it anew"):
         Cases.found(tmp_path)
+
+
+def test_limits_of_parts_fit_into_the_whole() -> None:
+    script = (Path(__file__).parents[1] / "benchmarks" / "gpu.sh").read_text()
+    limits = dict(re.findall(r"(?:part|bench) (\w+) \$\(\((\d+) \* slower\)\)", script))
+    (whole,) = re.findall(r"^whole=\$\(\((\d+) \* slower\)\)$", script, re.MULTILINE)
+    assert set(limits) == {"tests", "verbs", *PARTS}
+    assert sum(map(int, limits.values())) <= int(whole) < 480
