@@ -3,6 +3,7 @@
 from fractions import Fraction
 from itertools import pairwise
 
+import mpmath
 import numpy as np
 import pytest
 
@@ -176,3 +177,21 @@ def test_regrouping_loses_no_single_points():
         inside = (low <= points[:, None, :2]) & (points[:, None, :2] <= high)
         assert inside.all(axis=-1).any(axis=1).all()
         assert len(found.centre) >= 3
+
+
+@pytest.mark.parametrize("start", [1e6, 1e3, 100.0])
+def test_sets_hold_angles_that_float64_computes_many_turns_away(start):
+    environment = av.KnownEnvironment(
+        "turning", ["x1 + 0.01 + 0 * u1"], "cos(x1)", observation=["cos(x1)"], angles=[0], least_reward=-1.0
+    )
+    law = network_from_layers([np.zeros((1, 1))], [np.zeros(1)])
+    policy = av.Policy(law, av.ContinuousActions(np.array([-np.inf]), np.array([np.inf])))
+    found = av.certified_return(policy, environment, [start], 0.0, 60)
+    state, earned = np.array([[start]]), Fraction(0)
+    with mpmath.workprec(200):
+        for low, high in zip(*(end[1:, 0] for end in found.hull), strict=True):
+            earned += Fraction(float(environment.earned(state, np.zeros((1, 1)))[0]))
+            state = environment.simulated(state, np.zeros((1, 1)))
+            turns = mpmath.nint((mpmath.mpf(state[0, 0]) - (low + high) / 2) / (2 * mpmath.pi))
+            assert low <= mpmath.mpf(state[0, 0]) - 2 * mpmath.pi * turns <= high
+    assert Fraction(found.lower) <= earned <= Fraction(found.lower) + Fraction(1e-5)

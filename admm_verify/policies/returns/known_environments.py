@@ -11,7 +11,7 @@ from admm_verify.arrays import DOUBLE_ROUNDOFF, quiet_overflow
 from admm_verify.enclosures.affine_forms import AffineForms
 from admm_verify.enclosures.arithmetic import FLOATS
 from admm_verify.enclosures.expressions import Expression, Number, Reader, evaluate
-from admm_verify.enclosures.intervals import Interval
+from admm_verify.enclosures.intervals import Interval, above, below
 from admm_verify.enclosures.plants import Plant, enclosed, preconditions
 from admm_verify.enclosures.rounded import ROUNDED, Rounded
 from admm_verify.errors import InputError
@@ -46,7 +46,8 @@ class KnownEnvironment:
     nothing but the number, and what is earned is the largest of r(x, u) over all turns, as of minus the square of an
     angle between -pi and pi. jump: (guard, states) in (x, u), for a wall: where the guard is not negative the next
     state is of these texts; at 0 it may be either. limit: steps after which an episode is cut off.
-    Sets hold what texts say in real numbers and what float64 computes of them in the order that they are written in.
+    Sets hold what texts say in real numbers and what float64 computes of them in the order that they are written in;
+    of angles also those that whole turns away are computed with.
     Shapes: actions [actions, inputs].
     Raises: InputError for a text that cannot be read, and for sizes that do not fit.
     """
@@ -173,29 +174,41 @@ class KnownEnvironment:
             return np.ones(len(state), dtype=bool)
         return np.asarray((_evaluated(self.texts.ongoing, _named(state.T)) >= 0).all(axis=1))
 
-    def next_forms(self, state: AffineForms, control: AffineForms) -> AffineForms:
-        """Forms of the next states; not finite where they are not known. Shapes: [cells, n], [cells, inputs]."""
+    def next_forms(self, state: AffineForms, control: AffineForms, far: np.ndarray | None = None) -> AffineForms:
+        """Forms of the next states; not finite where they are not known.
+
+        Shapes: state [cells, n]; control [cells, inputs]; far [n], here and below how far whole turns have moved the
+        states from those that float64 computes with, None for nowhere.
+        """
         if isinstance(self.dynamics, Network):
             return network_forms(self.dynamics, AffineForms.stack([*state.coordinates(), *control.coordinates()]))
-        return _enclosed(self.texts.rates or (), state, control)
+        return _enclosed(self.texts.rates or (), state, control, far)
 
-    def jump_forms(self, state: AffineForms, control: AffineForms) -> tuple[AffineForms, AffineForms]:
+    def jump_forms(
+        self, state: AffineForms, control: AffineForms, far: np.ndarray | None = None
+    ) -> tuple[AffineForms, AffineForms]:
         """Forms of the jump's guard, [cells, 1], and of the next states behind it."""
         assert self.texts.jump is not None, "Only environments with a jump are asked"
         guard, rates = self.texts.jump
-        return _enclosed([guard], state, control), _enclosed(rates, state, control)
+        return _enclosed([guard], state, control, far), _enclosed(rates, state, control, far)
 
-    def seen_forms(self, state: AffineForms) -> AffineForms:
+    def seen_forms(self, state: AffineForms, far: np.ndarray | None = None) -> AffineForms:
         """Forms of the observations."""
-        return _enclosed(self.texts.observation, state)
+        return _enclosed(self.texts.observation, state, far=far)
 
-    def earned_forms(self, state: AffineForms, control: AffineForms) -> AffineForms:
+    def earned_forms(self, state: AffineForms, control: AffineForms, far: np.ndarray | None = None) -> AffineForms:
         """Forms whose values are not above what is earned, [cells, 1]."""
-        return _enclosed([self.texts.reward], state, control)
+        if not self.angles:
+            return _enclosed([self.texts.reward], state, control)
+        # Whoever computes rewards takes whole turns off, which rounds sums and products of the size of the angle.
+        size = np.max(np.maximum(*map(np.abs, state.range)), axis=0, initial=0.0) + (0.0 if far is None else far) + 4.0
+        off = np.zeros(self.states)
+        off[list(self.angles)] = 4.0 * DOUBLE_ROUNDOFF * size[list(self.angles)]
+        return _enclosed([self.texts.reward], state, control, off=off)
 
-    def ongoing_forms(self, state: AffineForms) -> AffineForms:
+    def ongoing_forms(self, state: AffineForms, far: np.ndarray | None = None) -> AffineForms:
         """Forms of the numbers that are not negative while an episode goes on."""
-        return _enclosed(self.texts.ongoing, state)
+        return _enclosed(self.texts.ongoing, state, far=far)
 
 
 def _named(state: Sequence[Any] | np.ndarray, control: Sequence[Any] | np.ndarray = ()) -> dict[str, Any]:
@@ -209,21 +222,50 @@ def _evaluated(expressions: Sequence[Expression], values: dict[str, np.ndarray])
     return np.stack([np.broadcast_to(one, values["x1"].shape) for one in found], axis=-1)
 
 
-def _enclosed(expressions: Sequence[Expression], state: AffineForms, control: AffineForms | None = None) -> AffineForms:
-    """Forms of expressions, in real numbers and as float64 computes them."""
+def _enclosed(
+    expressions: Sequence[Expression],
+    state: AffineForms,
+    control: AffineForms | None = None,
+    far: np.ndarray | None = None,
+    off: np.ndarray | None = None,
+) -> AffineForms:
+    """Forms of expressions, in real numbers and as float64 computes them.
+
+    far: how much larger the states are that float64 computes with; off: how far these are from those of the forms, both
+    None for not at all. Shapes: far, off [n].
+    """
     values = _named(state.coordinates(), [] if control is None else control.coordinates())
     forms = enclosed(expressions, preconditions(expressions), values)
     known = {name: Rounded.exact(value.interval) for name, value in values.items()}
     found = evaluate(expressions, known, ROUNDED)
     shape = forms.centre.shape[:-1]
-    error = np.stack([np.broadcast_to(one.error, shape) for one in found], axis=-1)
+    error = _errors(found if far is None and off is None else _computed(expressions, known, far, off), shape)
     radius = (forms.radius + error) * (1.0 + 4.0 * DOUBLE_ROUNDOFF)
     # Of large sets, such as where limits hold values back, intervals may know much more.
     ends = [[np.broadcast_to(end, shape) for end in (one.interval.lower, one.interval.upper)] for one in found]
     plain = Interval(*(np.stack(side, axis=-1) for side in zip(*ends, strict=True)))
-    wide = np.isfinite(radius) & (2.0 * plain.radius < forms.deviation)
+    own = plain.radius if far is None and off is None else plain.radius + error
+    wide = np.isfinite(radius) & (2.0 * own < forms.deviation)
     return AffineForms(
         np.where(wide, plain.middle, forms.centre),
         np.where(wide[..., None], 0.0, forms.generators),
-        np.where(wide, plain.radius, radius),
+        np.where(wide, own * (1.0 + 4.0 * DOUBLE_ROUNDOFF), radius),
     )
+
+
+def _computed(
+    expressions: Sequence[Expression], known: Mapping[str, Rounded], far: np.ndarray | None, off: np.ndarray | None
+) -> list[Rounded]:
+    """What float64 computes of expressions with states that are farther from 0, or off."""
+    others = dict(known)
+    for i in range(len(far if far is not None else off if off is not None else ())):
+        name = f"x{i + 1}"
+        error = np.zeros_like(known[name].error) + (0.0 if off is None else off[i])
+        spare = error + (0.0 if far is None else far[i])
+        interval = known[name].interval
+        others[name] = Rounded(Interval(below(interval.lower - spare), above(interval.upper + spare)), error)
+    return evaluate(expressions, others, ROUNDED)
+
+
+def _errors(found: Sequence[Rounded], shape: tuple[int, ...]) -> np.ndarray:
+    return np.stack([np.broadcast_to(one.error, shape) for one in found], axis=-1)

@@ -40,12 +40,14 @@ class NoisyStep:
     def __init__(self, network: Network, environment: KnownEnvironment, radius: np.ndarray) -> None:
         """Shapes: radius [observation]."""
         self.network, self.environment, self.radius = network, environment, radius
+        # How far whole turns have moved states from those that float64 computes with.
+        self._far: np.ndarray | None = None
         single = network.element_type != "float64"
         self._roundoff, self._least = (2.0**-24, 2.0**-149) if single else (DOUBLE_ROUNDOFF, SMALLEST)
 
     def seen(self, state: AffineForms) -> AffineForms:
         """Forms of what the policy may see, whose own symbols come behind those of the state."""
-        exact = self.environment.seen_forms(state)
+        exact = self.environment.seen_forms(state, self._far)
         size = np.maximum(np.abs(exact.range[0]), np.abs(exact.range[1])) + self.radius
         noise = exact.radius + self.radius + 2.5 * self._roundoff * size + 4.0 * self._least
         return AffineForms(exact.centre, exact.generators, noise * (1.0 + 8.0 * DOUBLE_ROUNDOFF)).refreshed()
@@ -84,6 +86,9 @@ class NoisyStep:
         for i in self.environment.angles:
             turns = np.round(parts[i].centre / (2.0 * np.pi))
             if turns.any():
+                # No trajectory is farther from its set than all largest turns together.
+                self._far = np.zeros(self.environment.states) if self._far is None else self._far.copy()
+                self._far[i] += 1.01 * 2.0 * np.pi * np.max(np.abs(turns))
                 moved = parts[i] - PI * Interval.point(2.0 * turns)
                 parts[i] = _either(turns != 0, moved, parts[i])
         return AffineForms.stack(parts)
@@ -106,8 +111,8 @@ class NoisyStep:
         """The next states with what was earned, of either side of a jump."""
         state = _coordinates(step.cells, self.environment.states)
         if self.environment.texts.jump is None:
-            return [self._earned(step, self.environment.next_forms(state, step.control))]
-        guard, _ = self.environment.jump_forms(state, step.control)
+            return [self._earned(step, self.environment.next_forms(state, step.control, self._far))]
+        guard, _ = self.environment.jump_forms(state, step.control, self._far)
         low, high = (end[:, 0] for end in guard.range)
         parts = []
         for sign, possible in ((-1.0, ~(low > 0)), (1.0, ~(high < 0))):
@@ -120,15 +125,15 @@ class NoisyStep:
                 part = part.within(signed)
             state = _coordinates(part.cells, self.environment.states)
             if sign < 0:
-                parts.append(self._earned(part, self.environment.next_forms(state, part.control)))
+                parts.append(self._earned(part, self.environment.next_forms(state, part.control, self._far)))
             else:
-                parts.append(self._earned(part, self.environment.jump_forms(state, part.control)[1]))
+                parts.append(self._earned(part, self.environment.jump_forms(state, part.control, self._far)[1]))
         return parts
 
     def _earned(self, step: "_ActedOn", following: AffineForms) -> "_ActedOn":
         """The next states beside what was earned on the way."""
         states = self.environment.states
-        reward = self.environment.earned_forms(_coordinates(step.cells, states), step.control).coordinate(0)
+        reward = self.environment.earned_forms(_coordinates(step.cells, states), step.control, self._far).coordinate(0)
         total = step.cells.coordinate(states) + reward
         forms = AffineForms.stack([*following.coordinates(), total])
         return _ActedOn(forms, step.control, step.origin)
@@ -138,7 +143,7 @@ class NoisyStep:
         if not self.environment.ongoing or not len(step.origin):
             return np.inf, step
         states = self.environment.states
-        left = self.environment.ongoing_forms(_coordinates(step.cells, states))
+        left = self.environment.ongoing_forms(_coordinates(step.cells, states), self._far)
         low, high = left.range
         over = ~(low > 0).all(axis=-1)
         earned = step.cells.coordinate(states).range[0]
