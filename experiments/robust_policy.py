@@ -43,7 +43,7 @@ def measured(name: str, training: Training, seed: int, episodes: int) -> dict[st
         episodes=episodes, states=STATES, attacks=ATTACKS, seed=FIRST_SEED, certified_episodes=0
     )
     found = av.evaluate_policy(policy, "CartPole-v1", RADII, settings=settings)
-    assert found.certification is not None, "its actions are discrete"
+    assert isinstance(found.certification, av.PolicyCertification), "its actions are discrete"
     unknown = found.certification.count(av.Answer.UNKNOWN)
     return {
         "policy": name,

@@ -140,7 +140,7 @@ class InputSplitter:
                 # Bounds over parts of other sets say nothing of all of their boxes.
                 inputs, outside = contract(inputs, planes, lower, self.settings.contractions)
                 empty = empty | outside
-        scores = side_scores(self.network, inputs.width, pre, found, atoms) * inputs.halvable
+        scores = side_scores(self.network, to_numpy(inputs.width), pre, found, atoms) * inputs.halvable
         # Where the arithmetic itself may fail everywhere, as by overflow, smaller boxes are of no use.
         scores[~sound.any(axis=1) & defined(self.network, pre)] = 0.0
         side = np.where(scores.max(axis=1) > 0, scores.argmax(axis=1), -1)

@@ -224,9 +224,9 @@ class MinimumSearch:
             known = self.bounds.take(group[some])
             left = refined(self.rows.scores.network, disjuncts.take(some), known, how, run)
             if left is None:
-                ends = (tuple(map(to_numpy, side)) for side in (known.lower, known.upper))
+                lower, upper = (tuple(map(to_numpy, side)) for side in (known.lower, known.upper))
                 kept.append(some)
-                found.append(ConditionalBounds(*ends, np.zeros(len(some), dtype=bool)))
+                found.append(ConditionalBounds(lower, upper, np.zeros(len(some), dtype=bool)))
             else:
                 kept.append(left.disjuncts.number)
                 found.append(left.bounds)

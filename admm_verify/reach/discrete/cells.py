@@ -99,7 +99,8 @@ class CellBounder:
             bound = -to_numpy(found.lower)
             gap = np.maximum(bound - inner, 0.0) / scale
             # The scores weigh rows by the inverse square of these numbers.
-            score = to_numpy(side_scores(self.network, inputs.width, pre, found, -1.0 / np.maximum(gap, 1e-9)))
+            width, atoms = to_numpy(inputs.width), -1.0 / np.maximum(gap, 1e-9)
+            score = to_numpy(side_scores(self.network, width, pre, found, atoms))
         score = np.where(inputs.halvable, score, -1.0)
         side = np.where(score.max(axis=1) >= 0, score.argmax(axis=1), -1)
         return Cells(inputs, bound, to_numpy(found.vertices), side)
