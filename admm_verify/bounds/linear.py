@@ -18,6 +18,9 @@ _PASSED_NUMBERS = 2**18
 """Numbers of an array of a block where matrix products are passed in one step: what is left are many small steps, which
 take half of the time in a cache (measured on transformers with 800 to 1600 numbers a layer)."""
 
+_SAME = 2.0**-10
+"""How far apart planes may be, in shares of the linear terms of their products, to be as good as the same."""
+
 
 def linear_bounds(
     region: Region, wanted: Int[np.ndarray, " m"], budget: Budget, looks: bool = False
@@ -53,13 +56,20 @@ def crown(
     """CROWN's bounds of neurons of a relaxed region's last node, [sets, m], for wanted [m] or [sets, m].
 
     Products have no planes that are best for all rows. looks: each row also tries those to which one step of ascent
-    takes it.
+    takes it, unless the planes of all products are as good as the same.
     """
     chosen = neurons(relaxed.region, wanted)
     below, above = relaxed.crown(chosen), relaxed.crown(chosen.negative())
-    if not looks or not any(isinstance(line, BilinearPlanes) for line in relaxed.lines):
+    if not looks or not _chosen(relaxed):
         return below, -above
     everywhere = np.broadcast_to(wanted, (relaxed.inputs.lead[0], wanted.shape[-1]))
     moved = relaxed.bounded(neurons(relaxed.region, everywhere).both_sides(), None, AscentSettings(), 1).lower
     xp, count = namespace(below), wanted.shape[-1]
     return xp.maximum(below, moved[:, :count]), -xp.maximum(above, moved[:, count:])
+
+
+def _chosen(relaxed: Relaxed) -> bool:
+    """Whether there are products of which it matters which planes are chosen."""
+    apart = [line.apart for line in relaxed.lines if isinstance(line, BilinearPlanes)]
+    # No number where ranges are infinite.
+    return any(bool(namespace(share).any(~(share <= _SAME))) for share in apart)

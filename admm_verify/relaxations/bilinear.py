@@ -205,6 +205,19 @@ class BilinearPlanes:
         return (ux > lx) & (uy > ly)
 
     @property
+    def apart(self) -> Float[Array, "..."]:
+        """How far planes below are from those above, as a share of how far linear terms of the products go: the sum of
+        w_x w_y over that of |m_x| w_y + |m_y| w_x, for middles m and widths w; 0 where no product is bent.
+        """
+        xp, area = namespace(self.lower), self._area
+        (mx, my), (wx, wy) = pair(self.lower / 2 + self.upper / 2), pair(self.upper - self.lower)
+        gap = xp.sum(area, axis=-1)
+        straight = xp.sum(xp.abs(mx) * wy + xp.abs(my) * wx, axis=-1)
+        some = xp.where(straight > 0, straight, xp.ones_like(straight))
+        infinity = xp.full_like(gap, float("inf"))
+        return xp.where(straight > 0, gap / some, xp.where(gap > 0, infinity, gap))
+
+    @property
     def middle(self) -> Array:
         """The slopes of the parallel planes, of the operands."""
         return namespace(self.lower).concat([*reversed(pair(self.lower / 2 + self.upper / 2))], axis=-1)

@@ -134,3 +134,11 @@ def test_a_box_that_is_a_point_has_no_other_nearest_point():
     moved, height = HULL.project(low, low, np.array([[1.7, -0.2]]), np.array([[1.6]]))
     np.testing.assert_array_equal(moved, low)
     np.testing.assert_allclose(height, low[:, :1] * low[:, 1:], rtol=1e-15)
+
+
+def test_planes_of_products_by_a_known_number_are_not_apart():
+    low, high = np.array([[-1.0, 2.0, 0.5, 3.0], [1.0, 2.0, 0.5, 3.0]]), np.array([[2.0, 5.0, 0.5, 3.0]])
+    np.testing.assert_array_equal(BilinearPlanes(low, high).apart, [0.0, 0.0])
+    # Middles 1 and 2, widths 2 and 4: 8 over 1 * 4 + 2 * 2; around zero nothing is linear.
+    low, high = np.array([[0.0, 0.0], [-1.0, -3.0]]), np.array([[2.0, 4.0], [1.0, 3.0]])
+    np.testing.assert_array_equal(BilinearPlanes(low, high).apart, [1.0, np.inf])
