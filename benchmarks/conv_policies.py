@@ -12,7 +12,7 @@ First `certify_policy` on all frames and radii in one call. Then frame by frame 
 all differences of scores, each piece from scratch: CROWN; slopes optimised over CROWN's pre-activation bounds, 50
 passes of ascent beside 20 iterations of alpha-CROWN; and, on the first frames of `--everywhere` at the middle radius,
 those bounds optimised too, our tightened ones beside alpha-CROWN's default call. Theirs are without rounding terms, and
-in float32 unless `--double` asks for float64. They have no ELU, which is relu(x) + exp(-relu(-x)) - 1 there.
+in float32 unless `--double` asks for float64. They have no ELU; `lirpa_elu` gives them one.
 """
 
 import argparse
@@ -31,6 +31,7 @@ from torch import nn
 import admm_verify as av
 from admm_verify.bounds.preactivation import derived_bounds, input_rows
 from benchmarks.lirpa import load
+from benchmarks.lirpa_elu import register_elu
 from benchmarks.shares import RESULTS, environment, write_json
 from problems.lp_instances import shared_folder
 
@@ -97,7 +98,7 @@ class Twin(nn.Module):
             weight = own[f"conv{k}.weight"]
             layer = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2:], 2, 1)
             layer.weight.data, layer.bias.data = weight, own[f"conv{k}.bias"]
-            layers += [layer, OneElu() if self.recurrent else nn.ReLU()]
+            layers += [layer, nn.ELU() if self.recurrent else nn.ReLU()]
         self.images = nn.Sequential(*layers, nn.Flatten())
         self.last = _linear(own["actor_linear.weight"], own["actor_linear.bias"])
         if not self.recurrent:
@@ -117,13 +118,6 @@ class Twin(nn.Module):
         return self.last(candidate - update * candidate)
 
 
-class OneElu(nn.Module):
-    """ELU of operators that auto_LiRPA has bounds of."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.relu(x) + torch.exp(-torch.relu(-x)) - 1.0
-
-
 def _linear(weight: torch.Tensor, bias: torch.Tensor) -> nn.Linear:
     layer = nn.Linear(weight.shape[1], weight.shape[0])
     layer.weight.data, layer.bias.data = weight.clone(), bias.clone()
@@ -136,6 +130,7 @@ class Peer:
     def __init__(self, agent: Agent, dtype: torch.dtype) -> None:
         from auto_LiRPA import BoundedModule
 
+        register_elu()
         self.agent, self.frames = agent, torch.as_tensor(agent.frames).to(dtype)
         module = Twin(agent).eval().to(dtype)
         with torch.no_grad():
@@ -143,6 +138,7 @@ class Peer:
             np.testing.assert_allclose(module(self.frames).numpy(), ours, rtol=1e-3, atol=1e-4)
         # Their sparse slopes fail an assertion of theirs where activations of convolutions are no ReLUs.
         options = {"sparse_intermediate_bounds": not module.recurrent}
+        self.recurrent = module.recurrent
         self.module = BoundedModule(module, self.frames[:1], bound_opts=options, device="cpu", verbose=0)
 
     def crown(self, frame: int, radius: float) -> np.ndarray:
@@ -172,8 +168,11 @@ class Peer:
         lower, upper = (torch.as_tensor(end)[None].to(x.dtype) for end in self.agent.ends(frame, radius))
         inputs = (BoundedTensor(x, PerturbationLpNorm(norm=np.inf, x_L=lower, x_U=upper)),)
         rows = torch.as_tensor(self.agent.rows(frame), dtype=x.dtype)[None]
-        arguments = {"iteration": ITERATIONS, "lr_alpha": 0.5, "early_stop_patience": PATIENCE}
-        self.module.set_bound_opts({"optimize_bound_args": arguments | {"fix_interm_bounds": known is not None}})
+        arguments: dict[str, Any] = {"iteration": ITERATIONS, "lr_alpha": 0.5, "early_stop_patience": PATIENCE}
+        # Slopes of rows of inner layers, which fixed bounds do not read, take 20 GB here unless rows share them.
+        arguments["use_shared_alpha"] = known is not None and self.recurrent
+        arguments["fix_interm_bounds"] = known is not None
+        self.module.set_bound_opts({"optimize_bound_args": arguments})
         found, _ = self.module.compute_bounds(x=inputs, C=rows, method=method, bound_upper=False, interm_bounds=known)
         return found.detach().numpy().ravel().astype(np.float64)
 
