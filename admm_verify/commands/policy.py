@@ -178,6 +178,10 @@ def _environment(options: argparse.Namespace) -> str | None:
 
     Raises: InputError where a policy is given without either.
     """
+    if options.policy is None:
+        given = {"--vecnormalize": options.vecnormalize, "--actions": options.actions}
+        for name in (name for name, value in given.items() if value is not None):
+            raise InputError(f"{name} is of a policy that is read, and the embedded one is complete: give POLICY.")
     if options.env is not None or options.observations is not None:
         return options.env
     if options.policy is not None:
@@ -205,7 +209,8 @@ def _given(options: argparse.Namespace) -> tuple[Policy, np.ndarray]:
             if options.observations is not None:
                 observations = _observations(options.observations)
     except Stopped:
-        raise StoppedError(f"{options.policy} was not read to its end: the time was up. Allow more.") from None
+        what = options.policy or "The embedded policy"
+        raise StoppedError(f"{what} was not read to its end: the time was up. Allow more.") from None
     return policy, observations
 
 

@@ -41,7 +41,12 @@ class Broken(Corridor):
             raise self.changes["error"]
         if "result" in self.changes:
             return self.changes["result"]
+        over, cut = self.changes.get("over", over), self.changes.get("cut", cut)
         return self.changes.get("seen", seen), self.changes.get("reward", reward), over, cut, notes
+
+    def close(self):
+        if "closing" in self.changes:
+            raise self.changes["closing"]
 
 
 def refusal(environment, policy=UPRIGHT, radii=(0.1,), kind=av.InputError):
@@ -109,6 +114,12 @@ def test_an_environment_whose_package_is_missing(monkeypatch):
         (Broken(result=None), UPRIGHT, ["returned None", "terminated"]),
         (Broken(reward=np.nan), UPRIGHT, ["reward nan"]),
         (Broken(reward="much"), UPRIGHT, ["reward 'much'"]),
+        (Broken(over=np.array([True, False])), UPRIGHT, ["True or False", "terminated"]),
+        (Broken(over="no"), UPRIGHT, ["returned 'no' for terminated"]),
+        (Broken(cut=np.nan), UPRIGHT, ["returned nan for truncated"]),
+        (lambda: Broken(closing=OSError("no screen")), UPRIGHT, ["OSError in its close", "no screen"]),
+        (iter([Corridor()]).__next__, UPRIGHT, ["StopIteration", "another one"]),
+        (iter([Corridor(), 3]).__next__, UPRIGHT, ["made 3 the next time"]),
         (42, UPRIGHT, ["42", "reset and step"]),
         (lambda: 42, UPRIGHT, ["made 42"]),
         (lambda: 1 / 0, UPRIGHT, ["ZeroDivisionError"]),
@@ -117,6 +128,12 @@ def test_an_environment_whose_package_is_missing(monkeypatch):
 def test_what_cannot_be_played(environment, policy, words):
     message = refusal(environment, policy)
     assert all(word in message for word in words), message
+
+
+def test_steps_of_gym_without_notes_end_where_they_say():
+    settings = replace(SETTINGS, episodes=1)
+    found = av.evaluate_policy(UPRIGHT, Broken(result=(np.zeros(2), 1.0, np.True_, None)), [0.1], settings=settings)
+    assert (found.clean.steps == 3).all() and not found.clean.limited.any()
 
 
 def test_images_in_another_order():

@@ -127,6 +127,8 @@ def test_given_observations_are_certified(folder, name, capsys):
         (["--units", "normalised"], ["no normalisation"]),
         (["--within", "0", "0.001"], ["outside the range"]),
         (["--plot", "p.txt"], ["p.txt", "suffix"]),
+        (["--vecnormalize", "text.zip"], ["--vecnormalize", "give POLICY"]),
+        (["--actions", "discrete"], ["--actions", "give POLICY"]),
     ],
 )
 def test_mistakes_end_in_one_paragraph(folder, arguments, words, capsys, monkeypatch):
@@ -153,6 +155,15 @@ def test_options_that_are_refused(arguments):
     with pytest.raises(SystemExit) as ended:
         main(["policy", *arguments])
     assert ended.value.code == 2
+
+
+def test_no_time_to_read(capsys, monkeypatch):
+    def stopped():
+        raise Stopped
+
+    monkeypatch.setattr(command, "example", stopped)
+    assert main(["policy"]) == 1
+    assert "The embedded policy was not read" in capsys.readouterr().err
 
 
 def test_no_time(capsys, tmp_path):

@@ -69,13 +69,13 @@ class EnvironmentSource:
             name, make = _factory(given)
         else:
             name, make, owned = environment_name(given), _copier(given), False
-        first: Any = given if make is None else make()
+        first: Any = given if make is None else _next(name, make)
         made = [first] if owned else []
         try:
             interface = Interface.of(name, first, policy)
         except InputError:
             for one in made:
-                one.close()
+                _close(one, name)
             raise
         seeded = _takes_seed(first.reset)
         spare = [first] if seeded else []
@@ -128,15 +128,14 @@ class EnvironmentSource:
     def close(self) -> None:
         """Close all environments that were made here; copies share what they have with the caller's own."""
         for one in self._made:
-            if callable(getattr(one, "close", None)):
-                one.close()
+            _close(one, self.name)
 
     def _another(self) -> Any:
         if self._spare:
             return self._spare.pop()
         if self.make is None:
             return self.first
-        one = self.make()
+        one = _next(self.name, self.make)
         if self.owned:
             self._made.append(one)
         return one
@@ -159,7 +158,9 @@ class EnvironmentSource:
             )
         observation, reward, over, *more = found
         # Environments of gym tell of their time limit among the notes.
-        cut = bool(more[0]) if len(found) == 5 else bool(more[0].get("TimeLimit.truncated", False))
+        notes = more[0] if isinstance(more[0], dict) else {}
+        told = more[0] if len(found) == 5 else notes.get("TimeLimit.truncated", False)
+        ended, cut = self._truth(over, "terminated"), self._truth(told, "truncated")
         try:
             number = float(np.asarray(reward, dtype=np.float64).reshape(()))
         except (TypeError, ValueError):
@@ -169,7 +170,17 @@ class EnvironmentSource:
                 f"The step of {self.name} returned the reward {brief(reward)}, which is no finite number. Mend the "
                 "environment, or give another one."
             )
-        return Transition(observation, number, bool(over) and not (len(found) == 4 and cut), cut)
+        return Transition(observation, number, ended and not (len(found) == 4 and cut), cut)
+
+    def _truth(self, value: Any, what: str) -> bool:
+        """Whether an episode ended, as a step tells it. Raises: InputError for anything but a truth value."""
+        told = np.asarray(value)
+        if told.size != 1 or told.dtype.kind not in "biuf" or told.reshape(()) not in (0, 1):
+            raise InputError(
+                f"The step of {self.name} returned {brief(value)} for {what}, where True or False belongs. Mend the "
+                "environment, or give another one."
+            )
+        return bool(told.reshape(()))
 
     @staticmethod
     def _copies(one: Any) -> bool:
@@ -178,6 +189,32 @@ class EnvironmentSource:
 
 _TOGETHER = 32
 """Episodes side by side: the network sees as many rows, and no more are lost when the time is up."""
+
+
+def _next(name: str, make: Callable[[], Any]) -> Any:
+    """Another environment. Raises: InputError where there is none."""
+    try:
+        one = make()
+    # Makers of environments are foreign code.
+    except Exception as error:
+        raise InputError(
+            f"What makes {name} raised {type(error).__name__} when it was asked for another one: {error}."
+        ) from error
+    if not (hasattr(one, "reset") and hasattr(one, "step")):
+        raise InputError(f"What makes {name} made {brief(one)} the next time, which has no reset and step.")
+    return one
+
+
+def _close(one: Any, name: str) -> None:
+    """Close an environment. Raises: InputError where that fails."""
+    close = getattr(one, "close", None)
+    try:
+        if callable(close):
+            close()
+    except Exception as error:
+        raise InputError(
+            f"{name} raised {type(error).__name__} in its close: {error}. Mend the environment, or give another one."
+        ) from error
 
 
 def copied(one: Any) -> Any:
