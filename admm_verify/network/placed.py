@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from threading import RLock
 from typing import Any, TypeVar
 
 from admm_verify.arrays import Placement
@@ -10,7 +11,22 @@ from admm_verify.network.graph import Network
 
 Made = TypeVar("Made")
 
-_kept: ContextVar[dict[int, tuple[object, dict[Hashable, Any]]] | None] = ContextVar("kept", default=None)
+
+class _MadeOnce:
+    """What is made by whoever comes first; others wait for it."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._made: list[Any] = []
+
+    def get(self, make: Callable[[], Any]) -> Any:
+        with self._lock:
+            if not self._made:
+                self._made.append(make())
+            return self._made[0]
+
+
+_kept: ContextVar[dict[int, tuple[object, dict[Hashable, _MadeOnce]]] | None] = ContextVar("kept", default=None)
 """By the identity of what it is made of, which is held as well, so that no other object gets that identity."""
 
 
@@ -38,11 +54,11 @@ def moved(network: Network, placement: Placement) -> Network:
 
 
 def made_once(owner: object, key: Hashable, make: Callable[[], Made]) -> Made:
-    """make(), or what it has returned before for the same owner and key while nobody changes that."""
+    """make(), or what it has returned before for the same owner and key while nobody changes that.
+
+    Of threads that want it at once one makes it, and the next tries where that one fails.
+    """
     kept = _kept.get()
     if kept is None or id(owner) not in kept:
         return make()
-    own = kept[id(owner)][1]
-    if key not in own:
-        own[key] = make()
-    return own[key]
+    return kept[id(owner)][1].setdefault(key, _MadeOnce()).get(make)

@@ -64,12 +64,13 @@ def test_results_of_settled_rows_stay() -> None:
     some = problem()
     rows = Rows.of(some, Placement.numpy(np.float64))
     ledger = Ledger(rows)
-    ledger.settled = np.arange(ROWS) % 2 == 0
+    settled = np.arange(ROWS) % 2 == 0
+    ledger.settled = settled
     dual = slope_sweep(rows, DualPoint.start(rows))
     multipliers = ledger.multipliers
     ledger.record(np.arange(ROWS), multipliers, best_response(rows, dual), dual.sweep)
-    assert np.array_equal(np.isneginf(ledger.lower), ledger.settled)
-    assert np.array_equal(np.isposinf(ledger.upper), ledger.settled)
+    assert np.array_equal(np.isneginf(ledger.lower), settled)
+    assert np.array_equal(np.isposinf(ledger.upper), settled)
 
 
 @pytest.mark.parametrize("most", [1, 2, 7, 108, 1000])
