@@ -39,7 +39,8 @@ def torch_placement(device: str) -> Placement:
         raise InputError(f"The device {device!r} is unknown; choose 'cpu', 'cuda' or 'cuda:N'.")
     if wanted.type == "cuda":
         count = torch.cuda.device_count()
-        if (wanted.index or 0) >= count:
+        # Torch keeps a byte of the number: its "cuda:256" is the first GPU.
+        if int(device.partition(":")[2] or 0) >= count:
             there = ", ".join(repr(f"cuda:{index}") for index in range(count))
             advice = f"Use one of {there}" if count else "Use device='cpu', or install a CUDA build of torch"
             raise DeviceError(

@@ -254,6 +254,12 @@ def test_devices_that_are_not_there_are_named(gpu, problem) -> None:
         av.solve(problem, device="cuda:1,cuda:2")
 
 
+@pytest.mark.parametrize("name", ["cuda:128", "cuda:255", "cuda:256", "cuda:999", "cuda:0,cuda:256"])
+def test_numbers_that_torch_would_cut_to_a_byte_are_missed(gpu, problem, name: str) -> None:
+    with pytest.raises(av.DeviceError, match=r"finds 2 CUDA devices\. Use one of 'cuda:0', 'cuda:1'"):
+        av.solve(problem, device=name)
+
+
 def test_all_of_no_devices_are_missed(problem) -> None:
     with pytest.raises(av.DeviceError, match="finds 0 CUDA devices"):
         av.solve(problem, device="cuda:all")
