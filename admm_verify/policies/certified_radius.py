@@ -26,7 +26,7 @@ _SMALLEST = 2.0**-40
 """Share of the largest radius below which an action is taken for one that stands no noise."""
 
 _ROUNDED = 1.0 + 2.0**-48
-"""More than the roundings of a length add to it."""
+"""More than the roundings of a length, or of a radius and the features' reaches at it, add to them."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -113,7 +113,7 @@ def certified_radii(
         most,
         noise.reach[0],
         instances.labels,
-        search.certified * most,
+        _certified(search.certified, most),
         search.attacked * most * _ROUNDED,
         search.changes,
         run.ended() or Ended.COMPLETE if len(search.left) else Ended.COMPLETE,
@@ -122,6 +122,11 @@ def certified_radii(
         RadiusUnits(chosen.units),
         note,
     )
+
+
+def _certified(share: np.ndarray, most: float) -> np.ndarray:
+    """Radii at which no feature reaches farther, as computed, than with its share, at which it was certified."""
+    return np.where(share < 1.0, share * most / _ROUNDED, most)
 
 
 class _Bisection:

@@ -8,6 +8,7 @@ import pytest
 
 import admm_verify as av
 from admm_verify.network.layers import network_from_layers
+from admm_verify.policies import certified_radius
 from admm_verify.policies.settings import RadiusUnits
 from tests.policies.test_certify_policy import certify_policy, gaps, observations, policy
 from tests.test_certify_norms import NORMS, ball_points, holds
@@ -75,6 +76,29 @@ def test_what_is_certified_lies_below_the_truth_in_rational_numbers():
     found = av.certified_radii(given, near, 1.0, settings=av.PolicySettings(tolerance=1e-6))
     truth = (Fraction(float(near[0, 0])) - Fraction(float(near[0, 1]))) / 2
     assert Fraction(found.certified[0]) < truth <= Fraction(found.attacked[0])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_features_reach_no_farther_than_what_was_certified(seed, monkeypatch):
+    """Not by the last digit either, whichever way a radius and reaches are rounded."""
+    given, near, proved = policy(seed), observations(seed), {}
+    certify = certified_radius.certified
+
+    def noted(instances, *more):
+        found = certify(instances, *more)
+        for p in np.flatnonzero(found.status[:, 0] == av.Answer.VERIFIED):
+            image, reach = (
+                tuple(instances.images[p].tolist()),
+                instances.near.reaches(np.array([p]), instances.radii)[0],
+            )
+            proved[image] = np.maximum(proved.get(image, 0.0), reach)
+        return found
+
+    monkeypatch.setattr(certified_radius, "certified", noted)
+    found = av.certified_radii(given, near, np.random.default_rng(seed).uniform(0.1, 1.0, 3))
+    assert (found.certified > 0).all() and len(proved) == len(near)
+    for image, radius in zip(near, found.certified, strict=True):
+        assert (radius / found.largest * found.reach <= proved[tuple(image.tolist())]).all()
 
 
 def test_ends_that_no_bisection_finds():
