@@ -104,7 +104,8 @@ class Ledger:
             x = scattered(x, active, count)
         raised, sunk = bound > self.lower, value < self.upper
         if self.settled is not None:
-            raised, sunk = raised & ~self.settled, sunk & ~self.settled
+            moving = xp.logical_not(self.settled)
+            raised, sunk = raised & moving, sunk & moving
         self.lower = xp.where(raised, bound, self.lower)
         self.upper = xp.where(sunk, value, self.upper)
         self.primal = select_rows(sunk, x, self.primal)
