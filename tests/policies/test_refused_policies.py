@@ -237,3 +237,12 @@ def test_limits_in_an_array_are_those_of_a_pair(tmp_path):
 def test_names_of_no_file_are_refused(path):
     with pytest.raises(av.AdmmVerifyError):
         av.read_policy(path)
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_tensors_of_keys_that_take_forever_are_refused(old, tmp_path):
+    bomb = b"\x80\x02}NN\x86q\x00" + b"".join(b"h%c\x86q%c" % (k, k + 1) for k in range(60)) + b"Ns."
+    inner = zipped(tmp_path / "i.zip", {"archive/data.pkl": bomb, "archive/version": "3"}).read_bytes()
+    members = {"data": json.dumps(SPACES), "policy.pth": bomb if old else inner}
+    with pytest.raises(av.ModelError, match="uses tuples again"):
+        av.read_policy(zipped(tmp_path / "p.zip", members))

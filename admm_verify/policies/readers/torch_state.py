@@ -2,8 +2,10 @@
 
 import io
 import os
+import pickletools
 import warnings
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +17,7 @@ from admm_verify.network.from_torch import trace
 from admm_verify.network.graph import Network
 from admm_verify.policies.policy import ObservationScale
 from admm_verify.policies.readers.archive import MOST_BYTES, is_archive, read_members
+from admm_verify.policies.readers.unpickle import check_operations
 
 
 def read_state(content: bytes, what: str) -> dict[str, np.ndarray]:
@@ -23,10 +26,17 @@ def read_state(content: bytes, what: str) -> dict[str, np.ndarray]:
     Only tensors are rebuilt (torch.load with weights_only): nothing that the file names is imported or called.
     Raises: ModelError for anything else in it, with the reason; for NaN and infinite numbers.
     """
+    pickles = [content]
     if is_archive(io.BytesIO(content)):
         # Torch unpacks what an archive claims to hold without a limit.
         read_members(io.BytesIO(content), (), what)
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            names = [name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl"]
+        pickles = list(read_members(io.BytesIO(content), names, what).values())
     try:
+        for one in pickles:
+            for part in _parts(one):
+                check_operations(part)
         # Torch warns of versions of pickles, which it then reads, or does not.
         with warnings.catch_warnings(action="ignore"):
             found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
@@ -50,6 +60,19 @@ def read_state(content: bytes, what: str) -> dict[str, np.ndarray]:
             "torch.save(policy.state_dict(), file)."
         )
     return {name: _array(value, f"The tensor {name} of {what}") for name, value in found.items()}
+
+
+def _parts(content: bytes) -> Iterator[bytes]:
+    """The pickles that a file of torch begins with: one, or in the older format five before the numbers."""
+    rest = io.BytesIO(content)
+    for _ in range(5):
+        begin = rest.tell()
+        if rest.read(1) != b"\x80":
+            return
+        rest.seek(begin)
+        yield content[begin:]
+        for _ in pickletools.genops(rest):
+            pass
 
 
 def read_state_file(path: str | os.PathLike[str], what: str) -> dict[str, np.ndarray]:

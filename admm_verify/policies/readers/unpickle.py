@@ -100,7 +100,7 @@ def read_pickle(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
     except OSError as error:
         raise ModelError(f"{what} cannot be read: {error.strerror or error}.") from error
     try:
-        _check_operations(content)
+        check_operations(content)
         found = _Unpickler(io.BytesIO(content)).load()
     # Damaged pickles end in errors of any kind.
     except Exception as error:
@@ -113,7 +113,7 @@ def read_pickle(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
     return found.state
 
 
-def _check_operations(content: bytes) -> None:
+def check_operations(content: bytes) -> None:
     """Refuse pickles that claim memory which they do not fill, such as numbers of the memo far beyond the operations,
     and those that take very long: also tuples that hold one another twice, whose hashes take 2^depth steps.
     """
