@@ -78,10 +78,10 @@ def test_what_is_certified_lies_below_the_truth_in_rational_numbers():
     assert Fraction(found.certified[0]) < truth <= Fraction(found.attacked[0])
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_features_reach_no_farther_than_what_was_certified(seed, monkeypatch):
     """Not by the last digit either, whichever way a radius and reaches are rounded."""
-    given, near, proved = policy(seed), observations(seed), {}
+    given, near, proved = policy(seed), observations(seed, count=40), {}
     certify = certified_radius.certified
 
     def noted(instances, *more):
