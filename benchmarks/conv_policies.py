@@ -169,7 +169,7 @@ class Peer:
         inputs = (BoundedTensor(x, PerturbationLpNorm(norm=np.inf, x_L=lower, x_U=upper)),)
         rows = torch.as_tensor(self.agent.rows(frame), dtype=x.dtype)[None]
         arguments: dict[str, Any] = {"iteration": ITERATIONS, "lr_alpha": 0.5, "early_stop_patience": PATIENCE}
-        # Slopes of rows of inner layers, which fixed bounds do not read, take 20 GB here unless rows share them.
+        # Fixed bounds do not read slopes of inner layers' rows, which take more than 9 GB here unless shared.
         arguments["use_shared_alpha"] = known is not None and self.recurrent
         arguments["fix_interm_bounds"] = known is not None
         self.module.set_bound_opts({"optimize_bound_args": arguments})
