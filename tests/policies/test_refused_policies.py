@@ -246,3 +246,25 @@ def test_tensors_of_keys_that_take_forever_are_refused(old, tmp_path):
     members = {"data": json.dumps(SPACES), "policy.pth": bomb if old else inner}
     with pytest.raises(av.ModelError, match="uses tuples again"):
         av.read_policy(zipped(tmp_path / "p.zip", members))
+
+
+GRU = {"kind": "conv", "input_shape": [3], "output": "logits"}
+
+
+@pytest.mark.parametrize(
+    ("told", "weight"),
+    [
+        ({}, np.array(1.0)),
+        ({}, np.full((2, 3), np.longdouble("1e4000"))),
+        ({"observation_normaliser": {"mean": [10**400, 0, 0], "std": [1, 1, 1]}}, np.ones((2, 3))),
+        ({**GRU, "layers": [3]}, np.ones((2, 3))),
+        ({**GRU, "layers": [{"type": "grucell", "hidden": "x"}]}, np.ones((2, 3))),
+        ({**GRU, "layers": [{"type": "grucell", "hidden": 10**9}]}, np.ones((2, 3))),
+    ],
+    ids=["no axes", "beyond float64", "long number", "no layer", "no number", "no such array"],
+)
+def test_descriptions_and_arrays_that_fit_nothing_are_refused(told, weight, tmp_path):
+    np.savez(tmp_path / "policy.npz", W0=weight, b0=np.ones(2))
+    (tmp_path / "model.json").write_text(json.dumps({"activations": ["linear"], "output": "Q values", **told}))
+    with pytest.raises(av.ModelError):
+        av.read_policy(tmp_path)

@@ -31,7 +31,10 @@ def layered_network(
     Shapes: sample is an image's [channels, height, width], or [inputs].
     Raises: ModelError naming the layer and what does not fit.
     """
-    states = [int(_entry(layer, "hidden", k)) for k, layer in enumerate(layers) if layer.get("type") == "grucell"]
+    states = [_entry(layer, "hidden", k) for k, layer in enumerate(layers) if _entry(layer, "type", k) == "grucell"]
+    rows = {len(part) for part in arrays.values() if part.ndim}
+    if any(not isinstance(state, int) or 3 * state not in rows for state in states):
+        raise ModelError(f"The recurrent cell of {name} says hidden={states[0]!r:.50}, of which no array has 3 times.")
     if len(states) > 1:
         raise ModelError(f"{name} has {len(states)} recurrent cells; one is supported.")
     memory, size = sum(states), prod(sample)

@@ -114,14 +114,16 @@ def _layers(arrays: Mapping[str, np.ndarray], path: Path) -> list[tuple[np.ndarr
     layers: list[tuple[np.ndarray, np.ndarray]] = []
     for k in range(depth):
         weight, bias = arrays[f"W{k}"], arrays[f"b{k}"]
-        inputs = len(layers[-1][1]) if layers else weight.shape[-1]
+        inputs = len(layers[-1][1]) if layers else max(weight.shape[-1:], default=0)
         if weight.ndim != 2 or weight.shape[1] != inputs or bias.shape != weight.shape[:1] or not weight.size:
             raise ModelError(f"W{k} and b{k} of {path} have shapes {weight.shape} and {bias.shape} after {inputs}.")
         if weight.dtype.kind not in "fiu" or bias.dtype.kind not in "fiu":
             raise ModelError(f"W{k} and b{k} of {path} hold {weight.dtype} and {bias.dtype}; give real numbers.")
+        with np.errstate(over="ignore"):
+            weight, bias = weight.astype(np.float64), bias.astype(np.float64)
         if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
             raise ModelError(f"W{k} or b{k} of {path} holds NaN or infinite numbers, for which no bound exists.")
-        layers.append((weight.astype(np.float64), bias.astype(np.float64)))
+        layers.append((weight, bias))
     return layers
 
 
@@ -145,7 +147,7 @@ def _scale(entry: Any, path: Path) -> ObservationScale:
     try:
         mean, std = (np.asarray(entry[name], dtype=np.float64) for name in ("mean", "std"))
         return ObservationScale(mean, std + 1e-8, float(entry.get("clip", np.inf)))
-    except (TypeError, ValueError, LookupError, AttributeError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
         raise ModelError(
             f"The observation_normaliser of {path} is no mean, std and clip in numbers: {error}."
         ) from error
