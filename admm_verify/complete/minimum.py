@@ -33,7 +33,8 @@ class Minimum:
     lower: certified, rounded downward. upper: attained, computed in float64 at `point`, which lies in the set exactly;
     +inf and NaN where no point gave a number. each: certified lower bounds of every functional of a row, of which the
     row's is the least; those that do not decide it may be far from their own least values. status: CONVERGED where the
-    gap is closed; all numbers hold whatever it is. subproblems: parts of the sets bounded.
+    gap is closed, TOO_LOOSE where only what the settings' arithmetic rounds keeps it open; all numbers hold whatever it
+    is. subproblems: parts of the sets bounded.
     Shapes: lower, upper [rows]; point [rows, *input_shape]; each [rows, k].
     """
 
@@ -111,9 +112,9 @@ def minimum(
         search = MinimumSearch(rows, chosen, run)
         search.find()
         each = search.charged().reshape(coefficients.shape[:2])
-    best = search.attained
+    least, best = each.min(axis=1), search.attained
     point = best.x.reshape(-1, *network.input_shape)
-    found = each.min(axis=1), best.value, point, each, tuple(search.status())
+    found = least, best.value, point, each, tuple(search.status(least))
     return Minimum(*found, search.subproblems, time.monotonic() - began)
 
 

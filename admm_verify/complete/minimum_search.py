@@ -103,8 +103,12 @@ class MinimumSearch:
     @property
     def done(self) -> np.ndarray:
         """Which groups need no more, [groups]."""
+        return self._closed(self.lower)
+
+    def _closed(self, lower: np.ndarray) -> np.ndarray:
+        """Which groups some lower bounds leave no more than the allowed gap."""
         floor = self.attained.value - self.allowed
-        return np.isfinite(floor) & (self.lower >= floor)
+        return np.isfinite(floor) & (lower >= floor)
 
     def find(self) -> None:
         """Bound and attack the whole sets, then split them until all gaps are closed or the run is over."""
@@ -115,14 +119,16 @@ class MinimumSearch:
         if self.search is not None:
             self._note(self.search)
 
-    def status(self) -> list[Ended]:
-        """How it ended for every group."""
+    def status(self, charged: np.ndarray) -> list[Ended]:
+        """How it ended for every group, whose lower bounds with all that is charged are given."""
         ended = self.run.ended() or (Ended.CELL_LIMIT if self._limited else Ended.COMPLETE)
-        none = np.isneginf(self.lower)
-        return [
-            Ended.CONVERGED if done else Ended.NO_BOUND if no and ended is Ended.COMPLETE else ended
-            for done, no in zip(self.done, none, strict=True)
-        ]
+        none, closed, done = np.isneginf(self.lower), self._closed(charged), self.done
+        found = np.full(len(none), ended, dtype=object)
+        found[none & (ended is Ended.COMPLETE)] = Ended.NO_BOUND
+        # Splitting does not help against what arithmetic is charged.
+        found[done] = Ended.TOO_LOOSE
+        found[closed] = Ended.CONVERGED
+        return list(found)
 
     def charged(self) -> np.ndarray:
         """Certified lower bounds of the rows' values, less what the settings' arithmetic can be off by, [rows]."""

@@ -18,7 +18,7 @@ _EXPONENT = 300
 class ValueRows:
     """Rows c'f(x) + d over the sets of their groups; the least value of all rows of a group is what counts.
 
-    network: f as it is bounded; evaluated: as it computes, in float64.
+    network: f as it is bounded.
     Shapes: inputs [groups, n]; objective [rows, outputs]; offset, group [rows].
     """
 

@@ -18,9 +18,10 @@ class DeviationBounds:
     The deviation at x is D(x) = max over the inputs z near x of |pi(z) - pi(x)|, with the largest entry (linf) or the
     Euclidean length (l2) of the difference: attacked <= D(x) <= certified, the first attained at `worst`, or
     `worst_l2`. low <= pi(z) <= high for all z near x, certified, entry by entry; an entry that does not decide the
-    deviation may have loose ends. status: CONVERGED where certified <= ratio * attacked in linf and l2, or certified
-    <= least, what counts as no deviation; all numbers hold whatever it is. ADIV is the average of D(x) over the
-    observations, MAD the largest D(x) of them.
+    deviation may have loose ends. status: CONVERGED where the search ended with certified at most the larger of
+    ratio * attacked and attacked + least, in linf, and in l2 where lengths have a search of their own, but for what the
+    arithmetic rounds; all numbers hold whatever it is. ADIV is the average of D(x) over the observations, MAD the
+    largest D(x) of them.
 
     policy: its name. radii: one number for each, in `units`, the largest over the features where these have their own;
     reach: how far each feature may change, in raw units. norm: of the balls.

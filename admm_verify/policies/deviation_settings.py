@@ -15,10 +15,11 @@ from admm_verify.sets.norm_names import norm_name
 class DeviationSettings(Settings):
     """How `certify_deviation` works, beyond what it is asked.
 
-    ratio: certified / attacked at which an observation is done. least: of certified deviations, what counts as none, in
-    units of the actions. euclidean: bound the Euclidean length of deviations by a search of its own as well; it is
-    bounded by those of the entries in any case. units, within, norm, arithmetic: as those of `PolicySettings`. search:
-    how the sets are bounded and split; its gaps are those of ratio and least.
+    ratio: certified / attacked at which an observation is done. least: certified deviations up to this count as none,
+    and those that are so little above attacked ones are near enough, in units of the actions. euclidean: bound the
+    Euclidean length of deviations by a search of its own as well; it is bounded by those of the entries in any case.
+    units, within, norm, arithmetic: as those of `PolicySettings`. search: how the sets are bounded and split; its gaps
+    are those of ratio and least.
 
     Raises: InputError for a choice that does not exist, or a value of another type or range.
     """

@@ -207,6 +207,9 @@ def test_arithmetic_costs_what_it_rounds():
     real = av.minimum(network, box, objective)
     single = av.minimum(network, box, objective, settings=av.MinimumSettings(arithmetic="float32"))
     assert real.lower[0] - 1e-3 < single.lower[0] < real.lower[0]
+    settings = av.MinimumSettings(arithmetic="float32", relative=0.0, absolute=1e-9)
+    charged = av.minimum(network, box, objective, settings=settings)
+    assert charged.gap[0] > 1e-9 and charged.status == (Ended.TOO_LOOSE,)
 
 
 def test_what_does_not_fit_is_refused():
