@@ -66,6 +66,12 @@ def checked_observations(policy: Policy, observations: Any, settings: PolicySett
         raise InputError(f"Observation {bad[0, 0]}, feature {bad[0, 1]} is {value}; give finite numbers.")
     if settings.within is not None:
         low, high = (per_entry(end, network.input_shape, "range within") for end in settings.within)
+        empty = np.flatnonzero(~(low <= high))
+        if len(empty):
+            feature = empty[0]
+            raise InputError(
+                f"The range within is [{low[feature]:g}, {high[feature]:g}] at feature {feature}; give lowest <= highest."
+            )
         outside = np.argwhere((flat < low) | (flat > high))
         if len(outside):
             number, feature = outside[0]

@@ -221,7 +221,7 @@ def test_gather_and_reflect(native: NativeVerbs, layer: Layer, most: int) -> Non
 
 def test_places_that_are_none_are_refused() -> None:
     for places in ([[-1, 0]], [[0, 3]], [[2, 0], [1, 1]]):
-        with pytest.raises(InputError, match="places"):
+        with pytest.raises(InputError, match="Places"):
             EntryPlaces.of(np.array(places), 2, Placement.numpy())
 
 

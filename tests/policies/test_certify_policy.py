@@ -224,3 +224,9 @@ def test_what_is_no_policy_is_refused(given):
 def test_settings_that_do_not_exist_are_refused(wrong):
     with pytest.raises(av.InputError):
         av.PolicySettings(**wrong)
+
+
+def test_a_range_the_wrong_way_round_is_told():
+    settings = av.PolicySettings(within=(1.0, -1.0))
+    with pytest.raises(av.InputError, match="lowest <= highest"):
+        av.certify_policy(policy(0), observations(0), [0.1], settings=settings)
