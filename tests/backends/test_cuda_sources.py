@@ -44,7 +44,10 @@ def test_the_source_is_one_text() -> None:
     assert "#include" not in cuda.source() and "av::project_triangle" in cuda.source()
 
 
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100"])
+OLDER = [pytest.param(name, marks=pytest.mark.slow) for name in ("sm_80", "sm_90")]
+
+
+@pytest.mark.parametrize("architecture", [*OLDER, "sm_100"])
 def test_kernels_compile(tmp_path, architecture: str) -> None:
     """Also: every verb has an entry in both types, and takes the arguments that the native one takes."""
     if NVCC is None:

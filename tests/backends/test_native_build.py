@@ -59,6 +59,7 @@ def test_two_processes_build_at_once(own_cache) -> None:
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_unlike_machines_may_share_the_folder(own_cache, monkeypatch) -> None:
     assert found() is not None
     monkeypatch.setattr(library, "_cpu", lambda: "another CPU")
@@ -86,6 +87,7 @@ def test_a_folder_that_cannot_be_written_to_is_no_obstacle(monkeypatch, tmp_path
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_a_damaged_library_is_no_obstacle(own_cache, monkeypatch, tmp_path) -> None:
     assert found() is not None
     (path,) = own_cache.iterdir()

@@ -109,7 +109,7 @@ def test_what_cannot_be_captured_is_launched_with_a_warning(gpu, monkeypatch, wh
     assert np.array_equal(found.lower, expected.lower)
 
 
-@pytest.mark.parametrize("ahead", [1, 9])
+@pytest.mark.parametrize("ahead", [pytest.param(1, marks=pytest.mark.slow), 9])
 def test_memory_that_runs_out_in_a_capture_halves_the_block(gpu, ahead: int) -> None:
     of = problem()
     # What is made once is made.

@@ -26,7 +26,7 @@ def case(seed: int, condition: str, share: float) -> av.Query:
     ("seed", "condition", "share", "rounds"),
     [
         (2, "y0 >= {0} or y1 >= {1}", 0.4, 2),
-        (1, "y0 >= {0} and y1 >= {1}", 0.2, 0),
+        pytest.param(1, "y0 >= {0} and y1 >= {1}", 0.2, 0, marks=pytest.mark.slow),
     ],
 )
 def test_as_many_parts_as_on_the_host(seed: int, condition: str, share: float, rounds: int) -> None:

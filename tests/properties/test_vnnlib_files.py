@@ -107,6 +107,7 @@ def shared_files() -> list[Path]:
 
 
 @pytest.mark.data
+@pytest.mark.slow
 @needs_shared
 def test_shared_files_are_read(shared_files: list[Path]) -> None:
     for path in shared_files:

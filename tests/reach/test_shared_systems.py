@@ -26,7 +26,7 @@ VERDICTS = {
 }
 
 
-LONG = {"double_pendulum_less_robust", "nav_point"}
+LONG = {"double_pendulum_less_robust", "double_pendulum_more_robust", "ground_robot_buggy", "nav_point"}
 
 
 @pytest.mark.parametrize(

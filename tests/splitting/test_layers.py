@@ -39,6 +39,15 @@ def small_layers() -> tuple[av.Network, av.Box]:
     return network, av.Box.around(generator.uniform(0, 1, (2, 4, 4)), radius=0.2)
 
 
+@cache
+def solved() -> tuple[av.Problem, av.Solution, av.Solution]:
+    """All outputs of the layers from both sides, their bounds after many passes of ascent, and before any."""
+    network, box = small_layers()
+    problem = av.Problem(network, box, np.vstack([np.eye(3), -np.eye(3)]))
+    reference = av.solve(problem, "ascent", settings=av.SolverSettings(tolerance=1e-6, max_passes=2000))
+    return problem, reference, av.solve(problem, settings=av.SolverSettings(max_passes=0))
+
+
 def has_device(device: str | None) -> bool:
     return device != "cuda" or torch.cuda.is_available()
 
@@ -49,10 +58,7 @@ def has_device(device: str | None) -> bool:
 def test_methods_agree_on_layers_of_all_kinds(method: str, device: str | None, precision: str) -> None:
     if not has_device(device):
         pytest.skip("torch finds no CUDA device")
-    network, box = small_layers()
-    problem = av.Problem(network, box, np.vstack([np.eye(3), -np.eye(3)]))
-    reference = av.solve(problem, "ascent", settings=av.SolverSettings(tolerance=1e-6, max_passes=2000))
-    crown = av.solve(problem, settings=av.SolverSettings(max_passes=0))
+    problem, reference, crown = solved()
     found = av.solve(problem, method, device=device, settings=av.SolverSettings(precision=precision, max_passes=600))
     assert (found.lower <= reference.relaxation_upper).all() and (found.relaxation_upper >= reference.lower).all()
     closed = (found.lower - crown.lower) / np.maximum(reference.lower - crown.lower, 1e-9)
