@@ -68,10 +68,8 @@ def checked_observations(policy: Policy, observations: Any, settings: PolicySett
         low, high = (per_entry(end, network.input_shape, "range within") for end in settings.within)
         empty = np.flatnonzero(~(low <= high))
         if len(empty):
-            feature = empty[0]
-            raise InputError(
-                f"The range within is [{low[feature]:g}, {high[feature]:g}] at feature {feature}; give lowest <= highest."
-            )
+            ends = f"[{low[empty[0]]:g}, {high[empty[0]]:g}]"
+            raise InputError(f"The range within is {ends} at feature {empty[0]}; give lowest <= highest.")
         outside = np.argwhere((flat < low) | (flat > high))
         if len(outside):
             number, feature = outside[0]
