@@ -68,7 +68,7 @@ def iterations(problem: av.Problem, workers: int) -> Callable[[], None]:
     for k in range(workers):
         part = problem.block(k * problem.rows // workers, (k + 1) * problem.rows // workers)
         rows = Rows.of(part, Placement.numpy(np.float32))
-        blocks.append(eliminate(part).reduce(rows) if can_eliminate(part) else rows)
+        blocks.append(eliminate(part, Placement.numpy().double).reduce(rows) if can_eliminate(part) else rows)
     scheme = Ascent(AscentSettings(), PASSES)
 
     def run(rows: Rows) -> None:
