@@ -179,4 +179,6 @@ class _Bisection:
         reach = np.broadcast_to(self.instances.near.reach[0], point.shape)
         change = np.abs(point.astype(np.float64) - centre.astype(np.float64))
         moved = np.flatnonzero(change)
+        if not len(moved):
+            return 0.0
         return float(np.linalg.norm(change[moved] / reach[moved], NORMS[self.instances.near.norm])) * _ROUNDED
