@@ -15,6 +15,7 @@ from admm_verify.errors import InputError
 from admm_verify.relaxations import triangle
 
 Values = Float[Array, "rows n"]
+Sources = Float[Array, "rows width"]
 PerBox = Float[Array, "boxes n"]
 Owner = Int[Array, " rows"]
 Sums = Float[Array, " rows"]
@@ -193,12 +194,12 @@ class Verbs(Protocol):
         """
         ...
 
-    def gather(self, x: Values, weight: PerBox, shift: PerBox, entries: EntryPlaces, box: Owner | None) -> Values:
+    def gather(self, x: Sources, weight: PerBox, shift: PerBox, entries: EntryPlaces, box: Owner | None) -> Values:
         """Weighted sums of entries: weight times the sum of x at the entries' places, + shift."""
         ...
 
     def reflect(
-        self, z: Values, source: Values, sign: PerBox, gain: PerBox, entries: EntryPlaces, box: Owner | None
+        self, z: Values, source: Sources, sign: PerBox, gain: PerBox, entries: EntryPlaces, box: Owner | None
     ) -> Values:
         """sign z + gain times the entry of source, at most one, that belongs to each number."""
         ...
@@ -299,13 +300,13 @@ class ArrayVerbs:
         pull = (since + 1.0)[:, None] / (since + 2.0)[:, None]
         return anchor / (since + 2.0)[:, None] + pull * (2.0 * u - r), inner(move * move, _of_rows(weight, box))
 
-    def gather(self, x: Values, weight: PerBox, shift: PerBox, entries: EntryPlaces, box: Owner | None) -> Values:
+    def gather(self, x: Sources, weight: PerBox, shift: PerBox, entries: EntryPlaces, box: Owner | None) -> Values:
         first, *others = (_entries(x, entries.places[d, :]) for d in range(entries.places.shape[0]))
         total = sum(others, first)
         return _of_rows(weight, box) * total + _of_rows(shift, box)
 
     def reflect(
-        self, z: Values, source: Values, sign: PerBox, gain: PerBox, entries: EntryPlaces, box: Owner | None
+        self, z: Values, source: Sources, sign: PerBox, gain: PerBox, entries: EntryPlaces, box: Owner | None
     ) -> Values:
         return _of_rows(sign, box) * z + _of_rows(gain, box) * _entries(source, entries.places[0, :])
 
