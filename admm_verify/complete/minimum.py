@@ -105,8 +105,6 @@ def minimum(
     coefficients, constants = _functionals(network, objective, offset)
     if sets.count not in (1, len(coefficients)):
         raise InputError(f"There are {sets.count} input sets and {len(coefficients)} rows; give one set, or one each.")
-    if sets.count < len(coefficients):
-        sets = sets.at(np.zeros(len(coefficients), dtype=np.int64))
     with quiet_overflow():
         rows = ValueRows.of(_prepared(network, sets, chosen), sets, coefficients, constants)
         search = MinimumSearch(rows, chosen, run)

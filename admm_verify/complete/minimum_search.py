@@ -162,8 +162,9 @@ class MinimumSearch:
         every = np.arange(len(rows))
         self.attained.offer(to_numpy(rows.inputs.centre)[rows.group], every)
         method = "crown" if self._few else "tightened"
-        bounds = derived_bounds(scores.network, rows.inputs, method, run, abandon=False, objective=scores.objective)
-        self.bounds, _ = without_contradictions(scores.network, rows.inputs, bounds, run.endless())
+        sets = rows.sets
+        bounds = derived_bounds(scores.network, sets, method, run, abandon=False, objective=scores.objective)
+        self.bounds = without_contradictions(scores.network, sets, bounds, run.endless())[0].take(rows.alike)
         known = RowBounds(scores.network, rows.inputs, scores.objective, np.zeros(len(rows)), rows.group, self.bounds)
         known.sound[:] = True
         for passes in (0, self.settings.passes):

@@ -18,8 +18,9 @@ _EXPONENT = 300
 class ValueRows:
     """Rows c'f(x) + d over the sets of their groups; the least value of all rows of a group is what counts.
 
-    network: f as it is bounded.
-    Shapes: inputs [groups, n]; objective [rows, outputs]; offset, group [rows].
+    network: f as it is bounded. alike: numbers that groups over one and the same set share, 0, 1, .. in the order of
+    their first groups.
+    Shapes: inputs [groups, n]; objective [rows, outputs]; offset, group [rows]; alike [groups].
     """
 
     network: Network
@@ -27,16 +28,26 @@ class ValueRows:
     objective: np.ndarray
     offset: np.ndarray
     group: np.ndarray
+    alike: np.ndarray
 
     @classmethod
-    def of(cls, network: Network, inputs: WalkableSet, objective: np.ndarray, offset: np.ndarray) -> "ValueRows":
-        """Shapes: objective [groups, rows of each, outputs]; offset [groups, rows of each]."""
+    def of(cls, network: Network, sets: WalkableSet, objective: np.ndarray, offset: np.ndarray) -> "ValueRows":
+        """Groups over some sets, as many for each of them, one set's after the other's.
+
+        Shapes: sets [sets, n]; objective [groups, rows of each, outputs]; offset [groups, rows of each].
+        """
         groups, each, outputs = objective.shape
-        group = np.repeat(np.arange(groups), each)
-        return cls(network, inputs, objective.reshape(-1, outputs), offset.reshape(-1), group)
+        group, alike = np.repeat(np.arange(groups), each), np.repeat(np.arange(sets.count), groups // sets.count)
+        inputs = sets if sets.count == groups else sets.at(alike)
+        return cls(network, inputs, objective.reshape(-1, outputs), offset.reshape(-1), group, alike)
 
     def __len__(self) -> int:
         return len(self.group)
+
+    @property
+    def sets(self) -> WalkableSet:
+        """The sets that are not alike, [sets, n]."""
+        return self.inputs.at(np.unique(self.alike, return_index=True)[1])
 
     @cached_property
     def scores(self) -> Scores:

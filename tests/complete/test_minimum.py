@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import admm_verify as av
+from admm_verify.complete import minimum_search
 from admm_verify.complete.scores import PlainScores, TailScores, scores_of
 from admm_verify.network.builder import Builder, Tensor
 from admm_verify.network.maps import DenseMap
@@ -226,3 +227,22 @@ def test_what_does_not_fit_is_refused():
         av.minimum(network, av.Box(np.zeros((2, 3)), np.ones((2, 3))), np.ones((3, 2)))
     with pytest.raises(av.InputError, match="arithmetic"):
         av.MinimumSettings(arithmetic="float16")
+
+
+def test_rows_over_one_set_share_its_bounds(monkeypatch):
+    rng = np.random.default_rng(11)
+    network = dense((3, 8, 8, 4), "relu", rng)
+    bounded, derived = [], minimum_search.derived_bounds
+
+    def noted(network, sets, *given, **named):
+        bounded.append(sets.count)
+        return derived(network, sets, *given, **named)
+
+    monkeypatch.setattr(minimum_search, "derived_bounds", noted)
+    settings = av.MinimumSettings(relative=0.0, absolute=TIGHT, search=SPLITTING)
+    box, objective = av.Box(-np.ones(3), np.ones(3)), np.vstack([np.eye(4), -np.eye(4)])
+    found = av.minimum(network, box, objective, settings=settings)
+    assert bounded == [1]
+    for row in range(8):
+        alone = av.minimum(network, box, objective[[row]], settings=settings)
+        assert found.lower[row] == pytest.approx(alone.lower[0], abs=TIGHT)
