@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from admm_verify.nearest.closest import closest_counterexample as closest_counterexample
     from admm_verify.nearest.distance import Distance as Distance, distance as distance
     from admm_verify.nearest.settings import DistanceSettings as DistanceSettings
+    from admm_verify.network.from_nnet import nnet_ranges as nnet_ranges, read_nnet as read_nnet
     from admm_verify.network.from_onnx import read_onnx as read_onnx
     from admm_verify.network.from_torch import trace as trace
     from admm_verify.network.graph import Network as Network
@@ -222,6 +223,7 @@ _ROOMS = {
     "image_plot": "report.image_plots",
     "minimum": "complete.minimum",
     "mountain_car": "policies.returns.shipped",
+    "nnet_ranges": "network.from_nnet",
     "output_bounds": "splitting.output_bounds",
     "pendulum": "policies.returns.shipped",
     "policy_plot": "report.policy_plots",
@@ -229,6 +231,7 @@ _ROOMS = {
     "query": "properties.query",
     "radius_map_plot": "report.radius_maps",
     "reach_sets": "reach.front",
+    "read_nnet": "network.from_nnet",
     "read_onnx": "network.from_onnx",
     "read_policy": "policies.read",
     "read_query": "properties.query",

@@ -32,7 +32,9 @@ _NAMES = ("images", "labels")
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """All options of `certify`."""
-    parser.add_argument("--network", required=True, metavar="FILE.onnx", help="a classifier, one output per class")
+    parser.add_argument(
+        "--network", required=True, metavar="FILE.onnx", help="a classifier, one output per class, also .nnet"
+    )
     add_part(parser)
     parser.add_argument(
         "--images",

@@ -20,7 +20,12 @@ def add_query(parser: argparse.ArgumentParser) -> None:
     """What all commands on queries share."""
     parser.add_argument("query", type=Read, metavar="QUERY.vnnlib", help="VNN-LIB 1.0 or 2.0, also .gz")
     parser.add_argument(
-        "--network", action="append", default=[], metavar="[NAME=]FILE.onnx", required=True, help="the ONNX model"
+        "--network",
+        action="append",
+        default=[],
+        metavar="[NAME=]FILE.onnx",
+        required=True,
+        help="the ONNX model, or a .nnet file",
     )
     add_part(parser)
 

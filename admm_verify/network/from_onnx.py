@@ -55,6 +55,7 @@ _AnyHandler = Callable[..., Sequence[_Held | None]]
 
 def read_onnx(path: ModelSource, *, output: str | None = None, inputs: Mapping[str, object] | None = None) -> Network:
     """A network from an ONNX model: a ModelProto, or a file (.onnx, or gzip-compressed) with all of its external data.
+    A file named .nnet or .nnet.gz is read as by `read_nnet`.
 
     One input, one output; a symbolic batch dimension counts as one sample. External data is in the file's folder or
     below it. output: which of several, or any value inside, by name; what only others need is not looked at. inputs:

@@ -1,22 +1,15 @@
 """ONNX files: one self-contained model in memory, whatever files its weights are spread over."""
 
-import gzip
-import io
 import os
-import zlib
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol, TypeGuard
+from typing import Any, Protocol, TypeGuard
 
 from admm_verify.errors import ModelError
 from admm_verify.network.external_data import ExternalData, is_external, tensors_of
+from admm_verify.network.file_content import SIZE_LIMIT, file_content
+from admm_verify.network.nnet_files import is_nnet, nnet_in
+from admm_verify.network.onnx_layered import layered_model
 from admm_verify.options import file_path
-from admm_verify.run import paced
-
-SIZE_LIMIT = 2**31
-"""Bytes of the largest model that protobuf holds."""
-
-_PART = 2**24
-"""Bytes of a file that are read at once."""
 
 
 class ModelProto(Protocol):
@@ -46,14 +39,18 @@ class Model:
 def read_model(source: ModelSource) -> Model:
     """The model in an ONNX file (.onnx, or gzip-compressed), external data of its tensors included, or in memory.
 
-    External data is read once, from regular files in the model's folder or below it.
+    External data is read once, from regular files in the model's folder or below it. A file named .nnet or .nnet.gz is
+    in the text format of that name, and becomes the model of the same layers.
 
     Raises: ModelError naming the file and what is wrong with it; InputError for what is neither path nor model.
     """
     if is_model(source):
         return model_from_bytes(_serialised(source), source.graph.name or "the model")
     path = file_path(source, "The network", f" .onnx{_advice(source)}")
-    data = _content(path)
+    data = file_content(path, "an ONNX model")
+    if is_nnet(path):
+        found = nnet_in(data, path.name)
+        return model_from_bytes(layered_model(found.weights, found.biases), path.name)
     proto = _parsed(data, path.name)
     outside = [tensor for tensor in tensors_of(proto) if is_external(tensor)]
     if not outside:
@@ -105,33 +102,6 @@ def model_from_bytes(data: bytes, name: str) -> Model:
     return Model(name, data, proto)
 
 
-def _content(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a file, decompressed where it is gzip."""
-    try:
-        with open(path, "rb") as file:
-            data = _read(file)
-        if data[:2] == b"\x1f\x8b":
-            with gzip.open(io.BytesIO(data), "rb") as file:
-                data = _read(file)
-    except (OSError, ValueError, EOFError, zlib.error) as error:
-        raise ModelError(f"The network file {os.fspath(path)} cannot be read: {_reason(error)}.") from error
-    if not data:
-        raise ModelError(f"The network file {os.fspath(path)} is empty. Give an ONNX model.")
-    if len(data) >= SIZE_LIMIT:
-        raise ModelError(f"The network file {os.fspath(path)} is larger than 2 GiB, the limit of an ONNX file.")
-    return data
-
-
-def _read(file: BinaryIO | gzip.GzipFile) -> bytes:
-    """A file's content, up to the limit, part by part."""
-    parts: list[bytes] = []
-    for left in paced(range(SIZE_LIMIT, 0, -_PART)):
-        parts.append(file.read(min(_PART, left)))
-        if not parts[-1]:
-            break
-    return b"".join(parts)
-
-
 def _parsed(data: bytes, name: str) -> Any:
     try:
         import onnx
@@ -143,13 +113,3 @@ def _parsed(data: bytes, name: str) -> Any:
         return onnx.load_model_from_string(data)
     except DecodeError as error:
         raise ModelError(f"{name} is not an ONNX model: its bytes do not parse. Export the network again.") from error
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
-    if isinstance(error, IsADirectoryError):
-        return "it is a folder; give the file itself"
-    if isinstance(error, EOFError | zlib.error | gzip.BadGzipFile):
-        return "its gzip data is truncated or damaged; copy it again"
-    return str(error)
