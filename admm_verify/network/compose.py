@@ -42,14 +42,14 @@ def add(first: LinearMap, second: LinearMap) -> LinearMap | None:
         if not all(isinstance(part, DenseMap | DiagonalMap | SelectionMap) for part in (first, second)):
             return None
         left, right = first.dense(), second.dense()
-        return DenseMap(left.weight + right.weight, _magnitude(left) + _magnitude(right), roundings)
+        return DenseMap(left.weight + right.weight, magnitude_of(left) + magnitude_of(right), roundings)
     if isinstance(first, BlockMap) and isinstance(second, BlockMap) and first.like(second):
-        magnitude = _magnitude(first) + _magnitude(second)
+        magnitude = magnitude_of(first) + magnitude_of(second)
         return replace(first, weight=first.weight + second.weight, magnitude=magnitude, roundings=roundings)
     scalings = [_as_scaling(part) for part in (first, second)]
     if scalings[0] is None or scalings[1] is None:
         return None
-    magnitude = _magnitude(scalings[0]) + _magnitude(scalings[1])
+    magnitude = magnitude_of(scalings[0]) + magnitude_of(scalings[1])
     return DiagonalMap(scalings[0].scale + scalings[1].scale, magnitude, roundings)
 
 
@@ -59,7 +59,7 @@ def _structured(outer: LinearMap, inner: LinearMap, roundings: int) -> LinearMap
         padded = np.append(inner.gather, inner.columns)
         return SelectionMap.from_gather(padded[outer.gather], inner.columns, roundings)
     if isinstance(outer, DiagonalMap) and isinstance(inner, DiagonalMap):
-        magnitude = _magnitude(outer) * _magnitude(inner) + 2 * MERGE_UNDERFLOW
+        magnitude = magnitude_of(outer) * magnitude_of(inner) + 2 * MERGE_UNDERFLOW
         return DiagonalMap(outer.scale * inner.scale, magnitude, roundings + 1)
     if isinstance(outer, DiagonalMap):
         return _scaled_channels(outer, inner, False)
@@ -70,19 +70,19 @@ def _matrix_after(outer: DenseMap, inner: LinearMap, roundings: int) -> DenseMap
     if isinstance(inner, SelectionMap):
         # Entries used several times sum columns of the matrix, so cancellation must not reach the magnitude.
         exact = not inner.sums and outer.magnitude is None
-        magnitude = None if exact else inner.transpose(_magnitude(outer))
+        magnitude = None if exact else inner.transpose(magnitude_of(outer))
         return DenseMap(np.ascontiguousarray(inner.transpose(outer.weight)), magnitude, roundings)
     if isinstance(inner, DiagonalMap):
-        magnitude = _magnitude(outer) * _magnitude(inner) + 2 * MERGE_UNDERFLOW
+        magnitude = magnitude_of(outer) * magnitude_of(inner) + 2 * MERGE_UNDERFLOW
         return DenseMap(outer.weight * inner.scale, magnitude, roundings + 1)
     if isinstance(inner, DenseMap):
         product = outer.times_sparse(inner)
         if product is not None:
             return DenseMap(product[0], product[1] + (outer.columns + 1) * MERGE_UNDERFLOW, roundings + 1)
-        magnitude = _magnitude(outer) @ _magnitude(inner) + (outer.columns + 1) * MERGE_UNDERFLOW
+        magnitude = magnitude_of(outer) @ magnitude_of(inner) + (outer.columns + 1) * MERGE_UNDERFLOW
         return DenseMap(outer.weight @ inner.weight, magnitude, roundings + 1)
     if isinstance(inner, BlockMap):
-        magnitude = inner.magnitude_transpose(_magnitude(outer)) + (outer.columns + 1) * MERGE_UNDERFLOW
+        magnitude = inner.magnitude_transpose(magnitude_of(outer)) + (outer.columns + 1) * MERGE_UNDERFLOW
         return DenseMap(inner.transpose(outer.weight), magnitude, roundings + 1)
     return None
 
@@ -94,11 +94,11 @@ def _along_one_axis(outer: LinearMap, inner: LinearMap, roundings: int) -> Block
     if isinstance(outer, BlockMap) and isinstance(inner, BlockMap):
         if not outer.like(inner):
             return None
-        magnitude = _magnitude(outer) @ _magnitude(inner) + (outer.weight.shape[1] + 1) * MERGE_UNDERFLOW
+        magnitude = magnitude_of(outer) @ magnitude_of(inner) + (outer.weight.shape[1] + 1) * MERGE_UNDERFLOW
         return replace(outer, weight=outer.weight @ inner.weight, magnitude=magnitude, roundings=roundings + 1)
     if isinstance(outer, BlockMap) and isinstance(inner, DiagonalMap):
-        turned = _scaled_rows(inner, replace(outer, weight=outer.weight.T, magnitude=_magnitude(outer).T), roundings)
-        return turned and replace(turned, weight=turned.weight.T, magnitude=_magnitude(turned).T)
+        turned = _scaled_rows(inner, replace(outer, weight=outer.weight.T, magnitude=magnitude_of(outer).T), roundings)
+        return turned and replace(turned, weight=turned.weight.T, magnitude=magnitude_of(turned).T)
     if isinstance(outer, DiagonalMap) and isinstance(inner, BlockMap):
         return _scaled_rows(outer, inner, roundings)
     return None
@@ -107,11 +107,11 @@ def _along_one_axis(outer: LinearMap, inner: LinearMap, roundings: int) -> Block
 def _scaled_rows(scaling: DiagonalMap, map: BlockMap, roundings: int) -> BlockMap | None:
     """A matrix along an axis with its rows scaled, where the scaling is the same for all places."""
     shape = (map.outer, map.weight.shape[0], map.inner)
-    scale, size = (np.reshape(part, shape) for part in (scaling.scale, _magnitude(scaling)))
+    scale, size = (np.reshape(part, shape) for part in (scaling.scale, magnitude_of(scaling)))
     if not np.all(scale == scale[:1, :, :1]):
         return None
     weight = scale[0, :, 0][:, None] * map.weight
-    magnitude = size.max(axis=(0, 2))[:, None] * _magnitude(map) + 2 * MERGE_UNDERFLOW
+    magnitude = size.max(axis=(0, 2))[:, None] * magnitude_of(map) + 2 * MERGE_UNDERFLOW
     return replace(map, weight=weight, magnitude=magnitude, roundings=roundings + 1)
 
 
@@ -120,7 +120,7 @@ def _after_matrix(outer: LinearMap, inner: DenseMap, roundings: int) -> DenseMap
         magnitude = None if inner.magnitude is None else outer.apply(inner.magnitude.T).T
         return DenseMap(np.ascontiguousarray(outer.apply(inner.weight.T).T), magnitude, roundings)
     if isinstance(outer, DiagonalMap):
-        magnitude = _magnitude(outer)[:, None] * _magnitude(inner) + 2 * MERGE_UNDERFLOW
+        magnitude = magnitude_of(outer)[:, None] * magnitude_of(inner) + 2 * MERGE_UNDERFLOW
         return DenseMap(outer.scale[:, None] * inner.weight, magnitude, roundings + 1)
     return None
 
@@ -137,8 +137,8 @@ def _scaled_channels(scaling: DiagonalMap, map: LinearMap, first: bool) -> Linea
     if not np.all(factors == factors[:, :1]):
         return None
     merged = _scaled(map, factors[:, 0], first)
-    bound = replace(map, weight=_magnitude(map), magnitude=None)
-    covered = _scaled(bound, np.reshape(_magnitude(scaling), (channels, -1)).max(axis=1), first)
+    bound = replace(map, weight=magnitude_of(map), magnitude=None)
+    covered = _scaled(bound, np.reshape(magnitude_of(scaling), (channels, -1)).max(axis=1), first)
     return replace(merged, magnitude=covered.magnitude, roundings=map.roundings + scaling.roundings + 1)
 
 
@@ -152,7 +152,8 @@ def _as_scaling(map: LinearMap) -> DiagonalMap | None:
     return map if isinstance(map, DiagonalMap) else None
 
 
-def _magnitude(map: BlockMap | DenseMap | DiagonalMap | ConvolutionMap) -> Array:
+def magnitude_of(map: BlockMap | DenseMap | DiagonalMap | ConvolutionMap) -> Array:
+    """The sums of absolute products behind a map's numbers, in their shape."""
     if map.magnitude is not None:
         return map.magnitude
     return np.abs(map.scale if isinstance(map, DiagonalMap) else map.weight)

@@ -240,8 +240,9 @@ class DiagonalMap:
         return DiagonalMap(placement.put(self.scale), magnitude, self.roundings)
 
     def dense(self) -> DenseMap:
-        magnitude = None if self.magnitude is None else np.diag(self.magnitude)
-        return DenseMap(np.diag(self.scale), magnitude, self.roundings)
+        # A matrix counts its roundings otherwise, so that its magnitude has to tell of rounded numbers.
+        rounded = np.abs(self.scale) if self.magnitude is None and self.roundings > 1 else self.magnitude
+        return DenseMap(np.diag(self.scale), None if rounded is None else np.diag(rounded), self.roundings)
 
 
 @dataclass(frozen=True, eq=False)

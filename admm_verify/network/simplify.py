@@ -1,7 +1,7 @@
 """Merging affine chains, so that affine nodes read the input, activations, or affine nodes that do not merge."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -33,7 +33,7 @@ def simplify(network: Network, run: Run | None = None) -> Network:
     original. The graph it was made from stays beside it, without dead nodes, as what the network computes.
     Raises: Stopped once the run, asked at every node, is over.
     """
-    originals = _alive(list(network.nodes), network.output)
+    originals = alive(list(network.nodes), network.output)
     as_read = network.as_read or replace(network, nodes=originals)
     counts = Counter(source for node in originals for source in set(sources_of(node)))
     nodes: list[Node] = []
@@ -59,7 +59,7 @@ def simplify(network: Network, run: Run | None = None) -> Network:
         if nonnegative[i] and isinstance(made, Affine):
             nodes[place[i]] = replace(made, nonnegative=True)
     output = _affine(place[len(originals) - 1], nodes)
-    return replace(network, nodes=_alive(nodes, output), as_read=as_read)
+    return replace(network, nodes=alive(nodes, output), as_read=as_read)
 
 
 def _paired(nodes: Sequence[Node]) -> set[int]:
@@ -92,15 +92,25 @@ def _merge(node: Affine, place: dict[int, int], nodes: list[Node], readers: dict
         _append(given.setdefault(place[term.source], []), term.map)
     merged = _Merged(node, nodes, readers, paired)
     hidden = [merged.add(part, index, len(parts) > 1) for index, parts in given.items() for part in parts]
+    return merged.node(*_behind(node.peak_gain, node.peak_shift, hidden))
+
+
+def read_through(node: Affine, nodes: Sequence[Node], through: Collection[int]) -> Affine:
+    """The affine node reading what some of its sources read, affine nodes of the input, wherever their maps merge."""
+    merged, hidden = _Merged(node, nodes, {}, False), []
+    for term in node.terms:
+        if term.source in through:
+            hidden.append(merged.add(term.map, term.source, False))
+        else:
+            _append(merged.maps.setdefault(term.source, []), term.map)
     gain, shift = _behind(node.peak_gain, node.peak_shift, hidden)
-    terms = tuple(Term(index, part) for index, parts in sorted(merged.maps.items()) for part in parts)
-    return Affine(terms, merged.bias, merged.magnitude, gain, shift)
+    return replace(merged.node(gain, shift), nonnegative=node.nonnegative)
 
 
 class _Merged:
     """The terms and the bias of an affine node while its sources are replaced."""
 
-    def __init__(self, node: Affine, nodes: list[Node], readers: dict[int, int], paired: bool) -> None:
+    def __init__(self, node: Affine, nodes: Sequence[Node], readers: Mapping[int, int], paired: bool) -> None:
         self.maps: dict[int, list[LinearMap]] = {}
         self.bias, self.magnitude = node.bias, node.bias_magnitude
         self._nodes, self._readers, self._paired = nodes, readers, paired
@@ -131,6 +141,11 @@ class _Merged:
         gain = max(source.peak_gain, float(np.max(rows)))
         shift = max(source.peak_shift, float(np.max(source.bias_magnitude)))
         return _behind(gain, shift, hidden)
+
+    def node(self, gain: float, shift: float) -> Affine:
+        """The node as it is now, which hides values within gain max|x_source| + shift."""
+        terms = tuple(Term(index, part) for index, parts in sorted(self.maps.items()) for part in parts)
+        return Affine(terms, self.bias, self.magnitude, gain, shift)
 
     def _shift(self, map: LinearMap, source: Affine) -> None:
         """Take the source's bias through the map."""
@@ -189,7 +204,7 @@ def _behind(gain: float, shift: float, hidden: list[tuple[float, float]]) -> tup
     return max([gain * reach, *gains]), max([gain * offset + shift, *shifts])
 
 
-def _alive(nodes: list[Node], output: int) -> tuple[Node, ...]:
+def alive(nodes: Sequence[Node], output: int) -> tuple[Node, ...]:
     """The nodes the output depends on, renumbered, the input always first and the output last."""
     needed = {0, output}
     for i in range(output, 0, -1):
