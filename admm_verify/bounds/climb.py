@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
@@ -14,8 +14,7 @@ from admm_verify.bounds.backward import Backward, backward
 from admm_verify.bounds.functionals import FreeEnds, Functionals, Splits
 from admm_verify.bounds.sums import flat
 from admm_verify.network.graph import Network
-from admm_verify.relaxations.bilinear import BilinearPlanes
-from admm_verify.relaxations.lines import Contact, CurveLines, KinkLines, Lines
+from admm_verify.relaxations.lines import Contact, KinkLines, Lines, MovedLines
 from admm_verify.run import Run
 from admm_verify.sets.contract import InputSet
 from admm_verify.settings import AscentSettings
@@ -181,10 +180,10 @@ class _ClimbLayer(Protocol):
 
 
 def _layer(lines: Lines, slopes: Array, verbs: Verbs, boxes: Array) -> _ClimbLayer:
-    if isinstance(lines, CurveLines | BilinearPlanes):
-        return _CurveLayer(lines, slopes)
-    assert isinstance(lines, KinkLines), "All others are lines through kinks"
-    return _KinkLayer(lines, slopes, verbs, boxes)
+    if isinstance(lines, KinkLines):
+        return _KinkLayer(lines, slopes, verbs, boxes)
+    # All others move on both sides; asking would compute them.
+    return _MovedLayer(cast(MovedLines, lines), slopes)
 
 
 def _owners(over: Lined, functionals: Functionals) -> Array:
@@ -220,10 +219,10 @@ class _KinkLayer:
         return xp.reshape(post, a.shape)
 
 
-class _CurveLayer:
-    """Lines that touch a curve, which are computed anew for every slope."""
+class _MovedLayer:
+    """Lines or planes that are computed anew for every slope."""
 
-    def __init__(self, lines: CurveLines | BilinearPlanes, slopes: Array) -> None:
+    def __init__(self, lines: MovedLines, slopes: Array) -> None:
         xp = namespace(slopes)
         self.lines, self.slopes = lines, slopes
         self.mean, self.square = xp.zeros_like(slopes), xp.zeros_like(slopes)

@@ -58,6 +58,13 @@ def product(x: Array, parameters: Sequence[Array]) -> Array:
     return x[..., :half] * x[..., half:]
 
 
+def relu_difference(x: Array, parameters: Sequence[Array]) -> Array:
+    """max(n', 0) - max(n, 0) of three operands, x = [n; n' - n; n']; as accurate as these are."""
+    xp, size = namespace(x), x.shape[-1] // 3
+    first, between, second = x[..., :size], x[..., size : 2 * size], x[..., 2 * size :]
+    return xp.where(first >= 0, xp.maximum(between, -first), xp.maximum(second, xp.zeros_like(second)))
+
+
 def sign(x: Array, parameters: Sequence[Array]) -> Array:
     """-1, 0 or 1. Steps may have one more parameter, the tolerance of their relaxation."""
     return namespace(x).sign(x)
@@ -95,6 +102,7 @@ FUNCTIONS: dict[str, Function] = {
     "prelu": prelu,
     "product": product,
     "relu": relu,
+    "relu_difference": relu_difference,
     "round": round_half_even,
     "sigmoid": sigmoid,
     "sign": sign,
@@ -103,7 +111,7 @@ FUNCTIONS: dict[str, Function] = {
 }
 """Every kind of activation node; each has a record in `relaxations/registry.py` too."""
 
-OPERANDS = {"product": 2}
+OPERANDS = {"product": 2, "relu_difference": 3}
 """Kinds of several operands, with their number; all others have one."""
 
 UNBOUNDED = {"clip"}

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from admm_verify.arrays import Array, Float, inner, namespace, take_rows
-from admm_verify.relaxations.contract import Hull, Mask
+from admm_verify.relaxations.contract import Mask
 from admm_verify.relaxations.curves import epsilon, tiniest
-from admm_verify.relaxations.lines import Contact, Slopes
+from admm_verify.relaxations.lines import Contact, PlaneHull, Slopes
 
 _PACE = 0.1
 """Of a weight, for each range of both operands' product: measured; with 0.5 it jumps between the planes."""
@@ -31,7 +31,7 @@ def stacked(first: Array, second: Array) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class Bilinear(Hull):
+class Bilinear(PlaneHull):
     """{(x, y, q): q is in the convex hull of x y over a box}, whose vertices are the corners of the box.
 
     Floor: max of l_y x + l_x y - l_x l_y and u_y x + u_x y - u_x u_y; ceiling: min of u_y x + l_x y - l_x u_y and
@@ -42,7 +42,7 @@ class Bilinear(Hull):
 
     limit: float = float("inf")
 
-    operands = 2
+    operands = sides = 2
     evaluation_roundings = 2.0
 
     def open(self, lower: Array, upper: Array) -> Mask:
@@ -116,6 +116,9 @@ class Bilinear(Hull):
         xp = namespace(lower, upper)
         first, second = pair(xp.maximum(xp.abs(lower), xp.abs(upper)))
         return stacked(second, first)
+
+    def planes(self, lower: Array, upper: Array) -> "BilinearPlanes":
+        return BilinearPlanes(lower, upper, self.limit)
 
 
 @dataclass(frozen=True, eq=False)

@@ -90,6 +90,10 @@ class Hull(ABC):
         middle = lower / 2 + upper / 2
         return middle, middle
 
+    def tied(self, pre: Layer) -> Layer | None:
+        """What is zero where operands belong together, [..., n]; None where they may be any in their ranges."""
+        return None
+
     @abstractmethod
     def gradient(self, x: Layer) -> Layer:
         """The derivative of phi by each operand, at a kink the one to the right, or what leads attacks where that is

@@ -4,13 +4,14 @@ A neuron with coefficient a > 0 is bounded from below, one with a < 0 from above
 chosen (ReLU and other convex functions with one kink at 0) a neuron has one slope, else two: lower, then upper.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
 from admm_verify.arrays import SMALLEST, Array, Float, Placement, inner, namespace, take_rows
-from admm_verify.relaxations.contract import Layer, Mask, Relaxation, SlopeRange
+from admm_verify.relaxations.contract import Hull, Layer, Mask, Relaxation, SlopeRange
 
 Slopes = Float[Array, "*#sides"]
 """The slopes of a layer's neurons: the lower ones, then, where they can be chosen, the upper ones."""
@@ -109,6 +110,30 @@ class Lines(Protocol):
     def take(self, rows: Array) -> "Lines":
         """The lines of the given rows only."""
         ...
+
+
+class MovedLines(Lines, Protocol):
+    """Linear bounds with slopes on both sides, each of which moves by itself."""
+
+    @property
+    def span(self) -> Slopes:
+        """The unit of a step."""
+        ...
+
+    def gradient(self, a: Layer, contact: "Contact", pre: Layer) -> Slopes:
+        """The supergradient of D in the slopes."""
+        ...
+
+
+class PlaneHull(Hull):
+    """The hull of a function of several operands, whose linear bounds are planes."""
+
+    sides: int
+    """Slopes of each value."""
+
+    @abstractmethod
+    def planes(self, lower: Layer, upper: Layer) -> MovedLines:
+        """The linear bounds over ranges of all operands."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,9 +18,10 @@ from admm_verify.relaxations import (
     steps,
     waves,
 )
-from admm_verify.relaxations.bilinear import Bilinear, BilinearPlanes
+from admm_verify.relaxations.bilinear import Bilinear
 from admm_verify.relaxations.contract import Hull, Layer, Mask, Relaxation
-from admm_verify.relaxations.lines import CurveLines, KinkLines, Lines
+from admm_verify.relaxations.differences import ReluDifference
+from admm_verify.relaxations.lines import CurveLines, KinkLines, Lines, PlaneHull
 from admm_verify.relaxations.triangle import Triangle
 
 
@@ -35,6 +36,7 @@ class ReadsNode(Protocol):
 RELAXATIONS: dict[str, type[Hull]] = {
     "product": Bilinear,
     "relu": Triangle,
+    "relu_difference": ReluDifference,
     **convex.KINDS,
     **gates.KINDS,
     **hyperbolic.KINDS,
@@ -81,9 +83,9 @@ def open_to(readers: Iterable[ReadsNode], lower: Layer, upper: Layer) -> Mask:
 def lines_of(node: Activation, lower: Layer, upper: Layer) -> Lines:
     """The linear bounds of an activation over given pre-activation bounds."""
     relaxation = relaxation_of(node)
-    if isinstance(relaxation, Bilinear):
-        return BilinearPlanes(lower, upper, relaxation.limit)
-    assert isinstance(relaxation, Relaxation), "A function has one operand, or is a product"
+    if isinstance(relaxation, PlaneHull):
+        return relaxation.planes(lower, upper)
+    assert isinstance(relaxation, Relaxation), "A function of one operand"
     slopes = relaxation.slopes(lower, upper)
     if relaxation.kinked:
         return KinkLines.of(slopes, lower, upper)
@@ -91,8 +93,11 @@ def lines_of(node: Activation, lower: Layer, upper: Layer) -> Lines:
 
 
 def sides(node: Activation) -> int:
-    """Slopes of each value: one where only the lower line can be chosen, else two."""
-    return 1 if facts_of(node).kinked else 2
+    """Slopes of each value: one where only the lower line can be chosen, else two, or more of planes."""
+    facts = facts_of(node)
+    if issubclass(facts, PlaneHull):
+        return facts.sides
+    return 1 if facts.kinked else 2
 
 
 def network_lines(network: Network, lower: Sequence[Array], upper: Sequence[Array]) -> tuple[Lines, ...]:

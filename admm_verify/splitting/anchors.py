@@ -104,6 +104,9 @@ def violations(rows: Rows, values: Sequence[Array], posts: Sequence[Array]) -> t
         floor, ceiling = rows.relaxations[k].hull(low, high, inside)
         bent = xp.astype(rows.lines[k].bent, pre.dtype)
         found += [low - pre, pre - high, bent * (floor - posts[k]), bent * (posts[k] - ceiling)]
+        apart = rows.relaxations[k].tied(pre)
+        if apart is not None:
+            found.append(xp.abs(apart))
         if cut is not None:
             width = xp.where(high > low, high - low, xp.ones_like(high))
             outside = xp.maximum(low - pre, pre - high) / width
@@ -125,8 +128,14 @@ def feasible(rows: Rows, errors: Sequence[Array], values: Sequence[Array], posts
         inside = xp.minimum(xp.maximum(pre, low), high)
         floor, ceiling = rows.relaxations[k].hull(low, high, inside)
         own = errors[rows.network.activations[k]]
-        here = (pre >= low - slack) & (pre <= high + slack) & (posts[k] >= floor - own) & (posts[k] <= ceiling + own)
-        found = found & xp.all(here, axis=-1)
+        ends, edges = (
+            (pre >= low - slack) & (pre <= high + slack),
+            (posts[k] >= floor - own) & (posts[k] <= ceiling + own),
+        )
+        found = found & xp.all(ends, axis=-1) & xp.all(edges, axis=-1)
+        apart = rows.relaxations[k].tied(pre)
+        if apart is not None:
+            found = found & xp.all(xp.abs(apart) <= rows.relaxations[k].folded(slack), axis=-1)
     if rows.couplings is None:
         return found
     sizes = {i: xp.broadcast_to(error, values[i].shape) for i, error in enumerate(errors)}

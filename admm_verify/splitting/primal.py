@@ -110,6 +110,9 @@ def _between(rows: Rows, k: int, pre: Array, share: Array, slack: Array) -> tupl
     lower, upper, own = rows.lower[k], rows.upper[k], held.of_rows(slack)
     floor, ceiling = relaxation.hull(lower, upper, xp.minimum(xp.maximum(pre, lower), upper))
     outside = ~((pre >= lower - own) & (pre <= upper + own))
+    apart = relaxation.tied(pre)
+    if apart is not None:
+        outside = outside | relaxation.repeated(~(xp.abs(apart) <= relaxation.folded(own)))
     value = floor + xp.clip(share, 0.0, 1.0) * (ceiling - floor)
     return value, xp.sum(xp.astype(outside, rows.offset.dtype), axis=-1)
 
