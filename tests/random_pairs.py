@@ -63,7 +63,8 @@ def _act(builder: Builder, x: Tensor, kind: str, numbers: Numbers) -> Tensor:
 
 
 def _dense(builder: Builder, x: Tensor, size: int, numbers: Numbers) -> Tensor:
-    return Tensor(builder.affine(x, DenseMap(numbers(size, x.size)), numbers(size)), (1, size))
+    weight = numbers(size, x.size)
+    return Tensor(builder.affine(x, DenseMap(weight), numbers(size)), (1, len(weight)))
 
 
 def _layers(builder: Builder, kind: str, sizes: list[int], numbers: Numbers) -> Tensor:
@@ -144,6 +145,28 @@ def _drawn_anew(rng: Randomness, arrays: list[np.ndarray]) -> list[np.ndarray]:
     return [rng.permutation(array.reshape(-1)).reshape(array.shape) for array in arrays]
 
 
+def _shuffled(rng: Randomness, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """The layers of a chain with their neurons in another order, and tuned a little."""
+    return _chosen(_tuned(0.01)(rng, arrays), [rng.permutation(len(weight)) for weight in arrays[:-2:2]])
+
+
+def _narrower(rng: Randomness, arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """The layers of a chain without some of their neurons."""
+    return _chosen(arrays, [np.flatnonzero(rng.permutation(len(weight)) > 0) for weight in arrays[:-2:2]])
+
+
+def _chosen(arrays: list[np.ndarray], neurons: list[np.ndarray]) -> list[np.ndarray]:
+    made, before = [], slice(None)
+    for k in range(0, len(arrays), 2):
+        own = neurons[k // 2] if k // 2 < len(neurons) else slice(None)
+        made += [arrays[k][own][:, before], arrays[k + 1][own]]
+        before = own
+    return made
+
+
+CHAINS = ("dense", "leaky", "tanh", "sigmoid", "abs", "clip", "softplus")
+"""Kinds that are dense layers with one activation, whose neurons may be moved."""
+
 CHANGES: dict[str, Change] = {
     "rounded": _rounded,
     "tuned": _tuned(0.01),
@@ -155,18 +178,22 @@ CHANGES: dict[str, Change] = {
     "another network": _drawn_anew,
     "kept": _kept,
 }
+MOVES: dict[str, Change] = {"shuffled": _shuffled, "narrower": _narrower}
+"""What is done to chains only."""
 
 
 def random_pair(seed: int, kinds: tuple[str, ...] = KINDS) -> PairCase:
     """The pair of a seed: its kind is that of number seed mod their number, and all changes of that kind take turns."""
     turn, place = divmod(seed, len(kinds))
-    kind, change = kinds[place], list(CHANGES)[(turn + place) % len(CHANGES)]
+    kind = kinds[place]
+    changes = CHANGES | MOVES if kind in CHAINS else CHANGES
+    change = list(changes)[(turn + place) % len(changes)]
     rng = np.random.default_rng([seed, 29])
     sizes = [int(size) for size in rng.integers(3, 7, int(rng.integers(2, 4)))]
     shape = (1, 1, 4, 4) if kind in IMAGES else (1, int(rng.integers(2, 5)))
     numbers = Numbers(np.random.default_rng([seed, 31]))
     first = _built(kind, shape, sizes, numbers, "first")
-    changed = CHANGES[change](rng, numbers.drawn)
+    changed = changes[change](rng, numbers.drawn)
     second = _built(kind, shape, sizes, Numbers(np.random.default_rng([seed, 31]), changed), "second")
     centre = rng.uniform(-1, 1, first.input_size)
     radius = rng.choice([0.02, 0.2, 0.5, 1.0]) * rng.uniform(0.5, 1.0, first.input_size)

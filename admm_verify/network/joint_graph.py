@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from admm_verify.arrays import Array
-from admm_verify.network.activations import FUNCTIONS
+from admm_verify.network.bent_differences import Bent, bent_difference
 from admm_verify.network.graph import Activation, Affine, Input, Node, Term
 from admm_verify.network.map_differences import map_difference, negated, same_map
 from admm_verify.network.maps import DiagonalMap, LinearMap
@@ -64,7 +64,7 @@ class JointGraph:
         if 0 not in self.partners:
             return
         terms = [] if same_map(second[0], first[0]) else self._mapped((0, first[0]), (0, second[0]), None)
-        self.nodes.append(self._sum(terms, *_bias_difference(second[1], first[1])))
+        self.nodes.append(self.total(terms, *_bias_difference(second[1], first[1])))
         self._given.add(len(self.nodes) - 1)
         self.differences[0] = len(self.nodes) - 1
 
@@ -95,7 +95,7 @@ class JointGraph:
         """The node of the plain difference of two nodes of this graph."""
         size = self.nodes[first].size
         terms = [Term(second, SelectionMap.identity(size)), Term(first, DiagonalMap(np.full(size, -1.0)))]
-        return self.append(self._sum(terms, np.zeros(size), np.zeros(size)))
+        return self.append(self.total(terms, np.zeros(size), np.zeros(size)))
 
     def _are_same(self, first: Node, second: Node) -> bool:
         """Whether partners have the same value for all inputs."""
@@ -127,7 +127,7 @@ class JointGraph:
         difference, magnitude = _bias_difference(second.bias, first.bias)
         if not (has_exact_bias(first) and has_exact_bias(second)):
             magnitude = np.asarray(first.bias_magnitude) + np.asarray(second.bias_magnitude)
-        return self._sum(terms, difference, magnitude)
+        return self.total(terms, difference, magnitude)
 
     def _mapped(self, first: tuple[int, LinearMap], second: tuple[int, LinearMap], moved: int | None) -> list[Term]:
         """W' a' - W a of (a, W), (a', W') and the node of a' - a, None where that is zero."""
@@ -144,7 +144,7 @@ class JointGraph:
         if opposite is not None:
             return Term(source, opposite)
         zero = np.zeros(map.rows)
-        node = self.append(self._sum([Term(source, map)], zero, zero))
+        node = self.append(self.total([Term(source, map)], zero, zero))
         return Term(node, DiagonalMap(np.full(map.rows, -1.0)))
 
     def _paired_terms(
@@ -163,23 +163,21 @@ class JointGraph:
         return pairs, (left, added)
 
     def _bent_difference(self, i: int, first: Activation, second: Activation) -> int | None:
-        """phi(p') - phi(p) of two activations as a node of its own; None where there is none of the kind."""
-        source, kind = first.source, f"{first.kind}_difference"
-        if self.partners.get(source) != second.source or first.size != second.size:
-            return None
-        if kind not in FUNCTIONS or not same_function(first, second):
-            self.notes.append(
-                f"the difference behind {first.kind} node {i} of {first.size} entries is that of two values that are "
-                "bounded each for itself"
-            )
-            return None
-        change = self.differences[source]
-        assert change is not None, "activations of the same values are the same"
-        operands = self.beside([self.first[source], change, self.second[second.source]])
-        self.nodes.append(Activation(kind, operands, first.size, first.parameters))
-        return len(self.nodes) - 1
+        """phi(p') - phi(p) of two activations by nodes of its own; None where there are none of the kind."""
+        source = first.source
+        if self.partners.get(source) == second.source and first.kind == second.kind:
+            places = self.first[source], self.second[second.source], self.differences[source]
+            values = Bent(*places, self.first[i], self.second[self.partners[i]], first, second)
+            found = bent_difference(self, values)
+            if found is not None:
+                return found
+        self.notes.append(
+            f"the difference behind the {first.kind} of {first.size} entries at node {i} is that of two values, each "
+            "bounded for itself"
+        )
+        return None
 
-    def beside(self, parts: Sequence[int | None]) -> int:
+    def beside(self, parts: Sequence[int | None], bias: Array | None = None) -> int:
         """The node of some nodes' values one after the other, all of one size; None for zeros."""
         size = next(self.nodes[part].size for part in parts if part is not None)
         whole, terms = size * len(parts), []
@@ -188,10 +186,11 @@ class JointGraph:
                 gather = np.full(whole, size)
                 gather[k * size : (k + 1) * size] = np.arange(size)
                 terms.append(Term(part, SelectionMap.from_gather(gather, size)))
-        self.nodes.append(self._sum(terms, np.zeros(whole), np.zeros(whole)))
+        shift = np.zeros(whole) if bias is None else bias
+        self.nodes.append(self.total(terms, shift, np.abs(shift)))
         return len(self.nodes) - 1
 
-    def _sum(self, terms: Sequence[Term], bias: Array, magnitude: Array) -> Affine:
+    def total(self, terms: Sequence[Term], bias: Array, magnitude: Array) -> Affine:
         """An affine node; without terms, a constant for every sample."""
         if not terms:
             size = self.nodes[0].size

@@ -8,6 +8,7 @@ from admm_verify.arrays import to_numpy
 from admm_verify.errors import InputError
 from admm_verify.network.graph import Input, Network, check_network
 from admm_verify.network.joint_graph import JointGraph, alignment
+from admm_verify.network.neuron_partners import of_one_form
 from admm_verify.network.pair_inputs import PairInputs
 from admm_verify.network.sameness import same_networks
 from admm_verify.network.simplify import alive
@@ -64,7 +65,7 @@ def paired(first: Network, second: Network, inputs: PairInputs | None = None) ->
     inputs = _checked_inputs(first, second, inputs)
     equal = same_networks(first, second)
     # The same numbers, rounded or not, are those of one function; so the graph of one of them stands for both.
-    graphs = first.nodes, first.nodes if equal else second.nodes
+    graphs = (first.nodes, first.nodes) if equal else of_one_form(first.nodes, second.nodes)
     joint = JointGraph(alignment(*graphs), [Input(inputs.size)])
     joint.give_both((inputs.first, inputs.first_shift), (inputs.second, inputs.second_shift))
     joint.grow(*graphs)

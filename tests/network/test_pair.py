@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from admm_verify import InputError
+from admm_verify.network.builder import Builder, Tensor
 from admm_verify.network.heads import Head
 from admm_verify.network.layers import network_from_layers
 from admm_verify.network.map_differences import map_difference, same_map
@@ -14,9 +15,10 @@ from admm_verify.network.maps import DenseMap, DiagonalMap
 from admm_verify.network.pair import paired
 from admm_verify.network.pair_inputs import PairInputs
 from admm_verify.network.selection import SelectionMap
+from admm_verify.network.spatial import Window, convolution
 from tests.random_pairs import KINDS, random_pair
 
-PAIRS = 3 * len(KINDS)
+PAIRS = 5 * len(KINDS)
 
 
 def drawn(seed, sizes=(3, 5, 4, 2)):
@@ -65,6 +67,71 @@ def test_what_both_have_in_common_is_there_once():
     assert not joint.same
     # Two outputs, their difference and all three side by side instead of one output.
     assert len(joint.nodes) == len(case.first.nodes) + 3
+
+
+def with_neurons(network, wanted):
+    """A chain of dense layers whose hidden layers have some of its neurons, in some order."""
+    affine = list(network.affine.values())
+    weights, biases, before = [], [], slice(None)
+    for k, node in enumerate(affine):
+        own = wanted(node.size) if k < len(affine) - 1 else slice(None)
+        weights.append(np.asarray(node.terms[0].map.dense().weight)[own][:, before])
+        biases.append(np.asarray(node.bias)[own])
+        before = own
+    return network_from_layers(weights, biases, "moved")
+
+
+def test_neurons_in_another_order_are_found():
+    one, rng = drawn(1, (3, 9, 8, 2)), np.random.default_rng(5)
+    moved = with_neurons(one, rng.permutation)
+    assert not np.array_equal(one.nodes[1].bias, moved.nodes[1].bias)
+    joint = paired(one, moved)
+    # Their order is all that differs in the graphs, whose sums are rounded in other orders at most.
+    assert joint.notes == ()
+    x = rng.standard_normal((50, 3))
+    assert np.abs(joint.evaluate(x)[-1][:, 4:]).max() <= 1e-14
+    assert len(joint.nodes) == len(one.nodes) + 1
+
+
+@pytest.mark.parametrize("swap", [False, True], ids=["narrower", "wider"])
+def test_neurons_that_are_lacking_have_partners_of_no_weight(swap):
+    one, rng = drawn(1, (3, 9, 8, 2)), np.random.default_rng(5)
+    other = with_neurons(one, lambda size: np.flatnonzero(rng.permutation(size) > 1))
+    joint = paired(other, one) if swap else paired(one, other)
+    assert [node.kind for node in joint.functions].count("relu_difference") == 2
+    assert {node.size for node in joint.functions} == {9, 8}
+    x = rng.standard_normal((50, 3))
+    np.testing.assert_allclose(joint.evaluate(x)[-1], joint(x), rtol=0, atol=1e-13)
+
+
+def images(channels, numbers):
+    """Two convolutions of some of four and three channels, with a sum past the second, and a dense layer."""
+    builder = Builder((1, 1, 4, 4))
+    window = Window((3, 3), (1, 1), (1, 1), (1, 1), (1, 1))
+    x = convolution(builder, builder.input, numbers[0][channels[0]], numbers[1][channels[0]], window)
+    x = builder.activation("relu", x)
+    inner = convolution(builder, x, numbers[2][channels[1]][:, channels[0]], numbers[3][channels[1]], window)
+    inner = builder.activation("relu", inner)
+    back = convolution(builder, inner, numbers[4][channels[0]][:, channels[1]], numbers[5][channels[0]], window)
+    x = builder.activation("relu", builder.add(back, x))
+    flat = builder.reshape(x, (1, x.size))
+    weight = numbers[6][:, channels[0]].reshape(2, -1)
+    return builder.finish(Tensor(builder.affine(flat, DenseMap(weight)), (1, 2)), "images")
+
+
+def test_channels_that_are_moved_or_lacking_are_found():
+    rng = np.random.default_rng(2)
+    shapes = [(4, 1, 3, 3), (4,), (3, 4, 3, 3), (3,), (4, 3, 3, 3), (4,), (2, 4, 16)]
+    numbers = [rng.standard_normal(shape) for shape in shapes]
+    one = images((np.arange(4), np.arange(3)), numbers)
+    x = rng.standard_normal((20, 16))
+    moved = paired(one, images((rng.permutation(4), rng.permutation(3)), numbers))
+    assert len(moved.nodes) == len(one.nodes) + 1
+    np.testing.assert_allclose(moved.evaluate(x)[-1], moved(x), rtol=0, atol=1e-11)
+    fewer = paired(one, images((np.array([3, 0, 1]), np.array([2, 0])), numbers))
+    assert fewer.notes == ()
+    assert [node.size for node in fewer.functions] == [64, 64, 64, 48, 48, 48, 64, 64, 64]
+    np.testing.assert_allclose(fewer.evaluate(x)[-1], fewer(x), rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize(
