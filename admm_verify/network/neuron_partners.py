@@ -27,14 +27,14 @@ _FAR = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Places:
+class Order:
     """The neurons of two layers in their common order: their numbers in each, -1 for one that is lacking there."""
 
     first: np.ndarray
     second: np.ndarray
 
     @classmethod
-    def in_order(cls, size: int) -> "Places":
+    def in_order(cls, size: int) -> "Order":
         return cls(np.arange(size), np.arange(size))
 
     @property
@@ -42,7 +42,7 @@ class Places:
         """Whether nothing is lacking or moved."""
         return all(np.array_equal(side, np.arange(len(side))) for side in self.sides())
 
-    def like(self, other: "Places") -> bool:
+    def like(self, other: "Order") -> bool:
         """Whether they are the same places."""
         return all(map(np.array_equal, self.sides(), other.sides()))
 
@@ -56,13 +56,13 @@ def of_one_form(first: Sequence[Node], second: Sequence[Node]) -> tuple[Sequence
     """
     if not _fit(first, second):
         return first, second
-    places: list[Places] = []
+    places: list[Order] = []
     made: tuple[list[Node], list[Node]] = [], []
     for i, (one, two) in enumerate(zip(first, second, strict=True)):
         if isinstance(one, Affine) and isinstance(two, Affine):
-            found = Places.in_order(one.size) if i == len(first) - 1 else _matched(one, two, places)
+            found = Order.in_order(one.size) if i == len(first) - 1 else _matched(one, two, places)
         else:
-            found = places[one.source] if isinstance(one, Activation) else Places.in_order(one.size)
+            found = places[one.source] if isinstance(one, Activation) else Order.in_order(one.size)
         if found is None:
             return first, second
         places.append(found)
@@ -90,21 +90,21 @@ def _fit(first: Sequence[Node], second: Sequence[Node]) -> bool:
     return True
 
 
-def _matched(first: Affine, second: Affine, places: Sequence[Places]) -> Places | None:
+def _matched(first: Affine, second: Affine, places: Sequence[Order]) -> Order | None:
     """The neurons of two layers in a common order; None where their maps do not tell them."""
     kept = [places[term.source] for node in (first, second) for term in node.terms if _keeps_places(term.map)]
     if kept:
         return kept[0] if all(found.like(kept[0]) for found in kept) else None
     spread = _spatial(first, second)
     if spread is None:
-        return Places.in_order(first.size) if first.size == second.size else None
+        return Order.in_order(first.size) if first.size == second.size else None
     rows = [_features(node, places, side, spread) for side, node in enumerate((first, second))]
     if rows[0] is None or rows[1] is None:
-        return Places.in_order(first.size) if first.size == second.size else None
+        return Order.in_order(first.size) if first.size == second.size else None
     found = _partners(rows[0], rows[1])
     if spread == 1:
         return found
-    return Places(*(_spread(side, spread) for side in found.sides()))
+    return Order(*(_spread(side, spread) for side in found.sides()))
 
 
 def _keeps_places(map: LinearMap) -> bool:
@@ -123,7 +123,7 @@ def _spatial(first: Affine, second: Affine) -> int | None:
     return counts.pop() if known and len(counts) == 1 else None
 
 
-def _features(node: Affine, places: Sequence[Places], side: int, spread: int) -> np.ndarray | None:
+def _features(node: Affine, places: Sequence[Order], side: int, spread: int) -> np.ndarray | None:
     """What neurons are compared by, one row each: their weights in the common order of what they read, and biases."""
     parts = [np.asarray(node.bias).reshape(-1, spread)[:, :1]]
     for term in node.terms:
@@ -140,13 +140,13 @@ def _features(node: Affine, places: Sequence[Places], side: int, spread: int) ->
     return np.concatenate(parts, axis=1)
 
 
-def _partners(first: np.ndarray, second: np.ndarray) -> Places:
+def _partners(first: np.ndarray, second: np.ndarray) -> Order:
     """Rows of two matrices matched: the closest ones first, none to one that points away from it."""
     lengths = [np.sum(rows * rows, axis=1) for rows in (first, second)]
     if len(first) == len(second):
         apart = _relative(np.sum((first - second) ** 2, axis=1), lengths[0] + lengths[1])
         if apart.max(initial=0.0) <= _FAR:
-            return Places.in_order(len(first))
+            return Order.in_order(len(first))
     if len(first) * len(second) > _LARGEST:
         count = min(len(first), len(second))
         return _joined(len(first), len(second), np.arange(count), np.arange(count))
@@ -165,7 +165,7 @@ def _partners(first: np.ndarray, second: np.ndarray) -> Places:
     if len(first) == len(second):
         straight = np.minimum(np.diagonal(distances), 1.0).sum()
         if distances[rows, found].sum() + (len(first) - len(rows)) > 0.5 * straight:
-            return Places.in_order(len(first))
+            return Order.in_order(len(first))
     return _joined(len(first), len(second), rows, found)
 
 
@@ -173,15 +173,15 @@ def _relative(distances: np.ndarray, total: np.ndarray) -> np.ndarray:
     return np.where(total > 0, np.maximum(distances, 0.0) / np.where(total > 0, total, 1.0), 0.0)
 
 
-def _joined(first: int, second: int, rows: np.ndarray, found: np.ndarray) -> Places:
+def _joined(first: int, second: int, rows: np.ndarray, found: np.ndarray) -> Order:
     """All neurons of both layers: those of the first with their partners, then the rest of the second."""
     partner = np.full(first, -1)
     partner[rows] = found
     rest = np.setdiff1d(np.arange(second), found)
-    return Places(np.append(np.arange(first), np.full(len(rest), -1)), np.append(partner, rest))
+    return Order(np.append(np.arange(first), np.full(len(rest), -1)), np.append(partner, rest))
 
 
-def _moved(node: Node, other: Node, places: Sequence[Places], side: int) -> Node | None:
+def _moved(node: Node, other: Node, places: Sequence[Order], side: int) -> Node | None:
     """A node of one of the graphs with its entries in the common order of both; None where its maps have none."""
     rows = places[-1].sides()[side]
     if isinstance(node, Input):
