@@ -16,7 +16,7 @@ from admm_verify.commands.queries import add_solved_query, asked_query
 from admm_verify.commands.running import advise, running, write_record
 from admm_verify.complete.settings import METHODS
 from admm_verify.files import every, reason, replaced, require_written
-from admm_verify.network.from_onnx import tensor_bytes
+from admm_verify.network.onnx_checks import tensor_bytes
 from admm_verify.report.records.verify import VerifyRecord
 from admm_verify.report.text import assignment
 from admm_verify.streams import complain

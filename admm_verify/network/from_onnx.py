@@ -24,6 +24,7 @@ from admm_verify.network.onnx_heads import GOES_ON, STARTS
 from admm_verify.network.onnx_masks import on_masks
 from admm_verify.network.onnx_operators import OPERATORS
 from admm_verify.network.onnx_part import part_of
+from admm_verify.network.onnx_quantised import QUANTISED, Quantised, on_quantised
 from admm_verify.network.onnx_sequences import SEQUENCES
 from admm_verify.network.onnx_whole import WholeNumbers, whole_numbers
 from admm_verify.network.refusals import nearest
@@ -37,7 +38,17 @@ OPSETS = (7, 26)
 
 _ENDS = {".".join(filter(None, name)) for name in STARTS}
 
-_DEFAULT = {*OPERATORS, *COMPARISONS, *CONDITIONAL, *SEQUENCES, "Constant", "ConstantOfShape", "If", "Range"}
+_DEFAULT = {
+    *OPERATORS,
+    *COMPARISONS,
+    *CONDITIONAL,
+    *SEQUENCES,
+    *QUANTISED,
+    "Constant",
+    "ConstantOfShape",
+    "If",
+    "Range",
+}
 
 SUPPORTED = tuple(sorted({*_DEFAULT, *_ENDS, *(f"{CLASSIC}.{name}" for name in CLASSICAL)}))
 """Names of the operators that are read, in full where they are of another domain than the default one."""
@@ -47,7 +58,7 @@ _KNOWN = ("", CLASSIC)
 _UNBOUNDED_INPUTS = ("Clip",)
 """Operators whose constants may be infinite."""
 
-_Held = Result | Comparison | Masked | tuple[Result, ...]
+_Held = Result | Comparison | Masked | Quantised | tuple[Result, ...]
 """What a name in a graph stands for."""
 
 _AnyHandler = Callable[..., Sequence[_Held | None]]
@@ -55,7 +66,8 @@ _AnyHandler = Callable[..., Sequence[_Held | None]]
 
 def read_onnx(path: ModelSource, *, output: str | None = None, inputs: Mapping[str, object] | None = None) -> Network:
     """A network from an ONNX model: a ModelProto, or a file (.onnx, or gzip-compressed) with all of its external data.
-    A file named .nnet or .nnet.gz is read as by `read_nnet`.
+    A file named .nnet or .nnet.gz is read as by `read_nnet`. Of quantised models the QDQ format is read, and meant as
+    the standard defines it, each operator by itself; runtimes may merge several (see network/onnx_quantised.py).
 
     One input, one output; a symbolic batch dimension counts as one sample. External data is in the file's folder or
     below it. output: which of several, or any value inside, by name; what only others need is not looked at. inputs:
@@ -90,13 +102,6 @@ def network_from_model(model: Model, run: Run | None = None, fixed: Mapping[int,
     except MemoryError as error:
         raise ModelError(f"{model.name} does not fit into memory: {error}. Give a smaller network.") from error
     return network
-
-
-def tensor_bytes(array: np.ndarray, name: str) -> bytes:
-    """An array as the bytes of a serialised ONNX TensorProto."""
-    from onnx import numpy_helper
-
-    return numpy_helper.from_array(array, name).SerializeToString()
 
 
 class _Walker:
@@ -249,9 +254,9 @@ class _Walker:
         if node.domain in (*DOMAINS, CLASSIC):
             self._check_form(node, inputs, label)
         folded = node.domain in DOMAINS and all(value is None or isinstance(value, np.ndarray) for value in inputs)
-        masked = None if folded else on_masks(kind, inputs)
-        handler = masked or self._handler(node, inputs, label, folded)
-        if node.op_type not in _UNBOUNDED_INPUTS and not folded and masked is None:
+        own = None if folded else on_masks(kind, inputs) or on_quantised(kind, inputs)
+        handler = own or self._handler(node, inputs, label, folded)
+        if node.op_type not in _UNBOUNDED_INPUTS and not folded and own is None:
             self._check_finite(node)
         try:
             values = handler(self.builder, inputs, attributes_of(node, self.name), self.opset)
@@ -363,7 +368,7 @@ class _Walker:
 
     def _type(self, value: _Held) -> str:
         """NumPy's name of the element type."""
-        if isinstance(value, np.ndarray):
+        if isinstance(value, np.ndarray | Quantised):
             return value.dtype.name
         if isinstance(value, Comparison) and not value.numeric:
             return "bool"

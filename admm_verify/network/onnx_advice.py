@@ -9,7 +9,10 @@ _FORESTS = ("TreeEnsemble", "SVM")
 def advice(domain: str, kind: str) -> str:
     """A sentence for an operator of a domain, with a space before it; empty where there is nothing to say."""
     if domain.startswith("com.microsoft"):
-        return " It is one of onnxruntime's own: give the model from before its optimizer or quantizer."
+        return (
+            " It is one of onnxruntime's own: give the model from before its optimizer or quantizer, or quantise "
+            "it in the QDQ format."
+        )
     if domain == CLASSIC and kind.startswith(_FORESTS):
         return " Trees and support vector machines are no neural networks: give one of those."
     if domain == CLASSIC:
@@ -17,5 +20,8 @@ def advice(domain: str, kind: str) -> str:
     if domain not in DOMAINS:
         return " It is none of the standard's: export the model with standard operators alone."
     if kind.startswith(_QUANTISED):
-        return " Give the model from before its quantisation, in float32."
+        return (
+            " It computes in whole numbers: quantise the model in the QDQ format, of QuantizeLinear and "
+            "DequantizeLinear alone, or give it from before its quantisation, in float32."
+        )
     return ""

@@ -111,3 +111,10 @@ def read_tensor(tensor: Any, where: str) -> np.ndarray:
     except Exception as error:
         # onnx has no error type of its own for this; whatever it raises, there is no array.
         raise ModelError(f"{where} cannot be read as {found} of shape {sizes}: {error}") from error
+
+
+def tensor_bytes(array: np.ndarray, name: str) -> bytes:
+    """An array as the bytes of a serialised ONNX TensorProto."""
+    from onnx import numpy_helper
+
+    return numpy_helper.from_array(array, name).SerializeToString()

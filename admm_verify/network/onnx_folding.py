@@ -21,11 +21,11 @@ from admm_verify.network.onnx_inputs import (
     axis_given,
     broadcasting,
     constant,
-    given,
     integers,
 )
 from admm_verify.network.onnx_movement import MOVEMENT, MOVES
 from admm_verify.network.onnx_operators import OPERATORS
+from admm_verify.network.onnx_quantised import dequantised, quantised
 
 RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 """Operators whose result is drawn anew at every run."""
@@ -203,25 +203,6 @@ def _cumulative_sum(inputs: Inputs, attributes: Attributes, opset: int) -> np.nd
     return np.flip(sums, axis) if attributes.get("reverse", 0) else sums
 
 
-def _dequantize(inputs: Inputs, attributes: Attributes, opset: int) -> np.ndarray:
-    x, scale = constant(inputs[0], "input"), constant(inputs[1], "scale")
-    zero = given(inputs, 2)
-    shift = np.zeros_like(scale, x.dtype) if zero is None else constant(zero, "zero point")
-    if attributes.get("block_size", 0) or x.dtype.kind not in "iu" or scale.dtype != np.float32:
-        raise UnsupportedUse("it is blocked, or of types other than integers and a float32 scale")
-    if x.dtype.itemsize == 1:
-        # Runtimes merge it with a matrix product behind it, and then round the product's other factor to 8 bits, too.
-        raise UnsupportedUse(f"runtimes compute products with {x.dtype} weights in 8 bits; store them as floats")
-    if scale.ndim:
-        column = [1] * x.ndim
-        column[axis_given(attributes, x.ndim, 1)] = -1
-        scale, shift = scale.reshape(column), shift.reshape(column)
-    whole = x.astype(np.int64) - shift.astype(np.int64)
-    if np.any(np.abs(whole) > 2**24):
-        raise UnsupportedUse("some of its whole numbers are not float32 numbers")
-    return whole.astype(np.float32) * scale
-
-
 EXACT: dict[str, _Folder] = {
     **FOLDERS,
     "Abs": _elementwise(np.abs),
@@ -236,7 +217,7 @@ EXACT: dict[str, _Folder] = {
     "Constant": _constant,
     "ConstantOfShape": _constant_of_shape,
     "CumSum": _cumulative_sum,
-    "DequantizeLinear": _dequantize,
+    "DequantizeLinear": dequantised,
     "Div": _elementwise(_quotient),
     "Equal": _elementwise(np.equal, "fiub"),
     "Floor": _elementwise(np.floor, "f"),
@@ -253,6 +234,7 @@ EXACT: dict[str, _Folder] = {
     "NonZero": lambda inputs, attributes, opset: np.stack(np.nonzero(constant(inputs[0], "input"))).astype(np.int64),
     "Not": _elementwise(np.logical_not, "b"),
     "Or": _elementwise(np.logical_or, "b"),
+    "QuantizeLinear": quantised,
     "Range": _range,
     "ReduceMax": _reduction(np.max, "fiu"),
     "ReduceMin": _reduction(np.min, "fiu"),

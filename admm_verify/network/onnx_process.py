@@ -76,6 +76,8 @@ class _ReplayedModel:
             options = self.onnxruntime.SessionOptions()
             # One thread: spinning threads slow every other process down, and a single sample gains nothing from more.
             options.intra_op_num_threads = options.inter_op_num_threads = 1
+            # Quantised and dequantised numbers one operator after the other, as the standard has them.
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
             self.session = self.onnxruntime.InferenceSession(self.data, options, providers=["CPUExecutionProvider"])
         source = self.session.get_inputs()[0]
         shape = [size if isinstance(size, int) and size > 0 else 1 for size in source.shape]

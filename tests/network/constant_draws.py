@@ -128,14 +128,32 @@ def scatter_nd(d):
     return Use("ScatterND", (), [x, chosen, np.full((len(chosen), *x.shape[depth:]), 5, x.dtype)])
 
 
-def dequantize(d):
-    shape, kind = d.shape(1, 3), d.one("uint8", "int32", "int32", "int32")
-    x = np.asarray(d.rng.integers(0, 100, shape), kind)
-    axis = d.axis(len(shape)) if d.opset >= 13 and d.maybe(0.5) else None
-    lengths = () if axis is None else (shape[axis % len(shape)],)
+def _steps(d, kind, shape):
+    """Scale and, or not, zero point: for all, along an axis, or for blocks of one."""
+    blocked = d.opset >= 21 and len(shape) > 1 and min(shape) > 1 and d.maybe(0.4)
+    axis = d.axis(len(shape)) if blocked or (d.opset >= 13 and d.maybe(0.5)) else None
+    lengths, more = (() if axis is None else (shape[axis % len(shape)],)), {}
+    if blocked:
+        more = {"block_size": 2}
+        lengths = tuple(-(-n // 2) if i == axis % len(shape) else n for i, n in enumerate(shape))
     scale = np.asarray(np.abs(d.rng.standard_normal(lengths)) + 0.1, np.float32)
     zero = [np.asarray(d.rng.integers(0, 9, lengths) * (kind != "int32"), kind)] if d.maybe(0.6) else []
-    return Use("DequantizeLinear", (), [x, scale, *zero], {} if axis is None else {"axis": axis})
+    return scale, zero, ({} if axis is None else {"axis": axis}) | more
+
+
+def dequantize(d):
+    shape, kind = d.shape(1, 3), d.one("uint8", "int8", "int32")
+    x = np.asarray(d.rng.integers(0, 100, shape), kind)
+    scale, zero, attributes = _steps(d, kind, shape)
+    return Use("DequantizeLinear", (), [x, scale, *zero], attributes)
+
+
+def quantize(d):
+    shape, kind = d.shape(1, 3), d.one("uint8", "int8")
+    scale, zero, attributes = _steps(d, kind, shape)
+    # Also far outside, and in the middle between two steps.
+    x = np.float32(0.5) * np.asarray(d.rng.integers(-600, 600, shape), np.float32)
+    return Use("QuantizeLinear", (), [x, scale, *zero], attributes)
 
 
 FOLDED = {
@@ -152,6 +170,7 @@ FOLDED = {
     "ConstantOfShape": constant_of_shape,
     "CumSum": cumulative,
     "DequantizeLinear": dequantize,
+    "QuantizeLinear": quantize,
     "GatherElements": gather_elements,
     "Range": spread,
     "ReduceMax": reduction("ReduceMax", 18),

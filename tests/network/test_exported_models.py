@@ -56,10 +56,17 @@ TOLD = {
         {},
         ["true or false", "--output-name"],
     ),
-    "quantised": (
-        lambda: made.ended([node("QuantizeLinear", "l half z", "q"), node("DequantizeLinear", "q half z", "y")]),
+    "quantised as it runs": (
+        lambda: made.ended([node("DynamicQuantizeLinear", "l", "q step zero"), node("MatMulInteger", "q q", "y")]),
         {},
-        ["before its quantisation"],
+        ["DynamicQuantizeLinear", "in the QDQ format", "before its quantisation"],
+    ),
+    "whole numbers": (
+        lambda: made.ended(
+            [node("QuantizeLinear", "l half z", "q"), node("QLinearMatMul", "q half z q half z half z", "y")]
+        ),
+        {},
+        ["QLinearMatMul", "in the QDQ format"],
     ),
     "forest": (
         lambda: made.ended([node("SVMRegressor", "l", "y")]),

@@ -33,7 +33,8 @@ FAKE = """import os, signal, sys, time
 import numpy as np
 print("loaded")
 class NotImplemented(Exception): pass
-class SessionOptions: pass
+class SessionOptions:
+    def add_session_config_entry(self, name, value): pass
 class Source: name, shape = "x", ["batch", 2]
 class InferenceSession:
     def __init__(self, data, options, providers):
