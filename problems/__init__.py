@@ -12,5 +12,6 @@
 - `resnet18`: a random ResNet-18 for 32 x 32 images.
 - `train_digits`: the small digit classifier of the demo, trained on scikit-learn's digits (UCI Optical Recognition of
   Handwritten Digits, E. Alpaydin and C. Kaynak, CC BY 4.0), with 12 of its test images.
+- `differential`: the pairs of networks of the shared data set, and NeuroDiff's figures.
 - `pairs`: makers of a second network: rounded to 16 bits, quantised, pruned, narrower, trained further, disturbed.
 """

@@ -8,7 +8,7 @@ from safetensors import safe_open
 
 import admm_verify as av
 from admm_verify.report.demo import RADIUS, load_digits, margins
-from problems import train_avoidance, train_plants
+from problems import differential, train_avoidance, train_plants
 from problems.crown_family import crown_instances
 from problems.lp_instances import mnist_fc_instances, shared_folder
 from problems.resnet18 import ResNet, build
@@ -133,3 +133,22 @@ def test_stored_plants_are_those_that_are_trained(problem):
 def test_stored_vehicles_are_those_of_the_script(vehicle):
     stored = json.loads((train_avoidance.TARGET / f"{vehicle.name}.json").read_text())
     assert stored == json.loads(json.dumps(train_avoidance.system(vehicle)))
+
+
+@pytest.mark.data
+@needs_shared
+def test_pairs_of_networks_are_complete():
+    baselines, published, lookalikes = (
+        read() for read in (differential.neurodiff_pairs, differential.published_pairs, differential.lookalikes)
+    )
+    assert (len(baselines), len(published), len(lookalikes)) == (10, 35, 20)
+    assert sum(pair.splits for pair in baselines) > 2000 and all(pair.whole_box for pair in baselines)
+    assert [pair.rival(differential.JOINT_LP) for pair in baselines[:2]] == [3.0, 1.06]
+    assert {pair.truth for pair in published} == {"sat", "unsat"} and lookalikes[0].outputs == (0, 1, 2, 3, 4)
+    rng = np.random.default_rng(0)
+    for pair in (*baselines, *published, *lookalikes):
+        assert pair.first.input_size == pair.second.input_size == pair.box.size and (pair.lower <= pair.upper).all()
+        x = pair.box.sample(300, rng)
+        apart = np.abs(np.asarray(pair.second(x)) - np.asarray(pair.first(x)))[:, list(pair.outputs)].max()
+        assert 0 < apart < (pair.epsilon if pair.truth == "unsat" else 1.0)
+        assert pair.sampled is None or apart < 1.5 * pair.sampled
