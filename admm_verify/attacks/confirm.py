@@ -15,7 +15,6 @@ from admm_verify.bounds.region import build_region
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Affine, Network, Term
 from admm_verify.network.maps import DenseMap
-from admm_verify.network.onnx_runtime import runtime_output
 from admm_verify.properties.property import Disjunct
 from admm_verify.properties.query import Query
 from admm_verify.properties.rows import atom_rows
@@ -57,19 +56,21 @@ def confirm(query: Query, disjunct: Disjunct, x: np.ndarray, run: Run | None = N
     """
     network, how = query.network, Run.of(run)
     dtype = np.float64 if network.element_type == "float64" else np.float32
-    exact = _placed(disjunct, x, dtype, how)
-    if exact is None:
+    placed = _placed(disjunct, x, dtype, how)
+    if placed is None:
         return None
-    return confirmed(query, disjunct, exact, how, lambda: _holds_in_real_numbers(query, disjunct, exact, how))
+    exact = query.as_asked(disjunct, placed, dtype)
+    own = query.own_input(exact)
+    return confirmed(query, disjunct, exact, how, lambda: _holds_in_real_numbers(query, disjunct, own, how))
 
 
 def confirmed(
     query: Query, disjunct: Disjunct, exact: tuple[Fraction, ...], run: Run, proven: Callable[[], bool]
 ) -> Witness | None:
-    """`confirm` at a point of the disjunct. proven: whether the atoms hold there in real numbers; asked where the
-    network is run at another one.
+    """`confirm` at a point of the disjunct, an input of the question asked. proven: whether the atoms hold there in
+    real numbers; asked where the network is run at another one.
     """
-    network = query.network
+    network = (query.asked or query).network
     dtype = np.float64 if network.element_type == "float64" else np.float32
     point = _nearest(exact, dtype)
     if not np.isfinite(point).all():
@@ -77,15 +78,14 @@ def confirmed(
     own = _own(query, point)
     if not _answers(query, disjunct, exact, own):
         return None
-    replayed = None if query.model is None else runtime_output(query.model, point, run)
+    replayed = (query.asked or query).replayed(point, run)
     output = own if replayed is None else replayed
     if not _answers(query, disjunct, exact, output):
         return None
     if any(Fraction(float(value)) != wanted for value, wanted in zip(point, exact, strict=True)):
         if not proven():
             return None
-    answering = (query.asked or query).network
-    return Witness(point.reshape(network.input_shape), output.reshape(answering.output_shape), exact)
+    return Witness(point.reshape(network.input_shape), output.reshape(network.output_shape), exact)
 
 
 def _placed(disjunct: Disjunct, x: np.ndarray, dtype: Any, run: Run) -> tuple[Fraction, ...] | None:
@@ -113,10 +113,9 @@ def _holds(disjunct: Disjunct, output: np.ndarray) -> bool:
 
 
 def _own(query: Query, point: np.ndarray) -> np.ndarray:
-    """What the network that is asked about computes, by our own forward pass."""
-    network = (query.asked or query).network
+    """What the networks that are asked about compute, by our own forward pass."""
     with quiet_overflow():
-        return to_numpy(network(point.reshape(network.input_shape))).reshape(-1)
+        return (query.asked or query).computed(point)
 
 
 def _answers(query: Query, disjunct: Disjunct, exact: tuple[Fraction, ...], output: np.ndarray) -> bool:

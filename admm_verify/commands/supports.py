@@ -14,7 +14,7 @@ CAPABILITIES: dict[str, tuple[str, ...]] = {
     "vnnlib-versions": ("1.0", "2.0"),
     "hidden-node-theories": ("NH", "H"),
     "multiple-input-output-theories": ("SIO", "MIO"),
-    "multiple-network-theories": ("SNET",),
+    "multiple-network-theories": ("SNET", "MENET", "MINET", "MNET"),
     "multiple-node-comparison-theories": ("SNC", "MNC"),
     "arithmetic-complexity-theories": ("BND", "OUTC", "LIN", "POLY"),
     "optimised-disjunctive-reasoning": ("false",),

@@ -112,7 +112,7 @@ def _assign(options: argparse.Namespace, query: av.Query, outcome: av.Outcome) -
     failure = _serialise(options.serialise_assignments, query, outcome) if options.serialise_assignments else None
     if failure is not None or not options.serialise_assignments:
         output = [Fraction(float(value)) for value in outcome.output.reshape(-1)]
-        for variable, values in query.property.networks[0].parted(outcome.exact_input, output):
+        for variable, values in query.property.parted(outcome.exact_input, output):
             options.say(assignment(variable, values))
     require_written(failure)
 
@@ -126,7 +126,7 @@ def _serialise(folder: str, query: av.Query, outcome: av.Outcome) -> str | None:
     flat = outcome.counterexample.reshape(-1), outcome.output.reshape(-1)
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        for variable, values in query.property.networks[0].parted(*flat):
+        for variable, values in query.property.parted(*flat):
             kind = variable.element_type if variable.whole else None
             array = np.asarray(values, dtype=kind).reshape(variable.shape)
             with replaced(Path(folder) / f"{variable.name}.pb", "assignment") as file:

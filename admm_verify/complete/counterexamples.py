@@ -49,7 +49,7 @@ class Counterexamples:
 
     def quick(self, disjuncts: list[int]) -> Witness | None:
         """What a short descent finds."""
-        if self.query.model is not None:
+        if (self.query.asked or self.query).replays:
             start_runtime()
         return self._attacked(disjuncts, (QUICK,), 0)
 

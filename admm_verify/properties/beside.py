@@ -12,6 +12,7 @@ import numpy as np
 from admm_verify.network.builder import Builder, Tensor
 from admm_verify.network.graph import Network
 from admm_verify.network.nonlinear import power
+from admm_verify.network.pair import PairedNetwork
 from admm_verify.network.splice import splice
 from admm_verify.properties.property import Atom, Disjunct, Factors, Property
 from admm_verify.sets.exact_cut import Inequality
@@ -45,8 +46,9 @@ def about_outputs(asked: Property, network: Network) -> tuple[Property, Network]
 
     ways = tuple(replace(disjunct, atoms=tuple(map(moved, disjunct.atoms))) for disjunct in disjuncts)
     declared = asked.networks[0]
+    inputs = tuple(variable for one in asked.networks for variable in one.inputs)
     variable = replace(declared.outputs[0], shape=(first + len(used) + len(products),))
-    networks = (replace(declared, outputs=(variable,), hidden=()),)
+    networks = (replace(declared, inputs=inputs, outputs=(variable,), hidden=()),)
     found = replace(asked, networks=networks, disjuncts=ways)
     return found, beside_inputs(network, used, products)
 
@@ -57,7 +59,8 @@ def beside_inputs(network: Network, used: Sequence[int], products: Sequence[Fact
     """
     builder = Builder(network.input_shape, network.element_type)
     flat = builder.reshape(builder.input, (network.input_size,))
-    output = splice(builder, network, flat)
+    # As read, a pair of networks has lost what their differences are bounded by.
+    output = splice(builder, network, flat, merged=isinstance(network, PairedNetwork))
     parts = [output] if not used else [output, builder.select(flat, np.array(used, dtype=np.int64))]
     both = builder.concat([flat, output], 0)
     parts += [_products(builder, both, list(group)) for _, group in groupby(products, _exponents)]

@@ -1,12 +1,13 @@
 """The input boxes of disjuncts: base bounds, cut by the bounds of a branch."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from typing import NamedTuple
 
-from admm_verify.properties.alternatives import InputBound
+from admm_verify.properties.alternatives import Coupling, InputBound
+from admm_verify.properties.implied import implied_bounds
 from admm_verify.properties.linear import Entry, Scope
 from admm_verify.sets.exact import ExactBox
 
@@ -65,14 +66,26 @@ class Boxes:
         # By identity: the branches of a product share the very tuple of bounds when only one factor has any.
         self._by_tuple: dict[int, tuple[tuple[InputBound, ...], ExactBox | Contradiction]] = {}
 
-    def box(self, bounds: tuple[InputBound, ...]) -> ExactBox | Contradiction:
-        """The base box cut by the bounds; the same object for the same bounds."""
+    def box(self, bounds: tuple[InputBound, ...], couplings: Sequence[Coupling] = ()) -> ExactBox | Contradiction:
+        """The base box cut by the bounds; the same object for the same bounds.
+
+        couplings: what ends that neither has may follow from.
+        """
         known = self._by_tuple.get(id(bounds))
         if known is None:
+            if couplings and not self._complete:
+                ends = (*self._base.lower.values(), *self._base.upper.values(), *bounds)
+                cut = self._base.cut((*bounds, *implied_bounds(ends, couplings, self._inputs)))
+                return self._shared(cut)
             if len(self._by_tuple) >= _TUPLES:
                 self._by_tuple.clear()
             known = self._by_tuple[id(bounds)] = bounds, self._shared(self._base.cut(bounds))
         return known[1]
+
+    @cached_property
+    def _complete(self) -> bool:
+        """Whether the base has both ends of every input."""
+        return len(self._base.lower) == len(self._base.upper) == self._inputs
 
     def _shared(self, cut: _Ends) -> ExactBox | Contradiction:
         """The box of a cut; the same object for equal ones, but for two of one hash."""

@@ -20,12 +20,45 @@ Kind = TypeVar("Kind")
 _LARGEST = int(float_info.max)
 
 
-def check_layout(found: Property, network: Network) -> None:
-    """Refuse a network that has other inputs or outputs than a property declares.
+def check_networks(found: Property, networks: Sequence[Network]) -> None:
+    """Refuse networks that are not those that a property declares, in number, layout or element type.
 
     Raises: QueryError.
     """
-    declared = found.networks[0]
+    if len(networks) != len(found.networks):
+        raise QueryError(
+            f"The property declares {len(found.networks)} networks and {len(networks)} were given. Give one for each."
+        )
+    for declared, network in zip(found.networks, networks, strict=True):
+        try:
+            _check_layout(declared, network)
+        except QueryError as error:
+            raise QueryError(f"{error}{_other_way_round(found, networks)}") from None
+        _check_types(declared, network)
+        first = networks[0]
+        if network.element_type != first.element_type:
+            raise QueryError(
+                f"{first.name} computes in {first.element_type} and {network.name} in {network.element_type}. Convert "
+                "one of the models, so that both have one element type."
+            )
+
+
+def _other_way_round(found: Property, networks: Sequence[Network]) -> str:
+    """What to do where two networks only fit as one another; else nothing."""
+    if len(networks) != 2:
+        return ""
+    first, second = networks
+    try:
+        _check_layout(found.networks[0], second)
+        _check_layout(found.networks[1], first)
+    except QueryError:
+        return ""
+    names = [declared.name for declared in found.networks]
+    return f" The other way round they fit: give {names[0]}={second.name} and {names[1]}={first.name}."
+
+
+def _check_layout(declared: NetworkDeclaration, network: Network) -> None:
+    """Refuse a network that has other inputs or outputs than are declared."""
     sides: tuple[tuple[str, tuple[Variable, ...], tuple[int, ...]], ...] = (
         ("input", declared.inputs, network.input_shape),
         ("output", (*declared.outputs, *declared.hidden), network.output_shape),
@@ -50,12 +83,8 @@ def check_layout(found: Property, network: Network) -> None:
             )
 
 
-def check_types(found: Property, network: Network) -> None:
-    """Refuse a network that computes in another type than a property declares; outputs may be whole numbers.
-
-    Raises: QueryError.
-    """
-    declared = found.networks[0]
+def _check_types(declared: NetworkDeclaration, network: Network) -> None:
+    """Refuse a network that computes in another type than is declared; outputs may be whole numbers."""
     sides = (("input", declared.inputs), ("output", declared.outputs), ("hidden node", declared.hidden))
     for side, variables in sides:
         for variable in variables:
@@ -74,13 +103,14 @@ def check_property(given: object) -> Property:
     """
     found = _one(given, Property, "The property of a query")
     declarations = tuple(_several(found.networks, NetworkDeclaration, "the property's networks"))
-    if len(declarations) != 1:
-        raise QueryError(f"The property declares {len(declarations)} networks; declare the one it speaks about.")
-    declared = declarations[0]
-    for side, name in ((declared.inputs, "inputs"), (declared.outputs, "outputs"), (declared.hidden, "hidden nodes")):
-        if not _several(side, Variable, f"the property's {name}") and name != "hidden nodes":
-            raise QueryError(f"the property's {name} are no variables; declare one at least.")
-    inputs, outputs = declared.input_size, declared.output_size
+    if not declarations:
+        raise QueryError("The property declares no networks; declare those it speaks about.")
+    for declared in declarations:
+        sides = (declared.inputs, "inputs"), (declared.outputs, "outputs"), (declared.hidden, "hidden nodes")
+        for side, name in sides:
+            if not _several(side, Variable, f"the property's {name}") and name != "hidden nodes":
+                raise QueryError(f"the property's {name} are no variables; declare one at least.")
+    inputs, outputs = found.input_size, found.output_size
     seen: set[int] = set()
     for number, disjunct in enumerate(_several(found.disjuncts, Disjunct, "its disjuncts")):
         try:

@@ -48,12 +48,12 @@ class FlatDeclarations:
         self.indices[letter].add(index)
         self.scope.declare_entry(words[1], Entry(letter == "Y", index))
 
-    def network(self) -> NetworkDeclaration:
+    def declared(self) -> tuple[NetworkDeclaration, ...]:
         """The network the declarations add up to.
 
         Raises: QueryError where X or Y is missing or its indices have a gap.
         """
-        return NetworkDeclaration("", (self._variable("X"),), (self._variable("Y"),))
+        return (NetworkDeclaration("", (self._variable("X"),), (self._variable("Y"),)),)
 
     def _variable(self, letter: str) -> Variable:
         indices = self.indices[letter]
@@ -77,10 +77,11 @@ class NetworkDeclarations:
     def read(self, form: Form) -> None:
         """Add one network.
 
-        Raises: QueryError for what is malformed; UnsupportedQueryError for a second network, initialized inputs and
-            inputs of integer types.
+        Raises: QueryError for what is malformed; UnsupportedQueryError for networks of different element types,
+            initialized inputs and inputs of integer types.
         """
         name = self._new_name(form, 1)
+        references: list[tuple[str, NetworkDeclaration]] = []
         inputs: list[Variable] = []
         hidden: list[Variable] = []
         outputs: list[Variable] = []
@@ -99,33 +100,63 @@ class NetworkDeclarations:
             elif part.head == "declare-hidden":
                 hidden.append(self._hidden(part))
             else:
-                self._check_reference(part)
+                references.append((part.head, self._reference(part)))
         self._check_counts(form, name, len(inputs), len(outputs))
         kinds = {variable.element_type for variable in (*inputs, *hidden, *outputs)}
         if "real" in kinds and len(kinds) > 1:
             message = f"the network {name} mixes {' and '.join(sorted(kinds))}; a query over real uses no other type."
             raise self._error(message, form)
+        own = NetworkDeclaration(name, tuple(inputs), tuple(outputs), tuple(hidden))
+        if references:
+            own = self._related(own, references, form)
+        self._check_types(own, form)
         for is_output, variables in ((False, inputs), (True, [*outputs, *hidden])):
             for variable in variables:
                 self.scope.declare_tensor(variable, is_output)
-        self.networks[name] = NetworkDeclaration(name, tuple(inputs), tuple(outputs), tuple(hidden))
+        self.networks[name] = own
 
-    def network(self) -> NetworkDeclaration:
-        """The network declared.
+    def declared(self) -> tuple[NetworkDeclaration, ...]:
+        """The networks declared, in their order.
 
         Raises: QueryError when there is none.
         """
-        for network in self.networks.values():
-            return network
+        if self.networks:
+            return tuple(self.networks.values())
         raise self.scope.source.error("the file declares no network; add (declare-network ...) before the assertions.")
 
     def _check_counts(self, form: Form, name: str, inputs: int, outputs: int) -> None:
         if not inputs or not outputs:
             message = f"the network {name} declares {inputs} inputs and {outputs} outputs; it has one of each at least."
             raise self._error(message, form)
-        if self.networks:
-            message = f"{name} is a second network; supported are queries over a single one (theory SNET)."
-            raise self._error(message, form, UnsupportedQueryError)
+
+    def _related(
+        self, own: NetworkDeclaration, references: list[tuple[str, NetworkDeclaration]], form: Form
+    ) -> NetworkDeclaration:
+        """A network with what is said of it and one that it is like, whose inputs and outputs it has to have."""
+        keyword, other = references[0]
+        if len(references) > 1:
+            found = " and ".join(f"{word} {network.name}" for word, network in references)
+            message = f"the network {own.name} is declared {found}; say one of them, as equal networks are isomorphic."
+            raise self._error(message, form)
+        for side, mine, theirs in (("input", own.inputs, other.inputs), ("output", own.outputs, other.outputs)):
+            shapes = [[list(variable.shape) for variable in part] for part in (mine, theirs)]
+            if shapes[0] != shapes[1]:
+                found, wanted = (" and ".join(map(str, part)) for part in shapes)
+                message = f"the network {own.name} is {keyword} {other.name}, but its {side} shape is {found} and that "
+                message += f"of {other.name} is {wanted}; declare the same shapes, or leave {keyword} out."
+                raise self._error(message, form)
+        if keyword == "equal-to":
+            return replace(own, equal_to=other.name)
+        return replace(own, isomorphic_to=other.name)
+
+    def _check_types(self, own: NetworkDeclaration, form: Form) -> None:
+        """Refuse networks of different element types: numbers of one are not numbers of the other."""
+        for other in self.networks.values():
+            first, second = other.inputs[0].element_type, own.inputs[0].element_type
+            if first != second:
+                message = f"the network {other.name} is declared over {first} and {own.name} over {second}; supported "
+                message += "are networks of one type. Declare all of them as real, or convert one of the models."
+                raise self._error(message, form, UnsupportedQueryError)
 
     def _input(self, part: Form) -> Variable:
         options = [item for item in part.items[3:] if isinstance(item, Word) and item.text == "initialized"]
@@ -169,11 +200,12 @@ class NetworkDeclarations:
             raise self._error(message, node)
         return replace(variable, node=re.sub(r"\\(.)", r"\1", node.text[1:-1]))
 
-    def _check_reference(self, part: Form) -> None:
+    def _reference(self, part: Form) -> NetworkDeclaration:
         other = part.items[1] if len(part.items) == 2 else None
         if not isinstance(other, Word) or other.text not in self.networks:
             found = described(other) if other else f"{len(part.items) - 1} names"
             raise self._error(f"found {found} in {part.head}; name one network declared before.", part)
+        return self.networks[other.text]
 
     def _new_name(self, form: Form, position: int) -> str:
         word = form.items[position] if position < len(form.items) else form

@@ -11,6 +11,7 @@ from admm_verify.properties.alternatives import Branch, Condition, Conjunction, 
 from admm_verify.properties.boxes import Boxes, Contradiction
 from admm_verify.properties.conditions import Assertions
 from admm_verify.properties.cuts import Cuts
+from admm_verify.properties.implied import implied_bounds
 from admm_verify.properties.linear import MAX_DIGITS, Entry
 from admm_verify.properties.property import Atom, Disjunct
 from admm_verify.properties.sexpr import Source
@@ -46,12 +47,13 @@ def disjuncts(
     source.check(held, what=f"{_counted(count)} disjuncts with {_counted(constraints)} constraints")
     # The bounds outside of any `or` make the base box; only those inside multiply.
     shared_atoms = tuple(top.atoms)
-    boxes, cuts = Boxes(assertions.scope, inputs, top.bounds, held), Cuts(top.couplings, within)
+    base = [*top.bounds, *implied_bounds(top.bounds, top.couplings, inputs)]
+    boxes, cuts = Boxes(assertions.scope, inputs, base, held), Cuts(top.couplings, within)
     found: list[Disjunct] = []
     contradiction: Contradiction | None = None
     nowhere: Coupling | None = None
     for branch in source.paced(_expanded(Conjunction(choices=top.choices))):
-        box = boxes.box(branch.bounds)
+        box = boxes.box(branch.bounds, (*top.couplings, *branch.couplings))
         if not isinstance(box, ExactBox):
             contradiction = contradiction or box
             continue

@@ -41,13 +41,16 @@ class NetworkDeclaration:
     """The interface a query declares for one network; name is "" in VNN-LIB 1.0, which declares none.
 
     The flat input has the entries of all inputs in their order, the flat output those of all outputs and after them
-    those of the hidden nodes.
+    those of the hidden nodes. equal_to: the name of a network declared before that this one is, too; "" for none.
+    isomorphic_to: that of one of the same shape with other weights.
     """
 
     name: str
     inputs: tuple[Variable, ...]
     outputs: tuple[Variable, ...]
     hidden: tuple[Variable, ...] = ()
+    equal_to: str = ""
+    isomorphic_to: str = ""
 
     @property
     def input_size(self) -> int:
@@ -141,7 +144,9 @@ class Disjunct:
 class Property:
     """A query's meaning: satisfied by x when some disjunct holds for (x, f(x)).
 
-    version is the VNN-LIB version of the file, (1, 0) or (2, n). impossible: where there is no disjunct, why, in words.
+    Of several networks, x is their flat inputs one after the other, in the order of their declarations, and f(x) their
+    flat outputs. version is the VNN-LIB version of the file, (1, 0) or (2, n). impossible: where there is no disjunct,
+    why, in words.
     """
 
     version: tuple[int, int]
@@ -157,3 +162,22 @@ class Property:
         return next((side.element_type for side in sides if side.element_type != "real"), "real")
 
     impossible: str = ""
+
+    @property
+    def input_size(self) -> int:
+        """Entries of the flat inputs of all networks."""
+        return sum(declared.input_size for declared in self.networks)
+
+    @property
+    def output_size(self) -> int:
+        """Entries of the flat outputs of all networks."""
+        return sum(declared.output_size for declared in self.networks)
+
+    def parted(self, x: Any, y: Any) -> Iterator[tuple[Variable, Any]]:
+        """Every declared tensor, network by network in the order of `NetworkDeclaration.parted`, with its own entries
+        of the flat inputs and outputs.
+        """
+        inputs = outputs = 0
+        for declared in self.networks:
+            yield from declared.parted(x[inputs:], y[outputs:])
+            inputs, outputs = inputs + declared.input_size, outputs + declared.output_size

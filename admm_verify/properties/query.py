@@ -1,41 +1,47 @@
-"""A query: a property together with the network it speaks about."""
+"""A query: a property together with the network, or the networks, it speaks about."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 
-from admm_verify.errors import InputError, QueryError, StoppedError, UnsupportedOperatorError, UnsupportedQueryError
+from admm_verify.arrays import to_numpy
+from admm_verify.errors import InputError, UnsupportedQueryError
 from admm_verify.memory import Budget
-from admm_verify.network.from_onnx import network_from_model
 from admm_verify.network.graph import Network, check_classifier
 from admm_verify.network.head_nodes import without_head
-from admm_verify.network.onnx_files import Model, ModelSource, model_from_bytes, read_model
-from admm_verify.network.onnx_part import part_of
-from admm_verify.network.onnx_ports import Port, joined
-from admm_verify.network.whole import WholeNetwork
+from admm_verify.network.onnx_runtime import runtime_output
 from admm_verify.options import file_path, instance
 from admm_verify.properties.beside import about_outputs
-from admm_verify.properties.checks import check_layout, check_property, check_types
+from admm_verify.properties.checks import check_networks, check_property
 from admm_verify.properties.infix import property_of
-from admm_verify.properties.property import NetworkDeclaration, Property
+from admm_verify.properties.joint import joint_question
+from admm_verify.properties.property import Disjunct, NetworkDeclaration, Property
 from admm_verify.properties.scores import about_scores
+from admm_verify.properties.several import QueriedNetwork, bounded_networks, side_by_side
+from admm_verify.properties.sources import (
+    NetworkSource,
+    chosen_sources,
+    network_of,
+    reading,
+    with_constants,
+)
+from admm_verify.properties.ties import Ties
 from admm_verify.properties.vnnlib import declared_in, property_in, read_text
 from admm_verify.reprs import short_repr
-from admm_verify.run import Run, Stopped
+from admm_verify.run import Run
 from admm_verify.sets.contract import WalkableSet
-
-NetworkSource = ModelSource | Network
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Query:
     """A property and its network; model holds the ONNX bytes where the network came from a file, external data
     included, for replaying counterexamples. asked: the question that this one stands for, where it is one about the
-    scores of a classifier.
+    scores of a classifier, or the joint network of two. several: where it speaks about more than one network, these;
+    network is then all of them side by side, without their heads. ties: how the inputs asked about follow from this
+    question's own; None where they are the same.
 
     Raises: QueryError for a property that speaks of other inputs or outputs than the network has, in number, layout or
     element type, and for boxes that are empty or numbers that are not exact; InputError for what is no network.
@@ -46,16 +52,63 @@ class Query:
     network: Network
     model: bytes | None = None
     asked: "Query | None" = None
+    several: tuple[QueriedNetwork, ...] = ()
+    ties: Ties | None = None
 
     __repr__ = short_repr
 
     def __post_init__(self) -> None:
         check_classifier(self.network)
         found = check_property(self.property)
-        check_layout(found, self.network)
-        check_types(found, self.network)
-        if self.model is not None:
-            instance(self.model, bytes, "The query's model")
+        check_networks(found, [one.network for one in self.networks])
+        for one in self.networks:
+            if one.model is not None:
+                instance(one.model, bytes, "The query's model")
+
+    @classmethod
+    def about_several(cls, name: str, property: Property, networks: Sequence[QueriedNetwork]) -> "Query":
+        """A query about several networks, in the order in which the property declares them.
+
+        Raises: as the class; UnsupportedQueryError for networks that read whole numbers.
+        """
+        check_networks(check_property(property), [check_classifier(one.network) for one in networks])
+        together = side_by_side([one.network.scores for one in networks])
+        return cls(name, property, together, several=tuple(networks))
+
+    @property
+    def networks(self) -> tuple[QueriedNetwork, ...]:
+        """The networks it speaks about, in the order of their declarations."""
+        return self.several or (QueriedNetwork(self.network, self.model),)
+
+    @property
+    def replays(self) -> bool:
+        """Whether counterexamples are run in the models that the networks were read from."""
+        return any(one.model is not None for one in self.networks)
+
+    def computed(self, x: np.ndarray) -> np.ndarray:
+        """What the networks compute, each for itself, in the type of x.
+
+        Shapes: x [inputs] -> [outputs], flat, of all networks.
+        """
+        parts = [to_numpy(one.network(own.reshape(one.network.input_shape))) for one, own in self._inputs(x)]
+        return np.concatenate([part.reshape(-1) for part in parts])
+
+    def replayed(self, x: np.ndarray, run: Run) -> np.ndarray | None:
+        """`computed` by onnxruntime where networks came from models, and it can run these; None where it runs none.
+
+        Raises: ReplayError as `runtime_output` does.
+        """
+        pairs = list(self._inputs(x))
+        found = [None if one.model is None else runtime_output(one.model, own, run) for one, own in pairs]
+        if all(part is None for part in found):
+            return None
+        own = (to_numpy(one.network(part.reshape(one.network.input_shape))).reshape(-1) for one, part in pairs)
+        return np.concatenate([mine if part is None else part for part, mine in zip(found, own, strict=True)])
+
+    def _inputs(self, x: np.ndarray) -> list[tuple[QueriedNetwork, np.ndarray]]:
+        """The networks with their own parts of a flat input."""
+        ends = np.cumsum([one.network.input_size for one in self.networks])[:-1]
+        return list(zip(self.networks, np.split(x, ends), strict=True))
 
     def note(self) -> str | None:
         """What is left out of the network to answer, in words; None where nothing is."""
@@ -94,16 +147,43 @@ class Query:
 
     def about_outputs(self, arithmetic: str | None = None) -> "Query":
         """The same question about outputs alone, in an arithmetic, by default the declared one: about the scores of a
-        classifier, as `about_scores` says, and where constraints compare outputs with inputs about a network that hands
-        these on. Itself where it is such a question.
+        classifier, as `about_scores` says, about the joint network of two whose inputs are tied together, and where
+        constraints compare outputs with inputs about a network that hands these on. Itself where it is such a question.
 
         Raises: UnsupportedQueryError where the scores alone do not tell.
         """
-        query = self.about_scores(arithmetic)
+        query = self._about_one(arithmetic or self.property.arithmetic) if self.several else self
+        query = query.about_scores(arithmetic)
         made = about_outputs(query.property, query.network)
         if made is None:
             return query
-        return replace(query, property=made[0], network=made[1], asked=query.asked or query)
+        return replace(query, property=made[0], network=made[1], several=(), asked=query.asked or query)
+
+    def _about_one(self, arithmetic: str) -> "Query":
+        """A question about several networks as one about one: the joint network of two that are tied, or all of them
+        side by side.
+        """
+        networks = bounded_networks(self.property, [one.network for one in self.several], arithmetic)
+        joint = joint_question(self.property, networks, arithmetic)
+        if joint is not None:
+            return replace(self, property=joint[0], network=joint[1], several=(), ties=joint[2], asked=self)
+        if all(one.network.head is None for one in self.several):
+            return self
+        return replace(self, network=side_by_side(networks), asked=self)
+
+    def as_asked(self, disjunct: Disjunct, x: tuple[Fraction, ...], dtype: type[np.floating]) -> tuple[Fraction, ...]:
+        """The inputs asked about where this question's own are x, a point of the disjunct; of numbers of a type where
+        such lie beside them.
+        """
+        if self.ties is None:
+            return x
+        point = self.ties.point(x)
+        near = self.ties.settled(point, dtype)
+        return near if disjunct.admits(self.ties.of(near)) else point
+
+    def own_input(self, asked: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
+        """This question's input where the inputs asked about are these, tied as they have to be."""
+        return asked if self.ties is None else self.ties.of(asked)
 
     def accepts(self, x: Sequence[Fraction], y: Sequence[Fraction]) -> bool:
         """Whether an input and what the network computes there satisfy the query, exactly."""
@@ -119,10 +199,11 @@ def read_query(
     timeout: float | None = None,
     run: Run | None = None,
 ) -> Query:
-    """A query from a VNN-LIB file (1.0 or 2.0, also gzip-compressed) and its network.
+    """A query from a VNN-LIB file (1.0 or 2.0, also gzip-compressed) and its network, or its networks.
 
-    networks: {declared name: network, ONNX path or ModelProto}; for a VNN-LIB 1.0 file, which declares no name, or for
-    a single network, the network or path itself suffices. output, inputs: what to read of a model, as for `read_onnx`.
+    networks: {declared name: network, ONNX path or ModelProto}, without those that are declared equal to another; for a
+    VNN-LIB 1.0 file, which declares no name, or for a single network, the network or path itself suffices. output,
+    inputs: what to read of a model, as for `read_onnx`; of one network alone.
     timeout in seconds and run, asked now and then, end the reading; its memory limits what the query may take.
 
     Raises: QueryError with line and column for a file that cannot be read, for missing or surplus networks, for what
@@ -131,15 +212,41 @@ def read_query(
     """
     run, place = Run.of(run, timeout), file_path(path, "The query")
     name = os.fspath(place)
-    with _reading(name, run):
+    with reading(name, run):
         text = read_text(place, Budget.of(run))
         declared = declared_in(text)
     # A network that is refused costs no more than the text: what it says may take many times as much.
-    source = _chosen("" if declared is None else declared.name, networks, name)
-    network, model = _network_of(source, output, inputs, run, declared)
-    with _reading(name, run):
+    sources = chosen_sources(declared, networks, name)
+    if len(sources) > 1:
+        if output is not None or inputs:
+            raise InputError(
+                f"{name} speaks about {len(sources)} networks, for which no output (output=, --output-name) and no "
+                "constants (inputs=, --fix) are chosen. In Python, read each by av.read_onnx(path, output=..., "
+                "inputs=...) and give these."
+            )
+        several = _read_networks(declared, sources, run)
+        with reading(name, run):
+            found = property_in(text)
+        return Query.about_several(place.name, found, several)
+    network, model = network_of(sources[0], output, inputs, run, declared[0] if declared else None)
+    with reading(name, run):
         found = property_in(text)
-    return Query(place.name, found, _with_constants(network, model, found, run), model)
+    return Query(place.name, found, with_constants(network, model, found, run), model)
+
+
+def _read_networks(
+    declared: Sequence[NetworkDeclaration], sources: Sequence[NetworkSource], run: Run
+) -> list[QueriedNetwork]:
+    """The networks of several declarations; of equal ones, one that is read alike is read once."""
+    found: dict[object, QueriedNetwork] = {}
+    several = []
+    for one, source in zip(declared, sources, strict=True):
+        sides = (one.inputs, one.outputs, one.hidden)
+        key = id(source), tuple(tuple((part.shape, part.node) for part in side) for side in sides)
+        if key not in found:
+            found[key] = QueriedNetwork(*network_of(source, None, None, run, one))
+        several.append(found[key])
+    return several
 
 
 def query(
@@ -166,97 +273,8 @@ def query(
     Raises: QueryError with the column for what is no condition, for empty boxes and unbounded inputs;
         UnsupportedQueryError for divisions and polynomials of too many terms; InputError; ModelError.
     """
-    found, model = _network_of(network, output, inputs, Run())
+    found, model = network_of(network, output, inputs, Run())
     property = property_of(found, region, condition)
-    return Query("query", property, _with_constants(found, model, property, Run()), model)
+    return Query("query", property, with_constants(found, model, property, Run()), model)
 
 
-@contextmanager
-def _reading(name: str, run: Run) -> Iterator[None]:
-    """Raise StoppedError naming what was read when the run ended."""
-    try:
-        with run.watching():
-            yield
-    except Stopped:
-        raise StoppedError(f"{name} was not read to its end: the time was up, or a stop was asked.") from None
-
-
-def _network_of(
-    source: NetworkSource,
-    output: str | None,
-    inputs: Mapping[str, object] | None,
-    run: Run,
-    declared: NetworkDeclaration | None = None,
-) -> tuple[Network, bytes | None]:
-    """A network, and the model that it was read from.
-
-    declared: what a query says of it; with several inputs or outputs, or hidden nodes, these are side by side.
-    """
-    tensors = () if declared is None else (*declared.inputs, *declared.outputs, *declared.hidden)
-    named = any(variable.node for variable in tensors) and not isinstance(source, Network)
-    if declared is not None and (named or len(tensors) > 2):
-        return _joined(source, declared, output is not None or bool(inputs), run)
-    if isinstance(source, Network):
-        if output is not None or inputs:
-            raise InputError(
-                f"{source.name} is a network already, whose output and constants are chosen. Choose them in "
-                "av.read_onnx(path, output=..., inputs=...), or give the path here."
-            )
-        return source, None
-    return _from_model(lambda: part_of(read_model(source), output, inputs), run)
-
-
-def _joined(source: NetworkSource, declared: NetworkDeclaration, chosen: bool, run: Run) -> tuple[Network, bytes]:
-    """The network of all that a query declares, and its model. chosen: whether inputs or outputs were chosen, too."""
-    if chosen or isinstance(source, Network):
-        raise InputError(
-            f"The query declares the inputs, outputs and hidden nodes of {declared.name or 'its network'} itself. "
-            "Give the model or its path, without output= or inputs=."
-        )
-    sides = tuple(
-        [Port(one.name, one.element_type, one.shape, one.node) for one in side]
-        for side in (declared.inputs, (*declared.outputs, *declared.hidden))
-    )
-    return _from_model(lambda: joined(read_model(source), *sides), run)
-
-
-def _with_constants(network: Network, model: bytes | None, found: Property, run: Run) -> Network:
-    """A network that reads whole numbers, read again with the inputs that a query fixes as the constants that they are.
-
-    Only a number of the network's type is one, and only where all disjuncts agree on it.
-    """
-    if not isinstance(network, WholeNetwork) or model is None or not found.disjuncts:
-        return network
-    dtype, fixed = np.dtype(network.element_type), {}
-    boxes = list({id(one.box): one.box for one in found.disjuncts}.values())
-    for i, value in enumerate(boxes[0].range[0]):
-        number = float(dtype.type(float(value)))
-        if Fraction(number) == value and all(box.fixes(i) and box.range[0][i] == value for box in boxes):
-            fixed[i] = number
-    read = model
-    try:
-        return _from_model(lambda: part_of(model_from_bytes(read, network.name)), run, fixed)[0]
-    except UnsupportedOperatorError:
-        # Numbers of the query would be rounded where whole numbers are decided; read is what needs none of them.
-        return network
-
-
-def _from_model(read: Callable[[], Model], run: Run, fixed: Mapping[int, float] | None = None) -> tuple[Network, bytes]:
-    """A network from the model that is read, and the model's bytes. fixed: as for `network_from_model`."""
-    with _reading("The network", run):
-        model = read()
-    with _reading(model.name, run):
-        return network_from_model(model, run, fixed), model.data
-
-
-def _chosen(declared: str, networks: Mapping[str, NetworkSource] | NetworkSource, path: str) -> NetworkSource:
-    """The one network that is given, under its declared name where there is one."""
-    if not isinstance(networks, Mapping):
-        return networks
-    if len(networks) != 1:
-        given = ", ".join(map(str, networks)) or "none"
-        raise QueryError(f"{path} speaks about one network and {len(networks)} were given ({given}). Give exactly one.")
-    name, source = next(iter(networks.items()))
-    if declared and name not in ("", declared):
-        raise QueryError(f"{path} declares the network {declared}, but {name} was given. Give {declared}=FILE.onnx.")
-    return source

@@ -92,7 +92,7 @@ def atom_rows(found: Property, budget: Budget | None = None) -> AtomRows:
     budget: the memory that rows and boxes may take and a question that ends it, no limits where not given.
     Raises: QueryError where they do not fit, and for atoms that read inputs; Stopped.
     """
-    outputs = found.networks[0].output_size
+    outputs = found.output_size
     boxes: dict[tuple[int, int], tuple[int, Disjunct]] = {}
     rows: dict[tuple[int, Atom, int], int] = {}
     disjuncts: list[tuple[int, ...]] = []
@@ -102,7 +102,7 @@ def atom_rows(found: Property, budget: Budget | None = None) -> AtomRows:
             number, _ = boxes.setdefault(region_of(disjunct), (len(boxes), disjunct))
             owner.append(number)
             disjuncts.append(tuple([rows.setdefault((number, atom, atom.line), len(rows)) for atom in disjunct.atoms]))
-        inputs = found.networks[0].input_size
+        inputs = found.input_size
         # Where disjuncts stand side by side, all take the atoms of the longest.
         most = max(map(len, disjuncts), default=0)
         owners = [disjunct for _, disjunct in boxes.values()]

@@ -78,8 +78,8 @@ def property_in(origin: Source) -> Property:
             return _parsed(origin, False)
 
 
-def declared_in(origin: Source) -> NetworkDeclaration | None:
-    """The network that a text of version 2.x declares before its assertions, which are not read; None of 1.0.
+def declared_in(origin: Source) -> tuple[NetworkDeclaration, ...]:
+    """The networks that a text of version 2.x declares before its assertions, which are not read; none of 1.0.
 
     Raises: as `property_in`.
     """
@@ -89,7 +89,7 @@ def declared_in(origin: Source) -> NetworkDeclaration | None:
         for form in read_forms(origin, _NoConditions()):
             if declarations is None:
                 if form.head != "vnnlib-version":
-                    return None
+                    return ()
                 _version(form, origin)
                 declarations = NetworkDeclarations(Scope(origin))
             elif form.head in declarations.commands:
@@ -98,7 +98,7 @@ def declared_in(origin: Source) -> NetworkDeclaration | None:
                 break
     except _AssertionReached:
         pass
-    return None if declarations is None else declarations.network()
+    return () if declarations is None else declarations.declared()
 
 
 class _AssertionReached(Exception):
@@ -155,9 +155,9 @@ def _parsed(origin: Source, sharing: bool) -> Property:
             declarations.read(form)
     if not asserted:
         raise _no_assertion(origin)
-    network = declarations.network()
-    found, impossible = disjuncts(assertions, network.input_size)
-    return Property(version, (network,), found, impossible)
+    networks = declarations.declared()
+    found, impossible = disjuncts(assertions, sum(network.input_size for network in networks))
+    return Property(version, networks, found, impossible)
 
 
 def _bounded(file: gzip.GzipFile | BinaryIO, name: str, budget: Budget) -> bytearray:
