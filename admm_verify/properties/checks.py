@@ -25,6 +25,22 @@ def check_networks(found: Property, networks: Sequence[Network]) -> None:
 
     Raises: QueryError.
     """
+    check_layouts(found, networks)
+    first = networks[0]
+    for declared, network in zip(found.networks, networks, strict=True):
+        _check_types(declared, network)
+        if network.element_type != first.element_type:
+            raise QueryError(
+                f"{first.name} computes in {first.element_type} and {network.name} in {network.element_type}. Convert "
+                "one of the models, so that both have one element type."
+            )
+
+
+def check_layouts(found: Property, networks: Sequence[Network]) -> None:
+    """Refuse networks that have other inputs or outputs than a property declares, or are not as many.
+
+    Raises: QueryError.
+    """
     if len(networks) != len(found.networks):
         raise QueryError(
             f"The property declares {len(found.networks)} networks and {len(networks)} were given. Give one for each."
@@ -34,13 +50,6 @@ def check_networks(found: Property, networks: Sequence[Network]) -> None:
             _check_layout(declared, network)
         except QueryError as error:
             raise QueryError(f"{error}{_other_way_round(found, networks)}") from None
-        _check_types(declared, network)
-        first = networks[0]
-        if network.element_type != first.element_type:
-            raise QueryError(
-                f"{first.name} computes in {first.element_type} and {network.name} in {network.element_type}. Convert "
-                "one of the models, so that both have one element type."
-            )
 
 
 def _other_way_round(found: Property, networks: Sequence[Network]) -> str:

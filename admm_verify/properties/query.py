@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
 
@@ -75,12 +76,12 @@ class Query:
         together = side_by_side([one.network.scores for one in networks])
         return cls(name, property, together, several=tuple(networks))
 
-    @property
+    @cached_property
     def networks(self) -> tuple[QueriedNetwork, ...]:
         """The networks it speaks about, in the order of their declarations."""
         return self.several or (QueriedNetwork(self.network, self.model),)
 
-    @property
+    @cached_property
     def replays(self) -> bool:
         """Whether counterexamples are run in the models that the networks were read from."""
         return any(one.model is not None for one in self.networks)
@@ -276,5 +277,3 @@ def query(
     found, model = network_of(network, output, inputs, Run())
     property = property_of(found, region, condition)
     return Query("query", property, with_constants(found, model, property, Run()), model)
-
-

@@ -47,7 +47,7 @@ WRONG = {
     r"output Y with shape \[3\]": property_of(sizes=((2,), (3,))),
     "as float64": property_of(kind="float64"),
     "as float16": property_of(kind="float16"),
-    "0 networks": Property((2, 0), (), ()),
+    "no networks": Property((2, 0), (), ()),
     "property of a query is None": None,
 }
 

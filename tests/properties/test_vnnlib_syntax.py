@@ -75,7 +75,6 @@ def test_comments_end_with_their_line(end: str) -> None:
 
 
 V2 = "(vnnlib-version <2.0>)"
-SECOND = "(declare-network g (equal-to f) (declare-input A real [1,2]) (declare-output B real [2]))"
 
 
 @pytest.mark.parametrize(
@@ -154,7 +153,6 @@ def test_malformed(text: str, words: str) -> None:
     ("text", "words"),
     [
         ("(vnnlib-version <3.1>)", "3.1|2.x"),
-        (network().replace("\n(assert", SECOND + "\n(assert", 1), "line 2|g is a second network|SNET"),
         (network(x="real [1,2] initialized"), "line 2|X is marked initialized"),
         (network(x="int8 [1,2]"), "integer type int8|float32"),
         (flat(f"(<= (* {'Y_0 ' * 17}) 0)"), "line 5, column 13|degree 17|up to 16"),
