@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from admm_verify.arrays import Placement, quiet_overflow, to_numpy
+from admm_verify.arrays import Placement, quiet_overflow
 from admm_verify.bounds.arithmetic import output_reach
 from admm_verify.bounds.linear import linear_bounds
 from admm_verify.bounds.preactivation import derived_bounds

@@ -1,4 +1,4 @@
-"""Questions about two networks as ones about the joint network of both, in whose nodes their differences are bounded."""
+"""Questions about two networks as ones about their joint network, in whose nodes differences of both are bounded."""
 
 from collections.abc import Sequence
 
