@@ -12,6 +12,7 @@ from admm_verify.bounds.sums import CertifiedSums, Sparing
 from admm_verify.network.graph import Affine, Network
 from admm_verify.network.maps import DiagonalMap
 from admm_verify.network.originals import are_charged
+from admm_verify.network.pair import PairedNetwork
 from admm_verify.network.selection import SelectionMap
 from admm_verify.relaxations.contract import Hull
 from admm_verify.relaxations.registry import relaxations_of
@@ -210,16 +211,19 @@ def spread_region(
 
 def evaluation_error(region: Region, roundoff: float = SINGLE_ROUNDOFF) -> Array:
     """Bound on |floating point evaluation - real value| of each output, for any order of summation, as
-    `evaluation_errors` says; infinite where values can overflow.
+    `evaluation_errors` says; infinite where values can overflow. Two networks are computed each for itself, and the
+    difference of what they gave is off by both errors.
 
     Shapes: [..., outputs].
     """
     errors, overflow = evaluation_errors(region, roundoff)
-    return namespace(overflow).where(
-        namespace(overflow).expand_dims(overflow, axis=-1),
-        namespace(overflow).full_like(errors[-1], float("inf")),
-        errors[-1],
-    )
+    found, xp = errors[-1], namespace(overflow)
+    if isinstance(region.network, PairedNetwork):
+        count = region.network.outputs
+        apart = found[..., : 2 * count]
+        both = 1.0000001 * (apart[..., :count] + apart[..., count:])
+        found = xp.concat([apart, both], axis=-1)
+    return xp.where(xp.expand_dims(overflow, axis=-1), xp.full_like(found, float("inf")), found)
 
 
 def only_moves(node: Affine) -> bool:

@@ -15,7 +15,7 @@ def implied_bounds(bounds: Iterable[InputBound], couplings: Sequence[Coupling], 
     Of sum c_j x_j + d <= 0, the input t has c_t x_t <= -d - sum over j != t of min c_j x_j. The couplings stay: a bound
     is not strict where they are, and takes nothing away.
     """
-    ends = _Ends(bounds)
+    ends = _KnownEnds(bounds)
     if not couplings or ends.count == 2 * inputs:
         return
     rows = [coupling.row.terms for coupling in couplings]
@@ -42,7 +42,7 @@ def implied_bounds(bounds: Iterable[InputBound], couplings: Sequence[Coupling], 
                     ready.append(other)
 
 
-class _Ends:
+class _KnownEnds:
     """The tightest values of inputs' ends: of the upper one where the key says so."""
 
     def __init__(self, bounds: Iterable[InputBound]) -> None:
@@ -59,7 +59,7 @@ class _Ends:
         return len(self.values)
 
 
-def _bounded(coupling: Coupling, ends: _Ends, unknown: int) -> list[tuple[int, bool, Fraction]]:
+def _bounded(coupling: Coupling, ends: _KnownEnds, unknown: int) -> list[tuple[int, bool, Fraction]]:
     """What one coupling says of ends that are not known: (input, whether the upper one, value).
 
     unknown: how many parts of its sum have no least value, one at most; of the others nothing follows then.

@@ -27,7 +27,7 @@ def about_ties(asked: Property, ties: Ties) -> Property | None:
     for disjunct in asked.disjuncts:
         key = id(disjunct.box), id(disjunct.cut)
         if key not in regions:
-            regions[key] = _Moved(ties, disjunct).region()
+            regions[key] = _TiedRegion(ties, disjunct).region()
         for atom in disjunct.atoms:
             if id(atom) not in atoms:
                 atoms[id(atom)] = _moved_atom(atom, ties, outputs)
@@ -75,31 +75,32 @@ def _beside_difference(terms: Terms, outputs: int) -> Terms:
     return tuple((index, value) for index, value in found.items() if value)
 
 
-class _Moved:
+class _TiedRegion:
     """The inputs of a disjunct in terms of u."""
 
     def __init__(self, ties: Ties, disjunct: Disjunct) -> None:
         self.ties, self.empty = ties, False
         size = len(ties.entries)
         # Value, and whether it is excluded.
-        self.lower: list[tuple[Fraction, bool] | None] = [None] * size
-        self.upper: list[tuple[Fraction, bool] | None] = [None] * size
+        self.lowest: list[tuple[Fraction, bool] | None] = [None] * size
+        self.highest: list[tuple[Fraction, bool] | None] = [None] * size
         self.rows: list[Inequality] = []
         box = disjunct.box
+        low, high = box.range
         for k, (j, i) in enumerate(ties.entries):
             if i is not None:
-                self._end(k, False, box.lower[j] - box.upper[i], False)
-                self._end(k, True, box.upper[j] - box.lower[i], False)
+                self._end(k, False, low[j] - high[i], False)
+                self._end(k, True, high[j] - low[i], False)
         for j in range(box.size):
-            self._add([(j, Fraction(-1))], box.lower[j], j in box.strict_lower, 0)
-            self._add([(j, Fraction(1))], -box.upper[j], j in box.strict_upper, 0)
+            self._add([(j, Fraction(-1))], low[j], j in box.strict_lower, 0)
+            self._add([(j, Fraction(1))], -high[j], j in box.strict_upper, 0)
         for row in () if disjunct.cut is None else disjunct.cut.rows:
             self._add(row.terms, row.constant, row.strict, row.line)
 
     def region(self) -> tuple[ExactBox, ExactCut | None] | None:
         """The box and the cut of u; None where nothing is left."""
-        lower, upper = [end for end in self.lower if end is not None], [end for end in self.upper if end is not None]
-        assert len(lower) == len(upper) == len(self.lower), "every input has a box"
+        lower, upper = [end for end in self.lowest if end is not None], [end for end in self.highest if end is not None]
+        assert len(lower) == len(upper) == len(self.lowest), "every input has a box"
         pairs = list(zip(lower, upper, strict=True))
         if self.empty or any(low > high or (low == high and (out or off)) for (low, out), (high, off) in pairs):
             return None
@@ -123,7 +124,7 @@ class _Moved:
             self.rows.append(Inequality(moved, constant, strict, line))
 
     def _end(self, k: int, upper: bool, value: Fraction, strict: bool) -> None:
-        ends = self.upper if upper else self.lower
+        ends = self.highest if upper else self.lowest
         known = ends[k]
         if known is None or (value < known[0] if upper else value > known[0]):
             ends[k] = value, strict

@@ -203,7 +203,7 @@ def _fixed_gap(regions: Sequence[Disjunct], j: int, i: int) -> Fraction | None:
     for one in regions:
         if not (one.box.fixes(j) and one.box.fixes(i)):
             return None
-        own = one.box.lower[j] - one.box.lower[i]
+        own = one.box.range[0][j] - one.box.range[0][i]
         if gap is not None and own != gap:
             return None
         gap = own
