@@ -111,8 +111,8 @@ def chosen_sources(
     twice = next((name for name in given if name in equal), None)
     if twice is not None:
         raise QueryError(
-            f"{path} declares {twice} as equal to {equal[twice]}, and {twice} was given, too. Both are the same network: "
-            f"give {how} alone."
+            f"{path} declares {twice} as equal to {equal[twice]}, and {twice} was given, too. Both are the same: give "
+            f"{how} alone."
         )
     if len(wanted) == 1:
         return [_only(wanted[0], given, path)] * max(1, len(declared))
