@@ -16,6 +16,7 @@ from admm_verify.certificates.bent_kinds import (
     CheckedTan,
 )
 from admm_verify.certificates.curves import CheckedElu, CheckedSigmoid, CheckedSoftplus, CheckedTanh
+from admm_verify.certificates.differences import CheckedReluDifference
 from admm_verify.certificates.hyperbolic import (
     CheckedAcosh,
     CheckedAsin,
@@ -38,6 +39,7 @@ CHECKED_KINDS: dict[str, type[CheckedKind]] = {
     "elu": CheckedElu,
     "sigmoid": CheckedSigmoid,
     "product": CheckedProduct,
+    "relu_difference": CheckedReluDifference,
     "softplus": CheckedSoftplus,
     "tanh": CheckedTanh,
     "sign": CheckedSign,
