@@ -66,7 +66,7 @@ class Certificate:
     network, query: their digests. kind: "neuron" or "input", what the leaves split. columns: as in `Tightening`, of the
     leaves' slopes. combinations: weights >= 0 of a disjunct's rows, in its order, padded with zeros; where all atoms
     hold, so does their sum. shares: nodes of the graph as read that hold shares of sums and are relaxed as softmaxes of
-    logarithms.
+    logarithms. pair: of a query about two networks in one graph the digests of both, and of how they are joined.
     Shapes: combinations [m, atoms] float32.
     """
 
@@ -79,14 +79,13 @@ class Certificate:
     leaves: Leaves
     combinations: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
     shares: tuple[int, ...] = ()
+    pair: tuple[str, ...] = ()
 
     __repr__ = short_repr
 
     def validate(self) -> None:
         """Raise CertificateError for types, shapes and numbers that no certificate has."""
-        for name, digest in (("network", self.network), ("query", self.query)):
-            if not isinstance(digest, str) or len(digest) != 64:
-                raise CertificateError(f"The certificate's {name} is no SHA-256 digest.")
+        _digests(self)
         for name, value, allowed in (("arithmetic", self.arithmetic, ARITHMETICS), ("kind", self.kind, KINDS)):
             # Text first: arrays compare entry by entry.
             if not isinstance(value, str) or value not in allowed:
@@ -119,6 +118,16 @@ class Certificate:
             _integers(f"{name}'s neurons", found.neurons, shape[:1], 0)
             _floats(f"{name}'s lower slopes", found.lower, shape)
             _floats(f"{name}'s upper slopes", found.upper, shape)
+
+
+def _digests(certificate: Certificate) -> None:
+    pair = certificate.pair
+    if not isinstance(pair, tuple) or len(pair) not in (0, 3):
+        raise CertificateError(f"The certificate's pair is {brief(pair)}; it must be three digests or none.")
+    parts = zip(("first network", "second network", "joint graph"), pair, strict=False)
+    for name, digest in (("network", certificate.network), ("query", certificate.query), *parts):
+        if not isinstance(digest, str) or len(digest) != 64:
+            raise CertificateError(f"The certificate's {name} is no SHA-256 digest.")
 
 
 def _records(name: str, given: object, kind: type) -> None:

@@ -12,9 +12,10 @@ import numpy as np
 from admm_verify.arrays import quiet_overflow
 from admm_verify.certificates.certificate import ARITHMETICS, Certificate, Tightening
 from admm_verify.certificates.couplings import CheckedCouplings, coupled
-from admm_verify.certificates.digests import network_digest, property_digest
+from admm_verify.certificates.digests import network_digest, pair_digests, property_digest
 from admm_verify.certificates.dyadics import cleared
 from admm_verify.certificates.evaluation import evaluation_error, output_reach
+from admm_verify.certificates.joint import JointErrors, checked_joint
 from admm_verify.certificates.kinds import CHECKED_KINDS
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.certificates.parts import check_cover, halved
@@ -24,6 +25,7 @@ from admm_verify.certificates.regions import check_regions
 from admm_verify.errors import AdmmVerifyError, CertificateError, InputError
 from admm_verify.memory import Budget, keep_freed_memory
 from admm_verify.network.graph import Network, check_network
+from admm_verify.network.pair import PairedNetwork
 from admm_verify.network.shares import with_logarithms
 from admm_verify.network.simplify import simplify
 from admm_verify.options import brief, choice, flag, instance
@@ -127,6 +129,7 @@ class _Check:
     model: CheckedNetwork = field(init=False)
     floats: CheckedNetwork = field(init=False)
     rows: AtomRows = field(init=False)
+    apart: JointErrors | None = None
     couplings: CheckedCouplings | None = None
     rounded: CheckedCouplings | None = None
 
@@ -135,9 +138,8 @@ class _Check:
         certificate, leaves = self.certificate, self.certificate.leaves
         check_layouts(check_property(self.property), [self.network])
         self.digests = network_digest(self.network), property_digest(self.property)
-        if self.network.as_read is not None:
-            self.network = simplify(self.network.as_read)
         certificate.validate()
+        self._check_pair()
         if certificate.network != self.digests[0]:
             raise CertificateError("The certificate is of another network.")
         if certificate.query != self.digests[1]:
@@ -147,8 +149,7 @@ class _Check:
                 f"The certificate was recorded for {certificate.arithmetic} arithmetic and is to prove the query in "
                 f"{self.arithmetic}; record one for {self.arithmetic}, or ask for {certificate.arithmetic} by name."
             )
-        if certificate.shares:
-            self.network = with_logarithms(self.network, certificate.shares, self.arithmetic == "real")
+        self._bounded_network()
         self.model = self.floats = CheckedNetwork(self.network, self.numbers, self.budget)
         if self.numbers.exact:
             # What the network's own arithmetic does is bounded in float64.
@@ -173,6 +174,30 @@ class _Check:
         for number, part in enumerate(np.split(order, np.searchsorted(box[order], np.arange(1, len(boxes))))):
             better = [found for found in certificate.tightenings if found.box == number]
             self._check_signs(number, ends, better, part)
+
+    def _bounded_network(self) -> None:
+        """Make the network that is bounded from what was read."""
+        given = self.network
+        if isinstance(given, PairedNetwork):
+            self.network = checked_joint(given)
+            self.apart = None if self.arithmetic == "real" else JointErrors(given, self.budget)
+        elif given.as_read is not None:
+            self.network = simplify(given.as_read)
+        if self.certificate.shares:
+            self.network = with_logarithms(self.network, self.certificate.shares, self.arithmetic == "real")
+
+    def _check_pair(self) -> None:
+        """Refuse a certificate that was recorded for two other networks, joined in another way, or for one."""
+        if not isinstance(self.network, PairedNetwork):
+            if self.certificate.pair:
+                raise CertificateError("The certificate is of two networks in one graph, and the query is not.")
+            return
+        names = "first network", "second network", "way to join both"
+        for name, claimed, found in zip(
+            names, self.certificate.pair or [""] * 3, pair_digests(self.network), strict=True
+        ):
+            if claimed != found:
+                raise CertificateError(f"The certificate is of another {name}.")
 
     def _check_places(self) -> None:
         """Refuse entries that are not there, and disjuncts without leaves."""
@@ -249,7 +274,13 @@ class _Check:
     ) -> tuple[CheckedRanges, np.ndarray]:
         """The ranges over boxes from those in float64, and what the network's own arithmetic changes in each output."""
         ranges = self.model.derive(ends, better, floats, couplings) if self.numbers.exact else floats
-        return ranges, self.numbers.of(evaluation_error(self.floats, floats, self.arithmetic))
+        return ranges, self.numbers.of(self._error(floats))
+
+    def _error(self, floats: CheckedRanges) -> np.ndarray:
+        """What the network's own arithmetic changes in each output over each box; two networks are computed apart."""
+        if self.apart is not None:
+            return self.apart(floats.lower[0], floats.upper[0], self.arithmetic)
+        return evaluation_error(self.floats, floats, self.arithmetic)
 
     def _prove(self, part: np.ndarray, ranges: CheckedRanges, error: np.ndarray) -> None:
         """Raise CertificateError unless the atoms of some leaves are positive over their ranges."""
@@ -260,8 +291,8 @@ class _Check:
         objective, offset, strict = (np.stack(parts)[which] for parts in zip(*map(self._row, distinct), strict=True))
         # What the network's own arithmetic can take from the atom; the factor covers that this product is rounded.
         least = offset - self.numbers.number(1.0000001) * np.sum(abs(objective) * error, axis=-1)
-        lines = ranges.chosen(self.certificate.columns, leaves.slopes[part])
         fixed = self._fixed(part) if self.certificate.kind == "neuron" else ()
+        lines = ranges.chosen(self.certificate.columns, leaves.slopes[part], fixed)
         start, size = {len(self.model.network.nodes) - 1: objective}, self.numbers.size(least)
         margin = ranges.sweep(lines, None, start, least, size, fixed)
         self.worst, self.done = min(self.worst, self.numbers.shown(np.min(margin))), self.done + len(part)
@@ -300,7 +331,7 @@ class _Check:
 
         def work(first: int, last: int) -> None:
             ranges = self.floats.derive((lower[first:last], upper[first:last]))
-            largest[first:last] = output_reach(self.floats, ranges, self.arithmetic)
+            largest[first:last] = output_reach(ranges, self._error(ranges))
 
         self.model.blocks(len(lower), work, _BOXES)
         return largest
@@ -347,7 +378,7 @@ class _Check:
             if len(here):
                 assert isinstance(kind, CheckedKink), "leaves fix signs of kinks only"
                 slope = np.where(sign[here] > 0, one, np.broadcast_to(kind.left(self.numbers), (node.size,))[entry])
-            fixed.append(None if slope is None else Fixed(row[here], entry, slope, shift[here]))
+            fixed.append(None if slope is None else Fixed(row[here], entry, slope, shift[here], sign[here] > 0))
             first += size
         return fixed
 

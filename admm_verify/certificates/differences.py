@@ -1,8 +1,8 @@
 """Differences of two rectifiers: heights of any planes over what the three operands can be, read off its corners.
 
-phi(n, D, n') = max(n', 0) - max(n, 0) with n' = n + D is straight where neither n nor n' changes its sign, concave along
-lines on which only n does, and convex along those on which only n' does. Less any plane it therefore is least, and
-largest, at an end of what is left of the lines where n or n' is at an end of its range or 0.
+phi(n, D, n') = max(n', 0) - max(n, 0) with n' = n + D is straight where neither n nor n' changes its sign, concave
+along lines on which only n does, and convex along those on which only n' does. Less any plane it therefore is least,
+and largest, at an end of what is left of the lines where n or n' is at an end of its range or 0.
 """
 
 from collections.abc import Sequence

@@ -14,6 +14,7 @@ from admm_verify.network.blocks import BlockMap
 from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine, Network
 from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, TransposedMap
+from admm_verify.network.pair import PairedNetwork
 from admm_verify.network.selection import SelectionMap
 from admm_verify.properties.property import Disjunct, Property
 from admm_verify.sets.contract import InputSet
@@ -23,13 +24,27 @@ from admm_verify.sets.exact_cut import Inequality
 
 def network_digest(network: Network) -> str:
     """SHA-256 of the graph as read: element type, nodes, maps and numbers, with all that bounds on rounding are made
-    of, and the functions that nodes stand for; no names and no shapes.
+    of, and the functions that nodes stand for; no names and no shapes. Of two networks in one, of `pair_digests`.
 
     Raises: CertificateError for maps of an unknown kind.
     """
+    if isinstance(network, PairedNetwork):
+        return _hashed(digest.encode() for digest in pair_digests(network))
     read = network.as_read or network
     head = f"network {network.element_type}".encode()
     return _hashed(chain([head], (piece for node in read.nodes for piece in _node(node))))
+
+
+def pair_digests(network: PairedNetwork) -> tuple[str, str, str]:
+    """SHA-256 of f, of f', and of how both are joined: what each is given, and which nodes the joint graph has. Its
+    numbers follow from those of both, but may be rounded otherwise elsewhere.
+    """
+    first, second = map(network_digest, network.both)
+    given = network.inputs
+    assert given is not None, "made by `paired`"
+    inputs = chain(_map(given.first), _map(given.second), (_bytes(given.first_shift), _bytes(given.second_shift)))
+    frame = (line.encode() for line in map(_frame, network.nodes))
+    return first, second, _hashed(chain([b"pair"], inputs, frame))
 
 
 def property_digest(property: Property) -> str:
@@ -77,6 +92,15 @@ def _node(node: object) -> Iterator[bytes]:
             yield f"limits {node.limits.entry!r} {node.limits.norm!r}".encode()
     else:
         yield f"input {getattr(node, 'size', 0)}".encode()
+
+
+def _frame(node: object) -> str:
+    """What a node is, without its numbers."""
+    if isinstance(node, Activation):
+        return f"activation {node.kind} {node.source} {node.size}"
+    if isinstance(node, Affine):
+        return f"affine {node.size} {[(type(term.map).__name__, term.source) for term in node.terms]}"
+    return f"input {getattr(node, 'size', 0)}"
 
 
 def _map(map: LinearMap) -> Iterator[bytes]:

@@ -69,11 +69,11 @@ def evaluation_error(model: CheckedNetwork, ranges: CheckedRanges, arithmetic: s
     return error[-1]
 
 
-def output_reach(model: CheckedNetwork, ranges: CheckedRanges, arithmetic: str) -> np.ndarray:
-    """A bound on the size of every output over each box, as computed in the arithmetic, [boxes].
+def output_reach(ranges: CheckedRanges, error: np.ndarray) -> np.ndarray:
+    """A bound on the size of every output over each box where what is computed is off by so much, [boxes].
 
     Error: rounded upward.
-    Raises: CertificateError as `evaluation_error`.
+    Shapes: error [boxes, outputs].
     """
-    size = np.maximum(abs(ranges.lower[-1]), abs(ranges.upper[-1])) + evaluation_error(model, ranges, arithmetic)
+    size = np.maximum(abs(ranges.lower[-1]), abs(ranges.upper[-1])) + error
     return 1.0000001 * np.max(size, axis=-1)

@@ -31,7 +31,8 @@ class Manifest:
     network, query: SHA-256 of what was read. kind: what the leaves split. columns: how many slopes of a leaf belong to
     each activation. tightenings: of each the box, the node, how many of its neurons, and how many slopes of each
     belong to each activation. shares: nodes of the graph as read that are relaxed as softmaxes of logarithms; files
-    without them have none.
+    without them have none. pair: SHA-256 of both networks and of how they are joined, for a query about two in one
+    graph; none for other queries.
     """
 
     format: Literal[3]
@@ -42,6 +43,7 @@ class Manifest:
     columns: list[int]
     tightenings: list[tuple[int, int, int, list[int]]]
     shares: list[int] = field(default_factory=list)
+    pair: list[str] = field(default_factory=list)
 
 
 _ENTRIES = {entry.name for entry in fields(Manifest)}
@@ -87,6 +89,7 @@ def write(certificate: Certificate, path: str | os.PathLike[str]) -> None:
         [len(column) for column in certificate.columns],
         [(t.box, t.node, len(t.neurons), [len(column) for column in t.columns]) for t in found],
         list(certificate.shares),
+        list(certificate.pair),
     )
     arrays = {
         "header": np.frombuffer(json_text(header).encode(), dtype=np.uint8),
@@ -164,6 +167,7 @@ def _unpacked(archive: Archive, limit: float, extent: Extent | None) -> Certific
         other = header.get("format") if isinstance(header, dict) else None
         raise CertificateError(f"its header names the format {other!r:.40}; record the certificate again")
     header.setdefault("shares", [])
+    header.setdefault("pair", [])
     if set(header) != _ENTRIES:
         raise CertificateError(f"its header must have the entries {', '.join(sorted(_ENTRIES))}")
     _check_sizes(header, sizes, extent)
@@ -233,6 +237,7 @@ def _assembled(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Certifi
         Leaves(*(arrays[name] for name in _LEAVES)),
         arrays["combinations"],
         tuple(header["shares"]),
+        tuple(header["pair"]),
     )
 
 

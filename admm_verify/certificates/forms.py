@@ -97,7 +97,7 @@ def same(one: LinearMap, other: LinearMap) -> bool:
 
 
 def is_copy(map: LinearMap, base: LinearMap) -> bool:
-    """Whether a map stands for all that another one can stand for: by the same numbers, with errors that are no smaller."""
+    """Whether a map stands for all that another can stand for: by the same numbers, with errors no smaller."""
     if map is base:
         return True
     a, b = part_of(map), part_of(base)
@@ -109,7 +109,12 @@ def is_copy(map: LinearMap, base: LinearMap) -> bool:
 def is_scaling(maps: Sequence[LinearMap], factor: float) -> bool:
     """Whether some maps are one, of every entry times an exact factor."""
     found = part_of(maps[0]) if len(maps) == 1 else None
-    return found is not None and found.structure[0] == "scaling" and found.off is None and bool((found.numbers == factor).all())
+    return (
+        found is not None
+        and found.structure[0] == "scaling"
+        and found.off is None
+        and bool((found.numbers == factor).all())
+    )
 
 
 def charged_maps(
@@ -135,7 +140,7 @@ def charged_maps(
 
 
 def charged_bias(node: Affine, first: Affine, second: Affine) -> tuple[float, np.ndarray] | None:
-    """What a node's bias is off by as the difference of two, in all, and a magnitude that covers it; None for far off."""
+    """What a bias is off by as the difference of two, in all, and a magnitude that covers it; None for far off."""
     one, two = _bias_part(first), _bias_part(second)
     off = _sum_size([two, one.negative, replace(_bias_part(node).negative, off=None)])
     if off is None:

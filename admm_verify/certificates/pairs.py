@@ -23,12 +23,13 @@ from admm_verify.certificates.forms import (
     same_bias,
 )
 from admm_verify.errors import CertificateError
-from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
+from admm_verify.network.graph import Activation, Affine, Network, Node, Term
 from admm_verify.network.maps import LinearMap
 from admm_verify.network.selection import SelectionMap
 
 DIFFERENCES = {"relu_difference": "relu", "tanh_difference": "tanh", "sigmoid_difference": "sigmoid"}
 """Kinds of nodes phi(n, D, n') = h(n') - h(n), and the kind of h."""
+
 
 @dataclass(frozen=True, order=True)
 class Meaning:
@@ -69,6 +70,33 @@ def checked_pair(joint: Network, first: Sequence[Node], second: Sequence[Node]) 
             f"The joint graph cannot be shown to end in the outputs of both networks and their difference.{hint}"
         )
     return replace(joint, nodes=tuple(found.nodes), as_read=None)
+
+
+def operands_alone(network: Network) -> dict[int, tuple[int, int]]:
+    """For activations that are differences the activations that read n, and n', alone; entries are in one order.
+
+    Those whose operands are not to be found are left out.
+    """
+    found = {}
+    for k, node in enumerate(network.functions):
+        source = network.nodes[node.source]
+        if node.kind in DIFFERENCES and isinstance(source, Affine):
+            ends = [_reader(network, source, start, node.size) for start in (0, 2 * node.size)]
+            if None not in ends:
+                found[k] = ends[0], ends[1]
+    return found
+
+
+def _reader(network: Network, source: Affine, start: int, size: int) -> int | None:
+    """The activation that reads the node of which some entries of another one are those."""
+    wanted = np.arange(size)
+    for term in source.terms:
+        if isinstance(term.map, SelectionMap) and np.array_equal(
+            to_numpy(term.map.gather)[start : start + size], wanted
+        ):
+            whole = term.map.columns == size and not to_numpy(source.bias)[start : start + size].any()
+            return network.sources.index(term.source) if whole and term.source in network.sources else None
+    return None
 
 
 class _Pair:
@@ -281,9 +309,7 @@ def _is_copy(node: Affine, maps: Form, base: Affine, form: Form) -> bool:
     """Whether a node is one of the networks, or stands for it with errors that are no smaller."""
     if node.size != base.size or maps.keys() != form.keys() or not is_copied_bias(node, base):
         return False
-    return all(
-        len(maps[key]) == len(form[key]) and all(map(is_copy, maps[key], form[key])) for key in form
-    )
+    return all(len(maps[key]) == len(form[key]) and all(map(is_copy, maps[key], form[key])) for key in form)
 
 
 def _plain_difference(node: Affine, maps: Form) -> Meaning | None:

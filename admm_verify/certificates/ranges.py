@@ -12,6 +12,7 @@ from admm_verify.certificates.couplings import CheckedCouplings
 from admm_verify.certificates.kinds import check_kinds, checked_kind
 from admm_verify.certificates.lines import CheckedKind, CheckedLines, Chosen
 from admm_verify.certificates.numbers import Numbers
+from admm_verify.certificates.pairs import operands_alone
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Affine, Network
 from admm_verify.network.signs import adds_up
@@ -26,13 +27,14 @@ class Fixed:
     """Neurons of one activation with a fixed sign, sign p >= 0: phi(p) = slope p there, and the multiplier of p is
     slope a - shift with shift = sign beta, since -beta sign p <= 0.
 
-    Shapes: row, entry, slope, shift [fixed], of distinct places.
+    Shapes: row, entry, slope, shift, positive (its sign) [fixed], of distinct places.
     """
 
     row: np.ndarray
     entry: np.ndarray
     slope: np.ndarray
     shift: np.ndarray
+    positive: np.ndarray
 
 
 class CheckedRanges:
@@ -143,18 +145,35 @@ class CheckedRanges:
         self.upper.append(high)
         self.reach.append(_reach(low, high))
 
-    def chosen(self, columns: Sequence[np.ndarray], slopes: np.ndarray) -> list[CheckedLines]:
-        """The lines so far with the chosen slopes, one row for each of theirs."""
+    def chosen(
+        self, columns: Sequence[np.ndarray], slopes: np.ndarray, fixed: Sequence[Fixed | None] = ()
+    ) -> list[CheckedLines]:
+        """The lines so far with the chosen slopes, one row for each of theirs; where neurons have fixed signs, so have
+        the operands of differences that they are.
+        """
         lines, ends = list(self.lines), np.cumsum([0, *(len(column) for column in columns)])
-        given = [] if self.like is None else self.like.chosen(columns, slopes)
+        given = [] if self.like is None else self.like.chosen(columns, slopes, fixed)
         for k, column in enumerate(columns[: len(lines)]):
-            if len(column):
-                kind, source = self.model.kinds[k], self.model.network.sources[k]
-                chosen: Chosen = column, self.model.numbers.of(slopes[:, ends[k] : ends[k + 1]])
+            signs = [fixed[other] for other in self.model.alone.get(k, ())] if fixed else []
+            if len(column) or any(part is not None for part in signs):
+                kind, numbers = self.model.kinds[k], self.model.numbers
+                chosen: Chosen = column, numbers.of(slopes[:, ends[k] : ends[k + 1]])
                 if given:
-                    chosen = kind.all_slopes(self.model.numbers, given[k])
-                lines[k] = kind.lines(self.model.numbers, self.lower[source], self.upper[source], chosen)
+                    chosen = kind.all_slopes(numbers, given[k])
+                lines[k] = kind.lines(numbers, *self._signed(k, signs, len(slopes)), chosen)
         return lines
+
+    def _signed(self, k: int, signs: Sequence[Fixed | None], rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """The ends of an activation's operands, cut at 0 where the first or the last of three has a fixed sign."""
+        source, size = self.model.network.sources[k], self.model.network.functions[k].size
+        low, high, zero = self.lower[source], self.upper[source], self.model.numbers.number(0)
+        for part, start in zip(signs, (0, 2 * size), strict=False):
+            if part is not None:
+                shape = rows, low.shape[1]
+                low, high = np.broadcast_to(low, shape).copy(), np.broadcast_to(high, shape).copy()
+                up, down = ((part.row[on], start + part.entry[on]) for on in (part.positive, ~part.positive))
+                low[up], high[down] = np.maximum(low[up], zero), np.minimum(high[down], zero)
+        return low, high
 
     def sweep(
         self,
@@ -227,6 +246,7 @@ class CheckedNetwork:
         check_kinds(network, numbers.exact)
         self.numbers, self.budget, self.network = numbers, budget, numbers.network(network, budget.bytes)
         self.kinds = [checked_kind(node) for node in self.network.functions]
+        self.alone = operands_alone(network)
         nodes = self.network.nodes
         deepest = max((node.roundings for node in self.network.affine.values()), default=1)
         widest = max(node.size for node in nodes)
@@ -243,6 +263,10 @@ class CheckedNetwork:
         self.feeds: dict[int, bool] = {}
         for source, kind in zip(self.network.sources, self.kinds, strict=True):
             self.feeds[source] = self.feeds.get(source, False) or not kind.rectifies
+        # What holds the operands of differences, with those that are known by themselves.
+        self.differing = {self.network.sources[k]: pair for k, pair in self.alone.items()}
+        for source in self.differing:
+            del self.feeds[source]
 
     def derive(
         self,
@@ -264,6 +288,7 @@ class CheckedNetwork:
                 ranges.add_activation(k)
             else:
                 low, high, scale = ranges.interval(node)
+                self._narrow(ranges, node, (low, high, scale), self.differing.get(i))
                 # Of the input alone the interval over a box is exact.
                 if i in self.feeds and (couplings is not None or any(term.source for term in node.terms)):
                     open = low < high if self.feeds[i] else (low < 0) & (high > 0)
@@ -274,6 +299,32 @@ class CheckedNetwork:
                         self._cut(ranges, node, (low, high, scale), (np.zeros_like(entries), entries), found)
                 ranges.add_affine(node, low, high, scale)
         return ranges
+
+    def _narrow(
+        self,
+        ranges: CheckedRanges,
+        node: Affine,
+        known: tuple[np.ndarray, np.ndarray, np.ndarray | None],
+        alone: tuple[int, int] | None,
+    ) -> None:
+        """Cut the bounds of the operands [n; D; n'] of differences in place: with those of n and n' by themselves, and
+        where a sign is open with CROWN's of D and of what was not bounded so before.
+        """
+        if alone is None:
+            return
+        low, high, _ = known
+        size, wanted = node.size // 3, np.ones(low.shape, dtype=bool)
+        open = np.zeros((len(low), size), dtype=bool)
+        for k, start in zip(alone, (0, 2 * size), strict=True):
+            source, own = self.network.sources[k], slice(start, start + size)
+            least, most = low[:, own], high[:, own]
+            low[:, own] = np.minimum(np.maximum(least, ranges.lower[source]), most)
+            high[:, own] = np.maximum(np.minimum(most, ranges.upper[source]), least)
+            unknown = (low[:, own] < 0) & (high[:, own] > 0)
+            open = open | unknown | self.feeds[source]
+            wanted[:, own] = ~(unknown | self.feeds[source])
+        wanted = wanted & np.concatenate([open] * 3, axis=1) & (low < high)
+        self._cut(ranges, node, known, np.nonzero(wanted), None)
 
     def blocks(self, count: int, work: Callable[[int, int], None], most: int | None = None) -> None:
         """work(first, last) on blocks of rows, at most so many."""

@@ -7,10 +7,11 @@ import numpy as np
 from admm_verify.arrays import to_numpy
 from admm_verify.bounds.preactivation import Derivation
 from admm_verify.certificates.certificate import Certificate, Leaves, Tightening
-from admm_verify.certificates.digests import network_digest, property_digest
+from admm_verify.certificates.digests import network_digest, pair_digests, property_digest
 from admm_verify.complete.splitter import Closed
 from admm_verify.complete.tables import join
 from admm_verify.network.graph import Network
+from admm_verify.network.pair import PairedNetwork
 from admm_verify.properties.query import Query
 
 CAUTION = 4.0
@@ -77,4 +78,5 @@ def certificate(
         leaves,
         everything.weights[sums],
         shares,
+        pair_digests(query.network) if isinstance(query.network, PairedNetwork) else (),
     )
