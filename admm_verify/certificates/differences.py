@@ -191,12 +191,9 @@ def _below(polygon: Polygon) -> list[Operands]:
     return [(-m, d, -n) for n, d, m in _above(polygon.turned)]
 
 
-def _above(polygon: Polygon) -> list[Operands]:
-    """Slopes of planes above, of which none has to be above by itself.
-
-    Where one sign is known, a chord in D, one of the other rectifier beside what is known, and one in n of what phi is
-    at most; where none is, a chord in D, D and a chord in n of what phi is at most larger, and a chord in n of what it
-    is at most. Where both are known, phi itself.
+def _chords(polygon: Polygon) -> tuple[Any, Any, Any, Any]:
+    """Slopes of chords: in D of what phi is at most, in n of what it is at most above D right of 0 and of what it is at
+    most left of 0, and of max(n', 0).
     """
     numbers, (ln, ld, lm), (un, ud, um) = polygon.numbers, polygon.low, polygon.high
     zero, one, at = numbers.number(0), numbers.number(1), polygon.kink(0)
@@ -211,22 +208,31 @@ def _above(polygon: Polygon) -> list[Operands]:
         return np.maximum(x, zero)
 
     def most(d: Any) -> Any:
-        """The largest phi at some D."""
         n = np.where(d > zero, np.minimum(un, um - d), np.maximum(ln, lm - d))
         return rectified_difference(numbers, (n, d, n + d))
 
     def gained(n: Any) -> Any:
-        """The largest phi - D at some n."""
         return relu(-np.maximum(lm, n + ld)) - relu(-n)
 
     def top(n: Any) -> Any:
-        """The largest phi at some n."""
         return relu(np.minimum(um, n + ud)) - relu(n)
 
-    chord, full = rise(ud - ld, most(ud), most(ld)), zero * (ln + ld + lm)
-    fall, climb = rise(un - at, gained(at), gained(un)), rise(at - ln, top(at), top(ln))
+    chord, steep = rise(ud - ld, most(ud), most(ld)), rise(um - lm, relu(um), relu(lm))
+    return chord, rise(un - at, gained(at), gained(un)), rise(at - ln, top(at), top(ln)), steep
+
+
+def _above(polygon: Polygon) -> list[Operands]:
+    """Slopes of planes above, of which none has to be above by itself.
+
+    Where one sign is known, a chord in D, one of the other rectifier beside what is known, and one in n of what phi is
+    at most; where none is, a chord in D, D and a chord in n of what phi is at most larger, and a chord in n of what it
+    is at most. Where both are known, phi itself.
+    """
+    numbers, (ln, ld, lm), (un, _, um) = polygon.numbers, polygon.low, polygon.high
+    zero, one, full = numbers.number(0), numbers.number(1), numbers.number(0) * (ln + ld + lm)
     left, right, low, high = un <= zero, ln >= zero, um <= zero, lm >= zero
-    steep = np.where(high, one, np.where(low, zero, rise(um - lm, um, full)))
+    chord, fall, climb, open = _chords(polygon)
+    steep = np.where(high, one, np.where(low, zero, open))
     known, level = left | right, full + one
     first = (
         full,
