@@ -25,7 +25,7 @@ PLANES = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Corner:
+class RangeCorner:
     """A point (n, D, n') of which at least two numbers are exact, phi there, and where it is one of the polygon.
 
     The third number is rounded once, which leads out of no range whose ends are floats: no corner is lost.
@@ -36,7 +36,7 @@ class Corner:
     inside: np.ndarray
 
 
-class Polygon:
+class OperandRanges:
     """All (n, D, n') with n' = n + D, each within its range.
 
     Where ranges contradict each other nothing is left, and all that is said of it is true.
@@ -47,18 +47,18 @@ class Polygon:
         self.numbers, self.low, self.high = numbers, operands_of(low), operands_of(high)
 
     @cached_property
-    def corners(self) -> list[Corner]:
+    def corners(self) -> list[RangeCorner]:
         """The ends of what is left of six lines."""
         (ln, ld, lm), (un, ud, um) = self.low, self.high
         found = []
         for n in (ln, self.kink(0), un):
             first, last = np.maximum(ld, lm - n), np.minimum(ud, um - n)
             for d, m in ((first, np.maximum(n + ld, lm)), (last, np.minimum(n + ud, um))):
-                found.append(Corner((n, d, m), rectified_difference(self.numbers, (n, d, m)), first <= last))
+                found.append(RangeCorner((n, d, m), rectified_difference(self.numbers, (n, d, m)), first <= last))
         for m in (lm, self.kink(2), um):
             first, last = np.maximum(ld, m - un), np.minimum(ud, m - ln)
             for d, n in ((first, np.minimum(m - ld, un)), (last, np.maximum(m - ud, ln))):
-                found.append(Corner((n, d, m), rectified_difference(self.numbers, (n, d, m)), first <= last))
+                found.append(RangeCorner((n, d, m), rectified_difference(self.numbers, (n, d, m)), first <= last))
         return found
 
     def kink(self, operand: int) -> Any:
@@ -92,11 +92,11 @@ class Polygon:
         return n, d, n + d
 
     @cached_property
-    def turned(self) -> "Polygon":
+    def turned(self) -> "OperandRanges":
         """That of (n', -D, n), over which the same function is -phi."""
         (ln, ld, lm), (un, ud, um) = self.low, self.high
         low, high = (np.concatenate(part, axis=-1) for part in ((lm, -ud, ln), (um, -ld, un)))
-        return Polygon(self.numbers, low, high)
+        return OperandRanges(self.numbers, low, high)
 
 
 class CheckedReluDifference(CheckedKind):
@@ -128,7 +128,7 @@ class CheckedReluDifference(CheckedKind):
                 weights = np.broadcast_to(weights, (max(len(weights), len(values)), self.sides * size)).copy()
                 weights[:, columns] = given
         assert weights is not None, "either way there are weights"
-        polygon = Polygon(numbers, low, high)
+        polygon = OperandRanges(numbers, low, high)
         shares = [weights[:, k * size : (k + 1) * size] for k in range(self.sides)]
         below = _mean(numbers, _below(polygon), shares[:PLANES])
         above = _mean(numbers, _above(polygon), shares[PLANES:])
@@ -137,7 +137,7 @@ class CheckedReluDifference(CheckedKind):
         return CheckedLines(slopes[0], floor, slopes[1], ceiling, weights)
 
     def image(self, numbers: Numbers, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        polygon = Polygon(numbers, low, high)
+        polygon = OperandRanges(numbers, low, high)
         return polygon.least(None, False), polygon.least(None, True)
 
     def gain(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -174,7 +174,7 @@ def _mean(numbers: Numbers, planes: Sequence[Operands], weights: Sequence[Any]) 
 
 def _rule(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Weights that choose the plane of each side that is nearest in the middle of the polygon, [rows, 6 n]."""
-    polygon, found = Polygon(Numbers(False), low, high), []
+    polygon, found = OperandRanges(Numbers(False), low, high), []
     for planes, above in ((_below(polygon), False), (_above(polygon), True)):
         heights = [
             reduce(add, (s * p for s, p in zip(plane, polygon.middle, strict=True)), polygon.least(plane, above))
@@ -186,12 +186,12 @@ def _rule(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     return np.concatenate(found, axis=-1)
 
 
-def _below(polygon: Polygon) -> list[Operands]:
+def _below(polygon: OperandRanges) -> list[Operands]:
     """Slopes of planes below: phi is minus the same function of (n', -D, n)."""
     return [(-m, d, -n) for n, d, m in _above(polygon.turned)]
 
 
-def _chords(polygon: Polygon) -> tuple[Any, Any, Any, Any]:
+def _chords(polygon: OperandRanges) -> tuple[Any, Any, Any, Any]:
     """Slopes of chords: in D of what phi is at most, in n of what it is at most above D right of 0 and of what it is at
     most left of 0, and of max(n', 0).
     """
@@ -221,7 +221,7 @@ def _chords(polygon: Polygon) -> tuple[Any, Any, Any, Any]:
     return chord, rise(un - at, gained(at), gained(un)), rise(at - ln, top(at), top(ln)), steep
 
 
-def _above(polygon: Polygon) -> list[Operands]:
+def _above(polygon: OperandRanges) -> list[Operands]:
     """Slopes of planes above, of which none has to be above by itself.
 
     Where one sign is known, a chord in D, one of the other rectifier beside what is known, and one in n of what phi is

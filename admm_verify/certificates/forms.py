@@ -33,7 +33,7 @@ _DENSE_LIMIT = 2**22
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class MapNumbers:
     """A map's numbers by its structure, and how far the ones that they stand for can be from them; None for not at all.
 
     Shapes: numbers, off as the structure says.
@@ -44,29 +44,29 @@ class Part:
     off: np.ndarray | None = None
 
     @property
-    def negative(self) -> "Part":
+    def negative(self) -> "MapNumbers":
         """That of -W."""
         return replace(self, numbers=-self.numbers)
 
 
-def part_of(map: LinearMap) -> Part | None:
+def part_of(map: LinearMap) -> MapNumbers | None:
     """The part that a map is; None for maps of an unknown kind."""
     if isinstance(map, TransposedMap):
         inner = part_of(map.inner)
         return None if inner is None else replace(inner, structure=("transposed", *inner.structure))
     if isinstance(map, SelectionMap):
         if map.is_identity:
-            return Part(("scaling", map.rows), np.ones(map.rows))
-        return Part(("selection", map.columns, to_numpy(map.gather).astype("<i8").tobytes()), np.ones(1))
+            return MapNumbers(("scaling", map.rows), np.ones(map.rows))
+        return MapNumbers(("selection", map.columns, to_numpy(map.gather).astype("<i8").tobytes()), np.ones(1))
     if isinstance(map, DiagonalMap):
         scale = to_numpy(map.scale)
         count = map.roundings if map.magnitude is not None else map.roundings - 1
-        return Part(("scaling", map.rows), scale, _off(scale, map.magnitude, count))
+        return MapNumbers(("scaling", map.rows), scale, _off(scale, map.magnitude, count))
     if not isinstance(map, DenseMap | BlockMap | ConvolutionMap):
         return None
     weight = to_numpy(map.weight)
     count = 0 if map.magnitude is None else map.roundings
-    return Part(_structure(map), weight, _off(weight, map.magnitude, count))
+    return MapNumbers(_structure(map), weight, _off(weight, map.magnitude, count))
 
 
 def _structure(map: DenseMap | BlockMap | ConvolutionMap) -> tuple[object, ...]:
@@ -183,7 +183,7 @@ def widened(map: LinearMap, off: np.ndarray) -> LinearMap | None:
     return None
 
 
-def _parts(maps: Sequence[LinearMap] | None) -> list[Part] | None:
+def _parts(maps: Sequence[LinearMap] | None) -> list[MapNumbers] | None:
     found = [part_of(map) for map in maps or ()]
     known = [part for part in found if part is not None]
     return known if maps is not None and len(known) == len(found) else None
@@ -194,13 +194,13 @@ def _in_matrices(maps: Sequence[LinearMap]) -> list[LinearMap]:
     return [map.dense() if map.rows * map.columns <= _DENSE_LIMIT else map for map in maps]
 
 
-def _bias_part(node: Affine) -> Part:
+def _bias_part(node: Affine) -> MapNumbers:
     bias, magnitude = to_numpy(node.bias), to_numpy(node.bias_magnitude)
     exact = np.array_equal(np.abs(bias), magnitude)
-    return Part(("bias",), bias, None if exact else _off(bias, magnitude, max(node.roundings, _LEAST_ROUNDINGS)))
+    return MapNumbers(("bias",), bias, None if exact else _off(bias, magnitude, max(node.roundings, _LEAST_ROUNDINGS)))
 
 
-def _sum_size(parts: Sequence[Part]) -> np.ndarray | None:
+def _sum_size(parts: Sequence[MapNumbers]) -> np.ndarray | None:
     """A bound on the sum of the true numbers of some parts, entry by entry; None where structures differ, or where it
     is no rounding.
     """

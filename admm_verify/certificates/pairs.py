@@ -32,24 +32,24 @@ DIFFERENCES = {"relu_difference": "relu", "tanh_difference": "tanh", "sigmoid_di
 
 
 @dataclass(frozen=True, order=True)
-class Meaning:
+class NodeMeaning:
     """Node i of f, node j of f', or with both the difference of the latter and the former; -1 for none."""
 
     first: int = -1
     second: int = -1
 
 
-Form = Mapping[Meaning, Sequence[LinearMap]]
+Form = Mapping[NodeMeaning, Sequence[LinearMap]]
 """What an affine node reads, through which maps."""
 
 
 @dataclass(frozen=True)
-class Block:
+class OwnEntries:
     """Some consecutive entries of a node, those of another node."""
 
     start: int
     size: int
-    meaning: Meaning
+    meaning: NodeMeaning
 
 
 def checked_pair(joint: Network, first: Sequence[Node], second: Sequence[Node]) -> Network:
@@ -58,12 +58,12 @@ def checked_pair(joint: Network, first: Sequence[Node], second: Sequence[Node]) 
 
     Raises: CertificateError where a node cannot be shown to hold what is said.
     """
-    found = _Pair(first, second)
+    found = _JointProof(first, second)
     for node in joint.nodes:
         found.take(node)
     size, last = first[-1].size, (len(first) - 1, len(second) - 1)
-    ends = found.shown(Meaning(last[0])), found.shown(Meaning(-1, last[1])), found.shown(Meaning(*last))
-    wanted = [Block(k * size, size, end) for k, end in enumerate(ends) if end is not None]
+    ends = found.shown(NodeMeaning(last[0])), found.shown(NodeMeaning(-1, last[1])), found.shown(NodeMeaning(*last))
+    wanted = [OwnEntries(k * size, size, end) for k, end in enumerate(ends) if end is not None]
     if found.blocks(joint.nodes[-1]) != wanted or joint.nodes[-1].size != 3 * size:
         hint = "" if found.unknown is None else f" Node {found.unknown} of it is none of theirs, and no difference."
         raise CertificateError(
@@ -99,7 +99,7 @@ def _reader(network: Network, source: Affine, start: int, size: int) -> int | No
     return None
 
 
-class _Pair:
+class _JointProof:
     """The nodes of a joint graph so far, and what they mean.
 
     twins: nodes of f' with those of f that are the same function of the input. unknown: the first node without meaning.
@@ -116,21 +116,21 @@ class _Pair:
             if twin is not None:
                 self.twins[j] = twin
         self.nodes: list[Node] = []
-        self.meanings: list[Meaning | None] = []
+        self.meanings: list[NodeMeaning | None] = []
         self.unknown: int | None = None
 
-    def shown(self, meaning: Meaning) -> Meaning | None:
+    def shown(self, meaning: NodeMeaning) -> NodeMeaning | None:
         """How a meaning is said here: twins are nodes of f, and have no difference."""
         twin = self.twins.get(meaning.second)
         if twin is None:
             return meaning
         if meaning.first < 0:
-            return Meaning(twin)
+            return NodeMeaning(twin)
         return None if twin == meaning.first else meaning
 
     def take(self, node: Node) -> None:
         """Append a node of the joint graph."""
-        meaning: Meaning | None = None
+        meaning: NodeMeaning | None = None
         if isinstance(node, Affine):
             meaning, node = self._affine(node)
         elif isinstance(node, Activation):
@@ -138,13 +138,13 @@ class _Pair:
             # Of what is none of the networks' nothing is believed.
             node = replace(node, limits=None) if meaning is None else node
         elif not self.nodes and node == self.graphs[0][0] == self.graphs[1][0]:
-            meaning = Meaning(0)
+            meaning = NodeMeaning(0)
         if meaning is None and self.unknown is None and self.blocks(node) is None:
             self.unknown = len(self.nodes)
         self.nodes.append(node)
         self.meanings.append(meaning)
 
-    def blocks(self, node: Node) -> list[Block] | None:
+    def blocks(self, node: Node) -> list[OwnEntries] | None:
         """The nodes whose entries an affine node holds one after the other, with zeros between them or not."""
         if not isinstance(node, Affine) or np.any(to_numpy(node.bias_magnitude)):
             return None
@@ -160,13 +160,13 @@ class _Pair:
             whole_node = len(used) == len(whole) and not (to_numpy(map.gather)[used] - whole).any()
             if meaning is None or not whole_node or (used - used[0] - whole).any():
                 return None
-            found.append(Block(int(used[0]), map.columns, meaning))
+            found.append(OwnEntries(int(used[0]), map.columns, meaning))
         found.sort(key=lambda block: block.start)
         return found if all(a.start + a.size <= b.start for a, b in pairwise(found)) else None
 
     def _form(self, node: Node, side: int) -> Form:
         """What a node of f or f' reads."""
-        found: defaultdict[Meaning, list[LinearMap]] = defaultdict(list)
+        found: defaultdict[NodeMeaning, list[LinearMap]] = defaultdict(list)
         for term in node.terms if isinstance(node, Affine) else ():
             meaning = self.shown(_of_side(term.source, side))
             assert meaning is not None, "nodes of one network are no differences"
@@ -183,7 +183,7 @@ class _Pair:
             return False
         return all(len(one[k]) == len(two[k]) and all(map(same, one[k], two[k])) for k in one)
 
-    def _activation(self, node: Activation) -> Meaning | None:
+    def _activation(self, node: Activation) -> NodeMeaning | None:
         if node.kind in DIFFERENCES:
             return self._difference(node)
         source = self.meanings[node.source]
@@ -194,13 +194,13 @@ class _Pair:
                     return self.shown(_of_side(k, side))
         return None
 
-    def _difference(self, node: Activation) -> Meaning | None:
+    def _difference(self, node: Activation) -> NodeMeaning | None:
         """phi(n, D, n') of n of f, n' of f' and their difference."""
         blocks, size = self.blocks(self.nodes[node.source]), node.size
         if blocks is None or [(block.start, block.size) for block in blocks] != [(k * size, size) for k in range(3)]:
             return None
         n, change, other = (block.meaning for block in blocks)
-        if n.second >= 0 or other.first >= 0 or change != Meaning(n.first, other.second):
+        if n.second >= 0 or other.first >= 0 or change != NodeMeaning(n.first, other.second):
             return None
         if node.parameters or node.limits is not None:
             return None
@@ -209,9 +209,9 @@ class _Pair:
             for k, one in enumerate(graph):
                 if isinstance(one, Activation) and (one.kind, one.source) == (DIFFERENCES[node.kind], source):
                     ends[side] = k
-        return None if min(ends) < 0 else Meaning(*ends)
+        return None if min(ends) < 0 else NodeMeaning(*ends)
 
-    def _affine(self, node: Affine) -> tuple[Meaning | None, Affine]:
+    def _affine(self, node: Affine) -> tuple[NodeMeaning | None, Affine]:
         """What an affine node is, and the node with all that it is off by."""
         # Nothing is believed of signs but what the networks know of them.
         plain = replace(node, nonnegative=False, original=None)
@@ -229,9 +229,9 @@ class _Pair:
             return meaning, plain
         return self._nearest(plain, form)
 
-    def _read(self, node: Affine) -> dict[Meaning, list[int]] | None:
+    def _read(self, node: Affine) -> dict[NodeMeaning, list[int]] | None:
         """The terms of an affine node by what they read; None where one reads what has no meaning."""
-        found: defaultdict[Meaning, list[int]] = defaultdict(list)
+        found: defaultdict[NodeMeaning, list[int]] = defaultdict(list)
         for t, term in enumerate(node.terms):
             meaning = self.meanings[term.source]
             if meaning is None:
@@ -239,13 +239,13 @@ class _Pair:
             found[meaning].append(t)
         return found
 
-    def _nearest(self, node: Affine, form: Mapping[Meaning, Sequence[int]]) -> tuple[Meaning | None, Affine]:
+    def _nearest(self, node: Affine, form: Mapping[NodeMeaning, Sequence[int]]) -> tuple[NodeMeaning | None, Affine]:
         """The difference of two affine nodes that this one is nearest to, if it is near to any."""
         sizes = [
             [k for k, base in enumerate(graph) if isinstance(base, Affine) and base.size == node.size]
             for graph in self.graphs
         ]
-        best: tuple[float, Meaning | None, Affine] = np.inf, None, node
+        best: tuple[float, NodeMeaning | None, Affine] = np.inf, None, node
         for i in sizes[0]:
             for j in sizes[1]:
                 targets = _targets(form, self.forms[0][i], self.forms[1][j])
@@ -253,7 +253,7 @@ class _Pair:
                 bias = charged_bias(node, self.graphs[0][i], self.graphs[1][j])
                 if found is None or bias is None or found[0] + bias[0] >= best[0]:
                     continue
-                best = found[0] + bias[0], Meaning(i, j), replace(node, terms=found[1], bias_magnitude=bias[1])
+                best = found[0] + bias[0], NodeMeaning(i, j), replace(node, terms=found[1], bias_magnitude=bias[1])
         return best[1], best[2]
 
 
@@ -261,26 +261,26 @@ Target = tuple[list[LinearMap], list[LinearMap]]
 """Maps that are added, and those that are taken away."""
 
 
-def _targets(form: Mapping[Meaning, object], first: Form, second: Form) -> dict[Meaning, Target] | None:
+def _targets(form: Mapping[NodeMeaning, object], first: Form, second: Form) -> dict[NodeMeaning, Target] | None:
     """What W' a' - W a is in terms of what a node reads; None where it reads something else.
 
     Where that are differences z = a' - a, W' a' = W' z + W' a.
     """
-    found: defaultdict[Meaning, Target] = defaultdict(lambda: ([], []))
+    found: defaultdict[NodeMeaning, Target] = defaultdict(lambda: ([], []))
     for key, maps in second.items():
         pairs = [one for one in form if one.first >= 0 and one.second == key.second >= 0]
         if len(pairs) > 1:
             return None
         found[pairs[0] if pairs else key][0].extend(maps)
         if pairs:
-            found[Meaning(pairs[0].first)][0].extend(maps)
+            found[NodeMeaning(pairs[0].first)][0].extend(maps)
     for key, maps in first.items():
         found[key][1].extend(maps)
     return found if form.keys() <= found.keys() else None
 
 
 def _charged(
-    node: Affine, form: Mapping[Meaning, Sequence[int]], targets: Mapping[Meaning, Target]
+    node: Affine, form: Mapping[NodeMeaning, Sequence[int]], targets: Mapping[NodeMeaning, Target]
 ) -> tuple[float, tuple[Term, ...]] | None:
     """What a node's maps are off by in all, and its terms with magnitudes that cover it; None for other maps."""
     terms, total = list(node.terms), 0.0
@@ -312,12 +312,12 @@ def _is_copy(node: Affine, maps: Form, base: Affine, form: Form) -> bool:
     return all(len(maps[key]) == len(form[key]) and all(map(is_copy, maps[key], form[key])) for key in form)
 
 
-def _plain_difference(node: Affine, maps: Form) -> Meaning | None:
+def _plain_difference(node: Affine, maps: Form) -> NodeMeaning | None:
     """The difference of any two nodes where it is one less the other."""
     first = [key.first for key in maps if key.second < 0 and is_scaling(maps[key], -1.0)]
     second = [key.second for key in maps if key.first < 0 and is_scaling(maps[key], 1.0)]
     plain = len(maps) == 2 and len(first) == len(second) == 1 and not np.any(to_numpy(node.bias_magnitude))
-    return Meaning(first[0], second[0]) if plain else None
+    return NodeMeaning(first[0], second[0]) if plain else None
 
 
 def _same_function(node: Activation, other: Activation) -> bool:
@@ -328,5 +328,5 @@ def _same_function(node: Activation, other: Activation) -> bool:
     return same and len(node.parameters) == len(other.parameters)
 
 
-def _of_side(node: int, side: int) -> Meaning:
-    return Meaning(-1, node) if side else Meaning(node)
+def _of_side(node: int, side: int) -> NodeMeaning:
+    return NodeMeaning(-1, node) if side else NodeMeaning(node)
