@@ -182,15 +182,15 @@ MOVES: dict[str, Change] = {"shuffled": _shuffled, "narrower": _narrower}
 """What is done to chains only."""
 
 
-def random_pair(seed: int, kinds: tuple[str, ...] = KINDS) -> PairCase:
-    """The pair of a seed: its kind is that of number seed mod their number, and all changes of that kind take turns."""
+def random_pair(seed: int, kinds: tuple[str, ...] = KINDS, side: int = 4) -> PairCase:
+    """The pair of a seed, of images of `side` rows: its kind is that of number seed mod their number, and all changes of that kind take turns."""
     turn, place = divmod(seed, len(kinds))
     kind = kinds[place]
     changes = CHANGES | MOVES if kind in CHAINS else CHANGES
     change = list(changes)[(turn + place) % len(changes)]
     rng = np.random.default_rng([seed, 29])
     sizes = [int(size) for size in rng.integers(3, 7, int(rng.integers(2, 4)))]
-    shape = (1, 1, 4, 4) if kind in IMAGES else (1, int(rng.integers(2, 5)))
+    shape = (1, 1, side, side) if kind in IMAGES else (1, int(rng.integers(2, 5)))
     numbers = Numbers(np.random.default_rng([seed, 31]))
     first = _built(kind, shape, sizes, numbers, "first")
     changed = changes[change](rng, numbers.drawn)

@@ -18,7 +18,7 @@ from admm_verify.network.bent_differences import Bent, bent_difference
 from admm_verify.network.graph import Activation, Affine, Input, Node, Term
 from admm_verify.network.map_differences import map_difference, negated, same_map
 from admm_verify.network.maps import DiagonalMap, LinearMap
-from admm_verify.network.sameness import has_exact_bias, same_bias, same_function
+from admm_verify.network.sameness import are_computed_alike, has_exact_bias, same_bias, same_function
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.simplify import read_through
 
@@ -102,7 +102,7 @@ class JointGraph:
         if isinstance(first, Affine) and isinstance(second, Affine):
             pairs, rest = self._paired_terms(first, second)
             plain = all(self.differences[one.source] is None and same_map(two.map, one.map) for one, two in pairs)
-            return not any(rest) and plain and same_bias(first, second)
+            return not any(rest) and plain and same_bias(first, second) and are_computed_alike(first, second)
         if isinstance(first, Activation) and isinstance(second, Activation):
             known = self.partners.get(first.source) == second.source and self.differences[first.source] is None
             return known and same_function(first, second)

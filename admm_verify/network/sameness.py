@@ -25,6 +25,12 @@ def same_bias(first: Affine, second: Affine) -> bool:
     return same and np.array_equal(first.bias, second.bias)
 
 
+def are_computed_alike(first: Affine, second: Affine) -> bool:
+    """Whether bounds on the roundings of one affine node are such bounds of the other, whose terms are the same."""
+    counts = [(node.peak_gain, node.peak_shift, node.nonnegative, node.roundings) for node in (first, second)]
+    return counts[0] == counts[1] and np.array_equal(first.bias_magnitude, second.bias_magnitude)
+
+
 def has_exact_bias(node: Affine) -> bool:
     """Whether a bias is the number that it stands for, up to no rounding at all."""
     return np.array_equal(np.abs(np.asarray(node.bias)), np.asarray(node.bias_magnitude))
