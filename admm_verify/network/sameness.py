@@ -26,9 +26,12 @@ def same_bias(first: Affine, second: Affine) -> bool:
 
 
 def are_computed_alike(first: Affine, second: Affine) -> bool:
-    """Whether bounds on the roundings of one affine node are such bounds of the other, whose terms are the same."""
-    counts = [(node.peak_gain, node.peak_shift, node.nonnegative, node.roundings) for node in (first, second)]
-    return counts[0] == counts[1] and np.array_equal(first.bias_magnitude, second.bias_magnitude)
+    """Whether bounds on the roundings of the first affine node are such bounds of a second one with the same terms."""
+    counts = [(node.nonnegative, node.roundings) for node in (first, second)]
+    # Values that are hidden are kept from overflow by a factor 4; they are summed in any order.
+    peaks = (second.peak_gain, first.peak_gain), (second.peak_shift, first.peak_shift)
+    covered = all(other <= 1.001 * own for other, own in peaks)
+    return covered and counts[0] == counts[1] and np.array_equal(first.bias_magnitude, second.bias_magnitude)
 
 
 def has_exact_bias(node: Affine) -> bool:

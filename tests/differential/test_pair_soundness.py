@@ -67,7 +67,7 @@ def check_pair(case: PairCase, count: int, seed: int) -> None:
             inside = (low <= values.min(axis=0) + attained.error) & (values.max(axis=0) - attained.error <= high)
             assert inside.all(), f"{case.label}, {method}: {joint.functions[k].kind} {k}"
         problem = av.Problem(joint, case.box, rows, np.zeros(len(rows)), bounds)
-        for solver in ("ascent", "primal_dual", "admm")[: 1 + 2 * (method == "crown")]:
+        for solver in ("ascent", "primal_dual")[: 1 + (method == "crown")]:
             found = av.solve(problem, solver, settings=av.SolverSettings(max_passes=20))
             lower = np.asarray(found.lower).astype(np.longdouble)
             assert (lower <= least + attained.error).all(), f"{case.label}, {method}, {solver}: {lower - least}"
@@ -101,7 +101,7 @@ def check_maximum(case: PairCase, seed: int) -> None:
     assert (largest - attained.error <= -np.asarray(found.lower).astype(np.longdouble)).all(), case.label
 
 
-@pytest.mark.parametrize("seed", range(0, len(LINEAR), 4))
+@pytest.mark.parametrize("seed", range(0, 6, 2))
 def test_no_bound_is_over_the_exact_maximum(seed: int) -> None:
     check_maximum(random_pair(seed, LINEAR, 2), seed)
 
