@@ -1,4 +1,4 @@
-"""Random pairs of networks: no bound of n, n', n' - n or of the outputs' difference over what is attained, zero slack."""
+"""Random pairs of networks: no bound of n, n', n' - n or of the outputs' difference over what is attained."""
 
 import os
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ def check_pair(case: PairCase, count: int, seed: int) -> None:
             assert (lower <= least + attained.error).all(), f"{case.label}, {method}, {solver}: {lower - least}"
 
 
-@pytest.mark.parametrize("seed", range(2 * len(KINDS)))
+@pytest.mark.parametrize("seed", range(len(KINDS)))
 def test_no_bound_is_over_what_pairs_attain(seed: int) -> None:
     check_pair(random_pair(seed), FEW, seed)
 
