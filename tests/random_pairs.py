@@ -183,8 +183,8 @@ MOVES: dict[str, Change] = {"shuffled": _shuffled, "narrower": _narrower}
 
 
 def random_pair(seed: int, kinds: tuple[str, ...] = KINDS, side: int = 4) -> PairCase:
-    """The pair of a seed, of images of `side` rows: its kind is that of number seed mod their number, and all changes of
-    that kind take turns.
+    """The pair of a seed, of images of `side` rows: its kind is that of number seed mod their number, and all
+    changes of that kind take turns.
     """
     turn, place = divmod(seed, len(kinds))
     kind = kinds[place]
