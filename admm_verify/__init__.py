@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from admm_verify.network.from_onnx import read_onnx as read_onnx
     from admm_verify.network.from_torch import trace as trace
     from admm_verify.network.graph import Network as Network
+    from admm_verify.network.pair import PairedNetwork as PairedNetwork, paired as paired
+    from admm_verify.network.pair_inputs import PairInputs as PairInputs
     from admm_verify.network.torch_plants import trace_plant as trace_plant
     from admm_verify.policies.certification import (
         ChangedAction as ChangedAction,
@@ -175,6 +177,8 @@ _ROOMS = {
     "Outcome": "verify",
     "OutputBounds": "splitting.output_bounds",
     "OutputError": "errors",
+    "PairInputs": "network.pair_inputs",
+    "PairedNetwork": "network.pair",
     "Plant": "enclosures.plants",
     "Policy": "policies.policy",
     "PolicyCertification": "policies.certification",
@@ -225,6 +229,7 @@ _ROOMS = {
     "mountain_car": "policies.returns.shipped",
     "nnet_ranges": "network.from_nnet",
     "output_bounds": "splitting.output_bounds",
+    "paired": "network.pair",
     "pendulum": "policies.returns.shipped",
     "policy_plot": "report.policy_plots",
     "preactivation_bounds": "bounds.preactivation",

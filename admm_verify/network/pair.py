@@ -1,12 +1,13 @@
 """Two networks as one, whose outputs are those of both and their difference."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from admm_verify.arrays import to_numpy
 from admm_verify.errors import InputError
-from admm_verify.network.graph import Input, Network, check_network
+from admm_verify.network.graph import Activation, Input, Network, Node, check_network
 from admm_verify.network.joint_graph import JointGraph, alignment
 from admm_verify.network.neuron_partners import of_one_form
 from admm_verify.network.pair_inputs import PairInputs
@@ -87,9 +88,32 @@ def paired(first: Network, second: Network, inputs: PairInputs | None = None) ->
         first=first,
         second=second,
         inputs=inputs,
-        notes=tuple(joint.notes),
+        notes=(*_parted(graphs, joint.partners), *joint.notes, *_types(first, second)),
         same=change is None,
     )
+
+
+def _parted(graphs: tuple[Sequence[Node], Sequence[Node]], partners: Mapping[int, int]) -> list[str]:
+    """Which layers have no partner, in words."""
+    lone = set(range(len(graphs[0]))) - set(partners), set(range(len(graphs[1]))) - set(partners.values())
+    counts = [
+        sum(isinstance(nodes[i], Activation) for i in sorted(own)) for nodes, own in zip(graphs, lone, strict=True)
+    ]
+    if not any(lone):
+        return []
+    return [
+        f"the layers of the two networks are not of one form: {counts[0]} activations of the first and {counts[1]} of "
+        "the second have no partner, and what reads them is bounded for each network by itself"
+    ]
+
+
+def _types(first: Network, second: Network) -> list[str]:
+    if first.element_type == second.element_type:
+        return []
+    return [
+        f"{first.name} computes in {first.element_type} and {second.name} in {second.element_type}: bounds hold for "
+        "both in real numbers, and where errors of an arithmetic are added, those of float32 cover both"
+    ]
 
 
 def _checked_inputs(first: Network, second: Network, inputs: PairInputs | None) -> PairInputs:

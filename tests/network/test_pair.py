@@ -104,6 +104,31 @@ def test_neurons_that_are_lacking_have_partners_of_no_weight(swap):
     np.testing.assert_allclose(joint.evaluate(x)[-1], joint(x), rtol=0, atol=1e-13)
 
 
+def test_layers_without_a_partner_are_plain_and_said():
+    one = drawn(1, (3, 5, 4, 2))
+    deeper = drawn(1, (3, 5, 4, 6, 2))
+    for both in ((one, deeper), (deeper, one)):
+        joint = paired(*both)
+        x = np.random.default_rng(3).standard_normal((50, 3))
+        np.testing.assert_allclose(joint.evaluate(x)[-1], joint(x), rtol=0, atol=1e-12)
+        assert "have no partner" in joint.notes[0]
+    # What both do at first is still there once.
+    affine = [(np.asarray(node.terms[0].map.weight), np.asarray(node.bias)) for node in one.affine.values()]
+    weights, biases = [weight for weight, _ in affine], [bias for _, bias in affine]
+    more = network_from_layers([*weights[:2], 2.0 * np.eye(4), weights[2]], [*biases[:2], np.zeros(4), biases[2]])
+    joint = paired(one, more)
+    assert [node.size for node in joint.functions].count(5) == 1
+    np.testing.assert_allclose(joint.evaluate(x)[-1], joint(x), rtol=0, atol=1e-12)
+
+
+def test_element_types_that_differ_are_said():
+    one, two = drawn(1), replace(near(drawn(1), 1e-3), element_type="float64")
+    joint = paired(one, two)
+    assert joint.element_type == "float32"
+    assert "network 1 computes in float32 and near in float64" in joint.notes[0]
+    assert paired(one, replace(one, element_type="float64")).same
+
+
 def images(channels, numbers):
     """Two convolutions of some of four and three channels, with a sum past the second, and a dense layer."""
     builder = Builder((1, 1, 4, 4))
