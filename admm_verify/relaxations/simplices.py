@@ -76,7 +76,7 @@ def nearest(points: tuple[Array, ...], place: tuple[Layer, ...], inside: Mask) -
     share = xp.clip(xp.where(length > 0, share, xp.zeros_like(share)), 0.0, 1.0)
     edge = [a + share * b for a, b in zip(start, way, strict=True)]
     candidates = [xp.concat([foot, other], axis=0) for foot, other in zip(feet, edge, strict=True)]
-    usable = xp.concat([fine, length >= 0], axis=0)
+    usable = xp.concat([fine, share >= 0], axis=0)
     away = _dot(*([[c - p for c, p in zip(candidates, place, strict=True)]] * 2))
     away = xp.where(usable & xp.isfinite(away), away, xp.full_like(away, float("inf")))
     best = xp.argmin(away, axis=0, keepdims=True)
