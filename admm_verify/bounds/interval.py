@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from admm_verify.arrays import SMALLEST, Array, gamma, namespace
+import numpy as np
+
+from admm_verify.arrays import SMALLEST, Array, gamma, namespace, to_numpy
 from admm_verify.bounds.bands import Bands, reads_input
 from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.bounds.reduced import Reduced
@@ -12,6 +14,7 @@ from admm_verify.errors import InputError
 from admm_verify.network.graph import Affine, Network
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.signs import adds_up
+from admm_verify.relaxations.contract import Mask
 from admm_verify.relaxations.registry import ReadsNode, relaxation_of, relaxations_by_source
 from admm_verify.run import paced
 from admm_verify.sets.contract import InputSet
@@ -22,6 +25,10 @@ Ends = Sequence[Array] | Mapping[int, Array]
 _BLOCK_NUMBERS = 2**21
 """Numbers of an interval beyond which it is found for some rows after the others."""
 
+_ROUNDED = 2.0**-30
+"""Width of intervals, in shares of the layer's largest end, that is as good as none: roundings of long sums make them
+that wide."""
+
 Refine = Callable[["Forward", int, Affine, Array, Array], tuple[Array, Array]]
 """refine(forward, i, node, low, high) -> an interval within [low, high] of an affine node that activations read."""
 
@@ -30,7 +37,8 @@ class Forward:
     """Intervals of all nodes in order, each from those before it.
 
     lower[i], upper[i] [sets, n_i] of the nodes so far. reduced: the network of the nodes so far, where somebody refines
-    what they hold. readers: who reads a node that is worth refining, by that node.
+    what they hold. readers: who reads a node that is worth refining, by that node. repeated: which of its entries are
+    refined elsewhere.
     """
 
     def __init__(
@@ -48,6 +56,7 @@ class Forward:
         self.network, self.inputs, self.refine, self.bands = network, inputs, refine, bands
         self.lower, self.upper = [low], [high]
         self.reduced, self.readers = Reduced(network, inputs), bounded_nodes(network)
+        self.repeated = repeated_entries(network, self.readers)
         self.given: dict[int, tuple[Array, Array]] = {}
         if known is not None:
             for source, *pair in zip(network.sources, known.lower, known.upper, strict=True):
@@ -142,10 +151,39 @@ def bounded_nodes(network: Network) -> dict[int, list[ReadsNode]]:
     return found
 
 
+def repeated_entries(network: Network, bounded: Mapping[int, Sequence[ReadsNode]]) -> dict[int, np.ndarray]:
+    """Which entries of nodes repeat those of others in `bounded`, where all who read the nodes are content with that.
+
+    Shapes: of node i [n_i].
+    """
+    found = {}
+    for source, readers in relaxations_by_source(network).items():
+        node = network.affine[source]
+        if not all(reader.shares_operands for reader in readers) or not _puts_beside(node):
+            continue
+        repeated = np.zeros(node.size, dtype=bool)
+        for term in node.terms:
+            if term.source in bounded and isinstance(term.map, SelectionMap):
+                repeated |= to_numpy(term.map.gather) < term.map.columns
+        found[source] = repeated
+    return found
+
+
 def cut(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
     """The intersection of two intervals."""
     xp = namespace(first[0])
     return xp.maximum(first[0], second[0]), xp.minimum(first[1], second[1])
+
+
+def wide(low: Array, high: Array, operands: int) -> Mask:
+    """Where intervals of a layer, of so many operands one after the other, are wider than rounding makes them.
+
+    Neurons that are constant, as in networks that take minima of functions of which some are the same, would otherwise
+    be open wherever their value is zero.
+    """
+    xp, blocks = namespace(low), (*low.shape[:-1], operands, low.shape[-1] // operands)
+    most = xp.max(xp.reshape(largest(low, high), blocks), axis=-1, keepdims=True)
+    return xp.reshape(xp.reshape(high - low, blocks) > _ROUNDED * most, low.shape)
 
 
 def affine_interval(
@@ -174,11 +212,28 @@ def affine_interval(
 
 def _moved(node: Affine, lower: Ends, upper: Ends) -> tuple[Array, Array]:
     """The interval of a node that only moves entries, exactly."""
-    (term,) = node.terms
-    low, high = term.map.apply(lower[term.source]), term.map.apply(upper[term.source])
+    parts = [(term.map.apply(lower[term.source]), term.map.apply(upper[term.source])) for term in node.terms]
+    low, high = parts[0]
+    for first, last in parts[1:]:
+        low, high = low + first, high + last
     xp = namespace(low)
     # Signs may change.
     return xp.minimum(low, high), xp.maximum(low, high)
+
+
+def _puts_beside(node: Affine) -> bool:
+    """Whether a node has every entry from one source at most, unchanged: what is added to it is zero.
+
+    False on another device, where looking would wait for it.
+    """
+    if len(node.terms) < 2 or not isinstance(node.bias_magnitude, np.ndarray) or node.bias_magnitude.any():
+        return False
+    used = np.zeros(node.size, dtype=np.int64)
+    for term in node.terms:
+        if not isinstance(term.map, SelectionMap):
+            return False
+        used += term.map.gather < term.map.columns
+    return bool((used <= 1).all())
 
 
 def _least_sum(network: Network, node: Affine, lower: Ends) -> Array:
@@ -195,7 +250,7 @@ def _least_sum(network: Network, node: Affine, lower: Ends) -> Array:
 
 
 def _affine_interval(network: Network, node: Affine, lower: Ends, upper: Ends) -> tuple[Array, Array]:
-    if only_moves(node):
+    if only_moves(node) or _puts_beside(node):
         return _moved(node, lower, upper)
     xp = namespace(node.bias)
     middle: Array = node.bias

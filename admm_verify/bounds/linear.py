@@ -9,6 +9,7 @@ from admm_verify.bounds.relaxed import Relaxed
 from admm_verify.bounds.seen import seen_region
 from admm_verify.memory import Budget
 from admm_verify.relaxations.bilinear import BilinearPlanes
+from admm_verify.relaxations.difference_planes import DifferencePlanes
 from admm_verify.settings import AscentSettings
 
 _PRODUCT = 2e9
@@ -55,8 +56,8 @@ def crown(
 ) -> tuple[Float[Array, "*boxes m"], Float[Array, "*boxes m"]]:
     """CROWN's bounds of neurons of a relaxed region's last node, [sets, m], for wanted [m] or [sets, m].
 
-    Products have no planes that are best for all rows. looks: each row also tries those to which one step of ascent
-    takes it, unless the planes of all products are as good as the same.
+    Products and differences have no planes that are best for all rows. looks: each row also tries those to which one
+    step of ascent takes it, unless the planes of all products are as good as the same.
     """
     chosen = neurons(relaxed.region, wanted)
     below, above = relaxed.crown(chosen), relaxed.crown(chosen.negative())
@@ -69,7 +70,9 @@ def crown(
 
 
 def _chosen(relaxed: Relaxed) -> bool:
-    """Whether there are products of which it matters which planes are chosen."""
+    """Whether there are products of which it matters which planes are chosen, or differences that are bent."""
+    if any(isinstance(line, DifferencePlanes) and bool(namespace(line.bent).any(line.bent)) for line in relaxed.lines):
+        return True
     apart = [line.apart for line in relaxed.lines if isinstance(line, BilinearPlanes)]
     # No number where ranges are infinite.
     return any(bool(namespace(share).any(~(share <= _SAME))) for share in apart)

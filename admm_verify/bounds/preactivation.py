@@ -1,9 +1,8 @@
 """Pre-activation bounds [l, u] of every activation: interval, CROWN or tightened, batched over input sets."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
 
 import numpy as np
 
@@ -14,11 +13,10 @@ from admm_verify.backends.several import Devices
 from admm_verify.bounds.bands import Bands, reads_input
 from admm_verify.bounds.domains import check_domains
 from admm_verify.bounds.influence import influence
-from admm_verify.bounds.interval import Forward, cut
+from admm_verify.bounds.interval import Forward, cut, wide
 from admm_verify.bounds.linear import linear_bounds
 from admm_verify.bounds.ranges import Origin, PreactivationBounds
 from admm_verify.bounds.receptive import receptive_field
-from admm_verify.bounds.region import largest
 from admm_verify.bounds.tighten import Crops, Steps, WholeLayers, packed_crown, tighten
 from admm_verify.bounds.work import bounding_work
 from admm_verify.errors import InputError
@@ -27,7 +25,8 @@ from admm_verify.network.graph import Affine, Network, check_network
 from admm_verify.network.layout import flatten_batch
 from admm_verify.network.placed import moved
 from admm_verify.options import choice, instance, shown
-from admm_verify.relaxations.registry import ReadsNode, open_to
+from admm_verify.relaxations.contract import Hull
+from admm_verify.relaxations.registry import open_to
 from admm_verify.run import Run, Stopped
 from admm_verify.sets.contract import InputSet, WalkableSet
 from admm_verify.settings import TightenSettings
@@ -37,10 +36,6 @@ METHODS = ("interval", "forward", "crown", "tightened")
 
 _PACKED_SHARE = 0.7
 """Where fewer of a node's rows are open, each box gets rows of its own, which costs a little more a row."""
-
-_ROUNDED = 2.0**-30
-"""Width of intervals, in shares of the layer's largest end, that is as good as none: roundings of long sums make them
-that wide."""
 
 _PROBES = 16
 """Neurons of a layer that tell whether sweeps for all of them are worth their time."""
@@ -140,7 +135,8 @@ def derived_bounds(
     keep: told how tightened bounds are derived, block by block; they are then derived on whole layers.
     plain: without bands and for all neurons, as the checker of certificates derives bounds. objective: rows [..., n] of
     the outputs that matter; neurons that these do not depend on keep their forward bounds. looks: with a second look at
-    the planes of products, which searches do better without: subproblems become fewer, but not by what it takes.
+    the planes of functions of several operands, which searches do better without: subproblems become fewer, but not by
+    what it takes.
     """
     choice(method, "The bound method", METHODS)
     chosen = TightenSettings() if settings is None else instance(settings, TightenSettings, "settings")
@@ -276,7 +272,7 @@ class _Refinement:
         looks: bool = False,
     ) -> None:
         """first_only: refine nothing but nodes that read the input alone. settings: of slope ascent, None for CROWN
-        alone. looks: at planes of products once more; before an ascent that gains nothing.
+        alone. looks: at planes of products and differences once more; before an ascent that gains nothing.
         """
         self.budget, self.first_only, self.settings, self.keep = budget, first_only, settings, keep
         self.looks = looks and settings is None
@@ -290,16 +286,16 @@ class _Refinement:
             return self._better(forward, index, node, low, high)
 
     def _better(self, forward: Forward, index: int, node: Affine, low: Array, high: Array) -> tuple[Array, Array]:
-        readers, xp = forward.readers[index], namespace(low)
+        xp = namespace(low)
         # Intervals take all they can get, linear bounds nothing of neurons that are linear.
-        open = xp.ones_like(low, dtype=xp.bool) if self.first_only else self._open(readers, index, low, high)
+        open = xp.ones_like(low, dtype=xp.bool) if self.first_only else self._open(forward, index, low, high)
         chosen = self._promising(forward, index, node, (low, high), to_numpy(open))
         better = self._refined(forward, index, node, (low, high), chosen)
         # What else was bounded on the way depends on the other boxes of the batch, and must not count.
         low, high = (xp.where(open, new, old) for new, old in zip(better, (low, high), strict=True))
         if self.settings is None or self.stopped or reads_input(node):
             return low, high
-        wanted = to_numpy(self._open(readers, index, low, high))
+        wanted = to_numpy(self._open(forward, index, low, high))
         if not wanted.any():
             return low, high
         try:
@@ -308,10 +304,14 @@ class _Refinement:
             self.stopped = True
             return low, high
 
-    def _open(self, readers: Sequence[ReadsNode], index: int, low: Array, high: Array) -> Array:
-        """Where sweeps can matter to the outputs that are asked for."""
-        open = open_to(readers, low, high) & _wide(low, high)
-        return open if self.seen is None else open & Placement.of(low).xp.asarray(self.seen[index], device=low.device)
+    def _open(self, forward: Forward, index: int, low: Array, high: Array) -> Array:
+        """Where sweeps can matter to the outputs that are asked for, and were not made elsewhere."""
+        readers, place = forward.readers[index], Placement.of(low)
+        operands = max((hull.operands for hull in readers if isinstance(hull, Hull)), default=1)
+        open = open_to(readers, low, high) & wide(low, high, operands)
+        if index in forward.repeated:
+            open = open & place.put_flags(~forward.repeated[index])
+        return open if self.seen is None else open & place.xp.asarray(self.seen[index], device=low.device)
 
     def _promising(
         self, forward: Forward, index: int, node: Affine, ends: tuple[Array, Array], open: np.ndarray
@@ -379,16 +379,6 @@ class _Refinement:
                 keep(Derivation(index, kept, steps))
 
         return tighten(WholeLayers(forward.reduced.region(node)), wanted, ends, settings, self.budget, told)
-
-
-def _wide(low: Array, high: Array) -> Any:
-    """Where intervals of a layer are wider than rounding makes them.
-
-    Neurons that are constant, as in networks that take minima of functions of which some are the same, would otherwise
-    be open wherever their value is zero.
-    """
-    xp = namespace(low)
-    return high - low > _ROUNDED * xp.max(largest(low, high), axis=-1, keepdims=True)
 
 
 def _known(forward: Forward, index: int) -> dict[int, tuple[Array, Array]]:

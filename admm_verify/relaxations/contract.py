@@ -56,6 +56,8 @@ class Hull(ABC):
     """A few cuts leave flat parts alone, of which nothing is left to relax."""
     zero_at_zero: bool = False
     """phi(0) = 0, whatever the parameters."""
+    shares_operands: bool = False
+    """Operands that only repeat what other activations read are bounded as well as it takes where those ask for it."""
     evaluation_roundings: float = 32.0
     """Roundings of max(1, max|phi|) by which float code may miss phi(p), whoever wrote it; 0 if it is exact.
 

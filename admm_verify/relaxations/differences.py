@@ -20,6 +20,7 @@ class ReluDifference(PlaneHull):
 
     operands = 3
     sides = 6
+    shares_operands = True
     evaluation_roundings = 0.0
 
     def open(self, lower: Array, upper: Array) -> Mask:
