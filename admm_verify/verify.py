@@ -17,6 +17,7 @@ from admm_verify.complete.decide import Decision
 from admm_verify.complete.enumeration import Enumeration
 from admm_verify.complete.free_inputs import by_free_inputs
 from admm_verify.complete.settings import VerifySettings
+from admm_verify.complete.side_by_side import with_closer_network
 from admm_verify.memory import memory_errors
 from admm_verify.network.common_factors import summed_before_products
 from admm_verify.network.onnx_runtime import forget_models
@@ -102,6 +103,8 @@ def verify(
     if isinstance(query.network, WholeNetwork):
         return _enumerated(query, replace(chosen, arithmetic=arithmetic), run, began)
     query = query.about_outputs(arithmetic)
+    if not chosen.certificate:
+        query = with_closer_network(query, run)
     if arithmetic == "real" and not chosen.certificate:
         # The checker takes the products as they are read, and rounding errors are those of what a runtime computes.
         query = replace(query, network=summed_before_products(query.network))
