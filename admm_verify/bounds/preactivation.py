@@ -337,12 +337,12 @@ class _Refinement:
         field = receptive_field(network, index)
         try:
             if field is None and np.count_nonzero(open) < _PACKED_SHARE * len(wanted) * len(open):
-                return packed_crown(WholeLayers(forward.reduced.region(node)), open, ends, self.budget, self.looks)
+                return packed_crown(WholeLayers(forward.reduced.below(node)), open, ends, self.budget, self.looks)
             # A crop computes all channels of a position; products of whole planes cost some three times their count.
             if field is not None and field.cost(wanted) < 3 * len(wanted) * network.weight_count:
                 tight = field.bounds(wanted, forward.inputs, _known(forward, index), self.budget)
             else:
-                tight = linear_bounds(forward.reduced.region(node), wanted, self.budget, self.looks)
+                tight = linear_bounds(forward.reduced.below(node), wanted, self.budget, self.looks)
         except Stopped:
             self.stopped = True
             return ends
@@ -378,7 +378,9 @@ class _Refinement:
             if keep is not None:
                 keep(Derivation(index, kept, steps))
 
-        return tighten(WholeLayers(forward.reduced.region(node)), wanted, ends, settings, self.budget, told)
+        # Whoever keeps the slopes keeps those of all activations.
+        below = forward.reduced.below(node) if keep is None else forward.reduced.region(node)
+        return tighten(WholeLayers(below), wanted, ends, settings, self.budget, told)
 
 
 def _known(forward: Forward, index: int) -> dict[int, tuple[Array, Array]]:

@@ -1,12 +1,13 @@
 """The network below a node without the neurons that contribute nothing."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.bounds.region import Region, spread_region
-from admm_verify.network.graph import Activation, Affine, Network, Node
+from admm_verify.network.graph import Activation, Affine, Input, Network, Node, sources_of
 from admm_verify.network.maps import DenseMap, LinearMap
 from admm_verify.relaxations.registry import facts_of
 from admm_verify.sets.contract import InputSet
@@ -48,6 +49,22 @@ class Reduced:
         """The region of all nodes so far with the target on top, leading axes [boxes, 1]."""
         network = Network((*self.nodes, self._narrowed(target, None)), self.network.input_shape, (target.size,))
         lower, upper = (tuple(pair[side] for pair in self.bounds) for side in (0, 1))
+        return spread_region(network, self.inputs, lower, upper)
+
+    def below(self, target: Affine) -> Region:
+        """`region` without the nodes that the target does not depend on."""
+        target = self._narrowed(target, None)
+        needed = {0, *sources_of(target)}
+        for i in range(len(self.nodes) - 1, 0, -1):
+            if i in needed:
+                needed.update(sources_of(self.nodes[i]))
+        order = sorted(needed)
+        places = {old: new for new, old in enumerate(order)}
+        # What functions were rewritten from is nothing to bounds, and may read other nodes.
+        nodes = [_renumbered(self.nodes[i], places) for i in order]
+        network = Network((*nodes, _renumbered(target, places)), self.network.input_shape, (target.size,))
+        own = [pair for i, pair in zip(self.network.activations, self.bounds, strict=False) if i in places]
+        lower, upper = (tuple(pair[side] for pair in own) for side in (0, 1))
         return spread_region(network, self.inputs, lower, upper)
 
     def _useful(self, index: int, node: Activation, upper: Array) -> np.ndarray | None:
@@ -96,3 +113,9 @@ def _submatrix(map: LinearMap, rows: np.ndarray | None, columns: np.ndarray | No
         return matrix
 
     return DenseMap(cut(map.weight), None if map.magnitude is None else cut(map.magnitude), map.roundings)
+
+
+def _renumbered(node: Node, places: Mapping[int, int]) -> Node:
+    if isinstance(node, Input):
+        return node
+    return (replace(node, original=None) if isinstance(node, Affine) else node).reading(places)
