@@ -42,7 +42,13 @@ def run(options: argparse.Namespace) -> int:
     """Bound a query's rows; the table on stdout, how far it is on stderr."""
     settings = av.SolverSettings(tolerance=options.tolerance, max_passes=options.max_passes)
     with running(options, options.question()) as run, run.watching():
-        query = asked_query(options, run).about_outputs()
+        query = asked_query(options, run)
+        if query.several and options.objective is not None:
+            raise av.QueryError(
+                f"{query.name} is about {len(query.several)} networks, and rows of --objective are about outputs of "
+                "one. Write them as constraints of the query, which may compare outputs of all."
+            )
+        query = query.about_outputs()
         solution = _solved(query, options, settings, run)
     record = BoundRecord.of(query, options.method, solution)
     options.say(record.text)

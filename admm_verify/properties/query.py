@@ -226,6 +226,7 @@ def read_query(
                 "inputs=...) and give these."
             )
         several = _read_networks(declared, sources, run)
+        check_networks(Property((2, 0), declared, ()), [one.network for one in several])
         with reading(name, run):
             found = property_in(text)
         return Query.about_several(place.name, found, several)
