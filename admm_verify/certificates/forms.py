@@ -25,7 +25,7 @@ _SHARE = 2.0**50
 _LEAST_ROUNDINGS = 16
 """Roundings that every computed bias is charged for."""
 
-_NEAR = 2.0**-30
+_NEAR = 2.0**-40
 """Share of its numbers that a sum may be off by: more than any rounding, less than any other network."""
 
 _DENSE_LIMIT = 2**22
