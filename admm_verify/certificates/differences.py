@@ -6,7 +6,7 @@ and largest, at an end of what is left of the lines where n or n' is at an end o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from operator import add
 from typing import Any
@@ -132,9 +132,15 @@ class CheckedReluDifference(CheckedKind):
         shares = [weights[:, k * size : (k + 1) * size] for k in range(self.sides)]
         below = _mean(numbers, _below(polygon), shares[:PLANES])
         above = _mean(numbers, _above(polygon), shares[PLANES:])
-        floor, ceiling = polygon.least(below, False), polygon.least(above, True)
         slopes = [np.concatenate(list(side), axis=-1) for side in (below, above)]
-        return CheckedLines(slopes[0], floor, slopes[1], ceiling, weights)
+        return CheckedLines(slopes[0], polygon.least(below, False), slopes[1], polygon.least(above, True), weights)
+
+    def within(self, numbers: Numbers, lines: CheckedLines, low: np.ndarray, high: np.ndarray) -> CheckedLines:
+        polygon = OperandRanges(numbers, low, high)
+        floor, ceiling = (
+            polygon.least(operands_of(side), above) for side, above in ((lines.below, False), (lines.above, True))
+        )
+        return replace(lines, below_at=floor, above_at=ceiling)
 
     def image(self, numbers: Numbers, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         polygon = OperandRanges(numbers, low, high)

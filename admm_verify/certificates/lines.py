@@ -63,6 +63,10 @@ class CheckedKind(ABC):
     def lines(self, numbers: Numbers, low: np.ndarray, high: np.ndarray, chosen: Chosen | None = None) -> CheckedLines:
         """The rule's lines over [low, high], or those with the chosen slopes moved to where they are useful."""
 
+    def within(self, numbers: Numbers, lines: CheckedLines, low: np.ndarray, high: np.ndarray) -> CheckedLines:
+        """Lines as steep as those of a larger range, as near as they can be over this one."""
+        return lines
+
     @abstractmethod
     def image(self, numbers: Numbers, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """An interval that holds phi([low, high]), rounded outward."""

@@ -160,7 +160,11 @@ class CheckedRanges:
                 chosen: Chosen = column, numbers.of(slopes[:, ends[k] : ends[k + 1]])
                 if given:
                     chosen = kind.all_slopes(numbers, given[k])
-                lines[k] = kind.lines(numbers, *self._signed(k, signs, len(slopes)), chosen)
+                source = self.model.network.sources[k]
+                lines[k] = kind.lines(numbers, self.lower[source], self.upper[source], chosen)
+                if any(part is not None for part in signs):
+                    # Whoever chose the slopes knew of no sign.
+                    lines[k] = kind.within(numbers, lines[k], *self._signed(k, signs, len(slopes)))
         return lines
 
     def _signed(self, k: int, signs: Sequence[Fixed | None], rows: int) -> tuple[np.ndarray, np.ndarray]:
