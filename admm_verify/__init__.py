@@ -16,6 +16,24 @@ if TYPE_CHECKING:
     from admm_verify.complete.minimum import Minimum as Minimum, minimum as minimum
     from admm_verify.complete.minimum_settings import MinimumSettings as MinimumSettings
     from admm_verify.complete.settings import VerifySettings as VerifySettings
+    from admm_verify.differential.criteria import (
+        EpsilonEquivalence as EpsilonEquivalence,
+        Top1Equivalence as Top1Equivalence,
+    )
+    from admm_verify.differential.difference import Difference as Difference, difference as difference
+    from admm_verify.differential.equivalence import (
+        Disagreement as Disagreement,
+        Equivalence as Equivalence,
+        equivalence as equivalence,
+    )
+    from admm_verify.differential.settings import (
+        DifferenceSettings as DifferenceSettings,
+        EquivalenceSettings as EquivalenceSettings,
+    )
+    from admm_verify.differential.transfer import (
+        TransferredRobustness as TransferredRobustness,
+        transfer_robustness as transfer_robustness,
+    )
     from admm_verify.enclosures.plants import Plant as Plant
     from admm_verify.errors import (
         AdmmVerifyError as AdmmVerifyError,
@@ -152,12 +170,18 @@ _ROOMS = {
     "DeviationBounds": "policies.deviation_bounds",
     "DeviationSettings": "policies.deviation_settings",
     "DeviceError": "errors",
+    "Difference": "differential.difference",
+    "DifferenceSettings": "differential.settings",
+    "Disagreement": "differential.equivalence",
     "DiscreteActions": "policies.policy",
     "Distance": "nearest.distance",
     "DistanceSettings": "nearest.settings",
     "Ellipsoid": "sets.ellipsoid",
     "Ended": "run",
     "Episodes": "policies.play.episodes",
+    "EpsilonEquivalence": "differential.criteria",
+    "Equivalence": "differential.equivalence",
+    "EquivalenceSettings": "differential.settings",
     "EvaluateSettings": "policies.evaluate_settings",
     "InputError": "errors",
     "JointSettings": "settings",
@@ -209,6 +233,8 @@ _ROOMS = {
     "StoppedError": "errors",
     "Task": "reach.systems",
     "TightenSettings": "settings",
+    "Top1Equivalence": "differential.criteria",
+    "TransferredRobustness": "differential.transfer",
     "UnsupportedOperatorError": "errors",
     "UnsupportedQueryError": "errors",
     "Verdict": "verdict",
@@ -222,7 +248,9 @@ _ROOMS = {
     "certify_policy": "policies.certify_policy",
     "closest_counterexample": "nearest.closest",
     "counterexample_plot": "report.counterexample_plots",
+    "difference": "differential.difference",
     "distance": "nearest.distance",
+    "equivalence": "differential.equivalence",
     "evaluate_policy": "policies.evaluate",
     "image_plot": "report.image_plots",
     "minimum": "complete.minimum",
@@ -247,6 +275,7 @@ _ROOMS = {
     "time_plot": "report.reach_plots",
     "trace": "network.from_torch",
     "trace_plant": "network.torch_plants",
+    "transfer_robustness": "differential.transfer",
     "tube_plot": "report.reach_plots",
     "verify": "verify",
 }

@@ -14,6 +14,7 @@ from admm_verify.report.records.bound import BoundRecord
 from admm_verify.report.records.certify import CertifyRecord
 from admm_verify.report.records.check import CheckRecord
 from admm_verify.report.records.demo import DemoCurves, DemoImage, DemoRecord
+from admm_verify.report.records.diff import DiffRecord
 from admm_verify.report.records.policy import PolicyRecord
 from admm_verify.report.records.reach import ReachRecord
 from admm_verify.report.records.verify import VerifyRecord
@@ -33,6 +34,7 @@ ENTRIES = {
     CheckRecord: {"proved", "exact", "query", "network", "reason", "arithmetic", "query_digest", "network_digest"}
     | {"leaves", "worst", "seconds"},
     DemoRecord: {"radius", "images", "convergence"},
+    DiffRecord: {"first", "second", "criterion", "sets", "subproblems", "notes", "seconds"},
     PolicyRecord: {"policy", "environment", "norm", "units", "radii", "episodes", "observations", "ended", "seconds"}
     | {"notes", "deviations"},
     ReachRecord: {"system", "steps", "period", "directions", "upper", "attained", "during", "cells", "ended", "seconds"}

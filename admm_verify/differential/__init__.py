@@ -1,1 +1,1 @@
-"""Pairs of networks: what they differ by over a set of inputs, certified and attacked, and whether they agree."""
+"""Two networks side by side: how far apart their outputs are, and whether they can stand for each other."""
