@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from admm_verify.arrays import Placement, to_numpy
+from admm_verify.arrays import Placement, quiet_overflow, to_numpy
 from admm_verify.attacks.confirm import Witness
 from admm_verify.attacks.lbfgs import Lbfgs
 from admm_verify.attacks.method import Method
@@ -49,6 +49,9 @@ _POLISH: tuple[Method, ...] = (Pgd(Starts(restarts=0, most=0), steps=15, first=0
 
 _FIRST_POLISH, _LATER_POLISH = 0.5, 2.0
 """Seconds of search before the first attack from its points, and how many times longer to each one after."""
+
+_FAR = 2.0**10
+"""How many times a score's size attacks look below it, where nothing bounds it."""
 
 _MOVED = 0.05
 """Of the allowed gap, what thresholds fall by before open parts are compared with them anew."""
@@ -188,9 +191,16 @@ class MinimumSearch:
         if not len(open):
             return
         self.run.say(f"attacks on {len(open)} rows")
-        # No score is below its bound, so that no attack ends before it has to.
-        base = np.where(np.isfinite(self.least), self.least, -(2.0**60))[open]
         group = rows.group[open]
+        # No score is below its bound, so that no attack ends before it has to; without one, numbers of the scores' own
+        # size are added to them, which leaves their digits.
+        base = self.least[open]
+        if not np.isfinite(base).all():
+            with quiet_overflow():
+                y = to_numpy(scores.network(self.attained.x[group])).reshape(len(open), -1)
+            score = np.sum(scores.objective[open] * y, axis=1)
+            base = np.where(np.isfinite(base), base, score - _FAR * (1.0 + np.abs(score)))
+            base = np.where(np.isfinite(base), base, -(2.0**60))
         targets = Targets(
             rows.inputs.at(group),
             scores.objective[open][:, None, :],

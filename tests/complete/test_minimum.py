@@ -246,3 +246,25 @@ def test_rows_over_one_set_share_its_bounds(monkeypatch):
     for row in range(8):
         alone = av.minimum(network, box, objective[[row]], settings=settings)
         assert found.lower[row] == pytest.approx(alone.lower[0], abs=TIGHT)
+
+
+def test_points_of_wide_sets_are_attacked_before_anything_bounds_them():
+    rng = np.random.default_rng(2)
+    network = dense((12, 20, 20, 3), "relu", rng)
+    box, rows = av.Box(-np.ones(12), np.ones(12)), np.eye(3)
+    centre = network(np.zeros(12))
+    # A run that is over after the attack: nothing but it has been done.
+    before = []
+
+    def stop():
+        return bool(before)
+
+    def noted(search, methods, starts):
+        attacked(search, methods, starts)
+        before.append(search.attained.value)
+
+    attacked = minimum_search.MinimumSearch._attack
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(minimum_search.MinimumSearch, "_attack", noted)
+        av.minimum(network, box, rows, run=av.Run(stop=stop))
+    assert (before[0] < centre - 0.5).all()
