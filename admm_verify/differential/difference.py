@@ -1,7 +1,7 @@
 """`difference`: certified ends of the difference of two networks' outputs, with attained ones beside them."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -118,7 +118,8 @@ def difference(
         rows = ValueRows.of(summed_before_products(joint), sets, objective, np.zeros(objective.shape[:2]))
         search = MinimumSearch(rows, chosen.of_minima, run)
         search.find()
-        ends = search.charged()
+        # One function differs from itself by nothing, which no rounding is charged for.
+        ends = np.zeros(len(rows)) if joint.same else search.charged()
         points = search.attained.x.reshape(sets.count, -1, first.input_size)
         found = _attained(joint, points, outputs)
     status = search.status(ends.reshape(objective.shape[:2]).min(axis=1))
@@ -140,6 +141,9 @@ def joined(first: Network, second: Network) -> PairedNetwork:
     for network in (first, second):
         check_network(network).check_finite()
     joint = paired(first, second).put(Placement.numpy())
+    if joint.same:
+        words = f"{first.name} and {second.name} hold the same numbers: they are one function, and differ by nothing"
+        joint = replace(joint, notes=(*joint.notes, words))
     assert isinstance(joint, PairedNetwork), "what is put elsewhere stays what it is"
     return joint
 

@@ -3,16 +3,22 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
+from admm_verify.arrays import to_numpy
+from admm_verify.bounds.functionals import Functionals
 from admm_verify.bounds.preactivation import derived_bounds
+from admm_verify.bounds.region import spread_region
+from admm_verify.bounds.relaxed import Relaxed
 from admm_verify.complete.emptiness import without_contradictions
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Network
 from admm_verify.run import Run, Stopped
 from admm_verify.sets.contract import WalkableSet
-from admm_verify.splitting.row_bounds import RowBounds
+from admm_verify.settings import AscentSettings
+from admm_verify.threads import threads_for
 
 Open = Callable[[np.ndarray], np.ndarray]
 """Which rows are open at some lower bounds. Shapes: lower [sets, rows] -> [sets, rows]."""
@@ -20,7 +26,7 @@ Open = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Effort:
-    """Bounds of layers, and the passes of ascent for the rows; 0 for none."""
+    """Bounds of layers, and the passes of ascent for the rows, two for every iteration; 0 for none."""
 
     bounds: str
     passes: int
@@ -62,18 +68,22 @@ def staged_bounds(
                 run.check()
                 run.say(f"{effort.bounds} bounds of sets from {first} of {len(left)}", first, len(left))
                 own = left[first:last]
-                owner, row = np.nonzero(wanted[own])
-                some = RowBounds(network, sets.at(own), objective[own[owner], row], offset[row], owner)
-                _solve(some, effort, run.silent())
-                lower[own[owner], row] = np.maximum(lower[own[owner], row], some.lower)
+                row = np.flatnonzero(wanted[own].any(axis=0))
+                some = Functionals({network.output: objective[np.ix_(own, row)]}, offset[row])
+                place = np.ix_(own, row)
+                lower[place] = np.fmax(lower[place], _bounded(network, sets.at(own), some, effort, run.silent()))
 
             budget.blocks(len(left), max(1, budget.block(numbers)), bounded)
     return lower
 
 
-def _solve(rows: RowBounds, effort: Effort, run: Run) -> None:
-    """Bound some rows with an effort."""
-    found = derived_bounds(rows.network, rows.inputs, effort.bounds, run, abandon=False)
-    rows.bounds, _ = without_contradictions(rows.network, rows.inputs, found, run.endless())
-    rows.sound[:] = True
-    rows.solve(np.arange(len(rows.owner)), "ascent", effort.passes, run)
+def _bounded(network: Network, sets: WalkableSet, rows: Functionals, effort: Effort, run: Run) -> np.ndarray:
+    """The bounds of one effort, [sets, rows].
+
+    Raises: Stopped.
+    """
+    found = derived_bounds(network, sets, effort.bounds, run, abandon=False)
+    pre, _ = without_contradictions(network, sets, found, run.endless())
+    relaxed = Relaxed(spread_region(network, sets, pre.lower, pre.upper))
+    with threads_for(prod(rows.lead) * network.weight_count, most=run.threads):
+        return to_numpy(relaxed.bounded(rows, None, AscentSettings(), effort.passes // 2, run).lower)

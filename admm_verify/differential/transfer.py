@@ -63,8 +63,8 @@ def transfer_robustness(
     2 max |f' - f| below the margin of f. What is certified of f once serves all of its compressed, pruned or retrained
     versions. A softmax or the like at the end of a classifier is left out.
 
-    margins: certified lower bounds of min f_t - f_j over the sets, such as `Certification.lower` at one radius; None
-    for ones that are computed here. What is given is believed.
+    margins: certified lower bounds of min f_t - f_j over the sets, such as `Certification.lower` at one radius, which
+    are believed; better ones are computed where these are too small, and all of them for None.
     Shapes: inputs of numbers [sets, *input_shape]; labels [sets], integers; margins [sets], or [sets, classes].
     Raises: InputError for what is no network, set or run, for networks of unequal inputs or outputs, for sets, labels
     and margins that do not fit; ModelError for weights that are not finite.
@@ -76,7 +76,7 @@ def transfer_robustness(
     joint = joined(first, second)
     sets = input_rows(first, inputs).put(Placement.numpy())
     classes, label = first.output_size, _labels(labels, sets.count, first)
-    margin = None if margins is None else _margins(margins, label, classes)
+    given = _margins(margins, label, classes)
     others = np.array([[j for j in range(classes) if j != t] for t in label])
     identity, offset = np.eye(classes), np.zeros(classes - 1)
     rows = identity[label][:, None] - identity[others]
@@ -84,10 +84,12 @@ def transfer_robustness(
     together = summed_before_products(joint)
     with quiet_overflow(), run.watching():
         gap = staged_bounds(together, sets, apart, [CROWN], lambda lower: np.ones(lower.shape, dtype=bool), run)
-        if margin is None:
-            alone, efforts = summed_before_products(first.put(Placement.numpy())), [CROWN, tightened(_PASSES)]
-            near = run.within(0.5)
-            margin = staged_bounds(alone, sets, (rows, offset), efforts, lambda found: ~(found + gap > 0), near)
+        alone, efforts = summed_before_products(first.put(Placement.numpy())), [CROWN, tightened(_PASSES)]
+
+        def short(found: np.ndarray) -> np.ndarray:
+            return ~(np.maximum(found, given) + gap > 0)
+
+        margin = np.maximum(given, staged_bounds(alone, sets, (rows, offset), efforts, short, run.within(0.5)))
         hopeful = (margin > 0).all(axis=1, keepdims=True) & ~(margin + gap > 0)
         better = staged_bounds(together, sets, apart, [tightened(_PASSES)], lambda lower: hopeful, run)
     gap = np.maximum(gap, better)
@@ -121,9 +123,12 @@ def _labels(given: Array, count: int, network: Network) -> np.ndarray:
     return found
 
 
-def _margins(given: Array, label: np.ndarray, classes: int) -> np.ndarray:
-    """The margins of every other class, [sets, classes - 1]."""
-    found, count = to_numpy(float64_array(given, "margins", Placement.numpy())), len(label)
+def _margins(given: Array | None, label: np.ndarray, classes: int) -> np.ndarray:
+    """The margins of every other class, [sets, classes - 1], -inf where none are given."""
+    count = len(label)
+    if given is None:
+        return np.full((count, classes - 1), -np.inf)
+    found = to_numpy(float64_array(given, "margins", Placement.numpy()))
     if found.shape not in ((count,), (count, classes)) or np.isnan(found).any():
         raise InputError(
             f"The margins have shape {found.shape}, or hold NaN; give a number for each set, [{count}], or one for "
