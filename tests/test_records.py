@@ -18,7 +18,7 @@ from admm_verify.report.records.diff import DiffRecord
 from admm_verify.report.records.policy import PolicyRecord
 from admm_verify.report.records.reach import ReachRecord
 from admm_verify.report.records.verify import VerifyRecord
-from tests.test_cli import QUERY, model_bytes
+from tests.test_cli import QUERY, WEIGHT, model_bytes
 
 
 def faults(record, content):
@@ -102,6 +102,27 @@ def test_certified_images(tmp_path):
     found = written(CertifyRecord, ["certify", *given], tmp_path / "certify.json")
     for radius in found["radii"]:
         assert sum(radius[answer.value] for answer in Answer) == 4
+
+
+@pytest.mark.parametrize("criterion", [[], ["--largest"], ["--eps", "0.3"], ["--eps", "9"], ["--top1"]])
+def test_two_networks(criterion, tmp_path):
+    for name, scale in (("first", 1.0), ("second", 1.25)):
+        (tmp_path / f"{name}.onnx").write_bytes(model_bytes(scale * WEIGHT))
+    np.savez(tmp_path / "boxes.npz", lower=[[0.1, -1.0]] * 3, upper=np.ones((3, 2)))
+    pair = [str(tmp_path / f"{name}.onnx") for name in ("first", "second")]
+    found = written(
+        DiffRecord, ["diff", *pair, "--inputs", str(tmp_path / "boxes.npz"), *criterion], tmp_path / "diff.json"
+    )
+    assert [one["set"] for one in found["sets"]] == [0, 1, 2] and len(found["provenance"]["files"]) == 3
+    for one in found["sets"]:
+        # y_0 = relu(x_0) + relu(x_1) of one is up to 2, that of the other up to 2.5.
+        if one["answer"] is None:
+            largest = max(max(-end["lower"], end["upper"]) for end in one["outputs"])
+            assert 0.5 <= largest <= 0.51 and found["criterion"] is None and one["disagreement"] is None
+        else:
+            expected = {"0.3": "falsified", "9": "verified", "--top1": "verified"}[criterion[-1]]
+            assert one["answer"] == expected and (one["disagreement"] is not None) == (expected == "falsified")
+            assert one["outputs"] is None and found["criterion"]
 
 
 def test_sets(tmp_path):

@@ -18,10 +18,10 @@ from tests.random_pairs import random_pair
 from tests.seeds import seeds
 
 KINDS = ("dense", "residual", "leaky")
-NARROW, WIDE = (
-    av.EquivalenceSettings(max_subproblems=3000),
-    av.EquivalenceSettings(max_subproblems=3000, search=av.SearchSettings(input_sides=0)),
-)
+NARROW = av.EquivalenceSettings(max_subproblems=3000)
+WIDE = av.EquivalenceSettings(search=av.SearchSettings(input_sides=0))
+SOON = av.Run(timeout=1.0)
+"""Splitting neurons of pairs may take long."""
 
 
 def answer(first, second, box, criterion, settings=NARROW):
