@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,6 @@ from admm_verify.errors import InputError
 from admm_verify.network.graph import Affine, Network
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.signs import adds_up
-from admm_verify.relaxations.contract import Mask
 from admm_verify.relaxations.registry import ReadsNode, relaxation_of, relaxations_by_source
 from admm_verify.run import paced
 from admm_verify.sets.contract import InputSet
@@ -175,7 +175,7 @@ def cut(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array,
     return xp.maximum(first[0], second[0]), xp.minimum(first[1], second[1])
 
 
-def wide(low: Array, high: Array, operands: int) -> Mask:
+def wide(low: Array, high: Array, operands: int) -> Any:
     """Where intervals of a layer, of so many operands one after the other, are wider than rounding makes them.
 
     Neurons that are constant, as in networks that take minima of functions of which some are the same, would otherwise

@@ -12,9 +12,11 @@ from admm_verify.bounds.climb import Climb, slopes_of
 from admm_verify.bounds.functionals import FreeEnds, Functionals, Splits, certify
 from admm_verify.bounds.matrix_products import PassedProduct, matrix_products
 from admm_verify.bounds.region import Region
+from admm_verify.bounds.sums import Sparing
 from admm_verify.network.graph import Network
 from admm_verify.network.placed import moved
 from admm_verify.relaxations.bilinear import BilinearPlanes, MiddlePlanes
+from admm_verify.relaxations.difference_planes import ChosenPlanes, DifferencePlanes, FixedPlanes
 from admm_verify.relaxations.lines import CurveLines, FixedLines, KinkLines, Lines
 from admm_verify.relaxations.registry import lines_of, network_lines
 from admm_verify.relaxations.steps import StepFunction
@@ -88,7 +90,7 @@ class Relaxed:
         lines: list[Lines] = []
         for k, (node, line) in enumerate(zip(network.functions, self.lines, strict=True)):
             # Slopes of curves that float64 holds may overflow; lines of kinks only need rounding.
-            if isinstance(line, KinkLines):
+            if isinstance(line, KinkLines | DifferencePlanes):
                 lines.append(line.put(place))
                 continue
             own, hull = (region.lower[k], region.upper[k]), region.relaxations[k]
@@ -99,14 +101,18 @@ class Relaxed:
         return Twin(network, self.inputs.put(place), tuple(lines))
 
     @cached_property
-    def _fixed(self) -> dict[int, MiddlePlanes | FixedLines]:
-        """CROWN's planes of products, parallel on both sides, and CROWN's lines of curves, by activation."""
-        found: dict[int, MiddlePlanes | FixedLines] = {}
+    def _fixed(self) -> dict[int, MiddlePlanes | FixedLines | FixedPlanes]:
+        """CROWN's planes of products, parallel on both sides, of differences, and CROWN's lines of curves, by
+        activation.
+        """
+        found: dict[int, MiddlePlanes | FixedLines | FixedPlanes] = {}
         for k, line in enumerate(self.lines):
             if isinstance(line, BilinearPlanes):
                 if line.limited:
                     continue
                 found[k] = MiddlePlanes.of(line.lower, line.upper)
+            elif isinstance(line, DifferencePlanes):
+                found[k] = FixedPlanes.of(line)
             elif isinstance(line, CurveLines) and (fixed := FixedLines.of(line)) is not None:
                 found[k] = fixed
         return found
@@ -128,30 +134,29 @@ class Relaxed:
 
     def certify(self, functionals: Functionals, slopes: Sequence[Array] | None = None) -> tuple[Array, Backward]:
         """Certified lower bounds, [...], and the sweep behind them; from CROWN's slopes where none are given."""
-        choose = self._choice(
-            [line.start for line in self.lines] if slopes is None else self.inside(slopes), functionals
-        )
-        if slopes is not None or functionals.splits or functionals.ranges:
-            return certify(self.region, functionals, choose, self.kinks)
-        return self._certified(functionals, {})
+        if slopes is None and not (functionals.splits or functionals.ranges):
+            return self._certified(functionals, {})
+        found = [line.start for line in self.lines] if slopes is None else self.inside(slopes)
+        return certify(self.region, functionals, *self._choice(found, functionals))
 
     def crown(self, functionals: Functionals) -> Array:
         """`certify` from CROWN's slopes, for functionals [sets, rows] without splits, and without the sweep."""
         return self._certified(functionals, self.products)[0]
 
     def _certified(self, functionals: Functionals, products: Mapping[int, PassedProduct]) -> tuple[Array, Backward]:
-        choose, fixed = self._choice([line.start for line in self.lines], functionals), self._fixed
+        fixed = self._fixed
+        choose, kinks = self._choice([line.start for line in self.lines], functionals)
 
         def started(k: int, a: Array) -> Array:
             return fixed[k].multiplier(a) if k in fixed else choose(k, a)
 
-        kinks = [fixed.get(k, kink) for k, kink in enumerate(self.kinks)]
+        kinks = [fixed.get(k, kink) for k, kink in enumerate(kinks)]
         return certify(self.region, functionals, started, kinks, products)
 
     def plane(self, functionals: Functionals, slopes: Sequence[Array]) -> tuple[Array, Array]:
         """Certified planes slope'x + shift below the functionals, as `Region.plane`; their error is not subtracted."""
-        choose = self._choice(self.inside(slopes), functionals)
-        return self.region.plane(backward(self.network, functionals.start, functionals.constant, choose), self.kinks)
+        choose, kinks = self._choice(self.inside(slopes), functionals)
+        return self.region.plane(backward(self.network, functionals.start, functionals.constant, choose), kinks)
 
     def climb(
         self,
@@ -187,7 +192,7 @@ class Relaxed:
             slopes = climb.slopes
         inside = [line.start for line in self.lines] if slopes is None else self.inside(slopes)
         found = _spread(inside, functionals.lead)
-        lower, sweep = certify(self.region, functionals, self._choice(found, functionals), self.kinks)
+        lower, sweep = certify(self.region, functionals, *self._choice(found, functionals))
         lead = functionals.lead
         multipliers = tuple(
             namespace(low).zeros((*lead, low.shape[-1]), dtype=low.dtype, device=low.device) if g is None else g
@@ -195,17 +200,26 @@ class Relaxed:
         )
         return Bounded(lower, found, multipliers, sweep, self.inputs, pre)
 
-    def _choice(self, slopes: Sequence[Array], functionals: Functionals) -> Choose:
+    def _choice(self, slopes: Sequence[Array], functionals: Functionals) -> tuple[Choose, list[Sparing | None]]:
+        """The multipliers of some slopes, and the intercepts of those whose lines have them."""
         put, splits, ranges = self.inputs.placement.put, functionals.splits, functionals.ranges
+        kinks: list[Sparing | None] = list(self.kinks)
+        for k, line in enumerate(self.lines):
+            bound = (splits[k] if splits else None) is not None or (ranges[k] if ranges else None) is not None
+            if isinstance(line, DifferencePlanes) and not bound:
+                kinks[k] = ChosenPlanes(line, slopes[k])
 
         def choose(k: int, a: Array) -> Array:
+            chosen = kinks[k]
+            if isinstance(chosen, ChosenPlanes):
+                return chosen.multiplier(a)
             g = self.lines[k].multiplier(a, self.lines[k].contact(a, slopes[k]))
             split, ends = splits[k] if splits else None, ranges[k] if ranges else None
             if ends is not None:
                 g = g - put(ends.tau)
             return g if split is None else split.lowered(g, put(split.sign * split.beta))
 
-        return choose
+        return choose, kinks
 
 
 def single_below(region: Region) -> Network:

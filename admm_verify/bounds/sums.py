@@ -16,12 +16,13 @@ from admm_verify.backends.choice import kernels_for
 from admm_verify.backends.compiled import CompiledVerbs
 from admm_verify.relaxations.bilinear import MiddlePlanes
 from admm_verify.relaxations.contract import Hull
+from admm_verify.relaxations.difference_planes import ChosenPlanes, FixedPlanes
 from admm_verify.relaxations.lines import FixedLines, KinkLines
 from admm_verify.relaxations.triangle import Triangle
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import InputSet
 
-Sparing = KinkLines | FixedLines | MiddlePlanes
+Sparing = KinkLines | FixedLines | MiddlePlanes | FixedPlanes | ChosenPlanes
 """Lines whose multipliers have an intercept that spares the relaxation's vertices."""
 
 

@@ -1,15 +1,32 @@
 """Planes below and above relu(n') - relu(n) over ranges of n, of D = n' - n and of n'."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from admm_verify.arrays import Array, Float, namespace, take_rows
+from admm_verify.arrays import Array, Float, Placement, inner, namespace, take_rows
 from admm_verify.relaxations.contract import Mask
-from admm_verify.relaxations.curves import between, tiniest
+from admm_verify.relaxations.curves import between, epsilon, tiniest
 from admm_verify.relaxations.lines import Contact, Slopes
 from admm_verify.relaxations.polygons import Polygon, Triple, abreast, triple
 
+_PLANES = 3
+"""On each side."""
+
 _PACE = 0.1
 """Of a weight, for each height of the hull."""
+
+_SPAN = 1.0
+"""Of a step of a weight."""
+
+_SPARE = 24.0
+"""Of two roundings, of which slopes of a mean and the heights of planes take fewer."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneContact(Contact):
+    """Planes in use: of each its weight, slopes and height at zero, and the sum of the weights, [..., n]."""
+
+    parts: tuple[tuple[Array, Triple, Array], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,13 +34,14 @@ class DifferencePlanes:
     """Linear bounds of differences: means of a few planes below, and of a few above.
 
     Slopes here are weights of the planes, of which the shares count: those of all planes below one after the other,
-    then those of all above. tilt: the planes' slopes in the operands, rise: their heights at zero.
-    Shapes: tilt [..., planes 3 n] and rise [..., planes n] of both sides; start [..., 2 planes n]; size [..., n], of
-    the hull's height.
+    then those of all above. tilt: the planes' slopes in the operands; rise: their heights at zero, further out than
+    their touching points by what slopes of a mean may be rounded by.
+    Shapes: tilt [..., 2 planes 3 n]; rise, start [..., 2 planes n]; size [..., n], of the hull's height.
+    Error: a mean of planes as computed is off by fewer than 32 roundings of |slope| max|p| + max|phi|.
     """
 
-    tilt: tuple[Array, Array]
-    rise: tuple[Array, Array]
+    tilt: Array
+    rise: Array
     start: Slopes
     size: Array
     bent: Mask
@@ -32,31 +50,41 @@ class DifferencePlanes:
     def of(cls, lower: Array, upper: Array) -> "DifferencePlanes":
         """Over ranges [..., 3 n]."""
         polygon = Polygon.of(lower, upper)
-        xp, one = namespace(lower), None
-        sides, rises, starts, best = [], [], [], []
-        for sign in (1.0, -1.0):
-            tilts = _above(polygon) if sign < 0 else [_turned(tilt) for tilt in _above(polygon.turned)]
-            one = xp.ones_like(polygon.vertices[0][0])
-            rise = [sign * polygon.least(sign * one, tuple(sign * part for part in tilt)) for tilt in tilts]
-            middle = [
-                sign * (sum(s * p for s, p in zip(tilt, polygon.middle, strict=True)) + height)
-                for tilt, height in zip(tilts, rise, strict=True)
-            ]
-            top = middle[0]
-            for other in middle[1:]:
-                top = xp.maximum(top, other)
-            left, weights = xp.ones_like(one), []
-            for height in middle:
-                own = xp.where(height >= top, left, xp.zeros_like(left))
-                weights.append(own)
-                left = left - own
-            sides.append(xp.concat([part + xp.zeros_like(one) for tilt in tilts for part in tilt], axis=-1))
-            rises.append(xp.concat(rise, axis=-1))
-            starts += weights
-            best.append(sign * top)
-        below, above = best
-        size = xp.maximum(above - below, xp.zeros_like(above))
-        return cls((sides[0], sides[1]), (rises[0], rises[1]), xp.concat(starts, axis=-1), size, polygon.bent)
+        xp, tilt = namespace(lower), _tilts(polygon)
+        least, most, (n, d, m, z, some) = None, None, polygon.vertices
+        for k in range(z.shape[0]):
+            # Vertices that do not count stand for nothing.
+            gap = z[k, ...] - (tilt[0] * n[k, ...] + tilt[1] * d[k, ...] + tilt[2] * m[k, ...])
+            low = xp.where(some[k, ...], gap[:, 0, ...], xp.full_like(gap[:, 0, ...], float("inf")))
+            high = xp.where(some[k, ...], gap[:, 1, ...], xp.full_like(gap[:, 1, ...], -float("inf")))
+            least, most = (
+                (low, high) if least is None or most is None else (xp.minimum(least, low), xp.maximum(most, high))
+            )
+        assert least is not None and most is not None
+        reach = [xp.maximum(xp.abs(low), xp.abs(high)) for low, high in zip(polygon.low, polygon.high, strict=True)]
+        size: Array = xp.max(xp.abs(z), axis=0)
+        for part, far in zip(tilt, reach, strict=True):
+            size = size + xp.abs(part) * far
+        spare = _SPARE * epsilon(size) * size + 8.0 * tiniest(size)
+        rise = xp.stack([least - spare[:, 0, ...], most + spare[:, 1, ...]], axis=1)
+        middle: Array = rise
+        for part, at in zip(tilt, polygon.middle, strict=True):
+            middle = middle + part * at
+        best = xp.max(middle[:, 0, ...], axis=0), xp.min(middle[:, 1, ...], axis=0)
+        chosen = [middle[:, 0, ...] >= best[0], middle[:, 1, ...] <= best[1]]
+        blocks = [xp.concat([part[k, side, ...] for part in tilt], axis=-1) for side in (0, 1) for k in range(_PLANES)]
+        return cls(
+            xp.concat(blocks, axis=-1),
+            xp.concat([rise[k, side, ...] for side in (0, 1) for k in range(_PLANES)], axis=-1),
+            xp.concat([xp.astype(own, rise.dtype) for side in chosen for own in _firsts(side)], axis=-1),
+            xp.maximum(best[1] - best[0], xp.zeros_like(best[0])),
+            polygon.bent,
+        )
+
+    def put(self, placement: Placement) -> "DifferencePlanes":
+        """The same planes elsewhere, rounded where the precision is lower."""
+        tilt, rise, start, size = map(placement.put, (self.tilt, self.rise, self.start, self.size))
+        return DifferencePlanes(tilt, rise, start, size, placement.put_flags(self.bent))
 
     @property
     def minimum(self) -> Slopes:
@@ -69,13 +97,13 @@ class DifferencePlanes:
     @property
     def span(self) -> Slopes:
         """The unit of a step."""
-        return self.maximum
+        return _SPAN * self.maximum
 
     @property
     def pace(self) -> Slopes:
         xp, size = namespace(self.size), self.size
         each = xp.where(size > 0, _PACE / xp.where(size > 0, size, xp.ones_like(size)), xp.zeros_like(size))
-        return xp.concat([each] * (2 * self._planes), axis=-1)
+        return xp.concat([each] * (2 * _PLANES), axis=-1)
 
     @property
     def parallel(self) -> Slopes:
@@ -91,44 +119,55 @@ class DifferencePlanes:
         loss = namespace(a).abs(a) * self.size
         return abreast(loss, loss, loss)
 
-    def contact(self, a: Array, slopes: Slopes) -> Contact:
+    def contact(self, a: Array, slopes: Slopes) -> PlaneContact:
         xp, up = namespace(a), a > 0
-        total = xp.zeros_like(a)
-        slope = height = total
-        for k in range(self._planes):
-            weight = self._weight(up, slopes, k)
+        parts = []
+        for k in range(_PLANES):
+            weight, rise = (xp.where(up, *self._sides(layer, k)) for layer in (slopes, self.rise))
+            below, above = self._tilts(k)
+            n, d, m = (xp.where(up, low, high) for low, high in zip(below, above, strict=True))
+            parts.append((weight, (n, d, m), rise))
+        total = parts[0][0]
+        for weight, _, _ in parts[1:]:
             total = total + weight
-            height = height + weight * xp.where(up, self._own(self.rise[0], k), self._own(self.rise[1], k))
-            tilt = [xp.where(up, low, high) for low, high in zip(*self._tilts(k), strict=True)]
-            slope = slope + abreast(*(weight * part for part in tilt)) if k else abreast(*(weight * t for t in tilt))
-        total = xp.maximum(total, xp.full_like(total, tiniest(total)))
-        return Contact(slope / abreast(total, total, total), intercept=height / total)
+        # Weights that are all zero choose nothing; the first plane then counts.
+        none = total <= 0
+        total = xp.where(none, xp.ones_like(total), total)
+        shares = [weight / total for weight, _, _ in parts]
+        shares[0] = xp.where(none, xp.ones_like(total), shares[0])
+        own = [xp.zeros_like(total)] * 4
+        for share, (_, tilt, rise) in zip(shares, parts, strict=True):
+            own = [sum_ + share * part for sum_, part in zip(own, (*tilt, rise), strict=True)]
+        return PlaneContact(abreast(*own[:3]), intercept=own[3], parts=tuple(parts))
 
     def multiplier(self, a: Array, contact: Contact) -> Array:
         return contact.slope * abreast(a, a, a)
 
     def value(self, a: Array, contact: Contact) -> Float[Array, "*#rows"]:
-        return namespace(a).sum(a * contact.height, axis=-1)
+        return inner(a, contact.height)
 
     def post(self, a: Array, contact: Contact, pre: Array) -> Array:
         first, second, third = triple(contact.slope * pre)
         return first + second + third + contact.height
 
+    def _gains(self, contact: Contact, own: Array, pre: Array) -> list[Array]:
+        """How much higher each plane in use is than their mean."""
+        assert isinstance(contact, PlaneContact), "of these planes"
+        n, d, m = triple(pre)
+        return [s * n + t * d + w * m + rise - own for _, (s, t, w), rise in contact.parts]
+
     def direction(self, a: Array, contact: Contact, pre: Array) -> Slopes:
         """How much higher each plane in use is than their mean; for planes above, how much lower."""
-        xp, own = namespace(a, pre), self.post(a, contact, pre)
-        zero, found = xp.zeros_like(a * own), []
-        for side, used, sign in ((0, a > 0, 1.0), (1, a < 0, -1.0)):
-            for k in range(self._planes):
-                tilt, rise = self._tilts(k)[side], self._own(self.rise[side], k)
-                height = sum((s * p for s, p in zip(tilt, triple(pre), strict=True)), rise)
-                found.append(xp.where(used, sign * (height - own), zero))
-        return xp.concat(found, axis=-1)
+        xp, gains = namespace(a, pre), self._gains(contact, self.post(a, contact, pre), pre)
+        up, down = xp.astype(a > 0, a.dtype), xp.astype(a < 0, a.dtype)
+        return abreast(*(up * gain for gain in gains), *(-down * gain for gain in gains))
 
     def gradient(self, a: Array, contact: Contact, pre: Array) -> Slopes:
         """The supergradient of D in the weights where their sum is one, |a| direction."""
-        size = namespace(a).abs(a)
-        return abreast(*[size] * (2 * self._planes)) * self.direction(a, contact, pre)
+        xp, gains = namespace(a, pre), self._gains(contact, self.post(a, contact, pre), pre)
+        zero = xp.zeros_like(a)
+        up, down = xp.maximum(a, zero), xp.minimum(a, zero)
+        return abreast(*(up * gain for gain in gains), *(down * gain for gain in gains))
 
     def nearest(self, a: Array, multiplier: Array) -> Array:
         slopes = self.recover(a, multiplier)
@@ -143,47 +182,112 @@ class DifferencePlanes:
         for side, used in ((0, a > 0), (1, a < 0)):
             away = [
                 sum(((s - r) ** 2 for s, r in zip(self._tilts(k)[side], ratio, strict=True)), xp.zeros_like(a))
-                for k in range(self._planes)
+                for k in range(_PLANES)
             ]
             near = [1.0 / (far + 1e-12) for far in away]
             most = near[0]
             for other in near[1:]:
                 most = xp.maximum(most, other)
             for k, own in enumerate(near):
-                start = self._own(self.start, side * self._planes + k)
+                start = self._sides(self.start, k)[side]
                 found.append(xp.where(used, own / most, start + xp.zeros_like(own)))
         return xp.concat(found, axis=-1)
 
     def take(self, rows: Array) -> "DifferencePlanes":
-        def both(pair: tuple[Array, Array]) -> tuple[Array, Array]:
-            return take_rows(pair[0], rows), take_rows(pair[1], rows)
+        parts = (take_rows(part, rows) for part in (self.tilt, self.rise, self.start, self.size, self.bent))
+        return DifferencePlanes(*parts)
 
-        start, size, bent = (take_rows(part, rows) for part in (self.start, self.size, self.bent))
-        return DifferencePlanes(both(self.tilt), both(self.rise), start, size, bent)
-
-    @property
-    def _planes(self) -> int:
-        return self.rise[0].shape[-1] // self.size.shape[-1]
-
-    def _own(self, layer: Array, k: int) -> Array:
-        """Block k of a layer, [..., n]."""
+    def _sides(self, layer: Array, k: int) -> tuple[Array, Array]:
+        """What belongs to plane k below and above, [..., n] each."""
         size = self.size.shape[-1]
-        return layer[..., k * size : (k + 1) * size]
-
-    def _weight(self, up: Mask, slopes: Slopes, k: int) -> Array:
-        return namespace(slopes).where(up, self._own(slopes, k), self._own(slopes, self._planes + k))
+        below, above = k * size, (_PLANES + k) * size
+        return layer[..., below : below + size], layer[..., above : above + size]
 
     def _tilts(self, k: int) -> tuple[Triple, Triple]:
         """The slopes of plane k below and above."""
-        below, above = self.tilt
-        n, d, m = (self._own(below, 3 * k + i) for i in range(3))
-        return (n, d, m), (self._own(above, 3 * k), self._own(above, 3 * k + 1), self._own(above, 3 * k + 2))
+        size = 3 * self.size.shape[-1]
+        below, above = k * size, (_PLANES + k) * size
+        return triple(self.tilt[..., below : below + size]), triple(self.tilt[..., above : above + size])
 
 
-def _turned(tilt: Triple) -> Triple:
-    """Slopes below phi from slopes above the turned one: z >= -(s n' - t D + w n) for z' <= s n + t D + w n'."""
-    first, second, third = tilt
-    return -third, second, -first
+@dataclass(eq=False)
+class ChosenPlanes:
+    """Planes with the weights of some rows: their multipliers, and a support that needs no vertices."""
+
+    planes: DifferencePlanes
+    slopes: Slopes
+    _height: Array | None = None
+
+    def multiplier(self, a: Array) -> Array:
+        """g, for coefficients a of phi; the next `support` is of these."""
+        contact = self.planes.contact(a, self.slopes)
+        self._height = contact.height
+        return self.planes.multiplier(a, contact)
+
+    def support(self, a: Array) -> Float[Array, "*#rows"]:
+        """A lower bound of the sum over neurons of the least of a q - g.(n, D, n') over the hull, with the last g."""
+        assert self._height is not None, "after its multipliers"
+        return inner(a, self._height)
+
+
+@dataclass(frozen=True, eq=False)
+class FixedPlanes:
+    """A plane below and a plane above for all rows, those that climbs start from.
+
+    Shapes: below, above [..., 3 n], slopes; floor, ceiling [..., n], heights at zero.
+    """
+
+    below: Array
+    above: Array
+    floor: Array
+    ceiling: Array
+
+    @classmethod
+    def of(cls, planes: DifferencePlanes) -> "FixedPlanes":
+        """The planes of the start."""
+        up = namespace(planes.size).ones_like(planes.size)
+        below, above = (planes.contact(side, planes.start) for side in (up, -up))
+        return cls(below.slope, above.slope, below.height, above.height)
+
+    def multiplier(self, a: Array) -> Array:
+        """g, for coefficients a of phi."""
+        every = abreast(a, a, a)
+        return namespace(a).where(every > 0, self.below, self.above) * every
+
+    def support(self, a: Array) -> Float[Array, "*#rows"]:
+        """A lower bound of the sum over neurons of the least of a q - g.(n, D, n') over the hull, with those g."""
+        xp, zero = namespace(a), namespace(a).zeros_like(a[..., :1])
+        return inner(xp.maximum(a, zero), self.floor) + inner(xp.minimum(a, zero), self.ceiling)
+
+
+def _firsts(chosen: Mask) -> list[Mask]:
+    """Of what is chosen along the first axis, the first."""
+    found, left = [], None
+    for k in range(_PLANES):
+        own = chosen[k, ...]
+        found.append(own if left is None else own & left)
+        left = ~own if left is None else left & ~own
+    return found
+
+
+def _tilts(polygon: Polygon) -> Triple:
+    """The slopes of all planes, [planes, 2, ..., n] each: those below, then those above.
+
+    Below phi are planes -(s n' - t D + w n) for slopes s, t, w above the turned one.
+    """
+    xp, turned = namespace(*polygon.low), polygon.turned
+    both = Polygon(_paired(xp, turned.low, polygon.low), _paired(xp, turned.high, polygon.high))
+    n, d, m = (xp.stack(list(part), axis=0) for part in zip(*_above(both), strict=True))
+    return (
+        xp.stack([-m[:, 0, ...], n[:, 1, ...]], axis=1),
+        d,
+        xp.stack([-n[:, 0, ...], m[:, 1, ...]], axis=1),
+    )
+
+
+def _paired(xp: Any, below: Triple, above: Triple) -> Triple:
+    n, d, m = (xp.stack(list(xp.broadcast_arrays(*pair)), axis=0) for pair in zip(below, above, strict=True))
+    return n, d, m
 
 
 @dataclass(frozen=True, eq=False)

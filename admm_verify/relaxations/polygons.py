@@ -59,20 +59,22 @@ class Polygon:
         xp = namespace(*self.low, *self.high)
         zero = xp.zeros_like(ln + ld + lm)
         ln, ld, lm, un, ud, um = (end + zero for end in (ln, ld, lm, un, ud, um))
-        found: list[tuple[Array, Array, Array, Array, Array]] = []
-        for n in (ln, between(zero, ln, un), un):
-            low, high = lm - n, um - n
-            first, last = xp.maximum(ld, low), xp.minimum(ud, high)
-            some = first - last <= epsilon(first) * (xp.abs(first) + xp.abs(last))
-            for d, m in ((first, xp.where(low > ld, lm, n + ld)), (last, xp.where(high < ud, um, n + ud))):
-                found.append((n, d, m, xp.where(n >= 0, xp.maximum(d, -n), xp.maximum(m, zero)), some))
-        for m in (lm, between(zero, lm, um), um):
-            low, high = m - un, m - ln
-            first, last = xp.maximum(ld, low), xp.minimum(ud, high)
-            some = first - last <= epsilon(first) * (xp.abs(first) + xp.abs(last))
-            for d, n in ((first, xp.where(low > ld, un, m - ld)), (last, xp.where(high < ud, ln, m - ud))):
-                found.append((n, d, m, xp.where(m >= 0, xp.minimum(d, m), -xp.maximum(n, zero)), some))
-        n, d, m, z, some = (xp.stack(list(part), axis=0) for part in zip(*found, strict=True))
+        n = xp.stack([ln, between(zero, ln, un), un], axis=0)
+        low, high = lm - n, um - n
+        first, last = xp.maximum(ld, low), xp.minimum(ud, high)
+        d = xp.concat([first, last], axis=0)
+        m = xp.concat([xp.where(low > ld, lm, n + ld), xp.where(high < ud, um, n + ud)], axis=0)
+        n, some = xp.concat([n, n], axis=0), first - last <= epsilon(first) * (xp.abs(first) + xp.abs(last))
+        z = xp.where(n >= 0, xp.maximum(d, -n), xp.maximum(m, zero))
+        other = xp.stack([lm, between(zero, lm, um), um], axis=0)
+        low, high = other - un, other - ln
+        first, last = xp.maximum(ld, low), xp.minimum(ud, high)
+        start = xp.concat([xp.where(low > ld, un, other - ld), xp.where(high < ud, ln, other - ud)], axis=0)
+        way, other = xp.concat([first, last], axis=0), xp.concat([other, other], axis=0)
+        more = first - last <= epsilon(first) * (xp.abs(first) + xp.abs(last))
+        height = xp.where(other >= 0, xp.minimum(way, other), -xp.maximum(start, zero))
+        n, d, m, z = (xp.concat(list(pair), axis=0) for pair in ((n, start), (d, way), (m, other), (z, height)))
+        some = xp.concat([some, some, more, more], axis=0)
         return n, d, m, z, some
 
     def least(self, a: Layer, g: Triple) -> Layer:

@@ -8,7 +8,7 @@ import pytest
 
 from admm_verify.arrays import DOUBLE_ROUNDOFF
 from admm_verify.network.activations import FUNCTIONS
-from admm_verify.relaxations.difference_planes import DifferencePlanes
+from admm_verify.relaxations.difference_planes import ChosenPlanes, DifferencePlanes, FixedPlanes
 from admm_verify.relaxations.differences import ReluDifference
 from admm_verify.relaxations.polygons import Polygon, abreast, triple
 
@@ -148,7 +148,8 @@ def test_known_signs_leave_one_plane(seed):
         n, d, m, z, some = Polygon.of(low, high).vertices
         p = np.concatenate([n, d, m], axis=-1)
         left = np.abs(z - planes.post(np.full((300, 1), sign), contact, p))
-        assert (left <= 4e-16 * np.abs(p).sum(axis=-1, keepdims=True) + 1e-300)[:, known][some[:, known]].all()
+        reach = (np.maximum(np.abs(low), np.abs(high)) * np.abs(contact.slope)).sum(axis=1, keepdims=True)
+        assert (left <= 4e-14 * (reach + np.abs(z).max(axis=0)) + 1e-300)[:, known][some[:, known]].all()
 
 
 def inside(low: np.ndarray, high: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -205,3 +206,35 @@ def test_projections_are_the_nearest_points(seed):
     assert (height >= floor - 1e-9 * reach).all() and (height <= ceiling + 1e-9 * reach).all()
     again, same = HULL.project(low, high, moved, height)
     np.testing.assert_allclose(abreast(again, same), abreast(moved, height), atol=1e-7 * reach.max())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_intercepts_of_planes_bound_supports_from_below(seed):
+    """With exact numbers: whatever mean of planes is used, with its slopes as they came out."""
+    rows = 60
+    low, high, _ = drawn(rows, seed)
+    planes, rng = DifferencePlanes.of(low, high), np.random.default_rng(seed)
+    a = rng.standard_normal((rows, 1)) * 10.0 ** rng.uniform(-3, 3, (rows, 1))
+    fixed, chosen = FixedPlanes.of(planes), ChosenPlanes(planes, rng.random((rows, planes.start.shape[-1])))
+    unit = Fraction(DOUBLE_ROUNDOFF)
+    for lines in (fixed, chosen):
+        g = lines.multiplier(a)
+        heights = lines.support(a) if lines is chosen else fixed_heights(fixed, a)
+        for r in range(rows):
+            height = Fraction(float(heights[r]))
+            weight, (x, y, w) = Fraction(float(a[r, 0])), map(Fraction, g[r].tolist())
+            corners = vertices(low[r], high[r])
+            values = [phi(n, d) for n, d in corners]
+            exact = min(weight * z - x * n - y * d - w * (n + d) for z, (n, d) in zip(values, corners, strict=True))
+            reach = np.maximum(np.abs(low[r]), np.abs(high[r]))
+            size = sum(abs(part) * Fraction(float(far)) for part, far in zip((x, y, w), reach, strict=True))
+            # What bounds charge: 40 roundings of |g| max|p| + |a| max|phi|, and what underflows.
+            charged = 40 * unit * (size + abs(weight) * max(map(abs, values))) + Fraction(2) ** -1060 * (
+                1 + abs(weight)
+            )
+            assert height <= exact + charged
+
+
+def fixed_heights(fixed: FixedPlanes, a: np.ndarray) -> np.ndarray:
+    """The supports of rows of which each has planes of its own."""
+    return np.maximum(a, 0.0)[:, 0] * fixed.floor[:, 0] + np.minimum(a, 0.0)[:, 0] * fixed.ceiling[:, 0]
