@@ -65,6 +65,22 @@ def relu_difference(x: Array, parameters: Sequence[Array]) -> Array:
     return xp.where(first >= 0, xp.maximum(between, -first), xp.maximum(second, xp.zeros_like(second)))
 
 
+def sigmoid_difference(x: Array, parameters: Sequence[Array]) -> Array:
+    """sigmoid(n') - sigmoid(n) of three operands, x = [n; D = n' - n; n'], relatively accurate as these are.
+
+    It is (1 - exp(-D)) sigmoid(n') sigmoid(-n) where D >= 0.
+    """
+    xp, size = namespace(x), x.shape[-1] // 3
+    first, between, second = x[..., :size], x[..., size : 2 * size], x[..., 2 * size :]
+    low, high = xp.where(between >= 0, first, second), xp.where(between >= 0, second, first)
+    return xp.sign(between) * -xp.expm1(-xp.abs(between)) * sigmoid(high, ()) * sigmoid(-low, ())
+
+
+def tanh_difference(x: Array, parameters: Sequence[Array]) -> Array:
+    """tanh(n') - tanh(n) of three operands, x = [n; D = n' - n; n'], relatively accurate as these are."""
+    return 2.0 * sigmoid_difference(2.0 * x, ())
+
+
 def sign(x: Array, parameters: Sequence[Array]) -> Array:
     """-1, 0 or 1. Steps may have one more parameter, the tolerance of their relaxation."""
     return namespace(x).sign(x)
@@ -105,13 +121,15 @@ FUNCTIONS: dict[str, Function] = {
     "relu_difference": relu_difference,
     "round": round_half_even,
     "sigmoid": sigmoid,
+    "sigmoid_difference": sigmoid_difference,
     "sign": sign,
     "softplus": softplus,
     "tanh": tanh,
+    "tanh_difference": tanh_difference,
 }
 """Every kind of activation node; each has a record in `relaxations/registry.py` too."""
 
-OPERANDS = {"product": 2, "relu_difference": 3}
+OPERANDS = {"product": 2, "relu_difference": 3, "sigmoid_difference": 3, "tanh_difference": 3}
 """Kinds of several operands, with their number; all others have one."""
 
 UNBOUNDED = {"clip"}

@@ -103,7 +103,7 @@ class DifferencePlanes:
     def pace(self) -> Slopes:
         xp, size = namespace(self.size), self.size
         each = xp.where(size > 0, _PACE / xp.where(size > 0, size, xp.ones_like(size)), xp.zeros_like(size))
-        return xp.concat([each] * (2 * _PLANES), axis=-1)
+        return xp.concat([each] * (2 * self._count), axis=-1)
 
     @property
     def parallel(self) -> Slopes:
@@ -122,7 +122,7 @@ class DifferencePlanes:
     def contact(self, a: Array, slopes: Slopes) -> PlaneContact:
         xp, up = namespace(a), a > 0
         parts = []
-        for k in range(_PLANES):
+        for k in range(self._count):
             weight, rise = (xp.where(up, *self._sides(layer, k)) for layer in (slopes, self.rise))
             below, above = self._tilts(k)
             n, d, m = (xp.where(up, low, high) for low, high in zip(below, above, strict=True))
@@ -182,7 +182,7 @@ class DifferencePlanes:
         for side, used in ((0, a > 0), (1, a < 0)):
             away = [
                 sum(((s - r) ** 2 for s, r in zip(self._tilts(k)[side], ratio, strict=True)), xp.zeros_like(a))
-                for k in range(_PLANES)
+                for k in range(self._count)
             ]
             near = [1.0 / (far + 1e-12) for far in away]
             most = near[0]
@@ -197,16 +197,21 @@ class DifferencePlanes:
         parts = (take_rows(part, rows) for part in (self.tilt, self.rise, self.start, self.size, self.bent))
         return DifferencePlanes(*parts)
 
+    @property
+    def _count(self) -> int:
+        """Planes on each side."""
+        return self.rise.shape[-1] // (2 * self.size.shape[-1])
+
     def _sides(self, layer: Array, k: int) -> tuple[Array, Array]:
         """What belongs to plane k below and above, [..., n] each."""
         size = self.size.shape[-1]
-        below, above = k * size, (_PLANES + k) * size
+        below, above = k * size, (self._count + k) * size
         return layer[..., below : below + size], layer[..., above : above + size]
 
     def _tilts(self, k: int) -> tuple[Triple, Triple]:
         """The slopes of plane k below and above."""
         size = 3 * self.size.shape[-1]
-        below, above = k * size, (_PLANES + k) * size
+        below, above = k * size, (self._count + k) * size
         return triple(self.tilt[..., below : below + size]), triple(self.tilt[..., above : above + size])
 
 

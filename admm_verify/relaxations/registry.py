@@ -15,6 +15,7 @@ from admm_verify.relaxations import (
     piecewise_linear,
     powers,
     s_shaped,
+    smooth_differences,
     steps,
     waves,
 )
@@ -44,6 +45,7 @@ RELAXATIONS: dict[str, type[Hull]] = {
     **piecewise_linear.KINDS,
     **powers.KINDS,
     **s_shaped.KINDS,
+    **smooth_differences.KINDS,
     **steps.KINDS,
     **waves.KINDS,
 }
