@@ -123,6 +123,27 @@ def test_options_that_exclude_each_other(files, given, capsys):
     assert ended.value.code == 2 and "not allowed with" in capsys.readouterr().err
 
 
+PAIR = """(vnnlib-version <2.0>)
+(declare-network f (declare-input X real [1,2]) (declare-output Y real [1,2]))
+(declare-network g (isomorphic-to f) (declare-input U real [1,2]) (declare-output V real [1,2]))
+(assert (and (>= X[0,0] -1.0) (<= X[0,0] 1.0) (>= X[0,1] -1.0) (<= X[0,1] 1.0)))
+(assert (== X[0,0] U[0,0]))
+(assert (== X[0,1] {other}))
+(assert (>= V[0,0] (+ Y[0,0] 0.4)))
+"""
+
+
+def test_a_query_about_both(files, capsys, tmp_path):
+    (tmp_path / "pair.vnnlib").write_text(PAIR.format(other="U[0,1]"))
+    assert diff(files, "--eps", "0.51", inputs=("--query", "pair.vnnlib")) == 0
+    assert "1 verified" in capsys.readouterr().out
+    assert diff(files, "--eps", "0.49", inputs=("--query", "pair.vnnlib")) == 0
+    assert "1 falsified" in capsys.readouterr().out
+    (tmp_path / "apart.vnnlib").write_text(PAIR.format(other="(+ U[0,1] 0.1)"))
+    assert diff(files, inputs=("--query", "apart.vnnlib")) == 1
+    assert "diff compares them at equal ones" in capsys.readouterr().err
+
+
 def test_files_that_do_not_fit(files, capsys):
     assert diff(files, inputs=("--inputs", "other.npz")) == 1
     assert "arrays lower and upper" in capsys.readouterr().err

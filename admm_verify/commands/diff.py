@@ -8,7 +8,11 @@ import admm_verify as av
 from admm_verify.arguments import Read, decimal, whole
 from admm_verify.commands.running import add_running, advise, reading, running, write_record
 from admm_verify.given import read_arrays
+from admm_verify.memory import Budget
+from admm_verify.options import file_path
 from admm_verify.properties.rows import atom_rows
+from admm_verify.properties.sources import reading as queried
+from admm_verify.properties.vnnlib import declared_in, read_text
 from admm_verify.report.records.diff import DiffRecord
 from admm_verify.run import Advised, Run, Stopped
 from admm_verify.sets.contract import WalkableSet
@@ -31,7 +35,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="boxes: the arrays lower and upper, of one input or of many, one after the other",
     )
     where.add_argument(
-        "--query", type=Read, metavar="QUERY.vnnlib", help="the input sets of a query about either of them, also .gz"
+        "--query",
+        type=Read,
+        metavar="QUERY.vnnlib",
+        help="the input sets of a query about one of them, or both, also .gz",
     )
     asked = parser.add_mutually_exclusive_group()
     asked.add_argument(
@@ -114,20 +121,17 @@ def _given(options: argparse.Namespace, how: Run) -> tuple[av.Network, av.Networ
     try:
         with reading(options):
             first, second = av.read_onnx(options.first), av.read_onnx(options.second)
-            return first, second, _sets(options, first, how)
+            return first, second, _sets(options, (first, second), how)
     except Stopped:
         raise av.StoppedError(
             f"{options.first} and {options.second} were not read: the time was up. Allow more."
         ) from None
 
 
-def _sets(options: argparse.Namespace, network: av.Network, how: Run) -> WalkableSet:
+def _sets(options: argparse.Namespace, networks: tuple[av.Network, av.Network], how: Run) -> WalkableSet:
     """The input sets; those of a query as the smallest boxes of float64 numbers around them."""
     if options.query is not None:
-        query = av.read_query(options.query, network, run=how)
-        if not query.property.disjuncts:
-            raise av.QueryError(f"{query.name} has no input set: its constraints exclude each other.")
-        return atom_rows(query.property).inputs
+        return _queried(options.query, networks, how)
     found = read_arrays(options.inputs, "file of boxes", _ENDS)
     if isinstance(found, np.ndarray) or set(found) != set(_ENDS):
         raise av.InputError(
@@ -135,3 +139,29 @@ def _sets(options: argparse.Namespace, network: av.Network, how: Run) -> Walkabl
             "upper=...)."
         )
     return av.Box(found["lower"], found["upper"])
+
+
+def _queried(path: str, networks: tuple[av.Network, av.Network], how: Run) -> WalkableSet:
+    """The input sets of a query about one network, or of one about two that are given one and the same input."""
+    with queried(path, how):
+        names = [one.name for one in declared_in(read_text(file_path(path, "The query"), Budget.of(how)))]
+    both = len(names) > 1
+    query = av.read_query(path, dict(zip(names, networks, strict=False)) if both else networks[0], run=how)
+    asked = query.about_outputs("real")
+    if not asked.property.disjuncts:
+        raise av.QueryError(f"{query.name} has no input set: its constraints exclude each other.")
+    if both and not _at_one_input(asked.network):
+        raise av.QueryError(
+            f"{query.name} gives its networks other inputs than one and the same: diff compares them at equal ones. "
+            "Ask verify, which decides such queries."
+        )
+    return atom_rows(asked.property).inputs
+
+
+def _at_one_input(joint: av.Network) -> bool:
+    """Whether a network of two hands both its own input."""
+    given = joint.inputs if isinstance(joint, av.PairedNetwork) else None
+    if given is None:
+        return False
+    parts = (given.first, given.first_shift), (given.second, given.second_shift)
+    return all(np.array_equal(map.dense().weight, np.eye(given.size)) and not np.any(shift) for map, shift in parts)

@@ -47,9 +47,8 @@ class Difference:
     seconds: float
 
     def __post_init__(self) -> None:
-        status = np.empty(self.lower.shape, dtype=object)
-        status.flat = [member(one, "The status of an output", Ended) for one in np.asarray(self.status).flat]
-        object.__setattr__(self, "status", status)
+        status = [member(one, "The status of an output", Ended) for one in np.asarray(self.status).flat]
+        object.__setattr__(self, "status", np.array(status, dtype=object).reshape(self.lower.shape))
 
     @property
     def largest(self) -> np.ndarray:
@@ -125,10 +124,21 @@ def difference(
     status = search.status(ends.reshape(objective.shape[:2]).min(axis=1))
     # + 0.0: an end that is exactly zero has no sign.
     low, high = (sign * ends.reshape(sets.count, count, 2)[:, :, k] + 0.0 for k, sign in enumerate((1.0, -1.0)))
-    at = (part.reshape(*part.shape[:2], *first.input_shape) for part in found[2:])
+    least, greatest = ((end, at.reshape(*at.shape[:2], *first.input_shape)) for end, at in found)
     told = _status(status, sets.count, count)
+    seconds = time.monotonic() - began
     return Difference(
-        low, high, *found[:2], *at, outputs, told, joint.notes, search.subproblems, time.monotonic() - began
+        low,
+        high,
+        least[0],
+        greatest[0],
+        least[1],
+        greatest[1],
+        outputs,
+        told,
+        joint.notes,
+        search.subproblems,
+        seconds,
     )
 
 
@@ -141,31 +151,31 @@ def joined(first: Network, second: Network) -> PairedNetwork:
     for network in (first, second):
         check_network(network).check_finite()
     joint = paired(first, second).put(Placement.numpy())
-    if joint.same:
-        words = f"{first.name} and {second.name} hold the same numbers: they are one function, and differ by nothing"
-        joint = replace(joint, notes=(*joint.notes, words))
     assert isinstance(joint, PairedNetwork), "what is put elsewhere stays what it is"
-    return joint
+    if not joint.same:
+        return joint
+    words = f"{first.name} and {second.name} hold the same numbers: they are one function, and differ by nothing"
+    return replace(joint, notes=(*joint.notes, words))
 
 
 def _attained(
     joint: Network, points: np.ndarray, outputs: tuple[int, ...]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The least and the greatest differences at some points of every set, and the points where they are attained.
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """The least differences at some points of every set and where they are attained; and the greatest ones.
 
-    Shapes: points [sets, points, n] -> [sets, outputs] twice, [sets, outputs, n] twice.
+    Shapes: points [sets, points, n] -> [sets, outputs] and [sets, outputs, n], twice.
     """
     sets, many, n = points.shape
     flat = points.reshape(-1, n)
     y = to_numpy(joint(flat.reshape(-1, *joint.input_shape))).reshape(len(flat), 3, -1)[:, 2, list(outputs)]
     values = y.reshape(sets, many, len(outputs))
+
+    def best(values: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        end = np.take_along_axis(values, place[:, None], axis=1)[:, 0]
+        return end, np.take_along_axis(points, place[:, :, None], axis=1)
+
     least, greatest = (np.where(np.isnan(values), empty, values) for empty in (np.inf, -np.inf))
-    first, last = least.argmin(axis=1), greatest.argmax(axis=1)
-    at = [np.take_along_axis(points, which[:, :, None], axis=1) for which in (first, last)]
-    ends = [
-        np.take_along_axis(part, which[:, None], axis=1)[:, 0] for part, which in ((least, first), (greatest, last))
-    ]
-    return ends[0], ends[1], at[0], at[1]
+    return best(least, least.argmin(axis=1)), best(greatest, greatest.argmax(axis=1))
 
 
 def _status(found: list[Ended], sets: int, outputs: int) -> np.ndarray:

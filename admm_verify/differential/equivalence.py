@@ -121,6 +121,11 @@ def equivalence(
         pair = check_classifier(first), check_classifier(second)
         notes = [one.head.note(one.name) for one in pair if one.head is not None]
         first, second = (one.scores for one in pair)
+    if first.element_type != second.element_type:
+        notes.append(
+            f"{first.name} computes in {first.element_type} and {second.name} in {second.element_type}: what is "
+            "verified holds in real numbers, and a disagreement is what both compute in float32"
+        )
     joint = joined(first, second)
     sets = input_rows(first, inputs).put(Placement.numpy())
     search = _SetSearch(joint, sets, criterion.ways(first.output_size), chosen, run)
@@ -211,5 +216,5 @@ def _disagreement(outcome: Outcome) -> Disagreement:
 
 
 def _shaped(one: Disagreement, network: Network) -> Disagreement:
-    outputs = (part.reshape(network.output_shape) for part in (one.first, one.second))
-    return Disagreement(one.input.reshape(network.input_shape), *outputs, one.exact)
+    first, second = (part.reshape(network.output_shape) for part in (one.first, one.second))
+    return Disagreement(one.input.reshape(network.input_shape), first, second, one.exact)

@@ -96,8 +96,8 @@ def transfer_robustness(
     lower = np.nextafter(margin + gap, -np.inf)
     answer = np.full(sets.count, Answer.TIMED_OUT if run.over() else Answer.UNKNOWN, dtype=object)
     answer[(lower > 0).all(axis=1)] = Answer.VERIFIED
-    parts = (_with_own(part, others, classes) for part in (margin, gap, lower))
-    return TransferredRobustness(answer, *parts, (*notes, *joint.notes), time.monotonic() - began)
+    margin, gap, lower = (_with_own(part, others, classes) for part in (margin, gap, lower))
+    return TransferredRobustness(answer, margin, gap, lower, (*notes, *joint.notes), time.monotonic() - began)
 
 
 def _with_own(part: np.ndarray, others: np.ndarray, classes: int) -> np.ndarray:
