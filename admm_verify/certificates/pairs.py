@@ -189,8 +189,9 @@ class _JointProof:
         source = self.meanings[node.source]
         for side, graph in enumerate(self.graphs):
             for k, other in enumerate(graph):
-                known = isinstance(other, Activation) and _same_function(node, other)
-                if known and source is not None and self.shown(_of_side(other.source, side)) == source:
+                if source is None or not isinstance(other, Activation) or not _same_function(node, other):
+                    continue
+                if self.shown(_of_side(other.source, side)) == source:
                     return self.shown(_of_side(k, side))
         return None
 
@@ -241,16 +242,16 @@ class _JointProof:
 
     def _nearest(self, node: Affine, form: Mapping[NodeMeaning, Sequence[int]]) -> tuple[NodeMeaning | None, Affine]:
         """The difference of two affine nodes that this one is nearest to, if it is near to any."""
-        sizes = [
-            [k for k, base in enumerate(graph) if isinstance(base, Affine) and base.size == node.size]
+        bases = [
+            [(k, base) for k, base in enumerate(graph) if isinstance(base, Affine) and base.size == node.size]
             for graph in self.graphs
         ]
         best: tuple[float, NodeMeaning | None, Affine] = np.inf, None, node
-        for i in sizes[0]:
-            for j in sizes[1]:
+        for i, first in bases[0]:
+            for j, second in bases[1]:
                 targets = _targets(form, self.forms[0][i], self.forms[1][j])
                 found = None if targets is None else _charged(node, form, targets)
-                bias = charged_bias(node, self.graphs[0][i], self.graphs[1][j])
+                bias = charged_bias(node, first, second)
                 if found is None or bias is None or found[0] + bias[0] >= best[0]:
                     continue
                 best = found[0] + bias[0], NodeMeaning(i, j), replace(node, terms=found[1], bias_magnitude=bias[1])
