@@ -20,6 +20,9 @@ from admm_verify.certificates.numbers import Numbers
 Operands = tuple[Any, Any, Any]
 """Numbers of n, D and n', [rows or 1, n] each."""
 
+_TIE = 2.0**-46
+"""Of sizes of terms, what heights may differ by and count as the same."""
+
 PLANES = 3
 """Planes on each side, of which chosen weights make one."""
 
@@ -181,12 +184,17 @@ def _mean(numbers: Numbers, planes: Sequence[Operands], weights: Sequence[Any]) 
 def _rule(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Weights that choose the plane of each side that is nearest in the middle of the polygon, [rows, 6 n]."""
     polygon, found = OperandRanges(Numbers(False), low, high), []
+    reach = operands_of(np.maximum(np.abs(low), np.abs(high)))
+    top = reduce(np.maximum, (np.abs(corner.value) for corner in polygon.corners))
     for planes, above in ((_below(polygon), False), (_above(polygon), True)):
         heights = [
             reduce(add, (s * p for s, p in zip(plane, polygon.middle, strict=True)), polygon.least(plane, above))
             for plane in planes
         ]
-        order = np.stack([-height if above else height for height in heights])
+        # Of planes that are as near, the one whose terms are smaller.
+        sizes = [reduce(add, (np.abs(s) * far for s, far in zip(plane, reach, strict=True)), top) for plane in planes]
+        pairs = zip(heights, sizes, strict=True)
+        order = np.stack([(-height if above else height) - _TIE * size for height, size in pairs])
         best = np.nan_to_num(order, nan=-np.inf).argmax(axis=0)
         found += [np.where(best == k, 1.0, 0.0) for k in range(PLANES)]
     return np.concatenate(found, axis=-1)
