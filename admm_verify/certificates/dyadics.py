@@ -78,6 +78,12 @@ class Dyadics(NDArrayOperatorsMixin):
         parts[..., -1] -= 2.0**_LIMB * (parts[..., -1] >= 2.0 ** (_LIMB - 1))
         return np.ascontiguousarray(np.moveaxis(parts, -1, 0))
 
+    @cached_property
+    def filled(self) -> "tuple[np.ndarray | None, Dyadics]":
+        """The rows of a matrix that are not zero, and the matrix of these; None for all."""
+        rows = np.flatnonzero((self.integers != 0).any(axis=1))
+        return (None, self) if len(rows) == len(self.integers) else (rows, Dyadics(self.integers[rows], self.exponent))
+
     @property
     def shape(self) -> tuple[int, ...]:
         return self.integers.shape
@@ -105,8 +111,8 @@ class Dyadics(NDArrayOperatorsMixin):
         integers = self.at(exponent).copy()
         integers[place] = value.at(exponent)
         self.integers, self.exponent = integers, exponent
-        vars(self).pop("limbs", None)
-        vars(self).pop("T", None)
+        for derived in ("limbs", "T", "filled"):
+            vars(self).pop(derived, None)
 
     def __array_namespace__(self, api_version: str | None = None) -> Any:
         return np
@@ -163,8 +169,8 @@ def _product(a: Dyadics, b: Dyadics) -> Dyadics:
     exponent = a.exponent + b.exponent
     if len(b.shape) == 1:
         return Dyadics(a.integers @ b.integers, exponent)
-    left, right = np.atleast_2d(a.integers), b.limbs
-    left = Dyadics(left, 0).limbs
+    rows, b = b.filled
+    left, right = Dyadics(np.atleast_2d(a.integers if rows is None else a.integers[..., rows]), 0).limbs, b.limbs
     if b.shape[0] > _LONGEST or len(left) > _DEEPEST or len(right) > _DEEPEST:
         raise CertificateError("Numbers are too many or too long for exact products.")
     # Four more limbs hold what is carried beyond the last.
