@@ -67,7 +67,7 @@ def check_pair(case: PairCase, count: int, seed: int) -> None:
             inside = (low <= values.min(axis=0) + attained.error) & (values.max(axis=0) - attained.error <= high)
             assert inside.all(), f"{case.label}, {method}: {joint.functions[k].kind} {k}"
         problem = av.Problem(joint, case.box, rows, np.zeros(len(rows)), bounds)
-        for solver in ("ascent", "primal_dual")[: 1 + (method == "crown")]:
+        for solver in ("ascent", "primal_dual", "admm")[: 1 + 2 * (method == "crown")]:
             found = av.solve(problem, solver, settings=av.SolverSettings(max_passes=20))
             lower = np.asarray(found.lower).astype(np.longdouble)
             assert (lower <= least + attained.error).all(), f"{case.label}, {method}, {solver}: {lower - least}"
