@@ -51,13 +51,15 @@ class _Program:
         data, rows, columns = (np.concatenate(parts) for parts in zip(*self.entries, strict=True))
         matrix = coo_array((data, (rows, columns)), shape=(self.rows, self.size)).tocsr()
         low, high = (np.concatenate(parts) for parts in zip(*self.ends, strict=True))
-        found = milp(
-            -objective,
-            constraints=LinearConstraint(matrix, low, high),
-            integrality=np.concatenate(self.whole),
-            bounds=Bounds(np.concatenate(self.lower), np.concatenate(self.upper)),
-            options={"mip_rel_gap": 0.0, "time_limit": 60.0},
-        )
+        limits = LinearConstraint(matrix, low, high)
+        ranges = Bounds(np.concatenate(self.lower), np.concatenate(self.upper))
+        for presolve in (True, False):
+            # HiGHS gives up on some programs that it has simplified.
+            options = {"mip_rel_gap": 0.0, "time_limit": 60.0, "presolve": presolve}
+            whole = np.concatenate(self.whole)
+            found = milp(-objective, constraints=limits, integrality=whole, bounds=ranges, options=options)
+            if found.status != 4:
+                break
         assert found.status == 0, found.message
         return found.x
 
