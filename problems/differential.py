@@ -18,10 +18,16 @@ import admm_verify as av
 from admm_verify.network.layers import network_from_layers
 from problems.lp_instances import shared_folder
 
-SEPARATE = {"p4": 0.783, "p3": 1.19, "p5": 108.0, "mnist3x100_400_p10": 22.2, "HAR_1000_p0.1": 9.5}
+SEPARATE = {
+    "acas_1_1_p4": 0.783,
+    "acas_1_1_p3": 1.19,
+    "acas_1_1_p5": 108.0,
+    "mnist3x100_400_p10": 22.2,
+    "HAR_1000": 9.5,
+}
 """Largest difference at the target output by CROWN bounds of both networks by themselves."""
 
-JOINT_LP = {"p4": 0.652, "p3": 1.06, "p5": 95.5, "mnist3x100_400_p10": 15.9, "HAR_1000_p0.1": 3.0}
+JOINT_LP = {"acas_1_1_p4": 0.652, "acas_1_1_p3": 1.06, "acas_1_1_p5": 95.5, "mnist3x100_400_p10": 15.9, "HAR_1000": 3.0}
 """The same by the linear relaxation of both networks side by side, without variables for differences."""
 
 
@@ -59,8 +65,8 @@ class PairInstance:
         return tuple(range(self.first.output_size)) if self.output is None else (self.output,)
 
     def rival(self, figures: dict[str, float]) -> float | None:
-        """The figure of a table for this instance, by its name or the property in it."""
-        return next((value for key, value in figures.items() if key in self.name.split("_") or key == self.name), None)
+        """The figure of a table for this instance, by the beginning of its name."""
+        return next((value for key, value in figures.items() if f"{self.name}_".startswith(f"{key}_")), None)
 
 
 def neurodiff_pairs() -> tuple[PairInstance, ...]:

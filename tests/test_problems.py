@@ -143,7 +143,7 @@ def test_pairs_of_networks_are_complete():
     )
     assert (len(baselines), len(published), len(lookalikes)) == (10, 35, 20)
     assert sum(pair.splits for pair in baselines) > 2000 and all(pair.whole_box for pair in baselines)
-    assert [pair.rival(differential.JOINT_LP) for pair in baselines[:2]] == [3.0, 1.06]
+    assert [pair.rival(differential.JOINT_LP) for pair in baselines[-5:]] == [95.5, 15.9, None, None, None]
     assert {pair.truth for pair in published} == {"sat", "unsat"} and lookalikes[0].outputs == (0, 1, 2, 3, 4)
     rng = np.random.default_rng(0)
     for pair in (*baselines, *published, *lookalikes):
