@@ -15,6 +15,7 @@ from admm_verify.certificates.bent_kinds import (
     CheckedSoftsign,
     CheckedTan,
 )
+from admm_verify.certificates.curve_differences import CheckedSigmoidDifference, CheckedTanhDifference
 from admm_verify.certificates.curves import CheckedElu, CheckedSigmoid, CheckedSoftplus, CheckedTanh
 from admm_verify.certificates.differences import CheckedReluDifference
 from admm_verify.certificates.hyperbolic import (
@@ -40,6 +41,8 @@ CHECKED_KINDS: dict[str, type[CheckedKind]] = {
     "sigmoid": CheckedSigmoid,
     "product": CheckedProduct,
     "relu_difference": CheckedReluDifference,
+    "sigmoid_difference": CheckedSigmoidDifference,
+    "tanh_difference": CheckedTanhDifference,
     "softplus": CheckedSoftplus,
     "tanh": CheckedTanh,
     "sign": CheckedSign,
