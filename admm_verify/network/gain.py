@@ -3,8 +3,11 @@
 import numpy as np
 
 from admm_verify.arrays import Placement, gamma, to_numpy
-from admm_verify.network.maps import DiagonalMap, LinearMap
+from admm_verify.network.blocks import BlockMap
+from admm_verify.network.convolution import ConvolutionMap
+from admm_verify.network.maps import DenseMap, DiagonalMap, LinearMap, TransposedMap
 from admm_verify.network.selection import SelectionMap
+from admm_verify.network.symbols import convolution_gain
 
 _LARGEST = 3200
 """Sides of the largest matrix W W' or W'W that is factorised; it takes some seconds."""
@@ -20,16 +23,21 @@ def gain(part: LinearMap, slopes: np.ndarray | None = None) -> float:
     """An upper bound of |W|_2 = max |W x|_2 / |x|_2 of a map in exact numbers.
 
     |W|_2^2 is the largest eigenvalue of the Gram matrix G of the shorter side. t I - G is positive definite up to n
-    gamma_{n+1} trace where its Cholesky factorisation in floating point runs to its end. Large maps take the bound
-    sqrt(|W|_1 |W|_inf) of absolute sums.
+    gamma_{n+1} trace where its Cholesky factorisation in floating point runs to its end. Large convolutions are bounded
+    by their frequencies, other large maps by sqrt(|W|_1 |W|_inf) of absolute sums.
 
     slopes: factors of 0 to 1 for the columns, |W diag(slopes)|_2 is then meant; None for ones. Shapes: [columns].
     Error: rounded outward.
     Reference: Rump, Verification of positive definiteness, BIT 46, 2006.
     """
+    if slopes is None and isinstance(part, TransposedMap | BlockMap):
+        inner = part.inner if isinstance(part, TransposedMap) else DenseMap(part.weight, part.magnitude, part.roundings)
+        return gain(inner)
     large = min(part.rows, part.columns) > _LARGEST or part.rows * part.columns > _MOST_ENTRIES
+    if isinstance(part, ConvolutionMap) and large:
+        return min(convolution_gain(part), gain_by_sums(part))
     if large or isinstance(part, SelectionMap | DiagonalMap):
-        return _by_sums(part)
+        return gain_by_sums(part)
     matrix = part.dense()
     weight = to_numpy(matrix.weight).astype(np.float64)
     size = np.abs(weight) if matrix.magnitude is None else to_numpy(matrix.magnitude)
@@ -54,11 +62,12 @@ def gain(part: LinearMap, slopes: np.ndarray | None = None) -> float:
         except np.linalg.LinAlgError:
             continue
         above = 2.0 * side * gamma(side + 2) * level + 2.0 * gamma(inner + 2) * frobenius**2
-        return (np.sqrt(level + above) + off) * scale * (1.0 + 1e-12)
-    return _by_sums(part)
+        return float((np.sqrt(level + above) + off) * scale * (1.0 + 1e-12))
+    return gain_by_sums(part)
 
 
-def _by_sums(part: LinearMap) -> float:
+def gain_by_sums(part: LinearMap) -> float:
+    """An upper bound of |W|_2, and of |M|_2 of the magnitudes: sqrt(|M|_1 |M|_inf). Error: rounded outward."""
     part = part.put(Placement.numpy())
     rows = float(np.max(to_numpy(part.magnitude_apply(np.ones((1, part.columns)))), initial=0.0))
     columns = float(np.max(to_numpy(part.magnitude_transpose(np.ones((1, part.rows)))), initial=0.0))

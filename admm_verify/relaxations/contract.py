@@ -14,6 +14,10 @@ Mask = Bool[Array, "*#layer"]
 """Some neurons of a layer, [..., n]."""
 
 
+SlopeLimits = tuple[float | Array, float | Array]
+"""The least and the greatest slope of phi anywhere, of all neurons or of each."""
+
+
 @dataclass(frozen=True, eq=False)
 class SlopeRange:
     """The slopes of useful linear bounds of phi on [l, u], and CROWN's choice among them.
@@ -128,6 +132,12 @@ class Hull(ABC):
         """Lipschitz constants in each operand of the hull's floor and ceiling over [l, u], rounded upward: max |phi'|,
         but for steps.
         """
+
+    def slope_limits(self) -> SlopeLimits:
+        """The least and the greatest phi' anywhere, rounded outward; infinite where no number is, or where none is
+        known: for functions of several operands.
+        """
+        return -float("inf"), float("inf")
 
     def carried(self, lower: Layer, upper: Layer, error: Layer) -> Layer:
         """How much phi of arguments in [l, u] that are off by at most `error` is off, rounded upward."""

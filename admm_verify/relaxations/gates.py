@@ -7,11 +7,13 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from math import pi, sqrt
 
-from admm_verify.arrays import namespace
+import numpy as np
+
+from admm_verify.arrays import namespace, to_numpy
 from admm_verify.network.activations import sigmoid
 from admm_verify.network.error_function import gaussian, normal_cdf
 from admm_verify.network.smooth_functions import GELU_CUBE, GELU_SCALE, gelu, gelu_tanh, hardswish, mish, silu
-from admm_verify.relaxations.contract import Layer, Mask, Relaxation
+from admm_verify.relaxations.contract import Layer, Mask, Relaxation, SlopeLimits
 from admm_verify.relaxations.curves import between, epsilon
 from admm_verify.relaxations.inverse_slopes import InverseSlopes, inverse_slopes
 from admm_verify.relaxations.smooth import INFINITY, Smooth
@@ -47,6 +49,13 @@ class Gate(Smooth):
         usual = xp.abs(bend) > 2.0**-40
         step = (self.derivative(x) - slope) / xp.where(usual, bend, xp.ones_like(bend))
         return xp.where(usual & (xp.abs(step) < 2.0**-6), x - step, x)
+
+    def slope_limits(self) -> SlopeLimits:
+        """0 and 1 far away, and what phi' is where it turns, which hardly depends on where exactly."""
+        turns = np.array(self.inflections)
+        slope = to_numpy(self.derivative(turns))
+        error = 2.0 * to_numpy(self.slope_error(turns, slope))
+        return min(0.0, float((slope - error).min())), max(1.0, float((slope + error).max()))
 
     @property
     def _inverses(self) -> InverseSlopes:
@@ -207,6 +216,9 @@ class HardSwish(Smooth):
         least, most = self.slope_range(lower, upper)
         found = xp.maximum(xp.abs(least), xp.abs(most)) + self.slope_error(lower, most)
         return xp.where(fine, found, xp.full_like(found, INFINITY))
+
+    def slope_limits(self) -> SlopeLimits:
+        return -0.5, 1.5
 
     def _curved(self, x: Layer) -> Layer:
         """The slope of the parabola, where it ends beyond it."""

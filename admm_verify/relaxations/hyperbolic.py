@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from admm_verify.arrays import namespace
-from admm_verify.relaxations.contract import Layer, Mask, Relaxation
+from admm_verify.relaxations.contract import Layer, Mask, Relaxation, SlopeLimits
 from admm_verify.relaxations.curves import between, epsilon, tiniest
 from admm_verify.relaxations.smooth import INFINITY, Smooth
 
@@ -80,6 +80,9 @@ class Asinh(OddSmooth):
         s = between(slope, xp.full_like(slope, 4.0 * tiniest(slope)), xp.ones_like(slope))
         size = xp.sqrt((1.0 - s) * (1.0 + s)) / s
         return xp.where(start >= 0, size, -size)
+
+    def slope_limits(self) -> SlopeLimits:
+        return 0.0, 1.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from admm_verify.arrays import namespace
 from admm_verify.network.activations import clip, prelu
-from admm_verify.relaxations.contract import Layer, Mask, Relaxation, SlopeRange
+from admm_verify.relaxations.contract import Layer, Mask, Relaxation, SlopeLimits, SlopeRange
 from admm_verify.relaxations.curves import along_segment, between, chord_slope, nearest_on_line, tiniest
 
 
@@ -188,6 +188,10 @@ class PReLU(PiecewiseLinear):
         left = xp.where((lower < 0) | (upper <= 0), xp.abs(self.slope), zero)
         return xp.maximum(left, xp.where((upper > 0) | (lower >= 0), one, zero))
 
+    def slope_limits(self) -> SlopeLimits:
+        """The slope on the left is at most 1."""
+        return self.slope, 1.0
+
 
 @dataclass(frozen=True, eq=False)
 class Clip(PiecewiseLinear):
@@ -225,6 +229,9 @@ class Clip(PiecewiseLinear):
         xp = namespace(lower, upper)
         one = xp.ones_like(lower)
         return xp.where((upper > self.low) & (lower < self.high), one, xp.zeros_like(one))
+
+    def slope_limits(self) -> SlopeLimits:
+        return 0.0, 1.0
 
 
 KINDS: dict[str, type[Relaxation]] = {"clip": Clip, "prelu": PReLU}

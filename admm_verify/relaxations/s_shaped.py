@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from admm_verify.arrays import namespace
 from admm_verify.network.activations import elu, sigmoid, softplus, tanh
-from admm_verify.relaxations.contract import Layer, Mask, Relaxation, SlopeRange
+from admm_verify.relaxations.contract import Layer, Mask, Relaxation, SlopeLimits, SlopeRange
 from admm_verify.relaxations.curves import (
     along_segment,
     between,
@@ -176,6 +176,9 @@ class SShaped(Relaxation):
         here = self.derivative(between(center, lower, upper))
         raised = here * (1.0 + 16.0 * epsilon(here)) + tiniest(here)
         return xp.minimum(raised, xp.full_like(raised, self.steepest))
+
+    def slope_limits(self) -> SlopeLimits:
+        return 0.0, self.steepest
 
     def _heights(self, lower: Layer, upper: Layer, contacts: tuple[Layer, Layer], pre: Layer) -> tuple[Layer, Layer]:
         """Floor and ceiling at pre, given the points where they turn straight."""

@@ -6,7 +6,7 @@ Reference: Ehlers, Formal Verification of Piece-Wise Linear Feed-Forward Neural 
 from dataclasses import dataclass
 
 from admm_verify.arrays import namespace
-from admm_verify.relaxations.contract import Layer, Mask, Relaxation, SlopeRange
+from admm_verify.relaxations.contract import Layer, Mask, Relaxation, SlopeLimits, SlopeRange
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,9 @@ class Triangle(Relaxation):
     def gain(self, lower: Layer, upper: Layer) -> Layer:
         xp = namespace(lower)
         return xp.where(upper > 0, xp.ones_like(upper), xp.zeros_like(upper))
+
+    def slope_limits(self) -> SlopeLimits:
+        return 0.0, 1.0
 
 
 def support(lower: Layer, upper: Layer, post_weight: Layer, pre_weight: Layer) -> Layer:

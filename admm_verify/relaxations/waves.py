@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import pi
 
 from admm_verify.arrays import namespace
-from admm_verify.relaxations.contract import Layer, Mask, Relaxation
+from admm_verify.relaxations.contract import Layer, Mask, Relaxation, SlopeLimits
 from admm_verify.relaxations.curves import between, epsilon
 from admm_verify.relaxations.smooth import Piece, Smooth
 
@@ -107,6 +107,9 @@ class Wave(Periodic):
         xp = namespace(lower, upper)
         one = xp.ones_like(lower)
         return xp.minimum(super().gain(lower, upper), one)
+
+    def slope_limits(self) -> SlopeLimits:
+        return -1.0, 1.0
 
     def _first_end(self, above: Mask, like: Layer) -> Layer:
         """Where a convex piece ends, a concave one where above."""
