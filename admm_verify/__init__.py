@@ -48,6 +48,12 @@ if TYPE_CHECKING:
         UnsupportedOperatorError as UnsupportedOperatorError,
         UnsupportedQueryError as UnsupportedQueryError,
     )
+    from admm_verify.lipschitz.constant import (
+        LipschitzConstant as LipschitzConstant,
+        lipschitz_constant as lipschitz_constant,
+    )
+    from admm_verify.lipschitz.layer_table import LayerNorms as LayerNorms, layer_norms as layer_norms
+    from admm_verify.lipschitz.settings import LipschitzSettings as LipschitzSettings
     from admm_verify.nearest.closest import closest_counterexample as closest_counterexample
     from admm_verify.nearest.distance import Distance as Distance, distance as distance
     from admm_verify.nearest.settings import DistanceSettings as DistanceSettings
@@ -188,7 +194,10 @@ _ROOMS = {
     "Judgement": "reach.judgement",
     "Kind": "reach.requirements",
     "KnownEnvironment": "policies.returns.known_environments",
+    "LayerNorms": "lipschitz.layer_table",
     "LinearSystem": "reach.systems",
+    "LipschitzConstant": "lipschitz.constant",
+    "LipschitzSettings": "lipschitz.settings",
     "Minimum": "complete.minimum",
     "MinimumSettings": "complete.minimum_settings",
     "MissingNameError": "errors",
@@ -253,6 +262,8 @@ _ROOMS = {
     "equivalence": "differential.equivalence",
     "evaluate_policy": "policies.evaluate",
     "image_plot": "report.image_plots",
+    "layer_norms": "lipschitz.layer_table",
+    "lipschitz_constant": "lipschitz.constant",
     "minimum": "complete.minimum",
     "mountain_car": "policies.returns.shipped",
     "nnet_ranges": "network.from_nnet",

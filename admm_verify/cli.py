@@ -24,7 +24,7 @@ _STATUS = """Exit status: 0 with an answer, whatever it is; 1 after an error, wh
 where check proves nothing; 2 for a command line that is refused; 128 and the number of a signal that ended the work
 before there was an answer, as 130 for Ctrl-C."""
 
-COMMANDS = ("verify", "bound", "certify", "diff", "policy", "reach", "check", "supports", "demo")
+COMMANDS = ("verify", "bound", "certify", "diff", "policy", "reach", "lipschitz", "check", "supports", "demo")
 """Files of `commands/`; importing all of them takes longer than many a query."""
 
 

@@ -15,6 +15,7 @@ from admm_verify.report.records.certify import CertifyRecord
 from admm_verify.report.records.check import CheckRecord
 from admm_verify.report.records.demo import DemoCurves, DemoImage, DemoRecord
 from admm_verify.report.records.diff import DiffRecord
+from admm_verify.report.records.lipschitz import LipschitzRecord
 from admm_verify.report.records.policy import PolicyRecord
 from admm_verify.report.records.reach import ReachRecord
 from admm_verify.report.records.verify import VerifyRecord
@@ -35,6 +36,18 @@ ENTRIES = {
     | {"leaves", "worst", "seconds"},
     DemoRecord: {"radius", "images", "convergence"},
     DiffRecord: {"first", "second", "criterion", "sets", "subproblems", "notes", "seconds"},
+    LipschitzRecord: {
+        "network",
+        "norm",
+        "layers",
+        "product",
+        "upper",
+        "lower",
+        "bounds",
+        "inputs",
+        "status",
+        "seconds",
+    },
     PolicyRecord: {"policy", "environment", "norm", "units", "radii", "episodes", "observations", "ended", "seconds"}
     | {"notes", "deviations"},
     ReachRecord: {"system", "steps", "period", "directions", "upper", "attained", "during", "cells", "ended", "seconds"}
@@ -123,6 +136,17 @@ def test_two_networks(criterion, tmp_path):
             expected = {"0.3": "falsified", "9": "verified", "--top1": "verified"}[criterion[-1]]
             assert one["answer"] == expected and (one["disagreement"] is not None) == (expected == "falsified")
             assert one["outputs"] is None and found["criterion"]
+
+
+@pytest.mark.parametrize("options", [(), ("--layers-only", "--norm", "linf")])
+def test_constants(options, tmp_path):
+    (tmp_path / "net.onnx").write_bytes(model_bytes())
+    given = [str(tmp_path / "net.onnx"), *options]
+    found = written(LipschitzRecord, ["lipschitz", *given], tmp_path / "lipschitz.json")
+    assert found["norm"] == ("linf" if options else "l2") and found["layers"][0]["upper"] > 0
+    assert (found["upper"] is None) == bool(options)
+    if not options:
+        assert 0 < found["lower"] <= found["upper"] <= found["product"]
 
 
 def test_sets(tmp_path):

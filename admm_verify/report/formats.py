@@ -9,6 +9,7 @@ from admm_verify.report.records.certify import CertifyRecord
 from admm_verify.report.records.check import CheckRecord
 from admm_verify.report.records.demo import DemoRecord
 from admm_verify.report.records.diff import DiffRecord
+from admm_verify.report.records.lipschitz import LipschitzRecord
 from admm_verify.report.records.policy import PolicyRecord
 from admm_verify.report.records.reach import ReachRecord
 from admm_verify.report.records.verify import VerifyRecord
@@ -16,7 +17,17 @@ from admm_verify.report.system_schema import system_schema
 from admm_verify.robustness.journal import JournalHeader, JournalLine
 from admm_verify.schemas import document, object_schema
 
-RECORDS = (BoundRecord, CertifyRecord, CheckRecord, DemoRecord, DiffRecord, PolicyRecord, ReachRecord, VerifyRecord)
+RECORDS = (
+    BoundRecord,
+    CertifyRecord,
+    CheckRecord,
+    DemoRecord,
+    DiffRecord,
+    LipschitzRecord,
+    PolicyRecord,
+    ReachRecord,
+    VerifyRecord,
+)
 """What commands write with --json."""
 
 

@@ -1,0 +1,126 @@
+"""Pairs of inputs whose outputs differ much: how steep a network is at least."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from admm_verify.arrays import to_numpy
+from admm_verify.lipschitz.norms import DUAL, length_of, steepest_of
+from admm_verify.network.graph import Activation, Affine, Network
+from admm_verify.relaxations.registry import relaxation_of
+from admm_verify.run import Run
+from admm_verify.sets.norm_names import NormName
+
+_SCALES = (0.1, 1.0, 10.0)
+"""Of the points that are drawn first, beside the origin."""
+
+_POWER = 8
+"""Products with a Jacobian and its transpose."""
+
+_NEAR = 2.0**-12
+"""How far the second input of a pair is from the first, by the latter's size: there slopes hardly change, and rounding
+in the difference counts little."""
+
+
+@dataclass(frozen=True, eq=False)
+class SteepPair:
+    """Two inputs, flat, and |f(x) - f(y)| / |x - y| as computed in float64."""
+
+    slope: float
+    first: np.ndarray
+    second: np.ndarray
+
+
+def steep_pair(network: Network, norm: NormName, points: int, rounds: int, run: Run) -> SteepPair | None:
+    """The steepest pair that an ascent finds: from random points, moved to random neighbours wherever that is steeper.
+
+    None where no value is finite. The same for the same network and counts, unless the run ends before.
+    """
+    rng = np.random.default_rng(0)
+    size = network.input_size
+    x = rng.standard_normal((points, size)) * np.resize(_SCALES, points)[:, None]
+    x[0] = 0.0
+    slope, direction = _slopes(network, x, norm, rng)
+    best = _paired(network, x, direction, slope, norm)
+    for k in range(rounds):
+        if run.over():
+            break
+        # Halves of the points start again from the steeper ones.
+        order = np.argsort(-slope)
+        x, slope, direction = (np.concatenate([a[order[: points // 2]]] * 2) for a in (x, slope, direction))
+        spread = (1.0 + length_of(x, "linf"))[:, None] * 0.5 ** rng.integers(0, 8, (len(x), 1))
+        moved = x + spread * rng.standard_normal(x.shape) * (rng.random(x.shape) < rng.choice([0.1, 1.0]))
+        found, towards = _slopes(network, moved, norm, rng)
+        better = found > slope
+        x = np.where(better[:, None], moved, x)
+        direction = np.where(better[:, None], towards, direction)
+        slope = np.where(better, found, slope)
+        if k % 8 == 7 or k == rounds - 1:
+            best = max((best, _paired(network, x, direction, slope, norm)), key=lambda pair: pair.slope)
+    return best if 0.0 <= best.slope < np.inf else None
+
+
+def _slopes(network: Network, x: np.ndarray, norm: NormName, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """|J|_norm at points, more or less, and directions in which it is attained."""
+    values = [to_numpy(value) for value in network.evaluate(x)]
+    slopes = [to_numpy(relaxation_of(node).gradient(values[node.source])) for node in network.functions]
+    direction = steepest_of(rng.standard_normal(x.shape), norm)
+    length, best = np.zeros(len(x)), direction
+    for _ in range(_POWER):
+        change = _forward(network, slopes, direction)
+        found = np.nan_to_num(length_of(change, norm), nan=0.0, posinf=0.0)
+        best = np.where((found > length)[:, None], direction, best)
+        length = np.maximum(length, found)
+        direction = steepest_of(_backward(network, slopes, steepest_of(change, DUAL[norm])), norm)
+    return length, best
+
+
+def _forward(network: Network, slopes: list[np.ndarray], x: np.ndarray) -> np.ndarray:
+    """J x, row by row."""
+    values: list[np.ndarray] = [x]
+    for i, affine, k in network.steps:
+        if affine is None:
+            product = slopes[k] * values[network.sources[k]]
+            operands = network.functions[k].operands
+            values.append(product.reshape(len(x), operands, -1).sum(axis=1))
+            continue
+        total = np.zeros((len(x), network.nodes[i].size))
+        for term in affine.terms:
+            total = total + to_numpy(term.map.apply(values[term.source]))
+        values.append(total)
+    return values[-1]
+
+
+def _backward(network: Network, slopes: list[np.ndarray], y: np.ndarray) -> np.ndarray:
+    """J' y, row by row."""
+    reached: dict[int, np.ndarray] = {network.output: y}
+    for i, _, k in reversed(network.steps):
+        own = reached.pop(i, None)
+        node = network.nodes[i]
+        if own is None:
+            continue
+        if isinstance(node, Activation):
+            parts = {node.source: slopes[k] * np.concatenate([own] * node.operands, axis=-1)}
+            _gather(reached, parts)
+        elif isinstance(node, Affine):
+            for term in node.terms:
+                _gather(reached, {term.source: to_numpy(term.map.transpose(own))})
+    return reached.get(0, np.zeros((len(y), network.input_size)))
+
+
+def _gather(reached: dict[int, np.ndarray], parts: dict[int, np.ndarray]) -> None:
+    for source, part in parts.items():
+        reached[source] = reached[source] + part if source in reached else part
+
+
+def _paired(network: Network, x: np.ndarray, direction: np.ndarray, slope: np.ndarray, norm: NormName) -> SteepPair:
+    """The steepest pair along directions from some points, as the network itself computes it."""
+    some = np.argsort(-slope)[:16]
+    first = x[some]
+    second = first + _NEAR * (1.0 + length_of(first, "linf"))[:, None] * direction[some]
+    change = to_numpy(network(first)) - to_numpy(network(second))
+    lengths = length_of(first - second, norm)
+    found = length_of(change.reshape(len(some), -1), norm) / np.where(lengths > 0, lengths, np.inf)
+    found = np.where(np.isfinite(found), found, -1.0)
+    at = int(np.argmax(found))
+    return SteepPair(float(found[at]), first[at], second[at])

@@ -1,0 +1,96 @@
+"""All Jacobians of a network at once, entry by entry: from products of weights and any slopes that activations have.
+
+The difference of two values of an activation is the difference of its arguments times a slope, entry by entry, so that
+f(x) - f(y) = J (x - y) with J = sum over paths of W_L D_{L-1} .. D_1 W_1 and diagonal D_k of slopes. From the output to
+the input every entry of J is enclosed by a centre and a radius.
+"""
+
+import numpy as np
+
+from admm_verify.arrays import gamma, to_numpy
+from admm_verify.lipschitz.norms import length_of
+from admm_verify.network.graph import Activation, Affine, Network
+from admm_verify.relaxations.registry import relaxation_of
+from admm_verify.run import paced
+from admm_verify.sets.norm_names import NormName
+
+MOST_OUTPUTS = 1000
+"""More rows than these take longer than what they tell is worth."""
+
+Slopes = tuple[np.ndarray, np.ndarray]
+"""The least and the greatest slope of every neuron."""
+
+
+def global_slopes(node: Activation) -> Slopes | None:
+    """Those over all arguments; None where some have no bound."""
+    if node.operands > 1:
+        return None
+    limits = [np.broadcast_to(to_numpy(limit), (node.size,)) for limit in relaxation_of(node).slope_limits()]
+    return (limits[0], limits[1]) if all(np.isfinite(limit).all() for limit in limits) else None
+
+
+def jacobian_sizes(graph: Network) -> np.ndarray | None:
+    """Upper bounds of |J| entry by entry, [outputs, inputs]; None where slopes have no bound, or rows are too many.
+
+    Error: rounded outward.
+    """
+    if graph.output_size > MOST_OUTPUTS:
+        return None
+    size = graph.output_size
+    reached: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(graph.nodes)
+    reached[graph.output] = np.eye(size), np.zeros((size, size))
+    for i in paced(range(graph.output, 0, -1)):
+        found, reached[i] = reached[i], None
+        node = graph.nodes[i]
+        if found is None:
+            continue
+        if isinstance(node, Activation):
+            slopes = global_slopes(node)
+            if slopes is None:
+                return None
+            _add(reached, node.source, *_times(*found, *slopes))
+        elif isinstance(node, Affine):
+            for term in node.terms:
+                centre, radius = found
+                charge = gamma(term.map.rows + 2 * term.map.roundings + 8)
+                off = charge * to_numpy(term.map.magnitude_transpose(np.abs(centre) + radius))
+                wide = to_numpy(term.map.absolute_transpose(radius)) * (1.0 + charge)
+                _add(reached, term.source, to_numpy(term.map.transpose(centre)), wide + 2.0 * off)
+    inputs = reached[0]
+    if inputs is None:
+        return np.zeros((size, graph.input_size))
+    return (np.abs(inputs[0]) + inputs[1]) * (1.0 + gamma(4))
+
+
+def jacobian_bound(sizes: np.ndarray, norm: NormName) -> float:
+    """The largest |J|_{norm -> norm} of matrices whose entries have at most some sizes.
+
+    Sums of rows and of columns are exact for the matrix of all of them; in l2 the root of both, or of all squares.
+    """
+    charge = 1.0 + 4.0 * gamma(sum(sizes.shape) + 8)
+    rows, columns = (float(np.max(np.sum(sizes, axis=axis), initial=0.0)) * charge for axis in (1, 0))
+    if norm == "linf":
+        return rows
+    if norm == "l1":
+        return columns
+    whole = float(length_of(length_of(sizes, "l2"), "l2")) * charge
+    return min(whole, float(np.sqrt(rows) * np.sqrt(columns)) * charge)
+
+
+def _times(centre: np.ndarray, radius: np.ndarray, least: np.ndarray, most: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Products of an interval with slopes: the interval around those of its ends."""
+    low, high = centre - radius, centre + radius
+    ends = [end * slope for end in (low, high) for slope in (least, most)]
+    top, bottom = np.maximum.reduce(ends), np.minimum.reduce(ends)
+    middle = 0.5 * (top + bottom)
+    off = gamma(8) * (np.abs(centre) + radius) * np.maximum(np.abs(least), np.abs(most)) + 2.0**-1000
+    return middle, np.maximum(top - middle, middle - bottom) + off
+
+
+def _add(reached: list[tuple[np.ndarray, np.ndarray] | None], i: int, centre: np.ndarray, radius: np.ndarray) -> None:
+    before = reached[i]
+    if before is None:
+        reached[i] = centre, radius
+        return
+    centre = before[0] + centre
+    reached[i] = centre, (before[1] + radius) * (1.0 + gamma(4)) + gamma(4) * np.abs(centre)

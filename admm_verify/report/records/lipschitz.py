@@ -1,0 +1,56 @@
+"""What `lipschitz` tells."""
+
+from dataclasses import dataclass, field
+
+from admm_verify.lipschitz.constant import ConstantBound, LipschitzConstant
+from admm_verify.lipschitz.layer_table import LayerNorms
+from admm_verify.lipschitz.layers import LayerNorm
+from admm_verify.network.graph import Network
+from admm_verify.report.records.record import Record
+from admm_verify.run import Ended
+from admm_verify.sets.norm_names import NormName
+
+
+@dataclass(frozen=True)
+class LipschitzRecord(Record):
+    """Norms of a network's layers, the constant that they make, and the best certified one, as `LipschitzConstant`
+    says it; upper, lower and status are missing where layers alone were asked for.
+
+    inputs: the pair of inputs, flat, between which the slope is lower, as computed.
+    """
+
+    SCHEMA = "admm_verify/lipschitz"
+
+    network: str
+    norm: NormName
+    layers: list[LayerNorm]
+    product: float
+    upper: float | None = None
+    lower: float | None = None
+    bounds: list[ConstantBound] = field(default_factory=list)
+    inputs: list[list[float]] | None = None
+    status: Ended | None = None
+    seconds: float | None = None
+
+    @classmethod
+    def of(cls, network: Network, layers: LayerNorms, found: LipschitzConstant | None) -> "LipschitzRecord":
+        """The record of a network's norms and, where it was asked for, its constant."""
+        first = cls(repr(layers), network.name, layers.norm, list(layers.layers), layers.product)
+        if found is None:
+            return first
+        pair = None
+        if found.first is not None and found.second is not None:
+            pair = [found.first.reshape(-1).tolist(), found.second.reshape(-1).tolist()]
+        return cls(
+            f"{first.text}\n\n{found!r}",
+            network.name,
+            layers.norm,
+            first.layers,
+            layers.product,
+            found.upper,
+            found.lower,
+            list(found.bounds),
+            pair,
+            found.status,
+            found.seconds,
+        )
