@@ -37,7 +37,7 @@ class Multipliers:
 
 
 @dataclass(frozen=True, eq=False)
-class _Program:
+class _SlopeProgram:
     """The matrices of a system with as few inputs as neurons read, in the order (x, a, y).
 
     blocks: of N that are not zero, (rows, columns in z, matrix).
@@ -125,7 +125,7 @@ class _Forms:
     ends: np.ndarray
 
     @classmethod
-    def of(cls, program: _Program, matrix: np.ndarray) -> "_Forms":
+    def of(cls, program: _SlopeProgram, matrix: np.ndarray) -> "_Forms":
         left = program.turned(matrix)
         own, ends = program.own, program.ends
         turned = program.turned(np.ascontiguousarray(left.T))
@@ -173,7 +173,7 @@ def best_multipliers(system: SlopeSystem, start: Multipliers, tolerance: float) 
 
 
 def _step(
-    program: _Program,
+    program: _SlopeProgram,
     point: tuple[float, np.ndarray],
     matrices: tuple[np.ndarray, np.ndarray],
     factors: tuple[np.ndarray, np.ndarray],
@@ -212,7 +212,7 @@ def _mean(matrix: np.ndarray) -> np.ndarray:
     return 0.5 * (matrix + matrix.T)
 
 
-def _program(system: SlopeSystem) -> _Program:
+def _program(system: SlopeSystem) -> _SlopeProgram:
     """The program of a system; where neurons and outputs read fewer directions than there are inputs, of these."""
     inputs = system.inputs
     read = np.concatenate([system.inner[:, :inputs], system.outer[:, :inputs]])
@@ -232,7 +232,7 @@ def _program(system: SlopeSystem) -> _Program:
             blocks.append((layer, columns, part))
     kept = tuple((rows, columns, np.ascontiguousarray(part)) for rows, columns, part in blocks if part.any())
     outer = np.concatenate([read[system.neurons :], system.outer[:, system.inputs :]], axis=1)
-    return _Program(inputs, system.neurons, len(outer), kept, outer)
+    return _SlopeProgram(inputs, system.neurons, len(outer), kept, outer)
 
 
 def _normal(q: _Forms, p: _Forms) -> np.ndarray:

@@ -37,7 +37,7 @@ class LayerNorm:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class LayerStep:
     """How a node comes from earlier ones; apart: its parts are different entries, or it chooses among entries.
 
     pooled: of a node that chooses, how often it may choose an entry of each source at most.
@@ -58,30 +58,30 @@ def measured_graph(network: Network) -> Network:
     return network
 
 
-def steps_of(graph: Network) -> tuple[Step, ...]:
+def steps_of(graph: Network) -> tuple[LayerStep, ...]:
     """All nodes behind the input; affine nodes that follow one another are one step where that is cheap."""
-    found: list[Step] = []
+    found: list[LayerStep] = []
     chosen: dict[int, dict[int, list[np.ndarray]]] = {}
     chains: dict[int, tuple[int, LinearMap]] = {}
     for i, node in paced(list(enumerate(graph.nodes))[1:]):
         if isinstance(node, Activation):
-            found.append(Step(i, activation=node))
+            found.append(LayerStep(i, activation=node))
         elif isinstance(node, Affine):
             places = _chosen(graph, i, chosen)
             if places:
                 chosen[i] = places
             if _chooses(node):
                 pooled = tuple((base, _uses(graph.nodes[base].size, index)) for base, index in places.items())
-                found.append(Step(i, pooled=pooled, apart=True))
+                found.append(LayerStep(i, pooled=pooled, apart=True))
                 continue
             parts = tuple(_merged(term.map, term.source, chains) for term in node.terms)
             if len(parts) == 1:
                 chains[i] = parts[0]
-            found.append(Step(i, parts, apart=len(parts) > 1 and _apart(parts)))
+            found.append(LayerStep(i, parts, apart=len(parts) > 1 and _apart(parts)))
     return _needed(graph, found)
 
 
-def layer_norms_of(graph: Network, steps: tuple[Step, ...], norm: NormName, attain: bool) -> Iterator[LayerNorm]:
+def layer_norms_of(graph: Network, steps: tuple[LayerStep, ...], norm: NormName, attain: bool) -> Iterator[LayerNorm]:
     """The norms of all steps, in order."""
     for step in steps:
         size = graph.nodes[step.node].size
@@ -110,7 +110,9 @@ def steepest(node: Activation) -> float:
     return max(float(np.max(size, initial=0.0)) for size in sizes)
 
 
-def product_of(steps: tuple[Step, ...], layers: list[LayerNorm], norm: NormName, start: int = 0) -> dict[int, float]:
+def product_of(
+    steps: tuple[LayerStep, ...], layers: list[LayerNorm], norm: NormName, start: int = 0
+) -> dict[int, float]:
     """Lipschitz constants of nodes in node `start`, which all paths pass: products along paths, summed where they meet.
 
     What lies before that node on no path is constant. Parts that are entries of their own add up as lengths: the root
@@ -194,7 +196,7 @@ def _apart(parts: tuple[tuple[int, LinearMap], ...]) -> bool:
     return bool(np.max(met) <= 1)
 
 
-def _needed(graph: Network, steps: list[Step]) -> tuple[Step, ...]:
+def _needed(graph: Network, steps: list[LayerStep]) -> tuple[LayerStep, ...]:
     """The steps that the output comes of, without those that others have taken in."""
     needed, kept = {graph.output}, []
     for step in reversed(steps):

@@ -49,7 +49,7 @@ class SlopeSystem:
 
 
 @dataclass(frozen=True, eq=False)
-class _Difference:
+class _Spread:
     """How a node's entries differ: by value z, up to |value - exact|_2 <= error."""
 
     value: np.ndarray
@@ -70,7 +70,7 @@ def slope_system(graph: Network, start: int, end: int) -> SlopeSystem | None:
     widest = max(node.size for node in graph.nodes[start : end + 1])
     if neurons > MOST_NEURONS or widest * width > _MOST_ENTRIES:
         return None
-    found: dict[int, _Difference] = {start: _Difference(np.eye(inputs, width), 0.0)}
+    found: dict[int, _Spread] = {start: _Spread(np.eye(inputs, width), 0.0)}
     blocks: list[np.ndarray] = []
     ends: list[int] = []
     errors: list[float] = []
@@ -100,7 +100,7 @@ def slope_system(graph: Network, start: int, end: int) -> SlopeSystem | None:
     return SlopeSystem(inputs, inner[:, :used], last.value[:, :used], tuple(ends), _root(errors), last.error)
 
 
-def _affine(node: Affine, found: dict[int, _Difference], width: int) -> _Difference:
+def _affine(node: Affine, found: dict[int, _Spread], width: int) -> _Spread:
     value, error = np.zeros((node.size, width)), 0.0
     for term in node.terms:
         source = found.get(term.source)
@@ -112,10 +112,10 @@ def _affine(node: Affine, found: dict[int, _Difference], width: int) -> _Differe
         length = float(np.linalg.norm(source.value)) * (1.0 + gamma(source.value.size + 4))
         roundings = 2 * term.map.roundings + source.value.shape[0] + len(node.terms) + 8
         error += size * (source.error + gamma(roundings) * length) * (1.0 + 1e-12)
-    return _Difference(value, error * (1.0 + 1e-12))
+    return _Spread(value, error * (1.0 + 1e-12))
 
 
-def _activated(pre: _Difference, slopes: Slopes, first: int) -> _Difference:
+def _activated(pre: _Spread, slopes: Slopes, first: int) -> _Spread:
     least, most = slopes
     value = least[:, None] * pre.value
     neurons = np.arange(len(least))
@@ -126,7 +126,7 @@ def _activated(pre: _Difference, slopes: Slopes, first: int) -> _Difference:
     exact = not least.any()
     # most alone is exact; a difference and a product are rounded once each.
     error = steepest * (pre.error + gamma(4) * length) + (0.0 if exact else gamma(4) * spread)
-    return _Difference(value, error * (1.0 + 1e-12))
+    return _Spread(value, error * (1.0 + 1e-12))
 
 
 def _root(errors: list[float]) -> float:
