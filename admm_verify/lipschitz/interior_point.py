@@ -64,7 +64,7 @@ class _SlopeProgram:
         return slice(self.inputs + self.neurons, self.size)
 
     @property
-    def ends(self) -> np.ndarray:
+    def edges(self) -> np.ndarray:
         """The places of x and y."""
         return np.r_[: self.inputs, self.inputs + self.neurons : self.size]
 
@@ -83,7 +83,7 @@ class _SlopeProgram:
             found[self._at(rows), columns] -= scaled
             found[columns, self._at(rows)] -= scaled.T
         found[self.own, self.own][np.diag_indices(self.neurons)] += 2.0 * weights
-        found[self.ends, self.ends] += constant
+        found[self.edges, self.edges] += constant
         return found
 
     def after(self, left: np.ndarray, constant: float, weights: np.ndarray) -> np.ndarray:
@@ -94,13 +94,13 @@ class _SlopeProgram:
             found[:, columns] -= left[:, self._at(rows)] @ scaled
             found[:, self._at(rows)] -= left[:, columns] @ scaled.T
         found[:, self.own] += 2.0 * weights * left[:, self.own]
-        found[:, self.ends] += constant * left[:, self.ends]
+        found[:, self.edges] += constant * left[:, self.edges]
         return found
 
     def traces(self, matrix: np.ndarray) -> np.ndarray:
         """tr(A_i S) of all multipliers, and that of L last, for a symmetric S."""
         neurons = 2.0 * np.diagonal(self.turned(matrix)[:, self.own])
-        return np.append(neurons, np.sum(np.diagonal(matrix)[self.ends]))
+        return np.append(neurons, np.sum(np.diagonal(matrix)[self.edges]))
 
     def turned(self, matrix: np.ndarray) -> np.ndarray:
         """V S for a symmetric S [size, n], with the rows v_i' of V."""
@@ -120,16 +120,18 @@ class _Forms:
     own: np.ndarray
     mixed: np.ndarray
     turned: np.ndarray
-    at_ends: np.ndarray
+    at_edges: np.ndarray
     between: np.ndarray
-    ends: np.ndarray
+    edges: np.ndarray
 
     @classmethod
     def of(cls, program: _SlopeProgram, matrix: np.ndarray) -> "_Forms":
         left = program.turned(matrix)
-        own, ends = program.own, program.ends
+        own, edges = program.own, program.edges
         turned = program.turned(np.ascontiguousarray(left.T))
-        return cls(matrix[own, own], left[:, own], turned, left[:, ends], matrix[own][:, ends], matrix[ends][:, ends])
+        return cls(
+            matrix[own, own], left[:, own], turned, left[:, edges], matrix[own][:, edges], matrix[edges][:, edges]
+        )
 
 
 def best_multipliers(system: SlopeSystem, start: Multipliers, tolerance: float) -> Iterator[Multipliers]:
@@ -145,7 +147,7 @@ def best_multipliers(system: SlopeSystem, start: Multipliers, tolerance: float) 
     if factor is None:
         return
     inverse = _inverse(factor)
-    x = inverse / float(np.trace(inverse[np.ix_(program.ends, program.ends)]))
+    x = inverse / float(np.trace(inverse[np.ix_(program.edges, program.edges)]))
     while True:
         root = _factor(x)
         if root is None:
@@ -241,9 +243,9 @@ def _normal(q: _Forms, p: _Forms) -> np.ndarray:
     found = np.empty((m + 1, m + 1))
     found[:m, :m] = p.own * q.turned + p.turned * q.own + p.mixed.T * q.mixed + p.mixed * q.mixed.T
     # tr(E X A_i Q) = e_i'Q E X v_i + v_i'Q E X e_i, with E the identity at x and y.
-    found[:m, m] = np.sum(q.between * p.at_ends + q.at_ends * p.between, axis=1)
+    found[:m, m] = np.sum(q.between * p.at_edges + q.at_edges * p.between, axis=1)
     found[m, :m] = found[:m, m]
-    found[m, m] = np.sum(p.ends * q.ends)
+    found[m, m] = np.sum(p.edges * q.edges)
     return found
 
 

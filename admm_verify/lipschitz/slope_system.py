@@ -27,14 +27,14 @@ _MOST_ENTRIES = 2**25
 class SlopeSystem:
     """The matrices N and Y, and what they may be off by.
 
-    Shapes: inner = N [m, n + m]; outer = Y [p, n + m]; ends: of the blocks of neurons, layer by layer. inner_error,
+    Shapes: inner = N [m, n + m]; outer = Y [p, n + m]; stops: where the blocks of neurons end, layer by layer. inner_error,
     outer_error: bounds of |N - exact N|_2 and |Y - exact Y|_2.
     """
 
     inputs: int
     inner: np.ndarray
     outer: np.ndarray
-    ends: tuple[int, ...]
+    stops: tuple[int, ...]
     inner_error: float
     outer_error: float
 
@@ -45,7 +45,7 @@ class SlopeSystem:
     @property
     def layers(self) -> Iterator[slice]:
         """The neurons of each layer."""
-        return (slice(start, end) for start, end in zip((0, *self.ends[:-1]), self.ends, strict=True))
+        return (slice(start, end) for start, end in zip((0, *self.stops[:-1]), self.stops, strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ def slope_system(graph: Network, start: int, end: int) -> SlopeSystem | None:
         return None
     found: dict[int, _Spread] = {start: _Spread(np.eye(inputs, width), 0.0)}
     blocks: list[np.ndarray] = []
-    ends: list[int] = []
+    stops: list[int] = []
     errors: list[float] = []
     for i in paced(range(start + 1, end + 1)):
         node = graph.nodes[i]
@@ -89,15 +89,15 @@ def slope_system(graph: Network, start: int, end: int) -> SlopeSystem | None:
         pre = found[node.source]
         blocks.append(pre.value)
         errors.append(pre.error)
-        first = ends[-1] if ends else 0
-        ends.append(first + node.size)
+        first = stops[-1] if stops else 0
+        stops.append(first + node.size)
         found[i] = _activated(pre, slopes, inputs + first)
     if end not in found:
         return None
     inner = np.concatenate(blocks) if blocks else np.zeros((0, width))
-    used = inputs + (ends[-1] if ends else 0)
+    used = inputs + (stops[-1] if stops else 0)
     last = found[end]
-    return SlopeSystem(inputs, inner[:, :used], last.value[:, :used], tuple(ends), _root(errors), last.error)
+    return SlopeSystem(inputs, inner[:, :used], last.value[:, :used], tuple(stops), _root(errors), last.error)
 
 
 def _affine(node: Affine, found: dict[int, _Spread], width: int) -> _Spread:
