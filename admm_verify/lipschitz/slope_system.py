@@ -27,8 +27,8 @@ _MOST_ENTRIES = 2**25
 class SlopeSystem:
     """The matrices N and Y, and what they may be off by.
 
-    Shapes: inner = N [m, n + m]; outer = Y [p, n + m]; stops: where the blocks of neurons end, layer by layer. inner_error,
-    outer_error: bounds of |N - exact N|_2 and |Y - exact Y|_2.
+    Shapes: inner = N [m, n + m]; outer = Y [p, n + m]; stops: where the blocks of neurons end, layer by layer.
+    inner_error, outer_error: bounds of |N - exact N|_2 and |Y - exact Y|_2.
     """
 
     inputs: int
