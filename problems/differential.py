@@ -110,6 +110,7 @@ def published_pairs() -> tuple[PairInstance, ...]:
                 with np.load(folder / name) as arrays:
                     networks[name] = _layers(arrays, "W", "b", Path(name).stem)
         ends, sampled = told["input_box"], told.get("sampled_difference")
+        seconds = re.search(r'No adv!" in ([0-9.]+) s', told["truth_source"])
         found.append(
             PairInstance(
                 path.stem,
@@ -121,6 +122,7 @@ def published_pairs() -> tuple[PairInstance, ...]:
                 float(told["epsilon"]),
                 told["truth"],
                 None if sampled is None else max(abs(sampled["min"]), abs(sampled["max"])),
+                None if seconds is None else float(seconds[1]),
             )
         )
     return tuple(found)
