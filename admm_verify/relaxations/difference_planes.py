@@ -8,6 +8,7 @@ from admm_verify.relaxations.contract import Mask
 from admm_verify.relaxations.curves import between, epsilon, tiniest
 from admm_verify.relaxations.lines import Contact, Slopes
 from admm_verify.relaxations.polygons import Polygon, Triple, abreast, triple
+from admm_verify.relaxations.simplices import nearest_mean
 
 _PLANES = 3
 """On each side."""
@@ -35,7 +36,7 @@ class DifferencePlanes:
 
     Slopes here are weights of the planes, of which the shares count: those of all planes below one after the other,
     then those of all above. tilt: the planes' slopes in the operands; rise: their heights at zero, further out than
-    their touching points by what slopes of a mean may be rounded by.
+    their touching points by what slopes of a mean may be rounded by. tied: whether n' = n + D on the hull.
     Shapes: tilt [..., 2 planes 3 n]; rise, start [..., 2 planes n]; size [..., n], of the hull's height.
     Error: a mean of planes as computed is off by fewer than 32 roundings of |slope| max|p| + max|phi|.
     """
@@ -45,6 +46,7 @@ class DifferencePlanes:
     start: Slopes
     size: Array
     bent: Mask
+    tied: bool = True
 
     @classmethod
     def of(cls, lower: Array, upper: Array) -> "DifferencePlanes":
@@ -84,7 +86,7 @@ class DifferencePlanes:
     def put(self, placement: Placement) -> "DifferencePlanes":
         """The same planes elsewhere, rounded where the precision is lower."""
         tilt, rise, start, size = map(placement.put, (self.tilt, self.rise, self.start, self.size))
-        return DifferencePlanes(tilt, rise, start, size, placement.put_flags(self.bent))
+        return DifferencePlanes(tilt, rise, start, size, placement.put_flags(self.bent), self.tied)
 
     @property
     def minimum(self) -> Slopes:
@@ -170,32 +172,36 @@ class DifferencePlanes:
         return abreast(*(up * gain for gain in gains), *(down * gain for gain in gains))
 
     def nearest(self, a: Array, multiplier: Array) -> Array:
-        slopes = self.recover(a, multiplier)
-        return self.multiplier(a, self.contact(a, slopes))
+        """With what multiplies n + D - n' as it is: on the hull that is zero."""
+        own = self.multiplier(a, self.contact(a, self.recover(a, multiplier)))
+        return own + self._tie(multiplier - own)
 
     def recover(self, a: Array, multiplier: Array) -> Slopes:
-        """Weights that fall off with how far each plane's slopes are from the multipliers'."""
+        """Weights of the means nearest to the multipliers; CROWN's where a is 0 or the planes are not in use."""
         xp = namespace(a)
         some = xp.where(a == 0, xp.ones_like(a), a)
-        ratio = [part / some for part in triple(multiplier)]
-        found = []
+        ratio, found = self._untied(abreast(*(part / some for part in triple(multiplier)))), []
         for side, used in ((0, a > 0), (1, a < 0)):
-            away = [
-                sum(((s - r) ** 2 for s, r in zip(self._tilts(k)[side], ratio, strict=True)), xp.zeros_like(a))
-                for k in range(self._count)
-            ]
-            near = [1.0 / (far + 1e-12) for far in away]
-            most = near[0]
-            for other in near[1:]:
-                most = xp.maximum(most, other)
-            for k, own in enumerate(near):
+            tilts = [self._untied(abreast(*self._tilts(k)[side])) for k in range(self._count)]
+            for k, weight in enumerate(nearest_mean(tilts, ratio, self.size.shape[-1])):
                 start = self._sides(self.start, k)[side]
-                found.append(xp.where(used, own / most, start + xp.zeros_like(own)))
+                found.append(xp.where(used, weight, start + xp.zeros_like(weight)))
         return xp.concat(found, axis=-1)
 
     def take(self, rows: Array) -> "DifferencePlanes":
         parts = (take_rows(part, rows) for part in (self.tilt, self.rise, self.start, self.size, self.bent))
-        return DifferencePlanes(*parts)
+        return DifferencePlanes(*parts, tied=self.tied)
+
+    def _tie(self, slope: Array) -> Array:
+        """What slopes have of n + D - n'."""
+        if not self.tied:
+            return namespace(slope).zeros_like(slope)
+        n, d, m = triple(slope)
+        share = (n + d - m) / 3.0
+        return abreast(share, share, -share)
+
+    def _untied(self, slope: Array) -> Array:
+        return slope - self._tie(slope)
 
     @property
     def _count(self) -> int:
@@ -314,6 +320,15 @@ class _Chords:
         return _share(most(ud) - most(ld), ud - ld)
 
     @property
+    def at_zero(self) -> Array:
+        """In D, of relu(D), the value where n = 0."""
+        (_, ld, lm), (_, ud, um) = self.polygon.low, self.polygon.high
+        xp = namespace(ld)
+        first, last = xp.maximum(ld, lm), xp.minimum(ud, um)
+        zero = xp.zeros_like(first)
+        return _share(xp.maximum(last, zero) - xp.maximum(first, zero), last - first)
+
+    @property
     def of_gain(self) -> Array:
         """In n where it is positive, of the largest phi - D = relu(-n') - relu(-n)."""
         (ln, ld, lm), (un, _, _) = self.polygon.low, self.polygon.high
@@ -367,7 +382,7 @@ def _above(polygon: Polygon) -> list[Triple]:
     )
     first: Triple = (
         zero,
-        xp.where(left, zero, xp.where(right | high, one, xp.where(low, zero, chord))),
+        xp.where(left, zero, xp.where(right | high, one, xp.where(low, zero, chords.at_zero))),
         xp.where(left, steep, xp.where(right, steep - one, zero)),
     )
     second: Triple = (

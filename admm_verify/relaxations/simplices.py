@@ -1,5 +1,6 @@
 """Convex hulls of a few points for every neuron: the heights at a place in the plane, and the nearest point."""
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -82,6 +83,49 @@ def nearest(points: tuple[Array, ...], place: tuple[Layer, ...], inside: Mask) -
     best = xp.argmin(away, axis=0, keepdims=True)
     chosen = [xp.take_along_axis(part, best, axis=0)[0, ...] for part in candidates]
     return tuple(xp.where(inside, p, c) for p, c in zip(place, chosen, strict=True))
+
+
+def nearest_mean(points: Sequence[Array], place: Array, size: int) -> list[Array]:
+    """The weights, all at least 0 and 1 together, of the mean of a point, two or three nearest to a place.
+
+    Shapes: points, place [..., axes size], an axis after the other -> [..., size] each.
+    """
+    xp = namespace(place, *points)
+
+    def dot(first: Array, second: Array) -> Array:
+        both = first * second
+        return xp.sum(xp.reshape(both, (*both.shape[:-1], both.shape[-1] // size, size)), axis=-2)
+
+    one = xp.ones_like(dot(place, points[0]))
+    if len(points) == 1:
+        return [one]
+    best, weights = xp.full_like(one, float("inf")), [0.0 * one] * len(points)
+    pairs = list(combinations(range(len(points)), 2))
+    candidates: list[tuple[list[Array], Mask]] = []
+    for i, j in pairs:
+        way = points[j] - points[i]
+        length = dot(way, way)
+        share = xp.clip(dot(place - points[i], way) / xp.where(length > 0, length, one), 0.0, 1.0)
+        candidates.append(
+            ([1.0 - share if k == i else share if k == j else 0.0 * one for k in range(len(points))], one > 0)
+        )
+    if len(points) == 3:
+        u, v, w = points[1] - points[0], points[2] - points[0], place - points[0]
+        uu, uv, vv, uw, vw = dot(u, u), dot(u, v), dot(v, v), dot(w, u), dot(w, v)
+        area = uu * vv - uv * uv
+        fine = area > _SLACK * epsilon(area) * uu * vv
+        some = xp.where(fine, area, one)
+        s, t = (uw * vv - vw * uv) / some, (vw * uu - uw * uv) / some
+        candidates.append(([1.0 - s - t, s, t], fine & (s >= 0) & (t >= 0) & (s + t <= 1.0)))
+    for own, usable in candidates:
+        gap = place
+        for weight, point in zip(own, points, strict=True):
+            gap = gap - xp.concat([weight] * (place.shape[-1] // size), axis=-1) * point
+        away = dot(gap, gap)
+        nearer = usable & (away < best)
+        best = xp.where(nearer, away, best)
+        weights = [xp.where(nearer, new, old) for new, old in zip(own, weights, strict=True)]
+    return weights
 
 
 def _picked(xp: object, points: tuple[Array, ...], index: np.ndarray) -> list[Array]:

@@ -161,7 +161,8 @@ class SmoothDifference(PlaneHull):
             rises.append(touch - sign * (spare * size + 8.0 * tiniest(size)))
             tilts.append(abreast(zero, slope, zero))
         height = xp.maximum(self._height(shape), zero)
-        return DifferencePlanes(abreast(*tilts), abreast(*rises), abreast(zero + 1.0, zero + 1.0), height, shape.bent)
+        one = zero + 1.0
+        return DifferencePlanes(abreast(*tilts), abreast(*rises), abreast(one, one), height, shape.bent, tied=False)
 
     def _height(self, shape: BowTie) -> Array:
         """Of the hull, in the middle."""

@@ -95,7 +95,17 @@ def feasible_value(rows: Rows, errors: Sequence[Array], point: PrimalPoint) -> A
         return value
 
     values = rows.network.forward(point.x, post)
-    return upward_value(rows, errors, values, sum(missed, rows.xp.zeros_like(rows.offset)) < 1)
+    found = upward_value(rows, errors, values, sum(missed, rows.xp.zeros_like(rows.offset)) < 1)
+    if all(hull.tied(low) is None for hull, low in zip(rows.relaxations, rows.lower, strict=True)):
+        return found
+    # Shares hardly ever keep operands together that belong together; the network itself does.
+    own = rows.network.forward(point.x, lambda k, pre: rows.network.functions[k](pre))
+    inside = rows.xp.ones_like(rows.offset, dtype=rows.xp.bool)
+    for k, source in enumerate(rows.network.sources):
+        slack = rows.held.of_rows(errors[source])
+        kept = (own[source] >= rows.lower[k] - slack) & (own[source] <= rows.upper[k] + slack)
+        inside = inside & rows.xp.all(kept, axis=-1)
+    return rows.xp.minimum(found, upward_value(rows, errors, own, inside))
 
 
 def _between(rows: Rows, k: int, pre: Array, share: Array, slack: Array) -> tuple[Array, Array]:

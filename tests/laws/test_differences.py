@@ -238,3 +238,22 @@ def test_intercepts_of_planes_bound_supports_from_below(seed):
 def fixed_heights(fixed: FixedPlanes, a: np.ndarray) -> np.ndarray:
     """The supports of rows of which each has planes of its own."""
     return np.maximum(a, 0.0)[:, 0] * fixed.floor[:, 0] + np.minimum(a, 0.0)[:, 0] * fixed.ceiling[:, 0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_multipliers_of_planes_are_given_back(seed):
+    low, high, _ = drawn(200, seed, wild=False)
+    planes, rng = DifferencePlanes.of(low, high), np.random.default_rng(seed)
+    slopes = rng.random((200, planes.start.shape[-1]))
+    for sign in (1.0, -1.0):
+        a = sign * np.exp(rng.standard_normal((200, 1)))
+        wanted = planes.multiplier(a, planes.contact(a, slopes))
+        found = planes.nearest(a, wanted)
+        np.testing.assert_allclose(found, wanted, atol=1e-6 * (1 + np.abs(wanted).max()))
+        # What no mean of planes has goes to one that is no further away than any of them.
+        far = wanted + rng.standard_normal(wanted.shape)
+        near = np.linalg.norm(planes.nearest(a, far) - far, axis=1)
+        for k in range(3):
+            one = np.zeros_like(slopes)
+            one[:, [k, 3 + k]] = 1.0
+            assert (near <= np.linalg.norm(planes.multiplier(a, planes.contact(a, one)) - far, axis=1) + 1e-9).all()
