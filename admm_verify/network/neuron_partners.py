@@ -22,7 +22,7 @@ _KINDS = ("clip", "elu", "prelu", "relu", "sigmoid", "softplus", "tanh")
 _LARGEST = 2**22
 """Pairs of neurons of two layers up to which all of them are compared."""
 
-_FAR = 0.5
+_FAR = 0.05
 """Relative squared distance of a neuron and that in the same place from which others are looked at."""
 
 
