@@ -273,14 +273,25 @@ def exactly_on_constants(kind: str, inputs: Inputs) -> Handler | None:
     return MOVEMENT[kind] if kind in MOVES else None
 
 
-_ROUNDING = ("Add", "Cast", "CastLike", "CumSum", "DequantizeLinear", "Div", "Mul", "ReduceSum", "Sqrt", "Sub")
-_ROUNDING += ("Scatter", "ScatterElements", "ScatterND")
+_ROUNDING = (
+    "Add",
+    "Cast",
+    "CastLike",
+    "CumSum",
+    "DequantizeLinear",
+    "Div",
+    "Mul",
+    "QuantizeLinear",
+    "ReduceSum",
+    "Sqrt",
+)
+_ROUNDING += ("Sub", "Scatter", "ScatterElements", "ScatterND")
 """Folded operators whose floats may be rounded."""
 
 
 def may_round(kind: str, found: np.ndarray) -> bool:
-    """Whether an operator is one that may have rounded what was found."""
-    return kind in _ROUNDING and found.dtype.kind == "f"
+    """Whether an operator is one that may have rounded what was found, or what that whole number was made of."""
+    return kind in _ROUNDING and (found.dtype.kind == "f" or kind == "QuantizeLinear")
 
 
 def is_rounded(kind: str, inputs: Inputs, found: np.ndarray) -> bool:

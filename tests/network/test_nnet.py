@@ -107,6 +107,11 @@ def test_commands_and_other_readers_take_it(path: Path, capsys: pytest.CaptureFi
         assert capsys.readouterr().out.startswith(verdict)
         found = av.read_query(query, path)
         assert found.model is not None and av.verify(found).verdict.value == verdict
+    query.write_text(QUERY.format(100))
+    proof = str(path.with_name("proof.npz"))
+    assert main(["verify", str(query), "--network", str(path), "--quiet", "--certificate", proof]) == 0
+    assert main(["check", proof, str(query), "--network", str(path), "--quiet", "--exact"]) == 0
+    assert "proved" in capsys.readouterr().out
     n = np.random.default_rng(0).uniform(-2, 2, (50, 2))
     np.testing.assert_array_equal(np.asarray(av.read_onnx(path)(n)), np.asarray(av.read_nnet(path)(n)))
     assert main(["bound", str(query), "--network", str(path), "--quiet"]) == 0
@@ -196,6 +201,28 @@ def test_reading_ends_with_its_run(path: Path) -> None:
     path.write_text(f"{header}\n{layers}\n")
     with pytest.raises(Stopped), av.Run(deadline=time.monotonic() - 60).watching():
         av.read_nnet(path)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_damaged_files_are_refused_in_a_paragraph_or_read(path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for _ in range(60):
+        damaged = bytearray(TEXT.encode())
+        for _ in range(rng.integers(1, 4)):
+            place, what = int(rng.integers(len(damaged))), rng.integers(3)
+            if what == 0:
+                damaged[place] = int(rng.choice(list(b"0123456789.,-+eE \n_x/\x00\xff")))
+            elif what == 1:
+                del damaged[place : place + int(rng.integers(1, 12))]
+            else:
+                damaged[place:place] = damaged[place : place + int(rng.integers(1, 20))]
+        path.write_bytes(damaged)
+        try:
+            network = av.read_nnet(path)
+        except av.ModelError as error:
+            assert "\n" not in str(error) and "net.nnet" in str(error)
+        else:
+            assert np.isfinite(np.asarray(network(np.ones((1, network.input_size))))).all()
 
 
 @pytest.mark.data

@@ -11,6 +11,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 import admm_verify as av
 from admm_verify.network.from_onnx import network_from_bytes
+from admm_verify.network.onnx_folding import is_rounded
 from admm_verify.network.onnx_runtime import runtime_output
 from tests.network.onnx_models import model, node
 
@@ -238,3 +239,9 @@ def test_what_is_not_read_is_said(nodes, words) -> None:
     with pytest.raises(av.ModelError, match=words) as caught:
         network_from_bytes(model(nodes, [1, 2], constants), "refused")
     assert "\n" not in str(caught.value)
+
+
+def test_what_fixed_numbers_are_quantised_to_counts_as_rounded() -> None:
+    """Their quotient by the scale is, unless both are whole numbers."""
+    assert is_rounded("QuantizeLinear", [np.array(0.15, np.float32), np.array(0.1, np.float32)], np.array(2, np.uint8))
+    assert not is_rounded("QuantizeLinear", [np.array(3, np.float32), np.array(2, np.float32)], np.array(2, np.uint8))
