@@ -10,10 +10,12 @@ from admm_verify.certificates.evaluation import evaluation_error
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.certificates.pairs import checked_pair
 from admm_verify.certificates.ranges import CheckedNetwork
+from admm_verify.certificates.reordered import is_reordered
 from admm_verify.errors import CertificateError
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Affine, Input, Network, Node, Term
 from admm_verify.network.maps import LinearMap
+from admm_verify.network.neuron_partners import of_one_form
 from admm_verify.network.pair import PairedNetwork
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.simplify import read_through, simplify
@@ -30,8 +32,9 @@ def checked_joint(network: PairedNetwork) -> Network:
     if network_digest(first) == network_digest(second):
         # The same numbers, rounded or not, are those of one function.
         second = first
-    sides = (first, given.first, given.first_shift), (second, given.second, given.second_shift)
-    return checked_pair(network, *(_behind(part.nodes, map, shift) for part, map, shift in sides))
+    graphs = _of_one_form(first.nodes, second.nodes)
+    sides = (graphs[0], given.first, given.first_shift), (graphs[1], given.second, given.second_shift)
+    return checked_pair(network, *(_behind(*side) for side in sides))
 
 
 class JointErrors:
@@ -55,6 +58,12 @@ class JointErrors:
         """Bounds over boxes, [boxes, outputs]."""
         first, second = (evaluation_error(model, model.derive((lower, upper)), arithmetic) for model in self._models)
         return np.concatenate([first, second, first + second], axis=-1)
+
+
+def _of_one_form(first: Sequence[Node], second: Sequence[Node]) -> tuple[Sequence[Node], Sequence[Node]]:
+    """Both graphs with their neurons in a common order, where that is shown to make no difference."""
+    made = of_one_form(first, second)
+    return made if is_reordered(first, made[0]) and is_reordered(second, made[1]) else (first, second)
 
 
 def _simplified(network: Network) -> Network:
