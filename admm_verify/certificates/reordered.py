@@ -74,7 +74,7 @@ def _of_layer(base: Affine, made: Affine, places: Sequence[np.ndarray]) -> np.nd
 
 
 def _numbers(node: Affine) -> list[np.ndarray] | None:
-    """Bias and its magnitude, then every term's weights and magnitudes side by side; None where it is no dense layer."""
+    """Bias and its magnitude, then of every term weights and magnitudes side by side; None for other layers."""
     found = [np.stack([to_numpy(node.bias), to_numpy(node.bias_magnitude)], axis=1)]
     for term in node.terms:
         if not isinstance(term.map, DenseMap) or term.map.rows * term.map.columns > _MOST:
