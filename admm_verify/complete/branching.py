@@ -11,6 +11,7 @@ from admm_verify.bounds.relaxed import Bounded
 from admm_verify.network.graph import Activation, Network
 from admm_verify.network.maps import unit_rows
 from admm_verify.relaxations.contract import Hull
+from admm_verify.relaxations.differences import ReluDifference
 from admm_verify.relaxations.registry import relaxation_of
 from admm_verify.run import paced
 
@@ -102,6 +103,10 @@ def _chord(node: Activation, relaxation: Hull, lower: Array, upper: Array) -> tu
     xp = namespace(lower)
     width, zero = upper - lower, xp.zeros_like(lower)
     some = width > 0
+    planes = relaxation.planes(lower, upper) if isinstance(relaxation, ReluDifference) else None
+    if planes is not None:
+        # At one point their gradient is that of one operand, or none.
+        return planes.middle, xp.where(xp.isfinite(planes.size), planes.size, xp.zeros_like(planes.size))
     if relaxation.operands > 1:
         slope = relaxation.gradient(lower / 2 + upper / 2)
     else:

@@ -30,6 +30,7 @@ from admm_verify.complete.refine import refined
 from admm_verify.complete.root import Root, check_memory
 from admm_verify.complete.search import Search, Standing
 from admm_verify.complete.settings import EXACT, VerifySettings
+from admm_verify.complete.shared_boxes import SharedSplitter
 from admm_verify.complete.turns import Turns
 from admm_verify.memory import Budget, once_more
 from admm_verify.network.placed import unchanging
@@ -358,7 +359,10 @@ class Decision:
             return self.counterexamples.points(disjuncts, points, disjunct, offset)
 
         if self._narrow:
-            halving = InputSplitter(network, disjuncts, home, self.settings, run, self.arithmetic)
+            # A checkpoint holds parts of one disjunct each.
+            together = self.checkpoint is None and SharedSplitter.suits(disjuncts, self.arithmetic)
+            splitter = SharedSplitter if together else InputSplitter
+            halving = splitter(network, disjuncts, home, self.settings, run, self.arithmetic)
             return Search(halving, self.settings, try_points, run, self._noted, self.options.certificate)
         rows = self.rows
         if self.conditional is None:

@@ -30,6 +30,7 @@ from admm_verify.complete.neuron_split import Branches, NeuronSplitter
 from admm_verify.complete.pool import Nodes
 from admm_verify.complete.refine import refined
 from admm_verify.complete.search import Search, Standing
+from admm_verify.complete.shared_boxes import SharedSplitter
 from admm_verify.complete.tables import join, take
 from admm_verify.complete.value_rows import Incumbents, Thresholds, ValueRows
 from admm_verify.memory import once_more
@@ -336,9 +337,9 @@ class MinimumSearch:
         work = numbers * network.weight_count
         home = iteration_placement(Placement.numpy(), self.run.device, "float64", work, self.run.left)
         if halving:
-            return Search(
-                InputSplitter(network, disjuncts, home, settings, run), settings, self._tried, run, self._noted
-            )
+            splitter = SharedSplitter if SharedSplitter.suits(disjuncts, "real") else InputSplitter
+            halves = splitter(network, disjuncts, home, settings, run)
+            return Search(halves, settings, self._tried, run, self._noted)
         if conditional is not None:
             # What holds on condition of one row says nothing about another one.
             alone = np.arange(len(disjuncts)), disjuncts.inputs

@@ -20,6 +20,14 @@ class Nodes(ABC):
     disjunct: np.ndarray
     bound: np.ndarray
 
+    together = False
+    """Whether those of one order belong together, and are taken out at once."""
+
+    @property
+    def order(self) -> np.ndarray:
+        """The least ones come first, [n]."""
+        return self.bound
+
     @property
     @abstractmethod
     def splittable(self) -> np.ndarray:
@@ -70,9 +78,11 @@ class Pool(Generic[Kind]):
         """Take out those with the least bounds, or with the largest, which are about to be closed."""
         index = np.flatnonzero(self._state == _OPEN)
         if count < len(index):
-            bound = self._held.bound[index]
-            order = np.argpartition(-bound if best else bound, count)
-            index = np.sort(index[order[:count]])
+            order = -self._held.order[index] if best else self._held.order[index]
+            chosen = np.argpartition(order, count)[:count]
+            if self._held.together:
+                chosen = np.flatnonzero(order <= order[chosen].max())
+            index = np.sort(index[chosen])
         nodes = take(self._held, index)
         self._state[index] = _OUT
         return nodes
