@@ -136,6 +136,9 @@ def range_scores(hull: Hull, lower: Array, upper: Array, coefficient: Array, pre
     Reference: the estimates of Shi et al., Neural Network Verification with Branch-and-Bound for General
     Nonlinearities (arXiv 2405.21063), section 3.3, with the point where the bound is attained.
     """
+    if isinstance(hull, ReluDifference):
+        # All that is left of it is gone where both signs are known.
+        return hull.planes(lower, upper).loss(coefficient)
     xp, (below, above) = namespace(coefficient), hull.halves(lower, upper)
     p = xp.minimum(xp.maximum(pre, lower), upper)
     whole, found = hull.hull(lower, upper, p), []

@@ -19,6 +19,7 @@ from admm_verify.complete.leaf_programs import LeafPrograms
 from admm_verify.complete.pool import Nodes
 from admm_verify.complete.propagation import Narrowed, Propagation
 from admm_verify.complete.seen import Seen
+from admm_verify.complete.shared_entries import SharedEntries
 from admm_verify.complete.splitter import Closed, Grown, closed, extended
 from admm_verify.complete.tables import join, take
 from admm_verify.network.graph import Network
@@ -100,6 +101,8 @@ class NeuronSplitter:
             for line, hull in zip(lines, self.region.relaxations, strict=True)
         ]
         self.halves = not record
+        # A checker cuts what is split alone.
+        self.shared = SharedEntries({}, {}) if record else SharedEntries.within(self.network)
         self.starts = [to_numpy(line.start)[:, 0] for line in lines]
         self.signs = FixedSigns([end.shape[1] for end in self.lower], home, self.hulls)
         # Programs and what is passed on from row to row are the host's, wherever bounds are found.
@@ -257,6 +260,7 @@ class NeuronSplitter:
         boxes = self.box[nodes.disjunct]
         lower, upper = [end[boxes] for end in self.lower], [end[boxes] for end in self.upper]
         self.signs.clip(nodes.splits, lower, upper)
+        self.shared.cut(lower, upper)
         if self.propagation is None:
             return Narrowed(nodes.packed, lower, upper, np.zeros(len(boxes), dtype=bool))
         return self.propagation(nodes.disjunct, Box.unpacked(nodes.packed), lower, upper)
@@ -354,7 +358,7 @@ class NeuronSplitter:
                 score = neuron_scores(*own) if hull is None else range_scores(hull, *own)
                 total[:, some] += weight[:, None] * to_numpy(score)
             gains.append(total)
-        return gains
+        return self.shared.moved(gains, narrowed.lower, narrowed.upper)
 
     def _reached(self, points: Array) -> list[Array]:
         """The inputs of all activations at inputs [..., n], for parts that nothing has climbed."""
