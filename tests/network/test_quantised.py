@@ -245,3 +245,38 @@ def test_what_fixed_numbers_are_quantised_to_counts_as_rounded() -> None:
     """Their quotient by the scale is, unless both are whole numbers."""
     assert is_rounded("QuantizeLinear", [np.array(0.15, np.float32), np.array(0.1, np.float32)], np.array(2, np.uint8))
     assert not is_rounded("QuantizeLinear", [np.array(3, np.float32), np.array(2, np.float32)], np.array(2, np.uint8))
+
+
+@pytest.mark.parametrize("shape", [DENSE, IMAGE], ids=["dense", "image"])
+def test_quantised_weights_leave_a_partner_of_the_first_network(shape) -> None:
+    """Weights alone in 8 bits: the same layers, so that differences are bounded layer by layer."""
+    proto = plain(shape)
+    first = av.read_onnx(proto)
+    nodes, tensors = [], []
+    for tensor in proto.graph.initializer:
+        weight = numpy_helper.to_array(tensor)
+        if weight.ndim > 1:
+            scale = np.float32(np.abs(weight).max() / 127)
+            tensors += [
+                numpy_helper.from_array(np.rint(weight / scale).astype(np.int8), f"{tensor.name}_q"),
+                numpy_helper.from_array(scale, f"{tensor.name}_s"),
+            ]
+            nodes.append(node("DequantizeLinear", [f"{tensor.name}_q", f"{tensor.name}_s"], [tensor.name]))
+        else:
+            tensors.append(tensor)
+    nodes += list(proto.graph.node)
+    graph = helper.make_graph(nodes, "weights", list(proto.graph.input), list(proto.graph.output), tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    second = av.read_onnx(model)
+    radius = 0.3 if shape == DENSE else 0.05
+    box = av.Box.around(np.zeros(first.input_shape), radius)
+    found = av.difference(first, second, box, settings=av.DifferenceSettings(max_subproblems=0))
+    x = np.random.default_rng(6).uniform(-radius, radius, (3000, *first.input_shape))
+    apart = np.asarray(second(x)) - np.asarray(first(x))
+    assert not found.notes and np.abs(apart).max() > 1e-3
+    assert (found.lower[0] <= apart.min(axis=0)).all() and (apart.max(axis=0) <= found.upper[0]).all()
+    assert found.largest[0] < 3 * np.abs(apart).max()
+    runs = session(model.SerializeToString(), *PLAINLY)
+    theirs = np.concatenate([runs.run(None, {"x": np.float32(point.reshape(shape))})[0] for point in x[:100]])
+    np.testing.assert_allclose(np.asarray(second(x[:100])), theirs, atol=1e-5)
