@@ -1,7 +1,7 @@
 """`verify`: from a query to a verdict, by certified bounds, branch and bound, and confirmed counterexamples."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -16,6 +16,7 @@ from admm_verify.complete.constants import Group, by_constants
 from admm_verify.complete.decide import Decision
 from admm_verify.complete.enumeration import Enumeration
 from admm_verify.complete.free_inputs import by_free_inputs
+from admm_verify.complete.rising import rising_disjuncts
 from admm_verify.complete.settings import VerifySettings
 from admm_verify.complete.side_by_side import with_closer_network
 from admm_verify.memory import memory_errors
@@ -24,7 +25,7 @@ from admm_verify.network.onnx_runtime import forget_models
 from admm_verify.network.whole import WholeNetwork
 from admm_verify.options import instance, member
 from admm_verify.properties.query import Query
-from admm_verify.properties.rows import atom_rows
+from admm_verify.properties.rows import AtomRows, atom_rows
 from admm_verify.reprs import short_repr
 from admm_verify.run import Ended, Run, Stopped
 from admm_verify.verdict import Verdict
@@ -103,11 +104,15 @@ def verify(
     if isinstance(query.network, WholeNetwork):
         return _enumerated(query, replace(chosen, arithmetic=arithmetic), run, began)
     query = query.about_outputs(arithmetic)
+    plain = chosen.certificate or chosen.checkpoint or chosen.max_subproblems == 0
+    rising = rising_disjuncts(query, run) if arithmetic == "real" and not plain else []
     if not chosen.certificate:
         query = with_closer_network(query, run)
     if arithmetic == "real" and not chosen.certificate:
         # The checker takes the products as they are read, and rounding errors are those of what a runtime computes.
         query = replace(query, network=summed_before_products(query.network))
+    if rising:
+        return _but(query, rising, lambda part: _decided(part, chosen, run, began), run, began)
     groups = [] if chosen.certificate or chosen.checkpoint else _groups(query, run)
     if groups:
         return _grouped(query, groups, lambda part: _decided(part, chosen, run, began), run, began)
@@ -135,19 +140,13 @@ def _decided(query: Query, settings: VerifySettings, run: Run, began: float) -> 
         forget_models()
     if found is None or not (found.excluded or found.witness):
         return _as_a_whole(query, settings, run, began)
-    rows, excluded = found.rows, set(found.excluded)
-    lower = np.full(len(rows.box), -np.inf)
-    # Where its only atom excludes a disjunct, this is positive.
-    lower[[rows.disjuncts[i][0] for i in excluded if len(rows.disjuncts[i]) == 1]] = 0.0
     if found.witness is not None:
         x, exact, output = found.witness.x, found.witness.exact, found.witness.output
-        open_disjuncts, spent = count - len(excluded), time.monotonic() - began
+        lower, spent = _known_lower(found.rows, found.excluded), time.monotonic() - began
+        open_disjuncts = count - len(set(found.excluded))
         return Outcome(Verdict.SAT, x, output, lower, open_disjuncts, spent, found.bounded, -np.inf, exact)
-    left = [i for i in range(count) if i not in excluded]
-    groups = [_some(query, left)] if left else []
-    outcome = _grouped(query, groups, lambda part: _as_a_whole(part, settings, run, began), run, began)
-    lower = np.maximum(lower, outcome.rows_lower)
-    return replace(outcome, rows_lower=lower, subproblems=outcome.subproblems + found.bounded)
+    outcome = _but(query, found.excluded, lambda part: _as_a_whole(part, settings, run, began), run, began)
+    return replace(outcome, subproblems=outcome.subproblems + found.bounded)
 
 
 def _as_a_whole(query: Query, settings: VerifySettings, run: Run, began: float) -> Outcome:
@@ -198,6 +197,23 @@ def _groups(query: Query, run: Run) -> list[Group]:
         return by_constants(query, run)
     except Stopped:
         return []
+
+
+def _but(query: Query, excluded: Iterable[int], decide: Callable[[Query], Outcome], run: Run, began: float) -> Outcome:
+    """The answer to a query some disjuncts of which are known to hold nowhere, from that to the others."""
+    known = set(excluded)
+    left = [i for i in range(len(query.property.disjuncts)) if i not in known]
+    outcome = _grouped(query, [_some(query, left)] if left else [], decide, run, began)
+    lower = _known_lower(atom_rows(query.property), known)
+    return replace(outcome, rows_lower=np.maximum(lower, outcome.rows_lower))
+
+
+def _known_lower(rows: AtomRows, excluded: Iterable[int]) -> np.ndarray:
+    """Lower bounds of the rows where only some disjuncts are known to hold nowhere."""
+    lower = np.full(len(rows.box), -np.inf)
+    # Where its only atom excludes a disjunct, this is positive.
+    lower[[rows.disjuncts[i][0] for i in excluded if len(rows.disjuncts[i]) == 1]] = 0.0
+    return lower
 
 
 def _some(query: Query, numbers: list[int]) -> Group:

@@ -1,0 +1,237 @@
+"""Two inputs of one network, one of which moves away from the other: atoms that the sign of derivatives excludes.
+
+Where the inputs meet both outputs are equal, and no bound of their difference is certain of its sign; one of the
+derivative is.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+
+from admm_verify.arrays import SMALLEST, gamma, quiet_overflow, to_numpy
+from admm_verify.bounds.preactivation import derived_bounds
+from admm_verify.memory import Budget
+from admm_verify.network.graph import Affine, Input, Network
+from admm_verify.network.pair import PairedNetwork
+from admm_verify.network.sameness import same_networks
+from admm_verify.properties.cuts import least, most
+from admm_verify.properties.property import Disjunct
+from admm_verify.properties.query import Query
+from admm_verify.properties.rows import AtomRows, atom_rows
+from admm_verify.properties.ties import Ties
+from admm_verify.rationals import directed
+from admm_verify.run import Run, Stopped
+from admm_verify.sets.box import Box
+from admm_verify.sets.exact import ExactBox
+from admm_verify.sets.exact_cut import Inequality
+
+_SHARE = 0.5
+"""Of the time that is left."""
+
+_PARTS = 2**17
+"""Parts of a disjunct's inputs that are bounded at most."""
+
+_BLOCK = 1024
+"""Parts that are bounded at once."""
+
+
+def rising_disjuncts(query: Query, run: Run) -> list[int]:
+    """The disjuncts of a query about two inputs of one network that hold nowhere by the signs of derivatives alone.
+
+    f(x + sum d_i e_i) - f(x) = sum d_i times a mean of df/dx_i between both points, so that c'(f(x') - f(x)) >= 0
+    wherever all d_i c'df/dx_i are.
+    Valid when: in real numbers; of other networks than ones of rectifiers nothing is found.
+    """
+    network, ties, found = query.network, query.ties, list[int]()
+    if not isinstance(network, PairedNetwork) or ties is None or not query.property.disjuncts:
+        return found
+    first, second = network.both
+    moving = _moving(ties, first.input_size)
+    if not moving or not same_networks(first, second) or any(node.kind != "relu" for node in first.functions):
+        return found
+    part = run.within(_SHARE)
+    with suppress(Stopped), part.watching():
+        rows = atom_rows(query.property, Budget.of(part))
+        for number, disjunct in enumerate(query.property.disjuncts):
+            signs = _signs(disjunct.box, moving)
+            objectives = [] if signs is None else _objectives(rows, number, disjunct, network.outputs)
+            if signs is None or not objectives:
+                continue
+            inputs = _between(disjunct.box, ties, first.input_size)
+            directions = np.zeros((len(moving), first.input_size))
+            directions[np.arange(len(moving)), list(moving)] = signs
+            if any(Slopes(first, directions, objective, part).never_fall(inputs) for objective in objectives):
+                found.append(number)
+    return found
+
+
+def _moving(ties: Ties, size: int) -> dict[int, int]:
+    """The inputs by which the second point differs from the first, and the number that is added to each; nothing where
+    it follows otherwise.
+    """
+    found: dict[int, int] = {}
+    added = {j - size: k for k, (j, i) in enumerate(ties.entries) if i is not None and i == j - size}
+    for i in range(size):
+        (terms, shift), (other, other_shift) = ties.rows[i], ties.rows[size + i]
+        if (terms, shift) == (other, other_shift):
+            continue
+        if i not in added or dict(other) != {**dict(terms), added[i]: Fraction(1)} or shift != other_shift:
+            return {}
+        found[i] = added[i]
+    return found
+
+
+def _signs(box: ExactBox, moving: dict[int, int]) -> list[float] | None:
+    """The signs of what is added to inputs, where it has one all over a box."""
+    ends = [(box.range[0][k], box.range[1][k]) for k in moving.values()]
+    if any(low < 0 < high for low, high in ends):
+        return None
+    return [1.0 if low >= 0 else -1.0 for low, _ in ends]
+
+
+def _objectives(rows: AtomRows, number: int, disjunct: Disjunct, outputs: int) -> list[np.ndarray]:
+    """Rows c, each of which excludes a disjunct where c'(f(x') - f(x)) >= 0."""
+    found = []
+    for atom, row in zip(disjunct.atoms, rows.disjuncts[number], strict=True):
+        excludes = atom.constant > 0 or (atom.strict and not atom.constant)
+        alone = atom.of_outputs and all(index >= 2 * outputs for index, value in atom.terms if value)
+        if excludes and alone and not rows.rounding[row]:
+            found.append(rows.objective[row, 2 * outputs :])
+    return found
+
+
+def _between(box: ExactBox, ties: Ties, size: int) -> Box:
+    """A box [1, n] that holds both points, and with them all between."""
+    lower, upper = [], []
+    for i in range(size):
+        ends = [Inequality(terms, shift, False) for terms, shift in (ties.rows[i], ties.rows[size + i])]
+        lower.append(min(least(box, row) for row in ends))
+        upper.append(max(most(box, row) for row in ends))
+    return Box.of(directed(lower, np.float64, up=False)[None], directed(upper, np.float64, up=True)[None])
+
+
+@dataclass
+class Slopes:
+    """The derivatives c'df/dx of a network of rectifiers in some directions, over boxes that are halved.
+
+    Between two points, f changes by the mean of its derivative, which has at almost all of them the slopes 0 or 1 of
+    all rectifiers, and any between where one stays at its kink.
+    Shapes: directions [directions, n]; objective [outputs].
+    """
+
+    network: Network
+    directions: np.ndarray
+    objective: np.ndarray
+    run: Run
+    bounded: int = field(default=0, init=False)
+
+    def never_fall(self, inputs: Box) -> bool:
+        """Whether all derivatives are at least zero all over a box [1, n]; not where one is found that is not, and none
+        of their sign is known soon.
+
+        Raises: Stopped.
+        """
+        weight = self._first_weights()
+        parts = [tuple(to_numpy(end)[0] for end in inputs.range)]
+        while parts:
+            self.run.check()
+            block, parts = parts[-_BLOCK:], parts[:-_BLOCK]
+            lower, upper = (np.stack(side) for side in zip(*block, strict=True))
+            self.bounded += len(block)
+            if self.bounded > _PARTS or (self._at(0.5 * (lower + upper)) < 0).any():
+                return False
+            for i in np.flatnonzero(~self._certain(lower, upper)):
+                side = int(np.argmax((upper[i] - lower[i]) * weight))
+                middle = 0.5 * (lower[i, side] + upper[i, side])
+                if not lower[i, side] < middle < upper[i, side]:
+                    return False
+                for half in (0, 1):
+                    ends = lower[i].copy(), upper[i].copy()
+                    ends[1 - half][side] = middle
+                    parts.append(ends)
+        return True
+
+    def _first_weights(self) -> np.ndarray:
+        """How much each input moves the first layers."""
+        total = np.zeros(self.network.input_size)
+        for node in self.network.affine.values():
+            for term in node.terms:
+                if term.source == 0:
+                    total += term.map.magnitude_transpose(np.ones(term.map.rows))
+        return total
+
+    def _at(self, x: np.ndarray) -> np.ndarray:
+        """The derivatives at points [points, n], as computed, [points, directions]."""
+        values = self.network.evaluate(x)
+        moved = [np.broadcast_to(self.directions, (len(x), *self.directions.shape))]
+        for node in self.network.nodes[1:]:
+            if isinstance(node, Affine):
+                moved.append(sum((term.map.apply(moved[term.source]) for term in node.terms), np.zeros(node.size)))
+            else:
+                assert not isinstance(node, Input), "the input comes first"
+                moved.append(np.where(values[node.source][:, None] > 0, moved[node.source], 0.0))
+        return moved[-1] @ self.objective
+
+    def _certain(self, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+        """Of which parts all derivatives are certainly at least zero, [parts].
+
+        Error: a product W m of m = c +- r lies within W c +- (|W| r + gamma_N M (|c| + r)), N its roundings; what
+        underflow takes counts where there is anything to lose.
+        """
+        with quiet_overflow():
+            bounds = derived_bounds(self.network, Box.of(lower, upper), "forward", self.run)
+            shape = (len(lower), *self.directions.shape)
+            centre, radius = [np.broadcast_to(self.directions, shape)], [np.zeros(shape)]
+            k = 0
+            for node in self.network.nodes[1:]:
+                if isinstance(node, Affine):
+                    made = self._product(node, centre, radius)
+                else:
+                    assert not isinstance(node, Input), "the input comes first"
+                    low, high = (to_numpy(side[k])[:, None] for side in (bounds.lower, bounds.upper))
+                    made = _rectified(centre[node.source], radius[node.source], low, high)
+                    k += 1
+                centre.append(made[0])
+                radius.append(made[1])
+            value, size = centre[-1] @ self.objective, (abs(centre[-1]) + radius[-1]) @ abs(self.objective)
+            lost = radius[-1] @ abs(self.objective) + _error(len(self.objective) + 2, size)
+            return (value >= lost * (1 + 1e-9)).all(axis=-1)
+
+    def _product(
+        self, node: Affine, centre: Sequence[np.ndarray], radius: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        total, spread, size = np.zeros(node.size), np.zeros(node.size), np.zeros(node.size)
+        for term in node.terms:
+            c, r = centre[term.source], radius[term.source]
+            total = total + to_numpy(term.map.apply(c))
+            spread = spread + to_numpy(term.map.absolute_apply(r))
+            size = size + to_numpy(term.map.magnitude_apply(abs(c) + r))
+        columns = sum(term.map.columns for term in node.terms)
+        return total, (spread + _error(node.roundings + columns + 4, size)) * (1 + 1e-9)
+
+
+def _error(roundings: int, size: np.ndarray) -> np.ndarray:
+    """What so many roundings, and underflow, take from a sum of products of this size; nothing where that is zero."""
+    return np.where(size > 0, 2.0 * gamma(roundings) * size + 8.0 * roundings * SMALLEST, 0.0)
+
+
+def _rectified(
+    centre: np.ndarray, radius: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a rectifier makes of derivatives of its input, which lies between low and high: nothing of them, them, or
+    any share.
+    """
+    least = np.minimum(np.nextafter(centre - radius, -np.inf), 0.0)
+    largest = np.maximum(np.nextafter(centre + radius, np.inf), 0.0)
+    middle = 0.5 * (least + largest)
+    apart = np.nextafter(np.maximum(largest - middle, middle - least), np.inf)
+    none, whole = high <= 0, low >= 0
+    # Where nothing moves the input, a share of nothing is nothing.
+    still = none | ((centre == 0) & (radius == 0))
+    return (
+        np.where(still, 0.0, np.where(whole, centre, middle)),
+        np.where(still, 0.0, np.where(whole, radius, apart)),
+    )
