@@ -60,7 +60,7 @@ def rising_disjuncts(query: Query, run: Run) -> list[int]:
             objectives = [] if signs is None else _objectives(rows, number, disjunct, network.outputs)
             if signs is None or not objectives:
                 continue
-            inputs = _between(disjunct.box, ties, first.input_size)
+            inputs = _between(disjunct, ties, first.input_size)
             directions = np.zeros((len(moving), first.input_size))
             directions[np.arange(len(moving)), list(moving)] = signs
             if any(Slopes(first, directions, objective, part).never_fall(inputs) for objective in objectives):
@@ -103,13 +103,22 @@ def _objectives(rows: AtomRows, number: int, disjunct: Disjunct, outputs: int) -
     return found
 
 
-def _between(box: ExactBox, ties: Ties, size: int) -> Box:
+def _between(disjunct: Disjunct, ties: Ties, size: int) -> Box:
     """A box [1, n] that holds both points, and with them all between."""
+    box, cuts = disjunct.box, () if disjunct.cut is None else disjunct.cut.rows
+    limits = {frozenset(row.terms): row.constant for row in cuts}
     lower, upper = [], []
     for i in range(size):
-        ends = [Inequality(terms, shift, False) for terms, shift in (ties.rows[i], ties.rows[size + i])]
-        lower.append(min(least(box, row) for row in ends))
-        upper.append(max(most(box, row) for row in ends))
+        ends: list[tuple[Fraction, Fraction]] = []
+        for terms, shift in (ties.rows[i], ties.rows[size + i]):
+            row = Inequality(terms, shift, False)
+            low, high = least(box, row), most(box, row)
+            below = limits.get(frozenset((k, -value) for k, value in terms))
+            above = limits.get(frozenset(terms))
+            low = low if below is None else max(low, shift + below)
+            ends.append((low, high if above is None else min(high, shift - above)))
+        lower.append(min(low for low, _ in ends))
+        upper.append(max(high for _, high in ends))
     return Box.of(directed(lower, np.float64, up=False)[None], directed(upper, np.float64, up=True)[None])
 
 
@@ -178,60 +187,126 @@ class Slopes:
     def _certain(self, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
         """Of which parts all derivatives are certainly at least zero, [parts].
 
+        With m the moves of all nodes and z = s m behind a rectifier, 0 <= s <= 1: for any g, c'm_L is at least the sum
+        of g_0'm_0 and, over all neurons, of min a z - g m, a the coefficient that reaches z; the least is at an end of
+        m, z being 0 or m.
+        Error: as that of all bounds, gamma_N times the products' magnitudes, N their roundings.
+        """
+        network = self.network
+        with quiet_overflow():
+            found = derived_bounds(network, Box.of(lower, upper), "forward", self.run)
+            signs = [
+                tuple(to_numpy(end)[:, None] for end in ends) for ends in zip(found.lower, found.upper, strict=True)
+            ]
+            moves = self._moves(signs, len(lower))
+            passed: list[np.ndarray | None] = [None for _ in network.nodes]
+            passed[-1] = np.broadcast_to(self.objective, (len(lower), *self.directions.shape[:1], len(self.objective)))
+            value = size = np.zeros((len(lower), len(self.directions)))
+            for i in range(network.output, 0, -1):
+                node, own = network.nodes[i], passed[i]
+                if own is None:
+                    continue
+                if isinstance(node, Affine):
+                    size = size + (abs(own) * moves[i].size).sum(axis=-1)
+                    for term in node.terms:
+                        _add(passed, term.source, to_numpy(term.map.transpose(own)))
+                else:
+                    assert not isinstance(node, Input), "the input comes last"
+                    source, ends = moves[node.source], signs[network.activations.index(i)]
+                    given, least = _through(own, source.lower, source.upper, ends)
+                    value, size = value + least.sum(axis=-1), size + abs(least).sum(axis=-1)
+                    size = size + (abs(given) * source.reach).sum(axis=-1) + (abs(own) * source.reach).sum(axis=-1)
+                    _add(passed, node.source, given)
+            first = passed[0]
+            if first is not None:
+                value, size = (
+                    value + (first * self.directions).sum(axis=-1),
+                    size + (abs(first) * abs(self.directions)).sum(-1),
+                )
+            return (value >= _error(network.roundings, size)).all(axis=-1)
+
+    def _moves(self, signs: Sequence[tuple[np.ndarray, ...]], parts: int) -> "list[_Move]":
+        """Ranges of the moves of all nodes.
+
         Error: a product W m of m = c +- r lies within W c +- (|W| r + gamma_N M (|c| + r)), N its roundings; what
         underflow takes counts where there is anything to lose.
         """
-        with quiet_overflow():
-            bounds = derived_bounds(self.network, Box.of(lower, upper), "forward", self.run)
-            shape = (len(lower), *self.directions.shape)
-            centre, radius = [np.broadcast_to(self.directions, shape)], [np.zeros(shape)]
-            k = 0
-            for node in self.network.nodes[1:]:
-                if isinstance(node, Affine):
-                    made = self._product(node, centre, radius)
-                else:
-                    assert not isinstance(node, Input), "the input comes first"
-                    low, high = (to_numpy(side[k])[:, None] for side in (bounds.lower, bounds.upper))
-                    made = _rectified(centre[node.source], radius[node.source], low, high)
-                    k += 1
-                centre.append(made[0])
-                radius.append(made[1])
-            value, size = centre[-1] @ self.objective, (abs(centre[-1]) + radius[-1]) @ abs(self.objective)
-            lost = radius[-1] @ abs(self.objective) + _error(len(self.objective) + 2, size)
-            return (value >= lost * (1 + 1e-9)).all(axis=-1)
+        start = np.broadcast_to(self.directions, (parts, *self.directions.shape))
+        found, k = [_Move(start, start, abs(start))], 0
+        for node in self.network.nodes[1:]:
+            if isinstance(node, Affine):
+                found.append(self._product(node, found))
+                continue
+            assert not isinstance(node, Input), "the input comes first"
+            source, (low, high) = found[node.source], signs[k]
+            k += 1
+            none, whole = high <= 0, low >= 0
+            lower, upper = np.minimum(source.lower, 0.0), np.maximum(source.upper, 0.0)
+            ends = [
+                np.where(none, 0.0, np.where(whole, plain, part))
+                for plain, part in ((source.lower, lower), (source.upper, upper))
+            ]
+            found.append(_Move(ends[0], ends[1], np.maximum(abs(ends[0]), abs(ends[1]))))
+        return found
 
-    def _product(
-        self, node: Affine, centre: Sequence[np.ndarray], radius: Sequence[np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _product(self, node: Affine, moves: "Sequence[_Move]") -> "_Move":
         total, spread, size = np.zeros(node.size), np.zeros(node.size), np.zeros(node.size)
         for term in node.terms:
-            c, r = centre[term.source], radius[term.source]
-            total = total + to_numpy(term.map.apply(c))
-            spread = spread + to_numpy(term.map.absolute_apply(r))
-            size = size + to_numpy(term.map.magnitude_apply(abs(c) + r))
+            move = moves[term.source]
+            centre = 0.5 * (move.lower + move.upper)
+            radius = np.nextafter(np.maximum(move.upper - centre, centre - move.lower), np.inf)
+            radius = np.where(move.lower == move.upper, 0.0, radius)
+            total = total + to_numpy(term.map.apply(centre))
+            spread = spread + to_numpy(term.map.absolute_apply(radius))
+            size = size + to_numpy(term.map.magnitude_apply(abs(centre) + radius))
         columns = sum(term.map.columns for term in node.terms)
-        return total, (spread + _error(node.roundings + columns + 4, size)) * (1 + 1e-9)
+        spread = (spread + _error(node.roundings + columns + 4, size)) * (1 + 1e-9)
+        ends = np.nextafter(total - spread, -np.inf), np.nextafter(total + spread, np.inf)
+        lower, upper = (np.where(size > 0, end, 0.0) for end in ends)
+        return _Move(lower, upper, size)
+
+
+@dataclass(frozen=True, eq=False)
+class _Move:
+    """Ranges of how a node's entries move, and the sums of products' sizes behind them.
+
+    Shapes: lower, upper, size [parts, directions, n].
+    """
+
+    lower: np.ndarray
+    upper: np.ndarray
+    size: np.ndarray
+
+    @property
+    def reach(self) -> np.ndarray:
+        """The largest size of an entry."""
+        return np.maximum(abs(self.lower), abs(self.upper))
 
 
 def _error(roundings: int, size: np.ndarray) -> np.ndarray:
     """What so many roundings, and underflow, take from a sum of products of this size; nothing where that is zero."""
-    return np.where(size > 0, 2.0 * gamma(roundings) * size + 8.0 * roundings * SMALLEST, 0.0)
+    return np.where(size > 0, 4.0 * gamma(roundings) * size + 8.0 * roundings * SMALLEST, 0.0)
 
 
-def _rectified(
-    centre: np.ndarray, radius: np.ndarray, low: np.ndarray, high: np.ndarray
+def _add(passed: list[np.ndarray | None], node: int, part: np.ndarray) -> None:
+    known = passed[node]
+    passed[node] = part if known is None else known + part
+
+
+def _through(
+    given: np.ndarray, lower: np.ndarray, upper: np.ndarray, ends: tuple[np.ndarray, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What a rectifier makes of derivatives of its input, which lies between low and high: nothing of them, them, or
-    any share.
+    """Coefficients g of a rectifier's moves m between lower and upper, from those of what it makes of them, a, and the
+    least a z - g m.
+
+    ends: between which its input lies. h(m) = min(a m, 0) is the least a z; g is the slope of its chord.
     """
-    least = np.minimum(np.nextafter(centre - radius, -np.inf), 0.0)
-    largest = np.maximum(np.nextafter(centre + radius, np.inf), 0.0)
-    middle = 0.5 * (least + largest)
-    apart = np.nextafter(np.maximum(largest - middle, middle - least), np.inf)
-    none, whole = high <= 0, low >= 0
-    # Where nothing moves the input, a share of nothing is nothing.
-    still = none | ((centre == 0) & (radius == 0))
+    none, whole = ends[1] <= 0, ends[0] >= 0
+    low, high = np.minimum(given * lower, 0.0), np.minimum(given * upper, 0.0)
+    width = upper - lower
+    chord = np.where(width > 0, (high - low) / np.where(width > 0, width, 1.0), 0.0)
+    least = np.minimum(low - chord * lower, high - chord * upper)
     return (
-        np.where(still, 0.0, np.where(whole, centre, middle)),
-        np.where(still, 0.0, np.where(whole, radius, apart)),
+        np.where(none, 0.0, np.where(whole, given, chord)),
+        np.where(none | whole, 0.0, least),
     )
