@@ -31,7 +31,7 @@ from admm_verify.sets.exact_cut import Inequality
 _SHARE = 0.5
 """Of the time that is left."""
 
-_PARTS = 2**17
+_PARTS = 2**15
 """Parts of a disjunct's inputs that are bounded at most."""
 
 _BLOCK = 1024
@@ -175,10 +175,11 @@ class Slopes:
     def _at(self, x: np.ndarray) -> np.ndarray:
         """The derivatives at points [points, n], as computed, [points, directions]."""
         values = self.network.evaluate(x)
-        moved = [np.broadcast_to(self.directions, (len(x), *self.directions.shape))]
+        moved: list[np.ndarray] = [np.broadcast_to(self.directions, (len(x), *self.directions.shape))]
         for node in self.network.nodes[1:]:
             if isinstance(node, Affine):
-                moved.append(sum((term.map.apply(moved[term.source]) for term in node.terms), np.zeros(node.size)))
+                parts = [to_numpy(term.map.apply(moved[term.source])) for term in node.terms]
+                moved.append(sum(parts, np.zeros(node.size)))
             else:
                 assert not isinstance(node, Input), "the input comes first"
                 moved.append(np.where(values[node.source][:, None] > 0, moved[node.source], 0.0))
@@ -223,7 +224,7 @@ class Slopes:
                     value + (first * self.directions).sum(axis=-1),
                     size + (abs(first) * abs(self.directions)).sum(-1),
                 )
-            return (value >= _error(network.roundings, size)).all(axis=-1)
+            return np.all(value >= _error(network.roundings, size), axis=-1)
 
     def _moves(self, signs: Sequence[tuple[np.ndarray, ...]], parts: int) -> "list[_Move]":
         """Ranges of the moves of all nodes.
