@@ -13,8 +13,8 @@ from admm_verify.relaxations.simplices import nearest_mean
 _PACE = 0.1
 """Of a weight, for each height of the hull."""
 
-_SPAN = 1.0
-"""Of a step of a weight."""
+_SPAN = 0.25
+"""Of a step of a weight: measured; whole steps leave the planes that climbs start from before they know others."""
 
 _SPARE = 24.0
 """Of two roundings, of which slopes of a mean and the heights of planes take fewer."""

@@ -7,6 +7,7 @@ from admm_verify.relaxations.contract import Mask
 from admm_verify.relaxations.curves import epsilon
 from admm_verify.relaxations.difference_planes import DifferencePlanes
 from admm_verify.relaxations.lines import PlaneHull
+from admm_verify.relaxations.plane_slopes import PLANES
 from admm_verify.relaxations.polygons import Polygon, abreast, triple
 from admm_verify.relaxations.simplices import heights, nearest
 
@@ -19,7 +20,7 @@ class ReluDifference(PlaneHull):
     """
 
     operands = 3
-    sides = 6
+    sides = 2 * PLANES
     shares_operands = True
     evaluation_roundings = 0.0
 

@@ -7,7 +7,7 @@ from admm_verify.arrays import Array, namespace
 from admm_verify.relaxations.curves import between
 from admm_verify.relaxations.polygons import Polygon, Triple
 
-PLANES = 3
+PLANES = 5
 """On each side."""
 
 
@@ -83,6 +83,30 @@ class _Chords:
         return _share(top(at) - top(ln), at - ln)
 
     @property
+    def of_second_gain(self) -> Array:
+        """In n' where it is positive, of the largest phi - D."""
+        (_, ld, lm), (un, _, um) = self.polygon.low, self.polygon.high
+        xp, zero = namespace(lm), namespace(lm).zeros_like(un + ld + lm)
+
+        def gained(m: Array) -> Array:
+            return xp.maximum(-m, zero) - xp.maximum(-xp.minimum(un, m - ld), zero)
+
+        at = between(ld + zero, lm, um)
+        return _share(gained(at) - gained(um), um - at)
+
+    @property
+    def of_second_top(self) -> Array:
+        """In n' where it is negative, of the largest phi."""
+        (ln, _, lm), (_, ud, um) = self.polygon.low, self.polygon.high
+        xp, zero = namespace(lm), namespace(lm).zeros_like(ln + ud + lm)
+
+        def top(m: Array) -> Array:
+            return xp.maximum(m, zero) - xp.maximum(xp.maximum(ln, m - ud), zero)
+
+        at = between(ud + zero, lm, um)
+        return _share(top(at) - top(lm), at - lm)
+
+    @property
     def of_second(self) -> Array:
         """In n', of relu(n')."""
         lm, um = self.polygon.low[2], self.polygon.high[2]
@@ -94,8 +118,8 @@ def _above(polygon: Polygon) -> list[Triple]:
     """Slopes of planes above phi.
 
     Where n <= 0, phi = relu(n'), where n >= 0, D + relu(-n'), where n' >= 0, min(n', D) and where n' <= 0 min(-n, 0).
-    Where both signs are open: z <= D's chord; D and a chord in n of what phi is at most larger than D; and a chord in n
-    of what it is at most.
+    Where both signs are open: z <= D's chord where n = 0; D and a chord in n of what phi is at most larger than D; a
+    chord in n of what it is at most; and these two in n', whose range cuts the polygon's corners off.
     """
     (ln, ld, lm), (un, _, um), chords = polygon.low, polygon.high, _Chords(polygon)
     xp = namespace(ln)
@@ -125,8 +149,10 @@ def _above(polygon: Polygon) -> list[Triple]:
         xp.where(left, zero, xp.where(right, one, xp.where(high | low, chord, zero))),
         zero,
     )
+    fourth: Triple = (zero, xp.where(left, chord, one), -xp.where(left, zero, chords.of_second_gain))
+    fifth: Triple = (zero, xp.where(high, one, zero), xp.where(high, zero, chords.of_second_top))
     found: list[Triple] = []
-    for plane in (first, second, third):
+    for plane in (first, second, third, fourth, fifth):
         n, d, m = (xp.where(exact, known, part) for known, part in zip(own, plane, strict=True))
         found.append((n, d, m))
     return found

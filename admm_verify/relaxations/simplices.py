@@ -109,14 +109,16 @@ def nearest_mean(points: Sequence[Array], place: Array, size: int) -> list[Array
         candidates.append(
             ([1.0 - share if k == i else share if k == j else 0.0 * one for k in range(len(points))], one > 0)
         )
-    if len(points) == 3:
-        u, v, w = points[1] - points[0], points[2] - points[0], place - points[0]
+    for i, j, k in combinations(range(len(points)), 3):
+        u, v, w = points[j] - points[i], points[k] - points[i], place - points[i]
         uu, uv, vv, uw, vw = dot(u, u), dot(u, v), dot(v, v), dot(w, u), dot(w, v)
         area = uu * vv - uv * uv
         fine = area > _SLACK * epsilon(area) * uu * vv
         some = xp.where(fine, area, one)
         s, t = (uw * vv - vw * uv) / some, (vw * uu - uw * uv) / some
-        candidates.append(([1.0 - s - t, s, t], fine & (s >= 0) & (t >= 0) & (s + t <= 1.0)))
+        own = [0.0 * one] * len(points)
+        own[i], own[j], own[k] = 1.0 - s - t, s, t
+        candidates.append((own, fine & (s >= 0) & (t >= 0) & (s + t <= 1.0)))
     for own, usable in candidates:
         gap = place
         for weight, point in zip(own, points, strict=True):

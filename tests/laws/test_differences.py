@@ -10,6 +10,7 @@ from admm_verify.arrays import DOUBLE_ROUNDOFF
 from admm_verify.network.activations import FUNCTIONS
 from admm_verify.relaxations.difference_planes import ChosenPlanes, DifferencePlanes, FixedPlanes
 from admm_verify.relaxations.differences import ReluDifference
+from admm_verify.relaxations.plane_slopes import PLANES
 from admm_verify.relaxations.polygons import Polygon, abreast, triple
 
 HULL = ReluDifference()
@@ -253,7 +254,7 @@ def test_multipliers_of_planes_are_given_back(seed):
         # What no mean of planes has goes to one that is no further away than any of them.
         far = wanted + rng.standard_normal(wanted.shape)
         near = np.linalg.norm(planes.nearest(a, far) - far, axis=1)
-        for k in range(3):
+        for k in range(PLANES):
             one = np.zeros_like(slopes)
-            one[:, [k, 3 + k]] = 1.0
+            one[:, [k, PLANES + k]] = 1.0
             assert (near <= np.linalg.norm(planes.multiplier(a, planes.contact(a, one)) - far, axis=1) + 1e-9).all()
