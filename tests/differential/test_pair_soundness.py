@@ -1,76 +1,25 @@
 """Random pairs of networks: no bound of n, n', n' - n or of the outputs' difference over what is attained."""
 
 import os
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 import admm_verify as av
 from admm_verify.bounds.arithmetic import output_error
-from admm_verify.network.pair import PairedNetwork, paired
+from admm_verify.network.pair import paired
+from tests.differential.attained import Attained, check_bounds, points
 from tests.random_pairs import KINDS, LINEAR, PairCase, random_pair
 from tests.reference.pair_milp import most
 
 PAIRS = int(os.environ.get("ADMM_VERIFY_GRAPHS", "40"))
 """Of the slow runs; 200 take some minutes."""
 SAMPLES = 20_000
-FEW = 500
-
-METHODS = ("forward", "crown", "tightened")
-
-
-@dataclass(frozen=True, eq=False)
-class Attained:
-    """What the joint network's activations read and what both networks give at some inputs, in extended precision.
-
-    Differences are those of the two networks' own values; error: how far these are off by their own rounding.
-    Shapes: sources [samples, m n] each, outputs [samples, 3 outputs].
-    """
-
-    sources: list[np.ndarray]
-    outputs: np.ndarray
-    error: np.longdouble
-
-    @classmethod
-    def at(cls, joint: PairedNetwork, x: np.ndarray) -> "Attained":
-        first, second = (network.evaluate(x.astype(np.longdouble))[-1] for network in joint.both)
-        values = joint.evaluate(x.astype(np.longdouble))
-        sources = []
-        for node in joint.functions:
-            read = values[node.source]
-            if node.operands == 3:
-                own, other = read[:, : node.size], read[:, 2 * node.size :]
-                read = np.concatenate([own, other - own, other], axis=1)
-            sources.append(read)
-        size = max(np.abs(found).max() for found in values)
-        error = 256 * np.finfo(np.longdouble).eps * (1 + size)
-        return cls(sources, np.concatenate([first, second, second - first], axis=1), error)
-
-
-def points(case: PairCase, count: int, seed: int) -> np.ndarray:
-    """Inputs anywhere in the box, and as many in its corners."""
-    rng, lower, upper = np.random.default_rng([seed, 1]), np.asarray(case.box.lower), np.asarray(case.box.upper)
-    inside = case.box.sample(count // 2, rng)
-    return np.concatenate([inside, np.where(rng.random((count - len(inside), len(lower))) < 0.5, lower, upper)])
+FEW = 300
 
 
 def check_pair(case: PairCase, count: int, seed: int) -> None:
-    joint = paired(case.first, case.second)
-    attained = Attained.at(joint, points(case, count, seed))
-    rows = np.concatenate([np.eye(3 * joint.outputs), -np.eye(3 * joint.outputs)])
-    least = (attained.outputs @ rows.T).min(axis=0)
-    for method in METHODS:
-        bounds = av.preactivation_bounds(joint, case.box, method)
-        for k, values in enumerate(attained.sources):
-            low, high = (end[k][0].astype(np.longdouble) for end in (bounds.lower, bounds.upper))
-            inside = (low <= values.min(axis=0) + attained.error) & (values.max(axis=0) - attained.error <= high)
-            assert inside.all(), f"{case.label}, {method}: {joint.functions[k].kind} {k}"
-        problem = av.Problem(joint, case.box, rows, np.zeros(len(rows)), bounds)
-        for solver in ("ascent", "primal_dual", "admm")[: 1 + 2 * (method == "crown")]:
-            found = av.solve(problem, solver, settings=av.SolverSettings(max_passes=20))
-            lower = np.asarray(found.lower).astype(np.longdouble)
-            assert (lower <= least + attained.error).all(), f"{case.label}, {method}, {solver}: {lower - least}"
+    check_bounds(paired(case.first, case.second), case.box, count, seed, case.label)
 
 
 @pytest.mark.parametrize("seed", range(len(KINDS)))
@@ -94,7 +43,7 @@ def check_maximum(case: PairCase, seed: int) -> None:
     attained = Attained.at(joint, x)
     largest = np.diagonal(attained.outputs @ rows.T)
     # What HiGHS calls largest is not below what samples attain, up to its tolerances.
-    sampled = (joint(points(case, 200, seed)) @ rows.T).max(axis=0)
+    sampled = (joint(points(case.box, 200, seed)) @ rows.T).max(axis=0)
     assert (sampled <= largest + 1e-5 * (1.0 + np.abs(largest))).all(), case.label
     bounds = av.preactivation_bounds(joint, case.box, "tightened")
     found = av.solve(av.Problem(joint, case.box, -rows, np.zeros(len(rows)), bounds))
@@ -116,7 +65,7 @@ def test_no_bound_is_over_many_exact_maxima(part: int) -> None:
 @pytest.mark.parametrize("seed", range(len(KINDS)))
 def test_differences_as_computed_are_within_their_errors(seed: int) -> None:
     case = random_pair(seed)
-    joint, x = paired(case.first, case.second), points(case, FEW, seed).astype(np.float32)
+    joint, x = paired(case.first, case.second), points(case.box, FEW, seed).astype(np.float32)
     inside = np.clip(x, np.asarray(case.box.lower), np.asarray(case.box.upper)) == x
     x = x[inside.all(axis=1)]
     bounds = av.preactivation_bounds(joint, case.box)
