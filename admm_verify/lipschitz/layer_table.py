@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from admm_verify.arrays import Placement
+from admm_verify.errors import StoppedError
 from admm_verify.lipschitz.layers import LayerNorm, layer_norms_of, measured_graph, product_of, steps_of
 from admm_verify.memory import memory_errors
 from admm_verify.network.graph import Network, check_network
-from admm_verify.run import Run
+from admm_verify.run import Run, Stopped
 from admm_verify.sets.norm_names import NormName, norm_name
 from admm_verify.text_tables import table
 from admm_verify.threads import threads_for
@@ -54,8 +55,8 @@ def layer_norms(
     linf are exact up to rounding. Activations whose slopes have no bound have an infinite norm.
 
     attained: whether a lower bound of each linear map's norm is looked for as well.
-    Raises: InputError for what is no network, an unknown norm, or a network that ends in a softmax or the like; Stopped
-    where the run's time is up.
+    Raises: InputError for what is no network, an unknown norm, or a network that ends in a softmax or the like;
+    StoppedError where the run's time is up.
     Error: rounded outward, for the network in real numbers.
     Reference: Szegedy et al., Intriguing properties of neural networks, ICLR 2014, section 4.3.
     """
@@ -63,7 +64,12 @@ def layer_norms(
     network.check_finite()
     graph = measured_graph(network).put(Placement.numpy())
     with threads_for(graph.weight_count, most=run.threads), run.watching():
-        steps = steps_of(graph)
-        layers = list(layer_norms_of(graph, steps, name, attained))
+        try:
+            steps = steps_of(graph)
+            layers = list(layer_norms_of(graph, steps, name, attained))
+        except Stopped:
+            raise StoppedError(
+                f"Not all layers of {network.name} were measured: the time was up. Allow more."
+            ) from None
     product = product_of(steps, layers, name).get(graph.output, 0.0)
     return LayerNorms(network.name, name, tuple(layers), product)

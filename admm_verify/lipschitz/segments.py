@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from admm_verify.lipschitz.interior_point import Multipliers, best_multipliers
-from admm_verify.lipschitz.layers import layer_norms_of, product_of, steps_of
+from admm_verify.lipschitz.layers import LayerNorm, layer_norms_of, product_of, steps_of
 from admm_verify.lipschitz.multipliers import layered_multipliers, proved_constant
 from admm_verify.lipschitz.slope_system import MOST_NEURONS, SlopeSystem, neurons_between, slope_system
 from admm_verify.network.graph import Activation, Input, Network, sources_of
@@ -28,10 +28,14 @@ class Segment:
     constant: float
 
 
-def segments_of(graph: Network) -> list[Segment]:
-    """The parts of a network, with the product of norms as their constants; as few as multipliers can take."""
+def segments_of(graph: Network, layers: list[LayerNorm] | None = None) -> list[Segment]:
+    """The parts of a network, with the product of norms as their constants; as few as multipliers can take.
+
+    layers: the norms of the graph's steps in l2, where they are known.
+    """
     steps = steps_of(graph)
-    layers = list(layer_norms_of(graph, steps, "l2", attain=False))
+    if layers is None:
+        layers = list(layer_norms_of(graph, steps, "l2", attain=False))
     found = []
     for start, end in _cuts(graph):
         constant = product_of(steps, layers, "l2", start).get(end, 0.0)

@@ -15,6 +15,7 @@ from admm_verify.network.maps import DenseMap, DiagonalMap, TransposedMap
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.symbols import convolution_gain
 from admm_verify.relaxations.registry import RELAXATIONS
+from tests.random_networks import chain
 
 NORMS = ("l1", "l2", "linf")
 
@@ -143,6 +144,12 @@ def test_slopes_stay_within_their_limits(kind):
     slope = np.asarray(relaxation.gradient(x))
     assert (slope >= least - 1e-12).all() and (slope <= most + 1e-12).all()
     assert slope.max() >= most - 1e-4 and slope.min() <= np.asarray(least) + 1e-3
+
+
+def test_layers_that_take_too_long_are_said_to():
+    network = chain([np.eye(2)], [np.zeros(2)])
+    with pytest.raises(av.StoppedError, match="time was up"):
+        av.layer_norms(network, run=av.Run(deadline=0.0))
 
 
 def test_unknown_norms_and_heads_are_refused():
