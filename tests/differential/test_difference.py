@@ -39,7 +39,7 @@ def enclosed(found, truth):
 
 
 @pytest.mark.parametrize("sides", [8, 0], ids=["halving", "splitting"])
-@pytest.mark.parametrize("seed", seeds(6, 6 * len(LINEAR)))
+@pytest.mark.parametrize("seed", seeds(6, 2 * len(LINEAR)))
 def test_ends_enclose_the_exact_ones(seed, sides):
     case = random_pair(seed, LINEAR)
     if case.first.input_size > 4:
