@@ -12,7 +12,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -141,7 +141,7 @@ def measured(sets: Iterable[str], only: str, timeout: float, seconds: float) -> 
             record = decided(kind, instance, timeout)
             if seconds and kind == "lookalikes":
                 certified, attained = largest(instance, seconds)
-                record = Record(**asdict(record) | {"certified": certified, "attained": attained})
+                record = replace(record, certified=certified, attained=attained)
             print(line(record), flush=True)
             found.append(record)
     return found
