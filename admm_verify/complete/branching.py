@@ -113,7 +113,7 @@ def _chord(node: Activation, relaxation: Hull, lower: Array, upper: Array) -> tu
         slope = (node(upper) - node(lower)) / xp.where(some, width, xp.ones_like(width))
     slope = xp.where(some, slope, zero)
     inside = xp.minimum(xp.maximum(zero, lower), upper) if relaxation.kinked else lower / 2 + upper / 2
-    floor, ceiling = relaxation.hull(lower, upper, inside)
+    floor, ceiling = relaxation.outline(lower, upper, inside)
     height = ceiling - floor
     height = xp.maximum(height, xp.zeros_like(height))
     if relaxation.operands == 1:
@@ -141,12 +141,12 @@ def range_scores(hull: Hull, lower: Array, upper: Array, coefficient: Array, pre
         return hull.planes(lower, upper).loss(coefficient)
     xp, (below, above) = namespace(coefficient), hull.halves(lower, upper)
     p = xp.minimum(xp.maximum(pre, lower), upper)
-    whole, found = hull.hull(lower, upper, p), []
+    whole, found = hull.outline(lower, upper, p), []
     size = lower.shape[-1] // hull.operands
     for operand in range(hull.operands):
         own = xp.arange(lower.shape[-1], device=lower.device) // size == operand
         low, high = xp.where(own & (p >= above), above, lower), xp.where(own & (p < above), below, upper)
-        floor, ceiling = hull.hull(low, high, p)
+        floor, ceiling = hull.outline(low, high, p)
         gain = xp.where(coefficient > 0, floor - whole[0], whole[1] - ceiling)
         found.append(xp.abs(coefficient) * xp.maximum(gain, xp.zeros_like(gain)))
     score = xp.concat(found, axis=-1)

@@ -123,6 +123,10 @@ class Hull(ABC):
     def hull(self, lower: Layer, upper: Layer, pre: Layer) -> tuple[Layer, Layer]:
         """Floor and ceiling of the hull at p = pre, l <= pre <= u: from inside, up to rounding."""
 
+    def outline(self, lower: Layer, upper: Layer, pre: Layer) -> tuple[Layer, Layer]:
+        """Floor and ceiling of the hull at p = pre as near as they are found quickly, for scores."""
+        return self.hull(lower, upper, pre)
+
     @abstractmethod
     def project(self, lower: Layer, upper: Layer, pre: Layer, post: Layer) -> tuple[Layer, Layer]:
         """The nearest point of the hull: argmin (p - pre)^2 + (q - post)^2; it lies in the hull up to rounding."""

@@ -139,6 +139,21 @@ class DifferencePlanes:
             own = [sum_ + share * part for sum_, part in zip(own, (*tilt, rise), strict=True)]
         return PlaneContact(abreast(*own[:3]), intercept=own[3], parts=tuple(parts))
 
+    def between(self, pre: Array) -> tuple[Array, Array]:
+        """The highest of the planes below and the lowest of those above."""
+        xp, operands = namespace(pre), triple(pre)
+        floor = ceiling = None
+        for k in range(self._count):
+            rises = self._sides(self.rise, k)
+            low, high = (
+                sum((slope * p for slope, p in zip(tilt, operands, strict=True)), rise)
+                for tilt, rise in zip(self._tilts(k), rises, strict=True)
+            )
+            floor = low if floor is None else xp.maximum(floor, low)
+            ceiling = high if ceiling is None else xp.minimum(ceiling, high)
+        assert floor is not None and ceiling is not None, "there is a plane on each side"
+        return floor, xp.maximum(floor, ceiling)
+
     def multiplier(self, a: Array, contact: Contact) -> Array:
         return contact.slope * abreast(a, a, a)
 

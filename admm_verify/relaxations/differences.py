@@ -72,6 +72,9 @@ class ReluDifference(PlaneHull):
         low, high = xp.where(found, low, value), xp.where(found, high, value)
         return xp.where(inside, xp.minimum(low, value), low), xp.where(inside, xp.maximum(high, value), high)
 
+    def outline(self, lower: Array, upper: Array, pre: Array) -> tuple[Array, Array]:
+        return DifferencePlanes.of(lower, upper).between(pre)
+
     def project(self, lower: Array, upper: Array, pre: Array, post: Array) -> tuple[Array, Array]:
         """First on n' = n + D; there the point itself if it is inside, else the nearest point of all triangles."""
         n, d, m = triple(pre)

@@ -184,6 +184,18 @@ def test_hulls_hold_the_graph_and_touch_what_supports_say(seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
+def test_outlines_are_around_hulls(seed):
+    low, high, _ = drawn(150, seed, wild=False)
+    p, mixed = inside(low, high, seed)
+    floor, ceiling = HULL.outline(low, high, p)
+    room = 1e-12 * np.maximum(np.abs(low), np.abs(high)).max(axis=1, keepdims=True)
+    assert (floor <= mixed + room).all() and (ceiling >= mixed - room).all()
+    exact = HULL.hull(low, high, p)
+    # In most ranges they are all there is of the hull.
+    assert np.median((ceiling - floor) - (exact[1] - exact[0])) <= 1e-9
+
+
+@pytest.mark.parametrize("seed", range(3))
 def test_projections_are_the_nearest_points(seed):
     rows = 150
     low, high, _ = drawn(rows, seed, wild=False)
