@@ -124,6 +124,10 @@ def _bounded(graph: Network, norm: NormName, run: Run, note: Callable[[str, floa
     measured = measured_graph(graph)
     measured = measured if measured is graph else measured.put(Placement.numpy())
     steps = steps_of(measured)
+    if norm == "l2":
+        # Norms of large convolutions take seconds each: there is a bound before.
+        quick = list(layer_norms_of(measured, steps, norm, attain=False, quick=True))
+        note("product of sums", product_of(steps, quick, norm).get(measured.output, 0.0))
     layers = list(layer_norms_of(measured, steps, norm, attain=False))
     note("product of norms", product_of(steps, layers, norm).get(measured.output, 0.0))
     sizes = jacobian_sizes(graph)

@@ -8,6 +8,7 @@ import numpy as np
 from admm_verify.arrays import gamma, to_numpy
 from admm_verify.lipschitz.norms import norm_above, norm_below
 from admm_verify.network.compose import compose
+from admm_verify.network.gain import gain_by_sums
 from admm_verify.network.graph import Activation, Affine, Network, Node
 from admm_verify.network.maps import LinearMap
 from admm_verify.network.selection import SelectionMap
@@ -81,13 +82,15 @@ def steps_of(graph: Network) -> tuple[LayerStep, ...]:
     return _needed(graph, found)
 
 
-def layer_norms_of(graph: Network, steps: tuple[LayerStep, ...], norm: NormName, attain: bool) -> Iterator[LayerNorm]:
-    """The norms of all steps, in order."""
+def layer_norms_of(
+    graph: Network, steps: tuple[LayerStep, ...], norm: NormName, attain: bool, quick: bool = False
+) -> Iterator[LayerNorm]:
+    """The norms of all steps, in order; quick: in l2 what follows from those in l1 and linf, which take no time."""
     for step in steps:
         size = graph.nodes[step.node].size
         for source, part in step.parts:
             lower = norm_below(part, norm, norm) if attain else None
-            upper = norm_above(part, norm, norm)
+            upper = gain_by_sums(part) if quick and norm == "l2" else norm_above(part, norm, norm)
             kind = type(part).__name__.removesuffix("Map")
             yield LayerNorm(step.node, kind, source, part.columns, part.rows, upper, lower)
         for source, uses in step.pooled:
