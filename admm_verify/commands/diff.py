@@ -25,7 +25,7 @@ _ENDS = ("lower", "upper")
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """All options of `diff`."""
-    parser.add_argument("first", type=Read, metavar="FIRST.onnx", help="the network f")
+    parser.add_argument("first", type=Read, metavar="FIRST.onnx", help="the network f, also .nnet")
     parser.add_argument("second", type=Read, metavar="SECOND.onnx", help="the network f' beside it")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument(
@@ -66,7 +66,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Compare two networks; the table on stdout, how far it is on stderr."""
     criterion = _criterion(options)
-    with running(options, options.question()) as how, how.watching():
+    with running(options, options.question()) as how:
         first, second, inputs = _given(options, how)
         found = _compared(options, (first, second), inputs, criterion, how)
     record = DiffRecord.of(first.name, second.name, found)
@@ -119,7 +119,7 @@ def _given(options: argparse.Namespace, how: Run) -> tuple[av.Network, av.Networ
     Raises: StoppedError once the time is up.
     """
     try:
-        with reading(options):
+        with how.watching(), reading(options):
             first, second = av.read_onnx(options.first), av.read_onnx(options.second)
             return first, second, _sets(options, (first, second), how)
     except Stopped:

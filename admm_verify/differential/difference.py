@@ -113,7 +113,7 @@ def difference(
     # The least values of d_j, and of -d_j, output by output.
     each = np.stack([sides, -sides], axis=1).reshape(2 * count, 3 * size)
     objective = np.tile(each, (sets.count, 1)).reshape(-1, 2 * count if chosen.largest else 1, 3 * size)
-    with quiet_overflow(), run.watching():
+    with quiet_overflow():
         rows = ValueRows.of(summed_before_products(joint), sets, objective, np.zeros(objective.shape[:2]))
         search = MinimumSearch(rows, chosen.of_minima, run)
         search.find()

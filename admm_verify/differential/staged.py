@@ -59,7 +59,7 @@ def staged_bounds(
     budget = Budget.of(run)
     # A set has its layers' bounds, and its rows' multipliers at every neuron.
     numbers = (2 + objective.shape[1]) * sum(node.size for node in network.nodes)
-    with suppress(Stopped):
+    with run.watching(), suppress(Stopped):
         for effort in efforts:
             wanted = open(lower)
             left = np.flatnonzero(wanted.any(axis=1))

@@ -82,7 +82,7 @@ def transfer_robustness(
     rows = identity[label][:, None] - identity[others]
     apart = np.concatenate([np.zeros_like(rows), np.zeros_like(rows), rows], axis=2), offset
     together = summed_before_products(joint)
-    with quiet_overflow(), run.watching():
+    with quiet_overflow():
         gap = staged_bounds(together, sets, apart, [CROWN], lambda lower: np.ones(lower.shape, dtype=bool), run)
         alone, efforts = summed_before_products(first.put(Placement.numpy())), [CROWN, tightened(_PASSES)]
 

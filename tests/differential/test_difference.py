@@ -1,5 +1,6 @@
 """Ends of differences: outside of what is true, attained inside, and as near as was asked."""
 
+import time
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise, product
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 import admm_verify as av
+from admm_verify.complete.minimum_search import MinimumSearch
 from admm_verify.network.layers import network_from_layers
 from tests.differential.truth import difference_row, least, side_by_side
 from tests.random_pairs import IMAGES, LINEAR, random_pair
@@ -195,3 +197,15 @@ def test_the_text_shows_ends_and_notes():
     found = replace(av.difference(F, G, BOX, settings=chosen), notes=("said of the networks",))
     text = repr(found)
     assert "0, 3" in text and "said of the networks" in text and f"{found.lower[0, 0]:.6g}" in text
+
+
+def test_what_is_found_is_told_long_after_the_time_was_up(monkeypatch):
+    found = MinimumSearch.find
+
+    def late(search):
+        found(search)
+        time.sleep(max(0.0, search.run.left) + 0.6)
+
+    monkeypatch.setattr(MinimumSearch, "find", late)
+    chosen = av.DifferenceSettings(max_subproblems=0, outputs=[0])
+    assert np.isfinite(av.difference(F, G, BOX, settings=chosen, run=av.Run(timeout=1.0)).lower).all()
