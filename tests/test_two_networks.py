@@ -9,6 +9,7 @@ import pytest
 
 import admm_verify as av
 from admm_verify.bounds.arithmetic import output_error
+from admm_verify.complete.side_by_side import with_closer_network
 from admm_verify.network.layers import network_from_layers
 from admm_verify.network.pair import PairedNetwork
 from admm_verify.properties.several import QueriedNetwork
@@ -192,6 +193,21 @@ def test_declared_floats_are_decided_as_computed(kind):
     check_counterexample(query, found)
     limit = decimal(top + 0.5 * abs(top) + 0.1, 8)
     query = asked(text + f"(assert (>= Y_g[0] (+ Y_f[0] {limit})))", first, second)
+    assert av.verify(query, timeout=60).verdict is av.Verdict.UNSAT
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_networks_that_have_nothing_in_common_are_bounded_side_by_side(kind):
+    cases = [random_pair(seed, ("dense",)) for seed in (6, 9)]
+    first, second = (replace(case.first, element_type=kind) for case in cases)
+    n = min(first.input_size, second.input_size)
+    assert first.input_size == second.input_size == n, "the pairs have inputs of one size"
+    text = declared((n, n), (2, 2), "", (kind, kind)) + equal(n) + bounded("X_f", [-0.5] * n, [0.5] * n)
+    query = asked(text + "(assert (>= (+ Y_f[0] Y_g[0]) 100))", first, second)
+    joint = query.about_outputs()
+    closer = with_closer_network(joint, av.Run())
+    assert isinstance(joint.network, PairedNetwork) and not isinstance(closer.network, PairedNetwork)
+    assert closer.network.element_type == kind
     assert av.verify(query, timeout=60).verdict is av.Verdict.UNSAT
 
 

@@ -28,7 +28,7 @@ def with_closer_network(query: Query, run: Run) -> Query:
     network = query.network
     if not isinstance(network, PairedNetwork) or network.as_read is None or not query.property.disjuncts:
         return query
-    plain = simplify(network.as_read)
+    plain = replace(simplify(network.as_read), element_type=network.element_type)
     try:
         with run.watching():
             rows = atom_rows(query.property, Budget.of(run))
