@@ -54,17 +54,21 @@ class JointGraph:
         self._given.add(len(self.nodes) - 1)
         return len(self.nodes) - 1
 
-    def give_both(self, first: tuple[LinearMap, Array], second: tuple[LinearMap, Array]) -> None:
-        """What the two graphs are given, and its difference."""
+    def give_both(self, first: tuple[LinearMap, Array], second: tuple[LinearMap, Array], rounded: bool = False) -> None:
+        """What the two graphs are given, and its difference; rounded: shifts other than 0 may have been rounded."""
         self.first[0] = self.give(*first)
-        if same_map(second[0], first[0]) and np.array_equal(second[1], first[1]):
+        shifts = np.asarray(first[1]), np.asarray(second[1])
+        exact = not rounded or not any(shift.any() for shift in shifts)
+        if same_map(second[0], first[0]) and exact and np.array_equal(*shifts):
             self.second[0], self.differences[0] = self.first[0], None
             return
         self.second[0] = self.give(*second)
         if 0 not in self.partners:
             return
         terms = [] if same_map(second[0], first[0]) else self._mapped((0, first[0]), (0, second[0]), None)
-        self.nodes.append(self.total(terms, *_bias_difference(second[1], first[1])))
+        difference, magnitude = _bias_difference(shifts[1], shifts[0])
+        magnitude = magnitude if exact else np.abs(shifts[0]) + np.abs(shifts[1])
+        self.nodes.append(self.total(terms, difference, magnitude))
         self._given.add(len(self.nodes) - 1)
         self.differences[0] = len(self.nodes) - 1
 

@@ -68,7 +68,8 @@ def paired(first: Network, second: Network, inputs: PairInputs | None = None) ->
     # The same numbers, rounded or not, are those of one function; so the graph of one of them stands for both.
     graphs = (first.nodes, first.nodes) if equal else of_one_form(first.nodes, second.nodes)
     joint = JointGraph(alignment(*graphs), [Input(inputs.size)])
-    joint.give_both((inputs.first, inputs.first_shift), (inputs.second, inputs.second_shift))
+    sides = (inputs.first, inputs.first_shift), (inputs.second, inputs.second_shift)
+    joint.give_both(*sides, inputs.rounded)
     joint.grow(*graphs)
     ends = len(graphs[0]) - 1, len(graphs[1]) - 1
     y, other = joint.first[ends[0]], joint.second[ends[1]]

@@ -18,7 +18,8 @@ class PairInputs:
     """x = A u + a for the first network and x' = A' u + a' for the second, both of one vector u.
 
     shape: of u. Sets of inputs, samples and counterexamples of the pair are those of u; x and x' are these affine
-    functions in real numbers.
+    functions in real numbers. rounded: shifts may be numbers rounded to the nearest floats, so that those that look
+    equal need not be; maps tell of that by their magnitudes.
     Shapes: first, second maps from [prod(shape)]; shifts as what they are added to.
     """
 
@@ -27,6 +28,7 @@ class PairInputs:
     second: LinearMap
     first_shift: Array
     second_shift: Array
+    rounded: bool = False
 
     @classmethod
     def same(cls, shape: tuple[int, ...]) -> "PairInputs":

@@ -1,6 +1,7 @@
 """Questions about two networks as ones about their joint network, in whose nodes differences of both are bounded."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 
@@ -35,7 +36,8 @@ def joint_question(
     first = networks[0].input_size
     own, shift = _map(ties, 0, first)
     other, other_shift = _map(ties, first, len(ties.rows))
-    inputs = PairInputs((len(ties.entries),), own, other, shift, other_shift)
+    rounded = any(Fraction(float(constant)) != constant for _, constant in ties.rows)
+    inputs = PairInputs((len(ties.entries),), own, other, shift, other_shift, rounded)
     return found, paired(networks[0], networks[1], inputs), ties
 
 
@@ -50,4 +52,5 @@ def _map(ties: Ties, first: int, end: int) -> tuple[LinearMap, Array]:
     for j, (terms, _) in enumerate(rows):
         for k, value in terms:
             matrix[j, k] = float(value)
-    return DenseMap(matrix), shift
+    exact = all(Fraction(float(value)) == value for terms, _ in rows for _, value in terms)
+    return DenseMap(matrix, None if exact else np.abs(matrix)), shift

@@ -186,6 +186,18 @@ def test_inputs_are_affine_functions_of_one_vector(inputs, first, second, twice)
     np.testing.assert_allclose(joint.evaluate(u)[-1], asked, rtol=0, atol=1e-12)
 
 
+def test_rounded_shifts_are_not_taken_to_be_equal():
+    one = drawn(1)
+    exact = PairInputs.affine(np.eye(3), np.full(3, 0.3), np.eye(3), np.full(3, 0.3))
+    assert paired(one, one, exact).same
+    joint = paired(one, one, replace(exact, rounded=True))
+    assert not joint.same
+    # Whatever the difference is, it is charged relative to both shifts: n, n' and n' - n come first.
+    assert (joint.nodes[3].bias == 0).all()
+    assert (joint.nodes[3].bias_magnitude >= 0.5 * np.abs(one.nodes[1].terms[0].map.weight).sum(axis=1)).all()
+    assert paired(one, one, replace(PairInputs.same((3,)), rounded=True)).same
+
+
 def test_swapped_networks_have_the_opposite_difference():
     one = drawn(1)
     two = near(one, 1e-3)
