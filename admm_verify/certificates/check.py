@@ -292,9 +292,16 @@ class _Check:
         # What the network's own arithmetic can take from the atom; the factor covers that this product is rounded.
         least = offset - self.numbers.number(1.0000001) * np.sum(abs(objective) * error, axis=-1)
         fixed = self._fixed(part) if self.certificate.kind == "neuron" else ()
-        lines = ranges.chosen(self.certificate.columns, leaves.slopes[part], fixed)
         start, size = {len(self.model.network.nodes) - 1: objective}, self.numbers.size(least)
-        margin = ranges.sweep(lines, None, start, least, size, fixed)
+
+        def margins(anew: bool) -> np.ndarray:
+            lines = ranges.chosen(self.certificate.columns, leaves.slopes[part], fixed, anew)
+            return ranges.sweep(lines, None, start, least, size, fixed)
+
+        margin = margins(False)
+        if self.model.alone and fixed and (margin <= 0).any():
+            # Slopes of differences may have been chosen with the signs known, or without.
+            margin = np.maximum(margin, margins(True))
         self.worst, self.done = min(self.worst, self.numbers.shown(np.min(margin))), self.done + len(part)
         self.budget.run.say(f"{self.done} of {len(leaves)} leaves", self.done, len(leaves))
         failed = np.flatnonzero(~np.where(strict, margin >= 0, margin > 0).astype(bool))

@@ -146,13 +146,13 @@ class CheckedRanges:
         self.reach.append(_reach(low, high))
 
     def chosen(
-        self, columns: Sequence[np.ndarray], slopes: np.ndarray, fixed: Sequence[Fixed | None] = ()
+        self, columns: Sequence[np.ndarray], slopes: np.ndarray, fixed: Sequence[Fixed | None] = (), anew: bool = False
     ) -> list[CheckedLines]:
         """The lines so far with the chosen slopes, one row for each of theirs; where neurons have fixed signs, so have
-        the operands of differences that they are.
+        the operands of differences that they are. anew: what was chosen there is of planes over what these leave.
         """
         lines, ends = list(self.lines), np.cumsum([0, *(len(column) for column in columns)])
-        given = [] if self.like is None else self.like.chosen(columns, slopes, fixed)
+        given = [] if self.like is None else self.like.chosen(columns, slopes, fixed, anew)
         for k, column in enumerate(columns[: len(lines)]):
             signs = [fixed[other] for other in self.model.alone.get(k, ())] if fixed else []
             if len(column) or any(part is not None for part in signs):
@@ -161,10 +161,11 @@ class CheckedRanges:
                 if given:
                     chosen = kind.all_slopes(numbers, given[k])
                 source = self.model.network.sources[k]
-                lines[k] = kind.lines(numbers, self.lower[source], self.upper[source], chosen)
-                if any(part is not None for part in signs):
-                    # Whoever chose the slopes knew of no sign.
-                    lines[k] = kind.within(numbers, lines[k], *self._signed(k, signs, len(slopes)))
+                known = any(part is not None for part in signs)
+                whole = self.lower[source], self.upper[source]
+                cut = self._signed(k, signs, len(slopes)) if known else whole
+                lines[k] = kind.lines(numbers, *(cut if anew else whole), chosen)
+                lines[k] = kind.within(numbers, lines[k], *cut) if known and not anew else lines[k]
         return lines
 
     def _signed(self, k: int, signs: Sequence[Fixed | None], rows: int) -> tuple[np.ndarray, np.ndarray]:
