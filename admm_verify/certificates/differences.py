@@ -23,7 +23,7 @@ Operands = tuple[Any, Any, Any]
 _TIE = 2.0**-46
 """Of sizes of terms, what heights may differ by and count as the same."""
 
-PLANES = 3
+PLANES = 5
 """Planes on each side, of which chosen weights make one."""
 
 
@@ -105,7 +105,7 @@ class OperandRanges:
 class CheckedReluDifference(CheckedKind):
     """max(n', 0) - max(n, 0) of the operands [n; D; n'], n' = n + D.
 
-    Slopes are weights of three planes below, then of three above; shares of them count. Whatever slopes come of it, the
+    Slopes are weights of five planes below, then of five above; shares of them count. Whatever slopes come of it, the
     height that they have at the lowest corner makes a plane below phi.
     """
 
@@ -182,7 +182,7 @@ def _mean(numbers: Numbers, planes: Sequence[Operands], weights: Sequence[Any]) 
 
 
 def _rule(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Weights that choose the plane of each side that is nearest in the middle of the polygon, [rows, 6 n]."""
+    """Weights that choose the plane of each side that is nearest in the middle of the polygon, [rows, 10 n]."""
     polygon, found = OperandRanges(Numbers(False), low, high), []
     reach = operands_of(np.maximum(np.abs(low), np.abs(high)))
     top = reduce(np.maximum, (np.abs(corner.value) for corner in polygon.corners))
@@ -205,9 +205,9 @@ def _below(polygon: OperandRanges) -> list[Operands]:
     return [(-m, d, -n) for n, d, m in _above(polygon.turned)]
 
 
-def _chords(polygon: OperandRanges) -> tuple[Any, Any, Any, Any]:
-    """Slopes of chords: in D of what phi is at most, in n of what it is at most above D right of 0 and of what it is at
-    most left of 0, and of max(n', 0).
+def _chords(polygon: OperandRanges) -> dict[str, Any]:
+    """Slopes of chords: in D of what phi is at most, and is where n = 0; in n and in n' of what it is at most more than
+    D, and of what it is at most; and of max(n', 0).
     """
     numbers, (ln, ld, lm), (un, ud, um) = polygon.numbers, polygon.low, polygon.high
     zero, one, at = numbers.number(0), numbers.number(1), polygon.kink(0)
@@ -231,8 +231,23 @@ def _chords(polygon: OperandRanges) -> tuple[Any, Any, Any, Any]:
     def top(n: Any) -> Any:
         return relu(np.minimum(um, n + ud)) - relu(n)
 
-    chord, steep = rise(ud - ld, most(ud), most(ld)), rise(um - lm, relu(um), relu(lm))
-    return chord, rise(un - at, gained(at), gained(un)), rise(at - ln, top(at), top(ln)), steep
+    def second_gained(m: Any) -> Any:
+        return relu(-m) - relu(-np.minimum(un, m - ld))
+
+    def second_top(m: Any) -> Any:
+        return relu(m) - relu(np.maximum(ln, m - ud))
+
+    first, last = np.maximum(ld, lm), np.minimum(ud, um)
+    below, above = (np.minimum(np.maximum(end, lm), um) for end in (ld, ud))
+    return {
+        "most": rise(ud - ld, most(ud), most(ld)),
+        "at zero": rise(last - first, relu(last), relu(first)),
+        "gain": rise(un - at, gained(at), gained(un)),
+        "top": rise(at - ln, top(at), top(ln)),
+        "second gain": rise(um - below, second_gained(below), second_gained(um)),
+        "second top": rise(above - lm, second_top(above), second_top(lm)),
+        "second": rise(um - lm, relu(um), relu(lm)),
+    }
 
 
 def _above(polygon: OperandRanges) -> list[Operands]:
@@ -240,17 +255,18 @@ def _above(polygon: OperandRanges) -> list[Operands]:
 
     Where one sign is known, a chord in D, one of the other rectifier beside what is known, and one in n of what phi is
     at most; where none is, a chord in D, D and a chord in n of what phi is at most larger, and a chord in n of what it
-    is at most. Where both are known, phi itself.
+    is at most. The last two are such chords in n'. Where both are known, phi itself.
     """
     numbers, (ln, ld, lm), (un, _, um) = polygon.numbers, polygon.low, polygon.high
     zero, one, full = numbers.number(0), numbers.number(1), numbers.number(0) * (ln + ld + lm)
     left, right, low, high = un <= zero, ln >= zero, um <= zero, lm >= zero
-    chord, fall, climb, open = _chords(polygon)
-    steep = np.where(high, one, np.where(low, zero, open))
+    chords = _chords(polygon)
+    chord, fall, climb = chords["most"], chords["gain"], chords["top"]
+    steep = np.where(high, one, np.where(low, zero, chords["second"]))
     known, level = left | right, full + one
     first = (
         full,
-        np.where(left, full, np.where(right | high, one, np.where(low, zero, chord))),
+        np.where(left, full, np.where(right | high, one, np.where(low, zero, chords["at zero"]))),
         np.where(left, steep, np.where(right, steep - one, full)),
     )
     second = (
@@ -268,8 +284,10 @@ def _above(polygon: OperandRanges) -> list[Operands]:
         np.where(right & high, level, zero),
         np.where(left & ~right & high, level, zero),
     )
+    fourth = full, np.where(left, chord, one), np.where(left, full, -chords["second gain"])
+    fifth = full, np.where(high, level, zero), np.where(high, full, chords["second top"])
     exact, found = known & (low | high), []
-    for plane in (first, second, third):
+    for plane in (first, second, third, fourth, fifth):
         n, d, m = (np.where(exact, own, part) for own, part in zip(whole, plane, strict=True))
         found.append((n, d, m))
     return found
