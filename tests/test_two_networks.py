@@ -92,6 +92,7 @@ def check_counterexample(query: av.Query, found: av.Outcome) -> None:
 
 
 PARTLY = declared((3, 3), (2, 2)) + bounded("X_f", (-1, -1, -1), (1, 1, 1))
+NEAR = "(assert (<= X_g[0] (+ X_f[0] 0.1)))(assert (>= X_g[0] (- X_f[0] 0.1)))"
 
 
 @pytest.mark.parametrize(
@@ -113,6 +114,14 @@ PARTLY = declared((3, 3), (2, 2)) + bounded("X_f", (-1, -1, -1), (1, 1, 1))
         (equal(3) + "(assert (<= (+ X_f[0] X_g[1]) 0.25))", 3),
         (equal(3) + "(assert (== X_f[0] X_f[1]))", 2),
         (bounded("X_g", (-1, -1, -1), (1, 1, 1)), None),
+        # Others follow from an input that stands beside its partner by a difference, or that boxes fix.
+        (NEAR + "(assert (== X_g[1] X_g[0]))(assert (== X_g[2] X_f[2]))", 4),
+        (NEAR + "(assert (== X_g[1] (+ X_g[0] 0.1)))(assert (== X_g[2] (* -0.5 X_g[0])))", 5),
+        (
+            "(assert (== X_f[0] 0.3))(assert (== X_g[0] 0.3))(assert (== X_g[1] (- X_f[1] X_g[0])))"
+            "(assert (== X_g[2] X_f[2]))",
+            3,
+        ),
     ],
 )
 def test_inputs_that_are_tied_in_part(more, entries):
@@ -142,6 +151,15 @@ def test_inputs_that_are_tied_in_part(more, entries):
         assert y[:4] == pytest.approx(question.computed(values[1]), abs=1e-12)
         assert y[4:] == pytest.approx(y[2:4] - y[:2], abs=1e-12)
     assert inside > 20
+
+
+def test_an_input_that_follows_from_one_beside_its_partner():
+    f, g = (network_from_layers([weight], [np.zeros(1)]) for weight in (np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])))
+    text = declared((2, 2), (1, 1)) + bounded("X_f", (1, 1), (2, 2)) + NEAR + "(assert (== X_g[1] X_g[0]))"
+    for limit, answer in (("2.0999", "sat"), ("2.1001", "unsat")):
+        query = asked(text + f"(assert (>= Y_g[0] {limit}))", f, g)
+        assert query.about_outputs().ties is not None
+        assert av.verify(query, timeout=30).verdict.value == answer
 
 
 def test_atoms_that_read_inputs_and_products():

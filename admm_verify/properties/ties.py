@@ -69,13 +69,9 @@ def ties_of(asked: Property, real: bool) -> Ties | None:
     if not regions or any(one.cut is not None and one.cut.within is not None for one in regions):
         return None
     partner = {first + i: i for i in range(first)} if first == second else {}
-    solved = _solved(_common_equations(regions))
+    solved = _all_solved(regions, partner)
     if solved is None:
         return None
-    for j, i in partner.items():
-        gap = None if i in solved or j in solved else _fixed_gap(regions, j, i)
-        if gap is not None:
-            solved[j] = {i: _ONE}, gap
     apart = {j: i for j, i in partner.items() if i not in solved and j not in solved}
     apart = _compared(regions, solved, apart) if real else {}
     if not apart and not any(_crosses(j, terms, first) for j, (terms, _) in solved.items()):
@@ -95,22 +91,30 @@ def _made(size: int, solved: Solved, apart: dict[int, int], real: bool) -> Ties 
         return None
     apart = apart | {j: next(iter(solved[j][0])) for j in shifted}
     free = [j for j in range(size) if j not in solved or j in shifted]
-    place = {j: k for k, j in enumerate(free)}
+    places = _free_places(free, apart)
     rows: list[tuple[Terms, Fraction]] = []
     for j in range(size):
-        if j in apart:
-            rows.append((((place[apart[j]], _ONE), (place[j], _ONE)), _ZERO))
-        elif j in place:
-            rows.append((((place[j], _ONE),), _ZERO))
-        else:
-            terms, shift = solved[j]
-            rows.append((tuple((place[i], value) for i, value in terms.items()), shift))
-            if not real and (shift or not _is_shift(terms)):
-                return None
-        terms, shift = rows[-1]
-        if not is_float(shift) or not all(is_float(value) for _, value in terms):
+        terms, shift = ({j: _ONE}, _ZERO) if j in places else solved[j]
+        if not real and (shift or not _is_shift(terms)):
+            return None
+        own: dict[int, Fraction] = {}
+        for i, value in terms.items():
+            for k in places[i]:
+                own[k] = own.get(k, _ZERO) + value
+        rows.append((tuple((k, value) for k, value in own.items() if value), shift))
+        if not is_float(shift) or not all(is_float(value) for _, value in rows[-1][0]):
             return None
     return Ties(tuple((j, apart.get(j)) for j in free), tuple(rows))
+
+
+def _free_places(free: Sequence[int], apart: Mapping[int, int]) -> dict[int, tuple[int, ...]]:
+    """The entries of u whose sum a free input is: its own, and where that is a difference those of the other input."""
+    found: dict[int, tuple[int, ...]] = {}
+    for k, j in enumerate(free):
+        # Chains of differences are short: of a shift, of a partner.
+        others = found[apart[j]] if j in apart else ()
+        found[j] = (*others, k)
+    return found
 
 
 def _is_shift(terms: Mapping[int, Fraction]) -> bool:
@@ -137,6 +141,20 @@ def _opposite(row: Inequality) -> Inequality:
 def _holds(region: Disjunct, row: Inequality) -> bool:
     """Whether a row holds all over the box."""
     return row.admits(most(region.box, row))
+
+
+def _all_solved(regions: Sequence[Disjunct], partner: Mapping[int, int]) -> Solved | None:
+    """`_solved` of what holds in all regions: equations, and where boxes fix an input and its partner their difference.
+
+    The differences are solved with the equations, as other inputs may follow from those that boxes fix.
+    """
+    equations = _common_equations(regions)
+    solved = _solved(equations)
+    if solved is None:
+        return None
+    free = [(j, i) for j, i in partner.items() if i not in solved and j not in solved]
+    gaps = [row for row in (_fixed_gap(regions, j, i) for j, i in free) if row is not None]
+    return _solved([*equations, *gaps]) if gaps else solved
 
 
 def _solved(equations: Sequence[Inequality]) -> Solved | None:
@@ -197,8 +215,8 @@ def _substituted(terms: Terms, solved: Solved) -> tuple[dict[int, Fraction], Fra
     return {j: value for j, value in found.items() if value}, shift
 
 
-def _fixed_gap(regions: Sequence[Disjunct], j: int, i: int) -> Fraction | None:
-    """x_j - x_i where all boxes fix both, this far apart; else None."""
+def _fixed_gap(regions: Sequence[Disjunct], j: int, i: int) -> Inequality | None:
+    """The equation between two inputs that all boxes fix, equally far apart; else None."""
     gap = None
     for one in regions:
         if not (one.box.fixes(j) and one.box.fixes(i)):
@@ -207,7 +225,7 @@ def _fixed_gap(regions: Sequence[Disjunct], j: int, i: int) -> Fraction | None:
         if gap is not None and own != gap:
             return None
         gap = own
-    return gap
+    return None if gap is None else Inequality(((i, -_ONE), (j, _ONE)), -gap, False)
 
 
 def _compared(regions: Sequence[Disjunct], solved: Solved, apart: dict[int, int]) -> dict[int, int]:
