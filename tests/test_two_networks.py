@@ -162,6 +162,18 @@ def test_an_input_that_follows_from_one_beside_its_partner():
         assert av.verify(query, timeout=30).verdict.value == answer
 
 
+def test_a_disjunct_whose_input_set_is_empty():
+    case = random_pair(0, ("dense",))
+    n, m = case.first.input_size, case.first.output_size
+    text = declared((n, n), (m, m)) + bounded("X_f", [-1] * n, [1] * n) + equal(n)
+    # Any two of the three constraints have inputs in common.
+    text += "(assert (or (and (>= (+ X_f[0] X_f[1]) 0.6) (<= (- X_f[0] X_f[1]) -0.9) "
+    text += "(<= (+ X_g[0] (* 3 X_g[1])) 0.1)) (<= X_f[0] 0)))"
+    query = asked(text + "(assert (>= Y_f[0] (+ Y_g[0] 9)))", case.first, case.second)
+    assert len(query.property.disjuncts) == 2
+    assert av.verify(query, timeout=30).verdict is av.Verdict.UNSAT
+
+
 def test_atoms_that_read_inputs_and_products():
     case = random_pair(0, ("dense",))
     n, m = case.first.input_size, case.first.output_size

@@ -6,6 +6,7 @@ import numpy as np
 
 from admm_verify.arrays import quiet_overflow, to_numpy
 from admm_verify.bounds.preactivation import derived_bounds
+from admm_verify.complete.emptiness import without_contradictions
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Network
 from admm_verify.network.pair import PairedNetwork
@@ -44,7 +45,10 @@ def with_closer_network(query: Query, run: Run) -> Query:
 
 def _lower(network: Network, rows: AtomRows, chosen: np.ndarray, run: Run) -> np.ndarray:
     """CROWN bounds of some rows."""
+    boxes, owner = np.unique(rows.box[chosen], return_inverse=True)
+    inputs = rows.inputs.at(boxes)
     with quiet_overflow():
-        bounds = derived_bounds(network, rows.inputs, "crown", run)
-        known = RowBounds(network, rows.inputs, rows.objective, rows.offset, rows.box, bounds)
-        return to_numpy(known.solve(chosen, "auto", 0, run).lower)
+        # Nothing is known of empty sets yet, of which one network's bounds tell and the other's do not.
+        bounds, _ = without_contradictions(network, inputs, derived_bounds(network, inputs, "crown", run), run)
+        known = RowBounds(network, inputs, rows.objective[chosen], rows.offset[chosen], owner, bounds)
+        return to_numpy(known.solve(np.arange(len(chosen)), "auto", 0, run).lower)
