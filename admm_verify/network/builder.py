@@ -17,7 +17,7 @@ from admm_verify.network.computed import Computed, computed
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
 from admm_verify.network.heads import Head
 from admm_verify.network.limits import Limits
-from admm_verify.network.maps import FLUSHED, DenseMap, DiagonalMap, LinearMap
+from admm_verify.network.maps import FLUSHED, ROUNDED, DenseMap, DiagonalMap, LinearMap
 from admm_verify.network.originals import Original
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.simplify import simplify
@@ -166,7 +166,7 @@ class Builder:
         constant = self.computed(x)
         assert constant is not None, "the value is a constant"
         zeros = SelectionMap.from_gather(np.full(x.size, self.input.size), self.input.size, constant.roundings)
-        value, magnitude = np.maximum(constant.value, 0.0), constant.magnitude + FLUSHED
+        value, magnitude = np.maximum(constant.value, 0.0), ROUNDED * (constant.magnitude + FLUSHED)
         self._nodes.append(Affine((Term(0, zeros),), value, magnitude, peak_shift=constant.peak))
         return Tensor(len(self._nodes) - 1, x.shape)
 

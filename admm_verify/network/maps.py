@@ -24,6 +24,10 @@ FLUSHED = 2.0**-100
 """Added to the magnitude of a value that is computed and then hidden: times a few roundings of float32 it is more than
 the smallest normal number, below which the value may be lost."""
 
+ROUNDED = 1.0 + 2.0**-32
+"""Times the magnitude of a bias that was computed: it is above the bias's size then, which tells that it was rounded;
+sums that are all of one sign would else look like numbers that are known."""
+
 
 _TURN_LIMIT = 2**23
 """Entries of the largest matrix of which a second copy is kept."""

@@ -9,7 +9,7 @@ import numpy as np
 from admm_verify.network.compose import add, compose
 from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term, sources_of
-from admm_verify.network.maps import FLUSHED, MERGE_UNDERFLOW, DenseMap, LinearMap, TransposedMap
+from admm_verify.network.maps import FLUSHED, MERGE_UNDERFLOW, ROUNDED, DenseMap, LinearMap, TransposedMap
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.signs import nonnegative_nodes
 from admm_verify.run import Run, paced
@@ -149,14 +149,17 @@ class _Merged:
 
     def _shift(self, map: LinearMap, source: Affine) -> None:
         """Take the source's bias through the map."""
-        self.bias = map.apply(source.bias) + self.bias
+        before, moved = self.bias, map.apply(source.bias)
+        self.bias = moved + before
         # A selection moves the bias without arithmetic; any other map may lose some of it to underflow.
         lost = 0.0 if isinstance(map, SelectionMap) else (map.columns + 1) * MERGE_UNDERFLOW
         # The roundings of the map count in the merged terms; a constant source leaves none.
         weight = 1.0 if source.terms else 2.0 * max(1, map.roundings)
         # What float32 flushes to zero in the source, the map may make large again.
         flushed = 0.0 if isinstance(map, SelectionMap) else FLUSHED
-        self.magnitude = weight * map.magnitude_apply(source.bias_magnitude + flushed) + self.magnitude + lost
+        size = weight * map.magnitude_apply(source.bias_magnitude + flushed) + self.magnitude + lost
+        known = ((before == 0) | (moved == 0)) if isinstance(map, SelectionMap) else False
+        self.magnitude = np.where(known, size, ROUNDED * size)
 
 
 def _append(parallel: list[LinearMap], map: LinearMap) -> None:
