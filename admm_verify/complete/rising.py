@@ -4,6 +4,7 @@ Where the inputs meet both outputs are equal, and no bound of their difference i
 derivative is.
 """
 
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -35,7 +36,13 @@ _PARTS = 2**15
 """Parts of a disjunct's inputs that are bounded at most."""
 
 _BLOCK = 1024
-"""Parts that are bounded at once."""
+"""Parts that are bounded at once, at most."""
+
+_NUMBERS = 2**22
+"""Numbers of all nodes, parts and directions together that are held at once, some of them several times."""
+
+_WORK = 2**30
+"""Such numbers of all parts that are bounded at most."""
 
 
 def rising_disjuncts(query: Query, run: Run) -> list[int]:
@@ -63,9 +70,21 @@ def rising_disjuncts(query: Query, run: Run) -> list[int]:
             inputs = _between(disjunct, ties, first.input_size)
             directions = np.zeros((len(moving), first.input_size))
             directions[np.arange(len(moving)), list(moving)] = signs
-            if any(Slopes(first, directions, objective, part).never_fall(inputs) for objective in objectives):
+            if any(_rises(first, directions, objective, inputs, part) for objective in objectives):
                 found.append(number)
     return found
+
+
+def _rises(network: Network, directions: np.ndarray, objective: np.ndarray, inputs: Box, run: Run) -> bool:
+    """Whether no derivative is below zero, of so many directions at once as there is room for."""
+    count = math.ceil(len(directions) * _width(network) / _NUMBERS)
+    blocks = np.array_split(directions, min(count, len(directions)))
+    return all(Slopes(network, block, objective, run).never_fall(inputs) for block in blocks)
+
+
+def _width(network: Network) -> int:
+    """Entries of all nodes together."""
+    return sum(node.size for node in network.nodes)
 
 
 def _moving(ties: Ties, size: int) -> dict[int, int]:
@@ -144,13 +163,15 @@ class Slopes:
         Raises: Stopped.
         """
         weight = self._first_weights()
+        each = len(self.directions) * _width(self.network)
+        block_size, most = max(1, min(_BLOCK, _NUMBERS // each)), min(_PARTS, _WORK // each)
         parts = [tuple(to_numpy(end)[0] for end in inputs.range)]
         while parts:
             self.run.check()
-            block, parts = parts[-_BLOCK:], parts[:-_BLOCK]
+            block, parts = parts[-block_size:], parts[:-block_size]
             lower, upper = (np.stack(side) for side in zip(*block, strict=True))
             self.bounded += len(block)
-            if self.bounded > _PARTS or (self._at(0.5 * (lower + upper)) < 0).any():
+            if self.bounded > most or (self._at(0.5 * (lower + upper)) < 0).any():
                 return False
             for i in np.flatnonzero(~self._certain(lower, upper)):
                 side = int(np.argmax((upper[i] - lower[i]) * weight))
@@ -177,6 +198,7 @@ class Slopes:
         values = self.network.evaluate(x)
         moved: list[np.ndarray] = [np.broadcast_to(self.directions, (len(x), *self.directions.shape))]
         for node in self.network.nodes[1:]:
+            self.run.check()
             if isinstance(node, Affine):
                 parts = [to_numpy(term.map.apply(moved[term.source])) for term in node.terms]
                 moved.append(sum(parts, np.zeros(node.size)))
@@ -204,6 +226,7 @@ class Slopes:
             passed[-1] = np.broadcast_to(self.objective, (len(lower), *self.directions.shape[:1], len(self.objective)))
             value = size = np.zeros((len(lower), len(self.directions)))
             for i in range(network.output, 0, -1):
+                self.run.check()
                 node, own = network.nodes[i], passed[i]
                 if own is None:
                     continue
@@ -235,6 +258,7 @@ class Slopes:
         start = np.broadcast_to(self.directions, (parts, *self.directions.shape))
         found, k = [_Move(start, start, abs(start))], 0
         for node in self.network.nodes[1:]:
+            self.run.check()
             if isinstance(node, Affine):
                 found.append(self._product(node, found))
                 continue

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import admm_verify as av
-from admm_verify.complete.rising import rising_disjuncts
+from admm_verify.complete.rising import Slopes, rising_disjuncts
 from admm_verify.network.layers import network_from_layers
 from admm_verify.properties.several import QueriedNetwork
 from admm_verify.properties.vnnlib import parse_vnnlib
@@ -132,6 +132,39 @@ def test_other_questions_are_left_alone():
     for words, networks in pairs.values():
         query = av.Query.about_several("made", parse_vnnlib(words), [QueriedNetwork(one) for one in networks])
         assert found(query) == []
+
+
+def test_many_moving_inputs_are_bounded_in_small_blocks():
+    rng = np.random.default_rng(3)
+    weights = [rng.uniform(0, 1, (40, 300)) / 300, rng.standard_normal((1, 40))]
+    network = network_from_layers(weights, [np.full(40, -0.5), np.zeros(1)])
+    moving = dict.fromkeys(range(300), ">=")
+    query = asked(network, [0] * 300, [1] * 300, moving, "(< Y_g[0] Y_f[0])")
+    held, width = list[int](), sum(node.size for node in network.nodes)
+
+    def unknown(slopes: Slopes, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+        held.append(len(lower) * len(slopes.directions) * width)
+        return np.zeros(len(lower), dtype=bool)
+
+    with (
+        patch.object(Slopes, "_at", lambda _, points: np.zeros((len(points), 1))),
+        patch.object(Slopes, "_certain", unknown),
+    ):
+        assert found(query) == []
+    assert max(held) <= 2**22 and sum(held) <= 2**30
+
+
+@pytest.mark.parametrize("numbers", [1, 300])
+def test_signs_in_small_blocks(numbers):
+    network = drawn(1)
+    for moving, condition, rises in (
+        ({0: ">=", 1: ">="}, "(< Y_g[0] Y_f[0])", [0]),
+        ({0: ">=", 1: ">="}, "(> Y_g[0] Y_f[0])", []),
+        ({0: ">=", 2: ">="}, "(< Y_g[0] Y_f[0])", []),
+    ):
+        query = asked(network, *UNIT, moving, condition)
+        with patch("admm_verify.complete.rising._NUMBERS", numbers):
+            assert found(query) == rises
 
 
 QUERIES = [
