@@ -101,7 +101,7 @@ class MinimumSearch:
     @property
     def allowed(self) -> np.ndarray:
         """The gap that every group may keep, [groups]."""
-        settings, value = self.settings, self.attained.value
+        settings, value = self.settings, self.attained.known
         return np.maximum(settings.relative * np.abs(np.where(np.isfinite(value), value, 0.0)), settings.absolute)
 
     @property
@@ -183,8 +183,13 @@ class MinimumSearch:
 
     def _open_rows(self) -> np.ndarray:
         """The rows that keep their group from being done."""
-        floor = (self.attained.value - self.allowed)[self.rows.group]
+        floor = (self.attained.known - self.allowed)[self.rows.group]
         return np.flatnonzero(~(self._values >= floor))
+
+    def _split_rows(self) -> np.ndarray:
+        """Those of them that are compared with a number; the others have none even near their sets."""
+        open = self._open_rows()
+        return open[np.isfinite(self.attained.known[self.rows.group[open]])]
 
     def _attack(self, methods: tuple[Method, ...], starts: np.ndarray | None) -> None:
         """Look for better points of the open rows. Shapes: starts [rows, points, n]."""
@@ -218,7 +223,7 @@ class MinimumSearch:
         """
         kinked = all(facts_of(node).kinked for node in self.rows.scores.network.functions)
         for halving in (self._narrow, not self._narrow):
-            self._chosen = self._open_rows()
+            self._chosen = self._split_rows()
             if not len(self._chosen) or self.run.over() or self._limited:
                 return
             self.thresholds = Thresholds.below(self.attained, _AIM * self.allowed, self.least)
@@ -281,7 +286,7 @@ class MinimumSearch:
         """Whether better points were found that may spare some parts."""
         assert self.thresholds is not None, "a search has thresholds"
         allowed = self.allowed
-        return bool(np.any(self.attained.value - allowed < self.thresholds.floor - _MOVED * allowed))
+        return bool(np.any(self.attained.known - allowed < self.thresholds.floor - _MOVED * allowed))
 
     def _note(self, search: Search) -> None:
         """Take from the open parts what is known of the rows: whatever is not open is above the threshold."""
@@ -299,7 +304,7 @@ class MinimumSearch:
         before = self.thresholds
         if search.pool is None or search.stuck is None or before is None:
             return
-        after = self.thresholds = Thresholds.below(self.attained, _AIM * self.allowed, self.least, before.unit)
+        after = self.thresholds = Thresholds.below(self.attained, _AIM * self.allowed, self.least, before)
         search.splitter.disjuncts.offset[:, 0] = after.shift[self._chosen]
         fallen = np.nextafter((after.shift - before.shift)[self._chosen], -np.inf)
 

@@ -74,13 +74,20 @@ class ValueRows:
 class Incumbents:
     """The best point of every group so far, and the value there, as computed.
 
-    Shapes: value [groups]; x [groups, n], NaN where there is none.
+    near: the least value at points that are in the sets up to rounding alone, as far as no better ones are known; sets
+    without room, such as a part of a plane, may hold no others.
+    Shapes: value, near [groups]; x [groups, n], NaN where there is none.
     """
 
     def __init__(self, rows: ValueRows) -> None:
         self.rows = rows
-        self.value = np.full(rows.inputs.count, np.inf)
+        self.value, self.near = np.full(rows.inputs.count, np.inf), np.full(rows.inputs.count, np.inf)
         self.x = np.full(rows.inputs.shape, np.nan)
+
+    @property
+    def known(self) -> np.ndarray:
+        """The values that bounds are compared with, [groups]: attained ones, or those near the sets where none are."""
+        return np.where(self.value < np.inf, self.value, self.near)
 
     def offer(self, points: np.ndarray, rows: np.ndarray) -> None:
         """Keep what is better among some points of the sets of the rows' groups.
@@ -92,7 +99,9 @@ class Incumbents:
         group = self.rows.group[rows]
         inside = to_numpy(self.rows.inputs.at(group).drawn_in(points))
         missed = np.asarray(np.isnan(inside).any(axis=1))
-        value = np.where(missed, np.inf, self.rows.values(np.where(missed[:, None], 0.0, inside), rows))
+        value = self.rows.values(np.where(missed[:, None], points, inside), rows)
+        np.minimum.at(self.near, group[missed], value[missed])
+        value = np.where(missed, np.inf, value)
         order = np.argsort(value, kind="stable")
         _, first = np.unique(group[order], return_index=True)
         best = order[first]
@@ -116,19 +125,21 @@ class Thresholds:
 
     @classmethod
     def below(
-        cls, incumbents: Incumbents, allowed: np.ndarray, start: np.ndarray, unit: np.ndarray | None = None
+        cls, incumbents: Incumbents, allowed: np.ndarray, start: np.ndarray, before: "Thresholds | None" = None
     ) -> "Thresholds":
         """The values of some incumbents less what they may be off by.
 
-        unit: of the rows, None for ones of the size of that. Shapes: allowed [groups]; start (scores below) [rows].
+        before: those of the search so far, None at its start; parts that it has left out are known to be above these,
+        which never rise therefore. Shapes: allowed [groups]; start (scores below) [rows].
         """
-        rows = incumbents.rows
-        floor = incumbents.value - allowed
+        rows, unit = incumbents.rows, None if before is None else before.unit
+        floor = incumbents.known - allowed
         if unit is None:
             size = np.maximum(allowed, 2.0**-40 * np.abs(floor))[rows.group]
             exponent = np.round(np.log2(np.where((size > 0) & np.isfinite(size), size, 1.0)))
             unit = np.exp2(np.clip(exponent, -_EXPONENT, _EXPONENT))
-        return cls(rows, floor, unit, -rows.scores.level(floor[rows.group], start) / unit)
+        shift = -rows.scores.level(floor[rows.group], start) / unit
+        return cls(rows, floor, unit, shift if before is None else np.maximum(shift, before.shift))
 
     def score(self, bound: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """The bounds of the rows' scores behind bounds of what is searched. Shapes: bound, rows [m] -> [m].

@@ -268,3 +268,16 @@ def test_points_of_wide_sets_are_attacked_before_anything_bounds_them():
         patch.setattr(minimum_search.MinimumSearch, "_attack", noted)
         av.minimum(network, box, rows, run=av.Run(stop=stop))
     assert (before[0] < centre - 0.5).all()
+
+
+@pytest.mark.parametrize("seed", seeds(3, 12))
+def test_sets_without_room_have_bounds_that_hold_on_them(seed):
+    # The line x_0 = x_1 has no inner point, and rounding keeps all points from being known to lie on it.
+    rng = np.random.default_rng(seed)
+    network = dense((2, 6, 2), "relu", rng)
+    line = av.Polytope([[1.0, -1.0], [-1.0, 1.0], [1.0, 0.0], [-1.0, 0.0]], [0.0, 0.0, 1.0, 1.0])
+    found = av.minimum(network, line, np.eye(2), run=av.Run(timeout=5))
+    values = [exact_output(network, np.array([t, t])) for t in np.linspace(-1.0, 1.0, 65)]
+    for j in range(2):
+        least = min(value[j] for value in values)
+        assert Fraction(float(found.lower[j])) <= least <= Fraction(float(found.lower[j])) + Fraction(1, 20)
