@@ -27,10 +27,11 @@ _SHOWN = 20
 class Difference:
     """Enclosures of f'(x)_j - f(x)_j over sets: lower <= least value <= least, and greatest <= greatest value <= upper.
 
-    lower, upper: certified, rounded outward. least, greatest: attained, as computed in float64 by both networks at
-    `least_at` and `greatest_at`, which lie in the set exactly; infinite, with NaN as inputs, where no point gave a
-    number. outputs: the numbers of the outputs. status: CONVERGED where both gaps are closed, or where only the largest
-    difference was asked for and its gap is. notes: where the networks are not compared layer by layer, and why.
+    lower, upper: certified, rounded outward. least, greatest: attained, as computed in float64 layer by layer from the
+    differences of the layers before, at `least_at` and `greatest_at`, which lie in the set exactly; infinite, with NaN
+    as inputs, where no point gave a number. outputs: the numbers of the outputs. status: CONVERGED where both gaps are
+    closed, or where only the largest difference was asked for and its gap is. notes: where the networks are not
+    compared layer by layer, and why.
     Shapes: lower, upper, least, greatest, status [sets, outputs]; least_at, greatest_at [sets, outputs, *input_shape].
     """
 
@@ -100,7 +101,7 @@ def difference(
     Units: those of the outputs.
     Raises: InputError for what is no network, set, settings or run, for networks of unequal inputs or outputs, for sets
     that do not fit; ModelError for weights that are not finite; DeviceError where the device is missing.
-    Error: lower and upper are rounded outward; the attained values are computed in float64.
+    Error: lower and upper are rounded outward; the attained values are computed in float64, with errors of the size of the differences.
     Reference: Paulsen et al., ASE 2020, arXiv 2009.09943 (NeuroDiff).
     """
     began, run = time.monotonic(), Run.of(run)
@@ -167,7 +168,8 @@ def _attained(
     """
     sets, many, n = points.shape
     flat = points.reshape(-1, n)
-    y = to_numpy(joint(flat.reshape(-1, *joint.input_shape))).reshape(len(flat), 3, -1)[:, 2, list(outputs)]
+    # By the nodes of the differences: those of the two outputs lose all digits that these share.
+    y = to_numpy(joint.computed(flat)).reshape(len(flat), 3, -1)[:, 2, list(outputs)]
     values = y.reshape(sets, many, len(outputs))
 
     def best(values: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

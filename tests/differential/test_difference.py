@@ -12,6 +12,7 @@ import torch
 import admm_verify as av
 from admm_verify.complete.minimum_search import MinimumSearch
 from admm_verify.network.layers import network_from_layers
+from problems.pairs import layers_of
 from tests.differential.truth import difference_row, least, side_by_side
 from tests.random_pairs import IMAGES, LINEAR, random_pair
 from tests.seeds import seeds
@@ -209,3 +210,14 @@ def test_what_is_found_is_told_long_after_the_time_was_up(monkeypatch):
     monkeypatch.setattr(MinimumSearch, "find", late)
     chosen = av.DifferenceSettings(max_subproblems=0, outputs=[0])
     assert np.isfinite(av.difference(F, G, BOX, settings=chosen, run=av.Run(timeout=1.0)).lower).all()
+
+
+@pytest.mark.parametrize("seed", seeds(6, 40))
+def test_attained_values_keep_the_digits_that_outputs_share(seed):
+    # Weights one step apart, as large outputs: y' - y is rounded by more than it is.
+    first, rng = layered((3, 8, 8, 2), seed), np.random.default_rng(seed)
+    weights, biases = layers_of(first)
+    others = [np.where(rng.random(w.shape) < 0.5, np.nextafter(w, np.inf), w) for w in weights]
+    second = network_from_layers(others, biases)
+    found = av.difference(first, second, av.Box(np.full(3, 1e4), np.full(3, 1e4 + 1.0)), run=av.Run(timeout=5))
+    assert (found.lower <= found.least).all() and (found.greatest <= found.upper).all()
