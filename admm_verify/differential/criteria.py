@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import log, nextafter
+from math import inf, log, nextafter
 from typing import Any
 
 import numpy as np
@@ -16,31 +16,34 @@ from admm_verify.options import Range, number
 from admm_verify.properties.property import Atom
 
 _PROBABILITY = Range(0.5, most=1.0 - 2.0**-53)
+"""Those of which a class is confident at all, and not certain."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ways:
     """The ways in which two networks differ: conjunctions of rows c'[y; y'; y' - y] + d <= 0, < 0 where strict.
 
-    of: the rows of every way. Shapes: objective [rows, 3 outputs]; offset, strict [rows].
+    of: the rows of every way. asked: the offsets with which a row is fulfilled for certain, where `offset` is rounded
+    downward. Shapes: objective [rows, 3 outputs]; offset, asked, strict [rows].
     """
 
     objective: np.ndarray
     offset: np.ndarray
+    asked: np.ndarray
     strict: np.ndarray
     of: tuple[tuple[int, ...], ...]
 
     def atoms(self, apart: bool) -> list[Atom]:
-        """The rows as exact atoms of the joint network; apart: of y and y' alone, without their difference."""
+        """The rows as exact atoms of the joint network; apart: as they are asked of y and y' alone."""
         size = self.objective.shape[1] // 3
-        objective = self.objective
+        objective, offset = self.objective, self.asked if apart else self.offset
         if apart:
             own, other, difference = objective[:, :size], objective[:, size : 2 * size], objective[:, 2 * size :]
             objective = np.concatenate([own - difference, other + difference, np.zeros_like(own)], axis=1)
         return [
             Atom(
                 tuple((int(i), Fraction(float(row[i]))) for i in np.flatnonzero(row)),
-                Fraction(float(self.offset[k])),
+                Fraction(float(offset[k])),
                 strict=bool(self.strict[k]),
             )
             for k, row in enumerate(objective)
@@ -89,7 +92,7 @@ class EpsilonEquivalence:
         sides = np.eye(3 * size)[2 * size + chosen]
         objective, count = np.concatenate([-sides, sides]), 2 * len(chosen)
         offset = np.tile(np.broadcast_to(epsilon, len(chosen)), 2)
-        return Ways(objective, offset, np.ones(count, dtype=bool), tuple((k,) for k in range(count)))
+        return Ways(objective, offset, offset, np.ones(count, dtype=bool), tuple((k,) for k in range(count)))
 
 
 @dataclass(frozen=True)
@@ -107,21 +110,26 @@ class Top1Equivalence:
     confidence: float = 0.5
 
     def __post_init__(self) -> None:
-        number(self.confidence, "The confidence", _PROBABILITY, " of a probability")
+        found = number(self.confidence, "The confidence", _PROBABILITY, " - 2**-53: it is a probability below 1")
+        object.__setattr__(self, "confidence", found)
 
     @property
     def gap(self) -> float:
         """By how much the largest score exceeds all others at least where f is confident, rounded downward."""
+        return max(0.0, self._gap(-1.0))
+
+    def _gap(self, sign: float) -> float:
+        """The gap rounded downward, or upward."""
         if self.confidence == 0.5:
             return 0.0
         # Two roundings of a quotient and one of the logarithm, which a library may be an ulp or two off.
-        found = log(self.confidence / (1.0 - self.confidence)) * (1.0 - 2.0**-48) - 2.0**-48
-        return max(0.0, nextafter(found, 0.0))
+        found = log(self.confidence / (1.0 - self.confidence))
+        return nextafter(found + sign * 2.0**-48 * (1.0 + abs(found)), sign * inf)
 
     @property
     def words(self) -> str:
         """What it says."""
-        where = "" if self.confidence == 0.5 else f" wherever f has a probability of {self.confidence:g} or more"
+        where = "" if self.confidence == 0.5 else f" wherever f has a probability of {self.confidence} or more"
         return f"f and f' name the same class{where}"
 
     def ways(self, size: int) -> Ways:
@@ -140,12 +148,12 @@ class Top1Equivalence:
         confident, preferred = own[second] - own[first], other[first] - other[second]
         objective = np.concatenate([confident, preferred, difference[first] - difference[second]])
         count = len(pairs)
-        offset = np.repeat([self.gap, 0.0, self.gap], count)
+        offset, asked = (np.repeat([gap, 0.0, gap], count) for gap in (self.gap, self._gap(1.0)))
         ways = tuple(
             (*(place[k, i] for i in range(size) if i != k), count + number, 2 * count + number)
             for number, (k, _) in enumerate(pairs)
         )
-        return Ways(objective, offset, np.repeat([False, True, True], count), ways)
+        return Ways(objective, offset, asked, np.repeat([False, True, True], count), ways)
 
 
 Criterion = EpsilonEquivalence | Top1Equivalence

@@ -15,7 +15,7 @@ from admm_verify.differential.settings import EquivalenceSettings
 from admm_verify.differential.staged import CROWN, staged_bounds, tightened
 from admm_verify.memory import memory_errors
 from admm_verify.network.common_factors import summed_before_products
-from admm_verify.network.graph import Network, check_classifier
+from admm_verify.network.graph import Network, check_classifier, check_network
 from admm_verify.network.pair import PairedNetwork
 from admm_verify.options import instance
 from admm_verify.properties.infix import property_of
@@ -113,6 +113,7 @@ def equivalence(
     Reference: Paulsen et al., ASE 2020, arXiv 2009.09943 (NeuroDiff); Teuber et al., arXiv 2410.20207.
     """
     began, run = time.monotonic(), Run.of(run)
+    first, second = check_network(first), check_network(second)
     chosen = EquivalenceSettings() if settings is None else instance(settings, EquivalenceSettings, "settings")
     advice = ", such as av.EpsilonEquivalence(0.05) or av.Top1Equivalence()"
     instance(criterion, (EpsilonEquivalence, Top1Equivalence), "The criterion", advice)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
+import numpy as np
+
 from admm_verify.complete.minimum_settings import MinimumSettings
 from admm_verify.errors import InputError
 from admm_verify.options import ANY, Count, Nonnegative, Settings, count, flag
@@ -34,9 +36,9 @@ class DifferenceSettings(Settings):
 
     def __post_init__(self) -> None:
         flag(self.largest, "largest")
-        super().__post_init__()
         if self.outputs is not None:
             object.__setattr__(self, "outputs", output_numbers(self.outputs))
+        super().__post_init__()
 
     @property
     def of_minima(self) -> MinimumSettings:
@@ -66,7 +68,8 @@ def output_numbers(given: Sequence[int]) -> tuple[int, ...]:
 
     Raises: InputError for none, for one given twice, and for what is no number from 0 on.
     """
-    if isinstance(given, str | bytes) or not len(given):
+    given = given.tolist() if isinstance(given, np.ndarray) else given
+    if isinstance(given, str | bytes) or not isinstance(given, Sequence) or not given:
         raise InputError(f"The outputs are {given!r}; give at least one number, such as [0, 2], or None for all.")
     found = tuple(count(one, "A number of an output") for one in given)
     if len(set(found)) < len(found):

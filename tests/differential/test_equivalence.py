@@ -156,10 +156,27 @@ def test_the_confidence_is_that_of_a_softmax():
         gap = av.Top1Equivalence(confidence).gap
         exact = torch.tensor(confidence, dtype=torch.float64).logit().item()
         assert exact - 1e-12 <= gap <= exact
+    # A float32 number is that number, not arithmetic in its type.
+    assert av.Top1Equivalence(np.float32(0.9)) == av.Top1Equivalence(float(np.float32(0.9)))
+    assert "0.99999999 or" in av.Top1Equivalence(0.99999999).words
     # More confidence, fewer inputs that are asked about.
     boxes = av.Box(-np.ones((1, 3)), np.ones((1, 3)))
     answers = [av.equivalence(F, G, boxes, av.Top1Equivalence(d), settings=NARROW).answer[0] for d in (0.5, 0.99)]
     assert answers == [av.Answer.FALSIFIED, av.Answer.VERIFIED]
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(-4096, "VERIFIED"), (-1, "UNKNOWN"), (4096, "FALSIFIED")])
+def test_who_is_not_confident_for_certain_falsifies_nothing(steps, expected):
+    # The gap is no rational number: what is beside it by a rounding is neither.
+    margin = np.log(9.0)
+    margin += steps * np.spacing(margin)
+    zero = [np.zeros((2, 1))]
+    first, second = (
+        replace(network_from_layers(zero, [np.array(bias)]), element_type="float64")
+        for bias in ([margin, 0.0], [0.0, 1.0])
+    )
+    found = av.equivalence(first, second, av.Box([-1.0], [1.0]), av.Top1Equivalence(0.9), run=av.Run(timeout=5))
+    assert found.answer[0] is av.Answer[expected]
 
 
 def test_a_head_is_left_out_where_classes_are_compared():
@@ -212,7 +229,11 @@ def test_nothing_is_known_when_there_is_no_time(count):
         (lambda: av.EpsilonEquivalence("much"), "array of real numbers"),
         (lambda: av.EpsilonEquivalence(0.1, []), "at least one"),
         (lambda: av.Top1Equivalence(0.4), "confidence"),
-        (lambda: av.Top1Equivalence(1.0), "confidence"),
+        (lambda: av.Top1Equivalence(1.0), "a probability below 1"),
+        (lambda: av.EpsilonEquivalence(0.1, 3), "at least one"),
+        (lambda: av.EpsilonEquivalence(0.1, {0, 1}), "at least one"),
+        (lambda: av.EpsilonEquivalence(0.1, np.array(1)), "at least one"),
+        (lambda: av.equivalence("f.onnx", G, BOX, av.EpsilonEquivalence(0.1)), "read the file"),
         (lambda: av.equivalence(F, G, BOX, 0.1), "EpsilonEquivalence"),
         (lambda: av.equivalence(F, G, BOX, av.EpsilonEquivalence([0.1, 0.2])), "2 epsilons for 4 outputs"),
         (lambda: av.equivalence(F, G, BOX, av.EpsilonEquivalence(0.1, [4])), "no output 4"),
