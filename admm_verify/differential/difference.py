@@ -101,7 +101,8 @@ def difference(
     Units: those of the outputs.
     Raises: InputError for what is no network, set, settings or run, for networks of unequal inputs or outputs, for sets
     that do not fit; ModelError for weights that are not finite; DeviceError where the device is missing.
-    Error: lower and upper are rounded outward; the attained values are computed in float64, with errors of the size of the differences.
+    Error: lower and upper are rounded outward; the attained values are computed in float64, up to errors of the size of
+    the differences times its rounding.
     Reference: Paulsen et al., ASE 2020, arXiv 2009.09943 (NeuroDiff).
     """
     began, run = time.monotonic(), Run.of(run)
