@@ -113,7 +113,6 @@ def equivalence(
     Reference: Paulsen et al., ASE 2020, arXiv 2009.09943 (NeuroDiff); Teuber et al., arXiv 2410.20207.
     """
     began, run = time.monotonic(), Run.of(run)
-    first, second = check_network(first), check_network(second)
     chosen = EquivalenceSettings() if settings is None else instance(settings, EquivalenceSettings, "settings")
     advice = ", such as av.EpsilonEquivalence(0.05) or av.Top1Equivalence()"
     instance(criterion, (EpsilonEquivalence, Top1Equivalence), "The criterion", advice)
@@ -122,6 +121,7 @@ def equivalence(
         pair = check_classifier(first), check_classifier(second)
         notes = [one.head.note(one.name) for one in pair if one.head is not None]
         first, second = (one.scores for one in pair)
+    first, second = check_network(first), check_network(second)
     if first.element_type != second.element_type:
         notes.append(
             f"{first.name} computes in {first.element_type} and {second.name} in {second.element_type}: what is "
