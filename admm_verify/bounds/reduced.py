@@ -1,6 +1,6 @@
 """The network below a node without the neurons that contribute nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +9,8 @@ from admm_verify.arrays import Array, Placement, namespace, to_numpy
 from admm_verify.bounds.region import Region, spread_region
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, sources_of
 from admm_verify.network.maps import DenseMap, LinearMap
-from admm_verify.relaxations.registry import facts_of
+from admm_verify.relaxations.lines import Lines
+from admm_verify.relaxations.registry import facts_of, lines_of
 from admm_verify.sets.contract import InputSet
 
 
@@ -24,6 +25,7 @@ class Reduced:
         self.nodes: list[Node] = [network.nodes[0]]
         self.kept: list[np.ndarray | None] = [None]
         self.bounds: list[tuple[Array, Array]] = []
+        self._lines: list[Lines] = []
 
     def add_affine(self, node: Affine) -> None:
         """Append an affine node with all its rows; the activation that reads it may drop some."""
@@ -48,8 +50,7 @@ class Reduced:
     def region(self, target: Affine) -> Region:
         """The region of all nodes so far with the target on top, leading axes [boxes, 1]."""
         network = Network((*self.nodes, self._narrowed(target, None)), self.network.input_shape, (target.size,))
-        lower, upper = (tuple(pair[side] for pair in self.bounds) for side in (0, 1))
-        return spread_region(network, self.inputs, lower, upper)
+        return self._spread(network, range(len(self.bounds)))
 
     def below(self, target: Affine) -> Region:
         """`region` without the nodes that the target does not depend on."""
@@ -63,9 +64,18 @@ class Reduced:
         # What functions were rewritten from is nothing to bounds, and may read other nodes.
         nodes = [_renumbered(self.nodes[i], places) for i in order]
         network = Network((*nodes, _renumbered(target, places)), self.network.input_shape, (target.size,))
-        own = [pair for i, pair in zip(self.network.activations, self.bounds, strict=False) if i in places]
-        lower, upper = (tuple(pair[side] for pair in own) for side in (0, 1))
-        return spread_region(network, self.inputs, lower, upper)
+        known = enumerate(self.network.activations[: len(self.bounds)])
+        return self._spread(network, [k for k, i in known if i in places])
+
+    def _spread(self, network: Network, activations: Sequence[int]) -> Region:
+        """The region of a network with some of the activations so far, whose lines all regions share."""
+        for k in range(len(self._lines), len(self.bounds)):
+            node = self.nodes[self.network.activations[k]]
+            assert isinstance(node, Activation)
+            self._lines.append(lines_of(node, *(end[:, None, :] for end in self.bounds[k])))
+        lower, upper = (tuple(self.bounds[k][side] for k in activations) for side in (0, 1))
+        region = spread_region(network, self.inputs, lower, upper)
+        return replace(region, known=tuple(self._lines[k] for k in activations))
 
     def _useful(self, index: int, node: Activation, upper: Array) -> np.ndarray | None:
         """The neurons to keep, or None for all of them."""

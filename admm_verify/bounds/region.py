@@ -15,7 +15,8 @@ from admm_verify.network.originals import are_charged
 from admm_verify.network.pair import PairedNetwork
 from admm_verify.network.selection import SelectionMap
 from admm_verify.relaxations.contract import Hull
-from admm_verify.relaxations.registry import relaxations_of
+from admm_verify.relaxations.lines import Lines
+from admm_verify.relaxations.registry import network_lines, relaxations_of
 from admm_verify.run import paced
 from admm_verify.sets.contract import InputSet
 
@@ -33,7 +34,8 @@ class Region:
     products of a whole sweep can lose to underflow, times what they multiply. reaches[k] [..., n_k]: max|p| of
     activation k's input. caution: a factor on all rounding terms, above 1 where somebody else is to come to the same
     conclusion in other operations. owner [rows]: which of the sets each functional is of, where sweeps are [rows, n]
-    and all here is [sets, n]; None where leading axes say that.
+    and all here is [sets, n]; None where leading axes say that. known: the linear bounds over lower and upper, where they
+    are known already.
     """
 
     network: Network
@@ -46,6 +48,12 @@ class Region:
     reaches: tuple[Array, ...]
     caution: float = 1.0
     owner: Array | None = None
+    known: tuple[Lines, ...] | None = None
+
+    @cached_property
+    def lines(self) -> tuple[Lines, ...]:
+        """The linear bounds of all activations."""
+        return network_lines(self.network, self.lower, self.upper) if self.known is None else self.known
 
     def concretise(
         self,
@@ -120,7 +128,7 @@ class Region:
 
         Shapes: lower[k], upper[k] [parts, ..., n_k] where this region's are [1, ..., n_k].
         """
-        return replace(self, lower=lower, upper=upper)
+        return replace(self, lower=lower, upper=upper, known=None)
 
     def take(self, rows: Array) -> "Region":
         """The region of the given rows only, where the leading axis counts rows or is shared by them."""
@@ -134,6 +142,7 @@ class Region:
             magnitudes=tuple(None if scale is None else take_rows(scale, rows) for scale in self.magnitudes),
             underflow=take_rows(self.underflow, rows),
             reaches=tuple(take_rows(reach, rows) for reach in self.reaches),
+            known=None if self.known is None else tuple(line.take(rows) for line in self.known),
         )
 
     def reach_at(self, index: int) -> Array:

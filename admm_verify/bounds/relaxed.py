@@ -18,7 +18,7 @@ from admm_verify.network.placed import moved
 from admm_verify.relaxations.bilinear import BilinearPlanes, MiddlePlanes
 from admm_verify.relaxations.difference_planes import ChosenPlanes, DifferencePlanes, FixedPlanes
 from admm_verify.relaxations.lines import CurveLines, FixedLines, KinkLines, Lines
-from admm_verify.relaxations.registry import lines_of, network_lines
+from admm_verify.relaxations.registry import lines_of
 from admm_verify.relaxations.steps import StepFunction
 from admm_verify.run import Run
 from admm_verify.sets.contract import InputSet
@@ -73,7 +73,7 @@ class Relaxed:
         """single: the region's network in float32, as far as functionals reach, to spare its conversion."""
         self.region, self._single = region, single
         self.network, self.inputs = region.network, region.inputs
-        self.lines = network_lines(region.network, region.lower, region.upper)
+        self.lines = region.lines
         # Multipliers of lines through a kink have an intercept that spares the relaxation's vertices.
         self.kinks = [line if isinstance(line, KinkLines) else None for line in self.lines]
 

@@ -2,7 +2,7 @@
 
 from admm_verify.settings import SearchSettings
 
-_PAYS = 0.8
+_PAYS = 0.9
 """What a subproblem in a batch of twice the size may take of its time for that size to pay."""
 
 _PATIENCE = 10.0

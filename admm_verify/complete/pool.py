@@ -75,8 +75,13 @@ class Pool(Generic[Kind]):
         return take(self._held, self._state != _FREE)
 
     def pop(self, count: int, best: bool = False) -> Kind:
-        """Take out those with the least bounds, or with the largest, which are about to be closed."""
+        """Take out those with the least bounds, or with the largest, which are about to be closed.
+
+        count: of subproblems, those that belong together counted once.
+        """
         index = np.flatnonzero(self._state == _OPEN)
+        if self._held.together and len(index):
+            count *= -(-len(index) // len(np.unique(self._held.order[index])))
         if count < len(index):
             order = -self._held.order[index] if best else self._held.order[index]
             chosen = np.argpartition(order, count)[:count]

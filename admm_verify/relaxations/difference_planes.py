@@ -111,8 +111,22 @@ class DifferencePlanes:
     @property
     def middle(self) -> Array:
         """The mean of the slopes below and above, of the operands."""
-        up = namespace(self.size).ones_like(self.size)
-        return 0.5 * (self.contact(up, self.start).slope + self.contact(-up, self.start).slope)
+        (below, _), (above, _) = self.started
+        return 0.5 * (below + above)
+
+    @property
+    def started(self) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """Slopes and heights of the planes that are chosen at the start, below and above: one of each neuron."""
+        found = []
+        for side in (0, 1):
+            slope, height = self._tilts(0)[side], self._sides(self.rise, 0)[side]
+            for k in range(1, self._count):
+                own = self._sides(self.start, k)[side] > 0
+                xp, rise = namespace(own), self._sides(self.rise, k)[side]
+                slope = tuple(xp.where(own, new, old) for new, old in zip(self._tilts(k)[side], slope, strict=True))
+                height = xp.where(own, rise, height)
+            found.append((abreast(*slope), height))
+        return found[0], found[1]
 
     def loss(self, a: Array) -> Array:
         loss = namespace(a).abs(a) * self.size
@@ -268,9 +282,8 @@ class FixedPlanes:
     @classmethod
     def of(cls, planes: DifferencePlanes) -> "FixedPlanes":
         """The planes of the start."""
-        up = namespace(planes.size).ones_like(planes.size)
-        below, above = (planes.contact(side, planes.start) for side in (up, -up))
-        return cls(below.slope, above.slope, below.height, above.height)
+        (below, floor), (above, ceiling) = planes.started
+        return cls(below, above, floor, ceiling)
 
     def multiplier(self, a: Array) -> Array:
         """g, for coefficients a of phi."""
