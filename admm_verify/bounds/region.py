@@ -34,8 +34,8 @@ class Region:
     products of a whole sweep can lose to underflow, times what they multiply. reaches[k] [..., n_k]: max|p| of
     activation k's input. caution: a factor on all rounding terms, above 1 where somebody else is to come to the same
     conclusion in other operations. owner [rows]: which of the sets each functional is of, where sweeps are [rows, n]
-    and all here is [sets, n]; None where leading axes say that. known: the linear bounds over lower and upper, where they
-    are known already.
+    and all here is [sets, n]; None where leading axes say that. known: the linear bounds over lower and upper, where
+    they were made before.
     """
 
     network: Network

@@ -56,7 +56,8 @@ class SharedSplitter(InputSplitter):
     def _bounded(self, nodes: HalvedBoxes) -> Grown[HalvedBoxes]:
         packed, own = np.unique(to_numpy(nodes.packed), axis=0, return_inverse=True)
         own = own.reshape(-1)
-        parts = Box.unpacked(packed).put(self.home)
+        boxes = Box.unpacked(packed)
+        parts = boxes.put(self.home)
         plain, objective = self.settings.caution > 1.0, self.disjuncts.objective
         pre = derived_bounds(self.network, parts, self.method, self.run, plain=plain, objective=objective)
         pre, empty = without_contradictions(self.network, parts, pre, self.run)
@@ -64,15 +65,18 @@ class SharedSplitter(InputSplitter):
             # Recorded proofs exclude these too by bounds of atoms, which are as good as infinite.
             left, kept = ~empty[own], np.flatnonzero(~empty)
             nodes, own = take(nodes, left), (np.cumsum(~empty) - 1)[own[left]]
-            parts, pre = parts.at(self.home.put_indices(kept)), pre.take(kept)
-        work = partial(self._shared, nodes, own, (parts, pre))
+            boxes, parts, pre = boxes.at(kept), parts.at(self.home.put_indices(kept)), pre.take(kept)
+        work = partial(self._shared, nodes, own, (boxes, parts, pre))
         return join(self.bounder.in_blocks(parts.count, len(self.disjuncts), self.settings, work))
 
     def _shared(
-        self, all: HalvedBoxes, own: np.ndarray, whole: tuple[Box, PreactivationBounds], first: int, last: int
+        self, all: HalvedBoxes, own: np.ndarray, whole: tuple[Box, Box, PreactivationBounds], first: int, last: int
     ) -> Grown[HalvedBoxes]:
-        """The nodes of some parts. Shapes: own [nodes], the part of each."""
-        parts, bounds = whole
+        """The nodes of some parts. whole: all parts on the host, and where they are bounded, with their bounds.
+
+        Shapes: own [nodes], the part of each.
+        """
+        everywhere, parts, bounds = whole
         place = np.flatnonzero((first <= own) & (own < last))
         nodes, part = take(all, place), own[place] - first
         pre = PreactivationBounds(*(tuple(end[first:last] for end in ends) for ends in (bounds.lower, bounds.upper)))
@@ -91,8 +95,8 @@ class SharedSplitter(InputSplitter):
         open = np.flatnonzero(~excluded[:, 0])
         asked = np.full(shape, -np.inf)
         asked[part[open], nodes.disjunct[open]] = -1.0
-        boxes = parts.part(first, last)
-        scores = side_scores(self.network, to_numpy(boxes.width), pre, found, asked) * boxes.halvable
+        boxes = everywhere.part(first, last)
+        scores = side_scores(self.network, boxes.width, pre, found, asked) * boxes.halvable
         side = np.where(scores.max(axis=1) > 0, scores.argmax(axis=1), -1)
         least = np.full(last - first, np.inf)
         np.minimum.at(least, part[open], bound[open])
