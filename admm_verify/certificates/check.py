@@ -29,7 +29,7 @@ from admm_verify.network.pair import PairedNetwork
 from admm_verify.network.shares import with_logarithms
 from admm_verify.network.simplify import simplify
 from admm_verify.options import brief, choice, flag, instance
-from admm_verify.properties.checks import check_layouts, check_property
+from admm_verify.properties.checks import check_property, check_whole
 from admm_verify.properties.property import Disjunct, Property
 from admm_verify.properties.rows import AtomRows, as_computed, atom_rows, combined, region_of
 from admm_verify.run import Run, Stopped
@@ -136,7 +136,7 @@ class _Check:
     def run(self) -> None:
         """Raise CertificateError unless everything is proven."""
         certificate, leaves = self.certificate, self.certificate.leaves
-        check_layouts(check_property(self.property), [self.network])
+        check_whole(check_property(self.property), self.network)
         self.digests = network_digest(self.network), property_digest(self.property)
         certificate.validate()
         self._check_pair()

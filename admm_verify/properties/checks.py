@@ -52,6 +52,24 @@ def check_layouts(found: Property, networks: Sequence[Network]) -> None:
             raise QueryError(f"{error}{_other_way_round(found, networks)}") from None
 
 
+def check_whole(found: Property, network: Network) -> None:
+    """Refuse a network that has other inputs or outputs than a property declares: all of them side by side, flat, where
+    it declares several networks.
+
+    Raises: QueryError.
+    """
+    if len(found.networks) == 1:
+        check_layouts(found, [network])
+        return
+    sizes, wanted = (network.input_size, network.output_size), (found.input_size, found.output_size)
+    if sizes != wanted:
+        names = ", ".join(declared.name for declared in found.networks)
+        raise QueryError(
+            f"The query declares the networks {names} with {wanted[0]} inputs and {wanted[1]} outputs together, and "
+            f"{network.name} has {sizes[0]} and {sizes[1]}. Give all of them side by side, in this order."
+        )
+
+
 def _other_way_round(found: Property, networks: Sequence[Network]) -> str:
     """What to do where two networks only fit as one another; else nothing."""
     if len(networks) != 2:

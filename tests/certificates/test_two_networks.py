@@ -14,7 +14,10 @@ from admm_verify.network.graph import Affine
 from admm_verify.network.layers import network_from_layers
 from admm_verify.network.pair import PairedNetwork, paired
 from admm_verify.network.pair_inputs import PairInputs
+from admm_verify.properties.several import QueriedNetwork
+from admm_verify.properties.vnnlib import parse_vnnlib
 from tests.certificates.mutations import MUTATIONS, mutated
+from tests.pair_texts import bounded, declared
 
 SETTINGS = {
     "input": av.VerifySettings(certificate=True),
@@ -168,3 +171,29 @@ def test_networks_of_two_inputs_have_certificates_in_real_numbers(inputs):
         assert check(certificate, query.property, joint, exact=exact).proved
     single = replace(certificate, arithmetic="float32")
     assert "one and the same input" in check(single, query.property, joint, arithmetic="float32").reason
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_networks_that_are_bounded_side_by_side(exact):
+    """Three networks, and inputs that nothing ties: the proof is of all of them in one graph."""
+    f, g = networks(4)
+    head = declared((2, 2), (2, 2))
+    third = "(declare-network h (equal-to f) (declare-input X_h real [2]) (declare-output Y_h real [2]))"
+    boxes = "".join(bounded(f"X_{name}", (-1, -1), (1, 1)) for name in "fgh")
+    several = [QueriedNetwork(network) for network in (f, g, f)]
+    x = np.random.default_rng(2).uniform(-1, 1, (3, 4000, 2))
+    most = sum(float(network(part)[:, 0].max()) for network, part in zip((f, g, f), x, strict=True))
+    certificates = []
+    for limit in (f"{most + 3:.3f}", f"{most - 0.1:.3f}"):
+        text = head + third + boxes + f"(assert (>= (+ Y_f[0] Y_g[0] Y_h[0]) {limit}))"
+        query = av.Query.about_several("made", parse_vnnlib(text), several).about_outputs()
+        if not certificates:
+            found = av.verify(query, timeout=60, settings=SETTINGS["neuron"])
+            assert found.verdict is av.Verdict.UNSAT and found.certificate is not None
+            certificates.append(found.certificate)
+            assert check(certificates[0], query.property, query.network, exact=exact).proved
+            report = check(certificates[0], query.property, f, exact=exact)
+            assert not report.proved and "side by side" in report.reason
+        else:
+            false = claimed(certificates[0], query.property, query.network)
+            assert not check(false, query.property, query.network, exact=exact).proved
