@@ -124,6 +124,7 @@ def test_two_inputs_of_one_network(run, capsys):
         (two(), ["f.onnx", "g=g.onnx"], "missing: f; too many: one without a name"),
         (two(), ["f=f.onnx", "g=g.onnx", "h=g.onnx"], "too many: h"),
         (two(), ["f=f.onnx", "f=g.onnx"], "--network f was given twice"),
+        (two(), ["f.onnx", "g.onnx"], "--network f.onnx and --network g.onnx have no names"),
         (two(EQUAL), ["f=f.onnx", "g=g.onnx"], "declares g as equal to f, and g was given, too"),
         (two(), ["f=f.onnx", "g=d.onnx"], "f.onnx computes in float32 and d.onnx in float64"),
         (two(kind="float32"), ["f=f.onnx", "g=d.onnx"], "X_g as float32, but d.onnx computes in float64"),

@@ -106,8 +106,13 @@ def asked_query(options: argparse.Namespace, run: Run) -> Query:
     """
     networks: dict[str, str] = {}
     for name, path in network_files(options.network):
+        if name in networks and not name:
+            raise InputError(
+                f"--network {networks[name]} and --network {path} have no names. Of several networks say which is "
+                "which, by the names that the query declares: --network NAME=FILE.onnx."
+            )
         if name in networks:
-            raise InputError(f"--network {name or path} was given twice. Give each network once.")
+            raise InputError(f"--network {name} was given twice. Give each network once.")
         networks[name] = path
     with reading(options):
         inputs = fixed_inputs(options.fix)
