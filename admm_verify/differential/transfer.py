@@ -89,12 +89,14 @@ def transfer_robustness(
         def short(found: np.ndarray) -> np.ndarray:
             return ~(np.maximum(found, given) + gap > 0)
 
-        margin = np.maximum(given, staged_bounds(alone, sets, (rows, offset), efforts, short, run.within(0.5)))
+        first_half = run.within(0.5)
+        margin = np.maximum(given, staged_bounds(alone, sets, (rows, offset), efforts, short, first_half))
+        cut = first_half.over()
         hopeful = (margin > 0).all(axis=1, keepdims=True) & ~(margin + gap > 0)
         better = staged_bounds(together, sets, apart, [tightened(_PASSES)], lambda lower: hopeful, run)
     gap = np.maximum(gap, better)
     lower = np.nextafter(margin + gap, -np.inf)
-    answer = np.full(sets.count, Answer.TIMED_OUT if run.over() else Answer.UNKNOWN, dtype=object)
+    answer = np.full(sets.count, Answer.TIMED_OUT if cut or run.over() else Answer.UNKNOWN, dtype=object)
     answer[(lower > 0).all(axis=1)] = Answer.VERIFIED
     margin, gap, lower = (_with_own(part, others, classes) for part in (margin, gap, lower))
     return TransferredRobustness(answer, margin, gap, lower, (*notes, *joint.notes), time.monotonic() - began)

@@ -7,6 +7,7 @@ import torch
 import admm_verify as av
 from admm_verify.report.demo import load_digits
 from problems.pairs import half, pruned, quantised
+from tests.clocks import ticking
 from tests.differential.test_difference import F, G
 
 CENTRE = np.random.default_rng(8).uniform(-1, 1, (30, 3))
@@ -69,3 +70,14 @@ def test_there_is_no_time():
 def test_labels_and_margins_that_do_not_fit(labels, margins, words):
     with pytest.raises(av.InputError, match=words):
         av.transfer_robustness(F, G, BOXES, labels, margins=margins)
+
+
+def test_what_more_time_would_verify_has_timed_out():
+    full = av.transfer_robustness(F, G, BOXES, LABELS).answer
+    cut = 0
+    for timeout in range(5, 400, 20):
+        with ticking():
+            found = av.transfer_robustness(F, G, BOXES, LABELS, run=av.Run(timeout=timeout)).answer
+        assert ((found == full) | (found == av.Answer.TIMED_OUT)).all()
+        cut += int((found != full).any())
+    assert cut
