@@ -103,6 +103,7 @@ def test_the_best_so_far_when_the_time_is_up(files, capsys, criterion):
         (["--outputs", "2"], 1, "no output 2"),
         (["--outputs", "0", "--top1"], 1, "--outputs"),
         (["--largest", "--top1"], 1, "--largest"),
+        (["--tolerance", "0.1", "--eps", "1"], 1, "--tolerance"),
         (["--confidence", "0.2"], 1, "confidence"),
         (["--tolerance", "-1"], 1, "relative"),
     ],

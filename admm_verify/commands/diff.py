@@ -38,7 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--query",
         type=Read,
         metavar="QUERY.vnnlib",
-        help="the input sets of a query about one of them, or both, also .gz",
+        help="the input sets of a query about one of them, or both, with ends rounded outward to float64; also .gz",
     )
     asked = parser.add_mutually_exclusive_group()
     asked.add_argument(
@@ -55,7 +55,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--largest", action="store_true", help="without a criterion: bound max |f' - f| alone, not every output's ends"
     )
     parser.add_argument(
-        "--tolerance", type=decimal, default=1e-2, metavar="T", help="relative gap at which a bound is near enough"
+        "--tolerance",
+        type=decimal,
+        metavar="T",
+        help="without a criterion: relative gap at which a bound is near enough; default: 0.01",
     )
     parser.add_argument(
         "--max-subproblems", type=whole, metavar="N", help="end branch and bound after N; 0: bounds and attacks alone"
@@ -86,8 +89,10 @@ def _criterion(options: argparse.Namespace) -> av.EpsilonEquivalence | av.Top1Eq
     classes = options.top1 or options.confidence is not None
     if options.outputs is not None and classes:
         raise av.InputError("--outputs chooses outputs that are compared; classes are compared by all of them.")
-    if options.largest and (classes or options.eps is not None):
-        raise av.InputError("--largest bounds the difference; leave it out where a criterion is given.")
+    criterion = classes or options.eps is not None
+    for name, given in (("--largest", options.largest), ("--tolerance", options.tolerance is not None)):
+        if criterion and given:
+            raise av.InputError(f"{name} is about bounds of the difference; leave it out where a criterion is given.")
     if options.eps is not None:
         return av.EpsilonEquivalence(options.eps if len(options.eps) > 1 else options.eps[0], options.outputs)
     if options.confidence is not None:
@@ -107,8 +112,9 @@ def _compared(
         return av.equivalence(
             *networks, inputs, criterion, settings=av.EquivalenceSettings(max_subproblems=most), run=how
         )
+    near = av.DifferenceSettings.relative if options.tolerance is None else options.tolerance
     settings = av.DifferenceSettings(
-        outputs=options.outputs, largest=options.largest, relative=options.tolerance, max_subproblems=most
+        outputs=options.outputs, largest=options.largest, relative=near, max_subproblems=most
     )
     return av.difference(*networks, inputs, settings=settings, run=how)
 

@@ -128,7 +128,7 @@ def _checked_inputs(first: Network, second: Network, inputs: PairInputs | None) 
             raise InputError(
                 f"{first.name} takes {first.input_size} numbers {first.input_shape} and {second.name} takes "
                 f"{second.input_size} {second.input_shape}; give two networks of the same input, or "
-                "inputs=PairInputs(..), which tells what each of them is given."
+                "av.paired(.., inputs=av.PairInputs(..)), which tells what each of them is given."
             )
         return PairInputs.same(first.input_shape)
     instance(inputs, PairInputs, "inputs")
