@@ -9,6 +9,7 @@ import pytest
 
 import admm_verify as av
 from admm_verify.network.builder import Builder, Tensor
+from admm_verify.network.graph import Affine
 from admm_verify.network.maps import DenseMap
 from admm_verify.network.pair import paired
 from admm_verify.network.sameness import has_exact_bias
@@ -29,6 +30,12 @@ def built(layers: Layers) -> av.Network:
     for weight, bias in layers:
         x = builder.add(builder.matmul(x, weight.T), bias)
     return builder.finish(x, "chain")
+
+
+def last(network: av.Network) -> Affine:
+    node = network.nodes[-1]
+    assert isinstance(node, Affine)
+    return node
 
 
 def exactly(layers: Layers, x: np.ndarray) -> list[Fraction]:
@@ -61,9 +68,8 @@ def test_differences_of_merged_biases_count_their_rounding(method: str) -> None:
 
 def test_a_merged_bias_is_no_exact_one() -> None:
     layers = drawn(np.random.default_rng(3))
-    (node,) = (node for node in built(layers).nodes[1:])
-    assert not has_exact_bias(node)
-    assert has_exact_bias(built(layers[:1]).nodes[-1])
+    assert not has_exact_bias(last(built(layers)))
+    assert has_exact_bias(last(built(layers[:1])))
 
 
 def test_a_bias_that_rectified_constants_add_up_to_is_no_exact_one() -> None:
@@ -72,11 +78,11 @@ def test_a_bias_that_rectified_constants_add_up_to_is_no_exact_one() -> None:
     parts = builder.add(builder.add(Tensor(zero, (1, 2)), np.array([0.1, 0.3])), np.array([0.2, 0.7]))
     total = builder.add(builder.input, builder.activation("relu", parts))
     network = builder.finish(total, "constant")
-    assert not has_exact_bias(network.nodes[-1])
+    assert not has_exact_bias(last(network))
 
 
 def test_a_bias_behind_a_selection_stays_exact() -> None:
     builder = Builder((1, 2), "float64")
     x = builder.affine(builder.input, DenseMap(np.eye(2)), np.array([0.1, 0.7]))
     moved = builder.select(Tensor(x, (1, 2)), np.array([[1, 0]]))
-    assert has_exact_bias(builder.finish(moved, "moved").nodes[-1])
+    assert has_exact_bias(last(builder.finish(moved, "moved")))
