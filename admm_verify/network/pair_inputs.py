@@ -1,5 +1,6 @@
 """What two networks that are bounded together are given: two affine functions of one vector."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -11,6 +12,7 @@ from admm_verify.given import float64_array
 from admm_verify.network.layout import per_entry
 from admm_verify.network.maps import DenseMap, LinearMap
 from admm_verify.network.selection import SelectionMap
+from admm_verify.options import Range, count
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,19 +34,31 @@ class PairInputs:
 
     @classmethod
     def same(cls, shape: tuple[int, ...]) -> "PairInputs":
-        """x = x' = u."""
-        identity, zeros = SelectionMap.identity(prod(shape)), np.zeros(prod(shape))
-        return cls(tuple(shape), identity, identity, zeros, zeros)
+        """x = x' = u. Raises: InputError for what is no shape."""
+        if not isinstance(shape, Sequence) or isinstance(shape, str):
+            raise InputError(
+                f"The shape of the inputs is {shape!r}; give a tuple of whole numbers, such as (1, 28, 28)."
+            )
+        sizes = tuple(count(size, "A size in the inputs' shape", Range(1)) for size in shape)
+        identity, zeros = SelectionMap.identity(prod(sizes)), np.zeros(prod(sizes))
+        return cls(sizes, identity, identity, zeros, zeros)
 
     @classmethod
     def apart(cls, shape: tuple[int, ...], shift: object) -> "PairInputs":
         """x = u and x' = u + shift, a fixed difference; shift as any array for a sample of this shape."""
         same = cls.same(shape)
-        return cls(same.shape, same.first, same.second, same.first_shift, per_entry(shift, same.shape, "shift"))
+        return cls(
+            same.shape,
+            same.first,
+            same.second,
+            same.first_shift,
+            _finite(per_entry(shift, same.shape, "shift"), "shift"),
+        )
 
     @classmethod
     def beside(cls, first: int, second: int) -> "PairInputs":
         """u = [x; x'], each input for itself, of so many numbers."""
+        first, second = (count(size, "The count of numbers of an input", Range(1)) for size in (first, second))
         places, size = np.arange(first + second), first + second
         own, other = (SelectionMap.from_gather(part, size) for part in (places[:first], places[first:]))
         return cls((size,), own, other, np.zeros(first), np.zeros(second))
@@ -56,6 +70,7 @@ class PairInputs:
         Bounds of differences are much tighter than with `beside`, where the d are small.
         Raises: InputError for entries that the input has not, or that are named twice.
         """
+        size = count(size, "The count of numbers of the input", Range(1))
         wanted = to_numpy(float64_array(entries, "moved entries")).reshape(-1)
         known = np.isin(wanted, np.arange(size)).all() and len(np.unique(wanted)) == len(wanted)
         if not known:
@@ -71,11 +86,13 @@ class PairInputs:
         """x = A u + a and x' = A' u + a' of matrices and vectors; their numbers are taken as they are.
 
         Shapes: first [n, u], first_shift [n]; second [n', u], second_shift [n'].
-        Raises: InputError for shapes that do not fit one another.
+        Raises: InputError for shapes that do not fit one another and numbers that are not finite.
         """
         names = "first map", "first shift", "second map", "second shift"
         given = (first, first_shift, second, second_shift)
-        a, b, c, d = (to_numpy(float64_array(part, name)) for part, name in zip(given, names, strict=True))
+        a, b, c, d = (
+            _finite(to_numpy(float64_array(part, name)), name) for part, name in zip(given, names, strict=True)
+        )
         fits = a.ndim == c.ndim == 2 and a.shape[1] == c.shape[1] and (len(a),) == b.shape and (len(c),) == d.shape
         if not fits:
             raise InputError(
@@ -88,3 +105,10 @@ class PairInputs:
     def size(self) -> int:
         """Numbers of u."""
         return prod(self.shape)
+
+
+def _finite(found: np.ndarray, name: str) -> np.ndarray:
+    """Raises: InputError where a number is not finite."""
+    if not np.isfinite(found).all():
+        raise InputError(f"The {name} of the inputs of two networks holds NaN or infinite numbers; give finite ones.")
+    return found

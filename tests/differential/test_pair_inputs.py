@@ -1,5 +1,7 @@
 """Two networks of inputs that differ, both functions of one vector: no bound over what is attained."""
 
+from typing import cast
+
 import numpy as np
 import pytest
 
@@ -39,3 +41,23 @@ def test_no_bound_is_over_what_inputs_that_differ_attain(way: str, kind: str) ->
     given, box = given_inputs(way, case, rng)
     for second in (case.second, case.first):
         check_bounds(paired(case.first, second, given), box, FEW, 0, f"{case.label}, {way}")
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: PairInputs.apart((1, 2), [np.nan, 0.0]), "shift of the inputs"),
+        (lambda: PairInputs.affine(np.full((2, 2), np.inf), np.zeros(2), np.eye(2), np.zeros(2)), "first map of"),
+        (lambda: PairInputs.affine(np.eye(2), np.zeros(2), np.eye(2), np.full(2, np.nan)), "second shift of"),
+        (lambda: PairInputs.same(cast("tuple[int]", "12")), "shape of the inputs is '12'"),
+        (lambda: PairInputs.same(cast("tuple[int]", 3)), "shape of the inputs is 3"),
+        (lambda: PairInputs.same((1, cast("int", 1.5))), "is 1.5 .*; give a whole number"),
+        (lambda: PairInputs.same((-1, 2)), "is -1 .*; give a whole number"),
+        (lambda: PairInputs.beside(-1, 2), "is -1 .*; give a whole number"),
+        (lambda: PairInputs.moved(-1, [0]), "is -1 .*; give a whole number"),
+    ],
+    ids=["shift", "map", "second shift", "text", "number", "half", "negative", "beside", "moved"],
+)
+def test_inputs_that_are_none_are_refused(make, match):
+    with pytest.raises(av.InputError, match=match):
+        make()
