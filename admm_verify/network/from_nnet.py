@@ -50,10 +50,13 @@ def nnet_ranges(path: str | os.PathLike[str], *, own_units: bool = False) -> tup
     Shapes: [inputs] both.
     Raises: as `read_nnet`.
     """
-    found, _ = _read(path)
+    found, name = _read(path)
     if own_units:
         return found.lower, found.upper
-    ends = [(end - found.means[:-1]) / found.ranges[:-1] for end in (found.lower, found.upper)]
+    with quiet_overflow():
+        ends = [(end - found.means[:-1]) / found.ranges[:-1] for end in (found.lower, found.upper)]
+    if not np.isfinite(ends).all():
+        raise ModelError(f"The inputs' normalised ends in {name} overflow: its header names ranges too small for them.")
     return np.minimum(*ends), np.maximum(*ends)
 
 

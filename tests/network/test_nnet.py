@@ -98,6 +98,12 @@ def test_ends_are_in_order_where_a_range_is_negative(path: Path) -> None:
     np.testing.assert_array_equal([lower, upper], [[-2.25, -0.75], [2.75, 1.25]])
 
 
+def test_ends_that_overflow_are_refused(path: Path) -> None:
+    path.write_text(TEXT.replace("4.0,2.0,20.0", "4.0,1e-320,20.0"))
+    with pytest.raises(av.ModelError, match=r"normalised ends in .* overflow"):
+        av.nnet_ranges(path)
+
+
 def test_commands_and_other_readers_take_it(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As the ONNX model of the same layers, so that onnxruntime replays what was found."""
     query = path.with_name("q.vnnlib")
