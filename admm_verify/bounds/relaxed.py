@@ -43,7 +43,7 @@ class Bounded:
     """Certified lower bounds of functionals over some inputs, and the slopes, multipliers and sweep behind them.
 
     pre: the inputs of all activations of the network linearised at an input late in the ascent, in float32; none where
-    there was no ascent.
+    there was no ascent. lines: of all activations.
     Shapes: lower [parts, rows]; slopes[k] [parts, rows, sides n_k]; multipliers[k] [parts, rows, n_k]; pre[k] [parts,
     rows or 1, n_k].
     """
@@ -54,6 +54,7 @@ class Bounded:
     sweep: Backward
     inputs: InputSet
     pre: list[Array]
+    lines: tuple[Lines, ...]
 
     @property
     def vertices(self) -> Array:
@@ -198,7 +199,7 @@ class Relaxed:
             namespace(low).zeros((*lead, low.shape[-1]), dtype=low.dtype, device=low.device) if g is None else g
             for g, low in zip(sweep.pre, self.region.lower, strict=True)
         )
-        return Bounded(lower, found, multipliers, sweep, self.inputs, pre)
+        return Bounded(lower, found, multipliers, sweep, self.inputs, pre, self.lines)
 
     def _choice(self, slopes: Sequence[Array], functionals: Functionals) -> tuple[Choose, list[Sparing | None]]:
         """The multipliers of some slopes, and the intercepts of those whose lines have them."""

@@ -11,7 +11,9 @@ from admm_verify.bounds.relaxed import Bounded
 from admm_verify.network.graph import Activation, Network
 from admm_verify.network.maps import unit_rows
 from admm_verify.relaxations.contract import Hull
+from admm_verify.relaxations.difference_planes import DifferencePlanes
 from admm_verify.relaxations.differences import ReluDifference
+from admm_verify.relaxations.lines import Lines
 from admm_verify.relaxations.registry import relaxation_of
 from admm_verify.run import paced
 
@@ -45,16 +47,22 @@ def side_scores(
 
     sizes = [None if part is None else merged(part) for part in found.sweep.post]
     some = np.flatnonzero((width > 0).any(axis=0))
-    score = _LINEAR_SHARE * merged(found.sweep.nodes[0]) * wide + height_scores(network, wide, pre, sizes, some)
+    heights = height_scores(network, wide, pre, sizes, some, found.lines)
+    score = _LINEAR_SHARE * merged(found.sweep.nodes[0]) * wide + heights
     return np.nan_to_num(to_numpy(score), nan=0.0, posinf=1e300)
 
 
 def height_scores(
-    network: Network, width: Array, pre: PreactivationBounds, sizes: Sequence[Array | None], some: np.ndarray
+    network: Network,
+    width: Array,
+    pre: PreactivationBounds,
+    sizes: Sequence[Array | None],
+    some: np.ndarray,
+    lines: Sequence[Lines] | None = None,
 ) -> Array:
     """What each side of the box has of the relaxations' heights, sum_k sum_i size_ki height_ki share_kij.
 
-    some: the numbers of the sides that have a width in any of the boxes.
+    some: the numbers of the sides that have a width in any of the boxes. lines: over the boxes, where they are there.
     Shapes: sizes[k] [boxes, n_k], None for zeros; the others as for `side_scores` -> [boxes, inputs].
     """
     xp = namespace(width)
@@ -71,8 +79,8 @@ def height_scores(
             noise.append(sum(term.map.absolute_apply(noise[term.source]) for term in affine.terms))
             continue
         node = network.functions[k]
-        relaxation = relaxation_of(node)
-        slope, height = (part[:, None, :] for part in _chord(node, relaxation, pre.lower[k], pre.upper[k]))
+        relaxation, ends = relaxation_of(node), (pre.lower[k][:, None, :], pre.upper[k][:, None, :])
+        slope, height = _chord(node, relaxation, ends, None if lines is None else lines[k])
         reach = xp.abs(tangents[node.source]) + noise[node.source]
         total = xp.sum(reach, axis=1, keepdims=True)
         share = height * relaxation.folded(reach / xp.where(total > 0, total, xp.ones_like(total)))
@@ -93,18 +101,18 @@ def atom_weights(atoms: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(distance) | unbounded, share, 0.0) ** 2
 
 
-def _chord(node: Activation, relaxation: Hull, lower: Array, upper: Array) -> tuple[Array, Array]:
+def _chord(node: Activation, relaxation: Hull, ends: tuple[Array, Array], lines: Lines | None) -> tuple[Array, Array]:
     """The slope of an activation from end to end of its range, in the middle for one of several operands, and the
     height of its relaxation in between.
 
     Where there is no relaxation, as where the range leaves the domain, nothing is bounded before the range is smaller:
     the range itself counts there, more than all else.
     """
-    xp = namespace(lower)
+    (lower, upper), xp = ends, namespace(ends[0])
     width, zero = upper - lower, xp.zeros_like(lower)
     some = width > 0
-    planes = relaxation.planes(lower, upper) if isinstance(relaxation, ReluDifference) else None
-    if planes is not None:
+    if isinstance(relaxation, ReluDifference):
+        planes = lines if isinstance(lines, DifferencePlanes) else relaxation.planes(lower, upper)
         # At one point their gradient is that of one operand, or none.
         return planes.middle, xp.where(xp.isfinite(planes.size), planes.size, xp.zeros_like(planes.size))
     if relaxation.operands > 1:
