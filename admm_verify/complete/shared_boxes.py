@@ -96,7 +96,7 @@ class SharedSplitter(InputSplitter):
         asked = np.full(shape, -np.inf)
         asked[part[open], nodes.disjunct[open]] = -1.0
         boxes = everywhere.part(first, last)
-        scores = side_scores(self.network, boxes.width, pre, found, asked) * boxes.halvable
+        scores = side_scores(self.network, to_numpy(boxes.width), pre, found, asked) * boxes.halvable
         side = np.where(scores.max(axis=1) > 0, scores.argmax(axis=1), -1)
         least = np.full(last - first, np.inf)
         np.minimum.at(least, part[open], bound[open])

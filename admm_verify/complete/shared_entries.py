@@ -64,7 +64,7 @@ class SharedEntries:
             if own is None or there is None:
                 continue
             raised = there.copy()
-            np.add.at(raised, (slice(None), entry), own[:, here])
+            np.add.at(raised.T, entry, own[:, here].T)
             # What is stable has no sign to fix.
             found[other] = np.where((lower[other] < 0) & (upper[other] > 0), raised, there)
             found[k] = np.zeros_like(own)
