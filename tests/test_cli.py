@@ -207,7 +207,7 @@ def test_bad_input_is_one_paragraph_and_no_verdict(name, command, files, tmp_pat
         (["--device", "cuda:0,cpu"], ["cuda:0,cpu", "several GPUs"]),
         (["--device", "cuda:1,cuda:1"], ["twice"]),
         (["--json", "FOLDER"], ["cannot be written"]),
-        (["--network", "other.onnx"], ["given twice"]),
+        (["--network", "other.onnx"], ["have no names", "NAME=FILE.onnx"]),
     ],
 )
 def test_bad_options_of_bound(more, words, files, tmp_path, capsys):
