@@ -161,7 +161,8 @@ def test_launches_for_a_box(method: str) -> None:
     rng, sizes = np.random.default_rng(3), (784, 600, 400, 200, 100, 10)
     weights = [rng.standard_normal((m, n)) / np.sqrt(n) for n, m in pairwise(sizes)]
     of = network_from_layers(weights, [0.1 * rng.standard_normal(m) for m in sizes[1:]], "wide")
-    few, more = 4, 20
+    # From some ten boxes on each is bounded at its own neurons, by as many launches for few as for many.
+    few, more = 20, 36
     launches = []
     with pretend_gpu() as gpu:
         for count in (few, more):
