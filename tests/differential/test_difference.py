@@ -42,7 +42,7 @@ def enclosed(found, truth):
 
 
 @pytest.mark.parametrize("sides", [8, 0], ids=["halving", "splitting"])
-@pytest.mark.parametrize("seed", seeds(6, 2 * len(LINEAR)))
+@pytest.mark.parametrize("seed", seeds(6, 18))
 def test_ends_enclose_the_exact_ones(seed, sides):
     case = random_pair(seed, LINEAR)
     if case.first.input_size > 4:
