@@ -7,7 +7,6 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 import admm_verify as av
 from admm_verify.network.from_onnx import network_from_bytes
@@ -15,10 +14,14 @@ from admm_verify.network.onnx_folding import is_rounded
 from admm_verify.network.onnx_runtime import runtime_output
 from tests.network.onnx_models import model, node
 
+quantization = pytest.importorskip(
+    "onnxruntime.quantization", reason="its tools need ml_dtypes, which older onnx does not bring"
+)
+
 DENSE, IMAGE = (1, 6), (1, 2, 5, 5)
 
 
-class Samples(CalibrationDataReader):
+class Samples(quantization.CalibrationDataReader):
     """What ranges of values are measured on."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -50,16 +53,18 @@ def plain(shape: tuple[int, ...]) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def quantised(tmp_path, shape, per_channel=False, activations=QuantType.QUInt8, weights=QuantType.QInt8) -> bytes:
+def quantised(
+    tmp_path, shape, per_channel=False, activations=quantization.QuantType.QUInt8, weights=quantization.QuantType.QInt8
+) -> bytes:
     """The same in the QDQ format, by onnxruntime's quantiser."""
     source, target = tmp_path / "plain.onnx", tmp_path / "quantised.onnx"
     onnx.save(plain(shape), source)
     logging.disable(logging.WARNING)
-    quantize_static(
+    quantization.quantize_static(
         source,
         target,
         Samples(shape),
-        quant_format=QuantFormat.QDQ,
+        quant_format=quantization.QuantFormat.QDQ,
         per_channel=per_channel,
         activation_type=activations,
         weight_type=weights,
@@ -81,10 +86,10 @@ PLAINLY = ("session.disable_quant_qdq",)
 CASES = {
     "dense": (DENSE, {}),
     "dense, channels": (DENSE, {"per_channel": True}),
-    "dense, signed": (DENSE, {"activations": QuantType.QInt8}),
-    "dense, unsigned": (DENSE, {"weights": QuantType.QUInt8}),
+    "dense, signed": (DENSE, {"activations": quantization.QuantType.QInt8}),
+    "dense, unsigned": (DENSE, {"weights": quantization.QuantType.QUInt8}),
     "image": (IMAGE, {}),
-    "image, channels": (IMAGE, {"per_channel": True, "activations": QuantType.QInt8}),
+    "image, channels": (IMAGE, {"per_channel": True, "activations": quantization.QuantType.QInt8}),
 }
 
 

@@ -50,7 +50,9 @@ class _Program:
 
     def maximise(self, objective: np.ndarray) -> np.ndarray:
         data, rows, columns = (np.concatenate(parts) for parts in zip(*self.entries, strict=True))
-        matrix = coo_array((data, (rows, columns)), shape=(self.rows, self.size)).tocsr()
+        matrix = coo_array((data, (rows, columns)), shape=(self.rows, self.size)).tocsc()
+        # Older versions of HiGHS in scipy take no other whole numbers.
+        matrix.indices, matrix.indptr = matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32)
         low, high = (np.concatenate(parts) for parts in zip(*self.ends, strict=True))
         limits = LinearConstraint(matrix, low, high)
         ranges = Bounds(np.concatenate(self.lower), np.concatenate(self.upper))
