@@ -295,6 +295,12 @@ def test_resume_refuses_another_file(folder, tmp_path, capsys):
     assert "no results file of this version" in capsys.readouterr().err
 
 
+@pytest.fixture(autouse=True)
+def own_note(tmp_path, monkeypatch):
+    """The scripts note what they run here: else the preparation of one test ends the instance of another's process."""
+    monkeypatch.setenv("ADMM_VERIFY_RUNNING", str(tmp_path / "running"))
+
+
 def script(name, *arguments):
     environment = os.environ | {"PYTHON": sys.executable}
     command = [str(SCRIPTS / name), *map(str, arguments)]
@@ -317,7 +323,7 @@ def test_competition_scripts(folder, tmp_path):
     assert results.read_text().splitlines()[:2] == ["sat", "X real [1,2]"]
     assert script("run_instance.sh", "v1", "c", net, folder / "holds.vnnlib", results, 0.0001).returncode == 0
     assert results.read_text().splitlines() == ["timeout"]
-    assert not (SCRIPTS / ".running").exists()
+    assert not Path(os.environ["ADMM_VERIFY_RUNNING"]).exists()
     assert script("run_instance.sh", "v2", "c").returncode == 1
 
 

@@ -12,8 +12,8 @@ fi
 onnx=$3 vnnlib=$4
 python=${PYTHON:-$here/env/bin/python}
 
-# run_instance.sh notes its process here. Nothing else is ended: other runs on this machine are none of our business.
-note=$here/.running
+# run_instance.sh notes its process here (two harnesses on one machine name files of their own). Nothing else is ended: other runs on this machine are none of our business.
+note=${ADMM_VERIFY_RUNNING:-$here/.running}
 if [[ -f $note ]]; then
     leftover=$(<"$note")
     if [[ $leftover =~ ^[0-9]+$ ]] && ps -o args= -p "$leftover" | grep -q admm_verify; then

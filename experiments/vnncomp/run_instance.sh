@@ -12,7 +12,7 @@ fi
 onnx=$3 vnnlib=$4 results=$5 limit=$6
 python=${PYTHON:-$here/env/bin/python}
 
-note=$here/.running
+note=${ADMM_VERIFY_RUNNING:-$here/.running}
 answer=$(mktemp)
 child=
 # The child leads a process group, so this also ends what it started.
@@ -26,6 +26,7 @@ trap 'exit 130' INT
 
 # The competition's clock includes the start of the interpreter and the writing of the results.
 inner=$(awk -v t="$limit" 'BEGIN { m = t * 0.1; if (m > 1) m = 1; print t - m }')
+started=$(date +%s.%N)
 status=0
 timeout --kill-after=1 "$limit" "$python" -m admm_verify verify "$vnnlib" --network "$onnx" --timeout "$inner" --quiet \
     >"$answer" &
@@ -36,7 +37,10 @@ child=
 
 case $status in
     0) verdict=$(head -n 1 "$answer") ;;
-    124 | 137) verdict=timed-out ;;
+    124) verdict=timed-out ;;
+    # Killed: by the limit when that has passed, else by something else (too little memory, a later prepare_instance.sh).
+    137) verdict=$(awk -v s="$started" -v now="$(date +%s.%N)" -v t="$limit" \
+        'BEGIN { print now - s >= t ? "timed-out" : "error" }') ;;
     *) verdict=error ;;
 esac
 case $verdict in

@@ -1,0 +1,1 @@
+"""One network's report: accuracy clean, attacked and certified over radii, and how steep the network is."""

@@ -1,0 +1,1 @@
+"""Networks made verifiable: losses of certified and robust training, penalties, and the loop that minimises them."""
