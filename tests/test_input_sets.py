@@ -38,6 +38,15 @@ BRIEFLY = (FGSM, Pgd(SHORT, steps=6), Apgd(SHORT, steps=8), Lbfgs(SHORT, steps=6
 BRIEF = av.SolverSettings(max_passes=40, tolerance=0.0)
 
 every_kind = pytest.mark.parametrize("kind", SETS)
+third_kinds = pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] if number % 3 else []) for number, kind in enumerate(SETS)]
+)
+TURNS = [
+    pytest.param(kind, method, marks=[pytest.mark.slow] if (row + column) % 4 else [])
+    for row, kind in enumerate(SETS)
+    for column, method in enumerate(METHODS)
+]
+"""Every kind with one method, and every method with a quarter of the kinds; the others are slow."""
 
 
 @cache
@@ -67,8 +76,7 @@ def test_sets_of_a_batch_are_bounded_as_if_alone(kind: str, method: str) -> None
             close(many[seed], few[0])
 
 
-@every_kind
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("kind", "method"), TURNS)
 def test_rows_over_sets_of_their_own_are_solved_as_if_alone(kind: str, method: str) -> None:
     inputs, pick = batch(kind), np.repeat(np.arange(4), 2)
     bounds = av.preactivation_bounds(NET, inputs).take(pick)
@@ -85,7 +93,7 @@ def test_rows_over_sets_of_their_own_are_solved_as_if_alone(kind: str, method: s
             close(lower, alone.lower, 1e-6)
 
 
-@every_kind
+@third_kinds
 def test_outputs_of_a_batch_are_bounded_with_little_memory(kind: str) -> None:
     many = batch(kind).at(np.tile(np.arange(4), 25))
     plenty = av.output_bounds(NET, batch(kind), settings=BRIEF)
@@ -95,7 +103,7 @@ def test_outputs_of_a_batch_are_bounded_with_little_memory(kind: str) -> None:
     close(little.upper, np.tile(plenty.upper, (25, 1)), 1e-6)
 
 
-@every_kind
+@third_kinds
 def test_tensors_on_the_host_give_the_same_bounds(kind: str) -> None:
     place = Placement.of(torch.zeros(1, dtype=torch.float64))
     inputs = batch(kind)

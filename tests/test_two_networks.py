@@ -18,6 +18,7 @@ from tests.complete.networks import exact_output
 from tests.complete.truth import minimum
 from tests.pair_texts import Tied, bounded, decimal, declared, equal, sum_of
 from tests.random_pairs import random_pair
+from tests.seeds import seeds
 
 MARGINS = ("0.1", "0.001", "0.000001")
 WAYS = ("same", "shifted", "swapped", "scaled", "halved")
@@ -51,7 +52,7 @@ def condition(objective: np.ndarray, outputs: int, limit: object, sign: str = "<
     return f"(assert ({sign} {sum_of(terms)} {limit}))\n"
 
 
-@pytest.mark.parametrize("seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(6, 40))])
+@pytest.mark.parametrize("seed", seeds(3, 40))
 def test_verdicts_on_both_sides_of_the_minimum(seed):
     rng = np.random.default_rng([seed, 43])
     case, way = random_pair(seed, ("dense", "leaky", "residual")), WAYS[seed % len(WAYS)]

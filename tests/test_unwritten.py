@@ -230,7 +230,14 @@ def killed(name, count, path, what):
     return done.returncode == -9
 
 
-@pytest.mark.parametrize("name, count", [("write", 1), ("write", 2), ("fsync", 2), ("ftruncate", 2)])
+@pytest.mark.parametrize(
+    "name, count",
+    [
+        ("write", 2),
+        ("fsync", 2),
+        *(pytest.param(*at, marks=pytest.mark.slow) for at in (("write", 1), ("ftruncate", 2))),
+    ],
+)
 def test_a_killed_certification_goes_on_from_its_record(name, count, tmp_path):
     path = tmp_path / "found.jsonl"
     network, images, labels = classifier_task(3)

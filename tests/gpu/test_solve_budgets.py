@@ -59,7 +59,9 @@ def test_an_iteration_reads_nothing_and_a_check_point_once(method: str, launches
     assert np.median([part.kernels for part in others]) <= launches
 
 
-@pytest.mark.parametrize("method", ["ascent", "primal_dual", "admm", "auto"])
+@pytest.mark.parametrize(
+    "method", ["ascent", "auto", *(pytest.param(name, marks=pytest.mark.slow) for name in ("primal_dual", "admm"))]
+)
 def test_a_gpu_finds_what_the_host_finds(method: str) -> None:
     some = problem()
     settings = av.SolverSettings(max_passes=400, tolerance=1e-7, precision="float64")
