@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from admm_verify.attacks.closest_hits import PricedDescent as PricedDescent
     from admm_verify.bounds.preactivation import preactivation_bounds as preactivation_bounds
     from admm_verify.bounds.ranges import PreactivationBounds as PreactivationBounds
     from admm_verify.complete.minimum import Minimum as Minimum, minimum as minimum
@@ -125,7 +126,14 @@ if TYPE_CHECKING:
     from admm_verify.robustness.certification import Certification as Certification
     from admm_verify.robustness.certify import certify as certify
     from admm_verify.robustness.counterexample import Counterexample as Counterexample
+    from admm_verify.robustness.distortion import (
+        DistortionSettings as DistortionSettings,
+        MinimalDistortion as MinimalDistortion,
+    )
+    from admm_verify.robustness.minimal_distortion import minimal_distortion as minimal_distortion
     from admm_verify.robustness.settings import CertifySettings as CertifySettings
+    from admm_verify.robustness.transfer_table import transfer_table as transfer_table
+    from admm_verify.robustness.transferred import TransferSettings as TransferSettings, TransferTable as TransferTable
     from admm_verify.run import Ended as Ended, Progress as Progress, Run as Run
     from admm_verify.sets.ball import Ball as Ball
     from admm_verify.sets.box import Box as Box
@@ -182,6 +190,7 @@ _ROOMS = {
     "DiscreteActions": "policies.policy",
     "Distance": "nearest.distance",
     "DistanceSettings": "nearest.settings",
+    "DistortionSettings": "robustness.distortion",
     "Ellipsoid": "sets.ellipsoid",
     "Ended": "run",
     "Episodes": "policies.play.episodes",
@@ -198,6 +207,7 @@ _ROOMS = {
     "LinearSystem": "reach.systems",
     "LipschitzConstant": "lipschitz.constant",
     "LipschitzSettings": "lipschitz.settings",
+    "MinimalDistortion": "robustness.distortion",
     "Minimum": "complete.minimum",
     "MinimumSettings": "complete.minimum_settings",
     "MissingNameError": "errors",
@@ -219,6 +229,7 @@ _ROOMS = {
     "PolicySettings": "policies.settings",
     "Polytope": "sets.polytope",
     "PreactivationBounds": "bounds.ranges",
+    "PricedDescent": "attacks.closest_hits",
     "PrimalDualSettings": "settings",
     "Problem": "splitting.problem",
     "Product": "sets.product",
@@ -243,6 +254,8 @@ _ROOMS = {
     "Task": "reach.systems",
     "TightenSettings": "settings",
     "Top1Equivalence": "differential.criteria",
+    "TransferSettings": "robustness.transferred",
+    "TransferTable": "robustness.transferred",
     "TransferredRobustness": "differential.transfer",
     "UnsupportedOperatorError": "errors",
     "UnsupportedQueryError": "errors",
@@ -264,6 +277,7 @@ _ROOMS = {
     "image_plot": "report.image_plots",
     "layer_norms": "lipschitz.layer_table",
     "lipschitz_constant": "lipschitz.constant",
+    "minimal_distortion": "robustness.minimal_distortion",
     "minimum": "complete.minimum",
     "mountain_car": "policies.returns.shipped",
     "nnet_ranges": "network.from_nnet",
@@ -287,6 +301,7 @@ _ROOMS = {
     "trace": "network.from_torch",
     "trace_plant": "network.torch_plants",
     "transfer_robustness": "differential.transfer",
+    "transfer_table": "robustness.transfer_table",
     "tube_plot": "report.reach_plots",
     "verify": "verify",
 }

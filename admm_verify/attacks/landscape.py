@@ -82,9 +82,7 @@ class Landscape:
                 largest = xp.astype(values == losses[:, None], values.dtype)
                 weight = xp.where(alone[:, None], largest / xp.sum(largest, axis=-1, keepdims=True), excess)
                 kept.extend((losses, xp.where(alone, losses, squares)))
-                if self.targets.objective.shape[0] == 1:
-                    return weight @ self.targets.objective[0, ...]
-                return xp.sum(weight[..., None] * xp.take(self.targets.objective, target, axis=0), axis=1)
+                return self._weighted(weight, target)
 
             _, gradient = output_and_gradient(self.network, x, weigh)
             return *kept, gradient
@@ -92,6 +90,50 @@ class Landscape:
         beyond = namespace(points).zeros_like(points[..., :1]) if aim is None else aim[..., None]
         losses, lowered, gradient = self._swept((points, beyond), work)
         return _finite(losses), _finite(lowered), _numbers(gradient)
+
+    def entropies(self, points: Array, roundoff: float) -> tuple[Array, Array, Array]:
+        """Losses, by so much more as rounding may change them by, and log(1 + sum over atoms of exp(value_j)), smooth,
+        with its gradient.
+
+        With atoms f_j - f_k for all classes j but k that is the cross-entropy of class k. roundoff: of the type that
+        the network is computed in elsewhere.
+        Shapes: points, gradient [targets, points, inputs]; the others [targets, points].
+        """
+
+        def work(target: Array, x: Array) -> tuple[Array, ...]:
+            xp, kept = namespace(x), []
+
+            def weigh(output: Array) -> Array:
+                values = self._values(output, target)
+                most = xp.maximum(xp.max(values, axis=-1), xp.zeros_like(values[:, 0]))
+                share = xp.exp(values - most[:, None])
+                total = xp.exp(-most) + xp.sum(share, axis=-1)
+                losses = xp.max(values, axis=-1) + _ROUNDINGS * roundoff * self._sizes(output, target)
+                kept.extend((losses, most + xp.log(total)))
+                return self._weighted(share / total[:, None], target)
+
+            _, gradient = output_and_gradient(self.network, x, weigh)
+            return *kept, gradient
+
+        losses, value, gradient = self._swept((points,), work)
+        return _finite(losses), _finite(value), _numbers(gradient)
+
+    def linearised(self, x: Array, roundoff: float) -> tuple[Array, Array]:
+        """The values of all atoms at a point of each target, by so much more as above, and their gradients there.
+
+        Shapes: x [targets, inputs] -> [targets, atoms], [targets, atoms, inputs].
+        """
+        xp, objective = namespace(x), self.targets.objective
+        points = xp.broadcast_to(x[:, None, :], (*objective.shape[:2], x.shape[-1]))
+
+        def work(target: Array, x: Array, c: Array, shift: Array) -> tuple[Array, ...]:
+            output, gradient = output_and_gradient(self.network, x, lambda _: c)
+            terms = namespace(x).concat([c * output, shift], axis=-1)
+            slack = _ROUNDINGS * roundoff * xp.sum(xp.abs(terms), axis=-1)
+            return xp.sum(terms, axis=-1) + slack, gradient
+
+        value, gradient = self._swept((points, objective, self.targets.offset[..., None]), work)
+        return _finite(value), _numbers(gradient)
 
     def directions(self, points: Array, coefficient: Array) -> Array:
         """The gradient of coefficient' f at every point; coefficient [targets, points, outputs]."""
@@ -119,6 +161,23 @@ class Landscape:
             return output @ self.targets.objective[0, ...].T + self.targets.offset[0, ...]
         objective = xp.take(self.targets.objective, target, axis=0)
         return xp.sum(objective * output[:, None, :], axis=-1) + xp.take(self.targets.offset, target, axis=0)
+
+    def _weighted(self, weight: Array, target: Array) -> Array:
+        """Coefficients [rows, outputs] of the outputs in sums of atoms with weights [rows, atoms]."""
+        xp, objective = namespace(weight), self.targets.objective
+        if objective.shape[0] == 1:
+            return weight @ objective[0, ...]
+        return xp.sum(weight[..., None] * xp.take(objective, target, axis=0), axis=1)
+
+    def _sizes(self, output: Array, target: Array) -> Array:
+        """The largest sum of the sizes of an atom's terms, [rows]."""
+        xp, objective, offset = namespace(output), self.targets.objective, self.targets.offset
+        if objective.shape[0] == 1:
+            terms = xp.abs(output) @ xp.abs(objective[0, ...]).T + xp.abs(offset[0, ...])
+        else:
+            sizes = xp.abs(xp.take(objective, target, axis=0))
+            terms = xp.sum(sizes * xp.abs(output)[:, None, :], axis=-1) + xp.abs(xp.take(offset, target, axis=0))
+        return xp.max(terms, axis=-1)
 
     def _swept(self, arrays: tuple[Array, ...], work: Callable[..., tuple[Array, ...]]) -> tuple[Array, ...]:
         """work(target, *rows) on blocks of rows of the arrays [targets, points, n], with the number of their target."""

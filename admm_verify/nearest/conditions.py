@@ -14,7 +14,6 @@ from admm_verify.bounds.region import spread_region
 from admm_verify.bounds.relaxed import Relaxed
 from admm_verify.bounds.there import derived_there
 from admm_verify.memory import Budget
-from admm_verify.nearest.lengths import distance_above
 from admm_verify.nearest.planes import BelowPlanes
 from admm_verify.nearest.points import PULLS, enclosed
 from admm_verify.nearest.search import Attained, NearCells, Nearness, NearPoints
@@ -29,6 +28,7 @@ from admm_verify.sets.ball import Ball
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import WalkableSet
 from admm_verify.sets.exact import ExactBox
+from admm_verify.sets.lengths import distance_above
 
 _SLACK = 1e-11
 """By how much of their terms' sizes atoms are to hold at the points that are tried, so that rounding leaves them so."""

@@ -10,7 +10,6 @@ from admm_verify.arrays import Placement, quiet_overflow, to_numpy
 from admm_verify.bounds.preactivation import input_rows
 from admm_verify.errors import InputError
 from admm_verify.memory import memory_errors
-from admm_verify.nearest.lengths import distance_above
 from admm_verify.nearest.outputs import OutputNearness
 from admm_verify.nearest.points import enclosed, point_of
 from admm_verify.nearest.search import NearSearch
@@ -22,6 +21,7 @@ from admm_verify.options import instance, member
 from admm_verify.run import Ended, Run
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import WalkableSet
+from admm_verify.sets.lengths import distance_above
 from admm_verify.sets.polytope import Polytope
 from admm_verify.threads import threads_for
 

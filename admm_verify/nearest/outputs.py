@@ -12,7 +12,6 @@ from admm_verify.bounds.functionals import Functionals
 from admm_verify.bounds.region import spread_region
 from admm_verify.bounds.relaxed import Relaxed
 from admm_verify.bounds.there import derived_there
-from admm_verify.nearest.lengths import distance_above, unit
 from admm_verify.nearest.points import enclosed, lies_inside, point_of
 from admm_verify.nearest.search import Attained, NearCells, Nearness, NearPoints
 from admm_verify.nearest.settings import DistanceSettings
@@ -21,6 +20,7 @@ from admm_verify.network.graph import Network
 from admm_verify.run import Run
 from admm_verify.sets.box import Box
 from admm_verify.sets.contract import WalkableSet
+from admm_verify.sets.lengths import distance_above, unit
 
 _LONG = 10
 """How many times as many steps the first descent takes as those in the parts."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from admm_verify.arrays import SMALLEST, Array, Float, gamma
-from admm_verify.nearest.lengths import unit
 from admm_verify.sets.contract import WalkableSet
+from admm_verify.sets.lengths import unit
 
 _STEPS = 40
 """Steps of the multipliers."""

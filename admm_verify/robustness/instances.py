@@ -8,21 +8,16 @@ import numpy as np
 
 from admm_verify.arrays import Array, Placement, quiet_overflow, to_numpy
 from admm_verify.errors import InputError
-from admm_verify.given import float64_array, plain_array
+from admm_verify.given import float64_array
 from admm_verify.network.computing import Computing
 from admm_verify.network.graph import Network
-from admm_verify.network.layout import flatten_batch, per_entry
+from admm_verify.network.layout import per_entry
 from admm_verify.options import shown
 from admm_verify.robustness.counterexample import Counterexample
+from admm_verify.robustness.images import CheckedImages, checked_labels
 from admm_verify.robustness.neighbourhoods import Neighbourhoods
-from admm_verify.robustness.settings import CertifySettings, Within
-from admm_verify.sets.box import range_ends
+from admm_verify.robustness.settings import CertifySettings
 from admm_verify.sets.norm_names import norm_name
-
-_BYTE = 255.0
-
-_SLACK = 1e-6
-"""Share of the range that rounding, as of a normalisation, may carry a pixel beyond its end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,24 +39,9 @@ class Instances:
         """
         if network.output_size < 2:
             raise InputError(f"{network.name} has {network.output_size} output; a classifier has one per class.")
-        raw = _images(network, to_numpy(plain_array(images, "images")))
-        floor, ceiling = _range(network, settings.within)
-        _check_range(raw, floor, ceiling)
-        dtype = np.float64 if network.element_type == "float64" else np.float32
-        place = Placement.numpy(dtype)
-        lowest, highest = place.directed(floor, up=True), place.directed(ceiling, up=False)
-        if (lowest > highest).any():
-            raise InputError(
-                f"The range within holds no {np.dtype(dtype).name} number at pixel {int(np.argmax(lowest > highest))}."
-            )
-        with np.errstate(over="ignore"):
-            rounded = np.clip(raw.astype(dtype), lowest, highest)
-        if not np.isfinite(rounded).all():
-            raise InputError(
-                f"The images hold numbers beyond {np.dtype(dtype).name}, which {network.name} computes in."
-            )
-        found = _labels(to_numpy(plain_array(labels, "labels")), len(raw), network.output_size)
-        numbers = rounded, *_radii(radii, network.input_shape), floor, ceiling
+        checked = CheckedImages.of(network, images, settings.within)
+        found = checked_labels(labels, len(checked.images), network.output_size)
+        numbers = checked.images, *_radii(radii, network.input_shape), checked.floor, checked.ceiling
         return cls(network, found, Neighbourhoods.of(norm_name(settings.norm), *numbers))
 
     def labelled(self, labels: np.ndarray) -> "Instances":
@@ -137,66 +117,6 @@ class Instances:
         # Their difference may overflow, their order does not.
         gap = np.where(finite, label, 0.0).astype(np.float64) - np.where(finite, others, 0.0)
         return np.where(finite, gap, np.nan)
-
-
-def _images(network: Network, raw: np.ndarray) -> np.ndarray:
-    """The images in float64, [images, inputs]."""
-    if raw.shape[:1] == (0,):
-        raise InputError("There are no images; give at least one.")
-    flat = flatten_batch(raw, network.input_shape, f"the input of {network.name}").astype(np.float64)
-    bad = np.argwhere(~np.isfinite(flat))
-    if len(bad):
-        raise InputError(f"Image {bad[0, 0]}, pixel {bad[0, 1]} is {flat[tuple(bad[0])]}; give finite numbers.")
-    return flat
-
-
-def _range(network: Network, within: Within | None) -> tuple[np.ndarray, np.ndarray]:
-    size = network.input_size
-    if within is None:
-        return np.full(size, -np.inf), np.full(size, np.inf)
-    low, high = (per_entry(end, network.input_shape, "range within") for end in range_ends(within))
-    bad = np.flatnonzero(~(low <= high))
-    if len(bad):
-        raise InputError(
-            f"The range within is [{low[bad[0]]}, {high[bad[0]]}] at pixel {bad[0]}; give lowest <= highest."
-        )
-    return low, high
-
-
-def _check_range(raw: np.ndarray, floor: np.ndarray, ceiling: np.ndarray) -> None:
-    with np.errstate(invalid="ignore"):
-        slack = np.nan_to_num(_SLACK * (ceiling - floor), posinf=0.0)
-    outside = np.argwhere((raw < floor - slack) | (raw > ceiling + slack))
-    if len(outside):
-        image, pixel = outside[0]
-        low, high = f"{floor[pixel]:g}", f"{ceiling[pixel]:g}"
-        what = f"Image {image}, pixel {pixel} is {raw[image, pixel]:g}, outside the range within, [{low}, {high}]"
-        if (raw >= 0).all() and (raw <= _BYTE).all() and (raw == np.round(raw)).all():
-            raise InputError(
-                f"{what}: the images are whole numbers from 0 to 255, as files hold them. A network of numbers from 0 "
-                "to 1 takes images / 255, with radii and the range in that unit; for one that takes these numbers give "
-                "the range within=(0, 255)."
-            )
-        raise InputError(
-            f"{what}. Scale the images as the network takes them, or give their range; None for no range. Images "
-            "before their normalisation are taken with its mean and std."
-        )
-
-
-def _labels(raw: np.ndarray, count: int, classes: int) -> np.ndarray:
-    if raw.dtype.kind not in "iu" or raw.shape not in ((count,), (count, 1)):
-        shares = " These seem to be one number per class: give labels.argmax(axis=1)."
-        raise InputError(
-            f"The labels have shape {raw.shape} and type {raw.dtype}; give one integer per image, [{count}]."
-            f"{shares if raw.shape == (count, classes) else ''}"
-        )
-    labels = raw.reshape(-1).astype(np.int64)
-    bad = np.flatnonzero((labels < 0) | (labels >= classes))
-    if len(bad):
-        raise InputError(
-            f"Label {labels[bad[0]]} of image {bad[0]} is no class of this network; give integers 0 to {classes - 1}."
-        )
-    return labels
 
 
 def _radii(given: Any, sample: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

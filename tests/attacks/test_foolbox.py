@@ -162,6 +162,25 @@ def test_foolbox_breaks_no_certified_ball_and_ours_break_as_many(build, foolbox)
 
 
 @pytest.mark.slow
+@needs_foolbox
+def test_ours_need_no_longer_changes(foolbox):
+    subject = dense()
+    images, labels = subject.images[:30], subject.labels[:30]
+    network = av.trace(subject.module, torch.as_tensor(images[:1]))
+    given = foolbox.PyTorchModel(subject.module, bounds=(0, 1), device="cpu"), *map(torch.as_tensor, (images, labels))
+    theirs = np.full(len(images), np.inf)
+    for method in (foolbox.attacks.L2DeepFoolAttack(), foolbox.attacks.DDNAttack(steps=300)):
+        _, points, hit = method(*given, epsilons=None)
+        length = np.linalg.norm(points.numpy().astype(np.float64) - images, axis=1)
+        theirs = np.minimum(theirs, np.where(hit.numpy(), length, np.inf))
+    assert np.isfinite(theirs).all()
+    # With steps to the linearised border, and by the paper's attack alone.
+    for refined, share in ((6, 1.02), (0, 1.1)):
+        settings = av.DistortionSettings(descent=av.PricedDescent(refined=refined))
+        assert av.minimal_distortion(network, images, labels, settings=settings).l2.mean() <= share * theirs.mean()
+
+
+@pytest.mark.slow
 @pytest.mark.data
 @needs_shared
 @needs_foolbox

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from admm_verify.arrays import quiet_overflow
-from admm_verify.nearest.lengths import distance_above, length_above, unit
+from admm_verify.sets.lengths import distance_above, length_above, unit
 
 RNG = np.random.default_rng(0)
 VECTORS = [scale * RNG.standard_normal(n) for n in (1, 2, 5, 40) for scale in (1e-320, 1e-200, 1e-30, 1.0, 1e30, 1e300)]
