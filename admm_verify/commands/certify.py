@@ -5,18 +5,18 @@ from collections.abc import Callable
 
 import numpy as np
 
-from admm_verify.arguments import Read, Written, decimal, whole
+from admm_verify.arguments import Written, decimal, whole
 from admm_verify.bounds.arithmetic import ARITHMETICS
-from admm_verify.commands.queries import add_part, fixed_inputs
+from admm_verify.commands.queries import add_images, add_part, fixed_inputs
 from admm_verify.commands.running import add_running, advise, reading, running, write_record
-from admm_verify.errors import InputError, StoppedError
+from admm_verify.errors import StoppedError
 from admm_verify.files import every, require_written
-from admm_verify.given import read_arrays
 from admm_verify.network.from_onnx import read_onnx
 from admm_verify.network.graph import Network
 from admm_verify.report.records.certify import CertifyRecord
 from admm_verify.robustness.certification import Certification
 from admm_verify.robustness.certify import certify
+from admm_verify.robustness.data_sets import read_images
 from admm_verify.robustness.settings import BOUNDS, CertifySettings
 from admm_verify.run import Stopped
 from admm_verify.sets.norm_names import NORMS
@@ -26,9 +26,6 @@ from admm_verify.verdict import Answer
 
 HELP = "robustness of a classifier: many images and radii at once"
 
-_NAMES = ("images", "labels")
-"""Of the arrays in a file with both."""
-
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """All options of `certify`."""
@@ -36,14 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--network", required=True, metavar="FILE.onnx", help="a classifier, one output per class, also .nnet"
     )
     add_part(parser)
-    parser.add_argument(
-        "--images",
-        type=Read,
-        required=True,
-        metavar="FILE",
-        help=".npz with the arrays images and labels, or .npy with images",
-    )
-    parser.add_argument("--labels", type=Read, metavar="FILE.npy", help="one integer per image")
+    add_images(parser)
     parser.add_argument(
         "--radii",
         required=True,
@@ -144,28 +134,6 @@ def _given(options: argparse.Namespace) -> tuple[Network, np.ndarray, np.ndarray
     try:
         with reading(options):
             network = read_onnx(options.network, output=options.output_name, inputs=fixed_inputs(options.fix))
-        return network, *_arrays(options.images, options.labels)
+        return network, *read_images(options.images, options.labels)
     except Stopped:
         raise StoppedError(f"{options.network} was not read to its end: the time was up. Allow more.") from None
-
-
-def _arrays(images: str, labels: str | None) -> tuple[np.ndarray, np.ndarray]:
-    found = read_arrays(images, "images file", _NAMES)
-    if isinstance(found, np.ndarray):
-        if labels is None:
-            raise InputError(f"{images} holds images only. Give --labels FILE.npy, or a .npz with images and labels.")
-        arrays = {"images": found}
-    else:
-        arrays = found
-    if labels is not None:
-        given = read_arrays(labels, "labels file", ())
-        if not isinstance(given, np.ndarray):
-            raise InputError(f"The labels file {labels} holds several arrays; give a .npy with one integer per image.")
-        arrays["labels"] = given
-    missing = [name for name in _NAMES if name not in arrays]
-    if missing:
-        raise InputError(
-            f"{images} holds no array {' and no array '.join(missing)}; save both by numpy.savez(file, images=..., "
-            "labels=...), or give --labels FILE.npy."
-        )
-    return arrays["images"], arrays["labels"]

@@ -69,6 +69,18 @@ def network_files(given: str | Sequence[str]) -> list[tuple[str, str]]:
     return found
 
 
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """What all commands share that take images with their labels."""
+    parser.add_argument(
+        "--images",
+        type=Read,
+        required=True,
+        metavar="FILE",
+        help=".npz with the arrays images and labels, or .npy with images",
+    )
+    parser.add_argument("--labels", type=Read, metavar="FILE.npy", help="one integer per image")
+
+
 def fixed_inputs(given: Sequence[str]) -> dict[str, np.ndarray]:
     """The constant inputs that the option --fix names.
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from admm_verify.arrays import to_numpy
 from admm_verify.errors import InputError
-from admm_verify.given import plain_array
+from admm_verify.given import plain_array, read_arrays
 
 NAMES = (("images", "labels"), ("image", "label"), ("x", "y"))
 """What mappings call images and labels."""
@@ -35,6 +35,32 @@ def images_and_labels(images: Any, labels: Any) -> tuple[Any, Any]:
             "images and labels, a torch DataLoader, or a Dataset of pairs."
         )
     return images, labels
+
+
+def read_images(images: str, labels: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """The arrays of a .npz file with images and labels, or of .npy files with either.
+
+    Raises: InputError for files that cannot be read or lack one of them.
+    """
+    found = read_arrays(images, "images file", NAMES[0])
+    if isinstance(found, np.ndarray):
+        if labels is None:
+            raise InputError(f"{images} holds images only. Give --labels FILE.npy, or a .npz with images and labels.")
+        arrays = {"images": found}
+    else:
+        arrays = found
+    if labels is not None:
+        given = read_arrays(labels, "labels file", ())
+        if not isinstance(given, np.ndarray):
+            raise InputError(f"The labels file {labels} holds several arrays; give a .npy with one integer per image.")
+        arrays["labels"] = given
+    missing = [name for name in NAMES[0] if name not in arrays]
+    if missing:
+        raise InputError(
+            f"{images} holds no array {' and no array '.join(missing)}; save both by numpy.savez(file, images=..., "
+            "labels=...), or give --labels FILE.npy."
+        )
+    return arrays["images"], arrays["labels"]
 
 
 def _is(given: object, name: str) -> bool:
