@@ -24,7 +24,19 @@ _STATUS = """Exit status: 0 with an answer, whatever it is; 1 after an error, wh
 where check proves nothing; 2 for a command line that is refused; 128 and the number of a signal that ended the work
 before there was an answer, as 130 for Ctrl-C."""
 
-COMMANDS = ("verify", "bound", "certify", "diff", "policy", "reach", "lipschitz", "check", "supports", "demo")
+COMMANDS = (
+    "verify",
+    "bound",
+    "certify",
+    "diff",
+    "policy",
+    "reach",
+    "lipschitz",
+    "transfer",
+    "check",
+    "supports",
+    "demo",
+)
 """Files of `commands/`; importing all of them takes longer than many a query."""
 
 
@@ -98,7 +110,8 @@ def _run(options: Options) -> int:
     named = list(vars(options).values())
     options.written = [path for path in named if isinstance(path, Written)]
     networks = [path for _, path in (*network_files(options.network), *fixed_files(options.fix))]
-    options.read = [path for path in named if isinstance(path, Read)] + networks
+    listed = [path for one in named for path in (one if isinstance(one, list) else [one])]
+    options.read = [path for path in listed if isinstance(path, Read)] + networks
     options.files = []
     check_targets(options.written, options.read)
     with threadpool_limits(limits=options.threads):

@@ -18,6 +18,7 @@ from admm_verify.report.records.diff import DiffRecord
 from admm_verify.report.records.lipschitz import LipschitzRecord
 from admm_verify.report.records.policy import PolicyRecord
 from admm_verify.report.records.reach import ReachRecord
+from admm_verify.report.records.transfer import TransferRecord
 from admm_verify.report.records.verify import VerifyRecord
 from tests.test_cli import QUERY, WEIGHT, model_bytes
 
@@ -52,6 +53,7 @@ ENTRIES = {
     | {"notes", "deviations"},
     ReachRecord: {"system", "steps", "period", "directions", "upper", "attained", "during", "cells", "ended", "seconds"}
     | {"remarks", "requirements"},
+    TransferRecord: {"networks", "errors", "common", "magnified", "noisy", "noise", "status", "seconds"},
     VerifyRecord: {"verdict", "unconfirmed", "counterexample", "exact_input", "output", "rows", "undecided_disjuncts"}
     | {"subproblems", "lower", "seconds", "network", "query", "note"},
 }
@@ -147,6 +149,26 @@ def test_constants(options, tmp_path):
     assert (found["upper"] is None) == bool(options)
     if not options:
         assert 0 < found["lower"] <= found["upper"] <= found["product"]
+
+
+def test_examples_on_other_networks(tmp_path):
+    images = np.array([[1.0, 0.25], [0.1, 0.9]], np.float32)
+    # The class is the larger number, and twice the second one counts for the second network.
+    for name, second in (("first", 1.0), ("second", 2.0)):
+        (tmp_path / f"{name}.onnx").write_bytes(model_bytes(np.diag([1.0, second]).astype(np.float32)))
+    np.savez(tmp_path / "set.npz", images=images, labels=[0, 1])
+    pair = [str(tmp_path / f"{name}.onnx") for name in ("first", "second")]
+    given = ["transfer", *pair, "--images", str(tmp_path / "set.npz"), "--points", str(tmp_path / "points.npz")]
+    found = written(TransferRecord, [*given, "--common", "0.2"], tmp_path / "transfer.json")
+    assert [one["network"] for one in found["networks"]] == ["first.onnx", "second.onnx"] and found["common"] == 0.2
+    assert len(found["provenance"]["files"]) == 3 and found["status"] == "complete"
+    assert found["errors"] == [[1.0, 0.5], [0.5, 1.0]]
+    points = np.load(tmp_path / "points.npz")["points"]
+    for one, own in zip(found["networks"], points, strict=True):
+        lengths = [float(length) for length in one["l2"]]
+        assert np.linalg.norm(own - images, axis=1) == pytest.approx(
+            np.where(np.isinf(lengths), np.nan, lengths), nan_ok=True
+        )
 
 
 def test_sets(tmp_path):
