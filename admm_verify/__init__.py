@@ -158,6 +158,29 @@ if TYPE_CHECKING:
     from admm_verify.splitting.quadratic import Quadratic as Quadratic
     from admm_verify.splitting.solution import Solution as Solution
     from admm_verify.splitting.solve import solve as solve
+    from admm_verify.training.checkpoints import (
+        EpochRecord as EpochRecord,
+    )
+    from admm_verify.training.interval_start import (
+        IntervalStart as IntervalStart,
+        TightnessPenalty as TightnessPenalty,
+    )
+    from admm_verify.training.losses import (
+        AdversarialLoss as AdversarialLoss,
+        CrownIntervalLoss as CrownIntervalLoss,
+        DualLoss as DualLoss,
+        IntervalLoss as IntervalLoss,
+        MixedLoss as MixedLoss,
+        SmallBoxLoss as SmallBoxLoss,
+        StandardLoss as StandardLoss,
+    )
+    from admm_verify.training.settings import (
+        TrainingSettings as TrainingSettings,
+    )
+    from admm_verify.training.train import (
+        TrainingResult as TrainingResult,
+        train as train,
+    )
     from admm_verify.verdict import Answer as Answer, Verdict as Verdict
     from admm_verify.verify import Outcome as Outcome, verify as verify
 
@@ -167,6 +190,7 @@ __version__ = "0.1.0"
 _ROOMS = {
     "AdmmSettings": "settings",
     "AdmmVerifyError": "errors",
+    "AdversarialLoss": "training.losses",
     "Answer": "verdict",
     "AscentSettings": "settings",
     "Ball": "sets.ball",
@@ -181,6 +205,7 @@ _ROOMS = {
     "ContinuousSystem": "reach.systems",
     "Controller": "reach.systems",
     "Counterexample": "robustness.counterexample",
+    "CrownIntervalLoss": "training.losses",
     "DeviationBounds": "policies.deviation_bounds",
     "DeviationSettings": "policies.deviation_settings",
     "DeviceError": "errors",
@@ -191,14 +216,18 @@ _ROOMS = {
     "Distance": "nearest.distance",
     "DistanceSettings": "nearest.settings",
     "DistortionSettings": "robustness.distortion",
+    "DualLoss": "training.losses",
     "Ellipsoid": "sets.ellipsoid",
     "Ended": "run",
     "Episodes": "policies.play.episodes",
+    "EpochRecord": "training.checkpoints",
     "EpsilonEquivalence": "differential.criteria",
     "Equivalence": "differential.equivalence",
     "EquivalenceSettings": "differential.settings",
     "EvaluateSettings": "policies.evaluate_settings",
     "InputError": "errors",
+    "IntervalLoss": "training.losses",
+    "IntervalStart": "training.interval_start",
     "JointSettings": "settings",
     "Judgement": "reach.judgement",
     "Kind": "reach.requirements",
@@ -212,6 +241,7 @@ _ROOMS = {
     "MinimumSettings": "complete.minimum_settings",
     "MissingNameError": "errors",
     "MissingPackageError": "errors",
+    "MixedLoss": "training.losses",
     "ModelError": "errors",
     "Network": "network.graph",
     "NetworkSystem": "reach.systems",
@@ -247,13 +277,18 @@ _ROOMS = {
     "Run": "run",
     "SearchSettings": "settings",
     "SetImage": "reach.images",
+    "SmallBoxLoss": "training.losses",
     "Solution": "splitting.solution",
     "SolverSettings": "settings",
     "Sparse": "sets.sparse",
+    "StandardLoss": "training.losses",
     "StoppedError": "errors",
     "Task": "reach.systems",
     "TightenSettings": "settings",
+    "TightnessPenalty": "training.interval_start",
     "Top1Equivalence": "differential.criteria",
+    "TrainingResult": "training.train",
+    "TrainingSettings": "training.settings",
     "TransferSettings": "robustness.transferred",
     "TransferTable": "robustness.transferred",
     "TransferredRobustness": "differential.transfer",
@@ -300,6 +335,7 @@ _ROOMS = {
     "time_plot": "report.reach_plots",
     "trace": "network.from_torch",
     "trace_plant": "network.torch_plants",
+    "train": "training.train",
     "transfer_robustness": "differential.transfer",
     "transfer_table": "robustness.transfer_table",
     "tube_plot": "report.reach_plots",
