@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from admm_verify.enclosures.plants import Plant as Plant
     from admm_verify.errors import (
         AdmmVerifyError as AdmmVerifyError,
+        ContradictionError as ContradictionError,
         DeviceError as DeviceError,
         InputError as InputError,
         MissingNameError as MissingNameError,
@@ -120,6 +121,7 @@ if TYPE_CHECKING:
     )
     from admm_verify.report.counterexample_plots import counterexample_plot as counterexample_plot
     from admm_verify.report.image_plots import image_plot as image_plot
+    from admm_verify.report.page.page import report_page as report_page
     from admm_verify.report.policy_plots import policy_plot as policy_plot
     from admm_verify.report.radius_maps import radius_map_plot as radius_map_plot
     from admm_verify.report.reach_plots import time_plot as time_plot, tube_plot as tube_plot
@@ -134,6 +136,9 @@ if TYPE_CHECKING:
     from admm_verify.robustness.settings import CertifySettings as CertifySettings
     from admm_verify.robustness.transfer_table import transfer_table as transfer_table
     from admm_verify.robustness.transferred import TransferSettings as TransferSettings, TransferTable as TransferTable
+    from admm_verify.robustness_report.front import robustness_report as robustness_report
+    from admm_verify.robustness_report.result import RobustnessReport as RobustnessReport
+    from admm_verify.robustness_report.settings import ReportSettings as ReportSettings
     from admm_verify.run import Ended as Ended, Progress as Progress, Run as Run
     from admm_verify.sets.ball import Ball as Ball
     from admm_verify.sets.box import Box as Box
@@ -203,6 +208,7 @@ _ROOMS = {
     "Constraint": "splitting.constraint",
     "ContinuousActions": "policies.policy",
     "ContinuousSystem": "reach.systems",
+    "ContradictionError": "errors",
     "Controller": "reach.systems",
     "Counterexample": "robustness.counterexample",
     "CrownIntervalLoss": "training.losses",
@@ -272,8 +278,10 @@ _ROOMS = {
     "ReachSets": "reach.sets",
     "ReachSettings": "reach.settings",
     "RefineSettings": "settings",
+    "ReportSettings": "robustness_report.settings",
     "Requirement": "reach.requirements",
     "ReturnSettings": "policies.returns.certified_return",
+    "RobustnessReport": "robustness_report.result",
     "Run": "run",
     "SearchSettings": "settings",
     "SetImage": "reach.images",
@@ -329,6 +337,8 @@ _ROOMS = {
     "read_policy": "policies.read",
     "read_query": "properties.query",
     "read_task": "reach.spec",
+    "report_page": "report.page.page",
+    "robustness_report": "robustness_report.front",
     "set_image": "reach.images",
     "simulate": "reach.simulate",
     "solve": "splitting.solve",
@@ -366,10 +376,10 @@ def __dir__() -> list[str]:
 
 
 class _Package(type(sys)):
-    """The package, whose function verify is called like a module, which importing puts in its place."""
+    """The package, of which two functions are called like modules, which importing puts in their place."""
 
     def __setattr__(self, name: str, value: "Any") -> None:
-        if name != "verify" or callable(value):
+        if name not in ("verify", "robustness_report") or callable(value):
             super().__setattr__(name, value)
 
 

@@ -32,6 +32,7 @@ COMMANDS = (
     "policy",
     "reach",
     "lipschitz",
+    "report",
     "transfer",
     "check",
     "supports",
@@ -49,6 +50,7 @@ class Options(argparse.Namespace):
     network: Sequence[str] = ()
     fix: Sequence[str] = ()
     json: str | None = None
+    html: str | None = None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

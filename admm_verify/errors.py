@@ -59,6 +59,10 @@ class MissingPackageError(AdmmVerifyError):
     """An optional package is needed; the message says how to install it."""
 
 
+class ContradictionError(AdmmVerifyError):
+    """Something is certified and yet an input shows the contrary: a fault of this library, or of a file it believed."""
+
+
 class CertificateError(AdmmVerifyError):
     """A certificate cannot be read, or does not prove what it claims."""
 

@@ -18,6 +18,7 @@ from admm_verify.report.records.diff import DiffRecord
 from admm_verify.report.records.lipschitz import LipschitzRecord
 from admm_verify.report.records.policy import PolicyRecord
 from admm_verify.report.records.reach import ReachRecord
+from admm_verify.report.records.robustness_report import ReportRecord
 from admm_verify.report.records.transfer import TransferRecord
 from admm_verify.report.records.verify import VerifyRecord
 from tests.test_cli import QUERY, WEIGHT, model_bytes
@@ -53,6 +54,8 @@ ENTRIES = {
     | {"notes", "deviations"},
     ReachRecord: {"system", "steps", "period", "directions", "upper", "attained", "during", "cells", "ended", "seconds"}
     | {"remarks", "requirements"},
+    ReportRecord: {"network", "norm", "status", "clean_accuracy", "radii", "classes", "attacks", "images", "examples"}
+    | {"steepness", "steps", "network_digest", "data_digest", "settings", "note"},
     TransferRecord: {"networks", "errors", "common", "magnified", "noisy", "noise", "status", "seconds"},
     VerifyRecord: {"verdict", "unconfirmed", "counterexample", "exact_input", "output", "rows", "undecided_disjuncts"}
     | {"subproblems", "lower", "seconds", "network", "query", "note"},
@@ -117,6 +120,17 @@ def test_certified_images(tmp_path):
     found = written(CertifyRecord, ["certify", *given], tmp_path / "certify.json")
     for radius in found["radii"]:
         assert sum(radius[answer.value] for answer in Answer) == 4
+
+
+def test_a_robustness_report(tmp_path):
+    (tmp_path / "net.onnx").write_bytes(model_bytes())
+    images = np.random.default_rng(0).uniform(0, 1, (4, 2))
+    np.savez(tmp_path / "set.npz", images=images, labels=np.zeros(4, dtype=int))
+    given = [str(tmp_path / "net.onnx"), str(tmp_path / "set.npz"), "--eps", "0.1", "0.01"]
+    found = written(ReportRecord, ["report", *given], tmp_path / "report.json")
+    for radius in found["radii"]:
+        assert radius["certified"] + radius["broken"] + radius["unknown"] == 4
+    assert [Path(file["path"]).name for file in found["provenance"]["files"]] == ["net.onnx", "set.npz"]
 
 
 @pytest.mark.parametrize("criterion", [[], ["--largest"], ["--eps", "0.3"], ["--eps", "9"], ["--top1"]])

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from admm_verify.arguments import Written, decimal, whole
-from admm_verify.bounds.arithmetic import ARITHMETICS
+from admm_verify.arguments import Written
+from admm_verify.commands.certifying import add_certifying, certify_settings, radius
 from admm_verify.commands.queries import add_images, add_part, fixed_inputs
 from admm_verify.commands.running import add_running, advise, reading, running, write_record
 from admm_verify.errors import StoppedError
@@ -17,10 +17,7 @@ from admm_verify.report.records.certify import CertifyRecord
 from admm_verify.robustness.certification import Certification
 from admm_verify.robustness.certify import certify
 from admm_verify.robustness.data_sets import read_images
-from admm_verify.robustness.settings import BOUNDS, CertifySettings
 from admm_verify.run import Stopped
-from admm_verify.sets.norm_names import NORMS
-from admm_verify.splitting.solve import METHODS
 from admm_verify.streams import complain
 from admm_verify.verdict import Answer
 
@@ -38,38 +35,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--radii",
         required=True,
         nargs="+",
-        type=_radius,
+        type=radius,
         metavar="R",
         help="of the balls around images; R,R,R: one for each channel",
     )
-    parser.add_argument(
-        "--norm", choices=NORMS, default="linf", help="of the balls; linf: the largest change of a pixel; default linf"
-    )
-    parser.add_argument(
-        "--mean", nargs="+", type=decimal, metavar="M", help="of the normalisation (image - mean) / std; per channel"
-    )
-    parser.add_argument("--std", nargs="+", type=decimal, metavar="S", help="with --mean")
-    cut = parser.add_mutually_exclusive_group()
-    cut.add_argument(
-        "--within",
-        nargs=2,
-        type=decimal,
-        default=(0.0, 1.0),
-        metavar=("LOW", "HIGH"),
-        help="range of pixels; default 0 1",
-    )
-    cut.add_argument("--unbounded", action="store_true", help="pixels have no range")
-    parser.add_argument("--bounds", choices=BOUNDS, default="tightened", help="of pre-activations")
-    parser.add_argument("--arithmetic", choices=ARITHMETICS, default="real")
-    parser.add_argument("--method", choices=METHODS, default="ascent")
-    parser.add_argument("--max-passes", type=whole, metavar="N", help="budget per row; 0 is the CROWN bound alone")
-    parser.add_argument(
-        "--output", type=Written, metavar="FILE.jsonl", help="a line per finished instance; run again to go on"
-    )
-    parser.add_argument(
-        "--search", type=decimal, metavar="SECONDS", help="branch and bound for each image that bounds leave unknown"
-    )
     parser.add_argument("--plot", type=Written, metavar="FILE.png", help="falsified images and their counterexamples")
+    add_certifying(parser)
     add_running(parser)
 
 
@@ -81,18 +52,7 @@ def run(options: argparse.Namespace) -> int:
 
         require_matplotlib()
         checked_path(options.plot, FORMATS, "plot")
-    settings = CertifySettings(
-        within=None if options.unbounded else tuple(options.within),
-        bounds=options.bounds,
-        arithmetic=options.arithmetic,
-        method=options.method,
-        max_passes=options.max_passes,
-        output=options.output,
-        search=options.search,
-        mean=options.mean,
-        std=options.std,
-        norm=options.norm,
-    )
+    settings = certify_settings(options)
     with running(options, options.question()) as how, how.watching():
         network, images, labels = _given(options)
         found = certify(network, images, labels, options.radii, settings=settings, run=how)
@@ -106,15 +66,6 @@ def run(options: argparse.Namespace) -> int:
         writers.append(lambda: _draw(options.plot, found))
     every([*writers, lambda: require_written(found.unwritten)])
     return 0
-
-
-def _radius(text: str) -> float | list[float]:
-    """A radius, or one for each channel.
-
-    Raises: ArgumentTypeError for other text.
-    """
-    numbers = [decimal(part) for part in text.split(",")]
-    return numbers[0] if len(numbers) == 1 else numbers
 
 
 def _draw(path: str, found: Certification) -> None:

@@ -53,16 +53,17 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def reading(options: argparse.Namespace) -> Iterator[None]:
-    """Read what the options name: files that these name in turn are no targets, and the JSON names all of them.
+    """Read what the options name: files that these name in turn are no targets, and JSON and pages name all of them.
 
     Raises: InputError.
     """
     # What is written while a long run goes on is not what was read.
-    if options.json:
+    told = options.json or options.html
+    if told:
         options.files += digested(options.read)
     with reading_beside(options.written) as beside:
         yield
-    if options.json:
+    if told:
         options.files += digested(beside)
 
 
@@ -71,9 +72,13 @@ def write_record(options: argparse.Namespace, record: Record, arithmetic: str | 
 
     Raises: OutputError when the file cannot be written.
     """
+    replace(record, provenance=made_by(options, arithmetic)).write(options.json)
+
+
+def made_by(options: argparse.Namespace, arithmetic: str | None) -> Provenance:
+    """How a command came to its result; the files are those that `reading` has noted."""
     versions = installed_versions(admm_verify.__version__)
-    made = Provenance(arithmetic, options.command_line, options.given, options.files, versions)
-    replace(record, provenance=made).write(options.json)
+    return Provenance(arithmetic, options.command_line, options.given, options.files, versions)
 
 
 def advise(options: argparse.Namespace, found: Iterable[Advised]) -> None:

@@ -12,6 +12,7 @@ from admm_verify.report.records.diff import DiffRecord
 from admm_verify.report.records.lipschitz import LipschitzRecord
 from admm_verify.report.records.policy import PolicyRecord
 from admm_verify.report.records.reach import ReachRecord
+from admm_verify.report.records.robustness_report import ReportRecord
 from admm_verify.report.records.transfer import TransferRecord
 from admm_verify.report.records.verify import VerifyRecord
 from admm_verify.report.system_schema import system_schema
@@ -27,6 +28,7 @@ RECORDS = (
     LipschitzRecord,
     PolicyRecord,
     ReachRecord,
+    ReportRecord,
     TransferRecord,
     VerifyRecord,
 )

@@ -1,7 +1,7 @@
 """The work behind `certify`: images in blocks, each block through stages of ever better bounds."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -20,6 +20,7 @@ from admm_verify.bounds.ranges import PreactivationBounds
 from admm_verify.errors import OutputError
 from admm_verify.memory import Budget
 from admm_verify.robustness.block import ImageBlock, Stage, middle
+from admm_verify.robustness.counterexample import Counterexample
 from admm_verify.robustness.findings import Findings
 from admm_verify.robustness.halving import Halving
 from admm_verify.robustness.instances import Instances
@@ -56,8 +57,15 @@ class Certifier:
     unwritten: why the journal lacks some of what is finished, None where it does not.
     """
 
-    def __init__(self, instances: Instances, plan: list[Stage], settings: CertifySettings, run: Run) -> None:
-        self.instances, self.plan, self.settings, self.run = instances, plan, settings, run
+    def __init__(
+        self,
+        instances: Instances,
+        plan: list[Stage],
+        settings: CertifySettings,
+        run: Run,
+        shown: Sequence[Counterexample] = (),
+    ) -> None:
+        self.instances, self.plan, self.settings, self.run, self.shown = instances, plan, settings, run, shown
         rows = instances.network.output_size * len(instances.images) * len(instances.radii)
         work = rows * instances.network.weight_count
         places = iteration_placements(Placement.numpy(), run.device, None, work, run.left)
@@ -108,6 +116,7 @@ class Certifier:
             todo = np.flatnonzero(self.findings.open.any(axis=1))
             step = self.devices.step(partial(self._fitting, rows))
             self.devices.blocks(len(todo), step, lambda place, a, b: self._timed_block(todo[a:b], place))
+            self._take_shown()
             self._search()
         self._save()
         if self.settings.search is not None:
@@ -119,6 +128,16 @@ class Certifier:
         # On the host blocks stay near the cache and take seconds; another device wants all the rows it can hold.
         step = budget.block(HOST_ARRAYS * numbers) if place.is_numpy else budget.rows(BLOCK_NUMBERS, numbers)
         return max(1, step)
+
+    def _take_shown(self) -> None:
+        """Falsify what bounds left unknown and an input that was handed in falsifies."""
+        near = self.instances.near
+        for one in self.shown:
+            point = one.input.reshape(-1)
+            for k in np.argsort(near.radii):
+                radius = float(near.radii[k])
+                if self.findings.is_unknown(one.image, k) and near.holds(one.image, radius, point):
+                    self.findings.falsified(one.image, int(k), one)
 
     def _search(self) -> None:
         """Branch and bound for what all bounds have left unknown, image by image."""

@@ -23,6 +23,7 @@ from admm_verify.options import brief
 from admm_verify.robustness.block import Stage
 from admm_verify.robustness.certification import Certification
 from admm_verify.robustness.certifier import Certifier
+from admm_verify.robustness.counterexample import Counterexample
 from admm_verify.robustness.data_sets import images_and_labels
 from admm_verify.robustness.instances import Instances
 from admm_verify.robustness.journal import FORMAT, Journal, JournalHeader
@@ -77,11 +78,19 @@ def certify(
 
 
 def certified(
-    instances: Instances, settings: CertifySettings, run: Run | None, note: str | None = None
+    instances: Instances,
+    settings: CertifySettings,
+    run: Run | None,
+    note: str | None = None,
+    shown: Sequence[Counterexample] = (),
 ) -> Certification:
-    """`certify`, of instances that are checked, with what is to be said of their network."""
+    """`certify`, of instances that are checked, with what is to be said of their network.
+
+    shown: inputs known to be of another class; no branch and bound is spent on balls that hold one. They change nothing
+    of what bounds verify.
+    """
     began, run = time.monotonic(), Run.of(run)
-    certifier = Certifier(instances, _plan(settings), settings, run)
+    certifier = Certifier(instances, _plan(settings), settings, run, shown)
     if settings.output is not None:
         certifier.recall(Journal(settings.output, _task(instances, settings), instances))
     with run.watching(), full_precision(certifier.home):
