@@ -10,7 +10,7 @@ from admm_verify.arrays import Placement, gamma, quiet_overflow
 from admm_verify.lipschitz.attained import steep_pair
 from admm_verify.lipschitz.jacobians import jacobian_bound, jacobian_sizes
 from admm_verify.lipschitz.layers import layer_norms_of, measured_graph, product_of, steps_of
-from admm_verify.lipschitz.segments import Segment, by_layers, by_search, segments_of, total
+from admm_verify.lipschitz.segments import Segment, by_forms, by_layers, by_search, segments_of, total
 from admm_verify.lipschitz.settings import LipschitzSettings
 from admm_verify.memory import memory_errors
 from admm_verify.network.graph import Network, check_network
@@ -101,8 +101,8 @@ def lipschitz_constant(
             parts = _bounded(graph, name, run, note)
             pair = steep_pair(graph, name, chosen.points, chosen.rounds, run)
             if chosen.semidefinite and not run.over():
-                by_search(parts, chosen.tolerance, run)
-                note("multipliers per neuron", _from_lengths(graph, name) * total(parts))
+                for _ in by_search(parts, chosen.tolerance, run):
+                    note("multipliers per neuron", _from_lengths(graph, name) * total(parts))
         except Stopped:
             status = Ended.TIMED_OUT
     shape = network.input_shape
@@ -139,6 +139,8 @@ def _bounded(graph: Network, norm: NormName, run: Run, note: Callable[[str, floa
     note("product of norms, l2", factor * total(parts))
     by_layers(parts)
     note("multipliers per layer", factor * total(parts))
+    by_forms(parts)
+    note("multipliers in closed form", factor * total(parts))
     return parts
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from admm_verify.lipschitz.slope_system import SlopeSystem
+from admm_verify.lipschitz.slope_system import Multipliers, SlopeSystem
 
 _INWARD = 0.95
 """Of the way to where a matrix stops being positive definite."""
@@ -26,14 +26,6 @@ _LANCZOS = 25
 
 _SHRINK = 0.8
 """From trial to trial of how long that way is."""
-
-
-@dataclass(frozen=True, eq=False)
-class Multipliers:
-    """A point (L, t), hopefully with Z(L, t) positive definite: nothing is proved of it here."""
-
-    constant: float
-    weights: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,30 +2,60 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 
-from admm_verify.lipschitz.interior_point import Multipliers, best_multipliers
-from admm_verify.lipschitz.layers import LayerNorm, layer_norms_of, product_of, steps_of
-from admm_verify.lipschitz.multipliers import layered_multipliers, proved_constant
-from admm_verify.lipschitz.slope_system import MOST_NEURONS, SlopeSystem, neurons_between, slope_system
+from admm_verify.lipschitz.descent import descended
+from admm_verify.lipschitz.frequency_system import FrequencySystem, frequency_system
+from admm_verify.lipschitz.interior_point import best_multipliers
+from admm_verify.lipschitz.layers import LayerNorm, layer_norms_of, product_of, steepest, steps_of
+from admm_verify.lipschitz.multipliers import closed_forms, constant_of_waves, forms_of, proved_constant
+from admm_verify.lipschitz.slope_system import (
+    MOST_NEURONS,
+    Multipliers,
+    SlopeSystem,
+    neurons_between,
+    slope_system,
+)
+from admm_verify.lipschitz.wave_search import wave_multipliers
 from admm_verify.network.graph import Activation, Input, Network, sources_of
 from admm_verify.run import Progress, Run
 
-_INWARD = 0.7
-"""Of its best, the share that each layer's multiplier has where the search begins: away from the edge."""
+_INWARD = 1.3
+"""How much larger than found multipliers are those that the interior point method begins with: away from the edge."""
 
 _TRIALS = 3
 """Points of a search that are tried for a proof, the best ones first."""
 
+_WORTH = 0.85
+"""Of the proved constant, what a descent must have come to for a proof in between."""
+
+_STEPS = 300
+"""Of one stage of a descent."""
+
 
 @dataclass(eq=False)
 class Segment:
-    """What lies between two nodes that all paths pass, and its least proved constant."""
+    """What lies between two nodes that all paths pass, and its least proved constant.
+
+    system: with one multiplier per neuron; waves: with one per channel, where that has too many neurons; steepest: of
+    the function at the end, which `waves` leaves out. known: the best multipliers of `system` so far.
+    """
 
     system: SlopeSystem | None
     constant: float
+    waves: FrequencySystem | None = None
+    steepest: float = 1.0
+    known: Multipliers | None = None
+
+    def try_out(self, found: Multipliers) -> None:
+        """Take multipliers of `system` that prove less than what is known."""
+        assert self.system is not None, "they are its"
+        if self.known is None or found.constant < self.known.constant:
+            self.known = found
+        if found.constant < self.constant:
+            self.constant = min(self.constant, proved_constant(self.system, found))
 
 
 def segments_of(graph: Network, layers: list[LayerNorm] | None = None) -> list[Segment]:
@@ -39,8 +69,13 @@ def segments_of(graph: Network, layers: list[LayerNorm] | None = None) -> list[S
     found = []
     for start, end in _cuts(graph):
         constant = product_of(steps, layers, "l2", start).get(end, 0.0)
-        system = slope_system(graph, start, end) if neurons_between(graph, start, end) else None
-        found.append(Segment(system, constant))
+        node = graph.nodes[end]
+        segment = Segment(None, constant, steepest=steepest(node) if isinstance(node, Activation) else 1.0)
+        if neurons_between(graph, start, end):
+            segment.system = slope_system(graph, start, end)
+            if segment.system is None:
+                segment.waves = frequency_system(graph, start, end)
+        found.append(segment)
     return found
 
 
@@ -53,37 +88,83 @@ def total(segments: list[Segment]) -> float:
 
 
 def by_layers(segments: list[Segment]) -> None:
-    """Lower the constants by multipliers in closed form."""
+    """Lower the constants by one multiplier per layer."""
     for segment in segments:
         if segment.system is not None:
-            found = layered_multipliers(segment.system)
-            if found is not None and found.constant < segment.constant:
-                segment.constant = min(segment.constant, proved_constant(segment.system, found))
+            first = next(closed_forms(segment.system), None)
+            if first is not None:
+                segment.try_out(first)
 
 
-def by_search(segments: list[Segment], tolerance: float, run: Run) -> None:
-    """Lower the constants by the best multipliers, part after part, each for its share of the time that is left."""
-    some = [segment for segment in segments if segment.system is not None]
+def by_forms(segments: list[Segment]) -> None:
+    """Lower the constants by the best of all multipliers in closed form."""
+    for segment in segments:
+        if segment.system is not None:
+            # The first one is that of `by_layers`.
+            others = islice(closed_forms(segment.system), 1, None)
+            best = min(others, key=lambda found: found.constant, default=None)
+            if best is not None:
+                segment.try_out(best)
+
+
+def by_search(segments: list[Segment], tolerance: float, run: Run) -> Iterator[None]:
+    """Lower the constants by a search for multipliers, part after part, each for its share of the time that is left.
+
+    Something may have become less wherever it stops.
+    """
+    some = [segment for segment in segments if segment.system is not None or segment.waves is not None]
     for k, segment in enumerate(some):
         own = run.within(1.0 / (len(some) - k))
-        assert segment.system is not None, "the others are left out"
-        points = sorted(_searched(segment.system, tolerance, own), key=lambda point: point.constant)
-        for point in points[:_TRIALS]:
-            if point.constant < segment.constant:
-                segment.constant = min(segment.constant, proved_constant(segment.system, point))
+        for _ in _lowered(segment, tolerance, own) if segment.waves is None else _by_waves(segment, tolerance, own):
+            yield
 
 
-def _searched(system: SlopeSystem, tolerance: float, run: Run) -> Iterator[Multipliers]:
-    start = layered_multipliers(system, _INWARD)
-    if start is None or run.over():
-        return
-    # A little more than proved is away from the edge, too.
-    for point in best_multipliers(system, Multipliers(1.1 * start.constant, 1.1 * start.weights), tolerance):
-        yield point
-        if run.tell is not None:
-            run.tell(Progress(f"Lipschitz constant of {system.neurons} neurons: about {point.constant:.6g}"))
+def _by_waves(segment: Segment, tolerance: float, run: Run) -> Iterator[None]:
+    assert segment.waves is not None, "asked where there are some"
+    for waves, found in wave_multipliers(segment.waves, tolerance, run):
+        _tell(run, segment.waves.neurons, "channels", found.constant)
+        known = (1.0 + 1e-12) * segment.steepest
+        if known * found.constant < segment.constant:
+            segment.constant = min(segment.constant, known * constant_of_waves(segment.waves, waves, found))
+            yield
         if run.over():
             return
+
+
+def _lowered(segment: Segment, tolerance: float, run: Run) -> Iterator[None]:
+    """By a descent, then by the interior point method where that is not as close as asked."""
+    system, start = segment.system, segment.known
+    if system is None or start is None or run.over():
+        return
+    close = False
+    weights = start.weights / start.constant
+    for stage in descended(forms_of(system), weights, tolerance, _STEPS):
+        close = stage.is_close
+        _tell(run, system.neurons, "neurons", stage.constant)
+        if stage.ends or run.over() or stage.constant < _WORTH * segment.constant:
+            segment.try_out(Multipliers(stage.constant, stage.constant * stage.weights))
+            yield
+        if run.over():
+            return
+    if close:
+        return
+    points = sorted(_searched(system, segment.known or start, tolerance, run), key=lambda point: point.constant)
+    for point in points[:_TRIALS]:
+        segment.try_out(point)
+    yield
+
+
+def _searched(system: SlopeSystem, start: Multipliers, tolerance: float, run: Run) -> Iterator[Multipliers]:
+    for point in best_multipliers(system, Multipliers(_INWARD * start.constant, _INWARD * start.weights), tolerance):
+        yield point
+        _tell(run, system.neurons, "neurons", point.constant)
+        if run.over():
+            return
+
+
+def _tell(run: Run, count: int, what: str, constant: float) -> None:
+    if run.tell is not None:
+        run.tell(Progress(f"Lipschitz constant of {count} {what}: about {constant:.6g}"))
 
 
 def _cuts(graph: Network) -> list[tuple[int, int]]:

@@ -47,6 +47,25 @@ class SlopeSystem:
         """The neurons of each layer."""
         return (slice(start, end) for start, end in zip((0, *self.stops[:-1]), self.stops, strict=True))
 
+    @property
+    def turned(self) -> "SlopeSystem":
+        """The system of the transposed Jacobians: from the outputs to the inputs, the last neuron first."""
+        both = np.concatenate([self.inner, self.outer])
+        first, rest = both[:, : self.inputs], both[:, self.inputs :]
+        size = self.neurons
+        inner = np.concatenate([rest[size:].T, rest[:size].T[:, ::-1]], axis=1)[::-1]
+        outer = np.concatenate([first[size:].T, first[:size].T[:, ::-1]], axis=1)
+        stops = tuple(size - stop for stop in (0, *self.stops[:-1]))[::-1]
+        return SlopeSystem(len(self.outer), inner, outer, stops, self.inner_error, self.outer_error)
+
+
+@dataclass(frozen=True, eq=False)
+class Multipliers:
+    """A point (L, t), hopefully with Z(L, t) of `interior_point` positive definite: nothing is proved of it here."""
+
+    constant: float
+    weights: np.ndarray
+
 
 @dataclass(frozen=True, eq=False)
 class _Spread:
