@@ -53,7 +53,7 @@ class _Curvature:
 
 
 @dataclass(frozen=True, eq=False)
-class Descent:
+class DescentPoint:
     """Where a descent is: multipliers t, their constant L, whether a stage ends here, and whether L is within the
     tolerance of the least one, as far as the last stage has settled.
     """
@@ -64,7 +64,7 @@ class Descent:
     is_close: bool
 
 
-def descended(forms: SlopeForms, weights: np.ndarray, tolerance: float, steps: int) -> Iterator[Descent]:
+def descended(forms: SlopeForms, weights: np.ndarray, tolerance: float, steps: int) -> Iterator[DescentPoint]:
     """Better and better multipliers t; they begin with some where Q is definite.
 
     A mean is above the largest eigenvalue by a factor of (count of eigenvalues)^(1 / power) at most: once that is
@@ -83,7 +83,7 @@ def descended(forms: SlopeForms, weights: np.ndarray, tolerance: float, steps: i
             return
 
 
-def _stage(forms: SlopeForms, weights: np.ndarray, here: Judged, power: float, steps: int) -> Iterator[Descent]:
+def _stage(forms: SlopeForms, weights: np.ndarray, here: Judged, power: float, steps: int) -> Iterator[DescentPoint]:
     known = _Curvature()
     for k in range(steps):
         gradient = here.gradient * weights
@@ -97,12 +97,12 @@ def _stage(forms: SlopeForms, weights: np.ndarray, here: Judged, power: float, s
                 break
             step *= 0.4
         else:
-            yield Descent(weights, _constant(here), True, True)
+            yield DescentPoint(weights, _constant(here), True, True)
             return
         known.add(step * direction, there.gradient * moved - gradient)
         settled = here.value - there.value < _SETTLED
         weights, here = moved, there
-        yield Descent(weights, _constant(here), settled or k == steps - 1, settled)
+        yield DescentPoint(weights, _constant(here), settled or k == steps - 1, settled)
         if settled:
             return
 

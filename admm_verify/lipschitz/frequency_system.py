@@ -34,7 +34,7 @@ Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
-class _Frame:
+class _ImageGrid:
     """Where a node's images lie: (C, H, W), and the strides above the coarsest image; first: of z, None for sums."""
 
     shape: Shape
@@ -55,7 +55,7 @@ class _Frame:
 
 
 @dataclass(frozen=True, eq=False)
-class _Taps:
+class _PlacedKernels:
     """A convolution's matrices at places: y_j = sum over places e of K_e x_(j + e). off: how far it may be in |.|_2.
 
     Shapes: kernels [taps, channels of y, channels of x]; places [taps, 2].
@@ -81,8 +81,8 @@ class FrequencySystem:
     inner_error: float
     outer_error: float
     period: tuple[int, int]
-    layers: tuple[tuple[_Taps, ...], ...]
-    last: tuple[_Taps, ...]
+    layers: tuple[tuple[_PlacedKernels, ...], ...]
+    last: tuple[_PlacedKernels, ...]
     firsts: dict[int, int]
     factors: dict[int, np.ndarray]
 
@@ -108,7 +108,7 @@ class FrequencySystem:
         inner = [self._matrix(taps, waves) for taps in self.layers]
         return np.concatenate(inner, axis=1), self._matrix(self.last, waves)
 
-    def _matrix(self, parts: tuple[_Taps, ...], waves: np.ndarray) -> np.ndarray:
+    def _matrix(self, parts: tuple[_PlacedKernels, ...], waves: np.ndarray) -> np.ndarray:
         rows = parts[0].kernels.shape[1]
         found = np.zeros((len(waves), rows, self.inputs + self.neurons), dtype=np.complex128)
         for part in parts:
@@ -180,7 +180,7 @@ def _needed(graph: Network, start: int, last: int) -> list[int]:
     return sorted(needed)
 
 
-def _frames(graph: Network, nodes: list[int], start: int, last: int) -> dict[int, _Frame] | None:
+def _frames(graph: Network, nodes: list[int], start: int, last: int) -> dict[int, _ImageGrid] | None:
     """Shapes and strides of all nodes, from the last one back; None where they do not fit."""
     shapes = _shapes(graph, nodes)
     strides: dict[int, tuple[int, int]] = {last: (1, 1)}
@@ -194,7 +194,7 @@ def _frames(graph: Network, nodes: list[int], start: int, last: int) -> dict[int
                 return None
     if start not in strides or start not in shapes:
         return None
-    return {i: _Frame(shapes[i], strides[i]) for i in (start, *nodes)}
+    return {i: _ImageGrid(shapes[i], strides[i]) for i in (start, *nodes)}
 
 
 def _shapes(graph: Network, nodes: list[int]) -> dict[int, Shape]:
@@ -221,7 +221,7 @@ def _read(graph: Network, i: int) -> list[tuple[int, LinearMap | None]]:
     return [(term.source, term.map) for term in node.terms] if isinstance(node, Affine) else []
 
 
-def _channel_slopes(node: Activation, frame: _Frame) -> np.ndarray | None:
+def _channel_slopes(node: Activation, frame: _ImageGrid) -> np.ndarray | None:
     """The greatest slope of every channel, for every image of strides; None where slopes fall below zero."""
     slopes = global_slopes(node)
     if slopes is None or slopes[0].any():
@@ -232,13 +232,13 @@ def _channel_slopes(node: Activation, frame: _Frame) -> np.ndarray | None:
     return np.tile(most[:, 0], prod(frame.strides))
 
 
-def _taps_of(graph: Network, frames: dict[int, _Frame], i: int, start: int) -> tuple[_Taps, ...] | None:
+def _taps_of(graph: Network, frames: dict[int, _ImageGrid], i: int, start: int) -> tuple[_PlacedKernels, ...] | None:
     """Node i as convolutions of the input and of functions; None where it is none."""
     node = graph.nodes[i]
     if i == start or isinstance(node, Activation):
         size = frames[i].channels
-        return (_Taps(i, np.eye(size)[None], np.zeros((1, 2), dtype=np.int64), 0.0),)
-    found: list[_Taps] = []
+        return (_PlacedKernels(i, np.eye(size)[None], np.zeros((1, 2), dtype=np.int64), 0.0),)
+    found: list[_PlacedKernels] = []
     for source, part in _read(graph, i):
         if source < start:
             continue
@@ -255,7 +255,7 @@ def _taps_of(graph: Network, frames: dict[int, _Frame], i: int, start: int) -> t
     return tuple(found) or None
 
 
-def _taps(part: LinearMap, source: int, before: _Frame, after: _Frame) -> tuple[_Taps, ...] | None:
+def _taps(part: LinearMap, source: int, before: _ImageGrid, after: _ImageGrid) -> tuple[_PlacedKernels, ...] | None:
     if isinstance(part, DiagonalMap):
         scale = to_numpy(part.scale).reshape(before.shape[0], -1)
         if (scale != scale[:, :1]).any() or before.shape != after.shape:
@@ -286,7 +286,7 @@ def _taps(part: LinearMap, source: int, before: _Frame, after: _Frame) -> tuple[
             sizes[rows, columns] += size[:, :, u, v]
     charge = gamma(max(part.roundings, 1) + len(found) + 16) + 4.0 * _WAVE_ERROR
     off = charge * float(np.linalg.norm(sizes)) * (1.0 + gamma(sizes.size + 8))
-    return (_Taps(source, np.array(list(found.values())), np.array(list(found), dtype=np.int64), off),)
+    return (_PlacedKernels(source, np.array(list(found.values())), np.array(list(found), dtype=np.int64), off),)
 
 
 def _ungrouped(weight: np.ndarray, part: ConvolutionMap) -> np.ndarray:
@@ -299,7 +299,7 @@ def _ungrouped(weight: np.ndarray, part: ConvolutionMap) -> np.ndarray:
     return found
 
 
-def _error(parts: tuple[_Taps, ...], factors: dict[int, np.ndarray]) -> float:
+def _error(parts: tuple[_PlacedKernels, ...], factors: dict[int, np.ndarray]) -> float:
     """How far a matrix of parts and factors may be off, with the roundings of products and sums of both."""
     total = 0.0
     for part in parts:
@@ -310,7 +310,7 @@ def _error(parts: tuple[_Taps, ...], factors: dict[int, np.ndarray]) -> float:
 
 
 def _period(
-    frames: dict[int, _Frame], parts: list[tuple[_Taps, ...]], graph: Network, nodes: list[int], last: int
+    frames: dict[int, _ImageGrid], parts: list[tuple[_PlacedKernels, ...]], graph: Network, nodes: list[int], last: int
 ) -> tuple[int, int]:
     """The least in both directions that keeps what wraps around apart."""
     targets = [frames[i] for i in nodes if isinstance(graph.nodes[i], Activation)] + [frames[last]]
