@@ -60,7 +60,7 @@ class DescentPoint:
 
     weights: np.ndarray
     constant: float
-    ends: bool
+    ends_here: bool
     is_close: bool
 
 

@@ -141,7 +141,7 @@ def _lowered(segment: Segment, tolerance: float, run: Run) -> Iterator[None]:
     for stage in descended(forms_of(system), weights, tolerance, _STEPS):
         close = stage.is_close
         _tell(run, system.neurons, "neurons", stage.constant)
-        if stage.ends or run.over() or stage.constant < _WORTH * segment.constant:
+        if stage.ends_here or run.over() or stage.constant < _WORTH * segment.constant:
             segment.try_out(Multipliers(stage.constant, stage.constant * stage.weights))
             yield
         if run.over():
