@@ -170,6 +170,7 @@ if TYPE_CHECKING:
         IntervalStart as IntervalStart,
         TightnessPenalty as TightnessPenalty,
     )
+    from admm_verify.training.layer_shapes import GramSettings as GramSettings
     from admm_verify.training.losses import (
         AdversarialLoss as AdversarialLoss,
         CrownIntervalLoss as CrownIntervalLoss,
@@ -179,9 +180,12 @@ if TYPE_CHECKING:
         SmallBoxLoss as SmallBoxLoss,
         StandardLoss as StandardLoss,
     )
+    from admm_verify.training.one_lipschitz import one_lipschitz as one_lipschitz
+    from admm_verify.training.orthogonal_start import OrthogonalStart as OrthogonalStart
     from admm_verify.training.settings import (
         TrainingSettings as TrainingSettings,
     )
+    from admm_verify.training.spectral_penalty import SpectralPenalty as SpectralPenalty
     from admm_verify.training.train import (
         TrainingResult as TrainingResult,
         train as train,
@@ -231,6 +235,7 @@ _ROOMS = {
     "Equivalence": "differential.equivalence",
     "EquivalenceSettings": "differential.settings",
     "EvaluateSettings": "policies.evaluate_settings",
+    "GramSettings": "training.layer_shapes",
     "InputError": "errors",
     "IntervalLoss": "training.losses",
     "IntervalStart": "training.interval_start",
@@ -253,6 +258,7 @@ _ROOMS = {
     "NetworkSystem": "reach.systems",
     "NonlinearSystem": "reach.systems",
     "ObservationScale": "policies.policy",
+    "OrthogonalStart": "training.orthogonal_start",
     "Outcome": "verify",
     "OutputBounds": "splitting.output_bounds",
     "OutputError": "errors",
@@ -289,6 +295,7 @@ _ROOMS = {
     "Solution": "splitting.solution",
     "SolverSettings": "settings",
     "Sparse": "sets.sparse",
+    "SpectralPenalty": "training.spectral_penalty",
     "StandardLoss": "training.losses",
     "StoppedError": "errors",
     "Task": "reach.systems",
@@ -324,6 +331,7 @@ _ROOMS = {
     "minimum": "complete.minimum",
     "mountain_car": "policies.returns.shipped",
     "nnet_ranges": "network.from_nnet",
+    "one_lipschitz": "training.one_lipschitz",
     "output_bounds": "splitting.output_bounds",
     "paired": "network.pair",
     "pendulum": "policies.returns.shipped",
