@@ -181,6 +181,7 @@ if TYPE_CHECKING:
         StandardLoss as StandardLoss,
     )
     from admm_verify.training.one_lipschitz import one_lipschitz as one_lipschitz
+    from admm_verify.training.onnx_export import write_onnx as write_onnx
     from admm_verify.training.orthogonal_start import OrthogonalStart as OrthogonalStart
     from admm_verify.training.settings import (
         TrainingSettings as TrainingSettings,
@@ -358,6 +359,7 @@ _ROOMS = {
     "transfer_table": "robustness.transfer_table",
     "tube_plot": "report.reach_plots",
     "verify": "verify",
+    "write_onnx": "training.onnx_export",
 }
 """Where the public names come from, each at its first use: the package itself costs no time, and the command line can
 set its streams and signals right before anything is loaded."""

@@ -101,18 +101,18 @@ class ConvolutionStep(LinearStep):
 
 @dataclass(frozen=True)
 class MeanStep(LinearStep):
-    """A linear function without bias and of no negative weight, such as a pooling by means."""
+    """A pooling by means, which has no bias and no negative weight."""
 
-    function: Callable[[Tensor], Tensor]
+    module: nn.Module
 
     def apply(self, x: Tensor, scales: Scales | None) -> Tensor:
-        return self.function(x)
+        return self.module(x)
 
     def spread(self, radius: Tensor, scales: Scales | None) -> Tensor:
-        return self.function(radius)
+        return self.module(radius)
 
     def transpose(self, coefficient: Tensor, inputs: Shape, scales: Scales | None) -> Tensor:
-        return pulled(self.function, coefficient, inputs)
+        return pulled(self.module, coefficient, inputs)
 
 
 @dataclass(frozen=True)

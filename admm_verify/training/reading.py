@@ -1,7 +1,7 @@
 """A torch module as a graph of layers that keeps its parameters, read by torch.fx."""
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,13 @@ READ = (
 _SAME = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 _MEANS = (nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
 _RESHAPES = (torch.flatten, torch.reshape, "flatten", "view", "reshape", "unflatten")
-_MEAN_FUNCTIONS = (functional.avg_pool1d, functional.avg_pool2d, functional.adaptive_avg_pool2d)
+_MEAN_FUNCTIONS: dict[Any, type[nn.Module]] = {
+    functional.avg_pool1d: nn.AvgPool1d,
+    functional.avg_pool2d: nn.AvgPool2d,
+    functional.adaptive_avg_pool1d: nn.AdaptiveAvgPool1d,
+    functional.adaptive_avg_pool2d: nn.AdaptiveAvgPool2d,
+}
+"""Functions, and the modules that take what these take behind their tensor."""
 _RECTIFIERS = (torch.relu, functional.relu, "relu")
 _SUMS = (operator.add, operator.iadd, torch.add, "add")
 _DIFFERENCES = (operator.sub, torch.sub, "sub")
@@ -177,7 +183,9 @@ class _LayerReader:
         if target in _RESHAPES:
             return self._add(node, (sources[0],), ReshapeStep(shape))
         if target in _MEAN_FUNCTIONS:
-            return self._add(node, (sources[0],), MeanStep(_called(node)))
+            named = {name: value for name, value in node.kwargs.items() if name != "input"}
+            others = node.args if "input" in node.kwargs else node.args[1:]
+            return self._add(node, (sources[0],), MeanStep(_MEAN_FUNCTIONS[target](*others, **named)))
         if target in _SUMS and len(node.args) == 2 and not node.kwargs:
             first, second = node.args
             if first in self.numbers and second in self.numbers:
@@ -252,10 +260,3 @@ class _LayerReader:
 def _shape(node: fx.Node) -> Shape | None:
     shape = getattr(node.meta.get("tensor_meta"), "shape", None)
     return None if shape is None else tuple(shape[1:])
-
-
-def _called(node: fx.Node) -> Callable[[Tensor], Tensor]:
-    """The function of a node with the arguments it has beside its tensor."""
-    target: Any = node.target
-    others, named = node.args[1:], dict(node.kwargs)
-    return lambda x: target(x, *others, **named)
