@@ -37,7 +37,7 @@ def write_onnx(module: nn.Module, example: Tensor, path: str | PathLike[str]) ->
     try:
         module.eval()
         with torch.no_grad():
-            content = _Writer(read_layers(module, example), example.dtype).content()
+            content = _OnnxWriter(read_layers(module, example), example.dtype).content()
     finally:
         for part, mode in modes:
             part.training = mode
@@ -46,7 +46,7 @@ def write_onnx(module: nn.Module, example: Tensor, path: str | PathLike[str]) ->
 
 
 @dataclass
-class _Writer:
+class _OnnxWriter:
     """Collects the operators and numbers of a model."""
 
     graph: LayerGraph

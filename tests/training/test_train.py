@@ -108,8 +108,8 @@ def test_what_is_not_trainable():
         av.train(net(), (IMAGES[:9] * np.nan, LABELS[:9]), settings())
     with pytest.raises(InputError, match="ends before it begins"):
         settings(ramp=(0.5, 0.2))
-    with pytest.raises(InputError, match=r"loss holds .*IntervalLoss.* give an instance"):
-        settings(loss=av.IntervalLoss)
+    with pytest.raises(InputError, match=r"loss holds .*StandardLoss.* give an instance"):
+        settings(loss=av.StandardLoss)
     with pytest.raises(UnsupportedOperatorError, match=r"a Tanh, which has no differentiable bounds"):
         av.train(nn.Sequential(nn.Flatten(), nn.Tanh(), nn.Linear(64, 10)), TRAINED, settings())
 
