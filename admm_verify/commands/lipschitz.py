@@ -17,7 +17,10 @@ HELP = "how steep a network is: norms of its layers and Lipschitz constants"
 def add_options(parser: argparse.ArgumentParser) -> None:
     """All options of `lipschitz`."""
     parser.add_argument("model", type=Read, metavar="NETWORK.onnx", help="the network, .gz accepted")
-    parser.add_argument("--norm", choices=tuple(NORMS), default="l2", help="of differences of inputs and of outputs")
+    parser.add_argument("--norm", choices=tuple(NORMS), default="l2", help="of differences of inputs, and of layers")
+    parser.add_argument(
+        "--output-norm", choices=tuple(NORMS), help="of differences of outputs; that of inputs unless given"
+    )
     parser.add_argument(
         "--layers-only", action="store_true", help="the norms of the layers alone, with the product that they make"
     )
@@ -42,7 +45,9 @@ def run(options: argparse.Namespace) -> int:
         layers = av.layer_norms(network, norm=options.norm, run=how)
         found = None
         if not options.layers_only:
-            found = av.lipschitz_constant(network, norm=options.norm, settings=settings, run=how)
+            found = av.lipschitz_constant(
+                network, norm=options.norm, output_norm=options.output_norm, settings=settings, run=how
+            )
     record = LipschitzRecord.of(network, layers, found)
     options.say(record.text)
     if found is not None:

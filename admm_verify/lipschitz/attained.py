@@ -24,14 +24,16 @@ in the difference counts little."""
 
 @dataclass(frozen=True, eq=False)
 class SteepPair:
-    """Two inputs, flat, and |f(x) - f(y)| / |x - y| as computed in float64."""
+    """Two inputs, flat, and |f(x) - f(y)|_q / |x - y|_p as computed in float64."""
 
     slope: float
     first: np.ndarray
     second: np.ndarray
 
 
-def steep_pair(network: Network, norm: NormName, points: int, rounds: int, run: Run) -> SteepPair | None:
+def steep_pair(
+    network: Network, norms: tuple[NormName, NormName], points: int, rounds: int, run: Run
+) -> SteepPair | None:
     """The steepest pair that an ascent finds: from random points, moved to random neighbours wherever that is steeper.
 
     None where no value is finite. The same for the same network and counts, unless the run ends before.
@@ -40,8 +42,8 @@ def steep_pair(network: Network, norm: NormName, points: int, rounds: int, run: 
     size = network.input_size
     x = rng.standard_normal((points, size)) * np.resize(_SCALES, points)[:, None]
     x[0] = 0.0
-    slope, direction = _slopes(network, x, norm, rng)
-    best = _paired(network, x, direction, slope, norm)
+    slope, direction = _slopes(network, x, norms, rng)
+    best = _paired(network, x, direction, slope, norms)
     for k in range(rounds):
         if run.over():
             break
@@ -50,28 +52,31 @@ def steep_pair(network: Network, norm: NormName, points: int, rounds: int, run: 
         x, slope, direction = (np.concatenate([a[order[: points // 2]]] * 2) for a in (x, slope, direction))
         spread = (1.0 + length_of(x, "linf"))[:, None] * 0.5 ** rng.integers(0, 8, (len(x), 1))
         moved = x + spread * rng.standard_normal(x.shape) * (rng.random(x.shape) < rng.choice([0.1, 1.0]))
-        found, towards = _slopes(network, moved, norm, rng)
+        found, towards = _slopes(network, moved, norms, rng)
         better = found > slope
         x = np.where(better[:, None], moved, x)
         direction = np.where(better[:, None], towards, direction)
         slope = np.where(better, found, slope)
         if k % 8 == 7 or k == rounds - 1:
-            best = max((best, _paired(network, x, direction, slope, norm)), key=lambda pair: pair.slope)
+            best = max((best, _paired(network, x, direction, slope, norms)), key=lambda pair: pair.slope)
     return best if 0.0 <= best.slope < np.inf else None
 
 
-def _slopes(network: Network, x: np.ndarray, norm: NormName, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """|J|_norm at points, more or less, and directions in which it is attained."""
+def _slopes(
+    network: Network, x: np.ndarray, norms: tuple[NormName, NormName], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """|J|_{p -> q} at points, more or less, and directions in which it is attained."""
     values = [to_numpy(value) for value in network.evaluate(x)]
     slopes = [to_numpy(relaxation_of(node).gradient(values[node.source])) for node in network.functions]
-    direction = steepest_of(rng.standard_normal(x.shape), norm)
+    source, target = norms
+    direction = steepest_of(rng.standard_normal(x.shape), source)
     length, best = np.zeros(len(x)), direction
     for _ in range(_POWER):
         change = _forward(network, slopes, direction)
-        found = np.nan_to_num(length_of(change, norm), nan=0.0, posinf=0.0)
+        found = np.nan_to_num(length_of(change, target), nan=0.0, posinf=0.0)
         best = np.where((found > length)[:, None], direction, best)
         length = np.maximum(length, found)
-        direction = steepest_of(_backward(network, slopes, steepest_of(change, DUAL[norm])), norm)
+        direction = steepest_of(_backward(network, slopes, steepest_of(change, DUAL[target])), source)
     return length, best
 
 
@@ -113,14 +118,16 @@ def _gather(reached: dict[int, np.ndarray], parts: dict[int, np.ndarray]) -> Non
         reached[source] = reached[source] + part if source in reached else part
 
 
-def _paired(network: Network, x: np.ndarray, direction: np.ndarray, slope: np.ndarray, norm: NormName) -> SteepPair:
+def _paired(
+    network: Network, x: np.ndarray, direction: np.ndarray, slope: np.ndarray, norms: tuple[NormName, NormName]
+) -> SteepPair:
     """The steepest pair along directions from some points, as the network itself computes it."""
     some = np.argsort(-slope)[:16]
     first = x[some]
     second = first + _NEAR * (1.0 + length_of(first, "linf"))[:, None] * direction[some]
     change = to_numpy(network(first)) - to_numpy(network(second))
-    lengths = length_of(first - second, norm)
-    found = length_of(change.reshape(len(some), -1), norm) / np.where(lengths > 0, lengths, np.inf)
+    lengths = length_of(first - second, norms[0])
+    found = length_of(change.reshape(len(some), -1), norms[1]) / np.where(lengths > 0, lengths, np.inf)
     found = np.where(np.isfinite(found), found, -1.0)
     at = int(np.argmax(found))
     return SteepPair(float(found[at]), first[at], second[at])

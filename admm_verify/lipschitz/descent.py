@@ -5,12 +5,15 @@ the neurons are eliminated, is made smooth by a mean of all eigenvalues with a p
 factorisation, where one of the interior point method costs a dozen and more memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from admm_verify.lipschitz.slope_forms import Judged, SlopeForms, judged
+from admm_verify.lipschitz.slope_forms import Judged
+
+Judge = Callable[[np.ndarray, float], Judged | None]
+"""What multipliers are worth in the mean of a power; None where they are worth nothing."""
 
 _POWERS = (20.0, 100.0, 500.0, 2500.0)
 """Of the means, one stage each."""
@@ -64,26 +67,29 @@ class DescentPoint:
     is_close: bool
 
 
-def descended(forms: SlopeForms, weights: np.ndarray, tolerance: float, steps: int) -> Iterator[DescentPoint]:
-    """Better and better multipliers t; they begin with some where Q is definite.
+def descended(
+    judge: Judge, weights: np.ndarray, eigenvalues: int, tolerance: float, steps: int
+) -> Iterator[DescentPoint]:
+    """Better and better multipliers t; they begin with some that can be judged.
 
     A mean is above the largest eigenvalue by a factor of (count of eigenvalues)^(1 / power) at most: once that is
-    within the tolerance, relatively in L, and the mean has settled, it ends. steps: of one stage at most.
+    within the tolerance, relatively in L, and the mean has settled, it ends. eigenvalues: how many the mean is of;
+    steps: of one stage at most.
     """
-    entries = max(forms.outer.shape[1] * len(forms), 2)
+    entries = max(eigenvalues, 2)
     for power in _POWERS:
-        here = judged(forms, weights, power)
+        here = judge(weights, power)
         if here is None:
             return
         fine = bool(np.log(entries) <= 2.0 * tolerance * power)
-        for point in _stage(forms, weights, here, power, steps):
+        for point in _stage(judge, weights, here, power, steps):
             weights = point.weights
             yield replace(point, is_close=fine and point.is_close)
         if fine:
             return
 
 
-def _stage(forms: SlopeForms, weights: np.ndarray, here: Judged, power: float, steps: int) -> Iterator[DescentPoint]:
+def _stage(judge: Judge, weights: np.ndarray, here: Judged, power: float, steps: int) -> Iterator[DescentPoint]:
     known = _Curvature()
     for k in range(steps):
         gradient = here.gradient * weights
@@ -92,7 +98,7 @@ def _stage(forms: SlopeForms, weights: np.ndarray, here: Judged, power: float, s
         step = min(1.0, 1.0 / max(float(np.max(np.abs(direction))), 1e-300))
         for _ in range(_TRIALS):
             moved = weights * np.exp(step * direction)
-            there = judged(forms, moved, power)
+            there = judge(moved, power)
             if there is not None and there.value <= here.value + 1e-4 * step * slope:
                 break
             step *= 0.4

@@ -8,7 +8,7 @@ the input every entry of J is enclosed by a centre and a radius.
 import numpy as np
 
 from admm_verify.arrays import gamma, to_numpy
-from admm_verify.lipschitz.norms import length_of
+from admm_verify.lipschitz.norms import DUAL, length_of
 from admm_verify.network.graph import Activation, Affine, Network
 from admm_verify.relaxations.registry import relaxation_of
 from admm_verify.run import paced
@@ -62,17 +62,23 @@ def jacobian_sizes(graph: Network) -> np.ndarray | None:
     return (np.abs(inputs[0]) + inputs[1]) * (1.0 + gamma(4))
 
 
-def jacobian_bound(sizes: np.ndarray, norm: NormName) -> float:
-    """The largest |J|_{norm -> norm} of matrices whose entries have at most some sizes.
+def jacobian_bound(sizes: np.ndarray, norm: NormName, output_norm: NormName | None = None) -> float:
+    """The largest |J|_{p -> q} of matrices whose entries have at most some sizes; q is p where none is given.
 
-    Sums of rows and of columns are exact for the matrix of all of them; in l2 the root of both, or of all squares.
+    Exact but for l2 to l2, the root of the sums of rows and of columns, or of all squares: of nonnegative matrices the
+    steepest input in linf is that of ones, and so is the steepest combination of outputs in l1.
     """
+    target = norm if output_norm is None else output_norm
     charge = 1.0 + 4.0 * gamma(sum(sizes.shape) + 8)
-    rows, columns = (float(np.max(np.sum(sizes, axis=axis), initial=0.0)) * charge for axis in (1, 0))
-    if norm == "linf":
-        return rows
     if norm == "l1":
-        return columns
+        return float(np.max(length_of(sizes.T, target), initial=0.0)) * charge
+    if target == "linf":
+        return float(np.max(length_of(sizes, DUAL[norm]), initial=0.0)) * charge
+    if norm == "linf":
+        return float(length_of(np.sum(sizes, axis=1), target)) * charge
+    if target == "l1":
+        return float(length_of(np.sum(sizes, axis=0), "l2")) * charge
+    rows, columns = (float(np.max(np.sum(sizes, axis=axis), initial=0.0)) * charge for axis in (1, 0))
     whole = float(length_of(length_of(sizes, "l2"), "l2")) * charge
     return min(whole, float(np.sqrt(rows) * np.sqrt(columns)) * charge)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice, pairwise
 
 import numpy as np
@@ -11,6 +12,7 @@ from admm_verify.lipschitz.frequency_system import FrequencySystem, frequency_sy
 from admm_verify.lipschitz.interior_point import best_multipliers
 from admm_verify.lipschitz.layers import LayerNorm, layer_norms_of, product_of, steepest, steps_of
 from admm_verify.lipschitz.multipliers import closed_forms, constant_of_waves, forms_of, proved_constant
+from admm_verify.lipschitz.slope_forms import judged
 from admm_verify.lipschitz.slope_system import (
     MOST_NEURONS,
     Multipliers,
@@ -138,7 +140,8 @@ def _lowered(segment: Segment, tolerance: float, run: Run) -> Iterator[None]:
         return
     close = False
     weights = start.weights / start.constant
-    for stage in descended(forms_of(system), weights, tolerance, _STEPS):
+    judge = partial(judged, forms_of(system))
+    for stage in descended(judge, weights, len(system.outer), tolerance, _STEPS):
         close = stage.is_close
         _tell(run, system.neurons, "neurons", stage.constant)
         if stage.ends_here or run.over() or stage.constant < _WORTH * segment.constant:

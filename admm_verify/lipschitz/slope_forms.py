@@ -60,11 +60,18 @@ class SlopeForms:
 class Judged:
     """What multipliers are worth: the logarithm of a mean of all eigenvalues of S, its gradient in t, and the largest
     eigenvalue of every system.
+
+    vectors, images, shares, spectrum: of the last system the eigenvectors V of S, Q^-1 B' V, the gradient in the
+    eigenvalues, and these.
     """
 
     value: float
     gradient: np.ndarray
     largest: np.ndarray
+    vectors: np.ndarray
+    images: np.ndarray
+    shares: np.ndarray
+    spectrum: np.ndarray
 
 
 def judged(forms: SlopeForms, weights: np.ndarray, power: float) -> Judged | None:
@@ -94,7 +101,9 @@ def judged(forms: SlopeForms, weights: np.ndarray, power: float) -> Judged | Non
         back = forms.inner[k] @ image + forms.gram[k] @ (weights[:, None] * image) - image
         back += np.conj(forms.cross[k].T) @ vectors[:, some]
         gradient += 2.0 * np.sum(np.real(np.conj(image) * back) * own[k][some], axis=1)
-    return Judged(float(np.log(top) + np.log(total) / power), gradient, spectra[:, -1])
+    vectors, images = parts[-1]
+    value = float(np.log(top) + np.log(total) / power)
+    return Judged(value, gradient, spectra[:, -1], vectors, images @ vectors, own[-1], spectra[-1])
 
 
 def constants_of(forms: SlopeForms, weights: np.ndarray) -> np.ndarray:

@@ -1,12 +1,13 @@
 """Good multipliers of a frequency system: a descent over the frequencies that count, then a look at all of them."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
 from admm_verify.lipschitz.descent import descended
 from admm_verify.lipschitz.frequency_system import FrequencySystem
-from admm_verify.lipschitz.slope_forms import SlopeForms, by_reading, constants_of, layered
+from admm_verify.lipschitz.slope_forms import SlopeForms, by_reading, constants_of, judged, layered
 from admm_verify.lipschitz.slope_system import Multipliers
 from admm_verify.run import Run, paced
 
@@ -50,7 +51,8 @@ def wave_multipliers(system: FrequencySystem, tolerance: float, run: Run) -> Ite
         active[fresh] = True
         forms = _forms(system, waves[active])
         found = weights
-        for point in descended(forms, weights, tolerance, _steps(system, int(active.sum()))):
+        steps = _steps(system, len(forms))
+        for point in descended(partial(judged, forms), weights, len(forms) * system.outputs, tolerance, steps):
             found = point.weights
             if run.over():
                 break

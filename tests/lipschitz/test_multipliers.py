@@ -1,5 +1,7 @@
 """Multipliers by closed forms, descents and frequencies, beside one another and beside dense systems."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -80,7 +82,7 @@ def test_descents_come_to_the_optimum(seed):
     start = next(closed_forms(system))
     points = best_multipliers(system, Multipliers(1.3 * start.constant, 1.3 * start.weights), 1e-5)
     optimum = min(point.constant for point in points)
-    stages = list(descended(forms_of(system), start.weights / start.constant, 1e-3, 300))
+    stages = list(descended(partial(judged, forms_of(system)), start.weights / start.constant, 3, 1e-3, 300))
     assert stages[-1].is_close
     found = proved_constant(system, Multipliers(stages[-1].constant, stages[-1].constant * stages[-1].weights))
     assert optimum * (1 - 1e-4) <= found <= optimum * (1 + 1e-3)

@@ -16,7 +16,8 @@ class LipschitzRecord(Record):
     """Norms of a network's layers, the constant that they make, and the best certified one, as `LipschitzConstant`
     says it; upper, lower and status are missing where layers alone were asked for.
 
-    inputs: the pair of inputs, flat, between which the slope is lower, as computed.
+    norm, output_norm: of differences of inputs and of outputs; those of layers are in the first one. inputs: the pair
+    of inputs, flat, between which the slope is lower, as computed.
     """
 
     SCHEMA = "admm_verify/lipschitz"
@@ -31,6 +32,7 @@ class LipschitzRecord(Record):
     inputs: list[list[float]] | None = None
     status: Ended | None = None
     seconds: float | None = None
+    output_norm: NormName | None = None
 
     @classmethod
     def of(cls, network: Network, layers: LayerNorms, found: LipschitzConstant | None) -> "LipschitzRecord":
@@ -53,4 +55,5 @@ class LipschitzRecord(Record):
             pair,
             found.status,
             found.seconds,
+            found.output_norm,
         )
