@@ -96,7 +96,8 @@ def lipschitz_constant(
     Sivaranjani, ECLipsE, NeurIPS 2024; Syed and Hu, arXiv 2503.14297; Wang et al., NeurIPS 2022 (l1 and linf).
     """
     began, run = time.monotonic(), Run.of(run, timeout)
-    network, norms = check_network(network), (norm_name(norm), norm_name(norm if output_norm is None else output_norm))
+    network = check_network(network)
+    norms: Norms = norm_name(norm), norm_name(norm if output_norm is None else output_norm)
     chosen = LipschitzSettings() if settings is None else instance(settings, LipschitzSettings, "settings")
     network.check_finite()
     graph = network.put(Placement.numpy())
