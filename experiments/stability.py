@@ -2,8 +2,8 @@
 
     python -m experiments.stability [--side N] [--output FOLDER]
 
-Four networks 2-48-48-2 learn the same points of two arms of a spiral: one plainly, one until it has learnt labels by
-heart of which some are wrong, one on attacked points, one with a penalty on the norms of its layers. For each of them:
+Four networks learn points of two arms of a spiral: 2-48-48-2 plainly, on attacked points, and with a penalty on the
+norms of its layers; 2-96-96-2 until it knows fewer points by heart, whose labels are partly wrong. For each of them:
 error rates, how far points may move before the class changes (attacked from above, certified from below), how steep it
 is, and three pictures: what it decides where, the certified l2 radius over the plane, and the loss around the trained
 weights, along the two principal directions of the weights on their way there (Li et al., Visualizing the loss landscape
@@ -30,7 +30,7 @@ from admm_verify.text_tables import table
 RESULTS = Path(__file__).parent / "results" / "stability"
 
 POINTS, NOISE, WRONG = 240, 0.015, 0.15
-"""Points to learn, how far they are from their arms, and the share of labels that the overfitted network is told
+"""Points to learn, how far they are from their arms, and the share of labels that the overfitted network is taught
 wrongly."""
 
 EPS = 0.03
@@ -39,7 +39,7 @@ EPS = 0.03
 RADII = 0.005 * np.arange(1, 25)
 """Of the discs that are certified."""
 
-WIDTH, EPOCHS, BATCH, RATE = 48, 200, 40, 5e-3
+WIDTH, EPOCHS = 48, 300
 SNAPSHOTS = 60
 """Weights on the way that the principal directions are of."""
 
@@ -69,24 +69,37 @@ def spirals(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(points + rng.normal(0.0, NOISE, points.shape), 0.0, 1.0).astype(np.float32), label
 
 
-def recipes() -> dict[str, tuple[av.TrainingSettings, float]]:
-    """How each network is trained, and the share of labels that are wrong."""
-    plain = av.TrainingSettings(av.StandardLoss(), epochs=EPOCHS, batch=BATCH, rate=RATE)
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained: on how many points, with how wide layers, and with which share of wrong labels."""
+
+    settings: av.TrainingSettings
+    points: int = POINTS
+    width: int = WIDTH
+    wrong: float = 0.0
+
+
+def recipes() -> dict[str, Recipe]:
+    """Four networks."""
+    plain = av.TrainingSettings(av.StandardLoss(), epochs=EPOCHS, batch=40, rate=1e-2)
+    long = replace(plain, epochs=2000, batch=50, rate_drops=(0.9,))
     return {
-        "plain": (plain, 0.0),
-        "overfitted": (replace(plain, epochs=4 * EPOCHS), WRONG),
-        "adversarial": (replace(plain, loss=av.AdversarialLoss(EPS), epochs=2 * EPOCHS), 0.0),
-        "regularised": (replace(plain, penalties=(av.SpectralPenalty(0.02),), epochs=2 * EPOCHS), 0.0),
+        "plain": Recipe(plain),
+        "overfitted": Recipe(long, points=100, width=2 * WIDTH, wrong=WRONG),
+        "adversarial": Recipe(replace(plain, loss=av.AdversarialLoss(EPS))),
+        "regularised": Recipe(replace(plain, penalties=(av.SpectralPenalty(0.01, of="excess", target=4.0),))),
     }
 
 
-def learn(name: str, settings: av.TrainingSettings, wrong: float) -> Learnt:
+def learn(name: str, recipe: Recipe, seed: int = 0) -> Learnt:
     """A network after its training."""
-    points, labels = spirals(POINTS, 0)
-    told = np.where(np.random.default_rng(1).random(POINTS) < wrong, 1 - labels, labels)
-    torch.manual_seed(0)
-    layers = [torch.nn.Linear(2, WIDTH), torch.nn.ReLU(), torch.nn.Linear(WIDTH, WIDTH), torch.nn.ReLU()]
-    module = torch.nn.Sequential(*layers, torch.nn.Linear(WIDTH, 2))
+    points, labels = spirals(recipe.points, 0)
+    told = np.where(np.random.default_rng(1).random(len(labels)) < recipe.wrong, 1 - labels, labels)
+    torch.manual_seed(seed)
+    linear, width = torch.nn.Linear, recipe.width
+    module = torch.nn.Sequential(
+        linear(2, width), torch.nn.ReLU(), linear(width, width), torch.nn.ReLU(), linear(width, 2)
+    )
     way = [weights(module)]
 
     def look(progress: av.Progress) -> None:
@@ -94,7 +107,7 @@ def learn(name: str, settings: av.TrainingSettings, wrong: float) -> Learnt:
             way.append(weights(module))
 
     data = torch.as_tensor(points), torch.as_tensor(told)
-    av.train(module, data, settings, run=av.Run(tell=look))
+    av.train(module, data, recipe.settings, run=av.Run(tell=look))
     way.append(weights(module))
     return Learnt(name, module, av.trace(module, data[0][:1]), points, told, np.array(way))
 
@@ -179,7 +192,7 @@ def draw(learnt: list[Learnt], planes: list[Plane], side: int, path: Path) -> di
         middle.set(aspect="equal", xticks=[], yticks=[])
         around(bottom, plane)
     figure.colorbar(images[-1], ax=list(axes[1]), shrink=0.8)
-    figure.savefig(path, dpi=70)
+    figure.savefig(path, dpi=80)
     return radii
 
 
@@ -215,7 +228,7 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     began = time.process_time()
-    learnt = [learn(name, *recipe) for name, recipe in recipes().items()]
+    learnt = [learn(name, recipe) for name, recipe in recipes().items()]
     report: dict[str, Any] = {one.name: measure(one) for one in learnt}
     planes = [landscape(one) for one in learnt]
     radii = draw(learnt, planes, options.side, options.output / "stability.png")

@@ -8,7 +8,7 @@ from nbclient import NotebookClient
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 
-LONG = ("closed_loops", "input_sets", "norms", "pairs", "policies")
+LONG = ("closed_loops", "input_sets", "norms", "pairs", "policies", "stability")
 NOTEBOOKS = [
     pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in LONG else [])
     for path in sorted(FOLDER.glob("*.ipynb"))
