@@ -222,7 +222,7 @@ def around(axes: Axes, plane: Plane) -> None:
 def main() -> None:
     """Train, measure and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--side", type=int, default=40, help="points of the radius map along a side")
+    parser.add_argument("--side", type=int, default=32, help="points of the radius map along a side")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
