@@ -64,7 +64,7 @@ def affine_layers(module: nn.Module, example_input: torch.Tensor) -> tuple[Affin
     _check_parameters(module, kept)
     calls: list[tuple[str, nn.Module, torch.Tensor, torch.Tensor]] = []
     modes = {part: part.training for part in module.modules()}
-    hooks = [part.register_forward_hook(_noting(name, calls)) for name, part in kept.items()]
+    hooks = [part.register_forward_hook(_noting(name, calls), with_kwargs=True) for name, part in kept.items()]
     try:
         with torch.no_grad():
             module.eval()(example_input[:1])
@@ -77,8 +77,8 @@ def affine_layers(module: nn.Module, example_input: torch.Tensor) -> tuple[Affin
 
 
 def _noting(name: str, calls: list[tuple[str, nn.Module, torch.Tensor, torch.Tensor]]) -> Callable[..., None]:
-    def note(part: nn.Module, given: tuple[Any, ...], result: torch.Tensor) -> None:
-        calls.append((name, part, given[0], result))
+    def note(part: nn.Module, given: tuple[Any, ...], named: dict[str, Any], result: torch.Tensor) -> None:
+        calls.append((name, part, given[0] if given else named["input"], result))
 
     return note
 

@@ -9,9 +9,13 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from admm_verify.arrays import gamma
+from admm_verify.errors import InputError
 from admm_verify.options import AtLeastOne, Settings
 from admm_verify.training.gram import STEPS, gram_bound
 from admm_verify.training.symbols import ConvolutionShape
+
+_MOST_ENTRIES = 2**26
+"""Of the matrix of a convolution."""
 
 _CONVOLVE = (nn.functional.conv1d, nn.functional.conv2d, nn.functional.conv3d)
 _CONVOLVE_BACK = (nn.functional.conv_transpose1d, nn.functional.conv_transpose2d, nn.functional.conv_transpose3d)
@@ -100,29 +104,50 @@ class LayerShape:
         assert self.sliding is not None, "asked of convolutions alone"
         shape = self._two_axes(self.sliding, weight) if self.side > settings.largest_side else None
         if shape is not None:
-            flat = weight.reshape(*weight.shape[:2], *shape.kernel)
-            return shape.bound(flat if scale is None else flat * scale[:, None, None, None], settings.steps)
+            scaled = weight if scale is None else self._scaled(weight, scale, self.sliding)
+            return shape.bound(scaled.reshape(*weight.shape[:2], *shape.kernel), settings.steps)
+        if prod(self.image) * prod(self.result) > _MOST_ENTRIES:
+            raise InputError(
+                f"A convolution of images {self.image} with padding {self.sliding.mode!r} is too large to be measured: "
+                "that is done by frequencies, of images of one or two axes with zeros around. Pad with zeros, or "
+                "penalise the part without it."
+            )
         results = self.sliding.results(weight, self.image)
         if scale is not None:
             results = results * scale.reshape(-1, *[1] * (results.ndim - 2))
         return gram_bound(results.flatten(1), settings.steps)
 
+    def _scaled(self, weight: torch.Tensor, scale: torch.Tensor, sliding: Sliding) -> torch.Tensor:
+        """The weight of the convolution with its result's channels scaled."""
+        ones = [1] * (weight.ndim - 2)
+        if sliding.beyond is None:
+            return weight * scale.reshape(-1, 1, *ones)
+        blocks = weight.reshape(sliding.groups, -1, *weight.shape[1:])
+        return (blocks * scale.reshape(sliding.groups, 1, -1, *ones)).reshape(weight.shape)
+
     def _two_axes(self, sliding: Sliding, weight: torch.Tensor) -> ConvolutionShape | None:
-        """The convolution as one of two-dimensional images; None where its frequencies are not known."""
-        if sliding.mode != "zeros" or sliding.beyond is not None or len(self.image) > 3:
+        """The convolution, or what it is the transposed one of, of two-dimensional images; None where its frequencies
+        are not known.
+        """
+        if sliding.mode != "zeros" or len(self.image) > 3:
             return None
+        image, result = (self.image, self.result) if sliding.beyond is None else (self.result, self.image)
+        # Of every axis before and after, the last one first.
+        sides = sliding.sides[::-1][1::2]
+        if sliding.beyond is not None:
+            assert not isinstance(sliding.padding, str), "Torch takes numbers alone here"
+            sides = sliding.padding
 
         def two(given: Any, fill: int) -> tuple[int, int]:
             first, *rest = (int(one) for one in given)
             return (first, rest[0]) if rest else (fill, first)
 
         return ConvolutionShape(
-            two(self.image[1:], 1),
-            two(self.result[1:], 1),
+            two(image[1:], 1),
+            two(result[1:], 1),
             two(weight.shape[2:], 1),
             two(sliding.stride, 1),
-            # Of every axis before and after, the last one first.
-            two(sliding.sides[::-1][1::2], 0),
+            two(sides, 0),
             two(sliding.dilation, 1),
             sliding.groups,
         )

@@ -16,6 +16,9 @@ from admm_verify.options import choice, instance
 from admm_verify.training.affine_layers import AffineLayer, affine_layers
 from admm_verify.training.layer_shapes import GramSettings, LayerShape
 
+_BOUNDED = {"orthogonal": nn.Linear, "spectral": nn.Linear, "torchlip": nn.Linear | nn.Conv1d | nn.Conv2d}
+"""Layers that a way is for, where it is not for all."""
+
 
 class GramRescaling(nn.Module):
     """W / max(1, b) of a weight W, with the upper bound b of its layer's norm by Gram iteration: a parametrisation.
@@ -49,8 +52,8 @@ def one_lipschitz(
     - "orthogonal": torch's own orthogonal matrices; dense layers alone, 1-Lipschitz up to roundings of the weights.
     - "spectral": torch's own W / (power iteration's estimate of |W|_2), which lies below |W|_2: dense layers alone, and
       nearly 1-Lipschitz, while training only once the iteration has caught up.
-    - "torchlip": the package deel-torchlip's spectral and Bjorck normalisations, and its factor for convolutions, of
-      weights that begin orthogonal.
+    - "torchlip": the package deel-torchlip's spectral and Bjorck normalisations, and its factor for convolutions of one
+      and two axes, of weights that begin orthogonal.
 
     Torch's two take the kernel of a convolution for one or many matrices, which bounds the convolution by no more than
     the root of the number of taps, or not at all. `av.layer_norms` certifies what a traced module does, and
@@ -58,7 +61,7 @@ def one_lipschitz(
 
     Shapes: example_input [batch, ...], of which one sample is used.
     Raises: InputError for other modules with parameters, such as batch normalisation, weights that are parametrised
-    already, and convolutions where a way is for dense layers alone; MissingPackageError without deel-torchlip.
+    already, and layers that a way is not for; MissingPackageError without deel-torchlip.
     """
     ways: dict[str, Callable[[AffineLayer], None]] = {
         "gram": _by_gram,
@@ -78,10 +81,9 @@ def one_lipschitz(
             raise InputError(f"A {kind} at {one.name or 'the module'} is not bounded by its weight; leave it out.")
         if is_parametrized(one.layer):
             raise InputError(f"The weight of {one.name or 'the module'} is parametrised already.")
-        if isinstance(one.layer, _ConvNd) and by in ("orthogonal", "spectral"):
-            raise InputError(
-                f'"{by}" does not bound convolutions, such as {one.name or "the module"}: choose "gram" or "torchlip".'
-            )
+        if not isinstance(one.layer, _BOUNDED.get(by, nn.Module)):
+            kind = type(one.layer).__name__
+            raise InputError(f'"{by}" does not bound a {kind}, which is at {one.name or "the module"}: choose "gram".')
     for one in layers:
         way(one)
     return module

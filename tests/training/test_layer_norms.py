@@ -1,5 +1,7 @@
 """Differentiable norms of layers beside dense singular values, the library's certified norms and finite differences."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -80,6 +82,38 @@ def test_matrices_are_never_below_their_norm(shape, scale):
             assert true * (1 - 1e-14) <= found <= true * min(shape) ** (2.0 ** -(steps + 1)) * (1 + 1e-9)
 
 
+def positive_definite(matrix):
+    """Whether all pivots of a symmetric matrix of fractions are above zero, exactly."""
+    size = len(matrix)
+    for k in range(size):
+        if matrix[k][k] <= 0:
+            return False
+        for i in range(k + 1, size):
+            share = matrix[i][k] / matrix[k][k]
+            matrix[i] = [one - share * other for one, other in zip(matrix[i], matrix[k], strict=True)]
+    return True
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_matrices_are_never_below_their_norm_in_exact_numbers(seed):
+    rng = np.random.default_rng(seed)
+    rows, columns = map(int, rng.integers(1, 5, 2))
+    for matrix in (
+        rng.standard_normal((rows, columns)),
+        np.outer(rng.standard_normal(rows), rng.standard_normal(columns)),
+        rng.integers(-1, 2, (rows, columns)) + 1e-9 * rng.standard_normal((rows, columns)),
+        np.full((rows, columns), 0.1),
+    ):
+        exact = [[Fraction(value) for value in row] for row in matrix.tolist()]
+        for steps in (1, 3, 10):
+            square = Fraction(gram_bound(torch.tensor(matrix), steps).item()) ** 2
+            gram = [
+                [square * (i == j) - sum(a * b for a, b in zip(exact[i], exact[j], strict=True)) for j in range(rows)]
+                for i in range(rows)
+            ]
+            assert positive_definite(gram)
+
+
 def test_few_steps_are_above_where_power_iteration_is_below():
     """Two singular values next to one another."""
     matrix = torch.diag(torch.tensor([1.0, 0.999, 0.5], dtype=torch.float64))
@@ -134,12 +168,22 @@ def test_gradients_are_those_of_finite_differences(settings):
             assert slope == pytest.approx((grad * turn).sum().item(), rel=1e-5, abs=1e-8)
 
 
-def test_transposed_convolutions_normalisations_and_slopes():
-    example = torch.zeros(1, 2, 4, 4)
-    turned = nn.ConvTranspose2d(2, 3, 3, stride=2, padding=1, output_padding=1)
-    (found,) = affine_layers(turned, example)
-    true = np.linalg.norm(matrix_of(turned, example), 2)
+@pytest.mark.parametrize("groups", [1, 2])
+def test_transposed_convolutions_are_measured_with_their_scales(groups):
+    example = torch.zeros(1, 2, 4, 5)
+    net = nn.Sequential(
+        nn.ConvTranspose2d(2, 4, 3, stride=2, padding=1, output_padding=1, groups=groups), nn.BatchNorm2d(4)
+    )
+    with torch.no_grad():
+        net[1].weight.copy_(torch.tensor([1.0, -3.0, 0.5, 2.0]))
+    (found,) = affine_layers(net, example)
+    true = np.linalg.norm(matrix_of(net.eval(), example), 2)
     assert true * (1 - 1e-12) <= found.norm(EXACT).item() <= 1.004 * true
+    assert true * (1 - 1e-12) <= found.norm(FREQUENCIES).item() <= 1.5 * true
+
+
+def test_normalisations_and_slopes():
+    example = torch.zeros(1, 2, 4, 4)
     alone = nn.BatchNorm2d(2)
     with torch.no_grad():
         alone.weight.copy_(torch.tensor([-3.0, 1.0]))
@@ -154,3 +198,19 @@ def test_parameters_without_a_known_norm_are_refused():
         affine_layers(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)), torch.zeros(1, 2))
     with pytest.raises(av.InputError, match="running statistics"):
         affine_layers(nn.BatchNorm1d(2, track_running_stats=False), torch.zeros(3, 2))
+    large = nn.Conv2d(8, 8, 3, padding=1, padding_mode="circular")
+    (layer,) = affine_layers(large, torch.zeros(1, 8, 40, 40))
+    with pytest.raises(av.InputError, match="too large"):
+        layer.norm()
+
+
+def test_layers_may_be_called_by_name():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.layer(input=x)
+
+    assert [one.name for one in affine_layers(Named(), torch.zeros(1, 3))] == ["layer"]

@@ -178,7 +178,7 @@ def test_kernels_that_torch_bounds_as_matrices_stretch_as_convolutions():
         nn.utils.parametrizations.spectral_norm(layer)
     assert product(module[:4]) > 1.5
     for by in ("orthogonal", "spectral"):
-        with pytest.raises(av.InputError, match='does not bound convolutions, such as 1: choose "gram"'):
+        with pytest.raises(av.InputError, match='does not bound a Conv2d, which is at 1: choose "gram"'):
             one_lipschitz(convolutional(), X, by)
 
 
