@@ -200,7 +200,7 @@ def test_the_time_limit_keeps_what_is_known(files, capsys):  # noqa: F811
     assert main(command(files, "--html", str(html), "--timeout", "0.0")) in (0, 1)
     said = capsys.readouterr()
     if html.exists():
-        assert "timed-out before its end" in Reader(html.read_text(encoding="utf-8")).text
+        assert "This run ran out of time before its end" in Reader(html.read_text(encoding="utf-8")).text
     else:
         assert "the time was up" in said.err
 

@@ -160,7 +160,11 @@ def test_absorbed_inputs_come_nearer_and_break_every_ball_that_holds_them():
     one = next(one for one in found.attacks[0].inputs[:, -1] if one is not None)
     source = instances_of(network, images, labels)
     breaches = Breaches(source)
-    assert breaches.absorb(one.image, one.input) and not breaches.absorb(one.image, images[one.image])
+    breaches.absorb(np.array([one.image]), images[[one.image]])
+    assert not breaches.broken.any() and breaches.nearest[one.image] is None
+    breaches.absorb(np.array([one.image]), one.input[None], closer=False)
+    assert breaches.nearest[one.image].distance == one.distance
+    breaches.absorb(np.array([one.image]), one.input[None])
     near = breaches.nearest[one.image]
     assert near.distance <= one.distance
     held = [source.near.holds(one.image, float(radius), near.input) for radius in source.radii]

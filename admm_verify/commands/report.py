@@ -78,9 +78,9 @@ def run(options: argparse.Namespace) -> int:
     from admm_verify.robustness_report.front import robustness_report
 
     settings = _settings(options)
-    with running(options, options.question()) as how, how.watching():
+    with running(options, options.question()) as how:
         try:
-            with reading(options):
+            with how.watching(), reading(options):
                 network = read_onnx(options.model, output=options.output_name, inputs=fixed_inputs(options.fix))
             images, labels = read_images(options.images, options.labels)
         except Stopped:

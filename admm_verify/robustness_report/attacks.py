@@ -17,7 +17,7 @@ from admm_verify.robustness.distortion import DistortionSettings
 from admm_verify.robustness.instances import Instances
 from admm_verify.robustness.minimal_distortion import Subjects
 from admm_verify.robustness_report.breaches import Breaches
-from admm_verify.run import Run
+from admm_verify.run import Run, Stopped
 
 GRADIENT: dict[str, Sequence[Method]] = {
     "PGD": (FGSM, Pgd(Starts(restarts=2, most=2))),
@@ -27,6 +27,16 @@ GRADIENT: dict[str, Sequence[Method]] = {
 
 DISTORTION = "L-BFGS"
 """What the search for the nearest input in l2 is called, of "Intriguing properties of neural networks"."""
+
+
+_TOGETHER = 20_000_000
+"""Numbers of all nodes that are held at once for images that are only computed."""
+
+
+def parts(instances: Instances) -> list[slice]:
+    """The images in parts that are computed together."""
+    count, step = len(instances.images), max(1, _TOGETHER // sum(node.size for node in instances.network.nodes))
+    return [slice(first, min(first + step, count)) for first in range(0, count, step)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +55,8 @@ class Assault:
     def of(cls, instances: Instances, correct: np.ndarray, rivals: int, seed: int) -> "Assault":
         """The images that are correct, with so many rivals of each."""
         with quiet_overflow():
-            output = to_numpy(instances.network(instances.images)).reshape(len(instances.images), -1).copy()
+            found = [to_numpy(instances.network(instances.images[part])) for part in parts(instances)]
+        output = np.concatenate([part.reshape(len(part), -1) for part in found])
         output[np.arange(len(output)), instances.labels] = -np.inf
         order = np.argsort(-np.nan_to_num(output, nan=-np.inf), axis=1, kind="stable")
         return cls(instances, correct, order[:, : min(rivals, instances.network.output_size - 1)], seed)
@@ -87,12 +98,16 @@ class Assault:
         rows = place.put((identity[instances.labels[numbers]] - identity[self.rivals[numbers, rank]])[:, None])
         targets = Targets(inputs, rows, 0.0 * rows[..., 0])
         starts = place.put(best[numbers][:, None])
-        reached = attack(instances.network, targets, methods, starts=starts, seed=self.seed, run=run.silent())
+        try:
+            with run.watching():
+                reached = attack(instances.network, targets, methods, starts=starts, seed=self.seed, run=run.silent())
+        except Stopped:
+            return
         inside = instances.near.inside(numbers, radii, to_numpy(reached.x))
         margin = instances.computed_margin(numbers, inside, place.double)
         best[numbers] = inside
-        for p in np.flatnonzero(margin <= 0):
-            found.absorb(int(numbers[p]), inside[p])
+        reaching = margin <= 0
+        found.absorb(numbers[reaching], inside[reaching], closer=not run.over())
 
     def nearest(self, run: Run) -> Breaches:
         """L-BFGS for the nearest input of another class in l2, wherever it is; the balls that hold it are broken."""
@@ -103,9 +118,8 @@ class Assault:
             images, labels = instances.images[numbers], instances.labels[numbers]
             subject = Subjects.of(instances.network, images, labels, None, settings)
             reached = subject.attacked(run, None, 0.0)
-            for p in np.flatnonzero(reached.moved):
-                found.absorb(int(numbers[p]), reached.points[p].reshape(-1))
-            finished = not run.over()
+            finished, moved = not run.over(), reached.moved
+            found.absorb(numbers[moved], reached.points.reshape(len(numbers), -1)[moved], closer=finished)
             found.tried[numbers] = finished | np.isfinite(reached.l2)[:, None]
         found.tried[~self.correct] = True
         return found

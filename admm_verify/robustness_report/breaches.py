@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from admm_verify.arrays import Placement
 from admm_verify.robustness.counterexample import Counterexample
 from admm_verify.robustness.instances import Instances
 
@@ -30,21 +31,21 @@ class Breaches:
         """Which balls hold an input of another class, as far as was found, [images, radii]."""
         return self.inputs.astype(bool)
 
-    def absorb(self, image: int, point: np.ndarray) -> bool:
-        """Take an input [inputs] of the element type as one of another class where it is, and one nearer on the way to
-        the image; returns whether it is.
+    def absorb(self, images: np.ndarray, points: np.ndarray, closer: bool = True) -> None:
+        """Take inputs, one for each of some images, as such of another class where they are.
+
+        closer: whether one nearer to the image is looked for on the way there.
+        Shapes: images [m], points [m, inputs] in the element type.
         """
-        found = self.instances.counterexample(image, point)
-        if found is None:
-            return False
-        best = self._nearer(found)
-        known = self.nearest[image]
-        if known is None or best.distance < known.distance:
-            self.nearest[image] = best
-        # Both: rounding may leave the farther one alone inside a ball.
-        for one in (found, best):
+        given = (self.instances.counterexample(int(i), x) for i, x in zip(images, points, strict=True))
+        found = [one for one in given if one is not None]
+        for one, best in zip(found, self._nearer(found) if closer else found, strict=True):
+            known = self.nearest[one.image]
+            if known is None or best.distance < known.distance:
+                self.nearest[one.image] = best
+            # Both: rounding may leave the farther one alone inside a ball.
             self._note(one)
-        return True
+            self._note(best)
 
     def _note(self, found: Counterexample) -> None:
         """Every ball that an input is in, exactly, and with it every larger one."""
@@ -58,18 +59,27 @@ class Breaches:
                     self.inputs[image, larger] = self.inputs[image, larger] or found
                 return
 
-    def _nearer(self, found: Counterexample) -> Counterexample:
-        """The input nearest to the image, of those tried on the straight way to it, that is of another class."""
-        start, end = (x.reshape(-1).astype(np.float64) for x in (found.original, found.input))
-        low, high, best = 0.0, 1.0, found
+    def _nearer(self, found: list[Counterexample]) -> list[Counterexample]:
+        """The inputs nearest to their images, of those tried on the straight way to them, that are of another class."""
+        if not found:
+            return []
+        images = np.array([one.image for one in found])
+        start, end = (
+            np.stack([part.reshape(-1).astype(np.float64) for part in parts])
+            for parts in ([one.original for one in found], [one.input for one in found])
+        )
         # No coordinate leaves the stretch between both, so that all are in every ball and range that holds the input.
         least, most = np.minimum(start, end), np.maximum(start, end)
+        low, high = np.zeros((len(found), 1)), np.ones((len(found), 1))
+
+        def along(share: np.ndarray) -> np.ndarray:
+            return np.clip(start + share * (end - start), least, most).astype(self.instances.images.dtype)
+
         for _ in range(_HALVINGS):
             middle = 0.5 * (low + high)
-            point = np.clip(start + middle * (end - start), least, most).astype(found.input.dtype)
-            nearer = self.instances.counterexample(found.image, point)
-            if nearer is None:
-                low = middle
-            else:
-                high, best = middle, nearer
-        return best
+            margin = self.instances.computed_margin(images, along(middle), Placement.numpy())
+            there = (margin <= 0)[:, None]
+            low, high = np.where(there, low, middle), np.where(there, middle, high)
+        near = (self.instances.counterexample(int(i), x) for i, x in zip(images, along(high), strict=True))
+        # Alone, another rounding may say otherwise.
+        return [far if one is None else one for far, one in zip(found, near, strict=True)]

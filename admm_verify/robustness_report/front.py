@@ -21,7 +21,7 @@ from admm_verify.robustness.counterexample import Counterexample
 from admm_verify.robustness.data_sets import images_and_labels
 from admm_verify.robustness.instances import Instances
 from admm_verify.robustness.settings import CertifySettings
-from admm_verify.robustness_report.attacks import DISTORTION, GRADIENT, Assault
+from admm_verify.robustness_report.attacks import DISTORTION, GRADIENT, Assault, parts
 from admm_verify.robustness_report.breaches import Breaches
 from admm_verify.robustness_report.contradictions import rounded_over
 from admm_verify.robustness_report.result import (
@@ -83,8 +83,8 @@ def robustness_report(
     text = repr(replace(chosen, certifying=certifying, classes=None))
     digests = network_digest(instances.network), arrays_digest([instances.images, instances.labels])
     source = ReportSource(scores.name, instances.near.norm, names, *digests, text, note)
-    with own.watching():
-        return _Reporting(source, scores, instances, chosen, certifying, own).report()
+    # Parts of the work watch the time, each for itself: what they have found by then is put together in any case.
+    return _Reporting(source, scores, instances, chosen, certifying, own).report()
 
 
 def _ascending(eps: Any) -> np.ndarray:
@@ -140,13 +140,9 @@ class _Reporting:
     def _correct(self, _: Run) -> np.ndarray:
         """Which images are classified like their labels, each for itself where a batch says otherwise."""
         instances, host = self.instances, Placement.numpy()
-        step = max(1, 20_000_000 // max(1, sum(node.size for node in instances.network.nodes)))
+        every = np.arange(len(instances.images))
         margin = np.concatenate(
-            [
-                instances.computed_margin(np.arange(first, last), instances.images[first:last], host)
-                for first in range(0, len(instances.images), step)
-                for last in [min(first + step, len(instances.images))]
-            ]
+            [instances.computed_margin(every[part], instances.images[part], host) for part in parts(instances)]
         )
         for i in np.flatnonzero(margin <= 0):
             if instances.counterexample(int(i), instances.images[i]) is None:
@@ -173,8 +169,9 @@ class _Reporting:
         breaches = Breaches(self.instances)
         for i in np.flatnonzero(correct):
             seen = {id(one): one for one in certification.counterexamples[i] if one is not None}
-            for one in seen.values():
-                breaches.absorb(int(i), one.input.reshape(-1))
+            points = [one.input.reshape(-1) for one in seen.values()]
+            if points:
+                breaches.absorb(np.full(len(points), i), np.stack(points), closer=not self.run.over())
         tried = (certification.status != Answer.TIMED_OUT) | ~correct[:, None]
         return AttackOutcome(CERTIFY, breaches.inputs, tried, tuple(breaches.nearest), seconds)
 

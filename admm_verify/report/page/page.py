@@ -71,9 +71,9 @@ def _opening(report: RobustnessReport, title: str) -> list[Content]:
         paragraph(f"{words}, {report.status.value} after {sum(s.seconds for s in report.steps):.1f} s.", "quiet")
     )
     if report.status is not Ended.COMPLETE:
-        why = "stopped" if report.status is Ended.STOPPED else report.status.value
+        why = "was stopped" if report.status is Ended.STOPPED else "ran out of time"
         text = "All numbers are valid; unknown images may be certified or broken by a longer run."
-        parts.append(paragraph(f"This run was {why} before its end. {text}", "stopped"))
+        parts.append(paragraph(f"This run {why} before its end. {text}", "stopped"))
     if source.note is not None:
         parts.append(paragraph(source.note))
     middle = len(report.radii) // 2
