@@ -17,6 +17,7 @@ from admm_verify.complete.seen import Seen
 from admm_verify.complete.splitter import Grown, closed
 from admm_verify.complete.tables import join, take
 from admm_verify.sets.box import Box
+from admm_verify.sets.contraction import contract
 
 _MOST = 64
 """Disjuncts up to which all of them are bounded over every part that is open for one."""
@@ -80,28 +81,59 @@ class SharedSplitter(InputSplitter):
         place = np.flatnonzero((first <= own) & (own < last))
         nodes, part = take(all, place), own[place] - first
         pre = PreactivationBounds(*(tuple(end[first:last] for end in ends) for ends in (bounds.lower, bounds.upper)))
-        disjuncts, count, put = self.disjuncts, len(self.disjuncts), self.home.put
+        disjuncts, put = self.disjuncts, self.home.put
         region = spread_region(self.network, parts.part(first, last), pre.lower, pre.upper, self.settings.caution)
-        shape = (last - first, count)
-        rows = self.bounder.rows(
-            put(np.broadcast_to(disjuncts.objective[:, 0], (*shape, disjuncts.objective.shape[-1]))),
-            put(np.broadcast_to(disjuncts.offset[:, 0], shape)),
-        )
+        row, asked = _rows(part, nodes.disjunct, last - first)
+        rows = self.bounder.rows(put(disjuncts.objective[asked, 0]), put(disjuncts.offset[asked, 0]))
         found = self.bounder.bound(region, rows, None, _ITERATIONS)
         seen = Seen.of(found, self.columns)
-        atoms = disjuncts.certified(nodes.disjunct, seen.lower[part, nodes.disjunct][:, None])
+        atoms = disjuncts.certified(nodes.disjunct, seen.lower[part, row][:, None])
         excluded = disjuncts.excluded(nodes.disjunct, atoms)
         bound = np.maximum(nodes.bound, atoms[:, 0])
         open = np.flatnonzero(~excluded[:, 0])
-        asked = np.full(shape, -np.inf)
-        asked[part[open], nodes.disjunct[open]] = -1.0
         boxes = everywhere.part(first, last)
-        scores = side_scores(self.network, to_numpy(boxes.width), pre, found, asked) * boxes.halvable
+        if self.settings.contractions:
+            boxes, open = self._contracted_all(boxes, part, open, seen.plane[part, row], atoms)
+        weighed = np.full(asked.shape, -np.inf)
+        weighed[part[open], row[open]] = -1.0
+        scores = side_scores(self.network, to_numpy(boxes.width), pre, found, weighed) * boxes.halvable
         side = np.where(scores.max(axis=1) > 0, scores.argmax(axis=1), -1)
         least = np.full(last - first, np.inf)
         np.minimum.at(least, part[open], bound[open])
-        left = SharedHalves(nodes.disjunct, bound, side[part], nodes.packed, nodes.path, least[part])
-        slopes = [slope[part, nodes.disjunct][:, None] for slope in seen.slopes]
+        left = SharedHalves(nodes.disjunct, bound, side[part], boxes.packed[part], nodes.path, least[part])
+        slopes = [slope[part, row][:, None] for slope in seen.slopes]
         proof = closed(disjuncts, nodes.disjunct, excluded, atoms, nodes.path, None, slopes)
-        points, asking = seen.vertices[part[open], nodes.disjunct[open]], nodes.disjunct[open]
+        points, asking = seen.vertices[part[open], row[open]], nodes.disjunct[open]
         return Grown(take(left, open), proof, points, asking, disjuncts.offset[asking])
+
+    def _contracted_all(
+        self, boxes: Box, part: np.ndarray, open: np.ndarray, plane: np.ndarray, atoms: np.ndarray
+    ) -> tuple[Box, np.ndarray]:
+        """The boxes without what no open disjunct can hold in, and the nodes that are still open.
+
+        Shapes: part, plane, atoms of all nodes.
+        """
+        own, rounds = part[open], self.settings.contractions
+        cut, empty = contract(boxes.at(own), plane[open][:, None], atoms[open], rounds)
+        open, own, cut = open[~empty], own[~empty], cut.at(np.flatnonzero(~empty))
+        lower, upper = (np.array(to_numpy(end)) for end in boxes.range)
+        low, high = np.full_like(lower, np.inf), np.full_like(upper, -np.inf)
+        np.minimum.at(low, own, cut.range[0])
+        np.maximum.at(high, own, cut.range[1])
+        some = np.isin(np.arange(len(lower)), own)
+        lower[some], upper[some] = low[some], high[some]
+        return Box.of(lower, upper), open
+
+
+def _rows(part: np.ndarray, disjunct: np.ndarray, parts: int) -> tuple[np.ndarray, np.ndarray]:
+    """The place of each node among those of its part, and the disjuncts of all places, [parts, places]: those that are
+    left over repeat the first one.
+    """
+    order = np.argsort(part, kind="stable")
+    count = np.bincount(part, minlength=parts)
+    first = np.cumsum(count) - count
+    row = np.empty(len(part), dtype=np.int64)
+    row[order] = np.arange(len(part)) - first[part[order]]
+    asked = np.repeat(disjunct[order][np.minimum(first, len(part) - 1)][:, None], max(1, int(count.max())), axis=1)
+    asked[part, row] = disjunct
+    return row, asked
