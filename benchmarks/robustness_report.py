@@ -22,7 +22,7 @@ import admm_verify as av
 from benchmarks.robust_accuracy import Balls, Subject, foolbox_attacks, subject
 from benchmarks.shares import RESULTS, environment, write_json
 
-RADII = {"mnist_fc_deepsplit": (0.01, 0.02, 0.03, 0.05), "mnist_conv_wong_eps0.1": (0.05, 0.1, 0.15, 0.2)}
+RADII = {"mnist_6x100_nat": (0.005, 0.01, 0.02, 0.03), "mnist_conv_wong_eps0.1": (0.05, 0.1, 0.15, 0.2)}
 """Per network, from a radius at which most images are certified to one at which few are."""
 
 PEER = "foolbox PGD, 10 starts"

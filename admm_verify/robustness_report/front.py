@@ -220,7 +220,7 @@ class _Reporting:
             ~broken & ~kept & ~answered,
             certification,
             attacks,
-            smallest_changes(attacks, certification, self.settings.examples),
+            smallest_changes(attacks, np.max(kept * self.instances.radii, axis=1), self.settings.examples),
             steep,
             steps,
             self.run.ended() or Ended.COMPLETE,

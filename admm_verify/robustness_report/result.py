@@ -180,12 +180,12 @@ def _steep(one: Steepness) -> str:
     return f"{one.norm}: {one.constant.lower:.6g} <= Lipschitz constant <= {one.constant.upper:.6g}"
 
 
-def smallest_changes(
-    attacks: Sequence[AttackOutcome], certification: Certification, most: int
-) -> tuple[SmallestChange, ...]:
-    """The nearest input found for each image that is classified like its label, of the images that take least."""
+def smallest_changes(attacks: Sequence[AttackOutcome], certified: np.ndarray, most: int) -> tuple[SmallestChange, ...]:
+    """The nearest input found for each image that is classified like its label, of the images that take least.
+
+    Shapes: certified [images], the largest radius at which each image is certified, 0 for none.
+    """
     best: dict[int, SmallestChange] = {}
-    certified = certification.certified_radius
     for attack in attacks:
         for one in attack.nearest:
             if one is not None and (one.image not in best or one.distance < best[one.image].found.distance):
