@@ -29,7 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="range of pixels; default 0 1",
     )
     parser.add_argument(
-        "--classes", type=at_least_one, default=9, metavar="N", help="tried for each image, largest outputs first"
+        "--classes", type=at_least_one, default=3, metavar="N", help="tried for each image, the most promising first"
     )
     parser.add_argument(
         "--common",

@@ -16,14 +16,14 @@ class DistortionSettings(Settings):
     """How `minimal_distortion` works.
 
     within: (lowest, highest), finite numbers, one per channel, or arrays of the input's shape, that points lie in.
-    classes: how many classes are tried for each image without a target, those of the largest outputs. descent: how
-    points near the images are looked for.
+    classes: how many classes are tried for each image without a target, the nearest of those of the largest outputs if
+    the network were linear. descent: how points near the images are looked for.
 
     Raises: InputError for a value of another type or range.
     """
 
     within: Within = (0.0, 1.0)
-    classes: AtLeastOne = 9
+    classes: AtLeastOne = 3
     descent: PricedDescent = field(default_factory=PricedDescent)
 
     def __post_init__(self) -> None:

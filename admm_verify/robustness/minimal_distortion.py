@@ -33,6 +33,9 @@ _FARTHER = (0.0, 2.0**-20, 2.0**-16, 2.0**-12, 2.0**-8)
 _BLOCK = 64
 """Images attacked side by side at most: a moment between two questions to the run."""
 
+_CANDIDATES = 20
+"""Classes of the largest outputs of which the nearest, as far as the network is linear, are tried."""
+
 _ARRAYS = 16
 """Arrays of one number per target and input beside the pairs of L-BFGS."""
 
@@ -173,12 +176,10 @@ class Subjects:
     def _nearest(self, block: np.ndarray, run: Run) -> Iterator[tuple[int, np.ndarray, int]]:
         """The nearest points found of some images with their classes, of those that have any."""
         start = self.images.images[block].astype(np.float64)
+        objective = self._objective(block, start, run)
         rows = np.repeat(np.arange(len(block)), self._each)
-        box = Box(*(np.broadcast_to(end.astype(np.float64), start[rows].shape) for end in self._range))
-        objective = self._objective(block, start)
-        landscape = Landscape.of(self.network, Targets(box, objective, np.zeros(objective.shape[:2])), run)
-        roundoff = float(np.finfo(self.images.images.dtype).eps)
-        hits = ClosestSearch(landscape, start[rows], self.settings.descent, roundoff, run).search()
+        search = ClosestSearch(self._landscape(objective, run), start[rows], self.settings.descent, self._roundoff, run)
+        hits = search.search()
         for k, i in enumerate(block):
             found = self._confirmed(int(i), start[k], hits, rows == k)
             if found is not None:
@@ -188,10 +189,20 @@ class Subjects:
     def _range(self) -> tuple[np.ndarray, np.ndarray]:
         return self.images.lowest, self.images.highest
 
-    def _objective(self, block: np.ndarray, start: np.ndarray) -> np.ndarray:
+    @property
+    def _roundoff(self) -> float:
+        return float(np.finfo(self.images.images.dtype).eps)
+
+    def _landscape(self, objective: np.ndarray, run: Run) -> Landscape:
+        """Of targets that look for points of the range with objective [targets, atoms, outputs] at most zero."""
+        shape = (len(objective), self.network.input_size)
+        box = Box(*(np.broadcast_to(end.astype(np.float64), shape) for end in self._range))
+        return Landscape.of(self.network, Targets(box, objective, np.zeros(objective.shape[:2])), run)
+
+    def _objective(self, block: np.ndarray, start: np.ndarray, run: Run) -> np.ndarray:
         """What is to be at most zero: f_t - f_j for the classes j, a target each, or f_j - f_k for all j as its atoms.
 
-        Shapes: [targets, atoms, outputs].
+        Shapes: start [images, inputs] -> [targets, atoms, outputs].
         """
         identity = np.eye(self.network.output_size)
         if self.targets is not None:
@@ -200,8 +211,16 @@ class Subjects:
         own = self.labels[block]
         output = to_numpy(self.network(start)).reshape(len(block), -1).copy()
         output[np.arange(len(block)), own] = -np.inf
-        others = np.argsort(-output, axis=1, kind="stable")[:, : self._each]
-        return (identity[own][:, None] - identity[others]).reshape(-1, 1, len(identity))
+        count = min(max(_CANDIDATES, self._each), output.shape[1] - 1)
+        others = np.argsort(-output, axis=1, kind="stable")[:, :count]
+        objective = (identity[own][:, None] - identity[others]).reshape(-1, 1, len(identity))
+        if count > self._each:
+            value, slope = self._landscape(objective, run).linearised(np.repeat(start, count, axis=0), self._roundoff)
+            steep = np.sqrt(np.sum(slope[:, 0] ** 2, axis=-1))
+            far = np.where(steep > 0, np.maximum(value[:, 0], 0.0) / np.where(steep > 0, steep, 1.0), np.inf)
+            near = np.argsort(far.reshape(len(block), count), axis=1, kind="stable")[:, : self._each]
+            objective = objective[(near + count * np.arange(len(block))[:, None]).reshape(-1)]
+        return objective
 
     def _confirmed(
         self, i: int, start: np.ndarray, hits: ClosestHits, own: np.ndarray
