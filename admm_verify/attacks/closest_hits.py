@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from admm_verify.arrays import Array, namespace, quiet_overflow
+from admm_verify.arrays import Array, Placement, namespace, quiet_overflow
 from admm_verify.attacks.landscape import Landscape
 from admm_verify.attacks.quasi_newton import QuasiNewton
 from admm_verify.options import AtLeastOne, Count, Settings
@@ -61,7 +61,8 @@ class ClosestSearch:
     is looked for, as that of the shortest r; every hit on the way counts. Then r is refined, each time to the shortest
     one at which the linearised atoms are at most zero. What ends the run leaves what is found so far.
 
-    roundoff: of the type that the network is computed in elsewhere. Shapes: start [targets, inputs], in the boxes.
+    roundoff: of the type that the network is computed in elsewhere. quick: the same landscape in another precision, in
+    which it is descended; None for the same. Shapes: start [targets, inputs], in the boxes.
     Reference: Szegedy et al., Intriguing properties of neural networks, ICLR 2014, section 4.1.
     """
 
@@ -70,36 +71,48 @@ class ClosestSearch:
     settings: PricedDescent
     roundoff: float
     run: Run
+    quick: Landscape | None = None
 
     def search(self) -> ClosestHits:
         """The nearest hits found."""
-        xp, start = namespace(self.start), self.start
+        place = Placement.of(self.start)
         with quiet_overflow():
-            losses, _, gradient = self.landscape.entropies(start[:, None, :], self.roundoff)
-            size = xp.sqrt(xp.sum(gradient[:, 0, :] ** 2, axis=-1))
-            found = ClosestHits(start, xp.full_like(size, float("inf"))).nearer(start, start, losses[:, 0])
-            price, low, high = _FIRST_PRICE * size, xp.zeros_like(size), xp.full_like(size, float("inf"))
-            for _ in range(self.settings.rounds):
-                if self.run.over():
-                    return found
-                found, hit = self._priced(price, found)
-                low, high = xp.where(hit, price, low), xp.where(hit, high, price)
-                both = (low > 0) & xp.isfinite(high)
-                outside = xp.where(low > 0, _FACTOR * low, high / _FACTOR)
-                price = xp.where(both, xp.sqrt(low) * xp.sqrt(xp.where(both, high, low)), outside)
-            return self._refined(self._refined(found, found.x), start)
+            found = self._descended()
+            found = ClosestHits(place.put(found.x), place.put(found.length))
+            return self._refined(self._refined(found, found.x), self.start)
 
-    def _priced(self, price: Array, found: ClosestHits) -> tuple[ClosestHits, Array]:
+    def _descended(self) -> ClosestHits:
+        """The nearest hits that descents at several prices come by."""
+        landscape = self.quick or self.landscape
+        start = landscape.targets.inputs.placement.put(self.start)
+        xp = namespace(start)
+        losses, _, gradient = landscape.entropies(start[:, None, :], self.roundoff)
+        size = xp.sqrt(xp.sum(gradient[:, 0, :] ** 2, axis=-1))
+        found = ClosestHits(start, xp.full_like(size, float("inf"))).nearer(start, start, losses[:, 0])
+        price, low, high = _FIRST_PRICE * size, xp.zeros_like(size), xp.full_like(size, float("inf"))
+        for _ in range(self.settings.rounds):
+            if self.run.over():
+                break
+            found, hit = self._priced(landscape, start, price, found)
+            low, high = xp.where(hit, price, low), xp.where(hit, high, price)
+            both = (low > 0) & xp.isfinite(high)
+            outside = xp.where(low > 0, _FACTOR * low, high / _FACTOR)
+            price = xp.where(both, xp.sqrt(low) * xp.sqrt(xp.where(both, high, low)), outside)
+        return found
+
+    def _priced(
+        self, landscape: Landscape, start: Array, price: Array, found: ClosestHits
+    ) -> tuple[ClosestHits, Array]:
         """The nearest hits after a descent at some prices [targets], and whether it came by any, [targets]."""
-        xp, box, start = namespace(price), self.landscape.targets.spread, self.start[:, None, :]
-        state, hit = QuasiNewton.start(start, self.settings.memory), price < 0
+        xp, box, here = namespace(price), landscape.targets.spread, start[:, None, :]
+        state, hit = QuasiNewton.start(here, self.settings.memory), price < 0
         for _ in range(self.settings.steps):
             if self.run.over():
                 break
-            losses, value, gradient = self.landscape.entropies(state.points, self.roundoff)
-            found = found.nearer(self.start, state.points[:, 0, :], losses[:, 0])
+            losses, value, gradient = landscape.entropies(state.points, self.roundoff)
+            found = found.nearer(start, state.points[:, 0, :], losses[:, 0])
             hit = hit | (losses[:, 0] <= 0)
-            away = state.points - start
+            away = state.points - here
             length = xp.sqrt(xp.sum(away * away, axis=-1))
             pull = away / xp.where(length > 0, length, xp.ones_like(length))[..., None]
             paid = value + price[:, None] * length, gradient + price[:, None, None] * pull

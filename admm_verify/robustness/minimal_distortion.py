@@ -178,8 +178,11 @@ class Subjects:
         start = self.images.images[block].astype(np.float64)
         objective = self._objective(block, start, run)
         rows = np.repeat(np.arange(len(block)), self._each)
-        search = ClosestSearch(self._landscape(objective, run), start[rows], self.settings.descent, self._roundoff, run)
-        hits = search.search()
+        landscape = self._landscape(objective, run)
+        # Single precision takes half the time; where the border is, the refinement looks in double.
+        quick = Landscape.of(self.network, landscape.targets.put(Placement.numpy(self.images.images.dtype)), run)
+        settings = self.settings.descent
+        hits = ClosestSearch(landscape, start[rows], settings, self._roundoff, run, quick).search()
         for k, i in enumerate(block):
             found = self._confirmed(int(i), start[k], hits, rows == k)
             if found is not None:
