@@ -78,7 +78,7 @@ class TrainingState:
         generator.set_state(self.tensors[_OWN])
         torch.random.set_rng_state(self.tensors[_TORCH])
 
-    def write(self, path: Path, task: str) -> None:
+    def write(self, path: str | Path, task: str) -> None:
         """Write the file.
 
         Raises: OutputError.
@@ -92,12 +92,12 @@ class TrainingState:
         return {name[len(prefix) :]: value for name, value in self.tensors.items() if name.startswith(prefix)}
 
 
-def read_state(path: Path, task: str, module: nn.Module) -> TrainingState | None:
+def read_state(path: str | Path, task: str, module: nn.Module) -> TrainingState | None:
     """The state that a file holds, None where there is no file.
 
     Raises: InputError for another file, or one of another training.
     """
-    if not path.exists():
+    if not Path(path).exists():
         return None
     advice = "Give another file, or delete it to begin anew."
     try:

@@ -19,7 +19,7 @@ class IntervalStart(Settings):
     """Weights of dense layers and convolutions from a normal law of standard deviation sqrt(2 pi) / fan-in, no biases.
 
     E |W| r is then twice r, of which a rectifier leaves half: intervals are as wide at every layer.
-    Reference: Shi et al., arXiv 2102.06700, section 3.1.
+    Reference: Shi et al., arXiv 2102.06700, section 3.
     """
 
     def __call__(self, module: nn.Module, generator: torch.Generator) -> None:
@@ -39,7 +39,7 @@ class TightnessPenalty(Settings):
     relu(limit - min(r, 1 / r)) / limit says of their ratios r.
 
     eps: the radius at which the loss has its intervals, with the ramp.
-    Reference: Shi et al., arXiv 2102.06700, equations 8 to 11, weight 0.5 and limit 0.5.
+    Reference: Shi et al., arXiv 2102.06700, section 3, with the weight 0.5 and the limit 0.5.
     """
 
     eps: Nonnegative
@@ -48,11 +48,11 @@ class TightnessPenalty(Settings):
     balance: Share = 1.0
 
     def __call__(self, step: TrainingStep) -> Tensor:
+        total = step.images.new_zeros(())
+        if not 0.0 < step.ramp < 1.0:
+            return total
         bounds = step.intervals(step.ramp * self.eps)
         first = bounds.nodes[0].radius.mean()
-        total = first.new_zeros(())
-        if step.ramp == 1.0 or not step.ramp:
-            return total
         for box in bounds.preactivations:
             wide = torch.relu(self.limit - first / box.radius.mean().clamp(min=_SMALLEST)) / self.limit
             total = total + wide + self.balance * self._imbalance(box)

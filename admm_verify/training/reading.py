@@ -78,11 +78,16 @@ class LayerGraph:
         """The rectifiers' numbers."""
         return tuple(i for i, node in enumerate(self.nodes) if node.step is None and len(node.sources) == 1)
 
+    @property
+    def trains_statistics(self) -> bool:
+        """Whether a batch norm normalises by its batch."""
+        steps = (node.step for node in self.nodes if isinstance(node.step, ScaleStep))
+        return any(step.module is not None and step.module.training for step in steps)
+
     def scales(self, clean: Tensor) -> Mapping[int, Scales]:
         """The scales of all batch norms and constants, by their nodes; clean: images [batch, *input_shape]."""
         steps = {i: node.step for i, node in enumerate(self.nodes) if isinstance(node.step, ScaleStep)}
-        trains = any(step.module is not None and step.module.training for step in steps.values())
-        if not trains:
+        if not self.trains_statistics:
             return {i: step.scales(None) for i, step in steps.items()}
         values: list[Tensor] = [clean]
         found: dict[int, Scales] = {}

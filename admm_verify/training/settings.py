@@ -65,11 +65,11 @@ class TrainingSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        pairs = (("loss", (self.loss,), Loss), ("penalties", self.penalties, Penalty))
-        for name, given, kind in (*pairs, ("initialisers", self.initialisers, Initialiser)):
-            for one in given:
-                # A class has the same attributes as its instances.
-                if isinstance(one, type) or not isinstance(one, kind):
+        given = {"loss": (self.loss,), "penalties": self.penalties, "initialisers": self.initialisers}
+        for name, records in given.items():
+            for one in records:
+                # A class can be called like its instances.
+                if isinstance(one, type) or not callable(one):
                     raise InputError(
                         f"TrainingSettings.{name} holds {shown(one)}; give an instance of a record such as "
                         f"{_EXAMPLES[name]}."

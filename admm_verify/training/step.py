@@ -49,7 +49,11 @@ class TrainingStep:
 
     @cached_property
     def scales(self) -> Mapping[int, Scales]:
-        """Those of the batch norms, from the images of this batch where they train."""
+        """Those of the batch norms, from the images of this batch where they train, as their running statistics are
+        then: by the module's own pass, which no loss that only bounds would make.
+        """
+        if self.graph.trains_statistics:
+            self.outputs.detach()
         return self.graph.scales(self.images)
 
     def box(self, eps: float) -> TensorBox:
@@ -91,7 +95,6 @@ class Loss(Protocol):
         ...
 
 
-@runtime_checkable
 class Penalty(Protocol):
     """What is added to any loss: a frozen record that is called with every batch."""
 
@@ -100,7 +103,6 @@ class Penalty(Protocol):
         ...
 
 
-@runtime_checkable
 class Initialiser(Protocol):
     """What sets the weights before a training begins: a frozen record."""
 

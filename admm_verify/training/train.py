@@ -85,6 +85,8 @@ def train(
     begun, weight = Run.of(run), next(module.parameters(), None)
     if weight is None:
         raise InputError("The module has no parameters to train.")
+    if weight.device.type != "cpu":
+        raise InputError(f"The module is on {weight.device}, and training is on the host; give module.cpu().")
     images = LabelledImages.of(data, "training data", weight.dtype)
     held = None if validation is None else LabelledImages.of(validation, "validation", weight.dtype)
     for part, what in ((images, "training data"), (held, "validation")):

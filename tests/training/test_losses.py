@@ -85,12 +85,52 @@ def test_worse_in_this_order(module):
 
 
 def test_batch_norms_that_train_have_the_statistics_of_clean_images(module):
-    """Radius zero gives the module's own outputs; the bounds leave its running statistics alone."""
+    """Radius zero gives the module's own outputs; its running statistics move by that pass alone."""
     step = step_of(module.train())
-    before = module[1].running_mean.clone()
+    outputs, before = step.outputs, module[1].running_mean.clone()
     bounds = interval_bounds(step.graph, TensorBox(step.images, step.images), step.scales)
     assert torch.equal(module[1].running_mean, before)
-    torch.testing.assert_close(bounds.nodes[-1].low, module(step.images))
+    torch.testing.assert_close(bounds.nodes[-1].low, outputs)
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "standard"])
+def test_running_statistics_follow(module, name):
+    """Also by losses that only bound: once a step, or once more by attacked images."""
+    module.train()
+    LOSSES[name](step_of(module))
+    assert int(module[1].num_batches_tracked) in ((1,) if name in ("interval", "crown", "dual", "small") else (1, 2))
+
+
+def test_the_penalty_is_there_while_the_radius_grows(module):
+    """Zero at both ends of the ramp; between them it pulls a wide layer in."""
+    penalty = av.TightnessPenalty(EPS)
+    module.eval()
+    with torch.no_grad():
+        module[3].weight *= 20.0
+    assert [float(penalty(step_of(module, ramp))) for ramp in (0.0, 1.0)] == [0.0, 0.0]
+    value = penalty(step_of(module, 0.5))
+    value.backward()
+    before = float(value.detach())
+    with torch.no_grad():
+        module[3].weight -= 0.1 * module[3].weight.grad / module[3].weight.grad.norm()
+    assert 0.0 < float(penalty(step_of(module, 0.5)).detach()) < before
+    assert float(penalty(step_of(module, 0.9)).detach()) < 0.3 * before
+
+
+def test_the_start_keeps_intervals_as_wide():
+    """Through twenty layers; torch's own start multiplies or divides them by thousands."""
+    layers = [part for _ in range(20) for part in (nn.Linear(100, 100), nn.ReLU())]
+    wide = nn.Sequential(*layers)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        av.IntervalStart()(wide, generator)
+    images = torch.rand(2, 100, generator=generator)
+    wide.requires_grad_(False)
+    radii = [
+        box.radius.mean()
+        for box in interval_bounds(read_layers(wide, images), TensorBox.around(images, 1e-3), {}).preactivations
+    ]
+    assert 0.3 < float(radii[-1] / radii[0]) < 3.0
 
 
 def test_attacks_stay_in_the_box(module):

@@ -130,19 +130,20 @@ def test_a_loss_that_is_no_number_names_the_epoch():
 
 
 def test_certified_digits_are_certified_and_exported(tmp_path):
-    """A few epochs on intervals; the exported network is verified at least where intervals certify it."""
-    eps, start = 0.03, av.IntervalStart()
+    """A few epochs on intervals; the exported network is verified where the validation was."""
+    eps, held = 0.03, (HELD[0][:100], HELD[1][:100])
     chosen = settings(
-        loss=av.IntervalLoss(eps), epochs=12, rate=5e-3, batch=50, initialisers=(start,),
+        loss=av.IntervalLoss(eps), epochs=10, rate=5e-3, batch=50, initialisers=(av.IntervalStart(),),
         penalties=(av.TightnessPenalty(eps),),
     )  # fmt: skip
-    found = av.train(net(), (IMAGES[:1400], LABELS[:1400]), chosen, validation=HELD)
-    assert found.clean > 0.85 and 0.6 < found.certified <= found.clean
+    found = av.train(net(), (IMAGES[:1400], LABELS[:1400]), chosen, validation=held)
+    assert found.clean > 0.85 and 0.5 < found.certified <= found.clean
     path = tmp_path / "digits.onnx"
     av.write_onnx(found.module, torch.tensor(IMAGES[:1]), path)
     network = av.read_onnx(path)
     with torch.no_grad():
         np.testing.assert_allclose(network(IMAGES[:5]), found.module(torch.tensor(IMAGES[:5])), atol=1e-5)
-    certified = av.certify(network, *HELD, [eps], settings=av.CertifySettings(bounds="crown", max_passes=0))
-    verified = certified.count(av.Answer.VERIFIED)[0] / len(HELD[1])
-    assert found.certified <= verified + 1 / len(HELD[1]) and verified <= found.clean
+    bounds = av.CertifySettings(bounds="interval", max_passes=0)
+    verified = av.certify(network, *held, [eps], settings=bounds).count(av.Answer.VERIFIED)[0]
+    # Margins of an image may lie within a rounding of zero.
+    assert abs(verified - 100 * found.certified) <= 1.5
