@@ -1,9 +1,10 @@
 """The checker: from a certificate, a property and a network to whether the query is proven to have no solution."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -16,12 +17,13 @@ from admm_verify.certificates.digests import network_digest, pair_digests, prope
 from admm_verify.certificates.dyadics import cleared
 from admm_verify.certificates.evaluation import evaluation_error, output_reach
 from admm_verify.certificates.joint import JointErrors, checked_joint
-from admm_verify.certificates.kinds import CHECKED_KINDS
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.certificates.parts import check_cover, halved
 from admm_verify.certificates.pieces import CheckedKink
-from admm_verify.certificates.ranges import CheckedNetwork, CheckedRanges, Fixed
+from admm_verify.certificates.places import check_places
+from admm_verify.certificates.ranges import CheckedNetwork, CheckedRanges
 from admm_verify.certificates.regions import check_regions
+from admm_verify.certificates.rows import Fixed
 from admm_verify.errors import AdmmVerifyError, CertificateError, InputError
 from admm_verify.memory import Budget, keep_freed_memory
 from admm_verify.network.graph import Network, check_network
@@ -154,7 +156,7 @@ class _Check:
         if self.numbers.exact:
             # What the network's own arithmetic does is bounded in float64.
             self.floats = CheckedNetwork(self.network, Numbers(False), self.budget)
-        self._check_places()
+        check_places(certificate, self.property, self.model, self.network)
         if not self.property.disjuncts:
             return
         check_cover(leaves.goal, leaves.splits)
@@ -199,53 +201,18 @@ class _Check:
             if claimed != found:
                 raise CertificateError(f"The certificate is of another {name}.")
 
-    def _check_places(self) -> None:
-        """Refuse entries that are not there, and disjuncts without leaves."""
-        leaves, disjuncts = self.certificate.leaves, self.property.disjuncts
-        bare = np.setdiff1d(np.arange(len(disjuncts)), leaves.goal)
-        if len(bare):
-            raise CertificateError(f"Disjunct {bare[0]} has no leaf.")
-        if (leaves.goal >= len(disjuncts)).any():
-            raise CertificateError("A leaf is of a disjunct that the query does not have.")
-        atoms = np.array([len(disjunct.atoms) for disjunct in disjuncts], dtype=np.int64)
-        if (leaves.atom >= atoms[leaves.goal] + len(self.certificate.combinations)).any():
-            raise CertificateError("A leaf is of an atom or a combination that is not there.")
-        self._check_columns("leaves", self.certificate.columns)
-        for number, found in enumerate(self.certificate.tightenings):
-            node = self.network.affine.get(found.node)
-            if node is None or (found.neurons >= node.size).any():
-                raise CertificateError(f"Tightening {number} is of entries that no affine node has.")
-            self._check_columns(f"tightening {number}", found.columns)
-        codes = abs(leaves.splits.astype(np.int64))
-        if self.certificate.kind == "input":
-            if (codes > self.network.input_size).any():
-                raise CertificateError("A leaf halves an input that the network does not have.")
-            return
-        pairs = zip(self.model.kinds, self.model.network.functions, strict=True)
-        kinked = [np.full(kind.operands * node.size, kind.kinked) for kind, node in pairs]
-        allowed = np.concatenate([np.ones(1, dtype=bool), *kinked])
-        if (codes >= len(allowed)).any() or not allowed[codes].all():
-            names = ", ".join(name for name, kind in CHECKED_KINDS.items() if kind.kinked)
-            raise CertificateError(f"A leaf fixes the sign of what is no neuron of the kinds {names}.")
-        ordered = np.sort(codes, axis=1)
-        if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] > 0)).any():
-            raise CertificateError("A leaf fixes the sign of one neuron twice.")
-
-    def _check_columns(self, name: str, columns: tuple[np.ndarray, ...]) -> None:
-        sizes = [
-            kind.sides * node.size for kind, node in zip(self.model.kinds, self.model.network.functions, strict=True)
-        ]
-        if len(columns) != len(sizes) or any((c >= size).any() for c, size in zip(columns, sizes, strict=True)):
-            raise CertificateError(f"The columns of {name} do not fit the network's activations.")
-
     def _check_signs(self, number: int, ends: Ends, better: list[Tightening], chosen: np.ndarray) -> None:
         """Prove the chosen leaves, parts of one box in which neurons have fixed signs."""
         own = slice(number, number + 1)
         floats = self.floats.derive(self.rows.boxes.at(own).range, better, couplings=_some(self.rounded, own))
-        ranges, error = self._both(floats, (ends[0][own], ends[1][own]), _some(self.couplings, own), better)
+        ends, couplings = (ends[0][own], ends[1][own]), _some(self.couplings, own)
+
+        @cache
+        def known(short: bool) -> tuple[CheckedRanges, np.ndarray]:
+            return self._both(floats, ends, couplings, short, better)
 
         def work(first: int, last: int) -> None:
-            self._prove(chosen[first:last], ranges, error)
+            self._prove(chosen[first:last], lambda _, short: known(short))
 
         self.model.blocks(len(chosen), work)
 
@@ -255,8 +222,7 @@ class _Check:
         # Neighbours in the tree are alike, and so are the magnitudes of their values, which a block shares.
         chosen = np.lexsort((*splits.T[::-1], box))
 
-        def work(first: int, last: int) -> None:
-            part = chosen[first:last]
+        def ranges(part: np.ndarray, short: bool) -> tuple[CheckedRanges, np.ndarray]:
             own = box[part]
             floats = halved(Numbers(False), rounded[0][own], rounded[1][own], splits[part])
             if self.arithmetic == "real":
@@ -265,15 +231,23 @@ class _Check:
                 # Exact middles might be others, and the arithmetic's errors are bounded on these parts.
                 ends = self.numbers.of(floats[0]), self.numbers.of(floats[1])
             derived = self.floats.derive(floats, couplings=_some(self.rounded, own))
-            self._prove(part, *self._both(derived, ends, _some(self.couplings, own)))
+            return self._both(derived, ends, _some(self.couplings, own), short)
+
+        def work(first: int, last: int) -> None:
+            self._prove(chosen[first:last], ranges)
 
         self.model.blocks(len(chosen), work, _BOXES)
 
     def _both(
-        self, floats: CheckedRanges, ends: Ends, couplings: CheckedCouplings | None, better: Sequence[Tightening] = ()
+        self,
+        floats: CheckedRanges,
+        ends: Ends,
+        couplings: CheckedCouplings | None,
+        short: bool,
+        better: Sequence[Tightening] = (),
     ) -> tuple[CheckedRanges, np.ndarray]:
         """The ranges over boxes from those in float64, and what the network's own arithmetic changes in each output."""
-        ranges = self.model.derive(ends, better, floats, couplings) if self.numbers.exact else floats
+        ranges = self.model.derive(ends, better, floats, couplings, short) if self.numbers.exact else floats
         return ranges, self.numbers.of(self._error(floats))
 
     def _error(self, floats: CheckedRanges) -> np.ndarray:
@@ -282,8 +256,30 @@ class _Check:
             return self.apart(floats.lower[0], floats.upper[0], self.arithmetic)
         return evaluation_error(self.floats, floats, self.arithmetic)
 
-    def _prove(self, part: np.ndarray, ranges: CheckedRanges, error: np.ndarray) -> None:
-        """Raise CertificateError unless the atoms of some leaves are positive over their ranges."""
+    def _prove(self, part: np.ndarray, ranges: Callable[[np.ndarray, bool], tuple[CheckedRanges, np.ndarray]]) -> None:
+        """Raise CertificateError unless the atoms of some leaves are positive over their ranges: those of short
+        numbers where these suffice, else of long ones.
+        """
+        count, leaves = len(part), self.certificate.leaves
+        for short in (True, False) if self.model.is_short else (False,):
+            margin, strict = self._margins(part, *ranges(part, short))
+            proven = np.where(strict, margin >= 0, margin > 0).astype(bool)
+            known = margin[proven] if short else margin
+            if len(known):
+                self.worst = min(self.worst, self.numbers.shown(np.min(known)))
+            part, margin = part[~proven], margin[~proven]
+            if not len(part):
+                break
+        self.done += count
+        self.budget.run.say(f"{self.done} of {len(leaves)} leaves", self.done, len(leaves))
+        if len(part):
+            raise CertificateError(
+                f"Leaf {part[0]} shows atom {leaves.atom[part[0]]} of disjunct {leaves.goal[part[0]]} only above "
+                f"{self.numbers.shown(margin[0]):.6g}, which does not exclude it."
+            )
+
+    def _margins(self, part: np.ndarray, ranges: CheckedRanges, error: np.ndarray) -> tuple[Any, np.ndarray]:
+        """Lower bounds of the atoms of some leaves over their ranges, and which of them are strict."""
         leaves = self.certificate.leaves
         pairs = list(zip(leaves.goal[part].tolist(), leaves.atom[part].tolist(), strict=True))
         distinct = {pair: i for i, pair in enumerate(dict.fromkeys(pairs))}
@@ -302,15 +298,7 @@ class _Check:
         if self.model.alone and fixed and (margin <= 0).any():
             # Slopes of differences may have been chosen with the signs known, or without.
             margin = np.maximum(margin, margins(True))
-        self.worst, self.done = min(self.worst, self.numbers.shown(np.min(margin))), self.done + len(part)
-        self.budget.run.say(f"{self.done} of {len(leaves)} leaves", self.done, len(leaves))
-        failed = np.flatnonzero(~np.where(strict, margin >= 0, margin > 0).astype(bool))
-        if len(failed):
-            leaf = part[failed[0]]
-            raise CertificateError(
-                f"Leaf {leaf} shows atom {leaves.atom[leaf]} of disjunct {leaves.goal[leaf]} only above "
-                f"{self.numbers.shown(margin[failed[0]]):.6g}, which does not exclude it."
-            )
+        return margin, strict
 
     def _ends(self, boxes: list[ExactBox]) -> tuple[np.ndarray, np.ndarray]:
         """The ends of boxes [boxes, inputs], exact, or rounded outward, or to what the network is run on."""

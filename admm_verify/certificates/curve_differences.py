@@ -46,10 +46,6 @@ class CheckedCurveDifference(CheckedKind):
         one = np.full_like(operands_of(low)[0], self.curve.steepest)
         return np.concatenate([one, 4.0 * one, one], axis=-1)
 
-    def all_slopes(self, numbers: Numbers, lines: CheckedLines) -> Chosen:
-        assert lines.weights is not None, "Planes come with their weights"
-        return np.arange(lines.weights.shape[1]), lines.weights
-
     def _sector(self, low: np.ndarray, high: np.ndarray) -> Sector:
         """The ends that n and n' leave of D, and phi there; slopes of the curve rounded outward."""
         (ln, ld, lm), (un, ud, um) = operands_of(low), operands_of(high)

@@ -154,9 +154,11 @@ class CheckedReluDifference(CheckedKind):
         first, _, second = (np.where(end > 0, 1.0, 0.0) for end in operands_of(high))
         return np.concatenate([first, np.maximum(first, second), second], axis=-1)
 
-    def all_slopes(self, numbers: Numbers, lines: CheckedLines) -> Chosen:
-        assert lines.weights is not None, "Planes come with their weights"
-        return np.arange(lines.weights.shape[1]), numbers.of(np.nan_to_num(lines.weights))
+    def like(self, numbers: Numbers, low: np.ndarray, high: np.ndarray, lines: CheckedLines) -> CheckedLines:
+        polygon = OperandRanges(numbers, low, high)
+        below, above = (numbers.of(np.nan_to_num(slopes)) for slopes in (lines.below, lines.above))
+        ends = polygon.least(operands_of(below), False), polygon.least(operands_of(above), True)
+        return CheckedLines(below, ends[0], above, ends[1])
 
 
 def operands_of(numbers: Any) -> Operands:

@@ -1,6 +1,7 @@
 """Arrays of exact numbers: Python integers times one power of two, which the same NumPy code runs on as on floats."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import lcm
 from typing import Any
@@ -15,8 +16,20 @@ _ALIGNED = (np.add, np.subtract, np.maximum, np.minimum, np.negative, np.absolut
 _COMPARED = (np.less, np.less_equal, np.greater, np.greater_equal)
 _MULTIPLIED = (np.multiply, np.vecdot)
 
+PART = 21
+"""Bits of a part of numbers whose products are to be summed in float64 without rounding, up to 2^9 of them."""
+
 _LIMB, _LONGEST, _DEEPEST = 16, 2**21, 2**9
 """Bits of a limb; the longest dot products, and the most limbs, of which sums of limbs' products are exact."""
+
+
+@dataclass(frozen=True, eq=False)
+class Short:
+    """numbers 2^exponent for integers of at most 42 binary digits in float64; rounded: something may have been lost."""
+
+    numbers: np.ndarray
+    exponent: int
+    rounded: bool
 
 
 class Dyadics(NDArrayOperatorsMixin):
@@ -84,6 +97,33 @@ class Dyadics(NDArrayOperatorsMixin):
         rows = np.flatnonzero((self.integers != 0).any(axis=1))
         return (None, self) if len(rows) == len(self.integers) else (rows, Dyadics(self.integers[rows], self.exponent))
 
+    @cached_property
+    def floored(self) -> "Short":
+        """Rounded down to 42 binary digits of the largest."""
+        spare = _digits(self.integers) - 2 * PART
+        integers = self.integers >> spare if spare >= 0 else self.integers << -spare
+        return Short(integers.astype(np.float64), self.exponent + spare, spare > 0)
+
+    @cached_property
+    def ceiled(self) -> "Short":
+        """Rounded up likewise."""
+        found = (-self).floored
+        return Short(-found.numbers, found.exponent, found.rounded)
+
+    def signed_rows(self, rows: np.ndarray) -> Short:
+        """Some rows of a matrix, then their negatives, rounded down."""
+        floor, ceiling = self.floored, self.ceiled
+        return replace(floor, numbers=np.concatenate([floor.numbers[rows], -ceiling.numbers[rows]]))
+
+    @cached_property
+    def parts(self) -> list[np.ndarray]:
+        """L_k of integers = sum_k L_k 2^(21 k), all but the last of them from 0 to 2^21 - 1; float64."""
+        found, left = [], self.integers
+        for _ in range(_digits(left) // PART):
+            found.append((left & (2**PART - 1)).astype(np.float64))
+            left = left >> PART
+        return [*found, left.astype(np.float64)]
+
     @property
     def shape(self) -> tuple[int, ...]:
         return self.integers.shape
@@ -111,7 +151,7 @@ class Dyadics(NDArrayOperatorsMixin):
         integers = self.at(exponent).copy()
         integers[place] = value.at(exponent)
         self.integers, self.exponent = integers, exponent
-        for derived in ("limbs", "T", "filled"):
+        for derived in ("limbs", "T", "filled", "floored", "ceiled", "parts"):
             vars(self).pop(derived, None)
 
     def __array_namespace__(self, api_version: str | None = None) -> Any:

@@ -95,10 +95,12 @@ class CheckedKind(ABC):
         size = np.maximum(np.abs(low), np.abs(high)) * np.maximum(self.gain(low, high), 1.0)
         return found + self.argument_roundings * roundoff * size
 
-    def all_slopes(self, numbers: Numbers, lines: CheckedLines) -> Chosen:
-        """The slopes of lines in float64, as ones that are chosen."""
-        slopes = lines.below if self.kinked else np.concatenate([lines.below, lines.above], axis=-1)
-        return np.arange(slopes.shape[1]), numbers.of(np.nan_to_num(slopes))
+    def like(self, numbers: Numbers, low: np.ndarray, high: np.ndarray, lines: CheckedLines) -> CheckedLines:
+        """Lines over [low, high] with the slopes of others, which are in float64."""
+        slopes = lines.weights
+        if slopes is None:
+            slopes = lines.below if self.kinked else np.concatenate([lines.below, lines.above], axis=-1)
+        return self.lines(numbers, low, high, (np.arange(slopes.shape[1]), numbers.of(np.nan_to_num(slopes))))
 
 
 def chosen_sides(

@@ -72,10 +72,6 @@ class CheckedProduct(CheckedKind):
         first, second = _pair(np.maximum(abs(low), abs(high)))
         return np.concatenate([second, first], axis=-1)
 
-    def all_slopes(self, numbers: Numbers, lines: CheckedLines) -> Chosen:
-        assert lines.weights is not None, "Planes come with their weights"
-        return np.arange(lines.weights.shape[1]), numbers.of(np.nan_to_num(lines.weights))
-
 
 def _pair(numbers: np.ndarray) -> Ends:
     size = numbers.shape[-1] // 2

@@ -1,7 +1,6 @@
 """Bounds of a network over boxes, derived again from slopes: intervals, sweeps, and a bound on all rounding."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,10 +8,13 @@ import numpy as np
 from admm_verify.arrays import Placement, gamma
 from admm_verify.certificates.certificate import Tightening
 from admm_verify.certificates.couplings import CheckedCouplings
+from admm_verify.certificates.dyadics import Short
 from admm_verify.certificates.kinds import check_kinds, checked_kind
-from admm_verify.certificates.lines import CheckedKind, CheckedLines, Chosen
+from admm_verify.certificates.lines import CheckedKind, CheckedLines
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.certificates.pairs import operands_alone
+from admm_verify.certificates.rows import Fixed, accumulate, dot, reach_of, rows_of
+from admm_verify.certificates.short_sweeps import LONGEST, ShortSweep, matrix_of
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Affine, Network
 from admm_verify.network.signs import adds_up
@@ -20,21 +22,6 @@ from admm_verify.run import paced
 
 _BLOCK_NUMBERS, _BLOCK_ROWS = 2**16, 64
 """Numbers in one array of a block of rows, which stay in the cache, and the least rows of a block."""
-
-
-@dataclass(frozen=True, eq=False)
-class Fixed:
-    """Neurons of one activation with a fixed sign, sign p >= 0: phi(p) = slope p there, and the multiplier of p is
-    slope a - shift with shift = sign beta, since -beta sign p <= 0.
-
-    Shapes: row, entry, slope, shift, positive (its sign) [fixed], of distinct places.
-    """
-
-    row: np.ndarray
-    entry: np.ndarray
-    slope: np.ndarray
-    shift: np.ndarray
-    positive: np.ndarray
 
 
 class CheckedRanges:
@@ -59,16 +46,19 @@ class CheckedRanges:
         ends: tuple[np.ndarray, np.ndarray],
         like: "CheckedRanges | None" = None,
         couplings: CheckedCouplings | None = None,
+        short: bool = False,
     ) -> None:
         """ends: of the boxes. like: ranges in float64 over the same boxes, whose slopes are taken. couplings: rows that
-        hold over the boxes besides.
+        hold over the boxes besides. short: in exact numbers, sweeps of numbers with few digits.
         """
         lower, upper = ends
+        self.is_short = short and couplings is None
         self.model, self.lower, self.upper, self.like, self.couplings = model, [lower], [upper], like, couplings
-        self.reach = [_reach(lower, upper)]
+        self.reach = [reach_of(lower, upper)]
         # Activations and the input have none.
         self.scale: list[np.ndarray | None] = [None]
         self.lines: list[CheckedLines] = []
+        self._depths: dict[int, Any] = {}
         numbers = model.numbers
         half = numbers.number(0.5)
         self.centre = half * lower + half * upper
@@ -132,8 +122,8 @@ class CheckedRanges:
         node, kind = self.model.network.functions[k], self.model.kinds[k]
         low, high = self.lower[node.source], self.upper[node.source]
         numbers, like = self.model.numbers, self.like
-        chosen = None if like is None else kind.all_slopes(numbers, like.lines[k])
-        self.lines.append(kind.lines(numbers, low, high, chosen))
+        lines = kind.lines(numbers, low, high) if like is None else kind.like(numbers, low, high, like.lines[k])
+        self.lines.append(lines)
         ends = kind.image(numbers, low, high)
         self._append(*(ends if node.limits is None or numbers.exact else node.limits.cut(*ends)))
         self.scale.append(None)
@@ -143,7 +133,7 @@ class CheckedRanges:
     def _append(self, low: np.ndarray, high: np.ndarray) -> None:
         self.lower.append(low)
         self.upper.append(high)
-        self.reach.append(_reach(low, high))
+        self.reach.append(reach_of(low, high))
 
     def chosen(
         self, columns: Sequence[np.ndarray], slopes: np.ndarray, fixed: Sequence[Fixed | None] = (), anew: bool = False
@@ -157,14 +147,15 @@ class CheckedRanges:
             signs = [fixed[other] for other in self.model.alone.get(k, ())] if fixed else []
             if len(column) or any(part is not None for part in signs):
                 kind, numbers = self.model.kinds[k], self.model.numbers
-                chosen: Chosen = column, numbers.of(slopes[:, ends[k] : ends[k + 1]])
-                if given:
-                    chosen = kind.all_slopes(numbers, given[k])
                 source = self.model.network.sources[k]
                 known = any(part is not None for part in signs)
                 whole = self.lower[source], self.upper[source]
                 cut = self._signed(k, signs, len(slopes)) if known else whole
-                lines[k] = kind.lines(numbers, *(cut if anew else whole), chosen)
+                over = cut if anew else whole
+                if given:
+                    lines[k] = kind.like(numbers, *over, given[k])
+                else:
+                    lines[k] = kind.lines(numbers, *over, (column, numbers.of(slopes[:, ends[k] : ends[k + 1]])))
                 lines[k] = kind.within(numbers, lines[k], *cut) if known and not anew else lines[k]
         return lines
 
@@ -194,6 +185,11 @@ class CheckedRanges:
         box: the box of every row whose lines are those of boxes; None where lines have a row for each, or one for all.
         Shapes: start[i] [rows, n_i]; constant, size (what it is off by, relatively, and |constant|) [rows] -> [rows].
         """
+        if self.is_short and all(part is None for part in fixed):
+            given: dict[int, Any] = dict(start)
+            parts = {i: part if isinstance(part, Short) else part.floored for i, part in given.items()}
+            found = ShortSweep(self, box, parts, constant)
+            return found.run(self.model.network, self.model.kinds, lines, max(start)) - size
         network, numbers, coefficients, value = self.model.network, self.model.numbers, dict(start), constant
         for i, affine, k in paced(reversed(network.steps[: max(start)])):
             a = coefficients.pop(i, None)
@@ -203,7 +199,7 @@ class CheckedRanges:
                 value, scale = value + a @ affine.bias, self.scale[i]
                 size = size if scale is None else size + abs(a) @ scale
                 for term in affine.terms:
-                    _accumulate(coefficients, term.source, term.map.transpose(a))
+                    accumulate(coefficients, term.source, term.map.transpose(a))
                 continue
             source = network.sources[k]
             kind = self.model.kinds[k]
@@ -211,19 +207,25 @@ class CheckedRanges:
             if numbers.exact:
                 # g p >= r p + (g - r) low for any r below g.
                 r = numbers.short(g)
-                g, part = r, part + _dot(g - r, self.lower[source], box)
+                g, part = r, part + dot(g - r, self.lower[source], box)
             value = value + part
             if not self.model.lone[source]:
                 size = size + numbers.charge(g, self.reach[source])
-            _accumulate(coefficients, source, g)
+            accumulate(coefficients, source, g)
         a = coefficients.get(0)
         if a is not None:
             if self.couplings is not None:
                 a, shift, lost = self.couplings.priced(a, (self.lower[0], self.upper[0]), self.reach[0], box)
                 value, size = value + shift, size + lost
-            value = value + _dot(a, self.centre, box) - _dot(abs(a), self.radius, box)
+            value = value + dot(a, self.centre, box) - dot(abs(a), self.radius, box)
             size = size + 4 * numbers.charge(a, self.reach[0])
         return numbers.known(value - self.model.error * size - self.underflow)
+
+    def depth(self, node: int) -> Any:
+        """sum max(-low, 0) over a node's entries, [boxes]."""
+        if node not in self._depths:
+            self._depths[node] = np.sum(np.maximum(-self.lower[node], self.model.numbers.number(0)), axis=-1)
+        return self._depths[node]
 
     def _through(
         self, kind: CheckedKind, lines: CheckedLines, box: np.ndarray | None, a: np.ndarray, fixed: Fixed | None
@@ -231,14 +233,14 @@ class CheckedRanges:
         """Multipliers of an activation's input for coefficients of its output, and the sum of their intercepts."""
         zero = self.model.numbers.number(0)
         wide = kind.repeated(a)
-        g = wide * np.where(wide > 0, _rows(lines.below, box), _rows(lines.above, box))
+        g = wide * np.where(wide > 0, rows_of(lines.below, box), rows_of(lines.above, box))
         negative = np.minimum(a, zero)
         if fixed is not None:
             place = fixed.row, fixed.entry
             g[place] = a[place] * fixed.slope - fixed.shift
             negative[place] = zero
-        part = _dot(negative, lines.above_at, box)
-        return g, part if lines.below_at is None else part + _dot(np.maximum(a, zero), lines.below_at, box)
+        part = dot(negative, lines.above_at, box)
+        return g, part if lines.below_at is None else part + dot(np.maximum(a, zero), lines.below_at, box)
 
 
 class CheckedNetwork:
@@ -260,6 +262,7 @@ class CheckedNetwork:
         # What weights that are not known exactly can be off by is charged as it is.
         self.error = 1 if numbers.exact else 8.0 * gamma(self.roundings)
         self.count = self.roundings + sum(node.size for node in nodes)
+        self.is_short = numbers.exact and widest <= LONGEST
         # Affine nodes that one activation alone reads.
         affine, readers = self.network.affine, self.network.readers
         self.lone = [i in affine and len(found) == 1 and not found & affine.keys() for i, found in enumerate(readers)]
@@ -279,6 +282,7 @@ class CheckedNetwork:
         better: Sequence[Tightening] = (),
         like: CheckedRanges | None = None,
         couplings: CheckedCouplings | None = None,
+        short: bool = False,
     ) -> CheckedRanges:
         """Bounds over boxes, and couplings of their inputs: intervals, cut with CROWN's where they leave an activation
         open, then with better ones.
@@ -287,7 +291,7 @@ class CheckedNetwork:
         neurons over symmetric intervals, a search has gone by its own rounding.
         Shapes: ends [boxes, inputs]; one box where there are better ones. Raises: CertificateError.
         """
-        ranges = CheckedRanges(self, ends, like, couplings)
+        ranges = CheckedRanges(self, ends, like, couplings, short)
         for i, node, k in paced(self.network.steps):
             if node is None:
                 ranges.add_activation(k)
@@ -353,10 +357,13 @@ class CheckedNetwork:
 
         def work(first: int, last: int) -> None:
             where, wanted = box[first:last], neuron[first:last]
-            start: dict[int, np.ndarray] = {}
-            for term in node.terms:
-                _accumulate(start, term.source, term.map.rows_at(wanted, Placement.numpy()))
-            start = {i: np.concatenate([part, -part]) for i, part in start.items()}
+            start: dict[int, Any] = {}
+            if ranges.is_short:
+                start = {term.source: matrix_of(term.map).signed_rows(wanted) for term in node.terms}
+            else:
+                for term in node.terms:
+                    accumulate(start, term.source, term.map.rows_at(wanted, Placement.numpy()))
+                start = {i: np.concatenate([part, -part]) for i, part in start.items()}
             constant = np.concatenate([node.bias[wanted], -node.bias[wanted]])
             size = self.numbers.size(constant)
             if scale is not None:
@@ -373,24 +380,3 @@ class CheckedNetwork:
             high[where, wanted] = np.maximum(np.minimum(own[1], most), own[0])
 
         self.blocks(len(neuron), work)
-
-
-def _reach(lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
-    """max|x| over all boxes, [n]."""
-    return np.max(np.maximum(abs(lower), abs(upper)), axis=0)
-
-
-def _rows(array: np.ndarray, box: np.ndarray | None) -> np.ndarray:
-    return array if box is None else np.take(array, box, axis=0)
-
-
-def _dot(a: np.ndarray, array: np.ndarray, box: np.ndarray | None) -> np.ndarray:
-    """Row by row a'b with the b of each row's box, or one for all."""
-    if len(array) == 1:
-        return a @ array[0]
-    return np.vecdot(a, _rows(array, box))
-
-
-def _accumulate(coefficients: dict[int, np.ndarray], index: int, part: Any) -> None:
-    present = coefficients.get(index)
-    coefficients[index] = part if present is None else present + part
