@@ -91,8 +91,9 @@ def verify(
     Of a network that ends in a softmax, an argmax or the like, comparisons are answered by its scores (`Query.note()`
     says so): UNSAT holds in real numbers, where a softmax keeps their order; SAT is replayed on the whole network.
 
-    Raises: InputError for what is no query, settings or run, a query that declares an unknown arithmetic, and a
-    checkpoint of another query; MissingPackageError for "milp" without highspy; DeviceError; UnsupportedQueryError.
+    Raises: InputError for what is no query, settings or run, a query that declares an unknown arithmetic, a checkpoint
+    of another query, and a certificate of what `check` cannot prove; MissingPackageError for "milp" without highspy;
+    DeviceError; UnsupportedQueryError.
     """
     began = time.monotonic()
     instance(query, Query, "The query", ", such as av.read_query(path, network) or av.query(network, box, condition)")
@@ -118,10 +119,12 @@ def verify(
         return _grouped(query, groups, lambda part: _decided(part, chosen, run, began), run, began)
     if chosen.certificate:
         # The checker's formulas of every kind; few queries ask for a certificate.
+        from admm_verify.certificates.joint import check_shown
         from admm_verify.certificates.kinds import check_kinds
         from admm_verify.certificates.regions import check_regions
 
         check_kinds(query.network)
+        check_shown(query.network, arithmetic)
         check_regions(query.property)
     return _decided(query, chosen, run, began)
 

@@ -11,7 +11,7 @@ from admm_verify.certificates.numbers import Numbers
 from admm_verify.certificates.pairs import checked_pair
 from admm_verify.certificates.ranges import CheckedNetwork
 from admm_verify.certificates.reordered import is_reordered
-from admm_verify.errors import CertificateError
+from admm_verify.errors import CertificateError, InputError
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Affine, Input, Network, Node, Term
 from admm_verify.network.maps import LinearMap
@@ -19,6 +19,7 @@ from admm_verify.network.neuron_partners import of_one_form
 from admm_verify.network.pair import PairedNetwork
 from admm_verify.network.selection import SelectionMap
 from admm_verify.network.simplify import read_through, simplify
+from admm_verify.run import Run
 
 
 def checked_joint(network: PairedNetwork) -> Network:
@@ -35,6 +36,18 @@ def checked_joint(network: PairedNetwork) -> Network:
     graphs = _of_one_form(first.nodes, second.nodes)
     sides = (graphs[0], given.first, given.first_shift), (graphs[1], given.second, given.second_shift)
     return checked_pair(network, *(_behind(*side) for side in sides))
+
+
+def check_shown(network: Network, arithmetic: str) -> None:
+    """Raise InputError for a joint graph of two networks of which no certificate could ever be checked."""
+    if not isinstance(network, PairedNetwork):
+        return
+    try:
+        checked_joint(network)
+        if arithmetic != "real":
+            JointErrors(network, Budget.of(Run()))
+    except CertificateError as error:
+        raise InputError(f"{network.name} can have no certificate. {error} Leave the certificate out.") from error
 
 
 class JointErrors:

@@ -7,6 +7,7 @@ import numpy as np
 
 from admm_verify.arrays import to_numpy
 from admm_verify.errors import InputError
+from admm_verify.given import float64_array
 from admm_verify.network.graph import Activation, Input, Network, Node, check_network
 from admm_verify.network.joint_graph import JointGraph, alignment
 from admm_verify.network.neuron_partners import of_one_form
@@ -48,11 +49,20 @@ class PairedNetwork(Network):
         """The objective rows of c'f(x) + d'f'(x') + e'(f'(x') - f(x)).
 
         Shapes: [outputs] or [rows, outputs] each, None for zeros -> [outputs 3] or [rows, outputs 3].
+        Raises: InputError for other shapes, and numbers of rows that differ.
         """
-        given = [None if part is None else to_numpy(part) for part in (first, second, difference)]
-        shape = np.broadcast_shapes((self.outputs,), *(part.shape for part in given if part is not None))
-        parts = [np.broadcast_to(np.zeros(()) if part is None else part, shape) for part in given]
-        return np.concatenate(parts, axis=-1)
+        parts = (("first", first), ("second", second), ("difference", difference))
+        given = [None if part is None else to_numpy(float64_array(part, name)) for name, part in parts]
+        shapes = [part.shape for part in given if part is not None]
+        counts = {shape[0] for shape in shapes if len(shape) == 2} - {1}
+        if len(counts) > 1 or any(len(shape) not in (1, 2) or shape[-1] != self.outputs for shape in shapes):
+            raise InputError(
+                f"Rows of the outputs of {self.name} have shapes {', '.join(map(str, shapes))}; each network has "
+                f"{self.outputs} outputs, so give [{self.outputs}] or [rows, {self.outputs}] each, as many rows of all."
+            )
+        shape = np.broadcast_shapes((self.outputs,), *shapes)
+        full = [np.broadcast_to(np.zeros(()) if part is None else part, shape) for part in given]
+        return np.concatenate(full, axis=-1)
 
 
 def paired(first: Network, second: Network, inputs: PairInputs | None = None) -> PairedNetwork:

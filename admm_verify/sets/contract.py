@@ -22,6 +22,9 @@ Finder = Callable[[Array], tuple[Array, Array]]
 VertexVerb = Callable[[Array, Array, Array, Array], tuple[Array, Array]]
 """vertex(coefficient, lower, upper, owner) -> the best vertex of boxes, and the value there, fused."""
 
+_GRIDS = (40, 30, 20, 10)
+"""Binary digits that coordinates of points of flat sets keep."""
+
 
 class InputSet(ABC):
     """A batch of convex, compact sets of inputs x, as far as bounds ask: leading axes count the sets, the last one the
@@ -235,9 +238,11 @@ class WalkableSet(InputSet):
     def drawn_in(self, x: Vectors) -> Vectors:
         """Points near x that lie in the sets for certain, as float64 numbers; NaN where none is found.
 
-        Nearest points are drawn towards the centre, a little at first, until they are there `surely`.
+        Nearest points are drawn towards the centre, a little at first, until they are there `surely`. Flat sets have no
+        such points: there numbers of fewer and fewer digits are tried, which solve equations of few digits exactly.
         """
-        xp, x = namespace(x), self.project(x)
+        xp, near = namespace(x), self.project(x)
+        x = near
         out, centre = xp.ones_like(x[..., 0], dtype=xp.bool), xp.broadcast_to(self.centre, x.shape)
         # First by more than the roundings of a distance.
         for share in (max(2.0**-40, 8.0 * gamma(self.size)), 2.0**-30, 2.0**-20, 1.0):
@@ -245,7 +250,17 @@ class WalkableSet(InputSet):
             x = xp.where(out[..., None], nearer, x)
             out = xp.logical_not(self.surely(x))
             if not bool(xp.any(out)):
-                break
+                return x
+        unit = xp.max(xp.abs(near), axis=-1, keepdims=True)
+        unit = 2.0 ** xp.ceil(xp.log2(xp.where(unit > 0, unit, xp.ones_like(unit))))
+        for digits in (None, *_GRIDS):
+            short = near if digits is None else xp.round(near / unit * 2.0**digits) * (unit * 2.0**-digits)
+            tried = xp.where(out[..., None], short, x)
+            found = xp.logical_and(out, self.found_inside(tried))
+            x, out = xp.where(found[..., None], tried, x), xp.logical_and(out, xp.logical_not(found))
+            if not bool(xp.any(out)):
+                return x
+        out = xp.logical_and(out, xp.logical_not(self.found_inside(x)))
         return xp.where(out[..., None], xp.full_like(x, float("nan")), x)
 
     @property

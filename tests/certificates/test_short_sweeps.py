@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from admm_verify.certificates.dyadics import Dyadics, Short
+from admm_verify.certificates.joint import checked_joint
 from admm_verify.certificates.lines import CheckedLines
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.certificates.pieces import CheckedRelu
@@ -132,7 +133,8 @@ def test_ranges_are_as_those_of_long_numbers(kind, seed):
     biases = [np.float64(np.float32(rng.standard_normal(m))) for m in sizes[1:]]
     network = network_from_layers(weights, biases)
     if kind == "pair":
-        network = paired(network, network_from_layers([np.float64(np.float32(1.01 * w)) for w in weights], biases))
+        moved = [np.float64(np.float32(1.01 * w)) for w in weights]
+        network = checked_joint(paired(network, network_from_layers(moved, biases)))
     model, numbers = CheckedNetwork(network, Numbers(True), Budget.of(Run())), Numbers(True)
     low = rng.uniform(-1, 0, (2, 3))
     ends = numbers.of(low), numbers.of(low + 0.5)

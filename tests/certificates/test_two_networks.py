@@ -18,6 +18,7 @@ from admm_verify.properties.several import QueriedNetwork
 from admm_verify.properties.vnnlib import parse_vnnlib
 from tests.certificates.mutations import MUTATIONS, mutated
 from tests.pair_texts import bounded, declared
+from tests.random_pairs import KINDS, random_pair
 
 SETTINGS = {
     "input": av.VerifySettings(certificate=True),
@@ -197,3 +198,21 @@ def test_networks_that_are_bounded_side_by_side(exact):
         else:
             false = claimed(certificates[0], query.property, query.network)
             assert not check(false, query.property, query.network, exact=exact).proved
+
+
+@pytest.mark.parametrize("kind", ["leaky", "abs", "clip"])
+def test_certificates_that_no_check_could_prove_are_refused_when_asked_for(kind):
+    found = random_pair(KINDS.index(kind), side=3)
+    joint = paired(found.first, found.second)
+    width = WIDTH * np.ones(joint.input_size)
+    query = av.query(joint, av.Box(-width, width), f"y{2 * joint.outputs} >= 1e6")
+    assert av.verify(query, timeout=60).verdict is av.Verdict.UNSAT
+    with pytest.raises(av.InputError, match="can have no certificate"):
+        av.verify(query, timeout=60, settings=SETTINGS["input"])
+
+
+def test_certificates_in_floating_point_of_two_inputs_are_refused_when_asked_for():
+    joint = paired(*networks(5), PairInputs.beside(2, 2))
+    settings = av.VerifySettings(certificate=True, arithmetic="float32")
+    with pytest.raises(av.InputError, match="one and the same input"):
+        av.verify(asked(joint, 1e6), timeout=60, settings=settings)

@@ -218,6 +218,13 @@ def test_objective_rows_of_both_and_of_the_difference():
     np.testing.assert_allclose(joint(x) @ rows.T, asked, atol=1e-12)
 
 
+@pytest.mark.parametrize("given", [[1.0], [1.0, 2.0, 3.0], [[[1.0, 2.0]]], 1.0, [[1.0, 0.0]] * 3, "rows"], ids=str)
+def test_rows_of_other_widths_are_refused(given):
+    joint = paired(drawn(1), near(drawn(1), 1e-3))
+    with pytest.raises(InputError):
+        joint.rows(first=[[1.0, 2.0]] * 2, difference=given)
+
+
 def test_what_does_not_fit_is_said():
     one = drawn(1)
     with pytest.raises(InputError, match=r"network 1 has 2 outputs and network 2 has 3"):

@@ -163,6 +163,28 @@ def test_equalities_are_kept_up_to_rounding():
     assert np.abs(simplex.sample(20, np.random.default_rng(0)).sum(axis=-1) - 1).max() < 1e-9
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("rows", ["diagonal", "simplex"])
+def test_points_are_drawn_into_flat_sets(rows, seed):
+    """x = y in a square, and shares of 1: no ball lies in them, floats do."""
+    if rows == "diagonal":
+        inputs = av.Polytope([[1, -1], [-1, 1], [1, 0], [-1, 0]], [0, 0, 1, 1])
+    else:
+        inputs = av.Polytope([[1, 1, 1], [-1, -1, -1], [-1, 0, 0], [0, -1, 0], [0, 0, -1]], [1, -1, 0, 0, 0])
+    x = np.random.default_rng(seed).normal(size=(40, inputs.size))
+    found = np.asarray(inputs.drawn_in(x))
+    assert np.isfinite(found).all() and np.asarray(inputs.contains(found)).all()
+    exact = [[Fraction(value) for value in point] for point in found.tolist()]
+    assert all(p[0] == p[1] if rows == "diagonal" else sum(p) == 1 and min(p) >= 0 for p in exact)
+    np.testing.assert_allclose(found, np.asarray(inputs.project(x)), rtol=0, atol=2e-3)
+
+
+def test_no_point_is_drawn_into_a_set_without_floats():
+    """3 x = 1."""
+    inputs = av.Polytope([[3.0], [-3.0]], [1.0, -1.0], av.Box(np.zeros(1), np.ones(1)))
+    assert np.isnan(np.asarray(inputs.drawn_in(np.array([[0.2], [1.0 / 3.0]])))).all()
+
+
 def test_rows_alone_have_a_hull():
     triangle = av.Polytope([[1, 1], [-1, 0], [0, -1]], [1, 0, 0])
     np.testing.assert_allclose(triangle.range, [[0, 0], [1, 1]], atol=1e-12)
