@@ -21,7 +21,8 @@ from admm_verify.properties.property import Property
 from admm_verify.run import Run
 from admm_verify.schemas import json_text
 
-_FORMAT = 3
+_FORMAT, _PAIRED = 3, 4
+"""Of certificates of one network, and of two: those of format 3 name planes of differences by other numbers."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,10 @@ class Manifest:
     each activation. tightenings: of each the box, the node, how many of its neurons, and how many slopes of each
     belong to each activation. shares: nodes of the graph as read that are relaxed as softmaxes of logarithms; files
     without them have none. pair: SHA-256 of both networks and of how they are joined, for a query about two in one
-    graph; none for other queries.
+    graph; none for other queries. format: 4 with a pair, else 3.
     """
 
-    format: Literal[3]
+    format: Literal[3, 4]
     network: str
     query: str
     arithmetic: Literal["real", "float32", "float64"]
@@ -81,7 +82,7 @@ def write(certificate: Certificate, path: str | os.PathLike[str]) -> None:
     certificate.validate()
     found, leaves = certificate.tightenings, certificate.leaves
     header = Manifest(
-        _FORMAT,
+        _PAIRED if certificate.pair else _FORMAT,
         certificate.network,
         certificate.query,
         cast(Any, certificate.arithmetic),
@@ -152,7 +153,9 @@ def read(path: str | os.PathLike[str], run: Run | None = None, extent: Extent | 
     # Broken files make zipfile and json raise what they do not document; none of it may get through.
     except Exception as error:
         reason = str(error).rstrip(".") if isinstance(error, CertificateError) else f"it is damaged ({error!r:.200})"
-        raise CertificateError(f"The file {name} is no certificate of format {_FORMAT}: {reason}.") from error
+        raise CertificateError(
+            f"The file {name} is no certificate of format {_FORMAT}, or {_PAIRED} of two networks: {reason}."
+        ) from error
 
 
 def _unpacked(archive: Archive, limit: float, extent: Extent | None) -> Certificate:
@@ -163,7 +166,7 @@ def _unpacked(archive: Archive, limit: float, extent: Extent | None) -> Certific
             "more memory if it is to be trusted"
         )
     header = json.loads(archive.array("header").tobytes())
-    if not isinstance(header, dict) or header.get("format") != _FORMAT:
+    if not isinstance(header, dict) or header.get("format") != (_PAIRED if header.get("pair") else _FORMAT):
         other = header.get("format") if isinstance(header, dict) else None
         raise CertificateError(f"its header names the format {other!r:.40}; record the certificate again")
     header.setdefault("shares", [])

@@ -1,5 +1,6 @@
 """Certificates of queries about two networks: what is unsat is proved, and nothing false is, whatever is changed."""
 
+import json
 from dataclasses import replace
 from itertools import pairwise
 
@@ -85,6 +86,20 @@ def test_the_certificate_is_accepted_and_proves_nothing_else(case, exact, tmp_pa
     assert check(found, unsat, joint, exact=exact).proved
     assert "another query" in check(found, sat, joint, exact=exact).reason
     assert "does not exclude" in check(claimed(found, sat, joint), sat, joint, exact=exact).reason
+
+
+def test_files_of_a_pair_have_a_format_of_their_own(case, tmp_path):
+    """In format 3 the planes of differences had other numbers."""
+    path = tmp_path / "proof.npz"
+    write(case[3], path)
+    with np.load(path) as arrays:
+        held = dict(arrays)
+    header = json.loads(held["header"].tobytes())
+    assert header["format"] == 4
+    held["header"] = np.frombuffer(json.dumps(header | {"format": 3}).encode(), dtype=np.uint8)
+    np.savez_compressed(path, **held)
+    with pytest.raises(av.CertificateError, match="names the format 3; record the certificate again"):
+        read(path)
 
 
 @pytest.mark.parametrize("exact", [False, True])
