@@ -11,6 +11,7 @@ import admm_verify as av
 from admm_verify.certificates.check import check
 from admm_verify.certificates.digests import network_digest, pair_digests, property_digest
 from admm_verify.certificates.files import Extent, read, write
+from admm_verify.errors import CertificateError
 from admm_verify.network.graph import Affine
 from admm_verify.network.layers import network_from_layers
 from admm_verify.network.pair import PairedNetwork, paired
@@ -98,7 +99,7 @@ def test_files_of_a_pair_have_a_format_of_their_own(case, tmp_path):
     assert header["format"] == 4
     held["header"] = np.frombuffer(json.dumps(header | {"format": 3}).encode(), dtype=np.uint8)
     np.savez_compressed(path, **held)
-    with pytest.raises(av.CertificateError, match="names the format 3; record the certificate again"):
+    with pytest.raises(CertificateError, match="names the format 3; record the certificate again"):
         read(path)
 
 
