@@ -260,7 +260,7 @@ class _Check:
         """Raise CertificateError unless the atoms of some leaves are positive over their ranges: those of short
         numbers where these suffice, else of long ones.
         """
-        count, leaves = len(part), self.certificate.leaves
+        count, leaves, margin = len(part), self.certificate.leaves, self.numbers.number(0)
         for short in (True, False) if self.model.is_short else (False,):
             margin, strict = self._margins(part, *ranges(part, short))
             proven = np.where(strict, margin >= 0, margin > 0).astype(bool)
