@@ -55,7 +55,12 @@ if TYPE_CHECKING:
         lipschitz_constant as lipschitz_constant,
     )
     from admm_verify.lipschitz.layer_table import LayerNorms as LayerNorms, layer_norms as layer_norms
-    from admm_verify.lipschitz.settings import LipschitzSettings as LipschitzSettings
+    from admm_verify.lipschitz.local import LocalLipschitz as LocalLipschitz, local_lipschitz as local_lipschitz
+    from admm_verify.lipschitz.local_rows import DirectedRows as DirectedRows, RowConstants as RowConstants
+    from admm_verify.lipschitz.settings import (
+        LipschitzSettings as LipschitzSettings,
+        LocalLipschitzSettings as LocalLipschitzSettings,
+    )
     from admm_verify.nearest.closest import closest_counterexample as closest_counterexample
     from admm_verify.nearest.distance import Distance as Distance, distance as distance
     from admm_verify.nearest.settings import DistanceSettings as DistanceSettings
@@ -225,6 +230,7 @@ _ROOMS = {
     "Disagreement": "differential.equivalence",
     "DiscreteActions": "policies.policy",
     "Distance": "nearest.distance",
+    "DirectedRows": "lipschitz.local_rows",
     "DistanceSettings": "nearest.settings",
     "DistortionSettings": "robustness.distortion",
     "DualLoss": "training.losses",
@@ -248,6 +254,8 @@ _ROOMS = {
     "LinearSystem": "reach.systems",
     "LipschitzConstant": "lipschitz.constant",
     "LipschitzSettings": "lipschitz.settings",
+    "LocalLipschitz": "lipschitz.local",
+    "LocalLipschitzSettings": "lipschitz.settings",
     "MinimalDistortion": "robustness.distortion",
     "Minimum": "complete.minimum",
     "MinimumSettings": "complete.minimum_settings",
@@ -289,6 +297,7 @@ _ROOMS = {
     "Requirement": "reach.requirements",
     "ReturnSettings": "policies.returns.certified_return",
     "RobustnessReport": "robustness_report.result",
+    "RowConstants": "lipschitz.local_rows",
     "Run": "run",
     "SearchSettings": "settings",
     "SetImage": "reach.images",
@@ -328,6 +337,7 @@ _ROOMS = {
     "image_plot": "report.image_plots",
     "layer_norms": "lipschitz.layer_table",
     "lipschitz_constant": "lipschitz.constant",
+    "local_lipschitz": "lipschitz.local",
     "minimal_distortion": "robustness.minimal_distortion",
     "minimum": "complete.minimum",
     "mountain_car": "policies.returns.shipped",

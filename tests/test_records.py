@@ -49,6 +49,7 @@ ENTRIES = {
         "inputs",
         "status",
         "seconds",
+        "local",
     },
     PolicyRecord: {"policy", "environment", "norm", "units", "radii", "episodes", "observations", "ended", "seconds"}
     | {"notes", "deviations"},
@@ -163,6 +164,20 @@ def test_constants(options, tmp_path):
     assert (found["upper"] is None) == bool(options)
     if not options:
         assert 0 < found["lower"] <= found["upper"] <= found["product"]
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_constants_over_sets(norm, tmp_path):
+    (tmp_path / "net.onnx").write_bytes(model_bytes())
+    np.save(tmp_path / "x.npy", np.array([0.5, 0.25], np.float32))
+    np.savez(tmp_path / "box.npz", lower=[0.25, 0.0], upper=[0.75, 0.5])
+    ball = ["--center", str(tmp_path / "x.npy"), "--eps", "0.25", "--within", "0", "1"]
+    for inputs in (ball, ["--inputs", str(tmp_path / "box.npz")]):
+        given = ["lipschitz", str(tmp_path / "net.onnx"), *inputs, "--norm", norm, "--each-output"]
+        found = written(LipschitzRecord, given, tmp_path / "lipschitz.json")
+        local = found["local"]
+        assert 0 < local["lower"] <= local["upper"] <= found["product"] * (1 + 1e-9) and found["upper"] is None
+        assert len(local["point"]) == 2 and max(local["rows"]) <= local["upper"] * (1 + 1e-9)
 
 
 def test_examples_on_other_networks(tmp_path):

@@ -42,7 +42,7 @@ def steep_pair(
     size = network.input_size
     x = rng.standard_normal((points, size)) * np.resize(_SCALES, points)[:, None]
     x[0] = 0.0
-    slope, direction = _slopes(network, x, norms, rng)
+    slope, direction = slopes_and_directions(network, x, norms, rng)
     best = _paired(network, x, direction, slope, norms)
     for k in range(rounds):
         if run.over():
@@ -52,7 +52,7 @@ def steep_pair(
         x, slope, direction = (np.concatenate([a[order[: points // 2]]] * 2) for a in (x, slope, direction))
         spread = (1.0 + length_of(x, "linf"))[:, None] * 0.5 ** rng.integers(0, 8, (len(x), 1))
         moved = x + spread * rng.standard_normal(x.shape) * (rng.random(x.shape) < rng.choice([0.1, 1.0]))
-        found, towards = _slopes(network, moved, norms, rng)
+        found, towards = slopes_and_directions(network, moved, norms, rng)
         better = found > slope
         x = np.where(better[:, None], moved, x)
         direction = np.where(better[:, None], towards, direction)
@@ -62,21 +62,31 @@ def steep_pair(
     return best if 0.0 <= best.slope < np.inf else None
 
 
-def _slopes(
-    network: Network, x: np.ndarray, norms: tuple[NormName, NormName], rng: np.random.Generator
+def slopes_and_directions(
+    network: Network,
+    x: np.ndarray,
+    norms: tuple[NormName, NormName],
+    rng: np.random.Generator,
+    free: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """|J|_{p -> q} at points, more or less, and directions in which it is attained."""
+    """|J|_{p -> q} at points, more or less, and directions in which it is attained; of some inputs, where others keep
+    still.
+
+    Shapes: x [points, n]; free [n].
+    """
     values = [to_numpy(value) for value in network.evaluate(x)]
     slopes = [to_numpy(relaxation_of(node).gradient(values[node.source])) for node in network.functions]
     source, target = norms
     direction = steepest_of(rng.standard_normal(x.shape), source)
     length, best = np.zeros(len(x)), direction
     for _ in range(_POWER):
+        direction = direction if free is None else direction * free
         change = _forward(network, slopes, direction)
         found = np.nan_to_num(length_of(change, target), nan=0.0, posinf=0.0)
         best = np.where((found > length)[:, None], direction, best)
         length = np.maximum(length, found)
-        direction = steepest_of(_backward(network, slopes, steepest_of(change, DUAL[target])), source)
+        back = _backward(network, slopes, steepest_of(change, DUAL[target]))
+        direction = steepest_of(back if free is None else back * free, source)
     return length, best
 
 

@@ -5,6 +5,8 @@ f(x) - f(y) = J (x - y) with J = sum over paths of W_L D_{L-1} .. D_1 W_1 and di
 the input every entry of J is enclosed by a centre and a radius.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from admm_verify.arrays import gamma, to_numpy
@@ -29,6 +31,19 @@ def global_slopes(node: Activation) -> Slopes | None:
     return (limits[0], limits[1]) if all(np.isfinite(limit).all() for limit in limits) else None
 
 
+def slopes_within(graph: Network, lower: Sequence[np.ndarray], upper: Sequence[np.ndarray]) -> tuple[Slopes, ...]:
+    """Those of all activations where what they take lies in [lower, upper], infinite where none are known.
+
+    Shapes: lower, upper [..., n] of every activation.
+    """
+    found = []
+    for node, low, high in zip(graph.functions, lower, upper, strict=True):
+        least, most = (to_numpy(limit) for limit in relaxation_of(node).slopes_over(low, high))
+        unknown = np.isnan(least) | np.isnan(most)
+        found.append((np.where(unknown, -np.inf, least), np.where(unknown, np.inf, most)))
+    return tuple(found)
+
+
 def jacobian_sizes(graph: Network) -> np.ndarray | None:
     """Upper bounds of |J| entry by entry, [outputs, inputs]; None where slopes have no bound, or rows are too many.
 
@@ -36,19 +51,32 @@ def jacobian_sizes(graph: Network) -> np.ndarray | None:
     """
     if graph.output_size > MOST_OUTPUTS:
         return None
-    size = graph.output_size
+    slopes = [global_slopes(node) for node in graph.functions]
+    # Activations of which no path leads to the output are not asked.
+    unknown = np.array([-np.inf]), np.array([np.inf])
+    known = [unknown if one is None else one for one in slopes]
+    centre, radius = enclosed_jacobian(graph, known, np.eye(graph.output_size))
+    sizes = (np.abs(centre) + radius) * (1.0 + gamma(4))
+    return sizes if np.isfinite(sizes).all() else None
+
+
+def enclosed_jacobian(graph: Network, slopes: Sequence[Slopes], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centre and radius of rows of all Jacobians, c'J, entry by entry; not finite where slopes have no bound.
+
+    Shapes: slopes of every activation [m n] or [rows, m n], for m operands; rows [rows, outputs] -> [rows, inputs].
+    Error: rounded outward.
+    """
     reached: list[tuple[np.ndarray, np.ndarray] | None] = [None] * len(graph.nodes)
-    reached[graph.output] = np.eye(size), np.zeros((size, size))
+    reached[graph.output] = rows, np.zeros_like(rows)
+    places = {i: k for k, i in enumerate(graph.activations)}
     for i in paced(range(graph.output, 0, -1)):
         found, reached[i] = reached[i], None
         node = graph.nodes[i]
         if found is None:
             continue
         if isinstance(node, Activation):
-            slopes = global_slopes(node)
-            if slopes is None:
-                return None
-            _add(reached, node.source, *_times(*found, *slopes))
+            each = tuple(np.concatenate([part] * node.operands, axis=-1) for part in found)
+            _add(reached, node.source, *_times(each[0], each[1], *slopes[places[i]]))
         elif isinstance(node, Affine):
             for term in node.terms:
                 centre, radius = found
@@ -56,10 +84,8 @@ def jacobian_sizes(graph: Network) -> np.ndarray | None:
                 off = charge * to_numpy(term.map.magnitude_transpose(np.abs(centre) + radius))
                 wide = to_numpy(term.map.absolute_transpose(radius)) * (1.0 + charge)
                 _add(reached, term.source, to_numpy(term.map.transpose(centre)), wide + 2.0 * off)
-    inputs = reached[0]
-    if inputs is None:
-        return np.zeros((size, graph.input_size))
-    return (np.abs(inputs[0]) + inputs[1]) * (1.0 + gamma(4))
+    zero = np.zeros((len(rows), graph.input_size))
+    return (zero, zero) if reached[0] is None else reached[0]
 
 
 def jacobian_bound(sizes: np.ndarray, norm: NormName, output_norm: NormName | None = None) -> float:

@@ -1,6 +1,6 @@
 """A network cut into parts that follow one another, each bounded by multipliers: the product bounds the whole."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, pairwise
@@ -10,6 +10,7 @@ import numpy as np
 from admm_verify.lipschitz.descent import descended
 from admm_verify.lipschitz.frequency_system import FrequencySystem, frequency_system
 from admm_verify.lipschitz.interior_point import best_multipliers
+from admm_verify.lipschitz.jacobians import Slopes
 from admm_verify.lipschitz.layers import LayerNorm, layer_norms_of, product_of, steepest, steps_of
 from admm_verify.lipschitz.multipliers import closed_forms, constant_of_waves, forms_of, proved_constant
 from admm_verify.lipschitz.slope_forms import judged
@@ -60,22 +61,25 @@ class Segment:
             self.constant = min(self.constant, proved_constant(self.system, found))
 
 
-def segments_of(graph: Network, layers: list[LayerNorm] | None = None) -> list[Segment]:
+def segments_of(
+    graph: Network, layers: list[LayerNorm] | None = None, slopes: Sequence[Slopes] | None = None
+) -> list[Segment]:
     """The parts of a network, with the product of norms as their constants; as few as multipliers can take.
 
-    layers: the norms of the graph's steps in l2, where they are known.
+    layers: the norms of the graph's steps in l2, where they are known; slopes: those of all activations, where they are
+    not all that these have.
     """
     steps = steps_of(graph)
     if layers is None:
         layers = list(layer_norms_of(graph, steps, "l2", attain=False))
     found = []
-    for start, end in _cuts(graph):
+    for start, end in _cuts(graph, slopes):
         constant = product_of(steps, layers, "l2", start).get(end, 0.0)
         node = graph.nodes[end]
         segment = Segment(None, constant, steepest=steepest(node) if isinstance(node, Activation) else 1.0)
-        if neurons_between(graph, start, end):
-            segment.system = slope_system(graph, start, end)
-            if segment.system is None:
+        if slopes is not None or neurons_between(graph, start, end):
+            segment.system = slope_system(graph, start, end, slopes)
+            if segment.system is None and neurons_between(graph, start, end):
                 segment.waves = frequency_system(graph, start, end)
         found.append(segment)
     return found
@@ -136,7 +140,7 @@ def _by_waves(segment: Segment, tolerance: float, run: Run) -> Iterator[None]:
 def _lowered(segment: Segment, tolerance: float, run: Run) -> Iterator[None]:
     """By a descent, then by the interior point method where that is not as close as asked."""
     system, start = segment.system, segment.known
-    if system is None or start is None or run.over():
+    if system is None or not system.neurons or start is None or run.over():
         return
     close = False
     weights = start.weights / start.constant
@@ -170,12 +174,12 @@ def _tell(run: Run, count: int, what: str, constant: float) -> None:
         run.tell(Progress(f"Lipschitz constant of {count} {what}: about {constant:.6g}"))
 
 
-def _cuts(graph: Network) -> list[tuple[int, int]]:
+def _cuts(graph: Network, slopes: Sequence[Slopes] | None) -> list[tuple[int, int]]:
     """Pairs of nodes that all paths pass, one after the other, with as many neurons between as a system takes."""
     places = _passed(graph)
     ends = [places[0]]
     for before, after in pairwise(places):
-        if neurons_between(graph, ends[-1], after) > MOST_NEURONS and before != ends[-1]:
+        if neurons_between(graph, ends[-1], after, slopes) > MOST_NEURONS and before != ends[-1]:
             ends.append(before)
     if places[-1] != ends[-1]:
         ends.append(places[-1])

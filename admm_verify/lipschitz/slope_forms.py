@@ -53,7 +53,7 @@ class SlopeForms:
     @property
     def layers(self) -> Iterator[slice]:
         """The neurons of each layer."""
-        return (slice(start, end) for start, end in zip((0, *self.stops[:-1]), self.stops, strict=True))
+        return (slice(start, end) for start, end in zip((0, *self.stops), self.stops, strict=False))
 
 
 @dataclass(frozen=True, eq=False)

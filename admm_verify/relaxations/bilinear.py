@@ -117,6 +117,10 @@ class Bilinear(PlaneHull):
         first, second = pair(xp.maximum(xp.abs(lower), xp.abs(upper)))
         return stacked(second, first)
 
+    def slopes_over(self, lower: Array, upper: Array) -> tuple[Array, Array]:
+        """What the other operand is between."""
+        return stacked(*reversed(pair(lower))), stacked(*reversed(pair(upper)))
+
     def planes(self, lower: Array, upper: Array) -> "BilinearPlanes":
         return BilinearPlanes(lower, upper, self.limit)
 

@@ -143,6 +143,14 @@ class Hull(ABC):
         """
         return -float("inf"), float("inf")
 
+    def slopes_over(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
+        """Between which (phi(p) - phi(q)) / (p - q) lies for all p and q in [l, u], rounded outward; infinite where no
+        number is, or where none is known. Of several operands one after the other, while the others keep still.
+        """
+        xp = namespace(lower, upper)
+        infinite = xp.full_like(lower + upper, float("inf"))
+        return -infinite, infinite
+
     def carried(self, lower: Layer, upper: Layer, error: Layer) -> Layer:
         """How much phi of arguments in [l, u] that are off by at most `error` is off, rounded upward."""
         return self.folded(self.gain(lower - error, upper + error) * error) * (1 + 1e-9)

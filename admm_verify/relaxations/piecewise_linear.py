@@ -192,6 +192,11 @@ class PReLU(PiecewiseLinear):
         """The slope on the left is at most 1."""
         return self.slope, 1.0
 
+    def slopes_over(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
+        xp = namespace(lower, upper)
+        one, left = xp.ones_like(lower), self.slope + xp.zeros_like(lower)
+        return xp.where(lower >= 0, one, left), xp.where(upper > 0, one, left)
+
 
 @dataclass(frozen=True, eq=False)
 class Clip(PiecewiseLinear):
@@ -232,6 +237,10 @@ class Clip(PiecewiseLinear):
 
     def slope_limits(self) -> SlopeLimits:
         return 0.0, 1.0
+
+    def slopes_over(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
+        inside = (lower >= self.low) & (upper <= self.high)
+        return namespace(lower).astype(inside, lower.dtype), self.gain(lower, upper)
 
 
 KINDS: dict[str, type[Relaxation]] = {"clip": Clip, "prelu": PReLU}

@@ -180,6 +180,13 @@ class SShaped(Relaxation):
     def slope_limits(self) -> SlopeLimits:
         return 0.0, self.steepest
 
+    def slopes_over(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
+        """phi' at one of the ends, with as much room as `gain` has, and that."""
+        xp = namespace(lower, upper)
+        here = xp.minimum(self.derivative(lower), self.derivative(upper))
+        lowered = here * (1.0 - 16.0 * epsilon(here)) - tiniest(here)
+        return xp.maximum(lowered, xp.zeros_like(lowered)), self.gain(lower, upper)
+
     def _heights(self, lower: Layer, upper: Layer, contacts: tuple[Layer, Layer], pre: Layer) -> tuple[Layer, Layer]:
         """Floor and ceiling at pre, given the points where they turn straight."""
         xp = namespace(lower, upper, pre)

@@ -170,6 +170,17 @@ class Smooth(Relaxation):
         most = xp.max(xp.abs(slope) + 2.0 * self.slope_error(x, slope), axis=0)
         return xp.where(fine & ~xp.isnan(most), most, xp.full_like(most, INFINITY))
 
+    def slopes_over(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
+        """The least and the greatest phi', with the largest error of those that are compared."""
+        xp = namespace(lower, upper)
+        fine = xp.isfinite(self.gain(lower, upper))
+        point = xp.full_like(lower, self.inside)
+        lower, upper = xp.where(fine, lower, point), xp.where(fine, upper, point)
+        x, (least, most) = stacked(*self.turns(lower, upper)), self.slope_range(lower, upper)
+        error = xp.max(2.0 * self.slope_error(x, self.derivative(x)), axis=0)
+        infinite = xp.full_like(error, INFINITY)
+        return xp.where(fine, least - error, -infinite), xp.where(fine, most + error, infinite)
+
     def slopes(self, lower: Layer, upper: Layer) -> SlopeRange:
         """Those of floor and ceiling at both ends; by default those at m = (l + u) / 2.
 

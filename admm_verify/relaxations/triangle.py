@@ -78,6 +78,9 @@ class Triangle(Relaxation):
     def slope_limits(self) -> SlopeLimits:
         return 0.0, 1.0
 
+    def slopes_over(self, lower: Layer, upper: Layer) -> tuple[Layer, Layer]:
+        return namespace(lower).astype(lower >= 0, lower.dtype), self.gain(lower, upper)
+
 
 def support(lower: Layer, upper: Layer, post_weight: Layer, pre_weight: Layer) -> Layer:
     """min over (p, q) in the relaxation of post_weight q - pre_weight p, attained at a vertex.

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from admm_verify.lipschitz.constant import ConstantBound, LipschitzConstant
 from admm_verify.lipschitz.layer_table import LayerNorms
 from admm_verify.lipschitz.layers import LayerNorm
+from admm_verify.lipschitz.local import LocalLipschitz
 from admm_verify.network.graph import Network
 from admm_verify.report.records.record import Record
 from admm_verify.run import Ended
@@ -12,11 +13,41 @@ from admm_verify.sets.norm_names import NormName
 
 
 @dataclass(frozen=True)
+class LocalPart:
+    """A constant over a set of inputs, as `LocalLipschitz` says it; rows: of every output, where that was asked for."""
+
+    upper: float
+    lower: float
+    bounds: list[ConstantBound]
+    point: list[float] | None
+    rows: list[float] | None
+    open_neurons: int
+    subproblems: int
+    status: Ended
+    seconds: float
+
+    @classmethod
+    def of(cls, found: LocalLipschitz) -> "LocalPart":
+        """The part of a record that a constant is."""
+        return cls(
+            found.upper,
+            found.lower,
+            list(found.bounds),
+            None if found.point is None else found.point.reshape(-1).tolist(),
+            None if found.rows is None else found.rows.upper.tolist(),
+            found.open_neurons,
+            found.subproblems,
+            found.status,
+            found.seconds,
+        )
+
+
+@dataclass(frozen=True)
 class LipschitzRecord(Record):
     """Norms of a network's layers, the constant that they make, and the best certified one, as `LipschitzConstant`
     says it; upper, lower and status are missing where layers alone were asked for.
 
-    norm, output_norm: of differences of inputs and of outputs; those of layers are in the first one. inputs: the pair
+    local: where a set of inputs was given, its constant, instead. norm, output_norm: of differences of inputs and of outputs; those of layers are in the first one. inputs: the pair
     of inputs, flat, between which the slope is lower, as computed.
     """
 
@@ -33,6 +64,13 @@ class LipschitzRecord(Record):
     status: Ended | None = None
     seconds: float | None = None
     output_norm: NormName | None = None
+    local: LocalPart | None = None
+
+    @classmethod
+    def over(cls, network: Network, layers: LayerNorms, found: LocalLipschitz) -> "LipschitzRecord":
+        """The record of a network's norms and its constant over a set of inputs."""
+        text = f"{layers!r}\n\n{found!r}"
+        return cls(text, network.name, layers.norm, list(layers.layers), layers.product, local=LocalPart.of(found))
 
     @classmethod
     def of(cls, network: Network, layers: LayerNorms, found: LipschitzConstant | None) -> "LipschitzRecord":
