@@ -50,6 +50,7 @@ ENTRIES = {
         "status",
         "seconds",
         "local",
+        "output_norm",
     },
     PolicyRecord: {"policy", "environment", "norm", "units", "radii", "episodes", "observations", "ended", "seconds"}
     | {"notes", "deviations"},

@@ -37,7 +37,8 @@ class SteepestPoint:
     """
 
     def __init__(self, graph: Network, inputs: WalkableSet, norm: NormName, free: np.ndarray) -> None:
-        self.graph, self.inputs, self.norm, self.free = graph, inputs, norm, free
+        self.graph, self.inputs, self.free = graph, inputs, free
+        self.norm: NormName = norm
         self.best: SteepPoint | None = None
         self.solid = _has_inside(inputs, free)
 

@@ -135,7 +135,7 @@ def _splitter(part: _SteepPart) -> Neuron | None:
         return None
     kinds = [node.kind for node in region.graph.functions]
     smooth = any(kinds[k] not in _KINKED and kinds[k] != "clip" for k in range(len(kinds)))
-    alone = ~system.inner[:, system.inputs :].any(axis=1)
+    alone = np.logical_not(np.any(system.inner[:, system.inputs :], axis=1)).tolist()
     fit = [i for i, (k, _) in enumerate(neurons) if alone[i] and kinds[k] in _KINKED]
     if smooth or not fit:
         return None
@@ -161,7 +161,10 @@ def _kink(region: SteepRegion, neuron: Neuron) -> tuple[np.ndarray, float, float
     source = region.graph.functions[neuron[0]].source
     low, high = (float(to_numpy(side[source])[0, neuron[1]]) for side in (forward.lower, forward.upper))
     at, size = float(normal @ centre), float(np.abs(normal) @ np.abs(centre))
-    off = system.inner_error * float(np.linalg.norm(width)) * (1.0 + 1e-9) + 2.0 * gamma(len(normal) + 8) * size
+    # The system's error is of inputs and neurons alike, which change by no more than their arguments.
+    spans = [region.ranges[1][k][j] - region.ranges[0][k][j] for k, j in neurons]
+    off = system.inner_error * float(np.linalg.norm([*width, *spans])) * (1.0 + 1e-9)
+    off += 2.0 * gamma(len(normal) + 8) * size
     off += 4.0 * gamma(4) * (abs(at) + abs(low) + abs(high)) + 2.0**-1000
     found = at - low + off, high - at + off
     return (normal, *found) if normal.any() and np.isfinite(found).all() else None

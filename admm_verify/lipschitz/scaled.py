@@ -182,7 +182,8 @@ def _descended(form: _ScaledForm, variables: np.ndarray, barrier: float) -> np.n
     n, routines, best = len(form.last), optimize, [np.inf, variables]
 
     def judged(point: np.ndarray) -> tuple[float, np.ndarray]:
-        found = form.barred(*np.split(np.exp(np.clip(point, -200.0, 200.0)), [n]), barrier)
+        values = np.exp(np.clip(point, -200.0, 200.0))
+        found = form.barred(values[:n], values[n:], barrier)
         if found is None:
             # Beyond the barrier: a wall from which line searches turn back.
             return 1e10, np.zeros_like(point)

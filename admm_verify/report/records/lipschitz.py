@@ -47,8 +47,9 @@ class LipschitzRecord(Record):
     """Norms of a network's layers, the constant that they make, and the best certified one, as `LipschitzConstant`
     says it; upper, lower and status are missing where layers alone were asked for.
 
-    local: where a set of inputs was given, its constant, instead. norm, output_norm: of differences of inputs and of outputs; those of layers are in the first one. inputs: the pair
-    of inputs, flat, between which the slope is lower, as computed.
+    norm, output_norm: of differences of inputs and of outputs; those of layers are in the first one. inputs: the pair
+    of inputs, flat, between which the slope is lower, as computed. local: the constant over a set of inputs, instead,
+    where one was given.
     """
 
     SCHEMA = "admm_verify/lipschitz"
