@@ -83,7 +83,7 @@ def random_network(rng: np.random.Generator, kind: str) -> Network:
             branch = DenseMap(rng.standard_normal((size, 5)))
             last = graph.sum((last, SelectionMap.identity(size)), (hidden, branch))
         return graph.network()
-    shape = (2, *(int(side) for side in rng.integers(4, 7, 2)))
+    shape = (2, int(rng.integers(4, 7)), int(rng.integers(4, 7)))
     graph, last = Graph(*shape), 0
     for k in range(layers):
         stride = (int(rng.integers(1, 3)), int(rng.integers(1, 3)))
@@ -209,10 +209,12 @@ def convolutions(count: int = 100) -> dict[str, float]:
     for _ in range(count):
         groups = int(rng.integers(1, 3))
         kernel, stride = rng.integers(1, 4, 2), rng.integers(1, 3, 2)
-        shape = (2 * groups, *(int(side) for side in rng.integers(4, 9, 2)))
+        shape = (2 * groups, int(rng.integers(4, 9)), int(rng.integers(4, 9)))
         weight = rng.standard_normal((2 * groups, 2, *kernel))
-        padding = tuple(int(side) for side in rng.integers(0, 2, 4))
-        part = ConvolutionMap.of(weight, shape, (int(stride[0]), int(stride[1])), padding, groups=groups)
+        top, left, bottom, right = (int(side) for side in rng.integers(0, 2, 4))
+        part = ConvolutionMap.of(
+            weight, shape, (int(stride[0]), int(stride[1])), (top, left, bottom, right), groups=groups
+        )
         ratios.append(norm_above(part, "l2", "l2") / float(np.linalg.norm(part.dense().weight, 2)))
     return {"count": count, "least": min(ratios), "greatest": max(ratios)}
 

@@ -31,6 +31,9 @@ _INWARD = 1.3
 _TRIALS = 3
 """Points of a search that are tried for a proof, the best ones first."""
 
+_MOST_QUICK = 1500
+"""Neurons, beyond which a pass over a system takes seconds: frequencies come first where there are any."""
+
 _WORTH = 0.85
 """Of the proved constant, what a descent must have come to for a proof in between."""
 
@@ -42,7 +45,7 @@ _STEPS = 300
 class Segment:
     """What lies between two nodes that all paths pass, and its least proved constant.
 
-    system: with one multiplier per neuron; waves: with one per channel, where that has too many neurons; steepest: of
+    system: with one multiplier per neuron; waves: with one per channel, where these are many; steepest: of
     the function at the end, which `waves` leaves out. known: the best multipliers of `system` so far.
     """
 
@@ -77,9 +80,10 @@ def segments_of(
         constant = product_of(steps, layers, "l2", start).get(end, 0.0)
         node = graph.nodes[end]
         segment = Segment(None, constant, steepest=steepest(node) if isinstance(node, Activation) else 1.0)
-        if slopes is not None or neurons_between(graph, start, end):
+        neurons = neurons_between(graph, start, end)
+        if slopes is not None or neurons:
             segment.system = slope_system(graph, start, end, slopes)
-            if segment.system is None and neurons_between(graph, start, end):
+            if neurons and (segment.system is None or segment.system.neurons > _MOST_QUICK):
                 segment.waves = frequency_system(graph, start, end)
         found.append(segment)
     return found
@@ -94,18 +98,18 @@ def total(segments: list[Segment]) -> float:
 
 
 def by_layers(segments: list[Segment]) -> None:
-    """Lower the constants by one multiplier per layer."""
+    """Lower the constants by one multiplier per layer; large parts with frequencies wait for the search."""
     for segment in segments:
-        if segment.system is not None:
+        if segment.system is not None and segment.waves is None:
             first = next(closed_forms(segment.system), None)
             if first is not None:
                 segment.try_out(first)
 
 
 def by_forms(segments: list[Segment]) -> None:
-    """Lower the constants by the best of all multipliers in closed form."""
+    """Lower the constants by the best of all multipliers in closed form, where these take no time."""
     for segment in segments:
-        if segment.system is not None:
+        if segment.system is not None and segment.system.neurons <= _MOST_QUICK:
             # The first one is that of `by_layers`.
             others = islice(closed_forms(segment.system), 1, None)
             best = min(others, key=lambda found: found.constant, default=None)
@@ -121,12 +125,15 @@ def by_search(segments: list[Segment], tolerance: float, run: Run) -> Iterator[N
     some = [segment for segment in segments if segment.system is not None or segment.waves is not None]
     for k, segment in enumerate(some):
         own = run.within(1.0 / (len(some) - k))
-        for _ in _lowered(segment, tolerance, own) if segment.waves is None else _by_waves(segment, tolerance, own):
+        for _ in _by_waves(segment, tolerance, own):
+            yield
+        for _ in _lowered(segment, tolerance, own):
             yield
 
 
 def _by_waves(segment: Segment, tolerance: float, run: Run) -> Iterator[None]:
-    assert segment.waves is not None, "asked where there are some"
+    if segment.waves is None:
+        return
     for waves, found in wave_multipliers(segment.waves, tolerance, run):
         _tell(run, segment.waves.neurons, "channels", found.constant)
         known = (1.0 + 1e-12) * segment.steepest
@@ -139,8 +146,11 @@ def _by_waves(segment: Segment, tolerance: float, run: Run) -> Iterator[None]:
 
 def _lowered(segment: Segment, tolerance: float, run: Run) -> Iterator[None]:
     """By a descent, then by the interior point method where that is not as close as asked."""
-    system, start = segment.system, segment.known
-    if system is None or not system.neurons or start is None or run.over():
+    system = segment.system
+    if system is None or not system.neurons or run.over():
+        return
+    start = segment.known or next(closed_forms(system), None)
+    if start is None:
         return
     close = False
     weights = start.weights / start.constant
