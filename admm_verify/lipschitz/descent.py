@@ -96,19 +96,22 @@ def _stage(judge: Judge, weights: np.ndarray, here: Judged, power: float, steps:
         direction = known.direction(gradient)
         slope = float(direction @ gradient)
         step = min(1.0, 1.0 / max(float(np.max(np.abs(direction))), 1e-300))
+        at_edge = False
         for _ in range(_TRIALS):
             moved = weights * np.exp(step * direction)
             there = judge(moved, power)
             if there is not None and there.value <= here.value + 1e-4 * step * slope:
                 break
+            at_edge = at_edge or there is None
             step *= 0.4
         else:
-            yield DescentPoint(weights, _constant(here), True, True)
+            yield DescentPoint(weights, _constant(here), True, not at_edge)
             return
         known.add(step * direction, there.gradient * moved - gradient)
         settled = here.value - there.value < _SETTLED
         weights, here = moved, there
-        yield DescentPoint(weights, _constant(here), settled or k == steps - 1, settled)
+        # Short of the edge of what can be judged, small steps say nothing.
+        yield DescentPoint(weights, _constant(here), settled or k == steps - 1, settled and not at_edge)
         if settled:
             return
 
