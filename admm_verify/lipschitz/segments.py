@@ -13,7 +13,7 @@ from admm_verify.lipschitz.interior_point import best_multipliers
 from admm_verify.lipschitz.jacobians import Slopes
 from admm_verify.lipschitz.layers import LayerNorm, layer_norms_of, product_of, steepest, steps_of
 from admm_verify.lipschitz.multipliers import closed_forms, constant_of_waves, forms_of, proved_constant
-from admm_verify.lipschitz.slope_forms import judged
+from admm_verify.lipschitz.slope_forms import constants_of, evenly, judged, layered
 from admm_verify.lipschitz.slope_system import (
     MOST_NEURONS,
     Multipliers,
@@ -25,8 +25,11 @@ from admm_verify.lipschitz.wave_search import wave_multipliers
 from admm_verify.network.graph import Activation, Input, Network, sources_of
 from admm_verify.run import Progress, Run
 
-_INWARD = 1.3
-"""How much larger than found multipliers are those that the interior point method begins with: away from the edge."""
+_INWARD = 0.7
+"""Of its best, the share that each layer's multiplier has where the interior point method begins."""
+
+_SMALL, _FEW = 400, 3
+"""Neurons and outputs of systems for which the interior point method follows in any case."""
 
 _TRIALS = 3
 """Points of a search that are tried for a proof, the best ones first."""
@@ -163,16 +166,25 @@ def _lowered(segment: Segment, tolerance: float, run: Run) -> Iterator[None]:
             yield
         if run.over():
             return
-    if close:
+    # Of few outputs the mean is no smoother than the edge, where a descent may settle too early.
+    if close and system.neurons > _SMALL and len(system.outer) > _FEW:
         return
-    points = sorted(_searched(system, segment.known or start, tolerance, run), key=lambda point: point.constant)
+    points = sorted(_searched(system, tolerance, run), key=lambda point: point.constant)
     for point in points[:_TRIALS]:
         segment.try_out(point)
     yield
 
 
-def _searched(system: SlopeSystem, start: Multipliers, tolerance: float, run: Run) -> Iterator[Multipliers]:
-    for point in best_multipliers(system, Multipliers(_INWARD * start.constant, _INWARD * start.weights), tolerance):
+def _searched(system: SlopeSystem, tolerance: float, run: Run) -> Iterator[Multipliers]:
+    """From the middle: points of a descent lie at the edge, where the method hardly moves."""
+    forms = forms_of(system)
+    weights = layered(forms, evenly, _INWARD)
+    constant = np.inf if weights is None else float(constants_of(forms, weights)[0])
+    if weights is None or not 0.0 < constant < np.inf:
+        return
+    # A little more than proved is away from the edge, too.
+    start = Multipliers(1.1 * constant, 1.1 * constant * weights)
+    for point in best_multipliers(system, start, tolerance):
         yield point
         _tell(run, system.neurons, "neurons", point.constant)
         if run.over():
