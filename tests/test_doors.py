@@ -372,10 +372,12 @@ def test_records_that_settings_are_made_of_are_public():
     for name in av.__all__:
         kind = getattr(av, name)
         if isinstance(kind, type) and issubclass(kind, Settings):
-            # Losses have no radius by default.
-            radius = {"eps": 0.1} if any(field.name == "eps" and field.default is MISSING for field in fields(kind)) else {}
+            # Losses have no radius by default, and trainings no loss.
+            given = {"eps": 0.1, "loss": av.StandardLoss()}
+            needed = [one.name for one in fields(kind) if one.default is one.default_factory is MISSING]
+            made = kind(**{name: given[name] for name in needed})
             for field in fields(kind):
-                inner = type(getattr(kind(**radius), field.name))
+                inner = type(getattr(made, field.name))
                 assert not issubclass(inner, Settings) or inner.__name__ in av.__all__, f"{name}.{field.name}"
 
 
