@@ -26,18 +26,18 @@ _VALIDATED = 500
 """Images of the validation that are looked at side by side."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainingResult:
     """A training that ended.
 
     module: what was trained, in evaluation mode. history: a record of every epoch, also of those before it was gone on
-    with. ended: COMPLETE, or STOPPED or TIMED_OUT, where the weights are those at the end of the last full epoch.
+    with. status: COMPLETE, or STOPPED or TIMED_OUT, where the weights are those at the end of the last full epoch.
     best_epoch: whose weights the module has, None where these are the last ones. resumed: epochs that a checkpoint had.
     """
 
     module: nn.Module
     history: tuple[EpochRecord, ...]
-    ended: Ended
+    status: Ended
     best_epoch: int | None
     resumed: int
     seconds: float
@@ -55,6 +55,16 @@ class TrainingResult:
     @property
     def _record(self) -> EpochRecord:
         return self.history[-1 if self.best_epoch is None else self.best_epoch - 1]
+
+    def __repr__(self) -> str:
+        """One line: how many epochs, how it ended, and the record of the epoch whose weights the module has."""
+        what = f"{type(self.module).__name__}: {len(self.history)} epochs, {self.status.value}, {self.seconds:.1f} s"
+        if not self.history:
+            return what
+        shares = (("clean", self.clean), ("certified by intervals", self.certified))
+        return ", ".join(
+            [what, f"loss {self._record.loss:.4g}", *(f"{name} {one:.2%}" for name, one in shares if one is not None)]
+        )
 
 
 def train(

@@ -49,10 +49,11 @@ def test_it_goes_on_bit_for_bit(tmp_path):
     path = tmp_path / "run.safetensors"
     cut = settings(shift=1, keep_best=True, checkpoint=path, checkpoint_every=4)
     first = av.train(net(dropout=0.3), TRAINED, cut, validation=HELD, run=stopping_after(10))
-    assert (first.ended, len(first.history), first.resumed) == (av.Ended.STOPPED, 2, 0)
+    assert (first.status, len(first.history), first.resumed) == (av.Ended.STOPPED, 2, 0)
     torch.rand(5)  # What others draw meanwhile does not matter.
     second = av.train(net(dropout=0.3), TRAINED, cut, validation=HELD)
-    assert (second.ended, len(second.history), second.resumed) == (av.Ended.COMPLETE, 4, 2)
+    assert (second.status, len(second.history), second.resumed) == (av.Ended.COMPLETE, 4, 2)
+    assert repr(second).startswith("Sequential: 4 epochs, complete, ") and "\n" not in repr(second)
     assert equal(weights(second.module), weights(whole.module))
     assert [(one.loss, one.clean, one.certified) for one in second.history] == [
         (one.loss, one.clean, one.certified) for one in whole.history
@@ -79,11 +80,11 @@ def test_ctrl_c_keeps_the_last_full_epoch(monkeypatch):
             raise KeyboardInterrupt
 
     found = av.train(module, TRAINED, settings(epochs=3), run=av.Run(tell=tell))
-    assert (found.ended, len(found.history)) == (av.Ended.STOPPED, 1)
+    assert (found.status, len(found.history)) == (av.Ended.STOPPED, 1)
     assert equal(weights(module), weights(one.module)) and not module.training
     assert (told[0].done, told[0].total) == (1, 12) and told[0].text.startswith("epoch 1 of 3, loss ")
     late = av.train(net(), TRAINED, settings(), run=av.Run(timeout=0))
-    assert late.ended is av.Ended.TIMED_OUT and equal(weights(late.module), weights(net()))
+    assert late.status is av.Ended.TIMED_OUT and equal(weights(late.module), weights(net()))
 
 
 def test_a_line_of_progress_on_terminals_alone(monkeypatch):
