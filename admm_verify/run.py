@@ -80,11 +80,12 @@ class Run:
     """How to run. Everything may be left out.
 
     timeout: seconds from when a front door takes the run up; deadline: what that makes it, in seconds of
-    time.monotonic(). stop: asked often; True ends the work with what is known. tell: told of progress. Threads ask and
-    tell one after the other. memory: limit on the working memory in bytes, None for half of what is free. device: None
-    (where the arrays live), "cpu" or "cuda", also "cuda:1" and so on; "auto" is "cuda" for large work where there is
-    one, else None. Blocks of rows go round several GPUs, "cuda:0,cuda:1" or "cuda:all", where a function says so.
-    threads: most of them, of the linear algebra library and for blocks of rows side by side; None for as many as pay.
+    time.monotonic(). stop: asked often; the first True ends the work with what is known. tell: told of progress.
+    Threads ask and tell one after the other. memory: limit on the working memory in bytes, None for half of what is
+    free. device: None (where the arrays live), "cpu" or "cuda", also "cuda:1" and so on; "auto" is "cuda" for large
+    work where there is one, else None. Blocks of rows go round several GPUs, "cuda:0,cuda:1" or "cuda:all", where a
+    function says so. threads: most of them, of the linear algebra library and for blocks of rows side by side; None for
+    as many as pay.
 
     A run without functions can be pickled; the time that is left goes with it.
     Raises: InputError for a field of the wrong type or range.
@@ -123,7 +124,8 @@ class Run:
         now, device = time.monotonic(), run.device if device is None else device
         ends = [now + left for left in (run.timeout, timeout_seconds(timeout)) if left is not None]
         ends += [] if run.deadline is None else [run.deadline]
-        stop, tell = _in_turn(run.stop), _in_turn(run.tell)
+        stop = run.stop if run.stop is None or isinstance(run.stop, _Lasting) else _Lasting(run.stop)
+        tell = run.tell if run.tell is None or isinstance(run.tell, _InTurn) else _InTurn(run.tell)
         return cls(None, stop, tell, run.memory, device, run.threads, min(ends, default=None))
 
     def ended(self) -> Ended | None:
@@ -261,5 +263,18 @@ class _InTurn:
         return _InTurn, (self.function,)
 
 
-def _in_turn(function: Callable[..., Any] | None) -> Callable[..., Any] | None:
-    return function if function is None or isinstance(function, _InTurn) else _InTurn(function)
+class _Lasting:
+    """A question that threads ask one after the other, and that stays answered once the answer is yes: whoever it made
+    give up leaves it to its callers, who ask again, to end as well.
+    """
+
+    def __init__(self, question: Callable[[], bool], answered: bool = False) -> None:
+        self.question, self.answered, self.lock = question, answered, RLock()
+
+    def __call__(self) -> bool:
+        with self.lock:
+            self.answered = self.answered or bool(self.question())
+            return self.answered
+
+    def __reduce__(self) -> tuple[type["_Lasting"], tuple[Callable[[], bool], bool]]:
+        return _Lasting, (self.question, self.answered)

@@ -78,15 +78,14 @@ class Record:
 
 def cpu_limit(seconds: float) -> av.Run:
     """A run that ends after so many seconds of the CPU, of this process."""
-    end, asked = time.process_time() + seconds, time.monotonic()
+    end, asked, ended = time.process_time() + seconds, time.monotonic(), False
 
     def over() -> bool:
-        nonlocal asked
+        nonlocal asked, ended
         # That clock may take milliseconds to read.
-        if time.monotonic() < asked:
-            return False
-        asked = time.monotonic() + _LOOK
-        return time.process_time() >= end
+        if time.monotonic() >= asked:
+            asked, ended = time.monotonic() + _LOOK, time.process_time() >= end
+        return ended
 
     return av.Run(stop=over)
 

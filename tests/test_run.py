@@ -95,6 +95,18 @@ def test_a_stop_comes_before_a_timeout() -> None:
     av.Run.of(av.Run(stop=no)).check()
 
 
+def test_a_stop_that_is_said_once_stays_said() -> None:
+    answers = iter([False, True])
+    run = av.Run.of(av.Run(stop=lambda: next(answers, False)))
+    # Runs made of it share its answer.
+    assert not run.over() and run.unless(no).over()
+    assert run.ended() is av.Ended.STOPPED and av.Run.of(run).over() and run.within(0.5).over()
+    flag = Flag()
+    flag.set = True
+    said = av.Run.of(av.Run(stop=flag))
+    assert said.over() and pickle.loads(pickle.dumps(said)).over()
+
+
 def test_a_device_of_the_door_replaces_that_of_the_run() -> None:
     run = av.Run(device="cuda")
     assert av.Run.of(run).device == "cuda" and av.Run.of(run, device="cpu").device == "cpu"

@@ -1,7 +1,7 @@
 """Least values of rows: below what is true, attained from above, and as near as was asked."""
 
 from fractions import Fraction
-from itertools import pairwise
+from itertools import count, pairwise
 
 import numpy as np
 import pytest
@@ -183,6 +183,17 @@ def test_what_is_known_survives_a_stop_at_any_time(search):
         assert (found.upper == np.sum(np.reshape(network(found.point), (2, 1)) * objective, axis=1)).all()
         ended += found.status
     assert Ended.STOPPED in ended
+
+
+def test_a_stop_that_is_said_once_ends_the_search():
+    # As a question that looks at a clock only now and then: whoever asks next would be told to go on.
+    network = dense((4, 8, 6, 1), "relu", np.random.default_rng(11))
+    box, settings = av.Box(-np.ones(4), np.ones(4)), av.MinimumSettings(relative=0.0, absolute=1e-6, search=HALVING)
+    for times in (40, 60, 80):
+        asked = count()
+        run = av.Run(stop=lambda asked=asked, times=times: next(asked) == times)
+        found = av.minimum(network, box, [[1.0]], settings=settings, run=run)
+        assert found.status == (Ended.STOPPED,) and next(asked) == times + 1
 
 
 def test_no_time_at_all_gives_an_answer():
