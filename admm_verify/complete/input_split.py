@@ -18,7 +18,7 @@ from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.emptiness import without_contradictions
 from admm_verify.complete.pool import Nodes
 from admm_verify.complete.seen import Seen
-from admm_verify.complete.splitter import Grown, closed, extended
+from admm_verify.complete.splitter import Grown, closed, extended, none_left
 from admm_verify.complete.tables import join, take
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.registry import sides
@@ -106,6 +106,8 @@ class InputSplitter:
         if self.settings.contractions and empty.any():
             # Recorded proofs exclude these too by bounds of atoms, which are as good as infinite.
             kept = np.flatnonzero(~empty)
+            if not len(kept):
+                return none_left(self.disjuncts, nodes, nodes.path)
             nodes, parts, pre = take(nodes, kept), parts.at(self.home.put_indices(kept)), pre.take(kept)
         work, count = partial(self._block, nodes, parts, pre), len(nodes.disjunct)
         return join(self.bounder.in_blocks(count, self.disjuncts.atoms, self.settings, work))

@@ -20,7 +20,7 @@ from admm_verify.complete.pool import Nodes
 from admm_verify.complete.propagation import Narrowed, Propagation
 from admm_verify.complete.seen import Seen
 from admm_verify.complete.shared_entries import SharedEntries
-from admm_verify.complete.splitter import Closed, Grown, closed, extended
+from admm_verify.complete.splitter import Closed, Grown, closed, extended, none_left
 from admm_verify.complete.tables import join, take
 from admm_verify.network.graph import Network
 from admm_verify.relaxations.lines import KinkLines
@@ -180,7 +180,7 @@ class NeuronSplitter:
         disjuncts, path = self.disjuncts, node.splits[0][node.splits[0] != 0]
         found = self._narrowed(node)
         if found.empty.any():
-            return self._dropped(node)
+            return none_left(disjuncts, node, node.splits)
         leaf = None
         if self.has_programs:
             leaf = self.programs.solve(int(node.disjunct[0]), self._region(node, found, self.host_region), path)
@@ -219,7 +219,7 @@ class NeuronSplitter:
         found = self._narrowed(nodes)
         kept = np.flatnonzero(~found.empty)
         if not len(kept):
-            return self._dropped(nodes)
+            return none_left(self.disjuncts, nodes, nodes.splits)
         return self._climbed(take(nodes, kept), take(found, kept), iterations)
 
     def _climbed(self, nodes: Branches, found: Narrowed, iterations: int) -> Grown[Branches]:
@@ -287,14 +287,6 @@ class NeuronSplitter:
         excluded = np.asarray((lower > 0).any(axis=1))
         self.sums.count(excluded & ~gone)
         return excluded
-
-    def _dropped(self, nodes: Branches) -> Grown[Branches]:
-        """Nothing left of parts that are empty; where that is used nothing is recorded."""
-        disjuncts, nothing = self.disjuncts, np.zeros(0, dtype=np.int64)
-        none = np.zeros((0, 0), dtype=np.float32)
-        proof = Closed(nothing, np.zeros((0, disjuncts.atoms), dtype=np.float32), nodes.splits[:0], none, none)
-        points = np.zeros((0, disjuncts.inputs.size))
-        return Grown(take(nodes, nothing), proof, points, nothing, disjuncts.offset[nothing])
 
     def _region(self, nodes: Branches, found: Narrowed, everything: Region) -> Region:
         """The region of every part, where that of all boxes is."""

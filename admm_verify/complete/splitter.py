@@ -8,6 +8,7 @@ import numpy as np
 
 from admm_verify.complete.disjuncts import Disjuncts
 from admm_verify.complete.pool import Nodes
+from admm_verify.complete.tables import take
 
 Kind = TypeVar("Kind", bound=Nodes)
 
@@ -84,6 +85,17 @@ def closed(
     atom = np.minimum(best, disjuncts.count[disjunct[gone]] - 1)
     weights = np.eye(disjuncts.atoms, dtype=np.float32)[atom]
     return Closed(disjuncts.number[disjunct[gone]], weights, splits[gone], own, chosen)
+
+
+def none_left(disjuncts: Disjuncts, nodes: Kind, splits: np.ndarray) -> Grown[Kind]:
+    """What becomes of subproblems that are all empty; where that is used nothing is recorded.
+
+    Shapes: splits [nodes, depth].
+    """
+    nothing, none = np.zeros(0, dtype=np.int64), np.zeros((0, 0), dtype=np.float32)
+    proof = Closed(nothing, np.zeros((0, disjuncts.atoms), dtype=np.float32), splits[:0], none, none)
+    points = np.zeros((0, disjuncts.inputs.size))
+    return Grown(take(nodes, nothing), proof, points, nothing, disjuncts.offset[nothing])
 
 
 class Splitter(Protocol[Kind]):

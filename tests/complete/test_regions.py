@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 import admm_verify as av
+from admm_verify.arrays import Placement
 from admm_verify.certificates.check import check
+from admm_verify.complete.disjuncts import Disjuncts
+from admm_verify.complete.input_split import HalvedBoxes, InputSplitter
 from admm_verify.network.layers import network_from_layers
+from admm_verify.properties.rows import atom_rows
 from tests.complete import regions
 from tests.complete.queries import NEURONS, confirmed
 from tests.complete.regions import Region
@@ -174,6 +178,28 @@ def test_all_sets_have_verdicts_with_points_inside(kind: str, monkeypatch: pytes
         assert found.verdict is av.Verdict.SAT and confirmed(query, found)
     below = av.query(network.network, region, f"y <= {float(values.min() - 20.0)!r}")
     assert av.verify(below).verdict is av.Verdict.UNSAT
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_parts_that_hold_nothing_of_the_set_leave_nothing(parts: int) -> None:
+    network = regions.Small(np.array([[1.0, 1.0], [1.0, -1.0]]), np.zeros(2), np.ones(2), 0.0).network
+    diamond = av.Polytope([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], [1.0] * 4)
+    rows = atom_rows(av.query(network, diamond, "y <= 10").property)
+    disjuncts = Disjuncts.of(rows, rows.offset, np.ones(1, dtype=bool), [0])
+    splitter = InputSplitter(network, disjuncts, Placement.numpy(), av.SearchSettings(), av.Run())
+    # A corner of the box around the diamond, where x0 + x1 is both above 1 and not, and a box in the middle.
+    packed = np.array([[0.9, 0.9, 1.0, 1.0], [0.0, 0.0, 0.25, 0.25]])[:parts]
+    nodes = HalvedBoxes(
+        np.zeros(parts, dtype=np.int64),
+        np.full(parts, -np.inf),
+        np.zeros(parts, dtype=np.int64),
+        packed,
+        np.zeros((parts, 0), dtype=np.int16),
+    )
+    grown = splitter.expand(nodes)
+    # Of the corner nothing is left, and both halves of the middle are still open.
+    left = 2 * (parts - 1)
+    assert len(grown.open.bound) == len(grown.points) == len(grown.offset) == left and not len(grown.closed.disjunct)
 
 
 def test_certificates_of_other_sets_are_refused_with_a_word() -> None:
