@@ -21,7 +21,7 @@ from admm_verify.options import instance
 from admm_verify.properties.infix import property_of
 from admm_verify.properties.property import Disjunct, NetworkDeclaration, Property, Variable
 from admm_verify.properties.query import Query
-from admm_verify.run import Run
+from admm_verify.run import Ended, Run
 from admm_verify.sets.contract import WalkableSet
 from admm_verify.text_tables import table
 from admm_verify.verdict import Answer, Verdict
@@ -187,7 +187,10 @@ class _SetSearch:
         """Decide one set by branch and bound."""
         settings = VerifySettings(max_subproblems=self.settings.max_subproblems, search=self.settings.search)
         outcome = verify(self._query(number, ways), settings=settings, run=run)
-        self.answer[number], self.subproblems[number] = _ANSWERS[outcome.verdict], outcome.subproblems
+        # A search that was stopped is unknown to `verify`, as is one that has done all it may.
+        stopped = outcome.verdict is Verdict.UNKNOWN and self.run.ended() is Ended.STOPPED
+        self.answer[number] = Answer.TIMED_OUT if stopped else _ANSWERS[outcome.verdict]
+        self.subproblems[number] = outcome.subproblems
         if outcome.verdict is Verdict.SAT:
             self.disagreements[number] = _disagreement(outcome)
 

@@ -220,6 +220,19 @@ def test_nothing_is_known_when_there_is_no_time(count):
     assert (few.answer == av.Answer.UNKNOWN).all() and "unknown" in repr(few)
 
 
+def test_sets_that_a_stop_leaves_open_are_told_as_such():
+    boxes, criterion, asked = av.Box(-np.ones((2, 3)), np.ones((2, 3))), av.EpsilonEquivalence(0.13), []
+    whole = av.equivalence(F, G, boxes, criterion, run=av.Run(stop=lambda: asked.append(None) is not None))
+    assert (whole.answer == av.Answer.VERIFIED).all()
+    searched = []
+    for share in (0.4, 0.5, 0.6):
+        left = iter(range(int(share * len(asked))))
+        found = av.equivalence(F, G, boxes, criterion, run=av.Run(stop=lambda left=left: next(left, None) is None))
+        assert all(one in (av.Answer.VERIFIED, av.Answer.TIMED_OUT) for one in found.answer)
+        searched.append((found.answer == av.Answer.TIMED_OUT) & (found.subproblems > 0))
+    assert np.any(searched)
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
