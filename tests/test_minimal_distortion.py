@@ -177,7 +177,7 @@ BAD = {
     "target that is the label": ({"targets": [1, 0]}, "target of image 1 is its label"),
     "no images": ({"inputs": np.zeros((0, 4)), "labels": np.zeros(0, dtype=int)}, "no images"),
     "NaN": ({"inputs": np.full((2, 4), np.nan)}, "finite"),
-    "outside": ({"inputs": np.full((2, 4), 1.5)}, "outside the range"),
+    "outside": ({"inputs": np.full((2, 4), 1.5)}, r"outside the range.*give their range\. Images before their"),
     "another size": ({"inputs": np.full((2, 3), 0.5)}, "shape"),
     "no range": ({"settings": {"within": (0.0, np.inf)}}, "finite ends"),
     "no pair": ({"settings": {"within": None}}, "range within"),

@@ -34,14 +34,17 @@ class CheckedImages:
     highest: np.ndarray
 
     @classmethod
-    def of(cls, network: Network, images: Array, within: Within | None) -> "CheckedImages":
+    def of(cls, network: Network, images: Array, within: Within | None, *, finite: bool = False) -> "CheckedImages":
         """The images, rounded to what the network is given, none of them outside the range.
 
+        finite: whether the range has to have finite ends.
         Raises: InputError naming what does not fit.
         """
         raw = _finite_images(network, to_numpy(plain_array(images, "images")))
         floor, ceiling = _range(network, within)
-        _check_range(raw, floor, ceiling)
+        if finite and not (np.isfinite(floor).all() and np.isfinite(ceiling).all()):
+            raise InputError("The range within is infinite; points are looked for between finite ends, such as (0, 1).")
+        _check_range(raw, floor, ceiling, "" if finite else "; None for no range")
         dtype = np.float64 if network.element_type == "float64" else np.float32
         place = Placement.numpy(dtype)
         lowest, highest = (to_numpy(place.directed(end, up)) for end, up in ((floor, True), (ceiling, False)))
@@ -82,7 +85,8 @@ def _range(network: Network, within: Within | None) -> tuple[np.ndarray, np.ndar
     return low, high
 
 
-def _check_range(raw: np.ndarray, floor: np.ndarray, ceiling: np.ndarray) -> None:
+def _check_range(raw: np.ndarray, floor: np.ndarray, ceiling: np.ndarray, otherwise: str) -> None:
+    """otherwise: what the advice to give the range goes on with."""
     with np.errstate(invalid="ignore"):
         slack = np.nan_to_num(_SLACK * (ceiling - floor), posinf=0.0)
     outside = np.argwhere((raw < floor - slack) | (raw > ceiling + slack))
@@ -97,8 +101,8 @@ def _check_range(raw: np.ndarray, floor: np.ndarray, ceiling: np.ndarray) -> Non
                 "the range within=(0, 255)."
             )
         raise InputError(
-            f"{what}. Scale the images as the network takes them, or give their range; None for no range. Images "
-            "before their normalisation are taken with its mean and std."
+            f"{what}. Scale the images as the network takes them, or give their range{otherwise}. Images before "
+            "their normalisation are taken with its mean and std."
         )
 
 

@@ -99,9 +99,7 @@ class Subjects:
         if classes < 2:
             raise InputError(f"{network.name} has {classes} output; a classifier has one per class.")
         network.check_finite()
-        checked = CheckedImages.of(network, images, settings.within)
-        if not (np.isfinite(checked.floor).all() and np.isfinite(checked.ceiling).all()):
-            raise InputError("The range within is infinite; points are looked for between finite ends, such as (0, 1).")
+        checked = CheckedImages.of(network, images, settings.within, finite=True)
         found = checked_labels(labels, len(checked.images), classes)
         wanted = None if targets is None else checked_labels(targets, len(found), classes, "target")
         if wanted is not None and (same := np.flatnonzero(wanted == found)).size:
