@@ -150,7 +150,7 @@ def _affine(node: Affine, found: dict[int, _Spread], width: int) -> _Spread:
         ):
             size = to_numpy(term.map.magnitude_apply(np.abs(columns)))
             length = float(np.linalg.norm(size)) * (1.0 + gamma(size.size + term.map.roundings + 4))
-            error += gamma(2 * term.map.roundings + len(columns[0]) + len(node.terms) + 8) * length
+            error += gamma(2 * term.map.roundings + columns.shape[1] + len(node.terms) + 8) * length
         if source.error > 0.0:
             error += _gain_soon(term.map) * source.error
         error *= 1.0 + 1e-12
