@@ -48,6 +48,11 @@ class Graph:
         self.nodes.append(Affine(tuple(Term(source, part) for source, part in parts), np.zeros(rows), np.zeros(rows)))
         return len(self.nodes) - 1
 
+    def dense(self, source: int, weight: np.ndarray, bias: np.ndarray) -> int:
+        """W x + b of an earlier node."""
+        self.nodes.append(Affine((Term(source, DenseMap(weight)),), bias, np.abs(bias)))
+        return len(self.nodes) - 1
+
     def function(self, source: int, kind: str) -> int:
         """A function of an earlier node, entry by entry."""
         self.nodes.append(Activation(kind, source, self.nodes[source].size))
