@@ -25,6 +25,7 @@ from mpmath import mp
 
 import admm_verify as av
 from benchmarks.lipschitz import NORMS, Graph
+from benchmarks.local_points import points
 from benchmarks.robust_accuracy import subject
 from benchmarks.shares import RESULTS, environment, write_json
 from problems.rectifier_jacobians import jacobians, norm_of
@@ -146,14 +147,20 @@ def exact(count: int) -> dict[str, Any]:
 def main() -> int:
     """Measure some parts, and write all of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = ("image", "exact")
+    names = ("image", "exact", "points")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(names)}; all unless given")
     parser.add_argument("--networks", type=int, help="50 of exact and 200 of points unless given")
+    parser.add_argument("--pairs", type=int, default=20_000, help="of points, per network")
+    parser.add_argument("--jobs", type=int, default=1, help="processes of points")
     parser.add_argument("--json", type=Path, default=RESULTS / "local_lipschitz.json")
     options = parser.parse_args()
     if not set(options.parts) <= set(names):
         parser.error(f"parts are {', '.join(names)}")
-    ways = {"image": image, "exact": lambda: exact(options.networks or 50)}
+    ways = {
+        "image": image,
+        "exact": lambda: exact(options.networks or 50),
+        "points": lambda: points(options.networks or 200, options.pairs, options.jobs),
+    }
     measured = json.loads(options.json.read_text(encoding="utf-8")) if options.json.exists() else {}
     for name in options.parts or names:
         measured[name] = ways[name]()
