@@ -179,7 +179,9 @@ def pairs_of(
     rng: np.random.Generator,
     count: int,
 ) -> Values:
-    """Pairs inside a ball of a center and a radius: far and near ones all over, near ones beside the steepest point, and beside it along the way."""
+    """Pairs inside a ball of a center and a radius: far, near, near ones beside the steepest point, and beside it
+    along the way.
+    """
     ball, center, radius = inputs
     part = count // 4
     x, y = (to_numpy(ball.sample(count, rng)).reshape(count, -1) for _ in range(2))

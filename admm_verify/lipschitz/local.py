@@ -19,6 +19,7 @@ from admm_verify.lipschitz.local_rows import (
     given_rows,
     row_bounds,
     rows_above,
+    rows_of_whole,
 )
 from admm_verify.lipschitz.local_search import split_region
 from admm_verify.lipschitz.segments import Segment, by_forms, by_layers, by_search, segments_of, total
@@ -136,6 +137,8 @@ def local_lipschitz(
         except Stopped:
             status = Ended.TIMED_OUT
     best = None if steep is None else steep.best
+    if asked is not None and found is None:
+        found = rows_of_whole(asked, name, notes.least)
     return LocalLipschitz(
         network.name,
         name,

@@ -96,15 +96,13 @@ def row_bounds(
     """Constants of rows, in the dual norm, and along directions. known: a constant of the whole network."""
     centre, radius = enclosed_jacobian(region.graph, region.slopes, asked.rows)
     centre, radius = centre * region.free, np.where(region.free, radius, 0.0)
-    upper = enclosed_lengths(centre, radius, DUAL[norm])
-    sizes = length_of(asked.rows, DUAL[norm]) * (1.0 + 4.0 * gamma(asked.rows.shape[1] + 8))
-    upper = np.minimum(upper, np.where(sizes > 0, sizes * known * (1.0 + gamma(4)), 0.0))
-    along = None
-    if asked.directions is not None:
+    whole = rows_of_whole(asked, norm, known)
+    upper, along = np.minimum(enclosed_lengths(centre, radius, DUAL[norm]), whole.upper), whole.along
+    if asked.directions is not None and along is not None:
         ways = asked.directions * region.free
         reach = np.abs(centre @ ways.T) + radius @ np.abs(ways).T
         reach += 2.0 * gamma(centre.shape[1] + 8) * ((np.abs(centre) + radius) @ np.abs(ways).T)
-        along = np.where(np.isnan(reach), np.inf, reach * (1.0 + gamma(4)))
+        along = np.fmin(along, reach * (1.0 + gamma(4)))
     if region.system is not None:
         for k, row in enumerate(asked.rows):
             if run.over():
@@ -116,6 +114,24 @@ def row_bounds(
                 way = direction_system(own, asked.directions[j] * region.free)
                 along[k, j] = min(along[k, j], _searched(way, chosen, run))
     return RowConstants(upper, along)
+
+
+def rows_of_whole(asked: AskedRows, norm: NormName, known: float) -> RowConstants:
+    """What a constant of the whole network says of rows, |c|_dual L, and of directions, |c|_dual L |v|."""
+    sizes = _lengths(asked.rows, DUAL[norm])
+    upper = np.zeros(len(sizes))
+    upper[sizes > 0] = sizes[sizes > 0] * known * (1.0 + gamma(4))
+    if asked.directions is None:
+        return RowConstants(upper, None)
+    ways = _lengths(asked.directions, norm)
+    along = np.zeros((len(upper), len(ways)))
+    some = np.ix_(upper > 0, ways > 0)
+    along[some] = np.outer(upper[upper > 0], ways[ways > 0]) * (1.0 + gamma(4))
+    return RowConstants(upper, along)
+
+
+def _lengths(vectors: np.ndarray, norm: NormName) -> np.ndarray:
+    return length_of(vectors, norm) * (1.0 + 4.0 * gamma(vectors.shape[1] + 8))
 
 
 def _row_constant(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import admm_verify as av
+from admm_verify.lipschitz.local_rows import AskedRows, rows_of_whole
 from admm_verify.lipschitz.norms import DUAL, length_of
 from admm_verify.lipschitz.scaled import absolute_sum, direction_system, row_system, transposed
 from admm_verify.lipschitz.slope_system import SlopeSystem
@@ -203,7 +204,11 @@ def test_runs_that_are_over_and_what_is_refused():
     box = av.Box(-np.ones(4), np.ones(4))
     ended = av.local_lipschitz(network, box, run=av.Run(timeout=0.0))
     assert ended.status is av.Ended.TIMED_OUT and ended.upper >= ended.lower
-    stopped = av.local_lipschitz(network, box, run=av.Run(stop=lambda: True))
+    assert ended.rows is None
+    asked = av.DirectedRows(np.diag([1.0, 0.0, 2.0]), np.eye(2, 4))
+    stopped = av.local_lipschitz(network, box, rows=asked, run=av.Run(stop=lambda: True))
+    assert stopped.rows is not None and stopped.rows.along is not None
+    assert stopped.rows.upper[1] == 0.0 and (stopped.rows.along[1] == 0.0).all()
     assert stopped.status is av.Ended.STOPPED
     for rows in (np.ones((2, 4)), np.array([[np.nan, 0.0, 0.0]])):
         with pytest.raises(av.InputError, match="rows"):
@@ -212,6 +217,17 @@ def test_runs_that_are_over_and_what_is_refused():
         av.local_lipschitz(network, av.Box(-np.ones((2, 4)), np.ones((2, 4))))
     with pytest.raises(av.InputError, match="not convex"):
         av.local_lipschitz(network, av.Sparse(np.zeros(4), 2, within=(0, 1)))
+
+
+def test_rows_of_runs_that_are_over_are_those_of_the_whole():
+    asked = AskedRows(np.array([[3.0, -1.0], [0.0, 0.0]]), np.array([[3.0, 4.0], [0.0, 0.0]]))
+    for norm, size, way in (("l1", 3.0, 7.0), ("l2", np.sqrt(10.0), 5.0), ("linf", 4.0, 4.0)):
+        found = rows_of_whole(asked, norm, 2.0)
+        np.testing.assert_allclose(found.upper, [2.0 * size, 0.0], rtol=1e-13)
+        np.testing.assert_allclose(found.along, [[2.0 * size * way, 0.0], [0.0, 0.0]], rtol=1e-13)
+        assert found.upper[0] >= 2.0 * size and found.along[0, 0] >= 2.0 * size * way
+        unknown = rows_of_whole(asked, norm, np.inf)
+        assert unknown.upper.tolist() == [np.inf, 0.0] and unknown.along.tolist() == [[np.inf, 0.0], [0.0, 0.0]]
 
 
 def test_rows_are_bounded_in_the_dual_norm():
