@@ -66,9 +66,9 @@ class Twin:
         }
 
     def __call__(self, x: np.ndarray) -> Values:
-        """At x [points, inputs] exactly, in its precision."""
+        """At x [points, inputs]: in extended precision exactly, in double at what rounds to x."""
         unit = EXTENDED if x.dtype == np.longdouble else DOUBLE
-        values, errors = [x], [np.zeros(x.shape[1])]
+        values, errors = [x], [np.zeros(x.shape[1]) if unit == EXTENDED else DOUBLE * np.max(np.abs(x), axis=0)]
         for i, node in enumerate(self.network.nodes[1:], 1):
             if isinstance(node, Affine):
                 bias = np.asarray(node.bias).astype(x.dtype)
@@ -145,8 +145,8 @@ class Judge:
 
     def judge(self, x: np.ndarray, y: np.ndarray, distance: Distance, upper: float, measure: Measure) -> None:
         """|f(x) - f(y)| <= upper |x - y|, where distance is that of x and y."""
-        change, off = self._changes(x, y, measure)
-        length = distance(x, y)
+        change, off = self._changes(x.astype(np.float64), y.astype(np.float64), measure)
+        length = distance(x, y).astype(np.float64)
         # Double precision cannot tell these from violations.
         doubtful = np.flatnonzero(change + off >= upper * length * (1.0 - 1e-12))
         some = np.union1d(np.argsort((off - change) / length)[:PRECISE], doubtful)

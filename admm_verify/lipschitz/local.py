@@ -137,15 +137,13 @@ def local_lipschitz(
         except Stopped:
             status = Ended.TIMED_OUT
     best = None if steep is None else steep.best
-    if asked is not None and found is None:
-        found = rows_of_whole(asked, name, notes.least)
     return LocalLipschitz(
         network.name,
         name,
         notes.least,
         0.0 if best is None else best.slope,
         None if best is None else best.point.reshape(network.input_shape),
-        found,
+        rows_of_whole(asked, name, notes.least) if found is None and asked is not None else found,
         tuple(notes.bounds),
         0 if region is None else region.open_count,
         parts,
