@@ -185,13 +185,15 @@ class CheckedRanges:
         box: the box of every row whose lines are those of boxes; None where lines have a row for each, or one for all.
         Shapes: start[i] [rows, n_i]; constant, size (what it is off by, relatively, and |constant|) [rows] -> [rows].
         """
+        # A constant node reads nothing.
+        last = max(start, default=0)
         if self.is_short and all(part is None for part in fixed):
             given: dict[int, Any] = dict(start)
             parts = {i: part if isinstance(part, Short) else part.floored for i, part in given.items()}
             found = ShortSweep(self, box, parts, constant)
-            return found.run(self.model.network, self.model.kinds, lines, max(start)) - size
+            return found.run(self.model.network, self.model.kinds, lines, last) - size
         network, numbers, coefficients, value = self.model.network, self.model.numbers, dict(start), constant
-        for i, affine, k in paced(reversed(network.steps[: max(start)])):
+        for i, affine, k in paced(reversed(network.steps[:last])):
             a = coefficients.pop(i, None)
             if a is None:
                 continue
@@ -262,9 +264,9 @@ class CheckedNetwork:
         # What weights that are not known exactly can be off by is charged as it is.
         self.error = 1 if numbers.exact else 8.0 * gamma(self.roundings)
         self.count = self.roundings + sum(node.size for node in nodes)
-        self.is_short = numbers.exact and widest <= LONGEST
         # Affine nodes that one activation alone reads.
         affine, readers = self.network.affine, self.network.readers
+        self.is_short = numbers.exact and max(widest, *map(len, readers)) <= LONGEST
         self.lone = [i in affine and len(found) == 1 and not found & affine.keys() for i, found in enumerate(readers)]
         # Where the network's nodes are in this one.
         self.own = dict(zip(network.sources, self.network.sources, strict=True)) if numbers.exact else None

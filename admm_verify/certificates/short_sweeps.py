@@ -17,7 +17,7 @@ from admm_verify.network.maps import DenseMap, LinearMap
 from admm_verify.run import paced
 
 LONGEST = 2**9
-"""Entries of the longest products."""
+"""Entries of the longest products, and the most nodes that read one: sums of their coefficients are exact, too."""
 
 _SCALE = 2.0**PART
 _NOTHING = Dyadics.of(np.zeros((1, 1), dtype=np.int64))

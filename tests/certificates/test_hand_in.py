@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 import admm_verify as av
+from admm_verify.certificates.certificate import Tightening
 from admm_verify.certificates.check import check
+from admm_verify.network.maps import DenseMap
 from admm_verify.properties.property import Disjunct
 from admm_verify.sets.exact import ExactBox
 from tests.certificates.provers import atom_of, one_atom, random_certificate, retargeted
-from tests.random_networks import random_case
+from tests.random_networks import Builder, random_case
 
 CASE = random_case(29, widest=5, deepest=2)
 PROPERTY = one_atom(CASE.network, CASE.box, CASE.objective[0], 1e3)
@@ -79,3 +81,20 @@ def test_properties_that_are_none_of_the_network_prove_nothing():
             assert not report.proved and words in report.reason
     turned = replace(CASE.network, input_shape=(2, 1, size))
     assert "frozen batch" in check(retargeted(CERTIFICATE, PROPERTY, turned), PROPERTY, turned).reason
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_bounds_of_a_node_without_terms_are_its_bias(exact):
+    """Files of anybody may say how constants are to be bounded."""
+    builder = Builder(1)
+    constant = builder.affine([], np.array([2.0]))
+    sides = [builder.relu(source) for source in (constant, builder.dense(0, np.eye(1), np.zeros(1)))]
+    builder.affine([(side, DenseMap(np.eye(1))) for side in sides], np.zeros(1))
+    network = builder.network()
+    for offset, proved in ((-1.9, True), (-2.1, False)):
+        query = one_atom(network, av.Box(np.zeros(1), np.ones(1)), np.ones(1), offset)
+        given = random_certificate(np.random.default_rng(0), network, query, "neuron", 0)
+        slopes = np.zeros((1, sum(map(len, given.columns))), dtype=np.float32)
+        better = Tightening(0, constant, np.zeros(1, dtype=np.int32), given.columns, slopes, slopes)
+        found = check(replace(given, tightenings=(better,)), query, network, exact=exact)
+        assert found.proved is proved and found.reason.startswith("" if proved else "Leaf 0 shows")

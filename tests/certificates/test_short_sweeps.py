@@ -13,14 +13,14 @@ from admm_verify.certificates.lines import CheckedLines
 from admm_verify.certificates.numbers import Numbers
 from admm_verify.certificates.pieces import CheckedRelu
 from admm_verify.certificates.ranges import CheckedNetwork
-from admm_verify.certificates.short_sweeps import ShortSweep
+from admm_verify.certificates.short_sweeps import LONGEST, ShortSweep
 from admm_verify.memory import Budget
 from admm_verify.network.graph import Affine, Network, Term
 from admm_verify.network.layers import network_from_layers
 from admm_verify.network.maps import DenseMap
 from admm_verify.network.pair import paired
 from admm_verify.run import Run
-from tests.random_networks import chain
+from tests.random_networks import Builder, chain
 
 SEEDS = range(12)
 
@@ -146,3 +146,11 @@ def test_ranges_are_as_those_of_long_numbers(kind, seed):
     values = network.evaluate(x.reshape(-1, 3))[-1].reshape(2, 200, -1)
     assert (numbers.nearest(short.lower[-1])[:, None] - 1e-12 <= values).all()
     assert (values <= numbers.nearest(short.upper[-1])[:, None] + 1e-12).all()
+
+
+def test_nodes_that_too_many_read_are_summed_in_long_numbers():
+    """Beyond 2^10 of them sums of 42 digits are none that float64 holds."""
+    builder = Builder(1)
+    for _ in range(LONGEST + 1):
+        builder.relu(builder.dense(0, np.ones((1, 1)), np.zeros(1)))
+    assert not CheckedNetwork(builder.network(), Numbers(True), Budget.of(Run())).is_short
