@@ -53,8 +53,10 @@ class ConvolutionShape:
             for one, other in _SHIFTS
         ]
         # Sines, cosines and sums over taps are rounded.
-        sizes = taps.detach().abs().sum(dim=(0, 1)).square().sum(dim=(-2, -1)).max()
-        off = gamma(len(rows) * len(columns) + 96) * sqrt(float(sizes))
+        sizes = taps.detach().abs().sum(dim=(0, 1))
+        largest = float(sizes.max()) or 1.0
+        length = largest * sqrt(float((sizes / largest).square().sum(dim=(-2, -1)).max()))
+        off = gamma(len(rows) * len(columns) + 96) * length
         return torch.stack(bounds).min() + 2.0 * off
 
     def _taps(self, weight: torch.Tensor) -> tuple[torch.Tensor, np.ndarray, np.ndarray, tuple[int, int]]:
