@@ -60,7 +60,8 @@ class TrainingState:
             tensors |= {f"{_OPTIMISER}{number}.{name}": value for name, value in parts.items()}
         tensors |= {_OWN: generator.get_state(), _TORCH: torch.random.get_rng_state()}
         tensors |= {_BEST + name: value for name, value in (best or {}).items()}
-        return cls({name: value.detach().clone() for name, value in tensors.items()}, history)
+        plain = torch.contiguous_format
+        return cls({name: value.detach().clone(memory_format=plain) for name, value in tensors.items()}, history)
 
     @property
     def best(self) -> dict[str, Tensor] | None:
@@ -84,7 +85,8 @@ class TrainingState:
         Raises: OutputError.
         """
         history = json.dumps([asdict(record) for record in self.history])
-        content = save(dict(self.tensors), {"format": _FORMAT, "task": task, "history": history})
+        notes = {"format": _FORMAT, "task": task, "history": history, "digest": _digest(self.tensors, task, history)}
+        content = save(dict(self.tensors), notes)
         with replaced(path, "checkpoint") as file:
             file.write(content)
 
@@ -95,7 +97,7 @@ class TrainingState:
 def read_state(path: str | Path, task: str, module: nn.Module) -> TrainingState | None:
     """The state that a file holds, None where there is no file.
 
-    Raises: InputError for another file, or one of another training.
+    Raises: InputError for another file, one that is not as it was written, or one of another training.
     """
     if not Path(path).exists():
         return None
@@ -108,13 +110,16 @@ def read_state(path: str | Path, task: str, module: nn.Module) -> TrainingState 
         raise InputError(f"The checkpoint {path} cannot be read: {error}. {advice}") from error
     if notes.get("format") != _FORMAT:
         raise InputError(f"{path} is no checkpoint of a training of this version. {advice}")
-    if notes["task"] != task:
+    written, history = notes.get("task", ""), notes.get("history", "")
+    if notes.get("digest") != _digest(tensors, written, history):
+        raise InputError(f"The checkpoint {path} is not as it was written. {advice}")
+    if written != task:
         raise InputError(
             f"The checkpoint {path} is of another training: its module, images, validation or settings differ. {advice}"
         )
     shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    history = tuple(EpochRecord(**record) for record in json.loads(notes["history"]))
-    state = TrainingState(tensors, history)
+    records = tuple(EpochRecord(**record) for record in json.loads(history))
+    state = TrainingState(tensors, records)
     assert {name: tuple(value.shape) for name, value in state._under(_MODULE).items()} == shapes, "The task says so"
     return state
 
@@ -122,7 +127,7 @@ def read_state(path: str | Path, task: str, module: nn.Module) -> TrainingState 
 def task_of(
     module: nn.Module, settings: TrainingSettings, data: LabelledImages, validation: LabelledImages | None
 ) -> str:
-    """What tells a training from others, as a digest: the module's shapes, all settings that count, all images.
+    """What tells a training from others, as a digest: the module's layers, all settings that count, all images.
 
     Initial weights do not count: they are in no checkpoint but as what became of them.
     """
@@ -131,13 +136,30 @@ def task_of(
         if field.name not in ("checkpoint", "checkpoint_every"):
             counted[field.name] = _written(getattr(settings, field.name))
     digest = hashlib.sha256(json.dumps(counted, sort_keys=True).encode())
+    for name, layer in module.named_modules():
+        digest.update(f"{name} {type(layer).__qualname__} {layer.extra_repr()}".encode())
     for name, value in module.state_dict().items():
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
     for part in (data, validation):
         if part is not None:
-            digest.update(part.images.contiguous().numpy().tobytes())
-            digest.update(part.labels.numpy().tobytes())
+            digest.update(f"{tuple(part.images.shape)} {part.images.dtype}".encode())
+            digest.update(_bytes(part.images))
+            digest.update(_bytes(part.labels))
     return digest.hexdigest()
+
+
+def _digest(tensors: Mapping[str, Tensor], task: str, history: str) -> str:
+    """What a change of anything in a file changes."""
+    digest = hashlib.sha256(json.dumps([task, history]).encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tuple(tensors[name].shape)} {tensors[name].dtype}".encode())
+        digest.update(_bytes(tensors[name]))
+    return digest.hexdigest()
+
+
+def _bytes(value: Tensor) -> memoryview:
+    """The numbers as they are stored, of types that NumPy lacks, too."""
+    return value.contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def _written(value: Any) -> Any:
