@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from admm_verify.errors import MissingPackageError, UnsupportedOperatorError, is_installed
+from admm_verify.errors import InputError, MissingPackageError, UnsupportedOperatorError, is_installed
 from admm_verify.files import replaced
 from admm_verify.options import file_path, instance
 from admm_verify.training.layers import ConvolutionStep, DenseStep, MeanStep, ReshapeStep, ScaleStep
@@ -25,12 +25,18 @@ def write_onnx(module: nn.Module, example: Tensor, path: str | PathLike[str]) ->
     and none that torch.onnx needs.
 
     Shapes: example [batch, *input_shape], whose values do not matter.
-    Raises: UnsupportedOperatorError for a layer that `train` has no bounds for either, and for paddings that are no
+    Raises: InputError for an example without a batch axis, and for numbers that are neither of float32 nor of float64;
+    UnsupportedOperatorError for a layer that `train` has no bounds for either, and for paddings that are no
     zeros; ModelError for what torch.fx cannot follow; MissingPackageError; OutputError where it cannot be written.
     """
     instance(module, nn.Module, "The module", ", such as a torch.nn.Sequential")
     instance(example, Tensor, "The example", " with a leading batch axis")
     target = file_path(path, "The ONNX file")
+    if example.dtype not in (torch.float32, torch.float64):
+        raise InputError(
+            f"The example has numbers of type {example.dtype}; write module.float() or module.double(), with an "
+            "example of its type."
+        )
     if not is_installed("onnx"):
         raise MissingPackageError('Writing ONNX models needs the package onnx: pip install "admm-verify[onnx]".')
     modes = [(part, part.training) for part in module.modules()]

@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional
 
-from admm_verify.errors import ModelError, UnsupportedOperatorError
+from admm_verify.errors import InputError, ModelError, UnsupportedOperatorError
 from admm_verify.training.layers import (
     ConvolutionStep,
     DenseStep,
@@ -109,8 +109,11 @@ def read_layers(module: nn.Module, example: Tensor) -> LayerGraph:
     """The graph of a module's layers, which shares its parameters.
 
     Shapes: example [batch, *input_shape], whose values do not matter.
-    Raises: UnsupportedOperatorError naming a layer without bounds here; ModelError for what torch.fx cannot follow.
+    Raises: InputError for an example without a batch axis; UnsupportedOperatorError naming a layer without bounds here;
+    ModelError for what torch.fx cannot follow.
     """
+    if not example.ndim:
+        raise InputError("The example is a single number; give a tensor with a leading batch axis.")
     try:
         traced = fx.symbolic_trace(module)
     # It runs the module's own code, which may raise anything.
@@ -124,7 +127,8 @@ def read_layers(module: nn.Module, example: Tensor) -> LayerGraph:
         module.eval()
         traced.eval()
         with torch.no_grad():
-            ShapeProp(traced).propagate(example[:1])
+            # A layer may work in place.
+            ShapeProp(traced).propagate(example[:1].clone())
     except (RuntimeError, ValueError, TypeError) as error:
         raise ModelError(
             f"{type(module).__name__} does not take images of shape {list(example.shape[1:])}: {error}."
@@ -198,6 +202,8 @@ class _LayerReader:
         scales = self._constants(node)
         if scales is None:
             raise self._refusal(str(getattr(target, "__name__", target)), node)
+        if shape != self.nodes[sources[0]].shape:
+            raise self._refusal(f"{getattr(target, '__name__', target)} with a constant of a larger shape", node)
         return self._add(node, (sources[0],), ScaleStep(None, scales))
 
     def _module(self, node: fx.Node, part: nn.Module, source: int) -> None:
@@ -210,6 +216,8 @@ class _LayerReader:
         elif isinstance(part, nn.Conv1d | nn.Conv2d):
             self._add(node, (source,), ConvolutionStep(part))
         elif isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
+            if part.running_mean is None or part.running_var is None:
+                raise self._refusal(f"{type(part).__name__} without running statistics", node)
             self._add(node, (source,), ScaleStep(part))
         elif isinstance(part, nn.Flatten | nn.Unflatten):
             self._add(node, (source,), ReshapeStep(_shape(node) or ()))
@@ -245,7 +253,8 @@ class _LayerReader:
 
     def _constant(self, given: Any) -> Tensor | None:
         if isinstance(given, int | float):
-            return torch.tensor(float(given))
+            # Of no axes, it takes the type of what it meets, which may be float64.
+            return torch.tensor(float(given), dtype=torch.float64)
         if isinstance(given, fx.Node) and given.op == "get_attr":
             found: Any = self.traced
             for name in str(given.target).split("."):
