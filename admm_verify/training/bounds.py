@@ -78,7 +78,7 @@ def interval_bounds(graph: LayerGraph, box: TensorBox, scales: Mapping[int, Scal
     """Intervals of all nodes: W c + b -/+ |W| r with centre c and radius r of the source.
 
     Shapes: box [batch, *input_shape].
-    Reference: Gowal et al., arXiv 1810.12715, equation 6.
+    Reference: Gowal et al., arXiv 1810.12715, section 3.
     """
     found = [box]
     for i, node in enumerate(graph.nodes[1:], start=1):
@@ -114,7 +114,7 @@ def steeper_half(low: Tensor, high: Tensor) -> Tensor:
 def parallel(low: Tensor, high: Tensor) -> Tensor:
     """u / (u - l), that of the line above.
 
-    Reference: Wong and Kolter, arXiv 1711.00851, equation 6.
+    Reference: Wong and Kolter, arXiv 1711.00851, section 3.
     """
     return high / (high - low)
 

@@ -85,7 +85,7 @@ class IntervalLoss(Settings):
     """kappa times the cross entropy at the images, and 1 - kappa times the worst one that intervals allow.
 
     The radius grows to eps with the ramp, and kappa falls from 1 to `kappa`.
-    Reference: Gowal et al., arXiv 1810.12715, equation 8.
+    Reference: Gowal et al., arXiv 1810.12715, section 3.
     """
 
     eps: Nonnegative
@@ -102,7 +102,7 @@ class CrownIntervalLoss(Settings):
     """As IntervalLoss, of margins beta CROWN + (1 - beta) interval: CROWN's last sweep over intervals of all layers.
 
     beta falls from 1 to `beta` as the radius grows.
-    Reference: Zhang et al., arXiv 1906.06316, equation 11 (CROWN-IBP).
+    Reference: Zhang et al., arXiv 1906.06316 (CROWN-IBP).
     """
 
     eps: Nonnegative
@@ -150,7 +150,7 @@ class SmallBoxLoss(Settings):
 class MixedLoss(Settings):
     """alpha times the worst cross entropy that intervals allow, and 1 - alpha times that of attacked images (MTL-IBP).
 
-    Reference: De Palma et al., arXiv 2305.13991, equation 8.
+    Reference: De Palma et al., arXiv 2305.13991.
     """
 
     eps: Nonnegative

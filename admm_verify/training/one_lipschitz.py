@@ -24,7 +24,7 @@ class GramRescaling(nn.Module):
     """W / max(1, b) of a weight W, with the upper bound b of its layer's norm by Gram iteration: a parametrisation.
 
     Reference: Delattre, Araujo, Barthelemy and Allauzen, The Lipschitz-variance-margin tradeoff for enhanced randomized
-    smoothing, ICLR 2024, section 4, with power iteration there.
+    smoothing, ICLR 2024, with power iteration there.
     """
 
     def __init__(self, shape: LayerShape, settings: GramSettings | None = None) -> None:

@@ -21,7 +21,7 @@ class OrthogonalStart(Settings):
     average.
 
     Reference: Saxe, McClelland and Ganguli, Exact solutions to the nonlinear dynamics of learning in deep linear neural
-    networks, ICLR 2014; Xiao et al., Dynamical isometry and a mean field theory of CNNs, ICML 2018, Algorithm 2.
+    networks, ICLR 2014; Xiao et al., Dynamical isometry and a mean field theory of CNNs, ICML 2018.
     """
 
     gain: Positive = 1.0
