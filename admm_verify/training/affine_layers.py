@@ -55,11 +55,13 @@ def affine_layers(module: nn.Module, example_input: torch.Tensor) -> tuple[Affin
     parametrised weights, such as those of `torch.nn.utils.parametrizations`, are, with the weights that they compute.
 
     Shapes: example_input [batch, ...], of which one sample is used; its values do not matter.
-    Raises: InputError for what is no module, for parameters that are in no layer whose norm is known, and for batch
-    normalisation without running statistics.
+    Raises: InputError for what is no module, for an input that it does not take, for parameters that are in no layer
+    whose norm is known, and for batch normalisation without running statistics.
     """
     instance(module, nn.Module, "The module")
     instance(example_input, torch.Tensor, "The example input")
+    if not example_input.ndim:
+        raise InputError("The example input is a single number; give a tensor with a leading batch axis.")
     kept = {name: part for name, part in module.named_modules() if isinstance(part, _MEASURED)}
     _check_parameters(module, kept)
     calls: list[tuple[str, nn.Module, torch.Tensor, torch.Tensor]] = []
@@ -67,7 +69,12 @@ def affine_layers(module: nn.Module, example_input: torch.Tensor) -> tuple[Affin
     hooks = [part.register_forward_hook(_noting(name, calls), with_kwargs=True) for name, part in kept.items()]
     try:
         with torch.no_grad():
-            module.eval()(example_input[:1])
+            module.eval()(example_input[:1].clone())
+    # It runs the module's own code, which may raise anything.
+    except Exception as error:
+        raise InputError(
+            f"{type(module).__name__} does not take the example input, of shape {list(example_input.shape)}: {error}"
+        ) from error
     finally:
         for hook in hooks:
             hook.remove()

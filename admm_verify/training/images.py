@@ -52,8 +52,10 @@ class LabelledImages:
         modes = [(part, part.training) for part in module.modules()]
         try:
             with torch.no_grad():
-                outputs = module.eval()(self.images[:1])
-        except (RuntimeError, ValueError) as error:
+                # A layer may work in place, and these are the caller's numbers.
+                outputs = module.eval()(self.images[:1].clone())
+        # It runs the module's own code, which may raise anything.
+        except Exception as error:
             raise InputError(
                 f"The module does not take the {what}'s images, which have shape {list(self.images.shape[1:])}: {error}"
             ) from error

@@ -35,7 +35,8 @@ class TrainingStep:
     @cached_property
     def outputs(self) -> Tensor:
         """The module's outputs at the images, [batch, classes]."""
-        return self.module(self.images)
+        # A layer may work in place, and bounds are of the images as they are.
+        return self.module(self.images.clone())
 
     @property
     def graph(self) -> LayerGraph:

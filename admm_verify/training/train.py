@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from admm_verify.errors import InputError, ModelError, UnsupportedOperatorError
-from admm_verify.options import instance
+from admm_verify.options import instance, shown
 from admm_verify.run import Ended, Progress, Run, Stopped
 from admm_verify.streams import tell
 from admm_verify.training.bounds import TensorBox, interval_bounds
@@ -87,14 +87,17 @@ def train(
     Shapes: images [count, *input_shape]; labels [count], whole numbers from 0 to the module's outputs less one.
     Units: radii of losses are those of the images.
     Raises: InputError for what does not fit, and a checkpoint of another training; ModelError where the loss is no
-    number, which names the epoch; UnsupportedOperatorError for a layer that the loss has no bounds for; OutputError
-    where a checkpoint cannot be written.
+    number, or the module cannot compute it, which names the epoch; UnsupportedOperatorError for a layer that the loss
+    has no bounds for; OutputError where a checkpoint cannot be written.
     """
     instance(module, nn.Module, "The module", ", such as a torch.nn.Sequential")
     instance(settings, TrainingSettings, "The settings", "(loss=...)")
     begun, weight = Run.of(run), next(module.parameters(), None)
     if weight is None:
         raise InputError("The module has no parameters to train.")
+    for name, value in module.state_dict().items():
+        if not isinstance(value, Tensor):
+            raise InputError(f"The module keeps {name}, a {type(value).__name__}; training keeps tensors alone.")
     if weight.device.type != "cpu":
         raise InputError(f"The module is on {weight.device}, and training is on the host; give module.cpu().")
     images = LabelledImages.of(data, "training data", weight.dtype)
@@ -199,13 +202,8 @@ class _Training:
         for group in self.optimiser.param_groups:
             group["lr"] = settings.rate_at(done)
         ramp = settings.ramp_at(done)
-        step = TrainingStep(
-            self.module, part.images, part.labels, ramp, settings.within, self.generator, shared=self.graphs
-        )
-        value = settings.loss(step)
-        for penalty in settings.penalties:
-            value = value + penalty(step)
         self.optimiser.zero_grad()
+        value = self._cost(part, ramp)
         value.backward()
         norm = torch.nn.utils.get_total_norm([one.grad for one in parameters if one.grad is not None])
         if not (bool(torch.isfinite(value)) and bool(torch.isfinite(norm))):
@@ -219,6 +217,30 @@ class _Training:
         self.optimiser.step()
         return float(value.detach())
 
+    def _cost(self, part: LabelledImages, ramp: float) -> Tensor:
+        """The loss with the penalties.
+
+        Raises: ModelError for what the module or a record of the caller's own raises, and for what is no such number.
+        """
+        settings = self.settings
+        step = TrainingStep(
+            self.module, part.images, part.labels, ramp, settings.within, self.generator, shared=self.graphs
+        )
+        where = f"in epoch {len(self.history) + 1}, on a batch of {len(part)} of the {len(self.images)} images"
+        try:
+            value: Any = sum((penalty(step) for penalty in settings.penalties), start=settings.loss(step))
+        except InputError:
+            raise
+        except (RuntimeError, ValueError) as error:
+            more = " Choose `batch` so that no image is left over." if len(part) == 1 < len(self.images) else ""
+            raise ModelError(f"{type(self.module).__name__} cannot be trained {where}: {error}.{more}") from error
+        if not isinstance(value, Tensor) or value.ndim or not value.requires_grad:
+            raise ModelError(
+                f"The loss and the penalties come to {shown(value)} {where}: no single number with a gradient. Losses "
+                "return means over the batch, and some parameters have requires_grad."
+            )
+        return value
+
     def _validated(self) -> tuple[float | None, float | None]:
         """The shares of the validation that are right, and certified by intervals."""
         if self.validation is None:
@@ -228,7 +250,8 @@ class _Training:
         right = certified = 0
         with torch.no_grad():
             for part in self.validation.parts(_VALIDATED):
-                right += int((self.module(part.images).argmax(-1) == part.labels).sum())
+                # A layer may work in place, and these are the caller's numbers.
+                right += int((self.module(part.images.clone()).argmax(-1) == part.labels).sum())
                 if graph is not None:
                     certified += int(_certified(graph, part, self.settings).sum())
         count = len(self.validation)
