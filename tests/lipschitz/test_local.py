@@ -247,3 +247,13 @@ def test_rows_are_bounded_in_the_dual_norm():
                 )
             )
             assert exact * (1 - 1e-12) <= row
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("dead", (0, 1))
+def test_layers_without_a_slope_leave_nothing(norm, dead):
+    rng = np.random.default_rng(0)
+    biases = [np.full(size, -1e4 if k == dead else 0.5) for k, size in enumerate((5, 4, 2))]
+    network = chain([rng.standard_normal((m, n)) for n, m in ((3, 5), (5, 4), (4, 2))], biases)
+    found = av.local_lipschitz(network, av.Box(-np.ones(3), np.ones(3)), norm=norm, rows=np.eye(2), settings=FEW)
+    assert found.upper == found.lower == 0.0 and found.rows is not None and not found.rows.upper.any()
