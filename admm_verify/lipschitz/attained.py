@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from admm_verify.arrays import to_numpy
+from admm_verify.arrays import gamma, to_numpy
+from admm_verify.bounds.interval import Forward
 from admm_verify.lipschitz.norms import DUAL, length_of, steepest_of
 from admm_verify.network.graph import Activation, Affine, Network
 from admm_verify.relaxations.registry import relaxation_of
 from admm_verify.run import Run
+from admm_verify.sets.box import Box
 from admm_verify.sets.norm_names import NormName
 
 _SCALES = (0.1, 1.0, 10.0)
@@ -17,14 +19,20 @@ _SCALES = (0.1, 1.0, 10.0)
 _POWER = 8
 """Products with a Jacobian and its transpose."""
 
-_NEAR = 2.0**-12
-"""How far the second input of a pair is from the first, by the latter's size: there slopes hardly change, and rounding
-in the difference counts little."""
+_NEAR = (2.0**-12, 2.0**-6, 1.0)
+"""How far the second input of a pair is from the first, by the latter's size: next to it slopes hardly change, and far
+from it rounding in the difference counts little."""
+
+_TRIED = 4
+"""Points whose pairs are enclosed."""
+
+_MOST_NUMBERS = 2**22
+"""Of all nodes for the pairs that are enclosed together."""
 
 
 @dataclass(frozen=True, eq=False)
 class SteepPair:
-    """Two inputs, flat, and |f(x) - f(y)|_q / |x - y|_p as computed in float64."""
+    """Two inputs, flat, and what |f(x) - f(y)|_q / |x - y|_p is at least, in real numbers."""
 
     slope: float
     first: np.ndarray
@@ -131,13 +139,38 @@ def _gather(reached: dict[int, np.ndarray], parts: dict[int, np.ndarray]) -> Non
 def _paired(
     network: Network, x: np.ndarray, direction: np.ndarray, slope: np.ndarray, norms: tuple[NormName, NormName]
 ) -> SteepPair:
-    """The steepest pair along directions from some points, as the network itself computes it."""
-    some = np.argsort(-slope)[:16]
-    first = x[some]
-    second = first + _NEAR * (1.0 + length_of(first, "linf"))[:, None] * direction[some]
-    change = to_numpy(network(first)) - to_numpy(network(second))
-    lengths = length_of(first - second, norms[0])
-    found = length_of(change.reshape(len(some), -1), norms[1]) / np.where(lengths > 0, lengths, np.inf)
-    found = np.where(np.isfinite(found), found, -1.0)
+    """The steepest pair along directions from some points."""
+    some = np.argsort(-slope)[:_TRIED]
+    size = (1.0 + length_of(x[some], "linf"))[:, None]
+    first = np.concatenate([x[some]] * len(_NEAR))
+    second = np.concatenate([x[some] + near * size * direction[some] for near in _NEAR])
+    found = attained_slopes(network, first, second, norms)
     at = int(np.argmax(found))
     return SteepPair(float(found[at]), first[at], second[at])
+
+
+def attained_slopes(
+    network: Network, first: np.ndarray, second: np.ndarray, norms: tuple[NormName, NormName]
+) -> np.ndarray:
+    """|f(x) - f(y)|_q / |x - y|_p at least, for pairs; -1 where it is not finite.
+
+    Shapes: first, second [pairs, n]. Error: rounded inward; both values are enclosed in intervals.
+    """
+    step = max(1, _MOST_NUMBERS // sum(node.size for node in network.nodes))
+    apart = []
+    for k in range(0, len(first), step):
+        (low, high), (least, most) = (_enclosed(network, x[k : k + step]) for x in (first, second))
+        apart.append(np.maximum(np.maximum(low - most, least - high), 0.0))
+    change, way = np.concatenate(apart), np.abs(first - second)
+    short = length_of(change, norms[1]) * (1.0 - 4.0 * gamma(change.shape[1] + 8))
+    long = length_of(way, norms[0]) * (1.0 + 4.0 * gamma(way.shape[1] + 8))
+    found = short / np.where(long > 0, long, np.inf) * (1.0 - gamma(4))
+    return np.where(np.isfinite(found), found, -1.0)
+
+
+def _enclosed(network: Network, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The outputs at points in real numbers, between two numbers each."""
+    found = Forward(network, Box.point(x)).run()
+    low, high = (to_numpy(side[network.output]) for side in (found.lower, found.upper))
+    shape = (len(x), network.output_size)
+    return np.broadcast_to(low, shape), np.broadcast_to(high, shape)

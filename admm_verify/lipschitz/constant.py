@@ -38,9 +38,9 @@ class ConstantBound:
 class LipschitzConstant:
     """lower <= the least L with |f(x) - f(y)|_q <= L |x - y|_p for all inputs x and y <= upper.
 
-    norm, output_norm: p and q. upper is certified, in real numbers, and infinite where no bound is known; lower is what
-    the pair first, second attains as computed in float64, 0 without one. bounds: all certified constants in the order
-    in which they were found. Shapes: first, second [*input_shape].
+    norm, output_norm: p and q. Both are certified, in real numbers; upper is infinite where no bound is known, and the
+    pair first, second attains at least lower, which is 0 without one. bounds: all certified constants in the order in
+    which they were found. Shapes: first, second [*input_shape].
     """
 
     network: str
