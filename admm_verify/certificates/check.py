@@ -86,7 +86,8 @@ def check(
     Error: proved only where it is true; a proof that is only just true may be lost to rounding. Exact proofs are about
     boxes larger, and atoms' constants smaller, by 2^-200 of numbers that are not dyadic. The numbers of a proof that
     may be any are rounded to 88 digits: bounds of neurons outward, chords' slopes with the line moved above both ends,
-    and multipliers of neurons down, at the exact price (g - r) l. The proven inequality is an exact one.
+    and multipliers of neurons down, at the exact price (g - r) l; where that suffices, coefficients to 42 digits, at
+    such prices. The proven inequality is an exact one.
     """
     began, how = time.monotonic(), Run.of(run)
     instance(certificate, Certificate, "The certificate")
