@@ -24,8 +24,11 @@ import numpy as np
 from mpmath import mp
 
 import admm_verify as av
+from admm_verify.sets.contract import WalkableSet
+from admm_verify.sets.norm_names import NormName
 from benchmarks.lipschitz import NORMS, Graph
 from benchmarks.local_points import points
+from benchmarks.local_radii import radii
 from benchmarks.robust_accuracy import subject
 from benchmarks.shares import RESULTS, environment, write_json
 from problems.rectifier_jacobians import jacobians, norm_of
@@ -44,7 +47,7 @@ class LocalOutcome:
     seconds: float
 
 
-def measure(network: av.Network, inputs: av.Box | av.Ball, norm: str, radius: float) -> LocalOutcome:
+def measure(network: av.Network, inputs: WalkableSet, norm: NormName, radius: float) -> LocalOutcome:
     """Both ends over one set."""
     began, wall = time.process_time(), time.monotonic()
     found = av.local_lipschitz(network, inputs, norm=norm, run=av.Run(threads=1))
@@ -56,7 +59,7 @@ def image() -> list[dict[str, Any]]:
     """Both ends over three sets around the first test image."""
     net = subject("mnist_fc_deepsplit", 1)
     x = net.images[0].astype("float64")
-    cases: list[tuple[str, float, av.Box | av.Ball]] = [("linf", 0.01, av.Box.around(x, 0.01, within=(0.0, 1.0)))]
+    cases: list[tuple[NormName, float, WalkableSet]] = [("linf", 0.01, av.Box.around(x, 0.01, within=(0.0, 1.0)))]
     cases += [("l2", radius, av.Ball(x, radius)) for radius in (0.1, 0.28)]
     return [asdict(measure(net.network, inputs, norm, radius)) for norm, radius, inputs in cases]
 
@@ -147,10 +150,12 @@ def exact(count: int) -> dict[str, Any]:
 def main() -> int:
     """Measure some parts, and write all of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = ("image", "exact", "points")
+    names = ("image", "exact", "points", "radii")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(names)}; all unless given")
     parser.add_argument("--networks", type=int, help="50 of exact and 200 of points unless given")
     parser.add_argument("--pairs", type=int, default=20_000, help="of points, per network")
+    parser.add_argument("--images", type=int, default=10, help="of radii")
+    parser.add_argument("--close", action="store_true", help="radii with the best multipliers, which takes long")
     parser.add_argument("--jobs", type=int, default=1, help="processes of points")
     parser.add_argument("--json", type=Path, default=RESULTS / "local_lipschitz.json")
     options = parser.parse_args()
@@ -160,6 +165,7 @@ def main() -> int:
         "image": image,
         "exact": lambda: exact(options.networks or 50),
         "points": lambda: points(options.networks or 200, options.pairs, options.jobs),
+        "radii": lambda: radii(options.images, options.close),
     }
     measured = json.loads(options.json.read_text(encoding="utf-8")) if options.json.exists() else {}
     for name in options.parts or names:

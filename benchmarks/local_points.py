@@ -12,7 +12,7 @@ from mpmath import mp
 
 import admm_verify as av
 from admm_verify.arrays import to_numpy
-from admm_verify.network.graph import Affine, Network
+from admm_verify.network.graph import Activation, Affine, Network
 from admm_verify.sets.contract import WalkableSet
 from benchmarks.lipschitz import KINDS, NORMS, SMOOTH, random_network
 
@@ -82,7 +82,7 @@ class Twin:
                 values.append(value)
                 errors.append(1.001 * (off + count * unit * size.astype(np.float64)))
             else:
-                assert node.kind in SMOOTH, f"{node.kind} is computed here"
+                assert isinstance(node, Activation) and node.kind in SMOOTH, "its functions are computed here"
                 before = values[node.source]
                 values.append(function_of(node.kind, before))
                 # No slope is above 1.2, and no value beyond |x| + 1.
@@ -272,8 +272,13 @@ def points(networks: int, pairs: int, jobs: int) -> dict[str, Any]:
         for case in pool.imap(partial(around, pairs=pairs), range(networks)):
             cases.append(case)
             print(case, flush=True)
+    return summary(cases, pairs)
+
+
+def summary(cases: list[dict[str, Any]], pairs: int) -> dict[str, Any]:
+    """Of all networks together."""
     return {
-        "networks": networks,
+        "networks": len(cases),
         "pairs": pairs,
         "violations": sum(case["violations"] for case in cases),
         "without_a_bound": sum(not case["finite"] for case in cases),
