@@ -84,11 +84,18 @@ def test_without_examples_there_are_no_rates(images):
     assert stopped.status is av.Ended.STOPPED and stopped.noisy[0] == 0.0
 
 
+def test_no_network_takes_the_name_of_another(images):
+    networks = [replace(plane(1.0, 0.0, shift=0.5), name=name) for name in ("plane #2", "plane", "plane")]
+    found = av.transfer_table(networks, images, LABELS, run=av.Run(stop=lambda: True))
+    assert found.names == ("plane #2", "plane", "plane #3")
+
+
 BAD = {
     "none": ([], "no networks"),
     "no sequence": (plane(1.0, 0.0), "sequence of them"),
     "a path": ("net.onnx", "sequence of them"),
     "other inputs": ([plane(1.0, 0.0), plane(1.0, 0.0, 0.0)], "same images"),
+    "names alike": ({1: plane(1.0, 0.0), "1": plane(0.0, 1.0)}, "read alike"),
     "one output": ([network_from_layers([np.ones((1, 2))], [np.zeros(1)])], "1 output"),
 }
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -157,12 +158,14 @@ def _named(given: object, settings: TransferSettings) -> dict[str, tuple[Network
     chosen = CertifySettings(within=settings.attack.within)
     if isinstance(given, Mapping):
         found = {str(name): scores_of(one, chosen) for name, one in given.items()}
+        if len(found) < len(given):
+            raise InputError(f"Two of the networks' names read alike: {shown(list(given))}; give each one of its own.")
     elif isinstance(given, Sequence) and not isinstance(given, str | bytes):
         found = {}
         for one in given:
             network, note = scores_of(one, chosen)
-            again = sum(name == network.name or name.startswith(f"{network.name} #") for name in found)
-            found[f"{network.name} #{again + 1}" if again else network.name] = network, note
+            names = (f"{network.name} #{number}" if number > 1 else network.name for number in count(1))
+            found[next(name for name in names if name not in found)] = network, note
     else:
         raise InputError(f"The networks are {shown(given)}; give a sequence of them, or a mapping of names to them.")
     if not found:
