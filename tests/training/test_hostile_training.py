@@ -80,7 +80,7 @@ def test_numbers_that_numpy_lacks_and_that_lie_apart_are_kept(tmp_path):
         weight.data = weight.data.T.contiguous().T if weight.ndim == 2 else weight.data
     for k, (module, images) in enumerate(((channels, torch.rand(11, 2, 2, 2)), (net().bfloat16(), IMAGES))):
         path = tmp_path / str(k)
-        assert trained(module, images=images, checkpoint=path).ended is av.Ended.COMPLETE
+        assert trained(module, images=images, checkpoint=path).status is av.Ended.COMPLETE
         kept = {name: value.clone() for name, value in module.state_dict().items()}
         assert trained(module, images=images, checkpoint=path).resumed == 2
         assert all(torch.equal(kept[name], value) for name, value in module.state_dict().items())
