@@ -1,5 +1,6 @@
 """Reports of robustness: sound and in order at every radius, against exact twins, stopped, and for bad input."""
 
+import tracemalloc
 from dataclasses import replace
 from fractions import Fraction
 from functools import cache
@@ -245,3 +246,17 @@ def test_one_class_one_image_and_what_data_sets_hold():
     unbounded = av.ReportSettings(certifying=av.CertifySettings(within=None), steepness=None)
     wide = av.robustness_report(network, 10 * images, labels, eps=[0.5], settings=unbounded)
     assert (wide.certified <= wide.holding).all()
+
+
+def test_margins_take_no_more_than_their_images():
+    """Those of all 600 labels would take 1.7 GB."""
+    classes, labels = 600, np.array([0, 1, 300, 599])
+    network = network_from_layers([np.eye(classes, 2)], [np.zeros(classes)])
+    tracemalloc.start()
+    found = instances_of(network, np.zeros((4, 2)), labels).margins(np.arange(4))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    identity = np.eye(classes)
+    for rows, label in zip(found, labels, strict=True):
+        assert np.array_equal(rows, np.delete(identity[label] - identity, label, axis=0))
+    assert peak < 4 * found.nbytes

@@ -91,9 +91,13 @@ class Instances:
     def margins(self, numbers: np.ndarray) -> np.ndarray:
         """Rows f_t - f_j for all classes j but the label t, in the order of j, [len(numbers), classes - 1, classes]."""
         classes = self.network.output_size
-        identity = np.eye(classes)
-        rows = np.stack([np.delete(identity[label] - identity, label, axis=0) for label in range(classes)])
-        return rows[self.labels[numbers]]
+        # Of these images' labels alone: those of all labels are a cube of the number of classes.
+        labels = self.labels[numbers][:, None]
+        others = np.arange(classes - 1) + (np.arange(classes - 1) >= labels)
+        rows = np.zeros((len(labels), classes - 1, classes))
+        np.put_along_axis(rows, others[..., None], -1.0, axis=2)
+        np.put_along_axis(rows, np.broadcast_to(labels[:, None], (*others.shape, 1)), 1.0, axis=2)
+        return rows
 
     def computed_margin(self, numbers: np.ndarray, points: np.ndarray, place: Placement) -> np.ndarray:
         """min over j != t of f_t - f_j as the network computes it in its element type; NaN where it is not finite.
