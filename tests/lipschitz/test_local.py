@@ -48,7 +48,7 @@ def test_parts_leave_the_largest_jacobian(seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(20, 32))
+@pytest.mark.parametrize("seed", range(20, 28))
 def test_parts_leave_the_largest_of_many_jacobians(seed):
     is_exact(seed)
 
@@ -88,7 +88,7 @@ def test_no_points_are_farther_apart(seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(100, 124))
+@pytest.mark.parametrize("seed", range(100, 114))
 def test_no_points_of_many_are_farther_apart(seed):
     holds_between_points(seed, 20_000)
 
