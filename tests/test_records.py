@@ -179,6 +179,7 @@ def test_constants_over_sets(norm, tmp_path):
         local = found["local"]
         assert 0 < local["lower"] <= local["upper"] <= found["product"] * (1 + 1e-9) and found["upper"] is None
         assert len(local["point"]) == 2 and max(local["rows"]) <= local["upper"] * (1 + 1e-9)
+    assert main(["lipschitz", str(tmp_path / "net.onnx"), "--inputs", str(tmp_path / "box.npz"), "--eps", "1"]) == 1
 
 
 def test_examples_on_other_networks(tmp_path):

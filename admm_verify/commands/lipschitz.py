@@ -88,6 +88,8 @@ def _over(options: argparse.Namespace, network: "Network", inputs: WalkableSet, 
 
 def _set(options: argparse.Namespace) -> WalkableSet | None:
     """The set of inputs, None where none was given."""
+    if options.inputs and (options.eps is not None or options.within):
+        raise av.InputError("The options --eps and --within are of a ball; give --center instead of --inputs.")
     if (options.inputs or options.center) and options.output_norm not in (None, options.norm):
         raise av.InputError("Over a set of inputs both differences are measured in --norm; leave --output-norm out.")
     if options.inputs is not None:

@@ -143,7 +143,7 @@ def local_lipschitz(
         notes.least,
         0.0 if best is None else best.slope,
         None if best is None else best.point.reshape(network.input_shape),
-        rows_of_whole(asked, name, notes.least) if found is None and asked is not None else found,
+        None if asked is None else rows_of_whole(asked, name, notes.least).cut(found),
         tuple(notes.bounds),
         0 if region is None else region.open_count,
         parts,

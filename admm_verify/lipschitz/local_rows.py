@@ -35,6 +35,13 @@ class RowConstants:
     upper: np.ndarray
     along: np.ndarray | None
 
+    def cut(self, other: "RowConstants | None") -> "RowConstants":
+        """The smaller ones of both, for the same rows and directions."""
+        if other is None:
+            return self
+        along = None if self.along is None or other.along is None else np.minimum(self.along, other.along)
+        return RowConstants(np.minimum(self.upper, other.upper), along)
+
     def __repr__(self) -> str:
         ways = 0 if self.along is None else self.along.shape[1]
         lines = []

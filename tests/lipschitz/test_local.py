@@ -257,3 +257,11 @@ def test_layers_without_a_slope_leave_nothing(norm, dead):
     network = chain([rng.standard_normal((m, n)) for n, m in ((3, 5), (5, 4), (4, 2))], biases)
     found = av.local_lipschitz(network, av.Box(-np.ones(3), np.ones(3)), norm=norm, rows=np.eye(2), settings=FEW)
     assert found.upper == found.lower == 0.0 and found.rows is not None and not found.rows.upper.any()
+
+
+def test_rows_are_no_steeper_than_the_parts_of_a_set():
+    """In linf the whole is as steep as its steepest output."""
+    network = dense_chain(np.random.default_rng(3), [2, 6, 2])
+    found = av.local_lipschitz(network, av.Box(-np.ones(2), np.ones(2)), norm="linf", rows=np.eye(2))
+    assert found.bounds[-1].method == "parts of the set"
+    assert found.rows is not None and found.rows.upper.max() <= found.upper * (1 + 1e-12)
