@@ -60,7 +60,7 @@ def image() -> list[dict[str, Any]]:
     net = subject("mnist_fc_deepsplit", 1)
     x = net.images[0].astype("float64")
     cases: list[tuple[NormName, float, WalkableSet]] = [("linf", 0.01, av.Box.around(x, 0.01, within=(0.0, 1.0)))]
-    cases += [("l2", radius, av.Ball(x, radius)) for radius in (0.1, 0.28)]
+    cases += [("l2", 0.1, av.Ball(x, 0.1)), ("l2", 0.28, av.Ball(x, 0.28))]
     return [asdict(measure(net.network, inputs, norm, radius)) for norm, radius, inputs in cases]
 
 
