@@ -39,7 +39,6 @@ EPS = {"digits": 0.1, "mnist": 0.1, "front": 0.1}
 TEST_IMAGES, DIGITS_TRAINED = 1000, 1450
 SEED = 0
 MNIST_EPOCHS = 120
-"""The stored result is of 34, by 122 processor seconds on a busy machine."""
 
 COLOURS = {"interval": "#0072B2", "CROWN and interval": "#D55E00", "small boxes": "#009E73", "mixed": "#CC79A7"}
 """From the colour-blind safe palette of Okabe and Ito."""
@@ -102,11 +101,12 @@ def digits() -> Iterator[tuple[str, Callable[[Path], Row]]]:
 
 
 def mnist(epochs: int) -> Iterator[tuple[str, Callable[[Path], Row]]]:
-    """One training by a mixed loss."""
+    """One training by a mixed loss, at a radius a tenth larger than the one that is certified."""
     eps = EPS["mnist"]
+    wide = 1.1 * eps
     chosen = interval_settings(
-        av.MixedLoss(eps, alpha=0.5), epochs=epochs, shift=1, rate=3e-3, rate_drops=(0.6, 0.85), ramp=(0.0, 0.2),
-        penalties=(av.TightnessPenalty(eps),), checkpoint_every=5,
+        av.MixedLoss(wide, alpha=0.5), epochs=epochs, shift=1, rate=3e-3, rate_drops=(0.6, 0.85), ramp=(0.0, 0.2),
+        penalties=(av.TightnessPenalty(wide),), checkpoint_every=5,
     )  # fmt: skip
     yield (
         f"mixed, {epochs} epochs",
