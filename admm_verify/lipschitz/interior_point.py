@@ -141,10 +141,10 @@ def best_multipliers(system: SlopeSystem, start: Multipliers, tolerance: float) 
     inverse = _inverse(factor)
     x = inverse / float(np.trace(inverse[np.ix_(program.edges, program.edges)]))
     while True:
-        root = _factor(x)
-        if root is None:
+        root, gap = _factor(x), float(np.sum(x * z))
+        # Where rounding alone is left of the gap there is nothing to gain.
+        if root is None or not gap > 0.0:
             return
-        gap = float(np.sum(x * z))
         found = _step(program, (constant, weights), (x, inverse), (root, factor), gap)
         if found is None:
             return
