@@ -16,6 +16,7 @@ from admm_verify.backends.verbs import ArrayVerbs
 from admm_verify.errors import InputError
 from tests.backends.calls import call, results, samples
 from tests.gpu.host_kernels import CXX, EXTRA_FLAGS, HostKernels, words
+from tests.seeds import every
 
 torch = pytest.importorskip("torch")
 
@@ -62,7 +63,7 @@ def test_every_verb_has_a_kernel_of_both_types(kernels: HostKernels) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("shape", [(1, 1), (3, 37), (2, 700)])
+@pytest.mark.parametrize("shape", every(3, [(3, 37), (1, 1), (2, 700)]))
 @pytest.mark.parametrize("shared", [True, False])
 def test_kernels_return_what_the_reference_does(threaded: Threaded, verb: str, dtype, shape, shared: bool) -> None:
     some = samples(verb, dtype, *shape, shared=shared)
@@ -82,7 +83,7 @@ def test_kernels_stride_over_what_a_grid_leaves(threaded: Threaded, verb: str, w
         assert np.allclose(found.numpy(), expected[name], rtol=1e-12, atol=1e-12), name
 
 
-@pytest.mark.parametrize("verb", [verb for verb, counts in VERBS.items() if counts.sums])
+@pytest.mark.parametrize("verb", every(3, [verb for verb, counts in VERBS.items() if counts.sums]))
 def test_blocks_share_the_sums_of_long_rows(threaded: Threaded, monkeypatch, verb: str) -> None:
     """In an order that is always the same; sums of whole numbers, which no order changes, are those of one block."""
     heights, real = [], threaded._launch

@@ -21,6 +21,7 @@ from tests.certificates.provers import (
     retargeted,
 )
 from tests.random_networks import chain
+from tests.seeds import seeds
 
 CASES = range(5)
 
@@ -77,7 +78,7 @@ def test_no_changed_certificate_of_a_query_with_a_solution_is_accepted(case):
 
 
 @pytest.mark.parametrize("kind", ["neuron", "input"])
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", seeds(10, 25))
 def test_in_exact_numbers_too(seed, kind):
     network, unsat, sat, certificate = made(seed, kind)
     rounded, exact = (check(certificate, unsat, network, exact=exact) for exact in (False, True))

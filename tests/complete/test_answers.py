@@ -16,6 +16,7 @@ from tests.complete.networks import FAMILIES, network_of
 from tests.complete.queries import WAYS, at_most, box_of, confirmed, decided, query_of
 from tests.complete.truth import Asked, Drawn
 from tests.random_networks import chain
+from tests.seeds import every
 
 NETWORKS = 100
 """Of each family."""
@@ -63,7 +64,7 @@ def test_no_answer_is_wrong(seed: int, family: str, way: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", every(3, range(5)))
 def test_exact_mode_decides_every_query(seed: int, family: str) -> None:
     for one in list(Drawn.of(family, seed).queries())[seed::5]:
         outcome = av.verify(one.query, settings=av.VerifySettings(method="milp"))

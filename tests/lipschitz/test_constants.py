@@ -195,6 +195,7 @@ def test_jacobians_hold_all_slopes():
         assert (np.abs(jacobian) <= sizes).all()
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @needs_shared
 def test_mnist_layers_have_their_known_norms():

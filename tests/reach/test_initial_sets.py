@@ -159,7 +159,10 @@ def task_of(kind: str, seed: int) -> tuple[Task, np.ndarray]:
 
 
 @pytest.mark.parametrize("kind", SETS)
-@pytest.mark.parametrize(("step", "share"), [(0, 0.05), (0, -0.05), (2, 0.05), (2, -0.05)])
+@pytest.mark.parametrize(
+    ("step", "share"),
+    [(0, 0.05), (2, -0.05), *(pytest.param(*at, marks=pytest.mark.slow) for at in ((0, -0.05), (2, 0.05)))],
+)
 def test_verdicts_on_limits_beside_what_is_simulated(kind: str, step: int, share: float) -> None:
     task, paths = task_of(kind, 3)
     row = np.array([[1.0, 0.5]])

@@ -59,6 +59,7 @@ def test_a_plant_that_is_defined_where_intervals_do_not_show_it() -> None:
     assert "near (0.35" in singular_start(touching, box, av.Run())
 
 
+@pytest.mark.slow
 def test_a_plant_that_ends_on_the_way(tmp_path) -> None:
     early = {"kind": "always_in", "box": {"lower": [-99, -99], "upper": [99, 99]}, "t_to": 0.3}
     for rate, words in (("1/x2", "meets a division by 0"), ("sqrt(x2)", "after step 5")):
