@@ -25,6 +25,7 @@ def test_the_committed_table_shows_the_claims():
     assert shows(record["claims"])
     for row in (one for means in rows.values() for one in means["seeds"]):
         assert row["global_attained"] <= row["global"] <= row["product"]
+        assert row["local_attained"] <= row["local"] <= row["global"]
         for certified, attacked in zip(row["certified"], row["attacked"], strict=True):
             assert certified <= attacked <= row["clean"]
     text = experiment.shown(rows)
