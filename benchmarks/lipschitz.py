@@ -10,7 +10,6 @@ replaces what the file says of it.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from admm_verify.network.convolution import ConvolutionMap
 from admm_verify.network.graph import Activation, Affine, Input, Network, Node, Term
 from admm_verify.network.maps import DenseMap, LinearMap
 from admm_verify.network.selection import SelectionMap
-from benchmarks.shares import RESULTS, environment, write_json
+from benchmarks.shares import RESULTS, measure_parts
 
 CLASSIFIER = Path(__file__).parents[2] / "shared" / "data" / "classifiers" / "mnist_fc_deepsplit" / "weights.npz"
 NORMS = ("l1", "l2", "linf")
@@ -261,11 +260,7 @@ def main() -> int:
         "resnet18": lambda: resnet18(options.width),
         "points": lambda: points(options.networks, options.pairs),
     }
-    measured = json.loads(options.json.read_text(encoding="utf-8")) if options.json.exists() else {}
-    for name in options.parts or names:
-        measured[name] = ways[name]()
-        measured["environment"] = environment()
-        write_json(options.json, measured)
+    measure_parts(options.json, ways, options.parts)
     return 0
 
 

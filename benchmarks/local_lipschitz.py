@@ -12,7 +12,6 @@ Figures of others, on the same network and image (PEERS): in linf, eps 0.01, int
 """
 
 import argparse
-import json
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -30,7 +29,7 @@ from benchmarks.lipschitz import NORMS, Graph
 from benchmarks.local_points import points
 from benchmarks.local_radii import radii
 from benchmarks.robust_accuracy import subject
-from benchmarks.shares import RESULTS, environment, write_json
+from benchmarks.shares import RESULTS, measure_parts
 from problems.rectifier_jacobians import jacobians, norm_of
 
 
@@ -167,11 +166,7 @@ def main() -> int:
         "points": lambda: points(options.networks or 200, options.pairs, options.jobs),
         "radii": lambda: radii(options.images, options.close),
     }
-    measured = json.loads(options.json.read_text(encoding="utf-8")) if options.json.exists() else {}
-    for name in options.parts or names:
-        measured[name] = ways[name]()
-        measured["environment"] = environment()
-        write_json(options.json, measured)
+    measure_parts(options.json, ways, options.parts)
     return 0
 
 

@@ -76,6 +76,15 @@ def write_json(path: Path, report: dict[str, Any]) -> None:
     path.write_text(json.dumps(_short(report), indent=1) + "\n", encoding="utf-8")
 
 
+def measure_parts(path: Path, ways: dict[str, Callable[[], Any]], parts: list[str]) -> None:
+    """Measure some parts, or all of none; each replaces at once what the file says of it, and leaves the others."""
+    measured = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for name in parts or ways:
+        measured[name] = ways[name]()
+        measured["environment"] = environment()
+        write_json(path, measured)
+
+
 def _short(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _short(item) for key, item in value.items()}
